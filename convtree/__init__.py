@@ -1,0 +1,96 @@
+"""An embedded storage engine for conversations that branch.
+
+>>> import convtree
+>>> session = convtree.Session.memory()
+>>> question = session.append({"role": "user", "content": "Where shall we go?"})
+>>> answer = session.append({"role": "assistant", "content": "Rome?"})
+>>> other = session.append({"role": "assistant", "content": "Oslo?"}, parent_id=question.id)
+>>> [message["content"] for message in session.build_context().messages]
+['Where shall we go?', 'Oslo?']
+>>> [entry.text for entry in session.siblings(other.id)]
+['Rome?', 'Oslo?']
+"""
+
+from convtree.context import Context, Gap, default_render
+from convtree.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    ExtensionDataEntry,
+    Finding,
+    Header,
+    LabelMark,
+    LeafMark,
+    Mark,
+    MessageEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+    OpaqueMark,
+    ParentSession,
+    SessionInfoMark,
+)
+from convtree.errors import (
+    BrokenPath,
+    ConvtreeError,
+    CorruptLog,
+    EntryNotFound,
+    IdConflict,
+    InvalidCompaction,
+    InvalidMessage,
+    LeafUncertain,
+    NotALog,
+    OpenCalls,
+    ReadOnlySession,
+    SessionClosed,
+    SessionExists,
+    SessionFailed,
+    SessionLocked,
+    SessionNotFound,
+    StaleLeaf,
+    UnknownEntry,
+)
+from convtree.messages import OpenCall
+from convtree.session import Session
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BranchSummaryEntry",
+    "BrokenPath",
+    "CompactionEntry",
+    "Context",
+    "ConvtreeError",
+    "CorruptLog",
+    "Entry",
+    "EntryNotFound",
+    "ExtensionDataEntry",
+    "Finding",
+    "Gap",
+    "Header",
+    "IdConflict",
+    "InvalidCompaction",
+    "InvalidMessage",
+    "LabelMark",
+    "LeafMark",
+    "LeafUncertain",
+    "Mark",
+    "MessageEntry",
+    "ModelChangeEntry",
+    "NotALog",
+    "OpaqueEntry",
+    "OpaqueMark",
+    "OpenCall",
+    "OpenCalls",
+    "ParentSession",
+    "ReadOnlySession",
+    "Session",
+    "SessionClosed",
+    "SessionExists",
+    "SessionFailed",
+    "SessionInfoMark",
+    "SessionLocked",
+    "SessionNotFound",
+    "StaleLeaf",
+    "UnknownEntry",
+    "default_render",
+]

@@ -1,0 +1,377 @@
+"""Lines and what they mean: encode, decode, seal, verify. Pure: bytes in, records out.
+
+A *body* is a line without its seal and without the closing brace. Bodies are made once and may be sealed anew in
+another place; a sealed line is never parsed to be written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
+from math import isfinite
+from typing import Any, NamedTuple, cast
+from uuid import UUID
+from zlib import crc32
+
+import msgspec
+import orjson
+
+from convtree.entries import (
+    ENTRY_CLASSES,
+    ID,
+    LABEL_LIMIT,
+    MARK_CLASSES,
+    TYPE,
+    Entry,
+    Header,
+    LabelMark,
+    Mark,
+    MessageEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+    OpaqueMark,
+    Record,
+)
+from convtree.errors import InvalidMessage
+
+LINE_LIMIT = 16 * 2**20  # bytes a writer may put on a line, its newline included
+DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
+INT_MIN, INT_MAX = -(2**63), 2**64 - 1
+SEAL_LENGTH = 36
+HEADER_START = b'{"type":"session","format":"convtree"'
+
+_ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_ENVELOPE = frozenset({"id", "parent_id", "timestamp"})
+
+
+# --- the seal -----------------------------------------------------------------------------------------------------
+
+
+def seal(body: bytes, prev: int) -> bytes:
+    """Closes a body into a line that follows the line whose CRC is `prev` (0 for a header)."""
+    chained = b'%b,"prev":"%08x"' % (body, prev)
+    return b'%b,"crc":"%08x"}' % (chained, crc32(b"}", crc32(chained)))
+
+
+class Seal(NamedTuple):
+    """What a verified line says: `prev`, and the CRC of the whole line, which the next line's `prev` repeats."""
+
+    prev: int
+    crc: int
+
+
+def unseal(line: bytes) -> Seal | None:
+    """Verifies a line on its raw bytes; None when it carries no valid seal."""
+    chained = crc32(line[:-18])
+    if line[-18:] != b',"crc":"%08x"}' % crc32(b"}", chained) or line[-36:-27] != b',"prev":"':
+        return None
+    digits = line[-27:-19]
+    try:
+        prev = int(digits, 16)
+    except ValueError:
+        return None
+    if digits != b"%08x" % prev:
+        return None
+    return Seal(prev, crc32(line[-18:], chained))
+
+
+def body_of(line: bytes) -> bytes:
+    """Returns the body of a verified line, for sealing it anew elsewhere."""
+    return line[:-SEAL_LENGTH]
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def encode(record: Record) -> bytes:
+    """Returns the body of an entry or a mark.
+
+    Raises:
+        InvalidMessage: the record holds a value the format does not allow; `place` names it.
+    """
+    return compose(record, encode_fields(record), record.id, getattr(record, "parent_id", None), record.timestamp)
+
+
+def encode_fields(record: Record) -> bytes:
+    """Encodes what does not depend on the place of a record in the log, which is nearly all of it."""
+    _check_fields(record)
+    return dump(_fields(record))
+
+
+def compose(record: Record, fields: bytes, id: str, parent_id: str | None, timestamp: str | None) -> bytes:
+    """Puts the envelope before the fields, its keys in the order that readers find fastest."""
+    check_id(id, "id")
+    head = b'{"id":"%b"' % id.encode()
+    if parent_id is not None:
+        check_id(parent_id, "parent_id")
+        head = b'%b,"parent_id":"%b"' % (head, parent_id.encode())
+    elif isinstance(record, Entry):
+        head += b',"parent_id":null'
+    time = b"null" if timestamp is None else dump({"": timestamp})[4:-1]
+    body = b'%b,"type":"%b","timestamp":%b' % (head, record.type.encode(), time)
+    return _limited(b"%b,%b" % (body, fields[1:-1]) if len(fields) > 2 else body)
+
+
+def encode_header(header: Header) -> bytes:
+    """Returns the body of a header, which declares the seal."""
+    check_id(header.id, "id")
+    fields = {
+        name: msgspec.to_builtins(value) if name == "parent_session" else value
+        for name in ("cwd", "git_root", "owner", "name", "parent_session", "metadata")
+        if (value := getattr(header, name)) is not None
+    }
+    start = {"type": "session", "format": "convtree", "version": header.version, "id": header.id}
+    head = orjson.dumps(start | {"timestamp": header.timestamp, "seal": "crc32"})[:-1]
+    rest = dump(fields)
+    body = _limited(head + b"," + rest[1:-1] if fields else head)
+    try:
+        decode_header(body + b"}")
+    except msgspec.ValidationError as error:
+        raise _invalid("the header", str(error)) from None
+    return body
+
+
+def dump(fields: Mapping[str, Any]) -> bytes:
+    """Encodes the fields of a line, refusing every value that would not come back as it was."""
+    try:
+        data = orjson.dumps(fields, jsonable, _ORJSON_OPTIONS)
+    except (TypeError, ValueError) as error:
+        _walk(fields)
+        raise _invalid("the record", str(error)) from None
+    # orjson writes NaN as null and stops at 254 levels: look closer where either may have happened.
+    if b"null" in data or data.count(b"{") + data.count(b"[") > DEPTH_LIMIT:
+        _walk(fields)
+    return data
+
+
+def jsonable(value: Any) -> Any:
+    """Returns what stands for an object that JSON does not know: SDK models are dumped as their SDK would send them."""
+    model_dump = getattr(value, "model_dump", None)
+    if callable(model_dump) and not isinstance(value, type):
+        excluded = getattr(value, "__api_exclude__", None)
+        if type(value).__module__.startswith("google.genai"):
+            return model_dump(mode="json", by_alias=True, exclude_none=True)
+        return model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=excluded)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def same_content(body: bytes, line: bytes) -> bool:
+    """Tells whether two records have equal type and fields, whatever their parent, time, seal and spelling."""
+    return _content(body + b"}") == _content(line)
+
+
+def _content(line: bytes) -> bytes:
+    fields = orjson.loads(line)
+    for name in ("parent_id", "timestamp", "prev", "crc"):
+        fields.pop(name, None)
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    if isinstance(record, OpaqueEntry | OpaqueMark):
+        return record.fields
+    names, optional = _FIELDS[type(record)]
+    fields = {}
+    for name in names:
+        value = getattr(record, name)
+        absent = value is msgspec.UNSET or (value is None and name in optional)
+        if not absent and (name, value) != ("visible_to", "all"):
+            fields[name] = value
+    return fields
+
+
+def _field_table(cls: type[Record]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Returns a class's own fields in the order they are written, and those that None leaves out."""
+    fields = [field for field in msgspec.structs.fields(cls) if field.name not in _ENVELOPE]
+    fields.sort(key=lambda field: field.name == "source_id")
+    return tuple(field.name for field in fields), frozenset(field.name for field in fields if field.default is None)
+
+
+_FIELDS = {cls: _field_table(cls) for cls in (*ENTRY_CLASSES.values(), *MARK_CLASSES.values())}
+
+
+def _check_fields(record: Record) -> None:
+    if isinstance(record, OpaqueEntry | OpaqueMark):
+        if not TYPE.fullmatch(record.unknown_type) or "." not in record.unknown_type:
+            raise _invalid("unknown_type", "a type of your own is lower case and has a dot in it, as in tool.kind")
+        taken = _ENVELOPE.union({"type", "prev", "crc"}).intersection(record.fields)
+        if taken:
+            raise _invalid(f"fields.{min(taken)}", "this name belongs to the envelope of the line")
+    elif isinstance(record, LabelMark):
+        if isinstance(record.label, str) and len(record.label) > LABEL_LIMIT:
+            raise _invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
+    elif isinstance(record, MessageEntry) and not record.message:
+        raise _invalid("message", "a message is a JSON object with something in it")
+    elif isinstance(record, ModelChangeEntry) and not record.model:
+        raise _invalid("model", "a model change names a model")
+
+
+def check_id(value: Any, place: str) -> None:
+    """Raises InvalidMessage unless the value is an id."""
+    if not isinstance(value, str) or not ID.fullmatch(value):
+        raise _invalid(place, "an id is 1 to 128 letters, digits, '.', '_', ':' or '-', the first a letter or digit")
+
+
+def _limited(body: bytes) -> bytes:
+    length = len(body) + SEAL_LENGTH + 1
+    if length > LINE_LIMIT:
+        raise _invalid("the record", f"the line would have {length} bytes, the limit is {LINE_LIMIT}")
+    return body
+
+
+def _walk(fields: Mapping[str, Any]) -> None:
+    """Looks at every value, without recursion, and raises for the first that is not allowed."""
+    stack: list[tuple[str, Any, int]] = [("", fields, 1)]
+    while stack:
+        place, value, depth = stack.pop()
+        if isinstance(value, Mapping | list | tuple):
+            if depth > DEPTH_LIMIT:
+                raise _invalid(place, f"more than {DEPTH_LIMIT} levels of nesting on one line")
+            stack.extend((inner, item, depth + 1) for inner, item in reversed(_inside(place, value)))
+        elif not isinstance(value, str | int | float | Enum | UUID | None):
+            try:
+                stack.append((place, jsonable(value), depth))
+            except TypeError as error:
+                raise _invalid(place, str(error)) from None
+        else:
+            _check_scalar(place, value)
+
+
+def _inside(place: str, value: Mapping[Any, Any] | Sequence[Any]) -> list[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        return [(f"{place}[{i}]", item) for i, item in enumerate(value)]
+    for key in value:
+        if not isinstance(key, str):
+            raise _invalid(place, f"a key is a {type(key).__name__}, JSON has string keys only")
+        _check_text(key, f"a key of {place or 'the record'}")
+    return [(f"{place}.{key}" if place else key, item) for key, item in value.items()]
+
+
+def _check_scalar(place: str, value: Any) -> None:
+    if isinstance(value, str):
+        _check_text(value, place)
+    elif isinstance(value, float) and not isfinite(value):
+        raise _invalid(place, "NaN and Infinity are not JSON")
+    elif isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
+        raise _invalid(place, "an integer is outside -2**63 to 2**64 - 1")
+
+
+def _check_text(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _invalid(place, f"a lone surrogate at character {error.start} is not Unicode text") from None
+
+
+def _invalid(place: str, reason: str) -> InvalidMessage:
+    return InvalidMessage(f"{place}: {reason}", place=place)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+class Head(msgspec.Struct):
+    """What the index wants to know of a line; the rest stays unparsed."""
+
+    id: str
+    type: str
+    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    model: str | None = None
+    settings: dict[str, msgspec.Raw] | None = None
+    visible_to: str | None = None
+    pinned: bool | None = None
+
+
+class _OpaqueHead(msgspec.Struct):
+    id: str
+    type: str
+    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    critical: Any = None
+
+
+_decode_head = msgspec.json.Decoder(Head).decode
+_decode_opaque_head = msgspec.json.Decoder(_OpaqueHead).decode
+_decode_raw_header = msgspec.json.Decoder(Header).decode
+_DECODERS = {
+    name: cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(cls).decode)
+    for name, cls in (*ENTRY_CLASSES.items(), *MARK_CLASSES.items())
+}
+
+#: what the decoders raise for a line that is not what it should be
+DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, ValueError)
+
+
+class Line(NamedTuple):
+    """A line's place in the tree; `critical` is set for unknown types only."""
+
+    head: Head
+    known: bool
+    critical: bool
+
+
+def read_head(line: bytes) -> Line:
+    """Parses as much of a line as the index needs.
+
+    Raises:
+        ValueError: the line is not a record (one of `DECODE_ERRORS`).
+    """
+    try:
+        head = _decode_head(line)
+        known = head.type in _DECODERS
+    except msgspec.ValidationError:
+        known = False
+    if not known:
+        opaque = _decode_opaque_head(line)
+        if opaque.type in _DECODERS:
+            raise ValueError("a field of a known type has a wrong type")
+        head = Head(id=opaque.id, type=opaque.type, parent_id=opaque.parent_id)
+    elif (head.parent_id is msgspec.UNSET) is (head.type in ENTRY_CLASSES):
+        raise ValueError("an entry has a parent_id, a mark has none")
+    if not (head.id.isascii() and head.id.isalnum() and len(head.id) <= 128) and not ID.fullmatch(head.id):
+        raise ValueError("not an id")
+    if not known and not TYPE.fullmatch(head.type):
+        raise ValueError("not a type")
+    return Line(head, known, not known and opaque.critical is True)
+
+
+def decode(line: bytes) -> Entry | Mark:
+    """Decodes a whole line.
+
+    Raises:
+        ValueError: the line is not a record (one of `DECODE_ERRORS`).
+    """
+    head = read_head(line).head
+    return decode_as(head.type, line)
+
+
+def decode_as(kind: str, line: bytes) -> Entry | Mark:
+    """Decodes a whole line whose type is known to be `kind`."""
+    decoder = _DECODERS.get(kind)
+    if decoder is not None:
+        return decoder(line)
+    fields = orjson.loads(line)
+    envelope = {name: fields.pop(name) for name in ("id", "parent_id", "timestamp") if name in fields}
+    unknown_type = fields.pop("type")
+    for name in ("prev", "crc"):
+        fields.pop(name, None)
+    cls = OpaqueEntry if "parent_id" in envelope else OpaqueMark
+    return cls(unknown_type=unknown_type, fields=fields, **envelope)
+
+
+def decode_header(line: bytes) -> Header | None:
+    """Decodes the first line of a log; None when it is not a convtree header."""
+    try:
+        start = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(start, dict) or (start.get("type"), start.get("format")) != ("session", "convtree"):
+        return None
+    return _decode_raw_header(line)
+
+
+def begins_header(data: bytes) -> bool:
+    """Tells whether these bytes are what a crash may leave of a first line: nothing, zeros, or a header's beginning."""
+    data = data.rstrip(b"\0")
+    return data.startswith(HEADER_START) or HEADER_START.startswith(data)

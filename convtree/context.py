@@ -1,0 +1,190 @@
+"""What a model should see: a function of one root-to-leaf path. Pure.
+
+Not of the order in which things were appended, not of sibling branches, not of where a session stands now. It costs
+what is in the context: the links in the tree lead from the leaf to everything else that has a say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import msgspec
+
+from convtree import tree
+from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, ModelChangeEntry
+from convtree.errors import BrokenPath, UnknownEntry
+from convtree.index import Index
+from convtree.messages import OpenCall, open_calls
+
+Render = Callable[[CompactionEntry | BranchSummaryEntry], Any]
+
+
+class Gap(NamedTuple):
+    """A place where a context is not whole: the line at `offset` is damaged, or needs `missing`, which is not there."""
+
+    offset: int
+    missing: str | None
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model should see, and with which model.
+
+    `entries[i]` is the entry behind `messages[i]`. `gaps` is empty unless gaps were allowed.
+    """
+
+    messages: list[Any]
+    entries: list[Entry]
+    provider: str | None
+    model: str | None
+    settings: dict[str, Any]
+    gaps: tuple[Gap, ...] = ()
+
+    @property
+    def open_calls(self) -> tuple[OpenCall, ...]:
+        """The tool calls that no message answers; most providers refuse a request with one inside."""
+        ids = (entry.id for entry in self.entries)
+        return open_calls(zip(ids, self.messages, strict=True))
+
+
+EMPTY = Context(messages=[], entries=[], provider=None, model=None, settings={})
+
+
+def default_render(entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:
+    """Words a summary as a user message, which every provider takes."""
+    if isinstance(entry, CompactionEntry):
+        start = "This conversation began earlier. Summary of the part that is not shown any more:"
+    else:
+        start = "Before this point another way was tried and left. Summary of what happened there:"
+    return {"role": "user", "content": f"{start}\n\n<summary>\n{entry.summary}\n</summary>"}
+
+
+def build_context(index: Index, leaf: int, render: Render = default_render, allow_gaps: bool = False) -> Context:
+    """Builds the context of the path that ends at the row `leaf`.
+
+    Raises:
+        UnknownEntry: a critical record of an unknown type has a say in it.
+        BrokenPath: a line it is made of is missing or damaged, and gaps are not allowed.
+    """
+    if index.critical_mark is not None:
+        raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.critical_mark!r}")
+    if leaf == tree.ROOT:
+        return EMPTY
+    gaps = _faults(index, leaf)
+    if gaps and not allow_gaps:
+        raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
+    fetch = _Fetch(index, gaps if allow_gaps else None)
+    rows = _emitted(index, leaf, fetch)
+    model, settings = index.tree.models[leaf], index.tree.settings[leaf]
+    fetch.need([*rows, *(row for row in (model, settings) if row != tree.NONE)])
+    shown = [entry for row in rows if (entry := fetch.got.get(row)) and not _is_blank(entry)]
+    namer, setter = fetch.got.get(model), fetch.got.get(settings)
+    return Context(
+        messages=[_message(entry, render) for entry in shown],
+        entries=shown,
+        provider=namer.provider if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
+        model=namer.model if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
+        settings=(setter.settings or {}) if isinstance(setter, ModelChangeEntry) else {},
+        gaps=tuple(gaps),
+    )
+
+
+class _Fetch:
+    """Entries by row, each read once; damage raises, or becomes a gap when there is a list for gaps."""
+
+    def __init__(self, index: Index, gaps: list[Gap] | None) -> None:
+        self._index = index
+        self._gaps = gaps
+        self.got: dict[int, Entry] = {}
+
+    def need(self, rows: list[int]) -> None:
+        wanted = [row for row in rows if row not in self.got]
+        try:
+            self.got.update(zip(wanted, self._index.entries(wanted), strict=True))
+        except BrokenPath:
+            if self._gaps is None:
+                raise
+            for row in wanted:
+                self._need_one(row, self._gaps)
+
+    def _need_one(self, row: int, gaps: list[Gap]) -> None:
+        try:
+            self.got[row] = self._index.entries([row])[0]
+        except BrokenPath as error:
+            gaps.append(Gap(error.offset, None))
+
+    def miss(self, row: int, missing: str) -> None:
+        if self._gaps is None:
+            raise self._index.broken(row, f"keeps entries from {missing!r}, which is not above it", missing)
+        self._gaps.append(Gap(self._index.tree.offsets[row], missing))
+
+
+def _emitted(index: Index, leaf: int, fetch: _Fetch) -> list[int]:
+    """Returns the rows that the context shows, in the order it shows them."""
+    columns = index.tree
+    compaction = columns.compactions[leaf]
+    if compaction == tree.NONE:
+        return [row for row in columns.path(leaf) if _shows(columns.kinds[row])]
+    fetch.need([compaction])
+    after = takewhile(lambda row: row != compaction, columns.walk_up(leaf))
+    kept, start = _kept(index, compaction, fetch)
+    pinned = columns.pins[columns.parents[start]] if columns.parents[start] >= 0 else tree.NONE
+    pins = []
+    while pinned != tree.NONE:
+        pins.append(pinned)
+        above = columns.parents[pinned]
+        pinned = columns.pins[above] if above >= 0 else tree.NONE
+    upwards = [*after, *kept, compaction, *pins]
+    upwards.reverse()
+    return [row for row in upwards if row == compaction or _shows(columns.kinds[row])]
+
+
+def _kept(index: Index, compaction: int, fetch: _Fetch) -> tuple[list[int], int]:
+    """Returns what a compaction keeps, newest first, and the row before which only pinned messages survive."""
+    columns = index.tree
+    entry = fetch.got.get(compaction)
+    first = entry.first_kept_entry_id if isinstance(entry, CompactionEntry) else None
+    if first is None:
+        return [], compaction
+    row = index.node(first)
+    if row is None or row == compaction or not columns.is_ancestor(row, compaction):
+        fetch.miss(compaction, first)
+        return [], compaction
+    kept = []
+    above = columns.parents[compaction]
+    while above >= row:
+        kept.append(above)
+        above = columns.parents[above]
+    return kept, row
+
+
+def _faults(index: Index, leaf: int) -> list[Gap]:
+    """Looks at what is wrong above a leaf: unknown critical entries raise, a missing parent is a gap."""
+    columns = index.tree
+    gaps: list[Gap] = []
+    row = columns.faults[leaf]
+    while row != tree.NONE:
+        if columns.kinds[row] & tree.CRITICAL:
+            raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
+        if columns.parents[row] == tree.MISSING:
+            gaps.append(Gap(columns.offsets[row], index.entries([row])[0].parent_id))
+            break
+        row = columns.faults[columns.parents[row]] if columns.parents[row] >= 0 else tree.NONE
+    return gaps
+
+
+def _shows(kind: int) -> bool:
+    what = kind & tree.KIND
+    return what == tree.BRANCH_SUMMARY or (what == tree.MESSAGE and not kind & tree.HIDDEN)
+
+
+def _is_blank(entry: Entry) -> bool:
+    return isinstance(entry, BranchSummaryEntry) and not entry.summary
+
+
+def _message(entry: Entry, render: Render) -> Any:
+    if isinstance(entry, MessageEntry):
+        return entry.message
+    assert isinstance(entry, CompactionEntry | BranchSummaryEntry)
+    return render(entry)

@@ -1,0 +1,365 @@
+"""What is known of a log: the one loop that looks at lines. Pure: it is fed lines and keeps columns.
+
+Lines are verified on their raw bytes before anything is parsed, and of a line only what the tree needs is parsed.
+Damage never stops the loop; it becomes findings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from msgspec import UNSET
+
+from convtree import codec, tree
+from convtree.entries import (
+    VERSION,
+    Entry,
+    Finding,
+    Header,
+    LabelMark,
+    LeafMark,
+    SessionInfoMark,
+    Severity,
+)
+from convtree.errors import BrokenPath
+
+FINDING_LIMIT = 10_000  # findings kept one by one; a hostile log must not turn into memory
+
+_KINDS = {
+    "message": tree.MESSAGE,
+    "compaction": tree.COMPACTION,
+    "branch_summary": tree.BRANCH_SUMMARY,
+    "model_change": tree.MODEL_CHANGE,
+    "extension_data": tree.EXTENSION_DATA,
+}
+TYPES = {kind: name for name, kind in _KINDS.items()}
+
+#: every code a finding can have, and how bad it is
+SEVERITIES: dict[str, Severity] = {
+    "torn_tail": "warning",  # bytes after the last newline: a write that did not finish
+    "line_too_long": "error",  # over 64 MiB: skipped
+    "bad_seal": "error",  # the line is not what its writer wrote
+    "bad_line": "error",  # not a record: no JSON object, or without what a record needs
+    "nul_bytes": "error",  # zeros where a line should be, as a power cut leaves them
+    "bad_header": "error",  # the first line is a damaged header
+    "second_header": "error",  # a header in the middle: two logs in one file
+    "prev_mismatch": "error",  # lines were dropped, doubled or moved before this one
+    "duplicate": "warning",  # the same record again: ignored
+    "id_conflict": "error",  # a taken id with other content: ignored
+    "orphan": "error",  # the parent is not above: missing, below, or itself
+    "bad_target": "error",  # a mark names an entry that is not above: ignored
+    "unsealed": "info",  # a log without checksums: damage in it cannot be seen
+    "carriage_return": "info",  # lines end in CRLF
+    "byte_order_mark": "info",
+    "newer_version": "warning",  # read-only
+    "critical_unknown": "warning",  # a type that changes the context and is not known here: read-only
+    "too_many": "error",  # more findings than are kept
+}
+
+
+class Leaf(NamedTuple):
+    """Where the conversation stands; `row` ROOT and `id` None are the place before the first entry."""
+
+    row: int
+    id: str | None
+
+
+NO_LEAF = Leaf(tree.ROOT, None)
+
+
+class Index:
+    """Everything that follows from the lines fed so far, and the way back to them.
+
+    `read_at` fetches lines by (position, length); bodies stay in the log until someone asks for them.
+    """
+
+    def __init__(self, read_at: Callable[[Sequence[tuple[int, int]]], list[bytes]], salt: int = 0) -> None:
+        self._read_at = read_at
+        self.tree = tree.Tree(self._same_id, salt)
+        self.header: Header | None = None
+        self.leaf = NO_LEAF
+        self.leaf_doubt: Finding | None = None  # damage behind the line that set the leaf
+        self.labels: dict[str, str] = {}
+        self.name: str | None = None
+        self.archived = False
+        self.metadata: dict[str, Any] = {}
+        self.findings: list[Finding] = []
+        self.read_only: str | None = None  # why nothing may be written
+        self.critical_mark: str | None = None  # the type of a mark that forbids every context
+        self.end = 0  # the position behind the last line
+        self.last_crc = 0  # of the last line as it stands, the next line's prev
+        self.lines = 0  # lines seen, the header and damaged ones included
+        self.sealed_from: int | None = None  # rows from here on must verify when read
+        self._begun = False
+        self._told: set[str] = set()
+        self._last_damaged = False
+        self._last_id = ""
+
+    # --- taking lines in ---
+
+    def feed(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
+        """Takes in the lines of a chunk, in log order."""
+        for position, line in zip(positions, lines, strict=True):
+            self._feed_line(position, line)
+        last = positions[-1] + len(lines[-1]) + 1 if lines else self.end
+        if fault == "torn_tail":
+            # Not in the log for any reader, and read again when the log has grown: the position stays before it.
+            self._torn(last, end)
+            end = last
+        elif fault is not None:
+            self.lines += 1
+            self._damaged(fault, last, end - last)
+        self.end = end
+
+    def _feed_line(self, position: int, raw: bytes) -> None:
+        self.lines += 1
+        line = raw
+        if raw.endswith(b"\r"):
+            line = raw[:-1]
+            self._once("carriage_return", position, len(raw))
+        if position == 0 and line.startswith(b"\xef\xbb\xbf"):
+            position, line = 3, line[3:]
+            self._find("byte_order_mark", 0, 3)
+        if not line:
+            return
+        first, self._begun = not self._begun, True
+        seal, crc = codec.unseal(line), None
+        if seal is None and line.startswith(b"\0") and (seal := codec.unseal(line.lstrip(b"\0"))):
+            # Zeros that an earlier crash left in front of a good line; its successor's prev covers them too.
+            crc, zeros = crc32(line), len(line) - len(line.lstrip(b"\0"))
+            self._find("nul_bytes", position, zeros)
+            position, line = position + zeros, line[zeros:]
+        if seal is not None:
+            if self.sealed_from is None:
+                self.sealed_from = len(self.tree)
+            if seal.prev != self.last_crc and not self._last_damaged:
+                self.leaf_doubt = self._find("prev_mismatch", position, len(line))
+            self.last_crc = seal.crc if crc is None else crc
+            self._last_damaged = False
+            self._take(position, line, first)
+        else:
+            self.last_crc = crc32(line)
+            if self.sealed_from is not None or (first and b'"seal"' in line):
+                self.sealed_from = self.sealed_from or 0
+                self._damaged(_name_damage(line, "bad_header" if first else "bad_seal"), position, len(line))
+            else:
+                self._last_damaged = False
+                self._take(position, line, first)
+
+    def _take(self, position: int, line: bytes, first: bool) -> None:
+        """Takes in a line that is what its writer wrote, as far as can be told."""
+        if (first or line.startswith(b'{"type":"session"')) and self._take_header(position, line, first):
+            return
+        try:
+            head, known, critical = codec.read_head(line)
+            if known and self.sealed_from is None:
+                codec.decode_as(head.type, line)  # no seal vouches for the rest of the line
+        except codec.DECODE_ERRORS:
+            self._damaged(_name_damage(line, "bad_line"), position, len(line))
+            return
+        if first:
+            self._find("bad_header", position, len(line))
+        twin = self.tree.find(head.id)
+        if twin is not None:
+            self._take_twin(head.id, position, line, self.line(twin))
+        elif head.parent_id is UNSET:
+            self._take_mark(head, position, line, known, critical)
+        else:
+            self._take_entry(head, position, line, critical)
+
+    def _take_twin(self, id: str, position: int, line: bytes, earlier: bytes) -> None:
+        same = line == earlier or (self.sealed_from is not None and codec.body_of(line) == codec.body_of(earlier))
+        found = self._find("duplicate" if same else "id_conflict", position, len(line), id)
+        if not same:
+            self.leaf_doubt = found
+
+    def _take_header(self, position: int, line: bytes, first: bool) -> bool:
+        try:
+            header = codec.decode_header(line)
+        except codec.DECODE_ERRORS:
+            header = None
+        if header is None:
+            return False
+        if not first:
+            self._find("second_header", position, len(line))
+            return True
+        if header.seal is None:
+            self._find("unsealed", position, len(line))
+        self.header = header
+        self.name = header.name
+        self.metadata = dict(header.metadata or {})
+        if header.version > VERSION:
+            self._find("newer_version", position, len(line))
+            self.read_only = f"the log has format version {header.version}, this convtree writes version {VERSION}"
+        return True
+
+    def _take_entry(self, head: codec.Head, position: int, line: bytes, critical: bool) -> None:
+        rows = self.tree
+        if head.parent_id is None:
+            parent = tree.ROOT
+        elif head.parent_id == self._last_id:
+            parent = len(rows) - 1
+        else:
+            found = self.node(str(head.parent_id))
+            parent = tree.MISSING if found is None else found
+        if parent == tree.MISSING:
+            self._find("orphan", position, len(line), head.id)
+        kind = _KINDS.get(head.type, tree.OPAQUE)
+        if kind == tree.MESSAGE:
+            kind |= (tree.HIDDEN if head.visible_to == "user" else 0) | (tree.PINNED if head.pinned else 0)
+            kind |= tree.NAMES_MODEL if head.model is not None else 0
+        elif kind == tree.MODEL_CHANGE:
+            kind |= tree.NAMES_MODEL | (tree.HAS_SETTINGS if head.settings is not None else 0)
+        elif critical:
+            kind |= tree.CRITICAL
+            self._refuse_writing(head.type, position, line)
+        row = rows.add(head.id, parent, kind, position, len(line))
+        self.leaf, self.leaf_doubt = Leaf(row, head.id), None
+        self._last_id = head.id
+
+    def _take_mark(self, head: codec.Head, position: int, line: bytes, known: bool, critical: bool) -> None:
+        self.tree.add(head.id, tree.ROOT, tree.MARK, position, len(line))
+        self._last_id = ""  # the last row is no parent
+        if not known:
+            if critical:
+                self.critical_mark = head.type
+                self._refuse_writing(head.type, position, line)
+            return
+        try:
+            mark = codec.decode_as(head.type, line)
+        except codec.DECODE_ERRORS:
+            self._damaged("bad_line", position, len(line))
+            return
+        match mark:
+            case LeafMark(target_id=None):
+                self.leaf, self.leaf_doubt = NO_LEAF, None
+            case LeafMark(target_id=str(target)) if (row := self.node(target)) is not None:
+                self.leaf, self.leaf_doubt = Leaf(row, target), None
+            case LabelMark(target_id=target, label=label) if self.node(target) is not None:
+                if label is None:
+                    self.labels.pop(target, None)
+                else:
+                    self.labels[target] = label
+            case SessionInfoMark():
+                self._take_info(mark)
+            case _:
+                found = self._find("bad_target", position, len(line), head.id)
+                if isinstance(mark, LeafMark):
+                    self.leaf_doubt = found
+
+    def _take_info(self, mark: SessionInfoMark) -> None:
+        if mark.name is not UNSET:
+            self.name = mark.name
+        if mark.archived is not UNSET:
+            self.archived = bool(mark.archived)
+        if mark.metadata is None:
+            self.metadata = {}
+        elif mark.metadata is not UNSET:
+            merged = self.metadata | mark.metadata
+            self.metadata = {key: value for key, value in merged.items() if value is not None}
+
+    # --- asking ---
+
+    def node(self, id: str) -> int | None:
+        """Returns the row of an entry."""
+        row = self.tree.find(id)
+        return row if row is not None and self.tree.is_node(row) else None
+
+    def line(self, row: int) -> bytes:
+        """Fetches the line of a row, as it stands in the log now."""
+        return self._read_at([(self.tree.offsets[row], self.tree.lengths[row])])[0]
+
+    def bodies(self, rows: Sequence[int]) -> Iterator[bytes]:
+        """Fetches and verifies lines, and yields their bodies.
+
+        Raises:
+            BrokenPath: a line is not what it was when it was taken in.
+        """
+        for row, line in zip(rows, self._verified(rows), strict=True):
+            yield codec.body_of(line) if self._is_sealed(row) else line.rstrip()[:-1]
+
+    def entries(self, rows: Sequence[int]) -> list[Entry]:
+        """Fetches, verifies and decodes entries.
+
+        Raises:
+            BrokenPath: a line is not what it was when it was taken in, or not what its type says.
+        """
+        kinds = self.tree.kinds
+        entries: list[Entry] = []
+        for row, line in zip(rows, self._verified(rows), strict=True):
+            try:
+                name = TYPES.get(kinds[row] & tree.KIND)
+                entry = codec.decode(line) if name is None else codec.decode_as(name, line)
+            except codec.DECODE_ERRORS:
+                raise self.broken(row, "is not a valid entry") from None
+            assert isinstance(entry, Entry)
+            entries.append(entry)
+        return entries
+
+    def broken(self, row: int, what: str, missing: str | None = None) -> BrokenPath:
+        """Makes the error that names the place of a row."""
+        offset = self.tree.offsets[row]
+        return BrokenPath(f"the line at offset {offset} {what}; run verify on the log", missing=missing, offset=offset)
+
+    def _verified(self, rows: Sequence[int]) -> list[bytes]:
+        offsets, lengths = self.tree.offsets, self.tree.lengths
+        lines = self._read_at([(offsets[row], lengths[row]) for row in rows])
+        for row, line in zip(rows, lines, strict=True):
+            if len(line) != lengths[row] or (self._is_sealed(row) and codec.unseal(line) is None):
+                raise self.broken(row, "was damaged after it was read")
+        return lines
+
+    def _is_sealed(self, row: int) -> bool:
+        return self.sealed_from is not None and row >= self.sealed_from
+
+    def _same_id(self, row: int, id: str) -> bool:
+        line = self.line(row)
+        if line.startswith(b'{"id":"%b"' % id.encode(errors="replace")):
+            return True
+        if line.startswith(b'{"id":"'):
+            return False
+        try:
+            return codec.read_head(line).head.id == id
+        except codec.DECODE_ERRORS:
+            return False
+
+    # --- findings ---
+
+    def _find(self, code: str, offset: int, length: int, entry_id: str | None = None) -> Finding:
+        finding = Finding(
+            code=code, severity=SEVERITIES[code], line=self.lines, offset=offset, length=length, entry_id=entry_id
+        )
+        if len(self.findings) < FINDING_LIMIT:
+            self.findings.append(finding)
+        elif len(self.findings) == FINDING_LIMIT:
+            self.findings.append(
+                Finding(code="too_many", severity="error", line=self.lines, offset=offset, length=length)
+            )
+        return finding
+
+    def _once(self, code: str, offset: int, length: int) -> None:
+        if code not in self._told:
+            self._told.add(code)
+            self._find(code, offset, length)
+
+    def _damaged(self, code: str, offset: int, length: int) -> None:
+        self._last_damaged = True
+        self.leaf_doubt = self._find(code, offset, length)
+
+    def _torn(self, start: int, end: int) -> None:
+        known = self.findings[-1] if self.findings else None
+        if known is not None and known.code == "torn_tail" and known.offset == start:
+            self.findings.pop()
+        self.lines += 1
+        self._find("torn_tail", start, end - start)
+        self.lines -= 1
+
+    def _refuse_writing(self, kind: str, position: int, line: bytes) -> None:
+        self._find("critical_unknown", position, len(line))
+        self.read_only = f"the log holds a critical record of the unknown type {kind!r}"
+
+
+def _name_damage(line: bytes, code: str) -> str:
+    return code if line.strip(b"\0") else "nul_bytes"

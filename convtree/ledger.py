@@ -1,0 +1,111 @@
+"""A log and what is known of it, kept in step.
+
+The only place where lines are read into an index, and where a plan is written.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+
+from convtree import codec
+from convtree.entries import Header
+from convtree.errors import NotALog, SessionFailed
+from convtree.index import Index
+from convtree.logs.base import Chunk, Log, LogReplaced
+from convtree.writing import Plan
+
+LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damaged
+_TRIES = 8  # how often a log may be replaced under one call
+
+
+class PartlyWritten(Exception):
+    """A write failed after some whole lines of it had reached the log, where they stay."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class Ledger:
+    """A log with its index. Not thread-safe: a session has a lock for that."""
+
+    def __init__(self, log: Log) -> None:
+        self.log = log
+        self._rebuild()
+
+    def catch_up(self) -> int:
+        """Takes in what is new in the log; returns the first new row, 0 after the log was replaced."""
+        start = len(self.index.tree)
+        try:
+            self._take_in(self.log.read(self.index.end))
+        except LogReplaced:
+            self._rebuild()
+            start = 0
+        return start
+
+    def write(self, fill: Callable[[Plan], None], header: Header) -> Plan:
+        """Has `fill` plan lines behind everything in the log, writes them, and takes them in.
+
+        `fill` is called under the log's lock with everything taken in, and again when the log turns out to be another
+        than it seemed; what it raises is raised, and nothing is written. A log without a line gets `header` first.
+
+        Raises:
+            PartlyWritten: the disk refused half-way.
+            OSError: the disk refused; nothing was added, or the log is failed.
+        """
+        plan = Plan(self.index, new_id)
+
+        def build(news: Iterable[Chunk]) -> list[bytes]:
+            nonlocal plan
+            self._take_in(news)
+            plan = Plan(self.index, new_id)
+            fill(plan)
+            if plan.lines and not self.index.lines:
+                plan = Plan(self.index, new_id)
+                plan.begin(codec.encode_header(header))
+                fill(plan)
+            return plan.lines
+
+        for _ in range(_TRIES):
+            try:
+                chunk = self.log.append(self.index.end, build)
+            except LogReplaced:
+                self._rebuild()
+            except OSError as error:
+                if not self.log.failed and self._reached(plan):
+                    raise PartlyWritten(error) from error
+                raise
+            else:
+                if chunk.lines:
+                    self.index.feed(*chunk)
+                return plan
+        raise SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")
+
+    def _reached(self, plan: Plan) -> bool:
+        """After a failed write and a clean cut: tells whether the log ends with lines of ours."""
+        self.catch_up()
+        return self.index.leaf.id in {record.id for record in plan.stored}
+
+    def _take_in(self, chunks: Iterable[Chunk]) -> None:
+        for chunk in chunks:
+            self.index.feed(*chunk)
+
+    def _rebuild(self) -> None:
+        """Reads the log from its first line."""
+        for _ in range(_TRIES):
+            self.index = Index(self.log.read_at, salt=secrets.randbits(63))
+            try:
+                self._take_in(self.log.read())
+                break
+            except LogReplaced:
+                continue
+        if self.index.lines and self.index.header is None:
+            if self.index.sealed_from is None or not len(self.index.tree):
+                raise NotALog(f"{self.log.location}: not a convtree log")
+            self.index.read_only = "its header is damaged"
+
+
+def new_id() -> str:
+    """Returns an id of our own form: 16 random lower-case hex digits."""
+    return secrets.token_hex(8)

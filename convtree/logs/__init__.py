@@ -1,0 +1,1 @@
+"""Where lines are kept: the `Log` protocol and those who follow it."""

@@ -1,0 +1,74 @@
+"""The seam below the engine: a durable, append-only list of lines that knows nothing about entries.
+
+A log knows framing and seals, so that it can tell a whole line from a torn one; what a line *means* is decided above.
+Positions are the log's own (byte offsets in a file, sequence numbers in a database) and only ever grow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+
+class Chunk(NamedTuple):
+    """Some lines as they stand in a log, without their newlines, and where each begins.
+
+    `end` is the position behind them. With a `fault`, the bytes between the last line and `end` are not a line:
+    `torn_tail` (no newline yet, or never) or `line_too_long` (over 64 MiB, not read).
+    """
+
+    positions: Sequence[int]
+    lines: Sequence[bytes]
+    end: int
+    fault: str | None = None
+
+
+Build = Callable[[Iterator[Chunk]], Sequence[bytes]]
+
+
+class LogReplaced(Exception):
+    """The log is not the one that was read before (replaced, or cut): read it again from 0. Never reaches users."""
+
+
+class Log(Protocol):
+    """A list of lines. Implementations pass the contract in the tests, and are used by one thread at a time."""
+
+    @property
+    def location(self) -> str:
+        """Where the log is, for messages."""
+        ...
+
+    def read(self, position: int = 0) -> Iterator[Chunk]:
+        """Yields what stands in the log from a position on. Takes no lock and changes nothing.
+
+        Raises:
+            LogReplaced: `position` belongs to a log that is no longer there.
+        """
+        ...
+
+    def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Returns the lines at these (position, length) pairs; a line that is not there any more comes back short."""
+        ...
+
+    def append(self, position: int, build: Build) -> Chunk:
+        """Adds lines behind everything that is in the log, as one write.
+
+        Takes the lock and calls `build` with what stands behind `position`; `build` returns whole lines, or none to
+        write nothing, or raises to write nothing. When this returns, the lines are in the log as durably as the log
+        was asked to be. Returns them with their positions.
+
+        Raises:
+            LogReplaced: as `read`; nothing was written.
+            SessionLocked: the lock was not free in time; nothing was written.
+            OSError: the write failed; see `failed`.
+        """
+        ...
+
+    @property
+    def failed(self) -> bool:
+        """True when a write has failed in a way that leaves it unknown what is on disk: nothing more is written."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what the log holds; twice is the same as once."""
+        ...

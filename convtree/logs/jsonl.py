@@ -1,0 +1,437 @@
+"""The default log: one file, one line a record, only ever appended.
+
+A line is committed when its newline is in the file. Writers take turns by a lock on the file itself; readers take
+none and change nothing. After a failed write this module refuses to guess: either the file was cut back to whole
+lines, or the log is failed and must be opened again.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal, NoReturn
+from weakref import WeakSet
+
+from convtree import codec
+from convtree.errors import NotALog, SessionClosed, SessionExists, SessionFailed, SessionLocked, SessionNotFound
+from convtree.logs.base import Build, Chunk, LogReplaced
+
+Mode = Literal["a", "x", "r", "r+"]
+Durability = Literal["power", "process"]
+
+READ_LIMIT = 64 * 2**20  # bytes of a line that readers still take
+_CHUNK = 2**18  # bytes read at once
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+
+
+class JsonlLog:
+    """A log in a file. It need not exist yet: the first append creates it."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        mode: Mode = "a",
+        durability: Durability = "power",
+        lock_timeout_s: float = 10.0,
+        exclusive: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        self.failed = False
+        self._mode = mode
+        self._durable = durability == "power"
+        self._lock_timeout_s = lock_timeout_s
+        self._holds = 0
+        self._exclusive = exclusive
+        self._fd = -1
+        self._inherited = False
+        self._open()
+        _OPEN.add(self)
+        if exclusive:
+            try:
+                self._acquire()
+            except BaseException:
+                self.close()
+                raise
+
+    @property
+    def location(self) -> str:
+        """The path of the file."""
+        return str(self.path)
+
+    # --- reading ---
+
+    def read(self, position: int = 0) -> Iterator[Chunk]:
+        """Yields the lines from a position on; what lies behind the last newline comes as a `torn_tail`."""
+        self._check_usable()
+        size = self._same_file(position)
+        while position < size:
+            chunk = self._read_chunk(position, size)
+            yield chunk
+            if chunk.fault == "torn_tail":
+                return
+            position = chunk.end
+
+    def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Returns the lines at these places; neighbours are fetched together."""
+        self._check_usable()
+        lines: list[bytes] = []
+        first = 0
+        while first < len(spans):
+            start, length = spans[first]
+            last, end = first, start + length
+            while last + 1 < len(spans) and spans[last + 1][0] == end + 1 and end - start < _CHUNK:
+                last += 1
+                end = spans[last][0] + spans[last][1]
+            data = os.pread(self._fd, end - start, start)
+            lines.extend(data[at - start : at - start + n] for at, n in spans[first : last + 1])
+            first = last + 1
+        return lines
+
+    def _read_chunk(self, position: int, size: int) -> Chunk:
+        """Reads whole lines from a position; grows past a long line, up to the limit."""
+        want = _CHUNK
+        while True:
+            data = os.pread(self._fd, min(want, size - position), position)
+            cut = data.rfind(b"\n")
+            if cut >= 0:
+                lines = data[:cut].split(b"\n")
+                starts = accumulate((len(line) + 1 for line in lines), initial=position)
+                return Chunk(list(starts)[:-1], lines, position + cut + 1)
+            if position + len(data) >= size or not data:
+                if position == 0 and not codec.begins_header(data):
+                    raise NotALog(f"{self.path}: not a convtree log")
+                return Chunk((), (), position + len(data), "torn_tail")
+            if want >= READ_LIMIT:
+                return self._skip_line(position + len(data), size)
+            want *= 4
+
+    def _skip_line(self, position: int, size: int) -> Chunk:
+        """Passes over a line that is too long to take, in bounded memory."""
+        while position < size:
+            data = os.pread(self._fd, _CHUNK, position)
+            cut = data.find(b"\n")
+            if cut >= 0:
+                return Chunk((), (), position + cut + 1, "line_too_long")
+            if not data:
+                break
+            position += len(data)
+        return Chunk((), (), position, "torn_tail")
+
+    # --- writing ---
+
+    def append(self, position: int, build: Build) -> Chunk:
+        """Adds the lines that `build` returns, as one write, synced as the log's durability says."""
+        self._check_usable()
+        if self.failed:
+            raise SessionFailed(f"{self.path}: an earlier write failed; open the session again")
+        if self._fd < 0:
+            return self._append_new(build)
+        with self._locked():
+            size = self._same_file(position)
+            if size != position or size == 0:
+                size = self._heal(size)
+            lines = build(self.read(position) if size > position else iter(()))
+            return self._write(lines, size) if lines else Chunk((), (), size)
+
+    def _append_new(self, build: Build) -> Chunk:
+        """Creates the file with its first lines; whoever finds lines there was not first."""
+        if not (first := build(iter(()))):
+            return Chunk((), (), 0)
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
+        except OSError as error:
+            self._explain(error)
+        self._check_regular()
+        must_be_new, self._mode = self._mode == "x", "r+"
+        with self._locked():
+            size = self._same_file(0)
+            size = self._heal(size) if size else 0
+            if size == 0:
+                lines = first
+            elif must_be_new:
+                raise SessionExists(f"{self.path}: someone else has just created this log")
+            else:
+                lines = build(self.read(0))
+            return self._write(lines, size) if lines else Chunk((), (), size)
+
+    def _write(self, lines: Sequence[bytes], size: int) -> Chunk:
+        """Writes whole lines at the end; on failure cuts back to the last newline that reached the file."""
+        data = b"\n".join(lines) + b"\n"
+        try:
+            written = os.write(self._fd, data)
+            while written < len(data):  # a short write: the next one says why
+                written += os.write(self._fd, data[written:])
+        except OSError as error:
+            self.failed = error.errno not in _NO_SPACE
+            try:
+                self._cut(max(size, self._end_of_lines(os.fstat(self._fd).st_size)))
+            except OSError:
+                self.failed = True
+            raise
+        if self._durable:
+            try:
+                _sync(self._fd)
+                if size == 0:
+                    _sync_directory(self.path.parent)
+            except OSError:
+                self.failed = True  # a second sync may report success for data that is gone
+                raise
+        starts = list(accumulate((len(line) + 1 for line in lines), initial=size))
+        return Chunk(starts[:-1], lines, starts[-1])
+
+    # --- the tail ---
+
+    def _heal(self, size: int) -> int:
+        """Under the lock: completes or sets aside what lies behind the last newline; returns the new size."""
+        end = self._end_of_lines(size)
+        if end == size:
+            return size
+        tail = os.pread(self._fd, min(size - end, READ_LIMIT), end)
+        if not codec.begins_header(self._first_line() if end else tail):
+            raise NotALog(f"{self.path}: not a convtree log; the file was not touched")
+        if len(tail) == size - end and codec.unseal(tail.removesuffix(b"\r")) is not None:
+            os.write(self._fd, b"\n")
+            self._sync_if_durable()
+            return size + 1
+        self._set_aside(end, size)
+        self._cut(end)
+        return end
+
+    def _set_aside(self, start: int, end: int) -> None:
+        """Saves a torn tail to `<log>.torn`, durably, before it is cut."""
+        name = self.path.with_name(self.path.name + ".torn")
+        fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
+        with open(fd, "ab") as torn:
+            while start < end and (data := os.pread(self._fd, min(_CHUNK, end - start), start)):
+                torn.write(data)
+                start += len(data)
+            torn.write(b"\n")
+            torn.flush()
+            _sync(torn.fileno())
+
+    def _end_of_lines(self, size: int) -> int:
+        """Returns the offset behind the last newline before `size`."""
+        end = size
+        while end > 0:
+            start = max(0, end - _CHUNK)
+            cut = os.pread(self._fd, end - start, start).rfind(b"\n")
+            if cut >= 0:
+                return start + cut + 1
+            end = start
+        return 0
+
+    def _first_line(self) -> bytes:
+        return os.pread(self._fd, _CHUNK, 0).removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
+
+    def _cut(self, end: int) -> None:
+        os.ftruncate(self._fd, end)
+        self._sync_if_durable()
+
+    def _sync_if_durable(self) -> None:
+        if self._durable:
+            _sync(self._fd)
+
+    # --- the file and its lock ---
+
+    def _open(self) -> None:
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path.parent))
+        writing = os.O_RDWR | os.O_APPEND
+        flags = {"r": os.O_RDONLY, "r+": writing, "a": writing, "x": writing | os.O_CREAT | os.O_EXCL}[self._mode]
+        if self._mode == "x" and not self._exclusive:
+            flags = writing  # to see whether something is there; the first append creates it
+        elif self._mode == "a" and self._exclusive:
+            flags |= os.O_CREAT
+        try:
+            self._fd = os.open(self.path, flags | _SAFELY, 0o600)
+        except FileNotFoundError:
+            if self._mode in ("r", "r+"):
+                raise SessionNotFound(f"{self.path}: there is no log here") from None
+            return
+        except FileExistsError:
+            raise SessionExists(f"{self.path}: there is something here already") from None
+        except OSError as error:
+            self._explain(error)
+        self._check_regular()
+        if self._mode == "x" and not self._exclusive:
+            self.close()
+            raise SessionExists(f"{self.path}: there is something here already")
+        if self._mode != "r":
+            self._mode = "r+"  # from now on it must exist
+
+    def _explain(self, error: OSError) -> NoReturn:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise NotALog(f"{self.path}: not a regular file (links are not followed)") from None
+        raise error
+
+    def _check_regular(self) -> None:
+        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+            self.close()
+            raise NotALog(f"{self.path}: not a regular file")
+
+    def _same_file(self, position: int) -> int:
+        """Returns the size, after making sure that the path still leads to the file that was read so far."""
+        if self._fd < 0 and self._mode != "x":
+            self._open()
+        if self._fd < 0:
+            return 0
+        ours = os.fstat(self._fd)
+        try:
+            theirs = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            theirs = None
+        if theirs is None or (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
+            self._reopen()
+            raise LogReplaced(self.location)
+        if ours.st_size < position:
+            raise LogReplaced(self.location)
+        return ours.st_size
+
+    def _reopen(self) -> None:
+        """Leaves a file that is no longer at the path, lock and all."""
+        left, self._fd = self._fd, -1
+        try:
+            self._open()
+        finally:
+            if self._fd < 0:
+                self._fd = left  # nothing else to read from
+            else:
+                os.close(left)
+                self._holds = 0
+        if self._exclusive and self._holds == 0:
+            self._acquire()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        self._acquire()
+        try:
+            yield
+        finally:
+            self._release()
+
+    def _acquire(self) -> None:
+        if self._holds == 0:
+            if self._fd < 0:
+                return
+            self._wait_for_lock()
+        self._holds += 1
+
+    def _release(self) -> None:
+        if self._holds == 0:  # the file was left meanwhile, and its lock with it
+            return
+        self._holds -= 1
+        if self._holds == 0:
+            from filelock import unlock_descriptor
+
+            unlock_descriptor(self._fd)
+
+    def _wait_for_lock(self) -> None:
+        from filelock import lock_descriptor  # takes longer to import than most programs run
+
+        deadline = time.monotonic() + self._lock_timeout_s
+        pause_s = 0.0002
+        while not lock_descriptor(self._fd, blocking=False):
+            if time.monotonic() >= deadline:
+                holder = _lock_holder(self._fd)
+                by = f" by {holder}" if holder else ""
+                raise SessionLocked(f"{self.path}: locked{by} for {self._lock_timeout_s} s", holder=holder)
+            time.sleep(pause_s)
+            pause_s = min(pause_s * 1.5, 0.002)
+
+    def _check_usable(self) -> None:
+        if self._inherited:
+            raise SessionClosed(f"{self.path}: this session belongs to the parent process; open it again")
+
+    def close(self) -> None:
+        """Closes the file, and with it the lock."""
+        if self._fd >= 0:
+            fd, self._fd, self._holds = self._fd, -1, 0
+            os.close(fd)
+
+    def _abandon(self) -> None:
+        """In a forked child: lets go of the parent's file, so that the child does not keep its lock alive."""
+        self._inherited = True
+        with suppress(OSError):
+            self.close()
+
+
+_OPEN: WeakSet[JsonlLog] = WeakSet()
+
+
+def _abandon_all() -> None:
+    for log in list(_OPEN):
+        log._abandon()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)
+
+
+def write_new(path: Path, lines: Iterator[bytes]) -> None:
+    """Creates a file with these lines, durably: it appears whole or not at all.
+
+    Raises:
+        SessionExists: something is at this path.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
+    try:
+        with open(fd, "wb", buffering=2**20) as file:
+            for line in lines:
+                file.write(line + b"\n")
+            file.flush()
+            _sync(file.fileno())
+        try:
+            os.link(temporary, path)  # unlike a rename, never replaces
+        except FileExistsError:
+            raise SessionExists(f"{path}: there is something here already") from None
+        _sync_directory(path.parent)
+    finally:
+        os.unlink(temporary)
+
+
+def _sync(fd: int) -> None:
+    if sys.platform == "darwin":
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    elif hasattr(os, "fdatasync"):
+        os.fdatasync(fd)
+    else:
+        os.fsync(fd)
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name == "nt":
+        return  # a directory cannot be opened there; the file system journals names itself
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _lock_holder(fd: int) -> str | None:
+    """Describes who holds the lock, where the system tells (Linux)."""
+    status = os.fstat(fd)
+    wanted = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    try:
+        locks = Path("/proc/locks").read_text().splitlines()
+        for line in locks:
+            fields = line.split()
+            if "FLOCK" in fields and "->" not in fields and wanted in fields:
+                pid = fields[fields.index(wanted) - 1]
+                name = Path(f"/proc/{pid}/comm").read_text().strip()
+                return f"process {pid} ({name!r})"
+    except (OSError, ValueError):
+        pass
+    return None

@@ -1,0 +1,40 @@
+"""A log in memory: gone with the process. Also the reference for what a log is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from threading import Lock
+
+from convtree.logs.base import Build, Chunk
+
+
+class MemoryLog:
+    """Lines in a list; a position is an index into it."""
+
+    location = "memory"
+    failed = False
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self._lock = Lock()
+
+    def read(self, position: int = 0) -> Iterator[Chunk]:
+        """Yields what is there from a position on, as one chunk."""
+        lines = self._lines[position:]
+        if lines:
+            yield Chunk(range(position, position + len(lines)), lines, position + len(lines))
+
+    def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Returns the lines at these places."""
+        return [self._lines[position] for position, _ in spans]
+
+    def append(self, position: int, build: Build) -> Chunk:
+        """Adds the lines that `build` returns."""
+        with self._lock:
+            lines = list(build(self.read(position)))
+            start = len(self._lines)
+            self._lines.extend(lines)
+            return Chunk(range(start, start + len(lines)), lines, start + len(lines))
+
+    def close(self) -> None:
+        """Does nothing: the lines stay readable through this object."""

@@ -1,0 +1,131 @@
+"""What can be read off a provider's own message, without ever requiring anything of it.
+
+A message is stored verbatim. These functions look at the four shapes that are documented as request input (OpenAI chat
+completions, OpenAI Responses items, Anthropic messages, Gemini contents) and at shapes close to them; for anything
+else they answer "nothing", never an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+#: block types whose `text` a person would read; reasoning and tool traffic are not among them
+_TEXT_BLOCKS = frozenset({"text", "input_text", "output_text", "refusal"})
+_RESULT_ROLES = frozenset({"tool", "toolResult", "function"})
+
+
+class ToolCall(NamedTuple):
+    """A tool call as a message makes it: its id (None where the provider gives none) and the tool's name."""
+
+    id: str | None
+    name: str
+
+
+class OpenCall(NamedTuple):
+    """A tool call without a result: the call's id and name, and the entry that made it."""
+
+    id: str | None
+    name: str
+    entry_id: str
+
+
+def role_of(message: Mapping[str, Any]) -> str | None:
+    """Returns the role; a Responses item without one speaks as who produces it."""
+    role = message.get("role")
+    if isinstance(role, str):
+        return role
+    kind = message.get("type")
+    if not isinstance(kind, str):
+        return None
+    if kind.endswith("_output"):
+        return "tool"
+    return "assistant" if kind.endswith("_call") or kind == "reasoning" else None
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """Returns the text a person would read, blocks joined by newlines; no reasoning, no tool traffic."""
+    if role_of(message) in _RESULT_ROLES:
+        return ""
+    content = message.get("content", message.get("parts"))
+    if isinstance(content, str):
+        return content
+    return "\n".join(text for block in _mappings(content) if (text := _visible(block)))
+
+
+def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
+    """Lists the tool calls that a message makes, in order."""
+    calls: list[ToolCall] = []
+    if message.get("type") in ("function_call", "custom_tool_call"):
+        calls.append(ToolCall(_string(message.get("call_id")), _string(message.get("name")) or ""))
+    for call in _mappings(message.get("tool_calls")):
+        function = call.get("function", call.get("custom"))
+        name = function.get("name") if isinstance(function, Mapping) else None
+        calls.append(ToolCall(_string(call.get("id")), _string(name) or ""))
+    for block in _mappings(message.get("content")):
+        if block.get("type") in ("tool_use", "toolCall"):
+            calls.append(ToolCall(_string(block.get("id")), _string(block.get("name")) or ""))
+    for part in _mappings(message.get("parts")):
+        call = part.get("functionCall", part.get("function_call"))
+        if isinstance(call, Mapping):
+            calls.append(ToolCall(_string(call.get("id")), _string(call.get("name")) or ""))
+    return calls
+
+
+def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
+    """Lists the tool calls that a message answers, in order; the name is known for Gemini and pi only."""
+    results: list[ToolCall] = []
+    if message.get("type") in ("function_call_output", "custom_tool_call_output"):
+        results.append(ToolCall(_string(message.get("call_id")), ""))
+    for key in ("tool_call_id", "toolCallId"):
+        if isinstance(message.get(key), str):
+            results.append(ToolCall(message[key], _string(message.get("toolName")) or ""))
+    for block in _mappings(message.get("content")):
+        if block.get("type") == "tool_result":
+            results.append(ToolCall(_string(block.get("tool_use_id")), ""))
+    for part in _mappings(message.get("parts")):
+        answer = part.get("functionResponse", part.get("function_response"))
+        if isinstance(answer, Mapping):
+            results.append(ToolCall(_string(answer.get("id")), _string(answer.get("name")) or ""))
+    return results
+
+
+def open_calls(messages: Iterable[tuple[str, Any]]) -> tuple[OpenCall, ...]:
+    """Returns the calls without a later result, in order; takes (entry id, message) pairs.
+
+    A result answers the oldest open call with its id, or with its name where neither carries an id (Gemini).
+    """
+    waiting: dict[tuple[str | None, str], list[tuple[int, OpenCall]]] = {}
+    count = 0
+    for entry_id, message in messages:
+        if not isinstance(message, Mapping):
+            continue
+        for answered in results_of(message):
+            queue = waiting.get(_pairing_key(answered))
+            if queue:
+                queue.pop(0)
+        for call in calls_of(message):
+            waiting.setdefault(_pairing_key(call), []).append((count, OpenCall(call.id, call.name, entry_id)))
+            count += 1
+    return tuple(call for _, call in sorted(item for queue in waiting.values() for item in queue))
+
+
+def _pairing_key(call: ToolCall) -> tuple[str | None, str]:
+    return (call.id, "") if call.id is not None else (None, call.name)
+
+
+def _visible(block: Mapping[str, Any]) -> str:
+    kind = block.get("type")
+    if kind is not None and kind not in _TEXT_BLOCKS:
+        return ""
+    if block.get("thought") is True:  # Gemini's reasoning is a text part with this flag
+        return ""
+    return _string(block.get("refusal" if kind == "refusal" else "text")) or ""
+
+
+def _mappings(value: Any) -> Iterable[Mapping[str, Any]]:
+    return (item for item in value if isinstance(item, Mapping)) if isinstance(value, list | tuple) else ()
+
+
+def _string(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

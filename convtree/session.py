@@ -1,0 +1,679 @@
+"""A conversation that branches: a tree, a leaf, and the log behind them.
+
+A session is thread-safe and has one leaf. Two sessions on one log, in one process or in several, are two parties:
+each remembers which leaf it has seen, and is told when someone else has moved it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from itertools import islice
+from pathlib import Path
+from threading import RLock
+from typing import Any, Final, Literal, Self, TypeVar, cast, overload
+
+import msgspec
+
+from convtree import codec, context, tree
+from convtree.context import Context, Render, default_render
+from convtree.entries import (
+    BranchSummaryEntry,
+    Entry,
+    ExtensionDataEntry,
+    Finding,
+    Header,
+    LabelMark,
+    LeafMark,
+    MessageEntry,
+    ParentSession,
+    Record,
+    SessionInfoMark,
+    Visibility,
+)
+from convtree.errors import (
+    CorruptLog,
+    EntryNotFound,
+    LeafUncertain,
+    ReadOnlySession,
+    SessionClosed,
+    StaleLeaf,
+)
+from convtree.index import Index
+from convtree.ledger import LOST_HEADER, Ledger, PartlyWritten, new_id
+from convtree.logs.base import Log
+from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
+from convtree.logs.memory import MemoryLog
+from convtree.writing import Draft, Plan, SDKObject, draft, message_entry, reseal
+
+OnStale = Literal["raise", "branch", "rebase"]
+E = TypeVar("E", bound=Entry)
+
+_ON_STALE = ("raise", "branch", "rebase")
+
+_BATCH = 500  # records that `extend` writes and syncs at once
+
+
+class _Omitted(Enum):
+    LEAF = "the session's leaf"
+
+
+LEAF: Final = _Omitted.LEAF
+AtLeaf = Literal[_Omitted.LEAF]
+
+
+class Session:
+    """A conversation: `append` to it, `branch` in it, `build_context` from it.
+
+    Made by `Session.open` or `Session.memory`; a context manager. Wherever an entry id is asked for, leaving it out
+    means the session's leaf and `None` means the place before the first entry.
+    """
+
+    def __init__(self, log: Log, header: Header, *, read_only: bool = False, on_stale: OnStale = "raise") -> None:
+        self._ledger = Ledger(log)
+        self._header = header
+        self._refuses = "it was opened with mode='r'" if read_only else None
+        self._on_stale = on_stale
+        self._lock = RLock()
+        self._closed = False
+        self._leaf_id: str | None = self._index.leaf.id
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        mode: Mode = "a",
+        durability: Durability = "power",
+        exclusive: bool = False,
+        strict: bool = False,
+        on_stale: OnStale = "raise",
+        lock_timeout_s: float = 10.0,
+        id: str | None = None,
+        cwd: str | None = None,
+        git_root: str | None = None,
+        owner: str | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        parent_session: ParentSession | None = None,
+    ) -> Session:
+        """Opens the log at `path`, or starts one there: the file appears with its first record.
+
+        `mode` is "a" (open or start), "x" (must be new), "r+" (must exist) or "r" (read-only: no lock, no change).
+        `durability="power"` survives a power cut, "process" the death of every process. `exclusive` holds the lock
+        until `close`. `on_stale` says what happens when someone else moved the leaf. The arguments after
+        `lock_timeout_s` describe a new session and are ignored when the log exists.
+
+        Raises:
+            SessionNotFound: mode "r" or "r+", and there is nothing.
+            SessionExists: mode "x", and there is something.
+            NotALog: what is there is no convtree log; it is not touched.
+            CorruptLog: `strict`, and there are findings that are not mere remarks.
+            SessionLocked: `exclusive`, and someone else holds the lock.
+        """
+        _check_choice("mode", mode, ("a", "x", "r", "r+"))
+        _check_choice("durability", durability, ("power", "process"))
+        _check_choice("on_stale", on_stale, _ON_STALE)
+        header = _new_header(id, cwd, git_root, owner, name, metadata, parent_session)
+        log = JsonlLog(path, mode=mode, durability=durability, lock_timeout_s=lock_timeout_s, exclusive=exclusive)
+        try:
+            session = cls(log, header, read_only=mode == "r", on_stale=on_stale)
+            if strict:
+                session._raise_findings()
+        except BaseException:
+            log.close()
+            raise
+        return session
+
+    @classmethod
+    def memory(
+        cls,
+        *,
+        on_stale: OnStale = "raise",
+        id: str | None = None,
+        cwd: str | None = None,
+        git_root: str | None = None,
+        owner: str | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        parent_session: ParentSession | None = None,
+    ) -> Session:
+        """Starts a session that lives in memory only; `fork(path)` writes it to a file."""
+        _check_choice("on_stale", on_stale, _ON_STALE)
+        header = _new_header(id, cwd, git_root, owner, name, metadata, parent_session)
+        return cls(MemoryLog(), header, on_stale=on_stale)
+
+    # --- writing ---
+
+    @overload
+    def append(
+        self,
+        item: E,
+        /,
+        *,
+        parent_id: str | AtLeaf | None = LEAF,
+        id: str | None = None,
+        on_stale: OnStale | None = None,
+    ) -> E: ...
+    @overload
+    def append(
+        self,
+        item: Mapping[str, Any] | SDKObject,
+        /,
+        *,
+        parent_id: str | AtLeaf | None = LEAF,
+        id: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        usage: Mapping[str, Any] | SDKObject | None = None,
+        shape: str | None = None,
+        visible_to: Visibility = "all",
+        pinned: bool | None = None,
+        on_stale: OnStale | None = None,
+    ) -> MessageEntry: ...
+    def append(
+        self,
+        item: Any,
+        /,
+        *,
+        parent_id: str | AtLeaf | None = LEAF,
+        id: str | None = None,
+        on_stale: OnStale | None = None,
+        **fields: Any,
+    ) -> Any:
+        """Appends a message (a dict, always), an SDK's object, or an entry; it is stored when this returns.
+
+        The leaf moves to it. With `parent_id` it is branch and append in one record. `id` makes a retry safe: when
+        it is stored already with equal content, the stored entry is returned and nothing is written. A message of
+        role `system` or `developer` is pinned unless `pinned` says otherwise. An entry's own parent and time are
+        replaced, its id is kept if it has one.
+
+        Raises:
+            InvalidMessage: a value cannot be stored; the error names the place.
+            StaleLeaf: someone else moved the leaf (never with `parent_id`).
+            EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
+            SessionFailed, SessionClosed: nothing was written.
+            OSError: the disk refused; the log was cut back to whole lines, or the session is failed.
+        """
+        entry = _entry_of(item, id, fields)
+        return self._append([draft(entry)], parent_id, on_stale)[0]
+
+    def append_many(
+        self,
+        items: Iterable[Any],
+        /,
+        *,
+        parent_id: str | AtLeaf | None = LEAF,
+        provider: str | None = None,
+        model: str | None = None,
+        usage: Mapping[str, Any] | SDKObject | None = None,
+        shape: str | None = None,
+        visible_to: Visibility = "all",
+        pinned: bool | None = None,
+        on_stale: OnStale | None = None,
+    ) -> list[Entry]:
+        """Appends a chain with one write and one sync; `usage` goes to the last message.
+
+        Not a transaction: after a crash a prefix may be there. A retry is safe for entries that carry ids.
+
+        Raises:
+            As `append`.
+        """
+        listed = list(items)
+        common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
+        common |= {"visible_to": visible_to, "pinned": pinned}
+        entries = []
+        for number, item in enumerate(listed, 1):
+            own = {} if isinstance(item, Entry) else common | ({"usage": usage} if number == len(listed) else {})
+            entries.append(_entry_of(item, None, own))
+        return self._append([draft(entry) for entry in entries], parent_id, on_stale) if entries else []
+
+    def branch(
+        self, entry_id: str | None, *, summary: str | None = None, details: Any = None
+    ) -> BranchSummaryEntry | None:
+        """Moves the leaf to an entry and records it; the next append continues there.
+
+        With `summary`, what happened on the way that is left is appended below `entry_id` as a branch summary, which
+        becomes the leaf and is returned. To look at another branch, `build_context(leaf=…)` moves nothing.
+
+        Raises:
+            EntryNotFound: there is no such entry.
+        """
+        if summary is not None:
+            with self._lock:
+                left = self._leaf_id
+                note = draft(BranchSummaryEntry(from_id=left, summary=summary, details=details))
+                return cast(BranchSummaryEntry, self._append([note], entry_id, None)[0])
+        move = draft(LeafMark(target_id=entry_id))
+
+        def fill(plan: Plan) -> None:
+            if entry_id is not None:
+                plan.row_of(entry_id)
+            if self._index.leaf.id != entry_id or self._index.leaf_doubt is not None:
+                plan.mark(move, _now())
+
+        with self._lock:
+            self._write(fill)
+            self._leaf_id = entry_id
+        return None
+
+    def label(self, entry_id: str, text: str | None) -> None:
+        """Sets a bookmark on an entry, or clears it with None; never moves the leaf.
+
+        Raises:
+            EntryNotFound: there is no such entry.
+            InvalidMessage: the label is longer than 256 characters.
+        """
+        self._mark(LabelMark(target_id=entry_id, label=text))
+
+    def rename(self, name: str | None) -> None:
+        """Gives the session a name, or takes it away with None."""
+        self._mark(SessionInfoMark(name=name))
+
+    def archive(self, archived: bool = True) -> None:
+        """Marks the session as archived, or not; nothing else changes."""
+        self._mark(SessionInfoMark(archived=archived))
+
+    def update_metadata(self, **changes: Any) -> None:
+        """Sets metadata by key; None removes a key."""
+        self._mark(SessionInfoMark(metadata=changes))
+
+    def extend(self, records: Iterable[Record]) -> int:
+        """Appends records that bring their own ids, parents and times, as importers make them, in batches.
+
+        What is stored already is passed over, so doing it twice adds nothing. The leaf moves as the records say.
+        Returns how many were written.
+
+        Raises:
+            As `append`; the batches before are stored.
+        """
+        written = 0
+        remaining = iter(records)
+        while batch := [draft(record) for record in islice(remaining, _BATCH)]:
+
+            def fill(plan: Plan, batch: list[Draft] = batch) -> None:
+                for each in batch:
+                    plan.place(each)
+
+            written += self._write(fill, moves_leaf=True).added
+        return written
+
+    def fork(self, path: str | os.PathLike[str], entry_id: str | AtLeaf | None = LEAF) -> Session:
+        """Copies the path to an entry into a new log and opens it; the file appears whole or not at all.
+
+        Entries keep their ids and their bytes; the labels on them and the session's name go along.
+
+        Raises:
+            SessionExists: there is something at `path`.
+            EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
+        """
+        with self._lock:
+            row = self._row(entry_id)
+            rows = self._path_rows(row)
+            origin = self.header
+            new = msgspec.structs.replace(
+                origin,
+                id=_new_session_id(),
+                timestamp=_now(),
+                version=1,
+                name=None,
+                metadata=self._index.metadata or None,
+                parent_session=ParentSession(id=origin.id, entry_id=self._id_of(row)),
+            )
+            copied = set(self._ids(rows))
+            labels = [(target, text) for target, text in self._index.labels.items() if target in copied]
+            marks: list[Record] = [LabelMark(target_id=target, label=text) for target, text in labels]
+            if self._index.name is not None:
+                marks.append(SessionInfoMark(name=self._index.name))
+            bodies = self._fork_bodies(rows, marks)
+            write_new(Path(path), reseal(codec.encode_header(new), bodies))
+        return Session.open(path, on_stale=self._on_stale)
+
+    # --- reading ---
+
+    def build_context(
+        self, *, leaf: str | AtLeaf | None = LEAF, render: Render = default_render, allow_gaps: bool = False
+    ) -> Context:
+        """Builds what a model should see at a leaf: messages, and the provider, model and settings to use.
+
+        The last compaction on the path stands for what lies before its kept entries; pinned messages stay. `render`
+        turns a compaction or a branch summary into a message. Writes nothing and moves nothing.
+
+        Raises:
+            BrokenPath: a line it needs is missing or damaged; with `allow_gaps`, `context.gaps` says where instead.
+            UnknownEntry: it depends on a critical record of an unknown type.
+            EntryNotFound, LeafUncertain: there is no such leaf, or it is not certain.
+        """
+        with self._lock:
+            return context.build_context(self._index, self._row(leaf, allow_gaps), render, allow_gaps)
+
+    def entry(self, entry_id: str) -> Entry:
+        """Returns an entry, read afresh from the log.
+
+        Raises:
+            EntryNotFound: there is no such entry.
+            BrokenPath: its line was damaged.
+        """
+        with self._lock:
+            return self._index.entries([self._known(entry_id)])[0]
+
+    def path(self, entry_id: str | AtLeaf | None = LEAF) -> list[Entry]:
+        """Returns the entries from the first down to this one.
+
+        Raises:
+            EntryNotFound: there is no such entry.
+            BrokenPath: a parent is missing, or a line was damaged.
+        """
+        with self._lock:
+            return self._index.entries(self._path_rows(self._row(entry_id)))
+
+    def children(self, entry_id: str | None) -> list[Entry]:
+        """Returns the entries directly below this one, in log order; None has the first entries."""
+        with self._lock:
+            return self._index.entries(self._index.tree.children(self._row(entry_id)))
+
+    def siblings(self, entry_id: str) -> list[MessageEntry]:
+        """Returns the alternatives to a message, itself included, in log order.
+
+        Those are the messages with the same nearest message above them; other entries are looked through.
+        """
+        with self._lock:
+            rows = self._index.tree.siblings(self._known(entry_id))
+            return cast(list[MessageEntry], self._index.entries(rows))
+
+    def tip(self, entry_id: str) -> str:
+        """Returns the id of the last appended leaf at or below an entry: where a switch to its branch leads."""
+        with self._lock:
+            return self._ids([self._index.tree.tip(self._known(entry_id))])[0]
+
+    def leaves(self) -> list[Entry]:
+        """Returns the entries that nothing was appended to, in log order."""
+        with self._lock:
+            return self._index.entries(self._index.tree.leaves())
+
+    def common_ancestor(self, a: str | None, b: str | None) -> str | None:
+        """Returns the id of the last entry that the paths to `a` and `b` share; None when they share none."""
+        with self._lock:
+            return self._id_of(self._index.tree.common_ancestor(self._row(a), self._row(b)))
+
+    def extension_data(
+        self, ext_type: str | None = None, *, leaf: str | AtLeaf | None = LEAF
+    ) -> list[ExtensionDataEntry]:
+        """Returns the extension data on the path to a leaf, first to last, of one type or of all."""
+        with self._lock:
+            found = [entry for entry in self._states(leaf) if ext_type in (None, entry.ext_type)]
+            return found[::-1]
+
+    def state(self, ext_type: str, default: Any = None, *, leaf: str | AtLeaf | None = LEAF) -> Any:
+        """Returns the `data` of the last extension data of this type on the path to a leaf."""
+        with self._lock:
+            return next((entry.data for entry in self._states(leaf) if entry.ext_type == ext_type), default)
+
+    def refresh(self) -> list[Entry]:
+        """Takes in what others wrote, adopts the log's leaf, and returns the new entries.
+
+        After the log was replaced (by a repair, say) those are all its entries.
+        """
+        with self._lock:
+            self._check_open()
+            start = self._ledger.catch_up()
+            self._leaf_id = self._index.leaf.id
+            rows = [row for row in range(start, len(self._index.tree)) if self._index.tree.is_node(row)]
+            return self._index.entries(rows)
+
+    # --- properties ---
+
+    @property
+    def header(self) -> Header:
+        """The session's header; of a session without a record, the one it will have."""
+        return self._index.header or (LOST_HEADER if self._index.lines else self._header)
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.header.id
+
+    @property
+    def name(self) -> str | None:
+        """The session's name."""
+        return self._index.name if self._index.header else self._header.name
+
+    @property
+    def leaf_id(self) -> str | None:
+        """The entry that the next append continues; None before the first."""
+        return self._leaf_id
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The bookmarks: entry id to label."""
+        return dict(self._index.labels)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The session's metadata, every change applied."""
+        return dict(self._index.metadata if self._index.header else self._header.metadata or {})
+
+    @property
+    def archived(self) -> bool:
+        """Whether the session is archived."""
+        return self._index.archived
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with the log, as far as it was read."""
+        return tuple(self._index.findings)
+
+    @property
+    def location(self) -> str:
+        """Where the log is: a path, or "memory"."""
+        return self._ledger.log.location
+
+    def close(self) -> None:
+        """Closes the log; twice is the same as once."""
+        with self._lock:
+            self._closed = True
+            self._ledger.log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id!r} at {self.location!r}, leaf {self.leaf_id!r}>"
+
+    # --- the way to the log ---
+
+    def _append(self, drafts: list[Draft], parent_id: str | AtLeaf | None, on_stale: OnStale | None) -> list[Any]:
+        policy = on_stale or self._on_stale
+        _check_choice("on_stale", policy, _ON_STALE)
+
+        def fill(plan: Plan) -> None:
+            stored = plan.find_stored(drafts)
+            if stored == len(drafts):
+                return
+            parent: str | None
+            if stored:
+                parent = plan.stored[-1].id
+            elif isinstance(parent_id, _Omitted):
+                parent = self._current_leaf(policy)
+            else:
+                parent = parent_id
+            plan.chain(drafts[stored:], parent, _now())
+
+        return self._write(fill, moves_leaf=True).stored
+
+    def _mark(self, mark: LabelMark | SessionInfoMark) -> None:
+        drafted = draft(mark)
+        self._write(lambda plan: plan.mark(drafted, _now()))
+
+    def _write(self, fill: Callable[[Plan], None], moves_leaf: bool = False) -> Plan:
+        """Has a plan written; with `moves_leaf` this session has then seen the log's leaf."""
+        with self._lock:
+            self._check_open()
+
+            def checked(plan: Plan) -> None:
+                self._check_writable()
+                fill(plan)
+
+            try:
+                plan = self._ledger.write(checked, self._header)
+            except PartlyWritten as partly:  # whole lines that reached the log are in it, and were ours
+                self._leaf_id = self._index.leaf.id
+                raise partly.reason from None
+            if moves_leaf and plan.lines:
+                self._leaf_id = self._index.leaf.id
+            return plan
+
+    def _current_leaf(self, on_stale: OnStale) -> str | None:
+        """Returns the leaf to continue, under the lock and with everything taken in."""
+        if self._index.leaf_doubt is not None:
+            raise self._uncertain()
+        actual = self._index.leaf.id
+        if actual == self._leaf_id or on_stale == "branch":
+            return self._leaf_id
+        if on_stale == "rebase":
+            return actual
+        raise StaleLeaf(
+            f"someone else moved the leaf from {self._leaf_id!r} to {actual!r}; "
+            "call refresh(), or pass parent_id or on_stale",
+            expected=self._leaf_id,
+            actual=actual,
+        )
+
+    @property
+    def _index(self) -> Index:
+        return self._ledger.index
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SessionClosed(f"{self.location}: this session is closed")
+
+    def _check_writable(self) -> None:
+        why = self._refuses or self._index.read_only
+        if why is not None:
+            raise ReadOnlySession(f"{self.location}: this session is read-only: {why}")
+
+    def _raise_findings(self) -> None:
+        serious = tuple(finding for finding in self.findings if finding.severity != "info")
+        if serious:
+            first = serious[0]
+            raise CorruptLog(
+                f"{self.location}: {len(serious)} findings, the first is {first.code} in line {first.line}",
+                findings=self.findings,
+            )
+
+    # --- ids and rows ---
+
+    def _row(self, entry_id: str | AtLeaf | None, allow_doubt: bool = False) -> int:
+        self._check_open()
+        if not isinstance(entry_id, _Omitted):
+            return tree.ROOT if entry_id is None else self._known(entry_id)
+        if self._index.leaf_doubt is not None and not allow_doubt and self._leaf_id == self._index.leaf.id:
+            raise self._uncertain()
+        if self._leaf_id == self._index.leaf.id:
+            return self._index.leaf.row
+        return tree.ROOT if self._leaf_id is None else self._known(self._leaf_id)
+
+    def _known(self, entry_id: str) -> int:
+        self._check_open()
+        row = self._index.node(entry_id) if isinstance(entry_id, str) else None
+        if row is None:
+            shown = repr(entry_id)[:140] if isinstance(entry_id, str) else type(entry_id).__name__
+            raise EntryNotFound(f"{self.location}: no entry {shown}", id=entry_id)
+        return row
+
+    def _path_rows(self, row: int) -> list[int]:
+        rows = self._index.tree.path(row)
+        if rows and self._index.tree.parents[rows[0]] == tree.MISSING:
+            missing = self._index.entries(rows[:1])[0].parent_id
+            raise self._index.broken(rows[0], f"has the parent {missing!r}, which is missing", missing)
+        return rows
+
+    def _ids(self, rows: list[int]) -> list[str]:
+        return [entry.id for entry in self._index.entries(rows)]
+
+    def _id_of(self, row: int) -> str | None:
+        return self._ids([row])[0] if row >= 0 else None
+
+    def _states(self, leaf: str | AtLeaf | None) -> Iterator[ExtensionDataEntry]:
+        """Yields the extension data on the path to a leaf, last first."""
+        columns = self._index.tree
+        row = self._row(leaf)
+        while row >= 0 and (row := columns.states[row]) != tree.NONE:
+            entry = self._index.entries([row])[0]
+            assert isinstance(entry, ExtensionDataEntry)
+            yield entry
+            row = columns.parents[row]
+
+    def _fork_bodies(self, rows: list[int], marks: list[Record]) -> Iterator[bytes]:
+        for start in range(0, len(rows), _BATCH):
+            yield from self._index.bodies(rows[start : start + _BATCH])
+        taken = set(self._ids(rows))
+        for mark in marks:
+            id = new_id()
+            while id in taken:
+                id = new_id()
+            taken.add(id)
+            yield codec.encode(msgspec.structs.replace(mark, id=id, timestamp=_now()))
+
+    def _uncertain(self) -> LeafUncertain:
+        doubt = self._index.leaf_doubt
+        assert doubt is not None
+        return LeafUncertain(
+            f"{self.location}: {doubt.code} in line {doubt.line}, after the leaf was set: "
+            f"settle it with branch({self._index.leaf.id!r}) or another entry"
+        )
+
+
+def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, fields: Mapping[str, Any]) -> Entry:
+    if not isinstance(item, Entry):
+        unknown = fields.keys() - {"provider", "model", "usage", "shape", "visible_to", "pinned"}
+        if unknown:
+            raise TypeError(f"append has no argument {min(unknown)!r}")
+        return message_entry(item, id=id, **fields)
+    if any(value is not None and (name, value) != ("visible_to", "all") for name, value in fields.items()):
+        raise TypeError("an entry brings its own fields; these arguments go with a message only")
+    if isinstance(item, MessageEntry) and item.pinned is None and item.role in ("system", "developer"):
+        item = msgspec.structs.replace(item, pinned=True)
+    return item if id is None else msgspec.structs.replace(item, id=id)
+
+
+def _new_header(
+    id: str | None,
+    cwd: str | None,
+    git_root: str | None,
+    owner: str | None,
+    name: str | None,
+    metadata: Mapping[str, Any] | None,
+    parent_session: ParentSession | None,
+) -> Header:
+    header = Header(
+        id=_new_session_id() if id is None else id,
+        timestamp=_now(),
+        cwd=cwd,
+        git_root=git_root,
+        owner=owner,
+        name=name,
+        metadata=None if metadata is None else dict(metadata),
+        parent_session=parent_session,
+    )
+    codec.encode_header(header)  # says now, not at the first append, what cannot be stored
+    return header
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def _new_session_id() -> str:
+    return secrets.token_hex(16)

@@ -1,0 +1,212 @@
+"""The shape of a conversation: who is whose parent. Pure.
+
+One invariant carries this module: a parent is added before its child, so a parent's row is always smaller than its
+child's. Hence no cycle can exist, and no walk needs a visited set, a depth limit or recursion. Everything is kept in
+plain columns, a few dozen bytes a row, one row per record of the log.
+
+Each row also links to the nearest row at or above it that matters for a context (a compaction, a pinned message, a
+model, settings, extension data, a fault), so that a context costs what it holds, not the length of its history.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
+
+ROOT = -1  # the parent of a first entry
+MISSING = -2  # the parent of an orphan
+NONE = -1  # no such row
+
+KIND = 0b0000_0111  # the part of a row's kind that says what it is
+MESSAGE, COMPACTION, BRANCH_SUMMARY, MODEL_CHANGE, EXTENSION_DATA, OPAQUE, MARK = range(7)
+HIDDEN = 0b0000_1000  # a message that is not for the model
+PINNED = 0b0001_0000
+NAMES_MODEL = 0b0010_0000
+HAS_SETTINGS = 0b0100_0000
+CRITICAL = 0b1000_0000
+
+
+class Tree:
+    """Columns over the records of a log. `same_id(row, id)` answers from the log whether a row has that id."""
+
+    def __init__(self, same_id: Callable[[int, str], bool], salt: int = 0) -> None:
+        self._same_id = same_id
+        self._salt = salt
+        self.offsets = array("Q")
+        self.lengths = array("I")
+        self.kinds = array("B")
+        self.parents = array("i")
+        self.compactions = array("i")
+        self.pins = array("i")
+        self.models = array("i")
+        self.settings = array("i")
+        self.states = array("i")
+        self.faults = array("i")
+        self._hashes = array("Q")
+        self._slots = array("i", [NONE]) * 64
+        self._last_child = array("i")
+        self._older_sibling = array("i")
+        self._newest_root = NONE
+
+    def __len__(self) -> int:
+        return len(self.parents)
+
+    # --- growing ---
+
+    def add(self, id: str, parent: int, kind: int, offset: int, length: int) -> int:
+        """Adds a record below the row `parent`; returns its row. The caller has made sure that the id is new."""
+        row = len(self.parents)
+        self.offsets.append(offset)
+        self.lengths.append(length)
+        self.kinds.append(kind)
+        self.parents.append(parent)
+        what = kind & KIND
+        self._link(self.compactions, parent, row, what == COMPACTION)
+        self._link(self.pins, parent, row, kind & PINNED)
+        self._link(self.models, parent, row, kind & NAMES_MODEL)
+        self._link(self.settings, parent, row, kind & HAS_SETTINGS)
+        self._link(self.states, parent, row, what == EXTENSION_DATA)
+        self._link(self.faults, parent, row, parent == MISSING or kind & CRITICAL)
+        self._remember(id, row)
+        return row
+
+    @staticmethod
+    def _link(column: array[int], parent: int, row: int, here: bool | int) -> None:
+        column.append(row if here else column[parent] if parent >= 0 else NONE)
+
+    # --- finding ---
+
+    def find(self, id: str) -> int | None:
+        """Returns the row of an id, entry or mark."""
+        hashed = _hash(id)
+        slots, hashes = self._slots, self._hashes
+        slot = (hashed ^ self._salt) % (len(slots) - 1)
+        while (row := slots[slot]) != NONE:
+            if hashes[row] == hashed and self._same_id(row, id):
+                return row
+            slot = (slot + 1) % len(slots)
+        return None
+
+    def is_node(self, row: int) -> bool:
+        """Tells an entry from a mark."""
+        return self.kinds[row] & KIND != MARK
+
+    def _remember(self, id: str, row: int) -> None:
+        self._hashes.append(_hash(id))
+        if 2 * len(self._hashes) > len(self._slots):
+            self._slots = array("i", [NONE]) * (2 * len(self._slots))
+            for each in range(row):
+                self._place(each)
+        self._place(row)
+
+    def _place(self, row: int) -> None:
+        slots = self._slots
+        slot = (self._hashes[row] ^ self._salt) % (len(slots) - 1)
+        while slots[slot] != NONE:
+            slot = (slot + 1) % len(slots)
+        slots[slot] = row
+
+    # --- walking ---
+
+    def walk_up(self, row: int) -> Iterator[int]:
+        """Yields the row, its parent, and so on; ends at a first entry or at an orphan."""
+        parents = self.parents
+        while row >= 0:
+            yield row
+            row = parents[row]
+
+    def path(self, row: int) -> list[int]:
+        """Returns the rows from the first entry down to `row`."""
+        rows = list(self.walk_up(row))
+        rows.reverse()
+        return rows
+
+    def is_ancestor(self, above: int, row: int) -> bool:
+        """Tells whether `above` lies on the path to `row`, itself included."""
+        while row > above:
+            row = self.parents[row]
+        return row == above
+
+    def common_ancestor(self, a: int, b: int) -> int:
+        """Returns the last row that two paths share, or ROOT."""
+        parents = self.parents
+        while a != b:
+            if a < 0 or b < 0:
+                return ROOT
+            if a > b:
+                a = parents[a]
+            else:
+                b = parents[b]
+        return max(a, ROOT)
+
+    def children(self, row: int) -> list[int]:
+        """Returns the children in log order; ROOT has the first entries. Orphans are nobody's children."""
+        self._index_children()
+        child = self._newest_root if row == ROOT else self._last_child[row]
+        rows = []
+        while child != NONE:
+            rows.append(child)
+            child = self._older_sibling[child]
+        rows.reverse()
+        return rows
+
+    def leaves(self) -> list[int]:
+        """Returns the entries without children, in log order."""
+        self._index_children()
+        last_child = self._last_child
+        return [row for row in range(len(last_child)) if last_child[row] == NONE and self.is_node(row)]
+
+    def tip(self, row: int) -> int:
+        """Returns the last added row at or below `row`; it has no children, because a child is added later."""
+        self._index_children()
+        newest, stack = row, [row]
+        while stack:
+            row = stack.pop()
+            newest = max(newest, row)
+            child = self._last_child[row]
+            while child != NONE:
+                stack.append(child)
+                child = self._older_sibling[child]
+        return newest
+
+    def siblings(self, row: int) -> list[int]:
+        """Returns the messages with the same nearest message above as `row`, itself included, in log order."""
+        above = self.parents[row]
+        while above >= 0 and self.kinds[above] & KIND != MESSAGE:
+            above = self.parents[above]
+        if above == MISSING:
+            return [row]
+        found, stack = [], self.children(above)
+        while stack:
+            each = stack.pop()
+            if self.kinds[each] & KIND == MESSAGE:
+                found.append(each)
+            else:
+                stack.extend(self.children(each))
+        return sorted(found)
+
+    def _index_children(self) -> None:
+        """Brings the columns of children up to date; they are not built before someone asks."""
+        last_child, older_sibling, parents = self._last_child, self._older_sibling, self.parents
+        for row in range(len(last_child), len(parents)):
+            last_child.append(NONE)
+            parent = parents[row]
+            if parent >= 0:
+                older_sibling.append(last_child[parent])
+                last_child[parent] = row
+            elif parent == ROOT and self.is_node(row):
+                older_sibling.append(self._newest_root)
+                self._newest_root = row
+            else:
+                older_sibling.append(NONE)
+
+
+def _hash(id: str) -> int:
+    """Returns 64 bits of an id: its own value when it has our form, else a digest."""
+    if len(id) == 16:
+        try:
+            return abs(int(id, 16))
+        except ValueError:
+            pass
+    return int.from_bytes(blake2b(id.encode(errors="replace"), digest_size=8).digest())

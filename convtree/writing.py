@@ -1,0 +1,246 @@
+"""From what a caller says to lines of a log. Pure: drafts are made outside the lock, lines are planned inside it.
+
+A draft is checked and encoded once. The plan finds its place: an id that is stored already is a retry and writes
+nothing, every parent and every kept entry must be above, and only then does a line exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+from zlib import crc32
+
+import msgspec
+
+from convtree import codec
+from convtree.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    LabelMark,
+    LeafMark,
+    Mark,
+    MessageEntry,
+    Record,
+)
+from convtree.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage
+from convtree.index import Index
+
+_PINNED_ROLES = frozenset({"system", "developer"})
+
+
+@runtime_checkable
+class SDKObject(Protocol):
+    """An object of a provider's SDK: a pydantic model."""
+
+    def model_dump(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns the object as plain values."""
+        ...
+
+
+class Draft(NamedTuple):
+    """A record on its way into a log: checked, its fields encoded, its place not yet known."""
+
+    record: Record
+    fields: bytes
+
+
+def draft(record: Record) -> Draft:
+    """Checks and encodes a record.
+
+    Raises:
+        InvalidMessage: a value cannot be stored; the error names the place.
+    """
+    return Draft(record, codec.encode_fields(record))
+
+
+def message_entry(item: Mapping[str, Any] | SDKObject, **given: Any) -> MessageEntry:
+    """Makes an entry of a message, and of an SDK object what may be sent back to its provider.
+
+    Raises:
+        TypeError: `item` is not a message; the text says what to pass instead.
+    """
+    facts: dict[str, Any] = {}
+    if isinstance(item, Mapping):
+        message = dict(item)
+    elif isinstance(item, SDKObject) and not isinstance(item, type):
+        message, facts = _from_sdk(item)
+    else:
+        raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
+    facts |= {name: value for name, value in given.items() if value is not None}
+    if facts.get("pinned") is None and message.get("role") in _PINNED_ROLES:
+        facts["pinned"] = True
+    facts["pinned"] = facts.get("pinned") or None
+    if (usage := facts.get("usage")) is not None and not isinstance(usage, Mapping):
+        facts["usage"] = _jsonable_usage(usage)
+    return MessageEntry(message=message, **facts)
+
+
+def _jsonable_usage(usage: Any) -> Any:
+    try:
+        return codec.jsonable(usage)
+    except TypeError as error:
+        raise InvalidMessage(f"usage: {error}", place="usage") from None
+
+
+def _hint(item: Any) -> str:
+    if isinstance(item, list | tuple):
+        return ": use append_many for several"
+    return ': use {"role": …, "content": …}' if isinstance(item, str) else ""
+
+
+def _from_sdk(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns what may be sent back of an SDK's object, and what the entry's fields can take from it."""
+    if isinstance(choices := getattr(item, "choices", None), list) and choices:
+        facts = {"model": item.model, "usage": item.usage, "shape": "openai-chat"}
+        return codec.jsonable(choices[0].message), facts
+    if isinstance(getattr(item, "output", None), list) and getattr(item, "object", None) == "response":
+        raise TypeError("a Response holds several items: use append_many(r.output, model=r.model, usage=r.usage)")
+    if isinstance(candidates := getattr(item, "candidates", None), list) and candidates:
+        facts = {"model": item.model_version, "usage": item.usage_metadata, "shape": "gemini"}
+        return codec.jsonable(candidates[0].content), facts
+    dumped = codec.jsonable(item)
+    if dumped.get("type") == "message" and "stop_reason" in dumped and hasattr(item, "usage"):
+        message = {"role": dumped["role"], "content": dumped["content"]}
+        return message, {"model": dumped["model"], "usage": item.usage, "shape": "anthropic"}
+    return dumped, {}
+
+
+class Plan:
+    """Lines to be written behind everything in `index`, one after the other, under the lock.
+
+    `stored` has an entry or mark for every draft, in order: the one just planned, or the one found in the log.
+    """
+
+    def __init__(self, index: Index, new_id: Callable[[], str]) -> None:
+        self._index = index
+        self._new_id = new_id
+        self._prev = index.last_crc
+        self._planned: set[str] = set()
+        self.lines: list[bytes] = []
+        self.stored: list[Entry | Mark] = []
+
+    @property
+    def added(self) -> int:
+        """How many records are planned, the header not counted."""
+        return len(self._planned)
+
+    def begin(self, header_body: bytes) -> None:
+        """Plans the header of a log that has no line yet."""
+        self._seal(header_body)
+
+    def find_stored(self, drafts: Iterable[Draft]) -> int:
+        """Takes the leading drafts whose ids are stored already; returns how many that are.
+
+        Raises:
+            IdConflict: an id is stored with other content.
+        """
+        count = 0
+        for each in drafts:
+            if not self._is_stored(each):
+                break
+            count += 1
+        return count
+
+    def chain(self, drafts: Sequence[Draft], parent_id: str | None, timestamp: str) -> None:
+        """Plans entries as a chain below `parent_id`, stamping what they lack."""
+        for each in drafts:
+            if not self._is_stored(each):
+                self._add(each, parent_id, timestamp)
+            parent_id = self.stored[-1].id
+
+    def place(self, each: Draft) -> None:
+        """Plans a record that brings its own id, parent and time; a stored one is passed over."""
+        if not self._is_stored(each):
+            self._add(each, getattr(each.record, "parent_id", None), each.record.timestamp)
+
+    def mark(self, each: Draft, timestamp: str) -> None:
+        """Plans a mark."""
+        self._add(each, None, timestamp)
+
+    def row_of(self, id: str) -> int:
+        """Returns the row of an entry in the log.
+
+        Raises:
+            EntryNotFound: there is none.
+        """
+        row = self._index.node(id) if isinstance(id, str) else None
+        if row is None:
+            raise EntryNotFound(f"no entry {_shown(id)} in this log", id=id)
+        return row
+
+    def _is_stored(self, each: Draft) -> bool:
+        id = each.record.id
+        row = self._index.tree.find(id) if id else None
+        if row is None:
+            if id in self._planned and id:
+                raise IdConflict(f"the id {_shown(id)} is given twice", id=id)
+            return False
+        body = codec.compose(each.record, each.fields, id, None, None)
+        if not codec.same_content(body, self._index.line(row)):
+            raise IdConflict(f"the id {_shown(id)} is taken by a record with other content", id=id)
+        self.stored.append(codec.decode(self._index.line(row)))
+        return True
+
+    def _add(self, each: Draft, parent_id: str | None, timestamp: str | None) -> None:
+        record = each.record
+        self._check(record, parent_id)
+        id = record.id or self._fresh_id()
+        body = codec.compose(record, each.fields, id, parent_id, timestamp)
+        try:
+            stored = codec.decode_as(record.type, body + b"}")
+        except msgspec.ValidationError as error:
+            raise InvalidMessage(f"{record.type}: {error}", place=record.type) from None
+        self._seal(body)
+        self._planned.add(id)
+        self.stored.append(stored)
+
+    def _check(self, record: Record, parent_id: str | None) -> None:
+        """Makes sure that what a record refers to is above it."""
+        if isinstance(record, Entry):
+            if parent_id is not None and parent_id not in self._planned:
+                self.row_of(parent_id)
+            if isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
+                self._check_kept(record.first_kept_entry_id, parent_id)
+            elif isinstance(record, BranchSummaryEntry) and record.from_id is not None:
+                codec.check_id(record.from_id, "from_id")
+        elif isinstance(record, LeafMark | LabelMark) and record.target_id not in (None, *self._planned):
+            self.row_of(str(record.target_id))
+
+    def _check_kept(self, kept_id: str, parent_id: str | None) -> None:
+        parents = {entry.id: entry.parent_id for entry in self.stored if isinstance(entry, Entry)}
+        while parent_id is not None and parent_id != kept_id and parent_id in self._planned:
+            parent_id = parents[parent_id]
+        if parent_id == kept_id:
+            return
+        row = self._index.node(kept_id) if isinstance(kept_id, str) else None
+        if row is None or parent_id is None or not self._index.tree.is_ancestor(row, self.row_of(parent_id)):
+            raise InvalidCompaction(
+                f"first_kept_entry_id {_shown(kept_id)} is not on the path that the compaction continues; "
+                "take an id from path()"
+            )
+
+    def _fresh_id(self) -> str:
+        while True:
+            id = self._new_id()
+            if id not in self._planned and self._index.tree.find(id) is None:
+                return id
+
+    def _seal(self, body: bytes) -> None:
+        line = codec.seal(body, self._prev)
+        self._prev = crc32(line)
+        self.lines.append(line)
+
+
+def reseal(header_body: bytes, bodies: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields the lines of a log that is made of these bodies."""
+    prev = 0
+    for body in chain((header_body,), bodies):
+        line = codec.seal(body, prev)
+        prev = crc32(line)
+        yield line
+
+
+def _shown(id: Any) -> str:
+    return repr(id)[:140] if isinstance(id, str) else type(id).__name__
