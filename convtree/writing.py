@@ -26,6 +26,7 @@ from convtree.entries import (
 )
 from convtree.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage
 from convtree.index import Index
+from convtree.messages import role_of
 
 _PINNED_ROLES = frozenset({"system", "developer"})
 
@@ -69,19 +70,8 @@ def message_entry(item: Mapping[str, Any] | SDKObject, **given: Any) -> MessageE
     else:
         raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
     facts |= {name: value for name, value in given.items() if value is not None}
-    if facts.get("pinned") is None and message.get("role") in _PINNED_ROLES:
-        facts["pinned"] = True
-    facts["pinned"] = facts.get("pinned") or None
-    if (usage := facts.get("usage")) is not None and not isinstance(usage, Mapping):
-        facts["usage"] = _jsonable_usage(usage)
-    return MessageEntry(message=message, **facts)
-
-
-def _jsonable_usage(usage: Any) -> Any:
-    try:
-        return codec.jsonable(usage)
-    except TypeError as error:
-        raise InvalidMessage(f"usage: {error}", place="usage") from None
+    pinned = facts.pop("pinned", role_of(message) in _PINNED_ROLES)
+    return MessageEntry(message=message, pinned=pinned or None, **facts)
 
 
 def _hint(item: Any) -> str:
