@@ -1,0 +1,46 @@
+"""One turn with each provider's own SDK: the question first, then the answer, stored as it came.
+
+The loop to copy: `append` the question (it raises before a token is spent), ask, then `append` the reply with
+`parent_id` (it always lands, whatever others did meanwhile). Needs the SDK in question and its API key.
+"""
+
+from anthropic import Anthropic
+from google.genai import Client
+from openai import OpenAI
+
+from convtree import Entry, MessageEntry, Session
+
+
+def ask_anthropic(session: Session, client: Anthropic, text: str, model: str) -> MessageEntry:
+    question = session.append({"role": "user", "content": text})
+    context = session.build_context(leaf=question.id)
+    reply = client.messages.create(model=context.model or model, max_tokens=1000, messages=context.messages)
+    return session.append(reply, parent_id=question.id, provider="anthropic")
+
+
+def ask_openai_chat(session: Session, client: OpenAI, text: str, model: str) -> MessageEntry:
+    question = session.append({"role": "user", "content": text})
+    context = session.build_context(leaf=question.id)
+    reply = client.chat.completions.create(model=context.model or model, messages=context.messages)
+    return session.append(reply, parent_id=question.id, provider="openai")
+
+
+def ask_openai_responses(session: Session, client: OpenAI, text: str, model: str) -> list[Entry]:
+    question = session.append({"role": "user", "content": text})
+    context = session.build_context(leaf=question.id)
+    reply = client.responses.create(model=context.model or model, input=context.messages)
+    return session.append_many(
+        reply.output, parent_id=question.id, provider="openai", model=reply.model, usage=reply.usage
+    )
+
+
+def ask_gemini(session: Session, client: Client, text: str, model: str) -> MessageEntry:
+    question = session.append({"role": "user", "parts": [{"text": text}]})
+    context = session.build_context(leaf=question.id)
+    reply = client.models.generate_content(model=context.model or model, contents=context.messages)
+    return session.append(reply, parent_id=question.id, provider="google")
+
+
+if __name__ == "__main__":
+    with Session.open("conversation.jsonl") as conversation:
+        print(ask_anthropic(conversation, Anthropic(), input("> "), model=input("model: ")).text)

@@ -1,0 +1,196 @@
+"""Every example runs, and the SDKs send and store what it says they do: real clients, a real socket, canned answers."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from anthropic import Anthropic
+from google import genai
+from openai import OpenAI
+
+from convtree import MessageEntry, Session
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+sys.path.insert(0, str(EXAMPLES))
+
+ANTHROPIC = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-x",
+    "content": [{"type": "text", "text": "Rome."}, {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}}],
+    "stop_reason": "tool_use",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 3, "output_tokens": 2},
+}
+CHAT = {
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "gpt-x",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Oslo."}}],
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+}
+RESPONSE = {
+    "id": "r",
+    "object": "response",
+    "created_at": 1,
+    "model": "gpt-x",
+    "output": [
+        {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "abc"},
+        {"type": "function_call", "id": "fc", "call_id": "c1", "name": "look", "arguments": "{}"},
+    ],
+    "parallel_tool_calls": True,
+    "tool_choice": "auto",
+    "tools": [],
+    "usage": {
+        "input_tokens": 3,
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens": 2,
+        "output_tokens_details": {"reasoning_tokens": 0},
+        "total_tokens": 5,
+    },
+}
+GEMINI = {
+    "candidates": [{"content": {"role": "model", "parts": [{"functionCall": {"name": "look", "args": {"a": 1}}}]}}],
+    "modelVersion": "gemini-x",
+    "usageMetadata": {"totalTokenCount": 5},
+}
+
+
+class Provider:
+    """A server that answers every request with one document and remembers what it was sent."""
+
+    def __init__(self) -> None:
+        self.answer: dict[str, Any] = {}
+        self.asked: list[dict[str, Any]] = []
+        provider = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                provider.asked.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+                body = json.dumps(provider.answer).encode()
+                self.send_response(200)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = Thread(target=self._server.serve_forever)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    server = Provider()
+    yield server
+    server.close()
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(EXAMPLES.glob("*.py")) if path.stem != "providers"])
+def test_example_runs(name: str) -> None:
+    """The example ends well and says something."""
+    done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") >= 3
+
+
+def test_quickstart_shows_the_summary_and_what_is_kept() -> None:
+    """The example of the README prints the context as the model would see it."""
+    done = subprocess.run([sys.executable, EXAMPLES / "quickstart.py"], capture_output=True, text=True, check=True)
+    roles = [line.split(":")[0].strip() for line in done.stdout.splitlines()[1:-1]]
+    assert roles == ["system", "user", "user", "assistant", "user"]
+    assert "They chose Rome." in done.stdout
+    assert "Oslo" not in done.stdout
+
+
+def test_anthropic_turn(provider: Provider) -> None:
+    """A Message is stored as role and content; model and usage go to the entry."""
+    from providers import ask_anthropic
+
+    provider.answer = ANTHROPIC
+    session = Session.memory()
+    with Anthropic(base_url=provider.url, api_key="k") as client:
+        entry = ask_anthropic(session, client, "Where?", model="m")
+    assert provider.asked[0]["messages"] == [{"role": "user", "content": "Where?"}]
+    assert entry.message == {"role": "assistant", "content": ANTHROPIC["content"]}
+    assert (entry.provider, entry.model, entry.usage) == ("anthropic", "claude-x", ANTHROPIC["usage"])
+    assert [call.id for call in session.build_context().open_calls] == ["t1"]
+
+
+def test_openai_chat_turns(provider: Provider) -> None:
+    """A ChatCompletion is stored as its first choice's message, and goes back as it came."""
+    from providers import ask_openai_chat
+
+    provider.answer = CHAT
+    session = Session.memory()
+    with OpenAI(base_url=provider.url, api_key="k") as client:
+        entry = ask_openai_chat(session, client, "Where?", model="m")
+        ask_openai_chat(session, client, "Why?", model="m")
+    assert entry.message == {"role": "assistant", "content": "Oslo."}
+    assert (entry.model, entry.usage) == ("gpt-x", CHAT["usage"])
+    assert [message["role"] for message in provider.asked[1]["messages"]] == ["user", "assistant", "user"]
+    assert provider.asked[1]["messages"][1] == {"role": "assistant", "content": "Oslo."}
+
+
+def test_openai_responses_turn(provider: Provider) -> None:
+    """A Response is stored item by item; usage stands on the last."""
+    from providers import ask_openai_responses
+
+    provider.answer = RESPONSE
+    session = Session.memory()
+    with OpenAI(base_url=provider.url, api_key="k") as client:
+        entries = ask_openai_responses(session, client, "Where?", model="m")
+    stored = [entry for entry in entries if isinstance(entry, MessageEntry)]
+    assert [entry.message for entry in stored] == RESPONSE["output"]
+    assert [entry.usage for entry in stored] == [None, RESPONSE["usage"]]
+    assert provider.asked[0]["input"] == [{"role": "user", "content": "Where?"}]
+
+
+def test_a_whole_response_is_refused() -> None:
+    """Appending a Response says what to call instead, and stores nothing."""
+    from openai.types.responses import Response
+
+    session = Session.memory()
+    with pytest.raises(TypeError, match=r"append_many\(r\.output"):
+        session.append(Response.model_validate(RESPONSE))
+    assert session.leaf_id is None
+
+
+def test_gemini_turn(provider: Provider) -> None:
+    """A GenerateContentResponse is stored as its content, with the keys of the wire."""
+    from providers import ask_gemini
+
+    provider.answer = GEMINI
+    session = Session.memory()
+    client = genai.Client(api_key="k", http_options={"base_url": provider.url})
+    entry = ask_gemini(session, client, "Where?", model="m")
+    client.close()
+    assert entry.message == GEMINI["candidates"][0]["content"]  # type: ignore[index]  # a plain dict of dicts
+    assert (entry.model, entry.usage) == ("gemini-x", {"totalTokenCount": 5})
+    assert provider.asked[0]["contents"] == [{"parts": [{"text": "Where?"}], "role": "user"}]
+
+
+def test_an_sdk_object_inside_a_dict(provider: Provider) -> None:
+    """The habit of the Anthropic documentation, content=response.content, stores what the SDK would send."""
+    provider.answer = ANTHROPIC
+    with Anthropic(base_url=provider.url, api_key="k") as client:
+        reply = client.messages.create(model="m", max_tokens=1, messages=[{"role": "user", "content": "x"}])
+    entry = Session.memory().append({"role": "assistant", "content": reply.content})
+    assert entry.message["content"] == ANTHROPIC["content"]
