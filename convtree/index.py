@@ -101,6 +101,8 @@ class Index:
 
     def feed(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
         """Takes in the lines of a chunk, in log order."""
+        if end > self.end:
+            self._forget_torn()
         for position, line in zip(positions, lines, strict=True):
             self._feed_line(position, line)
         last = positions[-1] + len(lines[-1]) + 1 if lines else self.end
@@ -157,7 +159,7 @@ class Index:
             if known and self.sealed_from is None:
                 codec.decode_as(head.type, line)  # no seal vouches for the rest of the line
         except codec.DECODE_ERRORS:
-            self._damaged(_name_damage(line, "bad_line"), position, len(line))
+            self._damaged(_name_damage(line, "bad_header" if first else "bad_line"), position, len(line))
             return
         if first:
             self._find("bad_header", position, len(line))
@@ -349,12 +351,14 @@ class Index:
         self.leaf_doubt = self._find(code, offset, length)
 
     def _torn(self, start: int, end: int) -> None:
-        known = self.findings[-1] if self.findings else None
-        if known is not None and known.code == "torn_tail" and known.offset == start:
-            self.findings.pop()
         self.lines += 1
         self._find("torn_tail", start, end - start)
         self.lines -= 1
+
+    def _forget_torn(self) -> None:
+        """Drops the finding of a torn tail that was completed, or cut, since: a fresh look would not have it."""
+        if self.findings and self.findings[-1].code == "torn_tail":
+            self.findings.pop()
 
     def _refuse_writing(self, kind: str, position: int, line: bytes) -> None:
         self._find("critical_unknown", position, len(line))

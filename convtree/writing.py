@@ -53,6 +53,8 @@ def draft(record: Record) -> Draft:
     Raises:
         InvalidMessage: a value cannot be stored; the error names the place.
     """
+    if record.id != "":
+        codec.check_id(record.id, "id")
     return Draft(record, codec.encode_fields(record))
 
 
@@ -155,6 +157,8 @@ class Plan:
         Raises:
             EntryNotFound: there is none.
         """
+        if id == self._index.leaf.id:
+            return self._index.leaf.row
         row = self._index.node(id) if isinstance(id, str) else None
         if row is None:
             raise EntryNotFound(f"no entry {_shown(id)} in this log", id=id)

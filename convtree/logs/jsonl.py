@@ -49,7 +49,7 @@ class JsonlLog:
         self._mode = mode
         self._durable = durability == "power"
         self._lock_timeout_s = lock_timeout_s
-        self._holds = 0
+        self._held = False
         self._exclusive = exclusive
         self._fd = -1
         self._inherited = False
@@ -57,7 +57,7 @@ class JsonlLog:
         _OPEN.add(self)
         if exclusive:
             try:
-                self._acquire()
+                self._wait_for_lock()
             except BaseException:
                 self.close()
                 raise
@@ -169,7 +169,7 @@ class JsonlLog:
         try:
             written = os.write(self._fd, data)
             while written < len(data):  # a short write: the next one says why
-                written += os.write(self._fd, data[written:])
+                written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
             self.failed = error.errno not in _NO_SPACE
             try:
@@ -243,7 +243,7 @@ class JsonlLog:
     # --- the file and its lock ---
 
     def _open(self) -> None:
-        if not self.path.parent.is_dir():
+        if self._mode in ("a", "x") and not self.path.parent.is_dir():
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path.parent))
         writing = os.O_RDWR | os.O_APPEND
         flags = {"r": os.O_RDONLY, "r+": writing, "a": writing, "x": writing | os.O_CREAT | os.O_EXCL}[self._mode]
@@ -305,34 +305,21 @@ class JsonlLog:
             if self._fd < 0:
                 self._fd = left  # nothing else to read from
             else:
-                os.close(left)
-                self._holds = 0
-        if self._exclusive and self._holds == 0:
-            self._acquire()
+                os.close(left)  # and its lock with it
+                self._held = False
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        self._acquire()
+        if not self._held:
+            self._wait_for_lock()
         try:
             yield
         finally:
-            self._release()
+            if self._held and not self._exclusive:
+                from filelock import unlock_descriptor
 
-    def _acquire(self) -> None:
-        if self._holds == 0:
-            if self._fd < 0:
-                return
-            self._wait_for_lock()
-        self._holds += 1
-
-    def _release(self) -> None:
-        if self._holds == 0:  # the file was left meanwhile, and its lock with it
-            return
-        self._holds -= 1
-        if self._holds == 0:
-            from filelock import unlock_descriptor
-
-            unlock_descriptor(self._fd)
+                self._held = False
+                unlock_descriptor(self._fd)
 
     def _wait_for_lock(self) -> None:
         from filelock import lock_descriptor  # takes longer to import than most programs run
@@ -346,6 +333,7 @@ class JsonlLog:
                 raise SessionLocked(f"{self.path}: locked{by} for {self._lock_timeout_s} s", holder=holder)
             time.sleep(pause_s)
             pause_s = min(pause_s * 1.5, 0.002)
+        self._held = True
 
     def _check_usable(self) -> None:
         if self._inherited:
@@ -354,7 +342,7 @@ class JsonlLog:
     def close(self) -> None:
         """Closes the file, and with it the lock."""
         if self._fd >= 0:
-            fd, self._fd, self._holds = self._fd, -1, 0
+            fd, self._fd, self._held = self._fd, -1, False
             os.close(fd)
 
     def _abandon(self) -> None:
