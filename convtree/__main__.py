@@ -1,0 +1,5 @@
+"""`python -m convtree` is the `convtree` command."""
+
+from convtree.cli import main
+
+main()

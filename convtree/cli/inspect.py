@@ -1,0 +1,101 @@
+"""`convtree inspect`: look into a log. Takes no lock and changes nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from convtree.cli import document, graphs
+from convtree.cli.render import Drawing, draw_context
+from convtree.cli.screen import Screen, write
+from convtree.cli.view import View
+from convtree.errors import NotALog
+from convtree.session import Session
+
+FOUND = 1  # the exit code when something is wrong with the log
+
+
+@click.command("inspect")
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--leaf", "leaf_id", metavar="ID", help="Look from this entry instead of the session's leaf.")
+@click.option("--context", "part", flag_value="context", help="What a model would see.")
+@click.option("--path", "part", flag_value="path", help="The entries from the first to the leaf.")
+@click.option("--full", is_flag=True, help="Every entry, with all its text.")
+@click.option("--json", "form", flag_value="json", help="One JSON document; with --context, the messages as they are.")
+@click.option("--dot", "form", flag_value="dot", help="The tree of runs for Graphviz.")
+@click.option("--mermaid", "form", flag_value="mermaid", help="The tree of runs for Mermaid.")
+@click.pass_context
+def inspect_command(
+    ctx: click.Context, log: Path, leaf_id: str | None, part: str | None, full: bool, form: str | None
+) -> None:
+    """Show what is in LOG: a summary, the tree, and what is wrong with it, if anything.
+
+    The tree reads downwards. The branch of the leaf goes on in its line, the others beside it; of a long stretch
+    without a fork only the ends are shown. LOG may also be a session of another tool, shown as it would be imported.
+    """
+    if form in ("dot", "mermaid") and (part or full):
+        raise click.UsageError(f"--{form} shows the tree of runs; it does not go with --context, --path or --full")
+    session, note = _open(log)
+    with session:
+        view = View(session, leaf_id, log, note)
+        match form:
+            case "json":
+                write([document.written(_document(view, leaf_id, part, full))])
+            case "dot":
+                write(graphs.dot(view))
+            case "mermaid":
+                write(graphs.mermaid(view))
+            case _:
+                write(_text(view, leaf_id, part, full))
+        sys.stdout.flush()
+        ctx.exit(0 if view.is_sound else FOUND)
+
+
+def _open(log: Path) -> tuple[Session, str | None]:
+    """Opens a log for reading, or a session of another tool; then says so."""
+    try:
+        return Session.open(log, mode="r"), None
+    except NotALog as error:
+        from convtree.exchange import read_foreign
+
+        try:
+            session = read_foreign(log)
+        except NotALog:
+            raise error from None
+    return session, f"{session.metadata['import']['format']} session, shown as convtree would import it"
+
+
+def _text(view: View, leaf_id: str | None, part: str | None, full: bool) -> Iterator[str]:
+    screen = Screen()
+    drawing = Drawing(view, screen, full=full)
+    if part == "context":
+        yield from draw_context(_context(view, leaf_id), screen, full=full)
+    else:
+        lines = drawing.path() if part == "path" else drawing.graph()
+        yield from drawing.summary()
+        yield ""
+        yield from lines
+    if not view.is_sound or view.findings:
+        yield ""
+        yield from drawing.findings()
+
+
+def _document(view: View, leaf_id: str | None, part: str | None, full: bool) -> dict[str, Any]:
+    known = document.inspected(view)
+    if part == "context":
+        return known | document.of_context(_context(view, leaf_id))
+    if part == "path":
+        return known | {"entries": document.entries(view, view.path())}
+    known["runs"] = document.runs(view)
+    if full:
+        nodes = (row for row in range(len(view.outline.tree)) if view.outline.tree.is_node(row))
+        known["entries"] = document.entries(view, nodes)
+    return known
+
+
+def _context(view: View, leaf_id: str | None) -> Any:
+    return view.session.build_context() if leaf_id is None else view.session.build_context(leaf=leaf_id)
