@@ -230,7 +230,9 @@ def _walk(fields: Mapping[str, Any]) -> None:
             if depth > DEPTH_LIMIT:
                 raise _invalid(place, f"more than {DEPTH_LIMIT} levels of nesting on one line")
             stack.extend((inner, item, depth + 1) for inner, item in reversed(_inside(place, value)))
-        elif not isinstance(value, str | int | float | Enum | UUID | None):
+        elif isinstance(value, Enum):
+            stack.append((place, value.value, depth))
+        elif not isinstance(value, str | int | float | UUID | None):
             try:
                 stack.append((place, jsonable(value), depth))
             except TypeError as error:
@@ -369,6 +371,14 @@ def decode_header(line: bytes) -> Header | None:
     if not isinstance(start, dict) or (start.get("type"), start.get("format")) != ("session", "convtree"):
         return None
     return _decode_raw_header(line)
+
+
+def is_header(line: bytes) -> bool:
+    """Tells whether a line is a convtree header, or was one before it was damaged further back."""
+    try:
+        return line.startswith(HEADER_START) or decode_header(line) is not None
+    except DECODE_ERRORS:
+        return False
 
 
 def begins_header(data: bytes) -> bool:

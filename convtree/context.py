@@ -48,9 +48,6 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         return open_calls(zip(ids, self.messages, strict=True))
 
 
-EMPTY = Context(messages=[], entries=[], provider=None, model=None, settings={})
-
-
 def default_render(entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:
     """Words a summary as a user message, which every provider takes."""
     if isinstance(entry, CompactionEntry):
@@ -70,7 +67,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     if index.critical_mark is not None:
         raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.critical_mark!r}")
     if leaf == tree.ROOT:
-        return EMPTY
+        return Context(messages=[], entries=[], provider=None, model=None, settings={})
     gaps = _faults(index, leaf)
     if gaps and not allow_gaps:
         raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
@@ -86,7 +83,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         provider=namer.provider if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
         model=namer.model if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
         settings=(setter.settings or {}) if isinstance(setter, ModelChangeEntry) else {},
-        gaps=tuple(gaps),
+        gaps=tuple(dict.fromkeys(gaps)),
     )
 
 
@@ -99,7 +96,7 @@ class _Fetch:
         self.got: dict[int, Entry] = {}
 
     def need(self, rows: list[int]) -> None:
-        wanted = [row for row in rows if row not in self.got]
+        wanted = [row for row in dict.fromkeys(rows) if row not in self.got]
         try:
             self.got.update(zip(wanted, self._index.entries(wanted), strict=True))
         except BrokenPath:
@@ -168,10 +165,18 @@ def _faults(index: Index, leaf: int) -> list[Gap]:
         if columns.kinds[row] & tree.CRITICAL:
             raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
         if columns.parents[row] == tree.MISSING:
-            gaps.append(Gap(columns.offsets[row], index.entries([row])[0].parent_id))
+            gaps.append(Gap(columns.offsets[row], _parent_named(index, row)))
             break
         row = columns.faults[columns.parents[row]] if columns.parents[row] >= 0 else tree.NONE
     return gaps
+
+
+def _parent_named(index: Index, row: int) -> str | None:
+    """Returns the parent that an orphan's line names; None when the line was damaged meanwhile."""
+    try:
+        return index.entries([row])[0].parent_id
+    except BrokenPath:
+        return None
 
 
 def _shows(kind: int) -> bool:

@@ -7,7 +7,7 @@ Damage never stops the loop; it becomes findings.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from zlib import crc32
 
 from msgspec import UNSET
@@ -20,6 +20,7 @@ from convtree.entries import (
     Header,
     LabelMark,
     LeafMark,
+    Mark,
     SessionInfoMark,
     Severity,
 )
@@ -48,6 +49,8 @@ SEVERITIES: dict[str, Severity] = {
     "prev_mismatch": "error",  # lines were dropped, doubled or moved before this one
     "duplicate": "warning",  # the same record again: ignored
     "id_conflict": "error",  # a taken id with other content: ignored
+    "bad_body": "error",  # found by verify: the rest of the line is not what its type says, or not there any more
+    "bad_kept": "error",  # found by verify: a compaction keeps entries from one that is not above it
     "orphan": "error",  # the parent is not above: missing, below, or itself
     "bad_target": "error",  # a mark names an entry that is not above: ignored
     "unsealed": "info",  # a log without checksums: damage in it cannot be seen
@@ -79,6 +82,7 @@ class Index:
         self._read_at = read_at
         self.tree = tree.Tree(self._same_id, salt)
         self.header: Header | None = None
+        self.header_body: bytes | None = None  # as it stands in the log, when its seal verifies
         self.leaf = NO_LEAF
         self.leaf_doubt: Finding | None = None  # damage behind the line that set the leaf
         self.labels: dict[str, str] = {}
@@ -95,14 +99,14 @@ class Index:
         self._begun = False
         self._told: set[str] = set()
         self._last_damaged = False
-        self._last_id = ""
+        self._last_id: str | None = None  # of the last row, when it may be a parent
 
     # --- taking lines in ---
 
     def feed(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
         """Takes in the lines of a chunk, in log order."""
         if end > self.end:
-            self._forget_torn()
+            self.forget_torn()
         for position, line in zip(positions, lines, strict=True):
             self._feed_line(position, line)
         last = positions[-1] + len(lines[-1]) + 1 if lines else self.end
@@ -163,6 +167,8 @@ class Index:
             return
         if first:
             self._find("bad_header", position, len(line))
+        elif head.type == "session" and self._take_header(position, line, first):
+            return  # a header that another writer has spelled in its own way
         twin = self.tree.find(head.id)
         if twin is not None:
             self._take_twin(head.id, position, line, self.line(twin))
@@ -190,6 +196,7 @@ class Index:
         if header.seal is None:
             self._find("unsealed", position, len(line))
         self.header = header
+        self.header_body = codec.body_of(line) if self.sealed_from is not None else None
         self.name = header.name
         self.metadata = dict(header.metadata or {})
         if header.version > VERSION:
@@ -223,7 +230,7 @@ class Index:
 
     def _take_mark(self, head: codec.Head, position: int, line: bytes, known: bool, critical: bool) -> None:
         self.tree.add(head.id, tree.ROOT, tree.MARK, position, len(line))
-        self._last_id = ""  # the last row is no parent
+        self._last_id = None
         if not known:
             if critical:
                 self.critical_mark = head.type
@@ -288,17 +295,43 @@ class Index:
         Raises:
             BrokenPath: a line is not what it was when it was taken in, or not what its type says.
         """
+        return cast(list[Entry], self.records(rows))
+
+    def records(self, rows: Sequence[int]) -> list[Entry | Mark]:
+        """Fetches, verifies and decodes entries and marks.
+
+        Raises:
+            BrokenPath: as `entries`.
+        """
         kinds = self.tree.kinds
-        entries: list[Entry] = []
+        records: list[Entry | Mark] = []
         for row, line in zip(rows, self._verified(rows), strict=True):
             try:
                 name = TYPES.get(kinds[row] & tree.KIND)
-                entry = codec.decode(line) if name is None else codec.decode_as(name, line)
+                records.append(codec.decode(line) if name is None else codec.decode_as(name, line))
             except codec.DECODE_ERRORS:
-                raise self.broken(row, "is not a valid entry") from None
-            assert isinstance(entry, Entry)
-            entries.append(entry)
-        return entries
+                raise self.broken(row, "is not a valid record") from None
+        return records
+
+    def good_records(self, rows: Sequence[int]) -> list[Entry | Mark]:
+        """Fetches entries and marks, without those that are damaged."""
+        try:
+            return self.records(rows)
+        except BrokenPath:
+            if len(rows) == 1:
+                return []
+        return [record for row in rows for record in self.good_records([row])]
+
+    def id_of(self, row: int) -> str:
+        """Fetches the id of a record.
+
+        Raises:
+            BrokenPath: the line is not what it was when it was taken in.
+        """
+        try:
+            return codec.read_head(self.line(row)).head.id
+        except codec.DECODE_ERRORS:
+            raise self.broken(row, "was damaged after it was read") from None
 
     def broken(self, row: int, what: str, missing: str | None = None) -> BrokenPath:
         """Makes the error that names the place of a row."""
@@ -320,10 +353,8 @@ class Index:
         line = self.line(row)
         if line.startswith(b'{"id":"%b"' % id.encode(errors="replace")):
             return True
-        if line.startswith(b'{"id":"'):
-            return False
         try:
-            return codec.read_head(line).head.id == id
+            return codec.read_head(line).head.id == id  # written by others: escaped, or in another order
         except codec.DECODE_ERRORS:
             return False
 
@@ -355,7 +386,7 @@ class Index:
         self._find("torn_tail", start, end - start)
         self.lines -= 1
 
-    def _forget_torn(self) -> None:
+    def forget_torn(self) -> None:
         """Drops the finding of a torn tail that was completed, or cut, since: a fresh look would not have it."""
         if self.findings and self.findings[-1].code == "torn_tail":
             self.findings.pop()

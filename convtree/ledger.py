@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Iterable
 
 from convtree import codec
-from convtree.entries import Header
+from convtree.entries import Entry, Header, Mark
 from convtree.errors import NotALog, SessionFailed
 from convtree.index import Index
 from convtree.logs.base import Chunk, Log, LogReplaced
@@ -44,6 +44,24 @@ class Ledger:
             start = 0
         return start
 
+    def last_record(self) -> str | None:
+        """Returns the id of the last record that was taken in."""
+        last = len(self.index.tree) - 1
+        return self.index.id_of(last) if last >= 0 else None
+
+    def records_after(self, last: str | None, limit: int = 500) -> tuple[list[Entry | Mark], str | None]:
+        """Reads what was taken in behind a record, at most `limit`; returns it, and the last record now read.
+
+        Lines whose bodies are not what their type says are passed over: they are for `verify`. When the record is not
+        there any more (the log was replaced), reading goes on behind everything.
+        """
+        rows = self.index.tree
+        row = -1 if last is None else rows.find(last)
+        if row is None:
+            return [], self.last_record()
+        wanted = range(row + 1, min(row + 1 + limit, len(rows)))
+        return self.index.good_records(wanted), self.index.id_of(wanted[-1]) if wanted else last
+
     def write(self, fill: Callable[[Plan], None], header: Header) -> Plan:
         """Has `fill` plan lines behind everything in the log, writes them, and takes them in.
 
@@ -60,12 +78,10 @@ class Ledger:
             nonlocal plan
             self._take_in(news)
             plan = Plan(self.index, new_id)
-            fill(plan)
-            if plan.lines and not self.index.lines:
-                plan = Plan(self.index, new_id)
+            if not self.index.lines:
                 plan.begin(codec.encode_header(header))
-                fill(plan)
-            return plan.lines
+            fill(plan)
+            return plan.lines if plan.added else []
 
         for _ in range(_TRIES):
             try:
@@ -88,6 +104,7 @@ class Ledger:
         return self.index.leaf.id in {record.id for record in plan.stored}
 
     def _take_in(self, chunks: Iterable[Chunk]) -> None:
+        self.index.forget_torn()
         for chunk in chunks:
             self.index.feed(*chunk)
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from itertools import islice
 from pathlib import Path
 from threading import RLock
+from time import monotonic, sleep
 from typing import Any, Final, Literal, Self, TypeVar, cast, overload
 
 import msgspec
@@ -28,6 +29,7 @@ from convtree.entries import (
     Header,
     LabelMark,
     LeafMark,
+    Mark,
     MessageEntry,
     ParentSession,
     Record,
@@ -47,6 +49,7 @@ from convtree.ledger import LOST_HEADER, Ledger, PartlyWritten, new_id
 from convtree.logs.base import Log
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree.logs.memory import MemoryLog
+from convtree.runs import Outline
 from convtree.writing import Draft, Plan, SDKObject, draft, message_entry, reseal
 
 OnStale = Literal["raise", "branch", "rebase"]
@@ -92,6 +95,7 @@ class Session:
         strict: bool = False,
         on_stale: OnStale = "raise",
         lock_timeout_s: float = 10.0,
+        allow_network: bool = False,
         id: str | None = None,
         cwd: str | None = None,
         git_root: str | None = None,
@@ -104,8 +108,9 @@ class Session:
 
         `mode` is "a" (open or start), "x" (must be new), "r+" (must exist) or "r" (read-only: no lock, no change).
         `durability="power"` survives a power cut, "process" the death of every process. `exclusive` holds the lock
-        until `close`. `on_stale` says what happens when someone else moved the leaf. The arguments after
-        `lock_timeout_s` describe a new session and are ignored when the log exists.
+        until `close`. `on_stale` says what happens when someone else moved the leaf. `allow_network` permits writing
+        where locks do not keep writers apart. The arguments after it describe a new session and are ignored when the
+        log exists.
 
         Raises:
             SessionNotFound: mode "r" or "r+", and there is nothing.
@@ -113,12 +118,22 @@ class Session:
             NotALog: what is there is no convtree log; it is not touched.
             CorruptLog: `strict`, and there are findings that are not mere remarks.
             SessionLocked: `exclusive`, and someone else holds the lock.
+            OSError: ENOTSUP, a log on a network file system was to be written; and whatever the system says.
         """
         _check_choice("mode", mode, ("a", "x", "r", "r+"))
         _check_choice("durability", durability, ("power", "process"))
         _check_choice("on_stale", on_stale, _ON_STALE)
+        if exclusive and mode == "r":
+            raise ValueError("a reader takes no lock: exclusive goes with the other modes")
         header = _new_header(id, cwd, git_root, owner, name, metadata, parent_session)
-        log = JsonlLog(path, mode=mode, durability=durability, lock_timeout_s=lock_timeout_s, exclusive=exclusive)
+        log = JsonlLog(
+            path,
+            mode=mode,
+            durability=durability,
+            lock_timeout_s=lock_timeout_s,
+            exclusive=exclusive,
+            allow_network=allow_network,
+        )
         try:
             session = cls(log, header, read_only=mode == "r", on_stale=on_stale)
             if strict:
@@ -302,7 +317,7 @@ class Session:
         return written
 
     def fork(self, path: str | os.PathLike[str], entry_id: str | AtLeaf | None = LEAF) -> Session:
-        """Copies the path to an entry into a new log and opens it; the file appears whole or not at all.
+        """Copies the path to an entry into a new log and opens it; the file appears whole or not at all, and durably.
 
         Entries keep their ids and their bytes; the labels on them and the session's name go along.
 
@@ -392,6 +407,7 @@ class Session:
     def leaves(self) -> list[Entry]:
         """Returns the entries that nothing was appended to, in log order."""
         with self._lock:
+            self._check_open()
             return self._index.entries(self._index.tree.leaves())
 
     def common_ancestor(self, a: str | None, b: str | None) -> str | None:
@@ -412,6 +428,20 @@ class Session:
         with self._lock:
             return next((entry.data for entry in self._states(leaf) if entry.ext_type == ext_type), default)
 
+    def outline(self) -> Outline:
+        """Returns the shape of the tree as it is now, for drawing it: no entry is read until the outline is asked."""
+        with self._lock:
+            index = self._index
+            row = self._row(LEAF, allow_doubt=True)
+            certain = index.leaf_doubt is None or row != index.leaf.row
+
+            def read(rows: Sequence[int]) -> list[Entry]:
+                with self._lock:
+                    self._check_open()
+                    return index.entries(rows)
+
+            return Outline(index.tree, row, certain, read)
+
     def refresh(self) -> list[Entry]:
         """Takes in what others wrote, adopts the log's leaf, and returns the new entries.
 
@@ -423,6 +453,36 @@ class Session:
             self._leaf_id = self._index.leaf.id
             rows = [row for row in range(start, len(self._index.tree)) if self._index.tree.is_node(row)]
             return self._index.entries(rows)
+
+    def follow(self, *, poll_s: float = 0.2, timeout_s: float | None = None) -> Iterator[Entry | Mark]:
+        """Yields what is appended from now on, by anyone, as it comes; never moves the leaf.
+
+        Only whole, verified lines are yielded. Looks every `poll_s` seconds; ends when nothing has come for
+        `timeout_s` (None: never) or the session is closed. Goes on when the log is repaired or replaced meanwhile.
+
+        Raises:
+            SessionNotFound: the log was removed.
+        """
+        with self._lock:
+            self._check_open()
+            return self._follow(self._ledger.last_record(), poll_s, timeout_s)
+
+    def _follow(self, last: str | None, poll_s: float, timeout_s: float | None) -> Iterator[Entry | Mark]:
+        quiet_since = monotonic()
+        while not self._closed:
+            with self._lock:
+                if self._closed:
+                    return
+                self._ledger.catch_up()
+                news, last = self._ledger.records_after(last)
+            yield from news
+            if news:
+                quiet_since = monotonic()
+                continue
+            left_s = poll_s if timeout_s is None else quiet_since + timeout_s - monotonic()
+            if left_s <= 0:
+                return
+            sleep(min(poll_s, left_s))
 
     # --- properties ---
 
@@ -439,7 +499,7 @@ class Session:
     @property
     def name(self) -> str | None:
         """The session's name."""
-        return self._index.name if self._index.header else self._header.name
+        return self._index.name if self._index.lines else self._header.name
 
     @property
     def leaf_id(self) -> str | None:
@@ -454,7 +514,7 @@ class Session:
     @property
     def metadata(self) -> dict[str, Any]:
         """The session's metadata, every change applied."""
-        return dict(self._index.metadata if self._index.header else self._header.metadata or {})
+        return dict(self._index.metadata if self._index.lines else self._header.metadata or {})
 
     @property
     def archived(self) -> bool:
@@ -515,6 +575,7 @@ class Session:
         """Has a plan written; with `moves_leaf` this session has then seen the log's leaf."""
         with self._lock:
             self._check_open()
+            self._check_writable()  # before the log is touched: a reader locks and heals nothing
 
             def checked(plan: Plan) -> None:
                 self._check_writable()
@@ -525,7 +586,7 @@ class Session:
             except PartlyWritten as partly:  # whole lines that reached the log are in it, and were ours
                 self._leaf_id = self._index.leaf.id
                 raise partly.reason from None
-            if moves_leaf and plan.lines:
+            if moves_leaf and plan.added:
                 self._leaf_id = self._index.leaf.id
             return plan
 

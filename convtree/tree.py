@@ -204,9 +204,9 @@ class Tree:
 
 def _hash(id: str) -> int:
     """Returns 64 bits of an id: its own value when it has our form, else a digest."""
-    if len(id) == 16:
+    if len(id) == 16 and id.islower() and id.isalnum():  # AbC, a_bc and abc must not share a hash: ids are hostile
         try:
-            return abs(int(id, 16))
+            return int(id, 16)
         except ValueError:
             pass
     return int.from_bytes(blake2b(id.encode(errors="replace"), digest_size=8).digest())

@@ -171,10 +171,14 @@ class Plan:
             if id in self._planned and id:
                 raise IdConflict(f"the id {_shown(id)} is given twice", id=id)
             return False
-        body = codec.compose(each.record, each.fields, id, None, None)
-        if not codec.same_content(body, self._index.line(row)):
+        body, line = codec.compose(each.record, each.fields, id, None, None), self._index.line(row)
+        try:
+            stored = codec.decode(line) if codec.same_content(body, line) else None
+        except codec.DECODE_ERRORS:
+            stored = None  # only its id could be read
+        if stored is None:
             raise IdConflict(f"the id {_shown(id)} is taken by a record with other content", id=id)
-        self.stored.append(codec.decode(self._index.line(row)))
+        self.stored.append(stored)
         return True
 
     def _add(self, each: Draft, parent_id: str | None, timestamp: str | None) -> None:

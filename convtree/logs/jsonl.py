@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
@@ -22,6 +22,7 @@ from weakref import WeakSet
 from convtree import codec
 from convtree.errors import NotALog, SessionClosed, SessionExists, SessionFailed, SessionLocked, SessionNotFound
 from convtree.logs.base import Build, Chunk, LogReplaced
+from convtree.logs.filesystems import refuse_network
 
 Mode = Literal["a", "x", "r", "r+"]
 Durability = Literal["power", "process"]
@@ -43,6 +44,7 @@ class JsonlLog:
         durability: Durability = "power",
         lock_timeout_s: float = 10.0,
         exclusive: bool = False,
+        allow_network: bool = False,
     ) -> None:
         self.path = Path(path)
         self.failed = False
@@ -51,16 +53,18 @@ class JsonlLog:
         self._lock_timeout_s = lock_timeout_s
         self._held = False
         self._exclusive = exclusive
+        self._allow_network = allow_network
         self._fd = -1
         self._inherited = False
-        self._open()
-        _OPEN.add(self)
-        if exclusive:
-            try:
+        self._unnamed = False  # we began the file, and its name is not durable yet
+        try:
+            self._open()
+            if exclusive:
                 self._wait_for_lock()
-            except BaseException:
-                self.close()
-                raise
+        except BaseException:
+            self.close()
+            raise
+        _OPEN.add(self)
 
     @property
     def location(self) -> str:
@@ -96,6 +100,16 @@ class JsonlLog:
             first = last + 1
         return lines
 
+    def read_bytes(self, start: int, length: int) -> Iterator[tuple[int, bytes]]:
+        """Yields bytes as they stand in the file, in pieces with their offsets; for those who look at damage."""
+        while length > 0 and (data := os.pread(self._fd, min(_CHUNK, length), start)):
+            yield start, data
+            start, length = start + len(data), length - len(data)
+
+    def count_lines(self, start: int, end: int) -> int:
+        """Returns how many lines end between two offsets."""
+        return sum(data.count(b"\n") for _, data in self.read_bytes(start, end - start))
+
     def _read_chunk(self, position: int, size: int) -> Chunk:
         """Reads whole lines from a position; grows past a long line, up to the limit."""
         want = _CHUNK
@@ -111,6 +125,8 @@ class JsonlLog:
                     raise NotALog(f"{self.path}: not a convtree log")
                 return Chunk((), (), position + len(data), "torn_tail")
             if want >= READ_LIMIT:
+                if position == 0 and not codec.begins_header(data):
+                    raise NotALog(f"{self.path}: not a convtree log")
                 return self._skip_line(position + len(data), size)
             want *= 4
 
@@ -139,8 +155,7 @@ class JsonlLog:
             size = self._same_file(position)
             if size != position or size == 0:
                 size = self._heal(size)
-            lines = build(self.read(position) if size > position else iter(()))
-            return self._write(lines, size) if lines else Chunk((), (), size)
+            return self._write(build(self.read(position) if size > position else iter(())), size)
 
     def _append_new(self, build: Build) -> Chunk:
         """Creates the file with its first lines; whoever finds lines there was not first."""
@@ -150,7 +165,7 @@ class JsonlLog:
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
         except OSError as error:
             self._explain(error)
-        self._check_regular()
+        self._check_file()
         must_be_new, self._mode = self._mode == "x", "r+"
         with self._locked():
             size = self._same_file(0)
@@ -161,11 +176,15 @@ class JsonlLog:
                 raise SessionExists(f"{self.path}: someone else has just created this log")
             else:
                 lines = build(self.read(0))
-            return self._write(lines, size) if lines else Chunk((), (), size)
+            return self._write(lines, size)
 
     def _write(self, lines: Sequence[bytes], size: int) -> Chunk:
         """Writes whole lines at the end; on failure cuts back to the last newline that reached the file."""
+        if not lines:
+            self._make_durable()  # what is stored already, and said to be, another may have written and not synced
+            return Chunk((), (), size)
         data = b"\n".join(lines) + b"\n"
+        self._unnamed |= size == 0
         try:
             written = os.write(self._fd, data)
             while written < len(data):  # a short write: the next one says why
@@ -177,14 +196,7 @@ class JsonlLog:
             except OSError:
                 self.failed = True
             raise
-        if self._durable:
-            try:
-                _sync(self._fd)
-                if size == 0:
-                    _sync_directory(self.path.parent)
-            except OSError:
-                self.failed = True  # a second sync may report success for data that is gone
-                raise
+        self._make_durable()
         starts = list(accumulate((len(line) + 1 for line in lines), initial=size))
         return Chunk(starts[:-1], lines, starts[-1])
 
@@ -196,11 +208,11 @@ class JsonlLog:
         if end == size:
             return size
         tail = os.pread(self._fd, min(size - end, READ_LIMIT), end)
-        if not codec.begins_header(self._first_line() if end else tail):
+        if not (codec.is_header(self._first_line()) if end else codec.begins_header(tail)):
             raise NotALog(f"{self.path}: not a convtree log; the file was not touched")
         if len(tail) == size - end and codec.unseal(tail.removesuffix(b"\r")) is not None:
             os.write(self._fd, b"\n")
-            self._sync_if_durable()
+            self._make_durable()
             return size + 1
         self._set_aside(end, size)
         self._cut(end)
@@ -230,15 +242,24 @@ class JsonlLog:
         return 0
 
     def _first_line(self) -> bytes:
-        return os.pread(self._fd, _CHUNK, 0).removeprefix(b"\xef\xbb\xbf").split(b"\n", 1)[0]
+        return os.pread(self._fd, _CHUNK, 0).removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n", 1)[0]
 
     def _cut(self, end: int) -> None:
         os.ftruncate(self._fd, end)
-        self._sync_if_durable()
+        self._make_durable()
 
-    def _sync_if_durable(self) -> None:
-        if self._durable:
+    def _make_durable(self) -> None:
+        """Syncs as the log's durability says; never twice: a second sync may report success for data that is gone."""
+        if not self._durable:
+            return
+        try:
             _sync(self._fd)
+            if self._unnamed:
+                _sync_directory(self.path.parent)
+                self._unnamed = False
+        except OSError:
+            self.failed = True
+            raise
 
     # --- the file and its lock ---
 
@@ -261,7 +282,7 @@ class JsonlLog:
             raise SessionExists(f"{self.path}: there is something here already") from None
         except OSError as error:
             self._explain(error)
-        self._check_regular()
+        self._check_file()
         if self._mode == "x" and not self._exclusive:
             self.close()
             raise SessionExists(f"{self.path}: there is something here already")
@@ -273,10 +294,17 @@ class JsonlLog:
             raise NotALog(f"{self.path}: not a regular file (links are not followed)") from None
         raise error
 
-    def _check_regular(self) -> None:
-        if not stat.S_ISREG(os.fstat(self._fd).st_mode):
+    def _check_file(self) -> None:
+        """Makes sure that what was opened is a file that can be a log; closes it otherwise."""
+        status = os.fstat(self._fd)
+        try:
+            if not stat.S_ISREG(status.st_mode):
+                raise NotALog(f"{self.path}: not a regular file")
+            if self._mode != "r" and not self._allow_network:
+                refuse_network(self.path, status.st_dev)
+        except BaseException:
             self.close()
-            raise NotALog(f"{self.path}: not a regular file")
+            raise
 
     def _same_file(self, position: int) -> int:
         """Returns the size, after making sure that the path still leads to the file that was read so far."""
@@ -364,12 +392,31 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_abandon_all)
 
 
-def write_new(path: Path, lines: Iterator[bytes]) -> None:
+def write_new(path: Path, lines: Iterable[bytes]) -> None:
     """Creates a file with these lines, durably: it appears whole or not at all.
 
     Raises:
         SessionExists: something is at this path.
     """
+    with _temporary(path, lines) as temporary:
+        try:
+            os.link(temporary, path)  # unlike a rename, never replaces
+        except FileExistsError:
+            raise SessionExists(f"{path}: there is something here already") from None
+
+
+def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
+    """Puts a file with these lines in the place of another, durably; the old one stays under another name (it may have it already)."""
+    with _temporary(path, lines) as temporary:
+        if not os.path.lexists(keep_as):
+            os.link(path, keep_as)
+        _sync_directory(path.parent)
+        os.rename(temporary, path)
+
+
+@contextmanager
+def _temporary(path: Path, lines: Iterable[bytes]) -> Iterator[Path]:
+    """Writes lines to a synced file beside `path`, for putting in place; syncs the directory when that is done."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
     try:
@@ -378,13 +425,11 @@ def write_new(path: Path, lines: Iterator[bytes]) -> None:
                 file.write(line + b"\n")
             file.flush()
             _sync(file.fileno())
-        try:
-            os.link(temporary, path)  # unlike a rename, never replaces
-        except FileExistsError:
-            raise SessionExists(f"{path}: there is something here already") from None
+        yield temporary
         _sync_directory(path.parent)
     finally:
-        os.unlink(temporary)
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
 
 
 def _sync(fd: int) -> None:

@@ -1,0 +1,33 @@
+"""Hypothesis profiles, and sessions over both logs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from convtree import Session
+
+settings.register_profile("ci", max_examples=60, stateful_step_count=30, deadline=None, derandomize=True, database=None)
+settings.register_profile(
+    "long",
+    max_examples=3_000,
+    stateful_step_count=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("ci")  # --hypothesis-profile=long wins over this
+
+
+@pytest.fixture
+def log_path(tmp_path: Path) -> Path:
+    """Where a log may be; there is none yet."""
+    return tmp_path / "log.jsonl"
+
+
+@pytest.fixture(params=["memory", "jsonl"])
+def session(request: pytest.FixtureRequest, log_path: Path) -> Iterator[Session]:
+    """A new session, over each log."""
+    opened = Session.memory() if request.param == "memory" else Session.open(log_path, durability="process")
+    with opened:
+        yield opened

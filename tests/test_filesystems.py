@@ -1,0 +1,44 @@
+"""Network file systems are told from local ones."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from convtree import Session
+from convtree.logs import filesystems
+
+MOUNTS = """\
+22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw
+36 22 0:44 / /mnt/team rw,noatime shared:7 master:2 - nfs4 server:/team rw,vers=4.2
+37 22 0:45 / /mnt/with\\040space rw - cifs //server/share rw
+torn line
+"""
+
+
+def test_type_of_reads_mountinfo() -> None:
+    """The type stands behind the dash, whatever optional fields come before it."""
+    assert filesystems.type_of(MOUNTS, os.makedev(8, 1)) == "ext4"
+    assert filesystems.type_of(MOUNTS, os.makedev(0, 44)) == "nfs4"
+    assert filesystems.type_of(MOUNTS, os.makedev(0, 45)) == "cifs"
+    assert filesystems.type_of(MOUNTS, os.makedev(9, 9)) is None
+
+
+def test_writing_on_a_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer is refused before it writes, unless it insists; a reader never is."""
+    log = tmp_path / "log.jsonl"
+    with Session.open(log) as session:
+        session.append({"role": "user", "content": "Hi"})
+    before = log.read_bytes()
+    monkeypatch.setattr(filesystems, "type_of", lambda *_: "nfs4")
+    with pytest.raises(OSError, match="allow_network") as caught:
+        Session.open(log)
+    assert (caught.value.errno, log.read_bytes()) == (errno.ENOTSUP, before)
+    fresh = Session.open(tmp_path / "new.jsonl")
+    with pytest.raises(OSError, match="allow_network"):
+        fresh.append({"role": "user", "content": "Hi"})
+    assert not (tmp_path / "new.jsonl").exists() or (tmp_path / "new.jsonl").read_bytes() == b""
+    with Session.open(log, mode="r") as reader, Session.open(log, allow_network=True) as writer:
+        assert reader.leaf_id == writer.leaf_id
+        writer.append({"role": "assistant", "content": "Hello"})

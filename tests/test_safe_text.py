@@ -1,0 +1,58 @@
+"""Foreign text on its way to a terminal."""
+
+import json
+import unicodedata
+
+import orjson
+import pytest
+
+from convtree.safe_text import harmless, harmless_json
+
+EVERYTHING = [chr(point) for point in range(0x110000)]
+
+
+def test_no_code_point_passes_that_is_not_plainly_visible() -> None:
+    """Of all code points, none that controls, formats, separates lines or is half a pair is left."""
+    harmful = [each for each in EVERYTHING if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+    shown = harmless("".join(harmful))
+    assert {unicodedata.category(each) for each in set(shown)} <= {"Ll", "Lu", "Nd", "Po", "Sm", "Zs"}
+    assert [each for each in harmful if each not in "\t\n\r" and harmless(each) == each] == []
+
+
+def test_visible_text_is_left_alone() -> None:
+    """Letters, marks, numbers, signs and ordinary spaces of every script stay as they are."""
+    kept = [each for each in EVERYTHING if unicodedata.category(each) in ("Lu", "Ll", "Nd", "Sc", "Sm", "Po", "Zs")]
+    assert harmless("".join(f"x{each}" for each in kept)) == "".join(f"x{each}" for each in kept)
+    assert harmless("Zoë 日本語 😀 naïve €5 ⚠\ufe0f") == "Zoë 日本語 😀 naïve €5 ⚠\ufe0f"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;owned\x07", r"\x1b]0;owned\x07"),
+        ("\x9b31m", r"\x9b31m"),
+        ("a\u202eb", "a<U+202E>b"),
+        ("\u200b\ufeff\U000e0041", "<U+200B><U+FEFF><U+E0041>"),
+        ("\ud800", "<U+D800>"),
+        ("\u2028\x7f\x00", r"<U+2028>\x7f\x00"),
+        ("\u3164\U000e0100", "<U+3164><U+E0100>"),
+        ("one\r\n\ttwo   three", "one two three"),
+    ],
+)
+def test_what_is_harmful_is_shown(text: str, shown: str) -> None:
+    """A harmful character becomes a visible escape, white space becomes one space."""
+    assert harmless(text) == shown
+
+
+def test_lines_keep_their_newlines_and_tabs() -> None:
+    """A block of text keeps its lines; a carriage return that could overwrite one is shown."""
+    assert harmless("a\r\n\tb\rc\x1b\n", lines=True) == "a\n\tb\\x0dc\\x1b\n"
+
+
+def test_json_says_the_same_and_is_harmless() -> None:
+    """A JSON document keeps its value, whatever its strings hold, and shows only what is visible."""
+    value = {each: "".join(EVERYTHING[:0xD800] + EVERYTHING[0xE000:]) for each in ("plain", "\u202e\x9b")}
+    for option in (0, orjson.OPT_INDENT_2):
+        shown = harmless_json(orjson.dumps(value, option=option).decode())
+        assert json.loads(shown) == value
+        assert {unicodedata.category(each) for each in set(shown) - {"\n"}}.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})
