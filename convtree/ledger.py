@@ -32,17 +32,24 @@ class Ledger:
 
     def __init__(self, log: Log) -> None:
         self.log = log
+        self._own: set[int] = set()  # rows written here, as far as they lie behind news
         self._rebuild()
+        self._told = len(self.index.tree)  # rows before it are no news
 
-    def catch_up(self) -> int:
-        """Takes in what is new in the log; returns the first new row, 0 after the log was replaced."""
-        start = len(self.index.tree)
+    def catch_up(self) -> None:
+        """Takes in what is new in the log."""
+        if self._half_fed:
+            self._rebuild()
         try:
             self._take_in(self.log.read(self.index.end))
         except LogReplaced:
             self._rebuild()
-            start = 0
-        return start
+
+    def news(self) -> list[int]:
+        """Returns the rows that were taken in since the last time and not written here; all after a replacement."""
+        rows = [row for row in range(self._told, len(self.index.tree)) if row not in self._own]
+        self._told, self._own = len(self.index.tree), set()
+        return rows
 
     def last_record(self) -> str | None:
         """Returns the id of the last record that was taken in."""
@@ -84,6 +91,8 @@ class Ledger:
             return plan.lines if plan.added else []
 
         for _ in range(_TRIES):
+            if self._half_fed:
+                self._rebuild()
             try:
                 chunk = self.log.append(self.index.end, build)
             except LogReplaced:
@@ -94,9 +103,17 @@ class Ledger:
                 raise
             else:
                 if chunk.lines:
-                    self.index.feed(*chunk)
+                    self._feed_own(chunk)
                 return plan
         raise SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")
+
+    def _feed_own(self, chunk: Chunk) -> None:
+        start = len(self.index.tree)
+        self._feed(chunk)
+        if start == self._told:
+            self._told = len(self.index.tree)
+        else:
+            self._own.update(range(start, len(self.index.tree)))
 
     def _reached(self, plan: Plan) -> bool:
         """After a failed write and a clean cut: tells whether the log ends with lines of ours."""
@@ -106,21 +123,30 @@ class Ledger:
     def _take_in(self, chunks: Iterable[Chunk]) -> None:
         self.index.forget_torn()
         for chunk in chunks:
+            self._feed(chunk)
+        if self.index.lines and self.index.header is None:
+            if self.index.sealed_from is None or not len(self.index.tree):
+                raise NotALog(f"{self.log.location}: not a convtree log")
+            self.index.read_only = "its header is damaged"
+
+    def _feed(self, chunk: Chunk) -> None:
+        try:
             self.index.feed(*chunk)
+        except BaseException:
+            self._half_fed = True  # feeding reads: an I/O error or a signal may leave a line taken in by half
+            raise
 
     def _rebuild(self) -> None:
         """Reads the log from its first line."""
         for _ in range(_TRIES):
-            self.index = Index(self.log.read_at, salt=secrets.randbits(63))
+            self.index = Index(self.log.read_at, salt=secrets.randbits(64))
+            self._told, self._own = 0, set()
+            self._half_fed = False
             try:
                 self._take_in(self.log.read())
                 break
             except LogReplaced:
                 continue
-        if self.index.lines and self.index.header is None:
-            if self.index.sealed_from is None or not len(self.index.tree):
-                raise NotALog(f"{self.log.location}: not a convtree log")
-            self.index.read_only = "its header is damaged"
 
 
 def new_id() -> str:

@@ -11,12 +11,11 @@ import re
 
 # All of Unicode's Cc, Cf, Cs, Zl and Zp (a test compares), and what else is drawn as nothing at all.
 _UNSAFE = (
-    r"\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5"
+    r"\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160\u17b4\u17b5"
     r"\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb"
     r"\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-_HARM = re.compile(f"[{_UNSAFE}]")
-_HARM_IN_LINES = re.compile(rf"(?![\n\t])[{_UNSAFE}]")
+_HARM = re.compile(f"[{_UNSAFE}]")  # newline and tab are let through
 _BLANKS = re.compile(r"[ \t\r\n]+")
 
 
@@ -26,13 +25,13 @@ def harmless(text: str, *, lines: bool = False) -> str:
     The result is one line, runs of white space being one space; with `lines`, newlines and tabs stay.
     """
     if lines:
-        return _HARM_IN_LINES.sub(_escaped, text.replace("\r\n", "\n"))
+        return _HARM.sub(_escaped, text.replace("\r\n", "\n"))
     return _HARM.sub(_escaped, _BLANKS.sub(" ", text))
 
 
 def harmless_json(document: str) -> str:
     r"""Returns a JSON document of equal value in which such characters are written as `\u202e`."""
-    return _HARM_IN_LINES.sub(_json_escaped, document)
+    return _HARM.sub(_json_escaped, document)
 
 
 def _escaped(found: re.Match[str]) -> str:

@@ -26,13 +26,18 @@ NAMES_MODEL = 0b0010_0000
 HAS_SETTINGS = 0b0100_0000
 CRITICAL = 0b1000_0000
 
+_64_BITS = 2**64 - 1
+
 
 class Tree:
-    """Columns over the records of a log. `same_id(row, id)` answers from the log whether a row has that id."""
+    """Columns over the records of a log. `same_id(row, id)` answers from the log whether a row has that id.
 
-    def __init__(self, same_id: Callable[[int, str], bool], salt: int = 0) -> None:
+    `salt` is a secret number: without it, who chooses ids chooses where they collide.
+    """
+
+    def __init__(self, same_id: Callable[[int, str], bool], salt: int = 0x9E37_79B9_7F4A_7C15) -> None:
         self._same_id = same_id
-        self._salt = salt
+        self._salt = salt | 1
         self.offsets = array("Q")
         self.lengths = array("I")
         self.kinds = array("B")
@@ -45,6 +50,7 @@ class Tree:
         self.faults = array("i")
         self._hashes = array("Q")
         self._slots = array("i", [NONE]) * 64
+        self._shift = 64 - 6  # the slots are numbered by the upper bits of a product
         self._last_child = array("i")
         self._older_sibling = array("i")
         self._newest_root = NONE
@@ -81,7 +87,7 @@ class Tree:
         """Returns the row of an id, entry or mark."""
         hashed = _hash(id)
         slots, hashes = self._slots, self._hashes
-        slot = (hashed ^ self._salt) % (len(slots) - 1)
+        slot = (hashed * self._salt & _64_BITS) >> self._shift
         while (row := slots[slot]) != NONE:
             if hashes[row] == hashed and self._same_id(row, id):
                 return row
@@ -96,13 +102,14 @@ class Tree:
         self._hashes.append(_hash(id))
         if 2 * len(self._hashes) > len(self._slots):
             self._slots = array("i", [NONE]) * (2 * len(self._slots))
+            self._shift -= 1
             for each in range(row):
                 self._place(each)
         self._place(row)
 
     def _place(self, row: int) -> None:
         slots = self._slots
-        slot = (self._hashes[row] ^ self._salt) % (len(slots) - 1)
+        slot = (self._hashes[row] * self._salt & _64_BITS) >> self._shift
         while slots[slot] != NONE:
             slot = (slot + 1) % len(slots)
         slots[slot] = row

@@ -51,8 +51,7 @@ def test_lines_keep_their_newlines_and_tabs() -> None:
 
 def test_json_says_the_same_and_is_harmless() -> None:
     """A JSON document keeps its value, whatever its strings hold, and shows only what is visible."""
-    value = {each: "".join(EVERYTHING[:0xD800] + EVERYTHING[0xE000:]) for each in ("plain", "\u202e\x9b")}
-    for option in (0, orjson.OPT_INDENT_2):
-        shown = harmless_json(orjson.dumps(value, option=option).decode())
-        assert json.loads(shown) == value
-        assert {unicodedata.category(each) for each in set(shown) - {"\n"}}.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})
+    value = {"\u202e\x9b": "".join(EVERYTHING[:0xD800] + EVERYTHING[0xE000:])}
+    shown = harmless_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    assert json.loads(shown) == value
+    assert {unicodedata.category(each) for each in set(shown) - {"\n"}}.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})

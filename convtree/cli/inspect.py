@@ -75,7 +75,7 @@ def _text(view: View, leaf_id: str | None, part: str | None, full: bool) -> Iter
     if part == "context":
         yield from draw_context(_context(view, leaf_id), screen, full=full)
     else:
-        lines = drawing.path() if part == "path" else drawing.graph()
+        lines = drawing.path(view.path()) if part == "path" else drawing.graph()
         yield from drawing.summary()
         yield ""
         yield from lines
@@ -98,4 +98,5 @@ def _document(view: View, leaf_id: str | None, part: str | None, full: bool) -> 
 
 
 def _context(view: View, leaf_id: str | None) -> Any:
+    view.check_certain()
     return view.session.build_context() if leaf_id is None else view.session.build_context(leaf=leaf_id)

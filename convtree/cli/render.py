@@ -22,8 +22,9 @@ EDGE = 2  # entries shown at either end of a run
 FINDINGS_SHOWN = 20
 _BATCH = 500  # entries read at once
 _KIND_CELLS, _SIZE_CELLS, _ID_CELLS = 10, 5, 16
+_NAME_CELLS = 60  # of a session's name or a model's, at most
 _LEAST_CELLS = 20  # left for a text, however deep the drawing
-_ALWAYS = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.MODEL_CHANGE, tree.OPAQUE))
+_ALWAYS = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.OPAQUE))
 
 
 class Drawing:
@@ -38,17 +39,17 @@ class Drawing:
 
     def summary(self) -> Iterator[str]:
         """Yields which session this is and what is in it."""
-        view, paint = self._view, self._screen.paint
+        view, paint, cut = self._view, self._screen.paint, self._screen.cut
         session, counts = view.session, view.counts
         origin = session.header.parent_session
-        names = [paint(harmless(session.name), "title")] if session.name else []
+        names = [paint(cut(harmless(session.name), _NAME_CELLS), "title")] if session.name else []
         names.append(f"session {harmless(session.id) or 'unknown'}")
         names += ["archived"] if session.archived else []
         names += [f"{origin.kind} of {harmless(origin.id)}"] if origin else []
         yield ", ".join(names)
         facts = [count(number, noun) for noun, number in counts.items() if number or noun != "compactions"]
-        model = " ".join(filter(None, view.model))
-        facts += [readable_size(view.size_bytes), *([harmless(model)] if model else [])]
+        model = cut(harmless(" ".join(filter(None, view.model))), _NAME_CELLS)
+        facts += [readable_size(view.size_bytes), *([model] if model else [])]
         if not view.is_certain:
             facts.append(paint("leaf uncertain", "bad"))
         else:
@@ -77,9 +78,9 @@ class Drawing:
                     if child != onward[number]:
                         stack.append((child, indent + signs.fork, indent + signs.vertical))
 
-    def path(self) -> Iterator[str]:
-        """Yields the entries from the first to the leaf."""
-        yield from self._rows(self._view.path(), "", "")
+    def path(self, rows: list[int]) -> Iterator[str]:
+        """Yields the entries of a path."""
+        yield from self._rows(rows, "", "")
 
     def findings(self) -> Iterator[str]:
         """Yields what is wrong."""
@@ -92,7 +93,7 @@ class Drawing:
         for finding in shown:
             yield finding_line(finding, self._screen)
         if len(view.findings) > len(shown):
-            yield f"{self._screen.signs.dots} {len(view.findings) - len(shown)} more findings, --full shows them"
+            yield f"{self._screen.signs.dots} {len(view.findings) - len(shown):,} more findings, --full shows them"
 
     # --- entries ---
 
@@ -105,8 +106,8 @@ class Drawing:
         middle = rows[EDGE:-EDGE]
         yield from self._rows(rows[:EDGE], lead, indent)
         hidden: list[int] = []
-        for row in middle:
-            if not self._is_notable(row):
+        for row, following in zip(middle, rows[EDGE + 1 :], strict=False):
+            if not self._is_notable(row, following):
                 hidden.append(row)
                 continue
             yield from self._hidden(hidden, indent)
@@ -115,8 +116,11 @@ class Drawing:
         yield from self._hidden(hidden, indent)
         yield from self._rows(rows[-EDGE:], indent, indent)
 
-    def _is_notable(self, row: int) -> bool:
-        kind = self._view.outline.tree.kinds[row] & tree.KIND
+    def _is_notable(self, row: int, following: int) -> bool:
+        kinds = self._view.outline.tree.kinds
+        kind = kinds[row] & tree.KIND
+        if kind == tree.MODEL_CHANGE and kinds[following] & tree.KIND != kind:
+            return True  # of several in a row, the last is what counts
         return kind in _ALWAYS or row == self._view.leaf or row in self._view.labels
 
     def _hidden(self, rows: list[int], indent: str) -> Iterator[str]:
@@ -144,13 +148,13 @@ class Drawing:
         """Returns an entry on one line: where it stands, its kind, what it says, size and id."""
         screen, told = self._screen, describe(entry)
         size = readable_size(self._view.outline.tree.lengths[row])
-        tail = f"  {size:>{_SIZE_CELLS}}  {screen.cut(harmless(entry.id), _ID_CELLS, fill=True)}"
-        room = max(screen.width - len(lead) - 2 - _KIND_CELLS - 1 - len(tail), _LEAST_CELLS)
+        tail = f"  {size:>{_SIZE_CELLS}}  {screen.cut(harmless(entry.id), _ID_CELLS)}"
+        room = screen.width - len(lead) - 2 - _KIND_CELLS - 1 - 2 - _SIZE_CELLS - 2 - _ID_CELLS
+        room = max(room, _LEAST_CELLS)
         remarks = screen.cut(self._remarks(row, entry, told), room)
         gist = screen.cut(harmless(told.gist), room - screen.cells(remarks), fill=True)
         kind = self._kind(entry, told)
-        line = f"{lead}{self._sign(row)}{kind} {screen.paint(remarks, 'note')}{gist}{screen.paint(tail, 'dim')}"
-        return line.rstrip()
+        return f"{lead}{self._sign(row)}{kind} {screen.paint(remarks, 'note')}{gist}{screen.paint(tail, 'dim')}"
 
     def _whole(self, row: int, entry: Entry, lead: str, indent: str) -> Iterator[str]:
         """Yields an entry with all it says."""

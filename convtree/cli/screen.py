@@ -79,9 +79,9 @@ def write(lines: Iterable[str]) -> None:
 
 
 def readable_size(size_bytes: int) -> str:
-    """Returns a size as `ls -h` shows it."""
+    """Returns a size in at most four characters."""
     if size_bytes < 1000:
-        return str(size_bytes)
+        return f"{size_bytes}B"
     size, unit = size_bytes / 1024, "K"
     for larger in "MGT":
         if size < 999.5:

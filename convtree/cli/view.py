@@ -20,7 +20,7 @@ class View:
     def __init__(self, session: Session, leaf_id: str | None, log: Path, note: str | None = None) -> None:
         self.session = session
         self.outline: Outline = session.outline()
-        self.location = str(log)
+        self.location = str(log).encode(errors="backslashreplace").decode()
         self.size_bytes = log.stat().st_size
         self.note = note
         self.unreadable = 0  # entries that were to be shown and could not be read
@@ -42,12 +42,20 @@ class View:
             LeafUncertain: nobody can say which path.
             BrokenPath: an entry above has no parent.
         """
-        if not self.is_certain:
-            raise LeafUncertain(self.doubt)
+        self.check_certain()
         rows = self.outline.tree.path(self.leaf)
         if rows and self.outline.tree.parents[rows[0]] == tree.MISSING:
             self.session.path(self.leaf_id)  # says which
         return rows
+
+    def check_certain(self) -> None:
+        """Makes sure that there is a leaf to look from.
+
+        Raises:
+            LeafUncertain: there is none.
+        """
+        if not self.is_certain:
+            raise LeafUncertain(f"{self.location}: {self.doubt}")
 
     @property
     def doubt(self) -> str:

@@ -1,0 +1,130 @@
+"""`convtree import`: what it writes, what it says, and by which exit code."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from convtree import IdConflict, Session
+from convtree.cli.app import app
+
+HEADER = {"type": "session", "version": 3, "id": "f00d", "timestamp": "2026-01-01T00:00:00.000Z", "cwd": "/x"}
+
+
+def message(id: str, parent_id: str | None, text: str) -> dict[str, Any]:
+    """Makes an entry of a pi session."""
+    said = {"role": "user", "content": text, "timestamp": 1}
+    return {
+        "type": "message",
+        "id": id,
+        "parentId": parent_id,
+        "timestamp": "2026-01-01T00:00:01.000Z",
+        "message": said,
+    }
+
+
+def run(*arguments: object) -> Result:
+    """Runs the command in this process."""
+    return CliRunner(env={"NO_COLOR": "1"}).invoke(app, ["import", *map(str, arguments)])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A pi session of three messages, with a fork."""
+    lines = [HEADER, message("aaaa1111", None, "one"), message("bbbb2222", "aaaa1111", "two")]
+    lines.append(message("cccc3333", "aaaa1111", "three"))
+    path = tmp_path / "pi.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def test_import(source: Path, tmp_path: Path) -> None:
+    """One line says what came in, and the log has the tree."""
+    before = source.read_bytes()
+    result = run(source, tmp_path / "log")
+    assert (result.exit_code, result.output) == (0, "pi session f00d: 3 records written, 0 already there, 0 findings\n")
+    with Session.open(tmp_path / "log", mode="r") as session:
+        assert [entry.id for entry in session.children("aaaa1111")] == ["bbbb2222", "cccc3333"]
+    assert source.read_bytes() == before
+
+
+def test_twice_adds_nothing(source: Path, tmp_path: Path) -> None:
+    """The same source again adds nothing; a grown one adds what is new."""
+    run(source, tmp_path / "log")
+    before = (tmp_path / "log").read_bytes()
+    assert run(source, tmp_path / "log").output == ("pi session f00d: 0 records written, 3 already there, 0 findings\n")
+    assert (tmp_path / "log").read_bytes() == before
+    with source.open("a") as file:
+        file.write(json.dumps(message("dddd4444", "cccc3333", "four")) + "\n")
+    assert run(source, tmp_path / "log").output == ("pi session f00d: 1 record written, 3 already there, 0 findings\n")
+
+
+def test_json(source: Path, tmp_path: Path) -> None:
+    """With --json, one versioned document says the same."""
+    assert json.loads(run(source, tmp_path / "log", "--json").output) == {
+        "schema": "convtree.import",
+        "schema_version": 1,
+        "format": "pi",
+        "session_id": "f00d",
+        "written": 3,
+        "already_there": 0,
+        "findings": [],
+    }
+
+
+def test_damage_in_the_source_is_told(source: Path, tmp_path: Path) -> None:
+    """What could not be read is listed, and the exit code is 1; the rest is there."""
+    with source.open("a") as file:
+        file.write('{"type":"message", no json\n')
+    result = run(source, tmp_path / "log")
+    lines = result.output.splitlines()
+    assert (result.exit_code, len(lines)) == (1, 2)
+    assert lines[0] == "pi session f00d: 3 records written, 0 already there, 1 finding"
+    assert ": line 5, offset " in lines[1]
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    """No source is exit code 3, and nothing is created."""
+    result = run(tmp_path / "no", tmp_path / "log")
+    assert (result.exit_code, result.stdout, result.stderr) == (
+        3,
+        "",
+        f"convtree: {tmp_path / 'no'}: No such file or directory\n",
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_session(source: Path, tmp_path: Path) -> None:
+    """A source of no known format, or a target that is no log, is exit code 5, and neither is touched."""
+    (tmp_path / "text").write_text("hello\nworld\n")
+    for arguments in ([tmp_path / "text", tmp_path / "log"], [source, tmp_path / "text"]):
+        result = run(*arguments)
+        assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (5, "", 1)
+    assert (tmp_path / "text").read_text() == "hello\nworld\n"
+    assert not (tmp_path / "log").exists()
+
+
+def test_what_is_there_already(source: Path, tmp_path: Path) -> None:
+    """A target that is another session's log is exit code 4."""
+    with Session.open(tmp_path / "log") as session:
+        session.append({"role": "user", "content": "mine"})
+    assert run(source, tmp_path / "log").exit_code == 4
+
+
+def test_hostile_names_are_shown_not_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths and error messages reach the terminal as text only."""
+    result = run(tmp_path / "\x1b]0;owned\x07\u202e", tmp_path / "log")
+    assert result.stderr.endswith("\\x1b]0;owned\\x07<U+202E>: No such file or directory\n")
+
+    def refuse(*_: object) -> None:
+        raise IdConflict("the id '\x9b31m' is taken", id="x")
+
+    monkeypatch.setattr("convtree.exchange.import_file", refuse)
+    assert run("a", "b").stderr == "convtree: the id '\\x9b31m' is taken\n"
+
+
+def test_wrong_usage(tmp_path: Path) -> None:
+    """Without a target it is exit code 2."""
+    assert run(tmp_path / "one").exit_code == 2
