@@ -67,17 +67,21 @@ def import_file(
     )
 
 
-def read_foreign(source: str | os.PathLike[str]) -> Session:
+def read_foreign(source: str | os.PathLike[str]) -> tuple[Session, ImportReport]:
     """Reads another tool's session into memory, to look at.
 
     Raises:
         NotALog: the source is of no known format.
     """
     with _opened(source) as file:
-        header, records, _ = _recognise(source, file).read(file)
+        form = _recognise(source, file)
+        header, records, findings = form.read(file)
         session = Session(MemoryLog(), header)
-        session.extend(records)
-        return session
+        written = session.extend(records)
+    report = ImportReport(
+        format=form.NAME, session_id=header.id, written=written, already_there=0, findings=tuple(findings)
+    )
+    return session, report
 
 
 class _Counted:

@@ -22,11 +22,9 @@ from convtree.entries import (
     LeafMark,
     Mark,
     SessionInfoMark,
-    Severity,
 )
 from convtree.errors import BrokenPath
-
-FINDING_LIMIT = 10_000  # findings kept one by one; a hostile log must not turn into memory
+from convtree.findings import CODES, FINDING_LIMIT
 
 _KINDS = {
     "message": tree.MESSAGE,
@@ -36,30 +34,6 @@ _KINDS = {
     "extension_data": tree.EXTENSION_DATA,
 }
 TYPES = {kind: name for name, kind in _KINDS.items()}
-
-#: every code a finding can have, and how bad it is
-SEVERITIES: dict[str, Severity] = {
-    "torn_tail": "warning",  # bytes after the last newline: a write that did not finish
-    "line_too_long": "error",  # over 64 MiB: skipped
-    "bad_seal": "error",  # the line is not what its writer wrote
-    "bad_line": "error",  # not a record: no JSON object, or without what a record needs
-    "nul_bytes": "error",  # zeros where a line should be, as a power cut leaves them
-    "bad_header": "error",  # the first line is a damaged header
-    "second_header": "error",  # a header in the middle: two logs in one file
-    "prev_mismatch": "error",  # lines were dropped, doubled or moved before this one
-    "duplicate": "warning",  # the same record again: ignored
-    "id_conflict": "error",  # a taken id with other content: ignored
-    "bad_body": "error",  # found by verify: the rest of the line is not what its type says, or not there any more
-    "bad_kept": "error",  # found by verify: a compaction keeps entries from one that is not above it
-    "orphan": "error",  # the parent is not above: missing, below, or itself
-    "bad_target": "error",  # a mark names an entry that is not above: ignored
-    "unsealed": "info",  # a log without checksums: damage in it cannot be seen
-    "carriage_return": "info",  # lines end in CRLF
-    "byte_order_mark": "info",
-    "newer_version": "warning",  # read-only
-    "critical_unknown": "warning",  # a type that changes the context and is not known here: read-only
-    "too_many": "error",  # more findings than are kept
-}
 
 
 class Leaf(NamedTuple):
@@ -193,7 +167,7 @@ class Index:
         if not first:
             self._find("second_header", position, len(line))
             return True
-        if header.seal is None:
+        if header.seal is None and self.sealed_from is None:
             self._find("unsealed", position, len(line))
         self.header = header
         self.header_body = codec.body_of(line) if self.sealed_from is not None else None
@@ -362,7 +336,7 @@ class Index:
 
     def _find(self, code: str, offset: int, length: int, entry_id: str | None = None) -> Finding:
         finding = Finding(
-            code=code, severity=SEVERITIES[code], line=self.lines, offset=offset, length=length, entry_id=entry_id
+            code=code, severity=CODES[code][0], line=self.lines, offset=offset, length=length, entry_id=entry_id
         )
         if len(self.findings) < FINDING_LIMIT:
             self.findings.append(finding)

@@ -14,6 +14,7 @@ from convtree.cli.render import Drawing, draw_context
 from convtree.cli.screen import Screen, write
 from convtree.cli.view import View
 from convtree.errors import NotALog
+from convtree.exchange import ImportReport, read_foreign
 from convtree.session import Session
 
 FOUND = 1  # the exit code when something is wrong with the log
@@ -39,9 +40,9 @@ def inspect_command(
     """
     if form in ("dot", "mermaid") and (part or full):
         raise click.UsageError(f"--{form} shows the tree of runs; it does not go with --context, --path or --full")
-    session, note = _open(log)
+    session, source = _open(log)
     with session:
-        view = View(session, leaf_id, log, note)
+        view = View(session, leaf_id, log, source)
         match form:
             case "json":
                 write([document.written(_document(view, leaf_id, part, full))])
@@ -55,18 +56,15 @@ def inspect_command(
         ctx.exit(0 if view.is_sound else FOUND)
 
 
-def _open(log: Path) -> tuple[Session, str | None]:
-    """Opens a log for reading, or a session of another tool; then says so."""
+def _open(log: Path) -> tuple[Session, ImportReport | None]:
+    """Opens a log for reading, or a session of another tool; then says how."""
     try:
         return Session.open(log, mode="r"), None
     except NotALog as error:
-        from convtree.exchange import read_foreign
-
         try:
-            session = read_foreign(log)
+            return read_foreign(log)
         except NotALog:
             raise error from None
-    return session, f"{session.metadata['import']['format']} session, shown as convtree would import it"
 
 
 def _text(view: View, leaf_id: str | None, part: str | None, full: bool) -> Iterator[str]:

@@ -15,6 +15,7 @@ from convtree.cli.screen import Screen, readable_size
 from convtree.cli.view import View
 from convtree.context import Context
 from convtree.entries import Entry, Finding, MessageEntry
+from convtree.findings import CODES
 from convtree.runs import Run, trunks
 from convtree.safe_text import harmless
 
@@ -218,7 +219,8 @@ def finding_line(finding: Finding, screen: Screen) -> str:
     style = {"error": "bad", "warning": "warning"}.get(finding.severity, "dim")
     entry = f", entry {harmless(finding.entry_id)}" if finding.entry_id else ""
     place = f"line {finding.line}, offset {finding.offset}, {finding.length} bytes{entry}"
-    return f"{screen.paint(f'{finding.severity} {harmless(finding.code)}', style)}: {place}"
+    words = CODES[finding.code][1] if finding.code in CODES else ""
+    return f"{screen.paint(f'{finding.severity} {harmless(finding.code)}', style)}: {place}: {words}"
 
 
 def count(number: int, noun: str) -> str:

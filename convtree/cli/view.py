@@ -10,19 +10,21 @@ from pathlib import Path
 from convtree import tree
 from convtree.entries import Entry, Finding, MessageEntry, ModelChangeEntry
 from convtree.errors import EntryNotFound, LeafUncertain
+from convtree.exchange import ImportReport
 from convtree.runs import Outline
 from convtree.session import Session
 
 
 class View:
-    """A session from one leaf: `leaf_id` None is the session's own. `note` says what else there is to know of it."""
+    """A session from one leaf: `leaf_id` None is the session's own. `source` says how it was read, if it is foreign."""
 
-    def __init__(self, session: Session, leaf_id: str | None, log: Path, note: str | None = None) -> None:
+    def __init__(self, session: Session, leaf_id: str | None, log: Path, source: ImportReport | None = None) -> None:
         self.session = session
         self.outline: Outline = session.outline()
         self.location = str(log).encode(errors="backslashreplace").decode()
         self.size_bytes = log.stat().st_size
-        self.note = note
+        self.note = f"{source.format} session, shown as convtree would import it" if source else None
+        self.findings: tuple[Finding, ...] = session.findings + (source.findings if source else ())
         self.unreadable = 0  # entries that were to be shown and could not be read
         self.is_certain = self.outline.certain or leaf_id is not None
         self.leaf_id = session.leaf_id if leaf_id is None else leaf_id
@@ -85,11 +87,6 @@ class View:
         row = self.outline.tree.models[self.leaf] if self.leaf >= 0 else tree.NONE
         namer = self.outline.entries([row])[0] if row != tree.NONE else None
         return (namer.provider, namer.model) if isinstance(namer, MessageEntry | ModelChangeEntry) else (None, None)
-
-    @property
-    def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the log."""
-        return self.session.findings
 
     @property
     def is_sound(self) -> bool:

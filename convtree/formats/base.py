@@ -17,29 +17,9 @@ import msgspec
 import orjson
 
 from convtree import codec
-from convtree.entries import ID, Finding, Header, Record, Severity
+from convtree.entries import ID, Finding, Header, Record
 from convtree.errors import InvalidMessage
-from convtree.index import FINDING_LIMIT
-
-#: every code a finding about a source can have, and how bad it is
-SEVERITIES: dict[str, Severity] = {
-    "source_bad_line": "error",  # not JSON, or no object: what stands there could not be read
-    "source_torn_tail": "warning",  # the last line was not finished
-    "source_line_too_long": "error",  # over 64 MiB: skipped
-    "source_nul_bytes": "warning",  # zeros between or inside lines: passed over
-    "source_glued": "warning",  # several objects on one line: taken one by one
-    "source_second_header": "warning",  # a header in the middle: passed over
-    "source_bad_record": "warning",  # without what its type needs: kept as extension data
-    "source_bad_target": "warning",  # names an entry that is not where it should be: the reference is left out
-    "source_unsupported": "warning",  # changes what the other tool's model sees, and not what ours sees
-    "source_field_dropped": "info",  # a field for which there is no place
-    "source_duplicate": "warning",  # an id again: the later one is kept under an id of its own
-    "source_orphan": "error",  # the parent is nowhere: begins a tree of its own
-    "source_cycle": "error",  # its own ancestor: cut, and begins a tree of its own
-    "source_forward": "info",  # the parent stands further down
-    "value_replaced": "warning",  # a value that no log can hold: something close to it stands there
-    "too_many": "error",  # more findings than are kept
-}
+from convtree.findings import CODES, FINDING_LIMIT
 
 _ROOM = codec.LINE_LIMIT - 2**20  # bytes for the values of a record that was too large
 _CUT = "… [cut]"
@@ -91,7 +71,7 @@ class Findings:
         """Reports one thing that is wrong at a place."""
         if len(self.listed) <= FINDING_LIMIT:
             code = "too_many" if len(self.listed) == FINDING_LIMIT else code
-            self.listed.append(Finding(code=code, severity=SEVERITIES[code], entry_id=entry_id, **place._asdict()))
+            self.listed.append(Finding(code=code, severity=CODES[code][0], entry_id=entry_id, **place._asdict()))
 
 
 # --- ids ----------------------------------------------------------------------------------------------------------

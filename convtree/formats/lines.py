@@ -90,11 +90,12 @@ def _parse(
 
 def _objects(values: list[Any], text: bytes, replaced: bool, place: Place, findings: Findings) -> list[dict[str, Any]]:
     objects = []
+    may_be_deep = text.count(b"{") + text.count(b"[") > DEPTH_LIMIT
     for value in values:
         if not isinstance(value, dict):
             findings.add("source_bad_line", place)
             continue
-        if text.count(b"{") + text.count(b"[") > DEPTH_LIMIT:
+        if may_be_deep:
             replaced = _flatten(value) or replaced
         objects.append(value)
     if replaced:
@@ -139,7 +140,7 @@ class _Slow:
         return values
 
     def _behind_stub(self, start: int, is_record: Callable[[dict[str, Any]], bool]) -> list[Any]:
-        effort = 8 * len(self._text)  # characters to look at in all: a hostile line must not cost its square
+        effort = 4 * len(self._text)  # characters to look at in all: a hostile line must not cost its square
         for match in _START.finditer(self._text, start + 1):
             try:
                 value, end = self._decoder.raw_decode(self._text, match.start())
@@ -150,7 +151,7 @@ class _Slow:
             else:
                 if self._skip_space(end) == len(self._text) and is_record(value):
                     return [value]
-            effort -= end - match.start()
+            effort -= end - match.start() + end // 32  # the decoder counts lines up to the place of an error
             if effort < 0:
                 break
         return []

@@ -14,8 +14,9 @@ pi is the measure: where a context is built, an imported session shows the messa
 - all else, and what lacks what its type needs: extension data of the type `pi.<type>`.
 
 Version 1 has no ids: its entries are a chain, and what a compaction keeps is a place in the file. Its header names a
-model, which becomes a model change at the top. Version 2 calls the role `custom` by another name. An id that comes
-again goes to the later entry from there on, as in pi. pi resumes at the last line, so that is the leaf.
+model that pi itself does not look at any more: extension data at the top. Version 2 calls the role `custom` by another
+name. An id that comes again goes to the later entry from there on, as in pi. pi resumes at the last line, so that is
+the leaf.
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ class _Reader:
         self._findings = findings
         self._entries = _Entries(self._version, findings)
         self._bookmarks: list[_Bookmark] = []
-        self._last: tuple[str, str | None] | None = None  # the last node of the file, and its time
+        self._last: Node | None = None  # in the order of the file
+        self._lines: list[str | None] = [None]  # the ids by place in the file, for version 1
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
         """Yields the session's records: entries parents first, then marks in the order of the file."""
@@ -122,44 +124,41 @@ class _Reader:
                 self._findings.add("source_bad_target", place, mark.id)
             else:
                 yield fit(mark, place, self._findings)
-        if self._last is not None and self._last[0] != entry_id:
-            target_id, timestamp = self._last
-            yield LeafMark(id=self._ids.derive(target_id, "leaf"), timestamp=timestamp, target_id=target_id)
+        if self._last is not None and self._last.id != entry_id:
+            target_id = self._last.id
+            time = utc(self._last.fields.get("timestamp"))
+            yield LeafMark(id=self._ids.derive(target_id, "leaf"), timestamp=time, target_id=target_id)
 
     def _header_nodes(self) -> Iterator[Node]:
-        """Yields the model that a header of version 1 names."""
+        """Yields what a header of version 1 says of the model; pi does not look at it any more."""
         fields = self._header.fields
         if self._version < 2 and (fields.get("modelId") or fields.get("thinkingLevel")):
             named = {
                 name: fields[name] for name in ("timestamp", "provider", "modelId", "thinkingLevel") if name in fields
             }
-            kind = "model_change" if fields.get("modelId") else "thinking_level_change"
-            id = self._ids.derive("header")
-            self._last = id, utc(fields.get("timestamp"))
-            yield Node(id, None, None, self._header.place, {"type": kind} | named)
+            fields = {"type": "header"} | named
+            self._last = Node(self._ids.derive("header"), None, None, self._header.place, fields)
+            yield self._last
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
-        ordinals: list[str | None] = [None]  # version 1 only: the ids by place in the file
         for ordinal, (fields, place) in enumerate(objects, 1):
             if fields.get("type") == "session":
                 self._findings.add("source_second_header", place)
-                node = None
-            elif self._version < 2:
-                node = self._chained(fields, place, ordinal, ordinals)
-            else:
-                node = self._linked(fields, place, ordinal)
-            if self._version < 2:
-                ordinals.append(node.id if node is not None else None)
-            if node is not None:
-                self._note(node, ordinal)
-                yield node
+                self._lines.append(None)
+                continue
+            link = self._chained if self._version < 2 else self._linked
+            self._last = link(fields, place, ordinal)
+            self._note(self._last, ordinal)
+            yield self._last
 
-    def _chained(self, fields: dict[str, Any], place: Place, ordinal: int, ordinals: list[str | None]) -> Node:
+    def _chained(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
         """Makes a node of version 1, below the one before it."""
         index = fields.get("firstKeptEntryIndex")
-        kept = ordinals[index] if isinstance(index, int) and 0 <= index < len(ordinals) else None
-        parent_id = self._last[0] if self._last else None
-        return Node(self._ids.claim(None, ordinal), parent_id, None, place, fields, kept)
+        kept = self._lines[index] if isinstance(index, int) and 0 <= index < len(self._lines) else None
+        parent_id = None if self._last is None else self._last.id
+        id = self._ids.claim(None, ordinal)
+        self._lines.append(id)
+        return Node(id, parent_id, None, place, fields, kept)
 
     def _linked(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
         """Makes a node of version 2 or 3, below the one it names."""
@@ -182,20 +181,19 @@ class _Reader:
 
     def _note(self, node: Node, ordinal: int) -> None:
         """Takes down what a node says about the session as a whole."""
-        fields, timestamp = node.fields, utc(node.fields.get("timestamp"))
-        self._last = node.id, timestamp
-        kind = fields.get("type")
+        fields, kind = node.fields, node.fields.get("type")
         if kind == "label" and (target := _key(fields.get("targetId"))) is not None:
             label = _text(fields.get("label")) or None
             if label is not None and len(label) > LABEL_LIMIT:
                 label = label[:LABEL_LIMIT]
                 self._findings.add("value_replaced", node.place, node.id)
-            id = self._ids.derive(ordinal, "label")
-            mark = LabelMark(id=id, timestamp=timestamp, target_id=self._ids.refer(target), label=label)
+            id, target_id = self._ids.derive(ordinal, "label"), self._ids.refer(target)
+            mark = LabelMark(id=id, timestamp=utc(fields.get("timestamp")), target_id=target_id, label=label)
             self._bookmarks.append(_Bookmark(mark, node.place))
         elif kind == "session_info":
             name = (_text(fields.get("name")) or "").strip() or None
-            info = SessionInfoMark(id=self._ids.derive(ordinal, "session_info"), timestamp=timestamp, name=name)
+            id = self._ids.derive(ordinal, "session_info")
+            info = SessionInfoMark(id=id, timestamp=utc(fields.get("timestamp")), name=name)
             self._bookmarks.append(_Bookmark(info, node.place))
 
 
