@@ -159,7 +159,10 @@ def jsonable(value: Any) -> Any:
 
 def same_content(body: bytes, line: bytes) -> bool:
     """Tells whether two records have equal type and fields, whatever their parent, time, seal and spelling."""
-    return _content(body + b"}") == _content(line)
+    try:
+        return _content(body + b"}") == _content(line)
+    except (TypeError, orjson.JSONDecodeError):
+        return False  # deeper than anything we write, or damaged
 
 
 def _content(line: bytes) -> bytes:
@@ -171,7 +174,10 @@ def _content(line: bytes) -> bytes:
 
 def _fields(record: Record) -> dict[str, Any]:
     if isinstance(record, OpaqueEntry | OpaqueMark):
-        return record.fields
+        source_id = getattr(record, "source_id", None)
+        return record.fields if source_id is None else record.fields | {"source_id": source_id}
+    if type(record) not in _FIELDS:
+        raise TypeError(f"{type(record).__name__} is not one of the format's entries and marks")
     names, optional = _FIELDS[type(record)]
     fields = {}
     for name in names:
@@ -359,6 +365,8 @@ def decode_as(kind: str, line: bytes) -> Entry | Mark:
     for name in ("prev", "crc"):
         fields.pop(name, None)
     cls = OpaqueEntry if "parent_id" in envelope else OpaqueMark
+    if cls is OpaqueEntry and isinstance(fields.get("source_id"), str):
+        envelope["source_id"] = fields.pop("source_id")
     return cls(unknown_type=unknown_type, fields=fields, **envelope)
 
 

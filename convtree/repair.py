@@ -18,9 +18,10 @@ import orjson
 from convtree import codec
 from convtree.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark
 from convtree.errors import BrokenPath, NotALog, ReadOnlySession
-from convtree.index import FINDING_LIMIT, Index
+from convtree.findings import FINDING_LIMIT
+from convtree.index import Index
 from convtree.ledger import LOST_HEADER, Ledger, new_id
-from convtree.logs.jsonl import JsonlLog, replace, write_new
+from convtree.logs.jsonl import JsonlLog, Mode, replace, write_new
 from convtree.writing import reseal
 
 Progress = Callable[[int, int], None]  # bytes looked at, bytes in all
@@ -86,7 +87,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
         log.close()
 
 
-def repair(path: str | os.PathLike[str], *, dry_run: bool = True) -> Repair:
+def repair(path: str | os.PathLike[str], *, dry_run: bool = True, lock_timeout_s: float = 10.0) -> Repair:
     """Takes out of a log what is damaged in it and seals the rest anew; says what it would do unless told to do it.
 
     The lines that verify are kept, their bodies byte for byte. The log as it was is kept as `<log>.original`, what
@@ -99,15 +100,15 @@ def repair(path: str | os.PathLike[str], *, dry_run: bool = True) -> Repair:
         SessionLocked: a writer is at work.
     """
     path = Path(path)
-    log = JsonlLog(path, mode="r" if dry_run else "r+", exclusive=not dry_run)
+    mode: Mode = "r" if dry_run else "r+"
+    log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=not dry_run)
     try:
         index = Ledger(log).index
         if index.header is None and not len(index.tree):
             raise NotALog(f"{path}: not a convtree log")
         if index.header is not None and index.header.version > VERSION:
             raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell what is damaged in it")
-        found = len(index.findings)
-        _take_whole_tail(index, log)
+        completed = _take_whole_tail(index, log)
         offsets = index.tree.offsets
         removed = tuple(f for f in index.findings if f.code in _REMOVED and not _stands_for_header(f, index))
         remaining = tuple(f for f in index.findings if f.code not in _REMOVED | _RESEALED)
@@ -115,7 +116,7 @@ def repair(path: str | os.PathLike[str], *, dry_run: bool = True) -> Repair:
         rows = [row for row in range(len(offsets)) if offsets[row] not in cut]
         plan = Repair(
             path=str(path),
-            needed=len(remaining) < found,
+            needed=completed or len(remaining) < len(index.findings),
             kept=len(rows),
             removed=removed,
             remaining=remaining,
@@ -146,13 +147,15 @@ def _header_body(index: Index, path: Path) -> bytes:
     return codec.encode_header(header)
 
 
-def _take_whole_tail(index: Index, log: JsonlLog) -> None:
+def _take_whole_tail(index: Index, log: JsonlLog) -> bool:
     """Takes in a last line that lacks nothing but its newline, as the next writer would."""
     tail = index.findings[-1] if index.findings else None
     if tail is not None and tail.code == "torn_tail" and tail.length < codec.LINE_LIMIT:
         line = b"".join(data for _, data in log.read_bytes(tail.offset, tail.length))
         if codec.unseal(line.removesuffix(b"\r")) is not None:
             index.feed((tail.offset,), (line,), tail.offset + tail.length + 1)
+            return True
+    return False
 
 
 def _deep(index: Index, log: JsonlLog, size: int, progress: Progress | None) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep
 from typing import Any, Final, Literal, Self, TypeVar, cast, overload
+from weakref import WeakSet
 
 import msgspec
 
@@ -83,6 +84,7 @@ class Session:
         self._lock = RLock()
         self._closed = False
         self._leaf_id: str | None = self._index.leaf.id
+        _MADE.add(self)
 
     @classmethod
     def open(
@@ -257,6 +259,8 @@ class Session:
         Raises:
             EntryNotFound: there is no such entry.
         """
+        if summary is None and details is not None:
+            raise ValueError("details belong to a summary")
         if summary is not None:
             with self._lock:
                 left = self._leaf_id
@@ -335,14 +339,14 @@ class Session:
                 timestamp=_now(),
                 version=1,
                 name=None,
-                metadata=self._index.metadata or None,
+                metadata=self.metadata or None,
                 parent_session=ParentSession(id=origin.id, entry_id=self._id_of(row)),
             )
             copied = set(self._ids(rows))
             labels = [(target, text) for target, text in self._index.labels.items() if target in copied]
             marks: list[Record] = [LabelMark(target_id=target, label=text) for target, text in labels]
-            if self._index.name is not None:
-                marks.append(SessionInfoMark(name=self._index.name))
+            if self.name is not None:
+                marks.append(SessionInfoMark(name=self.name))
             bodies = self._fork_bodies(rows, marks)
             write_new(Path(path), reseal(codec.encode_header(new), bodies))
         return Session.open(path, on_stale=self._on_stale)
@@ -445,14 +449,15 @@ class Session:
     def refresh(self) -> list[Entry]:
         """Takes in what others wrote, adopts the log's leaf, and returns the new entries.
 
-        After the log was replaced (by a repair, say) those are all its entries.
+        Those are the entries of others since this session was opened or last refreshed; after the log was replaced (by
+        a repair, say) all its entries. Entries whose bodies cannot be read are passed over: they are for `verify`.
         """
         with self._lock:
             self._check_open()
-            start = self._ledger.catch_up()
+            self._ledger.catch_up()
             self._leaf_id = self._index.leaf.id
-            rows = [row for row in range(start, len(self._index.tree)) if self._index.tree.is_node(row)]
-            return self._index.entries(rows)
+            rows = [row for row in self._ledger.news() if self._index.tree.is_node(row)]
+            return cast(list[Entry], self._index.good_records(rows))
 
     def follow(self, *, poll_s: float = 0.2, timeout_s: float | None = None) -> Iterator[Entry | Mark]:
         """Yields what is appended from now on, by anyone, as it comes; never moves the leaf.
@@ -586,8 +591,8 @@ class Session:
             except PartlyWritten as partly:  # whole lines that reached the log are in it, and were ours
                 self._leaf_id = self._index.leaf.id
                 raise partly.reason from None
-            if moves_leaf and plan.added:
-                self._leaf_id = self._index.leaf.id
+            if moves_leaf and plan.stored and (plan.added or plan.stored[-1].id == self._index.leaf.id):
+                self._leaf_id = self._index.leaf.id  # ours now, or long since: a retry
             return plan
 
     def _current_leaf(self, on_stale: OnStale) -> str | None:
@@ -689,6 +694,19 @@ class Session:
             f"{self.location}: {doubt.code} in line {doubt.line}, after the leaf was set: "
             f"settle it with branch({self._index.leaf.id!r}) or another entry"
         )
+
+
+_MADE: WeakSet[Session] = WeakSet()
+
+
+def _free_locks() -> None:
+    """In a forked child: no thread is left that could free them, and the logs refuse to be used anyway."""
+    for session in list(_MADE):
+        session._lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_free_locks)
 
 
 def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, fields: Mapping[str, Any]) -> Entry:

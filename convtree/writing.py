@@ -110,6 +110,7 @@ class Plan:
         self._new_id = new_id
         self._prev = index.last_crc
         self._planned: set[str] = set()
+        self._planned_entries: set[str] = set()  # those that may be a parent or a target
         self.lines: list[bytes] = []
         self.stored: list[Entry | Mark] = []
 
@@ -192,23 +193,25 @@ class Plan:
             raise InvalidMessage(f"{record.type}: {error}", place=record.type) from None
         self._seal(body)
         self._planned.add(id)
+        if isinstance(stored, Entry):
+            self._planned_entries.add(id)
         self.stored.append(stored)
 
     def _check(self, record: Record, parent_id: str | None) -> None:
         """Makes sure that what a record refers to is above it."""
         if isinstance(record, Entry):
-            if parent_id is not None and parent_id not in self._planned:
+            if parent_id is not None and parent_id not in self._planned_entries:
                 self.row_of(parent_id)
             if isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
             elif isinstance(record, BranchSummaryEntry) and record.from_id is not None:
                 codec.check_id(record.from_id, "from_id")
-        elif isinstance(record, LeafMark | LabelMark) and record.target_id not in (None, *self._planned):
+        elif isinstance(record, LeafMark | LabelMark) and record.target_id not in (None, *self._planned_entries):
             self.row_of(str(record.target_id))
 
     def _check_kept(self, kept_id: str, parent_id: str | None) -> None:
         parents = {entry.id: entry.parent_id for entry in self.stored if isinstance(entry, Entry)}
-        while parent_id is not None and parent_id != kept_id and parent_id in self._planned:
+        while parent_id is not None and parent_id != kept_id and parent_id in self._planned_entries:
             parent_id = parents[parent_id]
         if parent_id == kept_id:
             return

@@ -94,6 +94,10 @@ EXACT: list[tuple[Record, str]] = [
     ),
     (entry(OpaqueEntry, unknown_type="tool.note", fields={"b": 1}), E % "tool.note" + ',"b":1'),
     (entry(OpaqueEntry, unknown_type="tool.note", fields={}), E % "tool.note"),
+    (
+        entry(OpaqueEntry, unknown_type="tool.note", fields={"b": 1}, source_id="s"),
+        E % "tool.note" + ',"b":1,"source_id":"s"',
+    ),
     (LeafMark(id="m1", target_id=None), M % "leaf" + ',"target_id":null'),
     (LabelMark(id="m1", target_id="a1", label="L"), M % "label" + ',"target_id":"a1","label":"L"'),
     (LabelMark(id="m1", target_id="a1", label=None), M % "label" + ',"target_id":"a1","label":null'),

@@ -12,7 +12,7 @@ import os
 import stat
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
@@ -29,6 +29,8 @@ Durability = Literal["power", "process"]
 
 READ_LIMIT = 64 * 2**20  # bytes of a line that readers still take
 _CHUNK = 2**18  # bytes read at once
+_TURN_S = 0.002  # who had the lock less long ago than this is in a hurry
+_GIVE_WAY_S = 0.0002
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
@@ -52,6 +54,9 @@ class JsonlLog:
         self._durable = durability == "power"
         self._lock_timeout_s = lock_timeout_s
         self._held = False
+        self._end: tuple[int, bytes] = (0, b"")  # how far we read or wrote, and the last bytes before that
+        self._crowded = False  # others wrote since we did, or made us wait
+        self._unlocked_s = 0.0
         self._exclusive = exclusive
         self._allow_network = allow_network
         self._fd = -1
@@ -79,6 +84,8 @@ class JsonlLog:
         size = self._same_file(position)
         while position < size:
             chunk = self._read_chunk(position, size)
+            if chunk.lines:
+                self._remember_end(chunk.end, chunk.lines[-1])
             yield chunk
             if chunk.fault == "torn_tail":
                 return
@@ -110,6 +117,9 @@ class JsonlLog:
         """Returns how many lines end between two offsets."""
         return sum(data.count(b"\n") for _, data in self.read_bytes(start, end - start))
 
+    def _remember_end(self, end: int, line: bytes) -> None:
+        self._end = end, line[-codec.SEAL_LENGTH :] + b"\n"
+
     def _read_chunk(self, position: int, size: int) -> Chunk:
         """Reads whole lines from a position; grows past a long line, up to the limit."""
         want = _CHUNK
@@ -125,6 +135,8 @@ class JsonlLog:
                     raise NotALog(f"{self.path}: not a convtree log")
                 return Chunk((), (), position + len(data), "torn_tail")
             if want >= READ_LIMIT:
+                if position == 0 and not codec.begins_header(data[:_CHUNK]):
+                    raise NotALog(f"{self.path}: not a convtree log")
                 if position == 0 and not codec.begins_header(data):
                     raise NotALog(f"{self.path}: not a convtree log")
                 return self._skip_line(position + len(data), size)
@@ -149,13 +161,19 @@ class JsonlLog:
         self._check_usable()
         if self.failed:
             raise SessionFailed(f"{self.path}: an earlier write failed; open the session again")
+        if self._fd < 0 and self._mode != "x":
+            self._open()  # someone may have begun it meanwhile
         if self._fd < 0:
             return self._append_new(build)
-        with self._locked():
+
+        def add() -> Chunk:
             size = self._same_file(position)
             if size != position or size == 0:
+                self._crowded = True
                 size = self._heal(size)
             return self._write(build(self.read(position) if size > position else iter(())), size)
+
+        return self._while_locked(add)
 
     def _append_new(self, build: Build) -> Chunk:
         """Creates the file with its first lines; whoever finds lines there was not first."""
@@ -167,9 +185,10 @@ class JsonlLog:
             self._explain(error)
         self._check_file()
         must_be_new, self._mode = self._mode == "x", "r+"
-        with self._locked():
+
+        def begin() -> Chunk:
             size = self._same_file(0)
-            size = self._heal(size) if size else 0
+            size = self._heal(size) if size and not must_be_new else size
             if size == 0:
                 lines = first
             elif must_be_new:
@@ -177,6 +196,14 @@ class JsonlLog:
             else:
                 lines = build(self.read(0))
             return self._write(lines, size)
+
+        try:
+            return self._while_locked(begin)
+        except (SessionExists, SessionLocked):
+            if must_be_new:  # still: not ours, and never written to
+                self.close()
+                self._mode = "x"
+            raise
 
     def _write(self, lines: Sequence[bytes], size: int) -> Chunk:
         """Writes whole lines at the end; on failure cuts back to the last newline that reached the file."""
@@ -198,6 +225,7 @@ class JsonlLog:
             raise
         self._make_durable()
         starts = list(accumulate((len(line) + 1 for line in lines), initial=size))
+        self._remember_end(starts[-1], lines[-1])
         return Chunk(starts[:-1], lines, starts[-1])
 
     # --- the tail ---
@@ -320,47 +348,65 @@ class JsonlLog:
         if theirs is None or (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
             self._reopen()
             raise LogReplaced(self.location)
-        if ours.st_size < position:
+        end, tail = self._end
+        changed = end == position and os.pread(self._fd, len(tail), end - len(tail)) != tail
+        if ours.st_size < position or changed:  # cut, or another log copied over it
             raise LogReplaced(self.location)
         return ours.st_size
 
     def _reopen(self) -> None:
         """Leaves a file that is no longer at the path, lock and all."""
-        left, self._fd = self._fd, -1
+        left, held = self._fd, self._held
+        self._fd, self._held = -1, False
         try:
             self._open()
         finally:
             if self._fd < 0:
-                self._fd = left  # nothing else to read from
+                self._fd, self._held = left, held  # nothing else to read from
             else:
                 os.close(left)  # and its lock with it
-                self._held = False
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        if not self._held:
+        if self._exclusive and self._fd != left:
             self._wait_for_lock()
-        try:
-            yield
-        finally:
-            if self._held and not self._exclusive:
-                from filelock import unlock_descriptor
 
-                self._held = False
-                unlock_descriptor(self._fd)
+    def _while_locked(self, act: Callable[[], Chunk]) -> Chunk:
+        # No context manager: a signal between its methods would keep the lock as long as someone keeps the traceback.
+        try:
+            if not self._held:
+                self._wait_for_lock()
+            return act()
+        finally:
+            try:
+                self._unlock()
+            except BaseException:  # a signal came first, and nobody else can give the lock back
+                self._unlock()
+                raise
+
+    def _unlock(self) -> None:
+        if not self._exclusive and self._fd >= 0:
+            from filelock import unlock_descriptor
+
+            unlock_descriptor(self._fd)
+            self._held = False
+            self._unlocked_s = time.monotonic()
 
     def _wait_for_lock(self) -> None:
         from filelock import lock_descriptor  # takes longer to import than most programs run
 
-        deadline = time.monotonic() + self._lock_timeout_s
+        began_s = time.monotonic()
+        if self._crowded and began_s - self._unlocked_s < _TURN_S:
+            time.sleep(_GIVE_WAY_S)  # the lock goes to whoever asks next, and that would be us again
+        self._crowded = False
         pause_s = 0.0002
         while not lock_descriptor(self._fd, blocking=False):
-            if time.monotonic() >= deadline:
+            self._crowded = True
+            waited_s = time.monotonic() - began_s
+            if waited_s >= self._lock_timeout_s:
                 holder = _lock_holder(self._fd)
                 by = f" by {holder}" if holder else ""
                 raise SessionLocked(f"{self.path}: locked{by} for {self._lock_timeout_s} s", holder=holder)
             time.sleep(pause_s)
-            pause_s = min(pause_s * 1.5, 0.002)
+            # Who has waited longer asks more often, or the newcomers would always be first.
+            pause_s = max(0.0005, 0.002 - waited_s / 10)
         self._held = True
 
     def _check_usable(self) -> None:
@@ -372,6 +418,11 @@ class JsonlLog:
         if self._fd >= 0:
             fd, self._fd, self._held = self._fd, -1, False
             os.close(fd)
+
+    def __del__(self) -> None:
+        if getattr(self, "_fd", -1) >= 0:  # nobody is left who could close it
+            with suppress(OSError):
+                self.close()
 
     def _abandon(self) -> None:
         """In a forked child: lets go of the parent's file, so that the child does not keep its lock alive."""
@@ -406,7 +457,7 @@ def write_new(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
-    """Puts a file with these lines in the place of another, durably; the old one stays under another name (it may have it already)."""
+    """Puts a file with these lines in another's place, durably; the old one stays as `keep_as`, or is there already."""
     with _temporary(path, lines) as temporary:
         if not os.path.lexists(keep_as):
             os.link(path, keep_as)

@@ -1,0 +1,207 @@
+"""The contract of a log, as tests: every implementation passes them unchanged.
+
+A subclass says how to open handles on one log; `shared` is False where a log has one handle only, `lasting` where it
+does not outlive it.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from threading import Thread
+from zlib import crc32
+
+import pytest
+from helpers import HEADER, node, sealed
+
+from convtree.logs.base import Chunk, Log
+
+LINES = sealed([HEADER, *(node(f"n{number}", f"n{number - 1}" if number else None) for number in range(5))])
+
+
+def everything(log: Log, position: int = 0) -> list[bytes]:
+    """All lines from a position on."""
+    return [line for chunk in log.read(position) for line in chunk.lines]
+
+
+def end_of(log: Log) -> int:
+    """The position behind the last line."""
+    return max([0, *(chunk.end for chunk in log.read())])
+
+
+def add(log: Log, *lines: bytes, position: int | None = None) -> Chunk:
+    """Appends lines, whatever else is there."""
+    return log.append(end_of(log) if position is None else position, lambda _: lines)
+
+
+class Refused(Exception):
+    """What a builder raises."""
+
+
+class LogContract(ABC):
+    """Tests over `self.open_log(place)`: a handle on the one log of that place."""
+
+    shared = True
+    lasting = True
+
+    @abstractmethod
+    def open_log(self, place: Path) -> Log:
+        """Opens a handle, on the same log for the same place."""
+
+    @pytest.fixture
+    def log(self, tmp_path: Path) -> Iterator[Log]:
+        """One handle on a new log."""
+        opened = self.open_log(tmp_path)
+        yield opened
+        opened.close()
+
+    @pytest.fixture
+    def other(self, tmp_path: Path) -> Iterator[Log]:
+        """Another handle on the same log."""
+        if not self.shared:
+            pytest.skip("a log of one handle")
+        opened = self.open_log(tmp_path)
+        yield opened
+        opened.close()
+
+    def test_a_new_log_is_empty(self, log: Log) -> None:
+        """It has no lines, has not failed, and says where it is."""
+        assert list(log.read()) == []
+        assert not log.failed
+        assert log.location
+
+    def test_lines_come_back_as_they_went_in(self, log: Log) -> None:
+        """In order, with the positions that `append` told."""
+        first = add(log, *LINES[:2])
+        second = add(log, *LINES[2:])
+        assert [*first.lines, *second.lines] == LINES
+        assert everything(log) == LINES
+        positions = [*first.positions, *second.positions]
+        assert [position for chunk in log.read() for position in chunk.positions] == positions
+        assert positions == sorted(set(positions))
+        assert all(chunk.fault is None for chunk in log.read())
+        assert end_of(log) == second.end
+
+    def test_reading_goes_on_from_a_position(self, log: Log) -> None:
+        """The end of one append is where the next begins."""
+        ends = [add(log, line).end for line in LINES]
+        for number, end in enumerate(ends):
+            assert everything(log, end) == LINES[number + 1 :]
+
+    def test_lines_are_fetched_by_place(self, log: Log) -> None:
+        """In any order, one or several, also twice."""
+        chunk = add(log, *LINES)
+        spans = [(position, len(line)) for position, line in zip(chunk.positions, chunk.lines, strict=True)]
+        for wanted in ([0], [5, 0, 3], [1, 2, 3], [2, 2], []):
+            assert log.read_at([spans[number] for number in wanted]) == [LINES[number] for number in wanted]
+
+    def test_no_lines_write_nothing(self, log: Log) -> None:
+        """A builder may find that there is nothing to do."""
+        assert list(add(log).lines) == []
+        add(log, *LINES[:2])
+        end = end_of(log)
+        assert list(add(log).lines) == []
+        assert (everything(log), end_of(log)) == (LINES[:2], end)
+
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_what_a_builder_raises_is_raised_and_nothing_is_written(self, log: Log, begun: bool) -> None:
+        """And the log can be used afterwards."""
+        before = LINES[:2] if begun else []
+        if begun:
+            add(log, *before)
+
+        def build(_: Iterator[Chunk]) -> Sequence[bytes]:
+            raise Refused
+
+        with pytest.raises(Refused):
+            log.append(end_of(log), build)
+        assert everything(log) == before
+        assert not log.failed
+        add(log, *LINES[len(before) :])
+        assert everything(log) == LINES
+
+    def test_a_builder_sees_what_others_added(self, log: Log, other: Log) -> None:
+        """Under the lock it gets exactly the lines behind the position."""
+        position = add(log, *LINES[:2]).end
+        add(other, *LINES[2:4])
+        seen: list[bytes] = []
+
+        def build(news: Iterator[Chunk]) -> Sequence[bytes]:
+            seen.extend(line for chunk in news for line in chunk.lines)
+            return LINES[4:]
+
+        chunk = log.append(position, build)
+        assert seen == LINES[2:4]
+        assert list(chunk.lines) == LINES[4:]
+        assert everything(other) == LINES
+
+    def test_a_builder_may_leave_the_news(self, log: Log, other: Log) -> None:
+        """Who does not look at what others added still appends behind it."""
+        add(log, LINES[0])
+        add(other, LINES[1])
+        log.append(0, lambda _: LINES[2:3])
+        assert everything(log) == LINES[:3]
+
+    def test_both_may_begin_a_log(self, log: Log, other: Log) -> None:
+        """Of two that find nothing, the second is told what the first wrote."""
+        assert (everything(log), everything(other)) == ([], [])
+        add(log, *LINES[:2], position=0)
+        builds: list[int] = []
+
+        def build(news: Iterator[Chunk]) -> Sequence[bytes]:
+            builds.append(sum(len(chunk.lines) for chunk in news))
+            return LINES[2:3] if builds[-1] else LINES[:1]
+
+        other.append(0, build)
+        assert builds[-1] == 2
+        assert everything(log) == LINES[:3]
+
+    def test_other_handles_see_what_was_added(self, log: Log, other: Log) -> None:
+        """At once, and by place."""
+        chunk = add(log, *LINES[:3])
+        assert everything(other) == LINES[:3]
+        assert other.read_at([(chunk.positions[1], len(LINES[1]))]) == [LINES[1]]
+
+    def test_no_line_is_lost_or_torn_between_threads(self, log: Log, other: Log) -> None:
+        """Two handles that append at the same time each add all their lines."""
+        texts = [sealed([node(f"{name}{number}", None) for number in range(40)]) for name in "ab"]
+
+        def run(handle: Log, lines: list[bytes]) -> None:
+            for line in lines:
+                handle.append(0, lambda _, line=line: [line])  # type: ignore[misc]
+
+        threads = [Thread(target=run, args=pair) for pair in zip((log, other), texts, strict=True)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        written = everything(log)
+        assert sorted(written) == sorted(texts[0] + texts[1])
+        assert [line for line in written if line in texts[0]] == texts[0]
+
+    def test_a_log_outlives_its_handle(self, log: Log, tmp_path: Path) -> None:
+        """What was appended is there when the log is opened again."""
+        if not self.lasting:
+            pytest.skip("gone with its handle")
+        add(log, *LINES)
+        log.close()
+        log.close()
+        again = self.open_log(tmp_path)
+        assert everything(again) == LINES
+        again.close()
+
+    def test_lines_may_hold_any_byte_but_a_newline(self, log: Log) -> None:
+        """A log knows nothing about JSON."""
+        odd = [LINES[0], bytes(byte for byte in range(256) if byte != 10), b"x" * 600_000]
+        add(log, *odd)
+        assert everything(log) == odd
+        assert crc32(b"".join(everything(log))) == crc32(b"".join(odd))
+
+    def test_many_lines_come_in_order(self, log: Log) -> None:
+        """Chunks follow each other without gap or overlap, wherever they are cut."""
+        lines = [LINES[0], *(b"%d " % number * (number % 100) for number in range(1, 5000))]
+        add(log, *lines)
+        end = 0
+        for chunk in log.read():
+            assert chunk.positions[0] == end
+            end = chunk.end
+        assert everything(log) == lines

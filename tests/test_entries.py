@@ -1,0 +1,91 @@
+"""The records: frozen, keyword-only, with the defaults and ids of the format."""
+
+from typing import Any
+
+import pytest
+
+from convtree import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    ExtensionDataEntry,
+    Finding,
+    Header,
+    LabelMark,
+    LeafMark,
+    MessageEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+    OpaqueMark,
+    ParentSession,
+    Session,
+    SessionInfoMark,
+)
+from convtree.entries import ENTRY_CLASSES, ID, MARK_CLASSES, TYPE
+
+RECORDS: list[Any] = [
+    MessageEntry(message={"a": 1}),
+    CompactionEntry(summary="", first_kept_entry_id=None),
+    BranchSummaryEntry(from_id=None, summary=""),
+    ModelChangeEntry(provider=None, model="m"),
+    ExtensionDataEntry(ext_type="x.y", data=None),
+    OpaqueEntry(unknown_type="x.y", fields={}),
+    LeafMark(target_id=None),
+    LabelMark(target_id="a", label=None),
+    SessionInfoMark(),
+    OpaqueMark(unknown_type="x.y", fields={}),
+    Header(id="s"),
+    ParentSession(id="s"),
+    Finding(code="orphan", severity="error", line=1, offset=0, length=1),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_records_are_frozen_and_keyword_only(record: Any) -> None:
+    """No field can be set, none can be given by position."""
+    with pytest.raises(AttributeError):
+        record.id = "x"
+    with pytest.raises(TypeError):
+        type(record)("x")
+
+
+def test_types_are_those_of_the_format() -> None:
+    """Five entries, three marks."""
+    assert list(ENTRY_CLASSES) == ["message", "compaction", "branch_summary", "model_change", "extension_data"]
+    assert list(MARK_CLASSES) == ["leaf", "label", "session_info"]
+    assert [record.type for record in RECORDS[:6]] == [*ENTRY_CLASSES, "x.y"]
+
+
+def test_defaults() -> None:
+    """What is left out is absent, visible to all, and a first entry."""
+    entry = MessageEntry(message={"a": 1})
+    assert (entry.id, entry.parent_id, entry.timestamp, entry.source_id) == ("", None, None, None)
+    assert (entry.visible_to, entry.pinned, entry.usage, entry.model) == ("all", None, None, None)
+    assert ParentSession(id="s") == ParentSession(id="s", entry_id=None, kind="fork")
+    assert (Header(id="s").version, Header(id="s").seal) == (1, None)
+
+
+@pytest.mark.parametrize("id", ["a", "0", "Z9", "a.b_c:d-e", "x" * 128, "00000000-0000-4000-8000-000000000000", "a:"])
+def test_these_are_ids(id: str, session: Session) -> None:
+    """Letters, digits and four signs, the first a letter or digit, 128 at most."""
+    assert ID.fullmatch(id)
+    session.append({"a": 1}, id=id)
+    assert session.entry(id).id == session.leaf_id == id
+    session.append({"b": 1}, parent_id=id)
+    assert len(session.path()) == 2
+
+
+@pytest.mark.parametrize(
+    "id", ["", "-a", ".a", ":a", "_a", "x" * 129, "a b", "a/b", "a\n", "é", "a\0", "../a", "\uff11"]
+)
+def test_these_are_no_ids(id: str) -> None:
+    """Nothing that could be a path, a line break or another script."""
+    assert not ID.fullmatch(id)
+
+
+@pytest.mark.parametrize(
+    ("type", "good"), [("a", True), ("tool.x-y_1", True), ("", False), ("A", False), ("1a", False)]
+)
+def test_types_have_their_form(type: str, good: bool) -> None:
+    """Lower case, the first a letter, 64 at most."""
+    assert bool(TYPE.fullmatch(type)) is good
+    assert bool(TYPE.fullmatch("a" * 64)) is not bool(TYPE.fullmatch("a" * 65))

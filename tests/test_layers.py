@@ -1,0 +1,101 @@
+"""The house: imports only go down, the core does no I/O, and importing it is cheap."""
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import convtree
+
+HOME = Path(convtree.__file__).parent
+#: from the top down; a module may import from rows below its own, and from its own package
+LAYERS = [
+    {"__main__"},
+    {"cli"},
+    {"aio"},
+    {"store", "exchange", "repair"},
+    {"session"},
+    {"ledger"},
+    {"logs", "formats", "writing"},
+    {"context", "runs"},
+    {"index"},
+    {"codec", "tree", "findings"},
+    {"entries"},
+    {"messages", "errors", "safe_text"},
+]
+RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
+PURE = [
+    "errors",
+    "entries",
+    "messages",
+    "codec",
+    "tree",
+    "index",
+    "context",
+    "writing",
+    "runs",
+    "safe_text",
+    "findings",
+]
+IMPURE = {"os", "io", "pathlib", "time", "random", "logging", "socket", "subprocess", "shutil", "tempfile", "datetime"}
+FILES = sorted(HOME.rglob("*.py"))
+
+
+def imports_of(path: Path) -> set[str]:
+    """Every module that a file imports, anywhere in it, with its full name."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: imports are absolute"
+            module = node.module or ""
+            found.update(f"{module}.{alias.name}" if module == "convtree" else module for alias in node.names)
+    return found
+
+
+def layer_of(path: Path) -> str:
+    return path.relative_to(HOME).with_suffix("").parts[0]
+
+
+def test_every_module_has_its_layer() -> None:
+    """A new module says where it belongs."""
+    assert {layer_of(path) for path in FILES} - {"__init__"} <= RANKS.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOME)))
+def test_imports_only_go_down(path: Path) -> None:
+    """No module imports from its own row or one above, its own package aside."""
+    own = layer_of(path)
+    for name in imports_of(path):
+        top, _, rest = name.partition(".")
+        if top != "convtree" or own == "__init__":
+            continue
+        other = rest.split(".")[0]
+        if other == "__version__":  # the one name that only the package has
+            continue
+        assert other in RANKS, f"{own} imports the public names of convtree: {name}"
+        assert other == own or RANKS[other] > RANKS[own], f"{own} imports {other}"
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_the_core_is_pure(name: str) -> None:
+    """No files, no clock, no chance, no logging."""
+    assert {each.split(".")[0] for each in imports_of(HOME / f"{name}.py")} & IMPURE == set()
+
+
+def test_importing_convtree_is_cheap() -> None:
+    """What only some need is imported when they need it."""
+    program = "import sys, json, convtree; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    heavy = {"sqlite3", "sqlalchemy", "asyncio", "anytree", "click", "rich", "filelock"}
+    assert set(json.loads(done.stdout)) & heavy == set()
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    """`__all__` is what the package offers."""
+    assert convtree.__all__ == sorted(convtree.__all__)
+    assert all(hasattr(convtree, name) for name in convtree.__all__)

@@ -1,0 +1,735 @@
+"""The contract over the logs there are, and what only a file can do: tear, shrink, be replaced, be refused."""
+
+import errno
+import gc
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from helpers import HEADER, as_file, codes, contents, ids, log_of, node, sealed, user
+from log_contract import LogContract
+
+from convtree import (
+    EntryNotFound,
+    IdConflict,
+    MessageEntry,
+    NotALog,
+    Session,
+    SessionClosed,
+    SessionFailed,
+    SessionLocked,
+    SessionNotFound,
+    StaleLeaf,
+)
+from convtree.logs.base import Log
+from convtree.logs.jsonl import JsonlLog
+from convtree.logs.memory import MemoryLog
+
+HALF = b'{"id":"b","parent_id":"a","type":"mess'
+
+
+class TestJsonl(LogContract):
+    """A file."""
+
+    def open_log(self, place: Path) -> Log:
+        """Another descriptor each time."""
+        return JsonlLog(place / "log.jsonl", durability="process")
+
+
+class TestDurableJsonl(LogContract):
+    """A file, synced; the lock held from open to close."""
+
+    shared = False
+
+    def open_log(self, place: Path) -> Log:
+        """One handle at a time."""
+        return JsonlLog(place / "log.jsonl", exclusive=True, lock_timeout_s=0)
+
+
+class TestMemory(LogContract):
+    """A list."""
+
+    shared = False
+    lasting = False
+
+    def open_log(self, place: Path) -> Log:  # noqa: ARG002  # it has no place
+        """A new list each time."""
+        return MemoryLog()
+
+
+def quick(path: Path, **arguments: object) -> Session:
+    return Session.open(path, durability="process", **arguments)  # type: ignore[arg-type]
+
+
+def torn_of(path: Path) -> Path:
+    return path.with_name(path.name + ".torn")
+
+
+# --- the tail ---
+
+
+def test_readers_do_not_see_a_torn_tail_and_leave_it(log_path: Path) -> None:
+    """Bytes behind the last newline are a finding, not an entry."""
+    data = log_of(node("a", None)) + HALF
+    log_path.write_bytes(data)
+    for mode in ("r", "a"):
+        with quick(log_path, mode=mode) as session:
+            assert contents(session) == ["a"]
+            assert codes(session) == ["torn_tail"]
+    assert log_path.read_bytes() == data
+    assert not torn_of(log_path).exists()
+
+
+def test_the_next_writer_sets_a_torn_tail_aside(log_path: Path) -> None:
+    """It is saved, then cut, and the new line stands on its own."""
+    log_path.write_bytes(log_of(node("a", None)) + HALF)
+    for durability in ("process", "power"):
+        with Session.open(log_path, durability=durability) as session:
+            session.append(user(durability))
+        with log_path.open("ab") as file:
+            file.write(b"again")
+    with quick(log_path) as session:
+        session.append(user("c"))
+        assert contents(session) == ["a", "process", "power", "c"]
+    assert torn_of(log_path).read_bytes() == HALF + b"\nagain\nagain\n"
+    assert stat.S_IMODE(torn_of(log_path).stat().st_mode) == 0o600
+    with quick(log_path) as session:
+        assert session.findings == ()
+
+
+def test_the_next_writer_completes_a_tail_that_verifies(log_path: Path) -> None:
+    """Only its newline is missing: it is an entry again, and nothing is set aside."""
+    for end in (b"", b"\r"):
+        lines = sealed([HEADER, node("a", None), node("b", "a")])
+        log_path.write_bytes(as_file(lines)[:-1] + end)
+        with quick(log_path) as session:
+            assert session.leaf_id == "a"
+            with pytest.raises(StaleLeaf):
+                session.append(user("c"))
+            session.refresh()
+            session.append(user("c"))
+            assert contents(session) == ["a", "b", "c"]
+        assert not torn_of(log_path).exists()
+        with quick(log_path) as session:
+            assert codes(session) == (["carriage_return"] if end else [])
+
+
+@pytest.mark.parametrize("cut", range(0, 130, 13))
+def test_a_header_that_was_not_finished_begins_anew(cut: int, log_path: Path) -> None:
+    """An empty file, zeros, or the beginning of a header: the next writer starts the log."""
+    for data in (HEADER.encode()[:cut], bytes(cut), HEADER.encode()[: cut // 2] + bytes(cut)):
+        log_path.write_bytes(data)
+        with quick(log_path) as session:
+            session.append(user("a"))
+            assert contents(session) == ["a"]
+        with quick(log_path) as session:
+            assert (contents(session), session.findings) == (["a"], ())
+        assert torn_of(log_path).exists() == bool(data)
+        torn_of(log_path).unlink(missing_ok=True)
+
+
+def test_a_header_spelled_in_another_way_is_one_when_it_comes_to_healing(log_path: Path) -> None:
+    """What readers take as a log is healed as a log."""
+    header = '{ "format":"convtree", "type":"session", "version":1, "id":"s1" }'
+    log_path.write_bytes(b"\xef\xbb\xbf" + as_file([header.encode(), node("a", None).encode()]) + HALF)
+    with quick(log_path) as session:
+        session.append(user("b"))
+        assert contents(session) == ["a", "b"]
+
+
+def test_a_tear_at_every_byte_of_a_line_is_healed(log_path: Path) -> None:
+    """Whatever part of a line reached the file, the next line is whole and nothing before it is lost."""
+    lines = sealed([HEADER, node("a", None), node("b", "a")])
+    for cut in range(len(lines[2])):
+        log_path.write_bytes(as_file(lines[:2]) + lines[2][:cut])
+        with quick(log_path) as session:
+            session.append(user("c"))
+        with quick(log_path, mode="r") as session:
+            assert (contents(session), session.findings) == (["a", "c"], ())
+
+
+def test_a_very_long_torn_tail_is_saved_whole(log_path: Path) -> None:
+    """Also one that is longer than what is read at once."""
+    tail = b"x" * 1_000_000
+    log_path.write_bytes(log_of(node("a", None)) + tail)
+    with quick(log_path) as session:
+        session.append(user("b"))
+        assert contents(session) == ["a", "b"]
+    assert torn_of(log_path).read_bytes() == tail + b"\n"
+
+
+OTHERS = [
+    *(b"hello", b"hello\n", b"hello\nworld", b"\n", b"\nhello", b"[]\n", b"\0\0x", b"\x1f\x8b\x08"),
+    b'{"type":"session","version":3,"id":"pi"}\n{"type"',
+]
+
+
+@pytest.mark.parametrize("data", OTHERS)
+def test_other_files_are_refused_and_not_touched(data: bytes, log_path: Path) -> None:
+    """Whatever the mode, and also when they come after opening."""
+    log_path.write_bytes(data)
+    for mode in ("r", "r+", "a"):
+        with pytest.raises(NotALog):
+            quick(log_path, mode=mode)
+    log_path.unlink()
+    with quick(log_path) as late:
+        log_path.write_bytes(data)
+        for _ in range(2):
+            with pytest.raises(NotALog):
+                late.append(user("a"), parent_id=None)
+    assert log_path.read_bytes() == data
+    assert os.listdir(log_path.parent) == [log_path.name]
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "link", "dangling link", "device"])
+def test_what_is_no_regular_file_is_no_log(kind: str, log_path: Path) -> None:
+    """Nothing hangs on a FIFO and no link is followed, in any mode."""
+    make: dict[str, Callable[[], object]] = {
+        "directory": log_path.mkdir,
+        "fifo": lambda: os.mkfifo(log_path),
+        "link": lambda: log_path.symlink_to("real"),
+        "dangling link": lambda: log_path.symlink_to("nowhere"),
+        "device": lambda: None,
+    }
+    log_path.with_name("real").write_bytes(log_of(node("a", None)))
+    make[kind]()
+    path = Path(os.devnull) if kind == "device" else log_path
+    for mode in ("r", "r+", "a", "x"):
+        with pytest.raises(NotALog), quick(path, mode=mode) as session:
+            session.append(user("a"))
+    assert not log_path.with_name("nowhere").exists()
+
+
+def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
+    """Where there is no folder, no log can begin; that is said at once."""
+    for mode in ("a", "x"):
+        with pytest.raises(FileNotFoundError):
+            quick(tmp_path / "gone" / "log.jsonl", mode=mode)
+
+
+def test_the_file_is_for_its_owner_only(log_path: Path) -> None:
+    """Mode 0600, whatever the umask says."""
+    before = os.umask(0)
+    try:
+        with quick(log_path) as session:
+            session.append(user("a"))
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(log_path.stat().st_mode) == 0o600
+
+
+# --- replaced and shrunk ---
+
+
+def put_in_place(path: Path, data: bytes) -> None:
+    other = path.with_name("other")
+    other.write_bytes(data)
+    other.rename(path)
+
+
+@pytest.mark.parametrize("exclusive", [False, True])
+def test_no_entry_goes_to_a_file_that_was_replaced(exclusive: bool, log_path: Path) -> None:
+    """A writer notices, reads the new file, and is stale there; the old file gets nothing."""
+    log_path.write_bytes(log_of(node("a", None)))
+    with quick(log_path, exclusive=exclusive) as session:
+        os.link(log_path, log_path.with_name("orphan"))
+        put_in_place(log_path, log_of(node("a", None), node("b", "a"), header=HEADER.replace("s1", "s2")))
+        with pytest.raises(StaleLeaf):
+            session.append(user("c"))
+        assert session.id == "s2"
+        assert ids(session.refresh()) == ["a", "b"]
+        session.append(user("c"))
+        assert log_path.with_name("orphan").read_bytes() == log_of(node("a", None))
+        if exclusive:
+            with pytest.raises(SessionLocked):
+                quick(log_path, exclusive=True, lock_timeout_s=0)
+    with quick(log_path) as session:
+        assert contents(session) == ["a", "b", "c"]
+
+
+def test_an_exclusive_session_locks_the_file_that_is_there(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the file is replaced while it waits for the lock, the lock it ends up with is the new file's."""
+    import filelock
+
+    log_path.write_bytes(log_of(node("a", None)))
+    lock, count = filelock.lock_descriptor, 0
+
+    def replaced_meanwhile(*arguments: object, **named: object) -> bool:
+        nonlocal count
+        count += 1
+        if count == 1:
+            put_in_place(log_path, log_of(node("a", None), node("b", "a")))
+        return bool(lock(*arguments, **named))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(filelock, "lock_descriptor", replaced_meanwhile)
+    with quick(log_path, exclusive=True) as session:
+        assert contents(session) == ["a", "b"]
+        with pytest.raises(SessionLocked):
+            quick(log_path, exclusive=True, lock_timeout_s=0)
+
+
+def test_a_reader_notices_a_replaced_file(log_path: Path) -> None:
+    """`refresh` reads the new one and returns all its entries."""
+    log_path.write_bytes(log_of(node("a", None)))
+    with quick(log_path, mode="r") as session:
+        put_in_place(log_path, log_of(node("x", None), node("y", "x")))
+        assert contents(session) == ["a"]
+        assert ids(session.refresh()) == ["x", "y"]
+        assert contents(session) == ["x", "y"]
+
+
+def test_a_removed_file_is_not_written_to(log_path: Path) -> None:
+    """An entry in a file without a name would be lost: SessionNotFound."""
+    log_path.write_bytes(log_of(node("a", None)))
+    with quick(log_path) as session:
+        os.link(log_path, log_path.with_name("orphan"))
+        log_path.unlink()
+        for _ in range(2):
+            with pytest.raises(SessionNotFound):
+                session.append(user("b"))
+        assert log_path.with_name("orphan").read_bytes() == log_of(node("a", None))
+        assert contents(session) == ["a"]
+        log_path.with_name("orphan").rename(log_path)
+        session.append(user("b"))
+    with quick(log_path) as session:
+        assert contents(session) == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", ["directory", "fifo", "text"])
+def test_a_log_replaced_by_something_else_is_not_written_to(kind: str, log_path: Path) -> None:
+    """NotALog, each time, and the lock of the old file is given back."""
+    log_path.write_bytes(log_of(node("a", None)))
+    with quick(log_path) as session:
+        log_path.rename(log_path.with_name("old"))
+        if kind == "directory":
+            log_path.mkdir()
+        elif kind == "fifo":
+            os.mkfifo(log_path)
+        else:
+            log_path.write_text("hello\n")
+        for _ in range(2):
+            with pytest.raises(NotALog):
+                session.append(user("b"), parent_id=None)
+        with quick(log_path.with_name("old"), lock_timeout_s=0) as old:
+            old.append(user("b"))
+    assert kind != "text" or log_path.read_text() == "hello\n"
+
+
+def test_a_shrunk_file_is_read_again(log_path: Path) -> None:
+    """Lines that are gone are not relied on: the leaf that was seen is stale, its line is not found."""
+    lines = sealed([HEADER, node("a", None), node("b", "a")])
+    log_path.write_bytes(as_file(lines))
+    with quick(log_path) as session:
+        os.truncate(log_path, len(as_file(lines[:2])))
+        with pytest.raises(StaleLeaf) as caught:
+            session.append(user("c"))
+        assert (caught.value.expected, caught.value.actual) == ("b", "a")
+        assert ids(session.refresh()) == ["a"]
+        session.append(user("c"))
+        assert contents(session) == ["a", "c"]
+
+
+def test_a_backup_copied_over_the_log_is_noticed(log_path: Path) -> None:
+    """`cp backup log` keeps the inode; an entry below one that is not there any more must not be acknowledged."""
+    log_path.write_bytes(log_of(node("a", None), node("b", "a")))
+    with quick(log_path) as session:
+        log_path.write_bytes(log_of(node("x", None), node("y", "x")))
+        with suppress(StaleLeaf):
+            session.append(user("c"))
+    with quick(log_path) as session:
+        assert session.findings == ()
+
+
+def test_a_session_that_is_forgotten_closes_its_file(log_path: Path) -> None:
+    """As soon as it is collected, without a word, and the lock goes with it."""
+    log_path.write_bytes(log_of(node("a", None)))
+    for _ in range(3):
+        session = quick(log_path, exclusive=True, lock_timeout_s=0)
+        assert contents(session) == ["a"]
+        del session
+        gc.collect()
+
+
+# --- creation ---
+
+
+def test_the_loser_of_a_creation_race_is_told(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two open nothing; one creates while the other is about to: nothing is doubled, nothing is lost."""
+    with quick(log_path) as late, quick(log_path) as first:
+        open_file = os.open
+
+        def first_comes_first(path: object, *arguments: object, **named: object) -> int:
+            if arguments and isinstance(arguments[0], int) and arguments[0] & os.O_CREAT:
+                monkeypatch.setattr(os, "open", open_file)
+                first.append(user("a"))
+            return open_file(path, *arguments, **named)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(os, "open", first_comes_first)
+        with pytest.raises(StaleLeaf):
+            late.append(user("b"))
+        assert late.id == first.id
+        late.refresh()
+        late.append(user("b"))
+        assert contents(late) == ["a", "b"]
+    with quick(log_path) as session:
+        assert (contents(session), session.findings) == (["a", "b"], ())
+
+
+# --- locks ---
+
+HOLDER = """
+import fcntl, sys
+file = open(sys.argv[1], "rb+")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def another_process_holds(path: Path) -> Iterator[int]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process.pid
+        process.stdin.close()
+
+
+def test_a_lock_that_does_not_come_free_names_its_holder(log_path: Path) -> None:
+    """Writers wait for so long and no longer; readers do not wait; afterwards all is well."""
+    log_path.write_bytes(log_of(node("a", None)))
+    with quick(log_path, lock_timeout_s=0.05) as session:
+        with another_process_holds(log_path) as pid:
+            with pytest.raises(SessionLocked, match=r"for 0\.05 s") as caught:
+                session.append(user("b"))
+            assert caught.value.holder is not None
+            assert f"process {pid} " in caught.value.holder
+            with pytest.raises(SessionLocked):
+                quick(log_path, exclusive=True, lock_timeout_s=0)
+            assert contents(session) == ["a"]
+            with quick(log_path, mode="r") as reader:
+                assert contents(reader) == ["a"]
+                assert reader.refresh() == []
+        session.append(user("b"))
+        assert contents(session) == ["a", "b"]
+
+
+def test_exclusive_holds_from_open_to_close(log_path: Path) -> None:
+    """Others read, and write when it is over; the checks remain."""
+    with quick(log_path) as other, quick(log_path, exclusive=True, lock_timeout_s=0) as session:
+        session.append(user("a"))
+        session.append(user("b"))
+        assert len(other.refresh()) == 2
+        with quick(log_path, lock_timeout_s=0) as third, pytest.raises(SessionLocked):
+            third.append(user("c"))
+        session.close()
+        other.append(user("c"))
+        assert contents(other) == ["a", "b", "c"]
+
+
+def test_exclusive_holds_where_there_is_no_log_yet(log_path: Path) -> None:
+    """Of two that want a new log for themselves, one gets it."""
+    with quick(log_path, exclusive=True) as session:
+        for mode in ("a", "r+"):
+            with pytest.raises(SessionLocked):
+                quick(log_path, mode=mode, exclusive=True, lock_timeout_s=0)
+        session.append(user("a"))
+    with quick(log_path) as session:
+        assert contents(session) == ["a"]
+
+
+def test_a_failed_append_gives_the_lock_back(log_path: Path) -> None:
+    """Whatever was refused, the next one can write."""
+    log_path.write_bytes(log_of(node("a", None)))
+    with quick(log_path) as one, quick(log_path, lock_timeout_s=0) as two:
+        with pytest.raises(EntryNotFound):
+            one.append(user("b"), parent_id="gone")
+        two.label("a", "L")
+        with pytest.raises(IdConflict):
+            one.append(user("b"), id="a")
+        two.label("a", None)
+
+
+# --- a disk that refuses ---
+
+
+class Disk:
+    """Lets the calls of the operating system fail, each from a given call on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.plans: dict[str, list[int]] = {}
+        self.calls: list[str] = []
+        for name in ("write", "fdatasync", "ftruncate", "fsync"):
+            monkeypatch.setattr(os, name, self._wrap(name, getattr(os, name)))
+
+    def fail(self, **plans: int | list[int]) -> None:
+        """An error number a call, 0 for one that works; `write` may take a negative one: so many bytes are taken."""
+        self.plans = {name: plan if isinstance(plan, list) else [plan] for name, plan in plans.items()}
+
+    def _wrap(self, name: str, call: Callable[..., int]) -> Callable[..., int]:
+        def wrapped(fd: int, *arguments: object) -> int:
+            self.calls.append(name)
+            plan = self.plans.get(name)
+            code = plan.pop(0) if plan else 0
+            if code > 0:
+                raise OSError(code, os.strerror(code))
+            if code < 0:
+                data = arguments[0]
+                assert isinstance(data, bytes | memoryview)
+                return call(fd, bytes(data[:-code]))
+            return call(fd, *arguments)
+
+        return wrapped
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """A disk that works until it is told to fail."""
+    return Disk(monkeypatch)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+@pytest.mark.parametrize("written", [0, 1, 200])
+def test_a_full_disk_leaves_the_session_usable(code: int, written: int, disk: Disk, log_path: Path) -> None:
+    """The error comes as it is, what was half written is cut, and the next append works."""
+    with Session.open(log_path) as session:
+        first = session.append(user("a"))
+        before = log_path.read_bytes()
+        disk.fail(write=[-written, code] if written else code)
+        with pytest.raises(OSError, match=os.strerror(code)) as caught:
+            session.append(user("b" * 500))
+        assert caught.value.errno == code
+        assert log_path.read_bytes() == before
+        assert (session.leaf_id, contents(session)) == (first.id, ["a"])
+        assert session.append(user("c")).parent_id == first.id
+    with Session.open(log_path) as session:
+        assert (contents(session), session.findings) == (["a", "c"], ())
+
+
+def test_a_full_disk_keeps_whole_lines_of_many(disk: Disk, log_path: Path) -> None:
+    """Lines that reached the file stay, are the session's own, and a retry adds the rest."""
+    entries = [MessageEntry(id=id, message=user("x" * 100)) for id in "abc"]
+    with Session.open(log_path) as session:
+        root = session.append(user("root"))
+        disk.fail(write=[-500, errno.ENOSPC])
+        with pytest.raises(OSError, match="No space"):
+            session.append_many(entries)
+        assert session.leaf_id in ("a", "b")
+        assert contents(session) == ["root", *["x" * 100] * len(session.path()[1:])]
+        assert ids(session.append_many(entries)) == ["a", "b", "c"]
+        assert ids(session.path()) == [root.id, "a", "b", "c"]
+        assert session.append(user("d")).parent_id == "c"
+
+
+def test_short_writes_are_continued(disk: Disk, log_path: Path) -> None:
+    """A write that took a part only is followed by the rest."""
+    with Session.open(log_path) as session:
+        disk.fail(write=[-1, -50, -100, 0])
+        session.append(user("a" * 300))
+    with Session.open(log_path) as session:
+        assert (contents(session), session.findings) == (["a" * 300], ())
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        {"write": errno.EIO},
+        {"write": [-40, errno.EIO]},
+        {"write": errno.EBADF},
+        {"fdatasync": errno.EIO},
+        {"fdatasync": errno.ENOSPC},
+        {"write": [-40, errno.ENOSPC], "ftruncate": errno.EIO},
+        {"write": [-40, errno.ENOSPC], "ftruncate": errno.EPERM},
+        {"write": [-40, errno.ENOSPC], "fdatasync": errno.EIO},
+    ],
+    ids=str,
+)
+def test_any_other_failure_closes_the_session_to_writing(
+    plan: dict[str, int | list[int]], disk: Disk, log_path: Path
+) -> None:
+    """What is on disk is not guessed: reading goes on, writing wants a new session, which finds a good log."""
+    with Session.open(log_path) as session:
+        session.append(user("a"), id="a")
+        disk.fail(**plan)
+        with pytest.raises(OSError, match=r"Errno"):
+            session.append(user("b"), id="b")
+        size = log_path.stat().st_size
+        for act in (lambda: session.append(user("c")), lambda: session.label("a", "L"), lambda: session.branch(None)):
+            with pytest.raises(SessionFailed):
+                act()
+        assert contents(session, leaf="a") == ["a"]
+        assert log_path.stat().st_size == size
+    with Session.open(log_path) as session:
+        assert session.append(user("b"), id="b").parent_id == "a"
+        assert contents(session) == ["a", "b"]
+    with Session.open(log_path) as session:
+        assert (contents(session), session.findings) == (["a", "b"], ())
+
+
+@pytest.mark.parametrize("plan", [{"fdatasync": [0, errno.EIO]}, {"ftruncate": errno.EPERM}], ids=str)
+def test_a_failure_while_healing_writes_nothing(plan: dict[str, int | list[int]], disk: Disk, log_path: Path) -> None:
+    """A tail that cannot be cut, or whose cut cannot be synced, gets no line glued to it."""
+    log_path.write_bytes(log_of(node("a", None)) + HALF)
+    with Session.open(log_path) as session:
+        disk.fail(**plan)
+        with pytest.raises(OSError, match=r"Errno"):
+            session.append(user("b"))
+        disk.fail()
+        with suppress(SessionFailed):
+            session.append(user("b"), id="b")
+    with Session.open(log_path) as session:
+        session.append(user("b"), id="b")
+        assert contents(session) == ["a", "b"]
+
+
+@pytest.mark.parametrize("tail", [b"", HALF])
+def test_a_sync_that_failed_is_never_trusted_again(tail: bytes, disk: Disk, log_path: Path) -> None:
+    """After a failed sync of the log itself, healing or writing, the session writes no more."""
+    log_path.write_bytes(log_of(node("a", None)) + tail)
+    with Session.open(log_path) as session:
+        disk.fail(fdatasync=[0, errno.EIO] if tail else errno.EIO)  # the first one, with a tail, is that of `.torn`
+        with pytest.raises(OSError, match="Input/output error"):
+            session.append(user("b"))
+        with pytest.raises(SessionFailed):
+            session.append(user("c"))
+
+
+def test_a_new_log_syncs_its_folder_even_when_it_took_two_tries(disk: Disk, log_path: Path) -> None:
+    """The name of the file is as durable as its first acknowledged line."""
+    with Session.open(log_path) as session:
+        disk.fail(write=[-200, errno.ENOSPC])
+        with pytest.raises(OSError, match="No space"):
+            session.append(user("a" * 300))
+        session.append(user("b"))
+        assert disk.calls.count("fsync") == 1
+        disk.calls.clear()
+        session.append(user("c"))
+        assert disk.calls == ["write", "fdatasync"]
+
+
+def test_durability_process_syncs_nothing(disk: Disk, log_path: Path) -> None:
+    """It survives the death of processes, and asks for no more."""
+    with quick(log_path) as session:
+        session.append(user("a"))
+        session.append(user("b"))
+    assert disk.calls == ["write", "write"]
+
+
+LIMITED = """
+import json, resource, sys
+import convtree
+from convtree import Session
+session = Session.open(sys.argv[1])
+session.append({"role": "user", "content": "a"}, id="a")
+size = __import__("os").stat(sys.argv[1]).st_size
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
+try:
+    session.append({"role": "user", "content": "b" * 500})
+except OSError as error:
+    failed = error.errno
+cut = __import__("os").stat(sys.argv[1]).st_size - size
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+session.append({"role": "user", "content": "c"})
+print(json.dumps([failed, cut, [m["content"] for m in session.build_context().messages]]))
+"""
+
+
+def test_a_real_file_size_limit_cuts_a_line_and_is_survived(log_path: Path) -> None:
+    """The system takes a part of a line and refuses the rest: the part is cut, and the session goes on."""
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(log_path)], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [errno.EFBIG, 0, ["a", "c"]]
+
+
+# --- processes ---
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_refuses_to_write(log_path: Path) -> None:
+    """Its inherited sessions are closed to it, and the parent's lock and file are as they were."""
+    with quick(log_path) as session, quick(log_path.with_name("held.jsonl"), exclusive=True) as held:
+        session.append(user("a"))
+        held.append(user("a"))
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover  # in the child
+            refused = 0
+            for each in (session, held):
+                for act in (lambda: each.append(user("b")), each.refresh, lambda: each.label("a", "L")):  # noqa: B023
+                    try:
+                        act()
+                    except SessionClosed:
+                        refused += 1
+            os._exit(refused)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 6
+        with pytest.raises(SessionLocked):
+            quick(log_path.with_name("held.jsonl"), exclusive=True, lock_timeout_s=0)
+        session.append(user("b"))
+        held.append(user("b"))
+        assert contents(session) == contents(held) == ["a", "b"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_forked_while_a_thread_writes_does_not_hang(log_path: Path) -> None:
+    """The session's own lock is held by a thread that the child does not have."""
+    with quick(log_path, exclusive=True) as holder, quick(log_path, lock_timeout_s=60, on_stale="rebase") as session:
+        thread = Thread(target=lambda: session.append(user("a")))
+        thread.start()
+        while session._lock.acquire(blocking=False):  # until the thread waits for the file with it
+            session._lock.release()
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover  # in the child
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(5)
+            try:
+                session.append(user("b"))
+            except SessionClosed:
+                os._exit(7)
+            os._exit(1)
+        holder.close()
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+        thread.join()
+        assert contents(session) == ["a"]
+
+
+WRITER = """
+import sys
+from convtree import Session
+with Session.open(sys.argv[1], durability="process", lock_timeout_s=60) as session:
+    for number in range(int(sys.argv[3])):
+        session.append({"role": "user", "content": sys.argv[2]}, on_stale="rebase")
+"""
+
+
+def test_processes_take_turns(log_path: Path) -> None:
+    """Four processes that begin one log together add all their entries, one chain, nothing torn."""
+    processes = [subprocess.Popen([sys.executable, "-c", WRITER, str(log_path), name, "40"]) for name in "abcd"]
+    assert [process.wait() for process in processes] == [0, 0, 0, 0]
+    with quick(log_path, mode="r") as session:
+        assert session.findings == ()
+        said = contents(session)
+        assert sorted(said) == sorted("abcd" * 40)
+        assert len(session.path()) == 160
+
+
+@pytest.mark.parametrize("before", [b"", b"\n", b"\r\n\n"])
+@pytest.mark.parametrize("size", [10, 300_000, 3_000_000])
+def test_a_log_is_healed_however_its_header_looks(before: bytes, size: int, log_path: Path) -> None:
+    """Also behind empty lines, and when the header is long."""
+    header = HEADER[:-1] + ',"metadata":{"x":"' + "x" * size + '"}}'
+    log_path.write_bytes(before + log_of(node("a", None), header=header) + HALF)
+    with quick(log_path) as session:
+        session.append(user("b"))
+        assert contents(session) == ["a", "b"]

@@ -1,0 +1,262 @@
+"""What can be read off a message, for each provider's shape."""
+
+from typing import Any
+
+import pytest
+
+from convtree import MessageEntry, OpenCall
+from convtree.messages import ToolCall, calls_of, open_calls, results_of, role_of, text_of
+
+Message = dict[str, Any]
+
+#: message, role, text, calls, results
+CASES: dict[str, tuple[Message, str | None, str, list[ToolCall], list[ToolCall]]] = {
+    "chat user": ({"role": "user", "content": "Hi"}, "user", "Hi", [], []),
+    "chat parts": (
+        {
+            "role": "user",
+            "content": [
+                {"type": "text", "text": "a"},
+                {"type": "image_url", "image_url": {"url": "data:"}},
+                {"type": "text", "text": "b"},
+            ],
+        },
+        "user",
+        "a\nb",
+        [],
+        [],
+    ),
+    "chat calls": (
+        {
+            "role": "assistant",
+            "content": None,
+            "tool_calls": [
+                {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
+                {"id": "c2", "type": "custom", "custom": {"name": "g", "input": ""}},
+            ],
+        },
+        "assistant",
+        "",
+        [ToolCall("c1", "f"), ToolCall("c2", "g")],
+        [],
+    ),
+    "chat result": (
+        {"role": "tool", "tool_call_id": "c1", "content": "42"},
+        "tool",
+        "",
+        [],
+        [ToolCall("c1", "")],
+    ),
+    "responses input": (
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        "user",
+        "Hi",
+        [],
+        [],
+    ),
+    "responses output": (
+        {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "a"}, {"type": "refusal", "refusal": "no"}],
+        },
+        "assistant",
+        "a\nno",
+        [],
+        [],
+    ),
+    "responses reasoning": (
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
+        "assistant",
+        "",
+        [],
+        [],
+    ),
+    "responses call": (
+        {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"},
+        "assistant",
+        "",
+        [ToolCall("c1", "f")],
+        [],
+    ),
+    "responses custom call": (
+        {"type": "custom_tool_call", "call_id": "c1", "name": "f", "input": ""},
+        "assistant",
+        "",
+        [ToolCall("c1", "f")],
+        [],
+    ),
+    "responses result": (
+        {"type": "function_call_output", "call_id": "c1", "output": "42"},
+        "tool",
+        "",
+        [],
+        [ToolCall("c1", "")],
+    ),
+    "anthropic calls": (
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "s"},
+                {"type": "text", "text": "a"},
+                {"type": "tool_use", "id": "t1", "name": "f", "input": {}},
+            ],
+        },
+        "assistant",
+        "a",
+        [ToolCall("t1", "f")],
+        [],
+    ),
+    "anthropic result": (
+        {
+            "role": "user",
+            "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "42"}, {"type": "text", "text": "and"}],
+        },
+        "user",
+        "and",
+        [],
+        [ToolCall("t1", "")],
+    ),
+    "gemini calls": (
+        {
+            "role": "model",
+            "parts": [
+                {"text": "hm", "thought": True},
+                {"text": "a"},
+                {"functionCall": {"name": "f", "args": {}}},
+                {"function_call": {"id": "g1", "name": "g"}},
+            ],
+        },
+        "model",
+        "a",
+        [ToolCall(None, "f"), ToolCall("g1", "g")],
+        [],
+    ),
+    "gemini result": (
+        {
+            "role": "user",
+            "parts": [
+                {"functionResponse": {"name": "f", "response": {}}},
+                {"function_response": {"id": "g1", "name": "g"}},
+            ],
+        },
+        "user",
+        "",
+        [],
+        [ToolCall(None, "f"), ToolCall("g1", "g")],
+    ),
+    "pi call": (
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "thinking", "thinking": "hm"},
+                {"type": "text", "text": "a"},
+                {"type": "toolCall", "id": "p1", "name": "f", "arguments": {}},
+            ],
+        },
+        "assistant",
+        "a",
+        [ToolCall("p1", "f")],
+        [],
+    ),
+    "pi result": (
+        {
+            "role": "toolResult",
+            "toolCallId": "p1",
+            "toolName": "f",
+            "content": [{"type": "text", "text": "42"}],
+            "isError": False,
+        },
+        "toolResult",
+        "",
+        [],
+        [ToolCall("p1", "f")],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_role_text_calls_and_results_of_each_shape(name: str) -> None:
+    """Visible text only: no reasoning, no tool traffic."""
+    message, role, text, calls, results = CASES[name]
+    assert (role_of(message), text_of(message)) == (role, text)
+    assert (calls_of(message), results_of(message)) == (calls, results)
+    entry = MessageEntry(message=message)
+    assert (entry.role, entry.text) == (role, text)
+
+
+ODD: list[Any] = [
+    None,
+    5,
+    "",
+    "x",
+    [],
+    {},
+    [None],
+    [5],
+    ["x"],
+    [[]],
+    [{}],
+    {"a": 1},
+    [{"type": None}],
+    [{"type": 5, "text": 5}],
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+@pytest.mark.parametrize(
+    "key", ["role", "type", "content", "parts", "tool_calls", "tool_call_id", "toolCallId", "call_id", "name", "id"]
+)
+def test_nothing_is_required_of_a_message(key: str, odd: Any) -> None:
+    """Whatever a member holds, the answer is "nothing", never an error."""
+    for message in ({key: odd}, {"role": "user", key: odd}, {"type": "function_call", key: odd}):
+        role_of(message)
+        assert isinstance(text_of(message), str)
+        assert len(calls_of(message)) <= 1 + len(ODD)
+        results_of(message)
+        open_calls([("a", message), ("b", message)])
+
+
+@pytest.mark.parametrize(
+    "part", ["function", "functionCall", "function_call", "functionResponse", "function_response", "custom", "text"]
+)
+def test_nothing_is_required_of_a_block(part: str) -> None:
+    """The same one level down."""
+    for odd in ODD:
+        for key in ("content", "parts", "tool_calls"):
+            for kind in ("tool_use", "tool_result", "toolCall", "text", None):
+                message = {key: [{part: odd, "type": kind}]}
+                assert isinstance(text_of(message), str)
+                open_calls([("a", message)])
+
+
+def test_a_call_is_open_until_it_is_answered() -> None:
+    """In the order of the calls, each with the entry that made it."""
+    messages = [
+        ("e1", CASES["anthropic calls"][0]),
+        ("e2", CASES["chat calls"][0]),
+        ("e3", CASES["chat result"][0]),
+    ]
+    assert open_calls(messages) == (OpenCall("t1", "f", "e1"), OpenCall("c2", "g", "e2"))
+    assert open_calls([*messages, ("e4", CASES["anthropic result"][0])]) == (OpenCall("c2", "g", "e2"),)
+    assert open_calls([]) == ()
+
+
+def test_a_result_before_its_call_answers_nothing() -> None:
+    """Only a later result closes a call, and only one."""
+    call, result = CASES["responses call"][0], CASES["responses result"][0]
+    assert open_calls([("r", result), ("c", call)]) == (OpenCall("c1", "f", "c"),)
+    assert open_calls([("c", call), ("r", result), ("d", call)]) == (OpenCall("c1", "f", "d"),)
+    assert open_calls([("c", call), ("d", call), ("r", result)]) == (OpenCall("c1", "f", "d"),)
+
+
+def test_gemini_calls_without_ids_are_paired_by_name() -> None:
+    """The oldest open call of that name is answered."""
+    call = {"role": "model", "parts": [{"functionCall": {"name": "f"}}, {"functionCall": {"name": "g"}}]}
+    result = {"role": "user", "parts": [{"functionResponse": {"name": "g"}}]}
+    assert open_calls([("c", call), ("r", result)]) == (OpenCall(None, "f", "c"),)
+
+
+def test_what_is_no_message_makes_no_calls() -> None:
+    """A summary may be rendered as anything."""
+    assert open_calls([("a", "text"), ("b", None), ("c", CASES["responses call"][0])]) == (OpenCall("c1", "f", "c"),)

@@ -1,0 +1,234 @@
+"""Two sessions on one log against a plain model: whatever is done in whatever order, they agree."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import user
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+
+from convtree import (
+    CompactionEntry,
+    ExtensionDataEntry,
+    IdConflict,
+    InvalidCompaction,
+    MessageEntry,
+    Session,
+    StaleLeaf,
+)
+
+HANDLES = st.sampled_from([0, 1])
+TEXTS = st.text(max_size=5)
+
+
+class Model(RuleBasedStateMachine):
+    """The log as dicts, and two handles on it, each with the leaf it has seen."""
+
+    nodes = Bundle("nodes")
+
+    @initialize()
+    def begin(self) -> None:
+        """Starts with no file."""
+        self.folder = tempfile.TemporaryDirectory(prefix="convtree-")
+        self.path = Path(self.folder.name) / "log.jsonl"
+        self.parents: dict[str, str | None] = {}
+        self.said: dict[str, tuple[str, Any]] = {}
+        self.pinned: set[str] = set()
+        self.labels: dict[str, str] = {}
+        self.name: str | None = None
+        self.leaf: str | None = None
+        self.seen: list[str | None] = [None, None]
+        self.told: list[set[str]] = [set(), set()]
+        self.handles = [self.open(), self.open()]
+
+    def open(self) -> Session:
+        return Session.open(self.path, durability="process")
+
+    def teardown(self) -> None:
+        """Closes everything."""
+        if hasattr(self, "handles"):
+            for handle in self.handles:
+                handle.close()
+            self.folder.cleanup()
+
+    # --- the model ---
+
+    def path_of(self, id: str | None) -> list[str]:
+        path: list[str] = []
+        while id is not None:
+            path.insert(0, id)
+            id = self.parents[id]
+        return path
+
+    def context_of(self, leaf: str | None) -> list[Any]:
+        path = self.path_of(leaf)
+        compactions = [at for at, id in enumerate(path) if self.said[id][0] == "compaction"]
+        shown = path
+        if compactions:
+            at = compactions[-1]
+            kept = self.said[path[at]][1]
+            start = at if kept is None else path.index(kept)
+            pins = [id for id in path[:start] if id in self.pinned]
+            shown = [*pins, path[at], *path[start:at], *path[at + 1 :]]
+            compactions = [shown.index(path[at])]
+        return [
+            "summary" if kind == "compaction" else value
+            for number, id in enumerate(shown)
+            for kind, value in [self.said[id]]
+            if kind == "message" or (kind == "compaction" and number in compactions)
+        ]
+
+    def added(self, who: int, id: str, parent: str | None, kind: str, value: Any) -> str:
+        self.parents[id] = parent
+        self.said[id] = (kind, value)
+        self.leaf = self.seen[who] = id
+        self.told[who].add(id)
+        return id
+
+    # --- what can be done ---
+
+    @rule(target=nodes, who=HANDLES, text=TEXTS, pinned=st.booleans())
+    def append(self, who: int, text: str, pinned: bool) -> Any:
+        """At the leaf: raises when stale, and then writes nothing."""
+        if self.seen[who] != self.leaf:
+            with pytest.raises(StaleLeaf) as caught:
+                self.handles[who].append(user(text))
+            assert (caught.value.expected, caught.value.actual) == (self.seen[who], self.leaf)
+            return multiple()
+        entry = self.handles[who].append(user(text), pinned=pinned)
+        assert entry.parent_id == self.leaf
+        if pinned:
+            self.pinned.add(entry.id)
+        return self.added(who, entry.id, entry.parent_id, "message", text)
+
+    @rule(target=nodes, who=HANDLES, text=TEXTS, parent=st.none() | nodes)
+    def append_below(self, who: int, text: str, parent: str | None) -> str:
+        """With a parent: never stale, also when this handle has not read the parent yet."""
+        entry = self.handles[who].append(user(text), parent_id=parent)
+        return self.added(who, entry.id, parent, "message", text)
+
+    @rule(target=nodes, who=HANDLES, text=TEXTS, policy=st.sampled_from(["branch", "rebase"]))
+    def append_stale(self, who: int, text: str, policy: Any) -> str:
+        """With a policy: never stale either."""
+        parent = self.seen[who] if policy == "branch" else self.leaf
+        entry = self.handles[who].append(user(text), on_stale=policy)
+        assert entry.parent_id == parent
+        return self.added(who, entry.id, parent, "message", text)
+
+    @rule(target=nodes, who=HANDLES, texts=st.lists(TEXTS, max_size=3), parent=st.none() | nodes)
+    def append_many(self, who: int, texts: list[str], parent: str | None) -> Any:
+        """A chain."""
+        entries = self.handles[who].append_many([user(text) for text in texts], parent_id=parent)
+        for entry, text in zip(entries, texts, strict=True):
+            assert entry.parent_id == parent
+            parent = self.added(who, entry.id, parent, "message", text)
+        return multiple(*(entry.id for entry in entries))
+
+    @rule(who=HANDLES, id=nodes, other=st.booleans())
+    def retry(self, who: int, id: str, other: bool) -> None:
+        """A message with a stored id: the stored one if equal, else a conflict; nothing moves but a handle's view."""
+        kind, text = self.said[id]
+        if kind != "message":
+            return
+        item = MessageEntry(
+            id=id, message=user(text + "?" if other else text), pinned=True if id in self.pinned else None
+        )
+        if other:
+            with pytest.raises(IdConflict):
+                self.handles[who].append(item)
+        else:
+            assert self.handles[who].append(item).parent_id == self.parents[id]
+            if id == self.leaf:
+                self.seen[who] = id
+
+    @rule(target=nodes, who=HANDLES, parent=nodes, kept=st.none() | nodes)
+    def compact(self, who: int, parent: str, kept: str | None) -> Any:
+        """Keeps what is on the path, or is refused."""
+        item = CompactionEntry(summary="summary", first_kept_entry_id=kept)
+        if kept is not None and kept not in self.path_of(parent):
+            with pytest.raises(InvalidCompaction):
+                self.handles[who].append(item, parent_id=parent)
+            return multiple()
+        return self.added(who, self.handles[who].append(item, parent_id=parent).id, parent, "compaction", kept)
+
+    @rule(target=nodes, who=HANDLES, data=st.integers(0, 99), parent=st.none() | nodes)
+    def extension_data(self, who: int, data: int, parent: str | None) -> str:
+        """State on a branch."""
+        entry = self.handles[who].append(ExtensionDataEntry(ext_type="x.y", data=data), parent_id=parent)
+        return self.added(who, entry.id, parent, "state", data)
+
+    @rule(who=HANDLES, id=st.none() | nodes)
+    def branch(self, who: int, id: str | None) -> None:
+        """Moves the leaf; this handle has seen it."""
+        self.handles[who].branch(id)
+        self.leaf = self.seen[who] = id
+
+    @rule(who=HANDLES, id=nodes, label=st.none() | TEXTS)
+    def label(self, who: int, id: str, label: str | None) -> None:
+        """A bookmark moves nothing."""
+        self.handles[who].label(id, label)
+        self.labels[id] = label or ""
+        if label is None:
+            del self.labels[id]
+
+    @rule(who=HANDLES, name=st.none() | TEXTS)
+    def rename(self, who: int, name: str | None) -> None:
+        """Neither does a name."""
+        self.handles[who].rename(name)
+        self.name = name
+
+    @rule(who=HANDLES)
+    def refresh(self, who: int) -> None:
+        """Tells what others wrote since, and adopts the leaf."""
+        news = [entry.id for entry in self.handles[who].refresh()]
+        assert news == [id for id in self.parents if id not in self.told[who]]
+        self.told[who] = set(self.parents)
+        self.seen[who] = self.leaf
+
+    @rule(who=HANDLES)
+    def reopen(self, who: int) -> None:
+        """A new session stands at the log's leaf."""
+        self.handles[who].close()
+        self.handles[who] = self.open()
+        self.seen[who] = self.leaf
+        self.told[who] = set(self.parents)
+
+    @rule(torn=st.binary(min_size=1, max_size=9).filter(lambda data: b"\n" not in data))
+    def tear(self, torn: bytes) -> None:
+        """Bytes without a newline are not in the log."""
+        if self.path.exists():
+            with self.path.open("ab") as file:
+                file.write(torn)
+
+    # --- what always holds ---
+
+    @invariant()
+    def each_handle_stands_where_it_has_seen(self) -> None:
+        """Its leaf, its path and its context are those of the model."""
+        for handle, seen in zip(getattr(self, "handles", ()), getattr(self, "seen", ()), strict=True):
+            assert handle.leaf_id == seen
+            assert [entry.id for entry in handle.path()] == self.path_of(seen)
+            messages = handle.build_context(render=lambda entry: {"content": entry.summary}).messages
+            assert [message["content"] for message in messages] == self.context_of(seen)
+
+    @invariant()
+    def a_reader_sees_everything(self) -> None:
+        """Leaf, labels, name, children and states are the model's; there is no damage."""
+        if not getattr(self, "path", None) or not self.path.exists() or not self.path.stat().st_size:
+            return
+        with Session.open(self.path, mode="r") as reader:
+            assert {finding.code for finding in reader.findings} <= {"torn_tail"}
+            assert (reader.leaf_id, reader.labels, reader.name) == (self.leaf, self.labels, self.name)
+            for above in (None, self.leaf):
+                children = [id for id, parent in self.parents.items() if parent == above]
+                if above is None or above in self.parents:
+                    assert [entry.id for entry in reader.children(above)] == children
+            childless = [id for id in self.parents if id not in self.parents.values()]
+            assert [entry.id for entry in reader.leaves()] == childless
+            states = [self.said[id][1] for id in self.path_of(self.leaf) if self.said[id][0] == "state"]
+            assert [entry.data for entry in reader.extension_data()] == states
+
+
+TestModel = Model.TestCase

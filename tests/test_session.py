@@ -1,0 +1,924 @@
+"""Every operation of a session: what it does, what it refuses, and that a refusal writes nothing."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import HEADER, as_file, assistant, codes, contents, ids, log_of, mark, node, sealed, system, user
+
+from convtree import (
+    BranchSummaryEntry,
+    BrokenPath,
+    CompactionEntry,
+    ConvtreeError,
+    CorruptLog,
+    Entry,
+    EntryNotFound,
+    ExtensionDataEntry,
+    IdConflict,
+    InvalidCompaction,
+    InvalidMessage,
+    LabelMark,
+    LeafMark,
+    MessageEntry,
+    ModelChangeEntry,
+    NotALog,
+    OpaqueEntry,
+    ParentSession,
+    ReadOnlySession,
+    Session,
+    SessionClosed,
+    SessionExists,
+    SessionNotFound,
+    StaleLeaf,
+)
+
+
+@contextmanager
+def unchanged(path: Path) -> Iterator[None]:
+    """Makes sure that nothing in the folder of a log changes."""
+
+    def state() -> dict[str, bytes]:
+        return {each.name: each.read_bytes() for each in path.parent.iterdir()}
+
+    before = state()
+    yield
+    assert state() == before
+
+
+def quick(path: Path, **arguments: Any) -> Session:
+    return Session.open(path, durability="process", **arguments)
+
+
+# --- opening ---
+
+
+def test_the_file_appears_with_the_first_record(log_path: Path) -> None:
+    """Opening writes nothing; header and entry come in one write."""
+    with quick(log_path, id="s1", name="trip", cwd="/w", metadata={"k": 1}) as session:
+        assert (session.id, session.name, session.metadata, session.leaf_id) == ("s1", "trip", {"k": 1}, None)
+        assert session.build_context().messages == []
+        assert session.branch(None) is None
+        assert session.append_many([]) == []
+        assert session.refresh() == []
+        assert not log_path.exists()
+        session.append(user("a"))
+        assert log_path.read_bytes().count(b"\n") == 2
+    with quick(log_path, id="other", name="other", metadata={}) as session:
+        assert (session.id, session.name, session.metadata) == ("s1", "trip", {"k": 1})
+        assert session.header.cwd == "/w"
+
+
+def test_the_header_fields_are_kept(log_path: Path) -> None:
+    """Every field of the header comes back."""
+    parent = ParentSession(id="p", entry_id="e", kind="task")
+    with quick(log_path, git_root="/g", owner="ann", parent_session=parent) as session:
+        session.append(user("a"))
+    with quick(log_path, mode="r") as session:
+        header = session.header
+        assert (header.git_root, header.owner, header.parent_session) == ("/g", "ann", parent)
+        assert (header.version, header.seal, session.location) == (1, "crc32", str(log_path))
+        assert re.fullmatch(r"[0-9a-f]{32}", session.id)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", header.timestamp or "")
+
+
+def test_a_mark_may_be_the_first_record(log_path: Path) -> None:
+    """Naming a session is enough to make its file."""
+    with quick(log_path) as session:
+        session.rename("n")
+    with quick(log_path) as session:
+        assert (session.name, session.leaf_id, session.findings) == ("n", None, ())
+
+
+def test_modes(log_path: Path) -> None:
+    """r and r+ want a log, x wants none, a takes both."""
+    for mode in ("r", "r+"):
+        with pytest.raises(SessionNotFound):
+            quick(log_path, mode=mode)
+    with quick(log_path, mode="x") as session:
+        session.append(user("a"))
+        session.append(user("b"))
+    with unchanged(log_path), pytest.raises(SessionExists):
+        quick(log_path, mode="x")
+    for mode in ("r+", "a"):
+        with quick(log_path, mode=mode) as session:
+            session.append(user(mode))
+    with quick(log_path, mode="r") as session:
+        assert contents(session) == ["a", "b", "r+", "a"]
+
+
+@pytest.mark.parametrize("argument", ["mode", "durability", "on_stale"])
+def test_a_wrong_choice_is_named(argument: str, log_path: Path) -> None:
+    """An argument out of its choices is a ValueError that lists them."""
+    with pytest.raises(ValueError, match=f"{argument} is one of"):
+        Session.open(log_path, **{argument: "?"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"id": "../x"}, {"id": ""}, {"name": 5}, {"metadata": {"a": float("nan")}}, {"cwd": "\ud800"}]
+)
+def test_a_header_that_cannot_be_stored_is_refused_at_once(fields: dict[str, Any], log_path: Path) -> None:
+    """Opening says what the first append would otherwise say."""
+    with pytest.raises(InvalidMessage):
+        Session.open(log_path, **fields)
+    with pytest.raises(InvalidMessage):
+        Session.memory(**fields)
+    assert list(log_path.parent.iterdir()) == []
+
+
+def test_strict_raises_findings_but_not_remarks(log_path: Path) -> None:
+    """With `strict`, damage raises and is listed; CRLF does not."""
+    log_path.write_bytes(log_of(node("a", "gone")))
+    with pytest.raises(CorruptLog, match="orphan in line 2") as caught:
+        quick(log_path, strict=True)
+    assert [finding.code for finding in caught.value.findings] == ["orphan"]
+    log_path.write_bytes(log_of(node("a", None)).replace(b"\n", b"\r\n"))
+    with quick(log_path, strict=True) as session:
+        assert codes(session) == ["carriage_return"]
+
+
+def test_a_session_is_never_false(session: Session) -> None:
+    """An empty session is a session; it has no length."""
+    assert session
+    assert not hasattr(session, "__len__")
+    assert "leaf None" in repr(session)
+
+
+# --- appending ---
+
+
+def test_append_stamps_id_parent_and_time(session: Session) -> None:
+    """The entry returned is the entry stored, and the leaf."""
+    first = session.append(user("a"))
+    second = session.append(assistant("b"), provider="p", model="m", usage={"in": 1}, shape="x.y", visible_to="model")
+    assert (first.parent_id, second.parent_id, session.leaf_id) == (None, first.id, second.id)
+    assert re.fullmatch(r"[0-9a-f]{16}", first.id)
+    assert first.timestamp is not None
+    assert (second.provider, second.model, second.usage, second.shape) == ("p", "m", {"in": 1}, "x.y")
+    assert session.entry(second.id) == second
+    assert session.path() == [first, second]
+
+
+def test_a_dict_is_always_a_message(session: Session) -> None:
+    """Even with a type key that names an entry."""
+    item = {"type": "compaction", "summary": "S", "first_kept_entry_id": None}
+    assert session.append(item).message == item
+    assert session.build_context().messages == [item]
+
+
+def test_every_entry_class_can_be_appended(session: Session) -> None:
+    """An entry comes back as its own class, its own parent and time replaced, its id kept."""
+    a = session.append(MessageEntry(id="a", parent_id="nowhere", timestamp="then", message=user("a"), source_id="s"))
+    assert (a.id, a.parent_id, a.source_id) == ("a", None, "s")
+    assert a.timestamp != "then"
+    for entry in (
+        CompactionEntry(summary="S", first_kept_entry_id="a"),
+        BranchSummaryEntry(from_id="not.in.this:log", summary=""),
+        ModelChangeEntry(provider=None, model="m"),
+        ExtensionDataEntry(ext_type="x.y", data=[None]),
+        OpaqueEntry(unknown_type="x.y", fields={"k": 1}),
+    ):
+        stored: Entry = session.append(entry)
+        assert type(stored) is type(entry)
+        assert session.entry(stored.id) == stored
+
+
+@pytest.mark.parametrize(
+    "item", [[user("a")], (user("a"),), "text", None, 5, {"role"}, LabelMark(target_id="a", label=None)]
+)
+def test_what_is_no_message_is_a_type_error(item: Any, session: Session) -> None:
+    """A list is pointed to append_many, a string to a message."""
+    hint = "append_many" if isinstance(item, list | tuple) else "append takes"
+    with pytest.raises(TypeError, match=hint):
+        session.append(item)
+    assert session.leaf_id is None
+
+
+def test_a_bare_or_derived_entry_is_a_type_error(session: Session) -> None:
+    """The classes of entries are those of the format."""
+
+    class Mine(MessageEntry, frozen=True, kw_only=True):
+        pass
+
+    for item in (Entry(), Mine(message=user("a"))):
+        with pytest.raises(TypeError):
+            session.append(item)
+
+
+def test_arguments_of_messages_do_not_go_with_entries(session: Session) -> None:
+    """An entry brings its own fields; an unknown argument is named."""
+    with pytest.raises(TypeError, match="with a message only"):
+        session.append(ModelChangeEntry(provider=None, model="m"), model="n")  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="'colour'"):
+        session.append(user("a"), colour="red")  # type: ignore[call-overload]
+
+
+def test_system_and_developer_are_pinned_unless_told_otherwise(session: Session) -> None:
+    """By role, for messages and entries alike."""
+    assert session.append(system("a")).pinned is True
+    assert session.append({"role": "developer", "content": "a"}).pinned is True
+    assert session.append(system("a"), pinned=False).pinned in (None, False)
+    assert session.append(user("a")).pinned is None
+    assert session.append(user("a"), pinned=True).pinned is True
+    assert session.append(MessageEntry(message=system("a"))).pinned is True
+    assert session.append(MessageEntry(message=system("a"), pinned=False)).pinned is False
+
+
+def test_a_parent_makes_a_branch_in_one_record(log_path: Path) -> None:
+    """With `parent_id` one line is written, and the leaf is there."""
+    with quick(log_path) as session:
+        a = session.append(user("a"))
+        session.append(user("b"))
+        lines = log_path.read_bytes().count(b"\n")
+        c = session.append(user("c"), parent_id=a.id)
+        root = session.append(user("r"), parent_id=None)
+        assert log_path.read_bytes().count(b"\n") == lines + 2
+        assert (c.parent_id, root.parent_id, session.leaf_id) == (a.id, None, root.id)
+
+
+REFUSALS: list[tuple[str, Callable[[Session], object], type[Exception]]] = [
+    ("parent", lambda s: s.append(user("x"), parent_id="gone"), EntryNotFound),
+    ("mark as parent", lambda s: s.append(user("x"), parent_id="m"), EntryNotFound),
+    ("empty parent", lambda s: s.append(user("x"), parent_id=""), EntryNotFound),
+    ("value", lambda s: s.append({"a": float("nan")}), InvalidMessage),
+    ("empty message", lambda s: s.append({}), InvalidMessage),
+    ("usage", lambda s: s.append(user("x"), usage={"a": {1}}), InvalidMessage),
+    ("provider", lambda s: s.append(user("x"), provider=5), InvalidMessage),  # type: ignore[call-overload]
+    ("visible_to", lambda s: s.append(user("x"), visible_to="me"), InvalidMessage),  # type: ignore[call-overload]
+    ("id", lambda s: s.append(user("x"), id="a b"), InvalidMessage),
+    ("taken id", lambda s: s.append(user("x"), id="a"), IdConflict),
+    ("id of a mark", lambda s: s.append(user("x"), id="m"), IdConflict),
+    ("second of many", lambda s: s.append_many([user("x"), {"a": object()}]), InvalidMessage),
+    ("twice in many", lambda s: s.append_many([MessageEntry(id="x", message=user("x"))] * 2), IdConflict),
+    ("kept", lambda s: s.append(CompactionEntry(summary="", first_kept_entry_id="gone")), InvalidCompaction),
+    ("kept type", lambda s: s.append(CompactionEntry(summary="", first_kept_entry_id=5)), InvalidCompaction),  # type: ignore[arg-type]
+    ("from", lambda s: s.append(BranchSummaryEntry(summary="", from_id="a b")), InvalidMessage),
+    ("branch", lambda s: s.branch("gone"), EntryNotFound),
+    ("branch to a mark", lambda s: s.branch("m"), EntryNotFound),
+    ("branch with summary", lambda s: s.branch("gone", summary="S"), EntryNotFound),
+    ("summary type", lambda s: s.branch("a", summary=5), InvalidMessage),  # type: ignore[arg-type]
+    ("label", lambda s: s.label("gone", "x"), EntryNotFound),
+    ("label of a mark", lambda s: s.label("m", "x"), EntryNotFound),
+    ("long label", lambda s: s.label("a", "x" * 257), InvalidMessage),
+    ("label type", lambda s: s.label("a", 5), InvalidMessage),  # type: ignore[arg-type]
+    ("name type", lambda s: s.rename(5), InvalidMessage),  # type: ignore[arg-type]
+    ("metadata", lambda s: s.update_metadata(a=float("inf")), InvalidMessage),
+    ("extend", lambda s: s.extend([MessageEntry(id="x", parent_id="gone", message=user("x"))]), EntryNotFound),
+    (
+        "extend below itself",
+        lambda s: s.extend([MessageEntry(id="x", parent_id="x", message=user("x"))]),
+        EntryNotFound,
+    ),
+    (
+        "extend below a mark",
+        lambda s: s.extend(
+            [LabelMark(id="n", target_id="a", label="L"), MessageEntry(id="x", parent_id="n", message=user("x"))]
+        ),
+        EntryNotFound,
+    ),
+    (
+        "extend to a mark",
+        lambda s: s.extend([LabelMark(id="n", target_id="a", label="L"), LeafMark(id="o", target_id="n")]),
+        EntryNotFound,
+    ),
+    ("fork", lambda s: s.fork(Path(s.location).with_name("f"), "gone"), EntryNotFound),
+    ("fork onto itself", lambda s: s.fork(s.location), SessionExists),
+    ("policy", lambda s: s.append(user("x"), on_stale="maybe"), ValueError),  # type: ignore[call-overload]
+]
+
+
+@pytest.mark.parametrize(("act", "error"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS])
+def test_a_refusal_has_its_class_and_writes_nothing(
+    act: Callable[[Session], object], error: type[Exception], log_path: Path
+) -> None:
+    """The file is byte for byte what it was, the leaf too, and the session goes on."""
+    log_path.write_bytes(log_of(node("a", None), mark("m", "label", target_id="a", label="L"), node("b", "a")))
+    with quick(log_path) as session:
+        with unchanged(log_path), pytest.raises(error):
+            act(session)
+        assert (session.leaf_id, session.labels) == ("b", {"a": "L"})
+        assert session.append(user("c")).parent_id == "b"
+        assert contents(session) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("parent_id", [5, 1.5])
+def test_an_id_that_is_no_string_is_not_found(parent_id: Any, session: Session) -> None:
+    """What cannot be an id is not there."""
+    session.append(user("a"), id="a")
+    for act in (session.entry, session.path, session.children, session.tip, session.siblings, session.branch):
+        with pytest.raises(EntryNotFound):
+            act(parent_id)
+    with pytest.raises(EntryNotFound):
+        session.append(user("b"), parent_id=parent_id)
+
+
+def test_append_many_is_a_chain(session: Session) -> None:
+    """Each entry is the parent of the next; usage goes to the last, model to all messages."""
+    root = session.append(user("root"))
+    session.append(user("elsewhere"))
+    chain = session.append_many(
+        [user("a"), ModelChangeEntry(provider="p", model="q"), assistant("b")],
+        parent_id=root.id,
+        model="m",
+        usage={"out": 3},
+    )
+    assert [entry.parent_id for entry in chain] == [root.id, chain[0].id, chain[1].id]
+    assert isinstance(chain[0], MessageEntry)
+    assert isinstance(chain[2], MessageEntry)
+    assert (chain[0].model, chain[0].usage, chain[2].model, chain[2].usage) == ("m", None, "m", {"out": 3})
+    assert session.leaf_id == chain[2].id
+    assert session.path() == [root, *chain]
+
+
+def test_append_many_takes_any_iterable(session: Session) -> None:
+    """A generator, or nothing at all."""
+    assert len(session.append_many(user(text) for text in "abc")) == 3
+    assert session.append_many(iter(())) == []
+
+
+def test_append_many_is_one_write(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Header and all entries go to the system at once."""
+    written: list[int] = []
+    write = os.write
+
+    def counting(fd: int, data: bytes) -> int:
+        written.append(len(data))
+        return write(fd, data)
+
+    monkeypatch.setattr(os, "write", counting)
+    with quick(log_path) as session:
+        session.append_many([user(str(number)) for number in range(500)])
+    assert written == [log_path.stat().st_size]
+
+
+# --- retrying by id ---
+
+
+def test_a_retry_writes_nothing(log_path: Path) -> None:
+    """The same id with equal content returns what is stored, whatever else has happened."""
+    with quick(log_path) as session:
+        first = session.append({"role": "user", "n": 1, "x": [1.0]}, id="a", model="m")
+        session.append(user("b"))
+        with unchanged(log_path):
+            again = session.append({"x": [1.0], "n": 1, "role": "user"}, id="a", model="m", parent_id=None)
+            assert again == first
+        assert session.append(user("c")).parent_id != "a"
+        with unchanged(log_path), pytest.raises(IdConflict) as caught:
+            session.append({"role": "user", "n": 1, "x": [1.0]}, id="a", model="n")
+        assert caught.value.id == "a"
+
+
+def test_a_retry_of_what_is_the_leaf_has_seen_it(log_path: Path) -> None:
+    """Who retries an append whose answer was lost goes on from it, without a StaleLeaf."""
+    with quick(log_path) as session, quick(log_path) as lost:
+        session.append(user("q"), id="q")
+        lost.append(user("q"), id="q")
+        assert lost.append(assistant("a")).parent_id == "q"
+        with pytest.raises(StaleLeaf):
+            session.append(user("q2"))
+
+
+def test_a_retry_of_many_continues_where_it_broke_off(log_path: Path) -> None:
+    """What is stored is passed over, the rest goes below it; a third time writes nothing."""
+    batch = [MessageEntry(id=id, message=user(id)) for id in "abc"]
+    with quick(log_path) as session:
+        session.append_many(batch[:2])
+        session.append(user("elsewhere"), parent_id=None)
+        assert ids(session.append_many(batch)) == ["a", "b", "c"]
+        assert ids(session.path("c")) == ["a", "b", "c"]
+        with unchanged(log_path):
+            assert ids(session.append_many(batch)) == ["a", "b", "c"]
+        with unchanged(log_path), pytest.raises(IdConflict):
+            session.append_many([batch[0], MessageEntry(id="b", message=user("other")), batch[2]])
+
+
+def test_a_retry_is_looked_up_before_anything_else(log_path: Path) -> None:
+    """It needs no valid parent and cannot be stale."""
+    with quick(log_path) as one, quick(log_path) as two:
+        one.append(user("a"), id="a")
+        one.append(user("b"))
+        assert two.append(user("a"), id="a", parent_id="gone").id == "a"
+        assert two.append_many([MessageEntry(id="a", message=user("a"))])[0].id == "a"
+
+
+def test_a_retry_against_a_line_of_another_writer(log_path: Path) -> None:
+    """Values count, not spelling; a line too deep to compare is a conflict, no crash."""
+    deep = '{"id":"d","parent_id":null,"type":"extension_data","ext_type":"x.y","data":' + "[" * 300 + "]" * 300 + "}"
+    log_path.write_bytes(
+        log_of('{"type":"message","parent_id":null,"message":{"content":"\\u0061","role":"user"},"id":"a"}', deep)
+    )
+    with quick(log_path) as session, unchanged(log_path):
+        assert session.append(user("a"), id="a").id == "a"
+        with pytest.raises(IdConflict):
+            session.append(ExtensionDataEntry(ext_type="x.y", data=[]), id="d")
+
+
+def test_a_retry_against_a_line_damaged_meanwhile_is_documented(log_path: Path) -> None:
+    """A stored line that is not what it was raises an error of convtree, and writes nothing."""
+    log_path.write_bytes(log_of(node("a", None)))
+    with quick(log_path) as session:
+        data = bytearray(log_path.read_bytes())
+        data[-60] ^= 0x80
+        log_path.write_bytes(data)
+        with unchanged(log_path), pytest.raises(ConvtreeError):
+            session.append(user("a"), id="a")
+
+
+# --- branching and looking around ---
+
+
+def test_branch_moves_the_leaf_for_good(log_path: Path) -> None:
+    """The move is recorded once and survives a restart."""
+    with quick(log_path) as session:
+        a, _ = session.append_many([user("a"), user("b")])
+        assert session.branch(a.id) is None
+        with unchanged(log_path):
+            session.branch(a.id)
+    with quick(log_path) as session:
+        assert session.leaf_id == a.id
+        session.append(user("c"))
+        assert contents(session) == ["a", "c"]
+        session.branch(None)
+    with quick(log_path) as session:
+        assert session.leaf_id is None
+        assert session.build_context().messages == []
+        assert session.append(user("root")).parent_id is None
+
+
+def test_branch_with_a_summary_appends_it(session: Session) -> None:
+    """The summary goes below the entry, says which leaf was left, and is the leaf."""
+    a, b = session.append_many([user("a"), user("b")])
+    summary = session.branch(a.id, summary="b was wrong", details={"n": 1})
+    assert summary is not None
+    assert (summary.parent_id, summary.from_id, summary.details) == (a.id, b.id, {"n": 1})
+    assert session.leaf_id == summary.id
+    first = session.branch(None, summary="from the start")
+    assert first is not None
+    assert (first.parent_id, first.from_id) == (None, summary.id)
+
+
+def test_siblings_and_tip_make_a_switcher(session: Session) -> None:
+    """`branch(tip(sibling.id))` goes to where the other alternative ended."""
+    question = session.append(user("q"))
+    first = session.append(assistant("1"))
+    end = session.append(user("more"))
+    second = session.append(assistant("2"), parent_id=question.id)
+    assert ids(session.siblings(second.id)) == ids(session.siblings(first.id)) == [first.id, second.id]
+    assert session.siblings(question.id) == [question]
+    assert (session.tip(first.id), session.tip(question.id), session.tip(second.id)) == (end.id, second.id, second.id)
+    session.branch(session.tip(first.id))
+    assert contents(session) == ["q", "1", "more"]
+
+
+def test_siblings_look_through_what_is_no_message(session: Session) -> None:
+    """Model changes and summaries between a message and its alternative do not part them."""
+    question = session.append(user("q"))
+    first = session.append(assistant("1"))
+    session.branch(question.id, summary="S")
+    session.append(ModelChangeEntry(provider=None, model="m"))
+    second = session.append(assistant("2"))
+    session.append(user("below"))
+    other_root = session.append(user("q'"), parent_id=None)
+    assert ids(session.siblings(first.id)) == [first.id, second.id]
+    assert ids(session.siblings(other_root.id)) == [question.id, other_root.id]
+
+
+def test_children_leaves_and_common_ancestors(session: Session) -> None:
+    """None is the place before the first entry; marks are nobody's children."""
+    a = session.append(user("a"))
+    b = session.append(user("b"))
+    session.label(b.id, "L")
+    c = session.append(user("c"), parent_id=a.id)
+    root = session.append(user("r"), parent_id=None)
+    assert session.children(None) == [a, root]
+    assert session.children(a.id) == [b, c]
+    assert session.children(b.id) == []
+    assert session.leaves() == [b, c, root]
+    assert session.common_ancestor(b.id, c.id) == a.id
+    assert session.common_ancestor(a.id, c.id) == a.id
+    assert session.common_ancestor(b.id, root.id) is None
+    assert session.common_ancestor(b.id, None) is None
+    assert session.path(None) == []
+    assert session.path(c.id) == [a, c]
+
+
+# --- marks ---
+
+
+def test_labels_names_and_metadata_survive_and_move_nothing(log_path: Path) -> None:
+    """They are replayed when the log is opened again; the leaf stays where it is."""
+    with quick(log_path, name="old") as session:
+        a, b = session.append_many([user("a"), user("b")])
+        session.label(a.id, "one")
+        session.label(b.id, "two")
+        session.label(a.id, "x" * 256)
+        session.label(b.id, None)
+        session.rename("new")
+        session.archive()
+        session.update_metadata(x=1, y={"z": 1})
+        session.update_metadata(x=None, y={"w": 2})
+        labels, leaf = session.labels, session.leaf_id
+        labels["mine"] = "not stored"
+        session.metadata["mine"] = 1
+    with quick(log_path) as session:
+        assert (session.labels, session.leaf_id) == ({a.id: "x" * 256}, leaf)
+        assert (session.name, session.archived, session.metadata) == ("new", True, {"y": {"w": 2}})
+        session.archive(False)
+        session.rename(None)
+        assert (session.archived, session.name) == (False, None)
+
+
+def test_extension_data_belongs_to_the_path(session: Session) -> None:
+    """The last one of a type on the path is the state; other branches do not matter."""
+    a = session.append(user("a"))
+    one = session.append(ExtensionDataEntry(ext_type="x.y", data={"n": 1}))
+    two = session.append(ExtensionDataEntry(ext_type="x.y", data=None))
+    other = session.append(ExtensionDataEntry(ext_type="x.z", data=3))
+    assert session.extension_data() == [one, two, other]
+    assert session.extension_data("x.y") == [one, two]
+    assert session.extension_data("x.y", leaf=one.id) == [one]
+    assert (session.state("x.y", 9), session.state("x.y", 9, leaf=one.id)) == (None, {"n": 1})
+    assert (session.state("x.y", 9, leaf=a.id), session.state("x.y", leaf=None)) == (9, None)
+    session.branch(a.id)
+    assert session.extension_data() == []
+
+
+# --- forking ---
+
+
+def test_a_fork_copies_the_path(log_path: Path, tmp_path: Path) -> None:
+    """Entries with their ids and bytes, labels on them, the name; a new header that says where it comes from."""
+    with quick(log_path, name="old", cwd="/w", metadata={"k": 1}) as session:
+        a, b = session.append_many([user("a"), system("b")])
+        session.append(user("left"))
+        session.branch(b.id)
+        compaction = session.append(CompactionEntry(summary="S", first_kept_entry_id=a.id))
+        session.append(user("not copied"))
+        session.label(a.id, "L")
+        session.label(session.leaf_id or "", "not copied")
+        session.rename("new")
+        with session.fork(tmp_path / "fork.jsonl", compaction.id) as fork:
+            assert fork.path() == session.path(compaction.id) == [a, b, compaction]
+            assert fork.leaves() == [compaction]
+            assert (fork.labels, fork.name, fork.metadata) == ({a.id: "L"}, "new", {"k": 1})
+            assert (fork.leaf_id, fork.findings, fork.header.cwd) == (compaction.id, (), "/w")
+            assert fork.header.parent_session == ParentSession(id=session.id, entry_id=compaction.id, kind="fork")
+            assert fork.id != session.id
+            assert fork.append(user("goes on")).parent_id == compaction.id
+        bodies = {line[:-36] for line in log_path.read_bytes().split(b"\n")}
+        copied = (tmp_path / "fork.jsonl").read_bytes().split(b"\n")[1:4]
+        assert all(line[:-36] in bodies for line in copied)
+    assert (tmp_path / "fork.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_fork_that_fails_leaves_nothing_behind(log_path: Path, tmp_path: Path) -> None:
+    """A line damaged meanwhile stops the copy before the new file has its name."""
+    log_path.write_bytes(log_of(node("a", None), node("b", "a"), node("c", "b")))
+    with quick(log_path) as session:
+        data = bytearray(log_path.read_bytes())
+        data[-60] ^= 1
+        log_path.write_bytes(data)
+        with unchanged(log_path), pytest.raises(BrokenPath):
+            session.fork(tmp_path / "fork.jsonl")
+        with session.fork(tmp_path / "fork.jsonl", "b") as fork:
+            assert ids(fork.path()) == ["a", "b"]
+
+
+def test_a_fork_of_nothing_is_an_empty_session(tmp_path: Path, session: Session) -> None:
+    """Before the first entry there is nothing to copy but who it was."""
+    session.append(user("a"))
+    with session.fork(tmp_path / "fork.jsonl", None) as fork:
+        assert (fork.leaf_id, fork.leaves()) == (None, [])
+        assert fork.header.parent_session == ParentSession(id=session.id, entry_id=None, kind="fork")
+
+
+def test_a_memory_session_is_kept_by_forking_it(tmp_path: Path) -> None:
+    """Its name and metadata go along, also when it has no entry yet."""
+    for entries in (0, 2):
+        session = Session.memory(name="n", metadata={"k": 1})
+        session.append_many([user(str(number)) for number in range(entries)])
+        with session.fork(tmp_path / f"{entries}.jsonl") as fork:
+            assert (fork.name, fork.metadata, len(fork.path())) == ("n", {"k": 1}, entries)
+
+
+def test_a_fork_of_a_log_without_seals_is_sealed(log_path: Path, tmp_path: Path) -> None:
+    """Bodies are taken as they stand, white space and unknown fields included."""
+    header = HEADER.replace(',"seal":"crc32"', "").encode()
+    odd = b'{"id":"b","parent_id":"a","type":"message","later":[1 , 2],"message":{"role":"user","content":"b"} } '
+    log_path.write_bytes(b"\xef\xbb\xbf" + as_file([header + b"\r", node("a", None).encode() + b"\r", odd]))
+    with quick(log_path) as session, session.fork(tmp_path / "fork.jsonl") as fork:
+        assert contents(fork) == ["a", "b"]
+        assert fork.findings == ()
+        session.append(user("c"))
+        assert contents(session) == ["a", "b", "c"]
+    assert odd[:-2] in (tmp_path / "fork.jsonl").read_bytes()
+    with quick(log_path) as session:
+        assert codes(session) == ["carriage_return", "byte_order_mark", "unsealed"]
+
+
+# --- two sessions on one log ---
+
+
+@pytest.fixture
+def pair(log_path: Path) -> Iterator[tuple[Session, Session]]:
+    """Two sessions that have seen the same leaf, a."""
+    log_path.write_bytes(log_of(node("a", None)))
+    with quick(log_path) as one, quick(log_path) as two:
+        yield one, two
+
+
+def test_who_has_not_seen_the_leaf_is_told(pair: tuple[Session, Session], log_path: Path) -> None:
+    """Nothing is written; `refresh` returns what was missed and adopts the leaf."""
+    one, two = pair
+    b = one.append(user("b"))
+    with unchanged(log_path), pytest.raises(StaleLeaf) as caught:
+        two.append(user("c"))
+    assert (caught.value.expected, caught.value.actual) == ("a", b.id)
+    assert two.leaf_id == "a"
+    assert contents(two) == ["a"]
+    assert two.refresh() == [b]
+    assert two.refresh() == []
+    assert two.append(user("c")).parent_id == b.id
+
+
+def test_refresh_returns_what_was_taken_in_on_the_way(pair: tuple[Session, Session]) -> None:
+    """What others wrote is told once, also when another operation had to read it first; own entries are not told."""
+    one, two = pair
+    b = one.append(user("b"))
+    two.label("a", "L")
+    assert two.leaf_id == "a"
+    mine = two.append(user("mine"), parent_id="a")
+    c = one.append(user("c"), on_stale="rebase")
+    assert c.parent_id == mine.id
+    assert two.refresh() == [b, c]
+    assert ids(one.refresh()) == [mine.id]
+    assert (one.labels, two.labels) == ({"a": "L"}, {"a": "L"})
+
+
+def test_refresh_passes_over_what_cannot_be_read(pair: tuple[Session, Session], log_path: Path) -> None:
+    """A new line whose body is not what its type says hides none of the others."""
+    one, two = pair
+    lines = sealed([HEADER, node("a", None), node("b", "a", message="text"), node("c", "a")])
+    log_path.write_bytes(as_file(lines))
+    for session in (one, two):
+        assert ids(session.refresh()) == ["c"]
+        assert session.append(user("d"), id="d").parent_id == "c"
+        break
+    assert ids(two.refresh()) == ["c", "d"]
+
+
+def test_a_stale_write_may_branch_or_rebase(pair: tuple[Session, Session]) -> None:
+    """`branch` hangs it on the leaf that was seen, `rebase` on the log's; both are seen afterwards."""
+    one, two = pair
+    b = one.append(user("b"))
+    assert two.append(user("c"), on_stale="branch").parent_id == "a"
+    d = one.append(user("d"), on_stale="rebase")
+    assert d.parent_id == two.leaf_id
+    assert ids(one.children("a")) == [b.id, two.leaf_id]
+    assert one.append(user("e")).parent_id == d.id
+
+
+def test_the_policy_may_be_the_sessions(log_path: Path) -> None:
+    """`on_stale` of `open` holds for every write that does not say otherwise."""
+    log_path.write_bytes(log_of(node("a", None)))
+    with quick(log_path) as one, quick(log_path, on_stale="rebase") as two:
+        b = one.append(user("b"))
+        assert two.append(user("c")).parent_id == b.id
+        one.append(user("d"), on_stale="branch")
+        with pytest.raises(StaleLeaf):
+            two.append(user("e"), on_stale="raise")
+
+
+def test_the_loop_to_copy_always_lands(pair: tuple[Session, Session]) -> None:
+    """A reply with an explicit parent is never stale."""
+    one, two = pair
+    question = one.append(user("q"))
+    two.append(user("other"), parent_id="a")
+    reply = one.append(assistant("r"), parent_id=question.id)
+    assert contents(one) == ["a", "q", "r"]
+    assert one.append(user("next")).parent_id == reply.id
+
+
+def test_labels_and_names_neither_check_nor_cause_staleness(pair: tuple[Session, Session]) -> None:
+    """They are about the session, not about the leaf."""
+    one, two = pair
+    b = one.append(user("b"))
+    two.label("a", "L")
+    two.rename("n")
+    two.archive()
+    two.update_metadata(k=1)
+    assert one.append(user("c")).parent_id == b.id
+    with pytest.raises(StaleLeaf):
+        two.append(user("d"))
+    one.refresh()
+    assert (one.name, one.labels, one.archived, one.metadata) == ("n", {"a": "L"}, True, {"k": 1})
+
+
+def test_a_branch_of_someone_else_makes_stale_and_ones_own_does_not(pair: tuple[Session, Session]) -> None:
+    """A leaf mark moves the log's leaf like an entry."""
+    one, two = pair
+    one.branch(None)
+    with pytest.raises(StaleLeaf) as caught:
+        two.append(user("b"))
+    assert (caught.value.expected, caught.value.actual) == ("a", None)
+    two.branch("a")
+    assert two.append(user("b")).parent_id == "a"
+    with pytest.raises(StaleLeaf):
+        one.append(user("c"))
+
+
+def test_a_session_keeps_its_own_view_until_it_refreshes(pair: tuple[Session, Session]) -> None:
+    """Reading at the leaf means the leaf that was seen."""
+    one, two = pair
+    one.append(user("b"))
+    two.label("a", "taken in")
+    assert contents(two) == ["a"]
+    assert ids(two.path()) == ["a"]
+    assert len(two.leaves()) == 1
+    two.refresh()
+    assert contents(two) == ["a", "b"]
+
+
+def test_both_start_the_log(log_path: Path) -> None:
+    """Of two sessions that were opened before there was a log, the second adopts the first one's and is stale."""
+    with quick(log_path, id="one") as one, quick(log_path, id="two") as two:
+        a = one.append(user("a"))
+        with unchanged(log_path), pytest.raises(StaleLeaf):
+            two.append(user("b"))
+        assert two.id == "one"
+        assert two.refresh() == [a]
+        two.append(user("b"))
+    with quick(log_path, mode="r") as session:
+        assert (contents(session), session.findings) == (["a", "b"], ())
+
+
+def test_a_new_log_is_new_or_not_at_all(log_path: Path) -> None:
+    """With mode x, a log that someone else has just made is never written to, however often one tries."""
+    with quick(log_path, mode="x") as late, quick(log_path, mode="x") as first:
+        first.append(user("a"))
+        with unchanged(log_path):
+            for arguments in ({}, {"parent_id": None}, {"on_stale": "rebase"}, {"on_stale": "branch"}):
+                with pytest.raises(SessionExists):
+                    late.append(user("b"), **arguments)
+            with pytest.raises(SessionExists):
+                late.rename("mine")
+
+
+# --- who may not write ---
+
+WRITES: list[Callable[[Session], object]] = [
+    lambda s: s.append(user("x")),
+    lambda s: s.append(user("x"), parent_id=None),
+    lambda s: s.append(user("a"), id="a"),
+    lambda s: s.append_many([user("x")]),
+    lambda s: s.branch("a"),
+    lambda s: s.branch(None),
+    lambda s: s.branch("a", summary="S"),
+    lambda s: s.label("a", "L"),
+    lambda s: s.rename("n"),
+    lambda s: s.archive(),
+    lambda s: s.update_metadata(a=1),
+    lambda s: s.extend([MessageEntry(id="x", message=user("x"))]),
+]
+
+READ_ONLY = {
+    "reader": (HEADER, node("a", None)),
+    "newer version": (HEADER.replace('"version":1', '"version":9'), node("a", None)),
+    "critical node": (HEADER, node("a", None), node("k", "a", "x.y", critical=True)),
+    "critical mark": (HEADER, node("a", None), mark("k", "x.y", critical=True)),
+    "lost header": ("X" + HEADER[1:], node("a", None)),
+}
+
+
+@pytest.mark.parametrize("why", READ_ONLY)
+@pytest.mark.parametrize("tail", [b"", b'{"id":"torn'])
+def test_a_read_only_session_writes_nothing(why: str, tail: bytes, log_path: Path) -> None:
+    """No write changes a byte, not even of a torn tail; a fork may."""
+    log_path.write_bytes(as_file(sealed(READ_ONLY[why])) + tail)
+    with quick(log_path, mode="r" if why == "reader" else "a") as session:
+        for write in WRITES:
+            with unchanged(log_path), pytest.raises(ReadOnlySession):
+                write(session)
+        assert ids(session.path("a")) == ["a"]
+
+
+def test_a_closed_session_does_nothing(session: Session) -> None:
+    """Everything that reads or writes entries says that the session is closed; closing twice is closing once."""
+    session.append(user("a"), id="a")
+    session.close()
+    session.close()
+    reads: list[Callable[[Session], object]] = [
+        lambda s: s.build_context(),
+        lambda s: s.entry("a"),
+        lambda s: s.path(),
+        lambda s: s.children(None),
+        lambda s: s.siblings("a"),
+        lambda s: s.tip("a"),
+        lambda s: s.leaves(),
+        lambda s: s.common_ancestor("a", None),
+        lambda s: s.extension_data(),
+        lambda s: s.state("x.y"),
+        lambda s: s.refresh(),
+        lambda s: s.fork("never"),
+    ]
+    for act in [*reads, *WRITES]:
+        with pytest.raises(SessionClosed):
+            act(session)
+    assert session.leaf_id == "a"
+
+
+def test_a_file_of_another_kind_is_never_touched(log_path: Path) -> None:
+    """It is refused when opened, and when it comes to the place of a log that was only opened."""
+    log_path.write_text("hello\n")
+    for mode in ("a", "r", "r+"):
+        with unchanged(log_path), pytest.raises(NotALog):
+            quick(log_path, mode=mode)
+    log_path.unlink()
+    for text in ("hello\n", "hello", "\n", '{"type":"session","version":3,"id":"pi"}\n'):
+        with quick(log_path) as session:
+            log_path.write_text(text)
+            with unchanged(log_path):
+                for _ in range(2):
+                    with pytest.raises(NotALog):
+                        session.append(user("a"), parent_id=None)
+            with pytest.raises(NotALog):
+                session.refresh()
+            log_path.unlink()
+
+
+def test_an_importer_may_extend_twice(log_path: Path) -> None:
+    """Records bring ids, parents and times; what is stored is passed over; the leaf is where they say."""
+    records = [
+        MessageEntry(id="a", parent_id=None, timestamp="2020-01-01T00:00:00Z", message=user("a"), source_id="1"),
+        MessageEntry(id="b", parent_id="a", timestamp=None, message=user("b")),
+        LabelMark(id="m", timestamp=None, target_id="b", label="L"),
+        MessageEntry(id="c", parent_id="a", message=user("c")),
+        LeafMark(id="n", target_id="b"),
+    ]
+    with quick(log_path) as session:
+        assert session.extend(iter(records)) == 5
+        with unchanged(log_path):
+            assert session.extend(records) == 0
+        assert (session.leaf_id, session.labels) == ("b", {"b": "L"})
+        assert session.entry("a") == records[0]
+        with pytest.raises(IdConflict):
+            session.extend([MessageEntry(id="m", message=user("x"))])
+
+
+# --- objects of the providers' SDKs ---
+
+
+class Model:
+    """Stands for a pydantic model."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.__dict__.update(fields)
+
+    def model_dump(self, **_: Any) -> dict[str, Any]:
+        return {
+            name: value.model_dump() if isinstance(value, Model) else value for name, value in self.__dict__.items()
+        }
+
+
+def test_an_object_is_stored_as_what_may_be_sent_back(session: Session) -> None:
+    """A completion gives its message, an Anthropic message its role and content; model and usage go to the entry."""
+    usage = Model(total_tokens=5)
+    chat = Model(choices=[Model(message=Model(role="assistant", content="a"))], model="gpt", usage=usage)
+    entry = session.append(chat)
+    assert (entry.message, entry.model, entry.usage) == (assistant("a"), "gpt", {"total_tokens": 5})
+    assert session.append(chat, model="mine").model == "mine"
+    claude = Model(type="message", id="x", role="assistant", content=[], stop_reason="end", model="c", usage=usage)
+    entry = session.append(claude, id="fixed")
+    assert (entry.message, entry.shape) == ({"role": "assistant", "content": []}, "anthropic")
+    assert session.append(claude, id="fixed") == entry
+    output = [Model(type="reasoning"), Model(type="message")]
+    response = Model(object="response", output=output, model="m", usage=usage)
+    with pytest.raises(TypeError, match=r"append_many\(r.output"):
+        session.append(response)
+    items = session.append_many(output, model="m", usage=usage)
+    assert [item.message for item in items if isinstance(item, MessageEntry)] == [
+        {"type": "reasoning"},
+        {"type": "message"},
+    ]
+
+
+# --- following ---
+
+
+def test_follow_yields_what_comes_and_moves_nothing(pair: tuple[Session, Session]) -> None:
+    """Entries and marks of anyone, from now on, and the leaf stays."""
+    one, two = pair
+    news = two.follow(poll_s=0.01, timeout_s=0.05)
+    b = one.append(user("b"))
+    one.label("a", "L")
+    got = list(news)
+    assert got[0] == b
+    assert isinstance(got[1], LabelMark)
+    assert len(got) == 2
+    assert two.leaf_id == "a"
+    with pytest.raises(StaleLeaf):
+        two.append(user("c"))

@@ -1,0 +1,177 @@
+"""The columns of the tree, against dicts."""
+
+from typing import Any
+
+import pytest
+from helpers import user
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from convtree import Session, tree
+from convtree.tree import HIDDEN, MARK, MESSAGE, MISSING, NONE, PINNED, ROOT, Tree
+
+COLUMNS = ("compactions", "pins", "models", "settings", "states", "faults")
+KINDS = st.sampled_from(
+    [
+        tree.MESSAGE,
+        tree.MESSAGE | tree.PINNED,
+        tree.MESSAGE | tree.HIDDEN | tree.NAMES_MODEL,
+        tree.COMPACTION,
+        tree.BRANCH_SUMMARY,
+        tree.MODEL_CHANGE | tree.NAMES_MODEL | tree.HAS_SETTINGS,
+        tree.EXTENSION_DATA,
+        tree.OPAQUE | tree.CRITICAL,
+        tree.MARK,
+    ]
+)
+
+
+class Grown:
+    """A tree and its model: who is whose parent, and of what kind."""
+
+    def __init__(self, choices: list[tuple[int, int, bool]]) -> None:
+        self.ids: list[str] = []
+        self.parents: list[int] = []
+        self.kinds: list[int] = []
+        self.tree = Tree(lambda row, asked: self.ids[row] == asked, salt=12345)
+        for number, (kind, pick, hexadecimal) in enumerate(choices):
+            above = [row for row in range(number) if self.kinds[row] != tree.MARK]
+            parent = [ROOT, MISSING, *above][pick % (len(above) + 2)]
+            if kind == tree.MARK:
+                parent = ROOT
+            self.ids.append(f"{number * 2**40:016x}" if hexadecimal else f"id-{number}")
+            self.parents.append(parent)
+            self.kinds.append(kind)
+            assert self.tree.add(self.ids[-1], parent, kind, number * 100, number) == number
+
+    def path(self, row: int) -> list[int]:
+        return [*self.path(self.parents[row]), row] if row >= 0 else []
+
+    def nodes(self) -> list[int]:
+        return [row for row, kind in enumerate(self.kinds) if kind != tree.MARK]
+
+    def matters(self, column: str, row: int) -> bool:
+        kind = self.kinds[row]
+        what = kind & tree.KIND
+        return {
+            "compactions": what == tree.COMPACTION,
+            "pins": bool(kind & tree.PINNED),
+            "models": bool(kind & tree.NAMES_MODEL),
+            "settings": bool(kind & tree.HAS_SETTINGS),
+            "states": what == tree.EXTENSION_DATA,
+            "faults": bool(kind & tree.CRITICAL) or self.parents[row] == MISSING,
+        }[column]
+
+
+TREES = st.lists(st.tuples(KINDS, st.integers(0, 10_000), st.booleans()), max_size=40).map(Grown)
+
+
+@given(TREES)
+def test_every_id_is_found_at_its_row(grown: Grown) -> None:
+    """And no other is."""
+    for row, id in enumerate(grown.ids):
+        assert grown.tree.find(id) == row
+        assert grown.tree.is_node(row) is (grown.kinds[row] != MARK)
+    for id in ("", "id-99", "0" * 16 + "x", "ffffffffffffffff", "é", "\ud800"):
+        assert grown.tree.find(id) is None
+
+
+@given(TREES)
+def test_paths_and_links_are_those_of_the_model(grown: Grown) -> None:
+    """Each column names the nearest row at or above that matters, of the same path."""
+    for row in grown.nodes():
+        path = grown.path(row)
+        assert grown.tree.path(row) == path
+        assert list(grown.tree.walk_up(row)) == path[::-1]
+        for column in COLUMNS:
+            expected = [each for each in path if grown.matters(column, each)]
+            assert getattr(grown.tree, column)[row] == (expected[-1] if expected else NONE)
+
+
+@given(TREES, st.integers(0, 40))
+def test_children_leaves_and_tips_are_those_of_the_model(grown: Grown, asked_early: int) -> None:
+    """Also when children are asked for while the tree grows."""
+    columns = grown.tree
+    if asked_early < len(grown.ids):
+        columns.children(ROOT)
+    nodes = grown.nodes()
+    for above in (ROOT, *nodes):
+        assert columns.children(above) == [row for row in nodes if grown.parents[row] == above]
+    assert columns.leaves() == [row for row in nodes if row not in grown.parents]
+    for row in nodes:
+        assert columns.tip(row) == max(each for each in nodes if row in grown.path(each))
+
+
+@given(TREES)
+@settings(max_examples=40)
+def test_ancestors_are_those_of_the_model(grown: Grown) -> None:
+    """The last row that two paths share, or none."""
+    for a in (ROOT, *grown.nodes()[:12]):
+        for b in (ROOT, *grown.nodes()[:12]):
+            shared = [row for row in grown.path(a) if row in grown.path(b)]
+            assert grown.tree.common_ancestor(a, b) == (shared[-1] if shared else ROOT)
+            if a >= 0 and b >= 0:
+                assert grown.tree.is_ancestor(a, b) is (a in grown.path(b))
+
+
+@given(TREES)
+def test_siblings_are_those_of_the_model(grown: Grown) -> None:
+    """The messages with the same nearest message above, other entries looked through."""
+
+    def above(row: int) -> int:
+        row = grown.parents[row]
+        while row >= 0 and grown.kinds[row] & tree.KIND != MESSAGE:
+            row = grown.parents[row]
+        return row
+
+    messages = [row for row in grown.nodes() if grown.kinds[row] & tree.KIND == MESSAGE]
+    for row in messages:
+        expected = [row] if above(row) == MISSING else [each for each in messages if above(each) == above(row)]
+        assert grown.tree.siblings(row) == expected
+
+
+def test_flags_do_not_hide_what_a_row_is() -> None:
+    """A pinned and hidden message is a message."""
+    columns = Tree(lambda _row, _id: True)
+    row = columns.add("a", ROOT, MESSAGE | PINNED | HIDDEN, 7, 9)
+    assert (columns.kinds[row] & tree.KIND, columns.is_node(row)) == (MESSAGE, True)
+    assert (columns.offsets[row], columns.lengths[row], len(columns)) == (7, 9, 1)
+
+
+@pytest.fixture(scope="module")
+def chain() -> Session:
+    """A conversation of 100,000 messages, with a branch at its middle."""
+    session = Session.memory()
+    session.append_many([user(str(number)) for number in range(100_000)])
+    return session
+
+
+def test_a_chain_of_100_000_entries_is_walked(chain: Session) -> None:
+    """Nothing recurses over the length of a conversation."""
+    assert len(chain.build_context().messages) == 100_000
+    path = chain.path()
+    first, middle, last = path[0].id, path[50_000].id, path[-1].id
+    assert chain.tip(first) == last
+    assert chain.common_ancestor(first, last) == first
+    assert [entry.id for entry in chain.leaves()] == [last]
+    assert [entry.id for entry in chain.children(middle)] == [path[50_001].id]
+    assert len(chain.siblings(middle)) == 1
+    other = chain.append(user("other"), parent_id=middle)
+    assert chain.common_ancestor(other.id, last) == middle
+    assert chain.tip(first) == other.id
+
+
+def test_a_wide_tree_is_looked_at() -> None:
+    """Five hundred alternatives, and as many roots."""
+    session = Session.memory()
+    root = session.append(user("root"))
+    for _ in range(20):
+        session.append_many([user("x")] * 1)
+    items: list[Any] = [user(str(number)) for number in range(500)]
+    for item in items:
+        session.append(item, parent_id=root.id)
+        session.append(item, parent_id=None)
+    assert len(session.children(root.id)) == 501
+    assert len(session.children(None)) == 501
+    assert len(session.siblings(root.id)) == 501
+    assert len(session.leaves()) == 1001
