@@ -1,0 +1,179 @@
+"""Following a log: whole, verified lines as they come, whatever happens to the file."""
+
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from helpers import HEADER, as_file, ids, log_of, mark, node, sealed, user
+
+from convtree import Entry, LabelMark, Mark, Session, SessionClosed, SessionNotFound
+from convtree.repair import repair
+
+A, B, C = node("a", None), node("b", "a"), node("c", "b")
+LINES = sealed((HEADER, A, B, C))
+
+
+def following(session: Session) -> Iterator[Entry | Mark]:
+    """Follows, and ends as soon as there is nothing."""
+    return session.follow(poll_s=0, timeout_s=0)
+
+
+def test_only_whole_lines_are_yielded(log_path: Path) -> None:
+    """A line is news when its newline is there and it verifies, and not a byte earlier."""
+    log_path.write_bytes(as_file(LINES[:2]))
+    with Session.open(log_path, mode="r") as session:
+        news = session.follow(poll_s=0, timeout_s=0)
+        for at, byte in enumerate(LINES[2]):
+            with log_path.open("ab") as log:
+                log.write(bytes([byte]))
+            if at % 20 == 0:
+                assert list(following(session)) == []
+        with log_path.open("ab") as log:
+            log.write(b"\n" + LINES[3][:50])
+        assert ids(news) == ["b"]
+
+
+def test_a_damaged_line_is_passed_over(log_path: Path) -> None:
+    """What does not verify, or is not what its type says, is for verify to tell; what comes behind it is news."""
+    bad_body = node("x", "a", message="no object")
+    first, *rest = sealed((HEADER, A, bad_body, node("y", "a"), node("z", "a")))
+    log_path.write_bytes(as_file([first, rest[0]]))
+    with Session.open(log_path, mode="r") as session:
+        news = following(session)
+        with log_path.open("ab") as log:
+            log.write(as_file([rest[1], rest[2].replace(b"user", b"usex"), rest[3]]))
+        assert ids(news) == ["z"]
+        news = following(session)
+        with log_path.open("ab") as log:
+            log.write(as_file(sealed((bad_body.replace('"x"', '"x2"'),))))
+        assert ids(news) == []
+        assert ids(following(session)) == []
+
+
+def test_marks_come_too_and_the_leaf_stays(log_path: Path) -> None:
+    """Everything that is appended comes in the order of the log; nothing of it moves the follower's leaf."""
+    log_path.write_bytes(as_file(LINES[:2]))
+    with Session.open(log_path) as session, Session.open(log_path) as other:
+        news = following(session)
+        entry = other.append(user("new"))
+        other.label("a", "L")
+        other.branch("a")
+        other.rename("Trip")
+        got = list(news)
+        assert got[0] == entry
+        assert isinstance(got[1], LabelMark)
+        assert [each.type for each in got] == ["message", "label", "leaf", "session_info"]
+        assert (session.leaf_id, session.labels, session.name) == ("a", {"a": "L"}, "Trip")
+
+
+def test_a_follower_may_be_there_before_the_log(log_path: Path) -> None:
+    """The first record is news as well."""
+    with Session.open(log_path) as session:
+        news = following(session)
+        with Session.open(log_path) as other:
+            entry = other.append(user("first"))
+        assert list(news) == [entry]
+
+
+def test_a_long_absence_is_made_up_for(log_path: Path) -> None:
+    """More than fits into one look comes all the same, once and in order."""
+    log_path.write_bytes(as_file(LINES))
+    with Session.open(log_path, mode="r") as session, Session.open(log_path, durability="process") as other:
+        news = following(session)
+        entries = other.append_many([user(str(n)) for n in range(1300)])
+        assert list(news) == entries
+
+
+def test_it_survives_a_repair(log_path: Path) -> None:
+    """The log is replaced while it is followed: nothing comes twice, and what comes later comes."""
+    log_path.write_bytes(as_file([*LINES[:2], LINES[2].replace(b"user", b"usex"), *sealed((node("d", "a"),))]))
+    with Session.open(log_path, mode="r") as session:
+        news = session.follow(poll_s=0.001, timeout_s=2)
+        assert repair(log_path, dry_run=False).needed
+        with Session.open(log_path) as other:
+            one = other.append(user("one"))
+            assert next(news) == one
+            other.append(user("two"))
+        assert repair(log_path, dry_run=False).needed is False
+        assert isinstance(next(news), Entry)
+        assert list(following(session)) == []
+
+
+def test_it_survives_a_replacement(log_path: Path) -> None:
+    """An older copy put in place is followed from the last record known, another log from its end."""
+    log_path.write_bytes(log_of(A, B))
+    with Session.open(log_path, mode="r") as session:
+        news = session.follow(poll_s=0.001, timeout_s=20)
+        _put(log_path, log_of(A, B, C))
+        assert [next(news).id] == ["c"]
+        _put(log_path, log_of(node("x", None), header=HEADER.replace("s1", "s2")))
+        with Session.open(log_path) as other:
+            later = threading.Timer(0.3, other.append, [user("new")])
+            later.start()
+            assert next(news).id not in ("x", "c")
+            later.join()
+        assert session.id == "s2"
+
+
+def _put(path: Path, data: bytes) -> None:
+    new = path.with_name("new")
+    new.write_bytes(data)
+    new.rename(path)
+
+
+def test_a_log_that_was_removed_ends_it(log_path: Path) -> None:
+    """There is nothing to wait for."""
+    log_path.write_bytes(as_file(LINES))
+    with Session.open(log_path, mode="r") as session:
+        news = session.follow(poll_s=0.001)
+        log_path.unlink()
+        with pytest.raises(SessionNotFound):
+            next(news)
+
+
+def test_it_ends_after_a_quiet_time(log_path: Path) -> None:
+    """The time is counted from the last news, and a long poll does not stretch it."""
+    log_path.write_bytes(as_file(LINES))
+    with Session.open(log_path, mode="r") as session:
+        started = monotonic()
+        assert list(session.follow(poll_s=60, timeout_s=0.05)) == []
+        assert 0.05 <= monotonic() - started < 10
+
+
+def test_closing_ends_it(log_path: Path) -> None:
+    """A follower in a thread ends when its session is closed; a closed session is not followed."""
+    log_path.write_bytes(as_file(LINES))
+    session = Session.open(log_path, mode="r")
+    got: list[Entry | Mark] = []
+    thread = threading.Thread(target=lambda: got.extend(session.follow(poll_s=0.005)))
+    thread.start()
+    session.close()
+    thread.join(20)
+    assert (thread.is_alive(), got) == (False, [])
+    with pytest.raises(SessionClosed):
+        session.follow()
+
+
+def test_a_live_writer_is_followed(log_path: Path) -> None:
+    """Everything comes once and in order while another session writes."""
+    log_path.write_bytes(as_file(LINES))
+    with Session.open(log_path, mode="r") as session, Session.open(log_path, durability="process") as other:
+        news = session.follow(poll_s=0.001, timeout_s=20)
+        thread = threading.Thread(target=lambda: [other.append(user(str(n))) for n in range(300)])
+        thread.start()
+        entries = [entry for _, entry in zip(range(300), news, strict=False) if isinstance(entry, Entry)]
+        thread.join()
+        assert all(later.parent_id == earlier.id for earlier, later in pairwise(entries))
+        assert len(entries) == 300
+
+
+def test_marks_that_name_nothing_are_yielded_as_they_are(log_path: Path) -> None:
+    """A follower sees what is in the log; what it means is for the findings."""
+    log_path.write_bytes(as_file(LINES[:2]))
+    with Session.open(log_path, mode="r") as session:
+        news = following(session)
+        log_path.write_bytes(log_of(A, mark("m", "label", target_id="gone", label="L")))
+        assert ids(news) == ["m"]
