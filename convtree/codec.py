@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from math import isfinite
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from uuid import UUID
 from zlib import crc32
 
@@ -53,7 +53,7 @@ def seal(body: bytes, prev: int) -> bytes:
     return b'%b,"crc":"%08x"}' % (chained, crc32(b"}", crc32(chained)))
 
 
-class Seal(NamedTuple):
+class Seal(msgspec.Struct, frozen=True, gc=False):
     """What a verified line says: `prev`, and the CRC of the whole line, which the next line's `prev` repeats."""
 
     prev: int
@@ -66,13 +66,9 @@ def unseal(line: bytes) -> Seal | None:
     if line[-18:] != b',"crc":"%08x"}' % crc32(b"}", chained) or line[-36:-27] != b',"prev":"':
         return None
     digits = line[-27:-19]
-    try:
-        prev = int(digits, 16)
-    except ValueError:
+    if digits.strip(b"0123456789abcdef"):
         return None
-    if digits != b"%08x" % prev:
-        return None
-    return Seal(prev, crc32(line[-18:], chained))
+    return Seal(int(digits, 16), crc32(line[-18:], chained))
 
 
 def body_of(line: bytes) -> bytes:
@@ -311,7 +307,7 @@ _DECODERS = {
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, ValueError)
 
 
-class Line(NamedTuple):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """A line's place in the tree; `critical` is set for unknown types only."""
 
     head: Head

@@ -7,9 +7,10 @@ Damage never stops the loop; it becomes findings.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 from zlib import crc32
 
+import msgspec
 from msgspec import UNSET
 
 from convtree import codec, tree
@@ -36,7 +37,7 @@ _KINDS = {
 TYPES = {kind: name for name, kind in _KINDS.items()}
 
 
-class Leaf(NamedTuple):
+class Leaf(msgspec.Struct, frozen=True, gc=False):
     """Where the conversation stands; `row` ROOT and `id` None are the place before the first entry."""
 
     row: int
@@ -73,7 +74,6 @@ class Index:
         self._begun = False
         self._told: set[str] = set()
         self._last_damaged = False
-        self._last_id: str | None = None  # of the last row, when it may be a parent
 
     # --- taking lines in ---
 
@@ -133,8 +133,9 @@ class Index:
         if (first or line.startswith(b'{"type":"session"')) and self._take_header(position, line, first):
             return
         try:
-            head, known, critical = codec.read_head(line)
-            if known and self.sealed_from is None:
+            parsed = codec.read_head(line)
+            head = parsed.head
+            if parsed.known and self.sealed_from is None:
                 codec.decode_as(head.type, line)  # no seal vouches for the rest of the line
         except codec.DECODE_ERRORS:
             self._damaged(_name_damage(line, "bad_header" if first else "bad_line"), position, len(line))
@@ -147,9 +148,9 @@ class Index:
         if twin is not None:
             self._take_twin(head.id, position, line, self.line(twin))
         elif head.parent_id is UNSET:
-            self._take_mark(head, position, line, known, critical)
+            self._take_mark(parsed, position, line)
         else:
-            self._take_entry(head, position, line, critical)
+            self._take_entry(parsed, position, line)
 
     def _take_twin(self, id: str, position: int, line: bytes, earlier: bytes) -> None:
         same = line == earlier or (self.sealed_from is not None and codec.body_of(line) == codec.body_of(earlier))
@@ -178,12 +179,12 @@ class Index:
             self.read_only = f"the log has format version {header.version}, this convtree writes version {VERSION}"
         return True
 
-    def _take_entry(self, head: codec.Head, position: int, line: bytes, critical: bool) -> None:
-        rows = self.tree
+    def _take_entry(self, parsed: codec.Line, position: int, line: bytes) -> None:
+        head = parsed.head
         if head.parent_id is None:
             parent = tree.ROOT
-        elif head.parent_id == self._last_id:
-            parent = len(rows) - 1
+        elif head.parent_id == self.leaf.id:
+            parent = self.leaf.row
         else:
             found = self.node(str(head.parent_id))
             parent = tree.MISSING if found is None else found
@@ -195,18 +196,17 @@ class Index:
             kind |= tree.NAMES_MODEL if head.model is not None else 0
         elif kind == tree.MODEL_CHANGE:
             kind |= tree.NAMES_MODEL | (tree.HAS_SETTINGS if head.settings is not None else 0)
-        elif critical:
+        elif parsed.critical:
             kind |= tree.CRITICAL
             self._refuse_writing(head.type, position, line)
-        row = rows.add(head.id, parent, kind, position, len(line))
+        row = self.tree.add(head.id, parent, kind, position, len(line))
         self.leaf, self.leaf_doubt = Leaf(row, head.id), None
-        self._last_id = head.id
 
-    def _take_mark(self, head: codec.Head, position: int, line: bytes, known: bool, critical: bool) -> None:
+    def _take_mark(self, parsed: codec.Line, position: int, line: bytes) -> None:
+        head = parsed.head
         self.tree.add(head.id, tree.ROOT, tree.MARK, position, len(line))
-        self._last_id = None
-        if not known:
-            if critical:
+        if not parsed.known:
+            if parsed.critical:
                 self.critical_mark = head.type
                 self._refuse_writing(head.type, position, line)
             return

@@ -48,6 +48,7 @@ class Tree:
         self.settings = array("i")
         self.states = array("i")
         self.faults = array("i")
+        self._links = (self.compactions, self.pins, self.models, self.settings, self.states, self.faults)
         self._hashes = array("Q")
         self._slots = array("i", [NONE]) * 64
         self._shift = 64 - 6  # the slots are numbered by the upper bits of a product
@@ -67,19 +68,27 @@ class Tree:
         self.lengths.append(length)
         self.kinds.append(kind)
         self.parents.append(parent)
-        what = kind & KIND
-        self._link(self.compactions, parent, row, what == COMPACTION)
-        self._link(self.pins, parent, row, kind & PINNED)
-        self._link(self.models, parent, row, kind & NAMES_MODEL)
-        self._link(self.settings, parent, row, kind & HAS_SETTINGS)
-        self._link(self.states, parent, row, what == EXTENSION_DATA)
-        self._link(self.faults, parent, row, parent == MISSING or kind & CRITICAL)
+        for column in self._links:  # as the parent has it
+            column.append(column[parent] if parent >= 0 else NONE)
+        if kind or parent == MISSING:  # most rows are plain messages, which nothing links to
+            self._link(row, parent, kind)
         self._remember(id, row)
         return row
 
-    @staticmethod
-    def _link(column: array[int], parent: int, row: int, here: bool | int) -> None:
-        column.append(row if here else column[parent] if parent >= 0 else NONE)
+    def _link(self, row: int, parent: int, kind: int) -> None:
+        """Links a row to itself in the columns of what it is."""
+        what = kind & KIND
+        matters = (
+            what == COMPACTION,
+            kind & PINNED,
+            kind & NAMES_MODEL,
+            kind & HAS_SETTINGS,
+            what == EXTENSION_DATA,
+            parent == MISSING or kind & CRITICAL,
+        )
+        for column, here in zip(self._links, matters, strict=True):
+            if here:
+                column[row] = row
 
     # --- finding ---
 

@@ -163,7 +163,7 @@ def test_the_seal_is_what_the_format_says(body: bytes, prev: int) -> None:
     assert line[:-36] == body
     assert line[-36:-18] == b',"prev":"%08x"' % prev
     assert line[-18:] == b',"crc":"%08x"}' % crc32(line[:-18] + b"}")
-    assert codec.unseal(line) == (prev, crc32(line))
+    assert codec.unseal(line) == codec.Seal(prev, crc32(line))
     assert codec.body_of(line) == body
 
 

@@ -28,7 +28,7 @@ Mode = Literal["a", "x", "r", "r+"]
 Durability = Literal["power", "process"]
 
 READ_LIMIT = 64 * 2**20  # bytes of a line that readers still take
-_CHUNK = 2**18  # bytes read at once
+_CHUNK = 2**16  # bytes read at once; from 128 KiB on, malloc maps and faults in every chunk anew
 _TURN_S = 0.002  # who had the lock less long ago than this is in a hurry
 _GIVE_WAY_S = 0.0002
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

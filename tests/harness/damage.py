@@ -1,0 +1,315 @@
+"""Damages a log in every way there is a name for, and asks: noticed, or without effect?
+
+Every bit of every line is flipped and shown to the function that checks seals; in a small log every bit, byte, sector
+and line is damaged, and the whole engine reads the result. Some of those logs are then written to, and repaired.
+"""
+
+from __future__ import annotations
+
+import random
+from base64 import b64decode
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import orjson
+
+from convtree import ConvtreeError, LeafUncertain, NotALog, ReadOnlySession, Session, StaleLeaf, codec
+from convtree.repair import repair
+
+from . import sabotage
+from .common import arguments, finish, keep
+from .samples import View, folder, verifies, view, write, wrong_contexts
+
+_APPEND_EVERY, _REPAIR_EVERY = 7, 13  # of the damaged logs, how many are written to and repaired
+_ENGINE_FLIPS = 1000  # lines of the big log that are damaged in the file, one bit each
+_MESSAGE = {"role": "user", "content": "after the damage"}
+
+
+class Case(NamedTuple):
+    """A damaged log; `shorter` when it only lost whole lines at its end, which cannot be seen from the log alone."""
+
+    kind: str
+    place: int
+    data: bytes
+    shorter: bool = False
+
+
+# --- the damage ---------------------------------------------------------------------------------------------------
+
+
+def cases(log: bytes) -> Iterator[Case]:
+    """Yields every damaged version of a log."""
+    for at in range(len(log)):
+        before, byte, after = log[:at], log[at], log[at + 1 :]
+        for bit in range(8):
+            yield Case("flip", 8 * at + bit, b"%b%c%b" % (before, byte ^ 1 << bit, after))
+        yield Case("truncate", at, before, at == 0 or before.endswith(b"\n"))
+        yield Case("delete", at, before + after)
+        for inserted in (0, byte, 0x0A, 0x0D, 0x41):
+            yield Case("insert", at, b"%b%c%b" % (before, inserted, log[at:]))
+        yield Case("nul", at, before + b"\0" + after)
+        yield Case("zero tail", at, before + b"\0" * (len(log) - at))
+    for at in range(0, len(log), 512):
+        yield Case("zero sector", at, log[:at] + b"\0" * len(log[at : at + 512]) + log[at + 512 :])
+    yield Case("doubled log", 0, log + log)
+    yield from _line_cases(log.splitlines(keepends=True))
+
+
+def _line_cases(lines: list[bytes]) -> Iterator[Case]:
+    for n, line in enumerate(lines):
+        rest = lines[:n] + lines[n + 1 :]
+        yield Case("drop line", n, b"".join(rest), n == len(rest))
+        yield Case("double line", n, b"".join([*lines[: n + 1], line, *lines[n + 1 :]]))
+        yield Case("repeat line at the end", n, b"".join([*lines, line]))
+        yield Case("empty line", n, b"".join([*lines[:n], b"\n", *lines[n:]]))
+        for m in range(n):
+            swapped = lines.copy()
+            swapped[n], swapped[m] = swapped[m], swapped[n]
+            yield Case("swap lines", n * len(lines) + m, b"".join(swapped))
+
+
+def line_flips(line: bytes) -> Iterator[str]:
+    """Flips every bit of a line and yields what was believed all the same."""
+    data = bytearray(line)
+    unseal = cast(Callable[[bytearray], object], codec.unseal)  # no copies: this is called millions of times
+    for at in range(len(data)):
+        for bit in range(8):
+            data[at] ^= 1 << bit
+            pieces = data.split(b"\n") if data[at] == 0x0A else (data,)
+            for piece in pieces:
+                if unseal(piece) is not None:
+                    yield f"a line is believed with bit {bit} of its byte {at} flipped"
+            data[at] ^= 1 << bit
+
+
+# --- the judges ---------------------------------------------------------------------------------------------------
+
+
+def judge(path: Path, case: Case, sound: View) -> str:
+    """Reads a damaged log; returns "detected" or "harmless", raises AssertionError for a broken promise."""
+    path.write_bytes(case.data)
+    try:
+        session = Session.open(path, mode="r")
+    except ConvtreeError:
+        return "detected"
+    with session:
+        for wrong in wrong_contexts(session, sound):
+            raise AssertionError(wrong)
+        index = session._index
+        entries = index.entries([row for row in range(len(index.tree)) if index.tree.is_node(row)])
+        known = {entry.id: entry for entry in sound.entries}
+        assert all(known.get(entry.id) == entry for entry in entries), "an entry is another"
+        if any(finding.severity != "info" for finding in session.findings):
+            return "detected"
+        if case.shorter:
+            assert entries == sound.entries[: len(entries)], "entries are missing in the middle"
+        else:
+            assert view(session, list(sound.contexts)) == sound, "something changed without a finding"
+        return "harmless"
+
+
+def judge_appending(path: Path, case: Case, sound: View) -> str:
+    """Writes to a damaged log: by the rules, or not at all, and never at the cost of a line."""
+    torn_file = path.with_name(path.name + ".torn")
+    torn_file.unlink(missing_ok=True)
+    path.write_bytes(case.data)
+    new = None
+    verdict = "appended"
+    try:
+        with Session.open(path, durability="process") as session:
+            try:
+                new = session.append(_MESSAGE)
+            except LeafUncertain:
+                verdict = "settled and appended"
+                session.branch(session.leaf_id)
+                new = session.append(_MESSAGE)
+            except StaleLeaf:
+                assert verifies(case.data.rpartition(b"\n")[2]), "nobody has moved the leaf"
+                verdict = "completed and appended"
+                session.refresh()
+                new = session.append(_MESSAGE)
+    except (NotALog, ReadOnlySession) as error:
+        verdict = type(error).__name__
+    after = path.read_bytes()
+    committed = case.data.rfind(b"\n") + 1
+    tail = case.data[committed:]
+    assert after.startswith(case.data[:committed]), "a whole line was changed"
+    if tail and not after.startswith(case.data):
+        assert tail in torn_file.read_bytes(), "a torn tail was cut and not saved"
+    if verdict == "NotALog":
+        assert after == case.data, "a file that is no log was touched"
+    if new is not None:
+        last = after[:-1].rpartition(b"\n")[2]
+        kept = verifies(last) and new.id.encode() in last
+        assert kept, "what was acknowledged is not in the file"
+        _check_new(path, new.id, new.parent_id, sound)
+    return verdict
+
+
+def _check_new(path: Path, new: str, parent: str | None, sound: View) -> None:
+    with Session.open(path, mode="r") as session:
+        assert session.leaf_id == new, "what was acknowledged is not the leaf"
+        try:
+            above = session.build_context(leaf=parent).messages
+            messages = session.build_context().messages
+        except ConvtreeError:
+            return  # the damage is above
+        assert messages == [*above, _MESSAGE], "what was acknowledged is not in the context"
+        if parent in sound.contexts:
+            assert above == sound.contexts[parent].messages, "the context above is another"
+
+
+def judge_repairing(path: Path, case: Case, _sound: View) -> str:
+    """Repairs a damaged log: every good body is kept, every byte is somewhere, twice is once."""
+    for old in path.parent.glob(path.name + "*"):
+        old.unlink()
+    path.write_bytes(case.data)
+    try:
+        plan = repair(path)
+        assert (path.read_bytes(), [*path.parent.glob(path.name + "*")]) == (case.data, [path]), "a dry run wrote"
+        done = repair(path, dry_run=False)
+    except NotALog:
+        assert path.read_bytes() == case.data, "a file that is no log was touched"
+        return "NotALog"
+    assert (plan.needed, plan.kept, plan.removed, plan.remaining) == (
+        done.needed,
+        done.kept,
+        done.removed,
+        done.remaining,
+    ), "it did not do what it said"
+    if not done.needed:
+        assert path.read_bytes() == case.data, "an intact log was changed"
+        return "nothing to repair"
+    assert done.original, "it does not say where the original is"
+    assert Path(done.original).read_bytes() == case.data, "the original was not kept"
+    pieces = {finding.offset: case.data[finding.offset :][: finding.length] for finding in done.removed}
+    if pieces:
+        assert done.quarantine, "there is no quarantine"
+        records = [orjson.loads(line) for line in Path(done.quarantine).read_bytes().splitlines()]
+        saved = {record["offset"]: b64decode(record["base64"]) for record in records}
+        assert saved == pieces, "what was taken out is not in the quarantine"
+    _check_bodies(case.data, path.read_bytes(), pieces)
+    _check_repaired(path, {finding.code for finding in done.remaining})
+    return "repaired"
+
+
+def _check_bodies(damaged: bytes, repaired: bytes, pieces: dict[int, bytes]) -> None:
+    """Every line that verifies and was not taken out is there, in order and byte for byte."""
+    wanted, offset = [], 0
+    for line in damaged.split(b"\n"):
+        stripped = line.removeprefix(b"\xef\xbb\xbf").lstrip(b"\0").removesuffix(b"\r")
+        if verifies(stripped) and pieces.get(offset) not in (line, stripped):
+            wanted.append(stripped[:-36])
+        offset += len(line) + 1
+    got = [line[:-36] for line in repaired.splitlines()] if b"\r" not in repaired else []
+    if not wanted or not wanted[0].startswith(b'{"type":"session"'):
+        got = got[1:]  # the header was made anew
+    assert got == wanted, "a good line was lost or changed"
+
+
+def _check_repaired(path: Path, remaining: set[str]) -> None:
+    with Session.open(path, durability="process") as session:
+        codes = {finding.code for finding in session.findings}
+        assert codes <= remaining, f"after the repair there is still {codes - remaining}"
+    content = path.read_bytes()
+    files = sorted(path.parent.iterdir())
+    again = repair(path, dry_run=False)
+    assert (again.needed, path.read_bytes()) == (False, content), "a second repair found something to do"
+    assert sorted(path.parent.iterdir()) == files, "a second repair made files"
+    with Session.open(path, durability="process") as session:
+        session.append(_MESSAGE)
+
+
+# --- the run ------------------------------------------------------------------------------------------------------
+
+
+class Run:
+    """Counts verdicts and keeps what went wrong."""
+
+    def __init__(self) -> None:
+        self.verdicts: Counter[str] = Counter()
+        self.kinds: Counter[str] = Counter()
+        self.broken: list[str] = []
+
+    @property
+    def enough(self) -> bool:
+        """Whether so much is broken that there is no point in going on."""
+        return len(self.broken) >= 100
+
+    def check(self, act: Callable[[Path, Case, View], str], path: Path, case: Case, sound: View) -> None:
+        """Judges a case."""
+        try:
+            self.verdicts[act(path, case, sound)] += 1
+        except Exception as error:  # whatever a reader throws is a finding about the engine
+            text = f"{case.kind} at {case.place}, {act.__name__}: {type(error).__name__}: {error}"
+            if len(self.broken) < 3:
+                path.write_bytes(case.data)
+                text += f" ({keep(path)})"
+            self.broken.append(text)
+
+
+def sweep_lines(path: Path, rng: random.Random, run: Run) -> int:
+    """Flips every bit of every line of a log, and in some lines one bit in the file itself; returns how many."""
+    log = path.read_bytes()
+    with Session.open(path, mode="r") as session:
+        tips = [entry.id for entry in session.leaves()]
+        sound = view(session, [*rng.sample(tips, min(5, len(tips)))])
+    bits, start = 0, 0
+    lines = log.splitlines(keepends=True)
+    in_file = set(rng.sample(range(len(lines)), min(_ENGINE_FLIPS, len(lines))))
+    for number, line in enumerate(lines):
+        if run.enough:
+            break
+        run.broken += [f"line {number + 1}: {believed}" for believed in islice(line_flips(line[:-1]), 100)]
+        bits += 8 * (len(line) - 1)
+        if number in in_file:
+            at = start + rng.randrange(len(line))
+            flipped = b"%b%c%b" % (log[:at], log[at] ^ 1 << rng.randrange(8), log[at + 1 :])
+            run.check(judge, path, Case("flip in the file", at, flipped), sound)
+            run.kinds["flip in the file"] += 1
+        start += len(line)
+    return bits
+
+
+def sweep_log(path: Path, every: int, rng: random.Random, run: Run) -> None:
+    """Damages a small log in every way; takes every n-th case only when told so."""
+    log = path.read_bytes()
+    with Session.open(path, mode="r") as session:
+        sound = view(session, [entry.id for entry in view(session).entries])
+    start = rng.randrange(every)
+    for number, case in enumerate(cases(log)):
+        by_hand = case.kind not in ("flip", "delete", "insert", "nul", "truncate", "zero tail")
+        if number % every != start and not by_hand:
+            continue
+        if run.enough:
+            break
+        run.kinds[case.kind] += 1
+        run.check(judge, path, case, sound)
+        turn = number // every
+        if by_hand or turn % _APPEND_EVERY == 0:
+            run.check(judge_appending, path, case, sound)
+        if by_hand or turn % _REPAIR_EVERY == 0:
+            run.check(judge_repairing, path, case, sound)
+
+
+def main() -> None:
+    options = arguments(__doc__ or "", entries=1000, whole=24, every=1)
+    rng = random.Random(options.seed)
+    run = Run()
+    with folder() as place:
+        big, small = place / "lines" / "log.jsonl", place / "whole" / "log.jsonl"
+        for path, entries in ((big, options.entries), (small, options.whole)):
+            path.parent.mkdir()
+            write(path, entries, options.seed)
+        sabotage.apply(options.sabotage)
+        bits = sweep_lines(big, rng, run)
+        sweep_log(small, options.every, rng, run)
+    result = {"entries": options.entries, "line_bits": bits, "whole": options.whole, "damaged_logs": run.kinds.total()}
+    finish(options, result | {"kinds": dict(run.kinds), "verdicts": dict(run.verdicts)}, run.broken)
+
+
+if __name__ == "__main__":
+    main()

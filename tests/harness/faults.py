@@ -1,0 +1,551 @@
+"""Fails the k-th call to the operating system, for every k, of everything a session does and of the recovery after it.
+
+The calls of the log and of repair go through a door that counts them and fails one, or two, or one for ever. Whatever
+fails: what was acknowledged is in the file, the session says what a fresh reader says or refuses to write, and the next
+one can go on. Where the system allows it, the disk is really filled and a file really limited.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import io
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import filelock
+
+import convtree.repair
+import convtree.session
+from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
+from convtree.logs import jsonl
+from convtree.repair import repair, verify
+
+from . import sabotage
+from .common import arguments, finish, keep, read_plainly
+from .samples import folder, view
+
+_ERRORS = {
+    "EIO": errno.EIO,
+    "ENOSPC": errno.ENOSPC,
+    "EINTR": errno.EINTR,
+    "EMFILE": errno.EMFILE,
+    "ENOLCK": errno.ENOLCK,
+}
+_TORN = ("torn 1 EIO", "torn half EIO", "torn line EIO", "torn all EIO", "torn half ENOSPC", "torn line ENOSPC")
+KINDS: dict[str, tuple[str, ...]] = {
+    "open": ("EIO", "ENOSPC", "EMFILE"),
+    "write": ("EIO", "ENOSPC", "short", *_TORN, "signal"),
+    "fdatasync": ("EIO", "ENOSPC", "signal"),
+    "fsync": ("EIO", "signal"),
+    "ftruncate": ("EIO", "signal"),
+    "pread": ("EIO", "signal"),
+    "link": ("EIO", "ENOSPC", "EINTR"),  # the others are called again by Python itself (PEP 475)
+    "rename": ("EIO", "ENOSPC", "EINTR"),
+    "unlink": ("EIO", "EINTR"),
+    "fstat": ("EIO",),
+    "stat": ("EIO",),
+    "lstat": ("EIO",),
+    "lock": ("ENOLCK",),
+}
+_FIRST_OF_TWO = {
+    "write": ("torn half EIO", "torn half ENOSPC", "torn line ENOSPC"),
+    "fdatasync": ("EIO",),
+    "fsync": ("EIO",),
+}
+_SECOND_OF_TWO = ("EIO", "ENOSPC", "torn half EIO")
+_ENOUGH = 100  # broken promises after which there is no point in going on
+_KEPT: list[Path] = []  # what failed first
+_REPLACING = ("fork", "repair")  # they write other files than the session's
+
+
+class Fault(NamedTuple):
+    """Which call fails, and how; for ever means every later call of the same name as well."""
+
+    at: int
+    kind: str
+    for_ever: bool = False
+
+
+class Signal(BaseException):
+    """What a signal handler raises in the middle of everything."""
+
+
+class Door:
+    """Stands in for `os`: counts the calls that matter and fails those of the plan."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+        self.fired: list[tuple[int, str, str]] = []
+        self.plan: Sequence[Fault] = ()
+
+    def __getattr__(self, name: str) -> Any:
+        real = getattr(os, name)
+        if name not in KINDS:
+            return real
+        return lambda *args, **named: self.call(name, lambda *a: real(*a, **named), *args)
+
+    def call(self, name: str, real: Callable[..., Any], *args: Any) -> Any:
+        """Makes the call, or fails it."""
+        self.calls.append(name)
+        kind = self._kind(name)
+        if kind is None:
+            return real(*args)
+        self.fired.append((len(self.calls), name, kind))
+        if kind == "signal":
+            real(*args)
+            raise Signal
+        if kind in _ERRORS:
+            raise OSError(_ERRORS[kind], os.strerror(_ERRORS[kind]))
+        data = bytes(args[-1])
+        if kind == "short":
+            return real(*args[:-1], data[: max(1, len(data) // 2)])
+        _, much, code = kind.split(" ")
+        length = {"1": 1, "half": len(data) // 2, "line": data.find(b"\n") + 1, "all": len(data)}[much]
+        if length:
+            real(*args[:-1], data[:length])
+        raise OSError(_ERRORS[code], os.strerror(_ERRORS[code]))
+
+    def _kind(self, name: str) -> str | None:
+        now = len(self.calls)
+        for fault in self.plan:
+            if fault.at == now or (fault.for_ever and fault.at < now and self.calls[fault.at - 1] == name):
+                return fault.kind if fault.kind in KINDS[name] else None
+        return None
+
+    def file(self, fd: int, mode: str, buffering: int = -1) -> io.BufferedWriter:
+        """Stands in for `open` on a descriptor: what a file object writes goes through the door as well."""
+        door = self
+
+        class File(io.FileIO):
+            def write(self, data: Any, /) -> int:
+                return int(door.call("write", super().write, data))
+
+        return io.BufferedWriter(File(fd, mode.replace("b", "")), buffering if buffering > 0 else 8192)
+
+    @contextmanager
+    def watching(self, plan: Sequence[Fault]) -> Iterator[None]:
+        """Has everything go through this door."""
+        self.calls, self.fired, self.plan = [], [], plan
+        lock = filelock.lock_descriptor
+        with ExitStack() as stack:
+            stack.enter_context(patch.object(jsonl, "os", self))
+            stack.enter_context(patch.object(jsonl, "open", self.file, create=True))
+            stack.enter_context(patch.object(convtree.repair, "os", self))
+            stack.enter_context(
+                patch.object(
+                    filelock, "lock_descriptor", lambda fd, **named: self.call("lock", lambda: lock(fd, **named))
+                )
+            )
+            yield
+
+
+# --- what is done -------------------------------------------------------------------------------------------------
+
+
+class World:
+    """A log in a folder, a session on it, and what was promised about it."""
+
+    def __init__(self, place: Path) -> None:
+        self.path = place / "log.jsonl"
+        self.session: Session | None = None
+        self.acknowledged: list[str] = []
+        self.fired = 0  # how many calls failed during the operation, before the recovery
+
+    def open(self, **named: Any) -> Session:
+        """Opens the session that the operation uses."""
+        self.session = Session.open(self.path, lock_timeout_s=0.5, **named)
+        return self.session
+
+    def acknowledge(self, *entries: Any) -> None:
+        """Notes what an operation returned."""
+        self.acknowledged += [entry.id for entry in entries]
+
+
+class Operation(NamedTuple):
+    """Something a session does: how its world is made, and the act itself, during which calls fail."""
+
+    name: str
+    prepare: Callable[[World], Any]
+    act: Callable[[World], Any]
+
+
+def _message(text: str = "Hi") -> dict[str, str]:
+    return {"role": "user", "content": text}
+
+
+def _nothing(_world: World) -> None:
+    pass
+
+
+def _log(world: World) -> None:
+    with Session.open(world.path, id="sample") as session:
+        world.acknowledge(*session.append_many([_message(f"question {n}" * 20) for n in range(4)]))
+        session.label(world.acknowledged[1], "here")
+
+
+def _with_session(**named: Any) -> Callable[[World], None]:
+    def prepare(world: World) -> None:
+        _log(world)
+        world.open(**named)
+
+    return prepare
+
+
+def _with_news(world: World) -> None:
+    _log(world)
+    world.open(on_stale="rebase")
+    with Session.open(world.path) as other:
+        world.acknowledge(other.append(_message("someone else's")))
+
+
+def _with_tail(cut: int) -> Callable[[World], None]:
+    def prepare(world: World) -> None:
+        _log(world)
+        with Session.open(world.path) as other:
+            other.append(_message("not acknowledged" * 9))
+        os.truncate(world.path, world.path.stat().st_size - cut)
+
+    return prepare
+
+
+def _damaged(world: World) -> None:
+    _log(world)
+    with Session.open(world.path) as session:
+        world.acknowledge(session.append(_message("after the label")))
+    world.path.write_bytes(world.path.read_bytes().replace(b'"here"', b'"hexe"'))
+
+
+def _records() -> Iterator[MessageEntry]:
+    parent = None
+    for n in range(6):
+        yield MessageEntry(id=f"import{n}", parent_id=parent, message=_message(str(n)))
+        parent = f"import{n}"
+
+
+def _session(world: World) -> Session:
+    assert world.session is not None
+    return world.session
+
+
+def _append(world: World) -> None:
+    world.acknowledge(_session(world).append(_message("new" * 50)))
+
+
+def _open_and_append(**named: Any) -> Callable[[World], None]:
+    def act(world: World) -> None:
+        world.acknowledge(world.open(**named).append(_message("first")))
+
+    return act
+
+
+def _summarise(world: World) -> None:
+    world.acknowledge(_session(world).branch(world.acknowledged[0], summary="was no good"))
+
+
+def _compact(world: World) -> None:
+    kept = world.acknowledged[1]
+    world.acknowledge(_session(world).append(CompactionEntry(summary="so far", first_kept_entry_id=kept)))
+
+
+def _fork(world: World) -> None:
+    _session(world).fork(world.path.with_name("fork.jsonl")).close()
+
+
+def _retry(world: World) -> None:
+    world.acknowledge(_session(world).append(_message("Hi"), id="retried"))
+    world.acknowledge(_session(world).append(_message("Hi"), id="retried"))
+
+
+def _extend(world: World) -> None:
+    with patch.object(convtree.session, "_BATCH", 2):
+        assert _session(world).extend(_records()) == 6
+    world.acknowledged += [f"import{n}" for n in range(6)]
+
+
+def _many(world: World) -> None:
+    world.acknowledge(*_session(world).append_many([_message(f"many {n}" * 9) for n in range(4)]))
+
+
+OPERATIONS = (
+    Operation("first append", _nothing, _open_and_append()),
+    Operation("first append, new only", _nothing, _open_and_append(mode="x")),
+    Operation("first append, exclusive", _nothing, _open_and_append(exclusive=True)),
+    Operation("first append, process", _nothing, _open_and_append(durability="process")),
+    Operation("open and append", _log, _open_and_append()),
+    Operation("append", _with_session(), _append),
+    Operation("append, process", _with_session(durability="process"), _append),
+    Operation("append, exclusive", _with_session(exclusive=True), _append),
+    Operation("append with news", _with_news, _append),
+    Operation("append after a torn tail", _with_tail(30), _open_and_append()),
+    Operation("append after a lost newline", _with_tail(1), _open_and_append(on_stale="rebase")),
+    Operation("append_many", _with_session(), _many),
+    Operation("append twice with one id", _with_session(), _retry),
+    Operation("compaction", _with_session(), _compact),
+    Operation("branch", _with_session(), lambda world: _session(world).branch(world.acknowledged[0])),
+    Operation("branch with a summary", _with_session(), _summarise),
+    Operation("label", _with_session(), lambda world: _session(world).label(world.acknowledged[0], "there")),
+    Operation("rename", _with_session(), lambda world: _session(world).rename("Trip")),
+    Operation("extend", _with_session(), _extend),
+    Operation("refresh", _with_news, lambda world: _session(world).refresh()),
+    Operation("read", _with_session(), lambda world: view(_session(world))),
+    Operation("fork", _with_session(), _fork),
+    Operation("open", _log, lambda world: world.open()),
+    Operation("open to read", _log, lambda world: world.open(mode="r")),
+    Operation("verify", _log, lambda world: verify(world.path)),
+    Operation("repair", _damaged, lambda world: repair(world.path, dry_run=False)),
+)
+
+
+def _recover(world: World) -> None:
+    """What comes next after a fault, in another process say: it opens the log and goes on."""
+    with Session.open(world.path, lock_timeout_s=0.5, on_stale="rebase") as session:
+        world.acknowledge(session.append(_message("and on we go")))
+
+
+# --- the oracle ---------------------------------------------------------------------------------------------------
+
+
+def run(operation: Operation, plan: Sequence[Fault]) -> tuple[Door, list[str]]:
+    """Does one thing while calls fail, and recovers; returns what was called, and every broken promise."""
+    problems: list[str] = []
+    door = Door()
+    gc.collect(0)
+    descriptors = _descriptors()
+    with folder() as place:
+        world = World(place)
+        operation.prepare(world)
+        before = world.path.read_bytes() if world.path.exists() else b""
+        try:
+            with door.watching(plan):
+                problems += _attempt(operation.name, operation.act, world, door)
+                world.fired = len(door.fired)
+                if "exclusive" in operation.name and world.session:
+                    world.session.close()
+                problems += _attempt("the recovery", _recover, world, door)
+            problems += _judge(operation, world, door, before)
+        except Exception as error:  # whatever it is, it is not what was promised
+            problems.append(f"afterwards {type(error).__name__}: {error}")
+        if world.session:
+            world.session.close()
+        if problems:
+            problems = [f"{operation.name}, {door.fired}: {problem}" for problem in problems]
+            if len(_KEPT) < 3:
+                _KEPT.append(keep(place))
+                problems[0] += f" ({_KEPT[-1]})"
+    world.session = None
+    if _descriptors() != descriptors:
+        gc.collect()
+    if _descriptors() != descriptors:
+        problems.append(f"{operation.name}, {door.fired}: a descriptor was left open")
+    return door, problems
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
+
+
+def _attempt(name: str, act: Callable[[World], Any], world: World, door: Door) -> Iterator[str]:
+    earlier = len(door.fired)
+    failed: BaseException | None = None
+    try:
+        act(world)
+    except (OSError, Signal) as error:
+        failed = error
+    except Exception as error:  # judged here
+        yield f"{name} raised {type(error).__name__}: {error}"
+        return
+    fired = [kind for _, _, kind in door.fired[earlier:] if kind != "short"]
+    if fired and failed is None:
+        yield f"{name} went well although a call failed"
+    if failed is not None and not fired:
+        yield f"{name} raised {failed!r} although no call failed"
+    if isinstance(failed, OSError) and failed.errno not in {_ERRORS.get(kind.split(" ")[-1]) for kind in fired}:
+        yield f"{name} raised another error: {failed!r}"
+
+
+def _judge(operation: Operation, world: World, door: Door, before: bytes) -> Iterator[str]:
+    if world.session and "exclusive" not in operation.name:
+        yield from _judge_session(operation, world, door)
+    # Whatever happened, someone new can go on, and finds everything that was acknowledged.
+    with Session.open(world.path, lock_timeout_s=0.3, on_stale="rebase") as fresh:
+        world.acknowledge(fresh.append(_message("the last word")))
+    if operation.name == "repair":
+        repair(world.path, dry_run=False)
+        if not world.path.with_name("log.jsonl.original").read_bytes().startswith(before):
+            yield "the original is not what it was"
+        if list(world.path.parent.glob("*-2")):
+            yield "a repair that was interrupted left files that the next one did not use"
+    elif not world.path.read_bytes().startswith(before[: before.rfind(b"\n") + 1]):
+        yield "lines that were there are not there any more"
+    stored = [record["id"] for record in read_plainly(world.path)]
+    for id in world.acknowledged:
+        if stored.count(id) != 1:
+            yield f"an acknowledged entry is in the file {stored.count(id)} times"
+    if (report := verify(world.path)).findings:
+        yield f"findings are left: {[finding.code for finding in report.findings]}"
+    fork = world.path.with_name("fork.jsonl")
+    if fork.exists() and verify(fork).findings:
+        yield "half a fork was left"
+    if not any(name == "unlink" for _, name, _ in door.fired) and list(world.path.parent.glob(".*.tmp")):
+        yield "a temporary file was left"
+
+
+def _judge_session(operation: Operation, world: World, door: Door) -> Iterator[str]:
+    """The session that met the fault: it says what a fresh reader says, or refuses to write."""
+    session = _session(world)
+    mine = session.leaf_id
+    committed = world.path.read_bytes() if world.path.exists() else b""
+    try:
+        world.acknowledge(session.append(_message("a try"), parent_id=mine))
+    except SessionFailed:
+        if world.path.exists() and world.path.read_bytes() != committed:
+            yield "a failed session wrote"
+        return
+    except SessionExists:
+        return  # it wanted to be the first, and the recovery was
+    except ReadOnlySession:
+        pass
+    if _sync_failed(operation, door, world):
+        yield "a session went on writing after its sync had failed"
+    session.refresh()
+    with Session.open(world.path, mode="r") as fresh:
+        if view(session) != view(fresh):
+            yield "after a refresh, the session says something else than a fresh reader"
+
+
+def _sync_failed(operation: Operation, door: Door, world: World) -> bool:
+    if operation.name.startswith(_REPLACING) or "torn" in operation.name:
+        return False
+    during = door.fired[: world.fired]
+    return any(name in ("fdatasync", "fsync") and kind != "signal" for _, name, kind in during)
+
+
+# --- the sweep ----------------------------------------------------------------------------------------------------
+
+
+def plans(operation: Operation, pairs: bool) -> Iterator[tuple[Fault, ...]]:
+    """Yields every way in which one call fails, or one and then another."""
+    calls = run(operation, ())[0].calls
+    for at, name in enumerate(calls, 1):
+        for kind in KINDS[name]:
+            yield (Fault(at, kind),)
+            if kind not in ("signal", "short"):
+                yield (Fault(at, kind, for_ever=True),)
+        for kind in _FIRST_OF_TWO.get(name, ()) if pairs else ():
+            after = run(operation, (Fault(at, kind),))[0].calls
+            for second, other in enumerate(after[at:], at + 1):
+                for also in _SECOND_OF_TWO:
+                    if also in KINDS[other]:
+                        yield Fault(at, kind), Fault(second, also)
+
+
+def sweep(every: int, pairs: bool) -> tuple[Counter[str], list[str]]:
+    """Runs every plan of every operation, or every n-th; returns how many, and what was broken."""
+    ran: Counter[str] = Counter()
+    broken: list[str] = []
+    for operation in OPERATIONS:
+        for number, plan in enumerate(plans(operation, pairs)):
+            if number % every == 0 and len(broken) < _ENOUGH:
+                ran[operation.name] += 1
+                broken += run(operation, plan)[1]
+    return ran, broken
+
+
+# --- the real thing -----------------------------------------------------------------------------------------------
+
+
+def real_limit() -> list[str]:
+    """Limits the size of files, in a process of its own, and appends until the disk says no, at every limit."""
+    with tempfile.TemporaryDirectory() as place:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.harness.faults", "--limited", place],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    return [] if done.returncode == 0 else [f"with RLIMIT_FSIZE: {(done.stdout + done.stderr)[-300:]}"]
+
+
+def limited(place: Path) -> None:
+    """The process of `real_limit`."""
+    hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    for limit in range(1, 2500, 37):
+        path = place / f"{limit}.jsonl"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        problem = _fill(path, errno.EFBIG, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard)))
+        if problem:
+            sys.exit(problem)
+
+
+def _fill(path: Path, code: int, make_room: Callable[[], object]) -> str | None:
+    """Appends until that fails, makes room, and goes on with the same session; returns what went wrong."""
+    acknowledged: list[str] = []
+    session = Session.open(path)
+    try:
+        for n in range(10**5):
+            acknowledged += [entry.id for entry in session.append_many([_message(f"{n}" * 40)] * 3)]
+    except OSError as error:
+        if error.errno != code:
+            return f"raised {error!r}"
+    make_room()
+    acknowledged.append(session.append(_message("there is room again")).id)
+    session.close()
+    stored = [record["id"] for record in read_plainly(path)]
+    if lost := set(acknowledged) - set(stored):
+        return f"{len(lost)} acknowledged entries are lost"
+    return None if len(set(stored)) == len(stored) else "an entry is there twice"
+
+
+def real_full_disk() -> tuple[str, list[str]]:
+    """Fills a small file system, where this process may mount one."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        return "skipped: mounting needs root", []
+    with tempfile.TemporaryDirectory() as place:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", place], capture_output=True, check=False
+        )
+        if mounted.returncode:
+            return f"skipped: {mounted.stderr.decode(errors='replace').strip()}", []
+        try:
+            problems = []
+            ballast = Path(place, "ballast")
+            for size in range(20_000, 100_000, 1709):
+                ballast.write_bytes(b"x" * size)
+                path = Path(place, f"{size}.jsonl")
+                problem = _fill(path, errno.ENOSPC, ballast.unlink)
+                problems += [f"on a full disk: {problem}"] if problem else []
+                path.unlink()
+        finally:
+            subprocess.run(["umount", place], check=False)
+    return "done", problems
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["--limited"]:
+        limited(Path(sys.argv[2]))
+        return
+    options = arguments(__doc__ or "", every=1, pairs=1)
+    sabotage.apply(options.sabotage)
+    ran, broken = sweep(options.every, bool(options.pairs))
+    broken += real_limit()
+    full_disk, problems = real_full_disk()
+    print(f"full disk: {full_disk}", flush=True)
+    result = {"operations": len(ran), "runs": ran.total(), "full_disk": full_disk}
+    finish(options, result, broken + problems)
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError):
+        main()

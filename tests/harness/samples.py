@@ -1,0 +1,172 @@
+"""A log with everything in it, the same bytes for the same seed; and what a reader makes of a log."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+from zlib import crc32
+
+from convtree import (
+    CompactionEntry,
+    Context,
+    ConvtreeError,
+    Entry,
+    ExtensionDataEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+    Session,
+)
+
+_WORDS = (
+    "Rom",
+    "Oslo",
+    "東京",
+    "Zürich",
+    "“quote”",
+    "\\",
+    "\n",
+    "\t",
+    "🚂",
+    "\u2028",
+    "null",
+    "{}",
+    "[1,2]",
+    "0.1",
+    "ticket",
+)
+
+
+_BEGINNING = (7, 13, 11, 2, 13, 4, 13, 6, 1, 3, 5, 8, 9, 10, 12, 2, 13, 4, 13, 0, 2, 3)  # every kind, early
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """Makes a folder in memory, where there is one; gone afterwards."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
+        yield Path(name)
+
+
+@contextmanager
+def _repeatable(rng: random.Random) -> Iterator[None]:
+    clock = iter(range(10**9))
+    with (
+        patch("convtree.ledger.new_id", lambda: f"{rng.getrandbits(64):016x}"),
+        patch("convtree.session._now", lambda: f"2026-01-01T00:00:00.{next(clock) % 10**6:06d}Z"),
+    ):
+        yield
+
+
+def write(path: Path, entries: int, seed: int) -> None:
+    """Writes a log with this many entries and marks: branches, compactions, pins, labels, summaries, state."""
+    rng = random.Random(seed)
+    with _repeatable(rng), Session.open(path, id="sample", name="Trip", durability="process") as session:
+        kinds = iter(_BEGINNING)
+        while len(session._index.tree) < entries:
+            _grow(session, rng, next(kinds, rng.randint(0, 15)))
+
+
+def _text(rng: random.Random) -> str:
+    return " ".join(rng.choice(_WORDS) for _ in range(rng.randint(1, 12)))
+
+
+def _grow(session: Session, rng: random.Random, kind: int) -> None:
+    tree = session._index.tree
+    ids = [session._index.id_of(rng.randrange(len(tree))) for _ in range(2 if len(tree) else 0)]
+    ids = [id for id in ids if session._index.node(id) is not None]
+    some = rng.choice(ids) if ids else None
+    match kind:
+        case 0 if some:
+            session.branch(some)
+        case 1 if some:
+            session.branch(some, summary=_text(rng), details={"n": rng.random()})
+        case 2 if some:
+            session.label(some, _text(rng) if rng.random() < 0.8 else None)
+        case 3:
+            session.append(ExtensionDataEntry(ext_type=rng.choice(("todo", "plan")), data=[_text(rng), rng.random()]))
+        case 4 if session.leaf_id is not None:
+            kept = rng.choice((None, rng.choice(session.path()[-6:]).id))
+            session.append(
+                CompactionEntry(summary=_text(rng), first_kept_entry_id=kept, tokens_before=rng.getrandbits(20))
+            )
+        case 5:
+            session.append(ModelChangeEntry(provider="p", model=f"m{rng.randint(1, 3)}", settings={"t": rng.random()}))
+        case 6 if some:
+            session.append({"role": "assistant", "content": _text(rng)}, parent_id=some, model="m", provider="q")
+        case 7:
+            session.append({"role": "system", "content": _text(rng)})
+        case 8:
+            session.append(OpaqueEntry(unknown_type="tool.note", fields={"n": rng.getrandbits(40)}))
+        case 9:
+            session.rename(_text(rng))
+        case 10:
+            session.update_metadata(**{rng.choice("abc"): rng.choice((None, _text(rng)))})
+        case 11:
+            calls = [
+                {"id": f"c{rng.getrandbits(16)}", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+            ]
+            session.append_many(
+                [
+                    {"role": "assistant", "content": None, "tool_calls": calls},
+                    {"role": "tool", "tool_call_id": calls[0]["id"], "content": _text(rng)},
+                ]
+            )
+        case 12:
+            session.append({"role": "user", "content": _text(rng)}, visible_to=rng.choice(("user", "model")))
+        case _:
+            session.append({"role": rng.choice(("user", "assistant")), "content": _text(rng)})
+
+
+class View(NamedTuple):
+    """What a reader sees of a log: everything that must not change without a word."""
+
+    leaf: str | None
+    labels: dict[str, str]
+    name: str | None
+    archived: bool
+    metadata: dict[str, Any]
+    entries: list[Entry]
+    contexts: dict[str | None, Context]
+    states: dict[str | None, list[ExtensionDataEntry]]
+
+
+def view(session: Session, tips: list[str | None] | None = None) -> View:
+    """Reads everything; raises what reading raises."""
+    index = session._index
+    entries = index.entries([row for row in range(len(index.tree)) if index.tree.is_node(row)])
+    tips = tips if tips is not None else [entry.id for entry in session.leaves()]
+    leaf = session.leaf_id
+    return View(
+        leaf=leaf,
+        labels=session.labels,
+        name=session.name,
+        archived=session.archived,
+        metadata=session.metadata,
+        entries=entries,
+        contexts={tip: session.build_context(leaf=tip) for tip in (*tips, leaf)},
+        states={tip: session.extension_data(leaf=tip) for tip in (*tips, leaf)},
+    )
+
+
+def wrong_contexts(session: Session, sound: View) -> Iterator[str]:
+    """Names every leaf whose context is neither what it was nor refused: with findings or without, a promise broken."""
+    for tip, expected in sound.contexts.items():
+        try:
+            if session.build_context(leaf=tip) != expected:
+                yield f"the context of {tip} is another"
+            if session.extension_data(leaf=tip) != sound.states[tip]:
+                yield f"the state of {tip} is another"
+        except ConvtreeError:
+            pass
+
+
+def verifies(line: bytes) -> bool:
+    """Checks a seal as FORMAT.md says, without the engine."""
+    sealed = crc32(line[:-18] + b"}")
+    return line[-36:-27] == b',"prev":"' and line[-19:-18] == b'"' and line[-18:] == b',"crc":"%08x"}' % sealed

@@ -1,0 +1,45 @@
+"""The harnesses of damage, faults and hostile input, in their quick sizes; the long ones are run by hand."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DAMAGE = ("damage", "--entries", "60", "--every", "60")
+FAULTS = ("faults", "--every", "9", "--pairs", "0")
+FUZZ = ("fuzz", "--cases", "150")
+
+
+def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    """Runs a harness as anyone would, what it keeps goes to `place`; returns its exit code, result line and output."""
+    command = [sys.executable, "-m", f"tests.harness.{module}", "--seed", "7", *arguments]
+    env = os.environ | {"TMPDIR": str(place)}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=110, check=False)
+    return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("harness", [DAMAGE, FAULTS, FUZZ], ids=lambda harness: harness[0])
+def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
+    """Every case is found or without effect, and the result line says so."""
+    code, result, output = run(tmp_path, *harness)
+    assert (code, result["ok"]) == (0, True), output
+    assert output.startswith("seed 7\n")
+
+
+@pytest.mark.parametrize(
+    ("variant", "harness"),
+    [
+        ("seal_not_checked", ("damage", "--entries", "2", "--whole", "6", "--every", "5000")),
+        ("no_tail_check", ("damage", "--entries", "2", "--whole", "6", "--every", "100")),
+        ("sync_retried", ("faults", "--every", "40", "--pairs", "0")),
+    ],
+)
+def test_a_broken_engine_is_caught(variant: str, harness: tuple[str, ...], tmp_path: Path) -> None:
+    """Against an engine that is broken on purpose the harness fails, and says what it saw."""
+    code, result, output = run(tmp_path, *harness, "--sabotage", variant)
+    assert (code, result["ok"], result["broken"] > 0) == (1, False, True), output
