@@ -1,0 +1,207 @@
+"""Deliberately broken engines, and proof that the harnesses notice them: without it, their figures prove nothing.
+
+A harness calls `apply(name)` in the process that does the writing. `python -m tests.harness.sabotage` runs each variant
+against the harness that must catch it, and exits with 1 when one gets away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from convtree import codec
+from convtree.logs import jsonl
+from convtree.session import Session
+
+from .common import arguments, finish
+
+ROOT = Path(__file__).parents[2]
+
+
+# --- the variants -------------------------------------------------------------------------------------------------
+
+
+def no_tail_check() -> None:
+    """Appends to whatever the last writer left, so that a line is glued to a stub."""
+    _patch(jsonl.JsonlLog, "_heal", lambda _log, size: size)
+
+
+def two_writes() -> None:
+    """Writes a line in two pieces."""
+
+    class Halves:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(os, name)
+
+        def write(self, fd: int, data: bytes) -> int:
+            half = len(data) // 2
+            return os.write(fd, data[:half]) + os.write(fd, data[half:])
+
+    _patch(jsonl, "os", Halves())
+
+
+def no_lock() -> None:
+    """Takes no lock."""
+    _patch(jsonl.JsonlLog, "_wait_for_lock", lambda _log: None)
+
+
+def no_sync() -> None:
+    """Says that lines are on the disk which are not."""
+    _patch(jsonl, "_sync", lambda _fd: None)
+
+
+def no_directory_sync() -> None:
+    """Never makes a new name durable."""
+    _patch(jsonl, "_sync_directory", lambda _path: None)
+
+
+def rename_without_sync() -> None:
+    """Puts a file in place before what is in it is on the disk."""
+
+    @contextmanager
+    def temporary(path: Path, lines: Iterable[bytes]) -> Iterator[Path]:
+        place = path.with_name(path.name + ".tmp")
+        place.write_bytes(b"".join(line + b"\n" for line in lines))
+        yield place
+        place.unlink(missing_ok=True)
+
+    _patch(jsonl, "_temporary", temporary)
+
+
+def sync_retried() -> None:
+    """Believes the second sync when the first has failed."""
+    sync = jsonl._sync
+
+    def twice(fd: int) -> None:
+        try:
+            sync(fd)
+        except OSError:
+            sync(fd)
+
+    _patch(jsonl, "_sync", twice)
+
+
+def no_inode_check() -> None:
+    """Writes to the file it has open, wherever that is by now."""
+    same_file = jsonl.JsonlLog._same_file
+
+    def unchecked(log: jsonl.JsonlLog, position: int) -> int:
+        return os.fstat(log._fd).st_size if log._fd >= 0 else same_file(log, position)
+
+    _patch(jsonl.JsonlLog, "_same_file", unchecked)
+
+
+def seal_not_checked() -> None:
+    """Believes every line that carries a seal, whatever the seal says."""
+
+    def believe(line: bytes) -> codec.Seal | None:
+        try:
+            return codec.Seal(int(line[-27:-19], 16), crc32(line)) if line[-36:-27] == b',"prev":"' else None
+        except ValueError:
+            return None
+
+    _patch(codec, "unseal", believe)
+
+
+def stale_leaf_ignored() -> None:
+    """Continues the leaf it remembers, whoever has moved it since."""
+    _patch(Session, "_current_leaf", lambda session, _on_stale: session._leaf_id)
+
+
+VARIANTS: dict[str, Callable[[], None]] = {
+    variant.__name__: variant
+    for variant in (
+        no_tail_check,
+        two_writes,
+        no_lock,
+        no_sync,
+        no_directory_sync,
+        rename_without_sync,
+        sync_retried,
+        no_inode_check,
+        seal_not_checked,
+        stale_leaf_ignored,
+    )
+}
+
+
+def apply(name: str | None) -> None:
+    """Breaks the engine of this process; None leaves it whole."""
+    if name is not None:
+        VARIANTS[name]()
+
+
+def _patch(owner: Any, name: str, value: Any) -> None:
+    getattr(owner, name)  # what is broken here must be there
+    setattr(owner, name, value)
+
+
+# --- the proof ----------------------------------------------------------------------------------------------------
+
+#: who must notice: the harness and its sizes
+CAUGHT_BY: list[tuple[str, str, list[str]]] = [
+    ("no_tail_check", "calls", []),
+    ("no_tail_check", "kill", ["--cycles", "1500"]),
+    ("two_writes", "calls", []),
+    ("no_lock", "contention", ["--processes", "4", "--appends", "300"]),
+    ("no_sync", "calls", []),
+    ("no_sync", "power", ["--cuts", "21"]),
+    ("no_directory_sync", "calls", []),
+    ("no_directory_sync", "power", ["--cuts", "84"]),
+    ("rename_without_sync", "calls", []),
+    ("rename_without_sync", "power", ["--cuts", "42"]),
+    ("sync_retried", "calls", []),
+    ("sync_retried", "faults", []),
+    ("no_inode_check", "holder", ["--rounds", "3", "--interrupts", "50"]),
+    ("seal_not_checked", "damage", []),
+    ("stale_leaf_ignored", "contention", ["--processes", "4", "--appends", "300"]),
+]
+
+
+def _run(variant: str, harness: str, sizes: list[str], seed: int) -> dict[str, Any]:
+    """Runs a harness against a variant and tells how it ended: caught, missed, skipped or absent."""
+    row: dict[str, Any] = {"variant": variant, "harness": harness}
+    if not Path(__file__).with_name(f"{harness}.py").exists():
+        return row | {"verdict": "absent"}
+    command = [sys.executable, "-m", f"tests.harness.{harness}", "--sabotage", variant, "--seed", str(seed), *sizes]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    try:
+        result = json.loads(done.stdout.splitlines()[-1])
+    except (IndexError, ValueError):
+        return row | {"verdict": "crashed", "says": done.stderr[-500:]}
+    if "skipped" in result:
+        return row | {"verdict": "skipped", "says": result["skipped"]}
+    caught = done.returncode == 1 and result.get("broken", 0) > 0
+    return row | {"verdict": "caught" if caught else "missed", "says": result.get("first"), "s": result["seconds"]}
+
+
+def main() -> None:
+    options = arguments("Runs every broken engine against the harness that must notice it.", harnesses="all")
+    wanted = None if options.harnesses == "all" else options.harnesses.split(",")
+    verdicts: dict[str, list[str]] = {}
+    broken = []
+    for variant, harness, sizes in CAUGHT_BY:
+        if (wanted is not None and harness not in wanted) or options.sabotage not in (None, variant):
+            continue
+        row = _run(variant, harness, sizes, options.seed)
+        print(f"{variant:20} {harness:11} {row['verdict']:8} {row.get('says') or ''}"[:160], flush=True)
+        verdicts.setdefault(variant, []).append(row["verdict"])
+        if row["verdict"] in ("missed", "crashed"):
+            broken.append(f"{variant} got away from {harness}")
+    broken += [f"nobody caught {variant}" for variant, seen in verdicts.items() if "caught" not in seen]
+    runs = [verdict for seen in verdicts.values() for verdict in seen]
+    caught = sum("caught" in seen for seen in verdicts.values())
+    options.sabotage = None
+    result = {"variants": len(verdicts), "variants_caught": caught, "runs": len(runs), "caught": runs.count("caught")}
+    finish(options, result, broken)
+
+
+if __name__ == "__main__":
+    main()

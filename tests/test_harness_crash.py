@@ -1,0 +1,78 @@
+"""The crash and concurrency harnesses in their quick sizes, and proof that they notice a broken engine.
+
+They run in processes of their own, as anyone would run them; the long sizes are in the README.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HANG_S = 110
+
+
+def run(harness: str, *sizes: object) -> tuple[int, dict[str, Any]]:
+    command = [sys.executable, "-m", f"tests.harness.{harness}", "--seed", "7", *map(str, sizes)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=HANG_S)
+    lines = done.stdout.splitlines() or [done.stderr]
+    assert lines[0] == "seed 7", done.stderr
+    return done.returncode, json.loads(lines[-1])
+
+
+def test_kill() -> None:
+    """In 100 cycles of kill -9 nothing acknowledged is lost, and the log stays readable."""
+    code, result = run("kill", "--cycles", 100)
+    assert (code, result["ok"], result["lost"], result["unreadable"], result["cycles"]) == (0, True, 0, 0, 100), result
+
+
+def test_contention() -> None:
+    """Four processes with 100 appends each make one chain of 400 entries."""
+    code, result = run("contention", "--processes", 4, "--appends", 100, "--fairness", 0.0)
+    assert (code, result["entries"]) == (0, 400), result
+
+
+def test_holder() -> None:
+    """Whoever has the lock may be killed, stopped, forked or interrupted, and the log be replaced or removed."""
+    code, result = run("holder", "--rounds", 4, "--interrupts", 200, "--limit-ms", 10_000.0)
+    assert (code, result["ok"]) == (0, True), result
+
+
+def test_calls() -> None:
+    """Every writing operation asks of the operating system what it must, in order."""
+    code, result = run("calls")
+    assert (code, result["ok"]) == (0, True), result
+
+
+def test_power() -> None:
+    """After power cuts, everything that was acknowledged with durability="power" is there."""
+    code, result = run("power", "--cuts", 14)
+    if "skipped" in result:
+        pytest.skip(f"no power was cut: {result['skipped']}")
+    assert (code, result["ok"], result["cuts"]) == (0, True, 14), result
+
+
+@pytest.mark.parametrize(
+    ("variant", "harness", "sizes"),
+    [
+        ("no_tail_check", "calls", ()),
+        ("two_writes", "calls", ()),
+        ("no_sync", "calls", ()),
+        ("no_directory_sync", "calls", ()),
+        ("rename_without_sync", "calls", ()),
+        ("sync_retried", "calls", ()),
+        ("no_lock", "contention", ("--processes", 4, "--appends", 300)),
+        ("stale_leaf_ignored", "contention", ("--processes", 4, "--appends", 50)),
+        ("no_inode_check", "holder", ("--rounds", 2, "--interrupts", 10)),
+    ],
+)
+def test_sabotage(variant: str, harness: str, sizes: tuple[object, ...]) -> None:
+    """A deliberately broken engine is caught."""
+    code, result = run(harness, "--sabotage", variant, *sizes)
+    assert (code, result["ok"], result["sabotage"]) == (1, False, variant), result
+    assert result["broken"] > 0
