@@ -229,7 +229,7 @@ def say(session: Session, **arguments: Any) -> list[str] | type[Exception]:
 
 
 def test_the_files_are_those_told_here() -> None:
-    """The corpus is for ever: a log that was kept once reads the same in every later version. One is too big to keep."""
+    """The corpus is for ever: what was kept once reads the same in every later version. One log is too big to keep."""
     files = {file.stem: file.read_bytes() for file in (Path(__file__).parent / "wild").glob("*.jsonl")}
     assert files == {wild.issue: wild.log for wild in CORPUS if len(wild.log) < 2**20}
 
