@@ -159,16 +159,12 @@ def _kept(index: Index, compaction: int, fetch: _Fetch) -> tuple[list[int], int]
 def _faults(index: Index, leaf: int) -> list[Gap]:
     """Looks at what is wrong above a leaf: unknown critical entries raise, a missing parent is a gap."""
     columns = index.tree
-    gaps: list[Gap] = []
     row = columns.faults[leaf]
-    while row != tree.NONE:
-        if columns.kinds[row] & tree.CRITICAL:
-            raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
-        if columns.parents[row] == tree.MISSING:
-            gaps.append(Gap(columns.offsets[row], _parent_named(index, row)))
-            break
-        row = columns.faults[columns.parents[row]] if columns.parents[row] >= 0 else tree.NONE
-    return gaps
+    if row == tree.NONE:
+        return []
+    if columns.kinds[row] & tree.CRITICAL:
+        raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
+    return [Gap(columns.offsets[row], _parent_named(index, row))]  # an orphan, and nothing is above one
 
 
 def _parent_named(index: Index, row: int) -> str | None:

@@ -99,7 +99,10 @@ class ReadOnlySession(ConvtreeError):
 
 
 class SessionFailed(ConvtreeError):
-    """An earlier write failed and what is on disk is uncertain; open the session again to go on."""
+    """What is on disk is uncertain: an earlier write failed, or the log is replaced faster than it can be read.
+
+    Open the session again to go on.
+    """
 
 
 class SessionClosed(ConvtreeError):

@@ -79,8 +79,7 @@ class Index:
 
     def feed(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
         """Takes in the lines of a chunk, in log order."""
-        if end > self.end:
-            self.forget_torn()
+        self.forget_torn()
         for position, line in zip(positions, lines, strict=True):
             self._feed_line(position, line)
         last = positions[-1] + len(lines[-1]) + 1 if lines else self.end

@@ -105,7 +105,7 @@ class Ledger:
                 if chunk.lines:
                     self._feed_own(chunk)
                 return plan
-        raise SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")
+        raise self._restless()
 
     def _feed_own(self, chunk: Chunk) -> None:
         start = len(self.index.tree)
@@ -144,9 +144,13 @@ class Ledger:
             self._half_fed = False
             try:
                 self._take_in(self.log.read())
-                break
+                return
             except LogReplaced:
-                continue
+                self._half_fed = True  # what was read is of a log that is gone
+        raise self._restless()
+
+    def _restless(self) -> SessionFailed:
+        return SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")
 
 
 def new_id() -> str:

@@ -474,7 +474,7 @@ class Session:
 
     def _follow(self, last: str | None, poll_s: float, timeout_s: float | None) -> Iterator[Entry | Mark]:
         quiet_since = monotonic()
-        while not self._closed:
+        while True:
             with self._lock:
                 if self._closed:
                     return
@@ -705,7 +705,7 @@ def _free_locks() -> None:
         session._lock = RLock()
 
 
-if hasattr(os, "register_at_fork"):
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
     os.register_at_fork(after_in_child=_free_locks)
 
 

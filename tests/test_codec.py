@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from types import MappingProxyType
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -442,3 +442,29 @@ def test_equal_content_is_told_by_values(other: str, same: bool) -> None:
     body = b'{"id":"a1","parent_id":"p","type":"x.y","timestamp":null,"a":1,"b":[1.5,"x"]'
     assert codec.same_content(body, seal_by_hand(other, 9)) is same
     assert codec.same_content(body, other.encode()) is same
+
+
+class Role(StrEnum):
+    """A key that is a string, and more than one."""
+
+    USER = "user"
+
+
+def test_what_only_the_encoder_refuses_is_refused() -> None:
+    """A key that is of a class of its own is no JSON key, even when it is a kind of string."""
+    with pytest.raises(InvalidMessage, match="key must be str") as caught:
+        codec.encode(entry(MessageEntry, message={Role.USER: "x"}))
+    assert caught.value.place == "the record"
+
+
+def test_a_known_type_with_a_field_of_a_wrong_type_is_no_record() -> None:
+    """It does not become a record of an unknown type."""
+    with pytest.raises(ValueError, match="a field of a known type has a wrong type"):
+        codec.decode(node("a", None, pinned=5).encode())
+
+
+def test_a_header_of_wrong_types_is_no_header() -> None:
+    """In whatever order its keys stand; one that begins as we write it is a header that was damaged."""
+    assert codec.is_header(b'{"format":"convtree","type":"session","version":1,"id":"s1"}')
+    assert not codec.is_header(b'{"format":"convtree","type":"session","version":"x","id":"s1"}')
+    assert codec.is_header(b'{"type":"session","format":"convtree","version":"x","id":"s1"}')

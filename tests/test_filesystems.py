@@ -42,3 +42,16 @@ def test_writing_on_a_network_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     with Session.open(log, mode="r") as reader, Session.open(log, allow_network=True) as writer:
         assert reader.leaf_id == writer.leaf_id
         writer.append({"role": "assistant", "content": "Hello"})
+
+
+def test_where_the_system_does_not_tell_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without mountinfo every file system is taken for a local one."""
+
+    def unreadable(path: Path, **_: str) -> str:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(filesystems, "type_of", lambda *_: "nfs4")
+    monkeypatch.setattr(Path, "read_text", unreadable)
+    with Session.open(tmp_path / "log.jsonl") as session:
+        session.append({"role": "user", "content": "Hi"})
+    assert (tmp_path / "log.jsonl").read_bytes().count(b"\n") == 2

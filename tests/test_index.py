@@ -552,3 +552,23 @@ def test_a_mark_cannot_be_damaged_into_silence(log_path: Path) -> None:
     with open_bytes(log_path, log_of(A, bad)) as session:
         assert codes(session) == ["bad_line"]
         assert not session.archived
+
+
+def test_a_sealed_header_of_wrong_types_is_a_finding(log_path: Path) -> None:
+    """Its seal verifies and it says nothing; the lines behind it are good."""
+    lines = sealed((HEADER.replace('"version":1', '"version":"x"'), A))
+    with open_bytes(log_path, as_file(lines)) as session:
+        assert facts(session.findings) == [("bad_header", 1, 0, len(lines[0]))]
+        assert contents(session) == ["a"]
+
+
+def test_a_line_destroyed_after_it_was_read_is_not_taken_for_another(log_path: Path) -> None:
+    """An id that only that line could confirm is not found, and nobody follows from it."""
+    lines = sealed((HEADER, A))
+    with open_bytes(log_path, as_file(lines)) as session:
+        log_path.write_bytes(as_file([lines[0], b"x" * len(lines[1])]))
+        with pytest.raises(EntryNotFound):
+            session.entry("a")
+        with pytest.raises(BrokenPath, match="was damaged after it was read") as caught:
+            session.follow()
+        assert caught.value.offset == len(lines[0]) + 1

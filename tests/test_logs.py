@@ -8,28 +8,34 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
+from weakref import WeakSet
 
+import filelock
 import pytest
-from helpers import HEADER, as_file, codes, contents, ids, log_of, node, sealed, user
+from helpers import HEADER, as_file, codes, contents, facts, ids, log_of, node, sealed, user
 from log_contract import LogContract
 
+import convtree.session
 from convtree import (
     EntryNotFound,
+    Header,
     IdConflict,
     MessageEntry,
     NotALog,
     Session,
     SessionClosed,
+    SessionExists,
     SessionFailed,
     SessionLocked,
     SessionNotFound,
     StaleLeaf,
 )
-from convtree.logs.base import Log
+from convtree.logs import jsonl
+from convtree.logs.base import Build, Chunk, Log
 from convtree.logs.jsonl import JsonlLog
 from convtree.logs.memory import MemoryLog
 
@@ -733,3 +739,197 @@ def test_a_log_is_healed_however_its_header_looks(before: bytes, size: int, log_
     with quick(log_path) as session:
         session.append(user("b"))
         assert contents(session) == ["a", "b"]
+
+
+# --- what seldom happens ---
+
+
+def test_a_huge_file_without_lines_is_no_log(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given up when its first line is too long for a log's."""
+    monkeypatch.setattr(jsonl, "READ_LIMIT", 2**18)
+    log_path.write_bytes(b"x" * (2**18 + 1))
+    with pytest.raises(NotALog):
+        quick(log_path)
+
+
+def test_a_torn_tail_may_be_too_long_for_a_line(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a torn tail all the same, and is read again when its newline comes."""
+    monkeypatch.setattr(jsonl, "READ_LIMIT", 2**18)
+    whole = log_of(node("a", None))
+    log_path.write_bytes(whole + b"x" * 300_000)
+    with quick(log_path, mode="r") as session:
+        assert facts(session.findings) == [("torn_tail", 3, len(whole), 300_000)]
+        with log_path.open("ab") as file:
+            file.write(b"\n")
+        session.refresh()
+        assert facts(session.findings) == [("line_too_long", 3, len(whole), 300_001)]
+
+
+def test_what_came_where_a_new_log_was_to_be_is_not_touched(log_path: Path) -> None:
+    """A folder that appears after the session was opened is no log."""
+    with quick(log_path, mode="x") as session:
+        log_path.mkdir()
+        with pytest.raises(NotALog):
+            session.append(user("a"))
+    assert list(log_path.iterdir()) == []
+
+
+def test_an_exclusive_new_log_must_be_new(log_path: Path) -> None:
+    """What is there already stays as it is."""
+    log_path.write_bytes(b"mine")
+    with pytest.raises(SessionExists):
+        quick(log_path, mode="x", exclusive=True)
+    assert log_path.read_bytes() == b"mine"
+
+
+def test_who_begins_a_log_and_is_overtaken_waits_for_the_lock(log_path: Path) -> None:
+    """Someone may take the file for himself between the look and the lock; afterwards both write to it."""
+    others: list[JsonlLog] = []
+
+    def build(_: Iterable[Chunk]) -> list[bytes]:
+        if not others:
+            others.append(JsonlLog(log_path, exclusive=True))
+        return [b"mine"]
+
+    log = JsonlLog(log_path, lock_timeout_s=0)
+    with pytest.raises(SessionLocked):
+        log.append(0, build)
+    others[0].append(0, lambda _: [b"theirs"])
+    others[0].close()
+    log.append(0, build)
+    log.close()
+    assert log_path.read_bytes() == b"theirs\nmine\n"
+
+
+def test_a_signal_while_unlocking_does_not_keep_the_lock(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock is given back before the signal's exception goes on."""
+    unlock, signals = filelock.unlock_descriptor, [KeyboardInterrupt()]
+
+    def interrupted(fd: int) -> None:
+        if signals:
+            raise signals.pop()
+        unlock(fd)
+
+    with quick(log_path) as session, quick(log_path, lock_timeout_s=0) as other:
+        monkeypatch.setattr(filelock, "unlock_descriptor", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            session.append(user("a"), id="a")
+        assert other.append(user("b"), on_stale="rebase").parent_id == "a"
+
+
+def test_what_a_fork_does_in_the_child(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hooks, run here on one log and one session: the log is closed for good, a lock that was held is free."""
+    with quick(log_path) as session:
+        session.append(user("a"))
+        log = JsonlLog(log_path)
+        monkeypatch.setattr(jsonl, "_OPEN", WeakSet([log]))
+        monkeypatch.setattr(convtree.session, "_MADE", WeakSet([session]))
+        held = session._lock
+        jsonl._abandon_all()
+        convtree.session._free_locks()
+        for act in (lambda: list(log.read()), lambda: log.append(0, lambda _: [b"x"])):
+            with pytest.raises(SessionClosed):
+                act()
+        assert session._lock is not held
+        assert contents(session) == ["a"]
+
+
+@pytest.mark.parametrize("told", ["all", "others", "nothing", "nonsense"])
+def test_the_holder_of_a_lock_is_named_where_the_system_tells(
+    told: str, log_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line of the file in /proc/locks has the process; those of other files and of who waits have not."""
+    with quick(log_path, exclusive=True):
+        status = log_path.stat()
+        place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+        others = f"1: FLOCK ADVISORY WRITE 41 00:00:1 0 EOF\n1: -> FLOCK ADVISORY WRITE 43 {place} 0 EOF\n"
+        texts = {
+            "all": others + f"2: FLOCK ADVISORY WRITE 42 {place} 0 EOF\n",
+            "others": others,
+            "nonsense": f"{place} FLOCK",
+        }
+
+        def read_text(path: Path, **_: str) -> str:
+            name = str(path)
+            if name == "/proc/locks" and told in texts:
+                return texts[told]
+            if name in ("/proc/self/mountinfo", "/proc/42/comm"):
+                return "vi\n"
+            raise FileNotFoundError(name)
+
+        monkeypatch.setattr(Path, "read_text", read_text)
+        with pytest.raises(SessionLocked) as caught:
+            quick(log_path, exclusive=True, lock_timeout_s=0)
+    by = "process 42 ('vi')" if told == "all" else None
+    assert caught.value.holder == by
+    assert str(caught.value) == f"{log_path}: locked{f' by {by}' if by else ''} for 0 s"
+
+
+@pytest.mark.parametrize("writes", [False, True])
+def test_a_log_that_was_taken_in_by_half_is_read_anew(
+    writes: bool, log_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An I/O error while news is taken in is raised, and spoils nothing that comes later."""
+    lines = sealed((HEADER, node("a", None), node("a", None), node("b", "a")))
+    log_path.write_bytes(as_file(lines[:2]))
+    pread, errors = os.pread, [OSError(errno.EIO, "cannot be read")]
+
+    def fails_once(fd: int, length: int, start: int) -> bytes:
+        if (length, start) == (len(lines[1]), len(lines[0]) + 1) and errors:
+            raise errors.pop()
+        return pread(fd, length, start)
+
+    with quick(log_path) as session:
+        monkeypatch.setattr(os, "pread", fails_once)
+        with log_path.open("ab") as file:
+            file.write(as_file(lines[2:]))
+        with pytest.raises(OSError, match="cannot be read"):
+            session.refresh()
+        if writes:
+            assert session.append(user("c"), on_stale="rebase").parent_id == "b"
+        else:
+            assert ids(session.refresh()) == ["a", "b"]
+        assert contents(session) == ["a", "b", "c"][: 2 + writes]
+        assert codes(session) == ["duplicate"]
+
+
+class RestlessLog(JsonlLog):
+    """A log that others replace before every act that is in `restless`."""
+
+    restless: tuple[str, ...] = ()
+
+    def read(self, position: int = 0) -> Iterator[Chunk]:
+        """Reads the log that was there before."""
+        self._replace("read")
+        return super().read(position)
+
+    def append(self, position: int, build: Build) -> Chunk:
+        """Appends to the log that was there before."""
+        self._replace("append")
+        return super().append(position, build)
+
+    def _replace(self, act: str) -> None:
+        if act in self.restless:
+            copy = self.path.with_suffix(".copy")
+            copy.write_bytes(self.path.read_bytes())
+            copy.replace(self.path)
+
+
+@pytest.mark.parametrize("restless", [("read",), ("append",), ("read", "append")])
+def test_a_log_that_is_replaced_all_the_time_is_given_up(restless: tuple[str, ...], log_path: Path) -> None:
+    """Nothing is written, nothing is taken for an empty log, and when it rests all is well."""
+    data = log_of(node("a", None))
+    log_path.write_bytes(data)
+    log = RestlessLog(log_path, durability="process")
+    with Session(log, Header(id="s1")) as session:
+        log.restless = restless
+        if "append" in restless:
+            with pytest.raises(SessionFailed, match="replaced faster than it can be read"):
+                session.append(user("b"))
+        if "read" in restless:
+            with pytest.raises(SessionFailed, match="replaced faster than it can be read"):
+                session.refresh()
+        assert log_path.read_bytes() == data
+        log.restless = ()
+        assert ids(session.refresh()) == ["a"]
+        assert session.append(user("b")).parent_id == "a"

@@ -354,3 +354,10 @@ def test_a_crash_leaves_the_old_log_or_the_new_one(
         assert Path(f"{log_path}.original").read_bytes() == data
         assert not [name for name in files(log_path) if name.endswith("-2")]
     assert (seen[0], seen[-1], len(seen) > 15) == (data, new, True)
+
+
+def test_a_compaction_that_keeps_nothing_is_sound(log_path: Path) -> None:
+    """It names no entry that could be missing."""
+    log_path.write_bytes(log_of(A, node("k", "a", "compaction", summary="S", first_kept_entry_id=None)))
+    report = verify(log_path)
+    assert (report.entries, report.findings) == (2, ())

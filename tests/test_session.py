@@ -906,6 +906,17 @@ def test_an_object_is_stored_as_what_may_be_sent_back(session: Session) -> None:
     ]
 
 
+def test_an_answer_of_gemini_is_stored_as_its_content(session: Session) -> None:
+    """The content of the first candidate, spelled as the API spells it; model and usage go to the entry."""
+    from google.genai.types import GenerateContentResponse
+
+    content = {"role": "model", "parts": [{"functionCall": {"name": "look", "args": {"a": 1}}}]}
+    answer = {"candidates": [{"content": content}], "modelVersion": "g", "usageMetadata": {"totalTokenCount": 5}}
+    entry = session.append(GenerateContentResponse.model_validate(answer))
+    assert (entry.message, entry.model, entry.shape) == (content, "g", "gemini")
+    assert entry.usage == {"totalTokenCount": 5}
+
+
 # --- following ---
 
 
@@ -922,3 +933,63 @@ def test_follow_yields_what_comes_and_moves_nothing(pair: tuple[Session, Session
     assert two.leaf_id == "a"
     with pytest.raises(StaleLeaf):
         two.append(user("c"))
+
+
+def test_arguments_that_do_not_go_together_are_refused(log_path: Path, session: Session) -> None:
+    """A reader takes no lock, and details without a summary would be lost."""
+    with pytest.raises(ValueError, match="a reader takes no lock"):
+        Session.open(log_path, mode="r", exclusive=True)
+    with pytest.raises(ValueError, match="details belong to a summary"):
+        session.branch(None, details={"k": 1})
+    assert session.leaf_id is None
+
+
+def test_a_new_id_is_taken_by_nobody(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance may repeat itself, in the log and within one call."""
+    chance = iter(["a", "a", "b", "b", "c"])
+    monkeypatch.setattr("convtree.ledger.new_id", lambda: next(chance))
+    assert session.append(user("1")).id == "a"
+    assert ids(session.append_many([user("2"), user("3")])) == ["b", "c"]
+
+
+def test_the_marks_of_a_fork_take_no_id_of_its_entries(
+    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor that of each other."""
+    session.append(user("a"), id="a")
+    session.label("a", "L")
+    session.rename("n")
+    chance = iter(["a", "m", "m", "n"])
+    monkeypatch.setattr("convtree.session.new_id", lambda: next(chance))
+    with session.fork(tmp_path / "fork.jsonl") as fork:
+        assert (fork.labels, fork.name, codes(fork)) == ({"a": "L"}, "n", [])
+
+
+def test_a_stored_entry_may_stand_within_a_chain(session: Session) -> None:
+    """It is passed over, and what follows it in the call continues it."""
+    session.append(user("b"), id="b")
+    given = [MessageEntry(id=id, message=user(id)) for id in ("n", "b", "c")]
+    stored = session.append_many(given, parent_id="b")
+    assert [(entry.id, entry.parent_id) for entry in stored] == [("n", "b"), ("b", None), ("c", "b")]
+    assert len(session.leaves()) == 2
+
+
+def test_an_id_whose_line_says_nothing_valid_is_taken(log_path: Path) -> None:
+    """Equal in what it says is not enough when the stored line is not a record."""
+    log_path.write_bytes(log_of(node("a", None).replace('"timestamp":null', '"timestamp":5')))
+    before = log_path.read_bytes()
+    with quick(log_path) as session, pytest.raises(IdConflict, match="other content"):
+        session.append(user("a"), id="a")
+    assert log_path.read_bytes() == before
+
+
+def test_a_compaction_may_keep_what_comes_with_it(session: Session) -> None:
+    """In one call, entries and the compaction that keeps all or some of them."""
+    chain = [MessageEntry(id=id, message=user(id)) for id in "abc"]
+    compaction = CompactionEntry(id="k", summary="S", first_kept_entry_id="b")
+    assert ids(session.append_many([*chain, compaction])) == ["a", "b", "c", "k"]
+    assert contents(session)[1:] == ["b", "c"]
+    wrong = [MessageEntry(id="d", message=user("d")), CompactionEntry(summary="S", first_kept_entry_id="gone")]
+    with pytest.raises(InvalidCompaction):
+        session.append_many(wrong)
+    assert session.leaf_id == "k"

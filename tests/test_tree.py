@@ -175,3 +175,10 @@ def test_a_wide_tree_is_looked_at() -> None:
     assert len(session.children(None)) == 501
     assert len(session.siblings(root.id)) == 501
     assert len(session.leaves()) == 1001
+
+
+def test_an_id_that_looks_like_ours_and_is_not_is_found(session: Session) -> None:
+    """Sixteen small letters need not be hexadecimal digits."""
+    session.append(user("z"), id="z" * 16)
+    session.append(user("a"), id="a" * 16)
+    assert [session.entry(letter * 16).id for letter in "za"] == ["z" * 16, "a" * 16]
