@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
+from convtree.errors import ConvtreeError
 from convtree.logs.jsonl import Durability
 from convtree.session import Session
 
@@ -100,9 +101,12 @@ def watch(pids: list[int], board: Board, appends: int) -> tuple[list[int], list[
 
 def check(path: Path, processes: int, appends: int) -> list[str]:
     """Compares the log with what must have come of it."""
-    with Session.open(path, mode="r") as session:
-        broken = [f"finding {finding.code}" for finding in session.findings]
-        chain = [entry.id for entry in session.path()]
+    try:
+        with Session.open(path, mode="r") as session:
+            broken = [f"finding {finding.code}" for finding in session.findings]
+            chain = [entry.id for entry in session.path()]
+    except ConvtreeError as error:
+        return [f"the log cannot be read: {error}"]
     if len(chain) != processes * appends:
         broken.append(f"the path has {len(chain)} entries instead of {processes * appends}")
     try:
