@@ -6,9 +6,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from convtree.exchange import import_file
-
 from convtree import Session
+from convtree.exchange import import_file
 
 STAMP = "2026-01-02T03:04:05.678Z"
 SAMPLE: list[dict[str, object]] = [

@@ -16,7 +16,7 @@ from convtree.formats.base import derive_id
 
 def pi_session(count: int, session_id: str = "s1", **header: Any) -> bytes:
     """Writes a session of pi: messages in a chain, the first one labelled at the end."""
-    start = {"type": "session", "version": 3, "id": session_id, "timestamp": "2025-01-01T00:00:00Z", "cwd": "/work"}
+    start = {"type": "session", "version": 3, "id": session_id, "timestamp": "2025-01-01T00:00:00Z", "cwd": "/home"}
     lines = [start | header]
     for number in range(count):
         parent = f"n{number - 1}" if number else None
@@ -44,7 +44,7 @@ def test_an_import_makes_a_log(source: Path, tmp_path: Path) -> None:
     assert report == ImportReport(format="pi", session_id="s1", written=5, already_there=0, findings=())
     with Session.open(tmp_path / "log.jsonl", mode="r", strict=True) as session:
         header = session.header
-        assert (header.id, header.timestamp, header.cwd) == ("s1", "2025-01-01T00:00:00.000000Z", "/work")
+        assert (header.id, header.timestamp, header.cwd) == ("s1", "2025-01-01T00:00:00.000000Z", "/home")
         assert session.metadata == {"import": {"format": "pi", "id": "s1"}}
         assert (
             [message["content"] for message in session.build_context().messages],

@@ -26,7 +26,7 @@ HEADER: dict[str, Any] = {
     "version": 3,
     "id": "s1",
     "timestamp": "2025-01-01T00:00:00.000Z",
-    "cwd": "/work",
+    "cwd": "/home",
 }
 TIME = "2025-01-01T00:00:01.500Z"
 LARGE = Path(__file__).parents[2] / "shared" / "data" / "pi_large_session.jsonl"
