@@ -14,6 +14,7 @@ from convtree import (
     ExtensionDataEntry,
     IdConflict,
     InvalidCompaction,
+    LeafUncertain,
     MessageEntry,
     Session,
     StaleLeaf,
@@ -41,6 +42,8 @@ class Model(RuleBasedStateMachine):
         self.leaf: str | None = None
         self.seen: list[str | None] = [None, None]
         self.told: list[set[str]] = [set(), set()]
+        self.doubt = False  # a foreign line stands behind the one that set the leaf
+        self.strange: set[str] = set()  # the findings that foreign lines are
         self.handles = [self.open(), self.open()]
 
     def open(self) -> Session:
@@ -84,18 +87,29 @@ class Model(RuleBasedStateMachine):
         self.parents[id] = parent
         self.said[id] = (kind, value)
         self.leaf = self.seen[who] = id
+        self.doubt = False
         self.told[who].add(id)
         return id
+
+    def refused(self, who: int, text: str, policy: Any = None) -> bool:
+        """Appends at the leaf when that must fail, which writes nothing; tells whether it had to."""
+        if self.doubt:
+            with pytest.raises(LeafUncertain):
+                self.handles[who].append(user(text), on_stale=policy)
+        elif policy is None and self.seen[who] != self.leaf:
+            with pytest.raises(StaleLeaf) as caught:
+                self.handles[who].append(user(text))
+            assert (caught.value.expected, caught.value.actual) == (self.seen[who], self.leaf)
+        else:
+            return False
+        return True
 
     # --- what can be done ---
 
     @rule(target=nodes, who=HANDLES, text=TEXTS, pinned=st.booleans())
     def append(self, who: int, text: str, pinned: bool) -> Any:
-        """At the leaf: raises when stale, and then writes nothing."""
-        if self.seen[who] != self.leaf:
-            with pytest.raises(StaleLeaf) as caught:
-                self.handles[who].append(user(text))
-            assert (caught.value.expected, caught.value.actual) == (self.seen[who], self.leaf)
+        """At the leaf: raises when stale or in doubt."""
+        if self.refused(who, text):
             return multiple()
         entry = self.handles[who].append(user(text), pinned=pinned)
         assert entry.parent_id == self.leaf
@@ -110,8 +124,10 @@ class Model(RuleBasedStateMachine):
         return self.added(who, entry.id, parent, "message", text)
 
     @rule(target=nodes, who=HANDLES, text=TEXTS, policy=st.sampled_from(["branch", "rebase"]))
-    def append_stale(self, who: int, text: str, policy: Any) -> str:
+    def append_stale(self, who: int, text: str, policy: Any) -> Any:
         """With a policy: never stale either."""
+        if self.refused(who, text, policy):
+            return multiple()
         parent = self.seen[who] if policy == "branch" else self.leaf
         entry = self.handles[who].append(user(text), on_stale=policy)
         assert entry.parent_id == parent
@@ -164,6 +180,7 @@ class Model(RuleBasedStateMachine):
         """Moves the leaf; this handle has seen it."""
         self.handles[who].branch(id)
         self.leaf = self.seen[who] = id
+        self.doubt = False
 
     @rule(who=HANDLES, id=nodes, label=st.none() | TEXTS)
     def label(self, who: int, id: str, label: str | None) -> None:
@@ -186,6 +203,8 @@ class Model(RuleBasedStateMachine):
         assert news == [id for id in self.parents if id not in self.told[who]]
         self.told[who] = set(self.parents)
         self.seen[who] = self.leaf
+        if not self.doubt:
+            self.handles[who].path()
 
     @rule(who=HANDLES)
     def reopen(self, who: int) -> None:
@@ -202,6 +221,20 @@ class Model(RuleBasedStateMachine):
             with self.path.open("ab") as file:
                 file.write(torn)
 
+    @rule(line=st.sampled_from([b"hello", b'{"role":"user","content":"hello"}', b"", b"\r", "last", "first"]))
+    def write_foreign(self, line: bytes | str) -> None:
+        """Someone adds a line that is not ours, or one of ours again: damage behind the leaf; an empty line is none."""
+        if not self.path.exists() or not (data := self.path.read_bytes()):
+            return
+        *lines, torn = data.split(b"\n")
+        line = line if isinstance(line, bytes) else lines[-1 if line == "last" else 0]
+        with self.path.open("ab") as file:
+            file.write(line + b"\n")
+        self.strange.add("carriage_return")
+        if torn + line not in (b"", b"\r"):
+            self.doubt = True
+            self.strange |= {"bad_seal", "nul_bytes", "prev_mismatch", "duplicate", "second_header"}
+
     # --- what always holds ---
 
     @invariant()
@@ -209,6 +242,11 @@ class Model(RuleBasedStateMachine):
         """Its leaf, its path and its context are those of the model."""
         for handle, seen in zip(getattr(self, "handles", ()), getattr(self, "seen", ()), strict=True):
             assert handle.leaf_id == seen
+            try:
+                handle.path()
+            except LeafUncertain:  # until this handle has read that it was settled: see `refresh`
+                assert self.strange
+                continue
             assert [entry.id for entry in handle.path()] == self.path_of(seen)
             messages = handle.build_context(render=lambda entry: {"content": entry.summary}).messages
             assert [message["content"] for message in messages] == self.context_of(seen)
@@ -219,8 +257,11 @@ class Model(RuleBasedStateMachine):
         if not getattr(self, "path", None) or not self.path.exists() or not self.path.stat().st_size:
             return
         with Session.open(self.path, mode="r") as reader:
-            assert {finding.code for finding in reader.findings} <= {"torn_tail"}
+            assert {finding.code for finding in reader.findings} <= {"torn_tail"} | self.strange
             assert (reader.leaf_id, reader.labels, reader.name) == (self.leaf, self.labels, self.name)
+            if self.doubt:
+                with pytest.raises(LeafUncertain):
+                    reader.build_context()
             for above in (None, self.leaf):
                 children = [id for id, parent in self.parents.items() if parent == above]
                 if above is None or above in self.parents:
@@ -228,7 +269,7 @@ class Model(RuleBasedStateMachine):
             childless = [id for id in self.parents if id not in self.parents.values()]
             assert [entry.id for entry in reader.leaves()] == childless
             states = [self.said[id][1] for id in self.path_of(self.leaf) if self.said[id][0] == "state"]
-            assert [entry.data for entry in reader.extension_data()] == states
+            assert [entry.data for entry in reader.extension_data(leaf=self.leaf)] == states
 
 
 TestModel = Model.TestCase
