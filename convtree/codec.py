@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
+from itertools import repeat
 from math import isfinite
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from uuid import UUID
 from zlib import crc32
 
@@ -38,6 +39,8 @@ LINE_LIMIT = 16 * 2**20  # bytes a writer may put on a line, its newline include
 DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 SEAL_LENGTH = 36
+_SEAL = b',"prev":"%08x","crc":"%08x"}'
+_OWN = b',"crc":"%08x"}'
 HEADER_START = b'{"type":"session","format":"convtree"'
 
 _ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -49,8 +52,15 @@ _ENVELOPE = frozenset({"id", "parent_id", "timestamp"})
 
 def seal(body: bytes, prev: int) -> bytes:
     """Closes a body into a line that follows the line whose CRC is `prev` (0 for a header)."""
+    return close(body, prev)[0]
+
+
+def close(body: bytes, prev: int) -> tuple[bytes, int]:
+    """Closes a body into a line, and returns the CRC of that, too."""
     chained = b'%b,"prev":"%08x"' % (body, prev)
-    return b'%b,"crc":"%08x"}' % (chained, crc32(b"}", crc32(chained)))
+    crc = crc32(chained)
+    end = _OWN % crc32(b"}", crc)
+    return chained + end, crc32(end, crc)
 
 
 class Seal(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +81,28 @@ def unseal(line: bytes) -> Seal | None:
     return Seal(int(digits, 16), crc32(line[-18:], chained))
 
 
+def unseal_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
+    """Verifies lines that follow each other behind the line whose CRC is `prev`, all at once.
+
+    Returns how many leading ones verify and name the one before them, and the CRC of the last of those.
+    """
+    crcs = list(map(crc32, [line[:-18] for line in lines]))
+    ends = [line[-36:] for line in lines]
+    wholes = list(map(crc32, [end[18:] for end in ends], crcs))
+    prevs = [prev, *wholes[:-1]]
+    expected = list(map(_SEAL.__mod__, zip(prevs, map(crc32, repeat(b"}"), crcs), strict=True)))
+    good = len(lines)
+    if expected != ends:
+        good = next(i for i, (end, right) in enumerate(zip(ends, expected, strict=True)) if end != right)
+    return good, wholes[good - 1] if good else prev
+
+
+def verifies(lines: Sequence[bytes]) -> bool:
+    """Tells whether some lines, from anywhere in a log, are all as they were sealed."""
+    own = map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines]))
+    return all(map(bytes.endswith, lines, map(_OWN.__mod__, own)))
+
+
 def body_of(line: bytes) -> bytes:
     """Returns the body of a verified line, for sealing it anew elsewhere."""
     return line[:-SEAL_LENGTH]
@@ -85,7 +117,11 @@ def encode(record: Record) -> bytes:
     Raises:
         InvalidMessage: the record holds a value the format does not allow; `place` names it.
     """
-    return compose(record, encode_fields(record), record.id, getattr(record, "parent_id", None), record.timestamp)
+    check_id(record.id, "id")
+    parent_id = record.parent_id if isinstance(record, Entry) else None
+    if parent_id is not None:
+        check_id(parent_id, "parent_id")
+    return compose(record, encode_fields(record), record.id, parent_id, record.timestamp)
 
 
 def encode_fields(record: Record) -> bytes:
@@ -95,17 +131,19 @@ def encode_fields(record: Record) -> bytes:
 
 
 def compose(record: Record, fields: bytes, id: str, parent_id: str | None, timestamp: str | None) -> bytes:
-    """Puts the envelope before the fields, its keys in the order that readers find fastest."""
-    check_id(id, "id")
-    head = b'{"id":"%b"' % id.encode()
-    if parent_id is not None:
-        check_id(parent_id, "parent_id")
-        head = b'%b,"parent_id":"%b"' % (head, parent_id.encode())
-    elif isinstance(record, Entry):
-        head += b',"parent_id":null'
-    time = b"null" if timestamp is None else dump({"": timestamp})[4:-1]
-    body = b'%b,"type":"%b","timestamp":%b' % (head, record.type.encode(), time)
-    return _limited(b"%b,%b" % (body, fields[1:-1]) if len(fields) > 2 else body)
+    """Puts the envelope before the fields, its keys in the order that readers find fastest.
+
+    The ids have been checked.
+    """
+    parent = f',"parent_id":"{parent_id}"' if parent_id is not None else ""
+    if parent_id is None and isinstance(record, Entry):
+        parent = ',"parent_id":null'
+    try:
+        time = orjson.dumps(timestamp)
+    except TypeError:
+        time = dump({"timestamp": timestamp})  # says why not
+    head = b'%b,"timestamp":%b' % (f'{{"id":"{id}"{parent},"type":"{record.type}"'.encode(), time)
+    return _limited(b"%b,%b" % (head, fields[1:-1]) if len(fields) > 2 else head)
 
 
 def encode_header(header: Header) -> bytes:
@@ -135,7 +173,7 @@ def dump(fields: Mapping[str, Any]) -> bytes:
         _walk(fields)
         raise _invalid("the record", str(error)) from None
     # orjson writes NaN as null and stops at 254 levels: look closer where either may have happened.
-    if b"null" in data or data.count(b"{") + data.count(b"[") > DEPTH_LIMIT:
+    if data.count(b"{") + data.count(b"[") > DEPTH_LIMIT or b"null" in data:
         _walk(fields)
     return data
 
@@ -276,7 +314,7 @@ def _invalid(place: str, reason: str) -> InvalidMessage:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-class Head(msgspec.Struct):
+class Head(msgspec.Struct, gc=False):
     """What the index wants to know of a line; the rest stays unparsed."""
 
     id: str
@@ -287,16 +325,28 @@ class Head(msgspec.Struct):
     visible_to: str | None = None
     pinned: bool | None = None
 
+    known: ClassVar[bool] = True
+    critical: ClassVar[bool] = False
 
-class _OpaqueHead(msgspec.Struct):
+
+class OpaqueHead(msgspec.Struct):
+    """The same of a line of a type this version does not know."""
+
     id: str
     type: str
     parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
-    critical: Any = None
+    marked: Any = msgspec.field(default=None, name="critical")
+
+    known: ClassVar[bool] = False
+
+    @property
+    def critical(self) -> bool:
+        """Whether it forbids what cannot do without it."""
+        return self.marked is True
 
 
 _decode_head = msgspec.json.Decoder(Head).decode
-_decode_opaque_head = msgspec.json.Decoder(_OpaqueHead).decode
+_decode_opaque_head = msgspec.json.Decoder(OpaqueHead).decode
 _decode_raw_header = msgspec.json.Decoder(Header).decode
 _DECODERS = {
     name: cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(cls).decode)
@@ -307,37 +357,47 @@ _DECODERS = {
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, ValueError)
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
-    """A line's place in the tree; `critical` is set for unknown types only."""
-
-    head: Head
-    known: bool
-    critical: bool
-
-
-def read_head(line: bytes) -> Line:
+def read_head(line: bytes) -> Head | OpaqueHead:
     """Parses as much of a line as the index needs.
 
     Raises:
         ValueError: the line is not a record (one of `DECODE_ERRORS`).
     """
+    head: Head | OpaqueHead | None
     try:
         head = _decode_head(line)
-        known = head.type in _DECODERS
     except msgspec.ValidationError:
-        known = False
-    if not known:
-        opaque = _decode_opaque_head(line)
-        if opaque.type in _DECODERS:
+        head = None
+    if head is None or head.type not in _DECODERS:
+        head = _decode_opaque_head(line)
+        if head.type in _DECODERS:
             raise ValueError("a field of a known type has a wrong type")
-        head = Head(id=opaque.id, type=opaque.type, parent_id=opaque.parent_id)
+        if not TYPE.fullmatch(head.type):
+            raise ValueError("not a type")
     elif (head.parent_id is msgspec.UNSET) is (head.type in ENTRY_CLASSES):
         raise ValueError("an entry has a parent_id, a mark has none")
-    if not (head.id.isascii() and head.id.isalnum() and len(head.id) <= 128) and not ID.fullmatch(head.id):
+    id = head.id
+    if not (id.isalnum() and id.isascii() and len(id) <= 128) and not ID.fullmatch(id):
         raise ValueError("not an id")
-    if not known and not TYPE.fullmatch(head.type):
-        raise ValueError("not a type")
-    return Line(head, known, not known and opaque.critical is True)
+    return head
+
+
+def head_of(record: Entry | Mark) -> Head:
+    """Returns the head of a record of a known type, as reading its line would."""
+    if isinstance(record, MessageEntry):
+        return Head(
+            record.id,
+            "message",
+            record.parent_id,
+            model=record.model,
+            visible_to=record.visible_to,
+            pinned=record.pinned,
+        )
+    parent_id = record.parent_id if isinstance(record, Entry) else msgspec.UNSET
+    if isinstance(record, ModelChangeEntry):
+        settings: dict[str, msgspec.Raw] | None = None if record.settings is None else {}
+        return Head(record.id, record.type, parent_id, model=record.model, settings=settings)
+    return Head(record.id, record.type, parent_id)
 
 
 def decode(line: bytes) -> Entry | Mark:
@@ -346,8 +406,7 @@ def decode(line: bytes) -> Entry | Mark:
     Raises:
         ValueError: the line is not a record (one of `DECODE_ERRORS`).
     """
-    head = read_head(line).head
-    return decode_as(head.type, line)
+    return decode_as(read_head(line).type, line)
 
 
 def decode_as(kind: str, line: bytes) -> Entry | Mark:

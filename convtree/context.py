@@ -73,7 +73,8 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
     fetch = _Fetch(index, gaps if allow_gaps else None)
     rows = _emitted(index, leaf, fetch)
-    model, settings = index.tree.models[leaf], index.tree.settings[leaf]
+    columns = index.tree
+    model, settings = columns.nearest(columns.models, leaf), columns.nearest(columns.settings, leaf)
     fetch.need([*rows, *(row for row in (model, settings) if row != tree.NONE)])
     shown = [entry for row in rows if (entry := fetch.got.get(row)) and not _is_blank(entry)]
     namer, setter = fetch.got.get(model), fetch.got.get(settings)
@@ -120,18 +121,17 @@ class _Fetch:
 def _emitted(index: Index, leaf: int, fetch: _Fetch) -> list[int]:
     """Returns the rows that the context shows, in the order it shows them."""
     columns = index.tree
-    compaction = columns.compactions[leaf]
+    compaction = columns.nearest(columns.compactions, leaf)
     if compaction == tree.NONE:
         return [row for row in columns.path(leaf) if _shows(columns.kinds[row])]
     fetch.need([compaction])
     after = takewhile(lambda row: row != compaction, columns.walk_up(leaf))
     kept, start = _kept(index, compaction, fetch)
-    pinned = columns.pins[columns.parents[start]] if columns.parents[start] >= 0 else tree.NONE
     pins = []
+    pinned = columns.nearest(columns.pins, columns.parents[start])
     while pinned != tree.NONE:
         pins.append(pinned)
-        above = columns.parents[pinned]
-        pinned = columns.pins[above] if above >= 0 else tree.NONE
+        pinned = columns.nearest(columns.pins, columns.parents[pinned])
     upwards = [*after, *kept, compaction, *pins]
     upwards.reverse()
     return [row for row in upwards if row == compaction or _shows(columns.kinds[row])]
@@ -159,7 +159,7 @@ def _kept(index: Index, compaction: int, fetch: _Fetch) -> tuple[list[int], int]
 def _faults(index: Index, leaf: int) -> list[Gap]:
     """Looks at what is wrong above a leaf: unknown critical entries raise, a missing parent is a gap."""
     columns = index.tree
-    row = columns.faults[leaf]
+    row = columns.nearest(columns.faults, leaf)
     if row == tree.NONE:
         return []
     if columns.kinds[row] & tree.CRITICAL:

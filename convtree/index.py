@@ -22,6 +22,8 @@ from convtree.entries import (
     LabelMark,
     LeafMark,
     Mark,
+    OpaqueEntry,
+    OpaqueMark,
     SessionInfoMark,
 )
 from convtree.errors import BrokenPath
@@ -80,7 +82,8 @@ class Index:
     def feed(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
         """Takes in the lines of a chunk, in log order."""
         self.forget_torn()
-        for position, line in zip(positions, lines, strict=True):
+        done = self._feed_chain(positions, lines)
+        for position, line in zip(positions[done:], lines[done:], strict=True):
             self._feed_line(position, line)
         last = positions[-1] + len(lines[-1]) + 1 if lines else self.end
         if fault == "torn_tail":
@@ -91,6 +94,35 @@ class Index:
             self.lines += 1
             self._damaged(fault, last, end - last)
         self.end = end
+
+    def feed_own(
+        self, records: Sequence[Entry | Mark], positions: Sequence[int], lines: Sequence[bytes], crc: int
+    ) -> None:
+        """Takes in records that were just written behind everything; `crc` is that of the last line.
+
+        The same as `feed` would do, without looking at the lines again.
+        """
+        for record, position, line in zip(records, positions, lines, strict=True):
+            self.lines += 1
+            if isinstance(record, OpaqueEntry | OpaqueMark):
+                self._take(position, line, first=False)
+            elif isinstance(record, Entry):
+                self._take_entry(codec.head_of(record), position, len(line))
+            else:
+                self.tree.add(record.id, tree.ROOT, tree.MARK, position, len(line))
+                self._take_mark(record, position, len(line))
+        self.last_crc, self._last_damaged = crc, False
+        self.end = positions[-1] + len(lines[-1]) + 1
+
+    def _feed_chain(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
+        """Takes in the leading lines that verify and follow each other, as nearly all do; returns how many."""
+        if self.sealed_from is None or self._last_damaged or not lines:
+            return 0
+        good, self.last_crc = codec.unseal_chain(lines, self.last_crc)
+        for position, line in zip(positions[:good], lines, strict=False):
+            self.lines += 1
+            self._take(position, line, first=False)
+        return good
 
     def _feed_line(self, position: int, raw: bytes) -> None:
         self.lines += 1
@@ -129,27 +161,27 @@ class Index:
 
     def _take(self, position: int, line: bytes, first: bool) -> None:
         """Takes in a line that is what its writer wrote, as far as can be told."""
-        if (first or line.startswith(b'{"type":"session"')) and self._take_header(position, line, first):
+        if first and self._take_header(position, line, first):
             return
         try:
-            parsed = codec.read_head(line)
-            head = parsed.head
-            if parsed.known and self.sealed_from is None:
+            head = codec.read_head(line)
+            if head.known and self.sealed_from is None:
                 codec.decode_as(head.type, line)  # no seal vouches for the rest of the line
         except codec.DECODE_ERRORS:
-            self._damaged(_name_damage(line, "bad_header" if first else "bad_line"), position, len(line))
+            if first or not self._take_header(position, line, first):
+                self._damaged(_name_damage(line, "bad_header" if first else "bad_line"), position, len(line))
             return
         if first:
             self._find("bad_header", position, len(line))
         elif head.type == "session" and self._take_header(position, line, first):
-            return  # a header that another writer has spelled in its own way
+            return
         twin = self.tree.find(head.id)
         if twin is not None:
             self._take_twin(head.id, position, line, self.line(twin))
-        elif head.parent_id is UNSET:
-            self._take_mark(parsed, position, line)
+        elif head.parent_id is not UNSET:
+            self._take_entry(head, position, len(line))
         else:
-            self._take_entry(parsed, position, line)
+            self._take_mark_line(head, position, line)
 
     def _take_twin(self, id: str, position: int, line: bytes, earlier: bytes) -> None:
         same = line == earlier or (self.sealed_from is not None and codec.body_of(line) == codec.body_of(earlier))
@@ -178,42 +210,49 @@ class Index:
             self.read_only = f"the log has format version {header.version}, this convtree writes version {VERSION}"
         return True
 
-    def _take_entry(self, parsed: codec.Line, position: int, line: bytes) -> None:
-        head = parsed.head
-        if head.parent_id is None:
+    def _take_entry(self, head: codec.Head | codec.OpaqueHead, position: int, length: int) -> None:
+        leaf = self.leaf
+        if head.parent_id == leaf.id:
+            parent = leaf.row
+        elif head.parent_id is None:
             parent = tree.ROOT
-        elif head.parent_id == self.leaf.id:
-            parent = self.leaf.row
         else:
             found = self.node(str(head.parent_id))
             parent = tree.MISSING if found is None else found
-        if parent == tree.MISSING:
-            self._find("orphan", position, len(line), head.id)
+            if found is None:
+                self._find("orphan", position, length, head.id)
         kind = _KINDS.get(head.type, tree.OPAQUE)
-        if kind == tree.MESSAGE:
-            kind |= (tree.HIDDEN if head.visible_to == "user" else 0) | (tree.PINNED if head.pinned else 0)
-            kind |= tree.NAMES_MODEL if head.model is not None else 0
+        if isinstance(head, codec.OpaqueHead):
+            if head.critical:
+                kind |= tree.CRITICAL
+                self._refuse_writing(head.type, position, length)
+        elif kind == tree.MESSAGE:
+            if head.model is not None:
+                kind = tree.MESSAGE | tree.NAMES_MODEL
+            if head.visible_to == "user":
+                kind |= tree.HIDDEN
+            if head.pinned:
+                kind |= tree.PINNED
         elif kind == tree.MODEL_CHANGE:
             kind |= tree.NAMES_MODEL | (tree.HAS_SETTINGS if head.settings is not None else 0)
-        elif parsed.critical:
-            kind |= tree.CRITICAL
-            self._refuse_writing(head.type, position, line)
-        row = self.tree.add(head.id, parent, kind, position, len(line))
-        self.leaf, self.leaf_doubt = Leaf(row, head.id), None
+        self.leaf = Leaf(self.tree.add(head.id, parent, kind, position, length), head.id)
+        self.leaf_doubt = None
 
-    def _take_mark(self, parsed: codec.Line, position: int, line: bytes) -> None:
-        head = parsed.head
+    def _take_mark_line(self, head: codec.Head | codec.OpaqueHead, position: int, line: bytes) -> None:
         self.tree.add(head.id, tree.ROOT, tree.MARK, position, len(line))
-        if not parsed.known:
-            if parsed.critical:
+        if not head.known:
+            if head.critical:
                 self.critical_mark = head.type
-                self._refuse_writing(head.type, position, line)
+                self._refuse_writing(head.type, position, len(line))
             return
         try:
             mark = codec.decode_as(head.type, line)
         except codec.DECODE_ERRORS:
             self._damaged("bad_line", position, len(line))
             return
+        self._take_mark(mark, position, len(line))
+
+    def _take_mark(self, mark: Entry | Mark, position: int, length: int) -> None:
         match mark:
             case LeafMark(target_id=None):
                 self.leaf, self.leaf_doubt = NO_LEAF, None
@@ -227,7 +266,7 @@ class Index:
             case SessionInfoMark():
                 self._take_info(mark)
             case _:
-                found = self._find("bad_target", position, len(line), head.id)
+                found = self._find("bad_target", position, length, mark.id)
                 if isinstance(mark, LeafMark):
                     self.leaf_doubt = found
 
@@ -302,7 +341,7 @@ class Index:
             BrokenPath: the line is not what it was when it was taken in.
         """
         try:
-            return codec.read_head(self.line(row)).head.id
+            return codec.read_head(self.line(row)).id
         except codec.DECODE_ERRORS:
             raise self.broken(row, "was damaged after it was read") from None
 
@@ -314,6 +353,8 @@ class Index:
     def _verified(self, rows: Sequence[int]) -> list[bytes]:
         offsets, lengths = self.tree.offsets, self.tree.lengths
         lines = self._read_at([(offsets[row], lengths[row]) for row in rows])
+        if rows and self._is_sealed(min(rows)) and codec.verifies(lines):
+            return lines
         for row, line in zip(rows, lines, strict=True):
             if len(line) != lengths[row] or (self._is_sealed(row) and codec.unseal(line) is None):
                 raise self.broken(row, "was damaged after it was read")
@@ -327,7 +368,7 @@ class Index:
         if line.startswith(b'{"id":"%b"' % id.encode(errors="replace")):
             return True
         try:
-            return codec.read_head(line).head.id == id  # written by others: escaped, or in another order
+            return codec.read_head(line).id == id  # written by others: escaped, or in another order
         except codec.DECODE_ERRORS:
             return False
 
@@ -364,8 +405,8 @@ class Index:
         if self.findings and self.findings[-1].code == "torn_tail":
             self.findings.pop()
 
-    def _refuse_writing(self, kind: str, position: int, line: bytes) -> None:
-        self._find("critical_unknown", position, len(line))
+    def _refuse_writing(self, kind: str, position: int, length: int) -> None:
+        self._find("critical_unknown", position, length)
         self.read_only = f"the log holds a critical record of the unknown type {kind!r}"
 
 

@@ -5,7 +5,7 @@ The only place where lines are read into an index, and where a plan is written.
 
 from __future__ import annotations
 
-import secrets
+import os
 from collections.abc import Callable, Iterable
 
 from convtree import codec
@@ -79,7 +79,7 @@ class Ledger:
             PartlyWritten: the disk refused half-way.
             OSError: the disk refused; nothing was added, or the log is failed.
         """
-        plan = Plan(self.index, new_id)
+        plan: Plan | None = None
 
         def build(news: Iterable[Chunk]) -> list[bytes]:
             nonlocal plan
@@ -98,18 +98,26 @@ class Ledger:
             except LogReplaced:
                 self._rebuild()
             except OSError as error:
-                if not self.log.failed and self._reached(plan):
+                if plan is not None and not self.log.failed and self._reached(plan):
                     raise PartlyWritten(error) from error
                 raise
             else:
+                assert plan is not None
                 if chunk.lines:
-                    self._feed_own(chunk)
+                    self._feed_own(plan, chunk)
                 return plan
         raise self._restless()
 
-    def _feed_own(self, chunk: Chunk) -> None:
+    def _feed_own(self, plan: Plan, chunk: Chunk) -> None:
         start = len(self.index.tree)
-        self._feed(chunk)
+        try:
+            if self.index.lines:
+                self.index.feed_own(plan.added, chunk.positions, chunk.lines, plan.crc)
+            else:
+                self.index.feed(*chunk)  # the header, too
+        except BaseException:
+            self._half_fed = True
+            raise
         if start == self._told:
             self._told = len(self.index.tree)
         else:
@@ -139,7 +147,7 @@ class Ledger:
     def _rebuild(self) -> None:
         """Reads the log from its first line."""
         for _ in range(_TRIES):
-            self.index = Index(self.log.read_at, salt=secrets.randbits(64))
+            self.index = Index(self.log.read_at, salt=int.from_bytes(os.urandom(8)))
             self._told, self._own = 0, set()
             self._half_fed = False
             try:
@@ -155,4 +163,4 @@ class Ledger:
 
 def new_id() -> str:
     """Returns an id of our own form: 16 random lower-case hex digits."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()

@@ -109,7 +109,7 @@ def repair(path: str | os.PathLike[str], *, dry_run: bool = True, lock_timeout_s
         if index.header is not None and index.header.version > VERSION:
             raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell what is damaged in it")
         completed = _take_whole_tail(index, log)
-        offsets = index.tree.offsets
+        offsets = list(index.tree.offsets)
         removed = tuple(f for f in index.findings if f.code in _REMOVED and not _stands_for_header(f, index))
         remaining = tuple(f for f in index.findings if f.code not in _REMOVED | _RESEALED)
         cut = {finding.offset for finding in removed}
@@ -134,7 +134,7 @@ def repair(path: str | os.PathLike[str], *, dry_run: bool = True, lock_timeout_s
 
 def _stands_for_header(finding: Finding, index: Index) -> bool:
     """Tells whether the first line is no header but a good record: it is kept, and gets a header before it."""
-    return finding.code == "bad_header" and finding.offset in index.tree.offsets[:1]
+    return finding.code == "bad_header" and len(index.tree) > 0 and finding.offset == index.tree.offsets[0]
 
 
 def _header_body(index: Index, path: Path) -> bytes:

@@ -7,7 +7,6 @@ each remembers which leaf it has seen, and is told when someone else has moved i
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -317,7 +316,7 @@ class Session:
                 for each in batch:
                     plan.place(each)
 
-            written += self._write(fill, moves_leaf=True).added
+            written += len(self._write(fill, moves_leaf=True).added)
         return written
 
     def fork(self, path: str | os.PathLike[str], entry_id: str | AtLeaf | None = LEAF) -> Session:
@@ -670,7 +669,7 @@ class Session:
         """Yields the extension data on the path to a leaf, last first."""
         columns = self._index.tree
         row = self._row(leaf)
-        while row >= 0 and (row := columns.states[row]) != tree.NONE:
+        while (row := columns.nearest(columns.states, row)) != tree.NONE:
             entry = self._index.entries([row])[0]
             assert isinstance(entry, ExtensionDataEntry)
             yield entry
@@ -755,4 +754,4 @@ def _now() -> str:
 
 
 def _new_session_id() -> str:
-    return secrets.token_hex(16)
+    return os.urandom(16).hex()

@@ -5,14 +5,17 @@ child's. Hence no cycle can exist, and no walk needs a visited set, a depth limi
 plain columns, a few dozen bytes a row, one row per record of the log.
 
 Each row also links to the nearest row at or above it that matters for a context (a compaction, a pinned message, a
-model, settings, extension data, a fault), so that a context costs what it holds, not the length of its history.
+model, settings, extension data, a fault), so that a context costs what it holds, not the length of its history. Most
+rows have the links of their parent; the links have columns of their own, and a row has the number of its links there.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
-from hashlib import blake2b
+from collections.abc import Callable, Iterator, Mapping
+
+from convtree.columns import Column
+from convtree.ids import IdTable
 
 ROOT = -1  # the parent of a first entry
 MISSING = -2  # the parent of an orphan
@@ -26,32 +29,32 @@ NAMES_MODEL = 0b0010_0000
 HAS_SETTINGS = 0b0100_0000
 CRITICAL = 0b1000_0000
 
-_64_BITS = 2**64 - 1
+ROWS = {"offsets": "Q", "lengths": "I", "kinds": "B", "parents": "i", "links": "I", "hashes": "Q"}
+LINKS = ("compactions", "pins", "models", "settings", "states", "faults")
+CODES = ROWS | dict.fromkeys(LINKS, "i")  # every column, with its C type
 
 
 class Tree:
     """Columns over the records of a log. `same_id(row, id)` answers from the log whether a row has that id.
 
-    `salt` is a secret number: without it, who chooses ids chooses where they collide.
+    `salt` is a secret number: without it, who chooses ids chooses where they collide. `covered` are the columns that
+    a snapshot has, the table of its ids (`slots`) among them.
     """
 
-    def __init__(self, same_id: Callable[[int, str], bool], salt: int = 0x9E37_79B9_7F4A_7C15) -> None:
-        self._same_id = same_id
-        self._salt = salt | 1
-        self.offsets = array("Q")
-        self.lengths = array("I")
-        self.kinds = array("B")
-        self.parents = array("i")
-        self.compactions = array("i")
-        self.pins = array("i")
-        self.models = array("i")
-        self.settings = array("i")
-        self.states = array("i")
-        self.faults = array("i")
-        self._links = (self.compactions, self.pins, self.models, self.settings, self.states, self.faults)
-        self._hashes = array("Q")
-        self._slots = array("i", [NONE]) * 64
-        self._shift = 64 - 6  # the slots are numbered by the upper bits of a product
+    def __init__(
+        self, same_id: Callable[[int, str], bool], salt: int = 0, covered: Mapping[str, Column] | None = None
+    ) -> None:
+        columns = covered or {name: Column(code) for name, code in CODES.items()}
+        self.columns = columns
+        self.offsets, self.lengths, self.kinds, self.parents, self.links, hashes = (columns[name] for name in ROWS)
+        self.compactions, self.pins, self.models, self.settings, self.states, self.faults = (
+            columns[name] for name in LINKS
+        )
+        self._link_columns = tuple(columns[name] for name in LINKS)
+        self.ids = IdTable(hashes, same_id, salt, columns.get("slots"))
+        if not len(self.compactions):
+            for column in self._link_columns:
+                column.append(NONE)  # links number 0: to nothing
         self._last_child = array("i")
         self._older_sibling = array("i")
         self._newest_root = NONE
@@ -64,19 +67,19 @@ class Tree:
     def add(self, id: str, parent: int, kind: int, offset: int, length: int) -> int:
         """Adds a record below the row `parent`; returns its row. The caller has made sure that the id is new."""
         row = len(self.parents)
+        links = self.links[parent] if parent >= 0 else 0
+        if kind or parent == MISSING:  # most rows are plain messages, which nothing links to
+            links = self._link(row, links, parent, kind)
         self.offsets.append(offset)
         self.lengths.append(length)
         self.kinds.append(kind)
         self.parents.append(parent)
-        for column in self._links:  # as the parent has it
-            column.append(column[parent] if parent >= 0 else NONE)
-        if kind or parent == MISSING:  # most rows are plain messages, which nothing links to
-            self._link(row, parent, kind)
-        self._remember(id, row)
+        self.links.append(links)
+        self.ids.add(id)
         return row
 
-    def _link(self, row: int, parent: int, kind: int) -> None:
-        """Links a row to itself in the columns of what it is."""
+    def _link(self, row: int, links: int, parent: int, kind: int) -> int:
+        """Makes the links of a row that others link to; returns their number."""
         what = kind & KIND
         matters = (
             what == COMPACTION,
@@ -86,48 +89,35 @@ class Tree:
             what == EXTENSION_DATA,
             parent == MISSING or kind & CRITICAL,
         )
-        for column, here in zip(self._links, matters, strict=True):
-            if here:
-                column[row] = row
+        if not any(matters):
+            return links
+        for column, here in zip(self._link_columns, matters, strict=True):
+            column.append(row if here else column[links])
+        return len(self.compactions) - 1
 
     # --- finding ---
 
     def find(self, id: str) -> int | None:
         """Returns the row of an id, entry or mark."""
-        hashed = _hash(id)
-        slots, hashes = self._slots, self._hashes
-        slot = (hashed * self._salt & _64_BITS) >> self._shift
-        while (row := slots[slot]) != NONE:
-            if hashes[row] == hashed and self._same_id(row, id):
-                return row
-            slot = (slot + 1) % len(slots)
-        return None
+        return self.ids.find(id)
 
     def is_node(self, row: int) -> bool:
         """Tells an entry from a mark."""
         return self.kinds[row] & KIND != MARK
 
-    def _remember(self, id: str, row: int) -> None:
-        self._hashes.append(_hash(id))
-        if 2 * len(self._hashes) > len(self._slots):
-            self._slots = array("i", [NONE]) * (2 * len(self._slots))
-            self._shift -= 1
-            for each in range(row):
-                self._place(each)
-        self._place(row)
-
-    def _place(self, row: int) -> None:
-        slots = self._slots
-        slot = (self._hashes[row] * self._salt & _64_BITS) >> self._shift
-        while slots[slot] != NONE:
-            slot = (slot + 1) % len(slots)
-        slots[slot] = row
+    def nearest(self, what: Column, row: int) -> int:
+        """Returns the nearest row at or above `row` that is one of `what` (`compactions`, `pins`, …), or NONE."""
+        return what[self.links[row]] if row >= 0 else NONE
 
     # --- walking ---
 
     def walk_up(self, row: int) -> Iterator[int]:
         """Yields the row, its parent, and so on; ends at a first entry or at an orphan."""
         parents = self.parents
+        tail, covered = parents.tail, parents.covered
+        while row >= covered:
+            yield row
+            row = tail[row - covered]
         while row >= 0:
             yield row
             row = parents[row]
@@ -216,13 +206,3 @@ class Tree:
                 self._newest_root = row
             else:
                 older_sibling.append(NONE)
-
-
-def _hash(id: str) -> int:
-    """Returns 64 bits of an id: its own value when it has our form, else a digest."""
-    if len(id) == 16 and id.islower() and id.isalnum():  # AbC, a_bc and abc must not share a hash: ids are hostile
-        try:
-            return int(id, 16)
-        except ValueError:
-            pass
-    return int.from_bytes(blake2b(id.encode(errors="replace"), digest_size=8).digest())

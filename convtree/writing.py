@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any, NamedTuple, Protocol, runtime_checkable
-from zlib import crc32
 
 import msgspec
 
@@ -108,16 +107,12 @@ class Plan:
     def __init__(self, index: Index, new_id: Callable[[], str]) -> None:
         self._index = index
         self._new_id = new_id
-        self._prev = index.last_crc
-        self._planned: set[str] = set()
-        self._planned_entries: set[str] = set()  # those that may be a parent or a target
+        self._parents: dict[str, str | None] = {}  # of the entries planned
+        self._marks: set[str] = set()  # ids of the marks planned
+        self.crc = index.last_crc  # of the last line
         self.lines: list[bytes] = []
+        self.added: list[Entry | Mark] = []
         self.stored: list[Entry | Mark] = []
-
-    @property
-    def added(self) -> int:
-        """How many records are planned, the header not counted."""
-        return len(self._planned)
 
     def begin(self, header_body: bytes) -> None:
         """Plans the header of a log that has no line yet."""
@@ -131,7 +126,7 @@ class Plan:
         """
         count = 0
         for each in drafts:
-            if not self._is_stored(each):
+            if not each.record.id or not self._is_stored(each):
                 break
             count += 1
         return count
@@ -139,13 +134,13 @@ class Plan:
     def chain(self, drafts: Sequence[Draft], parent_id: str | None, timestamp: str) -> None:
         """Plans entries as a chain below `parent_id`, stamping what they lack."""
         for each in drafts:
-            if not self._is_stored(each):
+            if not each.record.id or not self._is_stored(each):
                 self._add(each, parent_id, timestamp)
             parent_id = self.stored[-1].id
 
     def place(self, each: Draft) -> None:
         """Plans a record that brings its own id, parent and time; a stored one is passed over."""
-        if not self._is_stored(each):
+        if not each.record.id or not self._is_stored(each):
             self._add(each, getattr(each.record, "parent_id", None), each.record.timestamp)
 
     def mark(self, each: Draft, timestamp: str) -> None:
@@ -167,9 +162,9 @@ class Plan:
 
     def _is_stored(self, each: Draft) -> bool:
         id = each.record.id
-        row = self._index.tree.find(id) if id else None
+        row = self._index.tree.find(id)
         if row is None:
-            if id in self._planned and id:
+            if id in self._parents or id in self._marks:
                 raise IdConflict(f"the id {_shown(id)} is given twice", id=id)
             return False
         body, line = codec.compose(each.record, each.fields, id, None, None), self._index.line(row)
@@ -192,27 +187,32 @@ class Plan:
         except msgspec.ValidationError as error:
             raise InvalidMessage(f"{record.type}: {error}", place=record.type) from None
         self._seal(body)
-        self._planned.add(id)
         if isinstance(stored, Entry):
-            self._planned_entries.add(id)
+            self._parents[id] = parent_id
+        else:
+            self._marks.add(id)
+        self.added.append(stored)
         self.stored.append(stored)
 
     def _check(self, record: Record, parent_id: str | None) -> None:
         """Makes sure that what a record refers to is above it."""
         if isinstance(record, Entry):
-            if parent_id is not None and parent_id not in self._planned_entries:
-                self.row_of(parent_id)
+            if parent_id is not None:
+                self._check_above(parent_id)
             if isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
             elif isinstance(record, BranchSummaryEntry) and record.from_id is not None:
                 codec.check_id(record.from_id, "from_id")
-        elif isinstance(record, LeafMark | LabelMark) and record.target_id not in (None, *self._planned_entries):
-            self.row_of(str(record.target_id))
+        elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
+            self._check_above(record.target_id)
+
+    def _check_above(self, id: str) -> None:
+        if id not in self._parents:
+            self.row_of(id)
 
     def _check_kept(self, kept_id: str, parent_id: str | None) -> None:
-        parents = {entry.id: entry.parent_id for entry in self.stored if isinstance(entry, Entry)}
-        while parent_id is not None and parent_id != kept_id and parent_id in self._planned_entries:
-            parent_id = parents[parent_id]
+        while parent_id is not None and parent_id != kept_id and parent_id in self._parents:
+            parent_id = self._parents[parent_id]
         if parent_id == kept_id:
             return
         row = self._index.node(kept_id) if isinstance(kept_id, str) else None
@@ -225,12 +225,11 @@ class Plan:
     def _fresh_id(self) -> str:
         while True:
             id = self._new_id()
-            if id not in self._planned and self._index.tree.find(id) is None:
+            if id not in self._parents and id not in self._marks and self._index.tree.find(id) is None:
                 return id
 
     def _seal(self, body: bytes) -> None:
-        line = codec.seal(body, self._prev)
-        self._prev = crc32(line)
+        line, self.crc = codec.close(body, self.crc)
         self.lines.append(line)
 
 
@@ -238,8 +237,7 @@ def reseal(header_body: bytes, bodies: Iterable[bytes]) -> Iterator[bytes]:
     """Yields the lines of a log that is made of these bodies."""
     prev = 0
     for body in chain((header_body,), bodies):
-        line = codec.seal(body, prev)
-        prev = crc32(line)
+        line, prev = codec.close(body, prev)
         yield line
 
 

@@ -23,8 +23,8 @@ LAYERS = [
     {"context", "runs"},
     {"index"},
     {"codec", "tree", "findings"},
-    {"entries"},
-    {"messages", "errors", "safe_text"},
+    {"entries", "ids"},
+    {"messages", "errors", "safe_text", "columns"},
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = [
@@ -32,6 +32,8 @@ PURE = [
     "entries",
     "messages",
     "codec",
+    "columns",
+    "ids",
     "tree",
     "index",
     "context",

@@ -84,7 +84,8 @@ class View:
     @cached_property
     def model(self) -> tuple[str | None, str | None]:
         """The provider and the model at the leaf."""
-        row = self.outline.tree.models[self.leaf] if self.leaf >= 0 else tree.NONE
+        columns = self.outline.tree
+        row = columns.nearest(columns.models, self.leaf)
         namer = self.outline.entries([row])[0] if row != tree.NONE else None
         return (namer.provider, namer.model) if isinstance(namer, MessageEntry | ModelChangeEntry) else (None, None)
 

@@ -1,0 +1,60 @@
+"""Numbers by row, the first of them perhaps still on disk. Pure: someone else fetches the pages.
+
+A column grows at its end and is never changed before it. What a snapshot covers is fetched page by page, as somebody
+asks for it; what came since is in memory.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Literal, cast
+
+PAGE = 8192  # bytes of a column that are fetched, and vouched for, at once
+
+Fetch = Callable[[int], bytes]  # a column's page by number, whole and verified
+
+
+class Column:
+    """Numbers of one C type (an `array` type code), by row."""
+
+    __slots__ = ("_fetch", "_mask", "_pages", "_shift", "append", "covered", "tail")
+
+    def __init__(self, code: str, covered: int = 0, fetch: Fetch | None = None) -> None:
+        self.tail = array(code)  # rows from `covered` on
+        self.append = self.tail.append
+        self.covered = covered
+        rows = PAGE // self.tail.itemsize
+        self._shift, self._mask = rows.bit_length() - 1, rows - 1
+        self._pages: list[memoryview | None] = [None] * -(-covered // rows)
+        self._fetch = fetch
+
+    def __len__(self) -> int:
+        return self.covered + len(self.tail)
+
+    def __getitem__(self, row: int) -> int:
+        if row >= self.covered:
+            return self.tail[row - self.covered]
+        return (self._pages[row >> self._shift] or self._load(row >> self._shift))[row & self._mask]
+
+    def __iter__(self) -> Iterator[int]:
+        rows = self._mask + 1
+        pages = (self._page(number)[: self.covered - number * rows] for number in range(len(self._pages)))
+        return chain(chain.from_iterable(pages), self.tail)
+
+    def bytes(self) -> Iterator[memoryview]:
+        """Yields the column as it lies in memory, in pieces."""
+        rows = self._mask + 1
+        for number in range(len(self._pages)):
+            yield self._page(number)[: self.covered - number * rows].cast("B")
+        yield memoryview(self.tail).cast("B")
+
+    def _page(self, number: int) -> memoryview:
+        return self._pages[number] or self._load(number)
+
+    def _load(self, number: int) -> memoryview:
+        assert self._fetch is not None
+        page: memoryview = memoryview(self._fetch(number)).cast(cast(Literal["Q"], self.tail.typecode))
+        self._pages[number] = page
+        return page
