@@ -6,7 +6,7 @@ another place; a sealed line is never parsed to be written again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from itertools import repeat
 from math import isfinite
@@ -248,6 +248,11 @@ def _check_fields(record: Record) -> None:
         raise _invalid("model", "a model change names a model")
 
 
+def is_own_id(id: str) -> bool:
+    """Tells whether an id looks like ours, and is one for that."""
+    return len(id) == 16 and id.isalnum() and id.isascii()
+
+
 def check_id(value: Any, place: str) -> None:
     """Raises InvalidMessage unless the value is an id."""
     if not isinstance(value, str) or not ID.fullmatch(value):
@@ -320,6 +325,7 @@ class Head(msgspec.Struct, gc=False):
     id: str
     type: str
     parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    provider: str | None = None
     model: str | None = None
     settings: dict[str, msgspec.Raw] | None = None
     visible_to: str | None = None
@@ -363,23 +369,45 @@ def read_head(line: bytes) -> Head | OpaqueHead:
     Raises:
         ValueError: the line is not a record (one of `DECODE_ERRORS`).
     """
-    head: Head | OpaqueHead | None
+    head: Head | OpaqueHead
     try:
         head = _decode_head(line)
-    except msgspec.ValidationError:
-        head = None
-    if head is None or head.type not in _DECODERS:
+        if head.type not in _DECODERS:
+            head = _decode_opaque_head(line)
+    except msgspec.ValidationError:  # perhaps because of a field that means nothing in this type
         head = _decode_opaque_head(line)
-        if head.type in _DECODERS:
-            raise ValueError("a field of a known type has a wrong type")
+    if head.type not in _DECODERS:
         if not TYPE.fullmatch(head.type):
             raise ValueError("not a type")
     elif (head.parent_id is msgspec.UNSET) is (head.type in ENTRY_CLASSES):
         raise ValueError("an entry has a parent_id, a mark has none")
-    id = head.id
-    if not (id.isalnum() and id.isascii() and len(id) <= 128) and not ID.fullmatch(id):
+    elif isinstance(head, OpaqueHead):
+        head = head_of(decode_as(head.type, line))
+    if not is_own_id(head.id) and not ID.fullmatch(head.id):
         raise ValueError("not an id")
     return head
+
+
+def read_entry_heads(lines: Iterable[bytes]) -> list[Head | None]:
+    """Does what `read_head` does for the entries of known types with ids as we make them; None stands for the others."""
+    heads: list[Head | None]
+    try:
+        heads = list(map(_decode_head, lines))
+    except DECODE_ERRORS:
+        heads = list(map(_try_head, lines))
+    for number, head in enumerate(heads):
+        if head is None or head.parent_id is msgspec.UNSET or head.type not in ENTRY_CLASSES:
+            heads[number] = None
+        elif not is_own_id(head.id):
+            heads[number] = None
+    return heads
+
+
+def _try_head(line: bytes) -> Head | None:
+    try:
+        return _decode_head(line)
+    except DECODE_ERRORS:
+        return None
 
 
 def head_of(record: Entry | Mark) -> Head:
@@ -389,14 +417,15 @@ def head_of(record: Entry | Mark) -> Head:
             record.id,
             "message",
             record.parent_id,
-            model=record.model,
+            record.provider,
+            record.model,
             visible_to=record.visible_to,
             pinned=record.pinned,
         )
     parent_id = record.parent_id if isinstance(record, Entry) else msgspec.UNSET
     if isinstance(record, ModelChangeEntry):
         settings: dict[str, msgspec.Raw] | None = None if record.settings is None else {}
-        return Head(record.id, record.type, parent_id, model=record.model, settings=settings)
+        return Head(record.id, record.type, parent_id, record.provider, record.model, settings)
     return Head(record.id, record.type, parent_id)
 
 

@@ -31,6 +31,7 @@ class IdTable:
         self._covered = covered
         self._slots = array("i", [_EMPTY]) * 64
         self._shift = 64 - 6  # the slots are numbered by the upper bits of a product
+        self._full = hashes.covered + len(self._slots) // 2
         self._missed = ("", 0, 0)  # what was asked for last and is not there: id, hash, and the slot for it
 
     def find(self, id: str) -> int | None:
@@ -55,18 +56,18 @@ class IdTable:
             slot = (slot + 1) % size
         return None
 
-    def add(self, id: str) -> None:
+    def add(self, id: str, row: int) -> None:
         """Adds the id of the next row, which is new: `find` has said so."""
         missed, hashed, slot = self._missed
         if missed != id:
             self.find(id)
             _, hashed, slot = self._missed
-        row = len(self.hashes)
         self.hashes.append(hashed)
         self._slots[slot] = row
         self._missed = "", 0, 0
-        if 2 * (row - self.hashes.covered) > len(self._slots):
+        if row > self._full:
             self._slots, self._shift = self._table(2 * len(self._slots), self.hashes.covered)
+            self._full += len(self._slots) // 4
 
     def table(self) -> Column:
         """Returns a table of all rows, for a snapshot."""

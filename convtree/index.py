@@ -76,6 +76,7 @@ class Index:
         self._begun = False
         self._told: set[str] = set()
         self._last_damaged = False
+        self._leaf_model: tuple[str | None, str] | None = None  # provider and model at the leaf, as far as known
 
     # --- taking lines in ---
 
@@ -119,9 +120,15 @@ class Index:
         if self.sealed_from is None or self._last_damaged or not lines:
             return 0
         good, self.last_crc = codec.unseal_chain(lines, self.last_crc)
-        for position, line in zip(positions[:good], lines, strict=False):
+        chain = lines if good == len(lines) else lines[:good]
+        find, take_entry = self.tree.find, self._take_entry
+        for position, line, head in zip(positions, chain, codec.read_entry_heads(chain), strict=False):
             self.lines += 1
-            self._take(position, line, first=False)
+            self._last_damaged = False
+            if head is not None and find(head.id) is None:
+                take_entry(head, position, len(line))
+            else:
+                self._take(position, line, first=False)
         return good
 
     def _feed_line(self, position: int, raw: bytes) -> None:
@@ -221,22 +228,30 @@ class Index:
             parent = tree.MISSING if found is None else found
             if found is None:
                 self._find("orphan", position, length, head.id)
+        if parent != leaf.row:
+            self._leaf_model = None
         kind = _KINDS.get(head.type, tree.OPAQUE)
-        if isinstance(head, codec.OpaqueHead):
-            if head.critical:
-                kind |= tree.CRITICAL
-                self._refuse_writing(head.type, position, length)
-        elif kind == tree.MESSAGE:
-            if head.model is not None:
-                kind = tree.MESSAGE | tree.NAMES_MODEL
-            if head.visible_to == "user":
-                kind |= tree.HIDDEN
-            if head.pinned:
-                kind |= tree.PINNED
-        elif kind == tree.MODEL_CHANGE:
-            kind |= tree.NAMES_MODEL | (tree.HAS_SETTINGS if head.settings is not None else 0)
+        if kind == tree.MESSAGE or kind == tree.MODEL_CHANGE:
+            kind |= self._flags(head, kind)
+        elif isinstance(head, codec.OpaqueHead) and head.critical:
+            kind |= tree.CRITICAL
+            self._refuse_writing(head.type, position, length)
         self.leaf = Leaf(self.tree.add(head.id, parent, kind, position, length), head.id)
         self.leaf_doubt = None
+
+    def _flags(self, head: Any, kind: int) -> int:
+        """Returns what a message or a model change says about contexts."""
+        flags = 0
+        if head.model is not None and self._leaf_model != (head.provider, head.model):
+            flags = tree.NAMES_MODEL
+            self._leaf_model = head.provider, head.model
+        if head.settings is not None and kind == tree.MODEL_CHANGE:
+            flags |= tree.HAS_SETTINGS
+        if head.visible_to == "user":
+            flags |= tree.HIDDEN
+        if head.pinned:
+            flags |= tree.PINNED
+        return flags
 
     def _take_mark_line(self, head: codec.Head | codec.OpaqueHead, position: int, line: bytes) -> None:
         self.tree.add(head.id, tree.ROOT, tree.MARK, position, len(line))
@@ -255,9 +270,9 @@ class Index:
     def _take_mark(self, mark: Entry | Mark, position: int, length: int) -> None:
         match mark:
             case LeafMark(target_id=None):
-                self.leaf, self.leaf_doubt = NO_LEAF, None
+                self._move_leaf(NO_LEAF)
             case LeafMark(target_id=str(target)) if (row := self.node(target)) is not None:
-                self.leaf, self.leaf_doubt = Leaf(row, target), None
+                self._move_leaf(Leaf(row, target))
             case LabelMark(target_id=target, label=label) if self.node(target) is not None:
                 if label is None:
                     self.labels.pop(target, None)
@@ -269,6 +284,9 @@ class Index:
                 found = self._find("bad_target", position, length, mark.id)
                 if isinstance(mark, LeafMark):
                     self.leaf_doubt = found
+
+    def _move_leaf(self, leaf: Leaf) -> None:
+        self.leaf, self.leaf_doubt, self._leaf_model = leaf, None, None
 
     def _take_info(self, mark: SessionInfoMark) -> None:
         if mark.name is not UNSET:

@@ -25,7 +25,7 @@ KIND = 0b0000_0111  # the part of a row's kind that says what it is
 MESSAGE, COMPACTION, BRANCH_SUMMARY, MODEL_CHANGE, EXTENSION_DATA, OPAQUE, MARK = range(7)
 HIDDEN = 0b0000_1000  # a message that is not for the model
 PINNED = 0b0001_0000
-NAMES_MODEL = 0b0010_0000
+NAMES_MODEL = 0b0010_0000  # another than its parent has, as far as that is known
 HAS_SETTINGS = 0b0100_0000
 CRITICAL = 0b1000_0000
 
@@ -55,27 +55,34 @@ class Tree:
         if not len(self.compactions):
             for column in self._link_columns:
                 column.append(NONE)  # links number 0: to nothing
+        self._size = len(self.parents)
+        self._newest_links = self.links[self._size - 1] if self._size else 0
         self._last_child = array("i")
         self._older_sibling = array("i")
         self._newest_root = NONE
 
     def __len__(self) -> int:
-        return len(self.parents)
+        return self._size
 
     # --- growing ---
 
     def add(self, id: str, parent: int, kind: int, offset: int, length: int) -> int:
         """Adds a record below the row `parent`; returns its row. The caller has made sure that the id is new."""
-        row = len(self.parents)
-        links = self.links[parent] if parent >= 0 else 0
+        row = self._size
+        if parent >= 0:
+            links = self._newest_links if parent == row - 1 else self.links[parent]
+        else:
+            links = 0
         if kind or parent == MISSING:  # most rows are plain messages, which nothing links to
             links = self._link(row, links, parent, kind)
+        self.ids.add(id, row)
         self.offsets.append(offset)
         self.lengths.append(length)
         self.kinds.append(kind)
         self.parents.append(parent)
         self.links.append(links)
-        self.ids.add(id)
+        self._newest_links = links
+        self._size = row + 1
         return row
 
     def _link(self, row: int, links: int, parent: int, kind: int) -> int:
