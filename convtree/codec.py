@@ -389,16 +389,14 @@ def read_head(line: bytes) -> Head | OpaqueHead:
 
 
 def read_entry_heads(lines: Iterable[bytes]) -> list[Head | None]:
-    """Does what `read_head` does for the entries of known types with ids as we make them; None stands for the others."""
+    """Does what `read_head` does for entries of known types with ids as we make them; None stands for the others."""
     heads: list[Head | None]
     try:
         heads = list(map(_decode_head, lines))
     except DECODE_ERRORS:
         heads = list(map(_try_head, lines))
     for number, head in enumerate(heads):
-        if head is None or head.parent_id is msgspec.UNSET or head.type not in ENTRY_CLASSES:
-            heads[number] = None
-        elif not is_own_id(head.id):
+        if head and (head.parent_id is msgspec.UNSET or head.type not in ENTRY_CLASSES or not is_own_id(head.id)):
             heads[number] = None
     return heads
 

@@ -231,7 +231,7 @@ class Index:
         if parent != leaf.row:
             self._leaf_model = None
         kind = _KINDS.get(head.type, tree.OPAQUE)
-        if kind == tree.MESSAGE or kind == tree.MODEL_CHANGE:
+        if kind in (tree.MESSAGE, tree.MODEL_CHANGE):
             kind |= self._flags(head, kind)
         elif isinstance(head, codec.OpaqueHead) and head.critical:
             kind |= tree.CRITICAL

@@ -69,10 +69,7 @@ class Tree:
     def add(self, id: str, parent: int, kind: int, offset: int, length: int) -> int:
         """Adds a record below the row `parent`; returns its row. The caller has made sure that the id is new."""
         row = self._size
-        if parent >= 0:
-            links = self._newest_links if parent == row - 1 else self.links[parent]
-        else:
-            links = 0
+        links = 0 if parent < 0 else self._newest_links if parent == row - 1 else self.links[parent]
         if kind or parent == MISSING:  # most rows are plain messages, which nothing links to
             links = self._link(row, links, parent, kind)
         self.ids.add(id, row)
