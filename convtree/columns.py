@@ -30,6 +30,11 @@ class Column:
         self._pages: list[memoryview | None] = [None] * -(-covered // rows)
         self._fetch = fetch
 
+    @property
+    def page_count(self) -> int:
+        """How many pages the covered rows take."""
+        return len(self._pages)
+
     def __len__(self) -> int:
         return self.covered + len(self.tail)
 
@@ -42,6 +47,11 @@ class Column:
         rows = self._mask + 1
         pages = (self._page(number)[: self.covered - number * rows] for number in range(len(self._pages)))
         return chain(chain.from_iterable(pages), self.tail)
+
+    def load(self) -> None:
+        """Fetches every page that is not there yet."""
+        for number in range(len(self._pages)):
+            self._page(number)
 
     def bytes(self) -> Iterator[memoryview]:
         """Yields the column as it lies in memory, in pieces."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convtree.entries import Severity
 
+LOST = "lines_lost"
 FINDING_LIMIT = 10_000  # findings kept one by one; a hostile file must not turn into memory
 
 #: what can be found in a log
@@ -22,6 +23,7 @@ LOG: dict[str, tuple[Severity, str]] = {
     "bad_kept": ("error", "keeps entries from one that is not above it"),
     "orphan": ("error", "the parent is not above it: missing, below, or itself"),
     "bad_target": ("error", "names an entry that is not above it: ignored"),
+    LOST: ("error", "the log was longer once: lines at its end are gone"),
     "unsealed": ("info", "a log without checksums: damage in it cannot be seen"),
     "carriage_return": ("info", "lines end in CRLF"),
     "byte_order_mark": ("info", "the file begins with a byte order mark"),

@@ -6,7 +6,7 @@ Damage never stops the loop; it becomes findings.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from zlib import crc32
 
@@ -14,6 +14,7 @@ import msgspec
 from msgspec import UNSET
 
 from convtree import codec, tree
+from convtree.columns import Column
 from convtree.entries import (
     VERSION,
     Entry,
@@ -49,6 +50,26 @@ class Leaf(msgspec.Struct, frozen=True, gc=False):
 NO_LEAF = Leaf(tree.ROOT, None)
 
 
+class Facts(msgspec.Struct):
+    """What an index knows besides its columns; the fields are those of `Index`."""
+
+    leaf: Leaf
+    leaf_doubt: Finding | None
+    labels: dict[str, str]
+    name: str | None
+    archived: bool
+    metadata: dict[str, Any]
+    findings: list[Finding]
+    told: set[str]
+    read_only: str | None
+    critical_mark: str | None
+    header_end: int
+    end: int
+    last_crc: int
+    last_damaged: bool
+    lines: int
+
+
 class Index:
     """Everything that follows from the lines fed so far, and the way back to them.
 
@@ -73,10 +94,35 @@ class Index:
         self.last_crc = 0  # of the last line as it stands, the next line's prev
         self.lines = 0  # lines seen, the header and damaged ones included
         self.sealed_from: int | None = None  # rows from here on must verify when read
+        self.header_end = 0  # the position behind the header
+        self.told: set[str] = set()  # findings that are made once
+        self.last_damaged = False
         self._begun = False
-        self._told: set[str] = set()
-        self._last_damaged = False
         self._leaf_model: tuple[str | None, str] | None = None  # provider and model at the leaf, as far as known
+
+    @classmethod
+    def restored(
+        cls,
+        read_at: Callable[[Sequence[tuple[int, int]]], list[bytes]],
+        facts: Facts,
+        columns: Mapping[str, Column],
+        salt: int,
+        header_line: bytes,
+    ) -> Index:
+        """Makes an index of a log that is sealed throughout from what was kept of it."""
+        index = cls(read_at)
+        index.tree = tree.Tree(index._same_id, salt, columns)
+        for name in Facts.__struct_fields__:
+            setattr(index, name, getattr(facts, name))
+        line = header_line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
+        index.header, index.header_body = codec.decode_header(line), codec.body_of(line)
+        index.sealed_from, index._begun = 0, True
+        return index
+
+    def facts(self) -> Facts:
+        """Returns what is known besides the columns, and will still be true when the log has grown."""
+        self.forget_torn()
+        return Facts(**{name: getattr(self, name) for name in Facts.__struct_fields__})
 
     # --- taking lines in ---
 
@@ -112,19 +158,19 @@ class Index:
             else:
                 self.tree.add(record.id, tree.ROOT, tree.MARK, position, len(line))
                 self._take_mark(record, position, len(line))
-        self.last_crc, self._last_damaged = crc, False
+        self.last_crc, self.last_damaged = crc, False
         self.end = positions[-1] + len(lines[-1]) + 1
 
     def _feed_chain(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
         """Takes in the leading lines that verify and follow each other, as nearly all do; returns how many."""
-        if self.sealed_from is None or self._last_damaged or not lines:
+        if self.sealed_from is None or self.last_damaged or not lines:
             return 0
         good, self.last_crc = codec.unseal_chain(lines, self.last_crc)
         chain = lines if good == len(lines) else lines[:good]
         find, take_entry = self.tree.find, self._take_entry
         for position, line, head in zip(positions, chain, codec.read_entry_heads(chain), strict=False):
             self.lines += 1
-            self._last_damaged = False
+            self.last_damaged = False
             if head is not None and find(head.id) is None:
                 take_entry(head, position, len(line))
             else:
@@ -152,10 +198,10 @@ class Index:
         if seal is not None:
             if self.sealed_from is None:
                 self.sealed_from = len(self.tree)
-            if seal.prev != self.last_crc and not self._last_damaged:
+            if seal.prev != self.last_crc and not self.last_damaged:
                 self.leaf_doubt = self._find("prev_mismatch", position, len(line))
             self.last_crc = seal.crc if crc is None else crc
-            self._last_damaged = False
+            self.last_damaged = False
             self._take(position, line, first)
         else:
             self.last_crc = crc32(line)
@@ -163,7 +209,7 @@ class Index:
                 self.sealed_from = self.sealed_from or 0
                 self._damaged(_name_damage(line, "bad_header" if first else "bad_seal"), position, len(line))
             else:
-                self._last_damaged = False
+                self.last_damaged = False
                 self._take(position, line, first)
 
     def _take(self, position: int, line: bytes, first: bool) -> None:
@@ -210,6 +256,7 @@ class Index:
             self._find("unsealed", position, len(line))
         self.header = header
         self.header_body = codec.body_of(line) if self.sealed_from is not None else None
+        self.header_end = position + len(line)
         self.name = header.name
         self.metadata = dict(header.metadata or {})
         if header.version > VERSION:
@@ -405,12 +452,12 @@ class Index:
         return finding
 
     def _once(self, code: str, offset: int, length: int) -> None:
-        if code not in self._told:
-            self._told.add(code)
+        if code not in self.told:
+            self.told.add(code)
             self._find(code, offset, length)
 
     def _damaged(self, code: str, offset: int, length: int) -> None:
-        self._last_damaged = True
+        self.last_damaged = True
         self.leaf_doubt = self._find(code, offset, length)
 
     def _torn(self, start: int, end: int) -> None:

@@ -7,16 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
-from convtree import codec
-from convtree.entries import Entry, Header, Mark
-from convtree.errors import NotALog, SessionFailed
+from convtree import codec, snapshot
+from convtree.entries import Entry, Finding, Header, Mark
+from convtree.errors import ConvtreeError, NotALog, SessionFailed
+from convtree.findings import CODES, LOST
 from convtree.index import Index
 from convtree.logs.base import Chunk, Log, LogReplaced
+from convtree.snapshot import SnapshotDamaged
 from convtree.writing import Plan
 
 LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damaged
 _TRIES = 8  # how often a log may be replaced under one call
+
+# A snapshot is kept when the tail that the last one lacks is longer than this, and not much shorter than the rest:
+# opening and closing per request costs nothing, and a long log is not copied for every few thousand entries.
+_TAIL_ROWS, _TAIL_BYTES, _TAIL_PART = 4096, 4 * 2**20, 1 / 64
 
 
 class PartlyWritten(Exception):
@@ -30,10 +37,11 @@ class PartlyWritten(Exception):
 class Ledger:
     """A log with its index. Not thread-safe: a session has a lock for that."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, *, use_snapshot: bool = True) -> None:
         self.log = log
         self._own: set[int] = set()  # rows written here, as far as they lie behind news
-        self._rebuild()
+        self._kept_end = 0  # as far as the snapshot beside the log covers it
+        self._rebuild(use_snapshot)
         self._told = len(self.index.tree)  # rows before it are no news
 
     def catch_up(self) -> None:
@@ -44,6 +52,8 @@ class Ledger:
             self._take_in(self.log.read(self.index.end))
         except LogReplaced:
             self._rebuild()
+        except SnapshotDamaged:
+            self.rescan()
 
     def news(self) -> list[int]:
         """Returns the rows that were taken in since the last time and not written here; all after a replacement."""
@@ -97,6 +107,8 @@ class Ledger:
                 chunk = self.log.append(self.index.end, build)
             except LogReplaced:
                 self._rebuild()
+            except SnapshotDamaged:
+                self.rescan()
             except OSError as error:
                 if plan is not None and not self.log.failed and self._reached(plan):
                     raise PartlyWritten(error) from error
@@ -115,13 +127,16 @@ class Ledger:
                 self.index.feed_own(plan.added, chunk.positions, chunk.lines, plan.crc)
             else:
                 self.index.feed(*chunk)  # the header, too
+        except SnapshotDamaged:
+            self.rescan()
         except BaseException:
             self._half_fed = True
             raise
+        end = start + len(plan.added)
         if start == self._told:
-            self._told = len(self.index.tree)
+            self._told = end
         else:
-            self._own.update(range(start, len(self.index.tree)))
+            self._own.update(range(start, end))
 
     def _reached(self, plan: Plan) -> bool:
         """After a failed write and a clean cut: tells whether the log ends with lines of ours."""
@@ -144,18 +159,76 @@ class Ledger:
             self._half_fed = True  # feeding reads: an I/O error or a signal may leave a line taken in by half
             raise
 
-    def _rebuild(self) -> None:
-        """Reads the log from its first line."""
+    def rescan(self) -> None:
+        """Reads the log from its first line, because a snapshot of it turned out to be damaged."""
+        told, own = self._told, self._own
+        self._rebuild(use_snapshot=False)
+        self._told, self._own = told, own  # the same log has the same rows
+
+    def _rebuild(self, use_snapshot: bool = True) -> None:
+        """Reads the log as if for the first time."""
         for _ in range(_TRIES):
-            self.index = Index(self.log.read_at, salt=int.from_bytes(os.urandom(8)))
             self._told, self._own = 0, set()
             self._half_fed = False
             try:
-                self._take_in(self.log.read())
-                return
+                lost = self._begin(use_snapshot)
+                self._take_in(self.log.read(self.index.end))
             except LogReplaced:
                 self._half_fed = True  # what was read is of a log that is gone
+            except SnapshotDamaged:
+                use_snapshot = False
+            else:
+                if lost is not None:
+                    self._report_lost(lost)
+                return
         raise self._restless()
+
+    def _begin(self, use_snapshot: bool) -> int | Finding | None:
+        """Starts an index: what a snapshot has, or an empty one.
+
+        Returns what is lost of the log as far as that is known from a snapshot and not in the index: a finding made
+        before, or the size that the log once had.
+        """
+        self.index = Index(self.log.read_at, salt=int.from_bytes(os.urandom(8)))
+        kept = self.log.snapshot()
+        found = snapshot.load(*kept) if kept is not None else None
+        if found is None or not found.is_of(self._read_log):
+            return None
+        facts = found.facts
+        if found.covers(self._read_log):
+            self._kept_end = facts.end
+            if use_snapshot:
+                self.index = found.index(self.log.read_at, self._read_log)
+                return None
+        elif not self._read_log(facts.end - 1, 1):
+            return facts.end
+        return next((finding for finding in facts.findings if finding.code == LOST), None)
+
+    def _report_lost(self, lost: int | Finding) -> None:
+        """Adds the finding that lines at the end of the log are gone, and sees to it that it is not forgotten."""
+        index, known = self.index, isinstance(lost, Finding)
+        if not isinstance(lost, Finding):
+            length = lost - index.end
+            lost = Finding(code=LOST, severity=CODES[LOST][0], line=index.lines + 1, offset=index.end, length=length)
+        index.findings.insert(0, lost)
+        if not known:
+            self.keep_index(always=True)
+
+    def keep_index(self, always: bool = False) -> None:
+        """Has a snapshot of the index written beside the log, when that is worth it; it may be done without."""
+        index = self.index
+        tail = index.end - self._kept_end
+        rows = len(index.tree) - index.tree.parents.covered
+        worth = rows > max(_TAIL_ROWS, index.tree.parents.covered * _TAIL_PART) or tail > max(
+            _TAIL_BYTES, self._kept_end * _TAIL_PART
+        )
+        whole = index.header_body is not None and index.sealed_from == 0 and not self._half_fed
+        if (worth or always) and whole and not self.log.failed:
+            with suppress(OSError, ConvtreeError, LogReplaced, SnapshotDamaged):
+                self.log.keep_snapshot(index.end, snapshot.dump(index, self._read_log))
+
+    def _read_log(self, offset: int, length: int) -> bytes:
+        return self.log.read_at([(offset, length)])[0]
 
     def _restless(self) -> SessionFailed:
         return SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")

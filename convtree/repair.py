@@ -18,7 +18,7 @@ import orjson
 from convtree import codec
 from convtree.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark
 from convtree.errors import BrokenPath, NotALog, ReadOnlySession
-from convtree.findings import FINDING_LIMIT
+from convtree.findings import FINDING_LIMIT, LOST
 from convtree.index import Index
 from convtree.ledger import LOST_HEADER, Ledger, new_id
 from convtree.logs.jsonl import JsonlLog, Mode, replace, write_new
@@ -32,7 +32,7 @@ _REMOVED = frozenset(
     {"torn_tail", "line_too_long", "bad_seal", "bad_line", "nul_bytes", "bad_header", "second_header", "duplicate"}
     | {"id_conflict", "bad_target"}
 )
-_RESEALED = frozenset({"prev_mismatch", "carriage_return", "byte_order_mark", "unsealed"})
+_RESEALED = frozenset({LOST, "prev_mismatch", "carriage_return", "byte_order_mark", "unsealed"})
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     """
     log = JsonlLog(path, mode="r")
     try:
-        index = Ledger(log).index
+        index = Ledger(log, use_snapshot=False).index
         size = os.stat(path).st_size
         findings = [*index.findings, *islice(_deep(index, log, size, progress), FINDING_LIMIT)]
         nodes = sum(index.tree.is_node(row) for row in range(len(index.tree)))
@@ -103,7 +103,7 @@ def repair(path: str | os.PathLike[str], *, dry_run: bool = True, lock_timeout_s
     mode: Mode = "r" if dry_run else "r+"
     log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=not dry_run)
     try:
-        index = Ledger(log).index
+        index = Ledger(log, use_snapshot=False).index
         if index.header is None and not len(index.tree):
             raise NotALog(f"{path}: not a convtree log")
         if index.header is not None and index.header.version > VERSION:

@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
+from functools import wraps
 from itertools import islice
 from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep
-from typing import Any, Final, Literal, Self, TypeVar, cast, overload
+from typing import Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar, cast, overload
 from weakref import WeakSet
 
 import msgspec
@@ -50,10 +51,13 @@ from convtree.logs.base import Log
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree.logs.memory import MemoryLog
 from convtree.runs import Outline
+from convtree.snapshot import SnapshotDamaged
 from convtree.writing import Draft, Plan, SDKObject, draft, message_entry, reseal
 
 OnStale = Literal["raise", "branch", "rebase"]
 E = TypeVar("E", bound=Entry)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _ON_STALE = ("raise", "branch", "rebase")
 
@@ -66,6 +70,21 @@ class _Omitted(Enum):
 
 LEAF: Final = _Omitted.LEAF
 AtLeaf = Literal[_Omitted.LEAF]
+
+
+def _reading(method: Callable[Concatenate[Session, P], T]) -> Callable[Concatenate[Session, P], T]:
+    """Lets a method read under the session's lock, from the log itself when the index on disk turns out damaged."""
+
+    @wraps(method)
+    def read(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self._lock:
+            try:
+                return method(self, *args, **kwargs)
+            except SnapshotDamaged:
+                self._ledger.rescan()
+                return method(self, *args, **kwargs)
+
+    return read
 
 
 class Session:
@@ -328,30 +347,12 @@ class Session:
             SessionExists: there is something at `path`.
             EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
         """
-        with self._lock:
-            row = self._row(entry_id)
-            rows = self._path_rows(row)
-            origin = self.header
-            new = msgspec.structs.replace(
-                origin,
-                id=_new_session_id(),
-                timestamp=_now(),
-                version=1,
-                name=None,
-                metadata=self.metadata or None,
-                parent_session=ParentSession(id=origin.id, entry_id=self._id_of(row)),
-            )
-            copied = set(self._ids(rows))
-            labels = [(target, text) for target, text in self._index.labels.items() if target in copied]
-            marks: list[Record] = [LabelMark(target_id=target, label=text) for target, text in labels]
-            if self.name is not None:
-                marks.append(SessionInfoMark(name=self.name))
-            bodies = self._fork_bodies(rows, marks)
-            write_new(Path(path), reseal(codec.encode_header(new), bodies))
+        self._copy_path(Path(path), entry_id)
         return Session.open(path, on_stale=self._on_stale)
 
     # --- reading ---
 
+    @_reading
     def build_context(
         self, *, leaf: str | AtLeaf | None = LEAF, render: Render = default_render, allow_gaps: bool = False
     ) -> Context:
@@ -365,9 +366,9 @@ class Session:
             UnknownEntry: it depends on a critical record of an unknown type.
             EntryNotFound, LeafUncertain: there is no such leaf, or it is not certain.
         """
-        with self._lock:
-            return context.build_context(self._index, self._row(leaf, allow_gaps), render, allow_gaps)
+        return context.build_context(self._index, self._row(leaf, allow_gaps), render, allow_gaps)
 
+    @_reading
     def entry(self, entry_id: str) -> Entry:
         """Returns an entry, read afresh from the log.
 
@@ -375,9 +376,9 @@ class Session:
             EntryNotFound: there is no such entry.
             BrokenPath: its line was damaged.
         """
-        with self._lock:
-            return self._index.entries([self._known(entry_id)])[0]
+        return self._index.entries([self._known(entry_id)])[0]
 
+    @_reading
     def path(self, entry_id: str | AtLeaf | None = LEAF) -> list[Entry]:
         """Returns the entries from the first down to this one.
 
@@ -385,78 +386,78 @@ class Session:
             EntryNotFound: there is no such entry.
             BrokenPath: a parent is missing, or a line was damaged.
         """
-        with self._lock:
-            return self._index.entries(self._path_rows(self._row(entry_id)))
+        return self._index.entries(self._path_rows(self._row(entry_id)))
 
+    @_reading
     def children(self, entry_id: str | None) -> list[Entry]:
         """Returns the entries directly below this one, in log order; None has the first entries."""
-        with self._lock:
-            return self._index.entries(self._index.tree.children(self._row(entry_id)))
+        return self._index.entries(self._index.tree.children(self._row(entry_id)))
 
+    @_reading
     def siblings(self, entry_id: str) -> list[MessageEntry]:
         """Returns the alternatives to a message, itself included, in log order.
 
         Those are the messages with the same nearest message above them; other entries are looked through.
         """
-        with self._lock:
-            rows = self._index.tree.siblings(self._known(entry_id))
-            return cast(list[MessageEntry], self._index.entries(rows))
+        rows = self._index.tree.siblings(self._known(entry_id))
+        return cast(list[MessageEntry], self._index.entries(rows))
 
+    @_reading
     def tip(self, entry_id: str) -> str:
         """Returns the id of the last appended leaf at or below an entry: where a switch to its branch leads."""
-        with self._lock:
-            return self._ids([self._index.tree.tip(self._known(entry_id))])[0]
+        return self._ids([self._index.tree.tip(self._known(entry_id))])[0]
 
+    @_reading
     def leaves(self) -> list[Entry]:
         """Returns the entries that nothing was appended to, in log order."""
-        with self._lock:
-            self._check_open()
-            return self._index.entries(self._index.tree.leaves())
+        self._check_open()
+        return self._index.entries(self._index.tree.leaves())
 
+    @_reading
     def common_ancestor(self, a: str | None, b: str | None) -> str | None:
         """Returns the id of the last entry that the paths to `a` and `b` share; None when they share none."""
-        with self._lock:
-            return self._id_of(self._index.tree.common_ancestor(self._row(a), self._row(b)))
+        return self._id_of(self._index.tree.common_ancestor(self._row(a), self._row(b)))
 
+    @_reading
     def extension_data(
         self, ext_type: str | None = None, *, leaf: str | AtLeaf | None = LEAF
     ) -> list[ExtensionDataEntry]:
         """Returns the extension data on the path to a leaf, first to last, of one type or of all."""
-        with self._lock:
-            found = [entry for entry in self._states(leaf) if ext_type in (None, entry.ext_type)]
-            return found[::-1]
+        found = [entry for entry in self._states(leaf) if ext_type in (None, entry.ext_type)]
+        return found[::-1]
 
+    @_reading
     def state(self, ext_type: str, default: Any = None, *, leaf: str | AtLeaf | None = LEAF) -> Any:
         """Returns the `data` of the last extension data of this type on the path to a leaf."""
-        with self._lock:
-            return next((entry.data for entry in self._states(leaf) if entry.ext_type == ext_type), default)
+        return next((entry.data for entry in self._states(leaf) if entry.ext_type == ext_type), default)
 
+    @_reading
     def outline(self) -> Outline:
         """Returns the shape of the tree as it is now, for drawing it: no entry is read until the outline is asked."""
-        with self._lock:
-            index = self._index
-            row = self._row(LEAF, allow_doubt=True)
-            certain = index.leaf_doubt is None or row != index.leaf.row
+        index = self._index
+        row = self._row(LEAF, allow_doubt=True)
+        certain = index.leaf_doubt is None or row != index.leaf.row
 
-            def read(rows: Sequence[int]) -> list[Entry]:
-                with self._lock:
-                    self._check_open()
-                    return index.entries(rows)
+        def read(rows: Sequence[int]) -> list[Entry]:
+            with self._lock:
+                self._check_open()
+                return index.entries(rows)
 
-            return Outline(index.tree, row, certain, read)
+        index.tree.load()
+        return Outline(index.tree, row, certain, read)
 
+    @_reading
     def refresh(self) -> list[Entry]:
         """Takes in what others wrote, adopts the log's leaf, and returns the new entries.
 
         Those are the entries of others since this session was opened or last refreshed; after the log was replaced (by
         a repair, say) all its entries. Entries whose bodies cannot be read are passed over: they are for `verify`.
         """
-        with self._lock:
-            self._check_open()
-            self._ledger.catch_up()
-            self._leaf_id = self._index.leaf.id
-            rows = [row for row in self._ledger.news() if self._index.tree.is_node(row)]
-            return cast(list[Entry], self._index.good_records(rows))
+        self._check_open()
+        self._ledger.catch_up()
+        self._leaf_id = self._index.leaf.id
+        rows = [row for row in self._ledger.news() if self._index.tree.is_node(row)]
+        return cast(list[Entry], self._index.good_records(rows))
 
     def follow(self, *, poll_s: float = 0.2, timeout_s: float | None = None) -> Iterator[Entry | Mark]:
         """Yields what is appended from now on, by anyone, as it comes; never moves the leaf.
@@ -467,18 +468,15 @@ class Session:
         Raises:
             SessionNotFound: the log was removed.
         """
-        with self._lock:
-            self._check_open()
-            return self._follow(self._ledger.last_record(), poll_s, timeout_s)
+        return self._follow(self._last_record(), poll_s, timeout_s)
 
     def _follow(self, last: str | None, poll_s: float, timeout_s: float | None) -> Iterator[Entry | Mark]:
         quiet_since = monotonic()
         while True:
-            with self._lock:
-                if self._closed:
-                    return
-                self._ledger.catch_up()
-                news, last = self._ledger.records_after(last)
+            try:
+                news, last = self._news(last)
+            except SessionClosed:
+                return
             yield from news
             if news:
                 quiet_since = monotonic()
@@ -487,6 +485,17 @@ class Session:
             if left_s <= 0:
                 return
             sleep(min(poll_s, left_s))
+
+    @_reading
+    def _last_record(self) -> str | None:
+        self._check_open()
+        return self._ledger.last_record()
+
+    @_reading
+    def _news(self, last: str | None) -> tuple[list[Entry | Mark], str | None]:
+        self._check_open()
+        self._ledger.catch_up()
+        return self._ledger.records_after(last)
 
     # --- properties ---
 
@@ -536,10 +545,18 @@ class Session:
         return self._ledger.log.location
 
     def close(self) -> None:
-        """Closes the log; twice is the same as once."""
+        """Closes the log; twice is the same as once.
+
+        When much was added, a writer keeps an index beside the log (`<log>.index`), so that the next open need not
+        read it all. It may be deleted at any time.
+        """
         with self._lock:
-            self._closed = True
-            self._ledger.log.close()
+            try:
+                if not self._closed and self._refuses is None and self._index.read_only is None:
+                    self._ledger.keep_index()
+            finally:
+                self._closed = True
+                self._ledger.log.close()
 
     def __enter__(self) -> Self:
         return self
@@ -674,6 +691,28 @@ class Session:
             assert isinstance(entry, ExtensionDataEntry)
             yield entry
             row = columns.parents[row]
+
+    @_reading
+    def _copy_path(self, path: Path, entry_id: str | AtLeaf | None) -> None:
+        row = self._row(entry_id)
+        rows = self._path_rows(row)
+        origin = self.header
+        new = msgspec.structs.replace(
+            origin,
+            id=_new_session_id(),
+            timestamp=_now(),
+            version=1,
+            name=None,
+            metadata=self.metadata or None,
+            parent_session=ParentSession(id=origin.id, entry_id=self._id_of(row)),
+        )
+        copied = set(self._ids(rows))
+        labels = [(target, text) for target, text in self._index.labels.items() if target in copied]
+        marks: list[Record] = [LabelMark(target_id=target, label=text) for target, text in labels]
+        if self.name is not None:
+            marks.append(SessionInfoMark(name=self.name))
+        bodies = self._fork_bodies(rows, marks)
+        write_new(path, reseal(codec.encode_header(new), bodies))
 
     def _fork_bodies(self, rows: list[int], marks: list[Record]) -> Iterator[bytes]:
         for start in range(0, len(rows), _BATCH):

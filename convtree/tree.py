@@ -64,6 +64,11 @@ class Tree:
     def __len__(self) -> int:
         return self._size
 
+    def load(self) -> None:
+        """Fetches every page that is not there yet: from now on nothing can turn out damaged."""
+        for column in self.columns.values():
+            column.load()
+
     # --- growing ---
 
     def add(self, id: str, parent: int, kind: int, offset: int, length: int) -> int:

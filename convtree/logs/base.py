@@ -6,7 +6,7 @@ Positions are the log's own (byte offsets in a file, sequence numbers in a datab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 
@@ -21,6 +21,13 @@ class Chunk(NamedTuple):
     lines: Sequence[bytes]
     end: int
     fault: str | None = None
+
+
+class Stored(NamedTuple):
+    """Bytes that were kept beside a log: how many, and how to read some, by offset and length."""
+
+    size: int
+    read: Callable[[int, int], bytes]
 
 
 Build = Callable[[Iterator[Chunk]], Sequence[bytes]]
@@ -61,6 +68,20 @@ class Log(Protocol):
             LogReplaced: as `read`; nothing was written.
             SessionLocked: the lock was not free in time; nothing was written.
             OSError: the write failed; see `failed`.
+        """
+        ...
+
+    def snapshot(self) -> Stored | None:
+        """Returns the bytes that `keep_snapshot` was last given by anyone, if there are any; they may be damaged."""
+        ...
+
+    def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
+        """Keeps some bytes beside the log in place of those before, whole or not at all.
+
+        They say something about the log up to `end`, so that is made durable first. Does nothing when only reading.
+
+        Raises:
+            LogReplaced, SessionLocked, OSError: nothing was kept.
         """
         ...
 

@@ -21,7 +21,7 @@ from weakref import WeakSet
 
 from convtree import codec
 from convtree.errors import NotALog, SessionClosed, SessionExists, SessionFailed, SessionLocked, SessionNotFound
-from convtree.logs.base import Build, Chunk, LogReplaced
+from convtree.logs.base import Build, Chunk, LogReplaced, Stored
 from convtree.logs.filesystems import refuse_network
 
 Mode = Literal["a", "x", "r", "r+"]
@@ -59,13 +59,13 @@ class JsonlLog:
         self._unlocked_s = 0.0
         self._exclusive = exclusive
         self._allow_network = allow_network
-        self._fd = -1
+        self._fd = self._snapshot_fd = -1
         self._inherited = False
         self._unnamed = False  # we began the file, and its name is not durable yet
         try:
             self._open()
             if exclusive:
-                self._wait_for_lock()
+                self._wait_for_lock(lock_timeout_s)
         except BaseException:
             self.close()
             raise
@@ -148,6 +148,45 @@ class JsonlLog:
                 return Chunk((), (), position + cut + 1, "line_too_long")
             position += len(data)
         return Chunk((), (), position, "torn_tail")
+
+    # --- the index beside it ---
+
+    def snapshot(self) -> Stored | None:
+        """Returns what stands in `<log>.index`; it stays readable as it is when another takes its place."""
+        self._check_usable()
+        self._close_snapshot()
+        if self._fd < 0:
+            return None
+        try:
+            fd = os.open(_index_of(self.path), os.O_RDONLY | _SAFELY)
+        except OSError:
+            return None  # there is none, or none for us
+        self._snapshot_fd = fd
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return Stored(status.st_size, lambda offset, length: os.pread(fd, length, offset))
+
+    def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
+        """Writes `<log>.index`, unless someone else is writing to the log just now."""
+        if self._mode == "r" or self._fd < 0 or self.failed or self._inherited:
+            return
+        self._same_file(end)
+        _sync(self._fd)
+        index = _index_of(self.path)
+        with _temporary(index, pieces) as temporary:
+
+            def put_in_place() -> Chunk:
+                self._same_file(end)  # or it was repaired meanwhile, and has lost nothing
+                os.rename(temporary, index)
+                return Chunk((), (), end)
+
+            self._while_locked(put_in_place, timeout_s=0)
+
+    def _close_snapshot(self) -> None:
+        if self._snapshot_fd >= 0:
+            fd, self._snapshot_fd = self._snapshot_fd, -1
+            os.close(fd)
 
     # --- writing ---
 
@@ -361,13 +400,13 @@ class JsonlLog:
             else:
                 os.close(left)  # and its lock with it
         if self._exclusive and self._fd != left:
-            self._wait_for_lock()
+            self._wait_for_lock(self._lock_timeout_s)
 
-    def _while_locked(self, act: Callable[[], Chunk]) -> Chunk:
+    def _while_locked(self, act: Callable[[], Chunk], timeout_s: float | None = None) -> Chunk:
         # No context manager: a signal between its methods would keep the lock as long as someone keeps the traceback.
         try:
             if not self._held:
-                self._wait_for_lock()
+                self._wait_for_lock(self._lock_timeout_s if timeout_s is None else timeout_s)
             return act()
         finally:
             try:
@@ -384,7 +423,7 @@ class JsonlLog:
             self._held = False
             self._unlocked_s = time.monotonic()
 
-    def _wait_for_lock(self) -> None:
+    def _wait_for_lock(self, timeout_s: float) -> None:
         from filelock import lock_descriptor  # takes longer to import than most programs run
 
         began_s = time.monotonic()
@@ -395,10 +434,10 @@ class JsonlLog:
         while not lock_descriptor(self._fd, blocking=False):
             self._crowded = True
             waited_s = time.monotonic() - began_s
-            if waited_s >= self._lock_timeout_s:
+            if waited_s >= timeout_s:
                 holder = _lock_holder(self._fd)
                 by = f" by {holder}" if holder else ""
-                raise SessionLocked(f"{self.path}: locked{by} for {self._lock_timeout_s} s", holder=holder)
+                raise SessionLocked(f"{self.path}: locked{by} for {timeout_s} s", holder=holder)
             time.sleep(pause_s)
             # Who has waited longer asks more often, or the newcomers would always be first.
             pause_s = max(0.0005, 0.002 - waited_s / 10)
@@ -410,6 +449,7 @@ class JsonlLog:
 
     def close(self) -> None:
         """Closes the file, and with it the lock."""
+        self._close_snapshot()
         if self._fd >= 0:
             fd, self._fd, self._held = self._fd, -1, False
             os.close(fd)
@@ -444,7 +484,7 @@ def write_new(path: Path, lines: Iterable[bytes]) -> None:
     Raises:
         SessionExists: something is at this path.
     """
-    with _temporary(path, lines) as temporary:
+    with _temporary(path, _ended(lines)) as temporary:
         try:
             os.link(temporary, path)  # unlike a rename, never replaces
         except FileExistsError:
@@ -452,23 +492,36 @@ def write_new(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
-    """Puts a file with these lines in another's place, durably; the old one stays as `keep_as`, or is there already."""
-    with _temporary(path, lines) as temporary:
+    """Puts a log with these lines in another's place, durably; the old one stays as `keep_as`, or is there already.
+
+    The index of the old one goes first: it would say of the new one that it has lost lines.
+    """
+    with _temporary(path, _ended(lines)) as temporary:
+        with suppress(FileNotFoundError):
+            os.unlink(_index_of(path))
         if not os.path.lexists(keep_as):
             os.link(path, keep_as)
         _sync_directory(path.parent)
         os.rename(temporary, path)
 
 
+def _ended(lines: Iterable[bytes]) -> Iterator[bytes]:
+    return (line + b"\n" for line in lines)
+
+
+def _index_of(path: Path) -> Path:
+    return path.with_name(path.name + ".index")
+
+
 @contextmanager
-def _temporary(path: Path, lines: Iterable[bytes]) -> Iterator[Path]:
-    """Writes lines to a synced file beside `path`, for putting in place; syncs the directory when that is done."""
+def _temporary(path: Path, pieces: Iterable[bytes]) -> Iterator[Path]:
+    """Writes a synced file beside `path`, for putting in place; syncs the directory when that is done."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
     try:
         with open(fd, "wb", buffering=2**20) as file:
-            for line in lines:
-                file.write(line + b"\n")
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             _sync(file.fileno())
         yield temporary

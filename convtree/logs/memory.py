@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 
-from convtree.logs.base import Build, Chunk
+from convtree.logs.base import Build, Chunk, Stored
 
 
 class MemoryLog:
@@ -35,6 +35,13 @@ class MemoryLog:
             start = len(self._lines)
             self._lines.extend(lines)
             return Chunk(range(start, start + len(lines)), lines, start + len(lines))
+
+    def snapshot(self) -> Stored | None:
+        """Returns None: nothing outlives this log that could be of use."""
+        return None
+
+    def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
+        """Does nothing."""
 
     def close(self) -> None:
         """Does nothing: the lines stay readable through this object."""
