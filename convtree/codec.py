@@ -143,7 +143,8 @@ def compose(record: Record, fields: bytes, id: str, parent_id: str | None, times
     except TypeError:
         time = dump({"timestamp": timestamp})  # says why not
     head = b'%b,"timestamp":%b' % (f'{{"id":"{id}"{parent},"type":"{record.type}"'.encode(), time)
-    return _limited(b"%b,%b" % (head, fields[1:-1]) if len(fields) > 2 else head)
+    body = b"%b,%b" % (head, fields[1:-1]) if len(fields) > 2 else head
+    return body if len(body) < LINE_LIMIT - SEAL_LENGTH else _limited(body)
 
 
 def encode_header(header: Header) -> bytes:
@@ -207,33 +208,41 @@ def _content(line: bytes) -> bytes:
 
 
 def _fields(record: Record) -> dict[str, Any]:
-    if isinstance(record, OpaqueEntry | OpaqueMark):
-        source_id = getattr(record, "source_id", None)
-        return record.fields if source_id is None else record.fields | {"source_id": source_id}
-    if type(record) not in _FIELDS:
-        raise TypeError(f"{type(record).__name__} is not one of the format's entries and marks")
-    names, optional = _FIELDS[type(record)]
+    table = _FIELDS.get(type(record))
+    if table is None:
+        return _opaque_fields(record)
     fields = {}
-    for name in names:
+    for name, optional in table:
         value = getattr(record, name)
-        absent = value is msgspec.UNSET or (value is None and name in optional)
-        if not absent and (name, value) != ("visible_to", "all"):
+        if value is None and optional:
+            continue
+        if value is not msgspec.UNSET and (value != "all" or name != "visible_to"):
             fields[name] = value
     return fields
 
 
-def _field_table(cls: type[Record]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """Returns a class's own fields in the order they are written, and those that None leaves out."""
+def _opaque_fields(record: Record) -> dict[str, Any]:
+    if not isinstance(record, OpaqueEntry | OpaqueMark):
+        raise TypeError(f"{type(record).__name__} is not one of the format's entries and marks")
+    source_id = getattr(record, "source_id", None)
+    return record.fields if source_id is None else record.fields | {"source_id": source_id}
+
+
+def _field_table(cls: type[Record]) -> list[tuple[str, bool]]:
+    """Returns a class's own fields in the order they are written, and whether None leaves one out."""
     fields = [field for field in msgspec.structs.fields(cls) if field.name not in _ENVELOPE]
     fields.sort(key=lambda field: field.name == "source_id")
-    return tuple(field.name for field in fields), frozenset(field.name for field in fields if field.default is None)
+    return [(field.name, field.default is None) for field in fields]
 
 
 _FIELDS = {cls: _field_table(cls) for cls in (*ENTRY_CLASSES.values(), *MARK_CLASSES.values())}
 
 
 def _check_fields(record: Record) -> None:
-    if isinstance(record, OpaqueEntry | OpaqueMark):
+    if isinstance(record, MessageEntry):
+        if not record.message:
+            raise _invalid("message", "a message is a JSON object with something in it")
+    elif isinstance(record, OpaqueEntry | OpaqueMark):
         if not TYPE.fullmatch(record.unknown_type) or "." not in record.unknown_type:
             raise _invalid("unknown_type", "a type of your own is lower case and has a dot in it, as in tool.kind")
         taken = _ENVELOPE.union({"type", "prev", "crc"}).intersection(record.fields)
@@ -242,8 +251,6 @@ def _check_fields(record: Record) -> None:
     elif isinstance(record, LabelMark):
         if isinstance(record.label, str) and len(record.label) > LABEL_LIMIT:
             raise _invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
-    elif isinstance(record, MessageEntry) and not record.message:
-        raise _invalid("message", "a message is a JSON object with something in it")
     elif isinstance(record, ModelChangeEntry) and not record.model:
         raise _invalid("model", "a model change names a model")
 

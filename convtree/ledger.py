@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from convtree import codec, snapshot
 from convtree.entries import Entry, Finding, Header, Mark
-from convtree.errors import ConvtreeError, NotALog, SessionFailed
+from convtree.errors import ConvtreeError, NotALog, ReadOnlySession, SessionFailed
 from convtree.findings import CODES, LOST
 from convtree.index import Index
 from convtree.logs.base import Chunk, Log, LogReplaced
@@ -94,8 +94,11 @@ class Ledger:
         def build(news: Iterable[Chunk]) -> list[bytes]:
             nonlocal plan
             self._take_in(news)
-            plan = Plan(self.index, new_id)
-            if not self.index.lines:
+            index = self.index
+            if index.read_only is not None:
+                self.check_writable()
+            plan = Plan(index, new_id)
+            if not index.lines:
                 plan.begin(codec.encode_header(header))
             fill(plan)
             return plan.lines if plan.added else []
@@ -119,6 +122,11 @@ class Ledger:
                     self._feed_own(plan, chunk)
                 return plan
         raise self._restless()
+
+    def check_writable(self) -> None:
+        """Raises ReadOnlySession when the log holds something that forbids this version to write to it."""
+        if self.index.read_only is not None:
+            raise ReadOnlySession(f"{self.log.location}: this session is read-only: {self.index.read_only}")
 
     def _feed_own(self, plan: Plan, chunk: Chunk) -> None:
         start = len(self.index.tree)
@@ -144,10 +152,12 @@ class Ledger:
         return self.index.leaf.id in {record.id for record in plan.stored}
 
     def _take_in(self, chunks: Iterable[Chunk]) -> None:
-        self.index.forget_torn()
+        index = self.index
+        if index.findings:
+            index.forget_torn()
         for chunk in chunks:
             self._feed(chunk)
-        if self.index.lines and self.index.header is None:
+        if index.header is None and index.lines:
             if self.index.sealed_from is None or not len(self.index.tree):
                 raise NotALog(f"{self.log.location}: not a convtree log")
             self.index.read_only = "its header is damaged"

@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
-from functools import wraps
+from functools import lru_cache, wraps
 from itertools import islice
 from pathlib import Path
 from threading import RLock
-from time import monotonic, sleep
+from time import monotonic, sleep, time_ns
 from typing import Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar, cast, overload
 from weakref import WeakSet
 
@@ -571,20 +571,17 @@ class Session:
 
     def _append(self, drafts: list[Draft], parent_id: str | AtLeaf | None, on_stale: OnStale | None) -> list[Any]:
         policy = on_stale or self._on_stale
-        _check_choice("on_stale", policy, _ON_STALE)
+        if policy not in _ON_STALE:
+            _check_choice("on_stale", policy, _ON_STALE)
 
         def fill(plan: Plan) -> None:
-            stored = plan.find_stored(drafts)
+            stored = plan.find_stored(drafts) if drafts[0].record.id else 0
             if stored == len(drafts):
                 return
-            parent: str | None
             if stored:
-                parent = plan.stored[-1].id
-            elif isinstance(parent_id, _Omitted):
-                parent = self._current_leaf(policy)
+                plan.chain(drafts[stored:], plan.stored[-1].id, _now())
             else:
-                parent = parent_id
-            plan.chain(drafts[stored:], parent, _now())
+                plan.chain(drafts, self._current_leaf(policy) if parent_id is LEAF else parent_id, _now())
 
         return self._write(fill, moves_leaf=True).stored
 
@@ -595,27 +592,26 @@ class Session:
     def _write(self, fill: Callable[[Plan], None], moves_leaf: bool = False) -> Plan:
         """Has a plan written; with `moves_leaf` this session has then seen the log's leaf."""
         with self._lock:
-            self._check_open()
-            self._check_writable()  # before the log is touched: a reader locks and heals nothing
-
-            def checked(plan: Plan) -> None:
-                self._check_writable()
-                fill(plan)
-
+            ledger = self._ledger
+            if self._closed or self._refuses or ledger.index.read_only:
+                self._check_open()
+                self._check_writable()  # before the log is touched: a reader locks and heals nothing
             try:
-                plan = self._ledger.write(checked, self._header)
+                plan = ledger.write(fill, self._header)
             except PartlyWritten as partly:  # whole lines that reached the log are in it, and were ours
-                self._leaf_id = self._index.leaf.id
+                self._leaf_id = ledger.index.leaf.id
                 raise partly.reason from None
-            if moves_leaf and plan.stored and (plan.added or plan.stored[-1].id == self._index.leaf.id):
-                self._leaf_id = self._index.leaf.id  # ours now, or long since: a retry
+            leaf = ledger.index.leaf.id
+            if moves_leaf and plan.stored and (plan.added or plan.stored[-1].id == leaf):
+                self._leaf_id = leaf  # ours now, or long since: a retry
             return plan
 
     def _current_leaf(self, on_stale: OnStale) -> str | None:
         """Returns the leaf to continue, under the lock and with everything taken in."""
-        if self._index.leaf_doubt is not None:
+        index = self._ledger.index
+        if index.leaf_doubt is not None:
             raise self._uncertain()
-        actual = self._index.leaf.id
+        actual = index.leaf.id
         if actual == self._leaf_id or on_stale == "branch":
             return self._leaf_id
         if on_stale == "rebase":
@@ -636,9 +632,9 @@ class Session:
             raise SessionClosed(f"{self.location}: this session is closed")
 
     def _check_writable(self) -> None:
-        why = self._refuses or self._index.read_only
-        if why is not None:
-            raise ReadOnlySession(f"{self.location}: this session is read-only: {why}")
+        if self._refuses is not None:
+            raise ReadOnlySession(f"{self.location}: this session is read-only: {self._refuses}")
+        self._ledger.check_writable()
 
     def _raise_findings(self) -> None:
         serious = tuple(finding for finding in self.findings if finding.severity != "info")
@@ -749,8 +745,7 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
 
 def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, fields: Mapping[str, Any]) -> Entry:
     if not isinstance(item, Entry):
-        unknown = fields.keys() - {"provider", "model", "usage", "shape", "visible_to", "pinned"}
-        if unknown:
+        if fields and (unknown := fields.keys() - {"provider", "model", "usage", "shape", "visible_to", "pinned"}):
             raise TypeError(f"append has no argument {min(unknown)!r}")
         return message_entry(item, id=id, **fields)
     if any(value is not None and (name, value) != ("visible_to", "all") for name, value in fields.items()):
@@ -789,7 +784,13 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+    second, microsecond = divmod(time_ns() // 1000, 1_000_000)
+    return f"{_until_second(second)}.{microsecond:06d}Z"
+
+
+@lru_cache(maxsize=1)
+def _until_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
 
 
 def _new_session_id() -> str:

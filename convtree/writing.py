@@ -64,15 +64,19 @@ def message_entry(item: Mapping[str, Any] | SDKObject, **given: Any) -> MessageE
         TypeError: `item` is not a message; the text says what to pass instead.
     """
     facts: dict[str, Any] = {}
+    message: Mapping[str, Any]
     if isinstance(item, Mapping):
-        message = dict(item)
+        message = item
     elif isinstance(item, SDKObject) and not isinstance(item, type):
         message, facts = _from_sdk(item)
     else:
         raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
-    facts |= {name: value for name, value in given.items() if value is not None}
-    pinned = facts.pop("pinned", role_of(message) in _PINNED_ROLES)
-    return MessageEntry(message=message, pinned=pinned or None, **facts)
+    if given:
+        facts |= {name: value for name, value in given.items() if value is not None}
+    if "pinned" not in facts:
+        facts["pinned"] = role_of(message) in _PINNED_ROLES
+    facts["pinned"] = facts["pinned"] or None
+    return MessageEntry(message=message if isinstance(message, dict) else dict(message), **facts)
 
 
 def _hint(item: Any) -> str:
@@ -116,7 +120,8 @@ class Plan:
 
     def begin(self, header_body: bytes) -> None:
         """Plans the header of a log that has no line yet."""
-        self._seal(header_body)
+        line, self.crc = codec.close(header_body, self.crc)
+        self.lines.append(line)
 
     def find_stored(self, drafts: Iterable[Draft]) -> int:
         """Takes the leading drafts whose ids are stored already; returns how many that are.
@@ -186,7 +191,8 @@ class Plan:
             stored = codec.decode_as(record.type, body + b"}")
         except msgspec.ValidationError as error:
             raise InvalidMessage(f"{record.type}: {error}", place=record.type) from None
-        self._seal(body)
+        line, self.crc = codec.close(body, self.crc)
+        self.lines.append(line)
         if isinstance(stored, Entry):
             self._parents[id] = parent_id
         else:
@@ -197,8 +203,10 @@ class Plan:
     def _check(self, record: Record, parent_id: str | None) -> None:
         """Makes sure that what a record refers to is above it."""
         if isinstance(record, Entry):
-            if parent_id is not None:
+            if parent_id is not None and parent_id != self._index.leaf.id:
                 self._check_above(parent_id)
+            if isinstance(record, MessageEntry):
+                return
             if isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
             elif isinstance(record, BranchSummaryEntry) and record.from_id is not None:
@@ -223,14 +231,11 @@ class Plan:
             )
 
     def _fresh_id(self) -> str:
+        find = self._index.tree.ids.find
         while True:
             id = self._new_id()
-            if id not in self._parents and id not in self._marks and self._index.tree.find(id) is None:
+            if id not in self._parents and id not in self._marks and find(id) is None:
                 return id
-
-    def _seal(self, body: bytes) -> None:
-        line, self.crc = codec.close(body, self.crc)
-        self.lines.append(line)
 
 
 def reseal(header_body: bytes, bodies: Iterable[bytes]) -> Iterator[bytes]:

@@ -50,6 +50,8 @@ class JsonlLog:
     ) -> None:
         self.path = Path(path)
         self.failed = False
+        self._name = os.fspath(self.path)
+        self._identity = (0, 0)  # of the file that is open: device and inode
         self._mode = mode
         self._durable = durability == "power"
         self._lock_timeout_s = lock_timeout_s
@@ -192,13 +194,14 @@ class JsonlLog:
 
     def append(self, position: int, build: Build) -> Chunk:
         """Adds the lines that `build` returns, as one write, synced as the log's durability says."""
-        self._check_usable()
-        if self.failed:
+        if self._inherited or self.failed:
+            self._check_usable()
             raise SessionFailed(f"{self.path}: an earlier write failed; open the session again")
-        if self._fd < 0 and self._mode != "x":
-            self._open()  # someone may have begun it meanwhile
         if self._fd < 0:
-            return self._append_new(build)
+            if self._mode != "x":
+                self._open()  # someone may have begun it meanwhile
+            if self._fd < 0:
+                return self._append_new(build)
 
         def add() -> Chunk:
             size = self._same_file(position)
@@ -258,9 +261,12 @@ class JsonlLog:
                 self.failed = True
             raise
         self._make_durable()
-        starts = list(accumulate((len(line) + 1 for line in lines), initial=size))
-        self._remember_end(starts[-1], lines[-1])
-        return Chunk(starts[:-1], lines, starts[-1])
+        starts = [size]
+        for line in lines:
+            size += len(line) + 1
+            starts.append(size)
+        self._end = starts.pop(), data[-codec.SEAL_LENGTH - 1 :]
+        return Chunk(starts, lines, size)
 
     # --- the tail ---
 
@@ -367,6 +373,7 @@ class JsonlLog:
         except BaseException:
             self.close()
             raise
+        self._identity = status.st_dev, status.st_ino
 
     def _same_file(self, position: int) -> int:
         """Returns the size, after making sure that the path still leads to the file that was read so far."""
@@ -374,19 +381,18 @@ class JsonlLog:
             self._open()
         if self._fd < 0:
             return 0
-        ours = os.fstat(self._fd)
         try:
-            theirs = os.stat(self.path, follow_symlinks=False)
+            status = os.stat(self._name, follow_symlinks=False)
         except FileNotFoundError:
-            theirs = None
-        if theirs is None or (ours.st_dev, ours.st_ino) != (theirs.st_dev, theirs.st_ino):
+            status = None
+        if status is None or (status.st_dev, status.st_ino) != self._identity:
             self._reopen()
             raise LogReplaced(self.location)
         end, tail = self._end
         changed = end == position and os.pread(self._fd, len(tail), end - len(tail)) != tail
-        if ours.st_size < position or changed:  # cut, or another log copied over it
+        if changed or status.st_size < position:  # cut, or another log copied over it
             raise LogReplaced(self.location)
-        return ours.st_size
+        return status.st_size
 
     def _reopen(self) -> None:
         """Leaves a file that is no longer at the path, lock and all."""
@@ -417,21 +423,21 @@ class JsonlLog:
 
     def _unlock(self) -> None:
         if not self._exclusive and self._fd >= 0:
-            from filelock import unlock_descriptor
+            import filelock
 
-            unlock_descriptor(self._fd)
+            filelock.unlock_descriptor(self._fd)
             self._held = False
             self._unlocked_s = time.monotonic()
 
     def _wait_for_lock(self, timeout_s: float) -> None:
-        from filelock import lock_descriptor  # takes longer to import than most programs run
+        import filelock  # takes longer than most programs run
 
         began_s = time.monotonic()
         if self._crowded and began_s - self._unlocked_s < _TURN_S:
             time.sleep(_GIVE_WAY_S)  # the lock goes to whoever asks next, and that would be us again
         self._crowded = False
         pause_s = 0.0002
-        while not lock_descriptor(self._fd, blocking=False):
+        while not filelock.lock_descriptor(self._fd, blocking=False):
             self._crowded = True
             waited_s = time.monotonic() - began_s
             if waited_s >= timeout_s:
