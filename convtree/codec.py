@@ -443,6 +443,11 @@ def decode(line: bytes) -> Entry | Mark:
     return decode_as(read_head(line).type, line)
 
 
+def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
+    """Returns what decodes lines of a known type."""
+    return _DECODERS[kind]
+
+
 def decode_as(kind: str, line: bytes) -> Entry | Mark:
     """Decodes a whole line whose type is known to be `kind`."""
     decoder = _DECODERS.get(kind)

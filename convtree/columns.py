@@ -7,7 +7,7 @@ asks for it; what came since is in memory.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Literal, cast
 
@@ -47,6 +47,26 @@ class Column:
         rows = self._mask + 1
         pages = (self._page(number)[: self.covered - number * rows] for number in range(len(self._pages)))
         return chain(chain.from_iterable(pages), self.tail)
+
+    def take(self, rows: Sequence[int]) -> list[int]:
+        """Returns the numbers of several rows."""
+        pages, tail, covered, shift, mask = self._pages, self.tail, self.covered, self._shift, self._mask
+        if not covered:
+            return [tail[row] for row in rows]
+        return [
+            tail[row - covered] if row >= covered else (pages[row >> shift] or self._load(row >> shift))[row & mask]
+            for row in rows
+        ]
+
+    def follow(self, row: int) -> Iterator[int]:
+        """Yields the row, the row that its number names, and so on, as long as there is one."""
+        pages, tail, covered, shift, mask = self._pages, self.tail, self.covered, self._shift, self._mask
+        while row >= covered:
+            yield row
+            row = tail[row - covered]
+        while row >= 0:
+            yield row
+            row = (pages[row >> shift] or self._load(row >> shift))[row & mask]
 
     def load(self) -> None:
         """Fetches every page that is not there yet."""

@@ -18,6 +18,13 @@ from convtree.errors import BrokenPath, UnknownEntry
 from convtree.index import Index
 from convtree.messages import OpenCall, open_calls
 
+#: the kinds of rows that a model sees
+_SHOWN = frozenset(
+    kind
+    for kind in range(256)
+    if kind & tree.KIND == tree.BRANCH_SUMMARY or (kind & tree.KIND == tree.MESSAGE and not kind & tree.HIDDEN)
+)
+
 Render = Callable[[CompactionEntry | BranchSummaryEntry], Any]
 
 
@@ -76,10 +83,10 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     columns = index.tree
     model, settings = columns.nearest(columns.models, leaf), columns.nearest(columns.settings, leaf)
     fetch.need([*rows, *(row for row in (model, settings) if row != tree.NONE)])
-    shown = [entry for row in rows if (entry := fetch.got.get(row)) and not _is_blank(entry)]
+    shown = [entry for row in rows if (entry := fetch.got.get(row)) is not None and not _is_blank(entry)]
     namer, setter = fetch.got.get(model), fetch.got.get(settings)
     return Context(
-        messages=[_message(entry, render) for entry in shown],
+        messages=[entry.message if isinstance(entry, MessageEntry) else _rendered(entry, render) for entry in shown],
         entries=shown,
         provider=namer.provider if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
         model=namer.model if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
@@ -123,7 +130,7 @@ def _emitted(index: Index, leaf: int, fetch: _Fetch) -> list[int]:
     columns = index.tree
     compaction = columns.nearest(columns.compactions, leaf)
     if compaction == tree.NONE:
-        return [row for row in columns.path(leaf) if _shows(columns.kinds[row])]
+        return _shown(columns, columns.path(leaf))
     fetch.need([compaction])
     after = takewhile(lambda row: row != compaction, columns.walk_up(leaf))
     kept, start = _kept(index, compaction, fetch)
@@ -134,7 +141,7 @@ def _emitted(index: Index, leaf: int, fetch: _Fetch) -> list[int]:
         pinned = columns.nearest(columns.pins, columns.parents[pinned])
     upwards = [*after, *kept, compaction, *pins]
     upwards.reverse()
-    return [row for row in upwards if row == compaction or _shows(columns.kinds[row])]
+    return _shown(columns, upwards, compaction)
 
 
 def _kept(index: Index, compaction: int, fetch: _Fetch) -> tuple[list[int], int]:
@@ -145,15 +152,12 @@ def _kept(index: Index, compaction: int, fetch: _Fetch) -> tuple[list[int], int]
     if first is None:
         return [], compaction
     row = index.node(first)
-    if row is None or row == compaction or not columns.is_ancestor(row, compaction):
-        fetch.miss(compaction, first)
-        return [], compaction
-    kept = []
-    above = columns.parents[compaction]
-    while above >= row:
-        kept.append(above)
-        above = columns.parents[above]
-    return kept, row
+    if row is not None:
+        kept = list(takewhile(lambda above: above >= row, columns.walk_up(columns.parents[compaction])))
+        if kept and kept[-1] == row:
+            return kept, row
+    fetch.miss(compaction, first)
+    return [], compaction
 
 
 def _faults(index: Index, leaf: int) -> list[Gap]:
@@ -175,17 +179,16 @@ def _parent_named(index: Index, row: int) -> str | None:
         return None
 
 
-def _shows(kind: int) -> bool:
-    what = kind & tree.KIND
-    return what == tree.BRANCH_SUMMARY or (what == tree.MESSAGE and not kind & tree.HIDDEN)
+def _shown(columns: tree.Tree, rows: list[int], compaction: int = tree.NONE) -> list[int]:
+    """Leaves out what a model never sees, other compactions among it."""
+    kinds = columns.kinds.take(rows)
+    return [row for row, kind in zip(rows, kinds, strict=True) if kind in _SHOWN or row == compaction]
 
 
 def _is_blank(entry: Entry) -> bool:
-    return isinstance(entry, BranchSummaryEntry) and not entry.summary
+    return type(entry) is BranchSummaryEntry and not entry.summary
 
 
-def _message(entry: Entry, render: Render) -> Any:
-    if isinstance(entry, MessageEntry):
-        return entry.message
+def _rendered(entry: Entry, render: Render) -> Any:
     assert isinstance(entry, CompactionEntry | BranchSummaryEntry)
     return render(entry)

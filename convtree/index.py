@@ -37,7 +37,8 @@ _KINDS = {
     "model_change": tree.MODEL_CHANGE,
     "extension_data": tree.EXTENSION_DATA,
 }
-TYPES = {kind: name for name, kind in _KINDS.items()}
+_DECODERS = {kind: codec.decoder(name) for name, kind in _KINDS.items()}
+_DECODERS |= {tree.OPAQUE: codec.decode, tree.MARK: codec.decode}
 
 
 class Leaf(msgspec.Struct, frozen=True, gc=False):
@@ -380,12 +381,11 @@ class Index:
         Raises:
             BrokenPath: as `entries`.
         """
-        kinds = self.tree.kinds
         records: list[Entry | Mark] = []
-        for row, line in zip(rows, self._verified(rows), strict=True):
+        for row, kind, line in zip(rows, self.tree.kinds.take(rows), self._verified(rows), strict=True):
+            decode = _DECODERS[kind & tree.KIND]
             try:
-                name = TYPES.get(kinds[row] & tree.KIND)
-                records.append(codec.decode(line) if name is None else codec.decode_as(name, line))
+                records.append(decode(line))
             except codec.DECODE_ERRORS:
                 raise self.broken(row, "is not a valid record") from None
         return records
@@ -416,12 +416,12 @@ class Index:
         return BrokenPath(f"the line at offset {offset} {what}; run verify on the log", missing=missing, offset=offset)
 
     def _verified(self, rows: Sequence[int]) -> list[bytes]:
-        offsets, lengths = self.tree.offsets, self.tree.lengths
-        lines = self._read_at([(offsets[row], lengths[row]) for row in rows])
+        lengths = self.tree.lengths.take(rows)
+        lines = self._read_at(list(zip(self.tree.offsets.take(rows), lengths, strict=True)))
         if rows and self._is_sealed(min(rows)) and codec.verifies(lines):
             return lines
-        for row, line in zip(rows, lines, strict=True):
-            if len(line) != lengths[row] or (self._is_sealed(row) and codec.unseal(line) is None):
+        for row, length, line in zip(rows, lengths, lines, strict=True):
+            if len(line) != length or (self._is_sealed(row) and codec.unseal(line) is None):
                 raise self.broken(row, "was damaged after it was read")
         return lines
 

@@ -121,15 +121,8 @@ class Tree:
     # --- walking ---
 
     def walk_up(self, row: int) -> Iterator[int]:
-        """Yields the row, its parent, and so on; ends at a first entry or at an orphan."""
-        parents = self.parents
-        tail, covered = parents.tail, parents.covered
-        while row >= covered:
-            yield row
-            row = tail[row - covered]
-        while row >= 0:
-            yield row
-            row = parents[row]
+        """Returns the row, its parent, and so on; ends at a first entry or at an orphan."""
+        return self.parents.follow(row)
 
     def path(self, row: int) -> list[int]:
         """Returns the rows from the first entry down to `row`."""
@@ -139,9 +132,7 @@ class Tree:
 
     def is_ancestor(self, above: int, row: int) -> bool:
         """Tells whether `above` lies on the path to `row`, itself included."""
-        while row > above:
-            row = self.parents[row]
-        return row == above
+        return next((each for each in self.walk_up(row) if each <= above), NONE) == above
 
     def common_ancestor(self, a: int, b: int) -> int:
         """Returns the last row that two paths share, or ROOT."""
