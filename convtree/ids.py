@@ -7,7 +7,7 @@ proof: the line itself says whether a row has an id.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from convtree.columns import Column
 
@@ -68,6 +68,16 @@ class IdTable:
         if row > self._full:
             self._slots, self._shift = self._table(2 * len(self._slots), self.hashes.covered)
             self._full += len(self._slots) // 4
+
+    def add_many(self, ids: Iterable[str], row: int) -> int:
+        """Adds the ids of the next rows as long as they are new; returns how many that are."""
+        first, find, add = row, self.find, self.add
+        for id in ids:
+            if find(id) is not None:
+                break
+            add(id, row)
+            row += 1
+        return row - first
 
     def table(self) -> Column:
         """Returns a table of all rows, for a snapshot."""

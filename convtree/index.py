@@ -167,16 +167,41 @@ class Index:
         if self.sealed_from is None or self.last_damaged or not lines:
             return 0
         good, self.last_crc = codec.unseal_chain(lines, self.last_crc)
-        chain = lines if good == len(lines) else lines[:good]
-        find, take_entry = self.tree.find, self._take_entry
-        for position, line, head in zip(positions, chain, codec.read_entry_heads(chain), strict=False):
-            self.lines += 1
-            self.last_damaged = False
-            if head is not None and find(head.id) is None:
-                take_entry(head, position, len(line))
-            else:
-                self._take(position, line, first=False)
+        self.last_damaged = False
+        heads = codec.read_entry_heads(lines[:good])
+        number = 0
+        while number < good:
+            number += self._take_run(positions[number:good], lines[number:good], heads[number:])
+            if number < good:
+                self.lines += 1
+                self.last_damaged = False
+                self._take(positions[number], lines[number], first=False)
+                number += 1
         return good
+
+    def _take_run(self, positions: Sequence[int], lines: Sequence[bytes], heads: Sequence[codec.Head | None]) -> int:
+        """Takes in the leading plain messages that continue the leaf one after the other; returns how many."""
+        ids: list[str] = []
+        above, model = self.leaf.id, self._leaf_model
+        for head in heads:
+            if (
+                head is None
+                or head.parent_id != above
+                or head.type != "message"
+                or (head.model is not None and model != (head.provider, head.model))
+                or head.pinned
+                or head.visible_to == "user"
+            ):
+                break
+            above = head.id
+            ids.append(above)
+        if not ids:
+            return 0
+        count = self.tree.add_chain(ids, self.leaf.row, positions, list(map(len, lines[: len(ids)])))
+        if count:
+            self.leaf, self.leaf_doubt = Leaf(len(self.tree) - 1, ids[count - 1]), None
+            self.lines += count
+        return count
 
     def _feed_line(self, position: int, raw: bytes) -> None:
         self.lines += 1

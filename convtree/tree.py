@@ -12,7 +12,7 @@ rows have the links of their parent; the links have columns of their own, and a 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from convtree.columns import Column
 from convtree.ids import IdTable
@@ -86,6 +86,25 @@ class Tree:
         self._newest_links = links
         self._size = row + 1
         return row
+
+    def add_chain(self, ids: Sequence[str], parent: int, offsets: Sequence[int], lengths: Sequence[int]) -> int:
+        """Adds plain messages, the first below `parent`, each other below the one before, as long as their ids are new.
+
+        Returns how many were added.
+        """
+        row = self._size
+        links = 0 if parent < 0 else self._newest_links if parent == row - 1 else self.links[parent]
+        count = self.ids.add_many(ids, row)
+        if count:
+            self.offsets.tail.extend(offsets[:count])
+            self.lengths.tail.extend(lengths[:count])
+            self.kinds.tail.extend(bytes(count))  # MESSAGE is 0
+            self.parents.append(parent)
+            self.parents.tail.extend(range(row, row + count - 1))
+            self.links.tail.extend([links] * count)
+            self._newest_links = links
+            self._size = row + count
+        return count
 
     def _link(self, row: int, links: int, parent: int, kind: int) -> int:
         """Makes the links of a row that others link to; returns their number."""
