@@ -81,6 +81,11 @@ def unseal(line: bytes) -> Seal | None:
     return Seal(int(digits, 16), crc32(line[-18:], chained))
 
 
+def looks_sealed(line: bytes) -> bool:
+    """Tells whether a line ends as sealed ones do, right or wrong; damage to one member of a seal leaves the other."""
+    return line[-18:-10] == b',"crc":"' or line[-36:-27] == b',"prev":"'
+
+
 def unseal_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
     """Verifies lines that follow each other behind the line whose CRC is `prev`, all at once.
 
@@ -300,7 +305,12 @@ def _inside(place: str, value: Mapping[Any, Any] | Sequence[Any]) -> list[tuple[
         if not isinstance(key, str):
             raise _invalid(place, f"a key is a {type(key).__name__}, JSON has string keys only")
         _check_text(key, f"a key of {place or 'the record'}")
-    return [(f"{place}.{key}" if place else key, item) for key, item in value.items()]
+    return [(f"{place}.{_shown(key)}" if place else _shown(key), item) for key, item in value.items()]
+
+
+def _shown(key: str) -> str:
+    """Names a key in a place, unless it may be content."""
+    return key if len(key) <= 64 and key.isprintable() else "…"
 
 
 def _check_scalar(place: str, value: Any) -> None:
@@ -320,6 +330,7 @@ def _check_text(text: str, place: str) -> None:
 
 
 def _invalid(place: str, reason: str) -> InvalidMessage:
+    place = place if len(place) <= 200 else f"{place[:200]}…"
     return InvalidMessage(f"{place}: {reason}", place=place)
 
 
@@ -485,5 +496,5 @@ def is_header(line: bytes) -> bool:
 
 def begins_header(data: bytes) -> bool:
     """Tells whether these bytes are what a crash may leave of a first line: nothing, zeros, or a header's beginning."""
-    data = data.rstrip(b"\0")
-    return data.startswith(HEADER_START) or HEADER_START.startswith(data)
+    data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\0")
+    return HEADER_START.startswith(data) or is_header(data)

@@ -41,6 +41,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     timestamp: str | None = None
 
+    def __repr__(self) -> str:  # what is said in a conversation does not belong in logs and tracebacks
+        parent = f", parent_id={self.parent_id!r}" if isinstance(self, Entry) else ""
+        return f"{type(self).__name__}(id={self.id!r}{parent}, …)"
+
 
 class Entry(Record, frozen=True, kw_only=True):
     """A node of the tree; `parent_id` None means that it begins the conversation."""

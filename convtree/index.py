@@ -16,6 +16,7 @@ from msgspec import UNSET
 from convtree import codec, tree
 from convtree.columns import Column
 from convtree.entries import (
+    LABEL_LIMIT,
     VERSION,
     Entry,
     Finding,
@@ -77,8 +78,14 @@ class Index:
     `read_at` fetches lines by (position, length); bodies stay in the log until someone asks for them.
     """
 
-    def __init__(self, read_at: Callable[[Sequence[tuple[int, int]]], list[bytes]], salt: int = 0) -> None:
+    def __init__(
+        self,
+        read_at: Callable[[Sequence[tuple[int, int]]], list[bytes]],
+        salt: int = 0,
+        finding_limit: int = FINDING_LIMIT,
+    ) -> None:
         self._read_at = read_at
+        self.finding_limit = finding_limit
         self.tree = tree.Tree(self._same_id, salt)
         self.header: Header | None = None
         self.header_body: bytes | None = None  # as it stands in the log, when its seal verifies
@@ -96,6 +103,7 @@ class Index:
         self.lines = 0  # lines seen, the header and damaged ones included
         self.sealed_from: int | None = None  # rows from here on must verify when read
         self.header_end = 0  # the position behind the header
+        self.claimed = False  # whether the first line says that it is a header, although it is damaged
         self.told: set[str] = set()  # findings that are made once
         self.last_damaged = False
         self._begun = False
@@ -231,8 +239,10 @@ class Index:
             self._take(position, line, first)
         else:
             self.last_crc = crc32(line)
-            if self.sealed_from is not None or (first and b'"seal"' in line):
-                self.sealed_from = self.sealed_from or 0
+            if self.sealed_from is not None or codec.looks_sealed(line) or (first and b'"seal"' in line):
+                if self.sealed_from is None:
+                    self.sealed_from = len(self.tree)
+                self.claimed |= first and codec.is_header(line)
                 self._damaged(_name_damage(line, "bad_header" if first else "bad_seal"), position, len(line))
             else:
                 self.last_damaged = False
@@ -350,7 +360,7 @@ class Index:
                 if label is None:
                     self.labels.pop(target, None)
                 else:
-                    self.labels[target] = label
+                    self.labels[target] = label[:LABEL_LIMIT]
             case SessionInfoMark():
                 self._take_info(mark)
             case _:
@@ -468,9 +478,9 @@ class Index:
         finding = Finding(
             code=code, severity=CODES[code][0], line=self.lines, offset=offset, length=length, entry_id=entry_id
         )
-        if len(self.findings) < FINDING_LIMIT:
+        if len(self.findings) < self.finding_limit:
             self.findings.append(finding)
-        elif len(self.findings) == FINDING_LIMIT:
+        elif len(self.findings) == self.finding_limit:
             self.findings.append(
                 Finding(code="too_many", severity="error", line=self.lines, offset=offset, length=length)
             )

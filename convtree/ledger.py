@@ -6,19 +6,20 @@ The only place where lines are read into an index, and where a plan is written.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from convtree import codec, snapshot
 from convtree.entries import Entry, Finding, Header, Mark
 from convtree.errors import ConvtreeError, NotALog, ReadOnlySession, SessionFailed
-from convtree.findings import CODES, LOST
+from convtree.findings import CODES, FINDING_LIMIT, LOST
 from convtree.index import Index
 from convtree.logs.base import Chunk, Log, LogReplaced
 from convtree.snapshot import SnapshotDamaged
 from convtree.writing import Plan
 
 LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damaged
+RECENT = 64  # records by which a follower finds its place again after a repair
 _TRIES = 8  # how often a log may be replaced under one call
 
 # A snapshot is kept when the tail that the last one lacks is longer than this, and not much shorter than the rest:
@@ -37,8 +38,9 @@ class PartlyWritten(Exception):
 class Ledger:
     """A log with its index. Not thread-safe: a session has a lock for that."""
 
-    def __init__(self, log: Log, *, use_snapshot: bool = True) -> None:
+    def __init__(self, log: Log, *, use_snapshot: bool = True, finding_limit: int = FINDING_LIMIT) -> None:
         self.log = log
+        self._finding_limit = finding_limit
         self._own: set[int] = set()  # rows written here, as far as they lie behind news
         self._kept_end = 0  # as far as the snapshot beside the log covers it
         self._rebuild(use_snapshot)
@@ -61,23 +63,22 @@ class Ledger:
         self._told, self._own = len(self.index.tree), set()
         return rows
 
-    def last_record(self) -> str | None:
-        """Returns the id of the last record that was taken in."""
-        last = len(self.index.tree) - 1
-        return self.index.id_of(last) if last >= 0 else None
+    def last_records(self) -> list[str]:
+        """Returns the ids of the last records that were taken in, first to last."""
+        size = len(self.index.tree)
+        return [record.id for record in self.index.good_records(range(max(0, size - RECENT), size))]
 
-    def records_after(self, last: str | None, limit: int = 500) -> tuple[list[Entry | Mark], str | None]:
-        """Reads what was taken in behind a record, at most `limit`; returns it, and the last record now read.
+    def records_after(self, recent: Sequence[str], limit: int = 500) -> tuple[list[Entry | Mark], str | None]:
+        """Reads what was taken in behind the last of these records that is still there, at most `limit`.
 
-        Lines whose bodies are not what their type says are passed over: they are for `verify`. When the record is not
-        there any more (the log was replaced), reading goes on behind everything.
+        Returns it, and the last record now read, if any was. Lines whose bodies are not what their type says are
+        passed over: they are for `verify`. When none of the records is there any more, all are news.
         """
         rows = self.index.tree
-        row = -1 if last is None else rows.find(last)
-        if row is None:
-            return [], self.last_record()
+        known = (rows.find(id) for id in reversed(recent))
+        row = next((row for row in known if row is not None), -1)
         wanted = range(row + 1, min(row + 1 + limit, len(rows)))
-        return self.index.good_records(wanted), self.index.id_of(wanted[-1]) if wanted else last
+        return self.index.good_records(wanted), self.index.id_of(wanted[-1]) if wanted else None
 
     def write(self, fill: Callable[[Plan], None], header: Header) -> Plan:
         """Has `fill` plan lines behind everything in the log, writes them, and takes them in.
@@ -158,7 +159,7 @@ class Ledger:
         for chunk in chunks:
             self._feed(chunk)
         if index.header is None and index.lines:
-            if self.index.sealed_from is None or not len(self.index.tree):
+            if not index.claimed and (index.sealed_from is None or not len(index.tree)):
                 raise NotALog(f"{self.log.location}: not a convtree log")
             self.index.read_only = "its header is damaged"
 
@@ -199,7 +200,7 @@ class Ledger:
         Returns what is lost of the log as far as that is known from a snapshot and not in the index: a finding made
         before, or the size that the log once had.
         """
-        self.index = Index(self.log.read_at, salt=int.from_bytes(os.urandom(8)))
+        self.index = Index(self.log.read_at, int.from_bytes(os.urandom(8)), self._finding_limit)
         kept = self.log.snapshot()
         found = snapshot.load(*kept) if kept is not None else None
         if found is None or not found.is_of(self._read_log):

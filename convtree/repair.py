@@ -8,28 +8,32 @@ from __future__ import annotations
 
 import base64
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import count, islice, zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
+from zlib import crc32
 
 import msgspec
 import orjson
 
 from convtree import codec
-from convtree.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark
-from convtree.errors import BrokenPath, NotALog, ReadOnlySession
+from convtree.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark, SessionInfoMark
+from convtree.errors import BrokenPath, CorruptLog, NotALog, ReadOnlySession
 from convtree.findings import FINDING_LIMIT, LOST
 from convtree.index import Index
 from convtree.ledger import LOST_HEADER, Ledger, new_id
+from convtree.logs.base import Chunk
 from convtree.logs.jsonl import JsonlLog, Mode, replace, write_new
 from convtree.writing import reseal
 
-Progress = Callable[[int, int], None]  # bytes looked at, bytes in all
+Progress = Callable[[int, int], None]  # bytes looked at, bytes to look at: each is looked at twice
 
 _BATCH = 500
+_REPAIR_LIMIT = 1_000_000  # findings that a repair can deal with at once
 #: findings that lines are taken out for; the others speak of what is not there any more, or of nothing wrong
 _REMOVED = frozenset(
-    {"torn_tail", "line_too_long", "bad_seal", "bad_line", "nul_bytes", "bad_header", "second_header", "duplicate"}
+    {"torn_tail", "line_too_long", "bad_seal", "bad_line", "nul_bytes", "bad_header", "duplicate"}
     | {"id_conflict", "bad_target"}
 )
 _RESEALED = frozenset({LOST, "prev_mismatch", "carriage_return", "byte_order_mark", "unsealed"})
@@ -51,13 +55,18 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
-    """What a repair did, or would do: lines kept, pieces taken out, and where the old log and the pieces are."""
+    """What a repair did, or would do: lines kept, pieces taken out, and where the old log and the pieces are.
+
+    `leaf_uncertain`: what was taken out may have moved the leaf, and the repaired log goes on saying so, until
+    `branch(id)` settles it.
+    """
 
     path: str
     needed: bool
     kept: int
     removed: tuple[Finding, ...]
     remaining: tuple[Finding, ...]
+    leaf_uncertain: bool = False
     original: str | None = None
     quarantine: str | None = None
 
@@ -70,11 +79,13 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     Raises:
         SessionNotFound, NotALog: there is no log to check.
     """
-    log = JsonlLog(path, mode="r")
+    log = _WatchedLog(path, mode="r")
     try:
-        index = Ledger(log, use_snapshot=False).index
+        index = _scan(log, progress)
         size = os.stat(path).st_size
-        findings = [*index.findings, *islice(_deep(index, log, size, progress), FINDING_LIMIT)]
+        findings = [*index.findings, *_deep(index, log, size, progress)]
+        if progress is not None:
+            progress(2 * size, 2 * size)
         nodes = sum(index.tree.is_node(row) for row in range(len(index.tree)))
         return Report(
             path=str(path),
@@ -87,7 +98,14 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
         log.close()
 
 
-def repair(path: str | os.PathLike[str], *, dry_run: bool = True, lock_timeout_s: float = 10.0) -> Repair:
+def repair(
+    path: str | os.PathLike[str],
+    *,
+    dry_run: bool = True,
+    lock_timeout_s: float = 10.0,
+    allow_network: bool = False,
+    progress: Progress | None = None,
+) -> Repair:
     """Takes out of a log what is damaged in it and seals the rest anew; says what it would do unless told to do it.
 
     The lines that verify are kept, their bodies byte for byte. The log as it was is kept as `<log>.original`, what
@@ -96,40 +114,73 @@ def repair(path: str | os.PathLike[str], *, dry_run: bool = True, lock_timeout_s
 
     Raises:
         SessionNotFound, NotALog: there is no log to repair.
+        CorruptLog: there is more damage than can be dealt with at once.
         ReadOnlySession: a newer version made it.
         SessionLocked: a writer is at work.
     """
     path = Path(path)
     mode: Mode = "r" if dry_run else "r+"
-    log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=not dry_run)
+    log = _WatchedLog(
+        path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=not dry_run, allow_network=allow_network
+    )
     try:
-        index = Ledger(log, use_snapshot=False).index
-        if index.header is None and not len(index.tree):
+        index = _scan(log, progress, _REPAIR_LIMIT)
+        if index.header is None and not index.claimed and not len(index.tree):
             raise NotALog(f"{path}: not a convtree log")
         if index.header is not None and index.header.version > VERSION:
             raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell what is damaged in it")
+        if len(index.findings) > _REPAIR_LIMIT:
+            raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.findings))
         completed = _take_whole_tail(index, log)
-        offsets = list(index.tree.offsets)
         removed = tuple(f for f in index.findings if f.code in _REMOVED and not _stands_for_header(f, index))
-        remaining = tuple(f for f in index.findings if f.code not in _REMOVED | _RESEALED)
+        kept_doubt = index.leaf_doubt if index.leaf_doubt in index.findings else None
+        healed = [f for f in index.findings if f.code in _RESEALED and f is not kept_doubt]
+        remaining = [f for f in index.findings if f.code not in _REMOVED | _RESEALED]
+        remaining += _deep(index, log, 0, None)
+        if kept_doubt is not None and kept_doubt.code == "prev_mismatch":
+            remaining.append(kept_doubt)
         cut = {finding.offset for finding in removed}
-        rows = [row for row in range(len(offsets)) if offsets[row] not in cut]
+        rows = [row for row, offset in enumerate(index.tree.offsets) if offset not in cut]
         plan = Repair(
             path=str(path),
-            needed=completed or len(remaining) < len(index.findings),
+            needed=bool(completed or removed or healed),
             kept=len(rows),
             removed=removed,
-            remaining=remaining,
+            remaining=tuple(remaining),
+            leaf_uncertain=index.leaf_doubt is not None,
         )
         if dry_run or not plan.needed:
             return plan
         quarantine = _quarantine(path, log, removed) if removed else None
         ours = os.lstat(path)
         original = _free_name(path, "original", lambda name: os.path.samestat(os.lstat(name), ours))
-        replace(path, reseal(_header_body(index, path), _bodies(index, rows)), keep_as=original)
+        replace(path, _repaired(index, rows, path, log), keep_as=original)
         return msgspec.structs.replace(plan, original=str(original), quarantine=quarantine)
     finally:
         log.close()
+
+
+class _WatchedLog(JsonlLog):
+    """A log that says how far it has been read."""
+
+    watch: Callable[[int], None] | None = None
+
+    def read(self, position: int = 0) -> Iterator[Chunk]:
+        """Yields what stands in the log from a position on."""
+        for chunk in super().read(position):
+            yield chunk
+            if self.watch is not None:
+                self.watch(chunk.end)
+
+
+def _scan(log: _WatchedLog, progress: Progress | None, finding_limit: int = FINDING_LIMIT) -> Index:
+    """Reads a whole log, whatever an index beside it says; the first half of the work."""
+    if progress is not None:
+        size = os.stat(log.path).st_size
+        log.watch = lambda done: progress(done, 2 * size)
+    index = Ledger(log, use_snapshot=False, finding_limit=finding_limit).index
+    log.watch = None
+    return index
 
 
 def _stands_for_header(finding: Finding, index: Index) -> bool:
@@ -159,8 +210,8 @@ def _take_whole_tail(index: Index, log: JsonlLog) -> bool:
 
 
 def _deep(index: Index, log: JsonlLog, size: int, progress: Progress | None) -> Iterator[Finding]:
-    """Yields what is wrong with the bodies of lines that verify."""
-    offset, line = 0, 1
+    """Yields what is wrong with the bodies of lines that verify, up to a limit; the second half of the work."""
+    offset, line, found = 0, 1, 0
     for start in range(0, len(index.tree), _BATCH):
         rows = range(start, min(start + _BATCH, len(index.tree)))
         try:
@@ -175,10 +226,13 @@ def _deep(index: Index, log: JsonlLog, size: int, progress: Progress | None) -> 
             else:
                 continue
             line += log.count_lines(offset, index.tree.offsets[row])
-            offset = index.tree.offsets[row]
+            offset, found = index.tree.offsets[row], found + 1
+            if found > FINDING_LIMIT:
+                yield Finding(code="too_many", severity="error", line=line, offset=offset, length=size - offset)
+                return
             yield Finding(code=code, severity="error", line=line, offset=offset, length=index.tree.lengths[row])
         if progress is not None:
-            progress(index.tree.offsets[rows[-1]] + index.tree.lengths[rows[-1]] + 1, size)
+            progress(size + index.tree.offsets[rows[-1]], 2 * size)
 
 
 def _record(index: Index, row: int) -> Entry | Mark | None:
@@ -195,9 +249,30 @@ def _keeps_what_is_above(index: Index, row: int, compaction: CompactionEntry) ->
     return kept is not None and kept != row and index.tree.is_ancestor(kept, row)
 
 
-def _bodies(index: Index, rows: list[int]) -> Iterator[bytes]:
-    for start in range(0, len(rows), _BATCH):
-        yield from index.bodies(rows[start : start + _BATCH])
+def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Iterator[bytes]:
+    """Yields the lines of the new log."""
+    line = b""
+    for line in reseal(_header_body(index, path), _bodies(index, rows, log)):
+        yield line
+    if index.leaf_doubt is not None:
+        # What was taken out may have moved the leaf. A line that does not name the one before it says that something
+        # is missing here, and leaves the leaf uncertain, as it was.
+        yield codec.seal(codec.encode(SessionInfoMark(id=new_id())), crc32(line) ^ 1)
+
+
+def _bodies(index: Index, rows: list[int], log: JsonlLog) -> Iterator[bytes]:
+    """Yields the bodies of rows, and where a second header began another session, that too: the two are not mixed."""
+    offsets = [index.tree.offsets[row] for row in rows]
+    done = 0
+    headers = [finding for finding in index.findings if finding.code == "second_header"]
+    for header in (*headers, None):
+        end = len(rows) if header is None else bisect_left(offsets, header.offset)
+        for start in range(done, end, _BATCH):
+            yield from index.bodies(rows[start : min(start + _BATCH, end)])
+        done = end
+        if header is not None:
+            line = log.read_at([(header.offset, header.length)])[0]
+            yield codec.body_of(line) if codec.unseal(line) is not None else line.rstrip()[:-1]
 
 
 def _quarantine(path: Path, log: JsonlLog, removed: tuple[Finding, ...]) -> str:
@@ -211,7 +286,7 @@ def _quarantine(path: Path, log: JsonlLog, removed: tuple[Finding, ...]) -> str:
 
     name = _free_name(path, "quarantine", lambda name: _holds(name, lines()))
     if not os.path.lexists(name):
-        write_new(name, lines())
+        write_new(name, lines(), allow_network=True)
     return str(name)
 
 

@@ -7,6 +7,7 @@ each remembers which leaf it has seen, and is told when someone else has moved i
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
@@ -21,7 +22,7 @@ from weakref import WeakSet
 import msgspec
 
 from convtree import codec, context, tree
-from convtree.context import Context, Render, default_render
+from convtree.context import Context, Gap, Render, default_render
 from convtree.entries import (
     BranchSummaryEntry,
     Entry,
@@ -46,7 +47,7 @@ from convtree.errors import (
     StaleLeaf,
 )
 from convtree.index import Index
-from convtree.ledger import LOST_HEADER, Ledger, PartlyWritten, new_id
+from convtree.ledger import LOST_HEADER, RECENT, Ledger, PartlyWritten, new_id
 from convtree.logs.base import Log
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree.logs.memory import MemoryLog
@@ -338,7 +339,9 @@ class Session:
             written += len(self._write(fill, moves_leaf=True).added)
         return written
 
-    def fork(self, path: str | os.PathLike[str], entry_id: str | AtLeaf | None = LEAF) -> Session:
+    def fork(
+        self, path: str | os.PathLike[str], entry_id: str | AtLeaf | None = LEAF, *, allow_network: bool = False
+    ) -> Session:
         """Copies the path to an entry into a new log and opens it; the file appears whole or not at all, and durably.
 
         Entries keep their ids and their bytes; the labels on them and the session's name go along.
@@ -347,8 +350,8 @@ class Session:
             SessionExists: there is something at `path`.
             EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
         """
-        self._copy_path(Path(path), entry_id)
-        return Session.open(path, on_stale=self._on_stale)
+        self._copy_path(Path(path), entry_id, allow_network)
+        return Session.open(path, on_stale=self._on_stale, allow_network=allow_network)
 
     # --- reading ---
 
@@ -366,7 +369,11 @@ class Session:
             UnknownEntry: it depends on a critical record of an unknown type.
             EntryNotFound, LeafUncertain: there is no such leaf, or it is not certain.
         """
-        return context.build_context(self._index, self._row(leaf, allow_gaps), render, allow_gaps)
+        built = context.build_context(self._index, self._row(leaf, allow_gaps), render, allow_gaps)
+        if leaf is LEAF and (doubt := self._doubt()) is not None:
+            place = Gap(doubt.offset, None)  # where the leaf may have been moved
+            return msgspec.structs.replace(built, gaps=(*built.gaps, place))
+        return built
 
     @_reading
     def entry(self, entry_id: str) -> Entry:
@@ -463,20 +470,24 @@ class Session:
         """Yields what is appended from now on, by anyone, as it comes; never moves the leaf.
 
         Only whole, verified lines are yielded. Looks every `poll_s` seconds; ends when nothing has come for
-        `timeout_s` (None: never) or the session is closed. Goes on when the log is repaired or replaced meanwhile.
+        `timeout_s` (None: never) or the session is closed. Goes on when the log is repaired or replaced meanwhile; of
+        another log, that is all of it.
 
         Raises:
             SessionNotFound: the log was removed.
         """
-        return self._follow(self._last_record(), poll_s, timeout_s)
+        return self._follow(deque(self._last_records(), maxlen=RECENT), poll_s, timeout_s)
 
-    def _follow(self, last: str | None, poll_s: float, timeout_s: float | None) -> Iterator[Entry | Mark]:
+    def _follow(self, recent: deque[str], poll_s: float, timeout_s: float | None) -> Iterator[Entry | Mark]:
         quiet_since = monotonic()
         while True:
             try:
-                news, last = self._news(last)
+                news, last = self._news(recent)
             except SessionClosed:
                 return
+            recent.extend(record.id for record in news)
+            if last is not None and (not news or news[-1].id != last):
+                recent.append(last)
             yield from news
             if news:
                 quiet_since = monotonic()
@@ -487,15 +498,15 @@ class Session:
             sleep(min(poll_s, left_s))
 
     @_reading
-    def _last_record(self) -> str | None:
+    def _last_records(self) -> list[str]:
         self._check_open()
-        return self._ledger.last_record()
+        return self._ledger.last_records()
 
     @_reading
-    def _news(self, last: str | None) -> tuple[list[Entry | Mark], str | None]:
+    def _news(self, recent: Sequence[str]) -> tuple[list[Entry | Mark], str | None]:
         self._check_open()
         self._ledger.catch_up()
-        return self._ledger.records_after(last)
+        return self._ledger.records_after(recent)
 
     # --- properties ---
 
@@ -651,11 +662,15 @@ class Session:
         self._check_open()
         if not isinstance(entry_id, _Omitted):
             return tree.ROOT if entry_id is None else self._known(entry_id)
-        if self._index.leaf_doubt is not None and not allow_doubt and self._leaf_id == self._index.leaf.id:
+        if not allow_doubt and self._doubt() is not None:
             raise self._uncertain()
         if self._leaf_id == self._index.leaf.id:
             return self._index.leaf.row
         return tree.ROOT if self._leaf_id is None else self._known(self._leaf_id)
+
+    def _doubt(self) -> Finding | None:
+        """Returns what makes this session's leaf uncertain."""
+        return self._index.leaf_doubt if self._leaf_id == self._index.leaf.id else None
 
     def _known(self, entry_id: str) -> int:
         self._check_open()
@@ -689,7 +704,7 @@ class Session:
             row = columns.parents[row]
 
     @_reading
-    def _copy_path(self, path: Path, entry_id: str | AtLeaf | None) -> None:
+    def _copy_path(self, path: Path, entry_id: str | AtLeaf | None, allow_network: bool) -> None:
         row = self._row(entry_id)
         rows = self._path_rows(row)
         origin = self.header
@@ -708,7 +723,7 @@ class Session:
         if self.name is not None:
             marks.append(SessionInfoMark(name=self.name))
         bodies = self._fork_bodies(rows, marks)
-        write_new(path, reseal(codec.encode_header(new), bodies))
+        write_new(path, reseal(codec.encode_header(new), bodies), allow_network=allow_network)
 
     def _fork_bodies(self, rows: list[int], marks: list[Record]) -> Iterator[bytes]:
         for start in range(0, len(rows), _BATCH):
@@ -744,6 +759,8 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
 
 
 def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, fields: Mapping[str, Any]) -> Entry:
+    if id is not None:
+        codec.check_id(id, "id")
     if not isinstance(item, Entry):
         if fields and (unknown := fields.keys() - {"provider", "model", "usage", "shape", "visible_to", "pinned"}):
             raise TypeError(f"append has no argument {min(unknown)!r}")

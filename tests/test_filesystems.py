@@ -35,10 +35,11 @@ def test_writing_on_a_network_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(OSError, match="allow_network") as caught:
         Session.open(log)
     assert (caught.value.errno, log.read_bytes()) == (errno.ENOTSUP, before)
-    fresh = Session.open(tmp_path / "new.jsonl")
-    with pytest.raises(OSError, match="allow_network"):
-        fresh.append({"role": "user", "content": "Hi"})
-    assert not (tmp_path / "new.jsonl").exists() or (tmp_path / "new.jsonl").read_bytes() == b""
+    for refused in (Session.open, Session.memory().fork):
+        with pytest.raises(OSError, match="allow_network"):
+            refused(tmp_path / "new.jsonl")
+    assert list(tmp_path.iterdir()) == [log]
+    Session.memory().fork(tmp_path / "new.jsonl", allow_network=True).close()
     with Session.open(log, mode="r") as reader, Session.open(log, allow_network=True) as writer:
         assert reader.leaf_id == writer.leaf_id
         writer.append({"role": "assistant", "content": "Hello"})

@@ -1,5 +1,6 @@
 """What is found in a log: every finding with its place, and no damage that goes unseen."""
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import product
@@ -563,12 +564,37 @@ def test_a_sealed_header_of_wrong_types_is_a_finding(log_path: Path) -> None:
 
 
 def test_a_line_destroyed_after_it_was_read_is_not_taken_for_another(log_path: Path) -> None:
-    """An id that only that line could confirm is not found, and nobody follows from it."""
+    """An id that only that line could confirm is not found."""
     lines = sealed((HEADER, A))
     with open_bytes(log_path, as_file(lines)) as session:
         log_path.write_bytes(as_file([lines[0], b"x" * len(lines[1])]))
         with pytest.raises(EntryNotFound):
             session.entry("a")
         with pytest.raises(BrokenPath, match="was damaged after it was read") as caught:
-            session.follow()
+            session.path()
         assert caught.value.offset == len(lines[0]) + 1
+
+
+def test_a_line_that_looks_sealed_and_is_not_right_is_never_believed(log_path: Path) -> None:
+    """Not even when damage has taken the header's claim to be sealed."""
+    header, a, b = sealed((HEADER, A, B))
+    torn_header = header.replace(b'"seal":', b'"sebl":')
+    other = a.replace(b'"content":"a"', b'"content":"x"')
+    with open_bytes(log_path, as_file([torn_header, other, b])) as session:
+        assert [finding.code for finding in session.findings] == ["bad_header", "bad_seal", "orphan"]
+        with pytest.raises(EntryNotFound):
+            session.entry("a")
+
+
+def test_a_log_spelled_anew_is_a_damaged_log(log_path: Path) -> None:
+    """Its header says what it is, although no seal is right any more."""
+    lines = [json.dumps(json.loads(line)).encode() for line in sealed((HEADER, A, B))]
+    with open_bytes(log_path, as_file(lines)) as session:
+        assert [finding.code for finding in session.findings] == ["bad_header", "bad_seal", "bad_seal"]
+        assert session.leaf_id is None
+
+
+def test_a_long_label_is_cut_when_it_is_read(log_path: Path) -> None:
+    """A hostile log must not turn into memory."""
+    with open_bytes(log_path, log_of(A, mark("m", "label", target_id="a", label="L" * 1000))) as session:
+        assert session.labels == {"a": "L" * 256}

@@ -993,3 +993,28 @@ def test_a_compaction_may_keep_what_comes_with_it(session: Session) -> None:
     with pytest.raises(InvalidCompaction):
         session.append_many(wrong)
     assert session.leaf_id == "k"
+
+
+def test_an_empty_id_is_none(session: Session) -> None:
+    """A retry with it could not be told from another append."""
+    with pytest.raises(InvalidMessage):
+        session.append(user("a"), id="")
+
+
+def test_what_is_said_is_not_in_the_repr_of_an_entry(session: Session) -> None:
+    """Tracebacks and logs print it."""
+    first = session.append(user("secret"))
+    second = session.append(user("secret"))
+    assert repr(second) == f"MessageEntry(id={second.id!r}, parent_id={first.id!r}, …)"
+    session.label(first.id, "secret")
+    assert "secret" not in repr(session.findings)
+
+
+def test_an_error_does_not_carry_content(session: Session) -> None:
+    """A key may be content, too, and may be long."""
+    with pytest.raises(InvalidMessage) as caught:
+        session.append({"role": "user", "k" * 1000: {"\x1b[31m": object()}})
+    assert caught.value.place == "message.….…"
+    with pytest.raises(InvalidMessage) as caught:
+        session.append({"role": "user", "a": {"b" * 60: {"c" * 60: {"d" * 60: {"e" * 60: object()}}}}})
+    assert len(caught.value.place) == 201

@@ -280,8 +280,10 @@ def test_it_can_be_repaired(wild: Wild, log_path: Path) -> None:
         assert wild.leaf is None
         return
     with Session.open(log_path, mode="r") as session:
-        assert {finding.code for finding in session.findings} <= {"orphan"}
-        assert len(session.findings) == len(done.remaining)
+        codes = [finding.code for finding in session.findings if finding.code != "prev_mismatch"]
+        assert codes == [finding.code for finding in done.remaining]
+        assert set(codes) <= {"orphan", "second_header"}
+        assert len(session.findings) == len(codes) + done.leaf_uncertain
         for leaf, expected in wild.at_leaf.items():
             assert say(session, leaf=leaf) == expected
         if isinstance(wild.context, list) and wild.issue != "prime-agent-928-no-final-newline":

@@ -15,7 +15,8 @@ from convtree.repair import Progress, Repair, Report, repair, verify
 from convtree.safe_text import harmless
 
 FOUND, NOT_FOUND, DAMAGED = 1, 3, 5
-_LONG = 64 * 2**20  # bytes from which on progress is shown
+_LONG = 128 * 2**20  # bytes to look at from which on progress is shown; each is looked at twice
+_SHOWN = 1000  # pieces taken out that are listed
 
 
 @click.command("verify")
@@ -25,17 +26,19 @@ _LONG = 64 * 2**20  # bytes from which on progress is shown
 def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) -> None:
     """Check each LOG to the last byte; take no lock, change nothing.
 
-    Exit codes: 0 nothing found, 1 something that does no harm, such as a torn tail, 5 damage.
+    Exit codes: 0 nothing found, 1 something that does no harm, such as a torn tail, 3 no log there, 5 damage.
     """
     screen = Screen()
     reports: list[Report] = []
+    failed: dict[str, str] = {}
     worst = 0
     for log in logs:
         try:
             report = verify(log, progress=_progress(log))
         except (NotALog, SessionNotFound, OSError) as error:
-            if len(logs) == 1:
+            if len(logs) == 1 and not as_json:
                 raise
+            failed[str(log)] = str(error)
             click.echo(f"convtree: {harmless(str(error))}", err=True)
             worst = max(worst, NOT_FOUND if isinstance(error, SessionNotFound) else DAMAGED)
             continue
@@ -44,7 +47,7 @@ def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) ->
         if not as_json:
             write(_lines(report, screen))
     if as_json:
-        write([document.written(document.verified(reports))])
+        write([document.written(document.verified(reports, failed))])
     sys.stdout.flush()
     ctx.exit(worst)
 
@@ -52,31 +55,36 @@ def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) ->
 @click.command("repair")
 @click.argument("log", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do it. Without this, only say what would be done.")
+@click.option("--allow-network", is_flag=True, help="Also on a network file system, when nobody else writes to LOG.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
-def repair_command(ctx: click.Context, log: Path, yes: bool, as_json: bool) -> None:
+def repair_command(ctx: click.Context, log: Path, yes: bool, allow_network: bool, as_json: bool) -> None:
     """Take out of LOG what is damaged, and seal the rest anew; without --yes, only say so.
 
     The log as it was is kept as LOG.original, what was taken out goes to LOG.quarantine with its offsets.
     Exit codes: 0 nothing is wrong any more, 1 something would be, or was, repaired and something remains.
     """
-    done = repair(log, dry_run=not yes)
+    done = repair(log, dry_run=not yes, allow_network=allow_network, progress=_progress(log))
     if as_json:
         write([document.written(document.repaired(done))])
     else:
         screen = Screen()
         write([_verdict(done)])
-        write(f"  taken out: {finding_line(finding, screen)}" for finding in done.removed)
+        write(f"  taken out: {finding_line(finding, screen)}" for finding in done.removed[:_SHOWN])
+        if len(done.removed) > _SHOWN:
+            write([f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"])
         write(f"  remains: {finding_line(finding, screen)}" for finding in done.remaining)
+        if done.leaf_uncertain:
+            write(["  remains: what is lost may have moved the leaf; branch(id) settles it"])
     sys.stdout.flush()
-    remains = any(finding.severity != "info" for finding in done.remaining)
+    remains = done.leaf_uncertain or any(finding.severity != "info" for finding in done.remaining)
     ctx.exit(FOUND if remains or (done.needed and done.original is None) else 0)
 
 
 def _grade(report: Report) -> int:
     if report.damaged:
         return DAMAGED
-    return FOUND if any(finding.severity == "warning" for finding in report.findings) else 0
+    return FOUND if report.findings else 0
 
 
 def _lines(report: Report, screen: Screen) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -110,8 +110,8 @@ def _versioned(schema: str) -> dict[str, Any]:
     return {"schema": schema, "schema_version": 1}
 
 
-def verified(reports: Sequence[Report]) -> dict[str, Any]:
-    """Returns what was found in some logs."""
+def verified(reports: Sequence[Report], failed: Mapping[str, str]) -> dict[str, Any]:
+    """Returns what was found in some logs, and why others (path to reason) could not be looked at."""
     return _versioned("convtree.verify") | {
         "logs": [
             {
@@ -123,7 +123,8 @@ def verified(reports: Sequence[Report]) -> dict[str, Any]:
                 "findings": findings(report.findings),
             }
             for report in reports
-        ]
+        ],
+        "failed": [{"path": path, "reason": reason} for path, reason in failed.items()],
     }
 
 
@@ -136,6 +137,7 @@ def repaired(done: Repair) -> dict[str, Any]:
         "kept": done.kept,
         "removed": findings(done.removed),
         "remaining": findings(done.remaining),
+        "leaf_uncertain": done.leaf_uncertain,
         "original": done.original,
         "quarantine": done.quarantine,
     }

@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 _NETWORK = frozenset(
-    {"9p", "afs", "beegfs", "ceph", "cifs", "fuse.glusterfs", "fuse.s3fs", "fuse.sshfs", "gfs2", "glusterfs", "gpfs"}
-    | {"lustre", "ncpfs", "nfs", "nfs4", "ocfs2", "orangefs", "smb3", "smbfs", "virtiofs"}
+    {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
+    | {"ocfs2", "orangefs", "prl_fs", "smb3", "smbfs", "vboxsf", "virtiofs", "vmhgfs"}
+    | {f"fuse.{name}" for name in ("blobfuse", "davfs2", "gcsfuse", "glusterfs", "goofys", "juicefs", "rclone")}
+    | {f"fuse.{name}" for name in ("s3fs", "seaweedfs", "sshfs", "vmhgfs-fuse")}
 )
 
 

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from glob import escape
 from itertools import accumulate
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -181,6 +182,7 @@ class JsonlLog:
             def put_in_place() -> Chunk:
                 self._same_file(end)  # or it was repaired meanwhile, and has lost nothing
                 os.rename(temporary, index)
+                _sweep(index)
                 return Chunk((), (), end)
 
             self._while_locked(put_in_place, timeout_s=0)
@@ -332,8 +334,8 @@ class JsonlLog:
     # --- the file and its lock ---
 
     def _open(self) -> None:
-        if self._mode in ("a", "x") and not self.path.parent.is_dir():
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path.parent))
+        if self._mode in ("a", "x"):
+            _check_home(self.path, self._allow_network)
         writing = os.O_RDWR | os.O_APPEND
         flags = {"r": os.O_RDONLY, "r+": writing, "a": writing, "x": writing | os.O_CREAT | os.O_EXCL}[self._mode]
         if self._mode == "x" and not self._exclusive:
@@ -484,12 +486,22 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
     os.register_at_fork(after_in_child=_abandon_all)
 
 
-def write_new(path: Path, lines: Iterable[bytes]) -> None:
+def _check_home(path: Path, allow_network: bool) -> None:
+    """Makes sure that a log can begin at this path, before anything is there."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    if not allow_network:
+        refuse_network(path, os.stat(path.parent).st_dev)
+
+
+def write_new(path: Path, lines: Iterable[bytes], *, allow_network: bool = False) -> None:
     """Creates a file with these lines, durably: it appears whole or not at all.
 
     Raises:
         SessionExists: something is at this path.
+        OSError: ENOTSUP, it would be on a network file system.
     """
+    _check_home(path, allow_network)
     with _temporary(path, _ended(lines)) as temporary:
         try:
             os.link(temporary, path)  # unlike a rename, never replaces
@@ -502,13 +514,25 @@ def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
 
     The index of the old one goes first: it would say of the new one that it has lost lines.
     """
+    _sweep(path)
+    status = os.stat(path)
     with _temporary(path, _ended(lines)) as temporary:
+        os.chmod(temporary, stat.S_IMODE(status.st_mode))
+        if hasattr(os, "chown"):  # pragma: no branch  # Windows has none
+            os.chown(temporary, status.st_uid, status.st_gid)  # root must not take a log away from its owner
         with suppress(FileNotFoundError):
             os.unlink(_index_of(path))
         if not os.path.lexists(keep_as):
             os.link(path, keep_as)
         _sync_directory(path.parent)
         os.rename(temporary, path)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what a killed process left of a file that was to be put at `path`, or of its index."""
+    for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+        with suppress(OSError):
+            os.unlink(leftover)
 
 
 def _ended(lines: Iterable[bytes]) -> Iterator[bytes]:

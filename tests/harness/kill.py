@@ -108,7 +108,7 @@ def tail(path: Path, say: Callable[[str], None]) -> NoReturn:
             break
         except SessionNotFound:
             time.sleep(0.0005)
-    say(f"<{session._ledger.last_record() or ''}")
+    say(f"<{(session._ledger.last_records() or [''])[-1]}")
     for record in session.follow(poll_s=0.002):
         if isinstance(record, MessageEntry) and record.message["content"] != text_of(record.id):
             raise ValueError(f"the tailer saw {record.id} with other content")
