@@ -32,9 +32,9 @@ def test_kill() -> None:
 
 
 def test_contention() -> None:
-    """Four processes with 100 appends each make one chain of 400 entries."""
-    code, result = run("contention", "--processes", 4, "--appends", 100, "--fairness", 0.0)
-    assert (code, result["entries"]) == (0, 400), result
+    """Six processes with 500 appends each make one chain of 3,000 entries, and none of them starves."""
+    code, result = run("contention", "--processes", 6, "--appends", 500, "--fairness", 0.2)
+    assert (code, result["entries"]) == (0, 3000), result
 
 
 def test_holder() -> None:

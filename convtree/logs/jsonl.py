@@ -161,14 +161,17 @@ class JsonlLog:
         if self._fd < 0:
             return None
         try:
-            fd = os.open(_index_of(self.path), os.O_RDONLY | _SAFELY)
+            self._snapshot_fd = os.open(_index_of(self.path), os.O_RDONLY | _SAFELY)
+            status = os.fstat(self._snapshot_fd)
         except OSError:
             return None  # there is none, or none for us
-        self._snapshot_fd = fd
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        return Stored(status.st_size, lambda offset, length: os.pread(fd, length, offset))
+        return Stored(status.st_size, self._read_snapshot) if stat.S_ISREG(status.st_mode) else None
+
+    def _read_snapshot(self, offset: int, length: int) -> bytes:
+        try:
+            return os.pread(self._snapshot_fd, length, offset)
+        except OSError:
+            return b""  # as good as damaged, and done without
 
     def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Writes `<log>.index`, unless someone else is writing to the log just now."""

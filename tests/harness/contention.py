@@ -129,7 +129,7 @@ def main() -> None:
     options = arguments(
         "Has many processes append to one log at once.",
         processes=4,
-        appends=100,
+        appends=500,
         durability="process",
         fairness=0.5,
     )

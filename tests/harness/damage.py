@@ -10,6 +10,7 @@ import random
 from base64 import b64decode
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -191,13 +192,17 @@ def judge_repairing(path: Path, case: Case, _sound: View) -> str:
         records = [orjson.loads(line) for line in Path(done.quarantine).read_bytes().splitlines()]
         saved = {record["offset"]: b64decode(record["base64"]) for record in records}
         assert saved == pieces, "what was taken out is not in the quarantine"
-    _check_bodies(case.data, path.read_bytes(), pieces)
-    _check_repaired(path, {finding.code for finding in done.remaining})
+    _check_bodies(case.data, path.read_bytes(), pieces, done.leaf_uncertain)
+    doubt = {"prev_mismatch"} if done.leaf_uncertain else set()
+    _check_repaired(path, {finding.code for finding in done.remaining} | doubt)
     return "repaired"
 
 
-def _check_bodies(damaged: bytes, repaired: bytes, pieces: dict[int, bytes]) -> None:
-    """Every line that verifies and was not taken out is there, in order and byte for byte."""
+def _check_bodies(damaged: bytes, repaired: bytes, pieces: dict[int, bytes], leaf_uncertain: bool) -> None:
+    """Every line that verifies and was not taken out is there, in order and byte for byte.
+
+    Behind them is a mark that says that something is missing, when that may have moved the leaf.
+    """
     wanted, offset = [], 0
     for line in damaged.split(b"\n"):
         stripped = line.removeprefix(b"\xef\xbb\xbf").lstrip(b"\0").removesuffix(b"\r")
@@ -207,6 +212,8 @@ def _check_bodies(damaged: bytes, repaired: bytes, pieces: dict[int, bytes]) -> 
     got = [line[:-36] for line in repaired.splitlines()] if b"\r" not in repaired else []
     if not wanted or not wanted[0].startswith(b'{"type":"session"'):
         got = got[1:]  # the header was made anew
+    if leaf_uncertain:
+        assert b'"type":"session_info"' in got.pop(), "the doubt about the leaf was taken away"
     assert got == wanted, "a good line was lost or changed"
 
 
@@ -220,6 +227,10 @@ def _check_repaired(path: Path, remaining: set[str]) -> None:
     assert (again.needed, path.read_bytes()) == (False, content), "a second repair found something to do"
     assert sorted(path.parent.iterdir()) == files, "a second repair made files"
     with Session.open(path, durability="process") as session:
+        if "prev_mismatch" in remaining:
+            with suppress(LeafUncertain):
+                session.append(_MESSAGE)
+            session.branch(session.leaf_id)
         session.append(_MESSAGE)
 
 
