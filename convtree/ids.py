@@ -66,18 +66,32 @@ class IdTable:
         self._slots[slot] = row
         self._missed = "", 0, 0
         if row > self._full:
-            self._slots, self._shift = self._table(2 * len(self._slots), self.hashes.covered)
-            self._full += len(self._slots) // 4
+            self._grow()
 
     def add_many(self, ids: Iterable[str], row: int) -> int:
-        """Adds the ids of the next rows as long as they are new; returns how many that are."""
-        first, find, add = row, self.find, self.add
+        """Adds the ids of the next rows, as `find` and `add` would, as long as they are new; returns how many are."""
+        first, hashes, slots, shift = row, self.hashes, self._slots, self._shift
         for id in ids:
-            if find(id) is not None:
+            hashed = _hash(id)
+            product = hashed * self._factor & _64_BITS
+            slot = product >> shift
+            while (other := slots[slot]) != _EMPTY:
+                if hashes[other] == hashed and self._same_id(other, id):
+                    return row - first
+                slot = (slot + 1) % len(slots)
+            if self._covered is not None and self._find_covered(self._covered, product, hashed, id) is not None:
                 break
-            add(id, row)
+            hashes.append(hashed)
+            slots[slot] = row
+            if row > self._full:
+                self._grow()
+                slots, shift = self._slots, self._shift
             row += 1
         return row - first
+
+    def _grow(self) -> None:
+        self._slots, self._shift = self._table(2 * len(self._slots), self.hashes.covered)
+        self._full += len(self._slots) // 4
 
     def table(self) -> Column:
         """Returns a table of all rows, for a snapshot."""

@@ -183,7 +183,11 @@ class Index:
             if number < good:
                 self.lines += 1
                 self.last_damaged = False
-                self._take(positions[number], lines[number], first=False)
+                head, line = heads[number], lines[number]
+                if head is not None and self.tree.find(head.id) is None:
+                    self._take_entry(head, positions[number], len(line))
+                else:
+                    self._take(positions[number], line, first=False)
                 number += 1
         return good
 
