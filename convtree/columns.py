@@ -13,7 +13,11 @@ from typing import Literal, cast
 
 PAGE = 8192  # bytes of a column that are fetched, and vouched for, at once
 
-Fetch = Callable[[int], bytes]  # a column's page by number, whole and verified
+Fetch = Callable[[int], bytes]  # a column's page by number, whole and verified, or `SnapshotDamaged`
+
+
+class SnapshotDamaged(Exception):
+    """A page is not what was written. Never reaches users: the log has the truth, and is read instead."""
 
 
 class Column:
@@ -59,14 +63,17 @@ class Column:
         ]
 
     def follow(self, row: int) -> Iterator[int]:
-        """Yields the row, the row that its number names, and so on, as long as there is one."""
+        """Yields the row, the smaller row that its number names, and so on, as long as there is one."""
         pages, tail, covered, shift, mask = self._pages, self.tail, self.covered, self._shift, self._mask
         while row >= covered:
             yield row
             row = tail[row - covered]
         while row >= 0:
             yield row
-            row = (pages[row >> shift] or self._load(row >> shift))[row & mask]
+            above = (pages[row >> shift] or self._load(row >> shift))[row & mask]
+            if above >= row:  # a forged page: nobody may be led in a circle
+                raise SnapshotDamaged(f"row {row} names row {above}")
+            row = above
 
     def load(self) -> None:
         """Fetches every page that is not there yet."""

@@ -117,7 +117,7 @@ class IdTable:
 
 def _hash(id: str) -> int:
     """Returns 64 bits of an id: its own value when it has our form, else a digest."""
-    if len(id) == 16 and id.islower() and id.isalnum():  # AbC, a_bc and abc must not share a hash: ids are hostile
+    if len(id) == 16 and id.isascii() and id.islower() and id.isalnum():  # two ids must not share a hash by choice
         try:
             return int(id, 16)
         except ValueError:

@@ -123,15 +123,16 @@ class Index:
         index.tree = tree.Tree(index._same_id, salt, columns)
         for name in Facts.__struct_fields__:
             setattr(index, name, getattr(facts, name))
-        line = header_line.removeprefix(b"\xef\xbb\xbf").rstrip(b"\r\n")
+        line = header_line.removeprefix(b"\xef\xbb\xbf").lstrip(b"\0").rstrip(b"\r\n")
         index.header, index.header_body = codec.decode_header(line), codec.body_of(line)
         index.sealed_from, index._begun = 0, True
         return index
 
     def facts(self) -> Facts:
         """Returns what is known besides the columns, and will still be true when the log has grown."""
-        self.forget_torn()
-        return Facts(**{name: getattr(self, name) for name in Facts.__struct_fields__})
+        facts = Facts(**{name: getattr(self, name) for name in Facts.__struct_fields__})
+        facts.findings = [finding for finding in self.findings if finding.code != "torn_tail"]
+        return facts
 
     # --- taking lines in ---
 
@@ -209,7 +210,8 @@ class Index:
             ids.append(above)
         if not ids:
             return 0
-        count = self.tree.add_chain(ids, self.leaf.row, positions, list(map(len, lines[: len(ids)])))
+        size = len(ids)
+        count = self.tree.add_chain(ids, self.leaf.row, positions[:size], list(map(len, lines[:size])))
         if count:
             self.leaf, self.leaf_doubt = Leaf(len(self.tree) - 1, ids[count - 1]), None
             self.lines += count

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from convtree import codec, snapshot
+from convtree.columns import SnapshotDamaged
 from convtree.entries import Entry, Finding, Header, Mark
 from convtree.errors import ConvtreeError, NotALog, ReadOnlySession, SessionFailed
 from convtree.findings import CODES, FINDING_LIMIT, LOST
 from convtree.index import Index
 from convtree.logs.base import Chunk, Log, LogReplaced
-from convtree.snapshot import SnapshotDamaged
 from convtree.writing import Plan
 
 LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damaged
@@ -42,6 +42,7 @@ class Ledger:
         self.log = log
         self._finding_limit = finding_limit
         self._own: set[int] = set()  # rows written here, as far as they lie behind news
+        self._owes = False  # a loss was found that no snapshot knows of yet: before the log grows over it
         self._kept_end = 0  # as far as the snapshot beside the log covers it
         self._rebuild(use_snapshot)
         self._told = len(self.index.tree)  # rows before it are no news
@@ -58,10 +59,12 @@ class Ledger:
             self.rescan()
 
     def news(self) -> list[int]:
-        """Returns the rows that were taken in since the last time and not written here; all after a replacement."""
-        rows = [row for row in range(self._told, len(self.index.tree)) if row not in self._own]
+        """Returns the rows that were taken in since `no_news` and not written here; all after a replacement."""
+        return [row for row in range(self._told, len(self.index.tree)) if row not in self._own]
+
+    def no_news(self) -> None:
+        """Says that what was taken in so far has been told."""
         self._told, self._own = len(self.index.tree), set()
-        return rows
 
     def last_records(self) -> list[str]:
         """Returns the ids of the last records that were taken in, first to last."""
@@ -104,6 +107,8 @@ class Ledger:
             fill(plan)
             return plan.lines if plan.added else []
 
+        if self._owes:
+            self.keep_index(always=True)
         for _ in range(_TRIES):
             if self._half_fed:
                 self._rebuild()
@@ -121,6 +126,8 @@ class Ledger:
                 assert plan is not None
                 if chunk.lines:
                     self._feed_own(plan, chunk)
+                if self._owes:
+                    self.keep_index(always=True)
                 return plan
         raise self._restless()
 
@@ -201,15 +208,16 @@ class Ledger:
         before, or the size that the log once had.
         """
         self.index = Index(self.log.read_at, int.from_bytes(os.urandom(8)), self._finding_limit)
+        self._kept_end = 0
         kept = self.log.snapshot()
         found = snapshot.load(*kept) if kept is not None else None
         if found is None or not found.is_of(self._read_log):
             return None
         facts = found.facts
         if found.covers(self._read_log):
-            self._kept_end = facts.end
             if use_snapshot:
-                self.index = found.index(self.log.read_at, self._read_log)
+                self._kept_end = facts.end
+                self.index = found.index(self.log.read_at)
                 return None
         elif not self._read_log(facts.end - 1, 1):
             return facts.end
@@ -223,6 +231,7 @@ class Ledger:
             lost = Finding(code=LOST, severity=CODES[LOST][0], line=index.lines + 1, offset=index.end, length=length)
         index.findings.insert(0, lost)
         if not known:
+            self._owes = True
             self.keep_index(always=True)
 
     def keep_index(self, always: bool = False) -> None:
@@ -237,6 +246,7 @@ class Ledger:
         if (worth or always) and whole and not self.log.failed:
             with suppress(OSError, ConvtreeError, LogReplaced, SnapshotDamaged):
                 self.log.keep_snapshot(index.end, snapshot.dump(index, self._read_log))
+                self._owes = False
 
     def _read_log(self, offset: int, length: int) -> bytes:
         return self.log.read_at([(offset, length)])[0]

@@ -22,6 +22,7 @@ from weakref import WeakSet
 import msgspec
 
 from convtree import codec, context, tree
+from convtree.columns import SnapshotDamaged
 from convtree.context import Context, Gap, Render, default_render
 from convtree.entries import (
     BranchSummaryEntry,
@@ -52,7 +53,6 @@ from convtree.logs.base import Log
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree.logs.memory import MemoryLog
 from convtree.runs import Outline
-from convtree.snapshot import SnapshotDamaged
 from convtree.writing import Draft, Plan, SDKObject, draft, message_entry, reseal
 
 OnStale = Literal["raise", "branch", "rebase"]
@@ -464,7 +464,9 @@ class Session:
         self._ledger.catch_up()
         self._leaf_id = self._index.leaf.id
         rows = [row for row in self._ledger.news() if self._index.tree.is_node(row)]
-        return cast(list[Entry], self._index.good_records(rows))
+        entries = cast(list[Entry], self._index.good_records(rows))
+        self._ledger.no_news()
+        return entries
 
     def follow(self, *, poll_s: float = 0.2, timeout_s: float | None = None) -> Iterator[Entry | Mark]:
         """Yields what is appended from now on, by anyone, as it comes; never moves the leaf.

@@ -23,7 +23,7 @@ from zlib import crc32
 import msgspec
 
 from convtree import tree
-from convtree.columns import PAGE, Column
+from convtree.columns import PAGE, Column, SnapshotDamaged
 from convtree.index import Facts, Index
 
 Read = Callable[[int, int], bytes]  # (offset, length): the bytes there, fewer at the end
@@ -35,17 +35,13 @@ _BOUND = 4096  # bytes at the end of what is covered that bind a snapshot to its
 _CODES = tree.CODES | {"slots": "i"}
 
 
-class SnapshotDamaged(Exception):
-    """A page is not what was written. Never reaches users: the log has the truth, and is read instead."""
-
-
 class Footer(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot says of itself; it covers the log up to `facts.end`."""
 
     version: int
     layout: str  # the machine's, which the columns have
     salt: int
-    header_crc: int
+    header: bytes  # the first line, with what stands before it
     bound_crc: int
     lengths: dict[str, int]
     facts: Facts
@@ -68,7 +64,7 @@ def dump(index: Index, read_log: Read) -> Iterator[bytes]:
             version=_VERSION,
             layout=_layout(),
             salt=index.tree.ids.salt,
-            header_crc=crc32(read_log(0, facts.header_end)),
+            header=read_log(0, facts.header_end),
             bound_crc=crc32(_bound(facts.end, read_log)),
             lengths={name: len(columns[name]) for name in _CODES},
             facts=facts,
@@ -101,15 +97,16 @@ class Snapshot:
         self.facts = footer.facts
 
     def is_of(self, read_log: Read) -> bool:
-        """Tells whether a log begins with the header that this snapshot is of; an empty one has lost it."""
-        header = read_log(0, self.facts.header_end)
-        return not header or crc32(header) == self.footer.header_crc
+        """Tells whether a log begins with the header that this snapshot is of, or with as much of it as is left."""
+        header = self.footer.header
+        found = read_log(0, len(header))
+        return header.startswith(found)
 
     def covers(self, read_log: Read) -> bool:
         """Tells whether a log with that header still ends, as far as it is covered, as it did."""
         return crc32(_bound(self.facts.end, read_log)) == self.footer.bound_crc
 
-    def index(self, read_at: Callable[..., list[bytes]], read_log: Read) -> Index:
+    def index(self, read_at: Callable[..., list[bytes]]) -> Index:
         """Makes the index that was kept; its columns stay where they are.
 
         Raises:
@@ -120,7 +117,7 @@ class Snapshot:
             length = self.footer.lengths[name]
             columns[name] = Column(code, length, partial(self._page, first))
             first += columns[name].page_count
-        return Index.restored(read_at, self.facts, columns, self.footer.salt, read_log(0, self.facts.header_end))
+        return Index.restored(read_at, self.facts, columns, self.footer.salt, self.footer.header)
 
     def _page(self, first: int, number: int) -> bytes:
         at = first + number
@@ -137,7 +134,7 @@ def load(size: int, read: Read) -> Snapshot | None:
         return None
     magic, footer_length, crcs_length, crc = _TRAILER.unpack(trailer)
     length = footer_length + crcs_length
-    if magic != _MAGIC or length > size or crcs_length % 4:
+    if magic != _MAGIC or length > size - _TRAILER.size or crcs_length % 4:
         return None
     rest = read(size - _TRAILER.size - length, length)
     if len(rest) != length or crc32(rest) != crc:
@@ -146,11 +143,29 @@ def load(size: int, read: Read) -> Snapshot | None:
         footer = _decode_footer(rest[:footer_length])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if (footer.version, footer.layout) != (_VERSION, _layout()) or footer.lengths.keys() != _CODES.keys():
-        return None
     crcs = array("I")
     crcs.frombytes(rest[footer_length:])
+    if (footer.version, footer.layout) != (_VERSION, _layout()) or not _consistent(footer, len(crcs)):
+        return None
     return Snapshot(read, footer, crcs)
+
+
+def _consistent(footer: Footer, pages: int) -> bool:
+    """Tells whether the lengths in a footer go with each other: a checksum vouches for no more than the bytes."""
+    lengths, facts = footer.lengths, footer.facts
+    if lengths.keys() != _CODES.keys() or not 0 < facts.header_end <= facts.end:
+        return False
+    if not all(0 <= length <= pages * PAGE for length in lengths.values()):
+        return False
+    slots, rows = lengths["slots"], lengths["parents"]
+    return (
+        all(lengths[name] == rows for name in tree.ROWS)
+        and all(lengths[name] == lengths["faults"] > 0 for name in tree.LINKS)
+        and slots > rows
+        and slots & (slots - 1) == 0
+        and facts.leaf.row < rows
+        and sum(Column(code, lengths[name]).page_count for name, code in _CODES.items()) == pages
+    )
 
 
 def _bound(end: int, read_log: Read) -> bytes:

@@ -94,10 +94,12 @@ class Tree:
         """
         row = self._size
         links = 0 if parent < 0 else self._newest_links if parent == row - 1 else self.links[parent]
+        self.offsets.tail.extend(offsets)  # first: the same id may be in this chain twice, and is looked up there
+        self.lengths.tail.extend(lengths)
         count = self.ids.add_many(ids, row)
+        if count < len(offsets):
+            del self.offsets.tail[count - len(offsets) :], self.lengths.tail[count - len(offsets) :]
         if count:
-            self.offsets.tail.extend(offsets[:count])
-            self.lengths.tail.extend(lengths[:count])
             self.kinds.tail.extend(bytes(count))  # MESSAGE is 0
             self.parents.append(parent)
             self.parents.tail.extend(range(row, row + count - 1))

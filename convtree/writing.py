@@ -71,8 +71,7 @@ def message_entry(item: Mapping[str, Any] | SDKObject, **given: Any) -> MessageE
         message, facts = _from_sdk(item)
     else:
         raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
-    if given:
-        facts |= {name: value for name, value in given.items() if value is not None}
+    facts |= {name: value for name, value in given.items() if value is not None}
     if "pinned" not in facts:
         facts["pinned"] = role_of(message) in _PINNED_ROLES
     facts["pinned"] = facts["pinned"] or None

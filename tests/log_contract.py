@@ -1,7 +1,7 @@
 """The contract of a log, as tests: every implementation passes them unchanged.
 
 A subclass says how to open handles on one log; `shared` is False where a log has one handle only, `lasting` where it
-does not outlive it.
+does not outlive it, `keeps` where nothing can be kept beside it.
 """
 
 from abc import ABC, abstractmethod
@@ -33,6 +33,12 @@ def add(log: Log, *lines: bytes, position: int | None = None) -> Chunk:
     return log.append(end_of(log) if position is None else position, lambda _: lines)
 
 
+def kept(log: Log) -> bytes | None:
+    """What is kept beside a log."""
+    stored = log.snapshot()
+    return None if stored is None else stored.read(0, stored.size)
+
+
 class Refused(Exception):
     """What a builder raises."""
 
@@ -42,6 +48,7 @@ class LogContract(ABC):
 
     shared = True
     lasting = True
+    keeps = True
 
     @abstractmethod
     def open_log(self, place: Path) -> Log:
@@ -205,3 +212,70 @@ class LogContract(ABC):
             assert chunk.positions[0] == end
             end = chunk.end
         assert everything(log) == lines
+
+    # --- what is kept beside it ---
+
+    def test_nothing_is_kept_beside_a_new_log(self, log: Log) -> None:
+        """Nor can anything be kept beside one that has no line."""
+        assert log.snapshot() is None
+        log.keep_snapshot(0, [b"something"])
+        add(log, *LINES)
+        assert kept(log) in (None, b"something")
+
+    def test_what_is_kept_comes_back_as_it_was(self, log: Log) -> None:
+        """In place of what was kept before, in one piece, from any offset; or there is never anything."""
+        end = add(log, *LINES).end
+        for pieces in ([b"abc", b"", b"def"], [], [bytes(range(256))] * 10_000, [b"x"]):
+            log.keep_snapshot(end, iter(pieces))
+            whole = b"".join(pieces)
+            assert kept(log) == (whole if self.keeps else None)
+            if (stored := log.snapshot()) is not None:
+                assert stored.size == len(whole)
+                assert stored.read(1, 3) == whole[1:4]
+                assert stored.read(stored.size, 5) == b""
+        assert everything(log) == LINES
+
+    def test_what_is_kept_stays_readable(self, log: Log) -> None:
+        """Also when something else has taken its place meanwhile."""
+        end = add(log, *LINES).end
+        log.keep_snapshot(end, [b"first"])
+        stored = log.snapshot()
+        log.keep_snapshot(end, [b"second, and longer"])
+        assert (stored is None) == (not self.keeps)
+        assert stored is None or (stored.size, stored.read(0, 100)) == (5, b"first")
+        assert kept(log) == (b"second, and longer" if self.keeps else None)
+
+    def test_what_is_kept_is_whole_or_not_there(self, log: Log) -> None:
+        """When the pieces end with an error, what was there before stays, and the log is none the worse."""
+        end = add(log, *LINES[:4]).end
+        log.keep_snapshot(end, [b"before"])
+
+        def pieces() -> Iterator[bytes]:
+            yield b"half"
+            raise Refused
+
+        if self.keeps:
+            with pytest.raises(Refused):
+                log.keep_snapshot(end, pieces())
+        assert kept(log) == (b"before" if self.keeps else None)
+        assert not log.failed
+        add(log, *LINES[4:])
+        assert everything(log) == LINES
+
+    def test_all_handles_see_what_is_kept(self, log: Log, other: Log) -> None:
+        """Whoever keeps something last, has the last word, as far as everybody knows."""
+        end = add(log, *LINES).end
+        assert everything(other) == LINES
+        for handle in (log, other):
+            handle.keep_snapshot(end, [str(id(handle)).encode()])
+            assert [kept(each) for each in (log, other)] == [str(id(handle)).encode()] * 2
+
+    def test_what_is_kept_outlives_its_handle(self, log: Log, tmp_path: Path) -> None:
+        """As the log does."""
+        if not self.lasting:
+            pytest.skip("gone with its handle")
+        log.keep_snapshot(add(log, *LINES).end, [b"kept"])
+        log.close()
+        again = self.open_log(tmp_path)
+        assert kept(again) == b"kept"
+        again.close()

@@ -2,44 +2,214 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
+import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+SIZES = ["--sizes", "200", "100"]
+SIZED = ["100", "200"]
 
-ROWS = [
-    ("append, synced", ""),
-    ("· raw: os.write + os.fdatasync", ""),
-    ("append, not synced", ""),
-    ("· raw: os.write", ""),
-    ("· by hand: open, json.dumps, write", ""),
-    ("append to a log of this length, not synced", "60"),
-    ("append to a log of this length, not synced", "1,000"),
-    ("cold open", "60"),
-    ("· then a context of 51 messages", "60"),
-    ("· then a context of all messages", "60"),
-    ("· by hand: json.loads of every line", "60"),
-    ("cold open", "1,000"),
-    ("· then a context of 51 messages", "1,000"),
-    ("· then a context of all messages", "1,000"),
-    ("· by hand: json.loads of every line", "1,000"),
-]
+ROWS = {
+    "resume.py": {
+        "opening and the last 50 messages": [
+            "convtree",
+            "convtree, no index",
+            "sqlite3 by hand",
+            "SQLiteSession",
+            "AdvancedSQLiteSession",
+            "SqliteSaver",
+            "pi",
+            "pi-agent-harness-lc",
+            "reading the file",
+            "orjson.loads of every line",
+            "json.loads of every line, kept",
+        ],
+        "processor time of that": 11,
+        "peak memory above the imports": 11,
+        "target": 9,
+    },
+    "appends.py": {
+        "one append, synced": [
+            "os.write + fdatasync",
+            "convtree",
+            "sqlite3 by hand",
+            "SQLiteSession",
+            "AdvancedSQLiteSession",
+        ],
+        "one append of the whole state, synced": ["SqliteSaver"],
+        "one append, not synced": [
+            "os.write",
+            "by hand: open, json.dumps, write",
+            'convtree, durability="process"',
+            "convtree, branch to the middle + append",
+            "convtree, append below the middle",
+            "pi",
+            "pi-agent-harness-lc",
+        ],
+        "one call, synced": 5,
+        "target": 7,
+    },
+    "contexts.py": {
+        "one context": [
+            "build_context, 50 messages behind a compaction",
+            "orjson.loads of those lines",
+            "build_context, all messages",
+            "orjson.loads of all the lines",
+        ],
+        "target": 3,
+    },
+    "imports.py": {
+        "a process that imports": ["bare Python", "convtree", "SQLiteSession", "SqliteSaver", "pi-agent-harness-lc"],
+        "target": 1,
+    },
+}
+PEERS = {"SQLiteSession", "AdvancedSQLiteSession", "SqliteSaver", "pi", "pi-agent-harness-lc"}
 
 
-def run_basics(directory: Path) -> list[list[str]]:
-    """Runs the script on small logs; returns the cells of its table."""
-    command = [sys.executable, str(BENCHMARKS / "basics.py"), "--quick", "--sizes", "1000", "60", "--dir"]
-    done = subprocess.run([*command, str(directory)], capture_output=True, encoding="utf-8", check=False)
+def run(script: str, *arguments: str | Path) -> str:
+    """Runs a script; returns what it prints."""
+    command = [sys.executable, BENCHMARKS / script, *arguments]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return done.stdout
 
 
-def test_basics_prints_every_row_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """The quick run of the basic figures prints one row for each figure, in order, each with a time."""
-    heads, _, *rows = run_basics(tmp_path)
-    assert heads == ["figure", "entries", "p50", "cpu", "peak memory", "beside", "target"]
-    assert [(row[0], row[1]) for row in rows] == ROWS
-    assert [row for row in rows if not row[2].endswith((" s", " ms", " µs"))] == []
+def tables(printed: str) -> dict[str, list[list[str]]]:
+    """Returns the tables of a script by the head of their first column, each with its rows, heads first."""
+    found: dict[str, list[list[str]]] = {}
+    for block in printed.split("\n\n"):
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block.splitlines() if line[:1] == "|"]
+        if rows:
+            found[rows[0][0]] = [rows[0], *rows[2:]]
+    return found
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module that measures."""
+    yield from module("harness", monkeypatch)
+
+
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The module that says what was found."""
+    yield from module("report", monkeypatch)
+
+
+def module(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Imports what scripts beside each other import, and forgets it: `tests.harness` is something else."""
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    own = [path.stem for path in BENCHMARKS.glob("*.py")]
+    for stem in own:
+        monkeypatch.delitem(sys.modules, stem, raising=False)
+    yield importlib.import_module(name)
+    for stem in own:
+        sys.modules.pop(stem, None)
+
+
+@pytest.mark.parametrize("script", ROWS)
+def test_a_script_prints_every_row_and_leaves_nothing_behind(script: str, tmp_path: Path) -> None:
+    """A quick run prints each table with all its rows, in order; a peer that is not installed is said to be missing."""
+    printed = run(script, "--quick", "--dir", tmp_path, "--npm", tmp_path, *([] if script == "imports.py" else SIZES))
+    found = tables(printed)
+    assert list(found) == list(ROWS[script])
+    for head, promised in ROWS[script].items():
+        names = [row[0] for row in found[head][1:]]
+        assert (names if isinstance(promised, list) else len(names)) == promised
+    for name, *cells in next(iter(found.values()))[1:]:
+        skipped = f"* {name}: skipped, " in printed
+        assert not skipped or name in PEERS
+        assert ("—" in cells[0]) == skipped
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_script_saves_its_figures(tmp_path: Path) -> None:
+    """--json writes every number with the machine and the versions it depends on."""
+    saved = tmp_path / "contexts.json"
+    run("contexts.py", "--quick", "--dir", tmp_path, "--json", saved, *SIZES)
+    found = json.loads(saved.read_text(encoding="utf-8"))
+    assert found["question"] == "contexts"
+    assert "CPython" in found["machine"] or "PyPy" in found["machine"]
+    assert list(found["versions"]) == ["convtree"]
+    assert [list(by_size) for by_size in found["figures"].values()] == [SIZED] * 4
+
+
+def test_plots_are_drawn_from_saved_figures(tmp_path: Path) -> None:
+    """The plots are small, hold the exponents, and are the same bytes for the same figures."""
+    pytest.importorskip("matplotlib")
+    figures = {"convtree": {"1000": {"seconds": 0.001, "bytes": 10}, "100000": {"seconds": 0.1, "bytes": 1000}}}
+    saved = tmp_path / "resume.json"
+    saved.write_text(json.dumps({"question": "resume", "machine": "any", "figures": figures}))
+    drawn = []
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        run("plots.py", saved, "--to", folder)
+        drawn.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert drawn[0] == drawn[1]
+    assert sorted(drawn[0]) == ["resume-memory.svg", "resume-time.svg"]
+    assert all(b"convtree  n^1.00" in svg and len(svg) < 100_000 for svg in drawn[0].values())
+
+
+def test_the_plots_in_the_repository_are_small() -> None:
+    """A plot that is committed stays below 100 KB."""
+    assert [path.name for path in (BENCHMARKS / "plots").glob("*.svg") if path.stat().st_size > 100_000] == []
+
+
+@pytest.mark.parametrize(
+    ("costs", "expected"),
+    [
+        ({10: 5.0, 1_000: 5.0}, 0.0),
+        ({10: 3.0, 100: 30.0, 1_000: 300.0}, 1.0),
+        ({1: 7.0, 2: 28.0, 4: 112.0}, 2.0),
+        ({1: 8.0, 4: 4.0, 16: 2.0}, -0.5),
+        ({1: 1.0, 10: 1.0, 100: 100.0}, 1.0),  # a line through what is not one: (0, 0) (1, 0) (2, 2)
+    ],
+)
+def test_the_exponent_is_the_slope_of_the_logarithms(
+    report: ModuleType, costs: dict[int, float], expected: float
+) -> None:
+    """How a cost grows is fitted by least squares over the logarithms."""
+    assert report.exponent(costs) == pytest.approx(expected)
+
+
+def test_one_size_has_no_exponent(report: ModuleType) -> None:
+    """Growth needs two sizes."""
+    assert report.exponent({10: 1.0}) is None
+    assert report.growth({10: 1.0}) == "—"
+
+
+def test_a_figure_that_fails_says_so_in_a_line(harness: ModuleType, tmp_path: Path) -> None:
+    """An error in a figure's process reaches the script as the last line of it."""
+    script = tmp_path / "broken.py"
+    script.write_text("def figure():\n    raise ValueError('no such luck')\n")
+    space: dict[str, object] = {}
+    exec(compile(script.read_text(), str(script), "exec"), space)
+    with pytest.raises(harness.FigureFailed, match=r"^ValueError: no such luck$"):
+        harness.measure(space["figure"])
+
+
+def test_a_figure_that_fails_leaves_the_others_alone(harness: ModuleType) -> None:
+    """Medians are taken over every figure that could be had, and the error of the others is kept."""
+    values = iter([{"seconds": 3.0}, {"seconds": 1.0}, {"seconds": 2.0}])
+
+    def fails() -> dict[str, float]:
+        raise harness.FigureFailed("no such luck")
+
+    failed: dict[str, str] = {}
+    found = harness.medians(3, {"bad": fails, "good": lambda: next(values)}, failed)
+    assert (found, failed) == ({"good": {"seconds": 2.0}}, {"bad": "no such luck"})
+
+
+def test_both_sides_of_pi_append_the_same_words() -> None:
+    """The text that node makes is the text that Python makes."""
+    for line in (BENCHMARKS / "conversation.py").read_text(encoding="utf-8").splitlines():
+        if line.startswith("WORDS = "):
+            words = ast.literal_eval(line.removeprefix("WORDS = "))
+    assert f'const words = "{words}";' in (BENCHMARKS / "pi.mjs").read_text(encoding="utf-8")

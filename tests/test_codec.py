@@ -468,3 +468,11 @@ def test_a_header_of_wrong_types_is_no_header() -> None:
     assert codec.is_header(b'{"format":"convtree","type":"session","version":1,"id":"s1"}')
     assert not codec.is_header(b'{"format":"convtree","type":"session","version":"x","id":"s1"}')
     assert codec.is_header(b'{"type":"session","format":"convtree","version":"x","id":"s1"}')
+
+
+def test_a_time_that_is_no_json_is_refused() -> None:
+    """The error names the field."""
+    message = entry(MessageEntry, message={"role": "user", "content": "x"})
+    with pytest.raises(InvalidMessage) as caught:
+        codec.compose(message, codec.encode_fields(message), "a", None, object())  # type: ignore[arg-type]
+    assert caught.value.place == "timestamp"

@@ -9,7 +9,7 @@ from time import monotonic
 import pytest
 from helpers import HEADER, as_file, ids, log_of, mark, node, sealed, user
 
-from convtree import Entry, LabelMark, Mark, Session, SessionClosed, SessionNotFound
+from convtree import BrokenPath, Entry, LabelMark, Mark, Session, SessionClosed, SessionNotFound
 from convtree.repair import repair
 
 A, B, C = node("a", None), node("b", "a"), node("c", "b")
@@ -177,6 +177,18 @@ def test_a_live_writer_is_followed(log_path: Path) -> None:
         thread.join()
         assert all(later.parent_id == earlier.id for earlier, later in pairwise(entries))
         assert len(entries) == 300
+
+
+def test_a_line_that_is_damaged_before_it_is_read_ends_it(log_path: Path) -> None:
+    """What was taken in and cannot be read any more is an error, not a gap in the news."""
+    log_path.write_bytes(as_file(LINES[:2]))
+    with Session.open(log_path, mode="r") as session:
+        news = session.follow(poll_s=0.001, timeout_s=20)
+        log_path.write_bytes(as_file(LINES))
+        session.refresh()
+        log_path.write_bytes(as_file([*LINES[:-1], b"x" * 40 + LINES[-1][40:]]))
+        with pytest.raises(BrokenPath, match="was damaged after it was read"):
+            list(news)
 
 
 def test_marks_that_name_nothing_are_yielded_as_they_are(log_path: Path) -> None:

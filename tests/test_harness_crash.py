@@ -25,10 +25,12 @@ def run(harness: str, *sizes: object) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(lines[-1])
 
 
-def test_kill() -> None:
-    """In 100 cycles of kill -9 nothing acknowledged is lost, and the log stays readable."""
-    code, result = run("kill", "--cycles", 100)
+@pytest.mark.parametrize("options", [(), ("--indexed",)], ids=["", "indexed"])
+def test_kill(options: tuple[str, ...]) -> None:
+    """In 100 cycles of kill -9 nothing acknowledged is lost, and the log stays readable; with an index as well."""
+    code, result = run("kill", "--cycles", 100, *options)
     assert (code, result["ok"], result["lost"], result["unreadable"], result["cycles"]) == (0, True, 0, 0, 100), result
+    assert (result["indexed"] > 0) == bool(options)
 
 
 def test_contention() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 DAMAGE = ("damage", "--entries", "60", "--every", "60")
+INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
 
@@ -23,7 +24,11 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
     return done.returncode, json.loads(done.stdout.splitlines()[-1]), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("harness", [DAMAGE, FAULTS, FUZZ], ids=lambda harness: harness[0])
+@pytest.mark.parametrize(
+    "harness",
+    [DAMAGE, INDEXED, FAULTS, FUZZ],
+    ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
+)
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
     """Every case is found or without effect, and the result line says so."""
     code, result, output = run(tmp_path, *harness)
@@ -37,6 +42,9 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("seal_not_checked", ("damage", "--entries", "2", "--whole", "6", "--every", "5000")),
         ("no_tail_check", ("damage", "--entries", "2", "--whole", "6", "--every", "100")),
         ("sync_retried", ("faults", "--every", "40", "--pairs", "0")),
+        ("index_in_place", ("faults", "--every", "9", "--pairs", "0")),
+        ("index_believed", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
+        ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],
 )
 def test_a_broken_engine_is_caught(variant: str, harness: tuple[str, ...], tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
+from unittest.mock import patch
 from weakref import WeakSet
+from zlib import crc32
 
 import filelock
 import pytest
@@ -26,6 +28,7 @@ from convtree import (
     IdConflict,
     MessageEntry,
     NotALog,
+    ReadOnlySession,
     Session,
     SessionClosed,
     SessionExists,
@@ -34,8 +37,9 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
 )
+from convtree.index import Index
 from convtree.logs import jsonl
-from convtree.logs.base import Build, Chunk, Log
+from convtree.logs.base import Build, Chunk, Log, LogReplaced
 from convtree.logs.jsonl import JsonlLog
 from convtree.logs.memory import MemoryLog
 
@@ -65,6 +69,7 @@ class TestMemory(LogContract):
 
     shared = False
     lasting = False
+    keeps = False
 
     def open_log(self, place: Path) -> Log:  # noqa: ARG002  # it has no place
         """A new list each time."""
@@ -933,3 +938,125 @@ def test_a_log_that_is_replaced_all_the_time_is_given_up(restless: tuple[str, ..
         log.restless = ()
         assert ids(session.refresh()) == ["a"]
         assert session.append(user("b")).parent_id == "a"
+
+
+def test_a_signal_while_own_lines_are_taken_in_does_no_harm(log_path: Path) -> None:
+    """They are in the log: the next call reads it anew, and a retry finds them."""
+    with quick(log_path) as session:
+        session.append(user("a"), id="a")
+        with patch.object(Index, "feed_own", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            session.append(user("b"), id="b")
+        assert session.append(user("b"), id="b").parent_id == "a"
+        assert contents(session) == ["a", "b"]
+    assert log_path.read_bytes().count(b'"id":"b"') == 1
+
+
+def test_a_critical_record_that_comes_meanwhile_forbids_writing(log_path: Path) -> None:
+    """It is seen under the lock, before anything is written."""
+    with quick(log_path) as session:
+        session.append(user("a"), id="a")
+        session._ledger.check_writable()
+        news = sealed([node("x", "a", "x.y", critical=True)], crc32(log_path.read_bytes().splitlines()[-1]))
+        with log_path.open("ab") as file:
+            file.write(as_file(news))
+        data = log_path.read_bytes()
+        with pytest.raises(ReadOnlySession, match="critical"):
+            session.append(user("b"), parent_id="a")
+    assert log_path.read_bytes() == data
+
+
+# --- what is kept beside a file ---
+
+
+def beside(path: Path) -> bytes | None:
+    index = path.with_name(path.name + ".index")
+    return index.read_bytes() if index.exists() else None
+
+
+def test_only_a_writer_keeps_something_beside_a_log(log_path: Path) -> None:
+    """Not a reader, nor a log that failed, nor one that is not there; and it asks for no piece then."""
+    data = log_of(node("a", None))
+
+    def never() -> Iterator[bytes]:
+        raise AssertionError
+        yield b""
+
+    missing = JsonlLog(log_path)
+    missing.keep_snapshot(0, never())
+    missing.close()
+    log_path.write_bytes(data)
+    reader, failed, closed, writer = (JsonlLog(log_path, mode=mode) for mode in ("r", "a", "a", "r+"))
+    failed.failed = True
+    closed.close()
+    for log in (reader, failed, closed):
+        log.keep_snapshot(len(data), never())
+    assert beside(log_path) is None
+    writer.keep_snapshot(len(data), [b"kept"])
+    assert beside(log_path) == b"kept"
+    assert reader.snapshot() is not None
+    for log in (reader, failed, closed, writer):
+        log.close()
+
+
+@pytest.mark.parametrize("when", ["before", "while it is written"])
+@pytest.mark.parametrize("how", ["cut", "replaced", "removed"])
+def test_nothing_is_kept_of_a_log_that_is_not_there_any_more(how: str, when: str, log_path: Path) -> None:
+    """It would say that lines were lost which a repair has taken out."""
+    data = log_of(node("a", None), node("b", "a"))
+    log_path.write_bytes(data)
+    log = JsonlLog(log_path, durability="process")
+    assert sum(len(chunk.lines) for chunk in log.read()) == 3
+
+    def act() -> None:
+        if how == "cut":
+            os.truncate(log_path, len(data) - 1)
+        else:
+            log_path.rename(log_path.with_name("old"))
+        if how == "replaced":
+            log_path.write_bytes(data)
+
+    def pieces() -> Iterator[bytes]:
+        yield b"half"
+        if when != "before":
+            act()
+
+    if when == "before":
+        act()
+    with pytest.raises(SessionNotFound if how == "removed" else LogReplaced):
+        log.keep_snapshot(len(data), pieces())
+    assert beside(log_path) is None
+    assert not list(log_path.parent.glob(".*"))
+    log.close()
+
+
+def test_keeping_something_does_not_wait_for_the_lock(log_path: Path) -> None:
+    """Whoever has it is a writer, and will keep something better."""
+    data = log_of(node("a", None))
+    log_path.write_bytes(data)
+    first, second = JsonlLog(log_path, exclusive=True), JsonlLog(log_path, lock_timeout_s=60)
+    first.keep_snapshot(len(data), [b"first"])
+    with pytest.raises(SessionLocked):
+        second.keep_snapshot(len(data), [b"second"])
+    assert beside(log_path) == b"first"
+    assert not list(log_path.parent.glob(".*"))
+    first.close()
+    second.keep_snapshot(len(data), [b"second"])
+    assert beside(log_path) == b"second"
+    second.close()
+
+
+def test_what_a_killed_process_left_is_swept_away(log_path: Path) -> None:
+    """By who next keeps something; what belongs to other files stays."""
+    data = log_of(node("a", None))
+    log_path.write_bytes(data)
+    left = log_path.with_name(f".{log_path.name}.index.123-456.tmp")
+    of_others = (".other.jsonl.index.1-2.tmp", f".{log_path.name}.index.2.1-2.tmp", f".{log_path.name}.index", "a.tmp")
+    others = [log_path.with_name(name) for name in of_others]
+    for each in (left, *others):
+        each.write_bytes(b"left")
+    log = JsonlLog(log_path)
+    log.keep_snapshot(len(data), [b"kept"])
+    log.close()
+    assert not left.exists()
+    assert [each.read_bytes() for each in others] == [b"left"] * 4
+    assert beside(log_path) == b"kept"

@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from helpers import user
@@ -18,6 +19,7 @@ from convtree import (
     MessageEntry,
     Session,
     StaleLeaf,
+    ledger,
 )
 
 HANDLES = st.sampled_from([0, 1])
@@ -44,7 +46,11 @@ class Model(RuleBasedStateMachine):
         self.told: list[set[str]] = [set(), set()]
         self.doubt = False  # a foreign line stands behind the one that set the leaf
         self.strange: set[str] = set()  # the findings that foreign lines are
+        self.prepare()
         self.handles = [self.open(), self.open()]
+
+    def prepare(self) -> None:
+        """What a variant does before anything is opened."""
 
     def open(self) -> Session:
         return Session.open(self.path, durability="process")
@@ -272,4 +278,55 @@ class Model(RuleBasedStateMachine):
             assert [entry.data for entry in reader.extension_data(leaf=self.leaf)] == states
 
 
+class Indexed(Model):
+    """The same where every close keeps an index and every open finds one, or an older one, or none, or half of one."""
+
+    def prepare(self) -> None:
+        """Has an index kept behind every line."""
+        self.eager = patch.multiple(ledger, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
+        self.eager.start()
+        self.index = self.path.with_name(self.path.name + ".index")
+        self.older: list[bytes] = []
+
+    def teardown(self) -> None:
+        """Closes everything, and is patient again."""
+        super().teardown()
+        if hasattr(self, "eager"):
+            self.eager.stop()
+
+    def _keep(self) -> bool:
+        if hasattr(self, "index") and self.index.exists():
+            self.older.append(self.index.read_bytes())
+        return bool(getattr(self, "older", ()))
+
+    @rule()
+    def drop(self) -> None:
+        """It may be deleted at any time."""
+        self._keep()
+        self.index.unlink(missing_ok=True)
+
+    @rule(which=st.integers(0, 99))
+    def put_back(self, which: int) -> None:
+        """An index that was kept before comes back."""
+        if self._keep():
+            self.index.write_bytes(self.older[which % len(self.older)])
+
+    @rule(place=st.integers(0, 999), length=st.sampled_from([1, 100, 8192, 10**6]))
+    def spoil(self, place: int, length: int) -> None:
+        """Some of it is overwritten where it stands, while sessions read from it."""
+        if self._keep() and self.index.exists():
+            data = bytearray(self.index.read_bytes())
+            at = len(data) * place // 1000
+            data[at : at + length] = bytes(len(data[at : at + length]))
+            with self.index.open("r+b") as file:
+                file.write(data)
+
+    @invariant()
+    def nothing_is_left_beside_it(self) -> None:
+        """No temporary file."""
+        if hasattr(self, "path"):
+            assert not list(self.path.parent.glob(".*"))
+
+
 TestModel = Model.TestCase
+TestIndexedModel = Indexed.TestCase

@@ -12,7 +12,7 @@ import orjson
 import pytest
 from helpers import HEADER, as_file, contents, facts, log_of, mark, node, sealed, user
 
-from convtree import LeafUncertain, NotALog, ReadOnlySession, Session, SessionLocked, SessionNotFound, codec
+from convtree import CorruptLog, LeafUncertain, NotALog, ReadOnlySession, Session, SessionLocked, SessionNotFound, codec
 from convtree.logs import jsonl
 from convtree.repair import Repair, repair, verify
 
@@ -385,3 +385,24 @@ def test_a_compaction_that_keeps_nothing_is_sound(log_path: Path) -> None:
     log_path.write_bytes(log_of(A, node("k", "a", "compaction", summary="S", first_kept_entry_id=None)))
     report = verify(log_path)
     assert (report.entries, report.findings) == (2, ())
+
+
+def test_more_bodies_than_can_be_told_are_one_finding_more(log_path: Path) -> None:
+    """Behind ten thousand, the last says that there are more, and where they begin."""
+    bad = [node(f"e{number}", None, message=[1]) for number in range(10_003)]
+    log_path.write_bytes(log_of(*bad))
+    found = verify(log_path).findings
+    assert [finding.code for finding in found] == ["bad_body"] * 10_000 + ["too_many"]
+    assert found[-1].line == 10_002
+    assert found[-1].offset + found[-1].length == log_path.stat().st_size
+
+
+def test_more_damage_than_can_be_dealt_with_at_once_is_refused(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is cut short in silence."""
+    monkeypatch.setattr("convtree.repair._REPAIR_LIMIT", 3)
+    data = as_file([*LINES, *[b"x"] * 4])
+    log_path.write_bytes(data)
+    with pytest.raises(CorruptLog, match="more than 3 findings") as caught:
+        repair(log_path, dry_run=False)
+    assert len(caught.value.findings) == 4
+    assert (log_path.read_bytes(), files(log_path)) == (data, [log_path.name])

@@ -78,7 +78,8 @@ class Log(Protocol):
     def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Keeps some bytes beside the log in place of those before, whole or not at all.
 
-        They say something about the log up to `end`, so that is made durable first. Does nothing when only reading.
+        They say something about the log up to `end`, so that is made durable first. Does nothing when only reading,
+        and where another, who may have seen more, has been first.
 
         Raises:
             LogReplaced, SessionLocked, OSError: nothing was kept.

@@ -64,6 +64,7 @@ class JsonlLog:
         self._allow_network = allow_network
         self._fd = self._snapshot_fd = -1
         self._inherited = False
+        self._fresh = False  # we made the file: what lies beside it is of another
         self._unnamed = False  # we began the file, and its name is not durable yet
         try:
             self._open()
@@ -85,6 +86,9 @@ class JsonlLog:
         """Yields the lines from a position on; what lies behind the last newline comes as a `torn_tail`."""
         self._check_usable()
         size = self._same_file(position)
+        if 0 < position != self._end[0]:  # what lies before was read in another way
+            length = min(position, codec.SEAL_LENGTH + 1)
+            self._end = position, os.pread(self._fd, length, position - length)
         while position < size:
             chunk = self._read_chunk(position, size)
             if chunk.lines:
@@ -158,7 +162,7 @@ class JsonlLog:
         """Returns what stands in `<log>.index`; it stays readable as it is when another takes its place."""
         self._check_usable()
         self._close_snapshot()
-        if self._fd < 0:
+        if self._fd < 0 or self._fresh:
             return None
         try:
             self._snapshot_fd = os.open(_index_of(self.path), os.O_RDONLY | _SAFELY)
@@ -183,12 +187,22 @@ class JsonlLog:
         with _temporary(index, pieces) as temporary:
 
             def put_in_place() -> Chunk:
-                self._same_file(end)  # or it was repaired meanwhile, and has lost nothing
-                os.rename(temporary, index)
-                _sweep(index)
+                size = self._same_file(end)  # or it was repaired meanwhile, and has lost nothing
+                if size == end or self._snapshot_is_ours(index):
+                    os.rename(temporary, index)
+                    self._fresh = False
+                    _sweep(index)
                 return Chunk((), (), end)
 
             self._while_locked(put_in_place, timeout_s=0)
+
+    def _snapshot_is_ours(self, index: Path) -> bool:
+        """Tells whether nobody has kept another since it was read."""
+        try:
+            status = os.lstat(index)
+        except FileNotFoundError:
+            return True
+        return self._snapshot_fd >= 0 and os.path.samestat(status, os.fstat(self._snapshot_fd))
 
     def _close_snapshot(self) -> None:
         if self._snapshot_fd >= 0:
@@ -340,13 +354,12 @@ class JsonlLog:
         if self._mode in ("a", "x"):
             _check_home(self.path, self._allow_network)
         writing = os.O_RDWR | os.O_APPEND
-        flags = {"r": os.O_RDONLY, "r+": writing, "a": writing, "x": writing | os.O_CREAT | os.O_EXCL}[self._mode]
-        if self._mode == "x" and not self._exclusive:
-            flags = writing  # to see whether something is there; the first append creates it
-        elif self._mode == "a" and self._exclusive:
-            flags |= os.O_CREAT
         try:
-            self._fd = os.open(self.path, flags | _SAFELY, 0o600)
+            if self._exclusive and self._mode in ("a", "x"):
+                self._fresh = self._create(must_be_new=self._mode == "x")
+            if self._fd < 0:  # in mode "x", to see whether something is there; the first append creates it
+                flags = os.O_RDONLY if self._mode == "r" else writing
+                self._fd = os.open(self.path, flags | _SAFELY)
         except FileNotFoundError:
             if self._mode in ("r", "r+"):
                 raise SessionNotFound(f"{self.path}: there is no log here") from None
@@ -361,6 +374,16 @@ class JsonlLog:
             raise SessionExists(f"{self.path}: there is something here already")
         if self._mode != "r":
             self._mode = "r+"  # from now on it must exist
+
+    def _create(self, must_be_new: bool) -> bool:
+        """Makes the file, so that it can be locked; tells whether it was not there."""
+        try:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
+        except FileExistsError:
+            if must_be_new:
+                raise
+            return False
+        return True
 
     def _explain(self, error: OSError) -> NoReturn:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
@@ -523,7 +546,7 @@ def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
         os.chmod(temporary, stat.S_IMODE(status.st_mode))
         if hasattr(os, "chown"):  # pragma: no branch  # Windows has none
             os.chown(temporary, status.st_uid, status.st_gid)  # root must not take a log away from its owner
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
             os.unlink(_index_of(path))
         if not os.path.lexists(keep_as):
             os.link(path, keep_as)
@@ -534,8 +557,9 @@ def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
 def _sweep(path: Path) -> None:
     """Removes what a killed process left of a file that was to be put at `path`, or of its index."""
     for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
-        with suppress(OSError):
-            os.unlink(leftover)
+        if leftover.name.count(".") == path.name.count(".") + 3:  # not of a log whose name begins with this one's
+            with suppress(OSError):
+                os.unlink(leftover)
 
 
 def _ended(lines: Iterable[bytes]) -> Iterator[bytes]:
