@@ -144,6 +144,8 @@ def observe(folder: Path) -> dict[str, list[str]]:
                 session.append(message("9"), on_stale="rebase")
             except error:
                 seen[what] = calls
+            except Exception as other:
+                seen[what] = [*calls, f"raised {type(other).__name__}"]
             else:
                 seen[what] = [*calls, "returned as if nothing had happened"]
 

@@ -149,7 +149,7 @@ def main() -> None:
         broken += check(path, options.processes, options.appends)
         if broken:
             keep(path)
-    fairness = min(at_first) / max(at_first)
+    fairness = min(at_first) / max(1, *at_first)  # a broken engine may have let nobody begin
     if fairness < options.fairness:
         broken.append(f"fairness {fairness:.2f}: {at_first}")
     result = {

@@ -2,6 +2,9 @@
 
 Every bit of every line is flipped and shown to the function that checks seals; in a small log every bit, byte, sector
 and line is damaged, and the whole engine reads the result. Some of those logs are then written to, and repaired.
+
+With `--indexed`, each damaged log has the index of the sound one beside it. What is damaged in place is then found when
+it is read, what is gone at the end is missed, and everything else is as it is without an index.
 """
 
 from __future__ import annotations
@@ -14,10 +17,22 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, cast
+from unittest.mock import patch
 
 import orjson
 
-from convtree import ConvtreeError, LeafUncertain, NotALog, ReadOnlySession, Session, StaleLeaf, codec
+from convtree import (
+    BrokenPath,
+    ConvtreeError,
+    LeafUncertain,
+    NotALog,
+    ReadOnlySession,
+    Session,
+    StaleLeaf,
+    codec,
+    ledger,
+)
+from convtree.findings import LOST
 from convtree.repair import repair
 
 from . import sabotage
@@ -36,6 +51,7 @@ class Case(NamedTuple):
     place: int
     data: bytes
     shorter: bool = False
+    beside: bytes | None = None  # the index, from before it was damaged
 
 
 # --- the damage ---------------------------------------------------------------------------------------------------
@@ -89,9 +105,20 @@ def line_flips(line: bytes) -> Iterator[str]:
 # --- the judges ---------------------------------------------------------------------------------------------------
 
 
-def judge(path: Path, case: Case, sound: View) -> str:
-    """Reads a damaged log; returns "detected" or "harmless", raises AssertionError for a broken promise."""
+def _put(path: Path, case: Case) -> None:
     path.write_bytes(case.data)
+    _index(path).unlink(missing_ok=True)
+    if case.beside is not None:
+        _index(path).write_bytes(case.beside)
+
+
+def _index(path: Path) -> Path:
+    return path.with_name(path.name + ".index")
+
+
+def judge(path: Path, case: Case, sound: View) -> str:
+    """Reads a damaged log; returns how it was detected or "harmless", raises AssertionError for a broken promise."""
+    _put(path, case)
     try:
         session = Session.open(path, mode="r")
     except ConvtreeError:
@@ -100,7 +127,13 @@ def judge(path: Path, case: Case, sound: View) -> str:
         for wrong in wrong_contexts(session, sound):
             raise AssertionError(wrong)
         index = session._index
-        entries = index.entries([row for row in range(len(index.tree)) if index.tree.is_node(row)])
+        try:
+            entries = index.entries([row for row in range(len(index.tree)) if index.tree.is_node(row)])
+        except BrokenPath:
+            assert index.tree.parents.covered, "what was taken in is not there any more"
+            return "detected when read"
+        if case.beside is not None:
+            _check_findings(path, case, session)
         known = {entry.id: entry for entry in sound.entries}
         assert all(known.get(entry.id) == entry for entry in entries), "an entry is another"
         if any(finding.severity != "info" for finding in session.findings):
@@ -112,11 +145,22 @@ def judge(path: Path, case: Case, sound: View) -> str:
         return "harmless"
 
 
+def _check_findings(path: Path, case: Case, session: Session) -> None:
+    """What is gone is missed, and an index that is not believed takes no finding away."""
+    found = list(session.findings)
+    assert LOST in {finding.code for finding in found} or not case.shorter, "lines are gone, and nobody says so"
+    if session._index.tree.parents.covered == 0:
+        _index(path).unlink()
+        with Session.open(path, mode="r") as without:
+            scanned = list(without.findings)
+        assert [finding for finding in found if finding.code != LOST] == scanned, "other findings than without an index"
+
+
 def judge_appending(path: Path, case: Case, sound: View) -> str:
     """Writes to a damaged log: by the rules, or not at all, and never at the cost of a line."""
     torn_file = path.with_name(path.name + ".torn")
     torn_file.unlink(missing_ok=True)
-    path.write_bytes(case.data)
+    _put(path, case)
     new = None
     verdict = "appended"
     try:
@@ -147,6 +191,8 @@ def judge_appending(path: Path, case: Case, sound: View) -> str:
         kept = verifies(last) and new.id.encode() in last
         assert kept, "what was acknowledged is not in the file"
         _check_new(path, new.id, new.parent_id, sound)
+        _index(path).unlink(missing_ok=True)
+        _check_new(path, new.id, new.parent_id, sound)
     return verdict
 
 
@@ -167,10 +213,12 @@ def judge_repairing(path: Path, case: Case, _sound: View) -> str:
     """Repairs a damaged log: every good body is kept, every byte is somewhere, twice is once."""
     for old in path.parent.glob(path.name + "*"):
         old.unlink()
-    path.write_bytes(case.data)
+    _put(path, case)
     try:
+        before = sorted(path.parent.glob(path.name + "*"))
         plan = repair(path)
-        assert (path.read_bytes(), [*path.parent.glob(path.name + "*")]) == (case.data, [path]), "a dry run wrote"
+        after = sorted(path.parent.glob(path.name + "*"))
+        assert (path.read_bytes(), after) == (case.data, before), "a dry run wrote"
         done = repair(path, dry_run=False)
     except NotALog:
         assert path.read_bytes() == case.data, "a file that is no log was touched"
@@ -262,36 +310,47 @@ class Run:
             self.broken.append(text)
 
 
-def sweep_lines(path: Path, rng: random.Random, run: Run) -> int:
+def _keep_index(path: Path) -> bytes:
+    """Has an index of a log kept."""
+    with patch.multiple(ledger, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0):
+        Session.open(path, durability="process").close()
+    return _index(path).read_bytes()
+
+
+def sweep_lines(path: Path, rng: random.Random, run: Run, indexed: bool) -> int:
     """Flips every bit of every line of a log, and in some lines one bit in the file itself; returns how many."""
     log = path.read_bytes()
     with Session.open(path, mode="r") as session:
         tips = [entry.id for entry in session.leaves()]
         sound = view(session, [*rng.sample(tips, min(5, len(tips)))])
+    index = _keep_index(path) if indexed else None
     bits, start = 0, 0
     lines = log.splitlines(keepends=True)
     in_file = set(rng.sample(range(len(lines)), min(_ENGINE_FLIPS, len(lines))))
     for number, line in enumerate(lines):
         if run.enough:
             break
-        run.broken += [f"line {number + 1}: {believed}" for believed in islice(line_flips(line[:-1]), 100)]
-        bits += 8 * (len(line) - 1)
+        if not indexed:  # a line is believed or not, whatever lies beside its log
+            run.broken += [f"line {number + 1}: {believed}" for believed in islice(line_flips(line[:-1]), 100)]
+            bits += 8 * (len(line) - 1)
         if number in in_file:
             at = start + rng.randrange(len(line))
             flipped = b"%b%c%b" % (log[:at], log[at] ^ 1 << rng.randrange(8), log[at + 1 :])
-            run.check(judge, path, Case("flip in the file", at, flipped), sound)
+            run.check(judge, path, Case("flip in the file", at, flipped, beside=index), sound)
             run.kinds["flip in the file"] += 1
         start += len(line)
     return bits
 
 
-def sweep_log(path: Path, every: int, rng: random.Random, run: Run) -> None:
+def sweep_log(path: Path, every: int, rng: random.Random, run: Run, indexed: bool) -> None:
     """Damages a small log in every way; takes every n-th case only when told so."""
     log = path.read_bytes()
     with Session.open(path, mode="r") as session:
         sound = view(session, [entry.id for entry in view(session).entries])
+    index = _keep_index(path) if indexed else None
     start = rng.randrange(every)
     for number, case in enumerate(cases(log)):
+        case = case._replace(beside=index)  # noqa: PLW2901
         by_hand = case.kind not in ("flip", "delete", "insert", "nul", "truncate", "zero tail")
         if number % every != start and not by_hand:
             continue
@@ -307,7 +366,7 @@ def sweep_log(path: Path, every: int, rng: random.Random, run: Run) -> None:
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", entries=1000, whole=24, every=1)
+    options = arguments(__doc__ or "", ["indexed"], entries=1000, whole=24, every=1)
     rng = random.Random(options.seed)
     run = Run()
     with folder() as place:
@@ -316,8 +375,8 @@ def main() -> None:
             path.parent.mkdir()
             write(path, entries, options.seed)
         sabotage.apply(options.sabotage)
-        bits = sweep_lines(big, rng, run)
-        sweep_log(small, options.every, rng, run)
+        bits = sweep_lines(big, rng, run, options.indexed)
+        sweep_log(small, options.every, rng, run, options.indexed)
     result = {"entries": options.entries, "line_bits": bits, "whole": options.whole, "damaged_logs": run.kinds.total()}
     finish(options, result | {"kinds": dict(run.kinds), "verdicts": dict(run.verdicts)}, run.broken)
 

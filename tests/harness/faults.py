@@ -27,7 +27,16 @@ import filelock
 
 import convtree.repair
 import convtree.session
-from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
+from convtree import (
+    CompactionEntry,
+    MessageEntry,
+    ReadOnlySession,
+    Session,
+    SessionExists,
+    SessionFailed,
+    ledger,
+    snapshot,
+)
 from convtree.logs import jsonl
 from convtree.repair import repair, verify
 
@@ -67,6 +76,7 @@ _SECOND_OF_TWO = ("EIO", "ENOSPC", "torn half EIO")
 _ENOUGH = 100  # broken promises after which there is no point in going on
 _KEPT: list[Path] = []  # what failed first
 _REPLACING = ("fork", "repair")  # they write other files than the session's
+_KEEPING = "close that keeps an index"
 
 
 class Fault(NamedTuple):
@@ -168,6 +178,7 @@ class World:
         self.session: Session | None = None
         self.acknowledged: list[str] = []
         self.fired = 0  # how many calls failed during the operation, before the recovery
+        self.indexes: tuple[bytes | None, bytes | None] = (None, None)  # before and behind a close
 
     def open(self, **named: Any) -> Session:
         """Opens the session that the operation uses."""
@@ -231,6 +242,31 @@ def _damaged(world: World) -> None:
     with Session.open(world.path) as session:
         world.acknowledge(session.append(_message("after the label")))
     world.path.write_bytes(world.path.read_bytes().replace(b'"here"', b'"hexe"'))
+
+
+def _eager() -> Any:
+    """Has an index kept by every close."""
+    return patch.multiple(ledger, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
+
+
+def _with_index(world: World) -> None:
+    with _eager():
+        _log(world)
+    world.acknowledge(world.open().append(_message("behind the index")))
+
+
+def _close(world: World) -> None:
+    before = _index(world)
+    try:
+        with _eager():
+            _session(world).close()
+    finally:
+        world.indexes = (before, _index(world))
+
+
+def _index(world: World) -> bytes | None:
+    path = world.path.with_name(world.path.name + ".index")
+    return path.read_bytes() if path.exists() else None
 
 
 def _records() -> Iterator[MessageEntry]:
@@ -308,6 +344,8 @@ OPERATIONS = (
     Operation("read", _with_session(), lambda world: view(_session(world))),
     Operation("fork", _with_session(), _fork),
     Operation("open", _log, lambda world: world.open()),
+    Operation("open with an index", _with_index, lambda world: world.open()),
+    Operation(_KEEPING, _with_index, _close),
     Operation("open to read", _log, lambda world: world.open(mode="r")),
     Operation("verify", _log, lambda world: verify(world.path)),
     Operation("repair", _damaged, lambda world: repair(world.path, dry_run=False)),
@@ -373,6 +411,10 @@ def _attempt(name: str, act: Callable[[World], Any], world: World, door: Door) -
         yield f"{name} raised {type(error).__name__}: {error}"
         return
     fired = [kind for _, _, kind in door.fired[earlier:] if kind not in ("short", "excused")]
+    if name == _KEEPING:
+        if isinstance(failed, OSError):
+            yield f"{name} raised {failed!r}"
+        return
     if fired and failed is None:
         yield f"{name} went well although a call failed"
     if failed is not None and not fired:
@@ -382,7 +424,9 @@ def _attempt(name: str, act: Callable[[World], Any], world: World, door: Door) -
 
 
 def _judge(operation: Operation, world: World, door: Door, before: bytes) -> Iterator[str]:
-    if world.session and "exclusive" not in operation.name:
+    if operation.name == _KEEPING:
+        yield from _judge_index(world, door)
+    elif world.session and "exclusive" not in operation.name:
         yield from _judge_session(operation, world, door)
     # Whatever happened, someone new can go on, and finds everything that was acknowledged.
     with Session.open(world.path, lock_timeout_s=0.3, on_stale="rebase") as fresh:
@@ -429,6 +473,35 @@ def _judge_session(operation: Operation, world: World, door: Door) -> Iterator[s
     with Session.open(world.path, mode="r") as fresh:
         if view(session) != view(fresh):
             yield "after a refresh, the session says something else than a fresh reader"
+
+
+def _judge_index(world: World, door: Door) -> Iterator[str]:
+    """What lies beside the log after a close: the index from before, or another whole one, or none."""
+    before, after = world.indexes
+    if not before:
+        yield "no index was kept before"
+    if after not in (before, None) and not (found := _load(after)):
+        yield f"half an index was left: {len(after or b'')} bytes, {found}"
+    if not door.fired and after == before:
+        yield "no index was kept although nothing failed"
+    with Session.open(world.path, mode="r") as with_it:
+        told = view(with_it)
+    (index := world.path.with_name(world.path.name + ".index")).unlink(missing_ok=True)
+    with Session.open(world.path, mode="r") as without:
+        if view(without) != told:
+            yield "with the index that was left, a session says something else"
+    if after is not None:
+        index.write_bytes(after)
+
+
+def _load(data: bytes | None) -> bool:
+    """Whether these bytes are a whole index: every page, and what comes behind them."""
+    data = data or b""
+    found = snapshot.load(len(data), lambda offset, length: data[offset : offset + length])
+    if found is None:
+        return False
+    found.index(lambda spans: [b""] * len(spans)).tree.load()
+    return True
 
 
 def _sync_failed(operation: Operation, door: Door, world: World) -> bool:

@@ -3,6 +3,9 @@
 A cycle kills one to four of the writers, and now and then a tailer, at one random moment; the others go on and meet
 what the dead have left behind, and new ones take their places. Then the log is opened anew.
 
+With `--indexed`, writers close and open again all the time, and every close keeps an index beside the log. In the end
+the log must say with it what it says without.
+
 The oracle stands outside the store: what a writer is about to append, and what was acknowledged, goes through a pipe
 that survives it. Every acknowledged entry must be in the log once. What was begun and not acknowledged is begun again
 by the successor, under the same id, and must end up in the log once.
@@ -23,12 +26,13 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
-from convtree import MessageEntry, SessionNotFound, StaleLeaf
+from convtree import MessageEntry, SessionNotFound, StaleLeaf, ledger
 from convtree.repair import verify
 from convtree.session import Session
 
@@ -62,12 +66,20 @@ def pick_size(choose: random.Random, heavy: bool) -> int:
 # --- the processes that are killed --------------------------------------------------------------------------------
 
 
-def write(path: Path, say: Callable[[str], None], prefix: str, seed: int, begun: list[str]) -> NoReturn:
+def write(
+    path: Path, say: Callable[[str], None], prefix: str, seed: int, begun: list[str], indexed: bool = False
+) -> NoReturn:
     """Appends until it is killed; `?` announces what is about to be appended, `!` acknowledges it."""
     choose = random.Random(seed)
     style = choose.choice(STYLES)
     heavy = choose.random() < 0.2
-    session = Session.open(path, durability="process", on_stale="rebase" if style == "rebase" else "branch")
+    open_again: Callable[[], Session] = partial(
+        Session.open, path, durability="process", on_stale="rebase" if style == "rebase" else "branch"
+    )
+    if indexed:
+        ledger._TAIL_ROWS = ledger._TAIL_BYTES = 0
+        ledger._TAIL_PART = 0
+    session = open_again()
     last = session.leaf_id
     number = 0
     while True:
@@ -88,6 +100,9 @@ def write(path: Path, say: Callable[[str], None], prefix: str, seed: int, begun:
         say("!" + " ".join(ids))
         if choose.random() < 0.02:
             session.label(ids[-1], prefix)
+        if indexed and choose.random() < 0.3:
+            session.close()
+            session = open_again()
 
 
 def _append_seen(session: Session, entry_id: str) -> None:
@@ -177,16 +192,18 @@ class Totals:
     tailed: int = 0
     lost: int = 0
     unreadable: int = 0
+    indexed: int = 0  # how often the log was opened with an index
 
 
 class Ring:
     """Four writers and two tailers around one log, and what must be true of it."""
 
-    def __init__(self, path: Path, choose: random.Random, variant: str | None, totals: Totals) -> None:
+    def __init__(self, path: Path, choose: random.Random, variant: str | None, totals: Totals, indexed: bool) -> None:
         self.path = path
         self.lines = 0
         self._choose = choose
         self._variant = variant
+        self._indexed = indexed
         self._totals = totals
         self._started = 0
         self._acknowledged: set[str] = set()
@@ -199,7 +216,7 @@ class Ring:
         self._started += 1
         prefix, seed = f"w{self._started}", self._choose.getrandbits(32)
         self._totals.retried += bool(begun)
-        return start(lambda say: write(self.path, say, prefix, seed, begun), True, self._variant)
+        return start(lambda say: write(self.path, say, prefix, seed, begun, self._indexed), True, self._variant)
 
     def _start_tailer(self) -> Child:
         return start(lambda say: tail(self.path, say), False, self._variant)
@@ -266,6 +283,7 @@ class Ring:
             lost_ids = [each for each in self._acknowledged if find(each) is None]
             self._totals.lost += len(lost_ids)
             self.lines = session._ledger.index.lines
+            self._totals.indexed += session._ledger.index.tree.parents.covered > 0
             return broken + [f"acknowledged and lost: {each}" for each in lost_ids]
 
     def _read_all(self) -> list[str]:
@@ -302,7 +320,21 @@ class Ring:
             begin = place[first] + 1 if first else 0
             if order[begin : begin + len(sequence)] != sequence:
                 broken.append(f"a tailer saw something else than the log behind {first!r}")
-        return broken
+        return broken + _with_and_without_index(self.path)
+
+
+def _with_and_without_index(path: Path) -> list[str]:
+    """Compares what a log that is done says with its index, and without."""
+    index = path.with_name(path.name + ".index")
+    told = []
+    for _ in range(2 if index.exists() else 0):
+        with Session.open(path, mode="r") as session:
+            shape = session.outline()
+            entries = [entry.id for entry in session.leaves()]
+            told.append((session.leaf_id, session.labels, session.findings, shape.runs, entries, session.header))
+        if index.exists():
+            index.unlink()
+    return [] if not told or told[0] == told[1] else ["with its index, the log says something else"]
 
 
 def _apart(read: Callable[[], list[str]], totals: Totals) -> list[str]:
@@ -325,7 +357,9 @@ def _apart(read: Callable[[], list[str]], totals: Totals) -> list[str]:
 
 
 def main() -> None:
-    options = arguments("Kills writers and tailers at random moments and looks for what is lost.", cycles=100)
+    options = arguments(
+        "Kills writers and tailers at random moments and looks for what is lost.", ["indexed"], cycles=100
+    )
     choose = random.Random(options.seed)
     totals = Totals()
     broken: list[str] = []
@@ -335,7 +369,7 @@ def main() -> None:
     ring: Ring | None = None
     try:
         while totals.cycles < options.cycles and not broken:
-            ring = ring or Ring(folder / f"{totals.cycles}.jsonl", choose, options.sabotage, totals)
+            ring = ring or Ring(folder / f"{totals.cycles}.jsonl", choose, options.sabotage, totals, options.indexed)
             broken = ring.cycle()
             totals.cycles += 1
             size = ring.path.stat().st_size if ring.path.exists() else 0

@@ -17,8 +17,10 @@ from typing import Any
 from zlib import crc32
 
 from convtree import codec
+from convtree.ledger import Ledger
 from convtree.logs import jsonl
 from convtree.session import Session
+from convtree.snapshot import Snapshot
 
 from .common import arguments, finish
 
@@ -49,7 +51,7 @@ def two_writes() -> None:
 
 def no_lock() -> None:
     """Takes no lock."""
-    _patch(jsonl.JsonlLog, "_wait_for_lock", lambda _log: None)
+    _patch(jsonl.JsonlLog, "_wait_for_lock", lambda _log, _timeout_s: None)
 
 
 def no_sync() -> None:
@@ -115,6 +117,35 @@ def stale_leaf_ignored() -> None:
     _patch(Session, "_current_leaf", lambda session, _on_stale: session._leaf_id)
 
 
+def index_in_place() -> None:
+    """Writes the index over the one before."""
+
+    def keep(log: jsonl.JsonlLog, _end: int, pieces: Iterable[bytes]) -> None:
+        system: Any = vars(jsonl)["os"]  # which a harness may have put there
+        fd = system.open(f"{log.path}.index", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        try:
+            system.write(fd, b"".join(pieces))
+        finally:
+            os.close(fd)
+
+    _patch(jsonl.JsonlLog, "keep_snapshot", keep)
+
+
+def index_believed() -> None:
+    """Believes an index of a log that has another end."""
+    _patch(Snapshot, "covers", lambda _snapshot, _read_log: True)
+
+
+def watermark_ignored() -> None:
+    """Does not miss what is gone at the end of a log."""
+    begin = Ledger._begin
+
+    def forgetful(ledger: Ledger, use_snapshot: bool) -> None:
+        begin(ledger, use_snapshot)
+
+    _patch(Ledger, "_begin", forgetful)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -128,6 +159,9 @@ VARIANTS: dict[str, Callable[[], None]] = {
         no_inode_check,
         seal_not_checked,
         stale_leaf_ignored,
+        index_in_place,
+        index_believed,
+        watermark_ignored,
     )
 }
 
@@ -162,6 +196,9 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("no_inode_check", "holder", ["--rounds", "3", "--interrupts", "50"]),
     ("seal_not_checked", "damage", []),
     ("stale_leaf_ignored", "contention", ["--processes", "4", "--appends", "300"]),
+    ("index_in_place", "faults", []),
+    ("index_believed", "damage", ["--indexed"]),
+    ("watermark_ignored", "damage", ["--indexed"]),
 ]
 
 
