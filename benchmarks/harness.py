@@ -1,4 +1,4 @@
-"""How every figure here is measured: in a fresh process, several times, beside what it is compared with.
+"""How every figure here is measured: in a fresh process, several times, in turn with what it is compared with.
 
 One idea: a figure is a function of a script that returns plain numbers. The harness runs it in a process of its own,
 so that no figure warms, or weighs on, the next one. Only the standard library is used.
@@ -6,6 +6,7 @@ so that no figure warms, or weighs on, the next one. Only the standard library i
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -13,45 +14,85 @@ import runpy
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 Figure = dict[str, float]
+Batch = Callable[[int], list[float]]  # makes so many calls, returns the seconds that each took
 K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 
 _BATCH = 10  # calls of one contender before it is the next one's turn
+_PATIENCE_S = 5.0  # a contender that has used this up gets no more turns: slow calls need fewer of them
+_TIMEOUT_S = 1800.0  # of one figure
+
+
+class FigureFailed(Exception):
+    """The process of a figure ended in an error; the message is the last line it said."""
 
 
 # --- outside: the script that prints the table --------------------------------------------------------------------
 
 
+def options(question: str, *, sizes: Sequence[int], quick: Sequence[int], runs: int = 5) -> argparse.Namespace:
+    """Reads the options that every script has; `sizes` and `runs` hold what is to be done."""
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--quick", action="store_true", help="small: shows that it runs, not how fast")
+    parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="lengths of the conversations, in entries")
+    parser.add_argument("--runs", type=int, metavar="N", help="runs of each figure; the median counts")
+    parser.add_argument("--dir", type=Path, default=Path(), help="where to write: chooses the disk (default: here)")
+    parser.add_argument("--npm", type=Path, default=Path(), help="where `npm install` put pi (default: here)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="saves the figures, for plots.py")
+    found = parser.parse_args()
+    found.sizes = sorted(found.sizes or (quick if found.quick else sizes))
+    found.runs = found.runs or (1 if found.quick else runs)
+    if found.sizes and found.sizes[0] < 100:
+        parser.error("a conversation here has at least 100 entries")
+    found.npm = found.npm.resolve()
+    return found
+
+
+@contextmanager
+def workplace(given: argparse.Namespace) -> Iterator[Path]:
+    """Prints the machine line; then a directory that is gone afterwards."""
+    print(machine(given.dir), end="\n\n", flush=True)
+    with TemporaryDirectory(prefix="convtree-benchmark-", dir=given.dir) as directory:
+        yield Path(directory).resolve()
+
+
 def measure(figure: Callable[..., Figure], **arguments: Any) -> Figure:
     """Runs a function of a script in a fresh process and returns the numbers it returns."""
     command = [sys.executable, __file__, figure.__code__.co_filename, figure.__name__, json.dumps(arguments)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    numbers: Figure = json.loads(done.stdout)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+    if done.returncode:
+        raise FigureFailed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
+    numbers: Figure = json.loads(done.stdout.splitlines()[-1])  # what a library prints comes before
     return numbers
 
 
-def medians(runs: int, figures: Mapping[K, Callable[[], Figure]]) -> dict[K, Figure]:
-    """Runs every figure `runs` times, in turn rather than one after the other; returns the median of each number."""
+def medians(
+    runs: int, figures: Mapping[K, Callable[[], Figure]], failed: dict[K, str] | None = None
+) -> dict[K, Figure]:
+    """Runs every figure `runs` times, in turn rather than one after the other; returns the median of each number.
+
+    A figure that fails is not run again and is left out, its error in `failed`; without `failed`, the error is raised.
+    """
     results: dict[K, list[Figure]] = {name: [] for name in figures}
     for _ in range(runs):
-        for name, run in figures.items():
-            results[name].append(run())
+        for name in list(results):
+            try:
+                results[name].append(figures[name]())
+            except FigureFailed as error:
+                if failed is None:
+                    raise
+                failed[name] = str(error)
+                del results[name]
     return {name: {key: median(each[key] for each in found) for key in found[0]} for name, found in results.items()}
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lays out a plain table that is Markdown too; the first column is text, the others are numbers."""
-    lines = [list(heads), *map(list, rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    for line in lines:
-        line[:] = [line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def machine(directory: Path) -> str:
@@ -61,19 +102,6 @@ def machine(directory: Path) -> str:
         f"{os.cpu_count()} CPUs{load}, {platform.system()} {platform.machine()}, "
         f"file system {_file_system(directory)}, {platform.python_implementation()} {platform.python_version()}"
     )
-
-
-def duration(seconds: float) -> str:
-    """Words a time in the unit that suits it."""
-    for factor, unit in ((1, "s"), (1e3, "ms")):
-        if seconds * factor >= 1:
-            return f"{seconds * factor:.2f} {unit}"
-    return f"{seconds * 1e6:.1f} µs"
-
-
-def megabytes(size_bytes: float) -> str:
-    """Words an amount of memory."""
-    return f"{size_bytes / 1e6:.1f} MB"
 
 
 def _file_system(directory: Path) -> str:
@@ -89,24 +117,53 @@ def _file_system(directory: Path) -> str:
 # --- inside: the process of one figure ----------------------------------------------------------------------------
 
 
-def p50s(contenders: Mapping[str, Callable[[], object]], calls: int) -> Figure:
-    """Times each call of each contender and returns the medians in seconds.
+def timed(call: Callable[[T], object], source: Iterator[T]) -> Batch:
+    """Makes a batch of a plain call; what it is called with is made outside the clock."""
+
+    def batch(calls: int) -> list[float]:
+        clock, taken = time.perf_counter, []
+        for given in islice(source, calls):
+            start = clock()
+            call(given)
+            taken.append(clock() - start)
+        return taken
+
+    return batch
+
+
+def p50s(contenders: Mapping[str, Batch], calls: int) -> Figure:
+    """Times calls of every contender and returns the medians in seconds.
 
     They take turns in small batches, so that a slow moment of the machine or its disk falls on all of them.
     """
-    times: dict[str, list[float]] = {name: [] for name in contenders}
-    clock = time.perf_counter
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(0, calls, _BATCH):
-        for name, call in contenders.items():
-            for _ in range(_BATCH):
-                start = clock()
-                call()
-                times[name].append(clock() - start)
-    return {name: median(taken) for name, taken in times.items()}
+        for name, batch in contenders.items():
+            if sum(taken[name]) < _PATIENCE_S:
+                taken[name] += batch(_BATCH)
+    return {name: median(found) for name, found in taken.items()}
 
 
-def peak_bytes() -> int:
-    """Returns the most memory this process has held so far.
+def once(call: Callable[[], int]) -> Figure:
+    """Times one call, of a process that has imported what it needs; its peak memory is above what it held before."""
+    before = reset_peak()
+    start, start_cpu = time.perf_counter(), time.process_time()
+    count = call()
+    seconds, cpu = time.perf_counter() - start, time.process_time() - start_cpu
+    return {"seconds": seconds, "cpu": cpu, "bytes": max(0, _memory("VmHWM") - before), "messages": count}
+
+
+def reset_peak() -> int:
+    """Forgets the peak so far, where the system can; returns what the process holds now, or its peak."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:
+        return _memory("VmHWM")  # what imports needed for a moment is then not seen as the call's
+    return _memory("VmRSS")
+
+
+def _memory(field: str) -> int:
+    """Returns a line of the process's status in bytes.
 
     Not `ru_maxrss` where it can be helped: on Linux a process inherits that from the one that started it.
     """
@@ -116,7 +173,7 @@ def peak_bytes() -> int:
         import resource  # not on Windows, where there is no figure
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:"))
+    return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:"))
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ ROWS = {
             "pi-agent-harness-lc",
         ],
         "one call, synced": 5,
-        "target": 7,
+        "target": 8,
     },
     "contexts.py": {
         "one context": [

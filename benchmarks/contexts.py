@@ -1,0 +1,85 @@
+"""What does build_context cost?: beside `orjson.loads` of the same lines, which are in memory already.
+
+The session is open and warm. That is the least a context could cost: somebody has to parse what it holds. The context
+finds its lines in the tree, reads them from the file, verifies their checksums, and parses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import repeat
+from pathlib import Path
+
+from conversation import KEPT
+from field import get, here, prepare
+from harness import Figure, measure, medians, options, p50s, timed, workplace
+from report import TARGET_HEADS, Results, judge, table, times
+
+_KEPT, _WHOLE = f"build_context, {KEPT} messages behind a compaction", "build_context, all messages"
+_KEPT_LOADS, _WHOLE_LOADS = "orjson.loads of those lines", "orjson.loads of all the lines"
+CONTENDERS = (_KEPT, _KEPT_LOADS, _WHOLE, _WHOLE_LOADS)
+_WHOLE_UP_TO = 10_000  # entries; a context that no model takes is not worth minutes
+
+
+def kept(path: str, calls: int) -> Figure:
+    """Times the context behind the compaction at the end."""
+    with open(path, "rb") as file:
+        file.seek(-min(Path(path).stat().st_size, (KEPT + 10) * 1_500), 2)
+        lines = file.read().splitlines()[-KEPT - 1 :]
+    return _beside_loads(path, lines, calls, (_KEPT, _KEPT_LOADS), whole=False)
+
+
+def whole(path: str, calls: int) -> Figure:
+    """Times the context of the path that the compaction stands for."""
+    with open(path, "rb") as file:
+        lines = file.read().splitlines()[1:-1]
+    return _beside_loads(path, lines, calls, (_WHOLE, _WHOLE_LOADS), whole=True)
+
+
+def _beside_loads(path: str, lines: list[bytes], calls: int, names: Sequence[str], whole: bool) -> Figure:
+    import orjson
+
+    session = get("convtree", "").open(path)
+    last = session.entry(session.leaf_id)
+    leaf = last.parent_id if whole else last.id
+    assert len(session.build_context(leaf=leaf).messages) == len(lines)
+    context = timed(lambda leaf: session.build_context(leaf=leaf), repeat(leaf))
+    loads = timed(lambda lines: [orjson.loads(line) for line in lines], repeat(lines))
+    return p50s(dict(zip(names, (context, loads), strict=True)), calls)
+
+
+def main() -> None:
+    """Prints the tables."""
+    given = options("What does build_context cost?", sizes=(1_000, 10_000, 100_000), quick=(200, 1_000))
+    results = Results("contexts", given)
+    with workplace(given) as directory:
+        here(results, ["convtree"])
+        run(results, prepare(results, ["convtree"], directory))
+    results.say(results.grid("one context", CONTENDERS), table(TARGET_HEADS, targets(results)))
+
+
+def run(results: Results, paths: Mapping[int, Mapping[str, str]]) -> None:
+    """Measures at every depth, all of them in turn."""
+    calls = 20 if results.given.quick else 200
+    figures = {}
+    for size, made in paths.items():
+        figures["kept", size] = partial(measure, kept, path=made["convtree"], calls=calls)
+        if size <= _WHOLE_UP_TO:
+            figures["whole", size] = partial(measure, whole, path=made["convtree"], calls=calls // 10)
+    for (_, size), p50 in medians(results.given.runs, figures).items():
+        for name, seconds in p50.items():
+            results.add(name, size, {"seconds": seconds})
+
+
+def targets(results: Results) -> Iterator[Sequence[str]]:
+    """Yields what was aimed at, and what was found."""
+    for size in results.given.sizes:
+        yield judge(f"{_KEPT}, beside loads, {size:,} entries", results.ratio(_KEPT, _KEPT_LOADS, size), times, 1.5)
+    costs = results.costs(_KEPT)
+    deep = costs[max(costs)] / costs[min(costs)] if len(costs) > 1 else None
+    yield judge(f"{_KEPT}, deepest beside shallowest", deep, times, 1.1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Who takes part in a run: finds those that can be had, and makes their conversations."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from conversation import Peer
+from harness import Figure, FigureFailed, measure
+from ours import Branching, ByHand, Cold, Elsewhere, Indexed, JsonLines, OrjsonLines, Raw, RawSynced, ReadFile, Unsynced
+from peers import AgentsAdvanced, AgentsSQLite, LangGraph, Pi, PiPython, SQLiteTable
+from report import Results
+
+PEERS: dict[str, type[Peer]] = {
+    peer.name: peer
+    for peer in (
+        *(Indexed, Cold, Unsynced, Branching, Elsewhere),
+        *(RawSynced, Raw, ByHand, ReadFile, OrjsonLines, JsonLines),
+        *(SQLiteTable, AgentsSQLite, AgentsAdvanced, LangGraph, Pi, PiPython),
+    )
+}
+
+
+def here(results: Results, names: Sequence[str]) -> list[str]:
+    """Returns the peers that can be had, with their versions; the others keep a row and a word."""
+    found = []
+    for name in names:
+        missing = PEERS[name].missing(results.given.npm)
+        if missing:
+            results.note(name, missing)
+            continue
+        found.append(name)
+        if version := PEERS[name].version():
+            results.versions[PEERS[name].distribution or name] = version
+    return found
+
+
+def prepare(results: Results, names: Sequence[str], directory: Path) -> dict[int, dict[str, str]]:
+    """Makes the conversations of every size; returns the path of each peer's, of those that can be asked for it."""
+    paths = {size: _prepare(results, names, size, directory / str(size)) for size in results.given.sizes}
+    if hasattr(os, "sync"):
+        os.sync()  # what was just made is not written out while something is timed
+    return paths
+
+
+def _prepare(results: Results, names: Sequence[str], size: int, directory: Path) -> dict[str, str]:
+    directory.mkdir()
+    paths: dict[str, str] = {}
+    for name in names:
+        peer, path = PEERS[name], str(directory / PEERS[name].file)
+        if size > peer.most:
+            results.note(name, f"not asked for {size:,}: {peer.why_no_more}")
+            continue
+        try:
+            if path not in paths.values():
+                measure(make, peer=name, path=path, entries=size, npm=str(results.given.npm))
+            paths[name] = path
+        except FigureFailed as failed:
+            results.note(name, f"failed at {size:,}: {failed}")
+    return paths
+
+
+def make(peer: str, path: str, entries: int, npm: str) -> Figure:
+    """Makes a peer's conversation; says how long that took."""
+    start = time.perf_counter()
+    get(peer, npm).make(path, entries)
+    return {"seconds": time.perf_counter() - start}
+
+
+def get(peer: str, npm: str) -> Peer:
+    """Returns a peer that has imported what it needs."""
+    Pi.npm = Path(npm)
+    return PEERS[peer]()
