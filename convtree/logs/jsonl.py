@@ -351,18 +351,19 @@ class JsonlLog:
     # --- the file and its lock ---
 
     def _open(self) -> None:
-        if self._mode in ("a", "x"):
+        writing, begins = os.O_RDWR | os.O_APPEND, self._mode in ("a", "x")
+        if begins and self._exclusive:
             _check_home(self.path, self._allow_network)
-        writing = os.O_RDWR | os.O_APPEND
         try:
-            if self._exclusive and self._mode in ("a", "x"):
+            if begins and self._exclusive:
                 self._fresh = self._create(must_be_new=self._mode == "x")
             if self._fd < 0:  # in mode "x", to see whether something is there; the first append creates it
                 flags = os.O_RDONLY if self._mode == "r" else writing
                 self._fd = os.open(self.path, flags | _SAFELY)
         except FileNotFoundError:
-            if self._mode in ("r", "r+"):
+            if not begins:
                 raise SessionNotFound(f"{self.path}: there is no log here") from None
+            _check_home(self.path, self._allow_network)
             return
         except FileExistsError:
             raise SessionExists(f"{self.path}: there is something here already") from None
