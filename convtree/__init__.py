@@ -54,6 +54,16 @@ from convtree.session import Session
 
 __version__ = "0.1.0"
 
+
+def __getattr__(name: str) -> object:
+    """Imports the store when somebody asks for it: most programs have one session, and a database takes its time."""
+    if name in ("SessionStore", "open_store"):
+        from convtree import store
+
+        return getattr(store, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "BranchSummaryEntry",
     "BrokenPath",

@@ -141,12 +141,12 @@ class Session:
             SessionLocked: `exclusive`, and someone else holds the lock.
             OSError: ENOTSUP, a log on a network file system was to be written; and whatever the system says.
         """
-        _check_choice("mode", mode, ("a", "x", "r", "r+"))
-        _check_choice("durability", durability, ("power", "process"))
-        _check_choice("on_stale", on_stale, _ON_STALE)
+        check_choice("mode", mode, ("a", "x", "r", "r+"))
+        check_choice("durability", durability, ("power", "process"))
+        check_choice("on_stale", on_stale, _ON_STALE)
         if exclusive and mode == "r":
             raise ValueError("a reader takes no lock: exclusive goes with the other modes")
-        header = _new_header(id, cwd, git_root, owner, name, metadata, parent_session)
+        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session)
         log = JsonlLog(
             path,
             mode=mode,
@@ -178,8 +178,8 @@ class Session:
         parent_session: ParentSession | None = None,
     ) -> Session:
         """Starts a session that lives in memory only; `fork(path)` writes it to a file."""
-        _check_choice("on_stale", on_stale, _ON_STALE)
-        header = _new_header(id, cwd, git_root, owner, name, metadata, parent_session)
+        check_choice("on_stale", on_stale, _ON_STALE)
+        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session)
         return cls(MemoryLog(), header, on_stale=on_stale)
 
     # --- writing ---
@@ -350,7 +350,7 @@ class Session:
             SessionExists: there is something at `path`.
             EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
         """
-        self._copy_path(Path(path), entry_id, allow_network)
+        self.copy_path(lambda _, lines: write_new(Path(path), lines, allow_network=allow_network), entry_id)
         return Session.open(path, on_stale=self._on_stale, allow_network=allow_network)
 
     # --- reading ---
@@ -452,6 +452,22 @@ class Session:
 
         index.tree.load()
         return Outline(index.tree, row, certain, read)
+
+    def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
+        """Yields every entry and mark with its number in the log, from a number on, without those that are damaged.
+
+        What others wrote since the last call on this session is not among them.
+        """
+        for first in range(start, len(self._index.tree), _BATCH):
+            yield from self._numbered(range(first, min(first + _BATCH, len(self._index.tree))))
+
+    @_reading
+    def _numbered(self, rows: Sequence[int]) -> list[tuple[int, Entry | Mark]]:
+        self._check_open()
+        found = self._index.good_records(rows)
+        if len(found) == len(rows):
+            return list(zip(rows, found, strict=True))
+        return [(row, record) for row in rows for record in self._index.good_records([row])]
 
     @_reading
     def refresh(self) -> list[Entry]:
@@ -585,7 +601,7 @@ class Session:
     def _append(self, drafts: list[Draft], parent_id: str | AtLeaf | None, on_stale: OnStale | None) -> list[Any]:
         policy = on_stale or self._on_stale
         if policy not in _ON_STALE:
-            _check_choice("on_stale", policy, _ON_STALE)
+            check_choice("on_stale", policy, _ON_STALE)
 
         def fill(plan: Plan) -> None:
             stored = plan.find_stored(drafts) if drafts[0].record.id else 0
@@ -706,13 +722,27 @@ class Session:
             row = columns.parents[row]
 
     @_reading
-    def _copy_path(self, path: Path, entry_id: str | AtLeaf | None, allow_network: bool) -> None:
+    def copy_path(
+        self,
+        write: Callable[[str, Iterator[bytes]], None],
+        entry_id: str | AtLeaf | None = LEAF,
+        *,
+        id: str | None = None,
+    ) -> str:
+        """Has `write` store the lines of a fork, under the session id that it is given with them; returns that id.
+
+        What `fork` and the stores are made of: `write` stores all the lines, or none and raises; it may be called
+        again after it was interrupted by what the lines raise.
+
+        Raises:
+            EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
+        """
         row = self._row(entry_id)
         rows = self._path_rows(row)
         origin = self.header
         new = msgspec.structs.replace(
             origin,
-            id=_new_session_id(),
+            id=_new_session_id() if id is None else id,
             timestamp=_now(),
             version=1,
             name=None,
@@ -725,7 +755,8 @@ class Session:
         if self.name is not None:
             marks.append(SessionInfoMark(name=self.name))
         bodies = self._fork_bodies(rows, marks)
-        write_new(path, reseal(codec.encode_header(new), bodies), allow_network=allow_network)
+        write(new.id, reseal(codec.encode_header(new), bodies))
+        return new.id
 
     def _fork_bodies(self, rows: list[int], marks: list[Record]) -> Iterator[bytes]:
         for start in range(0, len(rows), _BATCH):
@@ -774,15 +805,20 @@ def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, field
     return item if id is None else msgspec.structs.replace(item, id=id)
 
 
-def _new_header(
-    id: str | None,
-    cwd: str | None,
-    git_root: str | None,
-    owner: str | None,
-    name: str | None,
-    metadata: Mapping[str, Any] | None,
-    parent_session: ParentSession | None,
+def new_header(
+    id: str | None = None,
+    cwd: str | None = None,
+    git_root: str | None = None,
+    owner: str | None = None,
+    name: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    parent_session: ParentSession | None = None,
 ) -> Header:
+    """Makes the header of a session that begins now, under a new id unless one is given.
+
+    Raises:
+        InvalidMessage: a value cannot be stored.
+    """
     header = Header(
         id=_new_session_id() if id is None else id,
         timestamp=_now(),
@@ -797,7 +833,8 @@ def _new_header(
     return header
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises ValueError unless an argument is one of the words that it may be."""
     if value not in choices:
         raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")
 

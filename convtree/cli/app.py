@@ -14,6 +14,15 @@ from convtree import __version__
 from convtree.cli.checking import repair_command, verify_command
 from convtree.cli.importing import import_command
 from convtree.cli.inspect import inspect_command
+from convtree.cli.keeping import archive_command, copy_command, fork_command, prune_command, rm_command
+from convtree.cli.sessions import (
+    latest_command,
+    ls_command,
+    resume_command,
+    search_command,
+    show_command,
+    usage_command,
+)
 from convtree.errors import ConvtreeError, EntryNotFound, IdConflict, SessionExists, SessionLocked, SessionNotFound
 from convtree.safe_text import harmless
 
@@ -71,7 +80,9 @@ def app() -> None:
     """
 
 
-app.add_command(inspect_command)
-app.add_command(import_command)
-app.add_command(verify_command)
-app.add_command(repair_command)
+for command in (
+    *(inspect_command, import_command, verify_command, repair_command),
+    *(ls_command, show_command, search_command, latest_command, resume_command, usage_command),
+    *(fork_command, archive_command, rm_command, prune_command, copy_command),
+):
+    app.add_command(command)

@@ -98,6 +98,11 @@ def written(document: dict[str, Any]) -> str:
     return harmless_json(to_json(document).decode())
 
 
+def of_store(schema: str, **parts: Any) -> dict[str, Any]:
+    """Returns what a store says, part by part, as plain values."""
+    return _versioned(f"convtree.{schema}") | {name: msgspec.to_builtins(part) for name, part in parts.items()}
+
+
 def _entry(entry: Entry) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(entry)
     if isinstance(entry, OpaqueEntry):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -20,40 +21,70 @@ from convtree.session import Session
 FOUND = 1  # the exit code when something is wrong with the log
 
 
+_OPTIONS = (
+    click.option("--leaf", "leaf_id", metavar="ID", help="Look from this entry instead of the session's leaf."),
+    click.option("--context", "part", flag_value="context", help="What a model would see."),
+    click.option("--path", "part", flag_value="path", help="The entries from the first to the leaf."),
+    click.option("--full", is_flag=True, help="Every entry, with all its text."),
+    click.option(
+        "--json", "form", flag_value="json", help="One JSON document; with --context, the messages as they are."
+    ),
+    click.option("--dot", "form", flag_value="dot", help="The tree of runs for Graphviz."),
+    click.option("--mermaid", "form", flag_value="mermaid", help="The tree of runs for Mermaid."),
+)
+
+
+class Look(NamedTuple):
+    """What is to be shown of a session, and in which form."""
+
+    leaf_id: str | None
+    part: str | None
+    full: bool
+    form: str | None
+
+
+def looking(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options of `Look`, which it gets as its last argument."""
+
+    @wraps(command)
+    def run(*arguments: Any, leaf_id: str | None, part: str | None, full: bool, form: str | None, **named: Any) -> None:
+        if form in ("dot", "mermaid") and (part or full):
+            raise click.UsageError(f"--{form} shows the tree of runs; it does not go with --context, --path or --full")
+        command(*arguments, look=Look(leaf_id, part, full, form), **named)
+
+    for option in reversed(_OPTIONS):
+        run = option(run)
+    return run
+
+
 @click.command("inspect")
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--leaf", "leaf_id", metavar="ID", help="Look from this entry instead of the session's leaf.")
-@click.option("--context", "part", flag_value="context", help="What a model would see.")
-@click.option("--path", "part", flag_value="path", help="The entries from the first to the leaf.")
-@click.option("--full", is_flag=True, help="Every entry, with all its text.")
-@click.option("--json", "form", flag_value="json", help="One JSON document; with --context, the messages as they are.")
-@click.option("--dot", "form", flag_value="dot", help="The tree of runs for Graphviz.")
-@click.option("--mermaid", "form", flag_value="mermaid", help="The tree of runs for Mermaid.")
+@looking
 @click.pass_context
-def inspect_command(
-    ctx: click.Context, log: Path, leaf_id: str | None, part: str | None, full: bool, form: str | None
-) -> None:
+def inspect_command(ctx: click.Context, log: Path, look: Look) -> None:
     """Show what is in LOG: a summary, the tree, and what is wrong with it, if anything.
 
     The tree reads downwards. The branch of the leaf goes on in its line, the others beside it; of a long stretch
     without a fork only the ends are shown. LOG may also be a session of another tool, shown as it would be imported.
     """
-    if form in ("dot", "mermaid") and (part or full):
-        raise click.UsageError(f"--{form} shows the tree of runs; it does not go with --context, --path or --full")
     session, source = _open(log)
     with session:
-        view = View(session, leaf_id, log, source)
-        match form:
-            case "json":
-                write([document.written(_document(view, leaf_id, part, full))])
-            case "dot":
-                write(graphs.dot(view))
-            case "mermaid":
-                write(graphs.mermaid(view))
-            case _:
-                write(_text(view, leaf_id, part, full))
-        sys.stdout.flush()
-        ctx.exit(0 if view.is_sound else FOUND)
+        show(ctx, View(session, look.leaf_id, str(log), log.stat().st_size, source), look)
+
+
+def show(ctx: click.Context, view: View, look: Look) -> None:
+    """Writes what is to be shown, and ends the command."""
+    match look.form:
+        case "json":
+            write([document.written(_document(view, look.leaf_id, look.part, look.full))])
+        case "dot":
+            write(graphs.dot(view))
+        case "mermaid":
+            write(graphs.mermaid(view))
+        case _:
+            write(_text(view, look.leaf_id, look.part, look.full))
+    sys.stdout.flush()
+    ctx.exit(0 if view.is_sound else FOUND)
 
 
 def _open(log: Path) -> tuple[Session, ImportReport | None]:

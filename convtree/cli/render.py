@@ -50,7 +50,8 @@ class Drawing:
         yield ", ".join(names)
         facts = [count(number, noun) for noun, number in counts.items() if number or noun != "compactions"]
         model = cut(harmless(" ".join(filter(None, view.model))), _NAME_CELLS)
-        facts += [readable_size(view.size_bytes), *([model] if model else [])]
+        facts += [readable_size(view.size_bytes)] if view.size_bytes is not None else []
+        facts += [model] if model else []
         if not view.is_certain:
             facts.append(paint("leaf uncertain", "bad"))
         else:

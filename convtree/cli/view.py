@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
 
 from convtree import tree
 from convtree.entries import Entry, Finding, MessageEntry, ModelChangeEntry
@@ -16,13 +15,24 @@ from convtree.session import Session
 
 
 class View:
-    """A session from one leaf: `leaf_id` None is the session's own. `source` says how it was read, if it is foreign."""
+    """A session from one leaf: `leaf_id` None is the session's own.
 
-    def __init__(self, session: Session, leaf_id: str | None, log: Path, source: ImportReport | None = None) -> None:
+    `location` says where it is, for messages, `size_bytes` how large it is there, where that is a file; `source` says
+    how it was read, if it is another tool's.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        leaf_id: str | None,
+        location: str,
+        size_bytes: int | None = None,
+        source: ImportReport | None = None,
+    ) -> None:
         self.session = session
         self.outline: Outline = session.outline()
-        self.location = str(log).encode(errors="backslashreplace").decode()
-        self.size_bytes = log.stat().st_size
+        self.location = location.encode(errors="backslashreplace").decode()
+        self.size_bytes = size_bytes
         self.note = f"{source.format} session, shown as convtree would import it" if source else None
         self.findings: tuple[Finding, ...] = session.findings + (source.findings if source else ())
         self.unreadable = 0  # entries that were to be shown and could not be read

@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 
+from convtree.errors import SessionExists
 from convtree.logs.base import Build, Chunk, Stored
 
 
 class MemoryLog:
-    """Lines in a list; a position is an index into it."""
+    """Lines in a list; a position is an index into it. Several handles may have one list: that of `other`."""
 
     location = "memory"
     failed = False
 
-    def __init__(self) -> None:
-        self._lines: list[bytes] = []
-        self._lock = Lock()
+    def __init__(self, other: MemoryLog | None = None, *, must_be_new: bool = False) -> None:
+        self._lines: list[bytes] = [] if other is None else other._lines
+        self._lock: Lock = Lock() if other is None else other._lock
+        self._must_be_new = must_be_new
+
+    def __len__(self) -> int:
+        return len(self._lines)
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields what is there from a position on, as one chunk."""
@@ -31,6 +36,8 @@ class MemoryLog:
     def append(self, position: int, build: Build) -> Chunk:
         """Adds the lines that `build` returns."""
         with self._lock:
+            if self._must_be_new and self._lines and not position:
+                raise SessionExists("memory: someone else has just created this session")
             lines = list(build(self.read(position)))
             start = len(self._lines)
             self._lines.extend(lines)

@@ -1,0 +1,127 @@
+"""Sessions in a folder, one log each: `<id>.jsonl`, and a catalogue that follows them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from convtree.catalogue import Database
+from convtree.entries import ID
+from convtree.errors import SessionNotFound
+from convtree.logs.base import Log
+from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
+from convtree.session import Session, new_header
+from convtree.stores.base import Progress, StoreFinding
+from convtree.stores.mirror import Mirror, Stamp
+
+SUFFIX = ".jsonl"
+_CATALOGUE = ".catalogue.sqlite"
+_BESIDE = re.compile(r"\.(index|torn|(original|quarantine)(-[0-9]+)?)")  # what may lie beside a log, and be its own
+
+
+class FolderShelf:
+    """Logs in a folder; with `create`, it is made when it is not there."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: Durability = "power",
+        lock_timeout_s: float = 10.0,
+        allow_network: bool = False,
+        create: bool = True,
+    ) -> None:
+        self.path = Path(path)
+        self._durability: Durability = durability
+        self._lock_timeout_s = lock_timeout_s
+        self._allow_network = allow_network
+        if create:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        elif not self.path.is_dir():
+            raise SessionNotFound(f"{self.path}: there is no store here")
+        self._bad_names: list[str] = []
+        self._mirror: Mirror | None = None
+
+    @property
+    def location(self) -> str:
+        """The path of the folder."""
+        return str(self.path)
+
+    def log(self, id: str, mode: Mode) -> Log:
+        """Opens a session's log."""
+        return JsonlLog(
+            self._path_of(id),
+            mode=mode,
+            durability=self._durability,
+            lock_timeout_s=self._lock_timeout_s,
+            allow_network=self._allow_network,
+        )
+
+    def write_new(self, id: str, lines: Iterable[bytes]) -> None:
+        """Stores a whole session."""
+        write_new(self._path_of(id), lines, allow_network=self._allow_network)
+
+    def delete(self, id: str) -> None:
+        """Removes a session's log, under its lock, and what lies beside it."""
+        path = self._path_of(id)
+        timeout_s = self._lock_timeout_s
+        log = JsonlLog(path, mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=self._allow_network)
+        try:
+            path.unlink()
+            for name in os.listdir(self.path):
+                if name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)):
+                    with suppress(FileNotFoundError):
+                        (self.path / name).unlink()
+        finally:
+            log.close()
+
+    def catalogue(self, progress: Progress | None = None) -> Database:
+        """Returns the tables, after a look at every file's size, time and number."""
+        if self._mirror is None:
+            self._mirror = Mirror(self.path / _CATALOGUE, self._open_reader)
+        self._mirror.follow(self._look(), progress)
+        return self._mirror
+
+    def _open_reader(self, id: str) -> Session:
+        return Session(JsonlLog(self._path_of(id), mode="r"), new_header(id), read_only=True)
+
+    def _look(self) -> dict[str, Stamp]:
+        stamps: dict[str, Stamp] = {}
+        bad_names = []
+        with os.scandir(self.path) as found:
+            for each in found:
+                if not each.name.endswith(SUFFIX):
+                    continue
+                id = each.name.removesuffix(SUFFIX)
+                if not ID.fullmatch(id):
+                    bad_names.append(each.name)
+                    continue
+                try:
+                    status = each.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # deleted just now
+                if not stat.S_ISREG(status.st_mode):
+                    bad_names.append(each.name)
+                    continue
+                stamps[id] = Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
+        self._bad_names = sorted(bad_names)
+        return stamps
+
+    def findings(self) -> list[StoreFinding]:
+        """Returns what is no whole session, and what cannot be one."""
+        found = [StoreFinding(code="bad_name", place=name) for name in self._bad_names]
+        return found + (self._mirror.findings() if self._mirror is not None else [])
+
+    def _path_of(self, id: str) -> Path:
+        if not ID.fullmatch(id):
+            raise SessionNotFound(f"{self.path}: {id[:140]!r} cannot be the id of a session")
+        return self.path / f"{id}{SUFFIX}"
+
+    def close(self) -> None:
+        """Closes the tables."""
+        if self._mirror is not None:
+            self._mirror.close()

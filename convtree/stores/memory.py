@@ -1,0 +1,62 @@
+"""Sessions in memory, gone with the process: for tests, and for what need not outlive it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from convtree.catalogue import Database
+from convtree.errors import SessionExists, SessionNotFound
+from convtree.logs.base import Log
+from convtree.logs.jsonl import Mode
+from convtree.logs.memory import MemoryLog
+from convtree.session import Session, new_header
+from convtree.stores.base import Progress, StoreFinding
+from convtree.stores.mirror import Mirror, Stamp
+
+
+class MemoryShelf:
+    """Logs in a dict; every session of an id has the same log."""
+
+    location = "memory"
+
+    def __init__(self) -> None:
+        self._logs: dict[str, MemoryLog] = {}
+        self._mirror = Mirror(None, self._open_reader)
+
+    def log(self, id: str, mode: Mode) -> Log:
+        """Returns the session's log; it is there as soon as it has a line."""
+        log = self._logs.get(id)
+        if not log and mode in ("r", "r+"):
+            raise SessionNotFound(f"memory: there is no session {id!r}")
+        if log and mode == "x":
+            raise SessionExists(f"memory: there is a session {id!r} already")
+        if log is None:
+            log = self._logs[id] = MemoryLog()
+        return MemoryLog(log, must_be_new=mode == "x")
+
+    def write_new(self, id: str, lines: Iterable[bytes]) -> None:
+        """Stores a whole session."""
+        whole = list(lines)
+        self.log(id, "x").append(0, lambda _: whole)
+
+    def delete(self, id: str) -> None:
+        """Forgets a session; who has it open keeps it."""
+        if not self._logs.get(id):
+            raise SessionNotFound(f"memory: there is no session {id!r}")
+        del self._logs[id]
+
+    def catalogue(self, progress: Progress | None = None) -> Database:
+        """Returns the tables, brought up to date."""
+        self._mirror.follow({id: Stamp(len(log)) for id, log in self._logs.items() if log}, progress)
+        return self._mirror
+
+    def _open_reader(self, id: str) -> Session:
+        return Session(self._logs[id], new_header(id), read_only=True)
+
+    def findings(self) -> list[StoreFinding]:
+        """Returns what is no whole session."""
+        return self._mirror.findings()
+
+    def close(self) -> None:
+        """Closes the tables."""
+        self._mirror.close()

@@ -1,0 +1,204 @@
+"""Copies of sessions from one store to another: the same lines, whatever happens on the way."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from helpers import HEADER, as_file, contents, node, sealed, user
+
+from convtree import CorruptLog, Session, SessionNotFound
+from convtree.logs import jsonl
+from convtree.logs.base import Build, Chunk
+from convtree.logs.jsonl import JsonlLog
+from convtree.logs.memory import MemoryLog
+from convtree.store import SessionStore, open_store
+from convtree.transfer import Copied, copy_log
+
+LINES = sealed([HEADER, *(node(f"n{number}", f"n{number - 1}" if number else None) for number in range(1200))])
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[tuple[SessionStore, SessionStore]]:
+    """Two folders."""
+    with open_store(tmp_path / "a", durability="process") as a, open_store(tmp_path / "b", durability="process") as b:
+        yield a, b
+
+
+def put(store: SessionStore, id: str, data: bytes) -> Path:
+    path = Path(store.location, f"{id}.jsonl")
+    path.write_bytes(data)
+    return path
+
+
+def test_every_byte_is_the_same(stores: tuple[SessionStore, SessionStore]) -> None:
+    """Many sessions, archived ones and sub-agents' among them; labels, names and branches are lines like others."""
+    a, b = stores
+    with a.create(id="one", name="N") as session:
+        session.append(user("x"), id="x")
+        session.append(user("y"), parent_id=None)
+        session.label("x", "L")
+        session.branch("x")
+    a.fork("one", new_id="fork").close()
+    a.archive("fork")
+    put(a, "s1", as_file(LINES))
+    told: list[tuple[int, int]] = []
+    done = a.copy_to(b, progress=lambda number, of: told.append((number, of)))
+    assert sorted((each.id, each.status, each.lines) for each in done) == [
+        ("fork", "copied", 5),
+        ("one", "copied", 5),
+        ("s1", "copied", 1201),
+    ]
+    assert told == [(1, 3), (2, 3), (3, 3)]
+    for id in ("fork", "one", "s1"):
+        assert Path(b.location, f"{id}.jsonl").read_bytes() == Path(a.location, f"{id}.jsonl").read_bytes()
+    assert {each.status for each in a.copy_to(b)} == {"unchanged"}
+    assert [info.id for info in b.list(archived=True)] == ["fork"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 500, 501, 1200])
+def test_an_interrupted_copy_goes_on(count: int, stores: tuple[SessionStore, SessionStore]) -> None:
+    """From whatever is there."""
+    a, b = stores
+    put(a, "s1", as_file(LINES))
+    path = put(b, "s1", as_file(LINES[:count]))
+    status: Literal["continued", "copied"] = "continued" if count else "copied"
+    assert a.copy_to(b) == [Copied(id="s1", status=status, lines=1201 - count)]
+    assert path.read_bytes() == as_file(LINES)
+
+
+def test_a_torn_tail_in_the_copy_is_set_aside(stores: tuple[SessionStore, SessionStore]) -> None:
+    """As every writer does."""
+    a, b = stores
+    put(a, "s1", as_file(LINES[:9]))
+    path = put(b, "s1", as_file(LINES[:5]) + LINES[5][:40])
+    assert a.copy_to(b) == [Copied(id="s1", status="continued", lines=4)]
+    assert path.read_bytes() == as_file(LINES[:9])
+
+
+def test_a_torn_tail_in_the_source_is_not_copied(stores: tuple[SessionStore, SessionStore]) -> None:
+    """It is not in the log."""
+    a, b = stores
+    put(a, "s1", as_file(LINES[:5]) + LINES[5][:40])
+    assert a.copy_to(b) == [Copied(id="s1", status="copied", lines=5)]
+    assert Path(b.location, "s1.jsonl").read_bytes() == as_file(LINES[:5])
+
+
+def test_damage_is_copied_as_it_is(stores: tuple[SessionStore, SessionStore]) -> None:
+    """Where a file can hold it: a copy is no repair."""
+    a, b = stores
+    lines = [*LINES[:3], b"\xff\x00 junk", *LINES[4:9]]
+    put(a, "s1", as_file(lines))
+    assert a.copy_to(b) == [Copied(id="s1", status="copied", lines=9)]
+    assert Path(b.location, "s1.jsonl").read_bytes() == as_file(lines)
+
+
+OTHERS: dict[str, tuple[Sequence[bytes], str]] = {
+    "another session": (sealed([HEADER.replace("s1", "s2"), node("a", None)]), "another session"),
+    "gone on": ([*LINES[:5], *sealed([node("other", "n3")])], "gone on by itself"),
+    "longer": (LINES[:12], "gone on by itself"),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_what_is_not_a_beginning_is_refused(case: str, stores: tuple[SessionStore, SessionStore]) -> None:
+    """Nothing is touched, and the others are copied."""
+    a, b = stores
+    lines, reason = OTHERS[case]
+    put(a, "s1", as_file(LINES[:9]))
+    put(a, "z", as_file(LINES[:9]))
+    path = put(b, "s1", as_file(lines))
+    done = {each.id: each for each in a.copy_to(b)}
+    assert done["z"] == Copied(id="z", status="copied", lines=9)
+    assert done["s1"].status == "refused"
+    assert reason in (done["s1"].reason or "")
+    assert path.read_bytes() == as_file(lines)
+
+
+def test_what_is_no_session_is_refused_by_name(stores: tuple[SessionStore, SessionStore]) -> None:
+    """And what is asked for must be there."""
+    a, b = stores
+    put(a, "foreign", b"hello\n")
+    put(a, "not an id", b"")
+    put(a, "s1", as_file(LINES[:2]))
+    done = {(each.id, each.status, each.reason) for each in a.copy_to(b)}
+    assert done == {
+        ("s1", "copied", None),
+        ("foreign", "refused", "not_a_log"),
+        ("not an id.jsonl", "refused", "bad_name"),
+    }
+    with pytest.raises(SessionNotFound):
+        a.copy_to(b, ["nowhere"])
+
+
+def test_a_line_that_is_too_long_is_refused(
+    stores: tuple[SessionStore, SessionStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read cannot be copied."""
+    a, b = stores
+    monkeypatch.setattr(jsonl, "_CHUNK", 2**8)
+    monkeypatch.setattr(jsonl, "READ_LIMIT", 2**10)
+    put(a, "s1", as_file([*LINES[:3], b"x" * 9000, *LINES[4:9]]))
+    (done,) = a.copy_to(b, ["s1"])
+    assert (done.status, "too long" in (done.reason or "")) == ("refused", True)
+
+
+class Watched(MemoryLog):
+    """A log that does something else when it is written to."""
+
+    def __init__(self, act: Callable[[MemoryLog], object]) -> None:
+        super().__init__()
+        self._act = act
+
+    def append(self, position: int, build: Build) -> Chunk:
+        """Does it first."""
+        self._act(self)
+        return super().append(position, build)
+
+
+def test_somebody_else_who_writes_to_the_copy_is_noticed() -> None:
+    """His line is not copied over, and not called ours."""
+    source = MemoryLog()
+    source.append(0, lambda _: LINES[:600])
+    target = Watched(lambda log: MemoryLog(log).append(0, lambda _: [b"mine"]))
+    with pytest.raises(Exception, match="somebody else has begun"):
+        copy_log(source, target)
+
+
+def test_what_is_read_back_must_be_what_was_written() -> None:
+    """A store that stores something else is found out."""
+
+    class Lossy(MemoryLog):
+        def append(self, position: int, build: Build) -> Chunk:
+            return super().append(position, lambda news: [line.upper() for line in build(news)])
+
+    source = MemoryLog()
+    source.append(0, lambda _: LINES[:3])
+    with pytest.raises(CorruptLog, match="read back"):
+        copy_log(source, Lossy())
+
+
+def test_between_kinds_of_stores(tmp_path: Path) -> None:
+    """From a folder to memory and back, byte for byte."""
+    with open_store(tmp_path / "a") as a, open_store("memory:") as b, open_store(tmp_path / "c") as c:
+        with a.create(id="one") as session:
+            session.append(user("x\u2028\0y"))
+        assert [each.status for each in a.copy_to(b)] == ["copied"]
+        assert [each.status for each in b.copy_to(c)] == ["copied"]
+        with b.open("one") as session:
+            assert contents(session) == ["x\u2028\0y"]
+    assert (tmp_path / "a" / "one.jsonl").read_bytes() == (tmp_path / "c" / "one.jsonl").read_bytes()
+
+
+def test_a_copy_can_be_continued_like_any_other(tmp_path: Path) -> None:
+    """The chain of seals goes on."""
+    source = JsonlLog(tmp_path / "a.jsonl")
+    source.append(0, lambda _: LINES[:5])
+    target = JsonlLog(tmp_path / "b.jsonl")
+    assert copy_log(source, target) == 5
+    source.close()
+    target.close()
+    with Session.open(tmp_path / "b.jsonl", strict=True) as session:
+        session.append(user("more"))
+    with Session.open(tmp_path / "b.jsonl", strict=True, mode="r") as session:
+        assert contents(session)[-1] == "more"
