@@ -557,15 +557,18 @@ def test_a_mark_cannot_be_damaged_into_silence(log_path: Path) -> None:
 
 def test_a_sealed_line_of_wrong_types_among_good_ones_is_one_finding(log_path: Path) -> None:
     """Lines that are looked at together are judged one by one."""
-    data = log_of(A, '{"id":"x","parent_id":"a","type":5}', B, '{"id":7}', C)
-    with open_bytes(log_path, data) as session:
+    bad = ('{"id":"x","parent_id":"a","type":5}', '{"id":7}')
+    with open_bytes(log_path, log_of(A)) as session:
+        log_path.write_bytes(log_of(A, bad[0], B, bad[1], C))
+        session.refresh()
         assert codes(session) == ["bad_line", "bad_line"]
         assert contents(session) == ["a", "b", "c"]
 
 
-def test_a_second_header_may_have_what_no_entry_may(log_path: Path) -> None:
+@pytest.mark.parametrize("change", [("{", '{"provider":5,'), ('"s1"', '"no id"')])
+def test_a_second_header_may_have_what_no_entry_may(change: tuple[str, str], log_path: Path) -> None:
     """It is a header all the same, and the finding says so."""
-    with open_bytes(log_path, log_of(A, HEADER.replace("{", '{"provider":5,', 1), B)) as session:
+    with open_bytes(log_path, log_of(A, HEADER.replace(*change, 1), B)) as session:
         assert codes(session) == ["second_header"]
         assert contents(session) == ["a", "b"]
 
