@@ -11,6 +11,8 @@
 ['Rome?', 'Oslo?']
 """
 
+from typing import TYPE_CHECKING
+
 from convtree.context import Context, Gap, default_render
 from convtree.entries import (
     BranchSummaryEntry,
@@ -51,6 +53,9 @@ from convtree.errors import (
 )
 from convtree.messages import OpenCall
 from convtree.session import Session
+
+if TYPE_CHECKING:
+    from convtree.store import SessionStore, open_store
 
 __version__ = "0.1.0"
 
@@ -100,7 +105,9 @@ __all__ = [
     "SessionInfoMark",
     "SessionLocked",
     "SessionNotFound",
+    "SessionStore",
     "StaleLeaf",
     "UnknownEntry",
     "default_render",
+    "open_store",
 ]
