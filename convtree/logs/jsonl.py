@@ -239,7 +239,11 @@ class JsonlLog:
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
         except OSError as error:
             self._explain(error)
-        self._check_file()
+        try:
+            self._check_file()
+        except BaseException:
+            self.close()  # and begin anew the next time
+            raise
         must_be_new, self._mode = self._mode == "x", "r+"
 
         def begin() -> Chunk:

@@ -117,7 +117,8 @@ class Door:
         kind = self._kind(name)
         if kind is None:
             return real(*args)
-        excused = kind in _ERRORS and _is_index(args[0] if args else None)
+        # An index may be missing; only before a repair must it go, or it would say that lines were lost.
+        excused = kind in _ERRORS and name != "unlink" and _is_index(args[0] if args else None)
         self.fired.append((len(self.calls), name, "excused" if excused else kind))
         if kind == "signal":
             real(*args)
