@@ -143,7 +143,7 @@ def repair(
         rows = [row for row, offset in enumerate(index.tree.offsets) if offset not in cut]
         plan = Repair(
             path=str(path),
-            needed=bool(completed or removed or healed),
+            needed=bool(completed or removed or healed or index.header is None),
             kept=len(rows),
             removed=removed,
             remaining=tuple(remaining),

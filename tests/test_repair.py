@@ -406,3 +406,11 @@ def test_more_damage_than_can_be_dealt_with_at_once_is_refused(log_path: Path, m
         repair(log_path, dry_run=False)
     assert len(caught.value.findings) == 4
     assert (log_path.read_bytes(), files(log_path)) == (data, [log_path.name])
+
+
+def test_a_log_that_lacks_nothing_but_a_header_gets_one(log_path: Path) -> None:
+    """Also when its first line is a good record, and nothing else is wrong."""
+    done = fixed(log_path, as_file(sealed((A, B, C))))
+    assert (done.needed, done.kept, done.removed) == (True, 3, ())
+    with Session.open(log_path) as session:
+        assert (session.id, contents(session), session.findings) == ("log", ["a", "b", "c"], ())
