@@ -561,7 +561,7 @@ def open_store(
         ImportError: an extra is missing; the message says which.
     """
     if not isinstance(url, str | os.PathLike):
-        return SessionStore(_sql_shelf(url, durability, create))  # an engine
+        return SessionStore(_sql_shelf(url, durability, lock_timeout_s, create))  # an engine
     scheme, path = _split(url)
     if scheme == "file":
         return SessionStore(
@@ -576,7 +576,7 @@ def open_store(
     if scheme == "memory":
         return SessionStore(MemoryShelf())
     if scheme.partition("+")[0] in ("sqlite", "postgresql", "postgres"):
-        return SessionStore(_sql_shelf(path, durability, create))
+        return SessionStore(_sql_shelf(path, durability, lock_timeout_s, create))
     return SessionStore(_plugin(scheme)(path))
 
 
@@ -597,10 +597,10 @@ def _split(url: str | os.PathLike[str]) -> tuple[str, str]:
     return "file", unquote(slash + path)
 
 
-def _sql_shelf(url: Any, durability: Durability, create: bool) -> Shelf:
+def _sql_shelf(where: Any, durability: Durability, lock_timeout_s: float, create: bool) -> Shelf:
     from convtree.stores.sql import SqlShelf
 
-    return SqlShelf(url, durability=durability, create=create)
+    return SqlShelf(where, durability=durability, lock_timeout_s=lock_timeout_s, create=create)
 
 
 def _plugin(scheme: str) -> Callable[[str], Shelf]:

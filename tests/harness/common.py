@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 from zlib import crc32
 
+from .places import raw_lines
+
 _SHOWN = 20  # broken promises that the result line names
 
 
@@ -64,7 +66,7 @@ def keep(*paths: Path) -> Path:
 def read_plainly(path: Path) -> Iterator[dict[str, Any]]:
     """Reads a log with the standard library alone, as FORMAT.md says; raises ValueError for the first bad line."""
     prev = "00000000"
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    for number, line in enumerate(raw_lines(path), 1):
         record: dict[str, Any] = json.loads(line)
         if record["crc"] != f"{crc32(line[:-18] + b'}'):08x}" or record["prev"] != prev:
             raise ValueError(f"line {number}: the seal does not hold")

@@ -3,8 +3,8 @@
 A cycle kills one to four of the writers, and now and then a tailer, at one random moment; the others go on and meet
 what the dead have left behind, and new ones take their places. Then the log is opened anew.
 
-With `--indexed`, writers close and open again all the time, and every close keeps an index beside the log. In the end
-the log must say with it what it says without.
+With `--sqlite`, the log is in an SQLite database. With `--indexed`, writers close and open again all the time, and
+every close keeps an index beside the log. In the end the log must say with it what it says without.
 
 The oracle stands outside the store: what a writer is about to append, and what was acknowledged, goes through a pipe
 that survives it. Every acknowledged entry must be in the log once. What was begun and not acknowledged is begun again
@@ -33,11 +33,11 @@ from typing import Any, Literal, NoReturn
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
 from convtree import MessageEntry, SessionNotFound, StaleLeaf, ledger
-from convtree.repair import verify
 from convtree.session import Session
 
 from . import sabotage
 from .common import arguments, finish, keep, read_plainly
+from .places import DATABASE, findings, open_session
 
 WRITERS, TAILERS = 4, 2
 LOG_LINES, LOG_BYTES = 800, 32 * 2**20  # a log that has more is put away
@@ -74,7 +74,7 @@ def write(
     style = choose.choice(STYLES)
     heavy = choose.random() < 0.2
     open_again: Callable[[], Session] = partial(
-        Session.open, path, durability="process", on_stale="rebase" if style == "rebase" else "branch"
+        open_session, path, durability="process", on_stale="rebase" if style == "rebase" else "branch"
     )
     if indexed:
         ledger._TAIL_ROWS = ledger._TAIL_BYTES = 0
@@ -119,7 +119,7 @@ def tail(path: Path, say: Callable[[str], None]) -> NoReturn:
     """Follows the log; says behind which record it began, and every record it saw."""
     while True:
         try:
-            session = Session.open(path, mode="r")
+            session = open_session(path, mode="r")
             break
         except SessionNotFound:
             time.sleep(0.0005)
@@ -270,7 +270,7 @@ class Ring:
     def _check(self) -> list[str]:
         """Opens the log, which others may be writing to, and compares it with what was acknowledged before."""
         try:
-            session = Session.open(self.path, mode="r")
+            session = open_session(self.path, mode="r")
         except SessionNotFound:
             lost = len(self._acknowledged)
             return [f"{lost} entries acknowledged, and no log"] if lost else self._broken
@@ -293,18 +293,18 @@ class Ring:
         totals.acknowledged += len(self._acknowledged)
         if not self.path.exists():
             return []
-        report = verify(self.path)
-        totals.entries += report.entries
-        totals.bytes += report.size_bytes
-        totals.torn += any(finding.code == "torn_tail" for finding in report.findings)
+        found = findings(self.path)
+        totals.bytes += self.path.stat().st_size
+        totals.torn += any(finding.code == "torn_tail" for finding in found)
         torn = self.path.with_name(self.path.name + ".torn")
         if torn.exists():
             totals.torn += torn.read_bytes().count(b"\n")
-        broken = [f"verify found {finding.code}" for finding in report.findings if finding.code != "torn_tail"]
+        broken = [f"verify found {finding.code}" for finding in found if finding.code != "torn_tail"]
         try:
             records = list(read_plainly(self.path))[1:]
         except (ValueError, KeyError) as error:
             return [*broken, f"read without the engine: {error}"]
+        totals.entries += sum("parent_id" in record for record in records)
         order = [str(record["id"]) for record in records]
         place = {each: row for row, each in enumerate(order)}
         if len(place) != len(order):
@@ -328,7 +328,7 @@ def _with_and_without_index(path: Path) -> list[str]:
     index = path.with_name(path.name + ".index")
     told = []
     for _ in range(2 if index.exists() else 0):
-        with Session.open(path, mode="r") as session:
+        with open_session(path, mode="r") as session:
             shape = session.outline()
             entries = [entry.id for entry in session.leaves()]
             told.append((session.leaf_id, session.labels, session.findings, shape.runs, entries, session.header))
@@ -358,7 +358,7 @@ def _apart(read: Callable[[], list[str]], totals: Totals) -> list[str]:
 
 def main() -> None:
     options = arguments(
-        "Kills writers and tailers at random moments and looks for what is lost.", ["indexed"], cycles=100
+        "Kills writers and tailers at random moments and looks for what is lost.", ["indexed", "sqlite"], cycles=100
     )
     choose = random.Random(options.seed)
     totals = Totals()
@@ -369,7 +369,13 @@ def main() -> None:
     ring: Ring | None = None
     try:
         while totals.cycles < options.cycles and not broken:
-            ring = ring or Ring(folder / f"{totals.cycles}.jsonl", choose, options.sabotage, totals, options.indexed)
+            ring = ring or Ring(
+                folder / f"{totals.cycles}{DATABASE if options.sqlite else '.jsonl'}",
+                choose,
+                options.sabotage,
+                totals,
+                options.indexed,
+            )
             broken = ring.cycle()
             totals.cycles += 1
             size = ring.path.stat().st_size if ring.path.exists() else 0

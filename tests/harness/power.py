@@ -34,13 +34,14 @@ from convtree.session import Session
 from . import sabotage
 from .common import arguments, finish, keep, read_plainly
 from .kill import entry_of, pick_size, text_of
+from .places import DATABASE, findings, open_session
 
 SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN
 FLUSH_JOURNAL, FLUSH_NOTHING = 1, 2
 WRITERS = 4
 #: file system, mount options, size of the image
 DISKS = (("ext4", "loop", "48M"), ("ext4", "loop,noauto_da_alloc", "48M"), ("xfs", "loop", "320M"))
-KINDS = ("append", "append", "append", "process", "create", "fork", "repair")
+KINDS = ("append", "append", "append", "process", "create", "fork", "repair", "sqlite")
 
 
 class Disk:
@@ -89,7 +90,7 @@ Say = Callable[[str], None]
 def appending(path: Path, durability: Durability, prefix: str, seed: int) -> Callable[[Say], None]:
     def work(say: Say) -> None:
         choose = random.Random(seed)
-        session = Session.open(path, durability=durability, on_stale="rebase")
+        session = open_session(path, durability=durability, on_stale="rebase")
         for number in range(10**6):
             entry_id = f"{prefix}-{number}-{pick_size(choose, False)}"
             session.append(entry_of(entry_id))
@@ -140,15 +141,15 @@ class Cut:
 
     @property
     def log(self) -> Path:
-        return self.folder / "log.jsonl"
+        return self.folder / f"log{DATABASE if self.kind == 'sqlite' else '.jsonl'}"
 
 
 def prepare(cut: Cut, number: int, choose: random.Random) -> list[Callable[[Say], None]]:
     """Sets the scene, durably, and returns the work of each process."""
     cut.folder.mkdir(exist_ok=True)
     names = [f"c{number}-w{writer}" for writer in range(WRITERS)]
-    if cut.kind in ("append", "process"):
-        level: Durability = "power" if cut.kind == "append" else "process"
+    if cut.kind in ("append", "process", "sqlite"):
+        level: Durability = "process" if cut.kind == "process" else "power"
         return [appending(cut.log, level, name, choose.getrandbits(32)) for name in names]
     if cut.kind == "create":
         return [creating(cut.folder, name) for name in names[:2]]
@@ -231,7 +232,7 @@ def check(cut: Cut, totals: dict[str, int]) -> list[str]:
     everything = [each for sequence in cut.acknowledged for each in sequence]
     totals["acknowledged"] += len(everything)
     match cut.kind:
-        case "append":
+        case "append" | "sqlite":
             return _check_log(cut.log, everything)
         case "process":
             return _check_loss(cut, totals)
@@ -279,12 +280,12 @@ def _check_log(path: Path, acknowledged: list[str]) -> list[str]:
         return [f"acknowledged and lost: {len(acknowledged)} entries and the log"] if acknowledged else []
     broken = []
     try:
-        report = verify(path)
-        with Session.open(path, mode="r") as session:
+        found = findings(path)
+        with open_session(path, mode="r") as session:
             there = {entry.id for entry in session.path()}
     except Exception as error:
         return [f"unreadable: {error!r}, {len(acknowledged)} acknowledged"]
-    broken = [f"finding {f.code} in line {f.line}" for f in report.findings if f.code != "torn_tail"]
+    broken = [f"finding {f.code} in line {f.line}" for f in found if f.code != "torn_tail"]
     broken += [f"acknowledged and lost: {each}" for each in acknowledged if each not in there]
     return broken + _check_usable(path)
 
@@ -325,12 +326,12 @@ def _check_loss(cut: Cut, totals: dict[str, int]) -> list[str]:
 def _check_usable(path: Path) -> list[str]:
     """A writer must be able to go on, and heal what the cut has left."""
     try:
-        with Session.open(path) as session:
+        with open_session(path) as session:
             session.append({"role": "user", "content": "after the cut"})
-        findings = verify(path).findings
+        found = findings(path)
     except Exception as error:
         return [f"{path.name} cannot be continued: {error!r}"]
-    return [f"{finding.code} after it was continued" for finding in findings]
+    return [f"{finding.code} after it was continued" for finding in found]
 
 
 def make_disks(folder: Path) -> tuple[list[Disk], list[str]]:

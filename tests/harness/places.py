@@ -1,0 +1,51 @@
+"""Where a log is: a file, or an SQLite database that has it under one name. What the harnesses need of either."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from convtree.entries import Finding
+from convtree.errors import ConvtreeError, SessionNotFound
+from convtree.repair import verify
+from convtree.session import Session
+from convtree.store import open_store
+
+DATABASE = ".db"
+_ID = "log"
+
+
+def open_session(path: Path, *, mode: Any = "a", durability: Any = "power", **options: Any) -> Session:
+    """Opens the session at a place."""
+    if path.suffix != DATABASE:
+        return Session.open(path, mode=mode, durability=durability, **options)
+    try:
+        store = open_store(f"sqlite:///{path}", durability=durability, create=mode == "a", lock_timeout_s=60)
+    except (FileNotFoundError, ConvtreeError) as error:
+        raise SessionNotFound(str(error)) from None
+    return store.open(_ID, create=mode == "a", read_only=mode == "r", **options)
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """Reads the lines without the engine."""
+    if path.suffix != DATABASE:
+        yield from path.read_bytes().split(b"\n")[:-1]
+        return
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        for (line,) in connection.execute("SELECT line FROM ct_lines WHERE session_id = ? ORDER BY position", (_ID,)):
+            yield line.encode()
+
+
+def findings(path: Path) -> tuple[Finding, ...]:
+    """What is wrong with a log, looked at as closely as can be."""
+    if path.suffix != DATABASE:
+        return verify(path).findings
+    with closing(sqlite3.connect(path)) as connection:
+        ((said,),) = connection.execute("PRAGMA integrity_check").fetchall()
+        assert said == "ok", said
+    with open_session(path, mode="r") as session:
+        assert len(list(session.records())) == session._ledger.index.lines - 1, "a body cannot be read"
+        return session.findings
