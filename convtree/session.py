@@ -315,7 +315,7 @@ class Session:
         """Marks the session as archived, or not; nothing else changes."""
         self._mark(SessionInfoMark(archived=archived))
 
-    def update_metadata(self, **changes: Any) -> None:
+    def update_metadata(self, /, **changes: Any) -> None:
         """Sets metadata by key; None removes a key."""
         self._mark(SessionInfoMark(metadata=changes))
 
@@ -494,9 +494,15 @@ class Session:
         Raises:
             SessionNotFound: the log was removed.
         """
-        return self._follow(deque(self._last_records(), maxlen=RECENT), poll_s, timeout_s)
+        return _waiting(self._looks(poll_s, timeout_s))
 
-    def _follow(self, recent: deque[str], poll_s: float, timeout_s: float | None) -> Iterator[Entry | Mark]:
+    def _looks(self, poll_s: float, timeout_s: float | None) -> Iterator[tuple[list[Entry | Mark], float]]:
+        """Follows without waiting: yields what each look has found, and how long to wait before the next."""
+        return self._look_on(deque(self._last_records(), maxlen=RECENT), poll_s, timeout_s)
+
+    def _look_on(
+        self, recent: deque[str], poll_s: float, timeout_s: float | None
+    ) -> Iterator[tuple[list[Entry | Mark], float]]:
         quiet_since = monotonic()
         while True:
             try:
@@ -506,14 +512,14 @@ class Session:
             recent.extend(record.id for record in news)
             if last is not None and (not news or news[-1].id != last):
                 recent.append(last)
-            yield from news
             if news:
+                yield news, 0
                 quiet_since = monotonic()
                 continue
             left_s = poll_s if timeout_s is None else quiet_since + timeout_s - monotonic()
             if left_s <= 0:
                 return
-            sleep(min(poll_s, left_s))
+            yield news, min(poll_s, left_s)
 
     @_reading
     def _last_records(self) -> list[str]:
@@ -789,6 +795,13 @@ def _free_locks() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
     os.register_at_fork(after_in_child=_free_locks)
+
+
+def _waiting(looks: Iterator[tuple[list[Entry | Mark], float]]) -> Iterator[Entry | Mark]:
+    for news, wait_s in looks:
+        yield from news
+        if not news:
+            sleep(wait_s)
 
 
 def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, fields: Mapping[str, Any]) -> Entry:

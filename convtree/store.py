@@ -118,7 +118,7 @@ class SessionStore:
         return self._session(header.id, "x", on_stale, header)
 
     def open(
-        self, id: str, *, create: bool = False, read_only: bool = False, on_stale: OnStale = "raise", **header: Any
+        self, /, id: str, *, create: bool = False, read_only: bool = False, on_stale: OnStale = "raise", **header: Any
     ) -> Session:
         """Opens a session, which must exist; with `create`, begins it under this id when it does not.
 
