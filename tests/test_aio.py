@@ -1,0 +1,964 @@
+"""The same for async callers: order, cancellation, and an event loop that never waits."""
+
+import asyncio
+import inspect
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, contextmanager
+from contextvars import ContextVar
+from itertools import pairwise
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any, Literal
+
+import pytest
+from helpers import assistant, contents, ids, user
+
+import convtree
+from convtree import (
+    EntryNotFound,
+    IdConflict,
+    InvalidMessage,
+    MessageEntry,
+    Session,
+    SessionClosed,
+    SessionExists,
+    SessionLocked,
+    SessionNotFound,
+    StaleLeaf,
+    aio,
+)
+from convtree.store import SessionStore, open_store
+
+HOLD = """
+import sys, convtree
+with convtree.Session.open(sys.argv[1], exclusive=True, durability="process"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[Callable[[], None]]:
+    """Another process holds the lock of a log; the function that it gives lets it go."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+
+        def free() -> None:
+            holder.communicate(timeout=20)
+
+        try:
+            yield free
+        finally:
+            if holder.poll() is None:
+                free()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running() -> Iterator[None]:
+    """No test leaves a call behind that another would have to wait for."""
+    yield
+    for _ in range(2000):
+        if not any(line._running for line in list(aio._LINES)):
+            return
+        sleep(0.01)
+    raise AssertionError("a call is still running")
+
+
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Runs a test's coroutine; what asyncio would only log is an error."""
+    logged: list[dict[str, Any]] = []
+
+    async def watched() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
+        await main()
+
+    asyncio.run(asyncio.wait_for(watched(), 60))
+    assert logged == []
+
+
+async def begin(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    """Has a call begin, and goes on beside it."""
+    task = asyncio.create_task(coroutine)
+    await asyncio.sleep(0)
+    return task
+
+
+async def gave_up(task: "asyncio.Task[Any]") -> bool:
+    """Cancels a call; tells whether it ended so."""
+    task.cancel()
+    await asyncio.wait([task])
+    return task.cancelled()
+
+
+# --- the same names ---
+
+
+def sort_of_sync(owner: type, name: str) -> str:
+    """What kind of thing a name of a sync class should be for async callers."""
+    if isinstance(inspect.getattr_static(owner, name), property):
+        return "plain"
+    returns = inspect.signature(getattr(owner, name)).return_annotation.removesuffix(" | None")
+    return "opened" if returns == "Session" else "iterated" if returns.startswith("Iterator") else "awaited"
+
+
+def sort_of(owner: type, name: str) -> str:
+    """What kind of thing a name of an async class is."""
+    if isinstance(inspect.getattr_static(owner, name), property):
+        return "plain"
+    code = getattr(owner, name).__code__
+    if code.co_qualname.startswith("_open"):
+        return "opened"
+    return {inspect.CO_COROUTINE: "awaited", inspect.CO_ASYNC_GENERATOR: "iterated"}.get(
+        code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR), "iterated" if name == "follow" else "?"
+    )
+
+
+def public(owner: type) -> set[str]:
+    return {name for name in dir(owner) if not name.startswith("_")}
+
+
+def parameters(owner: type, name: str) -> list[tuple[str, Any, Any]]:
+    """The parameters of a method but for what it is bound to."""
+    found = inspect.signature(getattr(owner, name)).parameters.values()
+    return [(each.name, each.kind, each.default) for each in found if each.name not in ("self", "cls")]
+
+
+@pytest.mark.parametrize(
+    ("sync", "other"), [(Session, aio.Session), (SessionStore, aio.SessionStore)], ids=["session", "store"]
+)
+def test_every_name_is_there_and_of_the_right_sort(sync: type, other: type) -> None:
+    """A method that is added to the sync class and forgotten here is told; so is one whose arguments differ."""
+    assert public(other) == public(sync)
+    sorts = {name: sort_of_sync(sync, name) for name in public(sync)}
+    if sync is SessionStore:
+        assert sorts["findings"] == "plain"
+        sorts["findings"] = "awaited"  # it looks
+    assert {name: sort_of(other, name) for name in public(other)} == sorts
+    for name, sort in sorts.items():
+        thing = inspect.getattr_static(other, name)
+        assert (thing.fget if sort == "plain" else getattr(other, name)).__doc__
+        if sort != "plain" and name != "findings":
+            assert parameters(other, name) == parameters(sync, name), name
+
+
+def test_the_openers_of_both_sides_are_alike() -> None:
+    """`open_store`, `Session.open` and `Session.memory` take what theirs take."""
+    pairs: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
+        (open_store, aio.open_store),
+        (Session.open, aio.Session.open),
+        (Session.memory, aio.Session.memory),
+    ]
+    for sync, other in pairs:
+        assert inspect.signature(other).parameters == inspect.signature(sync).parameters
+
+
+def test_the_outline_of_both_sides_is_alike() -> None:
+    """What an outline has, the async one has."""
+
+    async def main() -> None:
+        async with aio.Session.memory() as session:
+            question = await session.append(user("a"))
+            await session.append(assistant("b"))
+            outline = await session.outline()
+            sync = await asyncio.to_thread(session._sync.outline)
+            assert {name for name in dir(outline) if name[0] != "_"} == {name for name in dir(sync) if name[0] != "_"}
+            assert (outline.leaf, outline.certain, outline.runs) == (sync.leaf, sync.certain, sync.runs)
+            assert outline.row(question.id) == 0
+            assert await outline.entries([0, 1]) == await session.path()
+
+    run(main)
+
+
+def test_a_session_is_opened_in_both_ways(tmp_path: Path) -> None:
+    """By `async with`, by `await`, and as a task; who opens it with `async with` has it closed."""
+
+    async def main() -> None:
+        async with aio.Session.open(tmp_path / "a.jsonl", name="A") as one:
+            await one.append(user("1"))
+        with pytest.raises(SessionClosed):
+            await one.append(user("2"))
+        two = await aio.Session.open(tmp_path / "a.jsonl")
+        three = await asyncio.create_task(aio.Session.open(tmp_path / "a.jsonl", mode="r"))
+        async with two, three:
+            assert (two.name, two.id, two.leaf_id) == ("A", three.id, one.leaf_id)
+            assert repr(two) == f"<aio of {two._sync!r}>"
+        with pytest.raises(SessionClosed):
+            await three.path()
+        opening = aio.Session.memory()
+        await (await opening).close()
+        with pytest.raises(RuntimeError, match="already awaited"):
+            await opening
+        unused = aio.Session.memory()
+        unused.close()
+
+    run(main)
+
+
+def test_an_opening_that_fails_says_why(tmp_path: Path) -> None:
+    """Errors of the sync call come through, with their types."""
+
+    async def main() -> None:
+        with pytest.raises(SessionNotFound):
+            await aio.Session.open(tmp_path / "none.jsonl", mode="r")
+        with pytest.raises(SessionNotFound):
+            async with aio.Session.open(tmp_path / "none.jsonl", mode="r+"):
+                raise AssertionError
+        with pytest.raises(ValueError, match="mode is one of"):
+            await aio.Session.open(tmp_path / "none.jsonl", mode="w")  # type: ignore[arg-type]
+        with pytest.raises(TypeError):
+            await aio.Session.memory(nam="x")  # type: ignore[call-arg]
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.create_task(_times_out())
+
+    run(main)
+
+
+async def _times_out() -> None:
+    async def never() -> aio.Session:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    await asyncio.wait_for(aio.Opening(never()), 0.01)
+
+
+def test_every_call_does_what_the_sync_one_does(log_path: Path) -> None:
+    """One conversation, call by call; what is stored is what sync callers read."""
+
+    async def main() -> None:
+        async with aio.Session.open(log_path, durability="process", metadata={"a": 1}) as session:
+            assert (session.location, session.archived, session.findings) == (str(log_path), False, ())
+            question = await session.append(user("Where?"), id="q")
+            rome, why = await session.append_many([assistant("Rome"), user("Why?")])
+            oslo = await session.append(assistant("Oslo"), parent_id="q")
+            assert isinstance(oslo, MessageEntry)
+            assert await session.siblings(oslo.id) == [rome, oslo]
+            assert await session.children("q") == [rome, oslo]
+            assert await session.leaves() == [why, oslo]
+            assert await session.tip(rome.id) == why.id
+            assert await session.common_ancestor(why.id, oslo.id) == "q"
+            assert await session.entry("q") == question
+            assert await session.branch(rome.id) is None
+            assert await session.path() == [question, rome]
+            await session.label(rome.id, "warm")
+            await session.rename("Trip")
+            await session.archive()
+            await session.update_metadata(self="key", a=None)
+            assert (session.labels, session.name, session.archived) == ({rome.id: "warm"}, "Trip", True)
+            assert (session.metadata, session.header.id) == ({"self": "key"}, session.id)
+            state = await session.append(convtree.ExtensionDataEntry(ext_type="x.y", data=7))
+            assert await session.extension_data() == [state]
+            assert await session.state("x.y") == 7
+            assert [m["content"] for m in (await session.build_context()).messages] == ["Where?", "Rome"]
+            records = [record async for record in session.records()]
+            assert [number for number, _ in records] == list(range(len(records)))
+            async with session.fork(log_path.with_name("fork.jsonl"), "q") as fork:
+                assert await fork.path() == [question]
+                assert await fork.extend(record for _, record in records) == len(records) - 1
+            with Session.open(log_path) as other:
+                added = other.append(user("more"))
+            assert await session.refresh() == [added]
+            copied: list[bytes] = []
+            await session.copy_path(lambda _, lines: copied.extend(lines), "q")
+            assert len(copied) >= 2
+
+    run(main)
+    with Session.open(log_path, mode="r") as session:
+        assert contents(session) == ["Where?", "Rome", "more"]
+        assert session.findings == ()
+
+
+def test_errors_come_through(log_path: Path) -> None:
+    """With their types and their fields."""
+
+    async def main() -> None:
+        async with aio.Session.open(log_path) as session, aio.Session.open(log_path) as other:
+            entry = await session.append(user("a"), id="a")
+            with pytest.raises(StaleLeaf) as stale:
+                await other.append(user("b"))
+            assert (stale.value.expected, stale.value.actual) == (None, entry.id)
+            with pytest.raises(IdConflict):
+                await session.append(user("b"), id="a")
+            with pytest.raises(EntryNotFound):
+                await session.entry("none")
+            with pytest.raises(InvalidMessage):
+                await session.append({"role": "user", "content": float("nan")})
+            with pytest.raises(TypeError):
+                await session.append([user("a")])  # type: ignore[call-overload]
+            with pytest.raises(EntryNotFound):
+                await asyncio.gather(session.append(user("c")), session.tip("none"))
+
+    run(main)
+
+
+# --- order ---
+
+
+def test_calls_on_one_session_keep_their_order(log_path: Path) -> None:
+    """What was begun first is stored first, whatever the threads do."""
+
+    async def main() -> None:
+        async with aio.Session.open(log_path, durability="process") as session:
+            entries = await asyncio.gather(*(session.append(user(str(number))) for number in range(300)))
+            assert ids(await session.path()) == ids(entries)
+            assert [entry.text for entry in entries] == [str(number) for number in range(300)]
+
+    run(main)
+
+
+def test_one_call_at_a_time_on_a_session_and_many_on_many() -> None:
+    """Nothing of one session runs beside itself; different sessions do."""
+    most: dict[str, int] = {"one": 0, "all": 0}
+    now: dict[str, int] = {}
+    lock = threading.Lock()
+
+    async def use(session: aio.Session) -> None:
+        def render(_: Any) -> dict[str, Any]:
+            with lock:
+                now[session.id] = now.get(session.id, 0) + 1
+                most["one"] = max(most["one"], now[session.id])
+                most["all"] = max(most["all"], sum(now.values()))
+            sleep(0.05)
+            with lock:
+                now[session.id] -= 1
+            return user("S")
+
+        question = await session.append(user("a"))
+        await session.append(convtree.CompactionEntry(summary="S", first_kept_entry_id=question.id))
+        await asyncio.gather(*(session.build_context(render=render) for _ in range(3)))
+
+    async def main() -> None:
+        sessions = [await aio.Session.memory() for _ in range(8)]
+        await asyncio.gather(*map(use, sessions))
+
+    run(main)
+    assert most["one"] == 1
+    assert most["all"] >= 4
+
+
+def test_many_sessions_at_once(tmp_path: Path) -> None:
+    """More sessions than threads, each with its own order; no session has to wait for another to be done."""
+    turns: list[int] = []
+
+    async def talk(number: int) -> None:
+        async with aio.Session.open(tmp_path / f"{number}.jsonl", durability="process") as session:
+            await asyncio.gather(*(session.append(user(str(each))) for each in range(20)))
+            turns.append(number)
+            assert [entry.text for entry in await session.path() if isinstance(entry, MessageEntry)] == [
+                str(each) for each in range(20)
+            ]
+
+    async def main() -> None:
+        await asyncio.gather(*(talk(number) for number in range(60)))
+
+    run(main)
+    assert sorted(turns) == list(range(60))
+
+
+def test_a_busy_session_leaves_the_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one thread for all, a session with 500 calls does not hold up one with a single call."""
+    with ThreadPoolExecutor(1) as pool:
+        monkeypatch.setattr(aio, "_pool", pool)
+
+        async def main() -> None:
+            async with aio.Session.memory() as busy, aio.Session.memory() as other:
+                many = await begin(_gathered(busy.append(user(str(number))) for number in range(500)))
+                await asyncio.sleep(0)
+                await other.append(user("x"))
+                assert busy._line._waiting
+                await many
+
+        run(main)
+
+
+async def _gathered(calls: Iterator[Awaitable[Any]]) -> None:
+    await asyncio.gather(*calls)
+
+
+def test_a_session_may_be_used_by_several_loops(log_path: Path) -> None:
+    """One after the other, and at the same time from several threads."""
+    session = asyncio.run(_opened(log_path))
+
+    async def add(name: str) -> None:
+        await asyncio.gather(*(session.append(user(f"{name}{number}")) for number in range(20)))
+
+    threads = [threading.Thread(target=lambda name=name: asyncio.run(add(name))) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    said = contents(session._sync)
+    asyncio.run(session.close())
+    assert len(said) == 80
+    for name in "abcd":
+        assert [text for text in said if text[0] == name] == [f"{name}{number}" for number in range(20)]
+
+
+async def _opened(path: Path) -> aio.Session:
+    return await aio.Session.open(path, durability="process")
+
+
+# --- cancellation ---
+
+
+def test_a_call_that_is_cancelled_before_its_turn_is_not_carried_out(log_path: Path) -> None:
+    """What waits behind a lock, and is given up, was never said."""
+
+    async def main() -> None:
+        async with aio.Session.open(log_path, durability="process") as session:
+            with held(log_path) as free:
+                first = await begin(session.append(user("first")))
+                second = await begin(session.append(user("second")))
+                third = await begin(session.append(user("third")))
+                assert await gave_up(second)
+                await asyncio.to_thread(free)
+            await asyncio.gather(first, third)
+            assert await _said(session) == ["first", "third"]
+
+    run(main)
+
+
+async def _said(session: aio.Session) -> list[Any]:
+    return [message["content"] for message in (await session.build_context()).messages]
+
+
+def test_a_call_that_is_cancelled_in_its_turn_goes_on_and_the_next_waits_for_it(log_path: Path) -> None:
+    """An abandoned append is stored before what comes after it, and its repetition by id adds nothing."""
+
+    async def main() -> None:
+        async with aio.Session.open(log_path, durability="process") as session:
+            with held(log_path) as free:
+                first = await begin(session.append(user("first"), id="first"))
+                await asyncio.sleep(0.1)  # it waits for the lock now, in its thread
+                assert await gave_up(first)
+                second = await begin(session.append(user("second")))
+                await asyncio.sleep(0.1)
+                assert not second.done()
+                await asyncio.to_thread(free)
+            assert (await second).parent_id == "first"
+            assert (await session.append(user("first"), id="first")).id == "first"
+            assert await _said(session) == ["first", "second"]
+
+    run(main)
+
+
+def test_a_time_limit_leaves_the_session_in_order(log_path: Path) -> None:
+    """`asyncio.timeout` around a call that waits for a lock."""
+
+    async def main() -> None:
+        async with aio.Session.open(log_path, durability="process", lock_timeout_s=0.5) as session:
+            with held(log_path):
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.05):
+                        await session.append(user("a"), id="a")
+                with pytest.raises(SessionLocked):
+                    await session.append(user("b"))
+            await session.append(user("a"), id="a")
+            assert await _said(session) == ["a"]
+
+    run(main)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_cancelled_at_any_moment_and_repeated_nothing_is_lost_or_doubled(seed: int, log_path: Path) -> None:
+    """Appends with ids by several tasks, cancelled at random and repeated until they have answered."""
+    chance = random.Random(seed)
+
+    async def say(session: aio.Session, id: str) -> bool:
+        """Tells whether it was cancelled at least once."""
+        cancelled = False
+        while True:
+            task = asyncio.create_task(session.append(user(id), id=id))
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0 if chance.random() < 0.5 else chance.random() * 0.003)
+            if chance.random() < 0.7:
+                task.cancel()
+            await asyncio.wait([task])
+            if not task.cancelled():
+                assert task.result().id == id
+                return cancelled
+            cancelled = True
+
+    async def speak(session: aio.Session, name: str) -> int:
+        return sum([await say(session, f"{name}{number}") for number in range(25)])
+
+    async def main() -> None:
+        async with aio.Session.open(log_path, durability="process") as session:
+            cancelled = await asyncio.gather(*(speak(session, name) for name in "abcd"))
+            assert sum(cancelled) > 0
+            path = await session.path()
+            for name in "abcd":
+                assert [id for id in ids(path) if id[0] == name] == [f"{name}{number}" for number in range(25)]
+            assert len(path) == 100
+
+    run(main)
+    with Session.open(log_path, mode="r") as session:
+        assert session.findings == ()
+        assert len(session.path()) == 100
+
+
+def test_what_a_cancelled_call_opens_is_closed(log_path: Path) -> None:
+    """Nobody has it: it must not keep the lock."""
+    for moment_s in (0.05, 0):
+
+        async def main(moment_s: float = moment_s) -> None:
+            with held(log_path) as free:
+                opening = await begin(aio.Session.open(log_path, exclusive=True))
+                await asyncio.sleep(moment_s)
+                assert await gave_up(opening)
+                await asyncio.to_thread(free)
+            async with aio.Session.open(log_path, exclusive=True, lock_timeout_s=10) as session:
+                await session.append(user("a"), parent_id=None)
+
+        run(main)
+
+
+@pytest.mark.parametrize("steps", range(5))
+def test_what_is_open_when_its_task_is_cancelled_is_closed(steps: int, log_path: Path) -> None:
+    """The cancellation comes between the opening and the task's waking up."""
+
+    async def main() -> None:
+        task = await begin(aio.Session.open(log_path, exclusive=True))
+        while any(line._running for line in list(aio._LINES)):
+            sleep(0.001)  # the loop stands still: the session is open, and its task does not know
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        if not await gave_up(task):
+            await task.result().close()
+        async with aio.Session.open(log_path, exclusive=True, lock_timeout_s=5):
+            pass
+
+    run(main)
+
+
+# --- closing ---
+
+
+def test_closing_lets_what_has_begun_end_and_refuses_the_rest(log_path: Path) -> None:
+    """What was begun before `close` is stored; what comes after is told."""
+
+    async def main() -> None:
+        session = await aio.Session.open(log_path, durability="process")
+        before = [await begin(session.append(user(str(number)))) for number in range(5)]
+        close = await begin(session.close())
+        after = [await begin(session.append(user("late"))) for _ in range(3)]
+        await close
+        assert [entry.text for entry in await asyncio.gather(*before)] == ["0", "1", "2", "3", "4"]
+        for task in after:
+            with pytest.raises(SessionClosed):
+                await task
+        await session.close()
+
+    run(main)
+    with Session.open(log_path, mode="r") as session:
+        assert contents(session) == ["0", "1", "2", "3", "4"]
+
+
+def test_closing_cannot_be_cancelled(log_path: Path) -> None:
+    """A session that was to be closed is, even when nobody waits for it any more."""
+
+    async def main() -> None:
+        session = await aio.Session.open(log_path, durability="process")
+        with held(log_path) as free:
+            append = await begin(session.append(user("a")))
+            close = await begin(session.close())
+            assert await gave_up(close)
+            await asyncio.to_thread(free)
+        await append
+        with pytest.raises(SessionClosed):
+            await session.append(user("b"))
+
+    run(main)
+
+
+def test_a_task_that_is_cancelled_in_its_session_closes_it(log_path: Path) -> None:
+    """`async with` ends as it should."""
+
+    async def main() -> None:
+        opened: list[aio.Session] = []
+
+        async def work() -> None:
+            async with aio.Session.open(log_path, exclusive=True) as session:
+                opened.append(session)
+                await asyncio.sleep(60)
+
+        task = await begin(work())
+        while not opened:
+            await asyncio.sleep(0.001)
+        assert await gave_up(task)
+        async with aio.Session.open(log_path, exclusive=True, lock_timeout_s=0):
+            pass
+
+    run(main)
+
+
+# --- following ---
+
+
+def test_a_live_writer_is_followed(log_path: Path) -> None:
+    """Everything comes once and in order while another session writes."""
+
+    async def main() -> None:
+        async with aio.Session.open(log_path) as session, aio.Session.open(log_path, durability="process") as other:
+            async with aclosing(session.follow(poll_s=0.001)) as news:
+                writing = asyncio.create_task(_gathered(other.append(user(str(number))) for number in range(300)))
+                got = [entry async for entry in _first(news, 300)]
+            await writing
+            assert ids(got) == ids(await other.path())
+            assert session.leaf_id is None
+
+    run(main)
+
+
+async def _first(news: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
+    while count:
+        yield await anext(news)
+        count -= 1
+
+
+def test_what_comes_between_the_call_and_the_first_item_is_news() -> None:
+    """From now on means from the call."""
+
+    async def main() -> None:
+        async with aio.Session.memory() as session:
+            await session.append(user("before"))
+            news = session.follow(timeout_s=0)
+            entry = await session.append(user("after"))
+            assert [each async for each in news] == [entry]
+
+    run(main)
+
+
+def test_followers_hold_no_thread() -> None:
+    """Many more followers than threads wait, and everybody else goes on; all of them are told."""
+
+    async def main() -> None:
+        sessions = [await aio.Session.memory() for _ in range(4 * aio._THREADS)]
+        followers = [asyncio.create_task(anext(session.follow(poll_s=0.3))) for session in sessions]
+        await asyncio.sleep(0.1)
+        assert not any(session._line._running for session in sessions)
+        entries = await asyncio.gather(*(session.append(user("a")) for session in sessions))
+        assert await asyncio.gather(*followers) == entries
+
+    run(main)
+
+
+def test_following_ends(log_path: Path) -> None:
+    """By aclose, by cancellation, by closing the session, after a quiet time; a closed session is not followed."""
+
+    async def drain(session: aio.Session, **arguments: Any) -> list[Any]:
+        return [each async for each in session.follow(**arguments)]
+
+    async def main() -> None:
+        session = await aio.Session.open(log_path, durability="process")
+        first = await session.append(user("a"))
+        news = session.follow(poll_s=0.01)
+        added = await session.append(user("b"))
+        assert await anext(news) == added
+        await news.aclose()
+        assert [each async for each in news] == []
+        assert await gave_up(await begin(drain(session, poll_s=60)))
+        task = await begin(drain(session, poll_s=60))
+        await asyncio.sleep(0.1)
+        assert await gave_up(task)
+        started = monotonic()
+        assert await drain(session, poll_s=60, timeout_s=0.05) == []
+        assert 0.05 <= monotonic() - started < 10
+        task = await begin(drain(session, poll_s=0.01))
+        await asyncio.sleep(0.05)
+        await session.close()
+        assert await task == []
+        with pytest.raises(SessionClosed):
+            await drain(session)
+        assert first.id != added.id
+
+    run(main)
+
+
+def test_a_log_that_is_gone_ends_it(log_path: Path) -> None:
+    """With the error of the sync call."""
+
+    async def main() -> None:
+        async with aio.Session.open(log_path) as session:
+            await session.append(user("a"))
+            news = session.follow(poll_s=0.001)
+            log_path.unlink()
+            with pytest.raises(SessionNotFound):
+                await anext(news)
+
+    run(main)
+
+
+# --- the event loop ---
+
+
+def test_the_event_loop_is_never_blocked(log_path: Path) -> None:
+    """A task's heart goes on beating while calls wait for a lock that another process holds."""
+    beats: list[float] = []
+
+    async def beat() -> None:
+        while True:
+            beats.append(monotonic())
+            await asyncio.sleep(0.005)
+
+    async def main() -> None:
+        async with aio.Session.open(log_path, durability="process", lock_timeout_s=30) as session:
+            await session.append(user("a"))
+            with held(log_path) as free:
+                heart = asyncio.create_task(beat())
+                calls = [await begin(session.append(user(str(number)))) for number in range(10)]
+                calls += [await begin(session.build_context()), await begin(session.refresh())]
+                await asyncio.sleep(0.6)
+                plain = (session.leaf_id, session.name, session.labels, session.metadata, session.findings)
+                assert (repr(session) != "", len(plain)) == (True, 5)
+                assert not any(call.done() for call in calls)
+                await asyncio.to_thread(free)
+            await asyncio.gather(*calls)
+            assert await gave_up(heart)
+
+    run(main)
+    assert len(beats) > 50
+    assert max(later - earlier for earlier, later in pairwise(beats)) < 0.3
+
+
+def test_context_variables_are_seen_where_the_work_is_done() -> None:
+    """As with `asyncio.to_thread`: what a tracer or a `render` looks up is there."""
+    variable: ContextVar[str] = ContextVar("variable")
+
+    def render(entry: Any) -> dict[str, Any]:
+        return user(f"{variable.get()}: {entry.summary}")
+
+    async def main() -> None:
+        variable.set("here")
+        async with aio.Session.memory() as session:
+            question = await session.append(user("a"))
+            await session.append(convtree.CompactionEntry(summary="S", first_kept_entry_id=question.id))
+            assert (await session.build_context(render=render)).messages[0] == user("here: S")
+
+    run(main)
+
+
+# --- the process ---
+
+FORK = """
+import asyncio, os, sys, threading, time
+import convtree
+from convtree import aio
+
+async def use(path):
+    async with aio.Session.open(path, durability="process") as session:
+        await session.append({"role": "user", "content": "a"}, parent_id=None)
+
+async def refused(session):
+    try:
+        await asyncio.wait_for(session.append({"role": "user", "content": "b"}), 10)
+    except (convtree.ConvtreeError, OSError) as error:
+        return type(error).__name__
+
+async def main():
+    blocker = convtree.Session.open(sys.argv[1], exclusive=True, durability="process")
+    session = await aio.Session.open(sys.argv[1], durability="process")
+    waiting = asyncio.create_task(session.append({"role": "user", "content": "parent"}))
+    await asyncio.sleep(0.1)  # in its thread, which the child will not have
+    return blocker, session, waiting
+
+loop = asyncio.new_event_loop()
+blocker, session, waiting = loop.run_until_complete(main())
+child = os.fork()
+if not child:
+    asyncio._set_running_loop(None)
+    asyncio.run(use(sys.argv[2]))
+    said = asyncio.run(refused(session))
+    print("child", said, flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+blocker.close()
+loop.run_until_complete(waiting)
+loop.run_until_complete(session.close())
+loop.close()
+print("parent")
+"""
+
+EXIT = """
+import asyncio, sys, threading
+import convtree
+from convtree import aio
+
+blocker = convtree.Session.open(sys.argv[1], exclusive=True, durability="process")
+threading.Timer(0.4, blocker.close).start()
+
+async def main():
+    session = await aio.Session.open(sys.argv[1], durability="process")
+    asyncio.create_task(session.append({"role": "user", "content": "begun"}))
+    for _ in range(3):
+        asyncio.create_task(session.append({"role": "user", "content": "never begun"}))
+    await asyncio.sleep(0.1)
+
+asyncio.run(main())
+print("done")
+"""
+
+LATE = """
+import asyncio, atexit, sys
+from convtree import aio
+
+async def main():
+    return await aio.Session.open(sys.argv[1], durability="process")
+
+def late():
+    for _ in range(2):
+        try:
+            asyncio.run(session.append({"role": "user", "content": "late"}))
+        except RuntimeError as error:
+            print("RuntimeError")
+
+atexit.register(late)
+session = asyncio.run(main())
+"""
+
+
+def run_program(program: str, *arguments: Path) -> str:
+    """Runs a program that must end well, without a word on stderr."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
+    """It has threads of its own; an inherited session refuses as the sync one does; the parent goes on."""
+    said = run_program(FORK, tmp_path / "a.jsonl", tmp_path / "b.jsonl").splitlines()
+    assert said[1:] == ["parent"]
+    assert said[0].split() in (["child", "SessionFailed"], ["child", "ReadOnlySession"], ["child", "SessionClosed"])
+    for name, expected in (("a", ["parent"]), ("b", ["a"])):
+        with Session.open(tmp_path / f"{name}.jsonl", mode="r") as session:
+            assert contents(session) == expected
+
+
+def test_the_program_ends_with_what_has_begun(log_path: Path) -> None:
+    """An append in its turn is whole when the program has ended; those that waited for theirs are not there."""
+    assert run_program(EXIT, log_path) == "done\n"
+    with Session.open(log_path, mode="r") as session:
+        assert contents(session) == ["begun"]
+
+
+def test_a_call_after_the_end_is_refused_and_does_not_hang(log_path: Path) -> None:
+    """At exit the threads are gone; whoever comes then is told, twice as well."""
+    assert run_program(LATE, log_path) == "RuntimeError\nRuntimeError\n"
+
+
+def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that were begun do not hang because there are no new threads."""
+
+    async def main() -> None:
+        pool = ThreadPoolExecutor(1)
+        monkeypatch.setattr(aio, "_pool", pool)
+        session = aio.Session(Session.memory())
+        ready = threading.Event()
+        first = session._line.enter(lambda: ready.wait(20))
+        tasks = [await begin(session.append(user(str(number)))) for number in range(5)]
+        pool.shutdown(wait=False)
+        ready.set()
+        await asyncio.gather(*tasks)
+        assert first.result()
+        with pytest.raises(RuntimeError):
+            await session.append(user("late"))
+        assert len(session._sync.path()) == 5
+        monkeypatch.undo()
+        await session.close()
+
+    run(main)
+
+
+# --- stores ---
+
+
+@pytest.mark.parametrize("kind", ["folder", "memory"])
+def test_a_store_is_used_as_the_sync_one(kind: Literal["folder", "memory"], tmp_path: Path) -> None:
+    """Every call of a store, over those kinds that need no database."""
+
+    async def main() -> None:
+        place = "memory:" if kind == "memory" else tmp_path / "store"
+        async with aio.open_store(place, durability="process") as store:
+            async with store.create(id="s1", name="Trip", cwd="/home/me") as session:
+                question = await session.append(user("Where shall we go?"))
+                await session.append(assistant("Rome"), usage={"input_tokens": 3, "output_tokens": 2})
+            assert (await store.info("s1")).name == "Trip"
+            assert [info.id for info in await store.list(cwd="/home/me")] == ["s1"]
+            assert [hit.entry_id for hit in await store.search("shall go")] == [question.id]
+            assert [row.usage.total_tokens for row in await store.usage()] == [5]
+            async with store.open("s1", read_only=True) as session:
+                assert (session.name, await _said(session)) == ("Trip", ["Where shall we go?", "Rome"])
+            async with store.fork("s1", question.id, new_id="s2") as fork:
+                assert await fork.path() == [question]
+            assert [info.id for info in await store.children("s1")] == ["s2"]
+            await store.rename("s2", "Other")
+            await store.archive("s2")
+            latest = await store.latest()
+            assert (latest and latest.id, await store.findings()) == ("s1", [])
+            await store.unarchive("s2")
+            resumed = await store.resume(cwd="/home/me")
+            assert resumed is not None
+            assert resumed.id in ("s1", "s2")
+            await resumed.close()
+            assert await store.resume(cwd="/elsewhere") is None
+            async with store.resume(cwd="/elsewhere") as nothing:
+                assert nothing is None
+            async with store.open("s3", create=True, name="Third") as third:
+                await third.append(user("x"))
+            assert [info.id for info in await store.prune(keep=2)] == ["s1"]
+            assert await store.delete("s3") == ["s3"]
+            with pytest.raises(SessionNotFound):
+                await store.open("s3")
+            with pytest.raises(SessionExists):
+                await store.create(id="s1")
+            assert store.location == ("memory" if kind == "memory" else str(place))
+
+    run(main)
+
+
+def test_a_store_serves_many_at_once(tmp_path: Path) -> None:
+    """Sessions are begun, written, listed and read beside one another; every one is whole."""
+
+    async def main() -> None:
+        async with aio.open_store(tmp_path / "store", durability="process") as store:
+
+            async def talk(number: int) -> None:
+                async with store.create(id=f"s{number}") as session:
+                    await session.append(user(f"word{number}"))
+                    await store.list(limit=5)
+                    assert [hit.session_id for hit in await store.search(f"word{number}")] == [session.id]
+
+            await asyncio.gather(*(talk(number) for number in range(30)))
+            assert {info.id for info in await store.list()} == {f"s{number}" for number in range(30)}
+
+    run(main)
+
+
+def test_a_slow_store_leaves_threads_to_the_sessions(tmp_path: Path) -> None:
+    """Its calls take some of the threads, and no more."""
+    ready = threading.Event()
+
+    async def main() -> None:
+        async with aio.open_store(tmp_path / "store") as store, aio.Session.memory() as session:
+            slow = [store._line.enter(lambda: ready.wait(20)) for _ in range(4 * aio._THREADS)]
+            await asyncio.wait_for(session.append(user("a")), 10)
+            ready.set()
+            assert all(await asyncio.gather(*map(asyncio.wrap_future, slow)))
+
+    run(main)
