@@ -1,6 +1,7 @@
 """Every example runs, and the SDKs send and store what it says they do: real clients, a real socket, canned answers."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from google import genai
 from openai import OpenAI
 
 from convtree import MessageEntry, Session
+from convtree.store import open_store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -103,7 +105,10 @@ def provider() -> Iterator[Provider]:
     server.close()
 
 
-@pytest.mark.parametrize("name", [path.stem for path in sorted(EXAMPLES.glob("*.py")) if path.stem != "providers"])
+OWN_TESTS = ("chat", "providers", "service")  # they need somebody to talk to; the service has a file of tests
+
+
+@pytest.mark.parametrize("name", [path.stem for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in OWN_TESTS])
 def test_example_runs(name: str) -> None:
     """The example ends well and says something."""
     done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py"], capture_output=True, text=True, check=False)
@@ -118,6 +123,68 @@ def test_quickstart_shows_the_summary_and_what_is_kept() -> None:
     assert roles == ["system", "user", "user", "assistant", "user"]
     assert "They chose Rome." in done.stdout
     assert "Oslo" not in done.stdout
+
+
+def chat(cwd: Path, typed: str, **environ: str) -> list[str]:
+    """Types lines into the chat; returns what it printed, without what was typed."""
+    keys = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "CONVTREE_URL")
+    clean = {name: value for name, value in os.environ.items() if name not in keys}
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "chat.py"],
+        cwd=cwd,
+        env=clean | {"HOME": str(cwd.parent)} | environ,
+        input=typed,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+def test_the_chat_goes_on_by_directory(tmp_path: Path) -> None:
+    """It begins where nothing was, goes on there and not elsewhere, and anywhere in a git checkout."""
+    home, other, root = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    for folder in (home, other, root / ".git", root / "sub"):
+        folder.mkdir(parents=True)
+    assert chat(home, "Hello\n")[1:] == ["> You said: Hello", "> "]
+    assert chat(home, "More\n") == [
+        "Going on with 'Hello'.",
+        "  user: Hello",
+        "  assistant: You said: Hello",
+        "> You said: More",
+        "> ",
+    ]
+    assert chat(other, "")[0].startswith("A new conversation.")
+    chat(root / "sub", "Here\n", HOME=str(tmp_path))
+    assert chat(root, "")[0] == "Going on with 'Here'."
+
+
+def test_the_chat_answers_again_and_begins_anew(tmp_path: Path) -> None:
+    """Another answer is an alternative to the first; another conversation leaves the first one where it was."""
+    home = tmp_path / "home"
+    home.mkdir()
+    lines = chat(home, "Hello\n/again\n/what\n/new\n/again\nOther\n/list\n", CONVTREE_URL=str(tmp_path / "store"))
+    assert [line.split()[-1] for line in lines[-3:-1]] == ["Other", "Hello"]
+    with open_store(tmp_path / "store") as store:
+        first = next(info for info in store.list(cwd=str(home)) if info.name == "Hello")
+        with store.open(first.id) as session:
+            assert [entry.text for entry in session.siblings(session.leaf_id or "")] == ["You said: Hello"] * 2
+
+
+def test_the_chat_with_a_provider(provider: Provider, tmp_path: Path) -> None:
+    """With a key it asks the provider; a question that was not answered stays, and can be asked again."""
+    home = tmp_path / "home"
+    home.mkdir()
+    url = {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": provider.url, "CHAT_MODEL": "m"}
+    provider.answer = ANTHROPIC
+    assert chat(home, "Where?\n", **url)[1:] == ["> Rome.", "> "]
+    assert (provider.asked[0]["model"], provider.asked[0]["messages"]) == ("m", [{"role": "user", "content": "Where?"}])
+    provider.answer = CHAT
+    url = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://127.0.0.1:9", "CHAT_MODEL": "m"}
+    assert chat(home, "/new\nWhy?\n", **url)[-2] == "> APIConnectionError: Connection error."
+    url["OPENAI_BASE_URL"] = provider.url
+    assert chat(home, "/again\n", **url) == ["Going on with 'Why?'.", "  user: Why?", "> Oslo.", "> "]
 
 
 def test_anthropic_turn(provider: Provider) -> None:
