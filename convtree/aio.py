@@ -92,12 +92,10 @@ class _Line:
         return future
 
     def _run(self) -> None:
-        more = True
-        while more:
+        while True:
             self._serve()
             with self._lock:
-                more = bool(self._waiting)
-                if not more:
+                if not self._waiting:
                     self._running -= 1
                     return
             with suppress(RuntimeError):  # the interpreter is on its way out: there is this thread still

@@ -850,6 +850,25 @@ def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
             assert contents(session) == expected
 
 
+def test_a_line_that_begins_anew_has_nobody_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the child of a fork does, without one: whoever waited is the parent's, and the next is served at once."""
+    stuck, ready = ThreadPoolExecutor(1), threading.Event()
+    stuck.submit(ready.wait, 20)
+
+    async def main() -> None:
+        async with aio.Session.memory() as session:
+            monkeypatch.setattr(aio, "_pool", stuck)
+            lost = session._line.enter(lambda: None)
+            aio._begin_anew()
+            await session.append(user("a"))
+            assert await _said(session) == ["a"]
+            assert (lost.done(), aio._pool is stuck) == (False, False)
+
+    run(main)
+    stuck.shutdown(wait=False, cancel_futures=True)
+    ready.set()
+
+
 def test_the_program_ends_with_what_has_begun(log_path: Path) -> None:
     """An append in its turn is whole when the program has ended; those that waited for theirs are not there."""
     assert run_program(EXIT, log_path) == "done\n"
@@ -876,6 +895,8 @@ def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.Mon
         ready.set()
         await asyncio.gather(*tasks)
         assert first.result()
+        while session._line._running:
+            await asyncio.sleep(0.001)  # the last thread goes
         with pytest.raises(RuntimeError):
             await session.append(user("late"))
         assert len(session._sync.path()) == 5
