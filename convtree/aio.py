@@ -44,8 +44,9 @@ from convtree.runs import Outline as SyncOutline
 from convtree.runs import Run
 from convtree.session import Session as SyncSession
 from convtree.store import SessionStore as SyncStore
-from convtree.store import StoreFindings
+from convtree.store import CopiedList, StoreFindings
 from convtree.store import open_store as open_sync_store
+from convtree.stores.base import Progress
 from convtree.tree import Tree
 
 P = ParamSpec("P")
@@ -405,9 +406,16 @@ class SessionStore(_Turned[SyncStore]):
     info = _awaited(SyncStore.info)
     children = _awaited(SyncStore.children)
     latest = _awaited(SyncStore.latest)
+    resumable = _awaited(SyncStore.resumable)
     prune = _awaited(SyncStore.prune)
     search = _awaited(SyncStore.search)
     usage = _awaited(SyncStore.usage)
+
+    async def copy_to(
+        self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None
+    ) -> CopiedList:
+        """Copies sessions into another store, as the sync `copy_to` does; `progress` is called in a thread."""
+        return await self._line.call(lambda: self._sync.copy_to(target._sync, ids, progress=progress))
 
     async def findings(self) -> StoreFindings:
         """Returns what in the store is no whole session; a method, because it looks."""

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from threading import RLock
 from time import time_ns
 from typing import Any, Literal, Self
+from weakref import WeakSet
 
 import msgspec
 
@@ -91,6 +92,7 @@ class SessionStore:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self._lock = RLock()
+        _MADE.add(self)
 
     # --- one session ---
 
@@ -523,6 +525,19 @@ class SessionStore:
         return [
             UsageRow(session_id=id, leaf_id=leaf, usage=spent[row]) for leaf, row in leaves.items() if row is not None
         ]
+
+
+_MADE: WeakSet[SessionStore] = WeakSet()
+
+
+def _free_locks() -> None:
+    """In a forked child: no thread is left that could free them."""
+    for store in list(_MADE):
+        store._lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+    os.register_at_fork(after_in_child=_free_locks)
 
 
 def _by_model(spent: Sequence[Spent]) -> list[UsageRow]:
