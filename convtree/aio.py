@@ -43,8 +43,8 @@ from convtree.entries import Entry, Finding, Header, Mark
 from convtree.runs import Outline as SyncOutline
 from convtree.runs import Run
 from convtree.session import Session as SyncSession
-from convtree.store import SessionStore as SyncStore
 from convtree.store import CopiedList, StoreFindings
+from convtree.store import SessionStore as SyncStore
 from convtree.store import open_store as open_sync_store
 from convtree.stores.base import Progress
 from convtree.tree import Tree
