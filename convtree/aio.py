@@ -20,24 +20,16 @@ threads of one pool, and their docstrings that say what a call does. What asynci
   out in any case, and what a cancelled call has opened is closed.
 * What is passed to a call is read when its turn comes, in a thread: so are iterables and functions (`render`).
 * The program's end waits for calls that have begun. A session may be used by several event loops.
-
-The one idea that carries this module: the order is kept on the side of the threads, where nobody is cancelled.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
-from contextvars import copy_context
+from concurrent.futures import Future
 from functools import partial, wraps
 from itertools import islice
-from threading import Lock
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
-from weakref import WeakSet
 
 from convtree.entries import Entry, Finding, Header, Mark
 from convtree.runs import Outline as SyncOutline
@@ -48,90 +40,13 @@ from convtree.store import SessionStore as SyncStore
 from convtree.store import open_store as open_sync_store
 from convtree.stores.base import Progress
 from convtree.tree import Tree
+from convtree.turns import Line, in_background
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_THREADS = 16  # most of them wait for a disk, or for a lock that another process holds
 _STORE_THREADS = 4  # of these: a store that is slow leaves the rest to the sessions
 _BATCH = 500  # records that are fetched at once
-
-
-def _new_pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="convtree")  # a thread starts when there is work for it
-
-
-_pool = _new_pool()
-
-
-class _Line:
-    """Calls that wait for their turn: so many at a time are carried out, first come, first served."""
-
-    def __init__(self, width: int = 1) -> None:
-        self._width = width
-        self.reset()
-        _LINES.add(self)
-
-    def reset(self) -> None:
-        """Begins anew, with nobody waiting."""
-        self._lock = Lock()  # held for a few instructions, never while something is carried out
-        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._running = 0
-
-    async def call(self, work: Callable[[], T]) -> T:
-        """Has some work carried out in its turn."""
-        return await asyncio.wrap_future(self.enter(work))
-
-    def enter(self, work: Callable[[], T]) -> Future[T]:
-        """Puts some work at the end of the line."""
-        future: Future[T] = Future()
-        with self._lock:
-            if self._running < self._width:
-                _pool.submit(self._run)  # raises when the interpreter is on its way out
-                self._running += 1
-            self._waiting.append((future, partial(copy_context().run, work)))
-        return future
-
-    def _run(self) -> None:
-        while True:
-            self._serve()
-            with self._lock:
-                if not self._waiting:
-                    self._running -= 1
-                    return
-            with suppress(RuntimeError):  # the interpreter is on its way out: there is this thread still
-                _pool.submit(self._run)  # behind the others, so that a busy session leaves them their turn
-                return
-
-    def _serve(self) -> None:
-        with self._lock:
-            if not self._waiting:
-                return
-            future, work = self._waiting.popleft()
-        if not future.set_running_or_notify_cancel():
-            return
-        try:
-            result = work()
-        except BaseException as error:
-            future.set_exception(error)
-            del future  # the traceback holds this frame
-        else:
-            future.set_result(result)
-
-
-_LINES: WeakSet[_Line] = WeakSet()
-
-
-def _begin_anew() -> None:
-    """In a forked child: none of the threads is there."""
-    global _pool  # noqa: PLW0603  # one pool for the process, and this is another process
-    _pool = _new_pool()
-    for line in list(_LINES):
-        line.reset()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_begin_anew)
 
 
 class _Closes(Protocol):
@@ -178,7 +93,7 @@ class Opening(Coroutine[Any, Any, R]):
             await self._opened.close()
 
 
-async def _open(line: _Line, work: Callable[[], T], wrap: Callable[[T], R]) -> R:
+async def _open(line: Line, work: Callable[[], T], wrap: Callable[[T], R]) -> R:
     future = line.enter(work)
     try:
         return wrap(await asyncio.wrap_future(future))
@@ -189,8 +104,7 @@ async def _open(line: _Line, work: Callable[[], T], wrap: Callable[[T], R]) -> R
 
 def _close_unclaimed(future: Future[Any]) -> None:
     if not future.cancelled() and future.exception() is None and (opened := future.result()) is not None:
-        with suppress(RuntimeError):  # the interpreter is on its way out, and closes what is open
-            _pool.submit(opened.close)
+        in_background(opened.close)
 
 
 class _Turned(Generic[S]):
@@ -198,7 +112,7 @@ class _Turned(Generic[S]):
 
     def __init__(self, sync: S, width: int) -> None:
         self._sync = sync
-        self._line = _Line(width)
+        self._line = Line(width)
 
     async def close(self) -> None:
         """Closes it behind the calls that have begun; twice is the same as once. Cancelling does not stop it."""
@@ -243,7 +157,7 @@ def _opener(function: Callable[P, T], wrap: Callable[[T], R]) -> Callable[P, Ope
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> Opening[R]:
-        return Opening(_open(_Line(), partial(function, *args, **kwargs), wrap))
+        return Opening(_open(Line(), partial(function, *args, **kwargs), wrap))
 
     return call
 
@@ -371,7 +285,7 @@ class Session(_Turned[SyncSession]):
 class Outline:
     """The shape of a session's tree at one moment, as `convtree.runs.Outline`; reading its entries is awaited."""
 
-    def __init__(self, outline: SyncOutline, line: _Line) -> None:
+    def __init__(self, outline: SyncOutline, line: Line) -> None:
         self._sync, self._line = outline, line
         self.tree: Tree = outline.tree
         self.leaf: int = outline.leaf

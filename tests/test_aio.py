@@ -32,6 +32,7 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
     aio,
+    turns,
 )
 from convtree.store import SessionStore, open_store
 
@@ -68,7 +69,7 @@ def nothing_is_left_running() -> Iterator[None]:
     """No test leaves a call behind that another would have to wait for."""
     yield
     for _ in range(2000):
-        if not any(line._running for line in list(aio._LINES)):
+        if not any(line._running for line in list(turns._LINES)):
             return
         sleep(0.01)
     raise AssertionError("a call is still running")
@@ -367,7 +368,7 @@ def test_many_sessions_at_once(tmp_path: Path) -> None:
 def test_a_busy_session_leaves_the_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one thread for all, a session with 500 calls does not hold up one with a single call."""
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(aio, "_pool", pool)
+        monkeypatch.setattr(turns, "_pool", pool)
 
         async def main() -> None:
             async with aio.Session.memory() as busy, aio.Session.memory() as other:
@@ -528,7 +529,7 @@ def test_what_is_open_when_its_task_is_cancelled_is_closed(steps: int, log_path:
 
     async def main() -> None:
         task = await begin(aio.Session.open(log_path, exclusive=True))
-        while any(line._running for line in list(aio._LINES)):
+        while any(line._running for line in list(turns._LINES)):
             sleep(0.001)  # the loop stands still: the session is open, and its task does not know
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -642,7 +643,7 @@ def test_followers_hold_no_thread() -> None:
     """Many more followers than threads wait, and everybody else goes on; all of them are told."""
 
     async def main() -> None:
-        sessions = [await aio.Session.memory() for _ in range(4 * aio._THREADS)]
+        sessions = [await aio.Session.memory() for _ in range(4 * turns._THREADS)]
         followers = [asyncio.create_task(anext(session.follow(poll_s=0.3))) for session in sessions]
         await asyncio.sleep(0.1)
         assert not any(session._line._running for session in sessions)
@@ -857,12 +858,12 @@ def test_a_line_that_begins_anew_has_nobody_in_it(monkeypatch: pytest.MonkeyPatc
 
     async def main() -> None:
         async with aio.Session.memory() as session:
-            monkeypatch.setattr(aio, "_pool", stuck)
+            monkeypatch.setattr(turns, "_pool", stuck)
             lost = session._line.enter(lambda: None)
-            aio._begin_anew()
+            turns._begin_anew()
             await session.append(user("a"))
             assert await _said(session) == ["a"]
-            assert (lost.done(), aio._pool is stuck) == (False, False)
+            assert (lost.done(), turns._pool is stuck) == (False, False)
 
     run(main)
     stuck.shutdown(wait=False, cancel_futures=True)
@@ -886,7 +887,7 @@ def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.Mon
 
     async def main() -> None:
         pool = ThreadPoolExecutor(1)
-        monkeypatch.setattr(aio, "_pool", pool)
+        monkeypatch.setattr(turns, "_pool", pool)
         session = aio.Session(Session.memory())
         ready = threading.Event()
         first = session._line.enter(lambda: ready.wait(20))
@@ -977,7 +978,7 @@ def test_a_slow_store_leaves_threads_to_the_sessions(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with aio.open_store(tmp_path / "store") as store, aio.Session.memory() as session:
-            slow = [store._line.enter(lambda: ready.wait(20)) for _ in range(4 * aio._THREADS)]
+            slow = [store._line.enter(lambda: ready.wait(20)) for _ in range(4 * turns._THREADS)]
             await asyncio.wait_for(session.append(user("a")), 10)
             ready.set()
             assert all(await asyncio.gather(*map(asyncio.wrap_future, slow)))

@@ -16,7 +16,7 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"aio", "testing"},
-    {"store"},
+    {"store", "turns"},
     {"stores", "exchange", "repair", "transfer"},
     {"session"},
     {"ledger"},

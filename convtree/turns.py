@@ -1,0 +1,106 @@
+"""Calls of async callers, carried out in threads: one pool, and lines in which calls wait for their turn.
+
+The order is kept on the side of the threads, where nobody is cancelled: an abandoned call can neither break it nor run
+beside the next one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
+from weakref import WeakSet
+
+T = TypeVar("T")
+
+_THREADS = 16  # most of them wait for a disk, or for a lock that another process holds
+
+
+def _new_pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_THREADS, thread_name_prefix="convtree")  # a thread starts when there is work for it
+
+
+_pool = _new_pool()
+
+
+class Line:
+    """Calls that wait for their turn: so many at a time are carried out, first come, first served."""
+
+    def __init__(self, width: int = 1) -> None:
+        self._width = width
+        self.reset()
+        _LINES.add(self)
+
+    def reset(self) -> None:
+        """Begins anew, with nobody waiting."""
+        self._lock = Lock()  # held for a few instructions, never while something is carried out
+        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._running = 0
+
+    async def call(self, work: Callable[[], T]) -> T:
+        """Has some work carried out in its turn."""
+        return await asyncio.wrap_future(self.enter(work))
+
+    def enter(self, work: Callable[[], T]) -> Future[T]:
+        """Puts some work at the end of the line."""
+        future: Future[T] = Future()
+        with self._lock:
+            if self._running < self._width:
+                _pool.submit(self._run)  # raises when the interpreter is on its way out
+                self._running += 1
+            self._waiting.append((future, partial(copy_context().run, work)))
+        return future
+
+    def _run(self) -> None:
+        while True:
+            self._serve()
+            with self._lock:
+                if not self._waiting:
+                    self._running -= 1
+                    return
+            with suppress(RuntimeError):  # the interpreter is on its way out: there is this thread still
+                _pool.submit(self._run)  # behind the others, so that a busy session leaves them their turn
+                return
+
+    def _serve(self) -> None:
+        with self._lock:
+            if not self._waiting:
+                return
+            future, work = self._waiting.popleft()
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = work()
+        except BaseException as error:
+            future.set_exception(error)
+            del future  # the traceback holds this frame
+        else:
+            future.set_result(result)
+
+
+_LINES: WeakSet[Line] = WeakSet()
+
+
+def in_background(work: Callable[[], object]) -> None:
+    """Has something carried out that nobody waits for."""
+    with suppress(RuntimeError):  # the interpreter is on its way out, and closes what is open
+        _pool.submit(work)
+
+
+def _begin_anew() -> None:
+    """In a forked child: none of the threads is there."""
+    global _pool  # noqa: PLW0603  # one pool for the process, and this is another process
+    _pool = _new_pool()
+    for line in list(_LINES):
+        line.reset()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+    os.register_at_fork(after_in_child=_begin_anew)
