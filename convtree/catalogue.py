@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 from msgspec import UNSET
 
-from convtree.digest import Digest, Usage, ms_of, timestamp_of, words_of
+from convtree.digest import Digest, Usage, ms_of, storable, timestamp_of, words_of
 from convtree.entries import Header, ParentSession
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -23,11 +23,13 @@ Execute = Callable[..., list[Any]]  # (SQL, values or a list of values): the row
 
 VERSION = 1  # of these tables
 _PAGE = 500  # ids in one condition
+_QUERY_LIMIT = 200  # words in one query
 _SLOT_MS = 600_000  # sessions are found by the ten minutes in which they were last active
 
 _SESSIONS = """
 CREATE TABLE IF NOT EXISTS ct_sessions (
-  session_id TEXT NOT NULL PRIMARY KEY, owner TEXT, cwd TEXT, git_root TEXT, name TEXT, archived INTEGER NOT NULL,
+  session_id TEXT NOT NULL PRIMARY KEY, owner TEXT, cwd TEXT, git_root TEXT, name TEXT, name_words TEXT NOT NULL,
+  archived INTEGER NOT NULL,
   kind TEXT NOT NULL, parent_id TEXT, parent_entry TEXT, copying INTEGER NOT NULL,
   created_ms BIGINT, active_ms BIGINT NOT NULL, active_slot BIGINT NOT NULL, size BIGINT NOT NULL, crc BIGINT NOT NULL,
   leaf TEXT,
@@ -64,7 +66,9 @@ SCHEMA: dict[Dialect, tuple[str, ...]] = {
     "sqlite": (
         *_COMMON,
         _LINES.format(row="row INTEGER PRIMARY KEY, ", key="UNIQUE"),
-        "CREATE VIRTUAL TABLE IF NOT EXISTS ct_words USING fts5(words, content='ct_lines', content_rowid='row')",
+        "CREATE VIRTUAL TABLE IF NOT EXISTS ct_words USING fts5(words, content='ct_lines', content_rowid='row', "
+        # The words are cut and folded already: whatever is no white space is part of one.
+        "tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* P* S* C*'\")",
         "CREATE TRIGGER IF NOT EXISTS ct_words_add AFTER INSERT ON ct_lines WHEN new.words <> '' BEGIN "
         "INSERT INTO ct_words (rowid, words) VALUES (new.row, new.words); END",
         "CREATE TRIGGER IF NOT EXISTS ct_words_remove AFTER DELETE ON ct_lines WHEN old.words <> '' BEGIN "
@@ -160,23 +164,25 @@ class Spent(NamedTuple):
 # --- writing: the tables follow the log ---------------------------------------------------------------------------
 
 _ADD_SESSION = """
-INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, archived, kind, parent_id, parent_entry, copying,
-  created_ms, active_ms, active_slot, size, crc, leaf, entries, messages, first_user, last_user)
-VALUES (:session_id, :owner, :cwd, :git_root, :name, 0, :kind, :parent_id, :parent_entry, :copying,
+INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, kind, parent_id, parent_entry,
+  copying, created_ms, active_ms, active_slot, size, crc, leaf, entries, messages, first_user, last_user)
+VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, :kind, :parent_id, :parent_entry, :copying,
   :created_ms, :active_ms, :active_slot, 0, 0, NULL, 0, 0, NULL, NULL)
 """
 #: takes the row's lock, so that one writer after the other goes on from here; returns how far the log is then
 ADVANCE = """
 UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :entries,
-  messages = messages + :messages, active_ms = COALESCE(CAST(:ms AS BIGINT), active_ms),
-  active_slot = COALESCE(CAST(:slot AS BIGINT), active_slot),
+  messages = messages + :messages, active_ms = {active} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
+  active_slot = {active} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
   leaf = CASE WHEN :moved = 1 THEN CAST(:leaf AS TEXT) ELSE leaf END,
   name = CASE WHEN :renamed = 1 THEN CAST(:name AS TEXT) ELSE name END,
+  name_words = CASE WHEN :renamed = 1 THEN CAST(:name_words AS TEXT) ELSE name_words END,
   archived = COALESCE(CAST(:archived AS INTEGER), archived),
   first_user = COALESCE(first_user, CAST(:first_user AS TEXT)),
   last_user = COALESCE(CAST(:last_user AS TEXT), last_user)
 WHERE session_id = :session_id RETURNING size, copying, parent_entry
-"""
+""".format(active="CASE WHEN CAST(:ms AS BIGINT) >= COALESCE(created_ms, CAST(:ms AS BIGINT))")
+# What a fork has copied is older than itself, and was no activity in it.
 _ADD_LINES = """
 INSERT INTO ct_lines (session_id, position, id, parent_id, type, role, ms, words, line)
 VALUES (:session_id, :position, :id, :parent_id, :type, :role, :ms, :words, :line)
@@ -199,12 +205,13 @@ def add_session(execute: Execute, session_id: str, header: Header) -> None:
     """Adds the row of a session that has no lines yet."""
     parent = header.parent_session
     created = ms_of(header.timestamp)
-    values = {name: getattr(header, name) for name in ("owner", "cwd", "git_root", "name")}
+    values = {name: storable(getattr(header, name)) for name in ("owner", "cwd", "git_root", "name")}
     values |= {
         "session_id": session_id,
+        "name_words": _spaced(header.name),
         "kind": "" if parent is None else parent.kind,
-        "parent_id": None if parent is None else parent.id,
-        "parent_entry": None if parent is None else parent.entry_id,
+        "parent_id": None if parent is None else storable(parent.id),
+        "parent_entry": None if parent is None else storable(parent.entry_id),
         "copying": int(parent is not None and parent.kind == "fork" and parent.entry_id is not None),
         "created_ms": created,
         "active_ms": created or 0,
@@ -232,6 +239,7 @@ def advance(session_id: str, digests: Sequence[Digest], grown: int, crc: int) ->
         "leaf": moves[-1] if moves else None,
         "renamed": int(bool(names)),
         "name": names[-1] if names else None,
+        "name_words": _spaced(names[-1] if names else None),
         "archived": int(bool(archived[-1])) if archived else None,
         "first_user": users[0] if users else None,
         "last_user": users[-1] if users else None,
@@ -254,12 +262,14 @@ def line_of(session_id: str, position: int, digest: Digest | None, line: str | N
 
 
 def spend(execute: Execute, session_id: str, digests: Sequence[Digest], copied_up_to: str | None) -> None:
-    """Adds up what these records cost. In a fork, those up to `copied_up_to` were paid for elsewhere."""
-    if copied_up_to is not None:
-        last = next((number for number, each in enumerate(digests) if each.id == copied_up_to), None)
-        if last is None:
-            return
+    """Adds up what these records cost. In a fork, those up to `copied_up_to` were paid for elsewhere.
+
+    Until that entry turns up, everything counts: a session that only says it is a fork has copied nothing.
+    """
+    last = next((number for number, each in enumerate(digests) if each.id == copied_up_to), None)
+    if copied_up_to is not None and last is not None:
         digests = digests[last + 1 :]
+        execute("DELETE FROM ct_usage WHERE session_id = :session_id", {"session_id": session_id})
         execute("UPDATE ct_sessions SET copying = 0 WHERE session_id = :session_id", {"session_id": session_id})
     spent: dict[tuple[str, str], tuple[int, Usage]] = {}
     for each in digests:
@@ -292,7 +302,8 @@ _INFO = (
 )
 _MATCH: dict[Dialect, str] = {
     "sqlite": "SELECT l.session_id, l.id, -bm25(ct_words) AS score FROM ct_words JOIN ct_lines l "
-    "ON l.row = ct_words.rowid {join} WHERE ct_words MATCH :words {where} ORDER BY score DESC, l.position LIMIT :limit",
+    "ON l.row = ct_words.rowid {join} WHERE ct_words MATCH :words {where} "
+    "ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
     "postgresql": "SELECT l.session_id, l.id, ts_rank(to_tsvector('simple', l.words), q) AS score "
     "FROM plainto_tsquery('simple', :words) q, ct_lines l {join} WHERE l.words <> '' "
     "AND to_tsvector('simple', l.words) @@ q {where} ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
@@ -333,7 +344,7 @@ def place_of(execute: Execute, session_id: str) -> Place | None:
 
 def search(execute: Execute, dialect: Dialect, text: str, wanted: Filter, limit: int) -> list[Found]:
     """Finds the messages in which all words of a text are, best first."""
-    words = words_of(text)
+    words = _distinct(text)
     if not words:
         return []
     where, values = _conditions(wanted, dialect)
@@ -376,10 +387,10 @@ def _conditions(wanted: Filter, dialect: Dialect) -> tuple[list[str], dict[str, 
     for name in ("cwd", "git_root", "owner"):
         if (value := getattr(wanted, name)) is not None:
             where.append(f"s.{name} = :{name}")
-            values[name] = value
+            values[name] = storable(value)
     if wanted.here is not None:
         where.append("(s.cwd = :here_cwd OR s.git_root = :here_root)")
-        values |= dict(zip(("here_cwd", "here_root"), wanted.here, strict=True))
+        values |= dict(zip(("here_cwd", "here_root"), map(storable, wanted.here), strict=True))
     if wanted.archived is not None:
         where.append("s.archived = :archived")
         values["archived"] = int(wanted.archived)
@@ -398,15 +409,22 @@ def _conditions(wanted: Filter, dialect: Dialect) -> tuple[list[str], dict[str, 
         marks, some = _any_of(wanted.ids)
         where.append(f"s.session_id IN ({marks})")
         values |= some
-    if wanted.text is not None:
-        words = words_of(wanted.text)
-        escaped = wanted.text.casefold().replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        named = "LOWER(s.name) LIKE :like ESCAPE '\\'"
-        where.append(f"({named} OR s.session_id IN ({_IN_MATCH[dialect]}))" if words else named)
-        values["like"] = f"%{escaped}%"
-        if words:
-            values["words"] = _query(dialect, words)
+    if wanted.text is not None and (words := _distinct(wanted.text)):
+        likes = {f"like{number}": f"% {word} %" for number, word in enumerate(words)}
+        named = " AND ".join(f"s.name_words LIKE :{like}" for like in likes)
+        where.append(f"(({named}) OR s.session_id IN ({_IN_MATCH[dialect]}))")
+        values |= likes | {"words": _query(dialect, words)}
     return where, values
+
+
+def _distinct(text: str) -> list[str]:
+    """Returns the words to look for: each once, and no more than a query takes."""
+    return list(dict.fromkeys(words_of(text)))[:_QUERY_LIMIT]
+
+
+def _spaced(name: str | None) -> str:
+    """Returns the words of a name with a space on either side of each; there is no % or _ in a word."""
+    return f" {' '.join(words_of(name or ''))} "
 
 
 def _query(dialect: Dialect, words: Iterable[str]) -> str:

@@ -12,29 +12,37 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from threading import RLock
 from time import time_ns
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 from weakref import WeakSet
 
 import msgspec
 
 from convtree import catalogue, codec
-from convtree.catalogue import Filter, Place, SessionInfo, Spent
-from convtree.digest import Usage, ms_of, snippet_of, usage_of, words_of
-from convtree.entries import MessageEntry, ParentSession
-from convtree.errors import ConvtreeError, SessionNotFound
+from convtree.catalogue import Dialect, Execute, Filter, Place, SessionInfo, Spent
+from convtree.digest import Usage, ms_of, ms_of_datetime, snippet_of, usage_of, words_of
+from convtree.entries import ID, MessageEntry, ParentSession
+from convtree.errors import BrokenPath, ConvtreeError, EntryNotFound, SessionClosed, SessionLocked, SessionNotFound
 from convtree.logs.jsonl import Durability
 from convtree.session import LEAF, AtLeaf, OnStale, Session, check_choice, new_header
-from convtree.stores.base import Progress, Shelf, StoreFinding
+from convtree.stores.base import CatalogueLost, Progress, Shelf, StoreFinding
 from convtree.stores.folder import FolderShelf
 from convtree.stores.memory import MemoryShelf
 from convtree.transfer import Copied, copy_log
 
+T = TypeVar("T")
+
 _PLUGINS = "convtree.stores"  # entry points: URL scheme -> a function of the URL that returns a Shelf
+
+_CURSOR = re.compile(rf"(-?[0-9]{{1,18}}):({ID.pattern})")
+_FOREVER_MS = 2**53
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +100,7 @@ class SessionStore:
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
         self._lock = RLock()
+        self._closed = False
         _MADE.add(self)
 
     # --- one session ---
@@ -169,13 +178,18 @@ class SessionStore:
 
         Raises:
             SessionNotFound: there is none with this id.
+            NotALog: what is there is no session.
             SessionLocked: somebody is writing to it; what was deleted before stays deleted.
         """
+        self.open(id, read_only=True).close()  # before its sub-agents go
+        gone = []
         with self._lock:
-            doomed = [*reversed(self._below([id], "task")), id]
-            for each in doomed:
-                self._shelf.delete(each)
-        return doomed
+            for each in reversed(self._below([id], "task")):
+                with suppress(SessionNotFound):  # gone already
+                    self._shelf.delete(each)
+                    gone.append(each)
+            self._shelf.delete(id)
+        return [*gone, id]
 
     # --- lists ---
 
@@ -197,9 +211,9 @@ class SessionStore:
     ) -> Page:
         """Lists sessions, last active first; what is None does not matter.
 
-        `since` and `until` (exclusive) are about the last activity; the words of `text` are all in the name or in one
-        message; `parent` asks for forks and, with `tasks`, sub-agents of a session. `cursor` goes on behind an earlier
-        page. `progress(done, of)` is called while a catalogue is brought up to date.
+        `since` and `until` (exclusive) are about the last activity; the words of `text`, if it has any, are all in the
+        name or in one message; `parent` asks for forks and, with `tasks`, sub-agents of a session. `cursor` goes on
+        behind an earlier page. `progress(done, of)` is called while a catalogue is brought up to date.
         """
         wanted = Filter(
             cwd=cwd,
@@ -215,16 +229,16 @@ class SessionStore:
         if limit is not None and limit < 1:
             raise ValueError(f"limit is at least 1, not {limit}")
         after = None if cursor is None else _place(cursor)
-        with self._lock:
-            database = self._shelf.catalogue(progress)
-            with database.reading() as execute:
-                more = None if limit is None else limit + 1
-                found = catalogue.sessions(execute, database.dialect, wanted, after, more)
-                if limit is None or len(found) <= limit:
-                    return Page(sessions=tuple(found))
-                last = catalogue.place_of(execute, found[limit - 1].id)
-        assert last is not None
-        return Page(sessions=tuple(found[:limit]), cursor=f"{last.ms}:{last.id}")
+
+        def page(execute: Execute, dialect: Dialect) -> Page:
+            found = catalogue.sessions(execute, dialect, wanted, after, None if limit is None else limit + 1)
+            if limit is None or len(found) <= limit:
+                return Page(sessions=tuple(found))
+            last = catalogue.place_of(execute, found[limit - 1].id)
+            assert last is not None
+            return Page(sessions=tuple(found[:limit]), cursor=f"{last.ms}:{last.id}")
+
+        return self._ask(page, progress)
 
     def info(self, id: str) -> SessionInfo:
         """Returns what a list says of one session.
@@ -232,9 +246,10 @@ class SessionStore:
         Raises:
             SessionNotFound: there is none with this id.
         """
+        codec.check_id(id, "id")
         found = self._infos(Filter(ids=(id,), tasks=True))
         if not found:
-            raise SessionNotFound(f"{self.location}: there is no session {id[:140]!r}")
+            raise SessionNotFound(f"{self.location}: there is no session {id!r}")
         return found[0]
 
     def children(self, id: str) -> Infos:
@@ -288,7 +303,11 @@ class SessionStore:
             return None
         session = self.open(found.id, on_stale=on_stale)
         if note is not None:
-            session.append({"role": "user", "content": note}, visible_to="model")
+            try:
+                session.append({"role": "user", "content": note}, visible_to="model")
+            except BaseException:
+                session.close()
+                raise
         return session
 
     def prune(
@@ -301,25 +320,34 @@ class SessionStore:
     ) -> Infos:
         """Deletes sessions that were not active for `max_age` (a timedelta or seconds), or not among the last `keep`.
 
-        Archived sessions count as well. Returns what goes, or with `dry_run` would go, last active first; sub-agents'
-        sessions go with theirs.
+        Archived sessions count as well. Returns what is gone, or with `dry_run` would go, last active first;
+        sub-agents' sessions go with theirs. A session stays while somebody is writing to it, and one of unknown age
+        is not too old.
         """
         if max_age is None and keep is None:
             raise ValueError("prune deletes by max_age, by keep, or by both")
         if keep is not None and keep < 0:
             raise ValueError(f"keep is at least 0, not {keep}")
+        if max_age is not None and _age_ms(max_age) <= 0:
+            raise ValueError("max_age is above 0: whoever means all of them says keep=0")
         every = self._infos(Filter(owner=owner))
         oldest_ms = None if max_age is None else time_ns() // 10**6 - _age_ms(max_age)
         doomed = [
             info
             for number, info in enumerate(every)
             if (keep is not None and number >= keep)
-            or (oldest_ms is not None and (ms_of(info.last_activity) or 0) < oldest_ms)
+            or (
+                oldest_ms is not None and (active_ms := ms_of(info.last_activity)) is not None and active_ms < oldest_ms
+            )
         ]
-        if not dry_run:
-            for info in doomed:
+        if dry_run:
+            return doomed
+        gone = []
+        for info in doomed:
+            with suppress(SessionNotFound, SessionLocked):  # another prunes as well, or writes
                 self.delete(info.id)
-        return doomed
+                gone.append(info)
+        return gone
 
     def search(
         self,
@@ -332,15 +360,17 @@ class SessionStore:
         limit: int = 20,
     ) -> Hits:
         """Finds the messages in which all words of a text occur, on whatever branch, the best first."""
+        if limit < 1:
+            raise ValueError(f"limit is at least 1, not {limit}")
         wanted = Filter(cwd=cwd, owner=owner, archived=archived, tasks=tasks)
-        with self._lock:
-            database = self._shelf.catalogue()
-            with database.reading() as execute:
-                found = catalogue.search(execute, database.dialect, text, wanted, limit)
+        found = self._ask(lambda execute, dialect: catalogue.search(execute, dialect, text, wanted, limit))
         words = words_of(text)
         hits = {}
-        for id in dict.fromkeys(each.session_id for each in found):
-            for hit in self._hits(id, [each for each in found if each.session_id == id], words):
+        by_session: dict[str, list[catalogue.Found]] = {}
+        for each in found:
+            by_session.setdefault(each.session_id, []).append(each)
+        for id, some in by_session.items():
+            for hit in self._hits(id, some, words):
                 hits[id, hit.entry_id] = hit
         return [hits[each[:2]] for each in found if each[:2] in hits]
 
@@ -367,7 +397,8 @@ class SessionStore:
             return self._usage_by_branch(id)
         infos = [self.info(id)] if id is not None else self._infos(Filter(cwd=cwd, owner=owner))
         home = {info.id: info.id for info in infos}
-        with self._lock, self._shelf.catalogue().reading() as execute:
+
+        def rolled_up(execute: Execute, _: Dialect) -> list[Spent]:
             level = list(home)
             while level:
                 below = {
@@ -375,9 +406,11 @@ class SessionStore:
                     for child, parent in catalogue.children(execute, level, "task").items()
                     if child not in home
                 }
-                home |= below
+                home.update(below)
                 level = list(below)
-            spent = catalogue.usage(execute, list(home))
+            return catalogue.usage(execute, list(home))
+
+        spent = self._ask(rolled_up)
         return _by_model(spent) if by == "model" else _by_session(spent, home, [info.id for info in infos])
 
     def copy_to(
@@ -436,12 +469,15 @@ class SessionStore:
     def findings(self) -> StoreFindings:
         """What in the store is no whole session: damaged, torn, foreign, or with a name that cannot be an id."""
         with self._lock:
-            self._shelf.catalogue()
-            return self._shelf.findings()
+            while True:
+                self._ask(lambda *_: None)
+                with suppress(CatalogueLost):
+                    return self._shelf.findings()
 
     def close(self) -> None:
         """Closes the store; sessions that are open stay open."""
         with self._lock:
+            self._closed = True
             self._shelf.close()
 
     def __enter__(self) -> Self:
@@ -458,6 +494,7 @@ class SessionStore:
     def _session(self, id: str, mode: Literal["a", "x", "r", "r+"], on_stale: OnStale, header: Any) -> Session:
         check_choice("on_stale", on_stale, ("raise", "branch", "rebase"))
         with self._lock:
+            self._check_open()
             log = self._shelf.log(id, mode)
         try:
             return Session(log, header, read_only=mode == "r", on_stale=on_stale)
@@ -469,30 +506,48 @@ class SessionStore:
         with self._lock:
             self._shelf.write_new(id, lines)
 
-    def _infos(self, wanted: Filter, limit: int | None = None) -> Infos:
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SessionClosed(f"{self.location}: this store is closed")
+
+    def _ask(self, question: Callable[[Execute, Dialect], T], progress: Progress | None = None) -> T:
+        """Asks the catalogue, brought up to date."""
         with self._lock:
-            database = self._shelf.catalogue()
-            with database.reading() as execute:
-                return catalogue.sessions(execute, database.dialect, wanted, None, limit)
+            self._check_open()
+            while True:
+                database = self._shelf.catalogue(progress)
+                try:
+                    with database.reading() as execute:
+                        return question(execute, database.dialect)
+                except CatalogueLost:
+                    continue
+
+    def _infos(self, wanted: Filter, limit: int | None = None) -> Infos:
+        return self._ask(lambda execute, dialect: catalogue.sessions(execute, dialect, wanted, None, limit))
 
     def _below(self, ids: Sequence[str], kind: str) -> Ids:
         """Returns the sessions of a kind below some sessions, at any depth, each behind the one it is below."""
-        found: dict[str, None] = {}
-        with self._shelf.catalogue().reading() as execute:
+
+        def below(execute: Execute, _: Dialect) -> Ids:
+            found: dict[str, None] = {}
             level = list(ids)
             while level:
                 level = [id for id in catalogue.children(execute, level, kind) if id not in found and id not in ids]
-                found |= dict.fromkeys(level)
-        return list(found)
+                found.update(dict.fromkeys(level))
+            return list(found)
+
+        return self._ask(below)
 
     def _hits(self, id: str, found: Sequence[catalogue.Found], words: Sequence[str]) -> Iterator[Hit]:
         try:
             with self.open(id, read_only=True) as session:
+                outline = session.outline()
+                on_path = set(outline.tree.path(outline.leaf))
                 for each in found:
-                    entry = session.entry(each.entry_id)
-                    leads = session.leaf_id is not None and each.entry_id == session.common_ancestor(
-                        each.entry_id, session.leaf_id
-                    )
+                    try:
+                        entry = session.entry(each.entry_id)
+                    except (BrokenPath, EntryNotFound):
+                        continue  # damaged since the catalogue saw it
                     yield Hit(
                         session_id=id,
                         session_name=session.name,
@@ -500,11 +555,11 @@ class SessionStore:
                         role=entry.role if isinstance(entry, MessageEntry) else None,
                         timestamp=entry.timestamp,
                         snippet=snippet_of(entry.text if isinstance(entry, MessageEntry) else "", words),
-                        on_path=leads,
+                        on_path=outline.row(entry.id) in on_path,
                         score=each.score,
                     )
         except (ConvtreeError, OSError):
-            return  # deleted or damaged since the catalogue saw it
+            return  # deleted or replaced since the catalogue saw it
 
     def _usage_by_branch(self, id: str) -> UsageRows:
         with self.open(id, read_only=True) as session:
@@ -525,19 +580,6 @@ class SessionStore:
         return [
             UsageRow(session_id=id, leaf_id=leaf, usage=spent[row]) for leaf, row in leaves.items() if row is not None
         ]
-
-
-_MADE: WeakSet[SessionStore] = WeakSet()
-
-
-def _free_locks() -> None:
-    """In a forked child: no thread is left that could free them."""
-    for store in list(_MADE):
-        store._lock = RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_free_locks)
 
 
 def _by_model(spent: Sequence[Spent]) -> list[UsageRow]:
@@ -599,6 +641,7 @@ def _split(url: str | os.PathLike[str]) -> tuple[str, str]:
     """Returns the scheme and, of a folder, the path; what does not begin like a URL is a path."""
     text = os.fspath(url)
     scheme, colon, rest = text.partition(":")
+    scheme = scheme.lower()
     known = scheme in ("file", "memory") or rest.startswith("//")
     if isinstance(url, os.PathLike) or not colon or not known or len(scheme) < 2:
         return "file", text
@@ -636,17 +679,17 @@ def _checked(id: str | None) -> str | None:
 
 
 def _place(cursor: str) -> Place:
-    ms, _, id = cursor.partition(":")
-    if not ms.isdecimal() or not id:
+    found = _CURSOR.fullmatch(cursor)
+    if found is None:
         raise ValueError("not a cursor of this store")
-    return Place(int(ms), id)
+    return Place(int(found[1]), found[2])
 
 
 def _ms(when: str | datetime | None) -> int | None:
     if when is None:
         return None
     if isinstance(when, datetime):
-        return round((when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() * 1000)
+        return ms_of_datetime(when)
     found = ms_of(when)
     if found is None:
         raise ValueError("a time is a datetime or an RFC 3339 text")
@@ -654,4 +697,20 @@ def _ms(when: str | datetime | None) -> int | None:
 
 
 def _age_ms(age: timedelta | float) -> int:
-    return round((age.total_seconds() if isinstance(age, timedelta) else age) * 1000)
+    seconds = age.total_seconds() if isinstance(age, timedelta) else age
+    if math.isnan(seconds):
+        raise ValueError("an age is a number")
+    return round(min(max(seconds * 1000, -_FOREVER_MS), _FOREVER_MS))
+
+
+_MADE: WeakSet[SessionStore] = WeakSet()
+
+
+def _free_locks() -> None:
+    """In a forked child: no thread is left that could free them."""
+    for store in list(_MADE):
+        store._lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+    os.register_at_fork(after_in_child=_free_locks)

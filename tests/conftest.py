@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 
 from convtree import Session
 
+pytest.register_assert_rewrite("convtree.testing")  # its asserts say what they have found, as those here do
+
 settings.register_profile("ci", max_examples=60, stateful_step_count=30, deadline=None, derandomize=True, database=None)
 settings.register_profile(
     "long",

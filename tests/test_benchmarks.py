@@ -66,6 +66,19 @@ ROWS = {
         ],
         "target": 3,
     },
+    "store.py": {
+        "sessions": [
+            "list(limit=50), nothing changed",
+            "list(limit=50), in a new process",
+            "list(limit=50), one session changed",
+            "list(limit=50, cwd=…)",
+            "search of two words",
+            "os.scandir + os.stat of every log",
+            "SELECT of the newest 50, by hand",
+            "list(limit=50), no catalogue",
+        ],
+        "target": 2,
+    },
     "imports.py": {
         "a process that imports": ["bare Python", "convtree", "SQLiteSession", "SqliteSaver", "pi-agent-harness-lc"],
         "target": 1,

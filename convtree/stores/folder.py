@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from convtree.catalogue import Database
 from convtree.entries import ID
 from convtree.errors import SessionNotFound
 from convtree.logs.base import Log
+from convtree.logs.filesystems import refuse_network
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree.session import Session, new_header
 from convtree.stores.base import Progress, StoreFinding
@@ -44,6 +46,7 @@ class FolderShelf:
         elif not self.path.is_dir():
             raise SessionNotFound(f"{self.path}: there is no store here")
         self._bad_names: list[str] = []
+        self._ids: Collection[str] = ()  # of the last look
         self._mirror: Mirror | None = None
 
     @property
@@ -71,6 +74,7 @@ class FolderShelf:
         timeout_s = self._lock_timeout_s
         log = JsonlLog(path, mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=self._allow_network)
         try:
+            Session(log, new_header(id), read_only=True)  # NotALog: a file of somebody else
             path.unlink()
             for name in os.listdir(self.path):
                 if name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)):
@@ -82,33 +86,51 @@ class FolderShelf:
     def catalogue(self, progress: Progress | None = None) -> Database:
         """Returns the tables, after a look at every file's size, time and number."""
         if self._mirror is None:
-            self._mirror = Mirror(self.path / _CATALOGUE, self._open_reader)
-        self._mirror.follow(self._look(), progress)
+            self._mirror = Mirror(self._place_of_tables(), self._open_reader)
+        self._mirror.follow(self._look, progress)
         return self._mirror
+
+    def _place_of_tables(self) -> Path | None:
+        """Returns where the tables may be; over a network they cannot be shared, and each process has its own."""
+        try:
+            refuse_network(self.path, os.stat(self.path).st_dev)
+        except OSError as error:
+            if error.errno != errno.ENOTSUP:
+                raise
+            return None
+        return self.path / _CATALOGUE
 
     def _open_reader(self, id: str) -> Session:
         return Session(JsonlLog(self._path_of(id), mode="r"), new_header(id), read_only=True)
 
     def _look(self) -> dict[str, Stamp]:
+        """Looks at every file: of ten thousand, this is what a list takes its time for."""
         stamps: dict[str, Stamp] = {}
         bad_names = []
-        with os.scandir(self.path) as found:
-            for each in found:
-                if not each.name.endswith(SUFFIX):
-                    continue
-                id = each.name.removesuffix(SUFFIX)
-                if not ID.fullmatch(id):
-                    bad_names.append(each.name)
-                    continue
-                try:
-                    status = each.stat(follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # deleted just now
-                if not stat.S_ISREG(status.st_mode):
-                    bad_names.append(each.name)
-                    continue
-                stamps[id] = Stamp(status.st_size, status.st_mtime_ns, status.st_ino)
-        self._bad_names = sorted(bad_names)
+        is_id, regular, cut = self._ids.__contains__, stat.S_IFREG, -len(SUFFIX)
+        fd = os.open(self.path, os.O_RDONLY) if os.scandir in os.supports_fd else None  # shorter paths to walk
+        try:
+            with os.scandir(self.path if fd is None else fd) as found:
+                for each in found:
+                    name = each.name
+                    if not name.endswith(SUFFIX):
+                        continue
+                    id = name[:cut]
+                    if not is_id(id) and not ID.fullmatch(id):
+                        bad_names.append(_printable(name))
+                        continue
+                    try:
+                        status = each.stat(follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue  # deleted just now
+                    if status.st_mode & 0o170000 != regular:
+                        bad_names.append(_printable(name))
+                        continue
+                    stamps[id] = (status.st_size, status.st_mtime_ns, status.st_ino)
+        finally:
+            if fd is not None:
+                os.close(fd)
+        self._bad_names, self._ids = sorted(bad_names), stamps.keys()
         return stamps
 
     def findings(self) -> list[StoreFinding]:
@@ -125,3 +147,8 @@ class FolderShelf:
         """Closes the tables."""
         if self._mirror is not None:
             self._mirror.close()
+
+
+def _printable(name: str) -> str:
+    """Words the bytes of a file name that are no text."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

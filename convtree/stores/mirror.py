@@ -13,18 +13,21 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import RLock
-from typing import Any, NamedTuple
+from typing import Any, NoReturn
+from weakref import WeakSet
 
 from convtree import catalogue
 from convtree.catalogue import Dialect, Execute
 from convtree.digest import digest
 from convtree.entries import Entry, Mark
-from convtree.errors import ConvtreeError, NotALog
+from convtree.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree.session import Session
-from convtree.stores.base import Progress, StoreFinding
+from convtree.stores.base import CatalogueLost, Progress, StoreFinding
 
 _BATCH = 500  # records read at once
 _COMMIT = 50  # sessions in one transaction
+_PATIENCE_S = 10.0  # with another process that writes the tables
+_LOSSES = 3  # how often they may be damaged before a disk is no longer trusted
 _FILES = """
 CREATE TABLE IF NOT EXISTS ct_files (
   session_id TEXT NOT NULL PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
@@ -32,12 +35,10 @@ CREATE TABLE IF NOT EXISTS ct_files (
 """
 
 
-class Stamp(NamedTuple):
-    """What tells that a log has changed."""
+Stamp = tuple[int, int, int]  # what tells that a log has changed: its size, its time in ns, its number
 
-    size: int
-    mtime_ns: int = 0
-    inode: int = 0
+
+_UNKNOWN: Stamp = (-1, 0, 0)  # of a log that could not be read: perhaps it can next time, with nothing else changed
 
 
 class Mirror:
@@ -51,7 +52,9 @@ class Mirror:
         self._lock = RLock()
         self._known: dict[str, Stamp] = {}
         self._seen_version = -1
-        self._connection = self._connect()
+        self._losses = 0
+        self._connection: sqlite3.Connection | None = None
+        _MADE.add(self)
 
     # --- the tables ---
 
@@ -70,16 +73,20 @@ class Mirror:
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Execute]:
         with self._lock:
-            connection = self._connection
-            connection.execute(begin)
+            connection = self._connection = self._connection or self._connect()
             try:
+                connection.execute(begin)
                 yield self._execute
-            except BaseException:
-                connection.execute("ROLLBACK")
+                connection.execute("COMMIT")
+            except BaseException as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error | UnicodeDecodeError):
+                    self._lose(error)
                 raise
-            connection.execute("COMMIT")
 
     def _execute(self, sql: str, values: Any = ()) -> list[Any]:
+        assert self._connection is not None
         if isinstance(values, list):
             self._connection.executemany(sql, values)
             return []
@@ -87,20 +94,38 @@ class Mirror:
 
     def _connect(self) -> sqlite3.Connection:
         """Opens the tables; other ones, or damaged ones, make room for new ones."""
-        if self._path is not None:
-            for _ in range(2):
-                try:
-                    return self._opened(str(self._path))
-                except sqlite3.OperationalError:
-                    break  # it may not be written here, or is busy for too long
-                except sqlite3.DatabaseError:
-                    self._forget()
+        for _ in range(2 if self._path is not None else 0):
+            try:
+                return self._opened(str(self._path))
+            except (sqlite3.OperationalError, OSError):
+                break  # it may not be written here, or is busy for too long
+            except (sqlite3.DatabaseError, UnicodeDecodeError):
+                self._forget()
+        self._path = None
         return self._opened(":memory:")
 
+    def _lose(self, error: sqlite3.Error | UnicodeDecodeError) -> NoReturn:
+        """Begins the tables anew: nothing is in them that is not in the logs. In memory, when the disk is no help."""
+        damaged = type(error) is sqlite3.DatabaseError or isinstance(error, sqlite3.IntegrityError | UnicodeDecodeError)
+        if self._path is None or not (damaged or isinstance(error, sqlite3.OperationalError)):
+            raise error
+        self.close()
+        self._losses += damaged
+        if damaged and self._losses <= _LOSSES:
+            self._forget()
+        else:
+            self._path = None  # full, read-only, or held by another process for too long
+        raise CatalogueLost from error
+
+    def _let_go(self) -> sqlite3.Connection | None:
+        connection, self._connection = self._connection, None
+        self._known, self._seen_version = {}, -1
+        return connection
+
     def _opened(self, place: str) -> sqlite3.Connection:
-        if self._path is not None and place != ":memory:":
+        if place != ":memory:":
             os.close(os.open(place, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
-        connection = sqlite3.connect(place, timeout=30, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(place, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
@@ -128,27 +153,26 @@ class Mirror:
     def close(self) -> None:
         """Closes the tables."""
         with self._lock:
-            self._connection.close()
+            if (connection := self._let_go()) is not None:
+                connection.close()
 
     # --- following the logs ---
 
-    def follow(self, stamps: Mapping[str, Stamp], progress: Progress | None = None) -> None:
-        """Brings the tables up to date with logs that have these stamps, and are all there is."""
+    def follow(self, look: Callable[[], Mapping[str, Stamp]], progress: Progress | None = None) -> None:
+        """Brings the tables up to date with the logs; `look` returns the stamps of all there are."""
         with self._lock:
-            try:
-                self._follow(stamps, progress)
-            except sqlite3.DatabaseError as error:
-                if self._path is None or isinstance(error, sqlite3.OperationalError):
-                    raise
-                self._connection.close()  # damaged: nothing is in it that is not in the logs
-                self._forget()
-                self._known, self._seen_version = {}, -1
-                self._connection = self._connect()
-                self._follow(stamps, progress)
+            while True:  # in the end, the tables are in memory
+                try:
+                    return self._follow(look, progress)
+                except CatalogueLost:
+                    continue
 
-    def _follow(self, stamps: Mapping[str, Stamp], progress: Progress | None) -> None:
-        self._recall()
+    def _follow(self, look: Callable[[], Mapping[str, Stamp]], progress: Progress | None) -> None:
+        self._recall()  # before looking: what another process took in since is not "gone"
+        stamps = look()
         known = self._known
+        if known == stamps:
+            return
         gone = [id for id in known if id not in stamps]
         changed = [id for id, stamp in stamps.items() if known.get(id) != stamp]
         if gone:
@@ -158,9 +182,8 @@ class Mirror:
         for start in range(0, len(changed), _COMMIT):
             batch = changed[start : start + _COMMIT]
             with self.writing() as execute:
-                for id in batch:
-                    self._update(execute, id, stamps[id])
-            known |= {id: stamps[id] for id in batch}
+                taken_in = {id: self._update(execute, id, stamps[id]) for id in batch}
+            known |= taken_in
             if progress is not None:
                 progress(start + len(batch), len(changed))
         for id in gone:
@@ -168,16 +191,22 @@ class Mirror:
 
     def _recall(self) -> None:
         """Reads what the tables were brought up to date with, when another process may have done so since."""
-        (version,) = self._connection.execute("PRAGMA data_version").fetchone()
-        if version != self._seen_version:
-            rows = self._connection.execute("SELECT session_id, size, mtime_ns, inode FROM ct_files")
-            self._known = {id: Stamp(*stamp) for id, *stamp in rows}
-            self._seen_version = version
+        with self.reading() as execute:
+            ((version,),) = execute("PRAGMA data_version")
+            if version != self._seen_version:
+                rows = execute("SELECT session_id, size, mtime_ns, inode FROM ct_files")
+                self._known = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
+                self._seen_version = version
 
-    def _update(self, execute: Execute, id: str, stamp: Stamp) -> None:
-        """Takes in what is new in a log, or all of it when it is not the log that it was."""
-        rows = execute("SELECT records, last_id FROM ct_files WHERE session_id = :id AND code IS NULL", {"id": id})
-        records, last_id = rows[0] if rows else (0, None)
+    def _update(self, execute: Execute, id: str, stamp: Stamp) -> Stamp:
+        """Takes in what is new in a log, or all of it when it is not the log that it was; returns its new stamp."""
+        columns = "size, mtime_ns, inode, records, last_id, code"
+        rows = execute(f"SELECT {columns} FROM ct_files WHERE session_id = :id", {"id": id})
+        *seen, records, last_id, code = rows[0] if rows else (0, 0, 0, 0, None, None)
+        if stamp == tuple(seen):
+            return stamp  # another process has been faster
+        if code is not None or stamp[2] != seen[2] or stamp[0] < seen[0]:
+            records = 0
         try:
             with self._open_reader(id) as session:
                 if not (records and _has(session, records - 1, last_id)):
@@ -186,13 +215,22 @@ class Mirror:
                 for number, each in self._take_in(execute, id, session, records):
                     records, last_id = number + 1, each.id
                 code = next((finding.code for finding in session.findings if finding.severity != "info"), None)
-        except (ConvtreeError, OSError) as error:
+        except SessionNotFound:
+            self._remove(execute, id)  # deleted just now
+            return stamp
+        except NotALog:
             self._remove(execute, id)
-            records, last_id, code = 0, None, "not_a_log" if isinstance(error, NotALog) else "unreadable"
+            records, last_id, code = 0, None, "not_a_log"
+        except (ConvtreeError, OSError):
+            self._remove(execute, id)
+            records, last_id, code = 0, None, "unreadable"
+            stamp = _UNKNOWN
         execute(
             "INSERT OR REPLACE INTO ct_files VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code)",
-            {"id": id, "records": records, "last_id": last_id, "code": code, **stamp._asdict()},
+            {"id": id, "records": records, "last_id": last_id, "code": code}
+            | dict(zip(("size", "mtime_ns", "inode"), stamp, strict=True)),
         )
+        return stamp
 
     def _take_in(self, execute: Execute, id: str, session: Session, start: int) -> Iterator[tuple[int, Entry | Mark]]:
         """Takes in the records from a number on, and yields the last of every batch."""
@@ -222,3 +260,19 @@ class Mirror:
 def _has(session: Session, number: int, id: str | None) -> bool:
     """Tells whether the record with this number is still the one it was."""
     return next((record.id for _, record in islice(session.records(number), 1)), None) == id
+
+
+_MADE: WeakSet[Mirror] = WeakSet()
+_INHERITED: list[sqlite3.Connection | None] = []
+
+
+def _leave_to_parent() -> None:
+    """In a forked child: a connection to a file must be neither used nor closed there."""
+    for mirror in list(_MADE):
+        mirror._lock = RLock()
+        if mirror._path is not None:
+            _INHERITED.append(mirror._let_go())
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+    os.register_at_fork(after_in_child=_leave_to_parent)

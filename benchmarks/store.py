@@ -1,0 +1,161 @@
+"""What does a list of sessions cost?: a folder of many, the newest 50, in a process that has listed before or not.
+
+Sessions are short, as most are: four messages. Cold is the first list of all, which reads every log; warm is a list
+when nothing has changed; changed is one after somebody, in another process, has appended to one session.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import count
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from conversation import WORDS
+from harness import Figure, measure, medians, options, workplace
+from report import TARGET_HEADS, Results, duration, judge, table
+
+import convtree
+from convtree import session as session_module
+from convtree.store import SessionStore
+
+_MESSAGES = 4
+_APART_NS = 15 * 60 * 10**9  # the sessions of a few months
+_CALLS = 21
+_FLOOR = "os.scandir + os.stat of every log"
+_NEWEST = "SELECT of the newest 50, by hand"
+ROWS = {
+    "list(limit=50), nothing changed": "warm",
+    "list(limit=50), in a new process": "new",
+    "list(limit=50), one session changed": "changed",
+    "list(limit=50, cwd=…)": "narrowed",
+    "search of two words": "search",
+    _FLOOR: "scan",
+    _NEWEST: "select",
+    "list(limit=50), no catalogue": "cold",
+}
+
+
+def make(path: str, size: int) -> Figure:
+    """Makes a folder of sessions; how fast is not the question."""
+    start_ns = time.time_ns() - size * _APART_NS
+    with convtree.open_store(path, durability="process") as store:
+        for number in range(size):
+            session_module.time_ns = partial(int, start_ns + number * _APART_NS)  # type: ignore[attr-defined]
+            with store.create(name=f"session {number}", cwd=f"/home/me/project{number % 100}") as session:
+                session.append_many(
+                    [
+                        {"role": ("user", "assistant")[turn % 2], "content": f"{number} {turn} {WORDS}"}
+                        for turn in range(_MESSAGES)
+                    ],
+                    provider="openai",
+                    model="gpt",
+                    usage={"input_tokens": 100, "output_tokens": 10},
+                )
+    return {}
+
+
+def cold(path: str) -> Figure:
+    """Lists for the first time; how often it says how far it is must not be never."""
+    for suffix in ("", "-wal", "-shm"):
+        Path(path, f".catalogue.sqlite{suffix}").unlink(missing_ok=True)
+    told: list[int] = []
+    with convtree.open_store(path, durability="process") as store:
+        start = time.perf_counter()
+        store.list(progress=lambda done, _: told.append(done))
+        seconds = time.perf_counter() - start
+    assert told
+    return {"cold": seconds}
+
+
+def new(path: str) -> Figure:
+    """Lists once, in a process that has not; opening the store is included."""
+    from convtree import store as _  # noqa: F401  # imports are not counted
+
+    start = time.perf_counter()
+    with convtree.open_store(path, durability="process") as store:
+        assert len(store.list()) == 50
+        return {"new": time.perf_counter() - start}
+
+
+def warm(path: str) -> Figure:
+    """Asks again and again, and changes a session in between where that is the question."""
+    with (
+        convtree.open_store(path, durability="process") as store,
+        convtree.open_store(path, durability="process") as other,
+    ):
+        ids = [info.id for info in store.list(limit=None)]
+        numbers = count()
+
+        def change() -> None:
+            with other.open(ids[next(numbers) * 7919 % len(ids)]) as session:
+                session.append({"role": "user", "content": "again"})
+
+        return {
+            "warm": timed(store.list),
+            "changed": timed(store.list, change),
+            "narrowed": timed(partial(store.list, cwd="/home/me/project7")),
+            "search": timed(partial(store.search, "session project 7 convtree")),
+            "scan": timed(partial(scan, path)),
+            "select": select(path, store),
+        }
+
+
+def timed(call: Callable[[], object], before: Callable[[], object] = int) -> float:
+    """Returns the median of some calls, once made before the clock runs."""
+    call()
+    taken = []
+    for _ in range(_CALLS):
+        before()
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return median(taken)
+
+
+def scan(path: str) -> int:
+    """Looks at every file, which is what it takes to know that none has changed."""
+    with os.scandir(path) as found:
+        return sum(each.stat(follow_symlinks=False).st_size for each in found if each.name.endswith(".jsonl"))
+
+
+def select(path: str, store: SessionStore) -> float:
+    """Asks the tables by hand, without a look at the logs."""
+    assert store.location == path
+    connection = sqlite3.connect(Path(path, ".catalogue.sqlite"))
+    sql = "SELECT * FROM ct_sessions ORDER BY active_slot DESC, active_ms DESC, session_id DESC LIMIT 51"
+    found = timed(lambda: connection.execute(sql).fetchall())
+    connection.close()
+    return found
+
+
+def main() -> None:
+    """Prints the tables."""
+    given = options("What does a list of sessions cost?", sizes=(1_000, 10_000), quick=(100, 200), runs=3)
+    results = Results("store", given)
+    results.versions["convtree"] = convtree.__version__
+    with workplace(given) as directory:
+        for size in given.sizes:
+            with TemporaryDirectory(dir=directory) as path:
+                measure(make, path=path, size=size)
+                figures = {each.__name__: partial(measure, each, path=path) for each in (cold, new, warm)}
+                for found in medians(given.runs, figures).values():
+                    for name, key in ROWS.items():
+                        if key in found:
+                            results.add(name, size, {"seconds": found[key]})
+    results.say(results.grid("sessions", ROWS), table(TARGET_HEADS, targets(results)))
+
+
+def targets(results: Results) -> Iterator[Sequence[str]]:
+    """Yields what was aimed at, and what was found."""
+    for name, most in (("nothing changed", 0.02), ("one session changed", 0.05)):
+        yield judge(f"{name}, 10,000 sessions", results.get(f"list(limit=50), {name}", 10_000), duration, most)
+
+
+if __name__ == "__main__":
+    main()

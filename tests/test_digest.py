@@ -1,0 +1,288 @@
+"""Digests: what a catalogue keeps of a record."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from helpers import assistant, user
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from convtree import (
+    CompactionEntry,
+    Entry,
+    LabelMark,
+    LeafMark,
+    Mark,
+    MessageEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+    OpaqueMark,
+    SessionInfoMark,
+)
+from convtree.digest import (
+    EXCERPT,
+    Usage,
+    digest,
+    ms_of,
+    ms_of_datetime,
+    snippet_of,
+    storable,
+    timestamp_of,
+    usage_of,
+    words_of,
+)
+from convtree.testing import PROVIDERS
+
+NUMBERS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
+NAMES = st.sampled_from(
+    [
+        *("input", "output", "cacheRead", "cacheWrite", "cost", "total_cost", "input_tokens", "output_tokens"),
+        *("prompt_tokens", "completion_tokens", "prompt_tokens_details", "input_tokens_details", "cached_tokens"),
+        *("prompt_token_count", "promptTokenCount", "candidates_token_count", "thoughtsTokenCount", "total"),
+        *("cache_read_input_tokens", "cache_creation_input_tokens", "cachedContentTokenCount"),
+    ]
+)
+USAGES = st.dictionaries(NAMES, st.recursive(NUMBERS, lambda inner: st.dictionaries(NAMES, inner, max_size=3)))
+
+
+def message(text: str = "hello", **fields: Any) -> MessageEntry:
+    return MessageEntry(**{"id": "a", "parent_id": "p", "message": user(text)} | fields)
+
+
+# --- records ------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_kept_of_a_message() -> None:
+    """Every field."""
+    entry = message(
+        "Hello,\n there",
+        timestamp="1970-01-01T00:00:01.5Z",
+        provider="p\0",
+        model="m",
+        usage={"input_tokens": 3},
+    )
+    assert digest(entry)._asdict() == {
+        "id": "a",
+        "parent_id": "p",
+        "type": "message",
+        "role": "user",
+        "ms": 1500,
+        "excerpt": "Hello, there",
+        "words": "hello there",
+        "provider": "p ",
+        "model": "m",
+        "usage": Usage(input_tokens=3),
+        "leaf": "a",
+        "name": UNSET,
+        "archived": UNSET,
+    }
+
+
+def test_an_excerpt_is_short_and_the_words_are_all_there() -> None:
+    """However long the message, within what can be searched."""
+    kept = digest(message("\n\0 word " * 5000))
+    assert kept.excerpt == ("word " * EXCERPT)[:EXCERPT]
+    assert kept.words == " ".join(["word"] * 5000)
+    assert len(digest(message("x " * 2**20)).words) <= 2**16
+
+
+def test_what_only_the_model_sees_has_no_excerpt() -> None:
+    """It can be searched for, and is no word of the user's."""
+    kept = digest(message(visible_to="model"))
+    assert (kept.excerpt, kept.words) == ("", "hello")
+    assert digest(message(visible_to="user")).excerpt == "hello"
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (ModelChangeEntry(id="a", provider=None, model="m"), {"model": "m", "leaf": "a"}),
+        (ModelChangeEntry(id="a", provider="p", model="m"), {"provider": "p", "model": "m", "leaf": "a"}),
+        (CompactionEntry(id="a", summary="secret", first_kept_entry_id=None), {"leaf": "a"}),
+        (OpaqueEntry(id="a", unknown_type="new", fields={"model": "m"}), {"leaf": "a"}),
+        (LeafMark(id="a", target_id="b"), {"leaf": "b"}),
+        (LeafMark(id="a", target_id=None), {"leaf": None}),
+        (LabelMark(id="a", target_id="b", label="x"), {"leaf": UNSET}),
+        (OpaqueMark(id="a", unknown_type="new", fields={}), {"leaf": UNSET}),
+        (SessionInfoMark(id="a"), {"leaf": UNSET}),
+        (SessionInfoMark(id="a", name="n\0"), {"leaf": UNSET, "name": "n "}),
+        (SessionInfoMark(id="a", name=None, archived=None), {"leaf": UNSET, "name": None, "archived": None}),
+        (SessionInfoMark(id="a", archived=True), {"leaf": UNSET, "archived": True}),
+    ],
+)
+def test_what_is_kept_of_other_records(record: Entry | Mark, expected: dict[str, Any]) -> None:
+    """No words, and what they say about the session."""
+    empty = {"parent_id": None, "role": None, "ms": None, "excerpt": "", "words": "", "usage": None}
+    rest = {"id": "a", "type": record.type, "provider": None, "model": None, "name": UNSET, "archived": UNSET}
+    assert digest(record)._asdict() == empty | rest | expected
+
+
+# --- times --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1970-01-01T00:00:00Z", 0),
+        ("1970-01-01T00:00:00.000999Z", 0),
+        ("1969-12-31T23:59:59.999999Z", -1),
+        ("2026-11-21T09:20:54.123456Z", 1795252854123),
+        ("2026-11-21T10:20:54.123+01:00", 1795252854123),
+        ("2026-11-21T09:20:54.123", 1795252854123),
+        ("9999-12-31T23:59:59.999999Z", 253402300799999),
+        ("9999-12-31T23:59:59-12:00", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("10000-01-01T00:00:00Z", None),
+        ("yesterday", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_times_are_read(text: str | None, expected: int | None) -> None:
+    """Whatever is one; nothing else is an error."""
+    assert ms_of(text) == expected
+
+
+@given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))])))
+def test_times_come_back_to_the_millisecond(when: datetime) -> None:
+    """Of every time that UTC can word."""
+    try:
+        ms = ms_of_datetime(when)
+    except OverflowError:
+        assert ms_of(when.isoformat()) is None
+        return
+    text = timestamp_of(ms)
+    assert text is not None
+    assert ms_of(text) == ms_of(when.isoformat()) == ms
+    assert timedelta(0) <= when - datetime.fromisoformat(text) < timedelta(milliseconds=1)
+
+
+def test_no_time_has_no_words() -> None:
+    """And the others have these."""
+    assert (timestamp_of(None), timestamp_of(2**62), timestamp_of(-(2**62))) == (None, None, None)
+    assert timestamp_of(0) == "1970-01-01T00:00:00.000Z"
+    assert timestamp_of(-1) == "1969-12-31T23:59:59.999Z"
+
+
+# --- words --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", []),
+        (" \n\0'\"*%_-", []),
+        ("Hello, WORLD! hello", ["hello", "world", "hello"]),
+        ("snake_case-and/path.py", ["snake", "case", "and", "path", "py"]),
+        ("don't 3.14 1e5 x²", ["don", "t", "3", "14", "1e5", "x2"]),
+        ("Straße É e\u0301 ﬁn Ёлка", ["strasse", "e", "e", "fin", "елка"]),
+        ("東京tower 100円", ["東", "京", "tower", "100", "円"]),
+        ("ガ カ\u3099 ｶﾞ", ["ガ", "ガ", "ガ"]),
+        ("한국어 \u1112\u1161\u11ab", ["한국어", "한"]),
+        ("🦊fox\u200bden", ["fox", "den"]),
+        ("x" * 64 + " " + "y" * 65, ["x" * 64]),
+        ("a\udc80b", ["a", "b"]),
+    ],
+)
+def test_text_is_cut_into_words(text: str, expected: list[str]) -> None:
+    """In lower case, without accents, however encoded; scripts without spaces by character."""
+    assert words_of(text) == expected
+
+
+@given(st.text())
+def test_words_are_plain_and_stay_what_they_are(text: str) -> None:
+    """No word holds what a query language knows, and words of words are those words."""
+    words = words_of(text)
+    assert all(word == storable(word) and len(word) <= 64 for word in words)
+    assert set("".join(words)).isdisjoint(" \t\n\"'%_*:^()[]{}+-&|!<>\\")
+    assert words_of(" ".join(words)) == words
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
+def test_storable_text_can_be_stored(text: str) -> None:
+    """It is as long as it was, and only a NUL is something else."""
+    assert storable(text) == text.replace("\0", " ")
+
+
+def test_what_is_not_there_is_not_stored() -> None:
+    """None stays None; a lone surrogate becomes a question mark."""
+    assert (storable(None), storable("a\ud800\0")) == (None, "a? ")
+
+
+# --- snippets -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "expected"),
+    [
+        ("", ["a"], ""),
+        ("a b", ["nothing"], "a b"),
+        ("a\n\n b", ["b"], "a b"),
+        ("x" * 200, ["y"], "x" * 160 + "…"),
+        ("banana " * 100 + "na end", ["na"], "…ana " + "banana " * 7 + "na end"),
+        ("ß" * 3 + " " + "İ" * 90 + " Café crème", ["cafe"], "…" + "İ" * 52 + " Café crème"),
+    ],
+)
+def test_a_snippet_is_cut_around_the_first_word(text: str, words: list[str], expected: str) -> None:
+    """Where whole words are, not parts of them, and whatever lower case does to lengths."""
+    assert snippet_of(text, words) == expected
+
+
+@given(st.text(max_size=400), st.lists(st.text(max_size=5)))
+def test_a_snippet_is_a_part_of_the_text(text: str, words: list[str]) -> None:
+    """On one line, and not much longer than asked for."""
+    snippet = snippet_of(text, words, 50)
+    assert len(snippet) <= 52
+    assert snippet.strip("…") in " ".join(text.split()) or "…" in text
+    assert "\n" not in snippet
+
+
+# --- usage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_usage_is_read(provider: str) -> None:
+    """Of every provider."""
+    usage, expected = PROVIDERS[provider]
+    assert usage_of(usage) == expected
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        ({}, Usage()),
+        ({"cost": 0.5}, Usage(cost=0.5)),
+        ({"total_cost": 0.5}, Usage(cost=0.5)),
+        ({"cost": {"total": 1}}, Usage(cost=1.0)),
+        ({"cost": True, "input": True}, Usage()),
+        ({"input_tokens": 3.7, "cost": float("nan")}, Usage(input_tokens=3)),
+        ({"prompt_tokens": 5, "prompt_tokens_details": None}, Usage(input_tokens=5)),
+        ({"prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 9}}, Usage(cache_read_tokens=9)),
+    ],
+)
+def test_usage_of_odd_shapes(usage: dict[str, Any], expected: Usage) -> None:
+    """What makes no sense is nothing."""
+    assert usage_of(usage) == expected
+
+
+@given(USAGES)
+def test_any_usage_is_read_and_can_be_summed(usage: dict[str, Any]) -> None:
+    """No number is negative, infinite, or too large for a sum of millions."""
+    found = usage_of(usage)
+    for name in found.__struct_fields__:
+        value = getattr(found, name)
+        assert type(value) is (float if name == "cost" else int)
+        assert 0 <= value < 2**42
+    assert found + Usage() == Usage() + found == found
+    assert (found + found).total_tokens == 2 * found.total_tokens
+
+
+def test_usage_is_added_field_by_field() -> None:
+    """And all tokens are the sum of four."""
+    one = Usage(input_tokens=1, output_tokens=2, cache_read_tokens=3, cache_write_tokens=4, cost=0.5)
+    two = Usage(input_tokens=10, output_tokens=20, cache_read_tokens=30, cache_write_tokens=40, cost=0.25)
+    assert one + two == Usage(input_tokens=11, output_tokens=22, cache_read_tokens=33, cache_write_tokens=44, cost=0.75)
+    assert two.total_tokens == 100
+    assert digest(MessageEntry(id="a", message=assistant("x"), usage={})).usage is None

@@ -1,0 +1,1014 @@
+"""Stores: the contract over memory and folders, and what only a folder can suffer."""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from helpers import HEADER, log_of, mark, node, user
+from hypothesis import settings
+
+import convtree
+from convtree import (
+    ConvtreeError,
+    NotALog,
+    ParentSession,
+    Session,
+    SessionExists,
+    SessionLocked,
+    SessionNotFound,
+    catalogue,
+)
+from convtree.catalogue import VERSION
+from convtree.repair import repair
+from convtree.store import SessionStore, open_store
+from convtree.stores.folder import FolderShelf
+from convtree.stores.memory import MemoryShelf
+from convtree.stores.mirror import Mirror
+from convtree.testing import StoreContract, begin, ids, store_machine
+
+CATALOGUE = ".catalogue.sqlite"
+
+
+class TestMemory(StoreContract):
+    """The contract, in memory."""
+
+    shared = False
+    lasting = False
+
+    def open_store(self, place: Path) -> SessionStore:  # noqa: ARG002  # memory has no place
+        return open_store("memory:")
+
+
+class TestFolder(StoreContract):
+    """The contract, in a folder."""
+
+    def open_store(self, place: Path) -> SessionStore:
+        return open_store(place / "store", durability="process")
+
+
+SMALL = settings(max_examples=15, stateful_step_count=15, deadline=None)
+TestMemoryMachine = store_machine(lambda _: open_store("memory:"), shared=False).TestCase
+TestMemoryMachine.settings = SMALL
+TestFolderMachine = store_machine(lambda place: open_store(place, durability="process")).TestCase
+TestFolderMachine.settings = SMALL
+
+
+# --- a folder -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a store may be; there is none yet."""
+    return tmp_path / "sessions"
+
+
+@pytest.fixture
+def store(folder: Path) -> Iterator[SessionStore]:
+    """A new store in a folder."""
+    with opened(folder) as store:
+        yield store
+
+
+@pytest.fixture
+def taken_in() -> Iterator[list[tuple[str, int]]]:
+    """Which sessions catalogues read, and how many records of each they took in."""
+    seen: list[tuple[str, int]] = []
+    original = Mirror._take_in
+
+    def take_in(mirror: Mirror, execute: Any, id: str, session: Session, start: int) -> Any:
+        seen.append((id, 0))
+        for number, record in original(mirror, execute, id, session, start):
+            seen[-1] = (id, number + 1 - start)
+            yield number, record
+
+    with patch.object(Mirror, "_take_in", take_in):
+        yield seen
+
+
+def opened(folder: Path, **arguments: Any) -> SessionStore:
+    return open_store(folder, durability="process", **arguments)
+
+
+def found(store: SessionStore) -> list[tuple[str, str]]:
+    """The findings as (code, place)."""
+    return [(finding.code, finding.place) for finding in store.findings]
+
+
+def said(store: SessionStore) -> dict[str, str | None]:
+    """What the user said last, by session."""
+    return {info.id: info.last_user_message for info in store.list(limit=None, archived=None)}
+
+
+def python(program: str, *arguments: str | Path) -> subprocess.Popen[str]:
+    """Starts another process."""
+    return subprocess.Popen(
+        [sys.executable, "-c", program, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+# --- the catalogue follows the logs -------------------------------------------------------------------------------
+
+
+def test_a_warm_list_takes_nothing_in(store: SessionStore, folder: Path, taken_in: list[tuple[str, int]]) -> None:
+    """Every record is read once, by whoever lists first; another process finds it done."""
+    begin(store, "a", "1", "2")
+    begin(store, "b")
+    store.list()
+    assert sorted(taken_in) == [("a", 2), ("b", 1)]
+    taken_in.clear()
+    store.list()
+    with opened(folder) as other:
+        assert len(other.list()) == 2
+    assert taken_in == []
+
+
+def test_of_a_changed_session_only_the_tail_is_taken_in(store: SessionStore, taken_in: list[tuple[str, int]]) -> None:
+    """And of the others nothing."""
+    begin(store, "a", *map(str, range(20)))
+    begin(store, "b")
+    store.list()
+    taken_in.clear()
+    with store.open("a") as session:
+        session.append(user("21"))
+        session.rename("N")
+    assert (store.info("a").messages, store.info("a").name) == (21, "N")
+    assert taken_in == [("a", 2)]
+
+
+def test_progress_is_told(store: SessionStore) -> None:
+    """How many of how many, up to all; nothing when there is nothing to do."""
+    for number in range(120):
+        begin(store, f"s{number}")
+    told: list[tuple[int, int]] = []
+    store.list(progress=lambda done, of: told.append((done, of)))
+    store.list(progress=lambda done, of: told.append((done, of)))
+    assert told == [(50, 120), (100, 120), (120, 120)]
+
+
+def test_an_interrupted_build_goes_on_where_it_was(store: SessionStore, taken_in: list[tuple[str, int]]) -> None:
+    """Whoever raises out of the progress callback has lost nothing that was told."""
+    for number in range(120):
+        begin(store, f"s{number:03}")
+
+    def stop(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.list(progress=stop)
+    assert len(taken_in) == 50
+    assert len(store.list(limit=None)) == 120
+    assert len(taken_in) == 120
+
+
+def test_a_removed_log_is_gone(store: SessionStore, folder: Path) -> None:
+    """Whoever removed it, and however."""
+    begin(store, "a", "needle")
+    begin(store, "b")
+    store.list()
+    (folder / "a.jsonl").unlink()
+    assert (ids(store.list()), store.search("needle")) == (["b"], [])
+    with pytest.raises(SessionNotFound):
+        store.info("a")
+
+
+def test_a_renamed_log_is_another_session(store: SessionStore, folder: Path) -> None:
+    """Under its new name."""
+    begin(store, "a", "needle")
+    store.list()
+    (folder / "a.jsonl").rename(folder / "b.jsonl")
+    assert [hit.session_id for hit in store.search("needle")] == ["b"]
+    assert ids(store.list()) == ["b"]
+
+
+@pytest.mark.parametrize("keeps_size", [False, True])
+def test_a_replaced_log_is_taken_in_anew(store: SessionStore, folder: Path, keeps_size: bool) -> None:
+    """All of it, even when it is as long, ends in the same record, and has the time of the old one."""
+    path = folder / "a.jsonl"
+    path.write_bytes(log_of(node("x", None, message=user("one")), node("y", "x", message=user("end"))))
+    status = path.stat()
+    assert store.info("a").first_user_message == "one"
+    first = "two" if keeps_size else "another"
+    new = folder / "new"
+    new.write_bytes(log_of(node("x", None, message=user(first)), node("y", "x", message=user("end"))))
+    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+    new.rename(path)
+    assert store.info("a").first_user_message == first
+    assert (store.search("one"), len(store.search(first))) == ([], 1)
+
+
+def test_a_truncated_log_is_taken_in_anew(store: SessionStore, folder: Path) -> None:
+    """What it lost is in no list any more, also when it has grown again since."""
+    begin(store, "a", "1", "2", "3")
+    assert said(store) == {"a": "3"}
+    path = folder / "a.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:3]))
+    assert (said(store), store.info("a").messages) == ({"a": "2"}, 2)
+    with store.open("a") as session:
+        session.append(user("4"))
+        session.append(user("5"))
+    assert (said(store), store.info("a").messages, store.search("3")) == ({"a": "5"}, 4, [])
+
+
+def test_a_damaged_line_is_a_finding_and_hides_nothing_else(store: SessionStore, folder: Path) -> None:
+    """What can be read is listed and found; after a repair there is nothing to find any more."""
+    with store.create(id="a") as session:
+        for text in ("needle one", "needle two", "needle three"):
+            session.append(user(text), parent_id=None)
+    begin(store, "b", "needle")
+    store.list()
+    path = folder / "a.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"needle two", b"needle 2wo"))
+    assert [place for _, place in found(store)] == ["a"]
+    assert sorted(hit.session_id for hit in store.search("needle")) == ["a", "a", "b"]
+    assert store.info("a").messages == 2
+    repair(path, dry_run=False)
+    assert store.findings == []
+    assert (store.info("a").messages, said(store)["a"]) == (2, "needle three")
+
+
+def test_a_hit_that_was_damaged_since_is_left_out(store: SessionStore, folder: Path) -> None:
+    """The others of its session are not; nor are those of a session that is gone altogether missed."""
+    begin(store, "a", "needle one", "needle two")
+    begin(store, "b", "needle")
+    path = folder / "a.jsonl"
+    original = SessionStore._hits
+
+    def hits(*arguments: Any) -> Any:
+        if b"one" in path.read_bytes():
+            path.write_bytes(path.read_bytes().replace(b"needle one", b"needle 1ne"))
+            (folder / "b.jsonl").unlink()
+        return original(*arguments)
+
+    with patch.object(SessionStore, "_hits", hits):
+        assert [hit.snippet for hit in store.search("needle")] == ["needle two"]
+
+
+def test_a_clockless_log_is_listed_last(store: SessionStore, folder: Path) -> None:
+    """Times are labels: what has none, or none that can be, is listed all the same, and is not old."""
+    begin(store, "a")
+    times = ("null", '"yesterday"', '"9999-12-31T23:59:59.9999-12:00"', '"0001-01-01T00:00:00+14:00"', '""')
+    for number, text in enumerate(times):
+        line = node("n", None).replace('"timestamp":null', f'"timestamp":{text}')
+        (folder / f"t{number}.jsonl").write_bytes(log_of(line))
+    listed = store.list()
+    assert ids(listed) == ["a", "t4", "t3", "t2", "t1", "t0"]
+    assert {info.last_activity for info in listed.sessions[1:]} == {None}
+    assert ids(store.prune(max_age=1)) == []
+    assert ids(store.prune(keep=4)) == ["t1", "t0"]
+
+
+def test_a_header_alone_is_no_session_yet(store: SessionStore, folder: Path) -> None:
+    """Nor is it a finding; with its first record it is listed."""
+    (folder / "a.jsonl").write_bytes(log_of())
+    assert (ids(store.list()), store.findings) == ([], [])
+    with store.open("a") as session:
+        session.append(user("hello"))
+    assert said(store) == {"a": "hello"}
+
+
+def test_repeated_ids_do_not_break_the_tables(store: SessionStore, folder: Path) -> None:
+    """The first line with an id wins, and the session is a finding."""
+    (folder / "a.jsonl").write_bytes(
+        log_of(
+            node("x", None), node("x", None, message=user("other")), node("x", None), mark("x", "leaf", target_id="x")
+        )
+    )
+    assert (said(store), store.info("a").messages) == ({"a": "x"}, 1)
+    assert [place for _, place in found(store)] == ["a"]
+
+
+def test_a_log_that_grows_while_it_is_read(store: SessionStore) -> None:
+    """What came too late for one list is in the next."""
+    begin(store, "a", "1")
+    original = FolderShelf._open_reader
+
+    def late(shelf: FolderShelf, id: str) -> Session:
+        session = original(shelf, id)
+        with store.open("a") as writer:
+            writer.append(user("2"))
+        return session
+
+    with patch.object(FolderShelf, "_open_reader", late):
+        assert store.info("a").messages == 1
+    assert store.info("a").messages == 2
+
+
+def test_a_log_that_is_deleted_while_it_is_looked_at(store: SessionStore, folder: Path) -> None:
+    """It is in no list, and no finding."""
+    begin(store, "a")
+    begin(store, "b")
+    original = FolderShelf._look
+
+    def look(shelf: FolderShelf) -> Any:
+        stamps = original(shelf)
+        (folder / "a.jsonl").unlink(missing_ok=True)
+        return stamps
+
+    with patch.object(FolderShelf, "_look", look):
+        assert (ids(store.list()), store.findings) == (["b"], [])
+    begin(store, "a", "again")
+    assert said(store) == {"a": "again", "b": "hello"}
+
+
+# --- what else may lie in a folder --------------------------------------------------------------------------------
+
+
+def test_what_is_no_session_is_a_finding(store: SessionStore, folder: Path, tmp_path: Path) -> None:
+    """Never a failure of the whole, and nothing of it is touched; an empty file is a session that never began."""
+    begin(store, "good")
+    (tmp_path / "elsewhere.jsonl").write_bytes(log_of(node("x", None)))
+    pi = {"type": "session", "version": 3, "id": "p", "timestamp": "2026-01-01T00:00:00Z", "cwd": "/"}
+    files = {
+        "binary.jsonl": bytes(range(256)) * 100,
+        "foreign.jsonl": b"hello, world\n",
+        "pi.jsonl": json.dumps(pi).encode() + b"\n",
+        "torn.jsonl": log_of(node("x", None), node("y", "x"))[:-9],
+        "half.jsonl": HEADER[:30].encode(),
+        "empty.jsonl": b"",
+        "zeros.jsonl": bytes(4096),
+        "bad name.jsonl": log_of(node("x", None)),
+        ".jsonl": b"",
+        "notes.txt": b"not looked at",
+        "good.jsonl.index": b"not an index",
+    }
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    (folder / "directory.jsonl").mkdir()
+    (folder / "link.jsonl").symlink_to(tmp_path / "elsewhere.jsonl")
+    (folder / "dangling.jsonl").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(folder / "pipe.jsonl")
+    assert ids(store.list()) == ["good", "torn"]
+    assert found(store) == [
+        ("bad_name", ".jsonl"),
+        ("bad_name", "bad name.jsonl"),
+        ("bad_name", "dangling.jsonl"),
+        ("bad_name", "directory.jsonl"),
+        ("bad_name", "link.jsonl"),
+        ("bad_name", "pipe.jsonl"),
+        ("not_a_log", "binary"),
+        ("not_a_log", "foreign"),
+        ("torn_tail", "half"),
+        ("not_a_log", "pi"),
+        ("torn_tail", "torn"),
+        ("torn_tail", "zeros"),
+    ]
+    assert {name: (folder / name).read_bytes() for name in files} == files
+
+
+def test_a_name_that_is_no_text_can_be_printed(store: SessionStore, folder: Path) -> None:
+    """Its bytes are worded."""
+    with open(os.fsencode(folder) + b"/bad\xff.jsonl", "wb"):
+        pass
+    assert found(store) == [("bad_name", "bad\\xff.jsonl")]
+
+
+def test_a_log_that_cannot_be_read_is_a_finding_until_it_can(store: SessionStore, folder: Path) -> None:
+    """Reading it fails without anything in the folder changing, and works again in the same way."""
+    begin(store, "a")
+    begin(store, "b")
+    original = os.open
+
+    def refuse(path: Any, *arguments: Any, **keywords: Any) -> int:
+        if os.fspath(path) == str(folder / "a.jsonl"):
+            raise PermissionError(13, "no")
+        return original(path, *arguments, **keywords)
+
+    with patch.object(os, "open", refuse):
+        assert (ids(store.list()), found(store)) == (["b"], [("unreadable", "a")])
+    assert (sorted(ids(store.list())), found(store)) == (["a", "b"], [])
+
+
+def test_what_is_no_session_is_not_deleted(store: SessionStore, folder: Path) -> None:
+    """A file of somebody else is not ours to delete; what was a session and is damaged is."""
+    (folder / "foreign.jsonl").write_bytes(b"hello\n")
+    with pytest.raises(NotALog):
+        store.delete("foreign")
+    assert (folder / "foreign.jsonl").read_bytes() == b"hello\n"
+    (folder / "empty.jsonl").write_bytes(b"")
+    (folder / "torn.jsonl").write_bytes(log_of(node("x", None))[:-5])
+    assert (store.delete("empty"), store.delete("torn")) == (["empty"], ["torn"])
+
+
+# --- the file of the catalogue ------------------------------------------------------------------------------------
+
+
+def _garbage(path: Path) -> None:
+    path.write_bytes(os.urandom(8192))
+
+
+def _other_version(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE ct_sessions (something TEXT)")
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    connection.close()
+
+
+def _damaged(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    for offset in range(4096, len(data), 512):
+        data[offset : offset + 64] = b"\xff" * 64
+    path.write_bytes(data)
+
+
+def _truncated(path: Path) -> None:
+    os.truncate(path, path.stat().st_size // 2)
+
+
+def _emptied(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def _without_tables(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.close()
+
+
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.parent.parent / "precious")
+
+
+HARM = [_garbage, _other_version, _damaged, _truncated, _emptied, _without_tables, _directory, _link, Path.unlink]
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_whatever_happens_to_the_catalogue_lists_are_true(folder: Path, harm: Callable[[Path], None]) -> None:
+    """It is made anew, or done without."""
+    (folder.parent / "precious").write_bytes(b"precious")
+    with opened(folder) as store:
+        for number in range(40):
+            begin(store, f"s{number}", f"needle {number}")
+        before = list(store.list(limit=None))
+    harm(folder / CATALOGUE)
+    for _ in range(2):
+        with opened(folder) as store:
+            assert list(store.list(limit=None)) == before
+            assert len(store.search("needle", limit=100)) == 40
+            assert store.findings == []
+    assert (folder.parent / "precious").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("harm", [_garbage, _damaged, _emptied, Path.unlink])
+def test_whatever_happens_to_the_catalogue_while_it_is_open(folder: Path, harm: Callable[[Path], None]) -> None:
+    """No list fails, and what is written afterwards is listed."""
+    with opened(folder) as store:
+        for number in range(40):
+            begin(store, f"s{number}", f"needle {number}")
+        store.list()
+        store._shelf._mirror._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[attr-defined]
+        harm(folder / CATALOGUE)
+        begin(store, "new", "needle new")
+        assert len(store.search("needle", limit=100)) == 41
+        assert sorted(ids(store.list(limit=None))) == sorted([*(f"s{number}" for number in range(40)), "new"])
+    with opened(folder) as store:
+        assert len(store.list(limit=None)) == 41
+
+
+def test_damage_that_a_question_meets_is_made_good(store: SessionStore) -> None:
+    """Also when bringing the catalogue up to date met none; and at most so often before the disk is left alone."""
+    begin(store, "a")
+    original, fails = catalogue.sessions, [True] * 4
+
+    def sessions(*arguments: Any) -> Any:
+        if fails and fails.pop():
+            raise sqlite3.DatabaseError("database disk image is malformed")
+        return original(*arguments)
+
+    with patch.object(catalogue, "sessions", sessions):
+        assert ids(store.list()) == ["a"]
+    assert ids(store.list()) == ["a"]
+
+
+@pytest.mark.parametrize("error", [sqlite3.IntegrityError("UNIQUE"), UnicodeDecodeError("utf-8", b"x", 0, 1, "no")])
+def test_what_only_damage_explains_is_damage(store: SessionStore, error: Exception) -> None:
+    """Also while findings are asked for, and while the file is opened."""
+    begin(store, "a")
+    store.list()
+    original, fails = Mirror._execute, [error] * 2
+
+    def execute(mirror: Mirror, sql: str, values: Any = ()) -> list[Any]:
+        if "code IS NOT NULL" in sql and fails:
+            raise fails.pop()
+        return original(mirror, sql, values)
+
+    with patch.object(Mirror, "_execute", execute):
+        assert store.findings == []
+    assert ids(store.list()) == ["a"]
+
+
+def test_a_mistake_in_a_question_is_no_damage(store: SessionStore, folder: Path) -> None:
+    """It is raised, and the catalogue stays."""
+    begin(store, "a")
+    store.list()
+    inode = (folder / CATALOGUE).stat().st_ino
+    with pytest.raises(sqlite3.ProgrammingError):
+        store._ask(lambda execute, _: execute("SELECT :nothing", {}))
+    assert (folder / CATALOGUE).stat().st_ino == inode
+    assert ids(store.list()) == ["a"]
+
+
+def test_a_folder_that_cannot_be_written_is_listed(store: SessionStore) -> None:
+    """The tables are then in memory."""
+    begin(store, "a")
+    original = os.open
+
+    def refuse(path: Any, flags: int, *arguments: Any, **keywords: Any) -> int:
+        if flags & os.O_CREAT:
+            raise OSError(30, "Read-only file system")
+        return original(path, flags, *arguments, **keywords)
+
+    with patch.object(os, "open", refuse):
+        assert ids(store.list()) == ["a"]
+        assert len(store.search("hello")) == 1
+
+
+def test_over_a_network_the_tables_are_in_memory(folder: Path) -> None:
+    """SQLite's files cannot be shared there; whatever else is wrong with the folder is raised."""
+    with opened(folder, allow_network=True) as store:
+        begin(store, "a")
+        with patch("convtree.stores.folder.refuse_network", side_effect=OSError(errno.ENOTSUP, "network")):
+            assert ids(store.list()) == ["a"]
+    assert not (folder / CATALOGUE).exists()
+    with opened(folder) as store:
+        shutil.rmtree(folder)
+        with pytest.raises(FileNotFoundError):
+            store.list()
+
+
+def test_a_full_disk_fails_no_list(store: SessionStore, folder: Path) -> None:
+    """The tables are then in memory, too."""
+    begin(store, "a")
+    store.list()
+    store._shelf._mirror._connection.execute("PRAGMA max_page_count = 1")  # type: ignore[attr-defined]
+    for number in range(100):
+        begin(store, f"b{number}", "word " * 200)
+    assert len(store.list(limit=None)) == 101
+    assert (folder / CATALOGUE).exists()
+
+
+def test_another_process_that_keeps_the_catalogue_locked_fails_no_list(store: SessionStore, folder: Path) -> None:
+    """Whoever waits for too long does without."""
+    begin(store, "a")
+    store.list()
+    begin(store, "b")
+    program = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+    with python(program, folder / CATALOGUE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        store._shelf._mirror._connection.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
+        assert sorted(ids(store.list())) == ["a", "b"]
+        with patch("convtree.stores.mirror._PATIENCE_S", 0.2), opened(folder) as other:
+            assert sorted(ids(other.list())) == ["a", "b"]
+        process.communicate()
+
+
+def test_two_processes_bring_it_up_to_date_at_once(store: SessionStore, folder: Path) -> None:
+    """Each lists all there is, and nothing is in it twice."""
+    for number in range(150):
+        begin(store, f"s{number}", "needle", "and thread")
+    program = """
+import sys, convtree
+with convtree.open_store(sys.argv[1]) as store:
+    print("ready", flush=True)
+    sys.stdin.readline()
+    for _ in range(20):
+        print(len(store.list(limit=None)), sum(info.messages for info in store.list(limit=None)),
+              len(store.search("needle", limit=1000)), len(store.findings))
+"""
+    processes = [python(program, folder) for _ in range(3)]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        assert set(process.communicate()[0].splitlines()) == {"150 300 150 0"}
+        assert process.returncode == 0
+
+
+def test_a_process_that_is_killed_while_it_builds(store: SessionStore, folder: Path) -> None:
+    """Leaves tables that the next one goes on with."""
+    for number in range(300):
+        begin(store, f"s{number}", "needle", "and thread")
+    program = """
+import os, signal, sys, convtree
+store = convtree.open_store(sys.argv[1])
+store.list(progress=lambda done, of: done > 100 and os.kill(os.getpid(), signal.SIGKILL))
+"""
+    process = python(program, folder)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert len(store.list(limit=None)) == 300
+    assert len(store.search("needle", limit=1000)) == 300
+
+
+def test_a_session_of_another_process_is_not_taken_for_gone(store: SessionStore, folder: Path) -> None:
+    """What another took in between our look at the tables and our look at the folder stays."""
+    begin(store, "a")
+    store.list()
+    with opened(folder) as other:
+        original = FolderShelf._look
+
+        def look(shelf: FolderShelf) -> Any:
+            stamps = original(shelf)
+            if shelf is store._shelf:
+                begin(other, "b")
+                other.list()
+            return stamps
+
+        with patch.object(FolderShelf, "_look", look):
+            store.list()
+        with sqlite3.connect(folder / CATALOGUE) as connection:
+            rows = connection.execute("SELECT session_id FROM ct_sessions ORDER BY session_id").fetchall()
+        connection.close()
+        assert rows == [("a",), ("b",)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_has_tables_of_its_own(store: SessionStore) -> None:
+    """It neither uses nor closes what its parent has open, and no lock of a thread that it lacks holds it up."""
+    begin(store, "a")
+    store.list()
+    inside, leave = Event(), Event()
+
+    def hold() -> None:
+        with store._lock, store._shelf._mirror._lock:  # type: ignore[attr-defined]
+            inside.set()
+            leave.wait()
+
+    thread = Thread(target=hold)
+    thread.start()
+    inside.wait()
+    child = os.fork()
+    if child == 0:  # pragma: no cover  # another process
+        try:
+            good = ids(store.list()) == ["a"]
+            store.close()
+        except BaseException:
+            good = False
+        os._exit(0 if good else 1)
+    leave.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    begin(store, "b")
+    assert sorted(ids(store.list())) == ["a", "b"]
+
+
+def test_everything_is_private(store: SessionStore, folder: Path) -> None:
+    """Files are for their owner only, and so is the folder; nothing else is left beside the logs."""
+    begin(store, "a", "needle")
+    store.fork("a", new_id="b").close()
+    store.list()
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    beside = [CATALOGUE + suffix for suffix in ("", "-wal", "-shm")]
+    assert modes == dict.fromkeys(["a.jsonl", "b.jsonl", *beside], 0o600)
+
+
+# --- deleting -----------------------------------------------------------------------------------------------------
+
+
+def test_delete_takes_what_lies_beside_and_nothing_else(store: SessionStore, folder: Path) -> None:
+    """Files of sessions whose names begin alike stay."""
+    beside = ["a.jsonl.index", "a.jsonl.torn", "a.jsonl.original", "a.jsonl.original-2", "a.jsonl.quarantine-10"]
+    others = [
+        "a.jsonl.jsonl",
+        "a.jsonl.index.jsonl",
+        "a.jsonl.backup",
+        "a.jsonl.original-x",
+        "aa.jsonl.index",
+        "a.b.jsonl",
+    ]
+    for name in ("a", *(name.removesuffix(".jsonl") for name in others if name.endswith(".jsonl"))):
+        begin(store, name)
+    for name in (*beside, *others):
+        if not (folder / name).exists():
+            (folder / name).write_bytes(b"x")
+    store.delete("a")
+    left = {path.name for path in folder.iterdir() if not path.name.startswith(CATALOGUE)}
+    assert left == set(others)
+
+
+def test_a_session_that_somebody_writes_to_is_not_deleted(folder: Path) -> None:
+    """SessionLocked says who; prune leaves it and goes on."""
+    with opened(folder, lock_timeout_s=0.05) as store:
+        for id in ("a", "b", "c"):
+            begin(store, id)
+        with Session.open(folder / "b.jsonl", exclusive=True):
+            with pytest.raises(SessionLocked) as caught:
+                store.delete("b")
+            assert str(os.getpid()) in (caught.value.holder or "")
+            assert sorted(ids(store.prune(keep=0, dry_run=False))) == ["a", "c"]
+        assert ids(store.list()) == ["b"]
+        assert store.delete("b") == ["b"]
+
+
+def test_a_deleted_session_does_not_come_back(store: SessionStore, folder: Path) -> None:
+    """Not even by who has it open, or opened it under a name to be created."""
+    begin(store, "a")
+    with store.open("a") as one, store.open("a", create=True) as two:
+        store.delete("a")
+        for session in (one, two):
+            with pytest.raises(SessionNotFound):
+                session.append(user("again"))
+    assert not (folder / "a.jsonl").exists()
+
+
+def test_a_sub_agent_that_is_gone_already_stops_nothing(store: SessionStore) -> None:
+    """Two may delete at once."""
+    begin(store, "a")
+    for id in ("t", "u"):
+        begin(store, id, parent_session=ParentSession(id="a", kind="task"))
+    original = SessionStore._below
+
+    def below(*arguments: Any) -> list[str]:
+        found = original(*arguments)
+        with patch.object(SessionStore, "_below", original):
+            store.delete("t")
+        return found
+
+    with patch.object(SessionStore, "_below", below):
+        assert store.delete("a") == ["u", "a"]
+    assert list(store.list(tasks=True)) == []
+
+
+# --- opening a store ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "{path}",
+        "file:{path}",
+        "file://{path}",
+        "file://localhost{path}",
+        "FILE://{path}",
+    ],
+)
+def test_a_folder_by_path_and_by_url(url: str, tmp_path: Path) -> None:
+    """All of them lead to the same place."""
+    path = tmp_path / "with space"
+    with opened(path) as store:
+        begin(store, "a")
+    quoted = str(path).replace(" ", "%20") if "file" in url.lower() else str(path)
+    with open_store(url.format(path=quoted)) as store:
+        assert ids(store.list()) == ["a"]
+        assert store.location == str(path)
+
+
+def test_a_path_is_not_taken_for_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is no URL is a path, percent signs, colons and all."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("a%20b", "a:b", "notes:2024", "c:x", "file:relative"):
+        with open_store(name) as store:
+            begin(store, "s")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a%20b", "a:b", "c:x", "notes:2024", "relative"]
+    with open_store(Path("file:relative")) as store:
+        assert store.location == "file:relative"
+    assert (tmp_path / "file:relative").is_dir()
+
+
+@pytest.mark.parametrize("url", ["file://elsewhere/tmp/x", "file://elsewhere"])
+def test_a_folder_on_another_machine_is_refused(url: str) -> None:
+    """A host in a file URL is a mistake."""
+    with pytest.raises(ValueError, match="another machine"):
+        open_store(url)
+
+
+def test_a_scheme_that_nobody_knows() -> None:
+    """It is named; the rest of the URL, which may hold a password, is not."""
+    with pytest.raises(ValueError, match="'mongodb'") as caught:
+        open_store("mongodb://me:secret@host/db")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_scheme_that_somebody_registers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point makes the shelf from the URL."""
+    urls: list[str] = []
+
+    class Point:
+        @staticmethod
+        def load() -> Callable[[str], MemoryShelf]:
+            return lambda url: urls.append(url) or MemoryShelf()  # type: ignore[func-returns-value]
+
+    def entry_points(*, group: str, name: str) -> list[type[Point]]:
+        return [Point] if (group, name) == ("convtree.stores", "mine") else []
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+    with open_store("mine://host/x%20y?z") as store:
+        begin(store, "a")
+        assert ids(store.list()) == ["a"]
+    assert urls == ["mine://host/x%20y?z"]
+
+
+def test_a_folder_is_made_or_must_be_there(tmp_path: Path) -> None:
+    """With all that lead to it; or the store is not found."""
+    with open_store(tmp_path / "a" / "b", create=True) as store:
+        begin(store, "s")
+    with open_store(tmp_path / "a" / "b", create=False) as store:
+        assert ids(store.list()) == ["s"]
+    with pytest.raises(SessionNotFound, match="no store"):
+        open_store(tmp_path / "c", create=False)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(FileExistsError):
+        open_store(tmp_path / "file")
+    with pytest.raises(ConvtreeError):
+        open_store(tmp_path / "file", create=False)
+
+
+def test_the_package_offers_stores() -> None:
+    """`convtree.open_store` and `convtree.SessionStore`; nothing else is made up."""
+    assert (convtree.open_store, convtree.SessionStore) == (open_store, SessionStore)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = convtree.nothing
+
+
+def test_importing_convtree_imports_no_tests() -> None:
+    """Nor the database, until a store is asked for."""
+    program = "import sys, convtree; print({'convtree.testing', 'pytest', 'sqlite3'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
+
+
+def test_a_log_made_without_the_store_is_in_it(store: SessionStore, folder: Path) -> None:
+    """A store is a folder of logs, and nothing more."""
+    with Session.open(folder / "mine.jsonl", name="N") as session:
+        session.append(user("hello"))
+    assert [(info.id, info.name) for info in store.list()] == [("mine", "N")]
+    shutil.copy(folder / "mine.jsonl", folder / "copy.jsonl")
+    assert sorted(ids(store.list())) == ["copy", "mine"]
+    with pytest.raises(SessionExists):
+        store.create(id="copy")
+
+
+def test_lists_go_on_while_sessions_are_written(store: SessionStore) -> None:
+    """Readers never see half of anything."""
+    stop = Event()
+
+    def write() -> None:
+        with store.create(id="a") as session:
+            number = 0
+            while not stop.is_set():
+                session.append(user(f"needle {number}"))
+                number += 1
+
+    thread = Thread(target=write)
+    thread.start()
+    try:
+        counts = []
+        until = time.monotonic() + 0.3
+        while time.monotonic() < until:
+            counts += [info.messages for info in store.list()]
+            assert store.findings == []
+    finally:
+        stop.set()
+        thread.join()
+    assert counts == sorted(counts)
+    assert store.info("a").messages == len(store.search("needle", limit=10**6))
+
+
+# --- races that only a nudge brings about -------------------------------------------------------------------------
+
+
+def test_a_log_that_goes_between_its_name_and_its_size(store: SessionStore, folder: Path) -> None:
+    """It is not there, and nothing else is the worse for it."""
+    begin(store, "a")
+    begin(store, "b")
+    original = os.scandir
+
+    class Going:
+        def __init__(self, path: Any) -> None:
+            self.found = original(path)
+
+        def __enter__(self) -> Iterator[os.DirEntry[str]]:
+            for each in self.found:
+                (folder / "a.jsonl").unlink(missing_ok=True)
+                yield each
+
+        def __exit__(self, *_: object) -> None:
+            self.found.close()
+
+    with patch.object(os, "scandir", Going):
+        assert ids(store.list()) == ["b"]
+
+
+def test_a_log_that_goes_before_it_is_read(store: SessionStore, folder: Path) -> None:
+    """The same, a moment later."""
+    begin(store, "a")
+    begin(store, "b")
+    original = FolderShelf._open_reader
+
+    def gone(shelf: FolderShelf, id: str) -> Session:
+        (folder / "a.jsonl").unlink(missing_ok=True)
+        return original(shelf, id)
+
+    with patch.object(FolderShelf, "_open_reader", gone):
+        assert (ids(store.list()), store.findings) == (["b"], [])
+    assert ids(store.list()) == ["b"]
+
+
+def test_another_process_may_be_faster(folder: Path, taken_in: list[tuple[str, int]]) -> None:
+    """What it took in between our look and our turn to write is not read again."""
+    with opened(folder) as store, opened(folder) as other:
+        begin(store, "a")
+        other.list()
+        begin(store, "b")
+        original = Mirror.writing
+
+        def late(mirror: Mirror) -> Any:
+            if mirror is not other._shelf._mirror:  # type: ignore[attr-defined]
+                other.list()
+            return original(mirror)
+
+        with patch.object(Mirror, "writing", late):
+            assert sorted(ids(store.list())) == ["a", "b"]
+    assert sorted(taken_in) == [("a", 1), ("b", 1)]
+
+
+def test_a_note_that_cannot_be_written_leaves_nothing_open(folder: Path) -> None:
+    """Who resumes with a note and fails holds no file."""
+    with opened(folder, lock_timeout_s=0.05) as store:
+        begin(store, "a", cwd="/x")
+        path = folder / "a.jsonl"
+        with Session.open(path, exclusive=True), pytest.raises(SessionLocked):
+            store.resume(cwd="/x", note="later")
+        if Path("/proc/self/fd").exists():
+            held = [os.readlink(each) for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+            assert str(path) not in held
+
+
+def test_what_a_question_raises_is_raised(store: SessionStore) -> None:
+    """And the next one is answered."""
+    begin(store, "a")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store._ask(stop)
+    assert ids(store.list()) == ["a"]
+
+
+@pytest.mark.parametrize("shelf", ["folder", "memory"])
+def test_a_shelf_deletes_only_what_is_there(folder: Path, shelf: str) -> None:
+    """Of two that delete at once, one is told."""
+    kept = FolderShelf(folder) if shelf == "folder" else MemoryShelf()
+    with pytest.raises(SessionNotFound):
+        kept.delete("a")
+    kept.close()
+
+
+@pytest.mark.parametrize("id", ["../up", "a/b", ".", ""])
+def test_a_shelf_takes_no_path_for_an_id(folder: Path, id: str) -> None:
+    """Even when somebody forgot to look."""
+    shelf = FolderShelf(folder)
+    with pytest.raises(SessionNotFound):
+        shelf.log(id, "a")
+
+
+def test_ids_are_sessions_whatever_begins_with_them(store: SessionStore, folder: Path) -> None:
+    """An id may end like a file of another session."""
+    for id in ("a", "a.jsonl", "a.jsonl.index", "A"):
+        begin(store, id, id)
+    assert sorted(ids(store.list())) == ["A", "a", "a.jsonl", "a.jsonl.index"]
+    store.delete("a")
+    assert sorted(ids(store.list())) == ["A", "a.jsonl", "a.jsonl.index"]
+    assert sorted(path.name for path in folder.glob("a*")) == ["a.jsonl.index.jsonl", "a.jsonl.jsonl"]
