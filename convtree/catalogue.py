@@ -46,6 +46,11 @@ CREATE TABLE IF NOT EXISTS ct_usage (
   input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
   cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL, PRIMARY KEY (session_id, provider, model))
 """
+_SNAPSHOTS = """
+CREATE TABLE IF NOT EXISTS ct_snapshots (
+  session_id TEXT NOT NULL, generation BIGINT NOT NULL, part INTEGER NOT NULL, size BIGINT NOT NULL,
+  data {bytes} NOT NULL, PRIMARY KEY (session_id, generation, part))
+"""
 _COMMON = (
     "CREATE TABLE IF NOT EXISTS ct_schema (version INTEGER NOT NULL PRIMARY KEY)",
     _SESSIONS,
@@ -66,6 +71,7 @@ SCHEMA: dict[Dialect, tuple[str, ...]] = {
     "sqlite": (
         *_COMMON,
         _LINES.format(row="row INTEGER PRIMARY KEY, ", key="UNIQUE"),
+        _SNAPSHOTS.format(bytes="BLOB"),
         "CREATE VIRTUAL TABLE IF NOT EXISTS ct_words USING fts5(words, content='ct_lines', content_rowid='row', "
         # The words are cut and folded already: whatever is no white space is part of one.
         "tokenize=\"unicode61 remove_diacritics 0 categories 'L* M* N* P* S* C*'\")",
@@ -77,6 +83,7 @@ SCHEMA: dict[Dialect, tuple[str, ...]] = {
     "postgresql": (
         *_COMMON,
         _LINES.format(row="", key="PRIMARY KEY"),
+        _SNAPSHOTS.format(bytes="BYTEA"),
         "CREATE INDEX IF NOT EXISTS ct_lines_words ON ct_lines USING gin (to_tsvector('simple', words)) "
         "WHERE words <> ''",
     ),
@@ -169,20 +176,24 @@ INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, arc
 VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, :kind, :parent_id, :parent_entry, :copying,
   :created_ms, :active_ms, :active_slot, 0, 0, NULL, 0, 0, NULL, NULL)
 """
+_ROW = "RETURNING size, created_ms, copying, parent_entry"
+# What a fork has copied is older than itself, and was no activity in it.
+_ACTIVE = "CASE WHEN CAST(:ms AS BIGINT) >= COALESCE(created_ms, CAST(:ms AS BIGINT))"
+#: takes the row's lock and changes nothing
+LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id {_ROW}"
 #: takes the row's lock, so that one writer after the other goes on from here; returns how far the log is then
-ADVANCE = """
+ADVANCE = f"""
 UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :entries,
-  messages = messages + :messages, active_ms = {active} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
-  active_slot = {active} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
+  messages = messages + :messages, active_ms = {_ACTIVE} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
+  active_slot = {_ACTIVE} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
   leaf = CASE WHEN :moved = 1 THEN CAST(:leaf AS TEXT) ELSE leaf END,
   name = CASE WHEN :renamed = 1 THEN CAST(:name AS TEXT) ELSE name END,
   name_words = CASE WHEN :renamed = 1 THEN CAST(:name_words AS TEXT) ELSE name_words END,
   archived = COALESCE(CAST(:archived AS INTEGER), archived),
   first_user = COALESCE(first_user, CAST(:first_user AS TEXT)),
   last_user = COALESCE(CAST(:last_user AS TEXT), last_user)
-WHERE session_id = :session_id RETURNING size, copying, parent_entry
-""".format(active="CASE WHEN CAST(:ms AS BIGINT) >= COALESCE(created_ms, CAST(:ms AS BIGINT))")
-# What a fork has copied is older than itself, and was no activity in it.
+WHERE session_id = :session_id {_ROW}
+"""
 _ADD_LINES = """
 INSERT INTO ct_lines (session_id, position, id, parent_id, type, role, ms, words, line)
 VALUES (:session_id, :position, :id, :parent_id, :type, :role, :ms, :words, :line)
@@ -290,7 +301,7 @@ def spend(execute: Execute, session_id: str, digests: Sequence[Digest], copied_u
 
 def remove_session(execute: Execute, session_id: str) -> None:
     """Removes everything about a session."""
-    for name in ("ct_lines", "ct_usage", "ct_sessions"):
+    for name in ("ct_lines", "ct_usage", "ct_snapshots", "ct_sessions"):
         execute(f"DELETE FROM {name} WHERE session_id = :session_id", {"session_id": session_id})
 
 

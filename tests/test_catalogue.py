@@ -55,7 +55,7 @@ class Tables:
     def grow(self, id: str, digests: list[Digest], start: int = 1) -> Values:
         """Adds lines to a session, as every store does."""
         values = catalogue.advance(id, digests, len(digests), crc32(b""))
-        ((_, copying, copied_up_to),) = self.execute(catalogue.ADVANCE, values)
+        ((_, _, copying, copied_up_to),) = self.execute(catalogue.ADVANCE, values)
         rows = [catalogue.line_of(id, start + number, each, None) for number, each in enumerate(digests)]
         catalogue.add_lines(self.execute, rows)
         catalogue.spend(self.execute, id, digests, copied_up_to if copying else None)

@@ -45,6 +45,8 @@ PURE = [
     "runs",
     "safe_text",
     "findings",
+    "digest",
+    "catalogue",
 ]
 IMPURE = {"os", "io", "pathlib", "time", "random", "logging", "socket", "subprocess", "shutil", "tempfile", "datetime"}
 FILES = sorted(HOME.rglob("*.py"))
@@ -98,7 +100,7 @@ def test_importing_convtree_is_cheap() -> None:
     """What only some need is imported when they need it."""
     program = "import sys, json, convtree; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    heavy = {"sqlite3", "sqlalchemy", "asyncio", "anytree", "click", "rich", "filelock"}
+    heavy = {"sqlite3", "sqlalchemy", "asyncio", "anytree", "click", "rich", "filelock", "psycopg"}
     assert set(json.loads(done.stdout)) & heavy == set()
 
 

@@ -1,7 +1,7 @@
 """The seam below the engine: a durable, append-only list of lines that knows nothing about entries.
 
 A log knows framing and seals, so that it can tell a whole line from a torn one; what a line *means* is decided above.
-Positions are the log's own (byte offsets in a file, sequence numbers in a database) and only ever grow.
+Positions are the log's own (byte offsets in files and databases, plain numbers in memory) and only ever grow.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ class Log(Protocol):
     def append(self, position: int, build: Build) -> Chunk:
         """Adds lines behind everything that is in the log, as one write.
 
-        Takes the lock and calls `build` with what stands behind `position`; `build` returns whole lines, or none to
-        write nothing, or raises to write nothing. When this returns, the lines are in the log as durably as the log
+        Calls `build` with what stands behind `position`; `build` returns whole lines, or none to write nothing, or
+        raises to write nothing. What it made counts only if, under the lock, nothing else stands there; else it is
+        called again, with that. When this returns, the lines are in the log as durably as the log
         was asked to be. Returns them with their positions.
 
         Raises:

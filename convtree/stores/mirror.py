@@ -240,7 +240,7 @@ class Mirror:
                 catalogue.add_session(execute, id, session.header)
                 start = 1
             digests = [digest(record) for _, record in batch]
-            ((_, copying, copied_up_to),) = execute(catalogue.ADVANCE, catalogue.advance(id, digests, len(batch), 0))
+            ((_, _, copying, copied_up_to),) = execute(catalogue.ADVANCE, catalogue.advance(id, digests, len(batch), 0))
             places = zip((number for number, _ in batch), digests, strict=True)
             catalogue.add_lines(execute, [catalogue.line_of(id, number, each, None) for number, each in places])
             catalogue.spend(execute, id, digests, copied_up_to if copying else None)

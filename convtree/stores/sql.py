@@ -27,7 +27,7 @@ class SqlShelf:
         lock_timeout_s: float = 10.0,
         create: bool = True,
     ) -> None:
-        self._database = SqlDatabase.connect(where, durability=durability, lock_timeout_s=lock_timeout_s)
+        self._database = SqlDatabase.connect(where, durability=durability, lock_timeout_s=lock_timeout_s, create=create)
         try:
             if create:
                 self._database.create_tables()

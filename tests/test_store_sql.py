@@ -1,0 +1,160 @@
+"""Stores in a database: the contract of every store over SQLite and PostgreSQL, and what only a database has."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from helpers import contents, user
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+from postgres import new_database
+
+from convtree import ConvtreeError, Session
+from convtree.logs.database import TablesMissing
+from convtree.store import SessionStore, open_store
+from convtree.testing import StoreContract, store_machine
+
+SMALL = settings(max_examples=10, stateful_step_count=15, deadline=None)
+
+
+def sqlite_url(place: Path) -> str:
+    return f"sqlite:///{place}/store.db"
+
+
+class TestSqlite(StoreContract):
+    """The contract, in an SQLite file."""
+
+    def open_store(self, place: Path) -> SessionStore:
+        return open_store(sqlite_url(place), durability="process")
+
+
+@pytest.fixture
+def database_of(postgres_server: str) -> Iterator[Callable[[Path], str]]:
+    """Gives every place a PostgreSQL database of its own."""
+    urls: dict[Path, str] = {}
+    with ExitStack() as ends:
+
+        def url_of(place: Path) -> str:
+            if place not in urls:
+                urls[place] = ends.enter_context(new_database(postgres_server))
+            return urls[place]
+
+        yield url_of
+
+
+class TestPostgres(StoreContract):
+    """The contract, on a PostgreSQL server."""
+
+    @pytest.fixture(autouse=True)
+    def _databases(self, database_of: Callable[[Path], str]) -> None:
+        self.url_of = database_of
+
+    def open_store(self, place: Path) -> SessionStore:
+        return open_store(self.url_of(place))
+
+
+def test_any_history_over_sqlite() -> None:
+    """Whatever is done, in whatever order, the store says what a plain list would."""
+    run_state_machine_as_test(store_machine(lambda place: open_store(sqlite_url(Path(place)))), settings=SMALL)
+
+
+def test_any_history_over_postgres(database_of: Callable[[Path], str]) -> None:
+    """The same on a server."""
+    run_state_machine_as_test(store_machine(lambda place: open_store(database_of(Path(place)))), settings=SMALL)
+
+
+def test_from_a_folder_into_databases_and_back(tmp_path: Path, database_of: Callable[[Path], str]) -> None:
+    """Byte for byte, damage and all."""
+    with (
+        open_store(tmp_path / "a", durability="process") as folder,
+        open_store(sqlite_url(tmp_path)) as sqlite,
+        open_store(database_of(tmp_path)) as postgres,
+        open_store(tmp_path / "b", durability="process") as back,
+    ):
+        with folder.create(id="s", name="N") as session:
+            session.append_many([user(f"{number} \0 \u2028 \U0001f600") for number in range(1200)])
+        folder.fork("s", new_id="f").close()
+        path = tmp_path / "a" / "f.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True)
+        path.write_bytes(b"".join([*lines[:5], b"\xff\x00junk\n", *lines[5:]]))
+        for source, target in ((folder, sqlite), (sqlite, postgres), (postgres, back)):
+            assert [each.status for each in source.copy_to(target)] == ["copied", "copied"]
+            assert [each.status for each in source.copy_to(target)] == ["unchanged", "unchanged"]
+        for id in ("s", "f"):
+            assert (tmp_path / "a" / f"{id}.jsonl").read_bytes() == (tmp_path / "b" / f"{id}.jsonl").read_bytes()
+
+
+def test_workers_share_a_session(database_of: Callable[[Path], str], tmp_path: Path) -> None:
+    """Each opens it under the caller's id, the first begins it; what one writes the other builds its context of."""
+    url = database_of(tmp_path)
+    with open_store(url) as one, open_store(url) as two:
+        first = one.open("chat", create=True, name="Chat")
+        second = two.open("chat", create=True, name="ignored")
+        question = first.append(user("Where shall we go?"))
+        second.append({"role": "assistant", "content": "Oslo?"}, parent_id=question.id)
+        first.refresh()
+        assert contents(first) == ["Where shall we go?", "Oslo?"]
+        assert (first.name, one.latest()) == ("Chat", two.latest())
+
+
+def test_an_engine_of_the_caller_stays_his(tmp_path: Path) -> None:
+    """It is used as it is, and not disposed of."""
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(sqlite_url(tmp_path))
+    with open_store(engine) as store, store.create() as session:
+        session.append(user("x"))
+    with engine.connect() as connection:
+        assert connection.execute(sqlalchemy.text("SELECT count(*) FROM ct_sessions")).scalar() == 1
+    engine.dispose()
+
+
+def test_looking_makes_nothing(tmp_path: Path, database_of: Callable[[Path], str]) -> None:
+    """Without `create`, there must be a store."""
+    with pytest.raises(FileNotFoundError):
+        open_store(sqlite_url(tmp_path), create=False)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(TablesMissing, match="no tables yet"):
+        open_store(database_of(tmp_path), create=False)
+
+
+def test_a_password_is_never_shown() -> None:
+    """Not where nobody answers, and not where the URL is none."""
+    url = "postgresql://me:s3cret@127.0.0.1:1/nothing?connect_timeout=1"
+    for wrong in (url, "postgresql://me:s3cret@[::bad/x"):
+        with pytest.raises((OSError, ValueError, ConvtreeError)) as caught:
+            open_store(wrong)
+        shown, error = "", caught.value.with_traceback(None)
+        while error is not None:
+            shown += f"{error!r} {error}"
+            error = error.__cause__ or error.__context__  # type: ignore[assignment]
+        assert "s3cret" not in shown
+
+
+def test_the_file_is_for_its_owner(tmp_path: Path) -> None:
+    """And so is what SQLite puts beside it."""
+    with open_store(sqlite_url(tmp_path)) as store, store.create() as session:
+        session.append(user("x"))
+        assert {os.stat(each).st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
+
+
+def test_a_session_goes_on_when_its_store_is_closed(tmp_path: Path) -> None:
+    """As in a folder."""
+    with open_store(sqlite_url(tmp_path)) as store:
+        session = store.create(id="s")
+        session.append(user("x"))
+    session.append(user("y"))
+    session.close()
+    with open_store(sqlite_url(tmp_path)) as store, store.open("s") as again:
+        assert contents(again) == ["x", "y"]
+
+
+def test_a_fork_of_a_session_in_a_database_is_a_file(tmp_path: Path) -> None:
+    """`Session.fork` takes a path, `store.fork` an id."""
+    with open_store(sqlite_url(tmp_path)) as store, store.create(id="s") as session:
+        session.append(user("x"))
+        session.fork(tmp_path / "f.jsonl").close()
+    with Session.open(tmp_path / "f.jsonl", mode="r") as forked:
+        assert contents(forked) == ["x"]
