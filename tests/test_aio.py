@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from helpers import assistant, contents, ids, user
@@ -910,12 +910,12 @@ def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.Mon
 # --- stores ---
 
 
-@pytest.mark.parametrize("kind", ["folder", "memory"])
-def test_a_store_is_used_as_the_sync_one(kind: Literal["folder", "memory"], tmp_path: Path) -> None:
-    """Every call of a store, over those kinds that need no database."""
+@pytest.mark.parametrize("kind", ["{}/store", "sqlite:///{}/store.db", "memory:"])
+def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
+    """Every call of a store, over those kinds that need no server."""
 
     async def main() -> None:
-        place = "memory:" if kind == "memory" else tmp_path / "store"
+        place = kind.format(tmp_path)
         async with aio.open_store(place, durability="process") as store:
             async with store.create(id="s1", name="Trip", cwd="/home/me") as session:
                 question = await session.append(user("Where shall we go?"))
@@ -949,7 +949,11 @@ def test_a_store_is_used_as_the_sync_one(kind: Literal["folder", "memory"], tmp_
                 await store.open("s3")
             with pytest.raises(SessionExists):
                 await store.create(id="s1")
-            assert store.location == ("memory" if kind == "memory" else str(place))
+            assert store.location == place.removesuffix(":")
+            async with aio.open_store(tmp_path / "copy") as copy:
+                assert {each.status for each in await store.copy_to(copy)} == {"copied"}
+                found = await copy.resumable(cwd="/home/me")
+                assert found is not None
 
     run(main)
 

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 from helpers import assistant, user
+from postgres import new_database
 
 from convtree.store import open_store
 
@@ -25,8 +26,8 @@ SERVICE = Path(__file__).parents[1] / "examples" / "service.py"
 class Server:
     """A server process, and what can be asked of it."""
 
-    def __init__(self, place: Path) -> None:
-        environ = os.environ | {"CONVTREE_URL": str(place), "PORT": "0"}
+    def __init__(self, url: str) -> None:
+        environ = os.environ | {"CONVTREE_URL": url, "PORT": "0"}
         self.process = subprocess.Popen([sys.executable, SERVICE], env=environ, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         self.log: list[str] = []
@@ -73,10 +74,21 @@ class Server:
         return "".join(line for line in [*self.log, *rest.splitlines()] if "INFO" not in line)
 
 
+@pytest.fixture(params=["folder", "sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A store of every kind that several processes can share."""
+    if request.param == "postgres":
+        with new_database(request.getfixturevalue("postgres_server")) as made:
+            yield made
+    else:
+        yield f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else f"{tmp_path}/store"
+
+
 @pytest.fixture
-def servers(tmp_path: Path) -> Iterator[tuple[Server, Server]]:
+def servers(url: str) -> Iterator[tuple[Server, Server]]:
     """Two servers over one store; nothing goes wrong inside them."""
-    two = Server(tmp_path / "store"), Server(tmp_path / "store")
+    open_store(url).close()  # makes the tables
+    two = Server(url), Server(url)
     try:
         yield two
     finally:
@@ -156,7 +168,7 @@ def test_events_come_from_every_worker(servers: tuple[Server, Server]) -> None:
         assert next(news) == said[-1]
 
 
-def test_many_clients_of_two_workers_lose_nothing(servers: tuple[Server, Server], tmp_path: Path) -> None:
+def test_many_clients_of_two_workers_lose_nothing(servers: tuple[Server, Server], url: str) -> None:
     """Each goes on behind what it has seen, and tries again when it is told: one chain, gapless."""
 
     def talk(name: int) -> int:
@@ -173,16 +185,16 @@ def test_many_clients_of_two_workers_lose_nothing(servers: tuple[Server, Server]
 
     with ThreadPoolExecutor(6) as clients:
         list(clients.map(talk, range(6)))
-    with open_store(tmp_path / "store") as store, store.open("s", read_only=True) as session:
+    with open_store(url) as store, store.open("s", read_only=True) as session:
         said = [message["content"] for message in session.build_context().messages]
         assert sorted(said) == sorted(f"{name}-{number}" for name in range(6) for number in range(8))
         assert len(session.leaves()) == 1
         assert session.findings == ()
 
 
-def test_a_worker_that_is_killed_takes_nothing_with_it(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_takes_nothing_with_it(url: str) -> None:
     """What was answered is stored; another worker goes on."""
-    one, two = Server(tmp_path / "store"), Server(tmp_path / "store")
+    one, two = Server(url), Server(url)
     said = [one.say(user(str(number)), parent_id=None)[1]["id"] for number in range(5)]
     one.process.kill()
     one.process.communicate()

@@ -18,6 +18,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakSet
 
 import pytest
 from helpers import HEADER, log_of, mark, node, user
@@ -34,9 +35,11 @@ from convtree import (
     SessionNotFound,
     catalogue,
 )
+from convtree import store as store_module
 from convtree.catalogue import VERSION
 from convtree.repair import repair
 from convtree.store import SessionStore, open_store
+from convtree.stores import mirror
 from convtree.stores.folder import FolderShelf
 from convtree.stores.memory import MemoryShelf
 from convtree.stores.mirror import Mirror
@@ -1012,3 +1015,20 @@ def test_ids_are_sessions_whatever_begins_with_them(store: SessionStore, folder:
     store.delete("a")
     assert sorted(ids(store.list())) == ["A", "a.jsonl", "a.jsonl.index"]
     assert sorted(path.name for path in folder.glob("a*")) == ["a.jsonl.index.jsonl", "a.jsonl.jsonl"]
+
+
+def test_what_a_forked_child_does_first(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has locks of its own, and leaves the parent its connection to the catalogue."""
+    with store.create(id="a") as session:
+        session.append(user("x"))
+    assert ids(store.list()) == ["a"]
+    mine = store._shelf._mirror  # type: ignore[attr-defined]
+    monkeypatch.setattr(store_module, "_MADE", WeakSet([store]))
+    monkeypatch.setattr(mirror, "_MADE", WeakSet([mine]))
+    before = (store._lock, mine._lock, mine._connection)
+    store_module._free_locks()
+    mirror._leave_to_parent()
+    assert ids(store.list()) == ["a"]
+    after = (store._lock, mine._lock, mine._connection)
+    assert all(own is not inherited for own, inherited in zip(after, before, strict=True))
+    assert mirror._INHERITED[-1] is before[2]

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from weakref import WeakSet
 
 import pytest
 from helpers import contents, user
@@ -11,7 +12,8 @@ from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from postgres import new_database
 
-from convtree import ConvtreeError, Session
+from convtree import ConvtreeError, Session, SessionClosed
+from convtree.logs import database
 from convtree.logs.database import TablesMissing
 from convtree.store import SessionStore, open_store
 from convtree.testing import StoreContract, store_machine
@@ -158,3 +160,41 @@ def test_a_fork_of_a_session_in_a_database_is_a_file(tmp_path: Path) -> None:
         session.fork(tmp_path / "f.jsonl").close()
     with Session.open(tmp_path / "f.jsonl", mode="r") as forked:
         assert contents(forked) == ["x"]
+
+
+def test_a_forked_child_makes_connections_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the parent are neither used nor closed there."""
+    with open_store(sqlite_url(tmp_path)) as store, store.create(id="s") as session:
+        session.append(user("x"))
+        monkeypatch.setattr(database, "_OPEN", WeakSet([store._shelf._database]))  # type: ignore[attr-defined]
+        database._abandon_all()
+        with pytest.raises(SessionClosed, match="parent process"):
+            session.append(user("y"))
+        with pytest.raises(SessionClosed, match="parent process"):
+            store.list()
+    with open_store(sqlite_url(tmp_path)) as again:
+        assert again.info("s").messages == 1
+
+
+def test_a_commit_that_the_server_gives_up_is_tried_again(
+    database_of: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an engine with serializable transactions may do at the very end."""
+    import sqlalchemy
+    from psycopg.errors import SerializationFailure
+
+    with open_store(database_of(tmp_path)) as store, store.create(id="s") as session:
+        session.append(user("x"))
+        commit, failures = sqlalchemy.Connection.commit, iter([True])
+
+        def fail_once(connection: sqlalchemy.Connection) -> None:
+            if next(failures, False):
+                connection.rollback()
+                raise sqlalchemy.exc.OperationalError("COMMIT", {}, SerializationFailure("could not serialize"))
+            commit(connection)
+
+        monkeypatch.setattr(sqlalchemy.Connection, "commit", fail_once)
+        monkeypatch.setattr(SerializationFailure, "sqlstate", "40001")
+        session.append(user("y"))
+        session.refresh()
+        assert contents(session) == ["x", "y"]

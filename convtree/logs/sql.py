@@ -440,8 +440,6 @@ def _line_of(text: str) -> bytes:
 
 def _rows_at(execute: Execute, session_id: str, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, bytes]]:
     """Fetches the lines that begin at these places; as a range, when most of a range is wanted."""
-    if not spans:
-        return iter(())
     start, until = min(spans)[0], max(position + length + 1 for position, length in spans)
     if until - start <= 2 * sum(length + 1 for _, length in spans):
         rows = execute(_BETWEEN, {"session_id": session_id, "start": start, "until": until})

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from threading import RLock
+from time import sleep
 from typing import Any, NoReturn
 from weakref import WeakSet
 
@@ -26,6 +27,7 @@ from convtree.stores.base import CatalogueLost, Progress, StoreFinding
 
 _BATCH = 500  # records read at once
 _COMMIT = 50  # sessions in one transaction
+_WRITE_S = 0.002  # how long a write may be seen half done
 _PATIENCE_S = 10.0  # with another process that writes the tables
 _LOSSES = 3  # how often they may be damaged before a disk is no longer trusted
 _FILES = """
@@ -209,12 +211,13 @@ class Mirror:
             records = 0
         try:
             with self._open_reader(id) as session:
+                written = _is_being_written(session)
                 if not (records and _has(session, records - 1, last_id)):
                     self._remove(execute, id)
                     records, last_id = 0, None
                 for number, each in self._take_in(execute, id, session, records):
                     records, last_id = number + 1, each.id
-                code = next((finding.code for finding in session.findings if finding.severity != "info"), None)
+                code = _worst(session, but="torn_tail" if written else None)
         except SessionNotFound:
             self._remove(execute, id)  # deleted just now
             return stamp
@@ -255,6 +258,25 @@ class Mirror:
         with self.reading() as execute:
             rows = execute("SELECT session_id, code FROM ct_files WHERE code IS NOT NULL ORDER BY session_id")
         return [StoreFinding(code=code, place=id, id=id) for id, code in rows]
+
+
+def _is_being_written(session: Session) -> bool:
+    """Tells a write that is under way from one that was never finished, and takes in what it has written."""
+    torn = _torn(session)
+    if torn is not None:
+        sleep(_WRITE_S)
+        session.refresh()
+    return torn != _torn(session)
+
+
+def _torn(session: Session) -> int | None:
+    return next((finding.offset for finding in session.findings if finding.code == "torn_tail"), None)
+
+
+def _worst(session: Session, but: str | None) -> str | None:
+    """Returns the code of a session's first serious finding."""
+    serious = (finding.code for finding in session.findings if finding.severity != "info")
+    return next((code for code in serious if code != but), None)
 
 
 def _has(session: Session, number: int, id: str | None) -> bool:
