@@ -44,12 +44,13 @@ class Ledger:
         self._own: set[int] = set()  # rows written here, as far as they lie behind news
         self._owes = False  # a loss was found that no snapshot knows of yet: before the log grows over it
         self._kept_end = 0  # as far as the snapshot beside the log covers it
+        self.half_fed = False  # whether the index may hold a part of a line: then it is made anew
         self._rebuild(use_snapshot)
         self._told = len(self.index.tree)  # rows before it are no news
 
     def catch_up(self) -> None:
         """Takes in what is new in the log."""
-        if self._half_fed:
+        if self.half_fed:
             self._rebuild()
         try:
             self._take_in(self.log.read(self.index.end))
@@ -110,7 +111,7 @@ class Ledger:
         if self._owes:
             self.keep_index(always=True)
         for _ in range(_TRIES):
-            if self._half_fed:
+            if self.half_fed:
                 self._rebuild()
             try:
                 chunk = self.log.append(self.index.end, build)
@@ -139,15 +140,14 @@ class Ledger:
     def _feed_own(self, plan: Plan, chunk: Chunk) -> None:
         start = len(self.index.tree)
         try:
+            self.half_fed = True
             if self.index.lines:
                 self.index.feed_own(plan.added, chunk.positions, chunk.lines, plan.crc)
             else:
                 self.index.feed(*chunk)  # the header, too
+            self.half_fed = False
         except SnapshotDamaged:
             self.rescan()
-        except BaseException:
-            self._half_fed = True
-            raise
         end = start + len(plan.added)
         if start == self._told:
             self._told = end
@@ -171,11 +171,9 @@ class Ledger:
             self.index.read_only = "its header is damaged"
 
     def _feed(self, chunk: Chunk) -> None:
-        try:
-            self.index.feed(*chunk)
-        except BaseException:
-            self._half_fed = True  # feeding reads: an I/O error or a signal may leave a line taken in by half
-            raise
+        self.half_fed = True  # feeding reads: an I/O error or a signal may leave a line taken in by half
+        self.index.feed(*chunk)
+        self.half_fed = False
 
     def rescan(self) -> None:
         """Reads the log from its first line, because a snapshot of it turned out to be damaged."""
@@ -187,12 +185,13 @@ class Ledger:
         """Reads the log as if for the first time."""
         for _ in range(_TRIES):
             self._told, self._own = 0, set()
-            self._half_fed = False
+            self.half_fed = True
             try:
                 lost = self._begin(use_snapshot)
+                self.half_fed = False
                 self._take_in(self.log.read(self.index.end))
             except LogReplaced:
-                self._half_fed = True  # what was read is of a log that is gone
+                self.half_fed = True  # what was read is of a log that is gone
             except SnapshotDamaged:
                 use_snapshot = False
             else:
@@ -242,7 +241,7 @@ class Ledger:
         worth = rows > max(_TAIL_ROWS, index.tree.parents.covered * _TAIL_PART) or tail > max(
             _TAIL_BYTES, self._kept_end * _TAIL_PART
         )
-        whole = index.header_body is not None and index.sealed_from == 0 and not self._half_fed
+        whole = index.header_body is not None and index.sealed_from == 0 and not self.half_fed
         if (worth or always) and whole and not self.log.failed:
             with suppress(OSError, ConvtreeError, LogReplaced, SnapshotDamaged):
                 self.log.keep_snapshot(index.end, snapshot.dump(index, self._read_log))

@@ -79,6 +79,8 @@ def _reading(method: Callable[Concatenate[Session, P], T]) -> Callable[Concatena
     @wraps(method)
     def read(self: Session, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._lock:
+            if self._ledger.half_fed and not self._closed:
+                self._ledger.catch_up()  # a signal came while lines were taken in
             try:
                 return method(self, *args, **kwargs)
             except SnapshotDamaged:

@@ -60,6 +60,7 @@ class Tree:
         self._last_child = array("i")
         self._older_sibling = array("i")
         self._newest_root = NONE
+        self._indexed = 0  # rows that the three above know of
 
     def __len__(self) -> int:
         return self._size
@@ -216,6 +217,9 @@ class Tree:
     def _index_children(self) -> None:
         """Brings the columns of children up to date; they are not built before someone asks."""
         last_child, older_sibling, parents = self._last_child, self._older_sibling, self.parents
+        if len(last_child) != self._indexed:  # a signal came in between: the columns may not fit each other
+            del last_child[:], older_sibling[:]
+            self._newest_root = NONE
         for row in range(len(last_child), len(parents)):
             last_child.append(NONE)
             parent = parents[row]
@@ -227,3 +231,4 @@ class Tree:
                 self._newest_root = row
             else:
                 older_sibling.append(NONE)
+        self._indexed = len(last_child)

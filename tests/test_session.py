@@ -1018,3 +1018,43 @@ def test_an_error_does_not_carry_content(session: Session) -> None:
     with pytest.raises(InvalidMessage) as caught:
         session.append({"role": "user", "a": {"b" * 60: {"c" * 60: {"d" * 60: {"e" * 60: object()}}}}})
     assert len(caught.value.place) == 201
+
+
+class Interrupt(BaseException):
+    """What a signal raises."""
+
+
+@pytest.mark.parametrize("after", ["", "offsets", "lengths", "kinds", "parents", "links"])
+def test_a_signal_while_lines_are_taken_in_leaves_nothing_by_half(
+    after: str, log_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is asked next is answered from the whole log; the leaf of this session is where it was."""
+
+    def interrupted(*_: object) -> None:
+        raise Interrupt
+
+    with Session.open(log_path, durability="process") as session:
+        session.append(user("1"), id="a")
+        tree = session._index.tree
+        with monkeypatch.context() as patch:
+            patch.setattr(getattr(tree, after) if after else tree.ids, "append" if after else "add", interrupted)
+            with pytest.raises(Interrupt):
+                session.append(user("2"), id="b")
+        assert contents(session) == ["1"]
+        assert [entry.id for entry in session.leaves()] == ["b"]
+        assert session.findings == ()
+        session.refresh()
+        session.append(user("3"), id="c")
+        assert contents(session) == ["1", "2", "3"]
+
+
+def test_a_signal_while_children_are_counted_leaves_nothing_by_half(log_path: Path) -> None:
+    """They are counted anew."""
+    with Session.open(log_path, durability="process") as session:
+        session.append_many([user(str(number)) for number in range(5)])
+        tree = session._index.tree
+        expected = [entry.id for entry in session.children(None)]
+        session.append(user("5"))
+        tree._last_child.append(-1)  # as far as it got
+        assert [entry.id for entry in session.children(None)] == expected
+        assert [entry.id for entry in session.leaves()] == [session.leaf_id]
