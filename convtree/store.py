@@ -604,16 +604,18 @@ def open_store(
     durability: Durability = "power",
     lock_timeout_s: float = 10.0,
     allow_network: bool = False,
-    create: bool = True,
+    create: bool | None = None,
 ) -> SessionStore:
     """Opens the store at a path or URL.
 
     A path or `file:` URL is a folder; `sqlite:///file.db`, `postgresql://…` and a SQLAlchemy engine are databases
     (`pip install 'convtree[sql]'` or `'convtree[postgres]'`); `memory:` is gone with the process. Other schemes come
     from packages with an entry point in the group `convtree.stores`. `create` makes the folder or the tables when
-    they are not there. `allow_network` permits a folder where locks do not keep writers apart.
+    they are not there; left out, it does so but for a server, whose tables are made once, by whoever may.
+    `allow_network` permits a folder where locks do not keep writers apart.
 
     Raises:
+        SessionNotFound, FileNotFoundError: there is no store, and none was to be made.
         ValueError: nobody knows the URL's scheme.
         ImportError: an extra is missing; the message says which.
     """
@@ -627,7 +629,7 @@ def open_store(
                 durability=durability,
                 lock_timeout_s=lock_timeout_s,
                 allow_network=allow_network,
-                create=create,
+                create=create is not False,
             )
         )
     if scheme == "memory":
@@ -655,7 +657,7 @@ def _split(url: str | os.PathLike[str]) -> tuple[str, str]:
     return "file", unquote(slash + path)
 
 
-def _sql_shelf(where: Any, durability: Durability, lock_timeout_s: float, create: bool) -> Shelf:
+def _sql_shelf(where: Any, durability: Durability, lock_timeout_s: float, create: bool | None) -> Shelf:
     from convtree.stores.sql import SqlShelf
 
     return SqlShelf(where, durability=durability, lock_timeout_s=lock_timeout_s, create=create)

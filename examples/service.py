@@ -1,5 +1,6 @@
 """A web service that keeps conversations; any number of its workers and machines may serve the same tree.
 
+    python -c "import convtree; convtree.open_store('postgresql://…', create=True)"            # once
     CONVTREE_URL=postgresql://… uvicorn --app-dir examples --workers 4 --timeout-graceful-shutdown 3 service:app
 
     POST /sessions/ID/messages   {"message": {…}, "parent_id": …}  appends below an entry (null: another beginning)

@@ -87,7 +87,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def servers(url: str) -> Iterator[tuple[Server, Server]]:
     """Two servers over one store; nothing goes wrong inside them."""
-    open_store(url).close()  # makes the tables
+    open_store(url, create=True).close()  # makes the tables
     two = Server(url), Server(url)
     try:
         yield two
@@ -194,6 +194,7 @@ def test_many_clients_of_two_workers_lose_nothing(servers: tuple[Server, Server]
 
 def test_a_worker_that_is_killed_takes_nothing_with_it(url: str) -> None:
     """What was answered is stored; another worker goes on."""
+    open_store(url, create=True).close()
     one, two = Server(url), Server(url)
     said = [one.say(user(str(number)), parent_id=None)[1]["id"] for number in range(5)]
     one.process.kill()

@@ -54,7 +54,7 @@ class TestPostgres(StoreContract):
         self.url_of = database_of
 
     def open_store(self, place: Path) -> SessionStore:
-        return open_store(self.url_of(place))
+        return open_store(self.url_of(place), create=True)
 
 
 def test_any_history_over_sqlite() -> None:
@@ -64,7 +64,9 @@ def test_any_history_over_sqlite() -> None:
 
 def test_any_history_over_postgres(database_of: Callable[[Path], str]) -> None:
     """The same on a server."""
-    run_state_machine_as_test(store_machine(lambda place: open_store(database_of(Path(place)))), settings=SMALL)
+    run_state_machine_as_test(
+        store_machine(lambda place: open_store(database_of(Path(place)), create=True)), settings=SMALL
+    )
 
 
 def test_from_a_folder_into_databases_and_back(tmp_path: Path, database_of: Callable[[Path], str]) -> None:
@@ -72,7 +74,7 @@ def test_from_a_folder_into_databases_and_back(tmp_path: Path, database_of: Call
     with (
         open_store(tmp_path / "a", durability="process") as folder,
         open_store(sqlite_url(tmp_path)) as sqlite,
-        open_store(database_of(tmp_path)) as postgres,
+        open_store(database_of(tmp_path), create=True) as postgres,
         open_store(tmp_path / "b", durability="process") as back,
     ):
         with folder.create(id="s", name="N") as session:
@@ -91,7 +93,7 @@ def test_from_a_folder_into_databases_and_back(tmp_path: Path, database_of: Call
 def test_workers_share_a_session(database_of: Callable[[Path], str], tmp_path: Path) -> None:
     """Each opens it under the caller's id, the first begins it; what one writes the other builds its context of."""
     url = database_of(tmp_path)
-    with open_store(url) as one, open_store(url) as two:
+    with open_store(url, create=True) as one, open_store(url) as two:
         first = one.open("chat", create=True, name="Chat")
         second = two.open("chat", create=True, name="ignored")
         question = first.append(user("Where shall we go?"))
@@ -119,7 +121,7 @@ def test_looking_makes_nothing(tmp_path: Path, database_of: Callable[[Path], str
         open_store(sqlite_url(tmp_path), create=False)
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(TablesMissing, match="no tables yet"):
-        open_store(database_of(tmp_path), create=False)
+        open_store(database_of(tmp_path))
 
 
 def test_a_password_is_never_shown() -> None:
@@ -183,7 +185,7 @@ def test_a_commit_that_the_server_gives_up_is_tried_again(
     import sqlalchemy
     from psycopg.errors import SerializationFailure
 
-    with open_store(database_of(tmp_path)) as store, store.create(id="s") as session:
+    with open_store(database_of(tmp_path), create=True) as store, store.create(id="s") as session:
         session.append(user("x"))
         commit, failures = sqlalchemy.Connection.commit, iter([True])
 

@@ -92,7 +92,7 @@ def prune_command(
 def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tuple[str, ...], as_json: bool) -> None:
     """Copy sessions from one store to another, byte for byte; doing it again goes on where it was."""
     try:
-        into = open_store(target)
+        into = open_store(target, create=True)
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     with into:

@@ -169,7 +169,7 @@ class SqlDatabase:
         if code in ("SQLITE_BUSY", "55P03"):
             return SessionLocked(f"{self.location}: locked by another writer; nothing was written", holder=None)
         if code == "42P01" or text.startswith("no such table"):
-            return TablesMissing(f"{self.location}: there are no tables yet: open_store(url) makes them")
+            return TablesMissing(f"{self.location}: there are no tables yet: open_store(url, create=True) makes them")
         if code in _TAKEN or code == "SQLITE_CONSTRAINT":
             return Taken(f"{self.location}: {text}")
         if code in _ROLLED_BACK or error.connection_invalidated:
@@ -202,7 +202,7 @@ class SqlDatabase:
         with self.reading() as execute:
             [(version,)] = execute("SELECT MAX(version) FROM ct_schema")
         if version is None:
-            raise TablesMissing(f"{self.location}: there are no tables yet: open_store(url) makes them")
+            raise TablesMissing(f"{self.location}: there are no tables yet: open_store(url, create=True) makes them")
         if version > catalogue.VERSION:
             raise ConvtreeError(
                 f"{self.location}: its tables are of version {version}, this convtree knows {catalogue.VERSION}; "

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class SqlShelf:
-    """Logs in a database. With `create`, the tables are made when they are not there."""
+    """Logs in a database. With `create`, the tables are made when they are not there; None does so in SQLite only."""
 
     def __init__(
         self,
@@ -25,11 +25,13 @@ class SqlShelf:
         *,
         durability: Durability = "power",
         lock_timeout_s: float = 10.0,
-        create: bool = True,
+        create: bool | None = None,
     ) -> None:
-        self._database = SqlDatabase.connect(where, durability=durability, lock_timeout_s=lock_timeout_s, create=create)
+        self._database = SqlDatabase.connect(
+            where, durability=durability, lock_timeout_s=lock_timeout_s, create=create is not False
+        )
         try:
-            if create:
+            if create or (create is None and self._database.dialect == "sqlite"):
                 self._database.create_tables()
             else:
                 self._database.check_tables()
