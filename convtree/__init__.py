@@ -48,6 +48,7 @@ from convtree.errors import (
     SessionFailed,
     SessionLocked,
     SessionNotFound,
+    SeveralSessions,
     StaleLeaf,
     UnknownEntry,
 )
@@ -106,6 +107,7 @@ __all__ = [
     "SessionLocked",
     "SessionNotFound",
     "SessionStore",
+    "SeveralSessions",
     "StaleLeaf",
     "UnknownEntry",
     "default_render",

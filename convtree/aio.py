@@ -309,6 +309,7 @@ class SessionStore(_Turned[SyncStore]):
 
     create = _opens(SyncStore.create, _session)
     open = _opens(SyncStore.open, _session)
+    adopt = _opens(SyncStore.adopt, _session)
     fork = _opens(SyncStore.fork, _session)
     resume = _opens(SyncStore.resume, _session_or_none)
     rename = _awaited(SyncStore.rename)

@@ -27,6 +27,12 @@ class SessionNotFound(ConvtreeError, LookupError):
     """There is no session at this place."""
 
 
+class SeveralSessions(ConvtreeError):
+    """The source holds more than one session, `ids`; say which is meant, or import them into a store."""
+
+    ids: tuple[str, ...]
+
+
 class SessionExists(ConvtreeError):
     """A new session was asked for where one already is."""
 

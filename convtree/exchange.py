@@ -1,4 +1,4 @@
-"""From other tools' files into logs, and into memory to look at.
+"""From other tools' files into logs and stores, and into memory to look at; and out again into their formats.
 
 A source is told by its content, never by its name, and never written to. Importing is repeatable: the same source
 gives the same ids, so a second import adds nothing and a grown source adds what is new.
@@ -8,34 +8,46 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Literal, NamedTuple
 
 import msgspec
 
 from convtree.codec import HEADER_START
 from convtree.entries import Finding, Header, Record
-from convtree.errors import NotALog, SessionExists, SessionNotFound
-from convtree.formats import FORMATS
-from convtree.formats.base import Format
-from convtree.logs.jsonl import Durability, JsonlLog
+from convtree.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions
+from convtree.formats import FORMATS, WRITERS
+from convtree.formats.base import Format, Reading, Source
+from convtree.formats.lines import SourceFile
+from convtree.logs.jsonl import Durability, JsonlLog, write_whole
 from convtree.logs.memory import MemoryLog
 from convtree.session import Session
+from convtree.store import SessionStore
+from convtree.stores.base import Progress
 
 _BEGINNING = 2**20  # bytes by which a source is told
-_BLINDLY = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+_EVERY = 256  # records between two reports of progress
+_LISTED = 20  # sessions that an error names
+_FAILURES = (ConvtreeError, OSError, ImportError)
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import did: how many records it wrote, how many were there already, and what is wrong with the source."""
+    """What an import did: how many records it wrote, how many were there already, and what is wrong with the source.
 
-    format: str
-    session_id: str
-    written: int
-    already_there: int
-    findings: tuple[Finding, ...]
+    `skipped` is a file of no known format, `failed` one that could not be brought in, or not to its end; `reason` says
+    why. They have no session id, and no format, where it did not come to that.
+    """
+
+    format: str | None
+    session_id: str | None
+    written: int = 0
+    already_there: int = 0
+    findings: tuple[Finding, ...] = ()
+    source: str = ""
+    status: Literal["imported", "skipped", "failed"] = "imported"
+    reason: str | None = None
 
 
 def import_file(
@@ -47,78 +59,285 @@ def import_file(
 
     Raises:
         NotALog: the source is of no known format, or the target is no convtree log; neither was touched.
+        SeveralSessions: the source holds more than one; use `import_into`. Nothing was written.
         SessionExists: the target is the log of another session; it was not touched.
         IdConflict, InvalidCompaction: since its last import the source was not only appended to, or a parent was
             that it lacked before; what was imported stays as it is.
         OSError: as it comes; what was written before is whole, and importing again goes on from there.
     """
-    with _opened(source) as file:
-        form = _recognise(source, file)
-        header, records, findings = form.read(file)
-        with _target(target, header, durability) as session:
-            counted = _Counted(records)
-            written = session.extend(counted)
-    return ImportReport(
-        format=form.NAME,
-        session_id=header.id,
-        written=written,
-        already_there=counted.count - written,
-        findings=tuple(findings),
-    )
+    found = _recognised(Path(source))
+    if not getattr(found.form, "IS_SINGLE", False):
+        _check_single(found)
+    with closing(_readings(found)) as readings:
+        for reading in readings:
+            with _target(target, reading.header, durability) as session:
+                return _taken_in(found, reading, session)
+    raise _without_session(found)
 
 
-def read_foreign(source: str | os.PathLike[str]) -> tuple[Session, ImportReport]:
-    """Reads another tool's session into memory, to look at.
+def import_into(
+    source: str | os.PathLike[str], store: SessionStore, *, progress: Progress | None = None
+) -> list[ImportReport]:
+    """Brings every session of a file, or of all files in a folder and below, into a store, each under its own id.
+
+    A folder's files come in sorted order; links are not followed, and what is of no known format is reported as
+    skipped. What is wrong with one file does not keep the others from coming in. Importing again adds what is new.
+    `progress(done, of)` is called with bytes.
+
+    Raises:
+        NotALog: the source is a file of no known format.
+        OSError: the source cannot be looked at.
+    """
+    top = Path(source)
+    if not top.is_dir():
+        sources: list[_Found | ImportReport] = [_recognised(top)]
+    else:
+        sources = list(_sources(top))
+    of, done = sum(_size(each.source.path) for each in sources if isinstance(each, _Found)), 0
+    reports: list[ImportReport] = []
+    for each in sources:
+        if isinstance(each, ImportReport):
+            reports.append(each)
+            continue
+        size = _size(each.source.path)
+
+        def tell(position: int, before: int = done, size: int = size) -> None:
+            if progress is not None:
+                progress(before + min(position, size), of)
+
+        reports.extend(_all_taken_in(each, store, tell))
+        done += size
+        tell(size)
+    return reports
+
+
+def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = None) -> tuple[Session, ImportReport]:
+    """Reads another tool's session into memory, to look at; of a source with several, the one that is asked for.
 
     Raises:
         NotALog: the source is of no known format.
+        SeveralSessions: it holds more than one, and none was chosen.
+        SessionNotFound: it does not hold the one that was chosen.
     """
-    with _opened(source) as file:
-        form = _recognise(source, file)
-        header, records, findings = form.read(file)
-        session = Session(MemoryLog(), header)
-        written = session.extend(records)
-    report = ImportReport(
-        format=form.NAME, session_id=header.id, written=written, already_there=0, findings=tuple(findings)
-    )
-    return session, report
+    top, ids = Path(source), list[str]()
+    chosen: tuple[Session, ImportReport] | None = None
+    for found in _founds(top):
+        with closing(_readings(found)) as readings:
+            for reading in readings:
+                ids.append(reading.header.id)
+                if chosen is None and session_id in (None, reading.header.id):
+                    session = Session(MemoryLog(), reading.header)
+                    chosen = session, _taken_in(found, reading, session)
+                _exhaust(reading)
+                if chosen is not None and session_id is not None:
+                    return chosen
+    if chosen is None:
+        raise SessionNotFound(f"{top}: no session {session_id!r} here; {_naming(ids)}")
+    if len(ids) > 1:
+        raise SeveralSessions(f"{top}: several sessions; choose one: {_naming(ids)}", ids=tuple(ids))
+    return chosen
 
 
-class _Counted:
-    """Records that are counted as they pass."""
+def export_file(session: Session, path: str | os.PathLike[str], format: str, *, replace: bool = False) -> None:
+    """Writes a session as another tool's file, or as a document: pi, kit, json or markdown.
 
-    def __init__(self, records: Iterator[Record]) -> None:
-        self._records = records
-        self.count = 0
+    The file appears whole or not at all, durably. The tool that opens it shows its model the same context.
 
-    def __iter__(self) -> Iterator[Record]:
-        for record in self._records:
-            self.count += 1
-            yield record
+    Raises:
+        ValueError: nobody knows this format.
+        SessionExists: there is a file already, and it is not to be replaced.
+    """
+    write_whole(Path(path), export_lines(session, format), replace=replace)
+
+
+def export_lines(session: Session, format: str) -> Iterator[bytes]:
+    """Yields a session in another tool's format, or as a document, piece by piece.
+
+    Raises:
+        ValueError: nobody knows this format.
+    """
+    if format not in WRITERS:
+        raise ValueError(f"nothing writes {format!r}; known are {', '.join(WRITERS)}")
+    return WRITERS[format](session)
+
+
+# --- sources ------------------------------------------------------------------------------------------------------
+
+
+class _Found(NamedTuple):
+    """A source and the format it is of."""
+
+    form: Format
+    source: Source
+
+
+def _recognised(path: Path) -> _Found:
+    """Tells what a file, or a folder as a whole, is.
+
+    Raises:
+        NotALog: it is of no known format.
+    """
+    source = Source(path, b"" if path.is_dir() else _beginning(path))
+    for form in FORMATS:
+        if form.recognises(source):
+            return _Found(form, source)
+    if source.beginning.removeprefix(b"\xef\xbb\xbf").startswith(HEADER_START):
+        raise NotALog(f"{path}: this is a convtree log already; open it with Session.open")
+    known = ", ".join(form.NAME for form in FORMATS)
+    raise NotALog(f"{path}: not a session of a known format; known are {known}")
+
+
+def _beginning(path: Path) -> bytes:
+    with SourceFile(path) as file:
+        return file.read(_BEGINNING)
+
+
+def _founds(top: Path) -> Iterator[_Found]:
+    """Yields the sources at a place, which must hold one."""
+    if not top.is_dir():
+        yield _recognised(top)
+        return
+    found = [each for each in _sources(top) if isinstance(each, _Found)]
+    if not found:
+        raise NotALog(f"{top}: no session of a known format in this folder")
+    yield from found
+
+
+def _sources(top: Path) -> Iterator[_Found | ImportReport]:
+    """Yields what is in a folder and below, in sorted order; a folder that is itself a session is taken as one."""
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        if path.is_symlink() and path != top:
+            yield _passed("skipped", path, "a link")
+            continue
+        try:
+            try:
+                yield _recognised(path)
+            except NotALog as error:
+                if path.is_dir():
+                    waiting.extend(sorted(path.iterdir(), reverse=True))
+                else:
+                    yield _passed("skipped", path, str(error))
+        except _FAILURES as error:
+            if path == top:
+                raise
+            yield _passed("failed", path, str(error))
+
+
+def _passed(status: Literal["skipped", "failed"], path: Path, reason: str) -> ImportReport:
+    return ImportReport(format=None, session_id=None, source=str(path), status=status, reason=reason)
+
+
+def _size(path: Path) -> int:
+    """Returns how many bytes a source has; a folder, with all that is in it."""
+    try:
+        status = path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return status.st_size
+        return sum(each.lstat().st_size for each in path.rglob("*"))
+    except OSError:
+        return 0  # gone meanwhile: reading it will say so
+
+
+# --- sessions -----------------------------------------------------------------------------------------------------
+
+
+def _readings(found: _Found) -> Generator[Reading, None, None]:
+    yield from found.form.read(found.source)
+
+
+def _exhaust(reading: Reading) -> None:
+    for _ in reading.records:
+        pass
+
+
+def _check_single(found: _Found) -> None:
+    ids = []
+    with closing(_readings(found)) as readings:
+        for reading in readings:
+            ids.append(reading.header.id)
+            _exhaust(reading)
+    if len(ids) > 1:
+        message = f"{found.source.path}: several sessions; import them into a store: {_naming(ids)}"
+        raise SeveralSessions(message, ids=tuple(ids))
+
+
+def _naming(ids: list[str]) -> str:
+    more = f" and {len(ids) - _LISTED:,} more" if len(ids) > _LISTED else ""
+    return f"it has {', '.join(ids[:_LISTED]) or 'none'}{more}"
+
+
+def _without_session(found: _Found) -> NotALog:
+    return NotALog(f"{found.source.path}: {found.form.NAME}, without a session in it")
+
+
+def _all_taken_in(found: _Found, store: SessionStore, tell: Callable[[int], None]) -> Iterator[ImportReport]:
+    """Yields what became of each session of a source."""
+    path = found.source.path
+    try:
+        with closing(_readings(found)) as readings:
+            for reading in readings:
+                try:
+                    with _adopted(store, reading.header) as session:
+                        yield _taken_in(found, reading, session, tell)
+                except _FAILURES as error:
+                    yield ImportReport(
+                        format=found.form.NAME,
+                        session_id=reading.header.id,
+                        findings=tuple(reading.findings),
+                        source=str(path),
+                        status="failed",
+                        reason=str(error),
+                    )
+                _exhaust(reading)
+    except _FAILURES as error:
+        yield _passed("failed", path, str(error))
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Opens a regular file, behind a link too; never waits for a pipe."""
-    fd = os.open(source, os.O_RDONLY | _BLINDLY)
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise NotALog(f"{os.fspath(source)}: not a regular file")
-    with open(fd, "rb", buffering=2**20) as file:
-        yield file
+def _adopted(store: SessionStore, header: Header) -> Iterator[Session]:
+    """Opens the session of this source in a store, or begins it."""
+    with store.adopt(header) as session:
+        if _origin(session.header) != _origin(header):
+            raise SessionExists(f"{store.location}: there is another session under the id {header.id}")
+        yield session
 
 
-def _recognise(source: str | os.PathLike[str], file: BinaryIO) -> Format:
-    beginning = file.read(_BEGINNING)
-    file.seek(0)
-    for form in FORMATS:
-        if form.recognises(beginning):
-            return form
-    place = os.fspath(source)
-    if beginning.removeprefix(b"\xef\xbb\xbf").startswith(HEADER_START):
-        raise NotALog(f"{place}: this is a convtree log already; open it with Session.open")
-    known = ", ".join(form.NAME for form in FORMATS)
-    raise NotALog(f"{place}: not a session of a known format; known are {known}")
+def _origin(header: Header) -> tuple[object, object]:
+    told = (header.metadata or {}).get("import")
+    return (told.get("format"), told.get("id")) if isinstance(told, dict) else (None, None)
+
+
+def _taken_in(
+    found: _Found, reading: Reading, session: Session, tell: Callable[[int], None] | None = None
+) -> ImportReport:
+    counted = _Counted(reading, tell)
+    written = session.extend(counted)
+    return ImportReport(
+        format=found.form.NAME,
+        session_id=reading.header.id,
+        written=written,
+        already_there=counted.count - written,
+        findings=tuple(reading.findings),
+        source=str(found.source.path),
+    )
+
+
+class _Counted:
+    """Records that are counted as they pass; now and then, how far the source was read is told."""
+
+    def __init__(self, reading: Reading, tell: Callable[[int], None] | None) -> None:
+        self._reading = reading
+        self._tell = tell
+        self.count = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        for record in self._reading.records:
+            self.count += 1
+            if self._tell is not None and self._reading.position is not None and self.count % _EVERY == 0:
+                self._tell(self._reading.position())
+            yield record
 
 
 @contextmanager

@@ -50,7 +50,7 @@ def text_of(message: Mapping[str, Any]) -> str:
     content = message.get("content", message.get("parts"))
     if isinstance(content, str):
         return content
-    return "\n".join(text for block in _mappings(content) if (text := _visible(block)))
+    return "\n".join(text for block in map(_unwrapped, _mappings(content)) if (text := _visible(block)))
 
 
 def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
@@ -65,7 +65,9 @@ def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
     for block in _mappings(message.get("content")):
         if block.get("type") in ("tool_use", "toolCall"):
             calls.append(ToolCall(_string(block.get("id")), _string(block.get("name")) or ""))
-    for part in _mappings(message.get("parts")):
+    for part in map(_unwrapped, _mappings(message.get("parts"))):
+        if part.get("type") == "tool_call":
+            calls.append(ToolCall(_string(part.get("id")), _string(part.get("name")) or ""))
         call = part.get("functionCall", part.get("function_call"))
         if isinstance(call, Mapping):
             calls.append(ToolCall(_string(call.get("id")), _string(call.get("name")) or ""))
@@ -73,7 +75,7 @@ def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
 
 
 def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
-    """Lists the tool calls that a message answers, in order; the name is known for Gemini and pi only."""
+    """Lists the tool calls that a message answers, in order; the name is known for Gemini, pi and kit only."""
     results: list[ToolCall] = []
     if message.get("type") in ("function_call_output", "custom_tool_call_output"):
         results.append(ToolCall(_string(message.get("call_id")), ""))
@@ -83,7 +85,9 @@ def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
     for block in _mappings(message.get("content")):
         if block.get("type") == "tool_result":
             results.append(ToolCall(_string(block.get("tool_use_id")), ""))
-    for part in _mappings(message.get("parts")):
+    for part in map(_unwrapped, _mappings(message.get("parts"))):
+        if part.get("type") == "tool_result":
+            results.append(ToolCall(_string(part.get("tool_call_id")), _string(part.get("name")) or ""))
         answer = part.get("functionResponse", part.get("function_response"))
         if isinstance(answer, Mapping):
             results.append(ToolCall(_string(answer.get("id")), _string(answer.get("name")) or ""))
@@ -112,6 +116,12 @@ def open_calls(messages: Iterable[tuple[str, Any]]) -> tuple[OpenCall, ...]:
 
 def _pairing_key(call: ToolCall) -> tuple[str | None, str]:
     return (call.id, "") if call.id is not None else (None, call.name)
+
+
+def _unwrapped(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns a part as one object; kit has what a part says apart from its type."""
+    data = part.get("data")
+    return {**data, "type": part.get("type")} if isinstance(data, Mapping) else part
 
 
 def _visible(block: Mapping[str, Any]) -> str:

@@ -28,7 +28,7 @@ import msgspec
 from convtree import catalogue, codec
 from convtree.catalogue import Dialect, Execute, Filter, Place, SessionInfo, Spent
 from convtree.digest import Usage, ms_of, ms_of_datetime, snippet_of, usage_of, words_of
-from convtree.entries import ID, MessageEntry, ParentSession
+from convtree.entries import ID, Header, MessageEntry, ParentSession
 from convtree.errors import BrokenPath, ConvtreeError, EntryNotFound, SessionClosed, SessionLocked, SessionNotFound
 from convtree.logs.jsonl import Durability
 from convtree.session import LEAF, AtLeaf, OnStale, Session, check_choice, new_header
@@ -144,6 +144,15 @@ class SessionStore:
             raise TypeError(f"{next(iter(header))} describes a session that begins: it goes with create=True")
         mode: Literal["a", "r", "r+"] = "r" if read_only else "a" if create else "r+"
         return self._session(id, mode, on_stale, new_header(_checked(id), **header))
+
+    def adopt(self, header: Header, *, on_stale: OnStale = "raise") -> Session:
+        """Opens the session that a header from elsewhere describes; it begins with this header if there is none.
+
+        Raises:
+            InvalidMessage: the header's id is none.
+        """
+        codec.check_id(header.id, "id")
+        return self._session(header.id, "a", on_stale, header)
 
     def fork(self, id: str, entry_id: str | AtLeaf | None = LEAF, *, new_id: str | None = None) -> Session:
         """Copies the path to an entry into a session of its own and opens that; it is there whole or not at all.

@@ -41,7 +41,7 @@ def source(tmp_path: Path) -> Path:
 def test_an_import_makes_a_log(source: Path, tmp_path: Path) -> None:
     """The header says where the session comes from; the report says what was done; the log is sound."""
     report = import_file(source, tmp_path / "log.jsonl")
-    assert report == ImportReport(format="pi", session_id="s1", written=5, already_there=0, findings=())
+    assert report == ImportReport(format="pi", session_id="s1", written=5, source=str(source))
     with Session.open(tmp_path / "log.jsonl", mode="r", strict=True) as session:
         header = session.header
         assert (header.id, header.timestamp, header.cwd) == ("s1", "2025-01-01T00:00:00.000000Z", "/home")
@@ -128,7 +128,7 @@ def test_a_target_that_is_no_log_is_not_touched(source: Path) -> None:
 def test_an_unknown_source_makes_nothing(data: bytes, tmp_path: Path) -> None:
     """The error says which formats are known."""
     (tmp_path / "source").write_bytes(data)
-    with pytest.raises(NotALog, match="known are pi"):
+    with pytest.raises(NotALog, match="known are kit, pi"):
         import_file(tmp_path / "source", tmp_path / "log")
     assert os.listdir(tmp_path) == ["source"]
 
@@ -141,11 +141,11 @@ def test_a_convtree_log_is_no_foreign_file(source: Path, tmp_path: Path) -> None
 
 
 def test_only_regular_files_are_sources(source: Path, tmp_path: Path) -> None:
-    """A directory and a pipe are refused at once, a link is followed, what is missing is missing."""
+    """A folder that is no session and a pipe are refused at once, a link is followed, what is missing is missing."""
     (tmp_path / "link").symlink_to(source)
     assert len(read_foreign(tmp_path / "link")[0].build_context().messages) == 3
-    with pytest.raises(NotALog, match="regular"):
-        read_foreign(tmp_path)
+    with pytest.raises(NotALog, match="known format"):
+        import_file(tmp_path, tmp_path / "log")
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(NotALog, match="regular"):
         read_foreign(tmp_path / "pipe")

@@ -19,7 +19,7 @@ from convtree import (
 )
 from convtree.exchange import ImportReport, import_file, read_foreign
 from convtree.formats import pi
-from convtree.formats.base import derive_id
+from convtree.formats.base import Source, derive_id
 
 HEADER: dict[str, Any] = {
     "type": "session",
@@ -394,6 +394,15 @@ def test_a_cycle_is_cut_once(tmp_path: Path) -> None:
     assert cut == ["1", "4"]
 
 
+def test_what_waits_is_held_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too much waits for a parent that does not come, it waits no longer; what follows is planted at once."""
+    monkeypatch.setattr("convtree.formats.base.HELD_LIMIT", 1000)
+    lines = [said("0", "gone", "0"), *(said(f"{number}", f"{number - 1}", f"{number}") for number in range(1, 50))]
+    report, session = imported(tmp_path, encoded(HEADER, *lines))
+    assert [str(number) for number in range(50)] == shown(session.build_context())
+    assert codes(report) == ["source_orphan"]
+
+
 def test_a_long_cycle_needs_no_recursion(tmp_path: Path) -> None:
     """Ten thousand entries in a circle, each before its parent."""
     count = 10_000
@@ -518,7 +527,7 @@ def test_a_line_that_is_not_json_orphans_its_children(tmp_path: Path) -> None:
 )
 def test_sessions_are_told_by_their_content(expected: bool, data: bytes) -> None:
     """By the header, and by `parentId` where a relative of pi writes `parent_id`."""
-    assert pi.recognises(data) is expected
+    assert pi.recognises(Source(Path("any"), data)) is expected
 
 
 @pytest.mark.skipif(not LARGE.exists(), reason="the large session of pi is not part of this repository")

@@ -15,9 +15,9 @@ HOME = Path(convtree.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"aio", "testing"},
+    {"aio", "testing", "exchange"},
     {"store", "turns"},
-    {"stores", "exchange", "repair", "transfer"},
+    {"stores", "repair", "transfer"},
     {"session"},
     {"ledger"},
     {"logs", "formats", "writing"},

@@ -12,6 +12,7 @@ import click
 
 from convtree import __version__
 from convtree.cli.checking import repair_command, verify_command
+from convtree.cli.exporting import export_command
 from convtree.cli.importing import import_command
 from convtree.cli.inspect import inspect_command
 from convtree.cli.keeping import archive_command, copy_command, fork_command, prune_command, rm_command
@@ -23,7 +24,15 @@ from convtree.cli.sessions import (
     show_command,
     usage_command,
 )
-from convtree.errors import ConvtreeError, EntryNotFound, IdConflict, SessionExists, SessionLocked, SessionNotFound
+from convtree.errors import (
+    ConvtreeError,
+    EntryNotFound,
+    IdConflict,
+    SessionExists,
+    SessionLocked,
+    SessionNotFound,
+    SeveralSessions,
+)
 from convtree.safe_text import harmless
 
 NOT_FOUND, CONFLICT, UNREADABLE, INTERRUPTED, CLOSED_PIPE = 3, 4, 5, 130, 141
@@ -50,9 +59,9 @@ class App(click.Group):
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except (SessionNotFound, EntryNotFound, FileNotFoundError) as error:
             _fail(error, NOT_FOUND)
-        except (SessionExists, SessionLocked, IdConflict) as error:
+        except (SessionExists, SeveralSessions, SessionLocked, IdConflict) as error:
             _fail(error, CONFLICT)
-        except (ConvtreeError, OSError) as error:
+        except (ConvtreeError, OSError, ImportError) as error:  # an extra that is missing says so itself
             _fail(error, UNREADABLE)
 
 
@@ -81,7 +90,7 @@ def app() -> None:
 
 
 for command in (
-    *(inspect_command, import_command, verify_command, repair_command),
+    *(inspect_command, import_command, export_command, verify_command, repair_command),
     *(ls_command, show_command, search_command, latest_command, resume_command, usage_command),
     *(fork_command, archive_command, rm_command, prune_command, copy_command),
 ):

@@ -88,6 +88,25 @@ def imported(report: ImportReport) -> dict[str, Any]:
     }
 
 
+def imported_into(reports: Sequence[ImportReport]) -> dict[str, Any]:
+    """Returns what an import into a store did, source by source."""
+    return _versioned("convtree.imports") | {
+        "imports": [
+            {
+                "source": report.source,
+                "status": report.status,
+                "reason": report.reason,
+                "format": report.format,
+                "session_id": report.session_id,
+                "written": report.written,
+                "already_there": report.already_there,
+                "findings": findings(report.findings),
+            }
+            for report in reports
+        ]
+    }
+
+
 def findings(found: Sequence[Finding]) -> list[dict[str, Any]]:
     """Returns findings as plain values."""
     return [msgspec.to_builtins(finding) for finding in found]

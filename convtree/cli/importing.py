@@ -1,37 +1,97 @@
-"""`convtree import`: bring a session of another tool into a log."""
+"""`convtree import`: bring sessions of other tools into a log or a store."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
 
 from convtree.cli import document
 from convtree.cli.render import count, finding_line
-from convtree.cli.screen import Screen, write
+from convtree.cli.screen import Screen, readable_size, write
+from convtree.exchange import ImportReport
 from convtree.safe_text import harmless
+from convtree.store import open_store
+from convtree.stores.base import Progress
 
-FOUND = 1  # the exit code when the source was not all well
+FOUND = 1  # the exit code when a source was not all well
+_LARGE = 2**24  # bytes from which on it is told how far it is
 
 
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("target")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
-def import_command(ctx: click.Context, source: Path, log: Path, as_json: bool) -> None:
-    """Import SOURCE, a session of another tool, into LOG. Doing it again adds only what is new."""
+def import_command(ctx: click.Context, source: Path, target: str, as_json: bool) -> None:
+    """Import SOURCE, a session of another tool or a folder of them, into TARGET. Doing it again adds what is new.
+
+    TARGET is a log, or a store: a folder that is there, or a URL. A folder of sessions goes into a store; its files
+    of no known format are passed over.
+    """
+    if _is_store(source, target):
+        _import_many(ctx, source, target, as_json)
     from convtree.exchange import import_file
 
-    report = import_file(source, log)
+    report = import_file(source, target)
     if as_json:
         write([document.written(document.imported(report))])
     else:
+        write(_lines(report, Screen()))
+    _end(ctx, [report])
+
+
+def _is_store(source: Path, target: str) -> bool:
+    is_url = "://" in target or target.startswith(("memory:", "file:"))
+    return is_url or Path(target).is_dir() or source.is_dir()
+
+
+def _import_many(ctx: click.Context, source: Path, target: str, as_json: bool) -> None:
+    from convtree.exchange import import_into
+
+    if not source.exists():
+        source.stat()  # says so, before a store is made
+    try:
+        store = open_store(target)
+    except (ValueError, ImportError) as error:
+        raise click.UsageError(str(error)) from None
+    with store:
+        reports = import_into(source, store, progress=_telling())
+    if as_json:
+        write([document.written(document.imported_into(reports))])
+    else:
+        screen = Screen()
+        write(line for report in reports for line in _lines(report, screen, with_source=len(reports) > 1))
+    _end(ctx, reports)
+
+
+def _end(ctx: click.Context, reports: Sequence[ImportReport]) -> None:
+    sys.stdout.flush()
+    is_well = all(finding.severity == "info" for report in reports for finding in report.findings)
+    ctx.exit(0 if is_well and all(report.status != "failed" for report in reports) else FOUND)
+
+
+def _lines(report: ImportReport, screen: Screen, with_source: bool = False) -> Iterator[str]:
+    if report.status != "imported":
+        yield f"{report.status}: {harmless(report.source)}: {harmless(report.reason or '')}"
+    else:
         counts = f"{count(report.written, 'records')} written, {report.already_there:,} already there"
         counts += f", {count(len(report.findings), 'findings')}"
-        write([f"{harmless(report.format)} session {harmless(report.session_id)}: {counts}"])
-        screen = Screen()
-        write(finding_line(finding, screen) for finding in report.findings)
-    sys.stdout.flush()
-    ctx.exit(0 if all(finding.severity == "info" for finding in report.findings) else FOUND)
+        place = f" ({harmless(report.source)})" if with_source else ""
+        yield f"{harmless(report.format or '')} session {harmless(report.session_id or '')}: {counts}{place}"
+    for finding in report.findings:
+        yield finding_line(finding, screen)
+
+
+def _telling() -> Progress | None:
+    """Shows how far something large is, on a terminal only."""
+    if not sys.stderr.isatty():
+        return None
+
+    def tell(done: int, of: int) -> None:
+        if of >= _LARGE:
+            click.echo(f"\r{readable_size(done)} of {readable_size(of)}", err=True, nl=done >= of)
+
+    return tell

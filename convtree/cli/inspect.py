@@ -14,7 +14,7 @@ from convtree.cli import document, graphs
 from convtree.cli.render import Drawing, draw_context
 from convtree.cli.screen import Screen, write
 from convtree.cli.view import View
-from convtree.errors import NotALog
+from convtree.errors import NotALog, SeveralSessions
 from convtree.exchange import ImportReport, read_foreign
 from convtree.session import Session
 
@@ -59,17 +59,20 @@ def looking(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("inspect")
 @click.argument("log", type=click.Path(path_type=Path))
+@click.option("--session", "session_id", metavar="ID", help="Of a source with several sessions, this one.")
 @looking
 @click.pass_context
-def inspect_command(ctx: click.Context, log: Path, look: Look) -> None:
+def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look: Look) -> None:
     """Show what is in LOG: a summary, the tree, and what is wrong with it, if anything.
 
     The tree reads downwards. The branch of the leaf goes on in its line, the others beside it; of a long stretch
-    without a fork only the ends are shown. LOG may also be a session of another tool, shown as it would be imported.
+    without a fork only the ends are shown. LOG may also be a session of another tool, or a folder of them, shown as it
+    would be imported.
     """
-    session, source = _open(log)
+    session, source = opened_for_reading(log, session_id)
     with session:
-        show(ctx, View(session, look.leaf_id, str(log), log.stat().st_size, source), look)
+        size = None if log.is_dir() else log.stat().st_size
+        show(ctx, View(session, look.leaf_id, str(log), size, source), look)
 
 
 def show(ctx: click.Context, view: View, look: Look) -> None:
@@ -87,15 +90,24 @@ def show(ctx: click.Context, view: View, look: Look) -> None:
     ctx.exit(0 if view.is_sound else FOUND)
 
 
-def _open(log: Path) -> tuple[Session, ImportReport | None]:
+def opened_for_reading(log: Path, session_id: str | None = None) -> tuple[Session, ImportReport | None]:
     """Opens a log for reading, or a session of another tool; then says how."""
+    if log.is_dir():
+        return _foreign(log, session_id)
     try:
         return Session.open(log, mode="r"), None
     except NotALog as error:
         try:
-            return read_foreign(log)
+            return _foreign(log, session_id)
         except NotALog:
             raise error from None
+
+
+def _foreign(source: Path, session_id: str | None) -> tuple[Session, ImportReport]:
+    try:
+        return read_foreign(source, session_id=session_id)
+    except SeveralSessions as error:
+        raise click.UsageError(f"{error} (--session ID)") from None
 
 
 def _text(view: View, leaf_id: str | None, part: str | None, full: bool) -> Iterator[str]:

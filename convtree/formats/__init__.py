@@ -1,6 +1,14 @@
-"""Other tools' files: one module each, records out. `FORMATS` lists them in the order in which they are asked."""
+"""Other tools' files: one module each, records out, and for some of them a way back.
 
-from convtree.formats import pi
-from convtree.formats.base import Format
+`FORMATS` lists what can be read, in the order in which they are asked; `WRITERS` what can be written.
+"""
 
-FORMATS: tuple[Format, ...] = (pi,)
+from collections.abc import Callable, Iterator
+
+from convtree.formats import claude_code, codex, gemini_cli, kit, markdown, pi, plain
+from convtree.formats.base import Exported, Format
+
+FORMATS: tuple[Format, ...] = (kit, pi, claude_code, codex, gemini_cli)
+WRITERS: dict[str, Callable[[Exported], Iterator[bytes]]] = {
+    module.NAME: module.write for module in (pi, kit, plain, markdown)
+}

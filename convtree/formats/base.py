@@ -8,48 +8,107 @@ for is cut loose and reported, never dropped.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import orjson
 
 from convtree import codec
-from convtree.entries import ID, Finding, Header, Record
+from convtree.context import Context
+from convtree.entries import ID, Entry, Finding, Header, Mark, Record
 from convtree.errors import InvalidMessage
 from convtree.findings import CODES, FINDING_LIMIT
 
 _ROOM = codec.LINE_LIMIT - 2**20  # bytes for the values of a record that was too large
 _CUT = "… [cut]"
+HELD_LIMIT = 64 * 2**20  # bytes of the source that may wait for a parent
 _SHORT = 1024  # characters of a text that is never cut
 
 R = TypeVar("R", bound=Record)
 
 
-class Reading(NamedTuple):
-    """What a foreign file says: the session, its records parents first, and what is wrong with the file.
+class Source(NamedTuple):
+    """A file or a folder of another tool, and how it begins (b"" for a folder); of a compressed file, what is in it."""
 
-    `findings` is complete when `records` is exhausted; the file must stay open until then.
+    path: Path
+    beginning: bytes
+
+
+class Reading(NamedTuple):
+    """One session of a source: its header, its records parents first, and what is wrong with the source.
+
+    `findings` is complete when `records` is exhausted; `position` tells how many bytes of the source were read so far,
+    where that can be told.
     """
 
     header: Header
     records: Iterator[Record]
     findings: list[Finding]
+    position: Callable[[], int] | None = None
 
 
 class Format(Protocol):
-    """A foreign format; the modules of this package are such."""
+    """A foreign format; the modules of this package are such.
+
+    One whose sources hold a single session each may say so with `IS_SINGLE = True`, which saves a look ahead.
+    """
 
     NAME: str
 
-    def recognises(self, first_lines: bytes) -> bool:
-        """Tells by its beginning, never by its name, whether a file is of this format."""
+    def recognises(self, source: Source) -> bool:
+        """Tells by its content, never by its name, whether a source is of this format."""
         ...
 
-    def read(self, file: BinaryIO) -> Reading:
-        """Reads a file that was recognised, from where it stands."""
+    def read(self, source: Source) -> Iterator[Reading]:
+        """Reads a source that was recognised, a session at a time: records are exhausted before the next is asked for.
+
+        The source is opened here, and closed with the iterator.
+        """
+        ...
+
+
+class Exported(Protocol):
+    """What a writer asks of a session."""
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def name(self) -> str | None:
+        """Its name."""
+        ...
+
+    @property
+    def leaf_id(self) -> str | None:
+        """Where it goes on."""
+        ...
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Entry ids to labels."""
+        ...
+
+    @property
+    def header(self) -> Header:
+        """Its first line."""
+        ...
+
+    def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
+        """Yields what it is made of, in the order of the log, with row numbers."""
+        ...
+
+    def path(self, entry_id: str | None) -> list[Entry]:
+        """Returns the entries from the first to this one."""
+        ...
+
+    def build_context(self, *, leaf: str | None) -> Context:
+        """Returns what a model would see at an entry."""
         ...
 
 
@@ -66,6 +125,13 @@ class Findings:
 
     def __init__(self) -> None:
         self.listed: list[Finding] = []
+        self._told: set[tuple[str, str]] = set()
+
+    def add_once(self, about: str, code: str, place: Place, entry_id: str | None = None) -> None:
+        """Reports what would be wrong with every other record only where it is first seen."""
+        if (code, about) not in self._told:
+            self._told.add((code, about))
+            self.add(code, place, entry_id)
 
     def add(self, code: str, place: Place, entry_id: str | None = None) -> None:
         """Reports one thing that is wrong at a place."""
@@ -145,16 +211,26 @@ class Node(NamedTuple):
 def plant(nodes: Iterable[Node], findings: Findings) -> Iterator[Node]:
     """Yields every node once, parents before children, otherwise in the order they come.
 
-    A node whose parent has not come waits. Whom no parent came for in the end becomes a root, and so does one node of
-    every cycle, the one that stands first. In a file that is in order nothing ever waits.
+    A node whose parent has not come waits. Whom no parent came for in the end, or until too much was waiting to be
+    held in memory, becomes a root, and so does one node of every cycle, the one that stands first. In a file that is
+    in order nothing ever waits.
     """
     planted: set[str] = set()
     waiting: dict[str, list[Node]] = {}
+    held = 0  # bytes of the source, since nothing waited
     for node in nodes:
         if node.parent_id is None or node.parent_id in planted:
             yield from _grow(node, planted, waiting, findings)
-        else:
-            waiting.setdefault(node.parent_id, []).append(node)
+            continue
+        held = held + node.place.length if waiting else node.place.length
+        waiting.setdefault(node.parent_id, []).append(node)
+        if held > HELD_LIMIT:
+            yield from _cut_loose(planted, waiting, findings)
+    yield from _cut_loose(planted, waiting, findings)
+
+
+def _cut_loose(planted: set[str], waiting: dict[str, list[Node]], findings: Findings) -> Iterator[Node]:
+    """Yields all who wait, those that no parent will come for as roots."""
     above = {node.id: node for group in waiting.values() for node in group}
     for parent_id in [parent_id for parent_id in waiting if parent_id not in above]:
         for node in waiting.pop(parent_id):
@@ -221,6 +297,27 @@ def _moment(value: Any) -> datetime | None:
     return None
 
 
+def key(value: Any) -> str | None:
+    """Returns a reference as text; an empty one is none."""
+    return None if value in (None, "") else value if isinstance(value, str) else repr(value)
+
+
+def text(value: Any) -> str | None:
+    """Returns a text as it is, and None for anything else."""
+    return value if isinstance(value, str) else None
+
+
+def texts(value: Any) -> list[str] | None:
+    """Returns the texts of a list, and None for anything else."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
+
+
+def count(value: Any) -> int | None:
+    """Returns a whole number as such, and None for anything else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and abs(value) < 2**53 and value == int(value) else None
+
+
 def fit(record: R, place: Place, findings: Findings) -> R:
     """Returns a record that fits on a line: of one that does not, the longest texts are cut, and that is reported.
 
@@ -243,23 +340,23 @@ def fit(record: R, place: Place, findings: Findings) -> R:
 
 def _cut_texts(fields: dict[str, Any]) -> None:
     """Cuts the longest texts inside, in place, until what is left has room on a line."""
-    texts: list[tuple[int, Any, Any]] = []
+    found: list[tuple[int, Any, Any]] = []
     stack: list[Any] = [fields]
     while stack:
         inside = stack.pop()
-        for key, value in inside.items() if isinstance(inside, dict) else enumerate(inside):
+        for name, value in inside.items() if isinstance(inside, dict) else enumerate(inside):
             if isinstance(value, str) and len(value) > _SHORT:
-                texts.append((len(value.encode()), inside, key))
+                found.append((len(value.encode()), inside, name))
             elif isinstance(value, dict | list):
                 stack.append(value)
-    texts.sort(key=lambda text: text[0], reverse=True)
+    found.sort(key=lambda each: each[0], reverse=True)
     excess = len(orjson.dumps(fields)) - _ROOM
-    for size, inside, key in texts:
+    for size, inside, name in found:
         if excess <= 0:
             break
-        kept = inside[key].encode()[: max(0, size - excess - len(_CUT.encode()))].decode(errors="ignore")
-        inside[key] = kept + _CUT
-        excess -= size - len(inside[key].encode())
+        kept = inside[name].encode()[: max(0, size - excess - len(_CUT.encode()))].decode(errors="ignore")
+        inside[name] = kept + _CUT
+        excess -= size - len(inside[name].encode())
 
 
 def _cut_members(value: Any) -> Any:

@@ -6,25 +6,95 @@ a fast parser; what that refuses is looked at again, slowly.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from math import isinf
+from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import orjson
 
 from convtree import codec
+from convtree.errors import NotALog
 from convtree.formats.base import Findings, Place
 
 LINE_LIMIT = 64 * 2**20  # bytes of a line that are still taken
 DEPTH_LIMIT = codec.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
 
 _CHUNK = 2**18
+_BLINDLY = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+_ZSTD = b"\x28\xb5\x2f\xfd"  # how a compressed file begins
 _LONG_NUMBER = re.compile(rb"\d{19}")  # may be outside of what the fast parser keeps exact
 _START = re.compile(r'\{\s*"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPACE = " \t\r\n"
+
+
+class SourceFile(io.BufferedReader):
+    """A regular file, opened to be read, behind a link too; of a compressed one, what is in it.
+
+    Raises:
+        NotALog: it is no regular file; a pipe is not waited for.
+        ImportError: it is compressed, and the library for that is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | _BLINDLY)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise NotALog(f"{path}: not a regular file")
+        self._bare = io.FileIO(fd, "rb")
+        try:
+            is_compressed = self._bare.read(len(_ZSTD)) == _ZSTD
+            self._bare.seek(0)
+            super().__init__(_Decompressed(self._bare) if is_compressed else self._bare, _CHUNK)
+        except BaseException:
+            self._bare.close()
+            raise
+
+    def position(self) -> int:
+        """Returns how many bytes of the file were read so far, compressed as they are."""
+        return self._bare.tell() if not self._bare.closed else 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Tells whether the compressed data ended, or made no sense, before its end."""
+        return isinstance(self.raw, _Decompressed) and self.raw.is_cut
+
+
+class _Decompressed(io.RawIOBase):
+    """What is in a file compressed with Zstandard; what cannot be read ends it."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        try:
+            import zstandard
+        except ImportError:
+            raise ImportError("compressed sessions need zstandard: pip install 'convtree[formats]'") from None
+        self.is_cut = False
+        self._file = file
+        self._error = zstandard.ZstdError
+        self._stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
+
+    def readable(self) -> bool:
+        """Says yes."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Reads some of it."""
+        try:
+            return 0 if self.is_cut else self._stream.readinto(buffer)
+        except self._error:
+            self.is_cut = True
+            return 0
+
+    def close(self) -> None:
+        """Closes the file below."""
+        self._file.close()
+        super().close()
 
 
 class Object(NamedTuple):
@@ -40,7 +110,7 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
     `is_record` knows a whole record of the format from a fragment of one: when a line begins with the stub of a torn
     write, what follows is taken only if it is a record.
     """
-    offset = 0
+    offset = line = 0
     for line, (data, length) in enumerate(_lines(file), 1):
         place = Place(line, offset, length)
         offset += length
@@ -54,6 +124,21 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
         if text.strip():
             for fields in _parse(text, place, findings, is_record):
                 yield Object(fields, place)
+    if getattr(file, "is_cut", False):
+        findings.add("source_torn_tail", Place(line + 1, offset, 0))
+
+
+def read_document(file: BinaryIO, findings: Findings) -> Object | None:
+    """Returns a file that is one JSON object, on however many lines; None when it is none that can be read."""
+    data = file.read(LINE_LIMIT + 1)
+    place = Place(1, 0, len(data))
+    if len(data) > LINE_LIMIT:
+        findings.add("source_line_too_long", place)
+        return None
+    if b"\0" in data:
+        findings.add("source_nul_bytes", place)
+    objects = _parse(data.removeprefix(b"\xef\xbb\xbf").replace(b"\0", b""), place, findings, lambda _: False)
+    return Object(objects[0], place) if objects else None
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
@@ -215,3 +300,13 @@ def _as_text(value: Any) -> str:
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     except RecursionError:
         return "… [nested too deeply]"
+
+
+def is_header(fields: dict[str, Any]) -> bool:
+    """Tells the header of pi and its relatives, other than our own."""
+    return fields.get("type") == "session" and "format" not in fields and isinstance(fields.get("id"), str)
+
+
+def is_record(value: Any) -> bool:
+    """Tells a whole record of pi and its relatives from a fragment of one."""
+    return isinstance(value, dict) and isinstance(value.get("type"), str) and isinstance(value.get("timestamp"), str)

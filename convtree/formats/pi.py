@@ -22,31 +22,41 @@ the leaf.
 from __future__ import annotations
 
 import io
-from array import array
 from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 from convtree.entries import (
-    ID,
-    LABEL_LIMIT,
     BranchSummaryEntry,
     CompactionEntry,
     Entry,
     ExtensionDataEntry,
     Header,
-    LabelMark,
-    LeafMark,
     MessageEntry,
     ModelChangeEntry,
     Record,
-    SessionInfoMark,
 )
-from convtree.formats.base import Findings, Ids, Node, Place, Reading, derive_id, fit, milliseconds, plant, utc
-from convtree.formats.lines import Object, read_objects
+from convtree.formats.base import (
+    Findings,
+    Ids,
+    Node,
+    Place,
+    Reading,
+    Source,
+    count,
+    key,
+    milliseconds,
+    text,
+    texts,
+    utc,
+)
+from convtree.formats.growth import Growth, envelope_of, extension_data, facts, session_id
+from convtree.formats.lines import Object, SourceFile, is_header, is_record, read_objects
+from convtree.formats.pi_writing import NAME, SHAPE, write
 
-NAME = "pi"
-SHAPE = "pi.message"
+__all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
+
+IS_SINGLE = True
 
 _BASE = frozenset({"type", "id", "parentId", "timestamp"})
 _FIELDS = {  # the fields that have a place in an entry of ours
@@ -60,11 +70,12 @@ _FIELDS = {  # the fields that have a place in an entry of ours
 }
 
 
-def recognises(first_lines: bytes) -> bool:
+def recognises(source: Source) -> bool:
     """Tells a session of pi from others by its header and by how the entries that follow name their parent."""
-    objects = read_objects(io.BytesIO(first_lines), Findings(), _is_record)
+    first_lines = source.beginning
+    objects = read_objects(io.BytesIO(first_lines), Findings(), is_record)
     header = next(objects, None)
-    if header is None or not _is_header(header.fields):
+    if header is None or not is_header(header.fields):
         return False
     entries = [found.fields for found in objects if found.fields.get("type") != "session"]
     for fields in entries:
@@ -76,58 +87,37 @@ def recognises(first_lines: bytes) -> bool:
     return not entries or _version(header.fields) < 2
 
 
-def read(file: BinaryIO) -> Reading:
+def read(source: Source) -> Iterator[Reading]:
     """Reads a session that was recognised."""
-    findings = Findings()
-    objects = read_objects(file, findings, _is_record)
-    first = next(objects)
-    source_id = str(first.fields["id"])
-    facts = {"format": NAME, "id": source_id, "parent_session": first.fields.get("parentSession")}
-    header = Header(
-        id=source_id if ID.fullmatch(source_id) else derive_id(NAME, source_id),
-        timestamp=utc(first.fields.get("timestamp")),
-        cwd=_text(first.fields.get("cwd")),
-        metadata={"import": {name: value for name, value in facts.items() if value is not None}},
-    )
-    return Reading(header, _Reader(first, Ids(NAME, source_id), findings).records(objects), findings.listed)
-
-
-class _Bookmark(NamedTuple):
-    """A label or a name on its way to being a mark; a target may stand further down."""
-
-    mark: LabelMark | SessionInfoMark
-    place: Place
+    with SourceFile(source.path) as file:
+        findings = Findings()
+        objects = read_objects(file, findings, is_record)
+        first = next(objects)
+        source_id = str(first.fields["id"])
+        header = Header(
+            id=session_id(NAME, source_id),
+            timestamp=utc(first.fields.get("timestamp")),
+            cwd=text(first.fields.get("cwd")),
+            metadata=facts(NAME, source_id, parent_session=first.fields.get("parentSession")),
+        )
+        records = _Reader(first, Growth(Ids(NAME, source_id), findings)).records(objects)
+        yield Reading(header, records, findings.listed, file.position)
 
 
 class _Reader:
-    """Reads one session: settles what each line refers to, plants the nodes, and ends with the marks."""
+    """Reads one session: settles what each line refers to, in the order of the file."""
 
-    def __init__(self, header: Object, ids: Ids, findings: Findings) -> None:
+    def __init__(self, header: Object, growth: Growth) -> None:
         self._header = header
         self._version = _version(header.fields)
-        self._ids = ids
-        self._findings = findings
-        self._entries = _Entries(self._version, findings)
-        self._bookmarks: list[_Bookmark] = []
-        self._last: Node | None = None  # in the order of the file
+        self._growth = growth
+        self._ids = growth.ids
         self._lines: list[str | None] = [None]  # the ids by place in the file, for version 1
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
-        """Yields the session's records: entries parents first, then marks in the order of the file."""
-        entry_id = None
-        for node in plant(chain(self._header_nodes(), self._nodes(objects)), self._findings):
-            entry = self._entries.make(node)
-            entry_id = entry.id
-            yield fit(entry, node.place, self._findings)
-        for mark, place in self._bookmarks:
-            if isinstance(mark, LabelMark) and not self._entries.has(mark.target_id):
-                self._findings.add("source_bad_target", place, mark.id)
-            else:
-                yield fit(mark, place, self._findings)
-        if self._last is not None and self._last.id != entry_id:
-            target_id = self._last.id
-            time = utc(self._last.fields.get("timestamp"))
-            yield LeafMark(id=self._ids.derive(target_id, "leaf"), timestamp=time, target_id=target_id)
+        """Yields the session's records; the leaf is the last line."""
+        entries = _Entries(self._version, self._growth)
+        return self._growth.records(chain(self._header_nodes(), self._nodes(objects)), entries.make)
 
     def _header_nodes(self) -> Iterator[Node]:
         """Yields what a header of version 1 says of the model; pi does not look at it any more."""
@@ -137,64 +127,50 @@ class _Reader:
                 name: fields[name] for name in ("timestamp", "provider", "modelId", "thinkingLevel") if name in fields
             }
             fields = {"type": "header"} | named
-            self._last = Node(self._ids.derive("header"), None, None, self._header.place, fields)
-            yield self._last
+            node = Node(self._ids.derive("header"), None, None, self._header.place, fields)
+            self._growth.leaf = node
+            yield node
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
         for ordinal, (fields, place) in enumerate(objects, 1):
             if fields.get("type") == "session":
-                self._findings.add("source_second_header", place)
+                self._growth.findings.add("source_second_header", place)
                 self._lines.append(None)
                 continue
             link = self._chained if self._version < 2 else self._linked
-            self._last = link(fields, place, ordinal)
-            self._note(self._last, ordinal)
-            yield self._last
+            node = self._growth.leaf = link(fields, place, ordinal)
+            self._note(node, ordinal)
+            yield node
 
     def _chained(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
         """Makes a node of version 1, below the one before it."""
         index = fields.get("firstKeptEntryIndex")
         kept = self._lines[index] if isinstance(index, int) and 0 <= index < len(self._lines) else None
-        parent_id = None if self._last is None else self._last.id
+        parent_id = None if self._growth.leaf is None else self._growth.leaf.id
         id = self._ids.claim(None, ordinal)
         self._lines.append(id)
         return Node(id, parent_id, None, place, fields, kept)
 
     def _linked(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
         """Makes a node of version 2 or 3, below the one it names."""
-        source_id, parent = _key(fields.get("id")), _key(fields.get("parentId"))
-        parent_id = None if parent is None else self._ids.refer(parent)
-        is_again = source_id is not None and self._ids.known(source_id) is not None
-        id = self._ids.claim(source_id, ordinal)
-        reference = self._reference(fields)
-        if is_again:
-            self._findings.add("source_duplicate", place, id)
-        return Node(id, parent_id, None if source_id == id else source_id, place, fields, reference)
+        node = self._growth.link(fields, place, key(fields.get("id")), key(fields.get("parentId")), ordinal)
+        return node._replace(reference=self._reference(fields))
 
     def _reference(self, fields: dict[str, Any]) -> str | None:
         """Returns the id of the entry that a compaction keeps from, or that a branch summary left."""
-        if fields.get("type") == "compaction" and (kept := _key(fields.get("firstKeptEntryId"))) is not None:
+        if fields.get("type") == "compaction" and (kept := key(fields.get("firstKeptEntryId"))) is not None:
             return self._ids.refer(kept)
-        if fields.get("type") == "branch_summary" and (left := _key(fields.get("fromId"))) is not None:
-            return self._ids.known(left) or (left if left != "root" and ID.fullmatch(left) else None)
+        if fields.get("type") == "branch_summary" and (left := key(fields.get("fromId"))) is not None:
+            return self._ids.known(left) or (None if left == "root" else self._growth.left(left))
         return None
 
     def _note(self, node: Node, ordinal: int) -> None:
         """Takes down what a node says about the session as a whole."""
         fields, kind = node.fields, node.fields.get("type")
-        if kind == "label" and (target := _key(fields.get("targetId"))) is not None:
-            label = _text(fields.get("label")) or None
-            if label is not None and len(label) > LABEL_LIMIT:
-                label = label[:LABEL_LIMIT]
-                self._findings.add("value_replaced", node.place, node.id)
-            id, target_id = self._ids.derive(ordinal, "label"), self._ids.refer(target)
-            mark = LabelMark(id=id, timestamp=utc(fields.get("timestamp")), target_id=target_id, label=label)
-            self._bookmarks.append(_Bookmark(mark, node.place))
+        if kind == "label" and (target := key(fields.get("targetId"))) is not None:
+            self._growth.label(node, ordinal, target, text(fields.get("label")) or None)
         elif kind == "session_info":
-            name = (_text(fields.get("name")) or "").strip() or None
-            id = self._ids.derive(ordinal, "session_info")
-            info = SessionInfoMark(id=id, timestamp=utc(fields.get("timestamp")), name=name)
-            self._bookmarks.append(_Bookmark(info, node.place))
+            self._growth.tell(node, ordinal, name=(text(fields.get("name")) or "").strip() or None)
 
 
 class _Model(NamedTuple):
@@ -208,11 +184,10 @@ class _Model(NamedTuple):
 class _Entries:
     """Makes entries of planted nodes; knows of each path what later entries on it depend on."""
 
-    def __init__(self, version: float, findings: Findings) -> None:
+    def __init__(self, version: float, growth: Growth) -> None:
         self._version = version
-        self._findings = findings
-        self._rows: dict[str, int] = {}
-        self._parents = array("q")
+        self._growth = growth
+        self._findings = growth.findings
         self._models: list[_Model] = []
         self._model = _Model()
         self._makers: dict[str, Callable[[Node, dict[str, Any]], Entry | None]] = {
@@ -225,22 +200,12 @@ class _Entries:
             "custom": self._custom,
         }
 
-    def has(self, id: str) -> bool:
-        """Tells whether an entry was made."""
-        return id in self._rows
-
     def make(self, node: Node) -> Entry:
         """Makes the entry of a node whose parent's entry was made."""
-        parent = self._rows.get(node.parent_id, -1) if node.parent_id is not None else -1
+        parent = self._growth.made.row(node.parent_id)
         self._model = self._models[parent] if parent >= 0 else _Model()
-        fields = node.fields
+        fields, envelope = node.fields, envelope_of(node)
         kind = fields.get("type")
-        envelope = {
-            "id": node.id,
-            "parent_id": node.parent_id,
-            "timestamp": utc(fields.get("timestamp")),
-            "source_id": node.source_id,
-        }
         make = self._makers.get(kind) if isinstance(kind, str) else None
         entry = make(node, envelope) if make is not None else None
         if entry is None:
@@ -251,8 +216,6 @@ class _Entries:
             self._report_dropped(node)
         if kind == "context_edit" or (kind == "compaction" and fields.get("systemMessage")):
             self._findings.add("source_unsupported", node.place, node.id)
-        self._rows[node.id] = len(self._parents)
-        self._parents.append(parent)
         self._models.append(self._model)
         return entry
 
@@ -271,7 +234,7 @@ class _Entries:
             message = message | {"role": "custom"}
         facts: dict[str, Any] = {}
         if message.get("role") == "assistant":
-            facts = {"provider": _text(message.get("provider")), "model": _text(message.get("model")) or None}
+            facts = {"provider": text(message.get("provider")), "model": text(message.get("model")) or None}
             facts["usage"] = usage if isinstance(usage := message.get("usage"), dict) else None
             if facts["model"] is not None:
                 self._model = self._model._replace(provider=facts["provider"], model=facts["model"])
@@ -290,7 +253,7 @@ class _Entries:
         if not isinstance(summary := fields.get("summary", ""), str):
             return None
         kept = node.reference
-        if kept is not None and not self._is_above(kept, node.parent_id):
+        if kept is not None and not self._growth.made.is_above(kept, node.parent_id):
             if kept != node.id:  # its own id says on purpose that nothing is kept
                 self._findings.add("source_bad_target", node.place, node.id)
             kept = None
@@ -299,9 +262,9 @@ class _Entries:
         return CompactionEntry(
             summary=summary,
             first_kept_entry_id=kept,
-            tokens_before=_count(fields.get("tokensBefore")),
-            read_files=_texts(files.get("readFiles")),
-            modified_files=_texts(files.get("modifiedFiles")),
+            tokens_before=count(fields.get("tokensBefore")),
+            read_files=texts(files.get("readFiles")),
+            modified_files=texts(files.get("modifiedFiles")),
             details=details,
             **envelope,
         )
@@ -313,7 +276,7 @@ class _Entries:
         return BranchSummaryEntry(from_id=node.reference, summary=summary, details=details, **envelope)
 
     def _model_change(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
-        provider, model = _text(node.fields.get("provider")), _text(node.fields.get("modelId"))
+        provider, model = text(node.fields.get("provider")), text(node.fields.get("modelId"))
         if not model:
             return None
         level = node.fields.get("thinkingLevel", self._model.level)
@@ -333,38 +296,17 @@ class _Entries:
         return ModelChangeEntry(provider=provider, model=model, settings={"thinkingLevel": level}, **envelope)
 
     def _custom(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
-        ext_type = _text(node.fields.get("customType"))
+        ext_type = text(node.fields.get("customType"))
         if not ext_type:
             return None
         if ext_type.startswith("pi."):  # those are ours
             return _extension_data(node.fields, envelope)
         return ExtensionDataEntry(ext_type=ext_type, data=node.fields.get("data"), **envelope)
 
-    def _is_above(self, id: str, below: str | None) -> bool:
-        """Tells whether an entry lies on the path to another, itself included."""
-        wanted = self._rows.get(id)
-        row = self._rows.get(below, -1) if below is not None else -1
-        if wanted is None:
-            return False
-        while row > wanted:
-            row = self._parents[row]
-        return row == wanted
-
 
 def _extension_data(fields: Mapping[str, Any], envelope: dict[str, Any]) -> ExtensionDataEntry:
-    kind = fields.get("type")
     data = {name: value for name, value in fields.items() if name not in _BASE}
-    if not isinstance(kind, str):
-        kind, data = "unknown", data | ({"type": kind} if kind is not None else {})
-    return ExtensionDataEntry(ext_type=f"pi.{kind}", data=data, **envelope)
-
-
-def _is_header(fields: Mapping[str, Any]) -> bool:
-    return fields.get("type") == "session" and "format" not in fields and isinstance(fields.get("id"), str)
-
-
-def _is_record(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("type"), str) and isinstance(value.get("timestamp"), str)
+    return extension_data(NAME, fields.get("type"), data, envelope)
 
 
 def _version(header: Mapping[str, Any]) -> float:
@@ -372,21 +314,3 @@ def _version(header: Mapping[str, Any]) -> float:
     if version is None:
         return 1
     return version if isinstance(version, int | float) else 3
-
-
-def _key(value: Any) -> str | None:
-    """Returns a reference as text; pi takes an empty one for none."""
-    return None if value in (None, "") else value if isinstance(value, str) else repr(value)
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _texts(value: Any) -> list[str] | None:
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
-
-
-def _count(value: Any) -> int | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and abs(value) < 2**53 and value == int(value) else None

@@ -540,6 +540,22 @@ def write_new(path: Path, lines: Iterable[bytes], *, allow_network: bool = False
             raise SessionExists(f"{path}: there is something here already") from None
 
 
+def write_whole(path: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
+    """Writes a file that is no log, durably: it appears whole or not at all.
+
+    Raises:
+        SessionExists: something is at this path, and it is not to be replaced.
+    """
+    with _temporary(path, pieces) as temporary:
+        if replace:
+            os.rename(temporary, path)
+            return
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            raise SessionExists(f"{path}: there is something here already") from None
+
+
 def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
     """Puts a log with these lines in another's place, durably; the old one stays as `keep_as`, or is there already.
 

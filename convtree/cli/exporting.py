@@ -1,0 +1,35 @@
+"""`convtree export`: write a log as another tool's file, or as a document."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from convtree.cli.inspect import opened_for_reading
+from convtree.formats import WRITERS
+
+
+@click.command("export")
+@click.argument("log", type=click.Path(path_type=Path))
+@click.option("--to", "format", type=click.Choice(list(WRITERS)), required=True, help="What is to be written.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: stdout]")
+@click.option("--session", "session_id", metavar="ID", help="Of a source with several sessions, this one.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+def export_command(log: Path, format: str, output: Path | None, session_id: str | None, force: bool) -> None:
+    """Write LOG as a file that pi or kit opens, as JSON, or as Markdown. LOG may also be a session of another tool.
+
+    What is written is all that was said: mind who gets it.
+    """
+    from convtree.exchange import export_file, export_lines
+
+    session, _ = opened_for_reading(log, session_id)
+    with session:
+        if output is not None:
+            if output.exists() and output.samefile(log):
+                raise click.UsageError("a log is not written over by its own export")
+            export_file(session, output, format, replace=force)
+            return
+        for piece in export_lines(session, format):
+            sys.stdout.buffer.write(piece)

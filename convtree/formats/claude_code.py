@@ -1,0 +1,289 @@
+"""Transcripts of Claude Code: a tree in JSONL, in which one message of the model may be several lines.
+
+What becomes of what:
+
+- `user`, `assistant`: a message of Anthropic's shape, its role and content; model and usage go to the envelope. A
+  message that is hidden from the user (`isMeta`) is for the model, one for the transcript only is for the user.
+- One message of the model in several lines (same `message.id`) stays several entries, so that a file that has grown
+  adds to what is there. They and the results of their calls form one chain in the order of the file: parallel calls
+  make a fork of them in the file, and on its branches each result would miss the others. The first line that goes on
+  from there goes below the last of the chain; what goes on later is a branch, where the file says.
+- `system` of the subtype `compact_boundary`: extension data below its `logicalParentUuid`, so that the path does not
+  end there. The `isCompactSummary` message that follows: a compaction, with the message in its details, that keeps
+  what `preservedSegment` names where that lies above.
+- Side chains (`isSidechain`): branches, mostly with a beginning of their own. A file that begins in the side chain of
+  an agent is the agent's: a session of its own, `<session>.<agent>`, and a task of the other.
+- `custom-title`, before that `ai-title`, before that a `summary` of something in this file: the session's name, too.
+- all else, and what lacks what its type needs: extension data of the type `claude-code.<type>`; what has no `uuid`
+  stands in a chain of its own beside the conversation.
+
+The leaf is the last message in the file that is of the main chain and not hidden, as where Claude Code resumes.
+Of an entry's other fields, the bookkeeping is left out (`_KNOWN`); what else there is, is reported where it is first
+seen. A message's own `id`, `stop_reason` and the like are left out too: they are not sent back.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from convtree.entries import (
+    CompactionEntry,
+    Entry,
+    Header,
+    MessageEntry,
+    ParentSession,
+    Record,
+)
+from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source, count, key, text, utc
+from convtree.formats.growth import Growth, envelope_of, extension_data, facts, session_id
+from convtree.formats.lines import Object, SourceFile, is_record, read_objects
+
+NAME = "claude-code"
+IS_SINGLE = True
+SHAPE = "anthropic"
+
+_LOOK = 200  # objects in which a session id must have been seen
+_BASE = frozenset({"type", "uuid", "parentUuid", "timestamp"})
+_KNOWN = frozenset(
+    {
+        *("message", "sessionId", "cwd", "version", "gitBranch", "userType", "entrypoint", "requestId", "slug"),
+        *("isSidechain", "agentId", "isMeta", "isVisibleInTranscriptOnly", "isCompactSummary", "promptId"),
+        *("permissionMode", "session_id", "sourceToolAssistantUUID"),
+    }
+)
+_BOOKKEEPING = (
+    *("summary", "custom-title", "ai-title", "tag", "last-prompt", "mode", "permission-mode", "queue-operation"),
+    *("file-history-snapshot", "content-replacement", "pr-link"),
+)
+_TELLING = ("sessionId", "leafUuid", "messageId", "snapshot")
+_SPOKEN = ("user", "assistant")
+_JOINING = ("progress", "attachment", "system")  # lines that stand between a call and its result
+
+
+def recognises(source: Source) -> bool:
+    """Tells a transcript by the first lines: messages in an envelope with `uuid`, or bookkeeping of this tool."""
+    known = False
+    for fields, _ in islice(read_objects(io.BytesIO(source.beginning), Findings(), is_record), _LOOK):
+        if _is_node(fields) and "parentUuid" in fields and "sessionId" in fields:
+            return True
+        known = known or (fields.get("type") in _BOOKKEEPING and any(name in fields for name in _TELLING))
+    return known or all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads a transcript that was recognised."""
+    told = _told(source)
+    source_id = next((str(told[name]) for name in _TELLING if told.get(name)), NAME)
+    agent = key(told.get("agentId")) if told.get("isSidechain") else None
+    own_id = source_id if agent is None else f"{source_id}.{agent}"
+    more = {"version": told.get("version"), "git_branch": told.get("gitBranch"), "forked_from": told.get("forkedFrom")}
+    header = Header(
+        id=session_id(NAME, own_id),
+        timestamp=utc(told.get("timestamp")),
+        cwd=text(told.get("cwd")),
+        parent_session=None if agent is None else ParentSession(id=session_id(NAME, source_id), kind="task"),
+        metadata=facts(NAME, own_id, **more),
+    )
+    with SourceFile(source.path) as file:
+        findings = Findings()
+        growth = Growth(Ids(NAME, own_id), findings)
+        objects = read_objects(file, findings, is_record)
+        yield Reading(header, _Reader(growth, agent is not None).records(objects), findings.listed, file.position)
+
+
+def _told(source: Source) -> dict[str, Any]:
+    """Returns the first record that says which session this is; of several, one of the conversation goes first."""
+    told: dict[str, Any] = {}
+    with SourceFile(source.path) as file:
+        for number, (fields, _) in enumerate(read_objects(file, Findings(), is_record)):
+            if _is_node(fields) and "sessionId" in fields:
+                return fields
+            if not told and any(name in fields for name in _TELLING):
+                told = fields
+            if number >= _LOOK and told:
+                break
+    return told
+
+
+class _Turn:
+    """One message of the model, in one or several lines, and the results of its calls."""
+
+    def __init__(self, message_id: str, node: Node) -> None:
+        self.message_id = message_id
+        self.is_aside = bool(node.fields.get("isSidechain"))
+        self.last_id = node.id
+        self.answered: set[str] = set()
+        self.is_closed = False  # the conversation went on from here
+
+
+class _Reader:
+    """Reads one transcript, in the order of the file, and makes entries."""
+
+    def __init__(self, growth: Growth, is_agents: bool) -> None:
+        self._growth = growth
+        self._ids = growth.ids
+        self._findings = growth.findings
+        self._is_agents = is_agents
+        self._turns: dict[str, _Turn] = {}  # by the id of an entry in it, while the turn is open
+        self._tokens: dict[str, dict[str, Any]] = {}  # of a compact boundary, by its id
+        self._beside: str | None = None  # the last record of those without a place in the tree
+        self._title = 0  # how good the name is that the session has
+        self._rank = -1  # how good the leaf is that was found
+
+    def records(self, objects: Iterator[Object]) -> Iterator[Record]:
+        """Yields the transcript's records."""
+        return self._growth.records(self._nodes(objects), self._make)
+
+    def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
+        for ordinal, (fields, place) in enumerate(objects, 1):
+            if not isinstance(fields.get("uuid"), str) or fields["uuid"] == "":
+                id = self._ids.claim(None, ordinal)
+                node, self._beside = Node(id, self._beside, None, place, fields), id
+                self._note(node, ordinal)
+            else:
+                node = self._joined(self._node(fields, place, ordinal))
+            rank = self._leaf_rank(node)
+            if rank >= self._rank:
+                self._rank, self._growth.leaf = rank, node
+            yield node
+
+    def _node(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
+        """Makes the node of a line below the one it names; a compact boundary goes below what it compacts."""
+        parent = key(fields.get("parentUuid"))
+        above = key(fields.get("logicalParentUuid"))
+        if parent is None and above is not None and _is_boundary(fields):
+            if self._ids.known(above) is not None:
+                parent = above
+            else:  # not waited for: all that follows would wait with it
+                self._findings.add("source_orphan", place)
+        return self._growth.link(fields, place, fields["uuid"], parent, ordinal)
+
+    def _joined(self, node: Node) -> Node:
+        """Plants what belongs to a message of the model below the last line that does."""
+        message_id = _message_id(node.fields)
+        turn = self._turns.get(node.parent_id or "")
+        if turn is not None and not turn.is_closed and turn.is_aside == bool(node.fields.get("isSidechain")):
+            results = _results(node.fields)
+            if turn.answered.isdisjoint(results):  # else it is answered again, and that is a branch
+                node = node._replace(parent_id=turn.last_id)
+                turn.is_closed = not (results or message_id == turn.message_id or _stands_between(node.fields))
+            if turn.answered.isdisjoint(results) and not turn.is_closed:
+                turn.answered.update(results)
+                turn.last_id = node.id
+                self._turns[node.id] = turn
+                return node
+        if message_id is not None:
+            self._turns[node.id] = _Turn(message_id, node)
+        return node
+
+    def _leaf_rank(self, node: Node) -> int:
+        """Says how good a leaf a node would be: one of the main chain is better than one of a side chain."""
+        fields = node.fields
+        if fields.get("type") not in _SPOKEN or not isinstance(fields.get("uuid"), str):
+            return 0
+        aside = fields.get("isSidechain") and not self._is_agents
+        return 1 if aside or fields.get("teamName") or fields.get("isMeta") else 2
+
+    def _note(self, node: Node, ordinal: int) -> None:
+        """Takes down the name of the session, the best there is."""
+        fields = node.fields
+        kind, leaf = fields.get("type"), key(fields.get("leafUuid"))
+        told = {"custom-title": (3, "customTitle"), "ai-title": (2, "aiTitle"), "summary": (1, "summary")}
+        if (
+            not isinstance(kind, str)
+            or kind not in told
+            or (kind == "summary" and (leaf is None or self._ids.known(leaf) is None))
+        ):
+            return
+        rank, name = told[kind]
+        if rank >= self._title and (title := text(fields.get(name))):
+            self._title = rank
+            self._growth.tell(node, ordinal, name=title)
+
+    def _make(self, node: Node) -> Entry:
+        """Makes the entry of a node whose parent's entry was made."""
+        fields, envelope = node.fields, envelope_of(node)
+        kind, message = fields.get("type"), fields.get("message")
+        if kind in _SPOKEN and isinstance(message, dict) and message and _is_node(fields):
+            for name in sorted(fields.keys() - _BASE - _KNOWN):
+                if fields[name] not in (None, False, "", [], {}):
+                    self._findings.add_once(name, "source_field_dropped", node.place, node.id)
+            if fields.get("isCompactSummary"):
+                return self._compaction(node, message, envelope)
+            return _message(fields, message, envelope)
+        if kind in _SPOKEN:
+            self._findings.add("source_bad_record", node.place, node.id)
+        if _is_boundary(fields):
+            told = fields.get("compactMetadata")
+            self._tokens[node.id] = told if isinstance(told, dict) else {}
+        left_out = {"timestamp", "type", "sessionId", *(("uuid", "parentUuid") if "uuid" in fields else ())}
+        data = {name: value for name, value in fields.items() if name not in left_out}
+        return extension_data(NAME, kind, data, envelope)
+
+    def _compaction(self, node: Node, message: dict[str, Any], envelope: dict[str, Any]) -> CompactionEntry:
+        told = self._tokens.get(node.parent_id or "", {})
+        segment = told.get("preservedSegment")
+        head = key(segment.get("headUuid")) if isinstance(segment, dict) else None
+        kept = None if head is None else self._ids.known(head)
+        if head is not None and (kept is None or not self._growth.made.is_above(kept, node.parent_id)):
+            self._findings.add("source_bad_target", node.place, node.id)
+            kept = None
+        return CompactionEntry(
+            summary=_text_of(message.get("content")),
+            first_kept_entry_id=kept,
+            tokens_before=count(told.get("preTokens")),
+            tokens_after=count(told.get("postTokens")),
+            details={"message": message},
+            **envelope,
+        )
+
+
+def _message(fields: dict[str, Any], message: dict[str, Any], envelope: dict[str, Any]) -> MessageEntry:
+    said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message} or message
+    more: dict[str, Any] = {}
+    if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != "<synthetic>":
+        usage = message.get("usage")
+        more = {"provider": "anthropic", "model": model, "usage": usage if isinstance(usage, dict) else None}
+    if fields.get("isVisibleInTranscriptOnly"):
+        more["visible_to"] = "user"
+    elif fields.get("isMeta"):
+        more["visible_to"] = "model"
+    return MessageEntry(message=said, shape=SHAPE, **more, **envelope)
+
+
+def _is_node(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("uuid"), str) and isinstance(fields.get("type"), str)
+
+
+def _is_boundary(fields: dict[str, Any]) -> bool:
+    return fields.get("type") == "system" and fields.get("subtype") == "compact_boundary"
+
+
+def _stands_between(fields: dict[str, Any]) -> bool:
+    return fields.get("type") in _JOINING and not _is_boundary(fields)
+
+
+def _message_id(fields: dict[str, Any]) -> str | None:
+    message = fields.get("message")
+    return text(message.get("id")) if fields.get("type") == "assistant" and isinstance(message, dict) else None
+
+
+def _results(fields: dict[str, Any]) -> frozenset[str]:
+    """Returns the calls that a line of results answers; nothing if it says anything else."""
+    message = fields.get("message")
+    content = message.get("content") if fields.get("type") == "user" and isinstance(message, dict) else None
+    if not isinstance(content, list) or not content:
+        return frozenset()
+    if not all(isinstance(block, dict) and block.get("type") == "tool_result" for block in content):
+        return frozenset()
+    return frozenset(str(block.get("tool_use_id")) for block in content)
+
+
+def _text_of(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    blocks = content if isinstance(content, list) else []
+    return "\n".join(str(block["text"]) for block in blocks if isinstance(block, dict) and "text" in block)

@@ -1,0 +1,240 @@
+"""Writes sessions as kit's files. Its model shows what ours would; `write` says how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from convtree.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    ExtensionDataEntry,
+    MessageEntry,
+    ModelChangeEntry,
+)
+from convtree.formats.base import Exported, derive_id, text
+from convtree.formats.outgoing import FOREIGN, LONG_AGO, Model, as_data, entries_of, is_hidden, line, origin, summary_of
+from convtree.formats.speech import Call, Image, Part, Result, Text, Thought, speech_of
+
+NAME = "kit"
+SHAPE = "kit.message"
+
+_WRITTEN = frozenset({"label", "session_info", "system_prompt", "extension_data"})  # what kit opens again
+
+
+def write(session: Exported) -> Iterator[bytes]:
+    """Yields a session as a file of version 3, in which kit shows its model what ours would see.
+
+    Messages of other shapes are put into kit's words; what kit has no word for is `extension_data`, because a type that
+    it does not know keeps it from opening the file. A compaction stands without a parent. As kit keeps whatever stands
+    between it and what it keeps from, the path to the leaf is written without side branches there, if need be behind
+    everything else. Where the leaf is not the last entry, or kit would not know the model, an entry below the leaf says
+    so; labels and a name that stand nowhere in the tree come there, too. Pinned messages stand in the summary.
+    """
+    return _Writer(session).lines()
+
+
+class _Writer:
+    """Writes one session."""
+
+    def __init__(self, session: Exported) -> None:
+        self._session = session
+        self._entries = list(entries_of(session))
+        self._by_id = {entry.id: entry for entry in self._entries}
+        self._path = self._path_to(session.leaf_id)
+        self._firsts: dict[str, str] = {}  # the first line of an entry that became two
+        self._calls: dict[str, str] = {}  # the tool of a call
+        self._labels: dict[str, str] = {}  # as kit would read them
+        self._name = ""
+        self._last: str | None = None
+
+    def lines(self) -> Iterator[bytes]:
+        """Yields the file."""
+        yield line(self._header())
+        for entry in self._ordered():
+            bodies = self._bodies(entry)
+            ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
+            self._firsts[entry.id] = ids[0]
+            for parent, id, body in zip([entry.parent_id, *ids], ids, bodies, strict=False):
+                yield self._line(body, id, parent, entry.timestamp)
+        yield from self._ending()
+
+    def _header(self) -> dict[str, Any]:
+        header, told = self._session.header, origin(self._session.header)
+        is_ours = told.get("format") == NAME
+        fields: dict[str, Any] = {
+            "type": "session",
+            "version": 3,
+            "id": str(told["id"]) if is_ours and "id" in told else header.id,
+            "timestamp": header.timestamp or LONG_AGO,
+            "cwd": header.cwd or "",
+        }
+        if is_ours:
+            names = ("parent_session", "parent_session_id", "subagent_task")
+            return fields | {name: told[name] for name in names if isinstance(told.get(name), str)}
+        return fields | ({"parent_session_id": header.parent_session.id} if header.parent_session else {})
+
+    def _line(self, body: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
+        self._last = None if body["type"] == "system_prompt" else id
+        above = {} if parent_id is None or body["type"] in ("compaction", "system_prompt") else {"parent_id": parent_id}
+        return line({"type": body["type"], "id": id} | above | {"timestamp": time or LONG_AGO} | body)
+
+    # --- the order ---
+
+    def _path_to(self, id: str | None) -> list[Entry]:
+        path: list[Entry] = []
+        while id is not None and (entry := self._by_id.get(id)) is not None:
+            path.append(entry)
+            id = entry.parent_id
+        return path[::-1]
+
+    def _kept(self) -> tuple[int, int] | None:
+        """Returns where on the path what the last compaction keeps begins, and where that compaction is."""
+        for at in range(len(self._path) - 1, -1, -1):
+            entry = self._path[at]
+            if isinstance(entry, CompactionEntry):
+                first = [each.id for each in self._path].index(entry.first_kept_entry_id or entry.id)
+                return first, at
+        return None
+
+    def _ordered(self) -> list[Entry]:
+        """Returns the entries so that nothing stands among what the last compaction keeps that it does not."""
+        if (kept := self._kept()) is None or kept[0] == kept[1]:
+            return self._entries
+        first, last = (self._entries.index(self._path[at]) for at in kept)
+        on_path = {entry.id for entry in self._path}
+        if all(entry.id in on_path for entry in self._entries[first:last]):
+            return self._entries
+        tail = self._path[kept[0] :]
+        below = {entry.id for entry in tail}
+        before, after = [], []
+        for entry in self._entries:
+            if entry.id in below and entry.id in on_path:
+                continue
+            if entry.parent_id in below:
+                below.add(entry.id)
+                after.append(entry)
+            else:
+                before.append(entry)
+        return [*before, *tail, *after]
+
+    # --- the end ---
+
+    def _ending(self) -> Iterator[bytes]:
+        """Yields what makes kit go on at the leaf, with the model, the labels and the name that the session has."""
+        session = self._session
+        bodies: list[dict[str, Any]] = []
+        if (model := self._missing_model()) is not None:
+            bodies.append({"type": "model_change", "provider": model.provider or "", "model_id": model.model})
+        bodies += [
+            {"type": "label", "target_id": id, "label": label}
+            for id, label in session.labels.items()
+            if self._labels.get(id) != label
+        ]
+        gone = (id for id, label in self._labels.items() if label and id not in session.labels and id in self._by_id)
+        bodies += [{"type": "label", "target_id": id, "label": ""} for id in gone]
+        if (session.name or "") != self._name:
+            bodies.append({"type": "session_info", "name": session.name or ""})
+        if not bodies and self._entries and self._last != session.leaf_id:
+            bodies.append({"type": "extension_data", "ext_type": f"{FOREIGN}leaf", "data": "{}"})
+        parent = session.leaf_id
+        for number, body in enumerate(bodies):
+            id = derive_id(session.id, session.leaf_id, self._last, number)
+            yield self._line(body, id, parent, session.header.timestamp)
+            parent = id
+
+    def _missing_model(self) -> Model | None:
+        """Returns the model of the leaf, if kit would not know it; a session that came from kit is left as it was."""
+        model, namer = Model(), None
+        for entry in self._path:
+            if (after := model.after(entry)) != model or isinstance(entry, ModelChangeEntry):
+                model, namer = after, entry
+        is_kits = not isinstance(namer, MessageEntry) or namer.shape == SHAPE
+        if model.model is None or (origin(self._session.header).get("format") == NAME and is_kits):
+            return None
+        kept = self._kept()
+        seen = [entry for entry in self._path[0 if kept is None else kept[0] :] if isinstance(entry, ModelChangeEntry)]
+        known = (seen[-1].provider, seen[-1].model) if seen else (None, None)
+        return None if known == (model.provider, model.model) else model
+
+    # --- the entries ---
+
+    def _bodies(self, entry: Entry) -> list[dict[str, Any]]:
+        """Returns the lines of an entry, without what every line has."""
+        match entry:
+            case MessageEntry():
+                return self._messages(entry)
+            case CompactionEntry():
+                return [self._compaction(entry)]
+            case BranchSummaryEntry():
+                return [{"type": entry.type, "from_id": entry.from_id or "", "summary": entry.summary}]
+            case ModelChangeEntry():
+                return [{"type": entry.type, "provider": entry.provider or "", "model_id": entry.model}]
+            case ExtensionDataEntry():
+                return [self._data(entry)]
+        return [_foreign(FOREIGN + entry.type, as_data(entry))]
+
+    def _messages(self, entry: MessageEntry) -> list[dict[str, Any]]:
+        named = {"model": entry.model, "provider": entry.provider}
+        more = {name: value for name, value in named.items() if value}
+        if is_hidden(entry):
+            return [_foreign(FOREIGN + entry.type, as_data(entry))]
+        if entry.shape == SHAPE:
+            return [{"type": entry.type} | entry.message | more]
+        speech = speech_of(entry.message)
+        self._calls |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
+        results = [self._part(part) for part in speech.parts if isinstance(part, Result)]
+        parts = [self._part(part) for part in speech.parts if not isinstance(part, Result)]
+        bodies: list[dict[str, Any]] = [{"type": entry.type, "role": "tool", "parts": results}] if results else []
+        if parts or not results:
+            bodies.append({"type": entry.type, "role": speech.role, "parts": parts} | more)
+        return bodies
+
+    def _part(self, part: Part) -> dict[str, Any]:
+        match part:
+            case Thought(said, signature):
+                kind, data = "reasoning", {"thinking": said} | ({"signature": signature} if signature else {})
+            case Image(encoded, media_type):
+                kind, data = "image", {"data": encoded, "media_type": media_type}
+            case Call(id, name, arguments):
+                told: dict[str, Any] = {"id": id, "name": name, "input": _json(arguments), "finished": True}
+                kind, data = "tool_call", told
+            case Result(id, name, said, is_error):
+                named = name or self._calls.get(id, "")
+                told = {"tool_call_id": id, "name": named, "content": said, "is_error": is_error}
+                kind, data = "tool_result", told
+            case Text(said):
+                kind, data = "text", {"text": said}
+        return {"type": kind, "data": data}
+
+    def _compaction(self, entry: CompactionEntry) -> dict[str, Any]:
+        kept = entry.first_kept_entry_id
+        files = {"read_files": entry.read_files, "modified_files": entry.modified_files}
+        return {
+            "type": entry.type,
+            "summary": summary_of(self._session, entry),
+            "first_kept_entry_id": "" if kept is None else self._firsts.get(kept, kept),
+            "tokens_before": entry.tokens_before or 0,
+            "tokens_after": entry.tokens_after or 0,
+            "messages_removed": entry.messages_removed or 0,
+        } | {name: value for name, value in files.items() if value}
+
+    def _data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
+        kind, data = entry.ext_type.removeprefix(f"{NAME}."), entry.data
+        if kind == entry.ext_type or kind not in _WRITTEN or not isinstance(data, dict):
+            return _foreign(entry.ext_type, data)
+        if kind == "label" and isinstance(target := data.get("target_id"), str):
+            self._labels[target] = text(data.get("label")) or ""
+        elif kind == "session_info":
+            self._name = text(data.get("name")) or ""
+        return {"type": kind} | data
+
+
+def _foreign(ext_type: str, data: Any) -> dict[str, Any]:
+    """Returns extension data, which is always a text in kit."""
+    return {"type": "extension_data", "ext_type": ext_type, "data": data if isinstance(data, str) else _json(data)}
+
+
+def _json(value: Any) -> str:
+    return line(value).decode().rstrip("\n")

@@ -1,0 +1,110 @@
+"""What the writers of pi's and kit's files share: which records go out, in which order, and what their tools see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+from convtree.context import Context
+from convtree.entries import (
+    CompactionEntry,
+    Entry,
+    ExtensionDataEntry,
+    Header,
+    MessageEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+)
+from convtree.errors import BrokenPath
+from convtree.formats.base import Exported
+from convtree.messages import text_of
+
+FOREIGN = "convtree."  # before the type of what the other tool has no word for
+LONG_AGO = "1970-01-01T00:00:00.000000Z"  # where a time is not known and the tool wants one
+
+
+class Model(NamedTuple):
+    """The model that the path to an entry names, and its thinking level."""
+
+    provider: str | None = None
+    model: str | None = None
+    level: Any = None
+
+    def after(self, entry: Entry) -> Model:
+        """Returns what it is behind one more entry."""
+        if isinstance(entry, ModelChangeEntry):
+            level = (entry.settings or {}).get("thinkingLevel", self.level)
+            return Model(entry.provider, entry.model, level)
+        if isinstance(entry, MessageEntry) and entry.model is not None:
+            return Model(entry.provider, entry.model, self.level)
+        if isinstance(entry, ExtensionDataEntry) and entry.ext_type == "pi.thinking_level_change":
+            return Model(self.provider, self.model, entry.data.get("thinkingLevel"))
+        return self
+
+
+class Models:
+    """The model at every entry that went by; parents go by before their children."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, Model] = {}
+
+    def above(self, entry: Entry) -> Model:
+        """Returns the model at an entry's parent."""
+        return self._at.get(entry.parent_id or "", Model())
+
+    def take(self, entry: Entry) -> None:
+        """Takes an entry in."""
+        self._at[entry.id] = self.above(entry).after(entry)
+
+    def at(self, id: str | None) -> Model:
+        """Returns the model at an entry."""
+        return self._at.get(id or "", Model())
+
+
+def entries_of(session: Exported) -> Iterator[Entry]:
+    """Yields the entries of a session in the order of its log."""
+    return (record for _, record in session.records() if isinstance(record, Entry))
+
+
+def origin(header: Header) -> dict[str, Any]:
+    """Returns what an importer has said of where a session comes from."""
+    told = (header.metadata or {}).get("import")
+    return told if isinstance(told, dict) else {}
+
+
+def as_data(entry: Entry) -> dict[str, Any]:
+    """Returns all that an entry of ours says, for a tool to keep that does not know what it is."""
+    fields: dict[str, Any] = msgspec.to_builtins(entry)
+    if isinstance(entry, OpaqueEntry):
+        fields = entry.fields | {name: fields[name] for name in ("id", "timestamp") if name in fields}
+    return {name: value for name, value in fields.items() if name not in ("id", "parent_id") and value is not None}
+
+
+def summary_of(session: Exported, entry: CompactionEntry) -> str:
+    """Returns a compaction's summary, behind the pinned messages that survive it: the other tools pin nothing."""
+    try:
+        context: Context = session.build_context(leaf=entry.id)
+    except BrokenPath:
+        return entry.summary
+    pinned = []
+    for shown in context.entries:
+        if shown.id == entry.id:
+            break
+        pinned.append(text_of(shown.message) if isinstance(shown, MessageEntry) else "")
+    return "\n\n".join([*filter(None, pinned), entry.summary])
+
+
+def is_hidden(entry: MessageEntry) -> bool:
+    """Tells a message that no model sees."""
+    return entry.visible_to == "user"
+
+
+def line(fields: Any) -> bytes:
+    """Writes a line as both tools do; what orjson has no numbers for, msgspec has."""
+    try:
+        return orjson.dumps(fields) + b"\n"
+    except TypeError:
+        return msgspec.json.encode(fields) + b"\n"

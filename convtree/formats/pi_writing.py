@@ -1,0 +1,238 @@
+"""Writes sessions as pi's files. Its model shows what ours would; `write` says how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from convtree.digest import usage_of
+from convtree.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    ExtensionDataEntry,
+    MessageEntry,
+    ModelChangeEntry,
+)
+from convtree.formats.base import Exported, derive_id, milliseconds, text
+from convtree.formats.outgoing import (
+    FOREIGN,
+    LONG_AGO,
+    Models,
+    as_data,
+    entries_of,
+    is_hidden,
+    line,
+    origin,
+    summary_of,
+)
+from convtree.formats.speech import Call, Image, Part, Result, Speech, Text, Thought, speech_of
+
+NAME = "pi"
+SHAPE = "pi.message"
+
+_HEADER_ID = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # what pi takes for one
+
+
+def write(session: Exported) -> Iterator[bytes]:
+    """Yields a session as a file of version 3, in which pi shows its model what ours would see.
+
+    Messages of other shapes are put into pi's words, one entry for each result of a call. What pi has no word for is a
+    `custom` entry, a system message a `custom_message`. Pinned messages stand in the summary that they survive. Where
+    the leaf is not the last entry, an entry below it that pi does not show says so; labels and a name that stand
+    nowhere in the tree come there, too.
+    """
+    return _Writer(session).lines()
+
+
+class _Writer:
+    """Writes one session, in the order of its log."""
+
+    def __init__(self, session: Exported) -> None:
+        self._session = session
+        self._models = Models()
+        self._firsts: dict[str, str] = {}  # the first line of an entry that became several
+        self._calls: dict[str, str] = {}  # the tool of a call
+        self._labels: dict[str, str] = {}  # as pi would read them
+        self._name = ""
+        self._last: str | None = None
+
+    def lines(self) -> Iterator[bytes]:
+        """Yields the file."""
+        yield line(self._header())
+        for entry in entries_of(self._session):
+            bodies = self._bodies(entry)
+            ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
+            self._firsts[entry.id] = ids[0]
+            for parent, id, body in zip([entry.parent_id, *ids], ids, bodies, strict=False):
+                yield self._line(body, id, parent, entry.timestamp)
+            self._models.take(entry)
+        yield from self._ending()
+
+    def _header(self) -> dict[str, Any]:
+        header, told = self._session.header, origin(self._session.header)
+        id = str(told["id"]) if told.get("format") == NAME and "id" in told else self._session.id
+        fields = {
+            "type": "session",
+            "version": 3,
+            "id": id if _HEADER_ID.fullmatch(id) else derive_id(NAME, id),
+            "timestamp": _time(header.timestamp),
+            "cwd": header.cwd or "",
+        }
+        parent = told.get("parent_session") if told.get("format") == NAME else None
+        return fields | ({"parentSession": parent} if isinstance(parent, str) else {})
+
+    def _line(self, body: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
+        self._last = id
+        kind = {"type": body.get("type", "unknown")}
+        return line(kind | {"id": id, "parentId": parent_id, "timestamp": _time(time)} | body)
+
+    def _ending(self) -> Iterator[bytes]:
+        """Yields what makes pi go on at the leaf, with the labels and the name that the session has."""
+        session = self._session
+        bodies: list[dict[str, Any]] = [
+            {"type": "label", "targetId": id, "label": label}
+            for id, label in session.labels.items()
+            if self._labels.get(id) != label
+        ]
+        bodies += [
+            {"type": "label", "targetId": id} for id in self._labels if id not in session.labels and id in self._firsts
+        ]
+        if (session.name or "") != self._name:
+            bodies.append({"type": "session_info", "name": session.name or ""})
+        if not bodies and self._last != session.leaf_id:
+            bodies.append({"type": "custom", "customType": f"{FOREIGN}leaf"})
+        parent = session.leaf_id
+        for number, body in enumerate(bodies):
+            id = derive_id(session.id, session.leaf_id, self._last, number)
+            yield self._line(body, id, parent, session.header.timestamp)
+            parent = id
+
+    def _bodies(self, entry: Entry) -> list[dict[str, Any]]:
+        """Returns the lines of an entry, without what every line has."""
+        match entry:
+            case MessageEntry():
+                return self._messages(entry)
+            case CompactionEntry():
+                return [self._compaction(entry)]
+            case BranchSummaryEntry():
+                details = {} if entry.details is None else {"details": entry.details}
+                return [{"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary} | details]
+            case ModelChangeEntry():
+                return self._model_changes(entry)
+            case ExtensionDataEntry():
+                return [self._data(entry)]
+        return [{"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}]
+
+    def _messages(self, entry: MessageEntry) -> list[dict[str, Any]]:
+        message, time = entry.message, milliseconds(entry.timestamp)
+        if entry.shape == SHAPE and message.get("role") == "custom" and message.get("timestamp") == time:
+            names = ("customType", "content", "display", "details")
+            if not message.keys() - {"role", "timestamp", *names}:
+                return [{"type": "custom_message"} | {name: message[name] for name in names if name in message}]
+        if entry.shape == SHAPE and (not is_hidden(entry) or message.get("excludeFromContext")):
+            return [{"type": "message", "message": message}]
+        if is_hidden(entry):
+            return [{"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}]
+        return self._spoken(entry, speech_of(message), time or 0)
+
+    def _spoken(self, entry: MessageEntry, speech: Speech, time: int) -> list[dict[str, Any]]:
+        """Puts a message of another shape into pi's words."""
+        results = [part for part in speech.parts if isinstance(part, Result)]
+        content = [_block(part) for part in speech.parts if not isinstance(part, Result)]
+        bodies: list[dict[str, Any]] = [{"type": "message", "message": self._result(part, time)} for part in results]
+        if speech.role == "system":
+            said = "\n".join(part.text for part in speech.parts if isinstance(part, Text))
+            shown = {"customType": f"{FOREIGN}system", "content": said, "display": False}
+            bodies.append({"type": "custom_message"} | shown)
+        elif speech.role == "assistant":
+            self._calls |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
+            bodies.append({"type": "message", "message": self._answer(entry, content, time)})
+        elif content or not results:
+            bodies.append({"type": "message", "message": {"role": "user", "content": content, "timestamp": time}})
+        return bodies
+
+    def _answer(self, entry: MessageEntry, content: list[dict[str, Any]], time: int) -> dict[str, Any]:
+        provider, model, _ = self._models.above(entry).after(entry)
+        usage = usage_of(entry.usage or {})
+        tokens = {
+            "input": usage.input_tokens,
+            "output": usage.output_tokens,
+            "cacheRead": usage.cache_read_tokens,
+            "cacheWrite": usage.cache_write_tokens,
+            "totalTokens": usage.total_tokens,
+        }
+        cost = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": usage.cost}
+        calls = any(block["type"] == "toolCall" for block in content)
+        return {
+            "role": "assistant",
+            "content": content,
+            "api": "convtree",
+            "provider": provider or "unknown",
+            "model": model or "unknown",
+            "usage": tokens | {"cost": cost},
+            "stopReason": "toolUse" if calls else "stop",
+            "timestamp": time,
+        }
+
+    def _result(self, part: Result, time: int) -> dict[str, Any]:
+        return {
+            "role": "toolResult",
+            "toolCallId": part.id,
+            "toolName": part.name or self._calls.get(part.id, ""),
+            "content": [{"type": "text", "text": part.text}],
+            "isError": part.is_error,
+            "timestamp": time,
+        }
+
+    def _compaction(self, entry: CompactionEntry) -> dict[str, Any]:
+        kept = entry.first_kept_entry_id
+        details = entry.details
+        if details is None and (entry.read_files is not None or entry.modified_files is not None):
+            details = {"readFiles": entry.read_files or [], "modifiedFiles": entry.modified_files or []}
+        return {
+            "type": entry.type,
+            "summary": summary_of(self._session, entry),
+            "firstKeptEntryId": entry.id if kept is None else self._firsts.get(kept, kept),  # its own id keeps nothing
+            "tokensBefore": entry.tokens_before or 0,
+        } | ({} if details is None else {"details": details})
+
+    def _model_changes(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
+        """Returns the change of the model, of its thinking level, or of both."""
+        above = self._models.above(entry)
+        level = (entry.settings or {}).get("thinkingLevel")
+        change = {"type": entry.type, "provider": entry.provider or "unknown", "modelId": entry.model}
+        levels = {"type": "thinking_level_change", "thinkingLevel": level}
+        if level is None:
+            return [change]
+        if (above.provider, above.model) == (entry.provider, entry.model):
+            return [levels]
+        return [change] if level == above.level else [levels, change]
+
+    def _data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
+        kind, data = entry.ext_type.removeprefix(f"{NAME}."), entry.data
+        if kind in (entry.ext_type, "header") or not isinstance(data, dict):
+            return {"type": "custom", "customType": entry.ext_type, "data": data}
+        if kind == "label" and isinstance(target := data.get("targetId"), str):
+            self._labels[target] = text(data.get("label")) or ""
+            if not self._labels[target]:
+                del self._labels[target]
+        elif kind == "session_info":
+            self._name = (text(data.get("name")) or "").strip()
+        return {"type": kind} | data
+
+
+def _block(part: Part) -> dict[str, Any]:
+    match part:
+        case Thought(said, signature):
+            return {"type": "thinking", "thinking": said} | ({"thinkingSignature": signature} if signature else {})
+        case Image(data, kind):
+            return {"type": "image", "data": data, "mimeType": kind}
+        case Call(id, name, arguments):
+            return {"type": "toolCall", "id": id, "name": name, "arguments": arguments}
+    return {"type": "text", "text": part.text}
+
+
+def _time(time: str | None) -> str:
+    return f"{(time or LONG_AGO)[:23]}Z"

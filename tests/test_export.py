@@ -1,0 +1,349 @@
+"""Going out: what pi and kit read of an exported session, and that a way there and back loses nothing."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from foreign import CLAUDE, CODEX, GEMINI, KIT, PI, SAMPLES, TIME, encoded, kit_compacted, kit_said, pi_said
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convtree import CompactionEntry, MessageEntry, ModelChangeEntry, Session, SessionExists
+from convtree.entries import Entry
+from convtree.exchange import export_file, export_lines, read_foreign
+
+Fields = dict[str, Any]
+
+
+def exported(session: Session, format: str) -> list[Fields]:
+    """The lines of an exported session."""
+    return [json.loads(line) for line in b"".join(export_lines(session, format)).splitlines()]
+
+
+def opened(directory: Path, *lines: Fields) -> Session:
+    """A session of another tool."""
+    (directory / "source").write_bytes(encoded(*lines))
+    return read_foreign(directory / "source")[0]
+
+
+# --- what the tools read, in the words of their documentation ---
+
+
+def kit_context(lines: list[Fields]) -> tuple[list[Any], str, str]:
+    """What kit's BuildContext makes of a file (systems.md 1.2): messages, provider, model."""
+    entries = lines[1:]
+    index = {each["id"]: each for each in entries if each["type"] != "system_prompt"}
+    branch: list[Fields] = []
+    at = None if entries[-1]["type"] == "system_prompt" else index.get(entries[-1]["id"])
+    while at is not None and at not in branch:
+        branch.append(at)
+        at = index.get(at.get("parent_id"))
+    branch.reverse()
+    last = max((n for n, each in enumerate(branch) if each["type"] == "compaction"), default=None)
+    shown, chosen = [], branch
+    if last is not None:
+        shown = [("summary", branch[last]["summary"])]
+        kept: list[Fields] = []
+        if first := branch[last]["first_kept_entry_id"]:
+            order = [each["id"] for each in entries]
+            kept = entries[order.index(first) : order.index(branch[last]["id"])]
+        chosen = [*kept, *branch[last + 1 :]]
+    provider = model = ""
+    for each in chosen:
+        if each["type"] == "message":
+            shown.append((each["role"], each["parts"]))
+        elif each["type"] == "branch_summary" and each["summary"]:
+            shown.append(("branch", each["summary"]))
+        elif each["type"] == "model_change":
+            provider, model = each["provider"], each["model_id"]
+    return shown, provider, model
+
+
+def pi_context(lines: list[Fields]) -> tuple[list[Any], Any, Any]:
+    """What pi's buildSessionContext makes of a file (formats.md 1.5): messages, model, thinking level."""
+    entries = {each["id"]: each for each in lines[1:]}
+    path: list[Fields] = []
+    at: Fields | None = lines[-1]
+    while at is not None:
+        path.append(at)
+        at = entries.get(at["parentId"])
+    path.reverse()
+    model, level, at_compaction = None, "off", None
+    for number, each in enumerate(path):
+        message = each.get("message") or {}
+        match each["type"]:
+            case "thinking_level_change":
+                level = each["thinkingLevel"]
+            case "model_change":
+                model = each["provider"], each["modelId"]
+            case "message" if message.get("role") == "assistant":
+                model = message["provider"], message["model"]
+            case "compaction":
+                at_compaction = number
+    shown, chosen = list[Any](), path
+    if at_compaction is not None:
+        compaction, before = path[at_compaction], path[:at_compaction]
+        shown = [("summary", compaction["summary"])]
+        ids = [each["id"] for each in before]
+        first = compaction["firstKeptEntryId"]
+        kept = before[ids.index(first) :] if first in ids else []
+        chosen = [*kept, *path[at_compaction + 1 :]]
+    for each in chosen:
+        if each["type"] == "message":
+            shown.append(each["message"])
+        elif each["type"] == "custom_message":
+            shown.append(("custom", each["content"]))
+        elif each["type"] == "branch_summary" and each["summary"]:
+            shown.append(("branch", each["summary"]))
+    return shown, model, level
+
+
+def our_texts(session: Session) -> list[str]:
+    """What our context says, a message or a summary each."""
+    entries = session.build_context().entries
+    return [entry.text if isinstance(entry, MessageEntry) else getattr(entry, "summary", "") for entry in entries]
+
+
+def texts(shown: list[Any]) -> list[str]:
+    """The same of what a tool shows."""
+    return [_text(each) for each in shown]
+
+
+def _text(shown: Any) -> str:
+    if isinstance(shown, Mapping) and shown["role"] == "toolResult":
+        return ""
+    said: Any = shown.get("content") if isinstance(shown, Mapping) else shown[1]
+    if isinstance(said, str):
+        return said
+    return "\n".join(part.get("text") or part.get("data", {}).get("text", "") for part in said).strip("\n")
+
+
+# --- there and back ---
+
+
+def test_pi_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Every node with its type, parent and message; the last line is the leaf; pi sees the same."""
+    lines = exported(opened(tmp_path, *PI), "pi")
+    strip = {"timestamp"}
+    assert [{k: v for k, v in each.items() if k not in strip} for each in PI] == [
+        {k: v for k, v in each.items() if k not in strip} for each in lines
+    ]
+    assert pi_context(PI) == pi_context(lines)
+
+
+def test_kit_comes_back_as_it_was(tmp_path: Path) -> None:
+    """Every node with its type, parent and parts, the compaction apart; kit sees the same."""
+    lines = exported(opened(tmp_path, *KIT), "kit")
+    assert [each | {"timestamp": None} for each in KIT] == [each | {"timestamp": None} for each in lines]
+    assert kit_context(KIT) == kit_context(lines)
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+@pytest.mark.parametrize("format", ["pi", "kit"])
+def test_what_is_written_can_be_read(name: str, format: str, tmp_path: Path) -> None:
+    """Our own importer takes it without a word, and the context says the same."""
+    session = opened(tmp_path, *SAMPLES[name])
+    export_file(session, tmp_path / "out", format)
+    again, report = read_foreign(tmp_path / "out")
+    assert (format, []) == (report.format, [each.code for each in report.findings if each.severity != "info"])
+    said = [text for text in our_texts(session) if text]
+    assert said == [text for text in our_texts(again) if text]
+    context = kit_context if format == "kit" else pi_context
+    assert said == [text for text in texts(context(exported(session, format))[0]) if text]
+
+
+# --- the rules of the tools ---
+
+
+def test_side_branches_do_not_leak_into_what_kit_keeps() -> None:
+    """kit keeps what stands between two lines of the file, so nothing else may stand there."""
+    with Session.memory(id="s") as session:
+        first = session.append({"role": "user", "content": "a"})
+        kept = session.append({"role": "user", "content": "b"})
+        session.append({"role": "user", "content": "aside"}, parent_id=first.id)
+        session.branch(kept.id)
+        session.append({"role": "user", "content": "c"})
+        session.append(CompactionEntry(summary="S", first_kept_entry_id=kept.id))
+        session.append({"role": "user", "content": "below"}, parent_id=kept.id)
+        session.branch(session.tip(session.path(kept.id)[-1].id))
+        session.branch(next(entry.id for entry in session.leaves() if isinstance(entry, CompactionEntry)))
+        lines = exported(session, "kit")
+        assert our_texts(session) == texts(kit_context(lines)[0]) == ["S", "b", "c"]
+        ids = {entry.id for _, entry in session.records() if isinstance(entry, Entry)}
+        assert ids <= {each["id"] for each in lines}
+
+
+@pytest.mark.parametrize("format", ["pi", "kit"])
+def test_the_leaf_is_where_it_was(format: str) -> None:
+    """On another branch than the last entry's, on an inner entry, and before the first."""
+    context = kit_context if format == "kit" else pi_context
+    with Session.memory() as session:
+        first = session.append({"role": "user", "content": "a"})
+        second = session.append({"role": "user", "content": "b"})
+        session.append({"role": "user", "content": "c"}, parent_id=first.id)
+        for leaf, expected in ((second.id, ["a", "b"]), (first.id, ["a"]), (None, [])):
+            session.branch(leaf)
+            assert expected == texts(context(exported(session, format))[0])
+
+
+def test_kit_is_told_the_model_it_would_not_find() -> None:
+    """kit looks at model changes only, and after a compaction not at those before."""
+    with Session.memory() as session:
+        session.append({"role": "user", "content": "a"})
+        session.append({"role": "assistant", "content": "b"}, provider="p", model="m")
+        assert kit_context(exported(session, "kit"))[1:] == ("p", "m")
+        session.append(ModelChangeEntry(provider="q", model="n"))
+        session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
+        assert kit_context(exported(session, "kit"))[1:] == ("q", "n")
+
+
+def test_pi_is_told_the_model_of_every_answer() -> None:
+    """An answer of a model that is not named is the current one's; a level comes with it."""
+    with Session.memory() as session:
+        session.append(ModelChangeEntry(provider="p", model="m", settings={"thinkingLevel": "high"}))
+        session.append({"role": "assistant", "content": "b"})
+        assert pi_context(exported(session, "pi"))[1:] == (("p", "m"), "high")
+
+
+@pytest.mark.parametrize("format", ["pi", "kit"])
+def test_hidden_messages_stay_hidden_and_pinned_ones_survive(format: str) -> None:
+    """What is for the user only is data there; a system prompt stands in the summary that would lose it."""
+    context = kit_context if format == "kit" else pi_context
+    with Session.memory() as session:
+        session.append({"role": "system", "content": "rules"})
+        session.append({"role": "user", "content": "half"}, visible_to="user")
+        session.append({"role": "user", "content": "a"})
+        assert texts(context(exported(session, format))[0]) == ["rules", "a"]
+        session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
+        assert texts(context(exported(session, format))[0]) == ["rules\n\nS"]
+
+
+def test_tool_traffic_of_every_shape_is_in_the_words_of_the_tool(tmp_path: Path) -> None:
+    """A call and its result, as pi and as kit write them."""
+    for sample in (CLAUDE[:8], CODEX[:8], GEMINI[:4]):
+        session = opened(tmp_path, *sample)
+        said = [each["message"] for each in exported(session, "pi") if each["type"] == "message"]
+        calls = [block for each in said if each["role"] == "assistant" for block in each["content"]]
+        made = [block["id"] for block in calls if block["type"] == "toolCall"]
+        answers = [(each["toolCallId"], each["toolName"]) for each in said if each["role"] == "toolResult"]
+        assert made
+        assert made == [id for id, _ in answers]
+        assert all(name in ("read", "sh") for _, name in answers)
+        parts = [part for each in exported(session, "kit") for part in each.get("parts", ())]
+        assert [part["data"]["id"] for part in parts if part["type"] == "tool_call"] == made
+        assert [part["data"]["tool_call_id"] for part in parts if part["type"] == "tool_result"] == made
+
+
+def test_labels_and_a_name_go_out(tmp_path: Path) -> None:
+    """Those that stand in the tree are not told again; one that was taken away is."""
+    for format, sample in (("pi", PI), ("kit", KIT)):
+        session = opened(tmp_path, *sample)
+        target = next(iter(session.labels))
+        session.rename("new")
+        session.label(target, None)
+        session.label(session.path()[0].id, "start")
+        export_file(session, tmp_path / "out", format, replace=True)
+        again, _ = read_foreign(tmp_path / "out")
+        assert (again.name, again.labels) == ("new", session.labels)
+        assert our_texts(again) == our_texts(session)
+
+
+# --- documents ---
+
+
+def test_the_json_document_has_everything(tmp_path: Path) -> None:
+    """Entries in order, the path, the labels."""
+    session = opened(tmp_path, *PI)
+    document = json.loads(b"".join(export_lines(session, "json")))
+    assert (document["schema"], document["id"], document["name"], document["leaf_id"]) == (
+        "convtree.session",
+        "p1",
+        "w8",
+        "ab",
+    )
+    assert [each["id"] for each in document["entries"]] == [line["id"] for line in PI[1:]]
+    assert document["path"] == [entry.id for entry in session.path()]
+    assert document["labels"] == {"a2": "w3"}
+    assert json.loads(b"".join(export_lines(Session.memory(id="s"), "json")))["entries"] == []
+
+
+def test_the_markdown_document_is_the_path_and_names_the_branches() -> None:
+    """What a message says cannot look like a heading of the document, or be HTML; what is code stays code."""
+    with Session.memory(id="s", name="A *trip*") as session:
+        question = session.append({"role": "user", "content": "# Rome?\n<b>\n```\n# code\n<b>"})
+        session.append({"role": "assistant", "content": "no"}, model="m")
+        session.append({"role": "assistant", "content": "yes\x1b"}, parent_id=question.id)
+        first, *_, last = leaves = session.leaves()
+        text = b"".join(export_lines(session, "markdown")).decode()
+    assert text.startswith("# A \\*trip\\*\n\n- Session: s\n")
+    assert "## User\n\n\\# Rome?\n&lt;b>\n```\n# code\n<b>\n```\n\n## Assistant\n\nyes\\x1b\n\n" in text
+    assert f"## Other branches\n\n- `{first.id}`: no\n" in text
+    assert len(leaves) == 2
+    assert last.id not in text
+
+
+def test_a_file_is_not_replaced_unless_told(tmp_path: Path) -> None:
+    """It is there whole or as it was."""
+    (tmp_path / "out").write_text("mine")
+    session = Session.memory()
+    with pytest.raises(SessionExists):
+        export_file(session, tmp_path / "out", "pi")
+    assert (tmp_path / "out").read_text() == "mine"
+    export_file(session, tmp_path / "out", "pi", replace=True)
+    assert json.loads((tmp_path / "out").read_text())["type"] == "session"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(ValueError, match="known are pi, kit, json, markdown"):
+        export_lines(session, "word")
+
+
+# --- any tree ---
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> tuple[str, list[Fields]]:
+    """A file of pi or of kit, as these write them: every parent above, compactions of what is on the way."""
+    format, lines = draw(st.sampled_from(["pi", "kit"])), list[Fields]()
+    paths: dict[str, list[str]] = {}
+    for number in range(draw(st.integers(1, 12))):
+        above = draw(st.sampled_from([None, *paths]))
+        path, id = paths.get(above or "", []), f"n{number}"
+        kept = draw(st.sampled_from(path)) if path and draw(st.integers(0, 3)) == 0 else None
+        if format == "pi" and kept is not None:
+            more = {"summary": f"S{number}", "firstKeptEntryId": kept, "tokensBefore": 1}
+            lines.append({"type": "compaction", "id": id, "parentId": above, "timestamp": TIME, **more})
+        elif format == "pi":
+            lines.append(pi_said(id, above, f"t{number}"))
+        elif kept is not None and above == lines[-1]["id"]:
+            lines.append(kit_compacted(id, f"S{number}", kept))
+        else:
+            lines.append(kit_said(id, above, f"t{number}"))
+        paths[id] = [*path, id]
+    return format, [(PI if format == "pi" else KIT)[0], *lines]
+
+
+@given(trees(), st.data())
+def test_any_tree_comes_back(tree: tuple[str, list[Fields]], data: st.DataObject) -> None:
+    """Every node, parent and message; and from any leaf, the tool shows what we show."""
+    format, lines = tree
+    session = _read(lines)
+    back = exported(session, format)
+    written = [each | {"timestamp": None} for each in back[1:] if not str(each.get("ext_type")).startswith("convtree.")]
+    read = [each | {"timestamp": None} for each in lines[1:]]
+    assert sorted(read, key=lambda each: str(each["id"])) == sorted(written, key=lambda each: str(each["id"]))
+    session.branch(
+        data.draw(st.sampled_from([None, *(entry.id for _, entry in session.records() if isinstance(entry, Entry))]))
+    )
+    context = kit_context if format == "kit" else pi_context
+    assert our_texts(session) == texts(context(exported(session, format))[0])
+    if format == "pi":
+        assert pi_context(lines) == pi_context(back)
+
+
+def _read(lines: list[Fields]) -> Session:
+    with tempfile.TemporaryDirectory() as directory:
+        return opened(Path(directory), *lines)

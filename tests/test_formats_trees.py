@@ -1,0 +1,357 @@
+"""What kit, Claude Code, Codex and the Gemini CLI become: the records, stated by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from foreign import (
+    CLAUDE,
+    CODEX,
+    GEMINI,
+    KIT,
+    OURS,
+    TIME,
+    call,
+    claude_answered,
+    claude_line,
+    claude_said,
+    codex_event,
+    codex_line,
+    codex_said,
+    encoded,
+    gemini_answered,
+    gemini_said,
+    kit_compacted,
+    kit_said,
+    result,
+    words,
+)
+
+from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session
+from convtree.entries import Entry, ParentSession
+from convtree.exchange import ImportReport, read_foreign
+
+
+def opened(directory: Path, *lines: dict[str, Any]) -> tuple[Session, ImportReport]:
+    (directory / "source").write_bytes(encoded(*lines))
+    return read_foreign(directory / "source")
+
+
+def codes(report: ImportReport) -> list[str]:
+    return [finding.code for finding in report.findings]
+
+
+def shown(session: Session, **more: Any) -> list[str]:
+    """The text of every message of the context; a summary behind an S, what is no text by its role."""
+    entries = session.build_context(**more).entries
+    return [
+        (entry.text or f"<{entry.role}>") if isinstance(entry, MessageEntry) else f"S {getattr(entry, 'summary', '')}"
+        for entry in entries
+    ]
+
+
+def tree(session: Session) -> list[tuple[str, str, str | None]]:
+    """Type (of extension data, its own), id and parent of every entry."""
+    entries = [record for _, record in session.records() if isinstance(record, Entry)]
+    return [
+        (entry.ext_type if isinstance(entry, ExtensionDataEntry) else entry.type, entry.id, entry.parent_id)
+        for entry in entries
+    ]
+
+
+# --- kit ---
+
+
+def test_kit_as_a_tree(tmp_path: Path) -> None:
+    """Every line is an entry; the compaction goes below what it compacts; labels and names are marks, too."""
+    session, report = opened(tmp_path, *KIT)
+    assert tree(session) == [
+        ("model_change", "k1", None),
+        ("message", "k2", "k1"),
+        ("message", "k3", "k2"),
+        ("kit.label", "k4", "k3"),
+        ("kit.session_info", "k5", "k4"),
+        ("todo:state", "k6", "k5"),
+        ("branch_summary", "k7", "k6"),
+        ("compaction", "k8", "k7"),
+        ("message", "k9", "k8"),
+    ]
+    assert (codes(report), session.labels, session.name, session.leaf_id) == ([], {"k2": "w3"}, "w4", "k9")
+    assert shown(session) == ["S w7", "w2", "S w6", "w8"]
+    assert session.state("todo:state") == '{"n":"w5"}'
+    assert session.entry("k3") == MessageEntry(
+        id="k3",
+        parent_id="k2",
+        timestamp=OURS,
+        message={"role": "assistant", "parts": [{"type": "text", "data": {"text": "w2"}}]},
+        shape="kit.message",
+        provider="p2",
+        model="m2",
+    )
+    assert session.entry("k8") == CompactionEntry(
+        id="k8",
+        parent_id="k7",
+        timestamp=OURS,
+        summary="w7",
+        first_kept_entry_id="k3",
+        tokens_before=9,
+        tokens_after=4,
+        messages_removed=2,
+    )
+
+
+def test_kit_compactions_in_a_row_and_one_of_another_branch(tmp_path: Path) -> None:
+    """Each stands behind the one before; one that keeps what is not above it goes below what it keeps."""
+    head = KIT[0]
+    first = [kit_said("a", None, "a"), kit_said("b", "a", "b"), kit_compacted("c", "S1", "b"), kit_said("d", "c", "d")]
+    session, report = opened(tmp_path, head, *first, kit_compacted("e", "S2", "d"), kit_said("f", "e", "f"))
+    assert (shown(session), codes(report)) == (["S S2", "d", "f"], [])
+    lines = [kit_said("a", None, "a"), kit_said("b", "a", "b"), kit_said("x", "a", "x")]
+    session, report = opened(tmp_path, head, *lines, kit_compacted("c", "S", "b"), kit_said("d", "c", "d"))
+    assert (shown(session), codes(report)) == (["S S", "b", "d"], [])
+    session, report = opened(tmp_path, head, *lines, kit_compacted("c", "S", ""), kit_compacted("e", "T", "gone"))
+    assert (shown(session), codes(report)) == (["S T"], ["source_bad_target"])
+
+
+def test_kit_says_whose_session_it_is(tmp_path: Path) -> None:
+    """A sub-agent's session is a task; a system prompt at the end of a shared file is not where it goes on."""
+    more = {"parent_session": "/p.jsonl", "parent_session_id": "p1", "subagent_task": "do"}
+    prompt = {"type": "system_prompt", "id": "z", "timestamp": TIME, "content": "w9", "model": "m", "provider": "p"}
+    session, _ = opened(tmp_path, KIT[0] | more, kit_said("a", None, "a"), prompt)
+    assert session.header.parent_session == ParentSession(id="p1", kind="task")
+    assert (session.leaf_id, tree(session)[-1]) == ("a", ("kit.system_prompt", "z", None))
+    session, _ = opened(tmp_path, KIT[0] | {"parent_session_id": "über"}, kit_said("a", None, "a"))
+    assert session.header.parent_session is not None
+    assert (session.header.parent_session.kind, len(session.header.parent_session.id)) == ("fork", 16)
+
+
+# --- Claude Code ---
+
+
+def test_claude_code_as_a_tree(tmp_path: Path) -> None:
+    """Parallel calls and their results are one chain; the compaction is below what it compacts; the rest is beside."""
+    session, report = opened(tmp_path, *CLAUDE)
+    first, last = tree(session)[0], tree(session)[-1]
+    assert (first[0], first[2], last[0]) == ("claude-code.file-history-snapshot", None, "claude-code.last-prompt")
+    assert [each for each in tree(session) if each[1][0] in "usb" and len(each[1]) == 2] == [
+        ("message", "u1", None),
+        ("message", "u2", "u1"),
+        ("message", "u3", "u2"),
+        ("message", "u4", "u3"),
+        ("claude-code.progress", "u5", "u4"),
+        ("message", "u6", "u5"),
+        ("message", "u7", "u6"),
+        ("message", "u8", "u7"),
+        ("message", "s1", None),
+        ("message", "u9", "u1"),
+        ("claude-code.system", "b1", "u8"),
+        ("compaction", "b2", "b1"),
+        ("message", "b3", "b2"),
+        ("message", "b4", "b3"),
+    ]
+    assert (session.leaf_id, session.name, codes(report)) == ("b4", "w9", [])
+    assert shown(session) == ["S w11", "w12", "w13"]
+    context = session.build_context(leaf="u8")
+    assert (shown(session, leaf="u8")[:2], context.open_calls) == (["w1", "w2"], ())
+    assert (context.provider, context.model) == ("anthropic", "opus")
+    assert session.entry("u2") == MessageEntry(
+        id="u2",
+        parent_id="u1",
+        timestamp=OURS,
+        message={"role": "assistant", "content": [words("w2")]},
+        shape="anthropic",
+        provider="anthropic",
+        model="opus",
+        usage={"input_tokens": 1},
+    )
+    compaction, hidden = session.entry("b2"), session.entry("b3")
+    assert isinstance(compaction, CompactionEntry)
+    assert isinstance(hidden, MessageEntry)
+    assert (compaction.first_kept_entry_id, compaction.tokens_before, hidden.visible_to) == (None, 99, "model")
+    assert (session.id, session.header.cwd) == ("c1", "/w")
+
+
+def test_claude_code_results_between_calls_and_answered_again(tmp_path: Path) -> None:
+    """In the order of the file; a call that is answered again is a branch, and so is what goes on a second time."""
+    lines = [
+        claude_said("u1", None, "ask"),
+        claude_answered("u2", "u1", "m1", call("t1")),
+        claude_said("u3", "u2", result("t1", "one")),
+        claude_answered("u4", "u2", "m1", call("t2")),
+        claude_said("u5", "u4", result("t2", "two")),
+        claude_answered("u6", "u5", "m2", words("done")),
+        claude_said("u7", "u2", result("t1", "again")),
+        claude_answered("u8", "u5", "m3", words("other")),
+    ]
+    session, _ = opened(tmp_path, *lines)
+    parents = {id: parent for _, id, parent in tree(session)}
+    assert parents == {"u1": None, "u2": "u1", "u3": "u2", "u4": "u3", "u5": "u4", "u6": "u5", "u7": "u2", "u8": "u5"}
+    assert session.build_context(leaf="u6").open_calls == ()
+
+
+def test_claude_code_keeps_a_preserved_segment(tmp_path: Path) -> None:
+    """Where it is above the boundary; a boundary of something that is not there begins a tree, and is reported."""
+    told = {"preTokens": 9, "preservedSegment": {"headUuid": "u2", "anchorUuid": "u2", "tailUuid": "u2"}}
+    lines = [
+        claude_said("u1", None, "a"),
+        claude_said("u2", "u1", "b"),
+        claude_line("system", "b1", None, subtype="compact_boundary", logicalParentUuid="u2", compactMetadata=told),
+        claude_said("b2", "b1", "S", isCompactSummary=True),
+    ]
+    session, report = opened(tmp_path, *lines)
+    assert (shown(session), codes(report)) == (["S S", "b"], [])
+    session, report = opened(tmp_path, *lines[:1], lines[2] | {"logicalParentUuid": "gone"}, lines[3])
+    assert (shown(session), codes(report)) == (["S S"], ["source_orphan", "source_bad_target"])
+
+
+def test_claude_code_agents_have_sessions_of_their_own(tmp_path: Path) -> None:
+    """A file that begins in an agent's side chain is a task of the session it names."""
+    more = {"isSidechain": True, "agentId": "a1"}
+    session, _ = opened(
+        tmp_path, claude_said("u1", None, "x", **more), claude_answered("u2", "u1", "m", words("y"), **more)
+    )
+    assert (session.id, session.header.parent_session) == ("c1.a1", ParentSession(id="c1", kind="task"))
+    assert (session.leaf_id, shown(session)) == ("u2", ["x", "y"])
+
+
+def test_claude_code_titles_and_unknown_fields(tmp_path: Path) -> None:
+    """The title of a person beats that of a model; a field without a place is told once."""
+    titles = [
+        {"type": "custom-title", "customTitle": "mine", "sessionId": "c1"},
+        {"type": "ai-title", "aiTitle": "its", "sessionId": "c1"},
+    ]
+    said = [claude_said("u1", None, "x", toolUseResult={"a": 1}), claude_said("u2", "u1", "y", toolUseResult={"a": 1})]
+    session, report = opened(tmp_path, *said, *titles)
+    assert (session.name, codes(report)) == ("mine", ["source_field_dropped"])
+
+
+# --- Codex ---
+
+
+def test_codex_as_a_tree(tmp_path: Path) -> None:
+    """Items are messages; a roll back makes a branch; a compaction keeps nothing, and what took its place follows."""
+    session, report = opened(tmp_path, *CODEX)
+    assert (session.id, session.header.cwd, codes(report)) == ("x1", "/w", [])
+    path = session.path()
+    assert [entry.ext_type if isinstance(entry, ExtensionDataEntry) else entry.type for entry in path] == [
+        "codex.session_meta",
+        "message",
+        "model_change",
+        "message",
+        "codex.event_msg",
+        "message",
+        "message",
+        "message",
+        "codex.event_msg",
+        "message",
+        "compaction",
+        "message",
+        "codex.world_state",
+        "message",
+    ]
+    assert shown(session) == ["S w12", "w13", "w15"]
+    before = next(entry.id for entry in path if isinstance(entry, CompactionEntry))
+    assert shown(session, leaf=session.entry(before).parent_id)[-2:] == ["w7", "w11"]
+    left = [entry for entry in session.leaves() if entry.id != session.leaf_id]
+    assert [shown(session, leaf=entry.id)[-3:] for entry in left] == [["w7", "w8", "w9"]]
+    model = path[2]
+    assert isinstance(model, ModelChangeEntry)
+    assert (model.provider, model.model, model.settings) == ("openai", "gpt", {"turn_id": "w2", "effort": "high"})
+    call = path[5]
+    assert isinstance(call, MessageEntry)
+    assert (call.shape, call.message) == ("openai-responses", CODEX[5]["payload"])
+
+
+@pytest.mark.parametrize(("turns", "expected"), [(1, ["a", "b"]), (2, []), (9, []), (0, ["a", "b", "c", "d"])])
+def test_codex_roll_backs_at_the_end_move_the_leaf(tmp_path: Path, turns: int, expected: list[str]) -> None:
+    """What the tool itself said is no turn, and stays."""
+    said = [
+        codex_said("user", "a"),
+        codex_said("assistant", "b"),
+        codex_said("user", "c"),
+        codex_said("assistant", "d"),
+    ]
+    rolled = codex_event("thread_rolled_back", num_turns=turns)
+    session, _ = opened(tmp_path, CODEX[0], CODEX[1], *said, rolled)
+    assert shown(session)[1:] == expected
+
+
+def test_codex_compactions_of_old_keep_what_the_user_said(tmp_path: Path) -> None:
+    """There Codex goes on with what the user said as well; a fork names where it comes from."""
+    meta = codex_line("session_meta", {"id": "x2", "timestamp": TIME, "forked_from_id": "x1"})
+    said = [codex_said("user", "a"), codex_said("assistant", "b"), codex_said("user", "c")]
+    session, report = opened(tmp_path, meta, *said, codex_line("compacted", {"message": "S"}), codex_said("user", "d"))
+    assert (shown(session), codes(report)) == (["S S", "a", "c", "d"], [])
+    assert session.header.parent_session == ParentSession(id="x1", kind="fork")
+
+
+def test_codex_rollouts_of_old_are_bare(tmp_path: Path) -> None:
+    """A first line without a type, and items that are not wrapped."""
+    meta: dict[str, Any] = {"id": "x3", "timestamp": TIME, "instructions": None, "git": {}}
+    item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "a"}]}
+    session, report = opened(tmp_path, meta, {"record_type": "state"}, item)
+    assert [kind for kind, _, _ in tree(session)] == ["codex.session_meta", "codex.state", "message"]
+    assert (report.format, shown(session), codes(report)) == ("codex", ["a"], [])
+
+
+# --- Gemini CLI ---
+
+
+def test_gemini_as_a_tree(tmp_path: Path) -> None:
+    """A message that is replaced and one that is taken back are branches; results follow their calls."""
+    session, report = opened(tmp_path, *GEMINI)
+    assert (session.id, session.name, codes(report)) == ("g1", "w8", ["source_field_dropped"])
+    assert session.build_context().messages == [
+        {"role": "user", "parts": [{"text": "w1"}]},
+        {
+            "role": "model",
+            "parts": [
+                {"text": "s\non w4", "thought": True},
+                {"text": "w3"},
+                {"functionCall": {"id": "t1", "name": "sh", "args": {"n": 1}}},
+            ],
+        },
+        {"role": "user", "parts": [{"functionResponse": {"id": "t1", "name": "sh", "response": {"output": "w5"}}}]},
+        {"role": "user", "parts": [{"text": "w9"}]},
+        {"role": "model", "parts": [{"text": "w10"}]},
+    ]
+    assert (session.build_context().model, session.build_context().open_calls) == ("pro", ())
+    left = [entry.id for entry in session.leaves() if entry.id != session.leaf_id]
+    assert [shown(session, leaf=id)[-1] for id in left] == ["w2", "w7"]
+
+
+def test_gemini_tells_again_what_follows_a_replaced_message(tmp_path: Path) -> None:
+    """So the new path is whole; the same version again is nothing."""
+    lines = [gemini_said("m1", "a"), gemini_answered("m2", "b"), gemini_said("m3", "c")]
+    session, _ = opened(tmp_path, GEMINI[0], *lines, lines[1], gemini_answered("m2", "B"))
+    assert shown(session) == ["a", "B", "c"]
+    assert [entry.source_id for entry in session.path()] == [None, "m2", "m3"]
+    assert len(tree(session)) == 5
+
+
+def test_gemini_checkpoints_go_on_from_what_is_the_same(tmp_path: Path) -> None:
+    """What differs is a branch."""
+    lines = [gemini_said("m1", "a"), gemini_answered("m2", "b"), gemini_said("m3", "c")]
+    told = {"$set": {"messages": [lines[0], lines[1], gemini_said("m4", "d")]}}
+    session, _ = opened(tmp_path, GEMINI[0], *lines, told)
+    assert [id for _, id, _ in tree(session)] == ["m1", "m2", "m3", "m4"]
+    assert shown(session) == ["a", "b", "d"]
+
+
+def test_gemini_rewinds_of_the_unknown_begin_anew(tmp_path: Path) -> None:
+    """As in the tool; at the end, that is where the leaf is."""
+    session, _ = opened(tmp_path, GEMINI[0], gemini_said("m1", "a"), {"$rewindTo": "gone"})
+    assert (shown(session), len(session.children(None))) == ([], 2)
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_gemini_documents_of_old(tmp_path: Path, indent: int | None) -> None:
+    """One JSON object, on one line or many."""
+    import json
+
+    document = GEMINI[0] | {"messages": [gemini_said("m1", "a"), gemini_answered("m2", "b")]}
+    (tmp_path / "source").write_text(json.dumps(document, indent=indent))
+    session, report = read_foreign(tmp_path / "source")
+    assert (report.format, shown(session), codes(report)) == ("gemini-cli", ["a", "b"], [])
