@@ -46,6 +46,10 @@ SOURCE: dict[str, tuple[Severity, str]] = {
     "source_duplicate": ("warning", "an id again: the later one is kept under an id of its own"),
     "source_orphan": ("error", "the parent is nowhere: begins a tree of its own"),
     "source_cycle": ("error", "its own ancestor: cut, and begins a tree of its own"),
+    "source_second_root": ("warning", "more than one beginning that is none: each is cut"),
+    "source_no_session": ("warning", "its session is not in the source: a session of its own"),
+    "source_left_out": ("error", "belongs to what is not in the source: left out"),
+    "source_database": ("error", "the database cannot be read any further: damaged, or locked"),
     "source_forward": ("info", "the parent stands further down"),
     "value_replaced": ("warning", "a value that no log can hold: something close to it stands there"),
 }

@@ -5,10 +5,32 @@
 
 from collections.abc import Callable, Iterator
 
-from convtree.formats import claude_code, codex, gemini_cli, kit, markdown, pi, plain
+from convtree.formats import (
+    atuin_ai,
+    chatgpt,
+    claude_ai,
+    claude_code,
+    codex,
+    gemini_cli,
+    goose,
+    kit,
+    kubectl_ai,
+    librechat,
+    llm,
+    markdown,
+    opencode,
+    openwebui,
+    pi,
+    picoclaw,
+    plain,
+)
 from convtree.formats.base import Exported, Format
 
-FORMATS: tuple[Format, ...] = (kit, pi, claude_code, codex, gemini_cli)
+FORMATS: tuple[Format, ...] = (
+    *(kit, pi, claude_code, codex, gemini_cli, picoclaw, kubectl_ai),
+    *(chatgpt, claude_ai, openwebui, librechat),
+    *(goose, atuin_ai, llm, opencode),
+)
 WRITERS: dict[str, Callable[[Exported], Iterator[bytes]]] = {
     module.NAME: module.write for module in (pi, kit, plain, markdown)
 }

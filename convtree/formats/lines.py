@@ -122,7 +122,7 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
             findings.add("source_nul_bytes", place)
             text = text.replace(b"\0", b"")
         if text.strip():
-            for fields in _parse(text, place, findings, is_record):
+            for fields in parse(text, place, findings, is_record):
                 yield Object(fields, place)
     if getattr(file, "is_cut", False):
         findings.add("source_torn_tail", Place(line + 1, offset, 0))
@@ -137,7 +137,7 @@ def read_document(file: BinaryIO, findings: Findings) -> Object | None:
         return None
     if b"\0" in data:
         findings.add("source_nul_bytes", place)
-    objects = _parse(data.removeprefix(b"\xef\xbb\xbf").replace(b"\0", b""), place, findings, lambda _: False)
+    objects = parse(data.removeprefix(b"\xef\xbb\xbf").replace(b"\0", b""), place, findings, lambda _: False)
     return Object(objects[0], place) if objects else None
 
 
@@ -154,9 +154,18 @@ def _lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
         yield None, length
 
 
-def _parse(
-    text: bytes, place: Place, findings: Findings, is_record: Callable[[dict[str, Any]], bool]
+def parse(
+    text: bytes,
+    place: Place,
+    findings: Findings,
+    is_record: Callable[[dict[str, Any]], bool],
+    *,
+    several: bool = False,
 ) -> list[dict[str, Any]]:
+    """Returns the objects of a text without zeros, values that no log can hold replaced, and reported.
+
+    Behind damage one record is looked for that runs to the end of the text; with `several`, all there are.
+    """
     if not _LONG_NUMBER.search(text):
         try:
             value = orjson.loads(text)
@@ -165,8 +174,8 @@ def _parse(
         else:
             return _objects([value], text, False, place, findings)
     slow = _Slow(text)
-    values = slow.read(is_record)
-    if len(values) > 1:
+    values = slow.read(is_record, several)
+    if len(values) > 1 and not several:
         findings.add("source_glued", place)
     if slow.is_damaged:
         findings.add("source_bad_line" if text.endswith(b"\n") else "source_torn_tail", place)
@@ -209,8 +218,8 @@ class _Slow:
             strict=False, parse_int=self._int, parse_float=self._float, parse_constant=self._constant, **more
         )
 
-    def read(self, is_record: Callable[[dict[str, Any]], bool]) -> list[Any]:
-        """Returns the values on the line; behind a stub only a record that runs to the end of the line."""
+    def read(self, is_record: Callable[[dict[str, Any]], bool], several: bool) -> list[Any]:
+        """Returns the values of the text; behind damage only records, and a single one must run to the end."""
         values: list[Any] = []
         at = self._skip_space(0)
         while at < len(self._text):
@@ -218,15 +227,20 @@ class _Slow:
                 value, at = self._decoder.raw_decode(self._text, at)
             except (json.JSONDecodeError, RecursionError):
                 self.is_damaged = True
-                values.extend(self._behind_stub(at, is_record))
+                values.extend(self._behind_stub(at, is_record, several))
                 break
             values.append(value)
             at = self._skip_space(at)
         return values
 
-    def _behind_stub(self, start: int, is_record: Callable[[dict[str, Any]], bool]) -> list[Any]:
-        effort = 4 * len(self._text)  # characters to look at in all: a hostile line must not cost its square
+    def _behind_stub(self, start: int, is_record: Callable[[dict[str, Any]], bool], several: bool) -> list[Any]:
+        found: list[Any] = []
+        effort = (16 if several else 4) * len(
+            self._text
+        )  # characters to look at: a hostile line must not cost its square
         for match in _START.finditer(self._text, start + 1):
+            if match.start() < start:  # inside of what was found
+                continue
             try:
                 value, end = self._decoder.raw_decode(self._text, match.start())
             except json.JSONDecodeError as error:
@@ -234,12 +248,13 @@ class _Slow:
             except RecursionError:
                 break
             else:
-                if self._skip_space(end) == len(self._text) and is_record(value):
-                    return [value]
+                if (several or self._skip_space(end) == len(self._text)) and is_record(value):
+                    found.append(value)
+                    start = end
             effort -= end - match.start() + end // 32  # the decoder counts lines up to the place of an error
             if effort < 0:
                 break
-        return []
+        return found
 
     def _skip_space(self, at: int) -> int:
         while at < len(self._text) and self._text[at] in _SPACE:

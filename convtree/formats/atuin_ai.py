@@ -1,0 +1,136 @@
+"""atuin-ai's sessions: a SQLite database of events, each naming its parent.
+
+A session for each row of `sessions`; events whose session has no row have one of their own. What becomes of
+what:
+
+- `user_message`, `text`: a message of the user or the assistant. `tool_call`, `tool_result`: a message with that block.
+- `system_context`: a user's message for the model only. `skill_invocation`: a user's message with what it brought.
+- `out_of_band_output`: a user's message for the user only; atuin never sends it.
+- Any other type, and data that is no object: extension data `atuin_ai.<type>`.
+- `parent_id`: the parent, which atuin stores and does not read: where two shells went on with one session, both
+  branches are here. `head_id`: the leaf.
+- `directory`, `git_root`: of the header. `archived_at`: archived. `session_metadata`: metadata of the session.
+
+Fields of an event without a place are kept in the message under `atuin_ai`. Shape `atuin_ai.message`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from convtree.entries import Entry, Header, Record, SessionInfoMark, Visibility
+from convtree.formats.base import Findings, Ids, Node, Reading, Source, fit
+from convtree.formats.conversation import (
+    Names,
+    as_text,
+    call_block,
+    grow,
+    keep,
+    key,
+    leftovers,
+    make_header,
+    result_block,
+    say,
+    text,
+    text_block,
+    without,
+)
+from convtree.formats.sqlite import Database, Row, from_json, has_tables, opened
+
+NAME = "atuin_ai"
+_TABLES = {
+    "sessions": frozenset({"id", "head_id"}),
+    "session_events": frozenset({"id", "session_id", "parent_id", "event_type", "event_data"}),
+}
+_SESSION = "id head_id server_session_id directory git_root created_at archived_at"
+_EVENT = "id parent_id invocation_id event_type event_data created_at"
+_SHOWN: dict[str, Visibility] = {"system_context": "model", "out_of_band_output": "user"}
+
+
+def recognises(source: Source) -> bool:
+    """Tells the database by its tables."""
+    return has_tables(source, _TABLES)
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads the sessions of a database that was recognised."""
+    outside, names = Findings(), Names(NAME)
+    with opened(source, outside) as database:
+        for ordinal, row in enumerate(database.rows("sessions", _SESSION), 1):
+            findings = database.findings = Findings()
+            id = names.claim(row.values.get("id"), ordinal, row.place, findings)
+            yield Reading(_header(id, row.values), _session(row, database, Ids(NAME, id)), findings.listed)
+            database.findings = outside
+        strays = "session_id not in (select id from sessions where id is not null) or session_id is null"
+        for row in database.rows("session_events", "session_id", where=f"({strays}) group by session_id"):
+            findings = database.findings = Findings()
+            id = names.claim(row.values.get("session_id"), 0, row.place, findings)
+            findings.add("source_no_session", row.place)
+            ids = Ids(NAME, id)
+            nodes = _nodes(row.values.get("session_id"), database, ids)
+            yield Reading(make_header(NAME, id), grow(nodes, _make, ids, findings), findings.listed)
+            database.findings = outside
+        database.report_strays("session_metadata", "session_id", "sessions", "id")
+    yield from leftovers(NAME, outside)
+
+
+def _header(id: str, fields: dict[str, Any]) -> Header:
+    server = text(fields.get("server_session_id"))
+    header = make_header(NAME, id, time=fields.get("created_at"), cwd=fields.get("directory"), server_session_id=server)
+    return msgspec.structs.replace(header, git_root=text(fields.get("git_root")))
+
+
+def _session(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
+    fields, findings = row.values, database.findings
+    nodes = _nodes(fields.get("id"), database, ids)
+    yield from grow(nodes, _make, ids, findings, leaf=key(fields.get("head_id")), place=row.place)
+    if fields.get("archived_at") is not None:
+        yield SessionInfoMark(id=ids.derive("archived"), archived=True)
+    found = database.rows(
+        "session_metadata", "key value", where="session_id is ?", values=(fields.get("id"),), order="1"
+    )
+    for values, place in found:
+        name, value = as_text(values.get("key")), from_json(values.get("value"), place, findings)
+        mark = SessionInfoMark(id=ids.derive("metadata", name, as_text(value)), metadata={f"atuin_ai.{name}": value})
+        yield fit(mark, place, findings)
+
+
+def _nodes(session_id: Any, database: Database, ids: Ids) -> Iterator[Node]:
+    order = "created_at, rowid"
+    found = database.rows("session_events", _EVENT, where="session_id is ?", order=order, values=(session_id,))
+    for ordinal, (values, place) in enumerate(found, 1):
+        source_id, parent = key(values.get("id")), key(values.get("parent_id"))
+        parent_id = None if parent is None else ids.refer(parent)
+        is_again = source_id is not None and ids.known(source_id) is not None
+        id = ids.claim(source_id, ordinal)
+        if is_again:
+            database.findings.add("source_duplicate", place, id)
+        data = from_json(values.get("event_data"), place, database.findings)
+        if not isinstance(data, dict):
+            database.findings.add("source_bad_record", place, id)
+        yield Node(id, parent_id, None if source_id == id else source_id, place, values | {"event_data": data})
+
+
+def _make(node: Node) -> list[Entry]:
+    data, kind, time = node.fields.get("event_data"), text(node.fields.get("event_type")), node.fields.get("created_at")
+    more = without({"invocation_id": node.fields.get("invocation_id")})
+    if not isinstance(data, dict):
+        return keep(NAME, kind or "unknown", data, time)
+    match kind:
+        case "user_message" | "text" | "system_context" | "out_of_band_output" | "skill_invocation":
+            block, rest = text_block(data.get("content")), without(data, "content")
+        case "tool_call":
+            block = call_block(data.get("id"), data.get("name"), data.get("input"))
+            rest = without(data, "id", "name", "input")
+        case "tool_result":
+            has_failed = data.get("is_error") is True
+            block = result_block(data.get("tool_use_id"), data.get("content"), is_error=has_failed)
+            rest = without(data, "tool_use_id", "content", "is_error", "remote")
+        case _:
+            return keep(NAME, kind or "unknown", data | more, time)
+    role = "assistant" if kind in ("text", "tool_call") else "user"
+    rest |= {"event_type": kind} if kind in _SHOWN or kind == "skill_invocation" else {}
+    return say(NAME, role, [block], rest | more, time=time, visible_to=_SHOWN.get(kind, "all"))

@@ -1,0 +1,151 @@
+"""ChatGPT's export: `conversations.json`, an array of conversations, each a tree with every branch.
+
+A session for each conversation. `mapping` holds the nodes by id: `parent` is the truth, `children` the order of
+siblings, `current_node` the leaf. A root without a message is no node here: what follows it begins the tree. What
+becomes of what:
+
+- A message with text: a message. Its author's role is the role, its parts are the content, joined if all are texts.
+- `thoughts`, `reasoning_recap`: a message for the user, since no model is sent them again; blocks as they stand.
+- Other kinds of content: their `text` or `result`; else one block with the kind as its type.
+- `is_visually_hidden_from_conversation`: for the model only.
+- An empty message, and a node without one inside the tree: extension data `chatgpt.message` and `chatgpt.node`.
+- `metadata.model_slug`: the model; the provider is `openai`.
+- `title`: the session's name. `is_archived`: archived. Every other field of a message: kept in it under `chatgpt`.
+
+Tool traffic has no ids in the export: a call is an assistant's message to a `recipient`, its result one of the role
+`tool`. Both stay as they are. Shape `chatgpt.message`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from convtree.entries import Entry, Header, Record, SessionInfoMark, Visibility
+from convtree.formats.arrays import item_keys
+from convtree.formats.base import Findings, Ids, Node, Reading, Source
+from convtree.formats.conversation import (
+    as_object,
+    grow,
+    keep,
+    key,
+    make_header,
+    mapped,
+    name_mark,
+    read_array,
+    say,
+    text,
+    text_block,
+    without,
+)
+from convtree.formats.lines import Object
+
+NAME = "chatgpt"
+_OTHERS = {"title", "current_node", "create_time", "conversation_id", "id"}
+_REASONING = {"thoughts", "reasoning_recap"}
+
+
+def recognises(source: Source) -> bool:
+    """Tells an export by a conversation with a `mapping`."""
+    return any("mapping" in keys and not keys.isdisjoint(_OTHERS) for keys in item_keys(source.beginning))
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads an export that was recognised, one conversation at a time."""
+    return read_array(source, NAME, _is_conversation, ("conversation_id", "id"), _header, _records)
+
+
+def _header(id: str, fields: dict[str, Any]) -> Header:
+    return make_header(NAME, id, time=fields.get("create_time"), project=text(fields.get("gizmo_id")))
+
+
+def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
+    fields = found.fields
+    nodes = _without_roots(fields, found, findings)
+    tree = mapped(nodes, "parent", "children", ids, found.place, findings)
+    leaf = key(fields.get("current_node"))
+    if leaf in fields["mapping"] and leaf not in nodes:  # at a root without a message: before the first
+        leaf = None
+    yield from grow(tree, _make, ids, findings, leaf=leaf, place=found.place)
+    yield from name_mark(ids, fields.get("title"), found.place, findings)
+    if fields.get("is_archived") is True:
+        yield SessionInfoMark(id=ids.derive("archived"), archived=True)
+
+
+def _without_roots(fields: dict[str, Any], found: Object, findings: Findings) -> dict[str, Any]:
+    """Cuts the roots that hold no message; more than one is reported."""
+    nodes = fields["mapping"]
+    roots = {
+        id
+        for id, node in nodes.items()
+        if isinstance(node, dict) and not node.get("message") and key(node.get("parent")) is None and _is_plain(node)
+    }
+    if len(roots) > 1:
+        findings.add("source_second_root", found.place)
+    return {
+        id: node | {"parent": None} if isinstance(node, dict) and key(node.get("parent")) in roots else node
+        for id, node in nodes.items()
+        if id not in roots
+    }
+
+
+def _is_plain(node: dict[str, Any]) -> bool:
+    return not without(node, "id", "parent", "children", "message")
+
+
+def _make(node: Node) -> list[Entry]:
+    message = node.fields.get("message")
+    if not isinstance(message, dict):
+        return keep(NAME, "node", without(node.fields, "id", "parent", "children"))
+    author, metadata = as_object(message.get("author")), as_object(message.get("metadata"))
+    content = as_object(message.get("content")) or {"parts": [message.get("content")]}
+    blocks, used = _blocks(content)
+    rest = without(message, "id", "author", "content", "create_time")
+    rest |= without({"author": without(author, "role"), "content": without(content, "content_type", *used)})
+    role = text(author.get("role")) or "assistant"
+    model = metadata.get("model_slug") if role == "assistant" else None
+    return say(
+        NAME,
+        role,
+        blocks,
+        rest,
+        time=message.get("create_time"),
+        visible_to=_visibility(content, metadata),
+        provider="openai" if model else None,
+        model=model,
+    )
+
+
+def _visibility(content: dict[str, Any], metadata: dict[str, Any]) -> Visibility:
+    if text(content.get("content_type")) in _REASONING:
+        return "user"
+    return "model" if metadata.get("is_visually_hidden_from_conversation") is True else "all"
+
+
+def _blocks(content: dict[str, Any]) -> tuple[list[dict[str, Any]], set[str]]:
+    """Returns the blocks that a content is, and which of its fields they hold."""
+    kind = text(content.get("content_type")) or "text"
+    parts = content.get("parts")
+    if isinstance(parts, list) and kind not in _REASONING:
+        if all(isinstance(part, str) for part in parts):
+            return [text_block("\n".join(parts))], {"parts"}
+        return [_part(part) for part in parts if part not in (None, "")], {"parts"}
+    for name in ("text", "result"):
+        if isinstance(content.get(name), str) and kind not in _REASONING:
+            return [text_block(content[name])], {name}
+    rest = without(content, "content_type")
+    return [{"type": kind} | rest] if rest else [], set(content)
+
+
+def _part(part: Any) -> dict[str, Any]:
+    """Makes a block of a part: text, the words of a recording, or whatever it is under its own type."""
+    if not isinstance(part, dict):
+        return text_block(part)
+    kind = text(part.get("content_type")) or "unknown"
+    if kind == "audio_transcription" and isinstance(part.get("text"), str):
+        return {"type": "text"} | without(part, "content_type")
+    return {"type": kind} | without(part, "content_type", "type")
+
+
+def _is_conversation(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("mapping"), dict)

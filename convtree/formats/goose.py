@@ -1,0 +1,236 @@
+"""goose's sessions: `sessions.db`, and the JSONL files from before it. Both are linear.
+
+A session for each row of `sessions`; messages whose session has no row are kept in one of their own. What becomes of
+what:
+
+- A message: a message. Texts and thinking stay as they are, since Anthropic has the same; `toolRequest` and
+  `toolResponse` become calls and results, images what Anthropic takes. What only the program shows
+  (`systemNotification`, `actionRequired`) is kept under `goose`, with every other field of the message.
+- `userVisible`, `agentVisible`: whom the message is for; for nobody: extension data `goose.message`.
+- Where a compaction has hidden messages from the agent, ids are derived from there on: a later compaction then makes a
+  new branch, which shows what goose shows now, and nothing that was imported before is contradicted.
+- `provider_name` and the model of the session: kept in the header's metadata, since they are those of now.
+- `name`, `archived_at`: name and archived. `extension_data`: metadata of the session. `usage_ledger` is not read.
+
+Shape `goose.message`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, NamedTuple, TypeGuard
+
+from convtree.entries import Entry, Header, Record, SessionInfoMark, Visibility
+from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source, fit
+from convtree.formats.conversation import (
+    Names,
+    as_object,
+    as_text,
+    call_block,
+    grow,
+    keep,
+    key,
+    leftovers,
+    make_header,
+    name_mark,
+    objects,
+    result_block,
+    say,
+    text,
+    text_block,
+    without,
+)
+from convtree.formats.lines import Object, read_objects
+from convtree.formats.sqlite import Database, Row, from_json, has_tables, opened
+
+NAME = "goose"
+_TABLES = {
+    "sessions": frozenset({"id", "working_dir"}),
+    "messages": frozenset({"id", "session_id", "role", "content_json", "created_timestamp"}),
+}
+_SESSION = """id name description session_type working_dir created_at extension_data provider_name model_config_json
+    parent_session_id archived_at project_id schedule_id"""
+_MESSAGE = "id message_id role content_json created_timestamp tokens metadata_json"
+#: seconds or milliseconds; only rows of the session at hand are sorted
+_ORDER = "case when created_timestamp > 10000000000 then created_timestamp else created_timestamp * 1000 end, id"
+_FOR_THE_PROGRAM = {"systemNotification", "actionRequired", "toolConfirmationRequest", "frontendToolRequest"}
+
+
+class _Said(NamedTuple):
+    """A message as both stores have it."""
+
+    source_id: str | None
+    place: Place
+    fields: dict[str, Any]
+
+
+def recognises(source: Source) -> bool:
+    """Tells the database by its tables, a legacy file by its first line and the messages that follow."""
+    if not source.beginning.startswith(b"{"):
+        return has_tables(source, _TABLES)
+    objects = read_objects(io.BytesIO(source.beginning), Findings(), _is_message)
+    first, second = next(objects, None), next(objects, None)
+    if first is None or not _is_metadata(first.fields):
+        return False
+    return second is None or _is_message(second.fields)
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads the sessions of a source that was recognised."""
+    return _read_lines(source) if source.beginning.startswith(b"{") else _read_database(source)
+
+
+def _read_database(source: Source) -> Iterator[Reading]:
+    outside, names = Findings(), Names(NAME)
+    with opened(source, outside) as database:
+        for ordinal, row in enumerate(database.rows("sessions", _SESSION), 1):
+            findings = database.findings = Findings()
+            id = names.claim(row.values.get("id"), ordinal, row.place, findings)
+            records = _session(row, database, Ids(NAME, id))
+            yield Reading(_header(id, row.values), records, findings.listed)
+            database.findings = outside
+        strays = "session_id not in (select id from sessions where id is not null) or session_id is null"
+        for row in database.rows("messages", "session_id", where=f"({strays}) group by session_id"):
+            findings = database.findings = Findings()
+            id = names.claim(row.values.get("session_id"), 0, row.place, findings)
+            findings.add("source_no_session", row.place)
+            messages = _messages(row.values.get("session_id"), database)
+            yield Reading(make_header(NAME, id), _records(messages, Ids(NAME, id), findings), findings.listed)
+            database.findings = outside
+    yield from leftovers(NAME, outside)
+
+
+def _header(id: str, fields: dict[str, Any]) -> Header:
+    facts = without(fields, "id", "name", "working_dir", "created_at", "extension_data", "archived_at")
+    parent = facts.pop("parent_session_id", None)
+    return make_header(
+        NAME, id, time=fields.get("created_at"), cwd=fields.get("working_dir"), parent_id=parent, **facts
+    )
+
+
+def _session(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
+    fields, findings = row.values, database.findings
+    yield from _records(_messages(fields.get("id"), database), ids, findings)
+    yield from name_mark(ids, fields.get("name") or fields.get("description"), row.place, findings)
+    if fields.get("archived_at") is not None:
+        yield SessionInfoMark(id=ids.derive("archived"), archived=True)
+    state = from_json(fields.get("extension_data"), row.place, findings)
+    if state:
+        mark = SessionInfoMark(id=ids.derive("state", as_text(state)), metadata={"goose.extension_data": state})
+        yield fit(mark, row.place, findings)
+
+
+def _messages(session_id: Any, database: Database) -> Iterator[_Said]:
+    found = database.rows("messages", _MESSAGE, where="session_id is ?", order=_ORDER, values=(session_id,))
+    for values, place in found:
+        fields = without(values, "id", "message_id", "content_json", "metadata_json", "created_timestamp")
+        fields["created"] = values.get("created_timestamp")
+        fields["content"] = from_json(values.get("content_json"), place, database.findings)
+        fields["metadata"] = from_json(values.get("metadata_json"), place, database.findings)
+        yield _Said(key(values.get("message_id")) or key(values.get("id")), place, fields)
+
+
+def _read_lines(source: Source) -> Iterator[Reading]:
+    findings = Findings()
+    with source.path.open("rb") as file:
+        found = read_objects(file, findings, _is_message)
+        first = next(found)
+        fields = first.fields
+        if not _is_metadata(fields):
+            found, fields = chain([first], found), {}
+        id = source.path.stem  # goose's own id of the session; the first line has none that stays
+        facts = without(fields, "working_dir", "description", "message_count", "extension_data")
+        facts = {name: value for name, value in facts.items() if not name.endswith("tokens")}
+        ids = Ids(NAME, id)
+        records = chain(
+            _records(_legacy(found), ids, findings), name_mark(ids, fields.get("description"), first.place, findings)
+        )
+        yield Reading(make_header(NAME, id, cwd=fields.get("working_dir"), **facts), records, findings.listed)
+
+
+def _legacy(found: Iterator[Object]) -> Iterator[_Said]:
+    for fields, place in found:
+        yield _Said(key(fields.get("id")), place, {name: value for name, value in fields.items() if name != "id"})
+
+
+def _records(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[Record]:
+    yield from grow(_nodes(messages, ids, findings), _make, ids, findings)
+
+
+def _nodes(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[Node]:
+    last: str | None = None
+    has_hidden = False
+    for ordinal, (source_id, place, fields) in enumerate(messages, 1):
+        shown = _visibility(fields)
+        has_hidden = has_hidden or shown != "all"
+        is_again = source_id is not None and ids.known(source_id) is not None
+        id = ids.claim(source_id, ordinal)
+        if is_again:
+            findings.add("source_duplicate", place, id)
+        if has_hidden:
+            id = ids.derive(id, str(shown), str(last))
+        yield Node(id, last, None if source_id == id else source_id, place, fields)
+        last = id
+
+
+def _visibility(fields: dict[str, Any]) -> Visibility | None:
+    flags = as_object(fields.get("metadata"))
+    user, agent = flags.get("userVisible") is not False, flags.get("agentVisible") is not False
+    return "all" if user and agent else "user" if user else "model" if agent else None
+
+
+def _make(node: Node) -> list[Entry]:
+    fields, shown = node.fields, _visibility(node.fields)
+    time = fields.get("created")
+    if shown is None:
+        return keep(NAME, "message", without(fields, "created"), time)
+    content = fields.get("content")
+    parts: list[dict[str, Any]] = objects(content) if isinstance(content, list) else [text_block(content)]
+    blocks = [_block(part) for part in parts if text(part.get("type")) not in _FOR_THE_PROGRAM]
+    rest = without(fields, "role", "content", "created")
+    rest |= without({"content": [part for part in parts if text(part.get("type")) in _FOR_THE_PROGRAM]})
+    return say(NAME, text(fields.get("role")) or "user", blocks, rest, time=time, visible_to=shown)
+
+
+def _block(part: dict[str, Any]) -> dict[str, Any]:
+    """Returns a part of a message as Anthropic would have it; what has no counterpart as it stands."""
+    match part.get("type"):
+        case "toolRequest":
+            call = _value(part.get("toolCall"))
+            return call_block(part.get("id"), call.get("name"), call.get("arguments"))
+        case "toolResponse":
+            result = part.get("toolResult")
+            value = result.get("value", result.get("error")) if isinstance(result, dict) else result
+            has_failed = isinstance(result, dict) and result.get("status") == "error"
+            if isinstance(value, dict) and "content" in value:
+                has_failed, value = has_failed or value.get("isError") is True, value["content"]
+            content = [_block(each) for each in value] if _all_objects(value) else value
+            return result_block(part.get("id"), content, is_error=has_failed)
+        case "image" if isinstance(part.get("data"), str):
+            media = {"type": "base64", "media_type": part.get("mimeType"), "data": part["data"]}
+            return {"type": "image", "source": media}
+        case "redactedThinking":
+            return part | {"type": "redacted_thinking"}
+        case str():
+            return part
+    return text_block(part)
+
+
+def _value(call: Any) -> dict[str, Any]:
+    """Returns the call itself, which newer versions wrap in its success."""
+    call = as_object(call)
+    return as_object(call.get("value")) or call
+
+
+def _all_objects(value: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def _is_metadata(fields: dict[str, Any]) -> bool:
+    return "working_dir" in fields and "message_count" in fields and "role" not in fields
+
+
+def _is_message(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("role"), str) and isinstance(value.get("content"), list)

@@ -1,0 +1,132 @@
+"""kubectl-ai's sessions: a folder with `metadata.yaml` and `history.json`, which is JSONL in spite of its name.
+
+One session, linear. `history.json` alone is read too, with the metadata beside it if it is there; a history that begins
+with a bracket is the array that older versions wrote. What becomes of what:
+
+- Type `text`: a message of the user (`user`) or the model (`model`). What the program itself says (`agent`) is an
+  assistant's message for the user only.
+- `error`, the tool requests and responses, the questions and choices: messages for the user only, because they have no
+  ids and kubectl-ai does not send them again when it resumes. A payload that is no text is shown as its JSON.
+- Any other type, and what is no such record: extension data `kubectl_ai.<type>`.
+- `providerID` and `modelID`: a model change below the last message, since they are those of now.
+- `createdAt`: the time of the header. `Type` and `Source` are kept in the message under `kubectl_ai`.
+
+The folder's name is the id of the session, as it is for kubectl-ai. Shape `kubectl_ai.message`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from convtree.entries import Entry, ModelChangeEntry, Visibility
+from convtree.formats.arrays import read_items
+from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
+from convtree.formats.conversation import grow, keep, key, make_header, moment, say, text, text_block, without
+from convtree.formats.lines import Object, read_objects
+
+NAME = "kubectl_ai"
+_HISTORY, _METADATA = "history.json", "metadata.yaml"
+_KEYS = {"ID", "Source", "Type", "Payload", "Timestamp"}
+_FOR_THE_USER = {
+    "error": "assistant",
+    "tool-call-request": "assistant",
+    "tool-call-response": "tool",
+    "user-input-request": "assistant",
+    "user-input-response": "user",
+    "user-choice-request": "assistant",
+    "user-choice-response": "user",
+}
+_ROLES = {"user": "user", "model": "assistant", "agent": "assistant"}
+_YAML_LINE = re.compile(r"(\w+):\s*(?:\"((?:[^\"\\]|\\.)*)\"|'((?:[^']|'')*)'|([^\s#][^#]*?))\s*(?:#.*)?")
+_YAML_LIMIT = 2**16  # bytes of the metadata that are looked at
+_BEGINNING = 2**20
+
+
+def recognises(source: Source) -> bool:
+    """Tells a session by the records of its history."""
+    beginning = source.beginning
+    if not beginning and (source.path / _HISTORY).is_file():
+        beginning = _read(source.path / _HISTORY, _BEGINNING)
+    first = next(_objects(io.BytesIO(beginning), beginning, Findings()), None)
+    return first is not None and _is_record(first.fields)
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads a session that was recognised."""
+    folder = source.path.absolute() if not source.beginning else source.path.absolute().parent
+    history = folder / _HISTORY if not source.beginning else source.path
+    findings = Findings()
+    metadata = _metadata(folder / _METADATA, findings)
+    ids = Ids(NAME, folder.name)
+    header = make_header(NAME, folder.name, time=metadata.get("createdAt"))
+    with history.open("rb") as file:
+        found = _objects(file, _read(history, 64), findings)
+        yield Reading(header, grow(_nodes(found, metadata, ids, findings), _make, ids, findings), findings.listed)
+
+
+def _objects(file: Any, beginning: bytes, findings: Findings) -> Iterator[Object]:
+    is_array = beginning.lstrip().startswith(b"[")
+    return (read_items if is_array else read_objects)(file, findings, _is_record)
+
+
+def _nodes(found: Iterator[Object], metadata: dict[str, str], ids: Ids, findings: Findings) -> Iterator[Node]:
+    last: str | None = None
+    place = Place(1, 0, 0)
+    for ordinal, (fields, at) in enumerate(found, 1):
+        place, source_id = at, key(fields.get("ID"))
+        is_again = source_id is not None and ids.known(source_id) is not None
+        id = ids.claim(source_id, ordinal)
+        if is_again:
+            findings.add("source_duplicate", place, id)
+        yield Node(id, last, None if source_id == id else source_id, place, fields)
+        last = id
+    model = metadata.get("modelID")
+    if model and last is not None:
+        id = ids.derive("model", model, metadata.get("providerID", ""), last)
+        yield Node(id, last, None, place, {"metadata": metadata})
+
+
+def _make(node: Node) -> list[Entry]:
+    if "metadata" in node.fields and not _is_record(node.fields):
+        metadata = node.fields["metadata"]
+        time, provider = metadata.get("lastAccessed"), metadata.get("providerID") or None
+        return [ModelChangeEntry(timestamp=moment(time), provider=provider, model=metadata["modelID"])]
+    fields, time = node.fields, node.fields.get("Timestamp")
+    kind, speaker = text(fields.get("Type")), text(fields.get("Source"))
+    role = _ROLES.get(speaker or "") if kind == "text" else _FOR_THE_USER.get(kind or "")
+    if role is None:
+        return keep(NAME, kind or "unknown", without(fields, "ID", "Type", "Timestamp"), time)
+    rest = without(fields, "ID", "Payload", "Timestamp")
+    visible_to: Visibility = "all" if kind == "text" and speaker != "agent" else "user"
+    return say(NAME, role, [text_block(fields.get("Payload"))], rest, time=time, visible_to=visible_to)
+
+
+def _metadata(path: Path, findings: Findings) -> dict[str, str]:
+    """Reads the few lines of a name and a value that the metadata is; what else stands there is reported."""
+    found = {}
+    offset = 0
+    for number, line in enumerate(_read(path, _YAML_LIMIT).split(b"\n"), 1):
+        shown = line.decode(errors="replace").strip()
+        match = _YAML_LINE.fullmatch(shown)
+        if match:
+            found[match[1]] = next((value for value in match.groups()[1:] if value is not None), "")
+        elif shown and not shown.startswith(("#", "---")) and not shown.endswith(":"):
+            findings.add("source_bad_line", Place(number, offset, len(line) + 1))
+        offset += len(line) + 1
+    return found
+
+
+def _read(path: Path, size: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(size)
+    except FileNotFoundError:
+        return b""
+
+
+def _is_record(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() >= _KEYS

@@ -1,0 +1,322 @@
+"""opencode's sessions: a SQLite database, and the folder of JSON files from before it. Both are linear.
+
+A session for each row of `session`, or each file under `session/`. Messages are in the order of their times and ids.
+What becomes of what:
+
+- `message` with its `part`s: a message. `text` and `reasoning` are blocks; a `tool` is a call and, when it has ended,
+  its result in a user's message of its own, after all calls of the same step. `file` stays as it is.
+- Parts that say nothing to a model (`step-start`, `step-finish`, `snapshot`, `patch`, ignored texts …) and every field
+  of a message without a place: kept in the message under `opencode`.
+- A user's message with a `compaction` part: extension data `opencode.compaction`. The assistant's finished summary that
+  follows: a compaction, which keeps from `tail_start_id`, and nothing without it.
+- `modelID`, `providerID`, `tokens` and `cost`: model, provider and usage of what the assistant said.
+- `revert`: the leaf is the message before the one that was reverted to.
+- `title`: the session's name. `parent_id`: the session that this one works for, of the kind `task`.
+
+The folder may be `storage` or the one it lies in. Shape `opencode.message`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from convtree.entries import CompactionEntry, Entry, Header, ParentSession, Record
+from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
+from convtree.formats.conversation import (
+    Names,
+    as_object,
+    call_block,
+    grow,
+    keep,
+    key,
+    leftovers,
+    make_header,
+    moment,
+    name_mark,
+    result_block,
+    say,
+    session_id,
+    text,
+    text_block,
+    without,
+)
+from convtree.formats.lines import LINE_LIMIT, parse
+from convtree.formats.sqlite import Database, from_json, has_tables, opened
+
+NAME = "opencode"
+_TABLES = {
+    "session": frozenset({"id", "directory", "title"}),
+    "message": frozenset({"id", "session_id", "data"}),
+    "part": frozenset({"id", "message_id", "data"}),
+}
+_SESSION = "id project_id parent_id directory title version revert time_created"
+_SILENT = {"step-start", "step-finish", "snapshot", "patch", "agent", "retry", "subtask"}
+
+
+class _Message(NamedTuple):
+    """A message as both stores have it: its id, its data and its parts."""
+
+    source_id: str | None
+    place: Place
+    data: dict[str, Any]
+    parts: list[dict[str, Any]]
+
+
+def recognises(source: Source) -> bool:
+    """Tells the database by its tables, the folder by what is in its first message."""
+    if source.beginning:
+        return has_tables(source, _TABLES)
+    first = next((source.path / _storage(source.path)).glob("message/*/*.json"), None)
+    data = _Files(Findings()).load(first) if first is not None else {}
+    return "role" in data and ("sessionID" in data or "time" in data)
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads the sessions of a source that was recognised."""
+    return _read_database(source) if source.beginning else _read_folder(source)
+
+
+# --- the database -------------------------------------------------------------------------------------------------
+
+
+def _read_database(source: Source) -> Iterator[Reading]:
+    outside, names = Findings(), Names(NAME)
+    with opened(source, outside) as database:
+        for ordinal, (values, place) in enumerate(database.rows("session", _SESSION), 1):
+            findings = database.findings = Findings()
+            id = names.claim(values.get("id"), ordinal, place, findings)
+            revert = from_json(values.get("revert"), place, findings)
+            fields = values | {"revert": revert}
+            messages = _stored(values.get("id"), database)
+            yield _reading(id, fields, place, messages, findings)
+            database.findings = outside
+        strays = "session_id not in (select id from session where id is not null) or session_id is null"
+        for values, place in database.rows("message", "session_id", where=f"({strays}) group by session_id"):
+            findings = database.findings = Findings()
+            id = names.claim(values.get("session_id"), 0, place, findings)
+            findings.add("source_no_session", place)
+            yield _reading(id, {}, place, _stored(values.get("session_id"), database), findings)
+            database.findings = outside
+        database.report_strays("part", "message_id", "message", "id")
+    yield from leftovers(NAME, outside)
+
+
+def _stored(session_id: Any, database: Database) -> Iterator[_Message]:
+    order = "time_created, id" if "time_created" in database.columns("message") else "id"
+    found = database.rows("message", "id data", where="session_id is ?", order=order, values=(session_id,))
+    for values, place in found:
+        rows = database.rows("part", "id data", where="message_id is ?", order="id", values=(values.get("id"),))
+        size = place.length
+        parts = []
+        for part, at in rows:
+            parts.append(_as_object(from_json(part.get("data"), at, database.findings)))
+            size += at.length
+        data = _as_object(from_json(values.get("data"), place, database.findings))
+        yield _Message(key(values.get("id")), place._replace(length=size), data, parts)
+
+
+# --- the folder ---------------------------------------------------------------------------------------------------
+
+
+def _read_folder(source: Source) -> Iterator[Reading]:
+    root = source.path / _storage(source.path)
+    outside, names = Findings(), Names(NAME)
+    known = set()
+    for ordinal, path in enumerate(sorted(root.glob("session/*/*.json")), 1):
+        findings = Findings()
+        files = _Files(findings)
+        fields = files.load(path)
+        known.add(path.stem)
+        id = names.claim(path.stem, ordinal, files.place, findings)
+        created = as_object(fields.get("time")).get("created")
+        fields |= {"parent_id": fields.get("parentID"), "time_created": created}
+        yield _reading(id, fields, files.place, _filed(root, path.stem, files), findings)
+    for folder in sorted(root.glob("message/*")):
+        if folder.name not in known and folder.is_dir():
+            findings = Findings()
+            files = _Files(findings)
+            id = names.claim(folder.name, 0, files.place, findings)
+            findings.add("source_no_session", files.place)
+            yield _reading(id, {}, files.place, _filed(root, folder.name, files), findings)
+    yield from leftovers(NAME, outside)
+
+
+def _filed(root: Path, session_id: str, files: _Files) -> Iterator[_Message]:
+    paths = sorted((root / "message" / session_id).glob("*.json"))
+    for path in sorted(paths, key=lambda path: (files.created(path), path.stem)):
+        data = files.load(path)
+        size = files.place.length
+        parts = []
+        for each in sorted((root / "part" / path.stem).glob("*.json")) or sorted(
+            (root / "part" / session_id / path.stem).glob("*.json")
+        ):
+            parts.append(files.load(each))
+            size += files.place.length
+        yield _Message(path.stem, files.place._replace(length=size), data, parts)
+
+
+class _Files:
+    """Loads small JSON files; the line of a place counts them, its offset their bytes."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self.place = Place(1, 0, 0)
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Returns the object in a file; an empty one, and a finding, where there is none."""
+        with path.open("rb") as file:
+            data = file.read(LINE_LIMIT)
+        self.place = Place(self.place.line + 1, self.place.offset + self.place.length, len(data))
+        if b"\0" in data:
+            self._findings.add("source_nul_bytes", self.place)
+        found = parse(data.replace(b"\0", b"") + b"\n", self.place, self._findings, _is_nothing)
+        return found[0] if found else {}
+
+    def created(self, path: Path) -> float:
+        """Returns when a message was created, by what stands in its file."""
+        created = as_object(_Files(Findings()).load(path).get("time")).get("created")
+        return created if isinstance(created, int | float) else 0
+
+
+# --- both ---------------------------------------------------------------------------------------------------------
+
+
+def _reading(
+    id: str, fields: dict[str, Any], place: Place, messages: Iterator[_Message], findings: Findings
+) -> Reading:
+    ids = Ids(NAME, id)
+    records = _Session(ids, findings, fields).records(messages, place)
+    return Reading(_header(id, fields), records, findings.listed)
+
+
+def _header(id: str, fields: dict[str, Any]) -> Header:
+    header = make_header(NAME, id, time=fields.get("time_created"), cwd=fields.get("directory"))
+    parent = key(fields.get("parent_id"))
+    if parent is None:
+        return header
+    task = ParentSession(id=session_id(NAME, parent), kind="task")
+    return msgspec.structs.replace(header, parent_session=task)
+
+
+class _Session:
+    """Makes the entries of one session."""
+
+    def __init__(self, ids: Ids, findings: Findings, fields: dict[str, Any]) -> None:
+        self._ids = ids
+        self._findings = findings
+        self._fields = fields
+        self._reverted = key(as_object(fields.get("revert")).get("messageID"))
+        self._leaf: str | None = None  # the message before the one that was reverted to
+        self._tail: str | None = None  # what the compaction that is under way keeps
+
+    def records(self, messages: Iterator[_Message], place: Place) -> Iterator[Record]:
+        """Yields the entries, and the leaf and the name."""
+        nodes = self._nodes(messages)
+        yield from grow(nodes, self._make, self._ids, self._findings, leaf=lambda: self._leaf, place=place)
+        yield from name_mark(self._ids, self._fields.get("title"), place, self._findings)
+
+    def _nodes(self, messages: Iterator[_Message]) -> Iterator[Node]:
+        last, before = None, None
+        for ordinal, (source_id, place, data, parts) in enumerate(messages, 1):
+            if source_id is not None and source_id == self._reverted:
+                self._leaf = before
+            is_again = source_id is not None and self._ids.known(source_id) is not None
+            id = self._ids.claim(source_id, ordinal)
+            if is_again:
+                self._findings.add("source_duplicate", place, id)
+            yield Node(id, last, None if source_id == id else source_id, place, {"data": data, "parts": parts})
+            last, before = id, source_id
+
+    def _make(self, node: Node) -> list[Entry]:
+        data, parts = node.fields["data"], node.fields["parts"]
+        time = as_object(data.get("time")).get("created")
+        compaction = next((part for part in parts if part.get("type") == "compaction"), None)
+        if compaction is not None:
+            self._tail = key(compaction.get("tail_start_id"))
+            return keep(NAME, "compaction", without(data, "id", "sessionID") | {"parts": parts}, time)
+        if data.get("summary") is True and data.get("finish"):
+            summary = "\n".join(part["text"] for part in parts if part.get("type") == "text" and text(part.get("text")))
+            if summary:
+                return [self._compaction(node, summary, moment(time))]
+        return self._message(data, parts, time)
+
+    def _compaction(self, node: Node, summary: str, timestamp: str | None) -> Entry:
+        kept = None if self._tail is None else self._ids.known(self._tail)
+        if kept is None and self._tail is not None:
+            self._findings.add("source_bad_target", node.place, node.id)
+        data = node.fields["data"]
+        details = without(data, "id", "sessionID", "time", "role")
+        self._tail = None
+        return CompactionEntry(
+            timestamp=timestamp, summary=summary, first_kept_entry_id=None if kept == node.id else kept, details=details
+        )
+
+    def _message(self, data: dict[str, Any], parts: list[dict[str, Any]], time: Any) -> list[Entry]:
+        role = text(data.get("role")) or "user"
+        model = data.get("model")
+        placed = ("id", "sessionID", "role", "modelID", "providerID", "tokens", "cost", "time")
+        rest = without(data, *placed, *(("model",) if isinstance(model, dict) and role == "assistant" else ()))
+        silent = [part for part in parts if _is_silent(part)]
+        rest |= without({"parts": silent})
+        tokens = data.get("tokens")
+        usage = tokens | without({"cost": data.get("cost")}) if isinstance(tokens, dict) else None
+        return say(
+            NAME,
+            role,
+            _blocks(parts),
+            rest,
+            time=time,
+            provider=data.get("providerID"),
+            model=data.get("modelID"),
+            usage=usage,
+        )
+
+
+def _blocks(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the blocks that parts are; the results of calls that were made together follow them together."""
+    blocks: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for part in parts:
+        kind = part.get("type")
+        if kind != "tool":
+            blocks, results = blocks + results, []
+        if kind == "tool":
+            state = as_object(part.get("state"))
+            blocks.append(call_block(part.get("callID"), part.get("tool"), state.get("input")))
+            if state.get("status") in ("completed", "error"):
+                has_failed = state["status"] == "error"
+                content = state.get("error") if has_failed else state.get("output")
+                results.append(result_block(part.get("callID"), content, is_error=has_failed))
+        elif not _is_silent(part):
+            blocks.append(_block(kind, part))
+    return blocks + results
+
+
+def _block(kind: Any, part: dict[str, Any]) -> dict[str, Any]:
+    if kind == "text":
+        return text_block(part.get("text"))
+    if kind == "reasoning":
+        return {"type": "thinking", "thinking": text_block(part.get("text"))["text"]}
+    named = without(part, "id", "messageID", "sessionID")
+    return named if isinstance(kind, str) else text_block(named)
+
+
+def _is_silent(part: dict[str, Any]) -> bool:
+    kind = part.get("type")
+    return (isinstance(kind, str) and kind in _SILENT) or (kind == "text" and part.get("ignored") is True)
+
+
+def _as_object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {} if value is None else {"value": value}
+
+
+def _storage(path: Path) -> str:
+    return "" if (path / "message").is_dir() else "storage"
+
+
+def _is_nothing(_: dict[str, Any]) -> bool:
+    return False

@@ -1,0 +1,208 @@
+"""Foreign SQLite databases: rows in order, read without a trace.
+
+One rule carries this module: nothing is ever written beside or into the source. A database with a journal that is not
+empty is copied, the journal with it, and the copy is opened; one whose writer would make us create shared memory is
+opened as immutable; every other is opened read-only.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from convtree.formats.base import Findings, Place, Source
+from convtree.formats.lines import parse
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_MAGIC = b"SQLite format 3\0"
+_ATTEMPTS = 5  # at a copy during which nobody writes
+_YOUNG = 2**24  # bytes of a database whose tables may still stand in its journal only
+_CELL_LIMIT = 64 * 2**20  # bytes of a value that is still taken
+
+
+class Row(NamedTuple):
+    """A row by column, and its place: the line counts rows as they are read, offset and length their bytes."""
+
+    values: dict[str, Any]
+    place: Place
+
+
+def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
+    """Tells whether a source is a database with all the tables of one of the given sets, each with these columns."""
+    if not source.beginning.startswith(_MAGIC):
+        return False
+    import sqlite3
+
+    # what is not in the file itself yet is looked for only while that is cheap: until the first checkpoint
+    has_news = bool(_journals(source.path)) and _size(source.path) < _YOUNG
+    for takes_journal in (False, True) if has_news else (False,):
+        try:
+            with opened(source, Findings(), takes_journal=takes_journal) as database:
+                if any(all(names <= database.columns(table) for table, names in each.items()) for each in tables):
+                    return True
+        except sqlite3.Error:
+            continue
+    return False
+
+
+@contextmanager
+def opened(source: Source, findings: Findings, *, takes_journal: bool = True) -> Iterator[Database]:
+    """Opens a database for reading; what a crash or a writer left in its journal is taken in, in a copy."""
+    import sqlite3
+
+    with ExitStack() as stack:
+        if takes_journal and _journals(source.path):
+            folder = stack.enter_context(TemporaryDirectory(prefix="convtree-"))
+            connection = sqlite3.connect(_copied(source.path, Path(folder)))
+        else:
+            is_logged = source.beginning[18:20] == b"\2\2"
+            mode = "mode=ro&immutable=1" if is_logged or not takes_journal else "mode=ro"
+            connection = sqlite3.connect(f"{source.path.absolute().as_uri()}?{mode}", uri=True)
+        stack.enter_context(closing(connection))
+        yield Database(connection, findings)
+
+
+class Database:
+    """A database whose rows are read; where it is damaged the rows end, and that is reported."""
+
+    def __init__(self, connection: sqlite3.Connection, findings: Findings) -> None:
+        self.findings = findings
+        self._connection = connection
+        self._connection.text_factory = self._decoded
+        self._connection.execute("pragma trusted_schema=off")
+        self._columns: dict[str, frozenset[str]] = {}
+        self._rows = 0
+        self._bytes = 0
+        self._has_replaced = False
+
+    def columns(self, table: str) -> frozenset[str]:
+        """Returns the columns of a table, none if there is no such table; a view is no table."""
+        if table not in self._columns:
+            is_table = "exists (select 1 from sqlite_master where type = 'table' and name = ?1)"
+            found = self._cells(f"select name from pragma_table_info(?1) where {is_table}", (table,))
+            self._columns[table] = frozenset(str(name) for (name,) in found)
+        return self._columns[table]
+
+    def rows(
+        self,
+        table: str,
+        names: str,
+        *,
+        where: str = "",
+        order: str = "rowid",
+        values: tuple[Any, ...] = (),
+        blobs: str = "",
+    ) -> Iterator[Row]:
+        """Yields the rows of a table with those of the named columns that it has; none when it is not there.
+
+        Bytes are taken for text, except in the column `blobs`.
+        """
+        present = [name for name in names.split() if name in self.columns(table)]
+        if not present:
+            return
+        picked = ", ".join(f'"{name}"' for name in present)
+        condition = f" where {where}" if where else ""
+        for cells in self._cells(f'select {picked} from "{table}"{condition} order by {order}', values):
+            yield self._row(present, cells, blobs)
+
+    def _cells(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+        import sqlite3
+
+        try:
+            yield from self._connection.execute(query, values)
+        except sqlite3.ProgrammingError:
+            raise  # the source was closed while its rows were read: not damage
+        except sqlite3.Error:
+            self.findings.add("source_database", Place(self._rows + 1, self._bytes, 0))
+
+    def report_strays(self, table: str, column: str, other: str, own: str) -> None:
+        """Reports the rows of a table that belong to a row of another one which is not there."""
+        if self.columns(table) and self.columns(other):
+            is_known = f'"{column}" in (select "{own}" from "{other}" where "{own}" is not null)'
+            for row in self.rows(table, column, where=f'"{column}" is null or not ({is_known})'):
+                self.findings.add("source_left_out", row.place)
+
+    def _row(self, names: list[str], cells: tuple[Any, ...], blobs: str) -> Row:
+        length = sum(len(cell) if isinstance(cell, str | bytes) else 8 for cell in cells)
+        self._rows += 1
+        place = Place(self._rows, self._bytes, length)
+        self._bytes += length
+        values = {name: self._storable(cell, name == blobs) for name, cell in zip(names, cells, strict=True)}
+        if self._has_replaced:
+            self.findings.add("value_replaced", place)
+            self._has_replaced = False
+        return Row(values, place)
+
+    def _storable(self, cell: Any, is_blob: bool) -> Any:
+        if isinstance(cell, bytes) and not is_blob:
+            cell = self._decoded(cell)
+        if isinstance(cell, float) and not math.isfinite(cell):
+            self._has_replaced = True
+            return str(cell)
+        if isinstance(cell, str | bytes) and len(cell) > _CELL_LIMIT:
+            self._has_replaced = True
+            return None
+        return cell
+
+    def _decoded(self, data: bytes) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self._has_replaced = True
+            return data.decode(errors="replace")
+
+
+def from_json(value: Any, place: Place, findings: Findings) -> Any:
+    """Returns what a cell says in JSON; a text that is no JSON is reported and stays a text."""
+    if not isinstance(value, str) or not value.strip():
+        return None if isinstance(value, str) else value
+    if "\0" in value:
+        findings.add("source_nul_bytes", place)
+        value = value.replace("\0", "")
+    found = parse(b'{"value":' + value.encode() + b"}\n", place, findings, _is_nothing)
+    return found[0].get("value") if found else value
+
+
+def _is_nothing(_: dict[str, Any]) -> bool:
+    return False
+
+
+def _journals(path: Path) -> list[Path]:
+    """Returns the journals of a database that hold something."""
+    return [side for end in ("-wal", "-journal") if _size(side := path.with_name(path.name + end))]
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """Copies a database with its journals, while nobody writes if that can be had."""
+    for _ in range(_ATTEMPTS):
+        files = [path, *_journals(path)]
+        before = [_state(file) for file in files]
+        for copy in folder.iterdir():
+            copy.unlink()
+        for file in files:
+            shutil.copyfile(file, folder / file.name)
+        if before == [_state(file) for file in files]:
+            break
+    return folder / path.name
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

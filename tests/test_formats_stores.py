@@ -1,0 +1,660 @@
+"""The stores of tools: databases, folders and lines; what becomes of them, and what is wrong with them.
+
+The samples are made from the tables and keys that shared/reference/systems.md documents in 2.1 (picoclaw), 3.1 (goose),
+4.1 (atuin-ai) and 5.1 (kubectl-ai), formats.md in 6.4 (opencode) and 6.8 (llm); llm's own documentation of its message
+store says what lies in a part.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from foreign_stores import (
+    entries_of,
+    read,
+    read_again,
+    read_one,
+    said_by,
+    shown,
+    source_of,
+    tree_of,
+    write_database,
+    write_json,
+    write_lines,
+)
+
+from convtree import CompactionEntry, MessageEntry, ModelChangeEntry
+from convtree.formats import (
+    atuin_ai,
+    chatgpt,
+    claude_ai,
+    goose,
+    kubectl_ai,
+    librechat,
+    llm,
+    opencode,
+    openwebui,
+    picoclaw,
+)
+from convtree.formats.base import Format, derive_id
+
+# --- goose ---
+
+GOOSE = """
+create table if not exists sessions(id text primary key, name text, description text, working_dir text not null,
+    created_at text, extension_data text, provider_name text, archived_at text, parent_session_id text);
+create table if not exists messages(id integer primary key autoincrement, message_id text, session_id text, role text,
+    content_json text, created_timestamp integer, tokens integer, metadata_json text);
+"""
+GOOSE_SESSION = {
+    "id": "20260101_1",
+    "name": "Trip",
+    "working_dir": "/home",
+    "created_at": "2026-01-01 00:00:00",
+    "extension_data": '{"todo.v0": {"content": "x"}}',
+}
+
+
+def goose_row(number: int, role: str, *content: dict[str, Any] | str, **more: Any) -> dict[str, Any]:
+    blocks = [{"type": "text", "text": each} if isinstance(each, str) else each for each in content]
+    fields = {"message_id": f"msg_{number}", "session_id": "20260101_1", "role": role}
+    return fields | {"content_json": json.dumps(blocks), "created_timestamp": 1767225600 + number} | more
+
+
+def hidden(user: bool, agent: bool) -> str:
+    return json.dumps({"userVisible": user, "agentVisible": agent})
+
+
+GOOSE_CALL = {
+    "type": "toolRequest",
+    "id": "t1",
+    "toolCall": {"status": "success", "value": {"name": "ls", "arguments": {"p": 1}}},
+}
+GOOSE_RESULT = {
+    "type": "toolResponse",
+    "id": "t1",
+    "toolResult": {"status": "success", "value": {"content": [{"type": "text", "text": "f"}], "isError": False}},
+}
+
+
+def test_a_goose_database(tmp_path: Path) -> None:
+    """In the order of the times, seconds or milliseconds; calls and results as Anthropic has them."""
+    rows = [
+        goose_row(4, "assistant", "done", {"type": "systemNotification", "msg": "x"}, created_timestamp=1767225604000),
+        goose_row(1, "user", "list"),
+        goose_row(2, "assistant", {"type": "thinking", "thinking": "hm", "signature": "s"}, GOOSE_CALL),
+        goose_row(3, "user", GOOSE_RESULT),
+    ]
+    found = read_one(goose, write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows))
+    session = found.session
+    assert shown(session) == [
+        "user: list",
+        "assistant: <thinking> <tool_use>",
+        "user: <tool_result>",
+        "assistant: done",
+    ]
+    assert (session.id, session.name, session.header.cwd, found.codes) == ("20260101_1", "Trip", "/home", [])
+    assert session.metadata["goose.extension_data"] == {"todo.v0": {"content": "x"}}
+    assert [entry.id for entry in session.path()] == ["msg_1", "msg_2", "msg_3", "msg_4"]
+    assert session.build_context().messages[1]["content"][1] == {
+        "type": "tool_use",
+        "id": "t1",
+        "name": "ls",
+        "input": {"p": 1},
+    }
+    assert session.build_context().messages[3]["goose"] == {"content": [{"type": "systemNotification", "msg": "x"}]}
+    assert session.path()[3].timestamp == "2026-01-01T00:00:04.000000Z"
+
+
+def test_a_compaction_of_goose_shows_what_goose_shows(tmp_path: Path) -> None:
+    """Imported before and after: nothing conflicts, and the context is the agent's."""
+    path = write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION])
+    write_database(path, GOOSE, messages=[goose_row(1, "user", "old"), goose_row(2, "assistant", "older")])
+    session = read_one(goose, path).session
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update messages set metadata_json = ?", (hidden(True, False),))
+    rows = [
+        goose_row(3, "user", "summary", metadata_json=hidden(False, True)),
+        goose_row(4, "user", "gone", metadata_json=hidden(False, False)),
+        goose_row(5, "assistant", "new"),
+    ]
+    write_database(path, GOOSE, messages=rows)
+    read_again(goose, path, session)
+    assert shown(session) == ["user: summary", "assistant: new"]
+    assert [said_by(entry) for entry in session.path()][:2] == ["user: old", "assistant: older"]
+    assert shown(session, "msg_2") == ["user: old", "assistant: older"]
+
+
+def test_a_goose_message_without_its_session(tmp_path: Path) -> None:
+    """It is a session of its own, and content that is no JSON is a text."""
+    rows = [goose_row(1, "user", "x", session_id="lost"), goose_row(2, "user", session_id="lost", content_json="{torn")]
+    path = write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows)
+    found = read(goose, path)
+    assert [each.session.id for each in found] == ["20260101_1", "lost"]
+    assert (shown(found[1].session), found[1].codes) == (
+        ["user: x", "user: {torn"],
+        ["source_no_session", "source_bad_line"],
+    )
+
+
+def test_a_legacy_file_of_goose(tmp_path: Path) -> None:
+    """The first line is about the session, whose id is the file's name."""
+    lines: list[Any] = [
+        {"working_dir": "/home", "description": "Trip", "message_count": 1, "total_tokens": 9},
+        {"role": "user", "created": 1767225600, "content": [{"type": "text", "text": "hi"}]},
+    ]
+    found = read_one(goose, write_lines(tmp_path / "20250101_1.jsonl", lines))
+    assert (found.session.id, found.session.name, shown(found.session)) == ("20250101_1", "Trip", ["user: hi"])
+
+
+# --- atuin-ai ---
+
+ATUIN = """
+create table if not exists sessions(id text primary key, head_id text, server_session_id text, directory text,
+    git_root text, created_at int, updated_at int, archived_at int);
+create table if not exists session_events(id text primary key, session_id text not null, parent_id text,
+    invocation_id text not null, event_type text not null, event_data text not null, created_at int);
+create table if not exists session_metadata(session_id text, key text, value text, updated_at int);
+"""
+
+
+def event(id: str, parent: str | None, kind: str, second: int, /, **data: Any) -> dict[str, Any]:
+    fields = {"id": id, "session_id": "s1", "parent_id": parent, "invocation_id": "i1", "event_type": kind}
+    return fields | {"event_data": json.dumps(data), "created_at": 1767225600 + second}
+
+
+def test_an_atuin_database(tmp_path: Path) -> None:
+    """Two shells went on with one session: both branches are there, the head is the leaf."""
+    events = [
+        event("e1", None, "user_message", 1, content="list"),
+        event("e2", "e1", "tool_call", 2, id="t1", name="ls", input={"p": 1}),
+        event("e3", "e2", "tool_result", 3, tool_use_id="t1", content="f", is_error=False, remote=False),
+        event("e4", "e3", "text", 4, content="done"),
+        event("e5", "e4", "system_context", 5, content="again"),
+        event("e6", "e5", "out_of_band_output", 6, name="x", command=None, content="shown"),
+        event("e7", "e4", "user_message", 7, content="other shell"),
+        event("e8", "e6", "future", 8, x=1),
+    ]
+    session = {"id": "s1", "head_id": "e8", "directory": "/home", "git_root": "/", "created_at": 1, "archived_at": 2}
+    metadata = {"session_id": "s1", "key": "edit_permissions", "value": '{"a": true}'}
+    path = write_database(tmp_path / "a", ATUIN, sessions=[session], session_events=events, session_metadata=[metadata])
+    found = read_one(atuin_ai, path)
+    assert tree_of(found.session) == {each["id"]: each["parent_id"] for each in events}
+    assert (found.session.leaf_id, found.session.archived, found.codes) == ("e8", True, [])
+    assert (found.session.header.git_root, found.session.metadata["atuin_ai.edit_permissions"]) == ("/", {"a": True})
+    assert shown(found.session) == [
+        "user: list",
+        "assistant: <tool_use>",
+        "user: <tool_result>",
+        "assistant: done",
+        "user: again",
+    ]
+    assert [said_by(entry) for entry in found.session.path()][5:] == ["user: shown", "atuin_ai.future"]
+    assert found.session.build_context().open_calls == ()
+
+
+def test_odd_events_of_atuin_are_kept(tmp_path: Path) -> None:
+    """Data that is no JSON, a parent that is not there, a head that is not there, a session that is not there."""
+    events = [
+        event("e1", "gone", "text", 1) | {"event_data": "{"},
+        event("e2", "e1", "text", 2, content="x"),
+        event("e3", None, "text", 3, content="y") | {"session_id": "lost"},
+    ]
+    path = write_database(tmp_path / "a", ATUIN, sessions=[{"id": "s1", "head_id": "nowhere"}], session_events=events)
+    write_database(path, ATUIN, session_metadata=[{"session_id": "lost", "key": "k", "value": "1"}])
+    first, second, outside = read(atuin_ai, path)
+    assert outside.codes == ["source_left_out"]
+    assert tree_of(first.session) == {"e1": None, "e2": "e1"}
+    assert sorted(first.codes) == ["source_bad_line", "source_bad_record", "source_bad_target", "source_orphan"]
+    assert (shown(second.session), second.codes) == (["assistant: y"], ["source_no_session"])
+
+
+# --- kubectl-ai ---
+
+
+def kubectl_line(id: str, source: str, kind: str, payload: Any) -> dict[str, Any]:
+    return {"ID": id, "Source": source, "Type": kind, "Payload": payload, "Timestamp": "2026-01-01T00:00:01.123456789Z"}
+
+
+KUBECTL = [
+    kubectl_line("k1", "agent", "text", ">>>"),
+    kubectl_line("k2", "user", "text", "pods?"),
+    kubectl_line("k3", "model", "tool-call-request", "kubectl get pods"),
+    kubectl_line("k4", "agent", "tool-call-response", {"stdout": "a"}),
+    kubectl_line("k5", "model", "text", "One."),
+    kubectl_line("k6", "agent", "future", 1),
+]
+YAML = """# about
+providerID: gemini
+modelID: "gemini-2.5"
+createdAt: 2026-01-01T00:00:00Z
+lastAccessed: '2026-01-02T00:00:00Z'
+"""
+
+
+@pytest.mark.parametrize("kind", ["lines", "array", "file"])
+def test_a_kubectl_session(tmp_path: Path, kind: str) -> None:
+    """The folder, with a legacy array in it, and the history alone."""
+    folder = tmp_path / "20260101-0001"
+    history = (write_json if kind == "array" else write_lines)(folder / "history.json", KUBECTL)
+    (folder / "metadata.yaml").write_text(YAML)
+    found = read_one(kubectl_ai, history if kind == "file" else folder)
+    assert (found.session.id, found.codes) == ("20260101-0001", [])
+    assert found.session.header.timestamp == "2026-01-01T00:00:00.000000Z"
+    assert shown(found.session) == ["user: pods?", "assistant: One."]
+    assert [said_by(entry) for entry in found.session.path()] == [
+        "assistant: >>>",
+        "user: pods?",
+        "assistant: kubectl get pods",
+        'tool: {"stdout":"a"}',
+        "assistant: One.",
+        "kubectl_ai.future",
+        "model: gemini-2.5",
+    ]
+    change = found.session.path()[-1]
+    assert isinstance(change, ModelChangeEntry)
+    assert (change.provider, change.timestamp) == ("gemini", "2026-01-02T00:00:00.000000Z")
+
+
+def test_a_kubectl_session_that_went_on_with_another_model(tmp_path: Path) -> None:
+    """The message that is new stands where it stood; the model is the one of now."""
+    folder = tmp_path / "s"
+    write_lines(folder / "history.json", KUBECTL[:2])
+    (folder / "metadata.yaml").write_text(YAML)
+    session = read_one(kubectl_ai, folder).session
+    write_lines(folder / "history.json", KUBECTL[:5])
+    (folder / "metadata.yaml").write_text(YAML.replace("2.5", "3"))
+    read_again(kubectl_ai, folder, session)
+    assert shown(session) == ["user: pods?", "assistant: One."]
+    assert session.build_context().model == "gemini-3"
+
+
+# --- picoclaw ---
+
+
+def claw_line(role: str, content: str, second: int, **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": content, "created_at": f"2026-01-01T00:00:{second:02}Z"} | more
+
+
+CLAW_CALL = {"id": "t1", "function": {"name": "ls", "arguments": "{}"}}
+CLAW = [
+    claw_line("user", "list", 1),
+    claw_line("assistant", "", 2, tool_calls=[CLAW_CALL], model_name="m"),
+    claw_line("tool", "f", 3, tool_call_id="t1"),
+    claw_line("assistant", "done", 4, model_name="m"),
+    claw_line("assistant", "", 5, reasoning_content="hm"),
+]  # fmt: skip
+
+
+def test_a_picoclaw_session(tmp_path: Path) -> None:
+    """Messages verbatim; what is skipped is behind the summary; a thought alone is for the user."""
+    path = write_lines(tmp_path / "telegram_1.jsonl", CLAW)
+    meta = {"key": "telegram:1", "summary": "S", "skip": 3, "count": 5, "created_at": "2026-01-01T00:00:00Z"}
+    write_json(tmp_path / "telegram_1.meta.json", meta)
+    found = read_one(picoclaw, path)
+    context = found.session.build_context()
+    assert (context.messages[1:], context.model, found.codes) == ([CLAW[3]], "m", [])
+    assert context.messages[0]["content"].endswith("<summary>\nS\n</summary>")
+    assert [said_by(entry) for entry in found.session.path()][:3] == ["user: list", "assistant: ", "tool: f"]
+    assert (found.session.id, found.session.header.timestamp) == ("telegram:1", "2026-01-01T00:00:00.000000Z")
+    assert picoclaw.recognises(source_of(tmp_path / "telegram_1.meta.json")) is False
+
+
+def test_a_picoclaw_session_that_was_compacted_on_disk(tmp_path: Path) -> None:
+    """The lines that picoclaw deleted stay in the log, behind the new summary."""
+    path = write_lines(tmp_path / "s.jsonl", CLAW)
+    session = read_one(picoclaw, path).session
+    write_lines(path, [*CLAW[3:4], claw_line("user", "more", 6)])
+    write_json(tmp_path / "s.meta.json", {"key": "s", "summary": "S", "skip": 0})
+    read_again(picoclaw, path, session)
+    assert [said_by(entry) for entry in session.path()] == [
+        "user: list",
+        "assistant: ",
+        "tool: f",
+        "assistant: done",
+        "user: more",
+        "compaction: S",
+    ]
+    assert [message["content"] for message in session.build_context().messages][1:] == ["done", "more"]
+
+
+def test_a_legacy_file_of_picoclaw(tmp_path: Path) -> None:
+    """One object, with messages that have no times."""
+    legacy = {
+        "key": "a:b",
+        "messages": [{"role": "user", "content": "hi"}, "no message"],
+        "summary": "S",
+        "created": "2026-01-01T00:00:00Z",
+        "updated": "2026-01-02T00:00:00Z",
+    }
+    found = read_one(picoclaw, write_json(tmp_path / "a_b.json", legacy))
+    assert [said_by(entry) for entry in found.session.path()] == ["user: hi", "picoclaw.unknown", "compaction: S"]
+    assert (found.session.id, found.codes) == ("a:b", ["source_bad_record"])
+
+
+# --- llm ---
+
+LLM_OLD = """
+create table if not exists conversations(id text primary key, name text, model text);
+create table if not exists responses(id text primary key, model text, prompt text, system text, prompt_json text,
+    options_json text, response text, response_json text, conversation_id text, duration_ms integer, datetime_utc text,
+    input_tokens integer, output_tokens integer);
+create table if not exists tool_calls(id integer primary key, response_id text, tool_id integer, name text,
+    arguments text, tool_call_id text);
+create table if not exists tool_results(id integer primary key, response_id text, tool_id integer, name text,
+    output text, tool_call_id text, exception text);
+create table if not exists attachments(id text primary key, type text, path text, url text, content blob);
+create table if not exists prompt_attachments(response_id text, attachment_id text, "order" integer);
+create table if not exists fragments(id integer primary key, hash text, content text);
+create table if not exists prompt_fragments(response_id text, fragment_id integer, "order" integer);
+"""
+LLM_NEW = """
+create table if not exists messages(hash text primary key, parent_hash text, role text, provider_metadata text);
+create table if not exists parts(id integer primary key, message_hash text, position integer, type text,
+    tool_name text, text text, payload text);
+create table if not exists fragments(id integer primary key, hash text, content text);
+create table if not exists threads(id text primary key, name text, tip_message_hash text, forked_from text,
+    datetime_utc text);
+create table if not exists turns(id text primary key, thread_id text, parent_message_hash text, tip_message_hash text,
+    model text, input_tokens integer, output_tokens integer, datetime_utc text);
+"""
+
+
+def response(id: str, prompt: str | None, answer: str, **more: Any) -> dict[str, Any]:
+    fields = {"id": id, "model": "gpt", "prompt": prompt, "response": answer, "conversation_id": "c1"}
+    return fields | {"datetime_utc": "2026-01-01T00:00:00", "input_tokens": 1, "output_tokens": 2} | more
+
+
+def test_an_old_database_of_llm(tmp_path: Path) -> None:
+    """The system prompt where it changes, fragments before the prompt, calls and their results, attachments."""
+    path = write_database(
+        tmp_path / "logs.db",
+        LLM_OLD,
+        conversations=[{"id": "c1", "name": "Trip"}],
+        responses=[
+            response("r1", "Look", "", system="Be kind"),
+            response("r2", None, "done", system="Be kind", options_json='{"temperature": 1}'),
+            response("r3", "alone", "yes", conversation_id=None),
+            response("r4", "x", "y", conversation_id="lost"),
+        ],
+        tool_calls=[{"response_id": "r1", "name": "ls", "arguments": '{"p": 1}', "tool_call_id": "t1"}],
+        tool_results=[{"response_id": "r2", "name": "ls", "output": "f", "tool_call_id": "t1"}],
+        attachments=[{"id": "a1", "type": "image/png", "content": b"\x89\xff"}],
+        prompt_attachments=[{"response_id": "r1", "attachment_id": "a1", "order": 0}],
+        fragments=[{"id": 7, "hash": "h", "content": "long text"}],
+        prompt_fragments=[{"response_id": "r1", "fragment_id": 7, "order": 0}],
+    )
+    first, lost, alone = read(llm, path)
+    assert shown(first.session) == [
+        "system: Be kind",
+        "user: <image> long text\nLook",
+        "assistant: <tool_use>",
+        "user: <tool_result>",
+        "assistant: done",
+    ]
+    assert (first.session.id, first.session.name, first.codes) == ("c1", "Trip", [])
+    assert (alone.session.id, shown(alone.session)) == ("r3", ["user: alone", "assistant: yes"])
+    assert (lost.session.id, lost.codes) == ("lost", ["source_no_session"])
+    answer = first.session.path()[-1]
+    assert isinstance(answer, MessageEntry)
+    assert (answer.model, answer.usage) == ("gpt", {"input_tokens": 1, "output_tokens": 2})
+    assert answer.message["llm"] == {"options_json": {"temperature": 1}}
+    image = first.session.build_context().messages[1]["content"][0]
+    assert image["source"] == {"type": "base64", "media_type": "image/png", "data": "if8="}
+
+
+LLM_CALL = {"name": "ls", "tool_call_id": "t", "arguments": {"p": 1}, "provider_metadata": {"sig": "s"}}
+
+
+def part(hash: str, text: str | None, kind: str = "text", **more: Any) -> dict[str, Any]:
+    return {"message_hash": hash, "position": 0, "type": kind, "text": text} | more
+
+
+def test_a_new_database_of_llm(tmp_path: Path) -> None:
+    """A fork shares its beginning; turns that lead elsewhere are branches; what no thread reaches is not lost."""
+    messages = [
+        ("b2:1", None, "user"),
+        ("b2:2", "b2:1", "assistant"),
+        ("b2:3", "b2:2", "user"),
+        ("b2:4", "b2:2", "user"),
+    ]
+    path = write_database(
+        tmp_path / "logs.db",
+        LLM_NEW,
+        messages=[
+            {"hash": hash, "parent_hash": parent, "role": role}
+            for hash, parent, role in [*messages, ("b2:9", None, "user")]
+        ],
+        parts=[
+            part("b2:1", None, payload='{"text_ref": [{"fragment": 1}, {"literal": "?"}]}'),
+            part("b2:2", None, "tool_call", tool_name="ls", payload=json.dumps(LLM_CALL)),
+            part("b2:3", None, "tool_result", tool_name="ls", payload='{"tool_call_id": "t", "output": "f"}'),
+            part("b2:4", '{"looks": "like JSON"}'),
+            part("b2:9", "stray"),
+            part("b2:9", None, payload='{"text_ref": [{"fragment": 2}]}', position=1),
+        ],
+        fragments=[{"id": 1, "hash": "h", "content": "What is this"}],
+        threads=[
+            {"id": "t1", "name": "One", "tip_message_hash": "b2:3"},
+            {"id": "t2", "name": "Two", "tip_message_hash": "b2:4", "forked_from": "t1"},
+        ],
+        turns=[
+            {"id": "u1", "thread_id": "t1", "parent_message_hash": "b2:1", "tip_message_hash": "b2:2", "model": "gpt"},
+            {"id": "u2", "thread_id": "t1", "parent_message_hash": "b2:4", "tip_message_hash": "b2:4", "model": "gpt"},
+        ],
+    )
+    one, two, strays = read(llm, path)
+    assert tree_of(one.session) == {hash: parent for hash, parent, _ in messages}
+    assert (one.session.leaf_id, one.session.name, one.codes) == ("b2:3", "One", [])
+    assert shown(one.session) == ["user: What is this?", "assistant: <tool_use>", "user: <tool_result>"]
+    assert shown(two.session) == ["user: What is this?", "assistant: <tool_use>", 'user: {"looks": "like JSON"}']
+    parent = two.session.header.parent_session
+    assert parent is not None
+    assert (parent.id, parent.kind) == ("t1", "fork")
+    assert (shown(strays.session), strays.codes) == (["user: stray"], ["source_bad_target"])
+    answer = one.session.entry("b2:2")
+    assert isinstance(answer, MessageEntry)
+    assert (answer.model, answer.message["llm"]) == (
+        "gpt",
+        {"parts": [{"type": "tool_call", "provider_metadata": {"sig": "s"}}]},
+    )
+
+
+def test_both_generations_of_llm(tmp_path: Path) -> None:
+    """A response that a turn has too is read once; older ones of the thread are a tree beside it."""
+    path = write_database(
+        tmp_path / "logs.db",
+        LLM_OLD + LLM_NEW,
+        conversations=[{"id": "c1", "name": "Old"}],
+        responses=[response("r1", "older", "yes"), response("r2", "twice", "no")],
+        messages=[{"hash": "b2:1", "role": "user"}],
+        parts=[part("b2:1", "twice")],
+        threads=[{"id": "c1", "name": "New", "tip_message_hash": "b2:1"}],
+        turns=[{"id": "r2", "thread_id": "c1", "tip_message_hash": "b2:1"}],
+    )
+    found = read_one(llm, path)
+    assert [said_by(entry) for entry in entries_of(found.session)] == ["user: older", "assistant: yes", "user: twice"]
+    assert found.session.leaf_id == "b2:1"
+
+
+# --- opencode ---
+
+OPENCODE = """
+create table if not exists session(id text primary key, project_id text, parent_id text, directory text, title text,
+    version text, revert text, time_created integer, time_updated integer);
+create table if not exists message(id text primary key, session_id text, time_created integer, data text);
+create table if not exists part(id text primary key, message_id text, session_id text, data text);
+"""
+CODE_MESSAGES: list[tuple[str, dict[str, Any], list[dict[str, Any]]]] = [
+    ("m1", {"role": "user"}, [{"type": "text", "text": "list"}]),
+    (
+        "m2",
+        {"role": "assistant", "modelID": "m", "providerID": "p", "tokens": {"input": 1}, "cost": 0.5, "parentID": "m1"},
+        [
+            {"type": "step-start"},
+            {
+                "type": "tool",
+                "callID": "t1",
+                "tool": "ls",
+                "state": {"status": "completed", "input": {}, "output": "f"},
+            },
+            {"type": "tool", "callID": "t2", "tool": "rm", "state": {"status": "error", "input": {}, "error": "no"}},
+            {"type": "step-finish"},
+            {"type": "reasoning", "text": "hm"},
+            {"type": "text", "text": "done"},
+        ],
+    ),
+    ("m3", {"role": "user"}, [{"type": "compaction", "auto": True, "tail_start_id": "m2"}]),
+    ("m4", {"role": "assistant", "summary": True, "finish": "stop"}, [{"type": "text", "text": "S"}]),
+    ("m5", {"role": "user"}, [{"type": "text", "text": "more"}]),
+]
+CODE_SHOWN = [
+    "assistant: <tool_use> <tool_use>",
+    "user: <tool_result> <tool_result>",
+    "assistant: <thinking> done",
+    "user: more",
+]
+
+
+def opencode_database(path: Path, **session: Any) -> Path:
+    messages, parts = [], []
+    for second, (id, data, pieces) in enumerate(CODE_MESSAGES):
+        time = 1767225600000 + second
+        stored = json.dumps(data | {"time": {"created": time}})
+        messages.append({"id": id, "session_id": "s1", "time_created": time, "data": stored})
+        for at, piece in enumerate(pieces):
+            parts.append({"id": f"{id}-{at}", "message_id": id, "session_id": "s1", "data": json.dumps(piece)})
+    fields = {"id": "s1", "directory": "/home", "title": "Trip", "time_created": 1767225600000, "parent_id": "s0"}
+    return write_database(path, OPENCODE, session=[fields | session], message=messages, part=parts)
+
+
+def opencode_folder(root: Path) -> Path:
+    fields = {"id": "s1", "directory": "/home", "title": "Trip", "time": {"created": 1767225600000}, "parentID": "s0"}
+    write_json(root / "storage" / "session" / "project" / "s1.json", fields)
+    for second, (id, data, pieces) in enumerate(CODE_MESSAGES):
+        more = {"id": id, "sessionID": "s1", "time": {"created": 1767225600000 + second}}
+        write_json(root / "storage" / "message" / "s1" / f"{id}.json", data | more)
+        for at, piece in enumerate(pieces):
+            own = {"id": f"{id}-{at}", "messageID": id, "sessionID": "s1"}
+            write_json(root / "storage" / "part" / id / f"{id}-{at}.json", piece | own)
+    return root
+
+
+@pytest.mark.parametrize("kind", ["database", "folder", "storage"])
+def test_an_opencode_session(tmp_path: Path, kind: str) -> None:
+    """The same from the database and from the folder that it replaced."""
+    path = opencode_database(tmp_path / "o.db") if kind == "database" else opencode_folder(tmp_path / "o")
+    found = read_one(opencode, path / "storage" if kind == "storage" else path)
+    context = found.session.build_context()
+    assert (shown(found.session)[1:], found.codes, context.open_calls) == (CODE_SHOWN, [], ())
+    assert (found.session.name, found.session.header.cwd, context.model) == ("Trip", "/home", "m")
+    parent = found.session.header.parent_session
+    assert parent is not None
+    assert (parent.id, parent.kind) == ("s0", "task")
+    compaction = found.session.entry("m4")
+    assert isinstance(compaction, CompactionEntry)
+    assert (compaction.summary, compaction.first_kept_entry_id) == ("S", "m2")
+    answer = found.session.path()[3]
+    assert isinstance(answer, MessageEntry)
+    assert (answer.source_id, answer.usage, answer.provider) == ("m2", {"input": 1, "cost": 0.5}, "p")
+
+
+def test_a_reverted_session_of_opencode(tmp_path: Path) -> None:
+    """The leaf is before the message that was reverted to; what comes after is still there."""
+    path = opencode_database(tmp_path / "o.db", revert='{"messageID": "m3"}')
+    session = read_one(opencode, path).session
+    assert shown(session) == ["user: list", *CODE_SHOWN[:3]]
+    assert len(entries_of(session)) == 7
+
+
+# --- databases as such ---
+
+DATABASES: dict[str, tuple[Format, str]] = {
+    "goose": (goose, GOOSE),
+    "atuin_ai": (atuin_ai, ATUIN),
+    "llm": (llm, LLM_OLD),
+    "llm, new": (llm, LLM_NEW),
+    "opencode": (opencode, OPENCODE),
+}
+FORMATS = (chatgpt, claude_ai, openwebui, librechat, goose, atuin_ai, kubectl_ai, picoclaw, llm, opencode)
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_a_database_is_told_by_its_tables(tmp_path: Path, name: str) -> None:
+    """By its own format only; an empty one has no sessions; another database is nobody's."""
+    path = write_database(tmp_path / "d", DATABASES[name][1])
+    assert [form.NAME for form in FORMATS if form.recognises(source_of(path))] == [DATABASES[name][0].NAME]
+    assert read(DATABASES[name][0], path) == []
+    other = write_database(tmp_path / "other", "create table x(y)")
+    assert not any(form.recognises(source_of(other)) for form in FORMATS)
+
+
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_a_database_is_read_without_a_trace(tmp_path: Path, mode: str) -> None:
+    """No byte and no file, while its tool has it open and after; what is in a write-ahead log is read too."""
+    path = tmp_path / "sessions.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute(f"pragma journal_mode={mode}")
+        writer.executescript(GOOSE)
+        write_database(path, GOOSE, sessions=[GOOSE_SESSION], messages=[goose_row(1, "user", "hi")])
+        before = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
+        assert shown(read_one(goose, path).session) == ["user: hi"]
+        assert {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)} == before
+    assert os.listdir(tmp_path) == ["sessions.db"]
+    before_bytes = path.read_bytes()
+    assert shown(read_one(goose, path).session) == ["user: hi"]
+    assert (os.listdir(tmp_path), path.read_bytes()) == (["sessions.db"], before_bytes)
+
+
+def test_what_a_crash_left_in_a_journal_is_taken_in(tmp_path: Path) -> None:
+    """A write-ahead log without its writer, in a copy."""
+    path, crashed = tmp_path / "a.db", tmp_path / "crashed"
+    crashed.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("pragma journal_mode=wal")
+        writer.executescript(GOOSE)
+        write_database(path, GOOSE, sessions=[GOOSE_SESSION], messages=[goose_row(1, "user", "hi")])
+        for end in ("", "-wal"):
+            (crashed / f"b.db{end}").write_bytes((tmp_path / f"a.db{end}").read_bytes())
+    assert shown(read_one(goose, crashed / "b.db").session) == ["user: hi"]
+    assert sorted(os.listdir(crashed)) == ["b.db", "b.db-wal"]
+
+
+def test_a_damaged_database_ends_with_a_finding(tmp_path: Path) -> None:
+    """What lies before the damage is there."""
+    rows = [goose_row(number, "user", "x" * 2000) for number in range(200)]
+    path = write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + b"\xff" * (len(data) // 2))
+    codes = [code for each in read(goose, path) for code in each.codes]
+    assert "source_database" in codes
+
+
+def test_odd_values_of_a_database(tmp_path: Path) -> None:
+    """Bytes that are no text, zeros, infinity and ids that do not fit have a stand-in each."""
+    rows = [
+        goose_row(1, "user", content_json=b'[{"type":"text","text":"a\xffb"}]', message_id="über uns"),
+        goose_row(2, "user", content_json='[{"type":"text","text":"\\ud800 1e999"}]\0', tokens=float("inf")),
+        goose_row(3, "user", "x", message_id=None),
+        goose_row(4, "user", "y", message_id="msg_4"),
+        goose_row(5, "user", "z", message_id="msg_4"),
+    ]
+    found = read_one(goose, write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows))
+    assert shown(found.session) == ["user: a\ufffdb", "user: \ufffd 1e999", "user: x", "user: y", "user: z"]
+    first, *_, fourth, fifth = found.session.path()
+    assert (first.id, first.source_id) == (derive_id("goose", "20260101_1", "über uns"), "über uns")
+    assert (fourth.id, fifth.id) == ("msg_4", derive_id("goose", "20260101_1", "msg_4", 5))
+    assert found.codes == ["value_replaced", "value_replaced", "source_nul_bytes", "value_replaced", "source_duplicate"]
+
+
+def test_importing_a_database_twice_adds_nothing(tmp_path: Path) -> None:
+    """The same records again, from the file itself."""
+    path = opencode_database(tmp_path / "o.db")
+    session = read_one(opencode, path).session
+    assert (read_again(opencode, path, session), len(entries_of(session))) == (0, 7)
