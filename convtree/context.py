@@ -6,9 +6,9 @@ what is in the context: the links in the tree lead from the leaf to everything e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import takewhile
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,10 @@ from convtree.errors import BrokenPath, UnknownEntry
 from convtree.index import Index
 from convtree.messages import OpenCall, open_calls
 
+if TYPE_CHECKING:
+    from convtree.shapes import Shape
+    from convtree.shapes.parts import Source
+
 #: the kinds of rows that a model sees
 _SHOWN = frozenset(
     kind
@@ -25,6 +29,10 @@ _SHOWN = frozenset(
     if kind & tree.KIND == tree.BRANCH_SUMMARY or (kind & tree.KIND == tree.MESSAGE and not kind & tree.HIDDEN)
 )
 
+#: who never speaks for a model
+_NO_MODEL = frozenset({"user", "tool", "system", "developer"})
+
+Maker = tuple[str | None, str | None]  # provider and model
 Render = Callable[[CompactionEntry | BranchSummaryEntry], Any]
 
 
@@ -38,7 +46,8 @@ class Gap(NamedTuple):
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What a model should see, and with which model.
 
-    `entries[i]` is the entry behind `messages[i]`. `gaps` is empty unless gaps were allowed.
+    `entries[i]` is the entry behind `messages[i]`. `gaps` is empty unless gaps were allowed. `made_by` has provider
+    and model, by entry id, of replies that do not say it themselves.
     """
 
     messages: list[Any]
@@ -47,12 +56,46 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None
     settings: dict[str, Any]
     gaps: tuple[Gap, ...] = ()
+    made_by: dict[str, Maker] = {}
 
     @property
     def open_calls(self) -> tuple[OpenCall, ...]:
         """The tool calls that no message answers; most providers refuse a request with one inside."""
         ids = (entry.id for entry in self.entries)
         return open_calls(zip(ids, self.messages, strict=True))
+
+    def to(self, shape: Shape, *, heal: bool = False) -> dict[str, Any]:
+        """Returns the conversation part of a request in a provider's shape, ready for `**`.
+
+        `messages` for "openai-chat"; `instructions` and `input` for "openai-responses"; `system` and `messages` for
+        "anthropic"; `system_instruction` and `contents` for "gemini" (Google's SDK wants the former in its config).
+        Where the system says nothing, its key is left out. What is in that shape already goes out as it came. Every call has its results right behind it. What only
+        the model that made it can read (signatures, encrypted reasoning) goes to that model alone, which is
+        `provider` and `model` of this context; to others readable thinking goes as text. `heal` gives a call without
+        a result one that says so.
+
+        Raises:
+            OpenCalls: a call has no result, and `heal` is not set.
+            ValueError: there is no such shape.
+        """
+        from convtree import shapes
+
+        both = zip(self.entries, self.messages, strict=True)
+        return shapes.write([self._source(entry, message) for entry, message in both], shape, heal=heal)
+
+    def _source(self, entry: Entry, message: Any) -> Source:
+        from convtree.shapes.parts import Source
+
+        if isinstance(message, str):
+            message = {"role": "user", "content": message}
+        if not isinstance(message, Mapping):
+            raise TypeError(f"what stands for entry {entry.id!r} is no message but a {type(message).__name__}")
+        if not isinstance(entry, MessageEntry):
+            return Source(message=message, entry_id=entry.id, summary=True)
+        provider, model = self.made_by.get(entry.id, (entry.provider, entry.model))
+        same_provider = None in (provider, self.provider) or provider == self.provider
+        trusted = model == self.model and same_provider
+        return Source(message=message, entry_id=entry.id, shape=entry.shape, trusted=trusted)
 
 
 def default_render(entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:
@@ -92,7 +135,26 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         model=namer.model if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
         settings=(setter.settings or {}) if isinstance(setter, ModelChangeEntry) else {},
         gaps=tuple(dict.fromkeys(gaps)),
+        made_by={} if model == tree.NONE else _makers(index, rows, fetch.got),
     )
+
+
+def _makers(index: Index, rows: list[int], got: Mapping[int, Entry]) -> dict[str, Maker]:
+    """Finds out, for replies that do not say which model made them, which one was set when they were made."""
+    columns = index.tree
+    seen: dict[int, Entry] = dict(got)
+    makers: dict[str, Maker] = {}
+    for row in rows:
+        entry = got.get(row)
+        if not isinstance(entry, MessageEntry) or entry.model is not None or entry.message.get("role") in _NO_MODEL:
+            continue
+        namer = columns.nearest(columns.models, row)
+        if namer != tree.NONE and namer not in seen:  # damage in it is no damage to what is shown
+            seen.update((namer, record) for record in index.good_records([namer]) if isinstance(record, Entry))
+        named = seen.get(namer)
+        if isinstance(named, MessageEntry | ModelChangeEntry):
+            makers[entry.id] = (named.provider, named.model)
+    return makers
 
 
 class _Fetch:

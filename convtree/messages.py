@@ -7,11 +7,15 @@ else they answer "nothing", never an error.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
+
+T = TypeVar("T")
 
 #: block types whose `text` a person would read; reasoning and tool traffic are not among them
 _TEXT_BLOCKS = frozenset({"text", "input_text", "output_text", "refusal"})
+_NAMED_CALLS = ("function_call", "custom_tool_call")
 _RESULT_ROLES = frozenset({"tool", "toolResult", "function"})
 
 
@@ -56,8 +60,12 @@ def text_of(message: Mapping[str, Any]) -> str:
 def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
     """Lists the tool calls that a message makes, in order."""
     calls: list[ToolCall] = []
-    if message.get("type") in ("function_call", "custom_tool_call"):
-        calls.append(ToolCall(_string(message.get("call_id")), _string(message.get("name")) or ""))
+    kind = _string(message.get("type")) or ""
+    if kind.endswith("_call") and (kind in _NAMED_CALLS or isinstance(message.get("call_id"), str)):
+        name = message.get("name") if kind in _NAMED_CALLS else kind.removesuffix("_call")
+        calls.append(ToolCall(_string(message.get("call_id")), _string(name) or ""))
+    if isinstance(old := message.get("function_call"), Mapping):  # the first version of OpenAI's chat calls
+        calls.append(ToolCall(None, _string(old.get("name")) or ""))
     for call in _mappings(message.get("tool_calls")):
         function = call.get("function", call.get("custom"))
         name = function.get("name") if isinstance(function, Mapping) else None
@@ -77,8 +85,10 @@ def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
 def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
     """Lists the tool calls that a message answers, in order; the name is known for Gemini, pi and kit only."""
     results: list[ToolCall] = []
-    if message.get("type") in ("function_call_output", "custom_tool_call_output"):
-        results.append(ToolCall(_string(message.get("call_id")), ""))
+    if (_string(message.get("type")) or "").endswith("_call_output"):
+        results.append(ToolCall(_string(message.get("call_id", message.get("id"))), ""))
+    if message.get("role") == "function":
+        results.append(ToolCall(None, _string(message.get("name")) or ""))
     for key in ("tool_call_id", "toolCallId"):
         if isinstance(message.get(key), str):
             results.append(ToolCall(message[key], _string(message.get("toolName")) or ""))
@@ -94,28 +104,55 @@ def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
     return results
 
 
-def open_calls(messages: Iterable[tuple[str, Any]]) -> tuple[OpenCall, ...]:
-    """Returns the calls without a later result, in order; takes (entry id, message) pairs.
+class Waiting(Generic[T]):
+    """Calls that wait for their results, each with a value; the one rule of which result answers which call.
 
-    A result answers the oldest open call with its id, or with its name where neither carries an id (Gemini).
+    A result answers the oldest open call with its id. Where one of the two has no id (Gemini's need none), the tool's
+    name decides.
     """
-    waiting: dict[tuple[str | None, str], list[tuple[int, OpenCall]]] = {}
+
+    def __init__(self) -> None:
+        self._queues: dict[tuple[str, str | None], deque[list[T]]] = {}
+
+    def add(self, call: ToolCall, value: T) -> None:
+        """Adds a call that was just made."""
+        slot = [value]  # empty when answered
+        keys = [("name", call.name), ("nameless", call.name) if call.id is None else ("id", call.id)]
+        for key in keys:
+            self._queues.setdefault(key, deque()).append(slot)
+
+    def answer(self, result: ToolCall) -> T | None:
+        """Takes out the call that a result answers and returns its value; None when it answers none."""
+        if result.id is None:
+            return self._first(("name", result.name))
+        return self._first(("id", result.id)) or self._first(("nameless", result.name))
+
+    def left(self) -> list[T]:
+        """Returns the values of the calls without a result."""
+        queues = (queue for (kind, _), queue in self._queues.items() if kind == "name")
+        return [value for queue in queues for slot in queue for value in slot]
+
+    def _first(self, key: tuple[str, str | None]) -> T | None:
+        queue = self._queues.get(key, ())
+        while queue:
+            if slot := queue.popleft():
+                return slot.pop()
+        return None
+
+
+def open_calls(messages: Iterable[tuple[str, Any]]) -> tuple[OpenCall, ...]:
+    """Returns the calls without a later result, in order; takes (entry id, message) pairs."""
+    waiting: Waiting[tuple[int, OpenCall]] = Waiting()
     count = 0
     for entry_id, message in messages:
         if not isinstance(message, Mapping):
             continue
         for answered in results_of(message):
-            queue = waiting.get(_pairing_key(answered))
-            if queue:
-                queue.pop(0)
+            waiting.answer(answered)
         for call in calls_of(message):
-            waiting.setdefault(_pairing_key(call), []).append((count, OpenCall(call.id, call.name, entry_id)))
+            waiting.add(call, (count, OpenCall(call.id, call.name, entry_id)))
             count += 1
-    return tuple(call for _, call in sorted(item for queue in waiting.values() for item in queue))
-
-
-def _pairing_key(call: ToolCall) -> tuple[str | None, str]:
-    return (call.id, "") if call.id is not None else (None, call.name)
+    return tuple(call for _, call in sorted(waiting.left(), key=lambda each: each[0]))
 
 
 def _unwrapped(part: Mapping[str, Any]) -> Mapping[str, Any]:

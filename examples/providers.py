@@ -6,6 +6,7 @@ The loop to copy: `append` the question (it raises before a token is spent), ask
 
 from anthropic import Anthropic
 from google.genai import Client
+from google.genai.types import GenerateContentConfig
 from openai import OpenAI
 
 from convtree import Entry, MessageEntry, Session
@@ -14,21 +15,21 @@ from convtree import Entry, MessageEntry, Session
 def ask_anthropic(session: Session, client: Anthropic, text: str, model: str) -> MessageEntry:
     question = session.append({"role": "user", "content": text})
     context = session.build_context(leaf=question.id)
-    reply = client.messages.create(model=context.model or model, max_tokens=1000, messages=context.messages)
+    reply = client.messages.create(model=context.model or model, max_tokens=1000, **context.to("anthropic"))
     return session.append(reply, parent_id=question.id, provider="anthropic")
 
 
 def ask_openai_chat(session: Session, client: OpenAI, text: str, model: str) -> MessageEntry:
     question = session.append({"role": "user", "content": text})
     context = session.build_context(leaf=question.id)
-    reply = client.chat.completions.create(model=context.model or model, messages=context.messages)
+    reply = client.chat.completions.create(model=context.model or model, **context.to("openai-chat"))
     return session.append(reply, parent_id=question.id, provider="openai")
 
 
 def ask_openai_responses(session: Session, client: OpenAI, text: str, model: str) -> list[Entry]:
     question = session.append({"role": "user", "content": text})
     context = session.build_context(leaf=question.id)
-    reply = client.responses.create(model=context.model or model, input=context.messages)
+    reply = client.responses.create(model=context.model or model, **context.to("openai-responses"))
     return session.append_many(
         reply.output, parent_id=question.id, provider="openai", model=reply.model, usage=reply.usage
     )
@@ -37,7 +38,9 @@ def ask_openai_responses(session: Session, client: OpenAI, text: str, model: str
 def ask_gemini(session: Session, client: Client, text: str, model: str) -> MessageEntry:
     question = session.append({"role": "user", "parts": [{"text": text}]})
     context = session.build_context(leaf=question.id)
-    reply = client.models.generate_content(model=context.model or model, contents=context.messages)
+    request = context.to("gemini")
+    config = GenerateContentConfig(system_instruction=request.get("system_instruction"))
+    reply = client.models.generate_content(model=context.model or model, contents=request["contents"], config=config)
     return session.append(reply, parent_id=question.id, provider="google")
 
 

@@ -1,0 +1,183 @@
+"""OpenAI Responses: `instructions` for the system's first words, `input` for everything else, item by item. Pure.
+
+A reasoning item is sent back only to the model that made it, and only right before what it led to; where it stays
+behind, the ids of its items do too, for the provider would look for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from convtree.shapes.blocks import RESPONSES
+from convtree.shapes.pairing import pair
+from convtree.shapes.parts import (
+    Call,
+    Media,
+    Other,
+    Part,
+    Result,
+    Text,
+    Thinking,
+    as_text,
+    by_role,
+    by_source,
+    data_url,
+    media_of,
+    readable,
+    verbatim,
+    without_blanks,
+    words_of,
+)
+
+_ID_LIMIT = 64
+Item = dict[str, Any]
+
+
+def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
+    """Writes a conversation as `input`, and `instructions` where the system spoke first."""
+    paired = pair(without_blanks(parts), heal=heal, fits=_fits)
+    first = [part for part in takewhile(lambda part: part.role == "system", paired) if isinstance(part, Text)]
+    native = _native_pairs(paired)
+    items: list[Item] = []
+    at_edge = True
+    for role, group in by_role(paired[len(first) :]):
+        if role == "assistant":
+            items += _assistant(group, native, at_edge)
+        else:
+            items += _others(role, group, native)
+            at_edge = at_edge and all(part.source.summary for part in group)
+    instructions = {"instructions": "\n\n".join(part.text for part in first)} if first else {}
+    return {**instructions, "input": items}
+
+
+def _fits(call: Call) -> bool:
+    return call.shape == RESPONSES or len(call.id or "") <= _ID_LIMIT
+
+
+def _native_pairs(paired: Sequence[Part]) -> dict[str | None, Call]:
+    """Returns the calls by id; those of special tools (a shell, a screen) only if their result is of that tool too."""
+    results = {part.id: part.as_read(RESPONSES) or {} for part in paired if isinstance(part, Result)}
+    calls = [part for part in paired if isinstance(part, Call)]
+    kinds = {call.id: (call.as_read(RESPONSES) or {}).get("type", "function_call") for call in calls}
+    usual = ("function_call", "custom_tool_call")
+    return {
+        call.id: call
+        for call in calls
+        if kinds[call.id] in usual or results[call.id].get("type") == f"{kinds[call.id]}_output"
+    }
+
+
+def _assistant(group: list[Part], native: Mapping[str | None, Call], at_edge: bool) -> list[Item]:
+    """Returns the items of one turn; at the edge of what is shown, reasoning may have been cut off before them."""
+    items: list[Item] = []
+    reasoned = not at_edge
+    sources = by_source(group)
+    followed = _followed(sources)
+    for own, is_followed in zip(sources, followed, strict=True):
+        reasoned = reasoned or isinstance(own[0], Thinking)
+        items += _turn(own, native, is_followed, keeps_ids=reasoned)
+    return items
+
+
+def _followed(sources: list[list[Part]]) -> list[bool]:
+    """Tells for each message whether the next is something that reasoning may lead to."""
+    followed = [False] * len(sources)
+    for place in range(len(sources) - 2, -1, -1):
+        next = sources[place + 1][0]
+        is_native = next.shape == RESPONSES and next.source.trusted
+        followed[place] = is_native and (not isinstance(next, Thinking) or followed[place + 1])
+    return followed
+
+
+def _turn(own: list[Part], native: Mapping[str | None, Call], followed: bool, *, keeps_ids: bool) -> list[Item]:
+    message = verbatim(own, RESPONSES)
+    if message is not None and all(isinstance(part, Text) for part in own) and (keeps_ids or "id" not in message):
+        return [message]
+    items: list[Item] = []
+    texts: list[str] = []
+    for part in own:
+        if isinstance(part, Text):
+            texts.append(part.text)
+        elif isinstance(part, Thinking):
+            items += _reasoning(part, followed)
+        elif isinstance(part, Media) and (said := readable(part)):
+            texts.append(said.text)
+        else:
+            items += _words(texts) + _call(part, native, keeps_ids)
+            texts = []
+    return items + _words(texts)
+
+
+def _words(texts: list[str]) -> list[Item]:
+    return [{"role": "assistant", "content": "\n".join(texts)}] if texts else []
+
+
+def _reasoning(part: Thinking, followed: bool) -> list[Item]:
+    raw = part.as_read(RESPONSES)
+    if raw is None or not part.source.trusted or not part.sealed:
+        said = readable(part)
+        return _words([said.text]) if said else []
+    return [{"summary": []} | raw] if followed else []
+
+
+def _call(part: Part, native: Mapping[str | None, Call], keeps_ids: bool) -> list[Item]:
+    raw = part.as_read(RESPONSES)
+    if raw is not None and not keeps_ids:
+        raw.pop("id", None)
+    if isinstance(part, Other):
+        return [raw] if raw is not None and part.source.trusted else []
+    assert isinstance(part, Call)
+    if raw is not None and part.id in native:
+        return [raw | {"call_id": part.id}]
+    start = {"call_id": part.id, "name": part.name}
+    if part.custom:
+        return [{"type": "custom_tool_call", **start, "input": as_text(part.arguments)}]
+    return [{"type": "function_call", **start, "arguments": as_text(part.arguments)}]
+
+
+def _others(role: str, group: list[Part], native: Mapping[str | None, Call]) -> list[Item]:
+    items = [_result(part, native.get(part.id)) for part in group if isinstance(part, Result)]
+    for own in by_source(part for part in group if not isinstance(part, Result)):
+        if message := verbatim(own, RESPONSES):
+            items.append(message)
+            continue
+        blocks = [_block(part) for part in own if isinstance(part, Text | Media)]
+        only_text = all(block.keys() == {"type", "text"} for block in blocks)
+        content = "\n".join(block["text"] for block in blocks) if only_text else blocks
+        if blocks:
+            items.append({"role": "developer" if role == "system" else role, "content": content})
+    return items
+
+
+def _result(result: Result, call: Call | None) -> Item:
+    kind = "custom_tool_call_output" if call is not None and call.custom else "function_call_output"
+    called = call.as_read(RESPONSES) if call is not None else None
+    if called is not None:
+        kind = f"{called['type']}_output"
+    raw = result.as_read(RESPONSES)
+    if raw is not None and raw["type"] == kind:
+        return raw | ({"call_id": result.id} if "call_id" in raw else {})
+    media = media_of(result)
+    words = words_of(result)
+    if not media:
+        return {"type": kind, "call_id": result.id, "output": words}
+    blocks = [_block(part) for part in media]
+    start = [{"type": "input_text", "text": words}] if words else []
+    return {"type": kind, "call_id": result.id, "output": start + blocks}
+
+
+def _block(part: Text | Media) -> Item:
+    raw = part.as_read(RESPONSES)
+    if raw is not None and raw["type"] in ("input_text", "input_image", "input_file"):
+        return raw
+    if isinstance(part, Media):
+        if part.kind == "image" and (url := data_url(part)):
+            return {"type": "input_image", "image_url": url, "detail": "auto"}
+        if part.kind == "document" and part.data:
+            return {"type": "input_file", "filename": part.name or "file", "file_data": data_url(part)}
+        if part.kind == "document" and part.url:
+            return {"type": "input_file", "file_url": part.url}
+    text = part.text if isinstance(part, Text) else getattr(readable(part), "text", "")
+    return {"type": "input_text", "text": text}

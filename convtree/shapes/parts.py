@@ -1,0 +1,198 @@
+"""The middle form between providers: a conversation as a flat run of parts. Pure.
+
+One idea carries it: where one message ends and the next begins is the provider's business. A part remembers the
+message it was read from, so that whole messages in the target's own shape go out as they came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Literal
+
+import msgspec
+import orjson
+
+Role = Literal["system", "user", "assistant"]
+Kind = Literal["image", "audio", "video", "document"]
+
+#: where a provider expects something to stand before an assistant's first words
+OPENING = "(The conversation begins here.)"
+
+
+class Source(msgspec.Struct, kw_only=True, eq=False):
+    """The message that parts were read from.
+
+    `shape` is None where several providers would take it. `trusted`: the model that made it is the one it goes to.
+    `whole`: nothing in it had to be left out. `summary`: it stands for what is not shown any more.
+    """
+
+    message: Mapping[str, Any]
+    entry_id: str = ""
+    shape: str | None = None
+    trusted: bool = False
+    whole: bool = True
+    summary: bool = False
+    parts: tuple[Part, ...] = ()
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """Something said: `raw` is the block, part or item it was read from, in the shape `shape`."""
+
+    role: Role
+    source: Source
+    raw: Mapping[str, Any] | None = None
+    shape: str | None = None
+
+    def as_read(self, shape: str) -> dict[str, Any] | None:
+        """Returns what it was read from if that is of this shape."""
+        return dict(self.raw) if self.raw is not None and self.shape == shape else None
+
+
+class Text(Part, frozen=True, kw_only=True, eq=False):
+    """Words for a person to read."""
+
+    text: str
+
+
+class Thinking(Part, frozen=True, kw_only=True, eq=False):
+    """Reasoning; `sealed` when it carries what only its own model can read."""
+
+    text: str
+    sealed: bool = False
+
+
+class Media(Part, frozen=True, kw_only=True, eq=False):
+    """An image or a file: base64 `data`, or a `url`, or neither where only its provider has it."""
+
+    kind: Kind
+    mime: str | None = None
+    data: str | None = None
+    url: str | None = None
+    name: str | None = None
+
+
+class Call(Part, frozen=True, kw_only=True, eq=False):
+    """A tool call; `arguments` as they came, an object or text; `custom` when the text is meant to be no JSON."""
+
+    id: str | None
+    name: str
+    arguments: Any
+    custom: bool = False
+
+
+class Result(Part, frozen=True, kw_only=True, eq=False):
+    """What a tool call gave."""
+
+    id: str | None
+    name: str
+    content: tuple[Text | Media, ...]
+    is_error: bool = False
+
+
+class Other(Part, frozen=True, kw_only=True, eq=False):
+    """What only its own provider understands (a search it made itself, say)."""
+
+
+def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[str, Any] | None:
+    """Returns the message that a group was read from, if it is all of it, untouched, and of this shape.
+
+    `plain` says whether the shape takes a message that is nothing but a role and a text.
+    """
+    source = group[0].source
+    if not source.whole or len(group) != len(source.parts):
+        return None
+    if any(mine is not theirs for mine, theirs in zip(group, source.parts, strict=True)):
+        return None
+    if source.shape == shape or (plain and source.shape is None and is_plain(source.message)):
+        return dict(source.message)
+    return None
+
+
+def is_plain(message: Mapping[str, Any]) -> bool:
+    """Tells whether a message is nothing but a role and a text."""
+    return message.keys() == {"role", "content"} and isinstance(message["content"], str)
+
+
+def by_role(parts: Iterable[Part]) -> list[tuple[Role, list[Part]]]:
+    """Groups neighbours of one role."""
+    return [(role, list(group)) for role, group in groupby(parts, key=lambda part: part.role)]
+
+
+def by_source(parts: Iterable[Part]) -> list[list[Part]]:
+    """Groups neighbours that were read from one message."""
+    return [list(group) for _, group in groupby(parts, key=lambda part: id(part.source))]
+
+
+def without_system(parts: Iterable[Part]) -> tuple[list[Text], list[Part]]:
+    """Takes the system's texts out, for providers that have one place for them."""
+    listed = list(parts)
+    system = [part for part in listed if part.role == "system" and isinstance(part, Text)]
+    return system, [part for part in listed if part.role != "system"]
+
+
+def said_by(role: Role, text: str, like: Part) -> Text:
+    """Makes a text that was in no message as it stands."""
+    return Text(role=role, source=like.source, text=text)
+
+
+def readable(part: Thinking | Media) -> Text | None:
+    """Returns in words what a provider does not take as it is; None where there are none."""
+    if isinstance(part, Thinking):
+        return said_by(part.role, part.text, part) if part.text.strip() else None
+    where = part.url or part.name
+    return said_by(part.role, f"[{part.kind}: {where}]" if where else f"[{part.kind}]", part)
+
+
+def without_blanks(parts: Iterable[Part]) -> list[Part]:
+    """Leaves out texts in which there is nothing to read (Gemini signs such)."""
+    return [part for part in parts if not isinstance(part, Text) or part.text.strip()]
+
+
+def sayable(parts: Iterable[Part], takes: Callable[[Part], bool]) -> Iterator[Part]:
+    """Yields what a provider takes; of the rest, thinking and media in words."""
+    for part in parts:
+        if takes(part):
+            yield part
+        elif isinstance(part, Thinking | Media) and (text := readable(part)):
+            yield text
+
+
+def words_of(result: Result) -> str:
+    """Returns the text of a result; where a shape has no place for it, an error says so itself."""
+    text = "\n".join(part.text for part in result.content if isinstance(part, Text))
+    if result.is_error and not text.lower().startswith("error"):
+        return f"Error: {text}"
+    return text
+
+
+def media_of(result: Result) -> list[Media]:
+    """Returns the images and files of a result."""
+    return [part for part in result.content if isinstance(part, Media)]
+
+
+def data_url(media: Media) -> str | None:
+    """Returns where media can be read: a link, or the data themselves as one."""
+    return media.url if media.data is None else f"data:{media.mime or 'application/octet-stream'};base64,{media.data}"
+
+
+def as_text(arguments: Any) -> str:
+    """Returns arguments as JSON text; what is text already stays as it is, valid or not."""
+    if isinstance(arguments, str):
+        return arguments or "{}"
+    return orjson.dumps({} if arguments is None else arguments).decode()
+
+
+def as_object(call: Call) -> dict[str, Any]:
+    """Returns arguments as an object; text that is none is kept as the member `arguments` (`input` if custom)."""
+    arguments = call.arguments
+    if isinstance(arguments, str) and not call.custom:
+        try:
+            arguments = orjson.loads(arguments or "{}")
+        except orjson.JSONDecodeError:
+            return {"arguments": call.arguments}
+    if arguments is None:
+        return {}
+    if isinstance(arguments, dict):
+        return arguments
+    return {"input" if call.custom else "arguments": arguments}

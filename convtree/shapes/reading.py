@@ -1,0 +1,274 @@
+"""Messages of every shape, read into parts. Pure.
+
+A message is recognised by its own keys, by its `shape` where those are silent, never by its provider. Nothing is
+required of it: what nobody knows stays as it is for its own provider and is not there for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import orjson
+
+from convtree.shapes.blocks import (
+    ANTHROPIC,
+    CHAT,
+    GEMINI,
+    PI,
+    RESPONSES,
+    TELLING,
+    kind_of,
+    members,
+    read_content,
+    result_content,
+    text_or_none,
+)
+from convtree.shapes.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking
+
+_ROLES: dict[Any, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "model": "assistant"}
+_CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", "reasoning_content"})
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_FAILED = ("error", "aborted")  # pi: such a message is half a message, its calls were never run
+
+
+def read_message(source: Source) -> tuple[Part, ...]:
+    """Reads a message into parts and leaves them with their source."""
+    source.shape = shape_of(source.message, source.shape)
+    if source.shape == GEMINI:
+        found = _gemini(source)
+    elif source.shape == RESPONSES:
+        found = _item(source)
+    else:
+        found = _message(source)
+    source.parts = tuple(found)
+    return source.parts
+
+
+def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None:
+    """Returns the shape of a message: what its keys say, else what was given; None for a mere role and content."""
+    if isinstance(message.get("parts"), list | tuple):
+        return GEMINI
+    role, kind = message.get("role"), message.get("type")
+    if role in ("tool", "function") or (isinstance(role, str) and _CHAT_KEYS & message.keys()):
+        return CHAT
+    if role in ("toolResult", "bashExecution", "custom", "branchSummary", "compactionSummary"):
+        return PI
+    content = message.get("content")
+    for block in content if isinstance(content, list | tuple) else ():
+        if isinstance(block, Mapping) and (shape := _shape_of_block(block)):
+            return shape
+    if isinstance(kind, str) and not (given == ANTHROPIC and kind == "message"):
+        return RESPONSES
+    return given
+
+
+def _shape_of_block(block: Mapping[str, Any]) -> str | None:
+    if "cache_control" in block or "citations" in block:
+        return ANTHROPIC
+    kind = block.get("type")
+    if kind == "thinking":
+        return PI if "thinkingSignature" in block or "signature" not in block else ANTHROPIC
+    if kind == "image":
+        return ANTHROPIC if "source" in block else PI
+    return TELLING.get(kind) if isinstance(kind, str) else None
+
+
+# --- OpenAI chat, Anthropic, pi, and plain messages ---
+
+
+def _message(source: Source) -> list[Part]:
+    message = source.message
+    said = message.get("role")
+    if said in ("tool", "function", "toolResult"):
+        return [_result(source)]
+    if message.get("stopReason") in _FAILED or message.get("excludeFromContext") is True:
+        return []
+    role: Role = _ROLES.get(said, "user")
+    if said == "bashExecution":
+        return [Text(role=role, source=source, text=_ran(message))]
+    content = message.get("content", message.get("summary"))
+    return [*_reasoning(source), *read_content(content, role, source), *_refusal(source), *_calls(source)]
+
+
+def _result(source: Source) -> Result:
+    message = source.message
+    return Result(
+        role="user",
+        source=source,
+        raw=message,
+        shape=source.shape,
+        id=text_or_none(message.get("tool_call_id", message.get("toolCallId"))),
+        name=text_or_none(message.get("toolName", message.get("name"))) or "",
+        content=result_content(message.get("content"), source),
+        is_error=message.get("isError") is True,
+    )
+
+
+def _ran(message: Mapping[str, Any]) -> str:
+    """Words a command that pi's user ran, as pi does."""
+    output = text_or_none(message.get("output"))
+    text = f"Ran `{message.get('command')}`\n" + (f"```\n{output}\n```" if output else "(no output)")
+    if message.get("cancelled"):
+        return f"{text}\n\n(command cancelled)"
+    return f"{text}\n\nCommand exited with code {code}" if (code := message.get("exitCode")) else text
+
+
+def _reasoning(source: Source) -> list[Part]:
+    """The reasoning of OpenAI's imitators, beside the content; a stranger's is not sent on as it is."""
+    message = source.message
+    if source.shape != CHAT or not any(message.get(name) for name in _REASONING):
+        return []
+    text = next((value for name in _REASONING[:2] if isinstance(value := message.get(name), str)), "")
+    if not source.trusted:
+        source.whole = False
+    return [Thinking(role="assistant", source=source, shape=CHAT, text=text)]
+
+
+def _refusal(source: Source) -> list[Part]:
+    text = source.message.get("refusal")
+    return [Text(role="assistant", source=source, text=text)] if isinstance(text, str) and text.strip() else []
+
+
+def _calls(source: Source) -> list[Part]:
+    """Reads the calls of an OpenAI chat message, the single one of its first version among them."""
+    found: list[Part] = []
+    listed = source.message.get("tool_calls")
+    if listed is not None and not listed:
+        source.whole = False  # OpenAI refuses an empty list
+    for each in listed if isinstance(listed, list | tuple) else ():
+        call = members(each)
+        custom = "custom" in call and "function" not in call
+        body = members(call.get("custom" if custom else "function"))
+        found.append(_chat_call(source, call, body, custom))
+    if isinstance(old := source.message.get("function_call"), Mapping):
+        found.append(_chat_call(source, {}, old, False))
+    return found
+
+
+def _chat_call(source: Source, call: Mapping[str, Any], body: Mapping[str, Any], custom: bool) -> Call:
+    return Call(
+        role="assistant",
+        source=source,
+        raw=call or None,
+        shape=CHAT,
+        id=text_or_none(call.get("id")),
+        name=text_or_none(body.get("name")) or "",
+        arguments=body.get("input" if custom else "arguments"),
+        custom=custom,
+    )
+
+
+# --- OpenAI Responses ---
+
+
+def _item(source: Source) -> list[Part]:
+    """Reads an item; a stranger's own ids are left out, for they name what its provider keeps."""
+    item = source.message
+    kind = str(item.get("type", "message"))
+    raw = dict(item)
+    if not source.trusted and raw.pop("id", None) is not None and kind != "local_shell_call_output":
+        source.whole = False
+    if kind.endswith("_call_output"):
+        return [_output(source, raw)]
+    if kind.endswith("_call") and isinstance(item.get("call_id"), str):
+        return [_item_call(source, raw, kind)]
+    if kind == "reasoning":
+        lines = [members(each).get("text") for name in ("summary", "content") for each in item.get(name) or ()]
+        text = "\n".join(line for line in lines if isinstance(line, str))
+        sealed = bool(item.get("encrypted_content") or item.get("id"))
+        return [Thinking(role="assistant", source=source, raw=raw, shape=RESPONSES, text=text, sealed=sealed)]
+    if kind == "message":
+        return read_content(item.get("content"), _ROLES.get(item.get("role"), "user"), source)
+    return [Other(role="assistant", source=source, raw=raw, shape=RESPONSES)]
+
+
+def _item_call(source: Source, raw: dict[str, Any], kind: str) -> Call:
+    plain = kind in ("function_call", "custom_tool_call")
+    fields = {name: value for name, value in raw.items() if name not in ("id", "type", "call_id", "status")}
+    return Call(
+        role="assistant",
+        source=source,
+        raw=raw,
+        shape=RESPONSES,
+        id=raw["call_id"],
+        name=text_or_none(raw.get("name")) or kind.removesuffix("_call") if plain else kind.removesuffix("_call"),
+        arguments=raw.get("input" if kind == "custom_tool_call" else "arguments") if plain else fields,
+        custom=kind == "custom_tool_call",
+    )
+
+
+def _output(source: Source, raw: dict[str, Any]) -> Result:
+    output = raw.get("output")
+    if isinstance(output, Mapping):
+        output = [output]
+    content = result_content(output, source)
+    if not content and output:
+        content = (Text(role="user", source=source, text=orjson.dumps(output).decode()),)
+    name = text_or_none(raw.get("name")) or ""
+    id = text_or_none(raw.get("call_id", source.message.get("id")))
+    return Result(role="user", source=source, raw=raw, shape=RESPONSES, id=id, name=name, content=content)
+
+
+# --- Gemini ---
+
+
+def _gemini(source: Source) -> list[Part]:
+    role: Role = _ROLES.get(source.message.get("role"), "user")
+    found = []
+    for each in source.message["parts"]:
+        part = _gemini_part(members(each), role, source)
+        if part is None:
+            source.whole = False
+        else:
+            found.append(part)
+    return found
+
+
+def _gemini_part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
+    """Reads a part; a stranger's signature is left out."""
+    signed = [name for name in ("thoughtSignature", "thought_signature") if raw.get(name)]
+    if signed and not source.trusted:
+        source.whole = False
+        raw = {name: value for name, value in raw.items() if name not in signed}
+    common: dict[str, Any] = {"role": role, "source": source, "raw": raw, "shape": GEMINI}
+    call = _either(raw, "functionCall", "function_call")
+    answer = _either(raw, "functionResponse", "function_response")
+    media = _either(raw, "inlineData", "inline_data") or _either(raw, "fileData", "file_data")
+    text = raw.get("text")
+    if call:
+        id, name = text_or_none(call.get("id")), text_or_none(call.get("name")) or ""
+        return Call(**common | {"role": "assistant"}, id=id, name=name, arguments=call.get("args"))
+    if answer:
+        return _response(answer, common)
+    if media:
+        mime = text_or_none(media.get("mimeType", media.get("mime_type")))
+        url = text_or_none(media.get("fileUri", media.get("file_uri")))
+        return Media(**common, kind=kind_of(mime), mime=mime, data=text_or_none(media.get("data")), url=url)
+    if isinstance(text, str):
+        if raw.get("thought") is True:
+            return Thinking(**common, text=text, sealed=True)
+        return Text(**common, text=text) if text.strip() or (signed and source.trusted) else None
+    return Other(**common) if raw else None
+
+
+def _either(raw: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return next((value for name in names if isinstance(value := raw.get(name), Mapping)), {})
+
+
+def _response(answer: Mapping[str, Any], common: dict[str, Any]) -> Result:
+    response = members(answer.get("response"))
+    given = response.get("error", response.get("output", response.get("result")))
+    only = len(response) == 1 and isinstance(given, str)
+    text = str(given) if only else orjson.dumps(response).decode() if response else ""
+    source: Source = common["source"]
+    inner = Source(message={"parts": [*(answer.get("parts") or ())]}, shape=GEMINI)
+    media = tuple(msgspec.structs.replace(each, role="user") for each in _gemini(inner) if isinstance(each, Media))
+    return Result(
+        **common | {"role": "user"},
+        id=text_or_none(answer.get("id")),
+        name=text_or_none(answer.get("name")) or "",
+        content=((Text(role="user", source=source, text=text),) if text else ()) + media,
+        is_error="error" in response,
+    )

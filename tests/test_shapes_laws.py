@@ -1,0 +1,157 @@
+"""Whatever was said, in whichever shapes, however it was cut: every provider takes the next request."""
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from request_checker import check_types, faults
+
+from convtree import CompactionEntry, ModelChangeEntry, OpenCalls, Session
+
+SHAPES = ["openai-chat", "openai-responses", "anthropic", "gemini"]
+MODELS = [("openai", "gpt"), ("anthropic", "claude"), ("google", "gemini"), (None, None)]
+IDS = ["c1", "c2", "call_3", "a|b", "é", "x" * 70, "t-4"]
+PNG = "iVBORw0KGgo="
+
+texts = st.sampled_from(["Hi", "Look\n", " ", "", "ends with space "])
+names = st.sampled_from(["f", "g"])
+ids = st.sampled_from(IDS)
+arguments = st.sampled_from([{}, {"a": 1}, {"a": [1, "é"]}])
+kinds = st.sampled_from([*SHAPES, "pi"])
+Messages = list[dict[str, Any]]
+
+
+def user_message(shape: str, text: str, image: bool) -> dict[str, Any]:
+    if shape == "gemini":
+        more: list[Any] = [{"inlineData": {"mimeType": "image/png", "data": PNG}}] if image else []
+        return {"role": "user", "parts": [{"text": text}, *more]}
+    if shape == "openai-responses":
+        link = f"data:image/png;base64,{PNG}"
+        more = [{"type": "input_image", "image_url": link, "detail": "auto"}] if image else []
+        return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}, *more]}
+    source = {"type": "base64", "media_type": "image/png", "data": PNG}
+    pictures: dict[str, dict[str, Any]] = {
+        "anthropic": {"type": "image", "source": source},
+        "openai-chat": {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
+        "pi": {"type": "image", "data": PNG, "mimeType": "image/png"},
+    }
+    return {"role": "user", "content": [{"type": "text", "text": text}, pictures[shape]] if image else text}
+
+
+def calls(shape: str, text: str, made: list[tuple[str, str, Any]], thinks: bool) -> Messages:
+    """An assistant's words and calls, as each provider gives them."""
+    if shape == "openai-chat":
+        listed = [{"id": id, "type": "function", "function": {"name": n, "arguments": "{"}} for id, n, _ in made]
+        tail: dict[str, Any] = {"tool_calls": listed} if listed else {}
+        return [{"role": "assistant", "content": text or None, **tail, **({"reasoning": "hm"} if thinks else {})}]
+    if shape == "openai-responses":
+        said = [{"type": "output_text", "text": text, "annotations": []}]
+        message = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": said}
+        reasoning = {"type": "reasoning", "id": "rs", "summary": [], "encrypted_content": "e"}
+        items = [
+            {"type": "function_call", "id": "fc", "call_id": id[:64], "name": name, "arguments": "{}"}
+            for id, name, _ in made
+        ]
+        return [*([reasoning] if thinks else []), *([message] if text else []), *items]
+    if shape == "gemini":
+        parts: list[dict[str, Any]] = [{"text": "hm", "thought": True}] if thinks else []
+        parts += [{"text": text}] if text else []
+        parts += [
+            {"functionCall": {"name": name, "args": given}, "thoughtSignature": "c2ln"} for _, name, given in made
+        ]
+        return [{"role": "model", "parts": parts or [{"text": "Hi"}]}]
+    key = {"anthropic": "input", "pi": "arguments"}[shape]
+    kind = {"anthropic": "tool_use", "pi": "toolCall"}[shape]
+    blocks: list[dict[str, Any]] = [{"type": "thinking", "thinking": "hm", "signature": "s"}] if thinks else []
+    blocks += [{"type": "text", "text": text}]
+    return [{"role": "assistant", "content": blocks + [{"type": kind, "id": i, "name": n, key: a} for i, n, a in made]}]
+
+
+def results(shape: str, made: list[tuple[str, str, Any]], image: bool) -> Messages:
+    """What the tools gave, as each provider wants it."""
+    if shape == "openai-chat":
+        return [{"role": "tool", "tool_call_id": id, "content": "42"} for id, _, _ in made]
+    if shape == "openai-responses":
+        return [{"type": "function_call_output", "call_id": id[:64], "output": "42"} for id, _, _ in made]
+    if shape == "gemini":
+        parts = [{"functionResponse": {"name": name, "response": {"output": "42"}}} for _, name, _ in made]
+        return [{"role": "user", "parts": parts}] if parts else []
+    if shape == "anthropic":
+        source = {"type": "base64", "media_type": "image/png", "data": PNG}
+        content = [{"type": "text", "text": "42"}, *([{"type": "image", "source": source}] if image else [])]
+        blocks = [{"type": "tool_result", "tool_use_id": id, "content": content} for id, _, _ in made]
+        return [{"role": "user", "content": [{"type": "text", "text": "and"}, *blocks]}]
+    return [
+        {"role": "toolResult", "toolCallId": id, "toolName": name, "content": [{"type": "text", "text": "42"}]}
+        for id, name, _ in made
+    ]
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> Messages:
+    """Some messages of a conversation; calls may stay open, results may come late, twice, or in disorder."""
+    shape = draw(kinds)
+    if draw(st.integers(0, 9)) == 0:
+        return [{"role": draw(st.sampled_from(["system", "developer"])), "content": draw(texts)}]
+    said = [user_message(shape, draw(texts), draw(st.booleans()))] if draw(st.booleans()) else []
+    made = draw(st.lists(st.tuples(ids, names, arguments), max_size=3))
+    answered = draw(st.permutations(made))[: draw(st.integers(0, 6))]
+    between = [user_message(shape, draw(texts), False)] if draw(st.integers(0, 5)) == 0 else []
+    spoken = calls(shape, draw(texts), made, draw(st.booleans()))
+    return [*said, *spoken, *between, *results(shape, answered, draw(st.booleans()))]
+
+
+@st.composite
+def sessions(draw: st.DrawFn) -> Session:
+    """A conversation with models and compactions on its way."""
+    session = Session.memory()
+    for turn in draw(st.lists(turns(), min_size=1, max_size=6)):
+        provider, model = draw(st.sampled_from(MODELS))
+        for message in turn:
+            session.append(message, provider=provider, model=model)
+        what = draw(st.integers(0, 9))
+        if what == 0:
+            session.append(ModelChangeEntry(provider="anthropic", model="claude"))
+        elif what <= 2 and (path := session.path()):
+            kept = draw(st.sampled_from([None, *(entry.id for entry in path)]))
+            session.append(CompactionEntry(summary="S", first_kept_entry_id=kept))
+    return session
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(sessions())
+def test_every_provider_takes_every_conversation(shape: Any, session: Session) -> None:
+    """Healed, it has the SDK's types, its calls and results are paired, and it is always the same."""
+    context = session.build_context()
+    request = context.to(shape, heal=True)
+    check_types(shape, copy.deepcopy(request))
+    assert faults(shape, request) == []
+    assert session.build_context().to(shape, heal=True) == request
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(sessions())
+def test_healing_changes_nothing_where_no_call_is_open(shape: Any, session: Session) -> None:
+    """Without healing it is the same request, or the open calls are named, each once."""
+    context = session.build_context()
+    if context.open_calls:
+        with pytest.raises(OpenCalls) as caught:
+            context.to(shape)
+        assert sorted(map(repr, caught.value.calls)) == sorted(map(repr, context.open_calls))
+    else:
+        assert context.to(shape) == context.to(shape, heal=True)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(sessions())
+def test_what_was_sent_stays_as_it_was(shape: Any, session: Session) -> None:
+    """A user's next words change nothing before them, or no prompt cache would ever be hit."""
+    before = session.build_context().to(shape, heal=True)
+    session.append({"role": "user", "content": "and now?"})
+    after = session.build_context().to(shape, heal=True)
+    main = next(name for name in ("messages", "input", "contents") if name in before)
+    assert len(after[main]) - len(before[main]) in (0, 1)
+    if before[main] and shape.startswith("openai"):
+        assert after[main][: len(before[main])] == before[main]
