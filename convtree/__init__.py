@@ -13,6 +13,7 @@
 
 from typing import TYPE_CHECKING
 
+from convtree.compaction import BranchPlan, CompactionPlan, plan_branch, plan_compaction
 from convtree.context import Context, Gap, default_render
 from convtree.entries import (
     BranchSummaryEntry,
@@ -71,9 +72,11 @@ def __getattr__(name: str) -> object:
 
 
 __all__ = [
+    "BranchPlan",
     "BranchSummaryEntry",
     "BrokenPath",
     "CompactionEntry",
+    "CompactionPlan",
     "Context",
     "ConvtreeError",
     "CorruptLog",
@@ -112,4 +115,6 @@ __all__ = [
     "UnknownEntry",
     "default_render",
     "open_store",
+    "plan_branch",
+    "plan_compaction",
 ]

@@ -17,6 +17,7 @@ from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, Message
 from convtree.errors import BrokenPath, UnknownEntry
 from convtree.index import Index
 from convtree.messages import OpenCall, open_calls
+from convtree.tokens import Counter, count_tokens
 
 if TYPE_CHECKING:
     from convtree.shapes import Shape
@@ -46,8 +47,9 @@ class Gap(NamedTuple):
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """What a model should see, and with which model.
 
-    `entries[i]` is the entry behind `messages[i]`. `gaps` is empty unless gaps were allowed. `made_by` has provider
-    and model, by entry id, of replies that do not say it themselves.
+    `entries[i]` is the entry behind `messages[i]`; those from `fresh_from` on came after the last compaction. `gaps`
+    is empty unless gaps were allowed. `made_by` has provider and model, by entry id, of replies that do not say it
+    themselves.
     """
 
     messages: list[Any]
@@ -57,6 +59,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     settings: dict[str, Any]
     gaps: tuple[Gap, ...] = ()
     made_by: dict[str, Maker] = {}
+    fresh_from: int = 0
 
     @property
     def open_calls(self) -> tuple[OpenCall, ...]:
@@ -64,15 +67,27 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         ids = (entry.id for entry in self.entries)
         return open_calls(zip(ids, self.messages, strict=True))
 
+    def count_tokens(self, counter: Counter | None = None) -> int:
+        """Counts the tokens of this context: is it too long?
+
+        Where the provider's usage is stored with a reply, it says what that and all before it took, the request's
+        tools among it; the rest is estimated at one token for four characters. `counter` counts one message instead.
+        """
+        if counter is not None:
+            return sum(map(counter, self.messages))
+        return count_tokens(self.messages, self.entries, self.fresh_from)
+
     def to(self, shape: Shape, *, heal: bool = False) -> dict[str, Any]:
         """Returns the conversation part of a request in a provider's shape, ready for `**`.
 
         `messages` for "openai-chat"; `instructions` and `input` for "openai-responses"; `system` and `messages` for
         "anthropic"; `system_instruction` and `contents` for "gemini" (Google's SDK wants the former in its config).
-        Where the system says nothing, its key is left out. What is in that shape already goes out as it came. Every call has its results right behind it. What only
-        the model that made it can read (signatures, encrypted reasoning) goes to that model alone, which is
-        `provider` and `model` of this context; to others readable thinking goes as text. `heal` gives a call without
-        a result one that says so.
+        Where the system says nothing, its key is left out.
+
+        What is in that shape already goes out as it came. Every call has its results right behind it. What only the
+        model that made it can read (signatures, encrypted reasoning) goes to that model alone, which is `provider`
+        and `model` of this context; to others readable thinking goes as text. `heal` gives a call without a result
+        one that says so.
 
         Raises:
             OpenCalls: a call has no result, and `heal` is not set.
@@ -127,6 +142,8 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     model, settings = columns.nearest(columns.models, leaf), columns.nearest(columns.settings, leaf)
     fetch.need([*rows, *(row for row in (model, settings) if row != tree.NONE)])
     shown = [entry for row in rows if (entry := fetch.got.get(row)) is not None and not _is_blank(entry)]
+    compaction = columns.nearest(columns.compactions, leaf)
+    older = sum(row in fetch.got and not _is_blank(fetch.got[row]) for row in rows if row <= compaction)
     namer, setter = fetch.got.get(model), fetch.got.get(settings)
     return Context(
         messages=[entry.message if isinstance(entry, MessageEntry) else _rendered(entry, render) for entry in shown],
@@ -135,6 +152,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         model=namer.model if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
         settings=(setter.settings or {}) if isinstance(setter, ModelChangeEntry) else {},
         gaps=tuple(dict.fromkeys(gaps)),
+        fresh_from=older,
         made_by={} if model == tree.NONE else _makers(index, rows, fetch.got),
     )
 

@@ -21,11 +21,13 @@ from weakref import WeakSet
 
 import msgspec
 
-from convtree import codec, context, tree
+from convtree import codec, compaction, context, tree
 from convtree.columns import SnapshotDamaged
+from convtree.compaction import BranchPlan, CompactionPlan
 from convtree.context import Context, Gap, Render, default_render
 from convtree.entries import (
     BranchSummaryEntry,
+    CompactionEntry,
     Entry,
     ExtensionDataEntry,
     Finding,
@@ -53,6 +55,7 @@ from convtree.logs.base import Log
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree.logs.memory import MemoryLog
 from convtree.runs import Outline
+from convtree.tokens import Counter
 from convtree.writing import Draft, Plan, SDKObject, draft, message_entry, reseal
 
 OnStale = Literal["raise", "branch", "rebase"]
@@ -270,18 +273,29 @@ class Session:
         return self._append([draft(entry) for entry in entries], parent_id, on_stale) if entries else []
 
     def branch(
-        self, entry_id: str | None, *, summary: str | None = None, details: Any = None
+        self,
+        entry_id: str | None,
+        *,
+        summary: str | None = None,
+        details: Any = None,
+        summarize: compaction.SummarizeBranch | None = None,
     ) -> BranchSummaryEntry | None:
         """Moves the leaf to an entry and records it; the next append continues there.
 
         With `summary`, what happened on the way that is left is appended below `entry_id` as a branch summary, which
-        becomes the leaf and is returned. To look at another branch, `build_context(leaf=…)` moves nothing.
+        becomes the leaf and is returned. `summarize` is asked for one, outside any lock, when the move leaves
+        something; if it fails, nothing is written. To look at another branch, `build_context(leaf=…)` moves nothing.
 
         Raises:
             EntryNotFound: there is no such entry.
+            StaleLeaf: the leaf went elsewhere while `summarize` ran.
         """
-        if summary is None and details is not None:
+        if summary is not None and summarize is not None:
+            raise TypeError("branch takes a summary or someone who writes it, not both")
+        if summary is None and summarize is None and details is not None:
             raise ValueError("details belong to a summary")
+        if summarize is not None and (planned := compaction.plan_branch(self, entry_id)) is not None:
+            return self.land_branch(planned, summarize(planned), entry_id, details=details)
         if summary is not None:
             with self._lock:
                 left = self._leaf_id
@@ -299,6 +313,42 @@ class Session:
             self._write(fill)
             self._leaf_id = entry_id
         return None
+
+    def compact(
+        self, summarize: compaction.Summarize, *, keep_tokens: int, count_tokens: Counter | None = None
+    ) -> CompactionEntry | None:
+        """Lets a summary stand for all but about the last `keep_tokens`; None when there is nothing to do.
+
+        `summarize` gets the plan of `plan_compaction` and returns the summary; it runs outside any lock. If it fails,
+        nothing is written. If the leaf moved on meanwhile, the compaction lands on the new leaf.
+
+        Raises:
+            StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
+            As `build_context` and `append`.
+        """
+        plan = compaction.plan_compaction(self, keep_tokens=keep_tokens, count_tokens=count_tokens)
+        return None if plan is None else self.land(plan, summarize(plan), count_tokens=count_tokens)
+
+    def land(self, plan: CompactionPlan, summary: str, *, count_tokens: Counter | None = None) -> CompactionEntry:
+        """Appends the compaction of a plan, at the leaf as it is now.
+
+        Raises:
+            StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
+            As `append`.
+        """
+        return cast(CompactionEntry, self._land(plan, plan.entry(summary, count_tokens)))
+
+    def land_branch(
+        self, plan: BranchPlan, summary: str, entry_id: str | None, *, details: Any = None
+    ) -> BranchSummaryEntry:
+        """Appends the summary of the branch that a plan collected below `entry_id`, which it leaves for.
+
+        Raises:
+            StaleLeaf: the leaf went elsewhere since the plan was made; nothing was written.
+            As `append`.
+        """
+        note = BranchSummaryEntry(from_id=plan.leaf_id, summary=summary, details=details)
+        return cast(BranchSummaryEntry, self._land(plan, note, entry_id))
 
     def label(self, entry_id: str, text: str | None) -> None:
         """Sets a bookmark on an entry, or clears it with None; never moves the leaf.
@@ -621,6 +671,23 @@ class Session:
                 plan.chain(drafts, self._current_leaf(policy) if parent_id is LEAF else parent_id, _now())
 
         return self._write(fill, moves_leaf=True).stored
+
+    def _land(self, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None = LEAF) -> Entry:
+        """Appends what a plan was made for, below `parent_id` or the leaf, if the plan is right there."""
+        drafted = draft(note)
+
+        def fill(lines: Plan) -> None:
+            leaf = self._current_leaf("branch" if self._on_stale == "branch" else "rebase")
+            row = tree.ROOT if leaf is None else lines.row_of(leaf)
+            if not compaction.is_right(plan, self._index, row):
+                raise StaleLeaf(
+                    f"the leaf moved from {plan.leaf_id!r} to {leaf!r}, where the plan is not right; make another",
+                    expected=plan.leaf_id,
+                    actual=leaf,
+                )
+            lines.chain([drafted], leaf if isinstance(parent_id, _Omitted) else parent_id, _now())
+
+        return cast(Entry, self._write(fill, moves_leaf=True).stored[-1])
 
     def _mark(self, mark: LabelMark | SessionInfoMark) -> None:
         drafted = draft(mark)

@@ -56,7 +56,7 @@ ANTHROPIC = [
     },
     assistant("Sun, snow."),
 ]
-GEMINI = [
+GEMINI: list[Message] = [
     {"role": "user", "parts": [{"text": "Weather?"}]},
     {
         "role": "model",

@@ -1,0 +1,270 @@
+"""Where to cut a conversation that has grown too long, so that what is left can go on. Pure.
+
+A plan is made from what a model sees, nothing else. The cut, before which a summary stands for the messages, never
+separates a call from its result or reasoning from what it led to, and it falls between two turns where it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import accumulate
+from typing import Any, Protocol
+
+import msgspec
+
+from convtree import tree
+from convtree.context import Context, default_render
+from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry
+from convtree.index import Index
+from convtree.messages import Waiting, calls_of, results_of, role_of
+from convtree.tokens import Counter, estimate_tokens
+
+_READERS = frozenset({"read", "read_file", "readfile", "view", "view_file", "open_file"})
+_WRITERS = frozenset(
+    {"write", "write_file", "writefile", "edit", "edit_file", "multiedit", "create_file", "str_replace"}
+)
+_PATHS = ("path", "file_path", "filePath", "filename", "file")
+
+
+class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What a summary is to stand for: `messages`, of `entries`, before `first_kept_entry_id` (None: keep nothing).
+
+    `previous_summary` is what stood for still earlier messages: the new summary replaces it, so it has to say what of
+    it still matters. The last `turn_prefix` messages begin a turn whose rest is kept (0: the cut is between turns).
+    `read_files` and `modified_files` are cumulative. `leaf_id` is where the plan was made.
+    """
+
+    leaf_id: str
+    entries: tuple[Entry, ...]
+    messages: tuple[Any, ...]
+    first_kept_entry_id: str | None
+    previous_summary: str | None
+    turn_prefix: int
+    read_files: tuple[str, ...]
+    modified_files: tuple[str, ...]
+    tokens_before: int
+    tokens_kept: int
+
+    def entry(self, summary: str, count_tokens: Counter | None = None) -> CompactionEntry:
+        """Makes the entry of this plan and a summary."""
+        made = CompactionEntry(summary=summary, first_kept_entry_id=self.first_kept_entry_id)
+        tokens = (count_tokens or estimate_tokens)(default_render(made))
+        return msgspec.structs.replace(
+            made,
+            tokens_before=self.tokens_before,
+            tokens_after=self.tokens_kept + tokens,
+            messages_removed=len(self.messages),
+            read_files=list(self.read_files) or None,
+            modified_files=list(self.modified_files) or None,
+        )
+
+
+class BranchPlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened on a branch that is to be left: what a model saw of it below `ancestor_id`, down to `leaf_id`."""
+
+    leaf_id: str
+    ancestor_id: str | None
+    entries: tuple[Entry, ...]
+    messages: tuple[Any, ...]
+
+
+class Conversation(Protocol):
+    """What planning needs of a session."""
+
+    @property
+    def leaf_id(self) -> str | None:
+        """The entry that the next append continues."""
+        ...
+
+    def build_context(self, *, leaf: str | None) -> Context:
+        """Builds what a model should see at a leaf."""
+        ...
+
+    def path(self, entry_id: str | None) -> list[Entry]:
+        """Returns the entries from the first down to this one."""
+        ...
+
+    def common_ancestor(self, a: str | None, b: str | None) -> str | None:
+        """Returns the id of the last entry that two paths share."""
+        ...
+
+
+def plan_compaction(
+    session: Conversation, *, keep_tokens: int, count_tokens: Counter | None = None
+) -> CompactionPlan | None:
+    """Plans what to summarise so that the last `keep_tokens` stay; None when there is nothing to do.
+
+    The longest end that fits is kept; it begins with a turn if one fits, else inside the turn; if not even the last
+    message fits, that is kept all the same, with the call that it answers. `keep_tokens=0` keeps nothing, except calls
+    that are waiting for results. `count_tokens` counts one message; left out, it is estimated.
+
+    Raises:
+        As `Session.build_context`.
+    """
+    leaf_id = session.leaf_id
+    if leaf_id is None:
+        return None
+    context = session.build_context(leaf=leaf_id)
+    counts = list(map(count_tokens or estimate_tokens, context.messages))
+    start = _after_summary(context)
+    cut = _cut(context, counts, start, keep_tokens)
+    gone = [place for place in range(start, cut) if not _is_pinned(context.entries[place])]
+    if not gone:
+        return None
+    previous = context.entries[start - 1] if start else None
+    read, modified = _files(context, gone, previous)
+    pinned = sum(counts[place] for place in range(cut) if _is_pinned(context.entries[place]))
+    return CompactionPlan(
+        leaf_id=leaf_id,
+        entries=tuple(context.entries[place] for place in gone),
+        messages=tuple(context.messages[place] for place in gone),
+        first_kept_entry_id=context.entries[cut].id if cut < len(context.entries) else None,
+        previous_summary=previous.summary if isinstance(previous, CompactionEntry) else None,
+        turn_prefix=_turn_prefix(context, gone, cut),
+        read_files=read,
+        modified_files=modified,
+        tokens_before=context.count_tokens(count_tokens),
+        tokens_kept=pinned + sum(counts[cut:]),
+    )
+
+
+def plan_branch(session: Conversation, entry_id: str | None) -> BranchPlan | None:
+    """Collects what a model saw of the branch that a move to `entry_id` leaves; None when it leaves nothing."""
+    leaf_id = session.leaf_id
+    if leaf_id is None:
+        return None
+    ancestor_id = session.common_ancestor(leaf_id, entry_id)
+    path = [entry.id for entry in session.path(leaf_id)]
+    left = set(path if ancestor_id is None else path[path.index(ancestor_id) + 1 :])
+    context = session.build_context(leaf=leaf_id)
+    seen = [place for place, entry in enumerate(context.entries) if entry.id in left]
+    if not seen:
+        return None
+    return BranchPlan(
+        leaf_id=leaf_id,
+        ancestor_id=ancestor_id,
+        entries=tuple(context.entries[place] for place in seen),
+        messages=tuple(context.messages[place] for place in seen),
+    )
+
+
+def is_right(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool:
+    """Tells whether a plan may land although the leaf has moved to the row `leaf` since it was made.
+
+    A compaction may where its kept entry is above and no other compaction came or went; a summary of a branch, where
+    that branch only grew.
+    """
+    columns = index.tree
+    planned = index.node(plan.leaf_id)
+    if planned is None or planned == leaf:
+        return planned == leaf
+    if isinstance(plan, BranchPlan):
+        return leaf != tree.ROOT and columns.is_ancestor(planned, leaf)
+    kept = index.node(plan.first_kept_entry_id) if plan.first_kept_entry_id is not None else None
+    if kept is None or leaf == tree.ROOT or not columns.is_ancestor(kept, leaf):
+        return False
+    return columns.nearest(columns.compactions, leaf) == columns.nearest(columns.compactions, planned)
+
+
+# --- where to cut ---
+
+
+def _cut(context: Context, counts: Sequence[int], start: int, keep_tokens: int) -> int:
+    """Returns the place of the first message to keep; `start` when nothing is to be cut."""
+    end = len(counts)
+    first, kept = end, 0
+    while first > start and kept + counts[first - 1] <= keep_tokens:
+        first -= 1
+        kept += counts[first]
+    if first == start:
+        return start
+    allowed = [place for place in _places(context, start) if place > start]
+    fitting = [place for place in allowed if place >= first and (place < end or keep_tokens <= 0)]
+    turns = [place for place in fitting if place == end or _begins_turn(context, place)]
+    if turns or fitting:
+        return (turns or fitting)[0]
+    shorter = [place for place in allowed if place < end]
+    return shorter[-1] if shorter else start
+
+
+def _places(context: Context, start: int) -> list[int]:
+    """Returns the places where a cut separates nothing that belongs together, the end among them."""
+    end = len(context.messages)
+    together: list[tuple[int, int]] = []  # no cut from the first of these places to before the second
+    waiting: Waiting[int] = Waiting()
+    for place, message in enumerate(context.messages):
+        if not isinstance(message, dict):
+            continue
+        results = results_of(message)
+        calls = [place if (call := waiting.answer(result)) is None else call + 1 for result in results]
+        if results:
+            together.append((min(calls), place + 1))
+        for made in calls_of(message):
+            waiting.add(made, place)
+        if message.get("type") == "reasoning":
+            together.append((place + 1, place + 2))
+    last_turn = max((place for place in range(start, end) if _begins_turn(context, place)), default=start)
+    together += [(call + 1, end + 1) for call in waiting.left() if call >= last_turn]  # a result may still come
+    depth = [0] * (end + 3)
+    for first, behind in together:
+        depth[first] += 1
+        depth[behind] -= 1
+    return [place for place, open in enumerate(accumulate(depth[: end + 1])) if not open and place >= start]
+
+
+def _begins_turn(context: Context, place: int) -> bool:
+    """Tells whether a message is the first of a turn: what a user says, or what happened on another branch."""
+    if isinstance(context.entries[place], BranchSummaryEntry):
+        return True
+    message = context.messages[place]
+    return isinstance(message, dict) and role_of(message) == "user" and not results_of(message)
+
+
+def _turn_prefix(context: Context, gone: Sequence[int], cut: int) -> int:
+    """Counts the messages, at the end of those that go, whose turn goes on in what is kept."""
+    if cut == len(context.entries) or _begins_turn(context, cut):
+        return 0
+    begun = [number for number, place in enumerate(gone) if _begins_turn(context, place)]
+    return len(gone) - begun[-1] if begun else len(gone)
+
+
+def _after_summary(context: Context) -> int:
+    """Returns the place behind the summary that the context begins with; 0 when it has none."""
+    places = (place for place, entry in enumerate(context.entries, 1) if isinstance(entry, CompactionEntry))
+    return next(places, 0)
+
+
+def _is_pinned(entry: Entry) -> bool:
+    return isinstance(entry, MessageEntry) and entry.pinned is True
+
+
+# --- which files ---
+
+
+def _files(context: Context, gone: Sequence[int], previous: Entry | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the files read and the files modified, before and now; a modified one is not listed as read."""
+    read: dict[str, None] = {}
+    modified: dict[str, None] = {}
+    if isinstance(previous, CompactionEntry):
+        read.update(dict.fromkeys(previous.read_files or ()))
+        modified.update(dict.fromkeys(previous.modified_files or ()))
+    for place in gone:
+        for name, given in _calls(context.messages[place]):
+            names = read if name.lower() in _READERS else modified if name.lower() in _WRITERS else None
+            path = next((value for key in _PATHS if isinstance(value := given.get(key), str)), None)
+            if names is not None and path:
+                names[path] = None
+    return tuple(sorted(read.keys() - modified.keys())), tuple(sorted(modified))
+
+
+def _calls(message: Any) -> list[tuple[str, dict[str, Any]]]:
+    """Returns the tools that a message calls, with their arguments."""
+    from convtree.shapes.parts import Call, Source, as_object
+    from convtree.shapes.reading import read_message
+
+    parts = read_message(Source(message=message)) if isinstance(message, dict) and calls_of(message) else ()
+    return [(part.name, as_object(part)) for part in parts if isinstance(part, Call)]
+
+
+Summarize = Callable[[CompactionPlan], str]
+SummarizeBranch = Callable[[BranchPlan], str]

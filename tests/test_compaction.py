@@ -1,0 +1,375 @@
+"""Compaction that cannot break a conversation: where the cut falls, what the plan says, and when it may land."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import assistant, contents, system, user
+from hypothesis import given
+from hypothesis import strategies as st
+from request_checker import faults
+from test_shapes_laws import SHAPES, sessions
+
+from convtree import (
+    BranchPlan,
+    CompactionEntry,
+    CompactionPlan,
+    InvalidMessage,
+    ModelChangeEntry,
+    Session,
+    StaleLeaf,
+    plan_branch,
+    plan_compaction,
+)
+from convtree.context import Context
+from convtree.tokens import estimate_tokens
+
+Message = dict[str, Any]
+
+
+def one(_: Any) -> int:
+    """Every message is one token."""
+    return 1
+
+
+def call(id: str, name: str = "look", **arguments: Any) -> Message:
+    return {"role": "assistant", "content": [{"type": "tool_use", "id": id, "name": name, "input": arguments}]}
+
+
+def result(id: str) -> Message:
+    return {"role": "user", "content": [{"type": "tool_result", "tool_use_id": id, "content": "42"}]}
+
+
+def plan_of(session: Session, keep: int) -> CompactionPlan | None:
+    return plan_compaction(session, keep_tokens=keep, count_tokens=one)
+
+
+def cut_of(keep: int, *messages: Message) -> tuple[int, int, int | None] | None:
+    """How many messages are summarised, how many of those begin a turn that goes on, and which is the first kept."""
+    session = Session.memory()
+    ids = [session.append(message).id for message in messages]
+    plan = plan_of(session, keep)
+    if plan is None:
+        return None
+    kept = None if plan.first_kept_entry_id is None else ids.index(plan.first_kept_entry_id)
+    return len(plan.messages), plan.turn_prefix, kept
+
+
+TURNS = [user("1"), assistant("2"), user("3"), assistant("4"), user("5"), assistant("6")]
+WORK = [user("1"), assistant("2"), user("3"), call("a"), result("a"), call("b"), result("b"), assistant("8")]
+
+
+@pytest.mark.parametrize(
+    ("keep", "messages", "expected"),
+    [
+        (6, TURNS, None),
+        (5, TURNS, (2, 0, 2)),
+        (4, TURNS, (2, 0, 2)),
+        (3, TURNS, (4, 0, 4)),
+        (1, TURNS, (5, 1, 5)),
+        (0, TURNS, (6, 0, None)),
+        (7, WORK, (2, 0, 2)),
+        (5, WORK, (3, 1, 3)),
+        (4, WORK, (5, 3, 5)),
+        (3, WORK, (5, 3, 5)),
+        (2, WORK, (7, 5, 7)),
+        (1, WORK[:7], (5, 3, 5)),
+        (0, WORK[:7], (7, 0, None)),
+        (3, WORK[:6], (3, 1, 3)),
+        (0, WORK[:6], (5, 3, 5)),
+        (0, [], None),
+        (0, [user("1")], (1, 0, None)),
+        (1, [user("1")], None),
+    ],
+)
+def test_where_the_cut_falls(keep: int, messages: list[Message], expected: Any) -> None:
+    """Between turns where one fits, else inside one, never between a call and its result, open ones included."""
+    assert cut_of(keep, *messages) == expected
+
+
+def test_calls_that_nobody_will_answer_do_not_stand_in_the_way() -> None:
+    """A crash long ago: the conversation went on without the result."""
+    assert cut_of(2, user("1"), call("a"), user("3"), assistant("4"), user("5"), assistant("6")) == (4, 0, 4)
+
+
+def test_reasoning_stays_with_what_it_led_to() -> None:
+    """The items of one reply are cut as one."""
+    reasoning = {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "x"}
+    made = {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "a", "output": "42"}
+    assert cut_of(2, user("1"), assistant("2"), reasoning, made, output) == (2, 2, 2)
+    assert cut_of(1, user("1"), reasoning, made | {"call_id": "b"}, output | {"call_id": "b"}, assistant("5")) == (
+        4,
+        4,
+        4,
+    )
+
+
+def test_what_a_plan_says(session: Session) -> None:
+    """Pinned messages stay and are not summarised; the files are those of the calls that go."""
+    session.append(system("Be kind."))
+    said = session.append_many(
+        [
+            user("1"),
+            call("a", "read", path="a.py"),
+            result("a"),
+            call("b", "Edit", file_path="b.py"),
+            result("b"),
+            call("c", "read", path="b.py"),
+            result("c"),
+            assistant("done"),
+            user("2"),
+            assistant("ok"),
+        ]
+    )
+    plan = plan_of(session, 2)
+    assert plan == CompactionPlan(
+        leaf_id=said[-1].id,
+        entries=tuple(said[:8]),
+        messages=tuple(entry.message for entry in said[:8]),  # type: ignore[attr-defined]  # all are messages
+        first_kept_entry_id=said[8].id,
+        previous_summary=None,
+        turn_prefix=0,
+        read_files=("a.py",),
+        modified_files=("b.py",),
+        tokens_before=11,
+        tokens_kept=3,
+    )
+    stored = session.compact(lambda _: "S", keep_tokens=2, count_tokens=one)
+    assert stored is not None
+    assert (stored.tokens_before, stored.tokens_after, stored.messages_removed) == (11, 4, 8)
+    assert (stored.read_files, stored.modified_files) == (["a.py"], ["b.py"])
+    assert [entry.id for entry in session.build_context().entries][2:] == [said[8].id, said[9].id]
+
+
+def test_a_second_compaction_builds_on_the_first(session: Session) -> None:
+    """It gets the summary that it replaces, and files add up; the older one inside the kept range hides nothing."""
+    session.append_many([user("1"), call("a", "write", path="a"), result("a"), user("4"), assistant("5")])
+    session.compact(lambda _: "S1", keep_tokens=2, count_tokens=one)
+    assert session.compact(lambda _: "never", keep_tokens=2, count_tokens=one) is None
+    session.append_many([call("b", "read", path="b"), result("b"), user("8")])
+    plan = plan_of(session, 3)
+    assert plan is not None
+    assert (plan.previous_summary, plan.read_files, plan.modified_files) == ("S1", ("b",), ("a",))
+    assert [message["content"] for message in plan.messages] == ["4", "5", call("b")["content"], result("b")["content"]]
+    session.compact(lambda _: "S2", keep_tokens=4, count_tokens=one)
+    assert contents(session)[1:] == ["8"]
+    assert "S2" in contents(session)[0]
+
+
+def test_a_call_before_an_older_compaction_and_its_result_behind_it(session: Session) -> None:
+    """The pair lies on both sides of the older compaction, and is not separated."""
+    session.append(user("1"))
+    made = session.append(call("a"))
+    session.append(CompactionEntry(summary="S1", first_kept_entry_id=made.id))
+    session.append_many([result("a"), assistant("4")])
+    plan = plan_of(session, 2)
+    assert plan is not None
+    assert plan.first_kept_entry_id == session.leaf_id
+    session.compact(lambda _: "S2", keep_tokens=2, count_tokens=one)
+    for shape in SHAPES:
+        assert faults(shape, session.build_context().to(shape)) == []  # type: ignore[arg-type]  # one of the four
+
+
+def test_counting_tokens(session: Session) -> None:
+    """Usage says what a reply and all before it took; the rest is a character in four; a counter counts by itself."""
+    session.append(user("x" * 10))
+    assert session.build_context().count_tokens() == 3
+    session.append(assistant("y"), usage={"input_tokens": 100, "output_tokens": 7})
+    assert session.build_context().count_tokens() == 107
+    kept = session.append(user("x" * 8))
+    assert session.build_context().count_tokens() == 109
+    assert session.build_context().count_tokens(one) == 3
+    reply = session.append(assistant("z" * 4), usage={"input_tokens": 200, "output_tokens": 7})
+    session.append(CompactionEntry(summary="S", first_kept_entry_id=kept.id))
+    summary = estimate_tokens(session.build_context().messages[0])
+    assert session.build_context().count_tokens() == summary + 2 + 1
+    session.append(assistant("w"), usage={"input_tokens": 50, "output_tokens": 1})
+    assert session.build_context().count_tokens() == 51
+    assert session.build_context(leaf=reply.id).count_tokens() == 207
+    assert Context(messages=[], entries=[], provider=None, model=None, settings={}).count_tokens() == 0
+
+
+def test_what_an_estimate_counts() -> None:
+    """What a model reads; pictures by the piece, signatures not at all."""
+    assert estimate_tokens(user("")) == 0
+    assert estimate_tokens(call("a" * 100, "look", at="Rome")) == 2
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 100_000}}
+    assert estimate_tokens({"role": "user", "content": [picture]}) == 1200
+    assert estimate_tokens({"type": "thinking", "thinking": "abcd", "signature": "S" * 500}) == 1
+    assert estimate_tokens({"a": [1, True, None, 2.5]}) == 1
+    assert estimate_tokens("text") == 1
+
+
+# --- when it may land ---
+
+
+def test_nothing_changes_when_the_summariser_fails(log_path: Path) -> None:
+    """Not a byte."""
+    with Session.open(log_path) as session:
+        session.append_many(TURNS)
+        before = log_path.read_bytes()
+
+        def fail(_: Any) -> str:
+            raise RuntimeError("no tokens left")
+
+        with pytest.raises(RuntimeError, match="no tokens left"):
+            session.compact(fail, keep_tokens=2, count_tokens=one)
+        with pytest.raises(RuntimeError, match="no tokens left"):
+            session.branch(session.path()[1].id, summarize=fail)
+        with pytest.raises(InvalidMessage):
+            session.compact(lambda _: "\ud800", keep_tokens=2, count_tokens=one)
+        assert log_path.read_bytes() == before
+        assert session.append(user("7")).parent_id == session.path()[-2].id
+
+
+def test_a_compaction_lands_where_the_conversation_went_on(log_path: Path) -> None:
+    """Someone appended while the summariser ran, in another process or in this one."""
+    with Session.open(log_path) as mine, Session.open(log_path) as other:
+        mine.append_many(TURNS)
+
+        def summarize(_: CompactionPlan) -> str:
+            other.refresh()
+            other.append(user("theirs"))
+            return "S"
+
+        stored = mine.compact(summarize, keep_tokens=2, count_tokens=one)
+        assert stored is not None
+        assert contents(mine)[1:] == ["5", "6", "theirs"]
+        assert mine.leaf_id == stored.id
+        again = mine.compact(lambda _: mine.append(user("mine")).id and "T", keep_tokens=1, count_tokens=one)
+        assert again is not None
+        assert contents(mine)[1:] == ["theirs", "mine"]
+
+
+def test_a_compaction_lands_on_another_branch_below_what_it_keeps(session: Session) -> None:
+    """The kept entry is above: what is summarised is the same."""
+    ids = [entry.id for entry in session.append_many(TURNS)]
+
+    def move(_: CompactionPlan) -> str:
+        session.branch(ids[4])
+        return "S"
+
+    session.compact(move, keep_tokens=2, count_tokens=one)
+    assert contents(session)[1:] == ["5"]
+
+
+def test_a_plan_that_is_not_right_any_more_does_not_land(session: Session) -> None:
+    """The leaf went above what is kept, someone else compacted, or all was to go and more was said."""
+    ids = [entry.id for entry in session.append_many(TURNS)]
+    leaf = session.leaf_id
+
+    def elsewhere(_: CompactionPlan) -> str:
+        session.branch(ids[1])
+        return "S"
+
+    with pytest.raises(StaleLeaf) as caught:
+        session.compact(elsewhere, keep_tokens=2, count_tokens=one)
+    assert (caught.value.expected, caught.value.actual) == (leaf, ids[1])
+    session.branch(leaf)
+    plan = plan_of(session, 2)
+    nothing = plan_of(session, 0)
+    assert plan is not None
+    assert nothing is not None
+    session.append(user("7"))
+    with pytest.raises(StaleLeaf):
+        session.land(nothing, "S")
+    session.append(CompactionEntry(summary="first", first_kept_entry_id=ids[4]))
+    with pytest.raises(StaleLeaf):
+        session.land(plan, "S")
+    session.branch(None)
+    with pytest.raises(StaleLeaf):
+        session.land(plan, "S")
+    assert contents(session) == []
+
+
+def test_a_session_that_keeps_to_its_branch_compacts_there(log_path: Path) -> None:
+    """`on_stale="branch"`: others moving the leaf is not its business."""
+    with Session.open(log_path, on_stale="branch") as mine, Session.open(log_path) as other:
+        ids = [entry.id for entry in mine.append_many(TURNS)]
+        other.branch(ids[0])
+        mine.compact(lambda _: "S", keep_tokens=2, count_tokens=one)
+        assert contents(mine)[1:] == ["5", "6"]
+
+
+# --- leaving a branch ---
+
+
+def test_a_branch_is_summarised_from_the_old_leaf_to_the_common_ancestor(session: Session) -> None:
+    """What the model saw of it, and nothing of what both share."""
+    start, _, third, *_ = [entry.id for entry in session.append_many(TURNS)]
+    old = session.leaf_id
+    session.append(ModelChangeEntry(provider="p", model="m"))
+    leaf = session.leaf_id
+    plans: list[BranchPlan] = []
+    side = session.append(user("side"), parent_id=start).id
+    session.branch(leaf)
+
+    def summarize(plan: BranchPlan) -> str:
+        plans.append(plan)
+        return "left"
+
+    note = session.branch(side, summarize=summarize, details={"a": 1})
+    assert note is not None
+    assert (note.from_id, note.parent_id, note.summary, note.details) == (leaf, side, "left", {"a": 1})
+    (plan,) = plans
+    assert (plan.leaf_id, plan.ancestor_id) == (leaf, start)
+    assert [message["content"] for message in plan.messages] == ["2", "3", "4", "5", "6"]
+    assert plan.entries[-1].id == old
+    assert plan.entries[1].id == third
+
+
+def test_a_move_that_leaves_nothing_asks_for_no_summary(session: Session) -> None:
+    """Down a branch, or nowhere: a plain move."""
+    ids = [entry.id for entry in session.append_many(TURNS)]
+
+    def never(_: BranchPlan) -> str:
+        raise AssertionError
+
+    session.branch(ids[1])
+    assert session.branch(ids[1], summarize=never) is None
+    assert session.branch(ids[3], summarize=never) is None
+    assert session.leaf_id == ids[3]
+    session.branch(None)
+    assert session.branch(ids[0], summarize=never) is None
+    assert plan_branch(session, ids[0]) is None
+    with pytest.raises(TypeError):
+        session.branch(None, summary="S", summarize=never)
+
+
+def test_a_branch_summary_lands_unless_the_leaf_went_elsewhere(session: Session) -> None:
+    """That a branch grew meanwhile is no harm: the summary says which leaf it is from."""
+    ids = [entry.id for entry in session.append_many(TURNS)]
+    note = session.branch(ids[1], summarize=lambda _: session.append(user("7")).id and "left")
+    assert note is not None
+    assert (note.from_id, note.parent_id) == (ids[5], ids[1])
+
+    def move(_: BranchPlan) -> str:
+        session.branch(ids[3])
+        return "left"
+
+    with pytest.raises(StaleLeaf):
+        session.branch(ids[0], summarize=move)
+
+
+# --- laws ---
+
+
+@given(sessions(), st.integers(0, 12), st.sampled_from(SHAPES))
+def test_a_compaction_never_breaks_a_conversation(session: Session, keep: int, shape: Any) -> None:
+    """Every provider takes what is left, no call is open that was not, and the same plan again does nothing."""
+    before = session.build_context()
+    plan = plan_of(session, keep)
+    stored = session.compact(lambda _: "S", keep_tokens=keep, count_tokens=one)
+    assert (plan is None) == (stored is None)
+    after = session.build_context()
+    assert faults(shape, after.to(shape, heal=True)) == []
+    assert {open.entry_id for open in after.open_calls} <= {open.entry_id for open in before.open_calls}
+    if plan is None:
+        return
+    shown = [entry.id for entry in after.entries]
+    gone = [entry.id for entry in plan.entries]
+    assert not set(gone) & set(shown)
+    old = [entry.id for entry in before.entries if isinstance(entry, CompactionEntry)]
+    assert set(gone) | set(shown) == {entry.id for entry in before.entries if entry.id not in old} | {session.leaf_id}
+    assert plan.tokens_kept == len(after.messages) - 1
