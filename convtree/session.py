@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from functools import lru_cache, wraps
-from itertools import islice
+from itertools import islice, takewhile
 from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep, time_ns
@@ -24,6 +24,7 @@ import msgspec
 from convtree import codec, compaction, context, tree
 from convtree.columns import SnapshotDamaged
 from convtree.compaction import BranchPlan, CompactionPlan
+from convtree.comparing import Diff, Side, side_of
 from convtree.context import Context, Gap, Render, default_render
 from convtree.entries import (
     BranchSummaryEntry,
@@ -476,6 +477,26 @@ class Session:
     def common_ancestor(self, a: str | None, b: str | None) -> str | None:
         """Returns the id of the last entry that the paths to `a` and `b` share; None when they share none."""
         return self._id_of(self._index.tree.common_ancestor(self._row(a), self._row(b)))
+
+    @_reading
+    def diff(self, a: str | None, b: str | AtLeaf | None = LEAF) -> Diff:
+        """Compares the branches that end at `a` and `b`: what both have last, and what each has beyond it.
+
+        Raises:
+            EntryNotFound: there is no such entry.
+            BrokenPath: a parent is missing, or a line was damaged.
+        """
+        rows = [self._row(a), self._row(b)]
+        shared = self._index.tree.common_ancestor(*rows)
+        sides = [self._side(row, shared) for row in rows]
+        return Diff(ancestor_id=self._id_of(shared), a=sides[0], b=sides[1])
+
+    def _side(self, row: int, shared: int) -> Side:
+        if shared == tree.ROOT:
+            rows = self._path_rows(row)
+        else:
+            rows = list(takewhile(lambda above: above != shared, self._index.tree.walk_up(row)))[::-1]
+        return side_of(self._id_of(row), self._index.entries(rows))
 
     @_reading
     def extension_data(

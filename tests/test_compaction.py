@@ -151,7 +151,12 @@ def test_a_second_compaction_builds_on_the_first(session: Session) -> None:
     plan = plan_of(session, 3)
     assert plan is not None
     assert (plan.previous_summary, plan.read_files, plan.modified_files) == ("S1", ("b",), ("a",))
-    assert [message["content"] for message in plan.messages] == ["4", "5", call("b")["content"], result("b")["content"]]
+    assert [message["content"] for message in plan.messages] == [
+        "4",
+        "5",
+        call("b", "read", path="b")["content"],
+        result("b")["content"],
+    ]
     session.compact(lambda _: "S2", keep_tokens=4, count_tokens=one)
     assert contents(session)[1:] == ["8"]
     assert "S2" in contents(session)[0]

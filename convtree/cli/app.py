@@ -12,6 +12,7 @@ import click
 
 from convtree import __version__
 from convtree.cli.checking import repair_command, verify_command
+from convtree.cli.comparing import diff_command
 from convtree.cli.exporting import export_command
 from convtree.cli.importing import import_command
 from convtree.cli.inspect import inspect_command
@@ -90,7 +91,7 @@ def app() -> None:
 
 
 for command in (
-    *(inspect_command, import_command, export_command, verify_command, repair_command),
+    *(inspect_command, diff_command, import_command, export_command, verify_command, repair_command),
     *(ls_command, show_command, search_command, latest_command, resume_command, usage_command),
     *(fork_command, archive_command, rm_command, prune_command, copy_command),
 ):

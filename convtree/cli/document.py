@@ -10,6 +10,7 @@ import msgspec
 from convtree import tree
 from convtree.cli.describe import to_json
 from convtree.cli.view import View
+from convtree.comparing import Diff
 from convtree.context import Context
 from convtree.entries import Entry, Finding, OpaqueEntry
 from convtree.exchange import ImportReport
@@ -75,6 +76,20 @@ def of_context(context: Context) -> dict[str, Any]:
         "open_calls": [call._asdict() for call in context.open_calls],
         "gaps": [gap._asdict() for gap in context.gaps],
     }
+
+
+def compared(found: Diff) -> dict[str, Any]:
+    """Returns two branches side by side."""
+    sides = {
+        name: {
+            "leaf_id": side.leaf_id,
+            "entries": [_entry(entry) for entry in side.entries],
+            "models": msgspec.to_builtins(side.models),
+            "usage": msgspec.to_builtins(side.usage),
+        }
+        for name, side in (("a", found.a), ("b", found.b))
+    }
+    return _versioned("convtree.diff") | {"ancestor_id": found.ancestor_id} | sides
 
 
 def imported(report: ImportReport) -> dict[str, Any]:

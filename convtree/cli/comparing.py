@@ -1,0 +1,68 @@
+"""`convtree diff`: two branches of a log side by side. Takes no lock and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from convtree.cli import document
+from convtree.cli.describe import describe
+from convtree.cli.inspect import opened_for_reading
+from convtree.cli.render import count
+from convtree.cli.screen import Screen, write
+from convtree.comparing import Diff, Side
+from convtree.entries import Entry
+from convtree.safe_text import harmless
+from convtree.session import Session
+
+_KIND_CELLS, _ID_CELLS, _LEAST_CELLS = 10, 16, 20
+
+
+@click.command("diff")
+@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("a")
+@click.argument("b", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+def diff_command(log: Path, a: str, b: str | None, as_json: bool) -> None:
+    """Compare the branches of LOG that end at the entries A and B, or at A and the leaf.
+
+    Says which entry both have last, and what each has beyond it: entries, models, tokens. LOG may also be a session of
+    another tool.
+    """
+    session, _ = opened_for_reading(log)
+    with session:
+        found = session.diff(a) if b is None else session.diff(a, b)
+        write([document.written(document.compared(found))] if as_json else _lines(session, found))
+
+
+def _lines(session: Session, found: Diff) -> Iterator[str]:
+    screen = Screen()
+    if found.ancestor_id is None:
+        yield "nothing in common"
+    else:
+        yield f"both {_line(session.entry(found.ancestor_id), screen, 5)}"
+    for name, side in (("A", found.a), ("B", found.b)):
+        yield ""
+        yield screen.paint(f"{name}: {_facts(side)}", "title")
+        yield from (f"  {_line(entry, screen, 2)}" for entry in side.entries)
+
+
+def _facts(side: Side) -> str:
+    """Returns how much a side has, with which models, at what cost."""
+    facts = [count(len(side.entries), "entries")]
+    facts += [f"{count(side.usage.total_tokens, 'tokens')}"] if side.usage.total_tokens else []
+    facts += [f"cost {side.usage.cost:.4f}"] if side.usage.cost else []
+    for each in side.models:
+        name = " ".join(filter(None, (each.provider, each.model))) or "unknown model"
+        facts.append(f"{harmless(name)} ({each.usage.total_tokens:,})" if len(side.models) > 1 else harmless(name))
+    return ", ".join(facts)
+
+
+def _line(entry: Entry, screen: Screen, lead_cells: int) -> str:
+    told = describe(entry)
+    id = screen.cut(harmless(entry.id), _ID_CELLS)
+    kind = screen.paint(screen.cut(harmless(told.kind), _KIND_CELLS, fill=True), told.kind)
+    room = max(screen.width - lead_cells - _KIND_CELLS - 1 - 2 - _ID_CELLS, _LEAST_CELLS)
+    return f"{kind} {screen.cut(harmless(told.gist), room, fill=True)}  {screen.paint(id, 'dim')}"

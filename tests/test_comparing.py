@@ -1,0 +1,158 @@
+"""Two branches side by side, by the call and by the command."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from helpers import assistant, ids, log_of, node, user
+from hypothesis import given
+from test_shapes_laws import sessions
+
+from convtree import BrokenPath, EntryNotFound, ModelChangeEntry, Session
+from convtree.cli.app import app
+from convtree.comparing import Diff, Model, Side
+from convtree.digest import Usage
+
+
+def spent(read: int, written: int) -> dict[str, Any]:
+    return {"input_tokens": read, "output_tokens": written, "cost": 0.25}
+
+
+def fill(session: Session) -> None:
+    """A question with two answers; the second by two models."""
+    session.append(user("Where?"), id="q")
+    session.append(assistant("Rome?"), id="rome", provider="p", model="m", usage=spent(10, 5))
+    session.append(user("Why?"), id="why")
+    session.append(assistant("Oslo?"), id="oslo", parent_id="q", provider="p", model="m", usage=spent(10, 6))
+    session.append(ModelChangeEntry(provider="r", model="n"), id="change")
+    session.append(assistant("Oslo!"), id="sure", provider="r", model="n", usage=spent(20, 1))
+
+
+def test_what_two_branches_share_and_what_each_has(session: Session) -> None:
+    """The last common entry, and beyond it the entries, models and tokens of each; the leaf where B is left out."""
+    fill(session)
+    a = Usage(input_tokens=10, output_tokens=5, cost=0.25)
+    m = Usage(input_tokens=10, output_tokens=6, cost=0.25)
+    n = Usage(input_tokens=20, output_tokens=1, cost=0.25)
+    both = Usage(input_tokens=30, output_tokens=7, cost=0.5)
+    expected = Diff(
+        ancestor_id="q",
+        a=Side(
+            leaf_id="why",
+            entries=[session.entry("rome"), session.entry("why")],
+            models=[Model(provider="p", model="m", usage=a)],
+            usage=a,
+        ),
+        b=Side(
+            leaf_id="sure",
+            entries=[session.entry("oslo"), session.entry("change"), session.entry("sure")],
+            models=[Model(provider="p", model="m", usage=m), Model(provider="r", model="n", usage=n)],
+            usage=both,
+        ),
+    )
+    assert session.diff("why", "sure") == expected
+    assert session.diff("why") == expected
+    assert session.leaf_id == "sure"
+
+
+def test_branches_that_share_all_or_nothing(session: Session) -> None:
+    """One may be the other's beginning, and two may begin apart."""
+    fill(session)
+    same = session.diff("q", "q")
+    assert (same.ancestor_id, same.a.entries, same.b.entries) == ("q", [], [])
+    longer = session.diff("q", "rome")
+    assert (longer.ancestor_id, longer.a.entries, ids(longer.b.entries)) == ("q", [], ["rome"])
+    other = session.append(user("Again"), parent_id=None).id
+    apart = session.diff(other, "rome")
+    assert (apart.ancestor_id, ids(apart.a.entries), ids(apart.b.entries)) == (None, [other], ["q", "rome"])
+    start = session.diff(None, "q")
+    assert (start.a.leaf_id, start.a.entries, ids(start.b.entries)) == (None, [], ["q"])
+    with pytest.raises(EntryNotFound):
+        session.diff("q", "nobody")
+
+
+def test_a_branch_that_lost_its_beginning_cannot_be_compared(log_path: Path) -> None:
+    """Nobody can say what it shares with others, except those that lost the same."""
+    log_path.write_bytes(log_of(node("a", None), node("b", "gone"), node("c", "b"), node("d", "b")))
+    with Session.open(log_path, mode="r") as session:
+        with pytest.raises(BrokenPath):
+            session.diff("a", "c")
+        found = session.diff("c", "d")
+        assert (found.ancestor_id, ids(found.a.entries), ids(found.b.entries)) == ("b", ["c"], ["d"])
+
+
+@given(sessions())
+def test_each_side_leads_from_the_ancestor_to_its_end(session: Session) -> None:
+    """Shared path and own entries together are the whole path, for any two entries."""
+    whole = session.path()
+    if not whole:
+        return
+    other = session.append(user("aside"), parent_id=whole[len(whole) // 2].id).id
+    for a in (whole[-1].id, whole[0].id):
+        found = session.diff(a, other)
+        shared = session.path(found.ancestor_id)
+        assert shared + found.a.entries == session.path(a)
+        assert shared + found.b.entries == session.path(other)
+
+
+# --- the command ---
+
+
+@pytest.fixture
+def log(log_path: Path) -> Path:
+    with Session.open(log_path, durability="process") as session:
+        fill(session)
+    return log_path
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, [str(each) for each in arguments], env={"COLUMNS": "60"})
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_the_command_shows_both_sides(log: Path) -> None:
+    """What both have last, then each side under what it took; B is the leaf where it is left out."""
+    code, out, err = run("diff", log, "why", "sure")
+    assert (code, err) == (0, "")
+    assert [" ".join(line.split()) for line in out.splitlines()] == [
+        "both user Where? q",
+        "",
+        "A: 2 entries, 15 tokens, cost 0.2500, p m",
+        "assistant Rome? rome",
+        "user Why? why",
+        "",
+        "B: 3 entries, 37 tokens, cost 0.5000, p m (16), r n (21)",
+        "assistant Oslo? oslo",
+        "model r n change",
+        "assistant Oslo! sure",
+    ]
+    assert run("diff", log, "why") == (0, out, "")
+    assert max(map(len, out.splitlines())) <= 60
+
+
+def test_the_command_gives_a_document(log: Path) -> None:
+    """Entries with all their fields."""
+    code, out, err = run("diff", log, "rome", "oslo", "--json")
+    assert (code, err) == (0, "")
+    found = json.loads(out)
+    assert (found["schema"], found["schema_version"], found["ancestor_id"]) == ("convtree.diff", 1, "q")
+    assert [entry["id"] for entry in found["a"]["entries"]] == ["rome"]
+    assert found["b"]["entries"][0]["message"] == assistant("Oslo?")
+    usage = {"input_tokens": 10, "output_tokens": 6, "cache_read_tokens": 0, "cache_write_tokens": 0, "cost": 0.25}
+    assert found["b"]["models"] == [{"provider": "p", "model": "m", "usage": usage}]
+    assert found["b"]["usage"] == usage
+
+
+def test_the_command_says_what_is_not_there(log: Path) -> None:
+    """Exit code 3; hostile text stays harmless; two beginnings have nothing in common."""
+    assert run("diff", log, "q", "\x1bnobody")[0] == 3
+    assert "\x1b" not in run("diff", log, "q", "\x1bnobody")[2]
+    assert run("diff", log.with_name("none"), "a", "b")[0] == 3
+    with Session.open(log, durability="process") as session:
+        session.append(user("\x1b[31mAgain"), parent_id=None, id="again", usage=spent(1, 0))
+    code, out, _ = run("diff", log, "again", "q")
+    assert (code, out.splitlines()[0]) == (0, "nothing in common")
+    assert "unknown model" in out
+    assert "\x1b" not in out
