@@ -54,6 +54,7 @@ from convtree.errors import (
     UnknownEntry,
 )
 from convtree.messages import OpenCall
+from convtree.redaction import Redactor, redact
 from convtree.session import Session
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ __all__ = [
     "OpenCalls",
     "ParentSession",
     "ReadOnlySession",
+    "Redactor",
     "Session",
     "SessionClosed",
     "SessionExists",
@@ -117,4 +119,5 @@ __all__ = [
     "open_store",
     "plan_branch",
     "plan_compaction",
+    "redact",
 ]

@@ -55,6 +55,7 @@ from convtree.ledger import LOST_HEADER, RECENT, Ledger, PartlyWritten, new_id
 from convtree.logs.base import Log
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree.logs.memory import MemoryLog
+from convtree.redaction import Redact, redact_record
 from convtree.runs import Outline
 from convtree.tokens import Counter
 from convtree.writing import Draft, Plan, SDKObject, draft, message_entry, reseal
@@ -101,11 +102,20 @@ class Session:
     means the session's leaf and `None` means the place before the first entry.
     """
 
-    def __init__(self, log: Log, header: Header, *, read_only: bool = False, on_stale: OnStale = "raise") -> None:
+    def __init__(
+        self,
+        log: Log,
+        header: Header,
+        *,
+        read_only: bool = False,
+        on_stale: OnStale = "raise",
+        redact: Redact | None = None,
+    ) -> None:
         self._ledger = Ledger(log)
         self._header = header
         self._refuses = "it was opened with mode='r'" if read_only else None
         self._on_stale = on_stale
+        self._redact = redact
         self._lock = RLock()
         self._closed = False
         self._leaf_id: str | None = self._index.leaf.id
@@ -123,6 +133,7 @@ class Session:
         on_stale: OnStale = "raise",
         lock_timeout_s: float = 10.0,
         allow_network: bool = False,
+        redact: Redact | None = None,
         id: str | None = None,
         cwd: str | None = None,
         git_root: str | None = None,
@@ -136,8 +147,9 @@ class Session:
         `mode` is "a" (open or start), "x" (must be new), "r+" (must exist) or "r" (read-only: no lock, no change).
         `durability="power"` survives a power cut, "process" the death of every process. `exclusive` holds the lock
         until `close`. `on_stale` says what happens when someone else moved the leaf. `allow_network` permits writing
-        where locks do not keep writers apart. The arguments after it describe a new session and are ignored when the
-        log exists.
+        where locks do not keep writers apart. `redact` (`convtree.redact`, say) gets whatever is to be written and
+        returns what is written instead: the same for the same. The arguments after it describe a new session and are
+        ignored when the log exists.
 
         Raises:
             SessionNotFound: mode "r" or "r+", and there is nothing.
@@ -162,7 +174,7 @@ class Session:
             allow_network=allow_network,
         )
         try:
-            session = cls(log, header, read_only=mode == "r", on_stale=on_stale)
+            session = cls(log, header, read_only=mode == "r", on_stale=on_stale, redact=redact)
             if strict:
                 session._raise_findings()
         except BaseException:
@@ -175,6 +187,7 @@ class Session:
         cls,
         *,
         on_stale: OnStale = "raise",
+        redact: Redact | None = None,
         id: str | None = None,
         cwd: str | None = None,
         git_root: str | None = None,
@@ -186,7 +199,7 @@ class Session:
         """Starts a session that lives in memory only; `fork(path)` writes it to a file."""
         check_choice("on_stale", on_stale, _ON_STALE)
         header = new_header(id, cwd, git_root, owner, name, metadata, parent_session)
-        return cls(MemoryLog(), header, on_stale=on_stale)
+        return cls(MemoryLog(), header, on_stale=on_stale, redact=redact)
 
     # --- writing ---
 
@@ -241,7 +254,7 @@ class Session:
             OSError: the disk refused; the log was cut back to whole lines, or the session is failed.
         """
         entry = _entry_of(item, id, fields)
-        return self._append([draft(entry)], parent_id, on_stale)[0]
+        return self._append([self._draft(entry)], parent_id, on_stale)[0]
 
     def append_many(
         self,
@@ -271,7 +284,7 @@ class Session:
         for number, item in enumerate(listed, 1):
             own = {} if isinstance(item, Entry) else common | ({"usage": usage} if number == len(listed) else {})
             entries.append(_entry_of(item, None, own))
-        return self._append([draft(entry) for entry in entries], parent_id, on_stale) if entries else []
+        return self._append([self._draft(entry) for entry in entries], parent_id, on_stale) if entries else []
 
     def branch(
         self,
@@ -300,7 +313,7 @@ class Session:
         if summary is not None:
             with self._lock:
                 left = self._leaf_id
-                note = draft(BranchSummaryEntry(from_id=left, summary=summary, details=details))
+                note = self._draft(BranchSummaryEntry(from_id=left, summary=summary, details=details))
                 return cast(BranchSummaryEntry, self._append([note], entry_id, None)[0])
         move = draft(LeafMark(target_id=entry_id))
 
@@ -383,7 +396,7 @@ class Session:
         """
         written = 0
         remaining = iter(records)
-        while batch := [draft(record) for record in islice(remaining, _BATCH)]:
+        while batch := [self._draft(record) for record in islice(remaining, _BATCH)]:
 
             def fill(plan: Plan, batch: list[Draft] = batch) -> None:
                 for each in batch:
@@ -677,6 +690,9 @@ class Session:
 
     # --- the way to the log ---
 
+    def _draft(self, record: Record) -> Draft:
+        return draft(record if self._redact is None else redact_record(record, self._redact))
+
     def _append(self, drafts: list[Draft], parent_id: str | AtLeaf | None, on_stale: OnStale | None) -> list[Any]:
         policy = on_stale or self._on_stale
         if policy not in _ON_STALE:
@@ -695,7 +711,7 @@ class Session:
 
     def _land(self, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None = LEAF) -> Entry:
         """Appends what a plan was made for, below `parent_id` or the leaf, if the plan is right there."""
-        drafted = draft(note)
+        drafted = self._draft(note)
 
         def fill(lines: Plan) -> None:
             leaf = self._current_leaf("branch" if self._on_stale == "branch" else "rebase")
@@ -711,7 +727,7 @@ class Session:
         return cast(Entry, self._write(fill, moves_leaf=True).stored[-1])
 
     def _mark(self, mark: LabelMark | SessionInfoMark) -> None:
-        drafted = draft(mark)
+        drafted = self._draft(mark)
         self._write(lambda plan: plan.mark(drafted, _now()))
 
     def _write(self, fill: Callable[[Plan], None], moves_leaf: bool = False) -> Plan:

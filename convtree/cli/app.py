@@ -17,6 +17,7 @@ from convtree.cli.exporting import export_command
 from convtree.cli.importing import import_command
 from convtree.cli.inspect import inspect_command
 from convtree.cli.keeping import archive_command, copy_command, fork_command, prune_command, rm_command
+from convtree.cli.redacting import redact_command
 from convtree.cli.sessions import (
     latest_command,
     ls_command,
@@ -91,7 +92,8 @@ def app() -> None:
 
 
 for command in (
-    *(inspect_command, diff_command, import_command, export_command, verify_command, repair_command),
+    *(inspect_command, diff_command, import_command, export_command),
+    *(verify_command, repair_command, redact_command),
     *(ls_command, show_command, search_command, latest_command, resume_command, usage_command),
     *(fork_command, archive_command, rm_command, prune_command, copy_command),
 ):

@@ -14,6 +14,7 @@ from convtree.comparing import Diff
 from convtree.context import Context
 from convtree.entries import Entry, Finding, OpaqueEntry
 from convtree.exchange import ImportReport
+from convtree.redacting import Redaction
 from convtree.repair import Repair, Report
 from convtree.safe_text import harmless_json
 
@@ -76,6 +77,12 @@ def of_context(context: Context) -> dict[str, Any]:
         "open_calls": [call._asdict() for call in context.open_calls],
         "gaps": [gap._asdict() for gap in context.gaps],
     }
+
+
+def redacted(done: Redaction) -> dict[str, Any]:
+    """Returns what a redaction took out, and where the results are."""
+    fields: dict[str, Any] = msgspec.to_builtins(done)
+    return _versioned("convtree.redact") | fields
 
 
 def compared(found: Diff) -> dict[str, Any]:

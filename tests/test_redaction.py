@@ -1,0 +1,292 @@
+"""Secrets taken out: what is found, what stays, while writing and afterwards."""
+
+import json
+import re
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from helpers import log_of, mark, node, user
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convtree import (
+    CompactionEntry,
+    CorruptLog,
+    ExtensionDataEntry,
+    IdConflict,
+    ReadOnlySession,
+    Redactor,
+    Session,
+    SessionLocked,
+    redact,
+)
+from convtree.cli.app import app
+from convtree.redacting import redact_log
+from convtree.redaction import PATTERNS
+
+# Put together here, so that no scanner takes this file for a leak.
+OPENAI = "sk-" + "proj-" + "Ab1_" * 8
+ANTHROPIC = "sk-" + "ant-api03-" + "Ab1-" * 8
+GITHUB = "gh" + "p_" + "a1B2" * 9
+KEY = f"-----BEGIN RSA PRIVATE {'KEY'}-----\nMIIEow\nabc+/=\n-----END RSA PRIVATE {'KEY'}-----"
+
+FOUND = {
+    "private_key": KEY,
+    "anthropic_key": ANTHROPIC,
+    "openai_key": OPENAI,
+    "google_key": "AI" + "za" + "x" * 35,
+    "provider_key": "gs" + "k_" + "a" * 40,
+    "stripe_key": "sk" + "_live_" + "a" * 24,
+    "aws_key_id": "AK" + "IA" + "ABCDEFGH12345678",
+    "aws_secret": "aws_secret_access" + "_key = " + "a/b+" * 10,
+    "github_token": GITHUB,
+    "gitlab_token": "gl" + "pat-" + "a" * 20,
+    "slack_token": "xo" + "xb-123456789012-abcdef",
+    "npm_token": "np" + "m_" + "a" * 36,
+    "jwt": "ey" + "J" + "hbGciOiJI.ey" + "JzdWIiOiIx.abcdefgh12",
+    "bearer_token": "Authorization: Bearer " + "abcd1234" * 3,
+    "url_password": "postgres://me:hunter2@db.example.org/x",
+}
+KEPT = {
+    "aws_secret": "aws_secret_access" + "_key = [REDACTED:aws_secret]",
+    "bearer_token": "Authorization: Bearer [REDACTED:bearer_token]",
+    "url_password": "postgres://me:[REDACTED:url_password]@db.example.org/x",
+}
+
+
+def test_every_kind_has_a_sample() -> None:
+    """No pattern without a case."""
+    assert FOUND.keys() == PATTERNS.keys()
+
+
+@pytest.mark.parametrize("kind", FOUND)
+def test_each_kind_is_found_wherever_it_stands(kind: str) -> None:
+    """Once, as its own kind, in the middle of a text; a second time changes nothing."""
+    redactor = Redactor()
+    expected = KEPT.get(kind, f"[REDACTED:{kind}]")
+    text = redactor(f"Take ({FOUND[kind]}) and go")
+    assert text == f"Take ({expected}) and go"
+    assert redactor.counts == {kind: 1}
+    assert redact(text) == text
+
+
+def test_every_text_of_a_message_is_looked_at() -> None:
+    """However deep, in any shape; the message given is not changed."""
+    message = {
+        "role": "assistant",
+        "content": [{"type": "text", "text": f"key {OPENAI}"}],
+        "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": json.dumps({"key": GITHUB})}}],
+        "n": 1,
+        "more": None,
+    }
+    given_message = json.dumps(message)
+    assert redact(message) == {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "key [REDACTED:openai_key]"}],
+        "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": '{"key": "[REDACTED:github_token]"}'}}],
+        "n": 1,
+        "more": None,
+    }
+    assert json.dumps(message) == given_message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-learn and sk-image",
+        "my password is hunter2",
+        "https://example.org:8080/a@b",
+        "the bearer of bad news",
+        "AKIA",
+        "task-" + "a" * 30,
+        "me@example.org",
+        "-----BEGIN PUBLIC KEY-----",
+    ],
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    """As far as anybody can tell."""
+    assert redact(text) == text
+
+
+def test_mail_addresses_go_on_request() -> None:
+    """They are no secrets, but some want them out; own patterns come on top."""
+    assert Redactor(email=True)("write to me@example.org.") == "write to [REDACTED:email]."
+    own = Redactor(patterns={"ticket": re.compile(r"(?P<kept>T-)\d+")})
+    assert own(["T-123"]) == ["T-[REDACTED:ticket]"]
+    assert own.counts == {"ticket": 1}
+
+
+def test_a_key_without_its_end_is_taken_out_as_far_as_it_goes() -> None:
+    """A torn key is a key; the words behind it stay."""
+    start = KEY.split("\n", maxsplit=1)[0]
+    assert redact(f"{start}\n{'A' * 64}\n{'B' * 64}\nand so on") == "[REDACTED:private_key]and so on"
+    assert redact(f"{start}{KEY}") == "[REDACTED:private_key][REDACTED:private_key]"
+
+
+def test_pictures_and_signatures_stay_as_they_are() -> None:
+    """They are bytes; a chance match in them would break them."""
+    chance = "AI" + "za" + "x" * 35 + "+" + "A" * 100
+    picture = {"type": "base64", "media_type": "image/png", "data": chance}
+    assert redact(picture) == picture
+    assert redact({"signature": chance}) == {"signature": chance}
+    assert redact(f"data:image/png;base64,{chance}") == f"data:image/png;base64,{chance}"
+    assert redact({"data": f"my key {OPENAI}"}) == {"data": "my key [REDACTED:openai_key]"}
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "a",
+        "sk-",
+        "-eyJaaaaaaaa",
+        "eyJaaaaaaaa.",
+        KEY.split("\n", maxsplit=1)[0],
+        "-",
+        "http://",
+        "a://b",
+        "bearer ",
+        "a@",
+        "a.",
+        "aws_secret_access_key",
+    ],
+)
+def test_no_text_takes_long(piece: str) -> None:
+    """Two hundred thousand characters of what almost matches."""
+    started = perf_counter()
+    Redactor(email=True)((piece * 200_000)[:200_000])
+    assert perf_counter() - started < 3
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
+def test_without_a_secret_nothing_changes(value: Any) -> None:
+    """And twice is the same as once, whatever it is."""
+    assert redact(value) == value
+
+
+@given(st.lists(st.sampled_from([*FOUND.values(), "\n", "x", "-", "@", '"'])).map(" ".join))
+def test_twice_is_the_same_as_once(text: str) -> None:
+    """What is redacted has no secret in it."""
+    once = redact(text)
+    assert redact(once) == once
+    assert not any(secret in once for secret in (OPENAI, ANTHROPIC, GITHUB))
+
+
+# --- while writing ---
+
+
+def test_a_session_redacts_what_it_writes(log_path: Path) -> None:
+    """Messages, summaries, data and names; a retry with the same id is a retry."""
+    with Session.open(log_path, redact=redact) as session:
+        stored = session.append(user(f"my key is {OPENAI}"), id="m")
+        assert stored.message == user("my key is [REDACTED:openai_key]")
+        assert session.append(user(f"my key is {OPENAI}"), id="m") == stored
+        with pytest.raises(IdConflict):
+            session.append(user("another"), id="m")
+        session.append(ExtensionDataEntry(ext_type="a.b", data={"token": [GITHUB]}))
+        session.append(CompactionEntry(summary=OPENAI, first_kept_entry_id=None))
+        session.label("m", GITHUB)
+        session.rename(OPENAI)
+        session.update_metadata(key=OPENAI)
+        assert session.branch("m", summary=OPENAI) is not None
+        session.append_many([user(OPENAI), user("plain")])
+    assert OPENAI.encode() not in log_path.read_bytes()
+    assert GITHUB.encode() not in log_path.read_bytes()
+    with Session.memory(redact=lambda _: {"role": "user", "content": "-"}) as session:
+        assert session.append(user("a")).message == user("-")
+
+
+# --- afterwards ---
+
+
+@pytest.fixture
+def log(log_path: Path) -> Path:
+    with Session.open(log_path, durability="process", name=f"about {GITHUB}") as session:
+        session.append(user(f"my key is {OPENAI}"), id="m")
+        session.append(user("nothing here"), id="n")
+        session.append(ExtensionDataEntry(ext_type="a.b", data={"big": 2**64 - 1, "key": OPENAI}), id="x")
+        session.label("m", "start")
+        session.branch("n")
+    return log_path
+
+
+def facts_of(path: Path) -> list[Any]:
+    """What redaction must not touch."""
+    with Session.open(path, mode="r", strict=True) as session:
+        frame = [(r.id, r.timestamp, getattr(r, "parent_id", None)) for _, r in session.records()]
+        return [session.id, session.leaf_id, session.labels, session.header.timestamp, frame]
+
+
+def test_a_redacted_copy_beside_the_log(log: Path) -> None:
+    """The same ids, parents and times, good seals, lines without a secret byte for byte; the log is not touched."""
+    before = log.read_bytes()
+    done = redact_log(log)
+    assert (done.kinds, done.lines, done.original, done.beside) == ({"github_token": 1, "openai_key": 2}, 3, None, ())
+    assert log.read_bytes() == before
+    assert done.copy == f"{log}.redacted"
+    copy = Path(done.copy)
+    assert facts_of(copy) == facts_of(log)
+    assert OPENAI.encode() not in copy.read_bytes()
+    assert GITHUB.encode() not in copy.read_bytes()
+    assert copy.read_bytes().split(b"\n")[2][:-36] == before.split(b"\n")[2][:-36]
+    with Session.open(copy, mode="r") as session:
+        assert session.name == "about [REDACTED:github_token]"
+        assert session.path("x")[-1].data == {"big": 2**64 - 1, "key": "[REDACTED:openai_key]"}  # type: ignore[attr-defined]  # it has
+    assert redact_log(log).copy == f"{log}.redacted-2"
+
+
+def test_a_redacted_log_in_the_place_of_the_old(log: Path) -> None:
+    """The old one is kept, or not; what else may hold the secrets is named."""
+    facts, before = facts_of(log), log.read_bytes()
+    log.with_name(f"{log.name}.torn").write_bytes(b"x")
+    done = redact_log(log, in_place=True)
+    assert (done.copy, done.original) == (None, f"{log}.original")
+    assert Path(f"{log}.original").read_bytes() == before
+    assert done.beside == (f"{log.name}.original", f"{log.name}.torn")
+    assert facts_of(log) == facts
+    assert redact_log(log, in_place=True).lines == 0
+    log.write_bytes(before)
+    done = redact_log(log, in_place=True, remove_original=True)
+    assert done.original is None
+    assert sorted(each.name for each in log.parent.iterdir() if OPENAI.encode() in each.read_bytes()) == [
+        f"{log.name}.original"  # that of the first time
+    ]
+
+
+def test_what_is_damaged_newer_or_in_use_is_not_redacted(log: Path) -> None:
+    """Nothing is written then."""
+    with Session.open(log, exclusive=True), pytest.raises(SessionLocked):
+        redact_log(log, in_place=True, lock_timeout_s=0.01)
+    whole = log.read_bytes()
+    for damaged in (whole.replace(b"nothing", b"NOTHING"), whole[:-3], whole.split(b"\n", 1)[1]):
+        log.write_bytes(damaged)
+        with pytest.raises(CorruptLog, match="repair it first"):
+            redact_log(log)
+    log.write_bytes(log_of(node("a", None), mark("b", "future.kind", critical=True)))
+    with pytest.raises(ReadOnlySession):
+        redact_log(log)
+    assert [each.name for each in log.parent.iterdir()] == [log.name]
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, [str(each) for each in arguments])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_the_command_says_what_it_did(log: Path) -> None:
+    """By kind; and where the copy and the old log are."""
+    counts = "  1 github_token\n  2 openai_key\n"
+    assert run("redact", log) == (0, f"{log}: 3 lines redacted in {log}.redacted; --yes puts it in place\n{counts}", "")
+    out = f"{log}: 3 lines redacted; the log as it was: kept as {log}.original\n{counts}"
+    code, said, _ = run("redact", log, "--yes")
+    assert (code, said) == (0, f"{out}  not looked into: {log.name}.original\n")
+    code, said, _ = run("redact", log, "--json")
+    assert (code, json.loads(said)["schema"], json.loads(said)["lines"]) == (0, "convtree.redact", 0)
+    assert run("redact", log)[1].startswith(f"{log}: nothing to redact\n")
+    assert run("redact", log, "--remove-original")[0] == 2
+    assert run("redact", log.with_name("none"))[0] == 3
+    with Session.open(log, durability="process") as session:
+        session.append(user("me@example.org"))
+    assert "removed" in run("redact", log, "--email", "--yes", "--remove-original")[1]
