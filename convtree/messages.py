@@ -125,7 +125,8 @@ class Waiting(Generic[T]):
         """Takes out the call that a result answers and returns its value; None when it answers none."""
         if result.id is None:
             return self._first(("name", result.name))
-        return self._first(("id", result.id)) or self._first(("nameless", result.name))
+        found = self._first(("id", result.id))
+        return self._first(("nameless", result.name)) if found is None else found
 
     def left(self) -> list[T]:
         """Returns the values of the calls without a result."""

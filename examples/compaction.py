@@ -1,14 +1,11 @@
 """Summarise what has grown too long: the log keeps everything, the model sees a summary and the rest."""
 
-from convtree import CompactionEntry, Session
+from convtree import CompactionPlan, Session
 
 
-def compact(session: Session, keep: int) -> CompactionEntry:
-    """Keeps the last `keep` messages of the context and lets a summary stand for the others."""
-    context = session.build_context()
-    cut, kept = context.entries[:-keep], context.entries[-keep:]
-    summary = f"{len(cut)} messages, beginning with {context.messages[0]['content']!r}"  # a model would write this
-    return session.append(CompactionEntry(summary=summary, first_kept_entry_id=kept[0].id, messages_removed=len(cut)))
+def summarize(plan: CompactionPlan) -> str:
+    """A model would write this, of `plan.messages` and `plan.previous_summary`."""
+    return f"{len(plan.messages)} messages, beginning with {plan.messages[0]['content']!r}"
 
 
 def main() -> None:
@@ -17,7 +14,10 @@ def main() -> None:
         session.append({"role": "user", "content": f"question {number}"})
         session.append({"role": "assistant", "content": f"answer {number}"}, model="m", provider="p")
 
-    compaction = compact(session, keep=4)
+    # "Too long?" is asked in tokens; here, for once, every message counts as one.
+    assert session.build_context().count_tokens(lambda _: 1) == 20
+    compaction = session.compact(summarize, keep_tokens=4, count_tokens=lambda _: 1)
+    assert compaction is not None
     session.append({"role": "user", "content": "question 11"})
     context = session.build_context()
     print(len(session.path()), "entries,", len(context.messages), "messages in the context, model", context.model)

@@ -1,5 +1,6 @@
 """Compaction that cannot break a conversation: where the cut falls, what the plan says, and when it may land."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ WORK = [user("1"), assistant("2"), user("3"), call("a"), result("a"), call("b"),
         (0, WORK[:7], (7, 0, None)),
         (3, WORK[:6], (3, 1, 3)),
         (0, WORK[:6], (5, 3, 5)),
+        (1, [call("a"), result("a"), user("3")], (2, 0, 2)),
+        (2, [call("a"), result("a"), result("a")], None),
         (0, [], None),
         (0, [user("1")], (1, 0, None)),
         (1, [user("1")], None),
@@ -295,6 +298,25 @@ def test_a_session_that_keeps_to_its_branch_compacts_there(log_path: Path) -> No
         other.branch(ids[0])
         mine.compact(lambda _: "S", keep_tokens=2, count_tokens=one)
         assert contents(mine)[1:] == ["5", "6"]
+
+
+def test_a_summariser_may_be_awaited(session: Session) -> None:
+    """Plan, await, land: what an async session is made of; the leaf may move in between."""
+    session.append_many(TURNS)
+
+    async def summarize(plan: CompactionPlan) -> str:
+        await asyncio.sleep(0)
+        session.append(user("meanwhile"))
+        return f"{len(plan.messages)} messages"
+
+    async def compact() -> CompactionEntry:
+        plan = plan_of(session, 2)
+        assert plan is not None
+        return session.land(plan, await summarize(plan), count_tokens=one)
+
+    stored = asyncio.run(compact())
+    assert (stored.summary, stored.tokens_before, stored.tokens_after) == ("4 messages", 6, 3)
+    assert contents(session)[1:] == ["5", "6", "meanwhile"]
 
 
 # --- leaving a branch ---

@@ -257,6 +257,29 @@ def test_gemini_calls_without_ids_are_paired_by_name() -> None:
     assert open_calls([("c", call), ("r", result)]) == (OpenCall(None, "f", "c"),)
 
 
+def test_where_one_side_has_no_id_the_name_decides() -> None:
+    """Gemini gives ids since a while, and need not get them back."""
+    call = {"role": "model", "parts": [{"functionCall": {"id": "g1", "name": "f"}}, {"functionCall": {"name": "f"}}]}
+    bare = {"role": "user", "parts": [{"functionResponse": {"name": "f"}}]}
+    other = {"role": "user", "parts": [{"functionResponse": {"id": "x", "name": "f"}}]}
+    assert open_calls([("c", call), ("r", bare)]) == (OpenCall(None, "f", "c"),)
+    assert open_calls([("c", call), ("r", other)]) == (OpenCall("g1", "f", "c"),)
+    assert open_calls([("c", call), ("r", bare), ("s", bare), ("t", bare)]) == ()
+
+
+def test_older_and_special_calls() -> None:
+    """`function_call` of OpenAI's first version, and calls of its own tools, which are named by their type."""
+    old = {"role": "assistant", "function_call": {"name": "f", "arguments": "{}"}}
+    shell = {"type": "shell_call", "call_id": "s", "action": {}}
+    assert open_calls([("a", old), ("b", shell)]) == (OpenCall(None, "f", "a"), OpenCall("s", "shell", "b"))
+    answers = [
+        ("c", {"role": "function", "name": "f", "content": ""}),
+        ("d", {"type": "shell_call_output", "call_id": "s"}),
+    ]
+    assert open_calls([("a", old), ("b", shell), *answers]) == ()
+    assert calls_of({"type": "web_search_call", "id": "w"}) == []
+
+
 def test_what_is_no_message_makes_no_calls() -> None:
     """A summary may be rendered as anything."""
     assert open_calls([("a", "text"), ("b", None), ("c", CASES["responses call"][0])]) == (OpenCall("c1", "f", "c"),)

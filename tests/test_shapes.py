@@ -494,6 +494,101 @@ def test_media_that_a_provider_does_not_take_are_named() -> None:
     assert body("gemini", user("Paint"), painted)[1] == painted
 
 
+DATA = f"data:image/png;base64,{PNG}"
+MEDIA: list[tuple[Message, dict[str, Message]]] = [
+    (
+        {"type": "image", "source": {"type": "url", "url": "https://x.org/a.png"}},
+        {
+            "openai-chat": {"type": "image_url", "image_url": {"url": "https://x.org/a.png"}},
+            "openai-responses": {"type": "input_image", "image_url": "https://x.org/a.png", "detail": "auto"},
+            "anthropic": {"type": "image", "source": {"type": "url", "url": "https://x.org/a.png"}},
+            "gemini": {"fileData": {"mimeType": "image/png", "fileUri": "https://x.org/a.png"}},
+        },
+    ),
+    (
+        {"type": "image_url", "image_url": {"url": DATA}},
+        {
+            "openai-chat": {"type": "image_url", "image_url": {"url": DATA}},
+            "openai-responses": {"type": "input_image", "image_url": DATA, "detail": "auto"},
+            "anthropic": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}},
+            "gemini": {"inlineData": {"mimeType": "image/png", "data": PNG}},
+        },
+    ),
+    (
+        {"type": "input_file", "filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"},
+        {
+            "openai-chat": {
+                "type": "file",
+                "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,JVBE"},
+            },
+            "openai-responses": {
+                "type": "input_file",
+                "filename": "a.pdf",
+                "file_data": "data:application/pdf;base64,JVBE",
+            },
+            "anthropic": {
+                "type": "document",
+                "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"},
+            },
+            "gemini": {"inlineData": {"mimeType": "application/pdf", "data": "JVBE"}},
+        },
+    ),
+    (
+        {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}},
+        {
+            "openai-chat": {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}},
+            "openai-responses": {"type": "input_text", "text": "[audio]"},
+            "anthropic": {"type": "text", "text": "[audio]"},
+            "gemini": {"inlineData": {"mimeType": "audio/wav", "data": "UklG"}},
+        },
+    ),
+    (
+        {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "words"}, "title": "t"},
+        {
+            "openai-chat": {"type": "text", "text": "words"},
+            "openai-responses": {"type": "input_text", "text": "words"},
+            "anthropic": {
+                "type": "document",
+                "source": {"type": "text", "media_type": "text/plain", "data": "words"},
+                "title": "t",
+            },
+            "gemini": {"text": "words"},
+        },
+    ),
+    (
+        {"type": "document", "source": {"type": "url", "url": "https://x.org/a.pdf"}},
+        {
+            "openai-chat": {"type": "text", "text": "[document: https://x.org/a.pdf]"},
+            "openai-responses": {"type": "input_file", "file_url": "https://x.org/a.pdf"},
+            "anthropic": {"type": "document", "source": {"type": "url", "url": "https://x.org/a.pdf"}},
+            "gemini": {"fileData": {"mimeType": "application/pdf", "fileUri": "https://x.org/a.pdf"}},
+        },
+    ),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("block", "expected"), MEDIA, ids=lambda each: str(each.get("type", "")))
+def test_media_in_every_shape(block: Message, expected: dict[str, Message], shape: Any) -> None:
+    """Links stay links, data become what each provider takes; beside them the words."""
+    start = {"type": "text", "text": "Look"}
+    picture = {"type": "image_url", "image_url": {"url": "https://x.org/b.jpg"}}
+    said = {"role": "user", "content": [start, block, picture]}
+    content = body(shape, said)[0]["parts" if shape == "gemini" else "content"]
+    assert content[1] == expected[shape]
+
+
+def test_pis_messages_that_no_provider_has() -> None:
+    """Commands that its user ran, and summaries, are a user's words; what is excluded is not there."""
+    ran = {"role": "bashExecution", "command": "ls", "output": "a", "exitCode": 1, "cancelled": False}
+    assert body("openai-chat", ran) == [user("Ran `ls`\n```\na\n```\n\nCommand exited with code 1")]
+    assert body("openai-chat", ran | {"output": "", "cancelled": True}) == [
+        user("Ran `ls`\n(no output)\n\n(command cancelled)")
+    ]
+    assert body("openai-chat", ran | {"excludeFromContext": True}) == []
+    assert body("openai-chat", {"role": "branchSummary", "summary": "left"}) == [user("left")]
+
+
 def test_the_first_version_of_openais_calls_is_understood() -> None:
     """`function_call` and the role `function` have no ids."""
     old = [

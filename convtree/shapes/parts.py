@@ -104,6 +104,8 @@ def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[s
         return None
     if any(mine is not theirs for mine, theirs in zip(group, source.parts, strict=True)):
         return None
+    if any(part.shape not in (None, shape) for part in group):
+        return None  # blocks of one provider in a message of another
     if source.shape == shape or (plain and source.shape is None and is_plain(source.message)):
         return dict(source.message)
     return None
