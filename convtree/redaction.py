@@ -10,13 +10,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from convtree.entries import Record
+from convtree.entries import Header, Record
 
 Redact = Callable[[Any], Any]
+R = TypeVar("R", bound=Record | Header)
 
 _END = r"(?![A-Za-z0-9_-])"
 _START = r"(?<![A-Za-z0-9_-])"
@@ -104,8 +105,8 @@ def redact(value: Any) -> Any:
     return Redactor()(value)
 
 
-def redact_record(record: Record, redact: Redact) -> Record:
-    """Returns a record in which everything that somebody said is redacted."""
+def redact_record(record: R, redact: Redact) -> R:
+    """Returns a record or a header in which everything that somebody said is redacted."""
     said = {name: value for name in _SAID if isinstance(value := getattr(record, name, None), str | dict | list)}
     return msgspec.structs.replace(record, **{name: redact(value) for name, value in said.items()})
 

@@ -112,7 +112,7 @@ class Session:
         redact: Redact | None = None,
     ) -> None:
         self._ledger = Ledger(log)
-        self._header = header
+        self._header = header if redact is None else redact_record(header, redact)
         self._refuses = "it was opened with mode='r'" if read_only else None
         self._on_stale = on_stale
         self._redact = redact

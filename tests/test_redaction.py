@@ -179,7 +179,7 @@ def test_twice_is_the_same_as_once(text: str) -> None:
 
 def test_a_session_redacts_what_it_writes(log_path: Path) -> None:
     """Messages, summaries, data and names; a retry with the same id is a retry."""
-    with Session.open(log_path, redact=redact) as session:
+    with Session.open(log_path, redact=redact, name=GITHUB, metadata={"key": OPENAI}) as session:
         stored = session.append(user(f"my key is {OPENAI}"), id="m")
         assert stored.message == user("my key is [REDACTED:openai_key]")
         assert session.append(user(f"my key is {OPENAI}"), id="m") == stored

@@ -480,6 +480,31 @@ def test_a_tool_of_openais_own_stays_with_its_result() -> None:
     assert body("anthropic", *said)[2]["content"][0]["content"].startswith('[{"stdout":"a"')
 
 
+def test_reasoning_before_another_models_words_is_left_out() -> None:
+    """It led to something that is not there: what follows was said by someone else."""
+    session = session_of(user("Hi"), OWN["openai-responses"][1], provider="p", model="m")
+    session.append(assistant("A"), provider="q", model="n")
+    session.append(ModelChangeEntry(provider="p", model="m"))
+    assert session.build_context().to("openai-responses")["input"] == [user("Hi"), assistant("A")]
+
+
+def test_a_strangers_signature_is_taken_off_a_call_of_an_earlier_turn() -> None:
+    """The call itself stays, and needs none there."""
+    session = session_of(*OWN["gemini"][:3], provider="p", model="m")
+    session.append({"role": "user", "parts": [{"text": "And?"}]}, model="other")
+    (_, calling, *_) = session.build_context().to("gemini")["contents"]
+    assert calling["parts"][1] == {"functionCall": {"id": "g1", "name": "f", "args": {}}}
+
+
+def test_an_id_that_is_used_twice_is_renamed_the_second_time() -> None:
+    """Some providers count their calls anew in every turn."""
+    written = body("anthropic", *ANTHROPIC, *ANTHROPIC)
+    assert written[:4] == ANTHROPIC
+    again = written[5]["content"][1]["id"]
+    assert again == "call_" + sha256(b"0\0c1").hexdigest()[:24]
+    assert written[6]["content"][0]["tool_use_id"] == again
+
+
 # --- the rest ---
 
 
