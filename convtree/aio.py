@@ -25,13 +25,14 @@ threads of one pool, and their docstrings that say what a call does. What asynci
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from functools import partial, wraps
 from itertools import islice
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
-from convtree.entries import Entry, Finding, Header, Mark
+from convtree.compaction import BranchPlan, CompactionPlan, plan_branch, plan_compaction
+from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
 from convtree.runs import Outline as SyncOutline
 from convtree.runs import Run
 from convtree.session import Session as SyncSession
@@ -39,6 +40,7 @@ from convtree.store import CopiedList, StoreFindings
 from convtree.store import SessionStore as SyncStore
 from convtree.store import open_store as open_sync_store
 from convtree.stores.base import Progress
+from convtree.tokens import Counter
 from convtree.tree import Tree
 from convtree.turns import Line, in_background
 
@@ -184,7 +186,8 @@ class Session(_Turned[SyncSession]):
 
     append = _awaited(SyncSession.append)
     append_many = _awaited(SyncSession.append_many)
-    branch = _awaited(SyncSession.branch)
+    land = _awaited(SyncSession.land)
+    land_branch = _awaited(SyncSession.land_branch)
     label = _awaited(SyncSession.label)
     rename = _awaited(SyncSession.rename)
     archive = _awaited(SyncSession.archive)
@@ -201,9 +204,44 @@ class Session(_Turned[SyncSession]):
     tip = _awaited(SyncSession.tip)
     leaves = _awaited(SyncSession.leaves)
     common_ancestor = _awaited(SyncSession.common_ancestor)
+    diff = _awaited(SyncSession.diff)
     extension_data = _awaited(SyncSession.extension_data)
     state = _awaited(SyncSession.state)
     refresh = _awaited(SyncSession.refresh)
+
+    async def compact(
+        self,
+        summarize: Callable[[CompactionPlan], Awaitable[str]],
+        *,
+        keep_tokens: int,
+        count_tokens: Counter | None = None,
+    ) -> CompactionEntry | None:
+        """Lets a summary stand for all but about the last `keep_tokens`, as the sync `compact` does.
+
+        `summarize` is a coroutine function; other calls on the session are carried out while it is awaited.
+        """
+        work = partial(plan_compaction, self._sync, keep_tokens=keep_tokens, count_tokens=count_tokens)
+        plan = await self._line.call(work)
+        return None if plan is None else await self.land(plan, await summarize(plan), count_tokens=count_tokens)
+
+    async def branch(
+        self,
+        entry_id: str | None,
+        *,
+        summary: str | None = None,
+        details: Any = None,
+        summarize: Callable[[BranchPlan], Awaitable[str]] | None = None,
+    ) -> BranchSummaryEntry | None:
+        """Moves the leaf to an entry and records it, as the sync `branch` does; `summarize` is a coroutine function."""
+        if summarize is None:
+            work = partial(self._sync.branch, entry_id, summary=summary, details=details)
+            return await self._line.call(work)
+        if summary is not None:
+            raise TypeError("branch takes a summary or someone who writes it, not both")
+        plan = await self._line.call(partial(plan_branch, self._sync, entry_id))
+        if plan is None:
+            return await self._line.call(partial(self._sync.branch, entry_id))
+        return await self.land_branch(plan, await summarize(plan), entry_id, details=details)
 
     async def outline(self) -> Outline:
         """Returns the shape of the tree as it is now; its entries are awaited."""

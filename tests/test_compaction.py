@@ -19,6 +19,7 @@ from convtree import (
     ModelChangeEntry,
     Session,
     StaleLeaf,
+    aio,
     plan_branch,
     plan_compaction,
 )
@@ -317,6 +318,50 @@ def test_a_summariser_may_be_awaited(session: Session) -> None:
     stored = asyncio.run(compact())
     assert (stored.summary, stored.tokens_before, stored.tokens_after) == ("4 messages", 6, 3)
     assert contents(session)[1:] == ["5", "6", "meanwhile"]
+
+
+def test_the_async_session_awaits_the_summariser() -> None:
+    """What is said meanwhile on the same session does not wait for it, and is kept."""
+
+    async def main() -> None:
+        async with aio.Session.memory() as session:
+            await session.append_many(TURNS)
+
+            async def summarize(plan: CompactionPlan) -> str:
+                await session.append(user("meanwhile"))
+                return f"{len(plan.messages)} messages"
+
+            stored = await session.compact(summarize, keep_tokens=2, count_tokens=one)
+            assert stored is not None
+            assert (stored.summary, stored.tokens_before, stored.tokens_after) == ("4 messages", 6, 3)
+            assert await session.compact(summarize, keep_tokens=100, count_tokens=one) is None
+
+    asyncio.run(main())
+
+
+def test_the_async_session_awaits_who_summarises_a_branch() -> None:
+    """With somebody who writes it, with a summary, with neither, and not with both."""
+
+    async def main() -> None:
+        async with aio.Session.memory() as session:
+            first = (await session.append_many(TURNS))[0].id
+
+            async def summarize(plan: BranchPlan) -> str:
+                await asyncio.sleep(0)
+                return f"{len(plan.messages)} messages"
+
+            note = await session.branch(first, summarize=summarize)
+            assert note is not None
+            assert (note.parent_id, note.summary, session.leaf_id) == (first, "5 messages", note.id)
+            assert await session.branch(note.id, summarize=summarize) is None
+            assert await session.branch(first) is None
+            told = await session.branch(None, summary="told", details=[1])
+            assert told is not None
+            assert (told.from_id, told.summary, told.details) == (first, "told", [1])
+            with pytest.raises(TypeError, match="not both"):
+                await session.branch(None, summary="told", summarize=summarize)
+
+    asyncio.run(main())
 
 
 # --- leaving a branch ---
