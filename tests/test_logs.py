@@ -40,7 +40,7 @@ from convtree import (
 from convtree.index import Index
 from convtree.logs import jsonl
 from convtree.logs.base import Build, Chunk, Log, LogReplaced
-from convtree.logs.jsonl import JsonlLog
+from convtree.logs.jsonl import JsonlLog, Mode
 from convtree.logs.memory import MemoryLog
 
 HALF = b'{"id":"b","parent_id":"a","type":"mess'
@@ -1060,3 +1060,24 @@ def test_what_a_killed_process_left_is_swept_away(log_path: Path) -> None:
     assert not left.exists()
     assert [each.read_bytes() for each in others] == [b"left"] * 4
     assert beside(log_path) == b"kept"
+
+
+@pytest.mark.parametrize("mode", ["a", "x"])
+def test_a_new_log_that_cannot_be_looked_at_is_begun_anew(
+    mode: Mode, log_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is there and empty: it is ours, not somebody else's."""
+    lines = sealed([HEADER, node("a", None)])
+    log = JsonlLog(log_path, mode=mode)
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fstat", refuse)
+        with pytest.raises(OSError, match="refused"):
+            log.append(0, lambda _: lines)
+    assert log.append(0, lambda _: lines).lines == lines
+    log.close()
+    assert log_path.read_bytes() == as_file(lines)
+
+
+def refuse(*_: object) -> None:
+    """A system call that fails."""
+    raise OSError(errno.EIO, "refused")

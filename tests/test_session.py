@@ -1058,3 +1058,14 @@ def test_a_signal_while_children_are_counted_leaves_nothing_by_half(log_path: Pa
         tree._last_child.append(-1)  # as far as it got
         assert [entry.id for entry in session.children(None)] == expected
         assert [entry.id for entry in session.leaves()] == [session.leaf_id]
+
+
+def test_records_come_in_log_order_with_their_numbers(log_path: Path) -> None:
+    """Entries and marks, from a number on; those that are damaged are left out."""
+    log_path.write_bytes(log_of(node("a", None), node("b", "a"), mark("m", "label", target_id="a", label="L")))
+    with Session.open(log_path, mode="r") as session:
+        assert [(number, each.id) for number, each in session.records()] == [(0, "a"), (1, "b"), (2, "m")]
+        assert [(number, each.id) for number, each in session.records(2)] == [(2, "m")]
+        assert list(session.records(3)) == []
+        log_path.write_bytes(log_path.read_bytes().replace(b'"content":"b"', b'"content":"B"'))
+        assert [(number, each.id) for number, each in session.records()] == [(0, "a"), (2, "m")]

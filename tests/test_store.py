@@ -1024,7 +1024,8 @@ def test_what_a_forked_child_does_first(store: SessionStore, monkeypatch: pytest
     assert ids(store.list()) == ["a"]
     mine = store._shelf._mirror  # type: ignore[attr-defined]
     monkeypatch.setattr(store_module, "_MADE", WeakSet([store]))
-    monkeypatch.setattr(mirror, "_MADE", WeakSet([mine]))
+    memory = open_store("memory:")._shelf._mirror  # type: ignore[attr-defined]
+    monkeypatch.setattr(mirror, "_MADE", WeakSet([mine, memory]))
     before = (store._lock, mine._lock, mine._connection)
     store_module._free_locks()
     mirror._leave_to_parent()

@@ -110,6 +110,7 @@ def test_an_engine_of_the_caller_stays_his(tmp_path: Path) -> None:
     engine = sqlalchemy.create_engine(sqlite_url(tmp_path))
     with open_store(engine) as store, store.create() as session:
         session.append(user("x"))
+    store._shelf._database._abandon()  # type: ignore[attr-defined]  # in a forked child, too
     with engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("SELECT count(*) FROM ct_sessions")).scalar() == 1
     engine.dispose()
