@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from conversation import Peer
@@ -23,17 +23,17 @@ PEERS: dict[str, type[Peer]] = {
 }
 
 
-def here(results: Results, names: Sequence[str]) -> list[str]:
+def here(results: Results, names: Sequence[str], peers: Mapping[str, type[Peer]] = PEERS) -> list[str]:
     """Returns the peers that can be had, with their versions; the others keep a row and a word."""
     found = []
     for name in names:
-        missing = PEERS[name].missing(results.given.npm)
+        missing = peers[name].missing(results.given.npm)
         if missing:
             results.note(name, missing)
             continue
         found.append(name)
-        if version := PEERS[name].version():
-            results.versions[PEERS[name].distribution or name] = version
+        if version := peers[name].version():
+            results.versions[peers[name].distribution or name] = version
     return found
 
 

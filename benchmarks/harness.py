@@ -39,8 +39,13 @@ class FigureFailed(Exception):
 # --- outside: the script that prints the table --------------------------------------------------------------------
 
 
-def options(question: str, *, sizes: Sequence[int], quick: Sequence[int], runs: int = 5) -> argparse.Namespace:
-    """Reads the options that every script has; `sizes` and `runs` hold what is to be done."""
+def options(
+    question: str, *, sizes: Sequence[int], quick: Sequence[int], runs: int = 5, server: bool = False
+) -> argparse.Namespace:
+    """Reads the options that every script has, and that of those that need a server.
+
+    `sizes` and `runs` hold what is to be done.
+    """
     parser = argparse.ArgumentParser(description=question)
     parser.add_argument("--quick", action="store_true", help="small: shows that it runs, not how fast")
     parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="lengths of the conversations, in entries")
@@ -48,6 +53,8 @@ def options(question: str, *, sizes: Sequence[int], quick: Sequence[int], runs: 
     parser.add_argument("--dir", type=Path, default=Path(), help="where to write: chooses the disk (default: here)")
     parser.add_argument("--npm", type=Path, default=Path(), help="where `npm install` put pi (default: here)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="saves the figures, for plots.py")
+    if server:
+        parser.add_argument("--url", help="a PostgreSQL server to make databases on (default: a private one)")
     found = parser.parse_args()
     found.sizes = sorted(found.sizes or (quick if found.quick else sizes))
     found.runs = found.runs or (1 if found.quick else runs)

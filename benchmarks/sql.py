@@ -1,161 +1,285 @@
-"""What does a server cost?: appends beside the same statements by hand, opening, listing, and eight writers at once.
+"""What does a PostgreSQL server cost?: an append, opening, a list of sessions, and eight writers of one session.
 
-Needs a server: `--url`, or `CONVTREE_TEST_PG`. It makes its own tables there, in the database that the URL names, and
-removes the sessions that it adds.
+The server is one that `--url` names, or a private one that syncs every commit; whatever is made there is removed. Two
+kinds of figures are no conversation of some length: a list of many sessions, and writers who get in each other's way.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from functools import partial
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
-from uuid import uuid4
+from tempfile import TemporaryDirectory
 
-import psycopg
+from conversation import KEPT, messages
+from field import here
+from harness import Figure, FigureFailed, measure, medians, once, options, p50s, workplace
+from report import TARGET_HEADS, Results, duration, judge, table, times
+from servers import SERVER_PEERS, NoServer, server, server_version
 
-from convtree import CompactionEntry, Header, Session, catalogue
-from convtree.logs.database import SqlDatabase
-from convtree.logs.sql import SqlLog, delete_session
-
-MESSAGE = {"role": "user", "content": " ".join(f"word{number}" for number in range(120))}  # about 1 KB
+_SAME, _FEWEST = "psycopg, the same two statements", "psycopg, the fewest columns"
+GROUPS = {
+    "one append": ("convtree", _SAME, _FEWEST, "SQLAlchemySession"),
+    # On its own: what it writes would keep the server busy while the others are timed.
+    "one append of the whole state": ("PostgresSaver",),
+}
+OPENERS = ("convtree", "SQLAlchemySession", "PostgresSaver")
+LISTS = {"list(limit=50)": "list", "list(limit=50, cwd=…)": "narrowed", "SELECT of the newest 50, by psycopg": "select"}
+WRITERS = (1, 8)
 _LISTED = 100_000
-_WRITERS = 8
+_AGAIN = 9
+_CALLS = 21
+
+
+# --- figures ------------------------------------------------------------------------------------------------------
+
+
+def make(peer: str, url: str, entries: int) -> Figure:
+    """Makes a peer's conversation."""
+    SERVER_PEERS[peer]().make(url, entries)
+    return {}
+
+
+def resume(peer: str, url: str) -> Figure:
+    """Opens a conversation and gets its last messages: once with the connecting, then again and again without."""
+    opened = SERVER_PEERS[peer]()
+    first = once(lambda: opened.resume(url))
+    assert first["messages"] in (KEPT, KEPT + 1), f"{first['messages']} messages"
+    again = [once(opened.fetch) for _ in range(_AGAIN)]
+    opened.close()
+    return {"connecting": first["seconds"], "again": median(each["seconds"] for each in again)}
+
+
+def append(names: Sequence[str], url: str, calls: int) -> Figure:
+    """Times the appends of one group, in turn."""
+    with ExitStack() as ends:
+        batches = {}
+        for name in names:
+            peer = SERVER_PEERS[name]()
+            batches[name] = peer.appender(url)
+            ends.callback(peer.close)
+        for batch in batches.values():
+            batch(1)  # the first call of a driver, and of SQLAlchemy, is not what an append costs
+        return p50s(batches, calls)
+
+
+def fill(url: str, count: int) -> Figure:
+    """Adds sessions as a list sees them, a quarter of an hour apart, without their lines; a figure waits for none."""
+    import psycopg
+
+    import convtree
+
+    convtree.open_store(url).close()
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        connection.execute(
+            "INSERT INTO ct_sessions (session_id, cwd, name, name_words, archived, kind, copying, created_ms, "
+            "active_ms, active_slot, size, crc, leaf, entries, messages, first_user, last_user) "
+            "SELECT 'listed' || n, '/home/me/project' || n %% 100, 'session ' || n, ' session ' || n || ' ', 0, '', 0, "
+            "1700000000000 + n::bigint * 900000, 1700000000000 + n::bigint * 900000, "
+            "(1700000000000 + n::bigint * 900000) / 600000, 4000, 1, 'e' || n, 4, 4, repeat('first ', 30), "
+            "repeat('last ', 30) FROM generate_series(1, %s) n",
+            [count],
+        )
+        connection.execute(
+            "INSERT INTO ct_usage SELECT 'listed' || n, 'openai', 'gpt', 2, 100, 10, 0, 0, 0.01 "
+            "FROM generate_series(1, %s) n",
+            [count],
+        )
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("VACUUM ANALYZE")
+    return {}
+
+
+def lists(url: str) -> Figure:
+    """Asks for the newest sessions again and again."""
+    import psycopg
+
+    import convtree
+
+    sql = "SELECT * FROM ct_sessions ORDER BY active_slot DESC, active_ms DESC, session_id DESC LIMIT 51"
+    with convtree.open_store(url) as store, psycopg.connect(url.replace("+psycopg", "")) as connection:
+        assert len(store.list()) == 50
+        calls = {
+            "list": store.list,
+            "narrowed": partial(store.list, cwd="/home/me/project7"),
+            "select": lambda: connection.execute(sql).fetchall(),
+        }
+        return p50s({name: partial(_timed, call) for name, call in calls.items()}, _CALLS)
+
+
+def _timed(call: Callable[[], object], calls: int) -> list[float]:
+    taken = []
+    for _ in range(calls):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def write(url: str, session_id: str, calls: int, ready: str, number: int, writers: int) -> Figure:
+    """Appends as one of several processes; all begin when all are ready. Returns how long each append took."""
+    import convtree
+
+    with convtree.open_store(url) as store, store.open(session_id, create=True, on_stale="rebase") as session:
+        source = messages(number * calls)
+        session.append(next(source))
+        Path(ready, str(number)).touch()
+        while len(list(Path(ready).iterdir())) < writers:
+            time.sleep(0.01)
+        start, taken = time.perf_counter(), {}
+        for call, message in enumerate(islice(source, calls)):
+            began = time.perf_counter()
+            session.append(message)
+            taken[str(call)] = time.perf_counter() - began
+        return taken | {"whole": time.perf_counter() - start}
+
+
+def gapless(url: str, session_id: str, entries: int) -> Figure:
+    """Makes sure that what they wrote is one chain, without a gap and without damage."""
+    import convtree
+
+    with convtree.open_store(url) as store, store.open(session_id, read_only=True) as session:
+        assert len(session.path()) == entries, f"{len(session.path())} entries instead of {entries}"
+        assert not session.findings, session.findings
+    return {}
+
+
+# --- the script ---------------------------------------------------------------------------------------------------
 
 
 def main() -> None:
-    """Prints the figures, in milliseconds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--url", default=os.environ.get("CONVTREE_TEST_PG"), required="CONVTREE_TEST_PG" not in os.environ
+    """Prints the tables."""
+    given = options("What does a server cost?", sizes=(1_000, 10_000), quick=(200, 1_000), runs=5, server=True)
+    results = Results("sql", given)
+    listed = 1_000 if given.quick else _LISTED
+    names = list(dict.fromkeys([*OPENERS, *(name for group in GROUPS.values() for name in group)]))
+    with workplace(given) as directory:
+        try:
+            with server(given.url) as database:
+                run(results, here(results, names, SERVER_PEERS), database, directory, listed)
+        except NoServer as none:
+            for name in (*names, *LISTS, *map(_writers, WRITERS)):
+                results.note(name, str(none))
+    results.say(
+        *(results.grid(title, group, "append") for title, group in GROUPS.items()),
+        results.grid("connecting, opening and the last 50 messages", OPENERS, "connecting"),
+        results.grid("opening and the last 50 messages, connected", OPENERS, "again"),
+        table([f"of {listed:,} sessions", "takes"], [[name, _word(results.get(name, listed))] for name in LISTS]),
+        table(
+            ["one append, of writers of one session", "p50", "p99", "max", "max beside p50", "all, each second"],
+            [_row(results, writers) for writers in WRITERS],
+        ),
+        table(TARGET_HEADS, targets(results)),
     )
-    parser.add_argument("--calls", type=int, default=500)
-    parser.add_argument("--writer", metavar="ID", help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    database = SqlDatabase.connect(given.url)
-    database.create_tables()
-    if given.writer:
-        print(json.dumps(list(writer(database, given.writer, given.calls))))
-        return
-    appends(database, given.url, given.calls)
-    opening(database)
-    crowd(database, given.url, max(10, given.calls // 10))
-    listing(database)
 
 
-def session_in(database: SqlDatabase, id: str) -> Session:
-    """Opens a session, or begins it."""
-    return Session(SqlLog(database, id), Header(id=id), on_stale="rebase")
+def run(results: Results, names: Sequence[str], database: Callable[[], str], directory: Path, listed: int) -> None:
+    """Measures everybody; the conversations of each length have a database of their own."""
+    urls = {size: database() for size in results.given.sizes}
+    results.versions["psycopg"] = version("psycopg")
+    results.versions["PostgreSQL"] = server_version(next(iter(urls.values())))
+    made = [(name, size) for size, url in urls.items() for name in names if _made(results, name, size, url)]
+    opened = {key: partial(measure, resume, peer=key[0], url=urls[key[1]]) for key in made if key[0] in OPENERS}
+    _keep(results, opened)
+    calls = 20 if results.given.quick else 300
+    appended = {}
+    for title, group in GROUPS.items():
+        for size, url in urls.items():
+            if taken := [name for name in group if (name, size) in made]:
+                appended[title, size] = partial(measure, append, names=taken, url=url, calls=calls)
+    failed: dict[tuple[str, int], str] = {}
+    for (_, size), found in medians(results.given.runs, appended, failed).items():
+        for name, seconds in found.items():
+            results.add(name, size, {**results.figures.get(name, {}).get(size, {}), "append": seconds})
+    for (title, size), error in failed.items():
+        results.note(title, f"failed at {size:,}: {error}")
+    _list(results, database(), listed)
+    _crowd(results, database(), directory)
 
 
-def appends(database: SqlDatabase, url: str, calls: int) -> None:
-    """Times appends in turn with the two statements that they cannot do without."""
-    id, by_hand = f"b{uuid4().hex}", f"b{uuid4().hex}"
-    session, other = session_in(database, id), session_in(database, by_hand)
-    session.append(MESSAGE)
-    other.append(MESSAGE)
-    line, position = json.dumps(MESSAGE), 10**6
-    ours: list[float] = []
-    theirs: list[float] = []
-    with psycopg.connect(url, prepare_threshold=None) as connection:
-        for _ in range(calls):
-            began = time.perf_counter()
-            session.append(MESSAGE)
-            ours.append(time.perf_counter() - began)
-            began = time.perf_counter()
-            connection.execute(
-                "UPDATE ct_sessions SET size = size + %s WHERE session_id = %s RETURNING size", (len(line), by_hand)
-            ).fetchall()
-            position += len(line)
-            connection.execute(
-                "INSERT INTO ct_lines (session_id, position, id, type, words, line) VALUES (%s, %s, %s, %s, %s, %s)",
-                (by_hand, position, uuid4().hex, "message", MESSAGE["content"], line),
-            )
-            connection.commit()
-            theirs.append(time.perf_counter() - began)
-    ratio = median(ours) / median(theirs)
-    print(f"append p50: convtree {ms(median(ours))}, by hand {ms(median(theirs))}: {ratio:.2f} times (target 1.6)")
-    for each in (id, by_hand):
-        delete_session(database, each)
+def _made(results: Results, name: str, size: int, url: str) -> bool:
+    """Makes a conversation, of those that can be asked for it."""
+    peer = SERVER_PEERS[name]
+    if size > peer.most:
+        results.note(name, f"not asked for {size:,}: {peer.why_no_more}")
+        return False
+    try:
+        measure(make, peer=name, url=url, entries=size)
+    except FigureFailed as failed:
+        results.note(name, f"failed at {size:,}: {failed}")
+        return False
+    return True
 
 
-def opening(database: SqlDatabase) -> None:
-    """Times opening 10,000 entries and building the context behind a compaction."""
-    id = f"b{uuid4().hex}"
-    with session_in(database, id) as session:
-        for _ in range(10):
-            entries = session.append_many([MESSAGE] * 995)
-        session.append(CompactionEntry(summary="s", first_kept_entry_id=entries[-1].id))
-        session.append_many([MESSAGE] * 49)
-
-    def once() -> float:
-        began = time.perf_counter()
-        with session_in(database, id) as session:
-            assert len(session.build_context().messages) == 51
-        return time.perf_counter() - began
-
-    print(f"opening 10,000 entries, and a context of 51: {ms(median(once() for _ in range(9)))} (target 60 ms)")
-    delete_session(database, id)
+def _keep(results: Results, figures: Mapping[tuple[str, int], Callable[[], Figure]]) -> None:
+    failed: dict[tuple[str, int], str] = {}
+    for (name, size), figure in medians(results.given.runs, figures, failed).items():
+        results.add(name, size, figure)
+    for (name, size), error in failed.items():
+        results.note(name, f"failed at {size:,}: {error}")
 
 
-def crowd(database: SqlDatabase, url: str, calls: int) -> None:
-    """Times writers of one session, each a process."""
-    id = f"b{uuid4().hex}"
-    session_in(database, id).append(MESSAGE)
-    command = [sys.executable, __file__, "--url", url, "--calls", str(calls), "--writer", id]
-    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(_WRITERS)]
-    times = sorted(each for writer in writers for each in json.loads(writer.communicate()[0]))
-    assert len(session_in(database, id).path()) == 1 + calls * _WRITERS
-    p50, last = median(times), times[-1]
-    print(
-        f"{_WRITERS} writers on one session: p50 {ms(p50)}, p99 {ms(quantiles(times, n=100)[-1])}, max {ms(last)}: "
-        f"{last / p50:.1f} times (target 20)"
-    )
-    delete_session(database, id)
+def _list(results: Results, url: str, listed: int) -> None:
+    measure(fill, url=url, count=listed)
+    found = medians(results.given.runs, {"lists": partial(measure, lists, url=url)})["lists"]
+    for name, key in LISTS.items():
+        results.add(name, listed, {"seconds": found[key]})
 
 
-def writer(database: SqlDatabase, id: str, calls: int) -> Iterator[float]:
-    """Yields how long each append took."""
-    session = session_in(database, id)
-    for _ in range(calls):
-        began = time.perf_counter()
-        session.append(MESSAGE)
-        yield time.perf_counter() - began
+def _crowd(results: Results, url: str, directory: Path) -> None:
+    """Lets writers at one session; of several runs, the one with the longest wait beside its median counts."""
+    calls = 10 if results.given.quick else 200
+    for run_number in range(results.given.runs):
+        for writers in WRITERS:
+            session_id = f"crowd-{run_number}-{writers}"
+            with TemporaryDirectory(dir=directory) as ready, ThreadPoolExecutor(writers) as pool:
+                one = partial(measure, write, url=url, session_id=session_id, calls=calls, ready=ready, writers=writers)
+                found = list(pool.map(lambda number, one=one: one(number=number), range(writers)))
+            measure(gapless, url=url, session_id=session_id, entries=writers * (calls + 1))
+            whole = max(each.pop("whole") for each in found)
+            taken = [seconds for each in found for seconds in each.values()]
+            p50, longest = median(taken), max(taken)
+            figure = {
+                "p50": p50,
+                "p99": quantiles(taken, n=100, method="inclusive")[-1],
+                "max": longest,
+                "beside": longest / p50,
+                "rate": writers * calls / whole,
+            }
+            if figure["beside"] >= (results.get(_writers(writers), writers, "beside") or 0):
+                results.add(_writers(writers), writers, figure)
 
 
-def listing(database: SqlDatabase) -> None:
-    """Times the newest 50 among many sessions, whose rows are added without their lines."""
-    owner = uuid4().hex
-    values: dict[str, Any] = {"owner": owner, "count": _LISTED}
-    with database.writing() as execute:
-        execute(
-            "INSERT INTO ct_sessions (session_id, owner, archived, kind, copying, active_ms, active_slot, size, crc, "
-            "entries, messages) SELECT 'l' || :owner || n, :owner, 0, '', 0, CAST(n AS BIGINT) * 60000, n / 10, "
-            "0, 0, 1, 1 FROM generate_series(1, :count) n",
-            values,
+def _writers(writers: int) -> str:
+    return "1 writer" if writers == 1 else f"{writers} writers"
+
+
+def _row(results: Results, writers: int) -> Sequence[str]:
+    words = {"p50": duration, "p99": duration, "max": duration, "beside": times, "rate": "{:,.0f}".format}
+    found = {key: results.get(_writers(writers), writers, key) for key in words}
+    return (_writers(writers), *("—" if found[key] is None else word(found[key]) for key, word in words.items()))
+
+
+def _word(found: float | None) -> str:
+    return "—" if found is None else duration(found)
+
+
+def targets(results: Results) -> Iterator[Sequence[str]]:
+    """Yields what was aimed at, and what was found."""
+    for size in results.given.sizes:
+        yield judge(
+            f"append, beside {_SAME}, at {size:,}", results.ratio("convtree", _SAME, size, "append"), times, 1.6
         )
-        execute("ANALYZE ct_sessions")
-    wanted = catalogue.Filter(owner=owner)
-
-    def once() -> float:
-        began = time.perf_counter()
-        with database.reading() as execute:
-            assert len(catalogue.sessions(execute, "postgresql", wanted, limit=50)) == 50
-        return time.perf_counter() - began
-
-    print(f"the newest 50 of {_LISTED:,} sessions: {ms(median(once() for _ in range(21)))} (target 5 ms)")
-    with database.writing() as execute:
-        execute("DELETE FROM ct_sessions WHERE owner = :owner", values)
-
-
-def ms(seconds: float) -> str:
-    """Words a time."""
-    return f"{seconds * 1000:.2f} ms"
+    for words, key in (("opening", "again"), ("connecting and opening", "connecting")):
+        yield judge(f"{words}, 10,000 entries", results.get("convtree", 10_000, key), duration, 0.06)
+    yield judge(f"list(limit=50) of {_LISTED:,}", results.get("list(limit=50)", _LISTED), duration, 0.005)
+    yield judge("8 writers, max beside p50", results.get(_writers(8), 8, "beside"), times, 20)
 
 
 if __name__ == "__main__":

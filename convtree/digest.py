@@ -19,7 +19,8 @@ _WORD_LIMIT = 64
 #: scripts that are written without spaces: every character counts as a word
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
-_ASCII_WORD = re.compile("[a-z0-9]+")
+#: the lower-case letter or digit for every ASCII character, a space for whatever separates words
+_ASCII = "".join(each.lower() if each.isalnum() else " " for each in map(chr, range(128)))
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _TOKENS_LIMIT = 2**40  # of one answer: any more is a mistake, and would be one in every sum
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -69,23 +70,26 @@ class Digest(NamedTuple):
 
 def digest(record: Entry | Mark) -> Digest:
     """Reads off a record what a catalogue keeps of it."""
-    text = record.text if isinstance(record, MessageEntry) else ""
-    shown = isinstance(record, MessageEntry) and record.visible_to != "model"  # a note to the model is nobody's words
+    message = record if isinstance(record, MessageEntry) else None
+    text = "" if message is None else message.text
+    shown = message is not None and message.visible_to != "model"  # a note to the model is nobody's words
     info = record if isinstance(record, SessionInfoMark) else None
-    leaf: str | UnsetType | None = record.id if isinstance(record, Entry) else UNSET
+    answered = message or (record if isinstance(record, ModelChangeEntry) else None)
+    entry = record if isinstance(record, Entry) else None
+    leaf: str | UnsetType | None = UNSET if entry is None else entry.id
     if isinstance(record, LeafMark):
         leaf = record.target_id
     return Digest(
         id=record.id,
-        parent_id=record.parent_id if isinstance(record, Entry) else None,
+        parent_id=None if entry is None else entry.parent_id,
         type=record.type,
-        role=storable(record.role) if isinstance(record, MessageEntry) else None,
+        role=None if message is None else storable(message.role),
         ms=ms_of(record.timestamp),
         excerpt=" ".join(storable(text[: 4 * EXCERPT]).split())[:EXCERPT] if shown else "",
         words=" ".join(words_of(text)),
-        provider=storable(record.provider) if isinstance(record, MessageEntry | ModelChangeEntry) else None,
-        model=storable(record.model) if isinstance(record, MessageEntry | ModelChangeEntry) else None,
-        usage=usage_of(record.usage) if isinstance(record, MessageEntry) and record.usage else None,
+        provider=None if answered is None else storable(answered.provider),
+        model=None if answered is None else storable(answered.model),
+        usage=usage_of(message.usage) if message is not None and message.usage else None,
         leaf=leaf,
         name=UNSET if info is None or info.name is UNSET else storable(info.name),
         archived=UNSET if info is None else info.archived,
@@ -125,11 +129,11 @@ def words_of(text: str) -> list[str]:
     """Cuts text into the words that a search compares, in order: in lower case, without accents, however encoded."""
     text = text[:_WORDS_LIMIT]
     if text.isascii():  # the same, in a fraction of the time
-        words = _ASCII_WORD.findall(text.lower())
+        words = text.translate(_ASCII).split()
     else:
         folded = _ACCENTS.sub("", normalize("NFKD", storable(text).casefold()))
         words = _WORD.findall(normalize("NFKC", folded).casefold())
-    return words if len(max(words, key=len, default="")) <= _WORD_LIMIT else [w for w in words if len(w) <= _WORD_LIMIT]
+    return words if max(map(len, words), default=0) <= _WORD_LIMIT else [w for w in words if len(w) <= _WORD_LIMIT]
 
 
 def snippet_of(text: str, words: Iterable[str], length: int = 160) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -79,15 +80,30 @@ ROWS = {
         ],
         "target": 2,
     },
+    "sql.py": {
+        "one append": [
+            "convtree",
+            "psycopg, the same two statements",
+            "psycopg, the fewest columns",
+            "SQLAlchemySession",
+        ],
+        "one append of the whole state": ["PostgresSaver"],
+        "connecting, opening and the last 50 messages": ["convtree", "SQLAlchemySession", "PostgresSaver"],
+        "opening and the last 50 messages, connected": 3,
+        "of 1,000 sessions": 3,
+        "one append, of writers of one session": ["1 writer", "8 writers"],
+        "target": 6,
+    },
     "imports.py": {
         "a process that imports": ["bare Python", "convtree", "SQLiteSession", "SqliteSaver", "pi-agent-harness-lc"],
         "target": 1,
     },
 }
 PEERS = {"SQLiteSession", "AdvancedSQLiteSession", "SqliteSaver", "pi", "pi-agent-harness-lc"}
+PEERS |= {"SQLAlchemySession", "PostgresSaver"}
 
 
-def run(script: str, *arguments: str | Path) -> str:
+def run(script: str | Path, *arguments: str | Path) -> str:
     """Runs a script; returns what it prints."""
     command = [sys.executable, BENCHMARKS / script, *arguments]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
@@ -129,9 +145,14 @@ def module(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 @pytest.mark.parametrize("script", ROWS)
-def test_a_script_prints_every_row_and_leaves_nothing_behind(script: str, tmp_path: Path) -> None:
+def test_a_script_prints_every_row_and_leaves_nothing_behind(
+    script: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """A quick run prints each table with all its rows, in order; a peer that is not installed is said to be missing."""
-    printed = run(script, "--quick", "--dir", tmp_path, "--npm", tmp_path, *([] if script == "imports.py" else SIZES))
+    more = [] if script == "imports.py" else SIZES
+    if script == "sql.py":
+        more = [*SIZES, "--url", request.getfixturevalue("postgres_server")]
+    printed = run(script, "--quick", "--dir", tmp_path, "--npm", tmp_path, *more)
     found = tables(printed)
     assert list(found) == list(ROWS[script])
     for head, promised in ROWS[script].items():
@@ -142,6 +163,17 @@ def test_a_script_prints_every_row_and_leaves_nothing_behind(script: str, tmp_pa
         assert not skipped or name in PEERS
         assert ("—" in cells[0]) == skipped
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_server_every_row_is_skipped_with_a_word(tmp_path: Path) -> None:
+    """Away from the checkout, whose tests can start a server, nothing is measured, and each row says why."""
+    shutil.copytree(BENCHMARKS, tmp_path / "benchmarks", ignore=shutil.ignore_patterns("plots", "__pycache__"))
+    printed = run(tmp_path / "benchmarks/sql.py", "--quick", "--dir", tmp_path)
+    found = tables(printed)
+    assert list(found) == list(ROWS["sql.py"])
+    for head, rows in found.items():
+        assert all("—" in row for row in rows[1:]), head
+        assert head == "target" or all(f"* {name}: skipped, " in printed for name, *_ in rows[1:])
 
 
 def test_a_script_saves_its_figures(tmp_path: Path) -> None:

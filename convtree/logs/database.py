@@ -11,8 +11,8 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from weakref import WeakSet
 
 from convtree import catalogue
@@ -21,7 +21,8 @@ from convtree.errors import ConvtreeError, SessionClosed, SessionLocked, Session
 from convtree.logs.jsonl import Durability
 
 if TYPE_CHECKING:
-    from sqlalchemy import URL, Connection, Engine, TextClause
+    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import Dialect as SqlalchemyDialect
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ class SqlDatabase:
         # sqlite3 begins only before the first write, and then without the lock: BEGIN is ours to say.
         own_begin = {"isolation_level": "AUTOCOMMIT"} if self.dialect == "sqlite" else {}
         self._engine = engine.execution_options(**own_begin)
+        self._compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
         self._inherited = False
         self._checked = False
         _OPEN.add(self)
@@ -156,7 +158,7 @@ class SqlDatabase:
             with self._engine.connect() as connection:
                 if self.dialect == "sqlite":
                     connection.exec_driver_sql(begin)
-                yield _Transaction(connection)
+                yield _Transaction(connection, self._compile)
         except DBAPIError as error:
             raise self._explained(error) from error.orig  # which has no values in it
         except SQLAlchemyError as error:
@@ -233,23 +235,24 @@ class SqlDatabase:
 class _Transaction:
     """Runs statements on a connection. The first may find the connection dead: nothing is lost then but the time."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, compile: Callable[[str], _Statement]) -> None:
         self._connection = connection
+        self._compile = compile
         self._begun = connection.dialect.name == "sqlite"
 
     def __call__(self, sql: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> list[Any]:
         """Runs a statement; with a list of values, for each of them."""
         from sqlalchemy.exc import DBAPIError
 
-        if isinstance(values, Sequence) and len(values) == 1:
-            values = values[0]
+        # SQLAlchemy's text() would be compiled anew, or looked up, and its values bound by name, at every execution.
+        statement, given = self._compile(sql).bound(values)
         try:
-            result = self._connection.execute(_statement(sql), values or None)
+            result = self._connection.exec_driver_sql(statement, given)
         except DBAPIError as error:
             if self._begun or not error.connection_invalidated:
                 raise
             self._connection.rollback()  # the next statement takes a new connection
-            result = self._connection.execute(_statement(sql), values or None)
+            result = self._connection.exec_driver_sql(statement, given)
         self._begun = True
         return list(result.fetchall()) if result.returns_rows else []
 
@@ -269,11 +272,30 @@ def pause(number: int) -> None:
     time.sleep(random.uniform(0.5, 1) * 0.01 * 4**number)
 
 
-@lru_cache(maxsize=512)
-def _statement(sql: str) -> TextClause:
+class _Statement(NamedTuple):
+    """A statement as a driver takes it; `order` is None where the driver takes values by their names."""
+
+    sql: str
+    order: Sequence[str] | None
+
+    def bound(self, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> tuple[str, Any]:
+        """Returns the statement, and the values as the driver takes them."""
+        if not values:
+            return self.sql, None
+        if isinstance(values, Mapping):
+            return self.sql, self._of(values)
+        return self.sql, self._of(values[0]) if len(values) == 1 else list(map(self._of, values))
+
+    def _of(self, values: Mapping[str, Any]) -> Mapping[str, Any] | tuple[Any, ...]:
+        return values if self.order is None else tuple(values[name] for name in self.order)
+
+
+def _compiled(dialect: SqlalchemyDialect, sql: str) -> _Statement:
+    """Makes `:name` the driver's own way to say it."""
     from sqlalchemy import text
 
-    return text(sql)
+    compiled = text(sql).compile(dialect=dialect)
+    return _Statement(str(compiled), compiled.positiontup)
 
 
 # --- engines ------------------------------------------------------------------------------------------------------

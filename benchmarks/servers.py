@@ -1,0 +1,320 @@
+"""Conversations on a PostgreSQL server: convtree, the floors below it, and the peers. A path here is a database's URL.
+
+Each is used the way its documentation says: convtree by psycopg 3, the Agents SDK by asyncpg, which keeps its
+statements prepared, LangGraph by a connection in autocommit mode, with a pipeline for each put.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import islice
+from pathlib import Path
+from typing import Any, ClassVar
+
+from conversation import KEPT, SUMMARY, Peer, messages, pieces
+from harness import Batch, timed
+from peers import AgentsSQLite, LangGraph, _Async
+
+ID = "benchmark"
+
+
+class ServerPeer(Peer):
+    """One way to keep a conversation on a server."""
+
+    needs: ClassVar[tuple[str, ...]] = ()  # distributions
+
+    @classmethod
+    def missing(cls, npm: Path) -> str | None:
+        del npm
+        for each in cls.needs:
+            try:
+                version(each)
+            except PackageNotFoundError:
+                return f"skipped, `{each}` is not installed"
+        return None
+
+    def connect(self, url: str) -> None:
+        """Connects to the server."""
+        raise NotImplementedError
+
+    def fetch(self) -> int:
+        """Opens the conversation, once connected, and gets the last 50 messages; returns how many came."""
+        raise NotImplementedError
+
+    def resume(self, path: str) -> int:
+        self.connect(path)
+        return self.fetch()
+
+
+# --- convtree, and the floors -------------------------------------------------------------------------------------
+
+
+class Convtree(ServerPeer):
+    """A session of `open_store("postgresql://…")`."""
+
+    name = "convtree"
+    distribution = "convtree"
+    needs = ("sqlalchemy", "psycopg")
+
+    def __init__(self) -> None:
+        import psycopg  # noqa: F401  # the imports are not counted
+        import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
+
+        import convtree
+        import convtree.store
+        import convtree.stores.sql
+
+        self.convtree = convtree
+
+    def connect(self, url: str) -> None:
+        self.store = self.convtree.open_store(url)
+
+    def make(self, path: str, entries: int) -> None:
+        """Writes and closes; then opens again, compacts and closes, as the next request would."""
+        with self.convtree.open_store(path) as store:
+            with store.create(id=ID) as session:
+                ids = [
+                    each.id for chain in pieces(islice(messages(), entries - 1)) for each in session.append_many(chain)
+                ]
+            with store.open(ID) as session:
+                session.append(self.convtree.CompactionEntry(summary=SUMMARY, first_kept_entry_id=ids[-KEPT]))
+
+    def fetch(self) -> int:
+        with self.store.open(ID) as session:
+            return len(session.build_context().messages)
+
+    def appender(self, path: str) -> Batch:
+        self.connect(path)
+        return timed(self.store.open(ID).append, messages())
+
+    def close(self) -> None:
+        self.store.close()
+
+
+class Statements(ServerPeer):
+    """The two statements of an append by psycopg, in one transaction; what they are given is made outside the clock.
+
+    Both are convtree's, word for word. Nobody makes a line or its checksums here, and nobody looks whether it fits.
+    """
+
+    name = "psycopg, the same two statements"
+    needs = ("sqlalchemy", "psycopg")  # the first for what makes the tables
+    session_id: ClassVar[str] = "statements"
+
+    def __init__(self) -> None:
+        import psycopg
+        import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
+
+        import convtree
+        from convtree import catalogue, digest
+
+        self.psycopg, self.convtree, self.catalogue, self.digest = psycopg, convtree, catalogue, digest
+        self.update, self.insert = map(_by_name, (catalogue.ADVANCE, self.insert_of_convtree()))
+
+    def insert_of_convtree(self) -> str:
+        found: list[str] = []
+        self.catalogue.add_lines(lambda sql, _: found.append(sql) or [], ())
+        return found[0]
+
+    def make(self, path: str, entries: int) -> None:
+        with self.convtree.open_store(path) as store, store.create(id=self.session_id) as session:
+            for chain in pieces(islice(messages(), entries)):
+                session.append_many(chain)
+
+    def appender(self, path: str) -> Batch:
+        self.connection = self.psycopg.connect(_plain(path), prepare_threshold=None)
+        (start,) = self.connection.execute(
+            "SELECT size FROM ct_sessions WHERE session_id = %s", [self.session_id]
+        ).fetchone()
+        self.connection.commit()
+
+        def append(values: tuple[Any, Any]) -> None:
+            self.connection.execute(self.update, values[0]).fetchall()
+            self.connection.execute(self.insert, values[1])
+            self.connection.commit()
+
+        return timed(append, self.values(start))
+
+    def values(self, position: int) -> Iterator[tuple[Any, Any]]:
+        """Yields what an append binds, for lines of convtree's length."""
+        parent, session = None, self.convtree.Session.memory()
+        for message in messages():
+            entry = session.append(message)
+            each = self.digest.digest(entry)._replace(parent_id=parent)
+            line = json.dumps(
+                {
+                    "type": "message",
+                    "id": each.id,
+                    "parent_id": parent,
+                    "timestamp": entry.timestamp,
+                    "message": message,
+                    "crc": "00000000",
+                },
+                separators=(",", ":"),
+            )
+            yield (
+                self.catalogue.advance(self.session_id, [each], len(line) + 1, 2**31),
+                self.catalogue.line_of(self.session_id, position, each, line),
+            )
+            parent, position = each.id, position + len(line) + 1
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class FewestColumns(Statements):
+    """The same with no more columns than a log and its search need."""
+
+    name = "psycopg, the fewest columns"
+    session_id = "fewest"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.update = "UPDATE ct_sessions SET size = size + %(grown)s WHERE session_id = %(session_id)s RETURNING size"
+        self.insert = (
+            "INSERT INTO ct_lines (session_id, position, id, type, words, line) "
+            "VALUES (%(session_id)s, %(position)s, %(id)s, %(type)s, %(words)s, %(line)s)"
+        )
+
+
+def _by_name(sql: str) -> str:
+    return re.sub(r":(\w+)", r"%(\1)s", sql)
+
+
+def _plain(url: str) -> str:
+    return url.replace("postgresql+psycopg:", "postgresql:")
+
+
+# --- peers --------------------------------------------------------------------------------------------------------
+
+
+class AgentsPostgres(AgentsSQLite, ServerPeer):
+    """The OpenAI Agents SDK's flat session, on a server. No compaction: the last 50 items are asked for."""
+
+    name = "SQLAlchemySession"
+    needs = ("openai-agents", "sqlalchemy", "asyncpg")
+    missing = ServerPeer.missing
+
+    def __init__(self) -> None:
+        _Async.__init__(self)
+        import asyncpg  # noqa: F401
+        import sqlalchemy.dialects.postgresql.asyncpg
+        import sqlalchemy.ext.asyncio  # noqa: F401
+        from agents.extensions.memory import SQLAlchemySession
+
+        self.session_type = SQLAlchemySession
+
+    def connect(self, url: str, create: bool = False) -> None:
+        url = _plain(url).replace("postgresql:", "postgresql+asyncpg:")
+        self.session = self.session_type.from_url(ID, url=url, create_tables=create)
+
+    def open(self, path: str) -> None:
+        self.connect(path)
+
+    def make(self, path: str, entries: int) -> None:
+        self.connect(path, create=True)
+        for chain in pieces(islice(messages(), entries)):
+            self.run(self.session.add_items(chain))
+        self.close()
+
+    def fetch(self) -> int:
+        return len(self.run(self.session.get_items(limit=KEPT)))
+
+    def resume(self, path: str) -> int:
+        return ServerPeer.resume(self, path)
+
+    def close(self) -> None:
+        self.run(self.session.engine.dispose())
+        _Async.close(self)
+
+
+class LangGraphPostgres(LangGraph, ServerPeer):
+    """LangGraph's checkpointer on a server, the messages being the state: every step stores all of them."""
+
+    name = "PostgresSaver"
+    distribution = "langgraph-checkpoint-postgres"
+    needs = ("langgraph-checkpoint-postgres", "psycopg")
+    most = 10_000
+    missing = ServerPeer.missing
+
+    def __init__(self) -> None:
+        from langgraph.checkpoint.base import empty_checkpoint
+        from langgraph.checkpoint.postgres import PostgresSaver
+
+        self.empty_checkpoint, self.saver_type = empty_checkpoint, PostgresSaver
+
+    def connect(self, url: str) -> None:
+        LangGraph.open(self, _plain(url))
+
+    def open(self, path: str) -> None:
+        self.connect(path)
+
+    def make(self, path: str, entries: int) -> None:
+        self.connect(path)
+        self.saver.setup()
+        self.close()
+        super().make(path, entries)
+
+    def fetch(self) -> int:
+        return len(self.state()[-KEPT:])
+
+    def resume(self, path: str) -> int:
+        return ServerPeer.resume(self, path)
+
+
+SERVER_PEERS: dict[str, type[ServerPeer]] = {
+    peer.name: peer for peer in (Convtree, Statements, FewestColumns, AgentsPostgres, LangGraphPostgres)
+}
+
+
+# --- the server ---------------------------------------------------------------------------------------------------
+
+
+class NoServer(Exception):
+    """There is no server to ask; the message says why."""
+
+
+@contextmanager
+def server(url: str | None) -> Iterator[Callable[[], str]]:
+    """Finds a server: the one of `url`, or a private one that syncs, as the tests start it in a checkout.
+
+    Returns what makes an empty database there; they are gone afterwards.
+
+    Raises:
+        NoServer: there is none.
+    """
+    for each in Convtree.needs:
+        try:
+            version(each)
+        except PackageNotFoundError:
+            raise NoServer(f"skipped, `{each}` is not installed") from None
+    path = Path(__file__).parents[1] / "tests/private_postgres.py"
+    spec = spec_from_file_location(path.stem, path)
+    if not path.exists() or spec is None or spec.loader is None:
+        raise NoServer("skipped, this is no checkout: its tests know how to start a server")
+    postgres = module_from_spec(spec)
+    spec.loader.exec_module(postgres)
+    with ExitStack() as ends:
+        if url is None:
+            try:
+                url = ends.enter_context(postgres.private_server(sync=True)).url
+            except postgres.Absent as reason:
+                raise NoServer(f"skipped, {reason}") from None
+        yield lambda: ends.enter_context(postgres.new_database(url))
+
+
+def server_version(url: str) -> str:
+    """Says which server it is, and whether a commit is on the disk."""
+    import psycopg
+
+    with psycopg.connect(_plain(url)) as connection:
+        shown = [
+            connection.execute(f"SHOW {name}").fetchone() for name in ("server_version", "fsync", "synchronous_commit")
+        ]
+    number, fsync, commit = (row[0] for row in shown if row)
+    return f"{number.split()[0]} (fsync {fsync}, synchronous_commit {commit})"

@@ -1,0 +1,101 @@
+"""A private PostgreSQL server, from the system's packages; and a database of one's own, on it or on another.
+
+It is loaded by the benchmarks too, by its path: it needs nothing of the tests.
+"""
+
+import getpass
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+_PACKAGES = Path("/usr/lib/postgresql")
+_FAST = "-c listen_addresses='' -c unix_socket_directories={socket} -c fsync={sync} -c max_connections=200"
+
+
+class Absent(Exception):
+    """No server can be started here; the message says why."""
+
+
+class Server:
+    """A private server in a directory of its own; `kill` is what a power cut leaves of its processes."""
+
+    def __init__(self, programs: Path, home: Path, *, sync: bool = False) -> None:
+        self._programs = programs
+        self._data = home / "data"
+        self._home = home
+        self._options = _FAST.format(socket=home, sync="on" if sync else "off")
+        self._user = "postgres" if os.geteuid() == 0 else None
+        if self._user is not None:
+            shutil.chown(home, "postgres", "postgres")
+        self._run("initdb", "-D", self._data, "-A", "trust", "-U", "postgres", "--no-sync", "--locale=C.UTF-8")
+        self.start()
+
+    @property
+    def socket(self) -> Path:
+        """The socket that it listens on."""
+        return self._home / ".s.PGSQL.5432"
+
+    @property
+    def url(self) -> str:
+        """Its maintenance database."""
+        return f"postgresql://postgres@/postgres?host={self._home}"
+
+    def start(self) -> None:
+        """Starts it, and waits until it answers."""
+        self._run("pg_ctl", "-D", self._data, "-w", "-l", self._home / "log", "-o", self._options, "start")
+
+    def kill(self) -> None:
+        """Ends all its processes at once; the next start recovers from the log."""
+        self._run("pg_ctl", "-D", self._data, "-m", "immediate", "stop")
+
+    def _run(self, program: str, *arguments: object) -> None:
+        own = {"user": self._user, "group": "postgres", "extra_groups": []} if self._user else {}
+        command = [str(self._programs / program), *map(str, arguments)]
+        subprocess.run(command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, **own)  # type: ignore[call-overload]
+
+
+@contextmanager
+def private_server(*, sync: bool = False) -> Iterator[Server]:
+    """Starts a server, for as long as it is wanted.
+
+    Raises:
+        Absent: there is none to start.
+    """
+    found = sorted(_PACKAGES.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
+    if not found:
+        raise Absent("PostgreSQL is not installed here (apt-get install postgresql)")
+    if os.geteuid() == 0 and not any(each.pw_name == "postgres" for each in pwd.getpwall()):
+        raise Absent(f"{getpass.getuser()} may not run a server, and there is no user postgres")
+    home = Path(tempfile.mkdtemp(prefix="ct-pg-"))  # not below tmp_path, which only its owner may enter
+    try:
+        server = Server(found[-1].parent, home, sync=sync)
+        try:
+            yield server
+        finally:
+            server.kill()
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def new_database(server_url: str) -> Iterator[str]:
+    """Makes an empty database on a server; returns its URL."""
+    import sqlalchemy
+
+    url = sqlalchemy.make_url(server_url).set(drivername="postgresql+psycopg")
+    name = f"ct_{uuid4().hex[:12]}"
+    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+        yield url.set(database=name).render_as_string(hide_password=False)
+        with engine.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE {name} WITH (FORCE)")
+    finally:
+        engine.dispose()
