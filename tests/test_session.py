@@ -36,6 +36,7 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
 )
+from convtree.columns import SnapshotDamaged
 
 
 @contextmanager
@@ -1069,3 +1070,20 @@ def test_records_come_in_log_order_with_their_numbers(log_path: Path) -> None:
         assert list(session.records(3)) == []
         log_path.write_bytes(log_path.read_bytes().replace(b'"content":"b"', b'"content":"B"'))
         assert [(number, each.id) for number, each in session.records()] == [(0, "a"), (2, "m")]
+
+
+def test_a_snapshot_that_turns_out_damaged_behind_a_write_is_done_without(
+    log_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line is in the log, and the log is read instead."""
+
+    def damaged(*_: object) -> None:
+        raise SnapshotDamaged
+
+    with Session.open(log_path, durability="process") as session:
+        session.append(user("1"))
+        with monkeypatch.context() as patch:
+            patch.setattr(session._index, "feed_own", damaged)
+            session.append(user("2"))
+        session.append(user("3"))
+        assert contents(session) == ["1", "2", "3"]
