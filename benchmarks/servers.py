@@ -23,6 +23,16 @@ from peers import AgentsSQLite, LangGraph, _Async
 ID = "benchmark"
 
 
+def absent(needs: tuple[str, ...]) -> str | None:
+    """Says which of some distributions is not installed, or `None`."""
+    for each in needs:
+        try:
+            version(each)
+        except PackageNotFoundError:
+            return f"skipped, `{each}` is not installed"
+    return None
+
+
 class ServerPeer(Peer):
     """One way to keep a conversation on a server."""
 
@@ -31,12 +41,7 @@ class ServerPeer(Peer):
     @classmethod
     def missing(cls, npm: Path) -> str | None:
         del npm
-        for each in cls.needs:
-            try:
-                version(each)
-            except PackageNotFoundError:
-                return f"skipped, `{each}` is not installed"
-        return None
+        return absent(cls.needs)
 
     def connect(self, url: str) -> None:
         """Connects to the server."""
@@ -198,7 +203,11 @@ class AgentsPostgres(AgentsSQLite, ServerPeer):
 
     name = "SQLAlchemySession"
     needs = ("openai-agents", "sqlalchemy", "asyncpg")
-    missing = ServerPeer.missing
+
+    @classmethod
+    def missing(cls, npm: Path) -> str | None:
+        del npm
+        return absent(cls.needs)
 
     def __init__(self) -> None:
         _Async.__init__(self)
@@ -240,7 +249,11 @@ class LangGraphPostgres(LangGraph, ServerPeer):
     distribution = "langgraph-checkpoint-postgres"
     needs = ("langgraph-checkpoint-postgres", "psycopg")
     most = 10_000
-    missing = ServerPeer.missing
+
+    @classmethod
+    def missing(cls, npm: Path) -> str | None:
+        del npm
+        return absent(cls.needs)
 
     def __init__(self) -> None:
         from langgraph.checkpoint.base import empty_checkpoint

@@ -145,6 +145,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     compaction = columns.nearest(columns.compactions, leaf)
     older = sum(row in fetch.got and not _is_blank(fetch.got[row]) for row in rows if row <= compaction)
     namer, setter = fetch.got.get(model), fetch.got.get(settings)
+    makers = {} if model == tree.NONE else _makers(index, rows, fetch)
     return Context(
         messages=[entry.message if isinstance(entry, MessageEntry) else _rendered(entry, render) for entry in shown],
         entries=shown,
@@ -153,25 +154,25 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         settings=(setter.settings or {}) if isinstance(setter, ModelChangeEntry) else {},
         gaps=tuple(dict.fromkeys(gaps)),
         fresh_from=older,
-        made_by={} if model == tree.NONE else _makers(index, rows, fetch.got),
+        made_by=makers,
     )
 
 
-def _makers(index: Index, rows: list[int], got: Mapping[int, Entry]) -> dict[str, Maker]:
+def _makers(index: Index, rows: list[int], fetch: _Fetch) -> dict[str, Maker]:
     """Finds out, for replies that do not say which model made them, which one was set when they were made."""
     columns = index.tree
-    seen: dict[int, Entry] = dict(got)
-    makers: dict[str, Maker] = {}
+    replies: dict[int, MessageEntry] = {}
     for row in rows:
-        entry = got.get(row)
-        if not isinstance(entry, MessageEntry) or entry.model is not None or entry.message.get("role") in _NO_MODEL:
-            continue
-        namer = columns.nearest(columns.models, row)
-        if namer != tree.NONE and namer not in seen:  # damage in it is no damage to what is shown
-            seen.update((namer, record) for record in index.good_records([namer]) if isinstance(record, Entry))
-        named = seen.get(namer)
+        entry = fetch.got.get(row)
+        if isinstance(entry, MessageEntry) and entry.model is None and entry.message.get("role") not in _NO_MODEL:
+            replies[row] = entry
+    namers = {row: namer for row in replies if (namer := columns.nearest(columns.models, row)) != tree.NONE}
+    fetch.need(list(namers.values()))
+    makers: dict[str, Maker] = {}
+    for row, namer in namers.items():
+        named = fetch.got.get(namer)
         if isinstance(named, MessageEntry | ModelChangeEntry):
-            makers[entry.id] = (named.provider, named.model)
+            makers[replies[row].id] = (named.provider, named.model)
     return makers
 
 

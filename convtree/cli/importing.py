@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,8 +29,8 @@ _LARGE = 2**24  # bytes from which on it is told how far it is
 def import_command(ctx: click.Context, source: Path, target: str, as_json: bool) -> None:
     """Import SOURCE, a session of another tool or a folder of them, into TARGET. Doing it again adds what is new.
 
-    TARGET is a log, or a store: a folder that is there, or a URL. A folder of sessions goes into a store; its files
-    of no known format are passed over.
+    TARGET is a log, or a store: a folder (one that is there, or with a slash behind it) or a URL. A folder of sessions
+    goes into a store; its files of no known format are passed over.
     """
     if _is_store(source, target):
         _import_many(ctx, source, target, as_json)
@@ -45,7 +46,7 @@ def import_command(ctx: click.Context, source: Path, target: str, as_json: bool)
 
 def _is_store(source: Path, target: str) -> bool:
     is_url = "://" in target or target.startswith(("memory:", "file:"))
-    return is_url or Path(target).is_dir() or source.is_dir()
+    return is_url or target.endswith(("/", os.sep)) or Path(target).is_dir() or source.is_dir()
 
 
 def _import_many(ctx: click.Context, source: Path, target: str, as_json: bool) -> None:
