@@ -77,11 +77,11 @@ class Convtree(ServerPeer):
         self.convtree = convtree
 
     def connect(self, url: str) -> None:
-        self.store = self.convtree.open_store(url)
+        self.store = self.convtree.open_store(url, create=True)
 
     def make(self, path: str, entries: int) -> None:
         """Writes and closes; then opens again, compacts and closes, as the next request would."""
-        with self.convtree.open_store(path) as store:
+        with self.convtree.open_store(path, create=True) as store:
             with store.create(id=ID) as session:
                 ids = [
                     each.id for chain in pieces(islice(messages(), entries - 1)) for each in session.append_many(chain)
@@ -127,7 +127,7 @@ class Statements(ServerPeer):
         return found[0]
 
     def make(self, path: str, entries: int) -> None:
-        with self.convtree.open_store(path) as store, store.create(id=self.session_id) as session:
+        with self.convtree.open_store(path, create=True) as store, store.create(id=self.session_id) as session:
             for chain in pieces(islice(messages(), entries)):
                 session.append_many(chain)
 
