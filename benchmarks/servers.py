@@ -81,7 +81,7 @@ class Convtree(ServerPeer):
 
     def make(self, path: str, entries: int) -> None:
         """Writes and closes; then opens again, compacts and closes, as the next request would."""
-        with self.convtree.open_store(path) as store:
+        with self.convtree.open_store(path, create=True) as store:
             with store.create(id=ID) as session:
                 ids = [
                     each.id for chain in pieces(islice(messages(), entries - 1)) for each in session.append_many(chain)

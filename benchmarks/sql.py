@@ -103,7 +103,7 @@ def lists(url: str) -> Figure:
     import convtree
 
     sql = "SELECT * FROM ct_sessions ORDER BY active_slot DESC, active_ms DESC, session_id DESC LIMIT 51"
-    with convtree.open_store(url) as store, psycopg.connect(url.replace("+psycopg", "")) as connection:
+    with convtree.open_store(url, create=True) as store, psycopg.connect(url.replace("+psycopg", "")) as connection:
         assert len(store.list()) == 50
         calls = {
             "list": store.list,
@@ -126,7 +126,10 @@ def write(url: str, session_id: str, calls: int, ready: str, number: int, writer
     """Appends as one of several processes; all begin when all are ready. Returns how long each append took."""
     import convtree
 
-    with convtree.open_store(url) as store, store.open(session_id, create=True, on_stale="rebase") as session:
+    with (
+        convtree.open_store(url, create=True) as store,
+        store.open(session_id, create=True, on_stale="rebase") as session,
+    ):
         source = messages(number * calls)
         session.append(next(source))
         Path(ready, str(number)).touch()
@@ -144,7 +147,7 @@ def gapless(url: str, session_id: str, entries: int) -> Figure:
     """Makes sure that what they wrote is one chain, without a gap and without damage."""
     import convtree
 
-    with convtree.open_store(url) as store, store.open(session_id, read_only=True) as session:
+    with convtree.open_store(url, create=True) as store, store.open(session_id, read_only=True) as session:
         assert len(session.path()) == entries, f"{len(session.path())} entries instead of {entries}"
         assert not session.findings, session.findings
     return {}
