@@ -11,9 +11,9 @@
 ['Rome?', 'Oslo?']
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from convtree.compaction import BranchPlan, CompactionPlan, plan_branch, plan_compaction
 from convtree.context import Context, Gap, default_render
 from convtree.entries import (
     BranchSummaryEntry,
@@ -54,22 +54,27 @@ from convtree.errors import (
     UnknownEntry,
 )
 from convtree.messages import OpenCall
-from convtree.redaction import Redactor, redact
 from convtree.session import Session
 
 if TYPE_CHECKING:
+    from convtree.compaction import BranchPlan, CompactionPlan, plan_branch, plan_compaction
+    from convtree.redaction import Redactor, redact
     from convtree.store import SessionStore, open_store
 
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> object:
-    """Imports the store when somebody asks for it: most programs have one session, and a database takes its time."""
-    if name in ("SessionStore", "open_store"):
-        from convtree import store
+    """Imports what not every program needs when somebody asks for it."""
+    home = _LATER.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(home), name)
 
-        return getattr(store, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+_LATER = dict.fromkeys(("SessionStore", "open_store"), "convtree.store")
+_LATER |= dict.fromkeys(("BranchPlan", "CompactionPlan", "plan_branch", "plan_compaction"), "convtree.compaction")
+_LATER |= dict.fromkeys(("Redactor", "redact"), "convtree.redaction")
 
 
 __all__ = [

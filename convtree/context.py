@@ -17,11 +17,11 @@ from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, Message
 from convtree.errors import BrokenPath, UnknownEntry
 from convtree.index import Index
 from convtree.messages import OpenCall, open_calls
-from convtree.tokens import Counter, count_tokens
 
 if TYPE_CHECKING:
     from convtree.shapes import Shape
     from convtree.shapes.parts import Source
+    from convtree.tokens import Counter
 
 #: the kinds of rows that a model sees
 _SHOWN = frozenset(
@@ -75,6 +75,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         """
         if counter is not None:
             return sum(map(counter, self.messages))
+        from convtree.tokens import count_tokens
+
         return count_tokens(self.messages, self.entries, self.fresh_from)
 
     def to(self, shape: Shape, *, heal: bool = False) -> dict[str, Any]:

@@ -16,15 +16,14 @@ from itertools import islice, takewhile
 from pathlib import Path
 from threading import RLock
 from time import monotonic, sleep, time_ns
-from typing import Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar, cast, overload
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar, cast, overload
 from weakref import WeakSet
 
 import msgspec
 
-from convtree import codec, compaction, context, tree
+from convtree import codec, context, tree
 from convtree.columns import SnapshotDamaged
-from convtree.compaction import BranchPlan, CompactionPlan
-from convtree.comparing import Diff, Side, side_of
 from convtree.context import Context, Gap, Render, default_render
 from convtree.entries import (
     BranchSummaryEntry,
@@ -55,13 +54,19 @@ from convtree.ledger import LOST_HEADER, RECENT, Ledger, PartlyWritten, new_id
 from convtree.logs.base import Log
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree.logs.memory import MemoryLog
-from convtree.redaction import Redact, redact_record
 from convtree.runs import Outline
-from convtree.tokens import Counter
 from convtree.writing import Draft, Plan, SDKObject, draft, message_entry, reseal
 
 OnStale = Literal["raise", "branch", "rebase"]
+if TYPE_CHECKING:
+    from convtree import compaction
+    from convtree.compaction import BranchPlan, CompactionPlan
+    from convtree.comparing import Diff, Side
+    from convtree.redaction import Redact
+    from convtree.tokens import Counter
+
 E = TypeVar("E", bound=Entry)
+R = TypeVar("R", bound="Record | Header")
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -112,7 +117,7 @@ class Session:
         redact: Redact | None = None,
     ) -> None:
         self._ledger = Ledger(log)
-        self._header = header if redact is None else redact_record(header, redact)
+        self._header = header if redact is None else _redacted(header, redact)
         self._refuses = "it was opened with mode='r'" if read_only else None
         self._on_stale = on_stale
         self._redact = redact
@@ -308,7 +313,7 @@ class Session:
             raise TypeError("branch takes a summary or someone who writes it, not both")
         if summary is None and summarize is None and details is not None:
             raise ValueError("details belong to a summary")
-        if summarize is not None and (planned := compaction.plan_branch(self, entry_id)) is not None:
+        if summarize is not None and (planned := _compaction().plan_branch(self, entry_id)) is not None:
             return self.land_branch(planned, summarize(planned), entry_id, details=details)
         if summary is not None:
             with self._lock:
@@ -340,7 +345,7 @@ class Session:
             StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
             As `build_context` and `append`.
         """
-        plan = compaction.plan_compaction(self, keep_tokens=keep_tokens, count_tokens=count_tokens)
+        plan = _compaction().plan_compaction(self, keep_tokens=keep_tokens, count_tokens=count_tokens)
         return None if plan is None else self.land(plan, summarize(plan), count_tokens=count_tokens)
 
     def land(self, plan: CompactionPlan, summary: str, *, count_tokens: Counter | None = None) -> CompactionEntry:
@@ -499,12 +504,16 @@ class Session:
             EntryNotFound: there is no such entry.
             BrokenPath: a parent is missing, or a line was damaged.
         """
+        from convtree.comparing import Diff
+
         rows = [self._row(a), self._row(b)]
         shared = self._index.tree.common_ancestor(*rows)
         sides = [self._side(row, shared) for row in rows]
         return Diff(ancestor_id=self._id_of(shared), a=sides[0], b=sides[1])
 
     def _side(self, row: int, shared: int) -> Side:
+        from convtree.comparing import side_of
+
         if shared == tree.ROOT:
             rows = self._path_rows(row)
         else:
@@ -691,7 +700,7 @@ class Session:
     # --- the way to the log ---
 
     def _draft(self, record: Record) -> Draft:
-        return draft(record if self._redact is None else redact_record(record, self._redact))
+        return draft(record if self._redact is None else _redacted(record, self._redact))
 
     def _append(self, drafts: list[Draft], parent_id: str | AtLeaf | None, on_stale: OnStale | None) -> list[Any]:
         policy = on_stale or self._on_stale
@@ -716,7 +725,7 @@ class Session:
         def fill(lines: Plan) -> None:
             leaf = self._current_leaf("branch" if self._on_stale == "branch" else "rebase")
             row = tree.ROOT if leaf is None else lines.row_of(leaf)
-            if not compaction.is_right(plan, self._index, row):
+            if not _compaction().is_right(plan, self._index, row):
                 raise StaleLeaf(
                     f"the leaf moved from {plan.leaf_id!r} to {leaf!r}, where the plan is not right; make another",
                     expected=plan.leaf_id,
@@ -888,6 +897,19 @@ class Session:
             f"{self.location}: {doubt.code} in line {doubt.line}, after the leaf was set: "
             f"settle it with branch({self._index.leaf.id!r}) or another entry"
         )
+
+
+def _compaction() -> ModuleType:
+    """Imports what plans compactions; most programs that open a session have none in mind."""
+    from convtree import compaction
+
+    return compaction
+
+
+def _redacted(record: R, redact: Redact) -> R:
+    from convtree.redaction import redact_record
+
+    return redact_record(record, redact)
 
 
 _MADE: WeakSet[Session] = WeakSet()
