@@ -528,3 +528,21 @@ def test_a_gap_before_a_mark_leaves_the_leaf_uncertain(log_path: Path) -> None:
         session.append(user("c"), parent_id="a")
         assert contents(session) == ["a", "c"]
     assert seal_by_hand(HEADER, 0) == lines[0]
+
+
+def test_who_made_a_reply_is_exact_or_a_gap(log_path: Path) -> None:
+    """A model that was set where nobody can read it any more is not made up."""
+    data = log_of(
+        node("a", None, "model_change", provider="p", model="old"),
+        node("b", "a", message=assistant("x")),
+        node("c", "b", "model_change", provider="p", model="new"),
+    )
+    log_path.write_bytes(data)
+    with Session.open(log_path, mode="r") as session:
+        context = session.build_context()
+        assert (context.made_by, context.model) == ({"b": ("p", "old")}, "new")
+        log_path.write_bytes(data.replace(b'"model":"old"', b'"model":"odd"'))
+        with pytest.raises(BrokenPath):
+            session.build_context()
+        context = session.build_context(allow_gaps=True)
+        assert (context.made_by, context.model, len(context.gaps)) == ({}, "new", 1)

@@ -283,3 +283,9 @@ def test_older_and_special_calls() -> None:
 def test_what_is_no_message_makes_no_calls() -> None:
     """A summary may be rendered as anything."""
     assert open_calls([("a", "text"), ("b", None), ("c", CASES["responses call"][0])]) == (OpenCall("c1", "f", "c"),)
+
+
+def test_the_parts_of_kit() -> None:
+    """Each has its data one level further down."""
+    made = {"role": "assistant", "parts": [{"type": "tool_call", "data": {"id": "k1", "name": "read"}}]}
+    assert calls_of(made) == [ToolCall("k1", "read")]
