@@ -367,18 +367,26 @@ def test_many_sessions_at_once(tmp_path: Path) -> None:
 
 def test_a_busy_session_leaves_the_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """With one thread for all, a session with 500 calls does not hold up one with a single call."""
+    written: list[str] = []
+
+    def note(message: Any) -> Any:
+        written.append(message["content"])
+        return message
+
     with ThreadPoolExecutor(1) as pool:
         monkeypatch.setattr(turns, "_pool", pool)
 
         async def main() -> None:
-            async with aio.Session.memory() as busy, aio.Session.memory() as other:
+            async with aio.Session.memory(redact=note) as busy, aio.Session.memory(redact=note) as other:
+                all_have_begun = threading.Event()
+                pool.submit(all_have_begun.wait)
                 many = await begin(_gathered(busy.append(user(str(number))) for number in range(500)))
-                await asyncio.sleep(0)
-                await other.append(user("x"))
-                assert busy._line._waiting
-                await many
+                one = await begin(other.append(user("x")))
+                all_have_begun.set()
+                await asyncio.gather(many, one)
 
         run(main)
+    assert written.index("x") == 1
 
 
 async def _gathered(calls: Iterator[Awaitable[Any]]) -> None:
@@ -521,6 +529,20 @@ def test_what_a_cancelled_call_opens_is_closed(log_path: Path) -> None:
                 await session.append(user("a"), parent_id=None)
 
         run(main)
+
+
+def test_an_opening_that_fails_when_nobody_waits_for_it_any_more_is_not_heard_of(log_path: Path) -> None:
+    """It waited for a lock until its time was over."""
+
+    async def main() -> None:
+        with held(log_path):
+            opening = await begin(aio.Session.open(log_path, exclusive=True, lock_timeout_s=0.3))
+            await asyncio.sleep(0.1)
+            assert await gave_up(opening)
+            while any(line._running for line in list(turns._LINES)):
+                await asyncio.sleep(0.01)
+
+    run(main)
 
 
 @pytest.mark.parametrize("steps", range(5))
