@@ -547,7 +547,9 @@ def test_closed_pipe_is_quiet(tmp_path: Path) -> None:
 def test_interrupt(tmp_path: Path) -> None:
     """Ctrl-C ends the program with 130 and without a traceback."""
     stored(tmp_path / "large", *(user("x" * 500, f"e{number}") for number in range(3000)))
-    command = [sys.executable, "-m", "convtree", "inspect", "--full", str(tmp_path / "large")]
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # in the background, too
+    program = f"{heard}from convtree.cli import main; main()"
+    command = [sys.executable, "-c", program, "inspect", "--full", str(tmp_path / "large")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         assert process.stderr is not None

@@ -29,7 +29,7 @@ def openai_call(arguments: Any) -> dict[str, Any]:
             Speech("user", [Text("a"), Text("b")]),
         ),
         (openai_call('{"a":1}'), Speech("assistant", [CALL])),
-        (openai_call("no json"), Speech("assistant", [Call("1", "read", {"input": "no json"})])),
+        (openai_call("no json"), Speech("assistant", [Call("1", "read", {"arguments": "no json"})])),
         ({"role": "tool", "tool_call_id": "1", "content": "x"}, Speech("user", [RESULT])),
         (
             {"type": "function_call", "call_id": "1", "name": "read", "arguments": '{"a":1}'},
@@ -77,7 +77,21 @@ def openai_call(arguments: Any) -> dict[str, Any]:
             Speech("assistant", [Thought("t")]),
         ),
         ({"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]}, Speech("assistant", [Text("no")])),
-        ({"role": "user", "content": [{"type": "file", "id": 1}]}, Speech("user", [Text('{"type":"file","id":1}')])),
+        (
+            {"role": "user", "content": [{"type": "file", "file": {"file_id": "f1"}}]},
+            Speech("user", [Text("[document: f1]")]),
+        ),
+        ({"role": "user", "content": [{"type": "odd", "n": 1}]}, Speech("user", [Text('{"type":"odd","n":1}')])),
+        (
+            {
+                "role": "toolResult",
+                "toolCallId": "1",
+                "toolName": "see",
+                "content": [{"type": "text", "text": "x"}, {"type": "image", "data": "AA", "mimeType": "image/gif"}],
+                "isError": True,
+            },
+            Speech("user", [Result("1", "see", "x", True, (Image("AA", "image/gif"),))]),
+        ),
         ({"any": 1}, Speech("user", [Text('{"any":1}')])),
     ],
 )

@@ -110,7 +110,7 @@ def session_of(*messages: Message, **fields: Any) -> Session:
     return session
 
 
-def request(shape: Any, *messages: Message, heal: bool = False, **fields: Any) -> Message:
+def request(shape: Any, /, *messages: Message, heal: bool = False, **fields: Any) -> Message:
     """What goes to a provider; checked against its SDK and for pairing on the way."""
     written = session_of(*messages, **fields).build_context().to(shape, heal=heal)
     check_types(shape, copy.deepcopy(written))
@@ -118,7 +118,7 @@ def request(shape: Any, *messages: Message, heal: bool = False, **fields: Any) -
     return written
 
 
-def body(shape: Any, *messages: Message, **fields: Any) -> list[Message]:
+def body(shape: Any, /, *messages: Message, **fields: Any) -> list[Message]:
     """The messages of a request."""
     written: list[Message] = request(shape, *messages, **fields)[MAIN[shape]]
     return written
@@ -633,6 +633,151 @@ def test_a_summary_may_be_rendered_as_text() -> None:
     assert session.build_context(render=lambda entry: entry.summary).to("anthropic") == {"messages": [user("S")]}
     with pytest.raises(TypeError, match="is no message but a int"):
         session.build_context(render=lambda _: 5).to("anthropic")
+
+
+KIT = [
+    {"role": "user", "parts": [{"type": "text", "data": {"text": "Hi"}}]},
+    {
+        "role": "assistant",
+        "parts": [
+            {"type": "reasoning", "data": {"thinking": "hm", "signature": "sig"}},
+            {"type": "text", "data": {"text": " "}},
+            {"type": "tool_call", "data": {"id": "c1", "name": "f", "input": '{"a":1}', "finished": True}},
+            {"type": "finish", "data": {"reason": "tool_use"}},
+        ],
+    },
+    {
+        "role": "tool",
+        "parts": [
+            {"type": "tool_result", "data": {"tool_call_id": "c1", "name": "f", "content": "no", "is_error": True}}
+        ],
+    },
+    {
+        "role": "user",
+        "parts": [
+            {"type": "image", "data": {"data": PNG, "media_type": "image/png"}},
+            {"type": "odd", "data": {}},
+            {"type": "text", "data": {"text": "And this?"}},
+        ],
+    },
+]
+
+
+def test_kits_messages_go_to_every_provider() -> None:
+    """Its parts have what they say apart from their type; nothing else of it goes out."""
+    made: dict[str, Any] = {"shape": "kit.message", "model": "claude", "provider": "anthropic"}
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
+    assert request("anthropic", *KIT, **made) == {
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {
+                "role": "assistant",
+                "content": [
+                    {"type": "thinking", "thinking": "hm", "signature": "sig"},
+                    {"type": "tool_use", "id": "c1", "name": "f", "input": {"a": 1}},
+                ],
+            },
+            {
+                "role": "user",
+                "content": [
+                    {"type": "tool_result", "tool_use_id": "c1", "content": "no", "is_error": True},
+                    image,
+                    {"type": "text", "text": "And this?"},
+                ],
+            },
+        ]
+    }
+    assert request("gemini", *KIT[:3], **made) == {
+        "contents": [
+            {"role": "user", "parts": [{"text": "Hi"}]},
+            {
+                "role": "model",
+                "parts": [
+                    {"text": "hm"},
+                    {
+                        "functionCall": {"name": "f", "args": {"a": 1}},
+                        "thoughtSignature": "skip_thought_signature_validator",
+                    },
+                ],
+            },
+            {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"error": "no"}}}]},
+        ]
+    }
+
+
+def test_of_a_tools_own_message_only_the_meaning_goes_out() -> None:
+    """What picoclaw, say, has besides is no provider's business; a call gets the type that OpenAI wants."""
+    said: list[Message] = [
+        {"role": "user", "content": "Hi", "created_at": "2026"},
+        {
+            "role": "assistant",
+            "content": "",
+            "created_at": "2026",
+            "reasoning_content": "hm",
+            "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": "{}"}, "extra": 1}],
+            "model_name": "m",
+        },
+        {"role": "tool", "content": "ok", "tool_call_id": "c1", "created_at": "2026"},
+    ]
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    assert request("openai-chat", *said, shape="picoclaw.message", model="m") == {
+        "messages": [
+            {"role": "user", "content": "Hi"},
+            {"role": "assistant", "reasoning_content": "hm", "content": None, "tool_calls": [call]},
+            {"role": "tool", "tool_call_id": "c1", "content": "ok"},
+        ]
+    }
+
+
+def test_an_answer_as_it_came_is_taken_apart() -> None:
+    """Anthropic refuses its own answers' frame, OpenAI members without a value and blocks in another's mouth."""
+    answer = {
+        "id": "msg_1",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude",
+        "content": [{"type": "text", "text": "A", "citations": None}],
+        "stop_reason": "end_turn",
+        "stop_sequence": None,
+        "usage": {"input_tokens": 1, "output_tokens": 1},
+    }
+    hi = {"role": "user", "content": "Hi"}
+    text = {"type": "text", "text": "A", "citations": None}
+    assert request("anthropic", hi, answer) == {"messages": [hi, {"role": "assistant", "content": [text]}]}
+    dumped = {"role": "assistant", "content": "A", "refusal": None, "tool_calls": None, "function_call": None}
+    assert request("openai-chat", hi, dumped) == {"messages": [hi, {"role": "assistant", "content": "A"}]}
+    untyped = {"role": "assistant", "tool_calls": [{"id": "c1", "function": {"name": "f", "arguments": "{}"}}]}
+    call = {"type": "function", "id": "c1", "function": {"name": "f", "arguments": "{}"}}
+    result = {"role": "tool", "tool_call_id": "c1", "content": "ok"}
+    sent = request("openai-chat", hi, untyped, result)["messages"]
+    assert sent == [hi, {"role": "assistant", "content": None, "tool_calls": [call]}, result]
+    swapped = {"type": "message", "role": "user", "content": [{"type": "output_text", "text": "Hi"}]}
+    assert request("openai-responses", swapped) == {"input": [hi]}
+
+
+def test_a_codex_message_without_an_id_keeps_its_phase() -> None:
+    """Blocks of output belong to an output with an id; whether it was the final answer is told to the model again."""
+    said: list[Message] = [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi"}]},
+        {
+            "type": "message",
+            "role": "assistant",
+            "phase": "final_answer",
+            "content": [{"type": "output_text", "text": "A"}],
+        },
+    ]
+    assert request("openai-responses", *said) == {
+        "input": [said[0], {"role": "assistant", "content": "A", "phase": "final_answer"}]
+    }
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_message_that_is_not_of_the_shape_it_is_said_to_be(shape: Any) -> None:
+    """Its keys decide."""
+    hi = {"role": "user", "content": "Hi"}
+    plain = {"gemini": {"role": "user", "parts": [{"text": "Hi"}]}}.get(shape, hi)
+    for said in ("gemini", "anthropic", "openai-chat"):
+        assert plain in next(iter(request(shape, hi, shape=said).values()))
 
 
 def test_an_unknown_shape_is_refused() -> None:

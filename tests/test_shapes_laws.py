@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from request_checker import check_types, faults
 
 from convtree import CompactionEntry, ModelChangeEntry, OpenCalls, Session
+from convtree.shapes import Shape
 
-SHAPES = ["openai-chat", "openai-responses", "anthropic", "gemini"]
+SHAPES: list[Shape] = ["openai-chat", "openai-responses", "anthropic", "gemini"]
 MODELS = [("openai", "gpt"), ("anthropic", "claude"), ("google", "gemini"), (None, None)]
 IDS = ["c1", "c2", "call_3", "a|b", "é", "x" * 70, "t-4"]
 PNG = "iVBORw0KGgo="
@@ -155,3 +156,56 @@ def test_what_was_sent_stays_as_it_was(shape: Any, session: Session) -> None:
     assert len(after[main]) - len(before[main]) in (0, 1)
     if before[main] and shape.startswith("openai"):
         assert after[main][: len(before[main])] == before[main]
+
+
+KEYS = (
+    *("role", "content", "parts", "type", "text", "data", "source", "id", "args", "functionCall", "functionResponse"),
+    *("tool_calls", "function", "arguments", "image_url", "summary", "output", "call_id", "name", "input", "thinking"),
+    *("signature", "tool_use_id", "tool_call_id", "toolCallId", "inlineData", "response", "refusal", "phase", "url"),
+    *("reasoning_content", "function_call", "stopReason", "encrypted_content", "annotations", "a_tool"),
+)
+JSON = st.recursive(
+    st.sampled_from([None, True, 0, -1.5, 2**60, "", " ", "a", "{}", "[1]"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+WORDS = ["user", "assistant", "model", "system", "tool", "toolResult", "function", "bashExecution"]
+TYPES = (
+    *("text", "thinking", "tool_use", "tool_result", "toolCall", "image", "reasoning", "tool_call", "input_text"),
+    *("output_text", "function_call", "function_call_output", "message", "refusal", "image_url", "document", "file"),
+)
+blocks = st.dictionaries(st.sampled_from(KEYS), JSON | st.sampled_from(TYPES), max_size=5)
+odd_messages = st.dictionaries(
+    st.sampled_from(KEYS),
+    JSON | st.sampled_from([*WORDS, *TYPES]) | st.lists(blocks, max_size=3),
+    min_size=1,
+    max_size=6,
+) | st.builds(
+    lambda role, content, more: more | {"role": role, "content": content},
+    st.sampled_from(WORDS),
+    JSON | st.lists(blocks, max_size=3),
+    st.dictionaries(st.sampled_from(KEYS), JSON, max_size=3),
+)
+
+
+@given(st.lists(odd_messages, max_size=4), st.sampled_from(["a.b", "kit.message", "pi.message"]))
+def test_whatever_a_tool_has_stored_every_provider_takes(messages: Messages, shape: str) -> None:
+    """Nothing is required of a message: what nobody knows is left out, and what is left is in order."""
+    with Session.memory() as session:
+        for message in messages:
+            session.append(message, shape=shape)
+        for target in SHAPES:
+            request = session.build_context().to(target, heal=True)
+            check_types(target, request)
+            assert faults(target, request) == []
+
+
+@given(st.lists(st.tuples(odd_messages, st.sampled_from([None, *SHAPES])), max_size=4))
+def test_whatever_is_stored_there_is_a_request(messages: list[tuple[dict[str, Any], str | None]]) -> None:
+    """What only pretends to be of a shape is the caller's own, but nothing breaks."""
+    with Session.memory() as session:
+        for message, shape in messages:
+            session.append(message, shape=shape)
+        for target in SHAPES:
+            request = session.build_context().to(target, heal=True)
+            assert isinstance(request, dict)

@@ -200,8 +200,9 @@ class _Writer:
             case Call(id, name, arguments):
                 told: dict[str, Any] = {"id": id, "name": name, "input": _json(arguments), "finished": True}
                 kind, data = "tool_call", told
-            case Result(id, name, said, is_error):
+            case Result(id, name, said, is_error, images):
                 named = name or self._calls.get(id, "")
+                said = "\n".join([*filter(None, [said]), *("[image]" for _ in images)])
                 told = {"tool_call_id": id, "name": named, "content": said, "is_error": is_error}
                 kind, data = "tool_result", told
             case Text(said):

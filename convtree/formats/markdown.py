@@ -75,9 +75,11 @@ def _part(part: Part) -> Iterator[str]:
         case Call(_, name, arguments):
             yield f"Calls **{_inline(name)}**:"
             yield _fenced(orjson.dumps(arguments, option=orjson.OPT_INDENT_2).decode(), "json")
-        case Result(_, name, said, is_error):
+        case Result(_, name, said, is_error, images):
             yield f"{'Failed' if is_error else 'Result'}{f' of **{_inline(name)}**' if name else ''}:"
             yield _fenced(said, "")
+            for image in images:
+                yield from _part(image)
 
 
 def _branches(session: Exported) -> Iterator[str]:

@@ -181,7 +181,7 @@ class _Writer:
             "role": "toolResult",
             "toolCallId": part.id,
             "toolName": part.name or self._calls.get(part.id, ""),
-            "content": [{"type": "text", "text": part.text}],
+            "content": [{"type": "text", "text": part.text}, *(_block(image) for image in part.images)],
             "isError": part.is_error,
             "timestamp": time,
         }

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from convtree.shapes.parts import Call, Kind, Media, Other, Part, Result, Role, Source, Text, Thinking
+from convtree.shapes.parts import Call, Kind, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
 
-CHAT, RESPONSES, ANTHROPIC, GEMINI, PI = "openai-chat", "openai-responses", "anthropic", "gemini", "pi"
+CHAT, RESPONSES, ANTHROPIC, GEMINI = "openai-chat", "openai-responses", "anthropic", "gemini"
+PI, KIT = "pi", "kit"  # tools with words of their own
 
 #: block type -> the shape that alone has it, for recognising a message by its keys
 TELLING = {
@@ -25,7 +26,7 @@ Where = tuple[Role, Source]
 
 def read_block(block: Mapping[str, Any], role: Role, source: Source) -> Part | None:
     """Reads one block; None where there is nothing in it."""
-    kind = block.get("type")
+    kind = block.get("type", "text" if "text" in block else None)
     read = _READERS.get(kind) if isinstance(kind, str) else None
     if read is None:
         return Other(role=role, source=source, raw=block, shape=source.shape)
@@ -37,7 +38,8 @@ def read_content(content: Any, role: Role, source: Source) -> list[Part]:
     if isinstance(content, str):
         return [Text(role=role, source=source, text=content)] if content.strip() else []
     found = []
-    for block in content if isinstance(content, list | tuple) else ():
+    for each in content if isinstance(content, list | tuple) else ():
+        block = {"text": each} if isinstance(each, str) else each
         part = read_block(block, role, source) if isinstance(block, Mapping) else None
         if part is None:
             source.whole = False
@@ -89,7 +91,11 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
     text = block.get("refusal" if block.get("type") == "refusal" else "text")
     if not isinstance(text, str) or not text.strip():
         return None
-    return Text(role=where[0], source=where[1], raw=block, shape=_shape_of_block(block, where[1]), text=text)
+    role, source = where
+    if block.get("type") in (None, "input_text" if role == "assistant" else "output_text"):  # nobody takes it so
+        source.whole = False
+        return Text(role=role, source=source, text=text)
+    return Text(role=role, source=source, raw=block, shape=_shape_of_block(block, source), text=text)
 
 
 def _image_url(block: Mapping[str, Any], where: Where) -> Part | None:
@@ -100,7 +106,7 @@ def _image_url(block: Mapping[str, Any], where: Where) -> Part | None:
 def _file(block: Mapping[str, Any], where: Where) -> Part | None:
     file = members(block.get("file", block))
     url = file.get("file_data") or file.get("file_url")
-    return media_from_url(url, "document", block, where, file.get("filename"))
+    return media_from_url(url, "document", block, where, file.get("filename") or file.get("file_id"))
 
 
 def _audio(block: Mapping[str, Any], where: Where) -> Part | None:
@@ -134,9 +140,8 @@ def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
     if isinstance(text, list):  # Mistral's is made of blocks
         text = "\n".join(str(members(each).get("text") or "") for each in text)
     text = text if isinstance(text, str) else ""
-    raw, signature = block, block.get("signature", block.get("thinkingSignature"))
-    if "thinkingSignature" in block:  # pi's, for a message that Anthropic's model made
-        raw = {"type": "thinking", "thinking": text, "signature": signature}
+    signature = block.get("signature", block.get("thinkingSignature"))  # pi's, if Anthropic's model made it
+    raw = {"type": "thinking", "thinking": text} | ({} if signature is None else {"signature": signature})
     sealed = isinstance(signature, str) and bool(signature) and not signature.startswith("{")
     return Thinking(role=where[0], source=where[1], raw=raw, shape=ANTHROPIC, text=text, sealed=sealed)
 
@@ -177,8 +182,11 @@ def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
 
 
 def result_content(content: Any, source: Source) -> tuple[Text | Media, ...]:
-    """Reads what a tool gave."""
-    return tuple(part for part in read_content(content, "user", source) if isinstance(part, Text | Media))
+    """Reads what a tool gave; what has no other words, as JSON."""
+    found = tuple(part for part in read_content(content, "user", source) if isinstance(part, Text | Media))
+    if found or not content or isinstance(content, str):
+        return found
+    return (Text(role="user", source=source, text=as_json(content)),)
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {

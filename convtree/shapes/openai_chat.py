@@ -30,7 +30,8 @@ from convtree.shapes.parts import (
 )
 
 _ID_LIMIT = 40  # what OpenAI takes; ids that came in this shape are not questioned
-_OWN_KEYS = {"content", "tool_calls", "function_call", "reasoning_content", "reasoning", "reasoning_details", "refusal"}
+_REASONING = {"reasoning_content", "reasoning", "reasoning_details"}
+_OWN_KEYS = {"content", "tool_calls", "function_call", "refusal"} | _REASONING
 Message = dict[str, Any]
 
 
@@ -88,13 +89,14 @@ def _kept(group: list[Part]) -> Message:
     source = group[0].source
     if source.shape != CHAT or any(part.source is not source for part in group):
         return {}
-    reasoning = {"reasoning_content", "reasoning", "reasoning_details"} if source.trusted else set()
-    return {name: value for name, value in source.message.items() if name not in _OWN_KEYS - reasoning}
+    reasoning = _REASONING if source.trusted else set()
+    left = _OWN_KEYS - reasoning if not source.foreign else source.message.keys() - {"name"} - reasoning
+    return {name: value for name, value in source.message.items() if name not in left and value is not None}
 
 
 def _call(call: Call) -> Message:
     if raw := call.as_read(CHAT):
-        return raw | {"id": call.id}
+        return {"type": "custom" if call.custom else "function"} | raw | {"id": call.id}
     if call.custom:
         return {"id": call.id, "type": "custom", "custom": {"name": call.name, "input": as_text(call.arguments)}}
     function = {"name": call.name, "arguments": as_text(call.arguments)}

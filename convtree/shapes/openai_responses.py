@@ -93,7 +93,7 @@ def _followed(sources: list[list[Part]]) -> list[bool]:
 
 def _turn(own: list[Part], native: Mapping[str | None, Call], followed: bool, *, keeps_ids: bool) -> list[Item]:
     message = verbatim(own, RESPONSES)
-    if message is not None and all(isinstance(part, Text) for part in own) and (keeps_ids or "id" not in message):
+    if message is not None and all(isinstance(part, Text) for part in own) and _is_valid(message, keeps_ids):
         return [message]
     items: list[Item] = []
     texts: list[str] = []
@@ -105,20 +105,30 @@ def _turn(own: list[Part], native: Mapping[str | None, Call], followed: bool, *,
         elif isinstance(part, Media) and (said := readable(part)):
             texts.append(said.text)
         else:
-            items += _words(texts) + _call(part, native, keeps_ids)
+            items += _words(texts, own[0]) + _call(part, native, keeps_ids)
             texts = []
-    return items + _words(texts)
+    return items + _words(texts, own[0])
 
 
-def _words(texts: list[str]) -> list[Item]:
-    return [{"role": "assistant", "content": "\n".join(texts)}] if texts else []
+def _is_valid(message: Item, keeps_ids: bool) -> bool:
+    """Tells whether an assistant's message goes as it is: blocks of output belong to an output with an id."""
+    return keeps_ids if "id" in message else isinstance(message.get("content"), str)
+
+
+def _words(texts: list[str], like: Part) -> list[Item]:
+    """Returns an assistant's message, with the phase of the turn that its model gave it."""
+    if not texts:
+        return []
+    source = like.source
+    phase = source.message.get("phase") if source.shape == RESPONSES and not source.foreign else None
+    return [{"role": "assistant", "content": "\n".join(texts)} | ({"phase": phase} if phase else {})]
 
 
 def _reasoning(part: Thinking, followed: bool) -> list[Item]:
     raw = part.as_read(RESPONSES)
     if raw is None or not part.source.trusted or not part.sealed:
         said = readable(part)
-        return _words([said.text]) if said else []
+        return _words([said.text], part) if said else []
     return [{"summary": []} | raw] if followed else []
 
 

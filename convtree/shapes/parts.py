@@ -18,13 +18,16 @@ Kind = Literal["image", "audio", "video", "document"]
 
 #: where a provider expects something to stand before an assistant's first words
 OPENING = "(The conversation begins here.)"
+#: all that a message may have for those who refuse what they do not know
+_KEYS: dict[str, set[str]] = {"anthropic": {"role", "content"}, "gemini": {"role", "parts"}}
 
 
 class Source(msgspec.Struct, kw_only=True, eq=False):
     """The message that parts were read from.
 
     `shape` is None where several providers would take it. `trusted`: the model that made it is the one it goes to.
-    `whole`: nothing in it had to be left out. `summary`: it stands for what is not shown any more.
+    `whole`: nothing in it had to be left out. `foreign`: a tool's own, of which no provider knows all. `summary`: it
+    stands for what is not shown any more.
     """
 
     message: Mapping[str, Any]
@@ -32,6 +35,7 @@ class Source(msgspec.Struct, kw_only=True, eq=False):
     shape: str | None = None
     trusted: bool = False
     whole: bool = True
+    foreign: bool = False
     summary: bool = False
     parts: tuple[Part, ...] = ()
 
@@ -106,6 +110,8 @@ def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[s
         return None
     if any(part.shape not in (None, shape) for part in group):
         return None  # blocks of one provider in a message of another
+    if source.message.keys() - _KEYS.get(shape, source.message.keys()):
+        return None  # an answer as it came, with its id and its usage
     if source.shape == shape or (plain and source.shape is None and is_plain(source.message)):
         return dict(source.message)
     return None
@@ -142,8 +148,13 @@ def readable(part: Thinking | Media) -> Text | None:
     """Returns in words what a provider does not take as it is; None where there are none."""
     if isinstance(part, Thinking):
         return said_by(part.role, part.text, part) if part.text.strip() else None
-    where = part.url or part.name
-    return said_by(part.role, f"[{part.kind}: {where}]" if where else f"[{part.kind}]", part)
+    return said_by(part.role, named(part), part)
+
+
+def named(media: Media) -> str:
+    """Returns what stands in a text for an image or a file."""
+    where = media.url or media.name
+    return f"[{media.kind}: {where}]" if where else f"[{media.kind}]"
 
 
 def without_blanks(parts: Iterable[Part]) -> list[Part]:
@@ -182,7 +193,12 @@ def as_text(arguments: Any) -> str:
     """Returns arguments as JSON text; what is text already stays as it is, valid or not."""
     if isinstance(arguments, str):
         return arguments or "{}"
-    return orjson.dumps({} if arguments is None else arguments).decode()
+    return as_json({} if arguments is None else arguments)
+
+
+def as_json(value: Any) -> str:
+    """Returns a JSON value as text."""
+    return orjson.dumps(value).decode()
 
 
 def as_object(call: Call) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import orjson
 
 from convtree.shapes.blocks import (
     ANTHROPIC,
     CHAT,
     GEMINI,
+    KIT,
     PI,
     RESPONSES,
     TELLING,
@@ -25,43 +25,89 @@ from convtree.shapes.blocks import (
     result_content,
     text_or_none,
 )
-from convtree.shapes.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking
+from convtree.shapes.kit import is_kit, read_kit
+from convtree.shapes.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
 
-_ROLES: dict[Any, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "model": "assistant"}
+_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "model": "assistant"}
 _CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", "reasoning_content"})
 _REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_PI_ROLES = ("toolResult", "bashExecution", "custom", "branchSummary", "compactionSummary")
 _FAILED = ("error", "aborted")  # pi: such a message is half a message, its calls were never run
 
 
 def read_message(source: Source) -> tuple[Part, ...]:
-    """Reads a message into parts and leaves them with their source."""
+    """Reads what a model is to see of a message into parts, and leaves them with their source.
+
+    Of a tool's own message (its `shape` has a dot) only the meaning is read: the rest is no provider's business.
+    """
+    source.foreign = "." in (source.shape or "")
+    parts = [] if _is_left_out(source.message) else read_parts(source)
+    if source.foreign or source.shape in (PI, KIT):
+        source.whole = False
+        parts = [told for part in parts if (told := _without_raw(part)) is not None]
+    source.parts = tuple(parts)
+    return source.parts
+
+
+def read_parts(source: Source) -> list[Part]:
+    """Reads all that a message says, for a model or not, into parts; settles the source's shape."""
     source.shape = shape_of(source.message, source.shape)
     if source.shape == GEMINI:
-        found = _gemini(source)
-    elif source.shape == RESPONSES:
-        found = _item(source)
-    else:
-        found = _message(source)
-    source.parts = tuple(found)
-    return source.parts
+        return _gemini(source)
+    if source.shape == KIT:
+        return read_kit(source, _role_of(source.message))
+    if source.shape == RESPONSES:
+        return _item(source)
+    return _message(source)
 
 
 def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None:
     """Returns the shape of a message: what its keys say, else what was given; None for a mere role and content."""
-    if isinstance(message.get("parts"), list | tuple):
-        return GEMINI
-    role, kind = message.get("role"), message.get("type")
-    if role in ("tool", "function") or (isinstance(role, str) and _CHAT_KEYS & message.keys()):
-        return CHAT
-    if role in ("toolResult", "bashExecution", "custom", "branchSummary", "compactionSummary"):
-        return PI
-    content = message.get("content")
+    if (shape := _shape_of_frame(message)) is not None:
+        return shape
+    content, kind = message.get("content"), message.get("type")
     for block in content if isinstance(content, list | tuple) else ():
         if isinstance(block, Mapping) and (shape := _shape_of_block(block)):
             return shape
     if isinstance(kind, str) and not (given == ANTHROPIC and kind == "message"):
         return RESPONSES
-    return given
+    return None if given == GEMINI else given  # which has parts
+
+
+def _shape_of_frame(message: Mapping[str, Any]) -> str | None:
+    """Returns what a message's keys say without a look at its content."""
+    role = message.get("role")
+    if isinstance(parts := message.get("parts"), list | tuple):
+        return KIT if any(is_kit(part) for part in parts) else GEMINI
+    if role in ("tool", "function") or (isinstance(role, str) and _CHAT_KEYS & message.keys()):
+        return CHAT
+    if role in _PI_ROLES:
+        return PI
+    is_answer = message.get("type") == "message" and "stop_reason" in message  # Anthropic's, as it came
+    return ANTHROPIC if is_answer else None
+
+
+def _is_left_out(message: Mapping[str, Any]) -> bool:
+    """Tells what pi shows to no model."""
+    return message.get("stopReason") in _FAILED or message.get("excludeFromContext") is True
+
+
+def _without_raw(part: Part) -> Part | None:
+    """Returns a part without what it was read from; reasoning keeps it, for it is nothing else but what was signed."""
+    if isinstance(part, Other):
+        return None
+    if isinstance(part, Thinking):
+        return part
+    bare = msgspec.structs.replace(part, raw=None, shape=None)
+    if isinstance(bare, Result):
+        content = tuple(msgspec.structs.replace(each, raw=None, shape=None) for each in bare.content)
+        return msgspec.structs.replace(bare, content=content)
+    return bare
+
+
+def _role_of(message: Mapping[str, Any]) -> Role:
+    said = message.get("role")
+    return _ROLES.get(said, "user") if isinstance(said, str) else "user"
 
 
 def _shape_of_block(block: Mapping[str, Any]) -> str | None:
@@ -83,9 +129,7 @@ def _message(source: Source) -> list[Part]:
     said = message.get("role")
     if said in ("tool", "function", "toolResult"):
         return [_result(source)]
-    if message.get("stopReason") in _FAILED or message.get("excludeFromContext") is True:
-        return []
-    role: Role = _ROLES.get(said, "user")
+    role = _role_of(message)
     if said == "bashExecution":
         return [Text(role=role, source=source, text=_ran(message))]
     content = message.get("content", message.get("summary"))
@@ -134,15 +178,18 @@ def _refusal(source: Source) -> list[Part]:
 def _calls(source: Source) -> list[Part]:
     """Reads the calls of an OpenAI chat message, the single one of its first version among them."""
     found: list[Part] = []
-    listed = source.message.get("tool_calls")
-    if listed is not None and not listed:
-        source.whole = False  # OpenAI refuses an empty list
+    message = source.message
+    if any(not message[name] for name in _CHAT_KEYS & message.keys()):
+        source.whole = False  # OpenAI refuses an empty list, and nothing where a list may be
+    listed = message.get("tool_calls")
     for each in listed if isinstance(listed, list | tuple) else ():
         call = members(each)
+        if "type" not in call:
+            source.whole = False
         custom = "custom" in call and "function" not in call
         body = members(call.get("custom" if custom else "function"))
         found.append(_chat_call(source, call, body, custom))
-    if isinstance(old := source.message.get("function_call"), Mapping):
+    if isinstance(old := message.get("function_call"), Mapping):
         found.append(_chat_call(source, {}, old, False))
     return found
 
@@ -180,7 +227,7 @@ def _item(source: Source) -> list[Part]:
         sealed = bool(item.get("encrypted_content") or item.get("id"))
         return [Thinking(role="assistant", source=source, raw=raw, shape=RESPONSES, text=text, sealed=sealed)]
     if kind == "message":
-        return read_content(item.get("content"), _ROLES.get(item.get("role"), "user"), source)
+        return read_content(item.get("content"), _role_of(item), source)
     return [Other(role="assistant", source=source, raw=raw, shape=RESPONSES)]
 
 
@@ -201,11 +248,7 @@ def _item_call(source: Source, raw: dict[str, Any], kind: str) -> Call:
 
 def _output(source: Source, raw: dict[str, Any]) -> Result:
     output = raw.get("output")
-    if isinstance(output, Mapping):
-        output = [output]
-    content = result_content(output, source)
-    if not content and output:
-        content = (Text(role="user", source=source, text=orjson.dumps(output).decode()),)
+    content = result_content([output] if isinstance(output, Mapping) else output, source)
     name = text_or_none(raw.get("name")) or ""
     id = text_or_none(raw.get("call_id", source.message.get("id")))
     return Result(role="user", source=source, raw=raw, shape=RESPONSES, id=id, name=name, content=content)
@@ -215,7 +258,7 @@ def _output(source: Source, raw: dict[str, Any]) -> Result:
 
 
 def _gemini(source: Source) -> list[Part]:
-    role: Role = _ROLES.get(source.message.get("role"), "user")
+    role = _role_of(source.message)
     found = []
     for each in source.message["parts"]:
         part = _gemini_part(members(each), role, source)
@@ -261,7 +304,7 @@ def _response(answer: Mapping[str, Any], common: dict[str, Any]) -> Result:
     response = members(answer.get("response"))
     given = response.get("error", response.get("output", response.get("result")))
     only = len(response) == 1 and isinstance(given, str)
-    text = str(given) if only else orjson.dumps(response).decode() if response else ""
+    text = str(given) if only else as_json(response) if response else ""
     source: Source = common["source"]
     inner = Source(message={"parts": [*(answer.get("parts") or ())]}, shape=GEMINI)
     media = tuple(msgspec.structs.replace(each, role="user") for each in _gemini(inner) if isinstance(each, Media))
