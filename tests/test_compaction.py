@@ -177,7 +177,7 @@ def test_a_call_before_an_older_compaction_and_its_result_behind_it(session: Ses
     assert plan.first_kept_entry_id == session.leaf_id
     session.compact(lambda _: "S2", keep_tokens=2, count_tokens=one)
     for shape in SHAPES:
-        assert faults(shape, session.build_context().to(shape)) == []  # type: ignore[arg-type]  # one of the four
+        assert faults(shape, session.build_context().to(shape)) == []
 
 
 def test_counting_tokens(session: Session) -> None:
