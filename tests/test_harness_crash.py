@@ -30,26 +30,26 @@ def test_kill(option: str, cycles: int) -> None:
     """When processes are killed nothing acknowledged is lost, and the log stays readable; with an index, in SQLite."""
     code, result = run("kill", "--cycles", cycles, *filter(None, [option]))
     found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
-    assert found == (0, True, 0, 0, cycles), result
+    assert found == (0, True, 0, 0, cycles), json.dumps(result)
     assert (result["indexed"] > 0) == (option == "--indexed")
 
 
 def test_contention() -> None:
     """Six processes with 500 appends each make one chain of 3,000 entries, and none of them starves."""
     code, result = run("contention", "--processes", 6, "--appends", 500, "--fairness", 0.2)
-    assert (code, result["entries"]) == (0, 3000), result
+    assert (code, result["entries"]) == (0, 3000), json.dumps(result)
 
 
 def test_holder() -> None:
     """Whoever has the lock may be killed, stopped, forked or interrupted, and the log be replaced or removed."""
     code, result = run("holder", "--rounds", 4, "--interrupts", 200, "--limit-ms", 10_000.0)
-    assert (code, result["ok"]) == (0, True), result
+    assert (code, result["ok"]) == (0, True), json.dumps(result)
 
 
 def test_calls() -> None:
     """Every writing operation asks of the operating system what it must, in order."""
     code, result = run("calls")
-    assert (code, result["ok"]) == (0, True), result
+    assert (code, result["ok"]) == (0, True), json.dumps(result)
 
 
 def test_power() -> None:
@@ -57,7 +57,7 @@ def test_power() -> None:
     code, result = run("power", "--cuts", 16)
     if "skipped" in result:
         pytest.skip(f"no power was cut: {result['skipped']}")
-    assert (code, result["ok"], result["cuts"]) == (0, True, 16), result
+    assert (code, result["ok"], result["cuts"]) == (0, True, 16), json.dumps(result)
 
 
 @pytest.mark.parametrize(
@@ -77,5 +77,5 @@ def test_power() -> None:
 def test_sabotage(variant: str, harness: str, sizes: tuple[object, ...]) -> None:
     """A deliberately broken engine is caught."""
     code, result = run(harness, "--sabotage", variant, *sizes)
-    assert (code, result["ok"], result["sabotage"]) == (1, False, variant), result
+    assert (code, result["ok"], result["sabotage"]) == (1, False, variant), json.dumps(result)
     assert result["broken"] > 0
