@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
@@ -546,6 +547,20 @@ def test_a_locked_database_says_so(tmp_path: Path) -> None:
     with ours.writing(), pytest.raises(SessionLocked):
         add(log, *LINES, position=0)
     assert list(add(log, *LINES, position=0).lines) == LINES
+
+
+def test_a_database_that_is_being_made_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses at once to write ahead while another writes; who has no time gets the error."""
+    url = f"sqlite:///{tmp_path}/log.db"
+    with closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SessionLocked):
+            SqlDatabase.connect(url, lock_timeout_s=0.05).create_tables()
+        ending = Timer(0.2, other.execute, ["COMMIT"])
+        ending.start()
+        SqlDatabase.connect(url).create_tables()
+        ending.join()
+        assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -14,8 +14,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, Timer
 from typing import Any
 from unittest.mock import patch
 from weakref import WeakSet
@@ -494,6 +495,20 @@ def test_whatever_happens_to_the_catalogue_while_it_is_open(folder: Path, harm: 
         assert sorted(ids(store.list(limit=None))) == sorted([*(f"s{number}" for number in range(40)), "new"])
     with opened(folder) as store:
         assert len(store.list(limit=None)) == 41
+
+
+def test_a_catalogue_that_another_makes_is_waited_for(folder: Path) -> None:
+    """Two that open a folder for the first time share one catalogue; neither falls back on one in memory."""
+    with opened(folder) as store:
+        begin(store, "a")
+    with closing(sqlite3.connect(folder / CATALOGUE, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ending = Timer(0.2, other.execute, ["COMMIT"])
+        ending.start()
+        with opened(folder) as store:
+            assert ids(store.list()) == ["a"]
+        ending.join()
+        assert other.execute("SELECT session_id FROM ct_sessions").fetchall() == [("a",)]
 
 
 def test_damage_that_a_question_meets_is_made_good(store: SessionStore) -> None:

@@ -19,6 +19,7 @@ from convtree import catalogue
 from convtree.catalogue import Dialect, Execute
 from convtree.errors import ConvtreeError, SessionClosed, SessionLocked, SessionNotFound
 from convtree.logs.jsonl import Durability
+from convtree.logs.wal import write_ahead
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -346,8 +347,7 @@ def _sqlite_engine(url: URL, durability: Durability, lock_timeout_s: float) -> E
     )
 
     def settle(connection: Any, _: Any) -> None:
-        # First of all, because changing to WAL takes a lock itself.
-        connection.execute("PRAGMA journal_mode=WAL")
+        write_ahead(connection, lock_timeout_s)
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
 
     sqlalchemy.event.listen(engine, "connect", settle)

@@ -90,7 +90,7 @@ def _kept(group: list[Part]) -> Message:
     if source.shape != CHAT or any(part.source is not source for part in group):
         return {}
     reasoning = _REASONING if source.trusted else set()
-    left = _OWN_KEYS - reasoning if not source.foreign else source.message.keys() - {"name"} - reasoning
+    left = _OWN_KEYS - reasoning if not source.foreign else source.message.keys() - reasoning
     return {name: value for name, value in source.message.items() if name not in left and value is not None}
 
 

@@ -18,8 +18,8 @@ Kind = Literal["image", "audio", "video", "document"]
 
 #: where a provider expects something to stand before an assistant's first words
 OPENING = "(The conversation begins here.)"
-#: all that a message may have for those who refuse what they do not know
-_KEYS: dict[str, set[str]] = {"anthropic": {"role", "content"}, "gemini": {"role", "parts"}}
+#: all that a message has for those who refuse what they do not know, and who may say it
+_FRAMES = {"anthropic": ({"role", "content"}, ("user", "assistant")), "gemini": ({"role", "parts"}, ("user", "model"))}
 
 
 class Source(msgspec.Struct, kw_only=True, eq=False):
@@ -110,7 +110,8 @@ def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[s
         return None
     if any(part.shape not in (None, shape) for part in group):
         return None  # blocks of one provider in a message of another
-    if source.message.keys() - _KEYS.get(shape, source.message.keys()):
+    keys, roles = _FRAMES.get(shape, (None, ()))
+    if keys is not None and (source.message.keys() != keys or source.message["role"] not in roles):
         return None  # an answer as it came, with its id and its usage
     if source.shape == shape or (plain and source.shape is None and is_plain(source.message)):
         return dict(source.message)

@@ -22,6 +22,7 @@ from convtree.catalogue import Dialect, Execute
 from convtree.digest import digest
 from convtree.entries import Entry, Mark
 from convtree.errors import ConvtreeError, NotALog, SessionNotFound
+from convtree.logs.wal import write_ahead
 from convtree.session import Session
 from convtree.stores.base import CatalogueLost, Progress, StoreFinding
 
@@ -129,17 +130,17 @@ class Mirror:
             os.close(os.open(place, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
         connection = sqlite3.connect(place, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            write_ahead(connection, _PATIENCE_S)
             connection.execute("PRAGMA synchronous = NORMAL")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version not in (0, catalogue.VERSION):
-                raise sqlite3.DatabaseError("the tables of another version")
-            if version == 0:
+            if _version_of(connection) == 0:
                 connection.execute("BEGIN IMMEDIATE")
-                for statement in (*catalogue.SCHEMA["sqlite"], _FILES):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {catalogue.VERSION}")
+                if _version_of(connection) == 0:  # nobody else was quicker
+                    for statement in (*catalogue.SCHEMA["sqlite"], _FILES):
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version = {catalogue.VERSION}")
                 connection.execute("COMMIT")
+            if _version_of(connection) != catalogue.VERSION:
+                raise sqlite3.DatabaseError("the tables of another version")
         except BaseException:
             connection.close()
             raise
@@ -271,6 +272,11 @@ def _is_being_written(session: Session) -> bool:
 
 def _torn(session: Session) -> int | None:
     return next((finding.offset for finding in session.findings if finding.code == "torn_tail"), None)
+
+
+def _version_of(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 def _worst(session: Session, but: str | None) -> str | None:
