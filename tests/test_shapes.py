@@ -508,6 +508,42 @@ def test_an_id_that_is_used_twice_is_renamed_the_second_time() -> None:
 # --- the rest ---
 
 
+def test_media_of_one_provider_are_made_anew_for_another() -> None:
+    """Sounds and files of Gemini, what one of its models painted, a picture that a tool of Anthropic's gave."""
+    sound = {"inlineData": {"mimeType": "audio/mpeg", "data": "UklG"}}
+    page = {"inlineData": {"mimeType": "application/pdf", "data": "JVBE"}}
+    said = {"role": "user", "parts": [{"text": "Hear"}, sound, page]}
+    link = "data:application/pdf;base64,JVBE"
+    assert body("openai-chat", said)[0]["content"][1:] == [
+        {"type": "input_audio", "input_audio": {"data": "UklG", "format": "mp3"}},
+        {"type": "file", "file": {"filename": "file", "file_data": link}},
+    ]
+    assert body("openai-responses", said)[0]["content"][1:] == [
+        {"type": "input_text", "text": "[audio]"},
+        {"type": "input_file", "filename": "file", "file_data": link},
+    ]
+    painted = {"role": "model", "parts": [{"inlineData": {"mimeType": "image/png", "data": PNG}}]}
+    assert body("openai-responses", user("Paint"), painted)[1] == assistant("[image]")
+    call = {"type": "toolCall", "id": "c1", "name": "see", "arguments": {}}
+    content = [{"type": "text", "text": "x"}, {"type": "image", "data": PNG, "mimeType": "image/png"}]
+    seen = {"role": "toolResult", "toolCallId": "c1", "toolName": "see", "content": content}
+    source = {"type": "base64", "media_type": "image/png", "data": PNG}
+    assert body("anthropic", user("See"), {"role": "assistant", "content": [call]}, seen)[2]["content"] == [
+        {
+            "type": "tool_result",
+            "tool_use_id": "c1",
+            "content": [{"type": "text", "text": "x"}, {"type": "image", "source": source}],
+        }
+    ]
+
+
+def test_what_mistral_thought_is_told() -> None:
+    """Its thinking is made of blocks."""
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}, {"type": "text", "text": "so"}]}
+    said = {"role": "assistant", "content": [thought, {"type": "text", "text": "A"}]}
+    assert body("openai-chat", user("Hi"), said)[1] == assistant("hm\nso\nA")
+
+
 def test_media_that_a_provider_does_not_take_are_named() -> None:
     """Nothing disappears without a word."""
     sound = {"type": "input_audio", "input_audio": {"data": "UklG", "format": "wav"}}
