@@ -6,8 +6,8 @@ separates a call from its result or reasoning from what it led to, and it falls 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, chain
 from typing import Any, Protocol
 
 import msgspec
@@ -23,6 +23,9 @@ _READERS = frozenset({"read", "read_file", "readfile", "view", "view_file", "ope
 _WRITERS = frozenset(
     {"write", "write_file", "writefile", "edit", "edit_file", "multiedit", "create_file", "str_replace"}
 )
+#: who begins a turn; in pi's messages also a command that the user ran, and what an extension says for them
+_BEGINNERS = frozenset({"user", "bashExecution", "custom"})
+_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _PATHS = ("path", "file_path", "filePath", "filename", "file")
 
 
@@ -96,7 +99,8 @@ def plan_compaction(
 
     The longest end that fits is kept; it begins with a turn if one fits, else inside the turn; if not even the last
     message fits, that is kept all the same, with the call that it answers. `keep_tokens=0` keeps nothing, except calls
-    that are waiting for results. `count_tokens` counts one message; left out, it is estimated.
+    that are waiting for results. A call that is pinned holds back all that is behind it, unless its results are pinned,
+    too. `count_tokens` counts one message; left out, it is estimated.
 
     Raises:
         As `Session.build_context`.
@@ -173,12 +177,12 @@ def _cut(context: Context, counts: Sequence[int], start: int, keep_tokens: int) 
     """Returns the place of the first message to keep; `start` when nothing is to be cut."""
     end = len(counts)
     first, kept = end, 0
-    while first > start and kept + counts[first - 1] <= keep_tokens:
+    while first > start and keep_tokens > 0 and kept + counts[first - 1] <= keep_tokens:
         first -= 1
         kept += counts[first]
     if first == start:
         return start
-    allowed = [place for place in _places(context, start) if place > start]
+    allowed = [place for place in _places(context) if place > start]
     fitting = [place for place in allowed if place >= first and (place < end or keep_tokens <= 0)]
     turns = [place for place in fitting if place == end or _begins_turn(context, place)]
     if turns or fitting:
@@ -187,29 +191,68 @@ def _cut(context: Context, counts: Sequence[int], start: int, keep_tokens: int) 
     return shorter[-1] if shorter else start
 
 
-def _places(context: Context, start: int) -> list[int]:
+def _places(context: Context) -> list[int]:
     """Returns the places where a cut separates nothing that belongs together, the end among them."""
     end = len(context.messages)
-    together: list[tuple[int, int]] = []  # no cut from the first of these places to before the second
+    depth = [0] * (end + 2)
+    for first, behind in chain(_exchanges(context), _reasoned(context.messages)):
+        depth[first] += 1
+        depth[behind] -= 1
+    return [place for place, open in enumerate(accumulate(depth[: end + 1])) if not open]
+
+
+def _exchanges(context: Context) -> Iterator[tuple[int, int]]:
+    """Yields from which place to before which no cut may fall: from a call to its results, which may still come."""
     waiting: Waiting[int] = Waiting()
+    behind = len(context.messages) + 1
     for place, message in enumerate(context.messages):
         if not isinstance(message, dict):
             continue
-        results = results_of(message)
-        calls = [place if (call := waiting.answer(result)) is None else call + 1 for result in results]
-        if results:
-            together.append((min(calls), place + 1))
+        for result in results_of(message):
+            call = waiting.answer(result)
+            if call is None:
+                yield place, place + 1
+            else:  # a call that is pinned stays, and without its result it would be open
+                stays = _is_pinned(context.entries[call]) and not _is_pinned(context.entries[place])
+                yield call + 1, behind if stays else place + 1
         for made in calls_of(message):
             waiting.add(made, place)
-        if message.get("type") == "reasoning":
-            together.append((place + 1, place + 2))
-    last_turn = max((place for place in range(start, end) if _begins_turn(context, place)), default=start)
-    together += [(call + 1, end + 1) for call in waiting.left() if call >= last_turn]  # a result may still come
-    depth = [0] * (end + 3)
-    for first, behind in together:
-        depth[first] += 1
-        depth[behind] -= 1
-    return [place for place, open in enumerate(accumulate(depth[: end + 1])) if not open and place >= start]
+    given_up = _given_up(context)
+    yield from ((call + 1, behind) for call in waiting.left() if call >= given_up)
+
+
+def _given_up(context: Context) -> int:
+    """Returns the place of the last turn that got an answer: nobody waits for the results of calls before it."""
+    answered = False
+    for place in range(len(context.messages) - 1, -1, -1):
+        if answered and _begins_turn(context, place):
+            return place
+        answered = answered or _is_reply(context.messages[place])
+    return 0
+
+
+def _reasoned(messages: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """Yields where no cut may fall because reasoning stays with the rest of its reply, which may still come."""
+    reasoned = False
+    for place, message in enumerate(messages):
+        if reasoned and _is_reply(message):
+            yield place, place + 1
+        reasoned = _is_reasoning(message) or (reasoned and _is_reply(message))
+    if messages and _is_reasoning(messages[-1]):
+        yield len(messages), len(messages) + 1
+
+
+def _is_reply(message: Any) -> bool:
+    return isinstance(message, dict) and role_of(message) in ("assistant", "model")
+
+
+def _is_reasoning(message: Any) -> bool:
+    """Tells whether a message is reasoning and nothing else: an item, or one block of a reply that came in pieces."""
+    if not isinstance(message, dict) or message.get("type") == "reasoning":
+        return isinstance(message, dict)
+    blocks = message.get("content")
+    thoughts = [isinstance(each, dict) and each.get("type") in _THOUGHTS for each in blocks or ()]
+    return isinstance(blocks, list) and bool(thoughts) and all(thoughts)
 
 
 def _begins_turn(context: Context, place: int) -> bool:
@@ -217,7 +260,7 @@ def _begins_turn(context: Context, place: int) -> bool:
     if isinstance(context.entries[place], BranchSummaryEntry):
         return True
     message = context.messages[place]
-    return isinstance(message, dict) and role_of(message) == "user" and not results_of(message)
+    return isinstance(message, dict) and role_of(message) in _BEGINNERS and not results_of(message)
 
 
 def _turn_prefix(context: Context, gone: Sequence[int], cut: int) -> int:

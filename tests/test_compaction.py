@@ -1,21 +1,24 @@
 """Compaction that cannot break a conversation: where the cut falls, what the plan says, and when it may land."""
 
 import asyncio
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import assistant, contents, system, user
+from helpers import assistant, contents, ids, system, user
 from hypothesis import given
 from hypothesis import strategies as st
-from request_checker import faults
-from test_shapes_laws import SHAPES, sessions
+from request_checker import check_types, faults
+from test_shapes_laws import MODELS, SHAPES, sessions, turns
 
 from convtree import (
     BranchPlan,
     CompactionEntry,
     CompactionPlan,
+    Entry,
     InvalidMessage,
+    MessageEntry,
     ModelChangeEntry,
     Session,
     StaleLeaf,
@@ -24,6 +27,7 @@ from convtree import (
     plan_compaction,
 )
 from convtree.context import Context
+from convtree.messages import Waiting, calls_of, results_of, role_of
 from convtree.tokens import estimate_tokens
 
 Message = dict[str, Any]
@@ -107,6 +111,67 @@ def test_reasoning_stays_with_what_it_led_to() -> None:
         4,
         4,
     )
+
+
+def test_a_reply_stays_with_its_reasoning_to_its_end() -> None:
+    """With what was said in between and the calls of the same reply; and what may still come."""
+    reasoning = {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "x"}
+    said = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "I look."}]}
+    made = {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "a", "output": "42"}
+    assert cut_of(3, user("1"), reasoning, said, made, output) == (1, 1, 1)
+    assert cut_of(2, user("1"), reasoning, said, made, output, assistant("6")) == (5, 5, 5)
+    assert cut_of(0, user("1"), reasoning) == (1, 1, 1)
+    assert cut_of(1, user("1"), reasoning, user("3")) == (2, 0, 2)
+    thought = {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "s"}]}
+    assert cut_of(2, user("1"), thought, call("a"), result("a")) == (1, 1, 1)
+    assert cut_of(1, user("1"), {"role": "assistant", "content": []}, assistant("3")) == (2, 2, 2)
+
+
+def test_a_result_is_waited_for_until_the_model_goes_on_without_it() -> None:
+    """A user who says something while the tool runs changes nothing."""
+    assert cut_of(1, user("1"), call("a"), user("hurry")) == (1, 1, 1)
+    assert cut_of(0, user("1"), call("a"), user("hurry")) == (1, 1, 1)
+    assert cut_of(1, user("1"), call("a"), user("never mind"), assistant("4")) == (3, 1, 3)
+
+
+def test_a_pinned_call_keeps_its_results(session: Session) -> None:
+    """It stays in view whatever is cut, so what answers it has to stay, too, pinned or not."""
+    session.append(user("1"))
+    made = session.append(call("a"), pinned=True)
+    session.append_many([result("a"), user("2"), assistant("3")])
+    stored = session.compact(lambda _: "S", keep_tokens=1, count_tokens=one)
+    assert stored is not None
+    assert stored.first_kept_entry_id == made.id
+    assert session.build_context().open_calls == ()
+
+
+def test_a_pinned_exchange_goes_along(session: Session) -> None:
+    """Call and result are pinned: all between may go. A pinned result alone is told as text in a request."""
+    pair = session.append_many([call("a"), result("a")], pinned=True)
+    session.append(call("b"))
+    alone = session.append(result("b"), pinned=True)
+    last = session.append_many([user("2"), assistant("3")])[-1]
+    stored = session.compact(lambda _: "S", keep_tokens=1, count_tokens=one)
+    assert stored is not None
+    assert ids(session.build_context().entries) == [pair[0].id, pair[1].id, alone.id, stored.id, last.id]
+    for shape in SHAPES:
+        assert faults(shape, session.build_context().to(shape)) == []  # type: ignore[arg-type]  # one of the four
+
+
+def test_a_turn_may_begin_with_a_command_that_the_user_ran() -> None:
+    """As pi stores it."""
+    ran = {"role": "bashExecution", "command": "ls", "output": "a.py", "exitCode": 0}
+    assert cut_of(3, user("1"), assistant("2"), ran, assistant("4")) == (2, 0, 2)
+
+
+def test_nothing_kept_is_nothing_even_of_no_tokens() -> None:
+    """What counts as nothing fits nowhere when nothing is to stay."""
+    session = Session.memory()
+    session.append_many([user("1"), user("")])
+    plan = plan_compaction(session, keep_tokens=0)
+    assert plan is not None
+    assert (len(plan.messages), plan.first_kept_entry_id) == (2, None)
 
 
 def test_what_a_plan_says(session: Session) -> None:
@@ -425,6 +490,85 @@ def test_a_branch_summary_lands_unless_the_leaf_went_elsewhere(session: Session)
 
 
 # --- laws ---
+
+
+def pairs(context: Context) -> list[tuple[Entry, Entry]]:
+    """The entries of calls, each with that of its result."""
+    waiting: Waiting[Entry] = Waiting()
+    found = []
+    for entry, message in zip(context.entries, context.messages, strict=True):
+        answered = [waiting.answer(each) for each in results_of(message)]
+        found += [(each, entry) for each in answered if each is not None]
+        for made in calls_of(message):
+            waiting.add(made, entry)
+    return found
+
+
+def replies(context: Context) -> list[list[Entry]]:
+    """What belongs to a reply, from its reasoning item on."""
+    found: list[list[Entry]] = []
+    reasoned = False
+    for entry, message in zip(context.entries, context.messages, strict=True):
+        if reasoned and role_of(message) == "assistant":
+            found[-1].append(entry)
+        elif message.get("type") == "reasoning":
+            found.append([entry])
+            reasoned = True
+        else:
+            reasoned = False
+    return found
+
+
+def check_compaction(session: Session, keep: int) -> None:
+    """Compacts, and compares the context before with the one after."""
+    before = session.build_context()
+    plan = plan_of(session, keep)
+    stored = session.compact(lambda _: "S", keep_tokens=keep, count_tokens=one)
+    assert (plan is None) == (stored is None)
+    if plan is None or stored is None:
+        assert session.build_context() == before
+        return
+    after = session.build_context()
+    shown = ids(after.entries)
+    place = shown.index(stored.id)
+    kept = shown[place + 1 :]
+    assert kept == ids(before.entries)[len(before.entries) - len(kept) :]
+    assert all(isinstance(entry, MessageEntry) and entry.pinned for entry in after.entries[:place])
+    summaries = {entry.id for entry in before.entries if isinstance(entry, CompactionEntry)}
+    assert set(ids(plan.entries)) == set(ids(before.entries)) - summaries - set(shown)
+    for made, answer in pairs(before):
+        assert answer.id in shown or made.id not in shown
+        assert made.id in shown or answer.id not in kept
+    assert all({entry.id in kept for entry in reply} in ({True}, {False}) for reply in replies(before))
+    assert {open.entry_id for open in after.open_calls} <= {open.entry_id for open in before.open_calls}
+    for shape in SHAPES:
+        request = after.to(shape, heal=True)  # type: ignore[arg-type]  # one of the four
+        check_types(shape, deepcopy(request))
+        assert faults(shape, request) == []
+    assert stored.tokens_before == before.count_tokens(one) >= after.count_tokens(one) == stored.tokens_after
+    assert session.compact(lambda _: "S", keep_tokens=keep, count_tokens=one) is None
+
+
+@given(st.data())
+def test_no_compaction_breaks_a_conversation(data: st.DataObject) -> None:
+    """One upon the other, with pins, notes and branches between: the end is kept, whole, and every provider takes it.
+
+    Doing it again right away does nothing.
+    """
+    session = Session.memory()
+    pins = data.draw(st.sampled_from([[None], [None, None, True]]))
+    for turn in data.draw(st.lists(turns(), min_size=1, max_size=5)):
+        provider, model = data.draw(st.sampled_from(MODELS))
+        for message in turn:
+            pinned, seen_by = data.draw(st.sampled_from(pins)), data.draw(st.sampled_from(["all", "all", "user"]))
+            session.append(message, provider=provider, model=model, pinned=pinned, visible_to=seen_by)
+        match data.draw(st.sampled_from(["nothing", "branch", "compact", "compact"])):
+            case "branch":
+                place = data.draw(st.sampled_from([None, *ids(session.path())]))
+                session.branch(place, summary=data.draw(st.sampled_from(["", "left"])))
+            case "compact":
+                check_compaction(session, data.draw(st.integers(0, 6)))
+    check_compaction(session, data.draw(st.integers(0, 12)))
 
 
 @given(sessions(), st.integers(0, 12), st.sampled_from(SHAPES))
