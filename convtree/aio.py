@@ -31,7 +31,7 @@ from functools import partial, wraps
 from itertools import islice
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
-from convtree.compaction import BranchPlan, CompactionPlan, plan_branch, plan_compaction
+from convtree.compaction import BranchPlan, CompactionPlan
 from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
 from convtree.runs import Outline as SyncOutline
 from convtree.runs import Run
@@ -220,8 +220,7 @@ class Session(_Turned[SyncSession]):
 
         `summarize` is a coroutine function; other calls on the session are carried out while it is awaited.
         """
-        work = partial(plan_compaction, self._sync, keep_tokens=keep_tokens, count_tokens=count_tokens)
-        plan = await self._line.call(work)
+        plan = await self._line.call(partial(self._sync._plan_compaction, keep_tokens, count_tokens))
         return None if plan is None else await self.land(plan, await summarize(plan), count_tokens=count_tokens)
 
     async def branch(
@@ -238,7 +237,7 @@ class Session(_Turned[SyncSession]):
             return await self._line.call(work)
         if summary is not None:
             raise TypeError("branch takes a summary or someone who writes it, not both")
-        plan = await self._line.call(partial(plan_branch, self._sync, entry_id))
+        plan = await self._line.call(partial(self._sync._plan_branch, entry_id))
         if plan is None:
             return await self._line.call(partial(self._sync.branch, entry_id))
         return await self.land_branch(plan, await summarize(plan), entry_id, details=details)

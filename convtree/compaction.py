@@ -13,8 +13,10 @@ from typing import Any, Protocol
 import msgspec
 
 from convtree import tree
-from convtree.context import Context, default_render
+from convtree.comparing import Diff
+from convtree.context import Context, build_context, default_render
 from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry
+from convtree.errors import InvalidMessage
 from convtree.index import Index
 from convtree.messages import Waiting, calls_of, results_of, role_of
 from convtree.tokens import Counter, estimate_tokens
@@ -49,7 +51,14 @@ class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
     tokens_kept: int
 
     def entry(self, summary: str, count_tokens: Counter | None = None) -> CompactionEntry:
-        """Makes the entry of this plan and a summary."""
+        """Makes the entry of this plan and a summary.
+
+        Raises:
+            InvalidMessage: the summary is no text, or says nothing; an empty one would stand for all that goes.
+        """
+        if not isinstance(summary, str) or not summary.strip():
+            what = "an empty text" if isinstance(summary, str) else f"a {type(summary).__name__}"
+            raise InvalidMessage(f"the summary is {what}; it has to say what it stands for", place="summary")
         made = CompactionEntry(summary=summary, first_kept_entry_id=self.first_kept_entry_id)
         tokens = (count_tokens or estimate_tokens)(default_render(made))
         return msgspec.structs.replace(
@@ -83,12 +92,12 @@ class Conversation(Protocol):
         """Builds what a model should see at a leaf."""
         ...
 
-    def path(self, entry_id: str | None) -> list[Entry]:
-        """Returns the entries from the first down to this one."""
-        ...
-
     def common_ancestor(self, a: str | None, b: str | None) -> str | None:
         """Returns the id of the last entry that two paths share."""
+        ...
+
+    def diff(self, a: str | None, b: str | None) -> Diff:
+        """Compares the branches that end at two entries."""
         ...
 
 
@@ -138,8 +147,7 @@ def plan_branch(session: Conversation, entry_id: str | None) -> BranchPlan | Non
     if leaf_id is None:
         return None
     ancestor_id = session.common_ancestor(leaf_id, entry_id)
-    path = [entry.id for entry in session.path(leaf_id)]
-    left = set(path if ancestor_id is None else path[path.index(ancestor_id) + 1 :])
+    left = {entry.id for entry in session.diff(leaf_id, ancestor_id).a.entries}
     context = session.build_context(leaf=leaf_id)
     seen = [place for place, entry in enumerate(context.entries) if entry.id in left]
     if not seen:
@@ -155,8 +163,8 @@ def plan_branch(session: Conversation, entry_id: str | None) -> BranchPlan | Non
 def is_right(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool:
     """Tells whether a plan may land although the leaf has moved to the row `leaf` since it was made.
 
-    A compaction may where its kept entry is above and no other compaction came or went; a summary of a branch, where
-    that branch only grew.
+    A compaction may where its kept entry is above, no other compaction came or went, and the cut separates nothing
+    there either; a summary of a branch, where that branch only grew.
     """
     columns = index.tree
     planned = index.node(plan.leaf_id)
@@ -167,7 +175,11 @@ def is_right(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool
     kept = index.node(plan.first_kept_entry_id) if plan.first_kept_entry_id is not None else None
     if kept is None or leaf == tree.ROOT or not columns.is_ancestor(kept, leaf):
         return False
-    return columns.nearest(columns.compactions, leaf) == columns.nearest(columns.compactions, planned)
+    if columns.nearest(columns.compactions, leaf) != columns.nearest(columns.compactions, planned):
+        return False
+    context = build_context(index, leaf)
+    places = set(_places(context))
+    return any(entry.id == plan.first_kept_entry_id for place, entry in enumerate(context.entries) if place in places)
 
 
 # --- where to cut ---

@@ -308,12 +308,13 @@ class Session:
         Raises:
             EntryNotFound: there is no such entry.
             StaleLeaf: the leaf went elsewhere while `summarize` ran.
+            LeafUncertain, ReadOnlySession: before `summarize` is asked.
         """
         if summary is not None and summarize is not None:
             raise TypeError("branch takes a summary or someone who writes it, not both")
         if summary is None and summarize is None and details is not None:
             raise ValueError("details belong to a summary")
-        if summarize is not None and (planned := _compaction().plan_branch(self, entry_id)) is not None:
+        if summarize is not None and (planned := self._plan_branch(entry_id)) is not None:
             return self.land_branch(planned, summarize(planned), entry_id, details=details)
         if summary is not None:
             with self._lock:
@@ -343,9 +344,11 @@ class Session:
 
         Raises:
             StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
+            InvalidMessage: the summary is no text, or says nothing.
+            LeafUncertain, ReadOnlySession: before `summarize` is asked.
             As `build_context` and `append`.
         """
-        plan = _compaction().plan_compaction(self, keep_tokens=keep_tokens, count_tokens=count_tokens)
+        plan = self._plan_compaction(keep_tokens, count_tokens)
         return None if plan is None else self.land(plan, summarize(plan), count_tokens=count_tokens)
 
     def land(self, plan: CompactionPlan, summary: str, *, count_tokens: Counter | None = None) -> CompactionEntry:
@@ -353,6 +356,7 @@ class Session:
 
         Raises:
             StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
+            InvalidMessage: the summary is no text, or says nothing.
             As `append`.
         """
         return cast(CompactionEntry, self._land(plan, plan.entry(summary, count_tokens)))
@@ -718,6 +722,25 @@ class Session:
 
         return self._write(fill, moves_leaf=True).stored
 
+    def _plan_compaction(self, keep_tokens: int, count_tokens: Counter | None) -> CompactionPlan | None:
+        self._check_leaf()
+        planned: CompactionPlan | None = _compaction().plan_compaction(
+            self, keep_tokens=keep_tokens, count_tokens=count_tokens
+        )
+        return planned
+
+    def _plan_branch(self, entry_id: str | None) -> BranchPlan | None:
+        self._check_leaf()
+        planned: BranchPlan | None = _compaction().plan_branch(self, entry_id)
+        return planned
+
+    @_reading
+    def _check_leaf(self) -> None:
+        """Raises what would keep a summary from landing here: before anyone has paid for one."""
+        self._check_open()
+        self._check_writable()
+        self._row(LEAF)
+
     def _land(self, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None = LEAF) -> Entry:
         """Appends what a plan was made for, below `parent_id` or the leaf, if the plan is right there."""
         drafted = self._draft(note)
@@ -727,7 +750,8 @@ class Session:
             row = tree.ROOT if leaf is None else lines.row_of(leaf)
             if not _compaction().is_right(plan, self._index, row):
                 raise StaleLeaf(
-                    f"the leaf moved from {plan.leaf_id!r} to {leaf!r}, where the plan is not right; make another",
+                    f"the leaf moved from {plan.leaf_id!r} to {leaf!r}, where the plan is not right; "
+                    "call refresh(), then make another",
                     expected=plan.leaf_id,
                     actual=leaf,
                 )

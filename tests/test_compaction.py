@@ -1,12 +1,13 @@
 """Compaction that cannot break a conversation: where the cut falls, what the plan says, and when it may land."""
 
 import asyncio
+from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import assistant, contents, ids, system, user
+from helpers import assistant, contents, ids, log_of, node, system, user
 from hypothesis import given
 from hypothesis import strategies as st
 from request_checker import check_types, faults
@@ -14,19 +15,24 @@ from test_shapes_laws import MODELS, SHAPES, sessions, turns
 
 from convtree import (
     BranchPlan,
+    BrokenPath,
     CompactionEntry,
     CompactionPlan,
     Entry,
     InvalidMessage,
+    LeafUncertain,
     MessageEntry,
     ModelChangeEntry,
+    ReadOnlySession,
     Session,
+    SessionClosed,
     StaleLeaf,
     aio,
     plan_branch,
     plan_compaction,
 )
 from convtree.context import Context
+from convtree.entries import Visibility
 from convtree.messages import Waiting, calls_of, results_of, role_of
 from convtree.tokens import estimate_tokens
 
@@ -297,6 +303,51 @@ def test_nothing_changes_when_the_summariser_fails(log_path: Path) -> None:
         assert session.append(user("7")).parent_id == session.path()[-2].id
 
 
+@pytest.mark.parametrize("summary", ["", " \n", None, 5, b"S", ["S"]])
+def test_a_summary_that_says_nothing_stands_for_nothing(session: Session, summary: Any) -> None:
+    """What a model gives that was cut off, say: the conversation stays as it is."""
+    session.append_many(TURNS)
+    with pytest.raises(InvalidMessage) as caught:
+        session.compact(lambda _: summary, keep_tokens=2, count_tokens=one)
+    assert caught.value.place == "summary"
+    assert contents(session) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_nobody_is_asked_for_a_summary_that_cannot_land(log_path: Path) -> None:
+    """To a reader, where damage may have moved the leaf, and to a closed session."""
+
+    def never(_: Any) -> str:
+        raise AssertionError
+
+    async def compact(session: Session) -> None:
+        asked = aio.Session(session)
+        await asked.compact(never, keep_tokens=0)
+
+    with Session.open(log_path) as session:
+        first = session.append_many(TURNS)[0].id
+    with Session.open(log_path, mode="r") as reader:
+        assert plan_of(reader, 2) is not None
+        attempts: list[Callable[[], Any]] = [
+            lambda: reader.compact(never, keep_tokens=0),
+            lambda: reader.branch(first, summarize=never),
+            lambda: asyncio.run(compact(reader)),
+        ]
+        for attempt in attempts:
+            with pytest.raises(ReadOnlySession):
+                attempt()
+    with log_path.open("ab") as log:
+        log.write(b"no line of ours\n")
+    with Session.open(log_path) as session:
+        with pytest.raises(LeafUncertain):
+            session.compact(never, keep_tokens=0)
+        with pytest.raises(LeafUncertain):
+            session.branch(first, summarize=never)
+        session.branch(session.leaf_id)
+        assert session.branch(first, summarize=lambda _: "left") is not None
+    with pytest.raises(SessionClosed):
+        session.compact(never, keep_tokens=0)
+
+
 def test_a_compaction_lands_where_the_conversation_went_on(log_path: Path) -> None:
     """Someone appended while the summariser ran, in another process or in this one."""
     with Session.open(log_path) as mine, Session.open(log_path) as other:
@@ -355,6 +406,23 @@ def test_a_plan_that_is_not_right_any_more_does_not_land(session: Session) -> No
     with pytest.raises(StaleLeaf):
         session.land(plan, "S")
     assert contents(session) == []
+
+
+def test_a_result_that_came_meanwhile_is_not_torn_off(session: Session) -> None:
+    """Everyone had given up the call that goes, and then its result came, or the turns went that gave it up."""
+    messages = [user("1"), call("a"), user("3"), assistant("4"), user("5"), assistant("6")]
+    chain = [entry.id for entry in session.append_many(messages)]
+    plan = plan_of(session, 4)
+    assert plan is not None
+    assert plan.first_kept_entry_id == chain[2]
+    session.branch(chain[2])
+    with pytest.raises(StaleLeaf, match="refresh"):
+        session.land(plan, "S")
+    session.append(result("a"), parent_id=chain[5])
+    with pytest.raises(StaleLeaf):
+        session.land(plan, "S")
+    session.append(user("7"), parent_id=chain[5])
+    assert session.land(plan, "S").first_kept_entry_id == chain[2]
 
 
 def test_a_session_that_keeps_to_its_branch_compacts_there(log_path: Path) -> None:
@@ -489,6 +557,25 @@ def test_a_branch_summary_lands_unless_the_leaf_went_elsewhere(session: Session)
         session.branch(ids[0], summarize=move)
 
 
+def test_what_is_left_is_summarised_whatever_lies_above(log_path: Path) -> None:
+    """A damaged line above a compaction is no part of what a model saw on the branch."""
+    log_path.write_bytes(
+        log_of(
+            node("a", None),
+            node("b", "a", message="no message"),
+            node("c", "b"),
+            node("k", "c", "compaction", summary="S", first_kept_entry_id="c"),
+            node("d", "k"),
+        )
+    )
+    with Session.open(log_path) as session:
+        with pytest.raises(BrokenPath):
+            session.path()
+        note = session.branch("k", summarize=lambda plan: f"{len(plan.messages)} messages")
+        assert note is not None
+        assert (note.summary, note.from_id) == ("1 messages", "d")
+
+
 # --- laws ---
 
 
@@ -556,12 +643,13 @@ def test_no_compaction_breaks_a_conversation(data: st.DataObject) -> None:
     Doing it again right away does nothing.
     """
     session = Session.memory()
-    pins = data.draw(st.sampled_from([[None], [None, None, True]]))
+    pins: list[bool | None] = [None, None, True] if data.draw(st.booleans()) else [None]
     for turn in data.draw(st.lists(turns(), min_size=1, max_size=5)):
         provider, model = data.draw(st.sampled_from(MODELS))
         for message in turn:
-            pinned, seen_by = data.draw(st.sampled_from(pins)), data.draw(st.sampled_from(["all", "all", "user"]))
-            session.append(message, provider=provider, model=model, pinned=pinned, visible_to=seen_by)
+            pinned, hidden = data.draw(st.sampled_from(pins)), data.draw(st.sampled_from([False, False, True]))
+            visible_to: Visibility = "user" if hidden else "all"
+            session.append(message, provider=provider, model=model, pinned=pinned, visible_to=visible_to)
         match data.draw(st.sampled_from(["nothing", "branch", "compact", "compact"])):
             case "branch":
                 place = data.draw(st.sampled_from([None, *ids(session.path())]))
