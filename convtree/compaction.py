@@ -19,7 +19,7 @@ from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, Message
 from convtree.errors import InvalidMessage
 from convtree.index import Index
 from convtree.messages import Waiting, calls_of, results_of, role_of
-from convtree.tokens import Counter, estimate_tokens
+from convtree.tokens import Counter, count_each, estimate_tokens
 
 _READERS = frozenset({"read", "read_file", "readfile", "view", "view_file", "open_file"})
 _WRITERS = frozenset(
@@ -109,7 +109,8 @@ def plan_compaction(
     The longest end that fits is kept; it begins with a turn if one fits, else inside the turn; if not even the last
     message fits, that is kept all the same, with the call that it answers. `keep_tokens=0` keeps nothing, except calls
     that are waiting for results. A call that is pinned holds back all that is behind it, unless its results are pinned,
-    too. `count_tokens` counts one message; left out, it is estimated.
+    too. `count_tokens` counts one message; left out, messages are estimated, at no less than what the provider's usage
+    says of them together, as `Context.count_tokens` has it.
 
     Raises:
         As `Session.build_context`.
@@ -118,7 +119,7 @@ def plan_compaction(
     if leaf_id is None:
         return None
     context = session.build_context(leaf=leaf_id)
-    counts = list(map(count_tokens or estimate_tokens, context.messages))
+    counts = _counts(context, count_tokens)
     start = _after_summary(context)
     cut = _cut(context, counts, start, keep_tokens)
     gone = [place for place in range(start, cut) if not _is_pinned(context.entries[place])]
@@ -183,6 +184,13 @@ def is_right(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool
 
 
 # --- where to cut ---
+
+
+def _counts(context: Context, count_tokens: Counter | None) -> list[int]:
+    """Returns how many tokens each message takes."""
+    if count_tokens is None:
+        return count_each(context.messages, context.entries, context.fresh_from)
+    return list(map(count_tokens, context.messages))
 
 
 def _cut(context: Context, counts: Sequence[int], start: int, keep_tokens: int) -> int:

@@ -281,6 +281,69 @@ def test_what_an_estimate_counts() -> None:
     assert estimate_tokens("text") == 1
 
 
+def test_what_an_estimate_takes_for_a_file() -> None:
+    """What is encoded, not text that is called `data`, or begins like a link; nothing that lies beside the words."""
+    text = "abcd" * 1_000
+    assert estimate_tokens(call("a", "", data=text)) == 1_000
+    assert estimate_tokens(user(f"data: {text[6:]}")) == 1_000
+    told = {"type": "text", "media_type": "text/plain", "data": text}
+    assert estimate_tokens({"role": "user", "content": [{"type": "document", "source": told}]}) == 1_000
+    assert estimate_tokens({"role": "user", "parts": [{"inlineData": {"mimeType": "image/png", "data": text}}]}) == 1200
+    assert estimate_tokens({"type": "input_image", "image_url": f"data:image/png;base64,{text}"}) == 1200
+    assert estimate_tokens({"type": "file", "file": {"file_data": text}}) == 1200
+    assert estimate_tokens({"type": "input_audio", "input_audio": {"data": text, "format": "wav"}}) == 1201
+    assert estimate_tokens(call("a", "", data=text, format="json")) == 1_001
+    said = {"role": "toolResult", "toolCallId": "a", "content": "abcd", "details": {"diff": text}, "timestamp": 17}
+    assert estimate_tokens(said) == 1
+
+
+def test_usage_with_a_result_is_that_of_the_reply_before_it(session: Session) -> None:
+    """A turn that is appended in one go has it on its last message."""
+    answer = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "a", "content": "x" * 400}]}
+    session.append_many([user("1"), call("a"), answer], usage={"input_tokens": 10, "output_tokens": 10})
+    assert session.build_context().count_tokens() == 120
+    session.append(CompactionEntry(summary="S", first_kept_entry_id=session.leaf_id))
+    session.append(user("abcd"), usage={"input_tokens": 50})
+    assert session.build_context().count_tokens() == 50
+
+
+def test_what_the_provider_counted_decides_what_is_too_long(session: Session) -> None:
+    """Its count is shared out among the messages it counted; a context that it finds too long can be compacted."""
+    session.append(user("x" * 400))
+    session.append(assistant("x" * 400), usage={"input_tokens": 500, "output_tokens": 100})
+    kept = session.append(user("x" * 400))
+    session.append(assistant("x" * 400), usage={"input_tokens": 700, "output_tokens": 100})
+    session.append(user("x" * 40))
+    assert session.build_context().count_tokens() == 810
+    assert plan_compaction(session, keep_tokens=810) is None
+    plan = plan_compaction(session, keep_tokens=809)
+    assert plan is not None
+    assert (plan.first_kept_entry_id, plan.tokens_before, plan.tokens_kept) == (kept.id, 810, 410)
+    plan = plan_compaction(session, keep_tokens=409)
+    assert plan is not None
+    assert (plan.turn_prefix, plan.tokens_kept) == (0, 10)
+
+
+def test_usage_that_says_too_little_shortens_nothing(session: Session) -> None:
+    """Some providers count only what is new."""
+    session.append_many([user("x" * 400), assistant("x" * 400)], usage={"output_tokens": 3})
+    assert session.build_context().count_tokens() == 3
+    plan = plan_compaction(session, keep_tokens=150)
+    assert plan is not None
+    assert plan.tokens_kept == 100
+
+
+@given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 500)), max_size=8), st.integers(0, 600))
+def test_what_is_too_long_has_something_to_give(said: list[tuple[int, int]], keep: int) -> None:
+    """Without a counter: a context of more than `keep_tokens` has a plan if it has two messages, and keeps no more."""
+    session = Session.memory()
+    for length, counted in said:
+        session.append(user("x" * length))
+        session.append(assistant("x" * length), usage={"input_tokens": counted})
+    plan = plan_compaction(session, keep_tokens=keep)
+    assert plan is not None or session.build_context().count_tokens() <= keep or not any(map(sum, said))
+
+
 # --- when it may land ---
 
 
@@ -319,9 +382,11 @@ def test_nobody_is_asked_for_a_summary_that_cannot_land(log_path: Path) -> None:
     def never(_: Any) -> str:
         raise AssertionError
 
+    async def never_awaited(_: Any) -> str:
+        raise AssertionError
+
     async def compact(session: Session) -> None:
-        asked = aio.Session(session)
-        await asked.compact(never, keep_tokens=0)
+        await aio.Session(session).compact(never_awaited, keep_tokens=0)
 
     with Session.open(log_path) as session:
         first = session.append_many(TURNS)[0].id
