@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from convtree.digest import Usage, usage_of
-from convtree.entries import Entry, MessageEntry, ModelChangeEntry
+from convtree.entries import Entry, Mark, MessageEntry, ModelChangeEntry
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on a branch, and what its replies there took."""
+    """A model on a branch, and what its replies there took; also one that was set and said nothing yet."""
 
     provider: str | None
     model: str | None
@@ -38,22 +38,27 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
     b: Side
 
 
-def side_of(leaf_id: str | None, entries: Sequence[Entry]) -> Side:
-    """Sums up what a branch has of its own."""
-    models = _models(entries)
+def side_of(leaf_id: str | None, entries: Sequence[Entry], named: Entry | Mark | None = None) -> Side:
+    """Sums up what a branch has of its own; `named` is the last entry above it that names a model."""
+    models = _models(entries, named)
     usage = sum((each.usage for each in models), Usage())
     return Side(leaf_id=leaf_id, entries=list(entries), models=models, usage=usage)
 
 
-def _models(entries: Iterable[Entry]) -> list[Model]:
-    """Returns the models that entries name, each once, with what it took; None is who took it without a name."""
+def _models(entries: Iterable[Entry], named: Entry | Mark | None) -> list[Model]:
+    """Returns the models of a branch, each once, with what it took.
+
+    A reply that does not say its model is of the one named last; None is who took it where none was named.
+    """
+    maker = (named.provider, named.model) if isinstance(named, MessageEntry | ModelChangeEntry) else (None, None)
     took: dict[tuple[str | None, str | None], Usage] = {}
     for entry in entries:
-        if isinstance(entry, MessageEntry | ModelChangeEntry) and (entry.model is not None or _usage(entry)):
-            key = (entry.provider, entry.model)
-            took[key] = took.get(key, Usage()) + (_usage(entry) or Usage())
+        if not isinstance(entry, MessageEntry | ModelChangeEntry):
+            continue
+        if entry.model is not None:
+            maker = (entry.provider, entry.model)
+        usage = usage_of(entry.usage) if isinstance(entry, MessageEntry) and entry.usage else Usage()
+        spoke = isinstance(entry, MessageEntry) and entry.role in ("assistant", "model") and maker[1] is not None
+        if entry.model is not None or spoke or usage != Usage():
+            took[maker] = took.get(maker, Usage()) + usage
     return [Model(provider=provider, model=model, usage=usage) for (provider, model), usage in took.items()]
-
-
-def _usage(entry: MessageEntry | ModelChangeEntry) -> Usage | None:
-    return usage_of(entry.usage) if isinstance(entry, MessageEntry) and entry.usage else None

@@ -522,7 +522,9 @@ class Session:
             rows = self._path_rows(row)
         else:
             rows = list(takewhile(lambda above: above != shared, self._index.tree.walk_up(row)))[::-1]
-        return side_of(self._id_of(row), self._index.entries(rows))
+        namer = self._index.tree.nearest(self._index.tree.models, shared)
+        named = self._index.good_records([namer]) if namer != tree.NONE else []
+        return side_of(self._id_of(row), self._index.entries(rows), next(iter(named), None))
 
     @_reading
     def extension_data(

@@ -57,6 +57,39 @@ def test_what_two_branches_share_and_what_each_has(session: Session) -> None:
     assert session.leaf_id == "sure"
 
 
+def test_replies_are_of_the_model_that_was_named_last(session: Session) -> None:
+    """On the shared path or on their own; as `build_context` has it."""
+    session.append(ModelChangeEntry(provider="p", model="m"))
+    session.append(user("Where?"), id="q")
+    session.append(assistant("Rome?"), id="rome", usage=spent(10, 5))
+    session.append(assistant("Oslo?"), parent_id="q")
+    session.append(ModelChangeEntry(provider=None, model="n"))
+    session.append(assistant("Oslo!"), id="oslo", usage=spent(1, 1))
+    found = session.diff("rome", "oslo")
+    assert [(each.provider, each.model, each.usage.total_tokens) for each in found.a.models] == [("p", "m", 15)]
+    assert [(each.provider, each.model, each.usage.total_tokens) for each in found.b.models] == [
+        ("p", "m", 0),
+        (None, "n", 2),
+    ]
+    assert session.diff("q", "rome").a.models == []
+
+
+def test_a_damaged_line_that_names_a_model_is_no_part_of_a_branch(log_path: Path) -> None:
+    """It lies above what is compared, so the branches can be compared; whose the replies are nobody knows."""
+    log_path.write_bytes(
+        log_of(
+            node("a", None, "model_change", model=7),
+            node("b", "a"),
+            node("c", "b", message=assistant("c"), usage=spent(1, 1)),
+            node("d", "b"),
+        )
+    )
+    with Session.open(log_path, mode="r") as session:
+        found = session.diff("c", "d")
+    assert (found.ancestor_id, ids(found.a.entries), ids(found.b.entries)) == ("b", ["c"], ["d"])
+    assert [(each.model, each.usage.total_tokens) for each in found.a.models] == [(None, 2)]
+
+
 def test_branches_that_share_all_or_nothing(session: Session) -> None:
     """One may be the other's beginning, and two may begin apart."""
     fill(session)
