@@ -6,8 +6,9 @@ separates a call from its result or reasoning from what it led to, and it falls 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 from typing import Any, Protocol
 
 import msgspec
@@ -23,12 +24,16 @@ from convtree.tokens import Counter, count_each, estimate_tokens
 
 _READERS = frozenset({"read", "read_file", "readfile", "view", "view_file", "open_file"})
 _WRITERS = frozenset(
-    {"write", "write_file", "writefile", "edit", "edit_file", "multiedit", "create_file", "str_replace"}
+    {"write", "write_file", "writefile", "edit", "edit_file", "multiedit", "create_file", "str_replace", "replace"}
+    | {"notebookedit"}
 )
+#: tools that do what their argument `command` says
+_EDITORS = frozenset({"str_replace_editor", "str_replace_based_edit_tool", "text_editor"})
+_PATCHED = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+?)\s*$", re.MULTILINE)
 #: who begins a turn; in pi's messages also a command that the user ran, and what an extension says for them
 _BEGINNERS = frozenset({"user", "bashExecution", "custom"})
 _THOUGHTS = frozenset({"thinking", "redacted_thinking"})
-_PATHS = ("path", "file_path", "filePath", "filename", "file")
+_PATHS = ("path", "file_path", "filePath", "filename", "file", "absolute_path", "notebook_path")
 
 
 class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -313,20 +318,32 @@ def _files(context: Context, gone: Sequence[int], previous: Entry | None) -> tup
         modified.update(dict.fromkeys(previous.modified_files or ()))
     for place in gone:
         for name, given in _calls(context.messages[place]):
-            names = read if name.lower() in _READERS else modified if name.lower() in _WRITERS else None
-            path = next((value for key in _PATHS if isinstance(value := given.get(key), str)), None)
-            if names is not None and path:
-                names[path] = None
+            names = read if _reads(name, given) else modified
+            names.update(dict.fromkeys(_paths(name, given)))
     return tuple(sorted(read.keys() - modified.keys())), tuple(sorted(modified))
 
 
+def _reads(name: str, given: dict[str, Any]) -> bool:
+    return name in _READERS or (name in _EDITORS and given.get("command") == "view")
+
+
+def _paths(name: str, given: dict[str, Any]) -> list[str]:
+    """Returns the files that a call reads or modifies; none where nobody knows the tool."""
+    if name == "apply_patch":
+        patch = next((value for value in given.values() if isinstance(value, str)), "")
+        return _PATCHED.findall(patch)
+    known = name in _READERS or name in _WRITERS or name in _EDITORS
+    paths = (value for key in _PATHS if isinstance(value := given.get(key), str) and value)
+    return list(islice(paths, 1 if known else 0))
+
+
 def _calls(message: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Returns the tools that a message calls, with their arguments."""
+    """Returns the tools that a message calls, in lower case, with their arguments."""
     from convtree.shapes.parts import Call, Source, as_object
     from convtree.shapes.reading import read_message
 
     parts = read_message(Source(message=message)) if isinstance(message, dict) and calls_of(message) else ()
-    return [(part.name, as_object(part)) for part in parts if isinstance(part, Call)]
+    return [(part.name.lower(), as_object(part)) for part in parts if isinstance(part, Call)]
 
 
 Summarize = Callable[[CompactionPlan], str]

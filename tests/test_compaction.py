@@ -217,6 +217,45 @@ def test_what_a_plan_says(session: Session) -> None:
     assert [entry.id for entry in session.build_context().entries][2:] == [said[8].id, said[9].id]
 
 
+@pytest.mark.parametrize(
+    ("made", "read", "modified"),
+    [
+        (call("a", "Read", file_path="a"), ("a",), ()),
+        (call("a", "str_replace_based_edit_tool", command="view", path="a"), ("a",), ()),
+        (call("a", "str_replace_based_edit_tool", command="create", path="a"), (), ("a",)),
+        (call("a", "NotebookEdit", notebook_path="a"), (), ("a",)),
+        (call("a", "read", path=5), (), ()),
+        (call("a", "weather", path="a"), (), ()),
+        (
+            {
+                "type": "custom_tool_call",
+                "call_id": "a",
+                "name": "apply_patch",
+                "input": "*** Begin Patch\n*** Update File: a b.py\n*** Move to: c.py\n@@\n-1\n+2\n*** End Patch",
+            },
+            (),
+            ("a b.py", "c.py"),
+        ),
+        (
+            {
+                "role": "assistant",
+                "tool_calls": [{"id": "a", "function": {"name": "read", "arguments": '{"path":"a"}'}}],
+            },
+            ("a",),
+            (),
+        ),
+        ({"role": "model", "parts": [{"functionCall": {"name": "replace", "args": {"file_path": "a"}}}]}, (), ("a",)),
+    ],
+)
+def test_which_files_a_call_touches(made: Message, read: tuple[str, ...], modified: tuple[str, ...]) -> None:
+    """By the names that tools and their arguments commonly have, in every shape."""
+    session = Session.memory()
+    session.append_many([made, user("2"), assistant("3")])
+    plan = plan_of(session, 2)
+    assert plan is not None
+    assert (plan.read_files, plan.modified_files) == (read, modified)
+
+
 def test_a_second_compaction_builds_on_the_first(session: Session) -> None:
     """It gets the summary that it replaces, and files add up; the older one inside the kept range hides nothing."""
     session.append_many([user("1"), call("a", "write", path="a"), result("a"), user("4"), assistant("5")])
