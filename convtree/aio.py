@@ -59,7 +59,7 @@ class _ClosesAwaited(Protocol):
     async def close(self) -> None: ...
 
 
-S = TypeVar("S", bound=_Closes)
+S_co = TypeVar("S_co", bound=_Closes, covariant=True)
 R = TypeVar("R", bound=_ClosesAwaited | None)
 
 
@@ -109,10 +109,10 @@ def _close_unclaimed(future: Future[Any]) -> None:
         in_background(opened.close)
 
 
-class _Turned(Generic[S]):
+class _Turned(Generic[S_co]):
     """A sync object, and the line of those who call it."""
 
-    def __init__(self, sync: S, width: int) -> None:
+    def __init__(self, sync: S_co, width: int) -> None:
         self._sync = sync
         self._line = Line(width)
 
@@ -131,24 +131,24 @@ class _Turned(Generic[S]):
 
 
 def _awaited(
-    method: Callable[Concatenate[S, P], T],
-) -> Callable[Concatenate[_Turned[S], P], Coroutine[Any, Any, T]]:
+    method: Callable[Concatenate[S_co, P], T],
+) -> Callable[Concatenate[_Turned[S_co], P], Coroutine[Any, Any, T]]:
     """Makes the method that awaits a sync one."""
 
     @wraps(method)
-    async def call(self: _Turned[S], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(self: _Turned[S_co], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._line.call(partial(method, self._sync, *args, **kwargs))
 
     return call
 
 
 def _opens(
-    method: Callable[Concatenate[S, P], T], wrap: Callable[[T], R]
-) -> Callable[Concatenate[_Turned[S], P], Opening[R]]:
+    method: Callable[Concatenate[S_co, P], T], wrap: Callable[[T], R]
+) -> Callable[Concatenate[_Turned[S_co], P], Opening[R]]:
     """Makes the method that opens what a sync one opens."""
 
     @wraps(method)
-    def call(self: _Turned[S], /, *args: P.args, **kwargs: P.kwargs) -> Opening[R]:
+    def call(self: _Turned[S_co], /, *args: P.args, **kwargs: P.kwargs) -> Opening[R]:
         return Opening(_open(self._line, partial(method, self._sync, *args, **kwargs), wrap))
 
     return call

@@ -31,7 +31,8 @@ from convtree.digest import Usage, ms_of, ms_of_datetime, snippet_of, usage_of, 
 from convtree.entries import ID, Header, MessageEntry, ParentSession
 from convtree.errors import BrokenPath, ConvtreeError, EntryNotFound, SessionClosed, SessionLocked, SessionNotFound
 from convtree.logs.jsonl import Durability
-from convtree.session import LEAF, AtLeaf, OnStale, Session, check_choice, new_header
+from convtree.reading import LEAF, AtLeaf
+from convtree.session import OnStale, Session, check_choice, new_header
 from convtree.stores.base import CatalogueLost, Progress, Shelf, StoreFinding
 from convtree.stores.folder import FolderShelf
 from convtree.stores.memory import MemoryShelf

@@ -19,6 +19,7 @@ LAYERS = [
     {"store", "turns", "redacting"},
     {"stores", "repair", "transfer"},
     {"session"},
+    {"reading"},
     {"ledger"},
     {"logs", "formats", "writing", "compaction"},
     {"context", "runs", "snapshot", "catalogue"},
