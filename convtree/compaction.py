@@ -1,14 +1,13 @@
-"""Where to cut a conversation that has grown too long, so that what is left can go on. Pure.
+"""What a summary is to stand for in a conversation that has grown too long, or was left for another branch. Pure.
 
-A plan is made from what a model sees, nothing else. The cut, before which a summary stands for the messages, never
-separates a call from its result or reasoning from what it led to, and it falls between two turns where it can.
+A plan is made from what a model sees, nothing else. Whether it still holds when its summary is written is asked again.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, chain, islice
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -16,10 +15,11 @@ import msgspec
 from convtree import tree
 from convtree.comparing import Diff
 from convtree.context import Context, build_context, default_render
-from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry
+from convtree.cutting import cut_for, is_pinned, places, turn_prefix
+from convtree.entries import CompactionEntry, Entry
 from convtree.errors import InvalidMessage
 from convtree.index import Index
-from convtree.messages import Waiting, calls_of, results_of, role_of
+from convtree.messages import calls_of
 from convtree.tokens import Counter, count_each, estimate_tokens
 
 _READERS = frozenset({"read", "read_file", "readfile", "view", "view_file", "open_file"})
@@ -30,9 +30,6 @@ _WRITERS = frozenset(
 #: tools that do what their argument `command` says
 _EDITORS = frozenset({"str_replace_editor", "str_replace_based_edit_tool", "text_editor"})
 _PATCHED = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+?)\s*$", re.MULTILINE)
-#: who begins a turn; in pi's messages also a command that the user ran, and what an extension says for them
-_BEGINNERS = frozenset({"user", "bashExecution", "custom"})
-_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
 _PATHS = ("path", "file_path", "filePath", "filename", "file", "absolute_path", "notebook_path")
 
 
@@ -126,20 +123,20 @@ def plan_compaction(
     context = session.build_context(leaf=leaf_id)
     counts = _counts(context, count_tokens)
     start = _after_summary(context)
-    cut = _cut(context, counts, start, keep_tokens)
-    gone = [place for place in range(start, cut) if not _is_pinned(context.entries[place])]
+    cut = cut_for(context, counts, start, keep_tokens)
+    gone = [place for place in range(start, cut) if not is_pinned(context.entries[place])]
     if not gone:
         return None
     previous = context.entries[start - 1] if start else None
     read, modified = _files(context, gone, previous)
-    pinned = sum(counts[place] for place in range(cut) if _is_pinned(context.entries[place]))
+    pinned = sum(counts[place] for place in range(cut) if is_pinned(context.entries[place]))
     return CompactionPlan(
         leaf_id=leaf_id,
         entries=tuple(context.entries[place] for place in gone),
         messages=tuple(context.messages[place] for place in gone),
         first_kept_entry_id=context.entries[cut].id if cut < len(context.entries) else None,
         previous_summary=previous.summary if isinstance(previous, CompactionEntry) else None,
-        turn_prefix=_turn_prefix(context, gone, cut),
+        turn_prefix=turn_prefix(context, gone, cut),
         read_files=read,
         modified_files=modified,
         tokens_before=context.count_tokens(count_tokens),
@@ -184,11 +181,11 @@ def is_right(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool
     if columns.nearest(columns.compactions, leaf) != columns.nearest(columns.compactions, planned):
         return False
     context = build_context(index, leaf)
-    places = set(_places(context))
-    return any(entry.id == plan.first_kept_entry_id for place, entry in enumerate(context.entries) if place in places)
+    allowed = set(places(context))
+    return any(entry.id == plan.first_kept_entry_id for place, entry in enumerate(context.entries) if place in allowed)
 
 
-# --- where to cut ---
+# --- counting ---
 
 
 def _counts(context: Context, count_tokens: Counter | None) -> list[int]:
@@ -198,112 +195,10 @@ def _counts(context: Context, count_tokens: Counter | None) -> list[int]:
     return list(map(count_tokens, context.messages))
 
 
-def _cut(context: Context, counts: Sequence[int], start: int, keep_tokens: int) -> int:
-    """Returns the place of the first message to keep; `start` when nothing is to be cut."""
-    end = len(counts)
-    first, kept = end, 0
-    while first > start and keep_tokens > 0 and kept + counts[first - 1] <= keep_tokens:
-        first -= 1
-        kept += counts[first]
-    if first == start:
-        return start
-    allowed = [place for place in _places(context) if place > start]
-    fitting = [place for place in allowed if place >= first and (place < end or keep_tokens <= 0)]
-    turns = [place for place in fitting if place == end or _begins_turn(context, place)]
-    if turns or fitting:
-        return (turns or fitting)[0]
-    shorter = [place for place in allowed if place < end]
-    return shorter[-1] if shorter else start
-
-
-def _places(context: Context) -> list[int]:
-    """Returns the places where a cut separates nothing that belongs together, the end among them."""
-    end = len(context.messages)
-    depth = [0] * (end + 2)
-    for first, behind in chain(_exchanges(context), _reasoned(context.messages)):
-        depth[first] += 1
-        depth[behind] -= 1
-    return [place for place, open in enumerate(accumulate(depth[: end + 1])) if not open]
-
-
-def _exchanges(context: Context) -> Iterator[tuple[int, int]]:
-    """Yields from which place to before which no cut may fall: from a call to its results, which may still come."""
-    waiting: Waiting[int] = Waiting()
-    behind = len(context.messages) + 1
-    for place, message in enumerate(context.messages):
-        if not isinstance(message, dict):
-            continue
-        for result in results_of(message):
-            call = waiting.answer(result)
-            if call is None:
-                yield place, place + 1
-            else:  # a call that is pinned stays, and without its result it would be open
-                stays = _is_pinned(context.entries[call]) and not _is_pinned(context.entries[place])
-                yield call + 1, behind if stays else place + 1
-        for made in calls_of(message):
-            waiting.add(made, place)
-    given_up = _given_up(context)
-    yield from ((call + 1, behind) for call in waiting.left() if call >= given_up)
-
-
-def _given_up(context: Context) -> int:
-    """Returns the place of the last turn that got an answer: nobody waits for the results of calls before it."""
-    answered = False
-    for place in range(len(context.messages) - 1, -1, -1):
-        if answered and _begins_turn(context, place):
-            return place
-        answered = answered or _is_reply(context.messages[place])
-    return 0
-
-
-def _reasoned(messages: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """Yields where no cut may fall because reasoning stays with the rest of its reply, which may still come."""
-    reasoned = False
-    for place, message in enumerate(messages):
-        if reasoned and _is_reply(message):
-            yield place, place + 1
-        reasoned = _is_reasoning(message) or (reasoned and _is_reply(message))
-    if messages and _is_reasoning(messages[-1]):
-        yield len(messages), len(messages) + 1
-
-
-def _is_reply(message: Any) -> bool:
-    return isinstance(message, dict) and role_of(message) in ("assistant", "model")
-
-
-def _is_reasoning(message: Any) -> bool:
-    """Tells whether a message is reasoning and nothing else: an item, or one block of a reply that came in pieces."""
-    if not isinstance(message, dict) or message.get("type") == "reasoning":
-        return isinstance(message, dict)
-    blocks = message.get("content")
-    thoughts = [isinstance(each, dict) and each.get("type") in _THOUGHTS for each in blocks or ()]
-    return isinstance(blocks, list) and bool(thoughts) and all(thoughts)
-
-
-def _begins_turn(context: Context, place: int) -> bool:
-    """Tells whether a message is the first of a turn: what a user says, or what happened on another branch."""
-    if isinstance(context.entries[place], BranchSummaryEntry):
-        return True
-    message = context.messages[place]
-    return isinstance(message, dict) and role_of(message) in _BEGINNERS and not results_of(message)
-
-
-def _turn_prefix(context: Context, gone: Sequence[int], cut: int) -> int:
-    """Counts the messages, at the end of those that go, whose turn goes on in what is kept."""
-    if cut == len(context.entries) or _begins_turn(context, cut):
-        return 0
-    begun = [number for number, place in enumerate(gone) if _begins_turn(context, place)]
-    return len(gone) - begun[-1] if begun else len(gone)
-
-
 def _after_summary(context: Context) -> int:
     """Returns the place behind the summary that the context begins with; 0 when it has none."""
     places = (place for place, entry in enumerate(context.entries, 1) if isinstance(entry, CompactionEntry))
     return next(places, 0)
-
-
-def _is_pinned(entry: Entry) -> bool:
-    return isinstance(entry, MessageEntry) and entry.pinned is True
 
 
 # --- which files ---

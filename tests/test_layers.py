@@ -22,6 +22,7 @@ LAYERS = [
     {"reading"},
     {"ledger"},
     {"logs", "formats", "writing", "compaction"},
+    {"cutting"},
     {"context", "runs", "snapshot", "catalogue"},
     {"index"},
     {"tokens", "comparing", "redaction"},
@@ -48,6 +49,7 @@ PURE = [
     "comparing",
     "redaction",
     "compaction",
+    "cutting",
     "writing",
     "runs",
     "safe_text",
@@ -110,7 +112,8 @@ def test_importing_convtree_is_cheap() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     heavy = {"sqlite3", "sqlalchemy", "asyncio", "anytree", "click", "rich", "filelock", "psycopg"}
     heavy |= {
-        f"convtree.{name}" for name in ("store", "digest", "tokens", "compaction", "comparing", "redaction", "shapes")
+        f"convtree.{name}"
+        for name in ("store", "digest", "tokens", "compaction", "cutting", "comparing", "redaction", "shapes")
     }
     assert set(json.loads(done.stdout)) & heavy == set()
 
