@@ -162,7 +162,7 @@ def test_a_pinned_exchange_goes_along(session: Session) -> None:
     assert stored is not None
     assert ids(session.build_context().entries) == [pair[0].id, pair[1].id, alone.id, stored.id, last.id]
     for shape in SHAPES:
-        assert faults(shape, session.build_context().to(shape)) == []  # type: ignore[arg-type]  # one of the four
+        assert faults(shape, session.build_context().to(shape)) == []
 
 
 def test_a_turn_may_begin_with_a_command_that_the_user_ran() -> None:
@@ -733,7 +733,7 @@ def check_compaction(session: Session, keep: int) -> None:
     assert all({entry.id in kept for entry in reply} in ({True}, {False}) for reply in replies(before))
     assert {open.entry_id for open in after.open_calls} <= {open.entry_id for open in before.open_calls}
     for shape in SHAPES:
-        request = after.to(shape, heal=True)  # type: ignore[arg-type]  # one of the four
+        request = after.to(shape, heal=True)
         check_types(shape, deepcopy(request))
         assert faults(shape, request) == []
     assert stored.tokens_before == before.count_tokens(one) >= after.count_tokens(one) == stored.tokens_after
