@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -18,15 +17,10 @@ from convtree.errors import CorruptLog, ReadOnlySession
 from convtree.index import Index
 from convtree.ledger import Ledger
 from convtree.logs.jsonl import JsonlLog, Mode, replace, write_new
-from convtree.redaction import Redactor
+from convtree.redaction import Redactor, redact_body
 from convtree.writing import reseal
 
 _BATCH = 500
-#: what says where a line stands; changing it would break the log
-_FRAME = frozenset(
-    {"id", "parent_id", "type", "timestamp", "target_id", "first_kept_entry_id", "from_id", "source_id", "ext_type"}
-    | {"shape", "visible_to", "format", "version", "seal", "parent_session"}
-)
 _SIDES = ("torn", "quarantine", "original")  # what accidents and repairs leave, with the old text in it
 
 
@@ -115,18 +109,10 @@ def _bodies(index: Index) -> Iterator[bytes]:
 
 
 def _redacted(body: bytes, redactor: Redactor, path: Path) -> bytes:
-    """Returns a body without secrets; the same bytes where there are none."""
-    before = redactor.counts.total()
     try:
-        whole: dict[str, Any] = msgspec.json.decode(body + b"}")  # keeps whole numbers of any size
+        return redact_body(body, redactor)
     except msgspec.DecodeError as error:
         raise CorruptLog(f"{path}: a line cannot be read ({error}); repair it first", findings=()) from None
-    whole |= _said(whole, redactor)
-    return body if redactor.counts.total() == before else msgspec.json.encode(whole)[:-1]
-
-
-def _said(fields: dict[str, Any], redactor: Redactor) -> dict[str, Any]:
-    return {name: redactor(value) for name, value in fields.items() if name not in _FRAME}
 
 
 def _free_name(path: Path, suffix: str) -> Path:

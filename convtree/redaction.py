@@ -1,8 +1,10 @@
 """Secrets taken out of what is said: `[REDACTED:kind]` in the place of each. Pure.
 
-Patterns find what providers give out in a form of its own; a password in prose nobody can know. The same text always
-becomes the same text, so that a retry is a retry. Keys, numbers, pictures and signatures stay as they are: a signature
-that was changed is worth nothing.
+Patterns find what providers give out in a form of its own, also inside JSON text, escaped or not, and behind a colour
+code or a `%20`. What nobody can know stays: a password in prose, a secret in another encoding (base64, a URL that is
+percent-encoded as a whole), one that goes on in another text, and the end of a private key without its beginning. The
+same text always becomes the same text, so that a retry is a retry. Keys of objects, numbers, pictures and signatures
+stay as they are: a signature that was changed is worth nothing.
 """
 
 from __future__ import annotations
@@ -14,29 +16,39 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from convtree.entries import Header, Record
+from convtree.entries import ENTRY_CLASSES, LABEL_LIMIT, MARK_CLASSES, Header, LabelMark, Record
 
 Redact = Callable[[Any], Any]
 R = TypeVar("R", bound=Record | Header)
 
+#: where a token can begin: not inside a word, but behind what only looks like one (an escape, a `%20`, a colour code);
+#: nor does it begin with the letter of an escape, for what is left of that would be no JSON any more
+_BEHIND = (
+    r"(?<=\\[bfnrtv\\])|(?<=\\)(?![bfnrtu])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})"
+    r"|(?<=%[0-9A-Fa-f]{2})|(?<=[\[0-9][mK])"
+)
+_START = rf"(?:(?<![A-Za-z0-9_\\-])|{_BEHIND})"
 _END = r"(?![A-Za-z0-9_-])"
-_START = r"(?<![A-Za-z0-9_-])"
+_QUOTES = r"(?:[\\\"'\s]|%2[02]){0,6}"
 
 #: kind -> pattern; a group `kept` before the secret stays. Each reads on from where it stands, so a text is read once.
 PATTERNS: dict[str, re.Pattern[str]] = {
     "private_key": re.compile(
         r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
         r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-        r"|(?:\s|\\[nr]|[A-Za-z0-9+/=]{16,}+)*+)"
+        r"|(?:\s|\\++[nr]|[A-Za-z0-9+/=]{16,}+)*+)"
     ),
     "anthropic_key": re.compile(rf"{_START}sk-ant-[A-Za-z0-9_-]{{16,}}"),
-    "openai_key": re.compile(rf"{_START}sk-(?!ant-)[A-Za-z0-9_-]{{20,}}"),
+    "openai_key": re.compile(rf"{_START}sk-(?!ant-)(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{{20,}}"),
     "google_key": re.compile(rf"{_START}AIza[A-Za-z0-9_-]{{35}}{_END}"),
-    "provider_key": re.compile(rf"{_START}(?:gsk_|xai-|hf_|r8_|pplx-|nvapi-|tgp_v1_)[A-Za-z0-9_-]{{20,}}"),
+    "provider_key": re.compile(
+        rf"{_START}(?:(?:gsk_|xai-|hf_|r8_|pplx-)[A-Za-z0-9]{{20,}}|(?:nvapi-|tgp_v1_)[A-Za-z0-9_-]{{20,}})"
+    ),
     "stripe_key": re.compile(rf"{_START}(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{{16,}}"),
     "aws_key_id": re.compile(rf"{_START}(?:AKIA|ASIA)[A-Z0-9]{{16}}{_END}"),
     "aws_secret": re.compile(
-        r"(?P<kept>aws_?(?:secret_?access_?key|session_?token)[\"'\s]{0,3}[:=][\"'\s]{0,3})[A-Za-z0-9/+=]{40,}",
+        rf"(?P<kept>(?:secret_?access_?key|session_?token){_QUOTES}(?:[:=>]|%3[AD]){_QUOTES})"
+        r"(?:[A-Z0-9/+=]|%2[BF]|%3D){40,}",
         re.IGNORECASE,
     ),
     "github_token": re.compile(rf"{_START}(?:gh[pousr]_[A-Za-z0-9]{{36,}}|github_pat_[A-Za-z0-9_]{{22,}})"),
@@ -44,19 +56,36 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     "slack_token": re.compile(rf"{_START}(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{{10,}}"),
     "npm_token": re.compile(rf"{_START}npm_[A-Za-z0-9]{{36}}{_END}"),
     "jwt": re.compile(rf"{_START}eyJ[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}"),
-    "bearer_token": re.compile(r"(?P<kept>\bbearer\s{1,4})(?!\[REDACTED)[A-Za-z0-9._~+/=-]{16,}", re.IGNORECASE),
+    "bearer_token": re.compile(
+        rf"(?P<kept>{_START}bearer(?:\s|%20|\+){{1,4}})"
+        r"(?:(?=[a-z._~+/=-]*+[0-9])[a-z0-9._~+/=-]{16,}|[a-z._~+/=-]{32,})",
+        re.IGNORECASE,
+    ),
     "url_password": re.compile(
-        r"(?P<kept>\b[a-z][a-z0-9+.-]{1,20}://[^\s/:@\"']{0,128}:)(?!\[REDACTED)[^\s/@\"']{1,256}(?=@)", re.IGNORECASE
+        r"(?P<kept>[a-z0-9]:(?:\\{0,4}/){2}[^\s/:@\"']{0,128}:)"
+        r"(?!\[REDACTED|[0-9]{1,5}[?#])[^\s/@\"']{1,256}(?=@)",
+        re.IGNORECASE,
     ),
 }
-EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
+EMAIL = re.compile(
+    rf"(?:(?<![A-Za-z0-9._%+\\-])|{_BEHIND})[A-Za-z0-9._%+-]{{1,64}}@[A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}}"
+)
 
 #: members that hold bytes as text, or what only their maker understands
 _BYTES = frozenset({"data", "file_data", "signature", "thinkingSignature", "thoughtSignature", "thought_signature"})
 _OPAQUE = frozenset({"encrypted_content"}) | _BYTES
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=-]{64,}+")
-#: the fields of records in which somebody says something
-_SAID = ("message", "summary", "details", "data", "settings", "label", "name", "metadata", "fields")
+_DATA_URL = re.compile(r"data:[A-Za-z0-9.+/;=_-]{0,200};base64,[A-Za-z0-9+/_=-]*+")
+
+#: what says where a line stands and how it is read: it stays
+_ENVELOPE = frozenset({"id", "parent_id", "type", "timestamp"})
+_FRAME = (
+    _ENVELOPE
+    | {"target_id", "first_kept_entry_id", "from_id", "shape", "visible_to", "ext_type", "unknown_type"}
+    | {"format", "version", "seal", "parent_session"}
+)
+_KNOWN = frozenset({"session"}) | ENTRY_CLASSES.keys() | MARK_CLASSES.keys()
+_PLACES = frozenset({"cwd", "git_root", "owner"})  # by which a store finds a session
 
 
 class Redactor:
@@ -91,7 +120,7 @@ class Redactor:
         return top[0]
 
     def _text(self, text: str, name: str) -> str:
-        if (name in _OPAQUE and _BASE64.fullmatch(text)) or (text.startswith("data:") and ";base64," in text[:200]):
+        if self._is_bytes(text, name):
             return text
         for kind, pattern in self._patterns.items():
             text, found = pattern.subn(lambda match, kind=kind: _mark(match, kind), text)  # type: ignore[misc]
@@ -99,16 +128,46 @@ class Redactor:
                 self.counts[kind] += found
         return text
 
+    def _is_bytes(self, text: str, name: str) -> bool:
+        """Tells bytes that stand as text, in which a match would be chance; a secret alone is none."""
+        if name in _OPAQUE and _BASE64.fullmatch(text):
+            return not any(pattern.fullmatch(text) for pattern in self._patterns.values())
+        return text.startswith("data:") and _DATA_URL.fullmatch(text) is not None
+
 
 def redact(value: Any) -> Any:
     """Returns a copy of a JSON value without the secrets that the usual patterns find."""
     return Redactor()(value)
 
 
-def redact_record(record: R, redact: Redact) -> R:
-    """Returns a record or a header in which everything that somebody said is redacted."""
-    said = {name: value for name in _SAID if isinstance(value := getattr(record, name, None), str | dict | list)}
-    return msgspec.structs.replace(record, **{name: redact(value) for name, value in said.items()})
+def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
+    """Returns a record or a header in which everything that somebody said is redacted; ids and types stay.
+
+    So do the directories and the owner in a header, by which stores find a session, unless `places`.
+    """
+    kept = _FRAME if places else _FRAME | _PLACES
+    said = {name: getattr(record, name) for name in record.__struct_fields__ if name not in kept}
+    changed = _redacted(said, redact)
+    if isinstance(record, LabelMark) and isinstance(label := changed.get("label"), str):
+        changed["label"] = label[:LABEL_LIMIT]  # a mark may be longer than what it stands for
+    return msgspec.structs.replace(record, **changed)
+
+
+def redact_body(body: bytes, redact: Redact) -> bytes:
+    """Returns the body of a line without secrets, whatever its type; the same bytes where there are none.
+
+    Raises:
+        msgspec.DecodeError: it cannot be read.
+    """
+    fields: dict[str, Any] = msgspec.json.decode(body + b"}")  # keeps whole numbers of any size
+    kept = _FRAME if fields.get("type") in _KNOWN else _ENVELOPE
+    changed = _redacted({name: value for name, value in fields.items() if name not in kept}, redact)
+    is_same = all(fields[name] == value for name, value in changed.items())
+    return body if is_same else msgspec.json.encode(fields | changed)[:-1]
+
+
+def _redacted(said: Mapping[str, Any], redact: Redact) -> dict[str, Any]:
+    return {name: redact(value) for name, value in said.items() if isinstance(value, str | dict | list)}
 
 
 def _mark(match: re.Match[str], kind: str) -> str:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner
@@ -104,6 +105,10 @@ def test_every_text_of_a_message_is_looked_at() -> None:
         "task-" + "a" * 30,
         "me@example.org",
         "-----BEGIN PUBLIC KEY-----",
+        "http://localhost:8080?mail=me@example.org",
+        "the bearer responsibilities",
+        "class sk-folding-cube-container",
+        "hf_hub_download_with_progress_bar",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:
@@ -124,6 +129,48 @@ def test_a_key_without_its_end_is_taken_out_as_far_as_it_goes() -> None:
     start = KEY.split("\n", maxsplit=1)[0]
     assert redact(f"{start}\n{'A' * 64}\n{'B' * 64}\nand so on") == "[REDACTED:private_key]and so on"
     assert redact(f"{start}{KEY}") == "[REDACTED:private_key][REDACTED:private_key]"
+    escaped = json.dumps(json.dumps(f"{start}\n{'A' * 64}\n{'B' * 64}\n..."))
+    assert json.loads(json.loads(redact(escaped))) == "[REDACTED:private_key]..."
+
+
+BORDERS = ["{}", "={}", "\n{}", "\t{}\r\n", "'{}'", '"{}"', "\x1b[31m{}\x1b[0m", "\x1b[01;31m\x1b[K{}", "\\{}", "é{}"]
+
+
+@pytest.mark.parametrize("kind", FOUND)
+@pytest.mark.parametrize("border", BORDERS)
+def test_json_inside_a_text_is_redacted_and_stays_json(kind: str, border: str) -> None:
+    """However often it is escaped: arguments of a tool are JSON text, and a tool's output may have such in it."""
+    if (kind, border) == ("npm_token", "\\{}"):
+        pytest.skip("in a text that is no JSON, nobody can tell it from a line's end")
+    said = {"cmd": [border.format(FOUND[kind])]}
+    for escaped in (json.dumps(said), json.dumps(said, ensure_ascii=False)):
+        assert json.loads(redact(escaped)) == redact(said) != said
+        twice = json.loads(redact(json.dumps({"out": escaped})))["out"]
+        assert json.loads(twice) == redact(said)
+
+
+@pytest.mark.parametrize("kind", sorted(FOUND.keys() - {"private_key", "url_password"}))
+def test_a_token_in_a_percent_encoded_text_is_found(kind: str) -> None:
+    """As long as the token itself is not in another form; a URL that is encoded as a whole is not taken apart."""
+    redacted = redact(quote(f"next={FOUND[kind]}&x", safe=""))
+    assert redacted == quote(f"next={KEPT.get(kind, '')}", safe="").partition("%5B")[0] + f"[REDACTED:{kind}]%26x"
+
+
+def test_other_words_for_the_same() -> None:
+    """As the tools of a provider write them."""
+    secret = "a/b+" * 10
+    for text in ('"SecretAccessKey": "{}"', "<SecretAccessKey>{}</SecretAccessKey>", 'aws_session_token\\": \\"{}\\"'):
+        assert redact(text.format(secret)) == text.format("[REDACTED:aws_secret]")
+    assert redact("postgres:\\/\\/me:hunter2@db") == "postgres:\\/\\/me:[REDACTED:url_password]@db"
+    assert redact("Authorization:Bearer%20abcdefgh12345678") == "Authorization:Bearer%20[REDACTED:bearer_token]"
+
+
+def test_an_escape_before_a_mail_address_stays_whole() -> None:
+    """What is left of an escape would be no JSON."""
+    redactor = Redactor(email=True)
+    for said in ("a\nme@example.org", "CORP\\me@example.org", "ünne@example.org", "a\u2028me@example.org"):
+        assert json.loads(redactor(json.dumps(said))).endswith("[REDACTED:email]")
+        assert "example" not in redactor(json.dumps(said))
 
 
 def test_pictures_and_signatures_stay_as_they_are() -> None:
@@ -134,6 +181,8 @@ def test_pictures_and_signatures_stay_as_they_are() -> None:
     assert redact({"signature": chance}) == {"signature": chance}
     assert redact(f"data:image/png;base64,{chance}") == f"data:image/png;base64,{chance}"
     assert redact({"data": f"my key {OPENAI}"}) == {"data": "my key [REDACTED:openai_key]"}
+    assert redact({"data": OPENAI * 2}) == {"data": "[REDACTED:openai_key]"}
+    assert redact(f"data:image/png;base64,{chance}\n{OPENAI}").endswith("\n[REDACTED:openai_key]")
 
 
 @pytest.mark.parametrize(
@@ -151,6 +200,14 @@ def test_pictures_and_signatures_stay_as_they_are() -> None:
         "a@",
         "a.",
         "aws_secret_access_key",
+        "eyJaaaaaaaa.eyJaaaaaaaa.",
+        "-----BEGIN PRIVATE KEY-----\\\\",
+        "%20bearer+a",
+        "secret_access_key=",
+        "aa:////",
+        "a.",
+        "%20",
+        "\\",
     ],
 )
 def test_no_text_takes_long(piece: str) -> None:
