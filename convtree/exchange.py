@@ -23,6 +23,8 @@ from convtree.formats.base import Format, Reading, Source
 from convtree.formats.lines import SourceFile
 from convtree.logs.jsonl import Durability, JsonlLog, write_whole
 from convtree.logs.memory import MemoryLog
+from convtree.redacting import WithoutSecrets
+from convtree.redaction import Redact
 from convtree.session import Session
 from convtree.store import SessionStore
 from convtree.stores.base import Progress
@@ -138,27 +140,38 @@ def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = Non
     return chosen
 
 
-def export_file(session: Session, path: str | os.PathLike[str], format: str, *, replace: bool = False) -> None:
+def export_file(
+    session: Session,
+    path: str | os.PathLike[str],
+    format: str,
+    *,
+    replace: bool = False,
+    redact: Redact | None = None,
+) -> None:
     """Writes a session as another tool's file, or as a document: pi, kit, json or markdown.
 
-    The file appears whole or not at all, durably. The tool that opens it shows its model the same context.
+    The file appears whole or not at all, durably. The tool that opens it shows its model the same context, but for
+    what `redact` takes out.
 
     Raises:
         ValueError: nobody knows this format.
         SessionExists: there is a file already, and it is not to be replaced.
     """
-    write_whole(Path(path), export_lines(session, format), replace=replace)
+    write_whole(Path(path), export_lines(session, format, redact=redact), replace=replace)
 
 
-def export_lines(session: Session, format: str) -> Iterator[bytes]:
+def export_lines(session: Session, format: str, *, redact: Redact | None = None) -> Iterator[bytes]:
     """Yields a session in another tool's format, or as a document, piece by piece.
+
+    `redact` (`convtree.redact`, say) gets every text that somebody said, names, labels, directories and the owner, and
+    returns what is written instead. Ids and types stay.
 
     Raises:
         ValueError: nobody knows this format.
     """
     if format not in WRITERS:
         raise ValueError(f"nothing writes {format!r}; known are {', '.join(WRITERS)}")
-    return WRITERS[format](session)
+    return WRITERS[format](session if redact is None else WithoutSecrets(session, redact))
 
 
 # --- sources ------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""A log without its secrets: a copy beside it, or one that takes its place.
+"""A session without its secrets: as writers of other formats read it, a copy of its log, or one in the log's place.
 
-Every line keeps its id, parent and time; a line in which nothing is found keeps its very bytes; all are sealed anew,
-for a seal vouches for what a line says now. A damaged log is refused: what cannot be read cannot be redacted.
+Of a log, every line keeps its id, parent and time; a line in which nothing is found keeps its very bytes; all are
+sealed anew, for a seal vouches for what a line says now. A damaged log is refused: what cannot be read cannot be
+redacted.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from pathlib import Path
 
 import msgspec
 
+from convtree.context import Context
+from convtree.entries import Entry, Mark
 from convtree.errors import CorruptLog, ReadOnlySession
+from convtree.formats.base import Exported
 from convtree.index import Index
 from convtree.ledger import Ledger
 from convtree.logs.jsonl import JsonlLog, Mode, replace, write_new
-from convtree.redaction import Redactor, redact_body
+from convtree.redaction import Redact, Redactor, redact_body, redact_record
 from convtree.writing import reseal
 
 _BATCH = 500
@@ -37,6 +41,57 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True):
     copy: str | None = None
     original: str | None = None
     beside: tuple[str, ...] = ()
+
+
+class WithoutSecrets:
+    """A session as a writer reads it, without its secrets; nothing is held that the session does not hold.
+
+    A `Redactor` counts a secret once: when its record, or the header, goes by.
+    """
+
+    def __init__(self, session: Exported, redact: Redact) -> None:
+        self._session = session
+        self._redact = redact
+        self._again = redact.again() if isinstance(redact, Redactor) else redact
+        self.header = redact_record(session.header, redact, places=True)
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._session.id
+
+    @property
+    def name(self) -> str | None:
+        """Its name."""
+        return None if self._session.name is None else self._again(self._session.name)
+
+    @property
+    def leaf_id(self) -> str | None:
+        """Where it goes on."""
+        return self._session.leaf_id
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """Entry ids to labels."""
+        return {id: self._again(label) for id, label in self._session.labels.items()}
+
+    def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
+        """Yields what it is made of, in the order of the log, with row numbers."""
+        return ((row, redact_record(record, self._redact)) for row, record in self._session.records(start))
+
+    def path(self, entry_id: str | None) -> list[Entry]:
+        """Returns the entries from the first to this one."""
+        return [redact_record(entry, self._again) for entry in self._session.path(entry_id)]
+
+    def build_context(self, *, leaf: str | None) -> Context:
+        """Returns what a model would see at an entry."""
+        context = self._session.build_context(leaf=leaf)
+        return msgspec.structs.replace(
+            context,
+            entries=[redact_record(entry, self._again) for entry in context.entries],
+            messages=[self._again(message) for message in context.messages],
+            settings=self._again(context.settings),
+        )
 
 
 def redact_log(

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -9,9 +11,10 @@ from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner
-from helpers import log_of, mark, node, user
+from helpers import log_of, mark, node, system, user
 from hypothesis import given
 from hypothesis import strategies as st
+from planted import ANTHROPIC, BARE, FOUND, GITHUB, KEPT, KEY, OPENAI, planted
 
 from convtree import (
     CompactionEntry,
@@ -25,37 +28,11 @@ from convtree import (
     redact,
 )
 from convtree.cli.app import app
+from convtree.exchange import export_file, export_lines, read_foreign
+from convtree.formats import WRITERS
+from convtree.logs.memory import MemoryLog
 from convtree.redacting import redact_log
 from convtree.redaction import PATTERNS
-
-# Put together here, so that no scanner takes this file for a leak.
-OPENAI = "sk-" + "proj-" + "Ab1_" * 8
-ANTHROPIC = "sk-" + "ant-api03-" + "Ab1-" * 8
-GITHUB = "gh" + "p_" + "a1B2" * 9
-KEY = f"-----BEGIN RSA PRIVATE {'KEY'}-----\nMIIEow\nabc+/=\n-----END RSA PRIVATE {'KEY'}-----"
-
-FOUND = {
-    "private_key": KEY,
-    "anthropic_key": ANTHROPIC,
-    "openai_key": OPENAI,
-    "google_key": "AI" + "za" + "x" * 35,
-    "provider_key": "gs" + "k_" + "a" * 40,
-    "stripe_key": "sk" + "_live_" + "a" * 24,
-    "aws_key_id": "AK" + "IA" + "ABCDEFGH12345678",
-    "aws_secret": "aws_secret_access" + "_key = " + "a/b+" * 10,
-    "github_token": GITHUB,
-    "gitlab_token": "gl" + "pat-" + "a" * 20,
-    "slack_token": "xo" + "xb-123456789012-abcdef",
-    "npm_token": "np" + "m_" + "a" * 36,
-    "jwt": "ey" + "J" + "hbGciOiJI.ey" + "JzdWIiOiIx.abcdefgh12",
-    "bearer_token": "Authorization: Bearer " + "abcd1234" * 3,
-    "url_password": "postgres://me:hunter2@db.example.org/x",
-}
-KEPT = {
-    "aws_secret": "aws_secret_access" + "_key = [REDACTED:aws_secret]",
-    "bearer_token": "Authorization: Bearer [REDACTED:bearer_token]",
-    "url_password": "postgres://me:[REDACTED:url_password]@db.example.org/x",
-}
 
 
 def test_every_kind_has_a_sample() -> None:
@@ -136,12 +113,16 @@ def test_a_key_without_its_end_is_taken_out_as_far_as_it_goes() -> None:
 BORDERS = ["{}", "={}", "\n{}", "\t{}\r\n", "'{}'", '"{}"', "\x1b[31m{}\x1b[0m", "\x1b[01;31m\x1b[K{}", "\\{}", "é{}"]
 
 
-@pytest.mark.parametrize("kind", FOUND)
-@pytest.mark.parametrize("border", BORDERS)
+@pytest.mark.parametrize(
+    ("kind", "border"),
+    [
+        (kind, border)
+        for kind, border in product(FOUND, BORDERS)
+        if (kind, border) != ("npm_token", "\\{}")  # where it is no JSON, nobody can tell `\n` from a line's end
+    ],
+)
 def test_json_inside_a_text_is_redacted_and_stays_json(kind: str, border: str) -> None:
     """However often it is escaped: arguments of a tool are JSON text, and a tool's output may have such in it."""
-    if (kind, border) == ("npm_token", "\\{}"):
-        pytest.skip("in a text that is no JSON, nobody can tell it from a line's end")
     said = {"cmd": [border.format(FOUND[kind])]}
     for escaped in (json.dumps(said), json.dumps(said, ensure_ascii=False)):
         assert json.loads(redact(escaped)) == redact(said) != said
@@ -205,7 +186,6 @@ def test_pictures_and_signatures_stay_as_they_are() -> None:
         "%20bearer+a",
         "secret_access_key=",
         "aa:////",
-        "a.",
         "%20",
         "\\",
     ],
@@ -253,6 +233,94 @@ def test_a_session_redacts_what_it_writes(log_path: Path) -> None:
     assert GITHUB.encode() not in log_path.read_bytes()
     with Session.memory(redact=lambda _: {"role": "user", "content": "-"}) as session:
         assert session.append(user("a")).message == user("-")
+
+
+# --- going out ---
+
+
+def plain(pieces: Iterable[bytes]) -> str:
+    """What is written, without the backslashes that Markdown and JSON need."""
+    return b"".join(pieces).decode().replace("\\", "")
+
+
+@pytest.mark.parametrize("format", WRITERS)
+@pytest.mark.parametrize("kind", FOUND)
+def test_no_writer_lets_a_secret_out(format: str, kind: str, tmp_path: Path) -> None:
+    """Wherever it stands, and as often as it would be written there is its mark."""
+    with planted(FOUND[kind]) as session:
+        would_be = plain(export_lines(session, format))
+        redacted = plain(export_lines(session, format, redact=redact))
+        assert would_be.count(BARE[kind]) == redacted.count(f"[REDACTED:{kind}]") > 10
+        assert BARE[kind] not in redacted
+        assert "[REDACTED" not in would_be
+        assert session.path("f1")[0].message == {"role": "system", "content": f"({FOUND[kind]})"}  # type: ignore[attr-defined]
+        export_file(session, tmp_path / "out", format, redact=redact)
+    assert plain([(tmp_path / "out").read_bytes()]) == redacted
+
+
+@pytest.mark.parametrize("format", WRITERS)
+def test_what_has_no_secret_goes_out_as_ever(format: str) -> None:
+    """Byte for byte."""
+    with planted("hush") as session:
+        assert list(export_lines(session, format, redact=redact)) == list(export_lines(session, format))
+
+
+def test_what_is_redacted_opens_elsewhere(tmp_path: Path) -> None:
+    """The tree, the leaf and the calls of what was exported are what they were."""
+    with planted(OPENAI) as session:
+        for format in ("pi", "kit"):
+            export_file(session, tmp_path / format, format, redact=redact)
+            export_file(session, tmp_path / f"{format}-full", format)
+            ours, _ = read_foreign(tmp_path / format)
+            theirs, _ = read_foreign(tmp_path / f"{format}-full")
+            assert [entry.id for entry in ours.path()] == [entry.id for entry in theirs.path()]
+            assert ours.build_context().open_calls == theirs.build_context().open_calls
+
+
+def test_a_secret_is_counted_once() -> None:
+    """However often a writer looks at what it stands in."""
+    with Session.memory(name=GITHUB) as session:
+        first = session.append(system(OPENAI))
+        session.append(CompactionEntry(summary=OPENAI, first_kept_entry_id=None))
+        session.label(first.id, GITHUB)
+        for format in WRITERS:
+            redactor = Redactor()
+            list(export_lines(session, format, redact=redactor))
+            assert redactor.counts == {"openai_key": 2, "github_token": 2}
+
+
+# --- laws ---
+
+SAID = st.lists(st.sampled_from([*FOUND.values(), "word", "\n", "é", "", '"', "\\", "sk-", "a@b.de"])).map("\n".join)
+CALLS = st.lists(st.tuples(st.sampled_from(["call", "result"]), st.sampled_from(["call_1", "call_2", "toolu_3"]), SAID))
+
+
+@given(CALLS)
+def test_open_calls_stay_open(traffic: list[tuple[str, str, str]]) -> None:
+    """Whatever is said around them, each call has the results that it had; redacted before or after is the same."""
+    with Session.memory() as said_all:
+        for kind, id, said in traffic:
+            call = {"id": id, "type": "function", "function": {"name": "f", "arguments": json.dumps({"k": said})}}
+            message: dict[str, Any] = {"role": "assistant", "content": said, "tool_calls": [call]}
+            if kind == "result":
+                message = {"role": "tool", "tool_call_id": id, "content": said}
+            said_all.append(message)
+        with Session(MemoryLog(), said_all.header, redact=redact) as redacted:
+            redacted.extend(record for _, record in said_all.records())
+            assert redacted.build_context().open_calls == said_all.build_context().open_calls
+            for format in WRITERS:
+                after = list(export_lines(said_all, format, redact=redact))
+                assert list(export_lines(redacted, format)) == after
+
+
+@given(st.dictionaries(st.sampled_from(["text", "data", "signature", "k"]), SAID), st.booleans())
+def test_json_of_anything_stays_json(said: dict[str, str], is_ascii: bool) -> None:
+    """Redacted as text, it reads as something that has no secret any more; twice is the same as once."""
+    text = redact(json.dumps(said, ensure_ascii=is_ascii))
+    assert json.loads(text).keys() == said.keys()
+    assert not any(secret in text for secret in (ANTHROPIC, GITHUB, BARE["private_key"]))
+    assert redact(text) == text
+    assert redact(redact(said)) == redact(said)
 
 
 # --- afterwards ---
@@ -347,3 +415,15 @@ def test_the_command_says_what_it_did(log: Path) -> None:
     with Session.open(log, durability="process") as session:
         session.append(user("me@example.org"))
     assert "removed" in run("redact", log, "--email", "--yes", "--remove-original")[1]
+
+
+def test_an_export_says_what_it_took_out(log: Path, tmp_path: Path) -> None:
+    """On stderr, by kind; to a file and to stdout alike."""
+    told = "3 secrets redacted\n  1 github_token\n  2 openai_key\n"
+    code, said, errors = run("export", log, "--to", "json", "--redact")
+    assert (code, errors) == (0, told)
+    assert said.count("[REDACTED:openai_key]") == 2
+    assert run("export", log, "--to", "pi", "--redact", "-o", tmp_path / "out") == (0, "", told)
+    assert OPENAI not in (tmp_path / "out").read_text()
+    assert OPENAI in run("export", log, "--to", "pi")[1]
+    assert run("export", log, "--to", "pi", "--email")[0] == 2

@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from convtree.cli.inspect import opened_for_reading
+from convtree.cli.redacting import redacting, tell_redacted
 from convtree.formats import WRITERS
+from convtree.redaction import Redactor
 
 
 @click.command("export")
@@ -17,10 +19,14 @@ from convtree.formats import WRITERS
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: stdout]")
 @click.option("--session", "session_id", metavar="ID", help="Of a source with several sessions, this one.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
-def export_command(log: Path, format: str, output: Path | None, session_id: str | None, force: bool) -> None:
+@redacting
+def export_command(
+    log: Path, format: str, output: Path | None, session_id: str | None, force: bool, redactor: Redactor | None
+) -> None:
     """Write LOG as a file that pi or kit opens, as JSON, or as Markdown. LOG may also be a session of another tool.
 
-    What is written is all that was said: mind who gets it.
+    What is written is all that was said: mind who gets it. With --redact it is without secrets, and what was taken out
+    is told by kind.
     """
     from convtree.exchange import export_file, export_lines
 
@@ -29,7 +35,9 @@ def export_command(log: Path, format: str, output: Path | None, session_id: str 
         if output is not None:
             if output.exists() and output.samefile(log):
                 raise click.UsageError("a log is not written over by its own export")
-            export_file(session, output, format, replace=force)
-            return
-        for piece in export_lines(session, format):
-            sys.stdout.buffer.write(piece)
+            export_file(session, output, format, replace=force, redact=redactor)
+        else:
+            for piece in export_lines(session, format, redact=redactor):
+                sys.stdout.buffer.write(piece)
+            sys.stdout.flush()
+    tell_redacted(redactor)

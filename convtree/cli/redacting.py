@@ -1,9 +1,11 @@
-"""`convtree redact`: a log without its secrets."""
+"""`convtree redact`: a log without its secrets; and what `export --redact` and `import --redact` share with it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -39,6 +41,32 @@ def redact_command(
     write([document.written(document.redacted(done))] if as_json else _lines(done))
 
 
+def redacting(command: Callable[..., None]) -> Callable[..., None]:
+    """Gives a command the options that take secrets out, and as `redactor` what does it, None where none is asked."""
+
+    @wraps(command)
+    def run(*arguments: Any, redact: bool, email: bool, **named: Any) -> None:
+        if email and not redact:
+            raise click.UsageError("--email goes with --redact")
+        command(*arguments, redactor=Redactor(email=email) if redact else None, **named)
+
+    run = click.option("--email", is_flag=True, help="With --redact: take e-mail addresses out, too.")(run)
+    return click.option("--redact", is_flag=True, help="Put [REDACTED:kind] in the place of every secret found.")(run)
+
+
+def tell_redacted(redactor: Redactor | None) -> None:
+    """Says on stderr how many secrets of which kind were taken out, if any should be."""
+    if redactor is None:
+        return
+    click.echo(f"{count(redactor.counts.total(), 'secrets')} redacted", err=True)
+    for line in _kinds(redactor.counts):
+        click.echo(line, err=True)
+
+
+def _kinds(kinds: Mapping[str, int]) -> Iterator[str]:
+    return (f"  {number:,} {kind}" for kind, number in sorted(kinds.items()))
+
+
 def _lines(done: Redaction) -> Iterator[str]:
     path = harmless(done.path)
     if not done.lines:
@@ -48,5 +76,5 @@ def _lines(done: Redaction) -> Iterator[str]:
     else:
         kept = "removed" if done.original is None else f"kept as {harmless(done.original)}"
         yield f"{path}: {count(done.lines, 'lines')} redacted; the log as it was: {kept}"
-    yield from (f"  {number:,} {kind}" for kind, number in done.kinds.items())
+    yield from _kinds(done.kinds)
     yield from (f"  not looked into: {harmless(name)}" for name in done.beside)
