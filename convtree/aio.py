@@ -33,6 +33,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
 from convtree.compaction import BranchPlan, CompactionPlan
 from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
+from convtree.redaction import Redact
 from convtree.runs import Outline as SyncOutline
 from convtree.runs import Run
 from convtree.session import Session as SyncSession
@@ -377,6 +378,11 @@ class SessionStore(_Turned[SyncStore]):
     def location(self) -> str:
         """Where the store is; a password in a URL is not shown."""
         return self._sync.location
+
+    @property
+    def redact(self) -> Redact | None:
+        """What takes secrets out of whatever is written; None when nobody does."""
+        return self._sync.redact
 
 
 open_store = _opener(open_sync_store, SessionStore)

@@ -24,7 +24,7 @@ from convtree.formats.lines import SourceFile
 from convtree.logs.jsonl import Durability, JsonlLog, write_whole
 from convtree.logs.memory import MemoryLog
 from convtree.redacting import WithoutSecrets
-from convtree.redaction import Redact
+from convtree.redaction import Redact, redact_record
 from convtree.session import Session
 from convtree.store import SessionStore
 from convtree.stores.base import Progress
@@ -53,11 +53,17 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def import_file(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], *, durability: Durability = "power"
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    durability: Durability = "power",
+    redact: Redact | None = None,
 ) -> ImportReport:
     """Brings another tool's session into the log at `target`, which is created, or continued if it is this session's.
 
     Records that are there already are passed over. The source is only read. A source without entries creates nothing.
+    `redact` (`convtree.redact`, say) takes secrets out of what is written, and must be the same the next time: a
+    record that is there already and would now be written otherwise is an `IdConflict`, behind which nothing comes in.
 
     Raises:
         NotALog: the source is of no known format, or the target is no convtree log; neither was touched.
@@ -72,19 +78,24 @@ def import_file(
         _check_single(found)
     with closing(_readings(found)) as readings:
         for reading in readings:
-            with _target(target, reading.header, durability) as session:
-                return _taken_in(found, reading, session)
+            clean = _without_secrets(reading, redact)
+            with _target(target, clean.header, durability) as session:
+                return _taken_in(found, clean, session)
     raise _without_session(found)
 
 
 def import_into(
-    source: str | os.PathLike[str], store: SessionStore, *, progress: Progress | None = None
+    source: str | os.PathLike[str],
+    store: SessionStore,
+    *,
+    progress: Progress | None = None,
+    redact: Redact | None = None,
 ) -> list[ImportReport]:
     """Brings every session of a file, or of all files in a folder and below, into a store, each under its own id.
 
     A folder's files come in sorted order; links are not followed, and what is of no known format is reported as
     skipped. What is wrong with one file does not keep the others from coming in. Importing again adds what is new.
-    `progress(done, of)` is called with bytes.
+    `progress(done, of)` is called with bytes. `redact` is as for `import_file`, and comes before the store's own.
 
     Raises:
         NotALog: the source is a file of no known format.
@@ -107,7 +118,7 @@ def import_into(
             if progress is not None:
                 progress(before + min(position, size), of)
 
-        reports.extend(_all_taken_in(each, store, tell))
+        reports.extend(_all_taken_in(each, store, tell, redact))
         done += size
         tell(size)
     return reports
@@ -285,15 +296,26 @@ def _without_session(found: _Found) -> NotALog:
     return NotALog(f"{found.source.path}: {found.form.NAME}, without a session in it")
 
 
-def _all_taken_in(found: _Found, store: SessionStore, tell: Callable[[int], None]) -> Iterator[ImportReport]:
+def _without_secrets(reading: Reading, redact: Redact | None) -> Reading:
+    """Returns a reading that is redacted as a session redacts what it writes."""
+    if redact is None:
+        return reading
+    records = (redact_record(record, redact) for record in reading.records)
+    return reading._replace(header=redact_record(reading.header, redact), records=records)
+
+
+def _all_taken_in(
+    found: _Found, store: SessionStore, tell: Callable[[int], None], redact: Redact | None
+) -> Iterator[ImportReport]:
     """Yields what became of each session of a source."""
     path = found.source.path
     try:
         with closing(_readings(found)) as readings:
             for reading in readings:
+                clean = _without_secrets(reading, redact)
                 try:
-                    with _adopted(store, reading.header) as session:
-                        yield _taken_in(found, reading, session, tell)
+                    with _adopted(store, clean.header) as session:
+                        yield _taken_in(found, clean, session, tell)
                 except _FAILURES as error:
                     yield ImportReport(
                         format=found.form.NAME,
@@ -312,7 +334,8 @@ def _all_taken_in(found: _Found, store: SessionStore, tell: Callable[[int], None
 def _adopted(store: SessionStore, header: Header) -> Iterator[Session]:
     """Opens the session of this source in a store, or begins it."""
     with store.adopt(header) as session:
-        if _origin(session.header) != _origin(header):
+        expected = header if store.redact is None else redact_record(header, store.redact)
+        if _origin(session.header) not in (_origin(header), _origin(expected)):
             raise SessionExists(f"{store.location}: there is another session under the id {header.id}")
         yield session
 

@@ -165,7 +165,7 @@ def _bodies(index: Index) -> Iterator[bytes]:
 
 def _redacted(body: bytes, redactor: Redactor, path: Path) -> bytes:
     try:
-        return redact_body(body, redactor)
+        return redact_body(body, redactor, places=True)
     except msgspec.DecodeError as error:
         raise CorruptLog(f"{path}: a line cannot be read ({error}); repair it first", findings=()) from None
 

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
+from convtree import codec
 from convtree.entries import ENTRY_CLASSES, LABEL_LIMIT, MARK_CLASSES, Header, LabelMark, Record
 
 Redact = Callable[[Any], Any]
@@ -153,17 +154,29 @@ def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
     return msgspec.structs.replace(record, **changed)
 
 
-def redact_body(body: bytes, redact: Redact) -> bytes:
+def redact_body(body: bytes, redact: Redact, *, places: bool = False) -> bytes:
     """Returns the body of a line without secrets, whatever its type; the same bytes where there are none.
+
+    A header's directories and owner stay unless `places`.
 
     Raises:
         msgspec.DecodeError: it cannot be read.
     """
     fields: dict[str, Any] = msgspec.json.decode(body + b"}")  # keeps whole numbers of any size
     kept = _FRAME if fields.get("type") in _KNOWN else _ENVELOPE
+    if fields.get("type") == "session" and not places:
+        kept |= _PLACES
     changed = _redacted({name: value for name, value in fields.items() if name not in kept}, redact)
     is_same = all(fields[name] == value for name, value in changed.items())
     return body if is_same else msgspec.json.encode(fields | changed)[:-1]
+
+
+def redact_lines(lines: Iterable[bytes], redact: Redact) -> Iterator[bytes]:
+    """Yields the lines of a whole log without secrets, sealed anew."""
+    prev = 0
+    for line in lines:
+        sealed, prev = codec.close(redact_body(codec.body_of(line), redact), prev)
+        yield sealed
 
 
 def _redacted(said: Mapping[str, Any], redact: Redact) -> dict[str, Any]:

@@ -379,7 +379,7 @@ class Session(Reader):
             EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
         """
         self.copy_path(lambda _, lines: write_new(Path(path), lines, allow_network=allow_network), entry_id)
-        return Session.open(path, on_stale=self._on_stale, allow_network=allow_network)
+        return Session.open(path, on_stale=self._on_stale, allow_network=allow_network, redact=self._redact)
 
     def close(self) -> None:
         """Closes the log; twice is the same as once.

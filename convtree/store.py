@@ -32,6 +32,7 @@ from convtree.entries import ID, Header, MessageEntry, ParentSession
 from convtree.errors import BrokenPath, ConvtreeError, EntryNotFound, SessionClosed, SessionLocked, SessionNotFound
 from convtree.logs.jsonl import Durability
 from convtree.reading import LEAF, AtLeaf
+from convtree.redaction import Redact, redact_lines
 from convtree.session import OnStale, Session, check_choice, new_header
 from convtree.stores.base import CatalogueLost, Progress, Shelf, StoreFinding
 from convtree.stores.folder import FolderShelf
@@ -98,8 +99,9 @@ class SessionStore:
     Wherever a directory is asked for, it is compared as text: give it in the form in which it was stored.
     """
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, *, redact: Redact | None = None) -> None:
         self._shelf = shelf
+        self._redact = redact
         self._lock = RLock()
         self._closed = False
         _MADE.add(self)
@@ -157,6 +159,8 @@ class SessionStore:
 
     def fork(self, id: str, entry_id: str | AtLeaf | None = LEAF, *, new_id: str | None = None) -> Session:
         """Copies the path to an entry into a session of its own and opens that; it is there whole or not at all.
+
+        Entries keep their bytes, but for what the store's `redact` takes out.
 
         Raises:
             SessionNotFound: there is no such session.
@@ -428,9 +432,9 @@ class SessionStore:
     ) -> CopiedList:
         """Copies sessions, all of them unless told which, into another store: the same lines, byte for byte.
 
-        An interrupted copy goes on where it was. What is read back is compared. What cannot be copied is refused, each
-        with its reason, and does not keep the others from being copied: a session that is something else, or has gone
-        on, in the target, and what is no whole session here.
+        An interrupted copy goes on where it was. What is read back is compared; no `redact` is asked. What cannot be
+        copied is refused, each with its reason, and does not keep the others from being copied: a session that is
+        something else, or has gone on, in the target, and what is no whole session here.
 
         Raises:
             SessionNotFound: there is none with one of these ids.
@@ -476,6 +480,11 @@ class SessionStore:
         return self._shelf.location
 
     @property
+    def redact(self) -> Redact | None:
+        """What takes secrets out of whatever is written; None when nobody does."""
+        return self._redact
+
+    @property
     def findings(self) -> StoreFindings:
         """What in the store is no whole session: damaged, torn, foreign, or with a name that cannot be an id."""
         with self._lock:
@@ -507,14 +516,14 @@ class SessionStore:
             self._check_open()
             log = self._shelf.log(id, mode)
         try:
-            return Session(log, header, read_only=mode == "r", on_stale=on_stale)
+            return Session(log, header, read_only=mode == "r", on_stale=on_stale, redact=self._redact)
         except BaseException:
             log.close()
             raise
 
     def _write_new(self, id: str, lines: Iterator[bytes]) -> None:
         with self._lock:
-            self._shelf.write_new(id, lines)
+            self._shelf.write_new(id, lines if self._redact is None else redact_lines(lines, self._redact))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -615,6 +624,7 @@ def open_store(
     lock_timeout_s: float = 10.0,
     allow_network: bool = False,
     create: bool | None = None,
+    redact: Redact | None = None,
 ) -> SessionStore:
     """Opens the store at a path or URL.
 
@@ -622,7 +632,9 @@ def open_store(
     (`pip install 'convtree[sql]'` or `'convtree[postgres]'`); `memory:` is gone with the process. Other schemes come
     from packages with an entry point in the group `convtree.stores`. `create` makes the folder or the tables when
     they are not there; left out, it does so but for a server, whose tables are made once, by whoever may.
-    `allow_network` permits a folder where locks do not keep writers apart.
+    `allow_network` permits a folder where locks do not keep writers apart. `redact` (`convtree.redact`, say) gets
+    whatever a session of this store is to write and returns what is written instead: the same for the same. What was
+    written without it stays; the directories and the owner do, too, for by them sessions are found.
 
     Raises:
         SessionNotFound, FileNotFoundError: there is no store, and none was to be made.
@@ -630,23 +642,23 @@ def open_store(
         ImportError: an extra is missing; the message says which.
     """
     if not isinstance(url, str | os.PathLike):
-        return SessionStore(_sql_shelf(url, durability, lock_timeout_s, create))  # an engine
+        return SessionStore(_sql_shelf(url, durability, lock_timeout_s, create), redact=redact)  # an engine
     scheme, path = _split(url)
     if scheme == "file":
-        return SessionStore(
-            FolderShelf(
-                path,
-                durability=durability,
-                lock_timeout_s=lock_timeout_s,
-                allow_network=allow_network,
-                create=create is not False,
-            )
+        shelf: Shelf = FolderShelf(
+            path,
+            durability=durability,
+            lock_timeout_s=lock_timeout_s,
+            allow_network=allow_network,
+            create=create is not False,
         )
-    if scheme == "memory":
-        return SessionStore(MemoryShelf())
-    if scheme.partition("+")[0] in ("sqlite", "postgresql", "postgres"):
-        return SessionStore(_sql_shelf(path, durability, lock_timeout_s, create))
-    return SessionStore(_plugin(scheme)(path))
+    elif scheme == "memory":
+        shelf = MemoryShelf()
+    elif scheme.partition("+")[0] in ("sqlite", "postgresql", "postgres"):
+        shelf = _sql_shelf(path, durability, lock_timeout_s, create)
+    else:
+        shelf = _plugin(scheme)(path)
+    return SessionStore(shelf, redact=redact)
 
 
 def _split(url: str | os.PathLike[str]) -> tuple[str, str]:

@@ -118,7 +118,7 @@ def test_hostile_names_are_shown_not_obeyed(tmp_path: Path, monkeypatch: pytest.
     result = run(tmp_path / "\x1b]0;owned\x07\u202e", tmp_path / "log")
     assert result.stderr.endswith("\\x1b]0;owned\\x07<U+202E>: No such file or directory\n")
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise IdConflict("the id '\x9b31m' is taken", id="x")
 
     monkeypatch.setattr("convtree.exchange.import_file", refuse)

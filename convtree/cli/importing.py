@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 
 from convtree.cli import document
+from convtree.cli.redacting import redacting, tell_redacted
 from convtree.cli.render import count, finding_line
 from convtree.cli.screen import Screen, readable_size, write
 from convtree.exchange import ImportReport
+from convtree.redaction import Redactor
 from convtree.safe_text import harmless
 from convtree.store import open_store
 from convtree.stores.base import Progress
@@ -24,23 +26,26 @@ _LARGE = 2**24  # bytes from which on it is told how far it is
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target")
+@redacting
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 @click.pass_context
-def import_command(ctx: click.Context, source: Path, target: str, as_json: bool) -> None:
+def import_command(ctx: click.Context, source: Path, target: str, redactor: Redactor | None, as_json: bool) -> None:
     """Import SOURCE, a session of another tool or a folder of them, into TARGET. Doing it again adds what is new.
 
     TARGET is a log, or a store: a folder (one that is there, or with a slash behind it) or a URL. A folder of sessions
-    goes into a store; its files of no known format are passed over.
+    goes into a store; its files of no known format are passed over. With --redact, secrets do not come in, and what
+    was taken out is told by kind; who imports a source again with more in it says --redact again.
     """
     if _is_store(source, target):
-        _import_many(ctx, source, target, as_json)
+        _import_many(ctx, source, target, redactor, as_json)
     from convtree.exchange import import_file
 
-    report = import_file(source, target)
+    report = import_file(source, target, redact=redactor)
     if as_json:
         write([document.written(document.imported(report))])
     else:
         write(_lines(report, Screen()))
+    tell_redacted(redactor)
     _end(ctx, [report])
 
 
@@ -49,7 +54,7 @@ def _is_store(source: Path, target: str) -> bool:
     return is_url or target.endswith(("/", os.sep)) or Path(target).is_dir() or source.is_dir()
 
 
-def _import_many(ctx: click.Context, source: Path, target: str, as_json: bool) -> None:
+def _import_many(ctx: click.Context, source: Path, target: str, redactor: Redactor | None, as_json: bool) -> None:
     from convtree.exchange import import_into
 
     if not source.exists():
@@ -59,12 +64,13 @@ def _import_many(ctx: click.Context, source: Path, target: str, as_json: bool) -
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     with store:
-        reports = import_into(source, store, progress=_telling())
+        reports = import_into(source, store, progress=_telling(), redact=redactor)
     if as_json:
         write([document.written(document.imported_into(reports))])
     else:
         screen = Screen()
         write(line for report in reports for line in _lines(report, screen, with_source=len(reports) > 1))
+    tell_redacted(redactor)
     _end(ctx, reports)
 
 
