@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,6 +23,8 @@ from convtree.index import Index
 from convtree.ledger import Ledger
 from convtree.logs.jsonl import JsonlLog, Mode, replace, write_new
 from convtree.redaction import Redact, Redactor, redact_body, redact_record
+from convtree.stores.base import Progress
+from convtree.stores.folder import CATALOGUE, FolderShelf
 from convtree.writing import reseal
 
 _BATCH = 500
@@ -94,6 +97,25 @@ class WithoutSecrets:
         )
 
 
+def redact_session(
+    folder: str | os.PathLike[str], id: str, *, in_place: bool = False, allow_network: bool = False, **options: Any
+) -> Redaction:
+    """Redacts the log of a session in a folder of them, as `redact_log` does with all its options.
+
+    With `in_place`, the folder's catalogue goes as well, for it had the old text; the next list makes it anew.
+
+    Raises:
+        SessionNotFound: there is no such folder, or no such session in it.
+        As `redact_log`.
+    """
+    shelf = FolderShelf(folder, create=False, allow_network=allow_network)
+    path = shelf.path_of(id)
+    done = redact_log(path, in_place=in_place, allow_network=allow_network, **options)
+    if in_place and done.lines:
+        shelf.forget_catalogue()
+    return msgspec.structs.replace(done, beside=_beside(path))
+
+
 def redact_log(
     path: str | os.PathLike[str],
     *,
@@ -102,11 +124,12 @@ def redact_log(
     remove_original: bool = False,
     lock_timeout_s: float = 10.0,
     allow_network: bool = False,
+    progress: Progress | None = None,
 ) -> Redaction:
     """Writes a log without its secrets to `<log>.redacted`, or with `in_place` puts it in the log's place.
 
     Then the log as it was is kept as `<log>.original`, unless `remove_original`. Where nothing is found, nothing is
-    written. A crash leaves the old log or the new one.
+    written. A crash leaves the old log or the new one. `progress(done, of)` is called with bytes.
 
     Raises:
         SessionNotFound, NotALog: there is no log.
@@ -121,20 +144,47 @@ def redact_log(
         index = Ledger(log, use_snapshot=False).index
         _check_sound(index, path)
         redactor = redactor or Redactor()
-        changed = sum(_redacted(body, redactor, path) is not body for body in _bodies(index))
+        watch = _Watch(path, progress)
+        changed = sum(_redacted(body, redactor, path) is not body for body in watch.passing(_bodies(index)))
         done = Redaction(path=str(path), kinds=dict(sorted(redactor.counts.items())), lines=changed)
         if not changed:
+            watch.end()
             return msgspec.structs.replace(done, beside=_beside(path))
         again = redactor.again()
-        bodies = (_redacted(body, again, path) for body in _bodies(index))
+        bodies = (_redacted(body, again, path) for body in watch.passing(_bodies(index)))
         lines = reseal(next(bodies), bodies)
         if in_place:
-            return msgspec.structs.replace(done, original=_put(path, lines, remove_original), beside=_beside(path))
-        copy = _free_name(path, "redacted")
-        write_new(copy, lines, allow_network=allow_network)
-        return msgspec.structs.replace(done, copy=str(copy), beside=_beside(path))
+            done = msgspec.structs.replace(done, original=_put(path, lines, remove_original))
+        else:
+            copy = _free_name(path, "redacted")
+            write_new(copy, lines, allow_network=allow_network)
+            done = msgspec.structs.replace(done, copy=str(copy))
+        watch.end()
+        return msgspec.structs.replace(done, beside=_beside(path))
     finally:
         log.close()
+
+
+class _Watch:
+    """Tells how far two passes over a log have come."""
+
+    def __init__(self, path: Path, progress: Progress | None) -> None:
+        self._of = 2 * path.stat().st_size
+        self._done = 0
+        self._progress = progress
+
+    def passing(self, bodies: Iterator[bytes]) -> Iterator[bytes]:
+        """Yields what passes."""
+        for number, body in enumerate(bodies, 1):
+            yield body
+            self._done += len(body)
+            if self._progress is not None and number % _BATCH == 0:
+                self._progress(self._done, self._of)
+
+    def end(self) -> None:
+        """Tells that it is done."""
+        if self._progress is not None:
+            self._progress(self._of, self._of)
 
 
 def _put(path: Path, lines: Iterator[bytes], remove_original: bool) -> str | None:
@@ -176,5 +226,7 @@ def _free_name(path: Path, suffix: str) -> Path:
 
 
 def _beside(path: Path) -> tuple[str, ...]:
-    names = sorted(each.name for each in path.parent.iterdir() if each.name.startswith(f"{path.name}."))
-    return tuple(name for name in names if name.removeprefix(f"{path.name}.").partition("-")[0] in _SIDES)
+    names = sorted(each.name for each in path.parent.iterdir())
+    own = [name for name in names if name.startswith(f"{path.name}.")]
+    found = [name for name in own if name.removeprefix(f"{path.name}.").partition("-")[0] in _SIDES]
+    return (*found, *(name for name in names if name == CATALOGUE))

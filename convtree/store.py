@@ -643,7 +643,7 @@ def open_store(
     """
     if not isinstance(url, str | os.PathLike):
         return SessionStore(_sql_shelf(url, durability, lock_timeout_s, create), redact=redact)  # an engine
-    scheme, path = _split(url)
+    scheme, path = split_url(url)
     if scheme == "file":
         shelf: Shelf = FolderShelf(
             path,
@@ -661,8 +661,12 @@ def open_store(
     return SessionStore(shelf, redact=redact)
 
 
-def _split(url: str | os.PathLike[str]) -> tuple[str, str]:
-    """Returns the scheme and, of a folder, the path; what does not begin like a URL is a path."""
+def split_url(url: str | os.PathLike[str]) -> tuple[str, str]:
+    """Returns the scheme and, of a folder, the path; what does not begin like a URL is a path.
+
+    Raises:
+        ValueError: a folder on another machine.
+    """
     text = os.fspath(url)
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()

@@ -17,6 +17,7 @@ from planted import BARE, FOUND, GITHUB, OPENAI, planted
 from convtree import IdConflict, Redactor, Session, SessionStore, aio, open_store, redact
 from convtree.cli.app import app
 from convtree.exchange import import_file, import_into
+from convtree.redacting import redact_log
 
 MARK = "[REDACTED:openai_key]"
 
@@ -225,3 +226,85 @@ def test_a_fork_of_a_session_that_redacts_does_so(tmp_path: Path) -> None:
         session.append(user("a"))
         with session.fork(tmp_path / "log") as fork:
             assert fork.append(user(OPENAI)).message == user(MARK)
+
+
+# --- what is stored already ---
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of sessions, written without redaction and listed since."""
+    with open_store(tmp_path / "store") as store:
+        with planted(OPENAI) as session, store.adopt(session.header) as copy:
+            copy.extend(record for _, record in session.records())
+        with store.create(id="b") as session:
+            session.append(user("plain"))
+        assert store.search("Ab1_Ab1_") != []
+    return tmp_path / "store"
+
+
+def test_a_session_of_a_folder_is_redacted_in_its_place(folder: Path) -> None:
+    """Nothing in the folder has the secret any more, the catalogue included; lists go on."""
+    code, said, _ = run("redact", folder, "--session", "planted", "--yes", "--remove-original")
+    assert (code, said.splitlines()[1:]) == (0, [f"  {said.split()[-2]} openai_key"])
+    assert "the log as it was: removed" in said
+    assert not any(OPENAI.encode() in path.read_bytes() for path in folder.iterdir())
+    with open_store(folder) as store:
+        assert sorted(info.id for info in store.list()) == ["b", "planted"]
+        assert store.search("Ab1_Ab1_") == []
+        assert store.findings == []
+
+
+def test_what_may_have_the_secret_still_is_named(folder: Path) -> None:
+    """The catalogue, when only a copy is made or the log is named by its path; and the old log."""
+    code, said, _ = run("redact", folder / "planted.jsonl")
+    assert (code, said.splitlines()[-1]) == (0, "  not looked into: .catalogue.sqlite")
+    code, said, _ = run("redact", f"file://{folder}", "--session", "planted", "--yes")
+    assert (code, said.splitlines()[-1]) == (0, "  not looked into: planted.jsonl.original")
+    with open_store(folder) as store:
+        assert len(store.list()) == 2
+        store.delete("planted")
+    assert sorted(path.name for path in folder.iterdir() if "planted" in path.name) == []
+
+
+def test_which_session_is_not_guessed(folder: Path, tmp_path: Path) -> None:
+    """Nor is anything made where none is."""
+    before = sorted(folder.iterdir())
+    assert run("redact", folder)[0] == 2
+    assert run("redact", folder, "--session", "none")[0] == 3
+    assert run("redact", folder, "--session", "../store/b")[0] == 3
+    assert run("redact", tmp_path / "none", "--session", "b")[0] == 3
+    assert run("redact", "file://elsewhere/x")[0] == 2
+    assert sorted(folder.iterdir()) == before
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_session_in_a_database_takes_the_way_that_is_told(folder: Path, tmp_path: Path) -> None:
+    """Out into a folder, redacted there, and back in the place of the old one."""
+    url = f"sqlite:///{tmp_path / 'db'}"
+    assert run("copy", folder, url)[0] == 0
+    code, _, errors = run("redact", url, "--session", "planted", "--yes")
+    assert (code, "cannot be redacted there" in errors) == (2, True)
+    assert run("copy", url, tmp_path / "out", "--id", "planted")[0] == 0
+    assert run("redact", tmp_path / "out", "--session", "planted", "--yes")[0] == 0
+    assert run("rm", "planted", "--yes", "--store", url)[0] == 0
+    assert run("copy", tmp_path / "out", url)[0] == 0
+    with open_store(url) as store:
+        assert sorted(info.id for info in store.list()) == ["b", "planted"]
+        assert not any(OPENAI in each for each in everything(store, "planted"))
+        assert any(MARK in each for each in everything(store, "planted"))
+
+
+def test_progress_is_told_to_the_end(tmp_path: Path) -> None:
+    """In bytes, never back, whether something is found or not."""
+    with Session.open(tmp_path / "log", durability="process") as session:
+        session.append_many([user("plain")] * 1200)
+    size = (tmp_path / "log").stat().st_size
+    told: list[tuple[int, int]] = []
+    assert redact_log(tmp_path / "log", progress=lambda *each: told.append(each)).lines == 0
+    with Session.open(tmp_path / "log", durability="process") as session:
+        session.append(user(OPENAI))
+    assert (len(told), told[-1]) == (3, (2 * size, 2 * size))
+    told.clear()
+    assert redact_log(tmp_path / "log", progress=lambda *each: told.append(each)).lines == 1
+    assert (len(told), told[-1][0] == told[-1][1], told) == (5, True, sorted(told))

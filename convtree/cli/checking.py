@@ -34,7 +34,7 @@ def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) ->
     worst = 0
     for log in logs:
         try:
-            report = verify(log, progress=_progress(log))
+            report = verify(log, progress=shown_progress(log))
         except (NotALog, SessionNotFound, OSError) as error:
             if len(logs) == 1 and not as_json:
                 raise
@@ -64,7 +64,7 @@ def repair_command(ctx: click.Context, log: Path, yes: bool, allow_network: bool
     The log as it was is kept as LOG.original, what was taken out goes to LOG.quarantine with its offsets.
     Exit codes: 0 nothing is wrong any more, 1 something would be, or was, repaired and something remains.
     """
-    done = repair(log, dry_run=not yes, allow_network=allow_network, progress=_progress(log))
+    done = repair(log, dry_run=not yes, allow_network=allow_network, progress=shown_progress(log))
     if as_json:
         write([document.written(document.repaired(done))])
     else:
@@ -107,7 +107,7 @@ def _verdict(done: Repair) -> str:
     return f"{path}: repaired ({counts}); {where}"
 
 
-def _progress(log: Path) -> Progress | None:
+def shown_progress(log: Path) -> Progress | None:
     """Shows how far a long log has been read, on a terminal only."""
     if not sys.stderr.isatty():
         return None

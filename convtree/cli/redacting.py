@@ -10,22 +10,25 @@ from typing import Any
 import click
 
 from convtree.cli import document
+from convtree.cli.checking import shown_progress
 from convtree.cli.render import count
 from convtree.cli.screen import write
-from convtree.redacting import Redaction, redact_log
+from convtree.redacting import Redaction, redact_log, redact_session
 from convtree.redaction import Redactor
 from convtree.safe_text import harmless
+from convtree.store import split_url
 
 
 @click.command("redact")
-@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("log")
+@click.option("--session", "session_id", metavar="ID", help="LOG is a folder of sessions: redact this one.")
 @click.option("--yes", is_flag=True, help="Put the redacted log in the place of LOG. Without this, beside it.")
 @click.option("--remove-original", is_flag=True, help="With --yes: do not keep the log as it was.")
 @click.option("--email", is_flag=True, help="Take e-mail addresses out, too.")
 @click.option("--allow-network", is_flag=True, help="Also on a network file system, when nobody else writes to LOG.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document.")
 def redact_command(
-    log: Path, yes: bool, remove_original: bool, email: bool, allow_network: bool, as_json: bool
+    log: str, session_id: str | None, yes: bool, remove_original: bool, email: bool, as_json: bool, **options: Any
 ) -> None:
     """Write a copy of LOG without the secrets in it, with [REDACTED:kind] in the place of each.
 
@@ -34,11 +37,28 @@ def redact_command(
     """
     if remove_original and not yes:
         raise click.UsageError("--remove-original goes with --yes")
-    redactor = Redactor(email=email)
-    done = redact_log(
-        log, redactor=redactor, in_place=yes, remove_original=remove_original, allow_network=allow_network
-    )
+    path = _local(log)
+    options |= {"redactor": Redactor(email=email), "in_place": yes, "remove_original": remove_original}
+    options["progress"] = shown_progress(path)
+    if session_id is not None:
+        done = redact_session(path, session_id, **options)
+    elif path.is_dir():
+        raise click.UsageError("a folder of sessions: say which one (--session ID)")
+    else:
+        done = redact_log(path, **options)
     write([document.written(document.redacted(done))] if as_json else _lines(done))
+
+
+def _local(log: str) -> Path:
+    """Returns the path of a log or a folder; lines in a database are never rewritten."""
+    try:
+        scheme, path = split_url(log)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if scheme != "file":
+        message = "a session in a database cannot be redacted there: `convtree copy URL FOLDER --id ID`, redact that, "
+        raise click.UsageError(message + "then `convtree rm` it here and copy it back; or `convtree export --redact`")
+    return Path(path)
 
 
 def redacting(command: Callable[..., None]) -> Callable[..., None]:

@@ -21,8 +21,10 @@ from convtree.stores.base import Progress, StoreFinding
 from convtree.stores.mirror import Mirror, Stamp
 
 SUFFIX = ".jsonl"
-_CATALOGUE = ".catalogue.sqlite"
-_BESIDE = re.compile(r"\.(index|torn|(original|quarantine)(-[0-9]+)?)")  # what may lie beside a log, and be its own
+CATALOGUE = ".catalogue.sqlite"
+_BESIDE = re.compile(
+    r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)"
+)  # what may lie beside a log, and be its own
 
 
 class FolderShelf:
@@ -57,7 +59,7 @@ class FolderShelf:
     def log(self, id: str, mode: Mode) -> Log:
         """Opens a session's log."""
         return JsonlLog(
-            self._path_of(id),
+            self.path_of(id),
             mode=mode,
             durability=self._durability,
             lock_timeout_s=self._lock_timeout_s,
@@ -66,11 +68,11 @@ class FolderShelf:
 
     def write_new(self, id: str, lines: Iterable[bytes]) -> None:
         """Stores a whole session."""
-        write_new(self._path_of(id), lines, allow_network=self._allow_network)
+        write_new(self.path_of(id), lines, allow_network=self._allow_network)
 
     def delete(self, id: str) -> None:
         """Removes a session's log, under its lock, and what lies beside it."""
-        path = self._path_of(id)
+        path = self.path_of(id)
         timeout_s = self._lock_timeout_s
         log = JsonlLog(path, mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=self._allow_network)
         try:
@@ -98,10 +100,10 @@ class FolderShelf:
             if error.errno != errno.ENOTSUP:
                 raise
             return None
-        return self.path / _CATALOGUE
+        return self.path / CATALOGUE
 
     def _open_reader(self, id: str) -> Session:
-        return Session(JsonlLog(self._path_of(id), mode="r"), new_header(id), read_only=True)
+        return Session(JsonlLog(self.path_of(id), mode="r"), new_header(id), read_only=True)
 
     def _look(self) -> dict[str, Stamp]:
         """Looks at every file: of ten thousand, this is what a list takes its time for."""
@@ -138,7 +140,18 @@ class FolderShelf:
         found = [StoreFinding(code="bad_name", place=name) for name in self._bad_names]
         return found + (self._mirror.findings() if self._mirror is not None else [])
 
-    def _path_of(self, id: str) -> Path:
+    def forget_catalogue(self) -> None:
+        """Removes the tables, which are made anew from the logs when they are asked for."""
+        self.close()
+        for suffix in ("", "-wal", "-shm"):
+            (self.path / f"{CATALOGUE}{suffix}").unlink(missing_ok=True)
+
+    def path_of(self, id: str) -> Path:
+        """Returns where a session's log is.
+
+        Raises:
+            SessionNotFound: there cannot be such a session.
+        """
         if not ID.fullmatch(id):
             raise SessionNotFound(f"{self.path}: {id[:140]!r} cannot be the id of a session")
         return self.path / f"{id}{SUFFIX}"
