@@ -30,14 +30,16 @@ _BEHIND = (
 )
 _START = rf"(?:(?<![A-Za-z0-9_\\-])|{_BEHIND})"
 _END = r"(?![A-Za-z0-9_-])"
-_QUOTES = r"(?:[\\\"'\s]|%2[02]){0,6}"
+_QUOTES = r"(?:[\\\"'\s]|%2[02]|u002[27]){0,6}"
+_AWS_NAME, _AWS_SECRET = r"(?:secret_?access_?key|session_?token)", r"(?:[A-Z0-9/+=]|%2[BF]|%3D){40,}"
 
 #: kind -> pattern; a group `kept` before the secret stays. Each reads on from where it stands, so a text is read once.
 PATTERNS: dict[str, re.Pattern[str]] = {
     "private_key": re.compile(
         r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
         r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-        r"|(?:\s|\\++[nr]|[A-Za-z0-9+/=]{16,}+)*+)"
+        # torn: as far as it goes, with what a tool may put before its lines (their numbers, a quotation's sign)
+        r"|(?:\s|\\++(?:[nrt]|u2192)|[A-Za-z0-9+/=]{16,}+|[0-9]{1,6}(?=[\t:|→\\])|[:|→>])*+)"
     ),
     "anthropic_key": re.compile(rf"{_START}sk-ant-[A-Za-z0-9_-]{{16,}}"),
     "openai_key": re.compile(rf"{_START}sk-(?!ant-)(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{{20,}}"),
@@ -48,9 +50,7 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     "stripe_key": re.compile(rf"{_START}(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{{16,}}"),
     "aws_key_id": re.compile(rf"{_START}(?:AKIA|ASIA)[A-Z0-9]{{16}}{_END}"),
     "aws_secret": re.compile(
-        rf"(?P<kept>(?:secret_?access_?key|session_?token){_QUOTES}(?:[:=>]|%3[AD]){_QUOTES})"
-        r"(?:[A-Z0-9/+=]|%2[BF]|%3D){40,}",
-        re.IGNORECASE,
+        rf"(?P<kept>{_AWS_NAME}{_QUOTES}(?:[:=>]|%3[AD]|u003[DE]){_QUOTES}){_AWS_SECRET}", re.IGNORECASE
     ),
     "github_token": re.compile(rf"{_START}(?:gh[pousr]_[A-Za-z0-9]{{36,}}|github_pat_[A-Za-z0-9_]{{22,}})"),
     "gitlab_token": re.compile(rf"{_START}glpat-[A-Za-z0-9_-]{{20,}}"),
@@ -71,6 +71,11 @@ PATTERNS: dict[str, re.Pattern[str]] = {
 EMAIL = re.compile(
     rf"(?:(?<![A-Za-z0-9._%+\\-])|{_BEHIND})[A-Za-z0-9._%+-]{{1,64}}@[A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}}"
 )
+
+#: kind -> the names of members that hold such a secret, and how it looks there
+NAMED: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = {
+    "aws_secret": (re.compile(_AWS_NAME, re.IGNORECASE), re.compile(_AWS_SECRET, re.IGNORECASE))
+}
 
 #: members that hold bytes as text, or what only their maker understands
 _BYTES = frozenset({"data", "file_data", "signature", "thinkingSignature", "thoughtSignature", "thought_signature"})
@@ -123,6 +128,10 @@ class Redactor:
     def _text(self, text: str, name: str) -> str:
         if self._is_bytes(text, name):
             return text
+        for kind, (named, secret) in NAMED.items():
+            if named.search(name) and secret.fullmatch(text):
+                self.counts[kind] += 1
+                return f"[REDACTED:{kind}]"
         for kind, pattern in self._patterns.items():
             text, found = pattern.subn(lambda match, kind=kind: _mark(match, kind), text)  # type: ignore[misc]
             if found:

@@ -106,6 +106,11 @@ def test_a_key_without_its_end_is_taken_out_as_far_as_it_goes() -> None:
     start = KEY.split("\n", maxsplit=1)[0]
     assert redact(f"{start}\n{'A' * 64}\n{'B' * 64}\nand so on") == "[REDACTED:private_key]and so on"
     assert redact(f"{start}{KEY}") == "[REDACTED:private_key][REDACTED:private_key]"
+    numbered = f"     1\t{start}\n     2\t{'A' * 64}\n     3\t{'B' * 64}\n     4\t"
+    for text in (numbered, numbered.replace("\t", "→"), numbered.replace("\t", ":"), f"> {start}\n> {'A' * 64}\n"):
+        for shown in (text, json.dumps(text), json.dumps(json.dumps(text, ensure_ascii=False))):
+            assert "AAAA" not in redact(shown)
+            assert "BBBB" not in redact(shown)
     escaped = json.dumps(json.dumps(f"{start}\n{'A' * 64}\n{'B' * 64}\n..."))
     assert json.loads(json.loads(redact(escaped))) == "[REDACTED:private_key]..."
 
@@ -142,6 +147,11 @@ def test_other_words_for_the_same() -> None:
     secret = "a/b+" * 10
     for text in ('"SecretAccessKey": "{}"', "<SecretAccessKey>{}</SecretAccessKey>", 'aws_session_token\\": \\"{}\\"'):
         assert redact(text.format(secret)) == text.format("[REDACTED:aws_secret]")
+        assert redact({"arguments": text.format(secret)}) == {"arguments": text.format("[REDACTED:aws_secret]")}
+    assert redact({"env": {"AWS_SECRET_ACCESS_KEY": secret}}) == {
+        "env": {"AWS_SECRET_ACCESS_KEY": "[REDACTED:aws_secret]"}
+    }
+    assert redact({"sessionToken": "see above"}) == {"sessionToken": "see above"}
     assert redact("postgres:\\/\\/me:hunter2@db") == "postgres:\\/\\/me:[REDACTED:url_password]@db"
     assert redact("Authorization:Bearer%20abcdefgh12345678") == "Authorization:Bearer%20[REDACTED:bearer_token]"
 
@@ -293,6 +303,13 @@ def test_a_secret_is_counted_once() -> None:
 
 SAID = st.lists(st.sampled_from([*FOUND.values(), "word", "\n", "é", "", '"', "\\", "sk-", "a@b.de"])).map("\n".join)
 CALLS = st.lists(st.tuples(st.sampled_from(["call", "result"]), st.sampled_from(["call_1", "call_2", "toolu_3"]), SAID))
+
+
+@given(st.text(), st.sampled_from(sorted(FOUND)), st.text())
+def test_a_secret_goes_and_nothing_else(before: str, kind: str, after: str) -> None:
+    """Whatever stands around it."""
+    text = f"{before} {FOUND[kind]} {after}"
+    assert redact(text) == f"{before} {KEPT.get(kind, f'[REDACTED:{kind}]')} {after}"
 
 
 @given(CALLS)
