@@ -28,10 +28,11 @@ from convtree import (
     redact,
 )
 from convtree.cli.app import app
+from convtree.entries import Entry
 from convtree.exchange import export_file, export_lines, read_foreign
 from convtree.formats import WRITERS
 from convtree.logs.memory import MemoryLog
-from convtree.redacting import redact_log
+from convtree.redacting import WithoutSecrets, redact_log
 from convtree.redaction import PATTERNS
 
 
@@ -285,6 +286,26 @@ def test_what_is_redacted_opens_elsewhere(tmp_path: Path) -> None:
             theirs, _ = read_foreign(tmp_path / f"{format}-full")
             assert [entry.id for entry in ours.path()] == [entry.id for entry in theirs.path()]
             assert ours.build_context().open_calls == theirs.build_context().open_calls
+
+
+def test_what_a_writer_may_ask_is_without_secrets() -> None:
+    """The context of every entry, too, though no writer looks at all of it today."""
+    with planted(GITHUB) as session:
+        reader = WithoutSecrets(session, redact)
+        for _, record in session.records():
+            if isinstance(record, Entry):
+                context = reader.build_context(leaf=record.id)
+                shown = f"{context.messages} {context.settings} {[str(entry.id) for entry in context.entries]}"
+                assert "[REDACTED:github_token]" in shown
+                assert BARE["github_token"] not in shown
+
+
+def test_a_label_stays_within_its_limit() -> None:
+    """A mark may be longer than the secret that it stands for."""
+    with Session.memory(redact=redact) as session:
+        entry = session.append(user("a"))
+        session.label(entry.id, "a://b:c@ " * 28)
+        assert session.labels[entry.id] == ("a://b:[REDACTED:url_password]@ " * 28)[:256]
 
 
 def test_a_secret_is_counted_once() -> None:
