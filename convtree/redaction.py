@@ -22,13 +22,28 @@ from convtree.entries import ENTRY_CLASSES, LABEL_LIMIT, MARK_CLASSES, Header, L
 Redact = Callable[[Any], Any]
 R = TypeVar("R", bound=Record | Header)
 
-#: where a token can begin: not inside a word, but behind what only looks like one (an escape, a `%20`, a colour code);
-#: nor does it begin with the letter of an escape, for what is left of that would be no JSON any more
+#: behind these a word can begin that is not alone: an escape, `%20`, a colour code; each of one width
 _BEHIND = (
-    r"(?<=\\[bfnrtv\\])|(?<=\\)(?![bfnrtu])|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})"
-    r"|(?<=%[0-9A-Fa-f]{2})|(?<=[\[0-9][mK])"
+    *(r"\\[bfnrtv\\]", r"\\u[0-9A-Fa-f]{4}", r"\\x[0-9A-Fa-f]{2}"),
+    *("%[0-9A-Fa-f]{2}", r"[\[0-9][mK]"),
 )
-_START = rf"(?:(?<![A-Za-z0-9_\\-])|{_BEHIND})"
+
+
+def _begin(*words: str) -> str:
+    """Returns a pattern of words, of one width each, where a token can begin: not in another word.
+
+    It looks back when a word is found, for a word is searched much faster. No token begins with the letter of an
+    escape: what is left of that would be no JSON any more.
+    """
+    each = []
+    for word in words:
+        behind = [rf"(?<![A-Za-z0-9_\\-]{word})", *(f"(?<={before}{word})" for before in _BEHIND)]
+        if word[0] not in "bfnrtu":
+            behind.append(rf"(?<=\\{word})")
+        each.append(f"{word}(?:{'|'.join(behind)})")
+    return f"(?:{'|'.join(each)})"
+
+
 _END = r"(?![A-Za-z0-9_-])"
 _QUOTES = r"(?:[\\\"'\s]|%2[02]|u002[27]){0,6}"
 _AWS_NAME, _AWS_SECRET = r"(?:secret_?access_?key|session_?token)", r"(?:[A-Z0-9/+=]|%2[BF]|%3D){40,}"
@@ -41,24 +56,25 @@ PATTERNS: dict[str, re.Pattern[str]] = {
         # torn: as far as it goes, with what a tool may put before its lines (their numbers, a quotation's sign)
         r"|(?:\s|\\++(?:[nrt]|u2192)|[A-Za-z0-9+/=]{16,}+|[0-9]{1,6}(?=[\t:|→\\])|[:|→>])*+)"
     ),
-    "anthropic_key": re.compile(rf"{_START}sk-ant-[A-Za-z0-9_-]{{16,}}"),
-    "openai_key": re.compile(rf"{_START}sk-(?!ant-)(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{{20,}}"),
-    "google_key": re.compile(rf"{_START}AIza[A-Za-z0-9_-]{{35}}{_END}"),
+    "anthropic_key": re.compile(rf"{_begin('sk-ant-')}[A-Za-z0-9_-]{{16,}}"),
+    "openai_key": re.compile(rf"{_begin('sk-')}(?!ant-)(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{{20,}}"),
+    "google_key": re.compile(rf"{_begin('AIza')}[A-Za-z0-9_-]{{35}}{_END}"),
     "provider_key": re.compile(
-        rf"{_START}(?:(?:gsk_|xai-|hf_|r8_|pplx-)[A-Za-z0-9]{{20,}}|(?:nvapi-|tgp_v1_)[A-Za-z0-9_-]{{20,}})"
+        rf"{_begin('gsk_', 'xai-', 'hf_', 'r8_', 'pplx-')}[A-Za-z0-9]{{20,}}"
+        rf"|{_begin('nvapi-', 'tgp_v1_')}[A-Za-z0-9_-]{{20,}}"
     ),
-    "stripe_key": re.compile(rf"{_START}(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{{16,}}"),
-    "aws_key_id": re.compile(rf"{_START}(?:AKIA|ASIA)[A-Z0-9]{{16}}{_END}"),
+    "stripe_key": re.compile(rf"{_begin('sk_(?:live|test)_', 'rk_(?:live|test)_')}[A-Za-z0-9]{{16,}}"),
+    "aws_key_id": re.compile(rf"{_begin('A[KS]IA')}[A-Z0-9]{{16}}{_END}"),
     "aws_secret": re.compile(
         rf"(?P<kept>{_AWS_NAME}{_QUOTES}(?:[:=>]|%3[AD]|u003[DE]){_QUOTES}){_AWS_SECRET}", re.IGNORECASE
     ),
-    "github_token": re.compile(rf"{_START}(?:gh[pousr]_[A-Za-z0-9]{{36,}}|github_pat_[A-Za-z0-9_]{{22,}})"),
-    "gitlab_token": re.compile(rf"{_START}glpat-[A-Za-z0-9_-]{{20,}}"),
-    "slack_token": re.compile(rf"{_START}(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{{10,}}"),
-    "npm_token": re.compile(rf"{_START}npm_[A-Za-z0-9]{{36}}{_END}"),
-    "jwt": re.compile(rf"{_START}eyJ[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}"),
+    "github_token": re.compile(rf"{_begin('gh[pousr]_')}[A-Za-z0-9]{{36,}}|{_begin('github_pat_')}[A-Za-z0-9_]{{22,}}"),
+    "gitlab_token": re.compile(rf"{_begin('glpat-')}[A-Za-z0-9_-]{{20,}}"),
+    "slack_token": re.compile(rf"{_begin('xox[abeoprs]-', 'xapp-')}[A-Za-z0-9-]{{10,}}"),
+    "npm_token": re.compile(rf"{_begin('npm_')}[A-Za-z0-9]{{36}}{_END}"),
+    "jwt": re.compile(rf"{_begin('eyJ')}[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}"),
     "bearer_token": re.compile(
-        rf"(?P<kept>{_START}bearer(?:\s|%20|\+){{1,4}})"
+        rf"(?P<kept>{_begin('bearer')}(?:\s|%20|\+){{1,4}})"
         r"(?:(?=[a-z._~+/=-]*+[0-9])[a-z0-9._~+/=-]{16,}|[a-z._~+/=-]{32,})",
         re.IGNORECASE,
     ),
@@ -69,7 +85,8 @@ PATTERNS: dict[str, re.Pattern[str]] = {
     ),
 }
 EMAIL = re.compile(
-    rf"(?:(?<![A-Za-z0-9._%+\\-])|{_BEHIND})[A-Za-z0-9._%+-]{{1,64}}@[A-Za-z0-9-]{{1,63}}(?:\.[A-Za-z0-9-]{{1,63}}){{1,8}}"
+    r"(?:(?<![A-Za-z0-9._%+\\-])|(?<=\\[bfnrtv\\])|(?<=\\)(?![bfnrtu])|(?<=\\u[0-9A-Fa-f]{4})|(?<=[\[0-9][mK]))"
+    r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
 )
 
 #: kind -> the names of members that hold such a secret, and how it looks there
