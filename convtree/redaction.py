@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -48,46 +49,59 @@ _END = r"(?![A-Za-z0-9_-])"
 _QUOTES = r"(?:[\\\"'\s]|%2[02]|u002[27]){0,6}"
 _AWS_NAME, _AWS_SECRET = r"(?:secret_?access_?key|session_?token)", r"(?:[A-Z0-9/+=]|%2[BF]|%3D){40,}"
 
-#: kind -> pattern; a group `kept` before the secret stays. Each reads on from where it stands, so a text is read once.
-PATTERNS: dict[str, re.Pattern[str]] = {
-    "private_key": re.compile(
-        r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-        r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-        # torn: as far as it goes, with what a tool may put before its lines (their numbers, a quotation's sign)
-        r"|(?:\s|\\++(?:[nrt]|u2192)|[A-Za-z0-9+/=]{16,}+|[0-9]{1,6}(?=[\t:|→\\])|[:|→>])*+)"
-    ),
-    "anthropic_key": re.compile(rf"{_begin('sk-ant-')}[A-Za-z0-9_-]{{16,}}"),
-    "openai_key": re.compile(rf"{_begin('sk-')}(?!ant-)(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{{20,}}"),
-    "google_key": re.compile(rf"{_begin('AIza')}[A-Za-z0-9_-]{{35}}{_END}"),
-    "provider_key": re.compile(
-        rf"{_begin('gsk_', 'xai-', 'hf_', 'r8_', 'pplx-')}[A-Za-z0-9]{{20,}}"
-        rf"|{_begin('nvapi-', 'tgp_v1_')}[A-Za-z0-9_-]{{20,}}"
-    ),
-    "stripe_key": re.compile(rf"{_begin('sk_(?:live|test)_', 'rk_(?:live|test)_')}[A-Za-z0-9]{{16,}}"),
-    "aws_key_id": re.compile(rf"{_begin('A[KS]IA')}[A-Z0-9]{{16}}{_END}"),
-    "aws_secret": re.compile(
-        rf"(?P<kept>{_AWS_NAME}{_QUOTES}(?:[:=>]|%3[AD]|u003[DE]){_QUOTES}){_AWS_SECRET}", re.IGNORECASE
-    ),
-    "github_token": re.compile(rf"{_begin('gh[pousr]_')}[A-Za-z0-9]{{36,}}|{_begin('github_pat_')}[A-Za-z0-9_]{{22,}}"),
-    "gitlab_token": re.compile(rf"{_begin('glpat-')}[A-Za-z0-9_-]{{20,}}"),
-    "slack_token": re.compile(rf"{_begin('xox[abeoprs]-', 'xapp-')}[A-Za-z0-9-]{{10,}}"),
-    "npm_token": re.compile(rf"{_begin('npm_')}[A-Za-z0-9]{{36}}{_END}"),
-    "jwt": re.compile(rf"{_begin('eyJ')}[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}"),
-    "bearer_token": re.compile(
-        rf"(?P<kept>{_begin('bearer')}(?:\s|%20|\+){{1,4}})"
-        r"(?:(?=[a-z._~+/=-]*+[0-9])[a-z0-9._~+/=-]{16,}|[a-z._~+/=-]{32,})",
-        re.IGNORECASE,
-    ),
-    "url_password": re.compile(
-        r"(?P<kept>[a-z0-9]:(?:\\{0,4}/){2}[^\s/:@\"']{0,128}:)"
-        r"(?!\[REDACTED|[0-9]{1,5}[?#])[^\s/@\"']{1,256}(?=@)",
-        re.IGNORECASE,
-    ),
-}
-EMAIL = re.compile(
-    r"(?:(?<![A-Za-z0-9._%+\\-])|(?<=\\[bfnrtv\\])|(?<=\\)(?![bfnrtu])|(?<=\\u[0-9A-Fa-f]{4})|(?<=[\[0-9][mK]))"
-    r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
-)
+
+@cache
+def usual_patterns() -> Mapping[str, re.Pattern[str]]:
+    """Returns a pattern for each kind; a group `kept` before the secret stays.
+
+    Each reads on from where it stands, so a text is read once. Compiled when somebody redacts.
+    """
+    return {
+        "private_key": re.compile(
+            r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+            r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+            # torn: as far as it goes, with what a tool may put before its lines (their numbers, a quotation's sign)
+            r"|(?:\s|\\++(?:[nrt]|u2192)|[A-Za-z0-9+/=]{16,}+|[0-9]{1,6}(?=[\t:|→\\])|[:|→>])*+)"
+        ),
+        "anthropic_key": re.compile(rf"{_begin('sk-ant-')}[A-Za-z0-9_-]{{16,}}"),
+        "openai_key": re.compile(rf"{_begin('sk-')}(?!ant-)(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{{20,}}"),
+        "google_key": re.compile(rf"{_begin('AIza')}[A-Za-z0-9_-]{{35}}{_END}"),
+        "provider_key": re.compile(
+            rf"{_begin('gsk_', 'xai-', 'hf_', 'r8_', 'pplx-')}[A-Za-z0-9]{{20,}}"
+            rf"|{_begin('nvapi-', 'tgp_v1_')}[A-Za-z0-9_-]{{20,}}"
+        ),
+        "stripe_key": re.compile(rf"{_begin('sk_(?:live|test)_', 'rk_(?:live|test)_')}[A-Za-z0-9]{{16,}}"),
+        "aws_key_id": re.compile(rf"{_begin('A[KS]IA')}[A-Z0-9]{{16}}{_END}"),
+        "aws_secret": re.compile(
+            rf"(?P<kept>{_AWS_NAME}{_QUOTES}(?:[:=>]|%3[AD]|u003[DE]){_QUOTES}){_AWS_SECRET}", re.IGNORECASE
+        ),
+        "github_token": re.compile(
+            rf"{_begin('gh[pousr]_')}[A-Za-z0-9]{{36,}}|{_begin('github_pat_')}[A-Za-z0-9_]{{22,}}"
+        ),
+        "gitlab_token": re.compile(rf"{_begin('glpat-')}[A-Za-z0-9_-]{{20,}}"),
+        "slack_token": re.compile(rf"{_begin('xox[abeoprs]-', 'xapp-')}[A-Za-z0-9-]{{10,}}"),
+        "npm_token": re.compile(rf"{_begin('npm_')}[A-Za-z0-9]{{36}}{_END}"),
+        "jwt": re.compile(rf"{_begin('eyJ')}[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}"),
+        "bearer_token": re.compile(
+            rf"(?P<kept>{_begin('bearer')}(?:\s|%20|\+){{1,4}})"
+            r"(?:(?=[a-z._~+/=-]*+[0-9])[a-z0-9._~+/=-]{16,}|[a-z._~+/=-]{32,})",
+            re.IGNORECASE,
+        ),
+        "url_password": re.compile(
+            r"(?P<kept>[a-z0-9]:(?:\\{0,4}/){2}[^\s/:@\"']{0,128}:)"
+            r"(?!\[REDACTED|[0-9]{1,5}[?#])[^\s/@\"']{1,256}(?=@)",
+            re.IGNORECASE,
+        ),
+    }
+
+
+@cache
+def _email() -> re.Pattern[str]:
+    return re.compile(
+        r"(?:(?<![A-Za-z0-9._%+\\-])|(?<=\\[bfnrtv\\])|(?<=\\)(?![bfnrtu])|(?<=\\u[0-9A-Fa-f]{4})|(?<=[\[0-9][mK]))"
+        r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
+    )
+
 
 #: kind -> the names of members that hold such a secret, and how it looks there
 NAMED: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = {
@@ -119,7 +133,7 @@ class Redactor:
 
     def __init__(self, *, email: bool = False, patterns: Mapping[str, re.Pattern[str]] | None = None) -> None:
         self.counts: Counter[str] = Counter()
-        self._patterns = {**PATTERNS, **({"email": EMAIL} if email else {}), **(patterns or {})}
+        self._patterns = {**usual_patterns(), **({"email": _email()} if email else {}), **(patterns or {})}
 
     def again(self) -> Redactor:
         """Returns a redactor with the same patterns that has counted nothing yet."""
