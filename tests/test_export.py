@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign import CLAUDE, CODEX, GEMINI, KIT, PI, SAMPLES, TIME, encoded, kit_compacted, kit_said, pi_said
+from foreign import CLAUDE, CODEX, GEMINI, KIT, PI, SAMPLES, TIME, encoded, kit_compacted, kit_said, pi_line, pi_said
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convtree import CompactionEntry, MessageEntry, ModelChangeEntry, Session, SessionExists
+from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session, SessionExists
 from convtree.entries import Entry
 from convtree.exchange import export_file, export_lines, read_foreign
 
@@ -134,6 +135,74 @@ def test_pi_comes_back_as_it_was(tmp_path: Path) -> None:
         {k: v for k, v in each.items() if k not in strip} for each in lines
     ]
     assert pi_context(PI) == pi_context(lines)
+
+
+def test_pi_gets_back_what_it_said_of_a_summary(tmp_path: Path) -> None:
+    """Usage, hook and system message of a compaction, as they stood; the system prompt is not in the summary, too."""
+    system = {"role": "system", "content": "rules", "sections": {"a": "x"}, "timestamp": 1}
+    named = {"systemMessage": system | {"timestamp": 2}, "fromHook": True, "usage": {"input": 1}}
+    lines = [
+        PI[0],
+        pi_line("message", "1", None, message=system),
+        pi_said("2", "1", "a"),
+        pi_line("compaction", "3", "2", summary="S", firstKeptEntryId="2", tokensBefore=9, **named),
+        pi_line("branch_summary", "4", "3", fromId="2", summary="B", details={"readFiles": []}, fromHook=True),
+    ]
+    back = exported(opened(tmp_path, *lines), "pi")
+    assert [each | {"timestamp": None} for each in lines] == [each | {"timestamp": None} for each in back]
+
+
+def test_pi_is_given_its_system_prompt_at_a_compaction_of_ours(tmp_path: Path) -> None:
+    """Behind a compaction pi leaves its system messages out and shows what the entry says they come to."""
+    first = {"role": "system", "content": "one", "sections": {"a": "1", "b": "2"}, "toolsAdded": [{"name": "x"}]}
+    more = {"role": "system", "content": "two", "sections": {"a": None, "c": "3"}, "toolsAdded": [{"name": "y"}]}
+    lines = [
+        PI[0],
+        pi_line("message", "1", None, message=first | {"timestamp": 1}),
+        pi_said("2", "1", "a"),
+        pi_line("message", "3", "2", message=more | {"toolsRemoved": [{"name": "x"}], "timestamp": 2}),
+    ]
+    session = opened(tmp_path, *lines)
+    session.append(CompactionEntry(summary="S", first_kept_entry_id="3"))
+    compaction = exported(session, "pi")[-1]
+    assert compaction["systemMessage"] == {
+        "role": "system",
+        "content": "one\n\ntwo",
+        "sections": {"b": "2", "c": "3"},
+        "toolsAdded": [{"name": "y"}],
+        "timestamp": compaction["systemMessage"]["timestamp"],
+    }
+    assert compaction["summary"] == "S"
+
+
+def test_data_that_looks_like_a_line_of_pi_is_only_data() -> None:
+    """Nothing of it gets into pi's context, or in the way of the line's own id and parent."""
+    message = {"role": "user", "content": "LEAK", "timestamp": 1}
+    with Session.memory(id="s") as session:
+        session.append({"role": "user", "content": "a"})
+        session.append(ExtensionDataEntry(ext_type="pi.message", data={"message": message}))
+        session.append(ExtensionDataEntry(ext_type="pi.compaction", data={"firstKeptEntryId": "x"}))
+        session.append(ExtensionDataEntry(ext_type="pi.future", data={"id": "x", "parentId": None, "type": "message"}))
+        session.append(ExtensionDataEntry(ext_type="pi.thinking_level_change", data="high"))
+        lines = exported(session, "pi")
+        ids = [entry.id for entry in session.path()]
+    assert [each["type"] for each in lines[1:]] == ["message", "custom", "custom", "future", "custom"]
+    assert [(None, ids[0]), *pairwise(ids)] == [(each["parentId"], each["id"]) for each in lines[1:]]
+    assert texts(pi_context(lines)[0]) == ["a"]
+
+
+def test_pi_is_told_the_model_of_what_it_does_not_show() -> None:
+    """A model that a hidden message or a user's names, and a level that a change takes back."""
+    with Session.memory() as session:
+        session.append({"role": "assistant", "content": "half"}, provider="p", model="m", visible_to="user")
+        assert pi_context(exported(session, "pi")) == ([], ("p", "m"), "off")
+        session.append({"role": "user", "content": "a"}, model="n")
+        assert pi_context(exported(session, "pi"))[1] == ("unknown", "n")
+        session.append(ModelChangeEntry(provider="q", model="o", settings={"thinkingLevel": "high"}))
+        session.append(ModelChangeEntry(provider="q", model="o"))
+        assert pi_context(exported(session, "pi"))[1:] == (("q", "o"), "high")
+        session.append(ModelChangeEntry(provider="q", model="o", settings={"t": 1}))
+        assert pi_context(exported(session, "pi"))[1:] == (("q", "o"), "off")
 
 
 def test_kit_comes_back_as_it_was(tmp_path: Path) -> None:

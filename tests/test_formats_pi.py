@@ -328,8 +328,36 @@ def test_a_compaction_brings_its_files(tmp_path: Path) -> None:
         first.modified_files,
         first.details,
     )
-    assert (None, None, details) == (second.read_files, second.modified_files, second.details)
-    assert codes(report) == ["source_field_dropped"]
+    told = details | {"pi": {"fromHook": True}}
+    assert (None, None, told) == (second.read_files, second.modified_files, second.details)
+    assert codes(report) == []
+
+
+def test_what_else_a_summary_says_is_among_its_details(tmp_path: Path) -> None:
+    """Usage, and who wrote it; where the details are no object there is no room for it, and that is reported."""
+    lines = chain(
+        compacted("1", None, "S", None, usage={"input": 1}),
+        line("branch_summary", "2", None, fromId="root", summary="B", details={"x": 1}, fromHook=True),
+        line("branch_summary", "3", None, fromId="root", summary="B", details="x", fromHook=True),
+        line("branch_summary", "4", None, fromId="root", summary="B", fromHook=False),
+    )
+    report, session = imported(tmp_path, encoded(HEADER, *lines))
+    expected = [{"pi": {"usage": {"input": 1}}}, {"x": 1, "pi": {"fromHook": True}}, "x", None]
+    assert expected == [getattr(entry, "details", None) for entry in session.path()]
+    assert [(finding.code, finding.entry_id) for finding in report.findings] == [("source_field_dropped", "3")]
+
+
+def test_a_system_message_survives_a_compaction(tmp_path: Path) -> None:
+    """As in pi, which shows what all of them come to before the summary; here it is they themselves."""
+    lines = chain(
+        said("1", None, "rules", role="system"),
+        said("2", None, "a"),
+        said("3", None, "b"),
+        compacted("4", None, "S", "3", systemMessage={"role": "system", "content": "rules", "timestamp": 1}),
+        said("5", None, "c"),
+    )
+    session = opened(tmp_path, *lines)
+    assert shown(session.build_context()) == ["rules", "compaction:S", "b", "c"]
 
 
 def test_what_lacks_what_its_type_needs_is_kept_as_data(tmp_path: Path) -> None:

@@ -14,7 +14,18 @@ from convtree.entries import (
     ModelChangeEntry,
 )
 from convtree.formats.base import Exported, derive_id, text
-from convtree.formats.outgoing import FOREIGN, LONG_AGO, Model, as_data, entries_of, is_hidden, line, origin, summary_of
+from convtree.formats.outgoing import (
+    FOREIGN,
+    LONG_AGO,
+    Model,
+    as_data,
+    entries_of,
+    is_hidden,
+    line,
+    origin,
+    shown_at,
+    summary_of,
+)
 from convtree.formats.speech import Call, Image, Part, Result, Text, Thought, speech_of
 
 NAME = "kit"
@@ -214,7 +225,7 @@ class _Writer:
         files = {"read_files": entry.read_files, "modified_files": entry.modified_files}
         return {
             "type": entry.type,
-            "summary": summary_of(self._session, entry),
+            "summary": summary_of(entry, shown_at(self._session, entry)),
             "first_kept_entry_id": "" if kept is None else self._firsts.get(kept, kept),
             "tokens_before": entry.tokens_before or 0,
             "tokens_after": entry.tokens_after or 0,

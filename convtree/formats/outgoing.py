@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 
-from convtree.context import Context
 from convtree.entries import (
     CompactionEntry,
     Entry,
@@ -20,7 +20,6 @@ from convtree.entries import (
 )
 from convtree.errors import BrokenPath
 from convtree.formats.base import Exported
-from convtree.messages import text_of
 
 FOREIGN = "convtree."  # before the type of what the other tool has no word for
 LONG_AGO = "1970-01-01T00:00:00.000000Z"  # where a time is not known and the tool wants one
@@ -36,12 +35,13 @@ class Model(NamedTuple):
     def after(self, entry: Entry) -> Model:
         """Returns what it is behind one more entry."""
         if isinstance(entry, ModelChangeEntry):
-            level = (entry.settings or {}).get("thinkingLevel", self.level)
+            level = self.level if entry.settings is None else entry.settings.get("thinkingLevel")
             return Model(entry.provider, entry.model, level)
         if isinstance(entry, MessageEntry) and entry.model is not None:
             return Model(entry.provider, entry.model, self.level)
         if isinstance(entry, ExtensionDataEntry) and entry.ext_type == "pi.thinking_level_change":
-            return Model(self.provider, self.model, entry.data.get("thinkingLevel"))
+            data = entry.data if isinstance(entry.data, dict) else {}
+            return Model(self.provider, self.model, data.get("thinkingLevel"))
         return self
 
 
@@ -83,18 +83,18 @@ def as_data(entry: Entry) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in ("id", "parent_id") and value is not None}
 
 
-def summary_of(session: Exported, entry: CompactionEntry) -> str:
-    """Returns a compaction's summary, behind the pinned messages that survive it: the other tools pin nothing."""
+def shown_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
+    """Returns what a model sees at a compaction, itself included; a path that is broken shows it alone."""
     try:
-        context: Context = session.build_context(leaf=entry.id)
+        return session.build_context(leaf=entry.id).entries
     except BrokenPath:
-        return entry.summary
-    pinned = []
-    for shown in context.entries:
-        if shown.id == entry.id:
-            break
-        pinned.append(text_of(shown.message) if isinstance(shown, MessageEntry) else "")
-    return "\n\n".join([*filter(None, pinned), entry.summary])
+        return [entry]
+
+
+def summary_of(entry: CompactionEntry, shown: Iterable[Entry]) -> str:
+    """Returns a compaction's summary, behind the pinned messages that survive it: the other tools pin nothing."""
+    pinned = takewhile(lambda each: each.id != entry.id, shown)
+    return "\n\n".join([*filter(None, (each.text for each in pinned if isinstance(each, MessageEntry))), entry.summary])
 
 
 def is_hidden(entry: MessageEntry) -> bool:

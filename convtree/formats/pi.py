@@ -4,9 +4,11 @@ pi is the measure: where a context is built, an imported session shows the messa
 
 - `message`: a message, verbatim, shape `pi.message`. An assistant's provider, model and usage go to the envelope too,
   because in pi an assistant's message sets the model. A `bashExecution` that pi hides from the model is for the user.
+  A system message is pinned: behind a compaction pi shows what all of them came to, which is its `systemMessage`.
 - `custom_message`: a message, exactly the one that pi shows its model.
 - `compaction`: a compaction. What it keeps must lie on its own path above it; in pi nothing is kept otherwise.
-- `branch_summary`: a branch summary. `fromId` is `root` when nothing was left, which is None here.
+- `branch_summary`: a branch summary. `fromId` is `root` when nothing was left, which is None here. What else pi says of
+  this or of a compaction (`usage`, `fromHook`, `systemMessage`) is in the details, under `pi`.
 - `model_change`, `thinking_level_change`: a model change; the level is the setting `thinkingLevel`. A level that comes
   before any model is extension data, and joins the settings of the next model change below it.
 - `custom`: extension data of the extension's own type.
@@ -213,15 +215,15 @@ class _Entries:
                 self._findings.add("source_bad_record", node.place, node.id)
             entry = _extension_data(fields, envelope)
         else:
-            self._report_dropped(node)
-        if kind == "context_edit" or (kind == "compaction" and fields.get("systemMessage")):
+            self._report_dropped(node, entry)
+        if kind == "context_edit":
             self._findings.add("source_unsupported", node.place, node.id)
         self._models.append(self._model)
         return entry
 
-    def _report_dropped(self, node: Node) -> None:
-        left = node.fields.keys() - _BASE - _FIELDS[node.fields["type"]]
-        if any(node.fields[name] not in (None, False) for name in left):
+    def _report_dropped(self, node: Node, entry: Entry) -> None:
+        is_kept = isinstance(entry, CompactionEntry | BranchSummaryEntry) and isinstance(entry.details, dict)
+        if _more(node.fields) and not is_kept:
             self._findings.add("source_field_dropped", node.place, node.id)
 
     # --- one maker a type: None is "not what this type should be" ---
@@ -240,6 +242,8 @@ class _Entries:
                 self._model = self._model._replace(provider=facts["provider"], model=facts["model"])
         elif message.get("role") == "bashExecution" and message.get("excludeFromContext"):
             facts = {"visible_to": "user"}
+        elif message.get("role") == "system":
+            facts = {"pinned": True}
         return MessageEntry(message=message, shape=SHAPE, **facts, **envelope)
 
     def _custom_message(self, node: Node, envelope: dict[str, Any]) -> Entry:
@@ -265,14 +269,14 @@ class _Entries:
             tokens_before=count(fields.get("tokensBefore")),
             read_files=texts(files.get("readFiles")),
             modified_files=texts(files.get("modifiedFiles")),
-            details=details,
+            details=_details(fields),
             **envelope,
         )
 
     def _branch_summary(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
         if not isinstance(summary := node.fields.get("summary", ""), str):
             return None
-        details = node.fields.get("details")
+        details = _details(node.fields)
         return BranchSummaryEntry(from_id=node.reference, summary=summary, details=details, **envelope)
 
     def _model_change(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
@@ -302,6 +306,20 @@ class _Entries:
         if ext_type.startswith("pi."):  # those are ours
             return _extension_data(node.fields, envelope)
         return ExtensionDataEntry(ext_type=ext_type, data=node.fields.get("data"), **envelope)
+
+
+def _details(fields: Mapping[str, Any]) -> Any:
+    """Returns the details of a summary, and under pi's name what else pi says of it: these are no fields of ours."""
+    details = fields.get("details")
+    more = _more(fields)
+    if not more or not isinstance(details, dict | None):
+        return details
+    return (details or {}) | {NAME: more}
+
+
+def _more(fields: Mapping[str, Any]) -> dict[str, Any]:
+    left = fields.keys() - _BASE - _FIELDS[fields["type"]]
+    return {name: value for name, value in fields.items() if name in left and value not in (None, False)}
 
 
 def _extension_data(fields: Mapping[str, Any], envelope: dict[str, Any]) -> ExtensionDataEntry:

@@ -25,13 +25,17 @@ from convtree.formats.outgoing import (
     is_hidden,
     line,
     origin,
+    shown_at,
     summary_of,
 )
 from convtree.formats.speech import Call, Image, Part, Result, Speech, Text, Thought, speech_of
+from convtree.messages import text_of
 
 NAME = "pi"
 SHAPE = "pi.message"
 
+_LINE = frozenset({"type", "id", "parentId", "timestamp"})  # what every line says of itself
+_SHOWN = frozenset({"message", "custom_message", "compaction", "branch_summary"})  # what pi shows its model
 _HEADER_ID = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # what pi takes for one
 
 
@@ -39,9 +43,9 @@ def write(session: Exported) -> Iterator[bytes]:
     """Yields a session as a file of version 3, in which pi shows its model what ours would see.
 
     Messages of other shapes are put into pi's words, one entry for each result of a call. What pi has no word for is a
-    `custom` entry, a system message a `custom_message`. Pinned messages stand in the summary that they survive. Where
-    the leaf is not the last entry, an entry below it that pi does not show says so; labels and a name that stand
-    nowhere in the tree come there, too.
+    `custom` entry, a system message a `custom_message`. Pinned messages stand in the summary that they survive, pi's own
+    system messages beside it. Where the leaf is not the last entry, an entry below it that pi does not show says so;
+    labels and a name that stand nowhere in the tree come there, too.
     """
     return _Writer(session).lines()
 
@@ -51,6 +55,7 @@ class _Writer:
 
     def __init__(self, session: Exported) -> None:
         self._session = session
+        self._is_pis = origin(session.header).get("format") == NAME
         self._models = Models()
         self._firsts: dict[str, str] = {}  # the first line of an entry that became several
         self._calls: dict[str, str] = {}  # the tool of a call
@@ -117,8 +122,7 @@ class _Writer:
             case CompactionEntry():
                 return [self._compaction(entry)]
             case BranchSummaryEntry():
-                details = {} if entry.details is None else {"details": entry.details}
-                return [{"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary} | details]
+                return [self._branch_summary(entry)]
             case ModelChangeEntry():
                 return self._model_changes(entry)
             case ExtensionDataEntry():
@@ -126,6 +130,14 @@ class _Writer:
         return [{"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}]
 
     def _messages(self, entry: MessageEntry) -> list[dict[str, Any]]:
+        """Returns the lines of a message; pi learns of a model from what an assistant says, or is told apart."""
+        bodies = self._said(entry)
+        said = (body["message"] for body in bodies if body["type"] == "message")
+        if entry.model is None or any(message.get("role") == "assistant" for message in said):
+            return bodies
+        return [*bodies, {"type": "model_change", "provider": entry.provider or "unknown", "modelId": entry.model}]
+
+    def _said(self, entry: MessageEntry) -> list[dict[str, Any]]:
         message, time = entry.message, milliseconds(entry.timestamp)
         if entry.shape == SHAPE and message.get("role") == "custom" and message.get("timestamp") == time:
             names = ("customType", "content", "display", "details")
@@ -187,16 +199,34 @@ class _Writer:
         }
 
     def _compaction(self, entry: CompactionEntry) -> dict[str, Any]:
-        kept = entry.first_kept_entry_id
-        details = entry.details
+        kept, shown = entry.first_kept_entry_id, shown_at(self._session, entry)
+        details, more = self._details(entry)
         if details is None and (entry.read_files is not None or entry.modified_files is not None):
             details = {"readFiles": entry.read_files or [], "modifiedFiles": entry.modified_files or []}
+        systems = [each.message for each in shown if isinstance(each, MessageEntry) and is_system(each)]
+        if systems and "systemMessage" not in more:
+            more["systemMessage"] = merged(systems) | {"timestamp": milliseconds(entry.timestamp) or 0}
         return {
             "type": entry.type,
-            "summary": summary_of(self._session, entry),
+            "summary": summary_of(entry, [each for each in shown if not is_system(each)]),
             "firstKeptEntryId": entry.id if kept is None else self._firsts.get(kept, kept),  # its own id keeps nothing
             "tokensBefore": entry.tokens_before or 0,
-        } | ({} if details is None else {"details": details})
+            **({} if details is None else {"details": details}),
+            **more,
+        }
+
+    def _branch_summary(self, entry: BranchSummaryEntry) -> dict[str, Any]:
+        details, more = self._details(entry)
+        told = {} if details is None else {"details": details}
+        return {"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary} | told | more
+
+    def _details(self, entry: CompactionEntry | BranchSummaryEntry) -> tuple[Any, dict[str, Any]]:
+        """Returns the details of a summary, and apart what the importer has put there."""
+        details = entry.details
+        if not self._is_pis or not isinstance(details, dict) or not isinstance(details.get(NAME), dict):
+            return details, {}
+        more = {name: value for name, value in details[NAME].items() if name not in _LINE}
+        return {name: value for name, value in details.items() if name != NAME} or None, more
 
     def _model_changes(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
         """Returns the change of the model, of its thinking level, or of both."""
@@ -204,23 +234,61 @@ class _Writer:
         level = (entry.settings or {}).get("thinkingLevel")
         change = {"type": entry.type, "provider": entry.provider or "unknown", "modelId": entry.model}
         levels = {"type": "thinking_level_change", "thinkingLevel": level}
-        if level is None:
+        if level is None and (entry.settings is None or above.level in (None, "off")):
             return [change]
+        if level is None:
+            levels["thinkingLevel"] = "off"
         if (above.provider, above.model) == (entry.provider, entry.model):
             return [levels]
         return [change] if level == above.level else [levels, change]
 
     def _data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
+        """Returns what pi wrote as it was; all else, and what only looks like it, is the state of an extension."""
         kind, data = entry.ext_type.removeprefix(f"{NAME}."), entry.data
-        if kind in (entry.ext_type, "header") or not isinstance(data, dict):
+        is_ours = kind in (entry.ext_type, "header") or (kind in _SHOWN and not self._is_pis)
+        if is_ours or not isinstance(data, dict):
             return {"type": "custom", "customType": entry.ext_type, "data": data}
+        named = data.get("type") if kind == "unknown" else None
+        data = {name: value for name, value in data.items() if name not in _LINE}
         if kind == "label" and isinstance(target := data.get("targetId"), str):
             self._labels[target] = text(data.get("label")) or ""
             if not self._labels[target]:
                 del self._labels[target]
         elif kind == "session_info":
             self._name = (text(data.get("name")) or "").strip()
-        return {"type": kind} | data
+        return {"type": named or kind} | data
+
+
+def is_system(entry: Entry) -> bool:
+    """Tells a system message of pi's own."""
+    return isinstance(entry, MessageEntry) and entry.shape == SHAPE and entry.message.get("role") == "system"
+
+
+def merged(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns pi's system messages as the one that they come to: pi leaves all others out behind a compaction."""
+    said: list[str] = []
+    sections, tools = dict[str, Any](), dict[str, Any]()
+    for message in messages:
+        said.append(text_of(message))
+        for name, value in _members(message.get("sections")).items():
+            sections[name] = value
+        gone, new = (_named(message.get(name)) for name in ("toolsRemoved", "toolsAdded"))
+        tools = {name: tool for name, tool in tools.items() if name not in gone} | new
+    found = {
+        "sections": {name: value for name, value in sections.items() if value is not None},
+        "toolsAdded": list(tools.values()),
+    }
+    content = "\n\n".join(filter(None, said))
+    return {"role": "system", "content": content} | {name: value for name, value in found.items() if value}
+
+
+def _members(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _named(tools: Any) -> dict[str, Any]:
+    listed = tools if isinstance(tools, list) else []
+    return {str(tool.get("name")): tool for tool in listed if isinstance(tool, dict)}
 
 
 def _block(part: Part) -> dict[str, Any]:
