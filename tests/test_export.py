@@ -10,7 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign import CLAUDE, CODEX, GEMINI, KIT, PI, SAMPLES, TIME, encoded, kit_compacted, kit_said, pi_line, pi_said
+from foreign import (
+    CLAUDE,
+    CODEX,
+    GEMINI,
+    KIT,
+    PI,
+    SAMPLES,
+    TIME,
+    encoded,
+    kit_compacted,
+    kit_line,
+    kit_said,
+    pi_line,
+    pi_said,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -210,6 +224,65 @@ def test_kit_comes_back_as_it_was(tmp_path: Path) -> None:
     lines = exported(opened(tmp_path, *KIT), "kit")
     assert [each | {"timestamp": None} for each in KIT] == [each | {"timestamp": None} for each in lines]
     assert kit_context(KIT) == kit_context(lines)
+
+
+def test_kit_keeps_the_side_branches_that_it_kept(tmp_path: Path) -> None:
+    """What kit shows besides the path is reported, not shown here, and shown by kit again."""
+    lines = [
+        KIT[0],
+        kit_said("1", None, "a"),
+        kit_said("2", "1", "b"),
+        kit_said("3", "1", "aside"),
+        kit_said("4", "2", "c"),
+        kit_compacted("5", "S", "2"),
+        kit_said("6", "5", "d"),
+    ]
+    (tmp_path / "source").write_bytes(encoded(*lines))
+    session, report = read_foreign(tmp_path / "source")
+    assert [(each.code, each.entry_id) for each in report.findings] == [("source_unsupported", "5")]
+    assert our_texts(session) == ["S", "b", "c", "d"]
+    back = exported(session, "kit")
+    assert texts(kit_context(back)[0]) == texts(kit_context(lines)[0]) == ["S", "b", "aside", "c", "d"]
+    session.append(CompactionEntry(summary="T", first_kept_entry_id="2"))
+    assert texts(kit_context(exported(session, "kit"))[0]) == our_texts(session) == ["T", "b", "c", "d"]
+
+
+def test_kit_gets_back_what_was_not_finished(tmp_path: Path) -> None:
+    """An output that broke off is a line of kit's own, which its model does not see."""
+    unfinished = kit_line("incomplete_output", "2", "1", attempt_id="x", text="half", incomplete=True)
+    lines = [KIT[0], kit_said("1", None, "a"), unfinished, kit_said("3", "2", "b")]
+    session = opened(tmp_path, *lines)
+    assert our_texts(session) == ["a", "b"]
+    back = exported(session, "kit")
+    assert [each | {"timestamp": None} for each in lines] == [each | {"timestamp": None} for each in back]
+
+
+def test_kit_can_open_whatever_data_there_is() -> None:
+    """One field of another type than kit wants would keep the whole file from opening, so that is only data."""
+    with Session.memory(id="s") as session:
+        session.append(ExtensionDataEntry(ext_type="kit.label", data={"target_id": 5, "label": "x"}))
+        session.append(ExtensionDataEntry(ext_type="kit.session_info", data={"name": ["x"]}))
+        session.append(ExtensionDataEntry(ext_type="kit.incomplete_output", data={"text": "x", "incomplete": "yes"}))
+        session.append(ExtensionDataEntry(ext_type="kit.label", data={"id": "x", "target_id": "y", "label": "z"}))
+        message = {"role": "user", "parts": [{"type": "text", "data": {"text": "a"}}], "id": "x", "parent_id": 1}
+        session.append(message, shape="kit.message")
+        lines = exported(session, "kit")
+        ids = [entry.id for entry in session.path()]
+    assert [*["extension_data"] * 3, "label", "message"] == [each["type"] for each in lines[1:]]
+    assert [(None, ids[0]), *pairwise(ids)] == [(each.get("parent_id"), each["id"]) for each in lines[1:]]
+
+
+def test_kit_is_given_no_image_that_it_cannot_read() -> None:
+    """For one it would leave out the whole message."""
+    images = [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}} for data in ("AQID", "A-_")]
+    with Session.memory() as session:
+        session.append({"role": "user", "content": [{"type": "text", "text": "look"}, *images]})
+        (message,) = exported(session, "kit")[1:]
+    assert message["parts"] == [
+        {"type": "text", "data": {"text": "look"}},
+        {"type": "image", "data": {"data": "AQID", "media_type": "image/png"}},
+        {"type": "text", "data": {"text": "[image/png: unreadable]"}},
+    ]
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))

@@ -110,7 +110,7 @@ def test_kit_compactions_in_a_row_and_one_of_another_branch(tmp_path: Path) -> N
     assert (shown(session), codes(report)) == (["S S2", "d", "f"], [])
     lines = [kit_said("a", None, "a"), kit_said("b", "a", "b"), kit_said("x", "a", "x")]
     session, report = opened(tmp_path, head, *lines, kit_compacted("c", "S", "b"), kit_said("d", "c", "d"))
-    assert (shown(session), codes(report)) == (["S S", "b", "d"], [])
+    assert (shown(session), codes(report)) == (["S S", "b", "d"], ["source_unsupported"])
     session, report = opened(tmp_path, head, *lines, kit_compacted("c", "S", ""), kit_compacted("e", "T", "gone"))
     assert (shown(session), codes(report)) == (["S T"], ["source_bad_target"])
 

@@ -57,6 +57,15 @@ class Ancestry:
             row = self._parents[row]
         return row == wanted != -1
 
+    def beside(self, id: str, below: str | None) -> list[int]:
+        """Returns the rows since an entry that do not lie on the path from it to another."""
+        first, row = self.row(id), self.row(below)
+        path = set[int]()
+        while row >= first:
+            path.add(row)
+            row = self._parents[row]
+        return [row for row in range(first, len(self._parents)) if row not in path]
+
     def last_below(self, id: str) -> str | None:
         """Returns the entry that came last of all below one, itself included."""
         top = self.row(id)

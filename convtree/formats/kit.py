@@ -6,12 +6,13 @@ What becomes of what:
   envelope. kit itself reads the model from `model_change` only; here both tell which model was used.
 - `compaction`: a compaction. kit writes it without a parent; here it goes below what it compacts: the entry before it
   in the file, if what it keeps lies above that, else the last entry below the first that it keeps. kit keeps whatever
-  stands between the two lines in the file, side branches too; here only the path is kept.
+  stands between the two lines in the file, side branches too; here only the path is kept, and where that makes a
+  difference it is reported and noted in the details, under `kit`.
 - `branch_summary`, `model_change`: the same here.
 - `extension_data`: extension data; `data` stays the text it is in kit.
 - `label`, `session_info`: extension data, so that no parent changes, and a mark that says the same.
-- all else (a `system_prompt` in a shared file among it), and what lacks what its type needs: extension data of the type
-  `kit.<type>`.
+- all else (`incomplete_output`, a `system_prompt` in a shared file), and what lacks what its type needs: extension
+  data of the type `kit.<type>`.
 
 An id that comes again goes to the later entry from there on, as in kit. kit resumes at the last line, so that is the
 leaf; a `system_prompt` there, with which kit would show nothing, is passed over. Written again, a session gives kit
@@ -50,7 +51,7 @@ from convtree.formats.base import (
     utc,
 )
 from convtree.formats.growth import Growth, envelope_of, extension_data, facts, session_id
-from convtree.formats.kit_writing import NAME, SHAPE, write
+from convtree.formats.kit_writing import KEEPS_MORE, NAME, SHAPE, write
 from convtree.formats.lines import Object, SourceFile, is_header, is_record, read_objects
 
 __all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
@@ -69,6 +70,7 @@ _FIELDS = {  # the fields that have a place in an entry of ours
     "model_change": {"provider", "model_id"},
     "extension_data": {"ext_type", "data"},
 }
+_SHOWN = ("message", "branch_summary", "model_change")  # what has a say in kit's context
 _TELLING = ("parent_id", "parts", "model_id", "ext_type", "first_kept_entry_id", "from_id", "target_id")
 
 
@@ -118,6 +120,7 @@ class _Reader:
     def __init__(self, growth: Growth) -> None:
         self._growth = growth
         self._findings = growth.findings
+        self._is_shown: list[bool] = []  # by row
         self._makers: dict[str, Callable[[Node, dict[str, Any]], Entry | None]] = {
             "message": self._message,
             "compaction": self._compaction,
@@ -179,6 +182,7 @@ class _Reader:
         fields, envelope = node.fields, envelope_of(node)
         kind = fields.get("type")
         make = self._makers.get(kind) if isinstance(kind, str) else None
+        self._is_shown.append(kind in _SHOWN)
         entry = None if make is None else make(node, envelope)
         if entry is None:
             if make is not None:
@@ -203,13 +207,17 @@ class _Reader:
         fields = node.fields
         if not isinstance(summary := fields.get("summary", ""), str):
             return None
-        kept = node.reference
-        if kept is not None and not self._growth.made.is_above(kept, node.parent_id):
+        kept, made = node.reference, self._growth.made
+        if kept is not None and not made.is_above(kept, node.parent_id):
             self._findings.add("source_bad_target", node.place, node.id)
             kept = None
+        is_more = kept is not None and any(map(self._is_shown.__getitem__, made.beside(kept, node.parent_id)))
+        if is_more:
+            self._findings.add("source_unsupported", node.place, node.id)
         return CompactionEntry(
             summary=summary,
             first_kept_entry_id=kept,
+            details={NAME: {KEEPS_MORE: True}} if is_more else None,
             tokens_before=count(fields.get("tokens_before")),
             tokens_after=count(fields.get("tokens_after")),
             messages_removed=count(fields.get("messages_removed")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +32,16 @@ from convtree.formats.speech import Call, Image, Part, Result, Text, Thought, sp
 NAME = "kit"
 SHAPE = "kit.message"
 
-_WRITTEN = frozenset({"label", "session_info", "system_prompt", "extension_data"})  # what kit opens again
+KEEPS_MORE = "keeps_side_branches"  # in the details of a compaction of kit's own
+
+_LINE = frozenset({"type", "id", "parent_id", "timestamp"})  # what every line says of itself
+_TEXTS = {  # what kit opens again, and which of its fields must be texts, or else the file is not opened at all
+    "label": ("target_id", "label"),
+    "session_info": ("name",),
+    "system_prompt": ("content", "model", "provider"),
+    "extension_data": ("ext_type", "data"),
+    "incomplete_output": ("attempt_id", "text"),
+}
 
 
 def write(session: Exported) -> Iterator[bytes]:
@@ -51,6 +61,7 @@ class _Writer:
 
     def __init__(self, session: Exported) -> None:
         self._session = session
+        self._is_kits = origin(session.header).get("format") == NAME
         self._entries = list(entries_of(session))
         self._by_id = {entry.id: entry for entry in self._entries}
         self._path = self._path_to(session.leaf_id)
@@ -73,15 +84,14 @@ class _Writer:
 
     def _header(self) -> dict[str, Any]:
         header, told = self._session.header, origin(self._session.header)
-        is_ours = told.get("format") == NAME
         fields: dict[str, Any] = {
             "type": "session",
             "version": 3,
-            "id": str(told["id"]) if is_ours and "id" in told else header.id,
+            "id": str(told["id"]) if self._is_kits and "id" in told else header.id,
             "timestamp": header.timestamp or LONG_AGO,
             "cwd": header.cwd or "",
         }
-        if is_ours:
+        if self._is_kits:
             names = ("parent_session", "parent_session_id", "subagent_task")
             return fields | {name: told[name] for name in names if isinstance(told.get(name), str)}
         return fields | ({"parent_session_id": header.parent_session.id} if header.parent_session else {})
@@ -111,7 +121,7 @@ class _Writer:
 
     def _ordered(self) -> list[Entry]:
         """Returns the entries so that nothing stands among what the last compaction keeps that it does not."""
-        if (kept := self._kept()) is None or kept[0] == kept[1]:
+        if (kept := self._kept()) is None or kept[0] == kept[1] or self._keeps_more(self._path[kept[1]]):
             return self._entries
         first, last = (self._entries.index(self._path[at]) for at in kept)
         on_path = {entry.id for entry in self._path}
@@ -129,6 +139,12 @@ class _Writer:
             else:
                 before.append(entry)
         return [*before, *tail, *after]
+
+    def _keeps_more(self, entry: Entry) -> bool:
+        """Tells a compaction of kit's own that shows side branches in kit: it does so again."""
+        told = entry.details if isinstance(entry, CompactionEntry) and self._is_kits else None
+        more = told.get(NAME) if isinstance(told, dict) else None
+        return isinstance(more, dict) and more.get(KEEPS_MORE) is True
 
     # --- the end ---
 
@@ -162,7 +178,7 @@ class _Writer:
             if (after := model.after(entry)) != model or isinstance(entry, ModelChangeEntry):
                 model, namer = after, entry
         is_kits = not isinstance(namer, MessageEntry) or namer.shape == SHAPE
-        if model.model is None or (origin(self._session.header).get("format") == NAME and is_kits):
+        if model.model is None or (self._is_kits and is_kits):
             return None
         kept = self._kept()
         seen = [entry for entry in self._path[0 if kept is None else kept[0] :] if isinstance(entry, ModelChangeEntry)]
@@ -191,8 +207,8 @@ class _Writer:
         more = {name: value for name, value in named.items() if value}
         if is_hidden(entry):
             return [_foreign(FOREIGN + entry.type, as_data(entry))]
-        if entry.shape == SHAPE:
-            return [{"type": entry.type} | entry.message | more]
+        if entry.shape == SHAPE and isinstance(entry.message.get("role"), str):
+            return [{"type": entry.type} | {name: entry.message.get(name) for name in ("role", "parts")} | more]
         speech = speech_of(entry.message)
         self._calls |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
         results = [self._part(part) for part in speech.parts if isinstance(part, Result)]
@@ -206,8 +222,10 @@ class _Writer:
         match part:
             case Thought(said, signature):
                 kind, data = "reasoning", {"thinking": said} | ({"signature": signature} if signature else {})
-            case Image(encoded, media_type):
+            case Image(encoded, media_type) if is_base64(encoded):
                 kind, data = "image", {"data": encoded, "media_type": media_type}
+            case Image(_, media_type):  # kit would leave out the whole message
+                kind, data = "text", {"text": f"[{media_type}: unreadable]"}
             case Call(id, name, arguments):
                 told: dict[str, Any] = {"id": id, "name": name, "input": _json(arguments), "finished": True}
                 kind, data = "tool_call", told
@@ -234,18 +252,35 @@ class _Writer:
 
     def _data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
         kind, data = entry.ext_type.removeprefix(f"{NAME}."), entry.data
-        if kind == entry.ext_type or kind not in _WRITTEN or not isinstance(data, dict):
+        if kind == entry.ext_type or not _fits(kind, data):
             return _foreign(entry.ext_type, data)
         if kind == "label" and isinstance(target := data.get("target_id"), str):
             self._labels[target] = text(data.get("label")) or ""
         elif kind == "session_info":
             self._name = text(data.get("name")) or ""
-        return {"type": kind} | data
+        return {"type": kind} | {name: value for name, value in data.items() if name not in _LINE}
+
+
+def _fits(kind: str, data: Any) -> bool:
+    """Tells whether kit would take this for a line of its own."""
+    if kind not in _TEXTS or not isinstance(data, dict):
+        return False
+    are_texts = all(isinstance(data.get(name), str | None) for name in _TEXTS[kind])
+    return are_texts and isinstance(data.get("incomplete", False), bool)
 
 
 def _foreign(ext_type: str, data: Any) -> dict[str, Any]:
     """Returns extension data, which is always a text in kit."""
     return {"type": "extension_data", "ext_type": ext_type, "data": data if isinstance(data, str) else _json(data)}
+
+
+def is_base64(text: str) -> bool:
+    """Tells whether a text is base64, as Go reads it."""
+    try:
+        b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _json(value: Any) -> str:

@@ -43,9 +43,9 @@ def write(session: Exported) -> Iterator[bytes]:
     """Yields a session as a file of version 3, in which pi shows its model what ours would see.
 
     Messages of other shapes are put into pi's words, one entry for each result of a call. What pi has no word for is a
-    `custom` entry, a system message a `custom_message`. Pinned messages stand in the summary that they survive, pi's own
-    system messages beside it. Where the leaf is not the last entry, an entry below it that pi does not show says so;
-    labels and a name that stand nowhere in the tree come there, too.
+    `custom` entry, a system message a `custom_message`. Pinned messages stand in the summary that they survive, system
+    messages of pi's own beside it. Where the leaf is not the last entry, an entry below it that pi does not show says
+    so; labels and a name that stand nowhere in the tree come there, too.
     """
     return _Writer(session).lines()
 
