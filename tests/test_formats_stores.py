@@ -324,6 +324,33 @@ def test_a_picoclaw_session_that_was_compacted_on_disk(tmp_path: Path) -> None:
     assert [message["content"] for message in session.build_context().messages][1:] == ["done", "more"]
 
 
+def test_a_picoclaw_session_of_the_first_versions(tmp_path: Path) -> None:
+    """Its lines have no time, so that only the metadata beside them tells whose they are."""
+    path = write_lines(tmp_path / "a_b.jsonl", [{"role": "user", "content": "hi"}])
+    assert picoclaw.recognises(source_of(path)) is False
+    write_json(tmp_path / "a_b.meta.json", {"key": "a:b", "summary": "", "skip": 0, "count": 1})
+    found = read_one(picoclaw, path)
+    assert (found.session.id, found.session.build_context().messages) == ("a:b", [{"role": "user", "content": "hi"}])
+
+
+def test_picoclaw_skips_lines_not_messages(tmp_path: Path) -> None:
+    """A line that cannot be read is one of those that are skipped."""
+    path = tmp_path / "s.jsonl"
+    lines = [json.dumps(each) for each in CLAW]
+    path.write_text("\n".join([lines[0], '{"role":"us', *lines[1:], ""]))
+    write_json(tmp_path / "s.meta.json", {"key": "s", "summary": "S", "skip": 4, "count": 6})
+    assert read_one(picoclaw, path).session.build_context().messages[1:] == [CLAW[3]]
+
+
+def test_a_thought_of_picoclaw_with_blanks_is_alone(tmp_path: Path) -> None:
+    """Blanks say nothing, neither beside a thought nor as one."""
+    blank, thought = claw_line("assistant", " ", 1, reasoning_content="hm"), claw_line("assistant", "", 2)
+    path = write_lines(tmp_path / "s.jsonl", [blank, thought | {"reasoning_content": " "}])
+    assert [
+        int(message["created_at"][-3:-1]) for message in read_one(picoclaw, path).session.build_context().messages
+    ] == [2]
+
+
 def test_a_legacy_file_of_picoclaw(tmp_path: Path) -> None:
     """One object, with messages that have no times."""
     legacy = {

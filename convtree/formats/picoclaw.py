@@ -5,9 +5,10 @@ which picoclaw deletes when it compacts take nothing with them. What becomes of 
 
 - A line: a message, verbatim; its shape is that of OpenAI's chat completions with picoclaw's own fields beside.
   `model_name` is the model of what the assistant said. A line without a role: extension data `picoclaw.unknown`.
-- `summary` and `skip` of the metadata: a compaction below the last message, which keeps from the message that is not
+- `summary` and `skip` of the metadata: a compaction below the last message, which keeps from the line that is not
   skipped. picoclaw has one summary only: when it moves on, so does the compaction, and the old one stays behind.
-- Thoughts without anything else (`reasoning_content` alone): for the user only, as picoclaw leaves them out.
+- Thoughts without anything else (`reasoning_content` alone): for the user only, as picoclaw leaves them out. A call
+  without its result, and what follows it, picoclaw leaves out when it starts again; here it is in the context.
 - `key`: the id of the session, the file's name when there is no metadata. `scope` and `aliases`: of the header.
 
 A legacy file is one object: `key`, `messages`, `summary`. Shape `picoclaw.message`.
@@ -37,11 +38,16 @@ _OTHERS = {"type", "id", "ID", "parentId", "parent_id", "uuid"}  # what lines of
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session by its first line, a bare message with the time it was written; a legacy file by its keys."""
+    """Tells a session by its first line, a bare message with the time it was written; a legacy file by its keys.
+
+    Lines of its first versions have no time: they are told by the metadata beside them.
+    """
     if any(keys >= {"key", "messages", "created", "updated"} for keys in item_keys(source.beginning)):
         return True
     first = next(read_objects(io.BytesIO(source.beginning), Findings(), _is_message), None)
-    return first is not None and _is_message(first.fields)
+    if first is None or not _is_message(first.fields):
+        return False
+    return "created_at" in first.fields or _metadata(source.path, Findings()).keys() >= {"key", "skip", "count"}
 
 
 def read(source: Source) -> Iterator[Reading]:
@@ -85,9 +91,9 @@ def _nodes(found: Iterator[Object], meta: dict[str, Any], ids: Ids) -> Iterator[
     skip = meta.get("skip")
     skip = skip if isinstance(skip, int) and not isinstance(skip, bool) and skip > 0 else 0
     last, kept, place = None, None, Place(1, 0, 0)
-    for ordinal, (fields, at) in enumerate(found, 1):
+    for fields, at in found:
         place, id = at, ids.derive("message", as_text(fields))
-        kept = id if ordinal == skip + 1 else kept
+        kept = id if kept is None and at.line > skip else kept
         yield Node(id, last, None, place, fields)
         last = id
     summary = text(meta.get("summary"))
@@ -111,8 +117,12 @@ def _make(node: Node, *, meta: dict[str, Any]) -> list[Entry]:
 
 def _is_thought(fields: dict[str, Any]) -> bool:
     others = ("content", "tool_calls", "media", "attachments", "tool_call_id")
-    alone = fields.get("reasoning_content") and not any(fields.get(name) for name in others)
-    return fields.get("role") == "assistant" and bool(alone)
+    is_alone = _says(fields.get("reasoning_content")) and not any(_says(fields.get(name)) for name in others)
+    return fields.get("role") == "assistant" and is_alone
+
+
+def _says(value: Any) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value)
 
 
 def _metadata(path: Path, findings: Findings) -> dict[str, Any]:
@@ -120,7 +130,7 @@ def _metadata(path: Path, findings: Findings) -> dict[str, Any]:
     try:
         with beside.open("rb") as file:
             data = file.read(_META_LIMIT)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return {}
     found = parse(data.replace(b"\0", b"") + b"\n", Place(1, 0, len(data)), findings, _is_metadata)
     return found[0] if found else {}
@@ -129,9 +139,7 @@ def _metadata(path: Path, findings: Findings) -> dict[str, Any]:
 def _is_message(value: Any) -> bool:
     if not isinstance(value, dict) or not _OTHERS.isdisjoint(value):
         return False
-    return (
-        isinstance(value.get("role"), str) and value["role"] in _ROLES and "content" in value and "created_at" in value
-    )
+    return isinstance(value.get("role"), str) and value["role"] in _ROLES and "content" in value
 
 
 def _is_metadata(value: Any) -> bool:
