@@ -247,6 +247,15 @@ def test_kit_keeps_the_side_branches_that_it_kept(tmp_path: Path) -> None:
     assert texts(kit_context(exported(session, "kit"))[0]) == our_texts(session) == ["T", "b", "c", "d"]
 
 
+def test_what_kit_does_not_show_may_stand_aside(tmp_path: Path) -> None:
+    """A label on a side branch, among what a compaction keeps, is no reason to move anything."""
+    aside = kit_line("label", "3", "1", target_id="1", label="x")
+    lines = [KIT[0], kit_said("1", None, "a"), kit_said("2", "1", "b"), aside, kit_said("4", "2", "c")]
+    lines += [kit_compacted("5", "S", "2"), kit_said("6", "5", "d")]
+    back = exported(opened(tmp_path, *lines), "kit")
+    assert [each["id"] for each in lines] == [each["id"] for each in back]
+
+
 def test_kit_gets_back_what_was_not_finished(tmp_path: Path) -> None:
     """An output that broke off is a line of kit's own, which its model does not see."""
     unfinished = kit_line("incomplete_output", "2", "1", attempt_id="x", text="half", incomplete=True)

@@ -125,7 +125,7 @@ class _Writer:
             return self._entries
         first, last = (self._entries.index(self._path[at]) for at in kept)
         on_path = {entry.id for entry in self._path}
-        if all(entry.id in on_path for entry in self._entries[first:last]):
+        if all(entry.id in on_path or not _has_a_say(entry) for entry in self._entries[first:last]):
             return self._entries
         tail = self._path[kept[0] :]
         below = {entry.id for entry in tail}
@@ -259,6 +259,13 @@ class _Writer:
         elif kind == "session_info":
             self._name = text(data.get("name")) or ""
         return {"type": kind} | {name: value for name, value in data.items() if name not in _LINE}
+
+
+def _has_a_say(entry: Entry) -> bool:
+    """Tells an entry that changes what kit's model sees, or which model that is."""
+    if isinstance(entry, MessageEntry):
+        return not is_hidden(entry)
+    return isinstance(entry, BranchSummaryEntry | ModelChangeEntry)
 
 
 def _fits(kind: str, data: Any) -> bool:
