@@ -353,6 +353,15 @@ def test_kit_is_told_the_model_it_would_not_find() -> None:
         assert kit_context(exported(session, "kit"))[1:] == ("q", "n")
 
 
+def test_kit_is_told_the_model_of_what_was_said_since(tmp_path: Path) -> None:
+    """What came from kit says it as kit does; what was added here names its model as all do."""
+    lines = [KIT[0], kit_said("1", None, "a"), kit_said("2", "1", "b", "assistant", model="m", provider="p")]
+    session = opened(tmp_path, *lines)
+    assert kit_context(exported(session, "kit"))[1:] == ("", "")
+    session.append({"role": "assistant", "content": "c"}, provider="q", model="n")
+    assert kit_context(exported(session, "kit"))[1:] == ("q", "n")
+
+
 def test_pi_is_told_the_model_of_every_answer() -> None:
     """An answer of a model that is not named is the current one's; a level comes with it."""
     with Session.memory() as session:

@@ -15,6 +15,7 @@ from convtree.entries import (
     ModelChangeEntry,
 )
 from convtree.formats.base import Exported, derive_id, text
+from convtree.formats.kit_order import Order
 from convtree.formats.outgoing import (
     FOREIGN,
     LONG_AGO,
@@ -62,9 +63,7 @@ class _Writer:
     def __init__(self, session: Exported) -> None:
         self._session = session
         self._is_kits = origin(session.header).get("format") == NAME
-        self._entries = list(entries_of(session))
-        self._by_id = {entry.id: entry for entry in self._entries}
-        self._path = self._path_to(session.leaf_id)
+        self._order = Order(entries_of(session), session.leaf_id)
         self._firsts: dict[str, str] = {}  # the first line of an entry that became two
         self._calls: dict[str, str] = {}  # the tool of a call
         self._labels: dict[str, str] = {}  # as kit would read them
@@ -103,46 +102,18 @@ class _Writer:
 
     # --- the order ---
 
-    def _path_to(self, id: str | None) -> list[Entry]:
-        path: list[Entry] = []
-        while id is not None and (entry := self._by_id.get(id)) is not None:
-            path.append(entry)
-            id = entry.parent_id
-        return path[::-1]
+    def _ordered(self) -> Iterator[Entry]:
+        """Yields the entries so that nothing stands among what the last compaction keeps that it does not."""
+        compaction = self._order.compaction
+        moved = {} if compaction is None or self._keeps_more(compaction) else self._order.moved()
+        for turn in range(3 if moved else 1):
+            for entry in entries_of(self._session):
+                if entry.id in self._order and moved.get(entry.id, 0) == turn:
+                    yield entry
 
-    def _kept(self) -> tuple[int, int] | None:
-        """Returns where on the path what the last compaction keeps begins, and where that compaction is."""
-        for at in range(len(self._path) - 1, -1, -1):
-            entry = self._path[at]
-            if isinstance(entry, CompactionEntry):
-                first = [each.id for each in self._path].index(entry.first_kept_entry_id or entry.id)
-                return first, at
-        return None
-
-    def _ordered(self) -> list[Entry]:
-        """Returns the entries so that nothing stands among what the last compaction keeps that it does not."""
-        if (kept := self._kept()) is None or kept[0] == kept[1] or self._keeps_more(self._path[kept[1]]):
-            return self._entries
-        first, last = (self._entries.index(self._path[at]) for at in kept)
-        on_path = {entry.id for entry in self._path}
-        if all(entry.id in on_path or not _has_a_say(entry) for entry in self._entries[first:last]):
-            return self._entries
-        tail = self._path[kept[0] :]
-        below = {entry.id for entry in tail}
-        before, after = [], []
-        for entry in self._entries:
-            if entry.id in below and entry.id in on_path:
-                continue
-            if entry.parent_id in below:
-                below.add(entry.id)
-                after.append(entry)
-            else:
-                before.append(entry)
-        return [*before, *tail, *after]
-
-    def _keeps_more(self, entry: Entry) -> bool:
+    def _keeps_more(self, entry: CompactionEntry) -> bool:
         """Tells a compaction of kit's own that shows side branches in kit: it does so again."""
-        told = entry.details if isinstance(entry, CompactionEntry) and self._is_kits else None
+        told = entry.details if self._is_kits else None
         more = told.get(NAME) if isinstance(told, dict) else None
         return isinstance(more, dict) and more.get(KEEPS_MORE) is True
 
@@ -159,11 +130,11 @@ class _Writer:
             for id, label in session.labels.items()
             if self._labels.get(id) != label
         ]
-        gone = (id for id, label in self._labels.items() if label and id not in session.labels and id in self._by_id)
+        gone = (id for id, label in self._labels.items() if label and id not in session.labels and id in self._order)
         bodies += [{"type": "label", "target_id": id, "label": ""} for id in gone]
         if (session.name or "") != self._name:
             bodies.append({"type": "session_info", "name": session.name or ""})
-        if not bodies and self._entries and self._last != session.leaf_id:
+        if not bodies and self._firsts and self._last != session.leaf_id:
             bodies.append({"type": "extension_data", "ext_type": f"{FOREIGN}leaf", "data": "{}"})
         parent = session.leaf_id
         for number, body in enumerate(bodies):
@@ -173,16 +144,10 @@ class _Writer:
 
     def _missing_model(self) -> Model | None:
         """Returns the model of the leaf, if kit would not know it; a session that came from kit is left as it was."""
-        model, namer = Model(), None
-        for entry in self._path:
-            if (after := model.after(entry)) != model or isinstance(entry, ModelChangeEntry):
-                model, namer = after, entry
-        is_kits = not isinstance(namer, MessageEntry) or namer.shape == SHAPE
-        if model.model is None or (self._is_kits and is_kits):
+        (model, shape), change = self._order.named, self._order.change
+        if model.model is None or (self._is_kits and shape in (None, SHAPE)):
             return None
-        kept = self._kept()
-        seen = [entry for entry in self._path[0 if kept is None else kept[0] :] if isinstance(entry, ModelChangeEntry)]
-        known = (seen[-1].provider, seen[-1].model) if seen else (None, None)
+        known = (None, None) if change is None else (change.provider, change.model)
         return None if known == (model.provider, model.model) else model
 
     # --- the entries ---
@@ -259,13 +224,6 @@ class _Writer:
         elif kind == "session_info":
             self._name = text(data.get("name")) or ""
         return {"type": kind} | {name: value for name, value in data.items() if name not in _LINE}
-
-
-def _has_a_say(entry: Entry) -> bool:
-    """Tells an entry that changes what kit's model sees, or which model that is."""
-    if isinstance(entry, MessageEntry):
-        return not is_hidden(entry)
-    return isinstance(entry, BranchSummaryEntry | ModelChangeEntry)
 
 
 def _fits(kind: str, data: Any) -> bool:
