@@ -308,6 +308,18 @@ def test_what_is_written_can_be_read(name: str, format: str, tmp_path: Path) -> 
     assert said == [text for text in texts(context(exported(session, format))[0]) if text]
 
 
+@pytest.mark.parametrize("format", ["pi", "kit"])
+def test_a_fork_is_not_the_session_it_comes_from(format: str, tmp_path: Path) -> None:
+    """It has an id of its own there, too; in kit it names its parent."""
+    source = opened(tmp_path, *((PI[0] | {"parentSession": "/p"}, *PI[1:]) if format == "pi" else KIT))
+    with source.fork(tmp_path / "fork.jsonl") as fork:
+        header = exported(fork, format)[0]
+        assert header["id"] == fork.id != source.id
+        assert header.get("parentSession") is None
+        assert header.get("parent_session_id") == (source.id if format == "kit" else None)
+        assert our_texts(fork) == our_texts(source)
+
+
 # --- the rules of the tools ---
 
 

@@ -14,7 +14,7 @@ from convtree.formats.outgoing import Model, is_hidden
 
 
 class Named(NamedTuple):
-    """The model that the path to an entry names; the shape of the message that named it, None if that was no message."""
+    """The model that the path to an entry names; the shape of the message that named it, None if none did."""
 
     model: Model = Model()
     shape: str | None = None

@@ -25,6 +25,7 @@ from convtree.formats.outgoing import (
     is_hidden,
     line,
     origin,
+    own_id,
     shown_at,
     summary_of,
 )
@@ -83,14 +84,15 @@ class _Writer:
 
     def _header(self) -> dict[str, Any]:
         header, told = self._session.header, origin(self._session.header)
+        own = own_id(header, NAME)
         fields: dict[str, Any] = {
             "type": "session",
             "version": 3,
-            "id": str(told["id"]) if self._is_kits and "id" in told else header.id,
+            "id": own or header.id,
             "timestamp": header.timestamp or LONG_AGO,
             "cwd": header.cwd or "",
         }
-        if self._is_kits:
+        if own:
             names = ("parent_session", "parent_session_id", "subagent_task")
             return fields | {name: told[name] for name in names if isinstance(told.get(name), str)}
         return fields | ({"parent_session_id": header.parent_session.id} if header.parent_session else {})

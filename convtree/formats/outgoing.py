@@ -20,6 +20,7 @@ from convtree.entries import (
 )
 from convtree.errors import BrokenPath
 from convtree.formats.base import Exported
+from convtree.formats.growth import session_id
 
 FOREIGN = "convtree."  # before the type of what the other tool has no word for
 LONG_AGO = "1970-01-01T00:00:00.000000Z"  # where a time is not known and the tool wants one
@@ -73,6 +74,13 @@ def origin(header: Header) -> dict[str, Any]:
     """Returns what an importer has said of where a session comes from."""
     told = (header.metadata or {}).get("import")
     return told if isinstance(told, dict) else {}
+
+
+def own_id(header: Header, format: str) -> str | None:
+    """Returns the id that a session has in the tool it was imported from; a fork of it is not there."""
+    told = origin(header)
+    id = str(told.get("id"))
+    return id if told.get("format") == format and session_id(format, id) == header.id else None
 
 
 def as_data(entry: Entry) -> dict[str, Any]:

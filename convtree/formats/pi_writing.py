@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from convtree.digest import usage_of
 from convtree.entries import (
@@ -25,11 +25,12 @@ from convtree.formats.outgoing import (
     is_hidden,
     line,
     origin,
+    own_id,
     shown_at,
     summary_of,
 )
+from convtree.formats.pi_system import merged
 from convtree.formats.speech import Call, Image, Part, Result, Speech, Text, Thought, speech_of
-from convtree.messages import text_of
 
 NAME = "pi"
 SHAPE = "pi.message"
@@ -77,7 +78,8 @@ class _Writer:
 
     def _header(self) -> dict[str, Any]:
         header, told = self._session.header, origin(self._session.header)
-        id = str(told["id"]) if told.get("format") == NAME and "id" in told else self._session.id
+        own = own_id(header, NAME)
+        id = own or self._session.id
         fields = {
             "type": "session",
             "version": 3,
@@ -85,7 +87,7 @@ class _Writer:
             "timestamp": _time(header.timestamp),
             "cwd": header.cwd or "",
         }
-        parent = told.get("parent_session") if told.get("format") == NAME else None
+        parent = told.get("parent_session") if own else None
         return fields | ({"parentSession": parent} if isinstance(parent, str) else {})
 
     def _line(self, body: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
@@ -203,12 +205,12 @@ class _Writer:
         details, more = self._details(entry)
         if details is None and (entry.read_files is not None or entry.modified_files is not None):
             details = {"readFiles": entry.read_files or [], "modifiedFiles": entry.modified_files or []}
-        systems = [each.message for each in shown if isinstance(each, MessageEntry) and is_system(each)]
+        systems = [each.message for each in shown if _is_system(each)]
         if systems and "systemMessage" not in more:
             more["systemMessage"] = merged(systems) | {"timestamp": milliseconds(entry.timestamp) or 0}
         return {
             "type": entry.type,
-            "summary": summary_of(entry, [each for each in shown if not is_system(each)]),
+            "summary": summary_of(entry, [each for each in shown if not _is_system(each)]),
             "firstKeptEntryId": entry.id if kept is None else self._firsts.get(kept, kept),  # its own id keeps nothing
             "tokensBefore": entry.tokens_before or 0,
             **({} if details is None else {"details": details}),
@@ -259,36 +261,9 @@ class _Writer:
         return {"type": named or kind} | data
 
 
-def is_system(entry: Entry) -> bool:
+def _is_system(entry: Entry) -> TypeGuard[MessageEntry]:
     """Tells a system message of pi's own."""
     return isinstance(entry, MessageEntry) and entry.shape == SHAPE and entry.message.get("role") == "system"
-
-
-def merged(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns pi's system messages as the one that they come to: pi leaves all others out behind a compaction."""
-    said: list[str] = []
-    sections, tools = dict[str, Any](), dict[str, Any]()
-    for message in messages:
-        said.append(text_of(message))
-        for name, value in _members(message.get("sections")).items():
-            sections[name] = value
-        gone, new = (_named(message.get(name)) for name in ("toolsRemoved", "toolsAdded"))
-        tools = {name: tool for name, tool in tools.items() if name not in gone} | new
-    found = {
-        "sections": {name: value for name, value in sections.items() if value is not None},
-        "toolsAdded": list(tools.values()),
-    }
-    content = "\n\n".join(filter(None, said))
-    return {"role": "system", "content": content} | {name: value for name, value in found.items() if value}
-
-
-def _members(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _named(tools: Any) -> dict[str, Any]:
-    listed = tools if isinstance(tools, list) else []
-    return {str(tool.get("name")): tool for tool in listed if isinstance(tool, dict)}
 
 
 def _block(part: Part) -> dict[str, Any]:
