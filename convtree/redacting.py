@@ -56,6 +56,7 @@ class WithoutSecrets:
         self._session = session
         self._redact = redact
         self._again = redact.again() if isinstance(redact, Redactor) else redact
+        self._uncounted = 0  # the first row that has not gone by yet
         self.header = redact_record(session.header, redact, places=True)
 
     @property
@@ -80,7 +81,9 @@ class WithoutSecrets:
 
     def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
         """Yields what it is made of, in the order of the log, with row numbers."""
-        return ((row, redact_record(record, self._redact)) for row, record in self._session.records(start))
+        for row, record in self._session.records(start):
+            yield row, redact_record(record, self._redact if row >= self._uncounted else self._again)
+            self._uncounted = max(self._uncounted, row + 1)
 
     def path(self, entry_id: str | None) -> list[Entry]:
         """Returns the entries from the first to this one."""
