@@ -383,8 +383,12 @@ def _target(target: str | os.PathLike[str], header: Header, durability: Durabili
         log = JsonlLog(Path(target), mode="r+", durability=durability)
     except SessionNotFound:
         log = JsonlLog(Path(target), mode="x", durability=durability)
-    with closing(log):
+    try:
         session = Session(log, header)
         if session.id != header.id:
             raise SessionExists(f"{log.location}: this is the log of another session; import into a new file")
+    except BaseException:
+        log.close()
+        raise
+    with session:  # which leaves an index behind
         yield session

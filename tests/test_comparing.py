@@ -10,6 +10,7 @@ from helpers import assistant, ids, log_of, node, user
 from hypothesis import given
 from test_shapes_laws import sessions
 
+import convtree
 from convtree import BrokenPath, EntryNotFound, ModelChangeEntry, Session
 from convtree.cli.app import app
 from convtree.comparing import Diff, Model, Side
@@ -163,6 +164,19 @@ def test_the_command_shows_both_sides(log: Path) -> None:
     ]
     assert run("diff", log, "why") == (0, out, "")
     assert max(map(len, out.splitlines())) <= 60
+
+
+def test_the_command_looks_into_a_store(log: Path, tmp_path: Path) -> None:
+    """LOG is an id there, for `export`, too; the store must be there."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    with Session.open(log, mode="r") as session, convtree.open_store(url) as store:
+        id = session.id
+        with store.adopt(session.header) as stored:
+            stored.extend(record for _, record in session.records())
+    assert run("diff", id, "why", "sure", "--store", url) == run("diff", log, "why", "sure")
+    assert run("export", id, "--store", url, "--to", "markdown") == run("export", log, "--to", "markdown")
+    assert run("diff", "nobody", "why", "--store", url)[0] == 3
+    assert run("export", id, "--store", f"sqlite:///{tmp_path}/none.db", "--to", "pi")[0] == 3
 
 
 def test_the_command_gives_a_document(log: Path) -> None:

@@ -53,6 +53,13 @@ def test_an_import_makes_a_log(source: Path, tmp_path: Path) -> None:
         ) == (["text 0", "text 1", "text 2"], {"n0": "start"}, "l")
 
 
+def test_a_long_import_leaves_an_index(tmp_path: Path) -> None:
+    """So that the first to open the log need not read it all."""
+    (tmp_path / "source").write_bytes(pi_session(5000))
+    import_file(tmp_path / "source", tmp_path / "log", durability="process")
+    assert (tmp_path / "log.index").exists()
+
+
 def test_a_session_id_that_does_not_fit_is_derived(tmp_path: Path) -> None:
     """The id the source had stays in the metadata, with the session it was forked from."""
     (tmp_path / "source").write_bytes(pi_session(1, "a b", parentSession="/other.jsonl"))

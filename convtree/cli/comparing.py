@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from convtree.cli import document
 from convtree.cli.describe import describe
-from convtree.cli.inspect import opened_for_reading
 from convtree.cli.render import count
 from convtree.cli.screen import Screen, write
+from convtree.cli.sessions import as_json, opened_log, with_store_for_log
 from convtree.comparing import Diff, Side
 from convtree.entries import Entry
 from convtree.safe_text import harmless
 from convtree.session import Session
+from convtree.store import SessionStore
 
 _KIND_CELLS, _ID_CELLS, _LEAST_CELLS = 10, 16, 20
 
 
 @click.command("diff")
-@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("log")
 @click.argument("a")
 @click.argument("b", required=False)
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-def diff_command(log: Path, a: str, b: str | None, as_json: bool) -> None:
+@with_store_for_log
+@as_json
+def diff_command(log: str, a: str, b: str | None, store: SessionStore | None, as_json: bool) -> None:
     """Compare the branches of LOG that end at the entries A and B, or at A and the leaf.
 
     Says which entry both have last, and what each has beyond it: entries, models, tokens. LOG may also be a session of
     another tool.
     """
-    session, _ = opened_for_reading(log)
-    with session:
+    with opened_log(log, store) as session:
         found = session.diff(a) if b is None else session.diff(a, b)
         write([document.written(document.compared(found))] if as_json else _lines(session, found))
 

@@ -7,21 +7,29 @@ from pathlib import Path
 
 import click
 
-from convtree.cli.inspect import opened_for_reading
 from convtree.cli.redacting import redacting, tell_redacted
+from convtree.cli.sessions import opened_log, with_store_for_log
 from convtree.formats import WRITERS
 from convtree.redaction import Redactor
+from convtree.store import SessionStore
 
 
 @click.command("export")
-@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("log")
 @click.option("--to", "format", type=click.Choice(list(WRITERS)), required=True, help="What is to be written.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: stdout]")
+@with_store_for_log
 @click.option("--session", "session_id", metavar="ID", help="Of a source with several sessions, this one.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 @redacting
 def export_command(
-    log: Path, format: str, output: Path | None, session_id: str | None, force: bool, redactor: Redactor | None
+    log: str,
+    format: str,
+    output: Path | None,
+    store: SessionStore | None,
+    session_id: str | None,
+    force: bool,
+    redactor: Redactor | None,
 ) -> None:
     """Write LOG as a file that pi or kit opens, as JSON, or as Markdown. LOG may also be a session of another tool.
 
@@ -30,10 +38,9 @@ def export_command(
     """
     from convtree.exchange import export_file, export_lines
 
-    session, _ = opened_for_reading(log, session_id)
-    with session:
+    with opened_log(log, store, session_id) as session:
         if output is not None:
-            if output.exists() and output.samefile(log):
+            if store is None and output.exists() and output.samefile(log):
                 raise click.UsageError("a log is not written over by its own export")
             export_file(session, output, format, replace=force, redact=redactor)
         else:

@@ -13,13 +13,14 @@ import click
 
 from convtree.catalogue import SessionInfo
 from convtree.cli import document
-from convtree.cli.inspect import Look, looking, show
+from convtree.cli.inspect import Look, looking, opened_for_reading, show
 from convtree.cli.render import count
 from convtree.cli.screen import Screen, write
 from convtree.cli.view import View
 from convtree.digest import Usage
 from convtree.errors import SessionNotFound
 from convtree.safe_text import harmless
+from convtree.session import Session
 from convtree.store import Hit, SessionStore, UsageRow, open_store
 from convtree.stores.base import Progress, StoreFinding
 
@@ -27,8 +28,10 @@ FOUND = 1  # the exit code when something in the store is no whole session
 _ID_CELLS, _TIME_CELLS = 32, 16
 
 
-def opened(ctx: click.Context, param: click.Parameter, url: str) -> SessionStore:
+def opened(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
     """Opens the store at a URL, which must be there, for as long as a command runs."""
+    if url is None:
+        return None
     try:
         store = open_store(url, create=False)
     except (ValueError, ImportError) as error:
@@ -46,7 +49,17 @@ with_store = click.option(
     metavar="URL",
     help="A folder, sqlite:///…, postgresql://…; else CONVTREE_URL says it.",
 )
+with_store_for_log = click.option(
+    "-s", "--store", callback=opened, metavar="URL", help="LOG is the id of a session in this store."
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+
+
+def opened_log(log: str, store: SessionStore | None, session_id: str | None = None) -> Session:
+    """Opens a log, another tool's session, or a session in a store, to look at."""
+    if store is None:
+        return opened_for_reading(Path(log), session_id)[0]
+    return store.open(log, read_only=True)
 
 
 @click.command("ls")
