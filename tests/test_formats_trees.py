@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from foreign import (
     words,
 )
 
-from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session
+from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, NotALog, Session
 from convtree.entries import Entry, ParentSession
 from convtree.exchange import ImportReport, read_foreign
 
@@ -206,6 +207,80 @@ def test_claude_code_keeps_a_preserved_segment(tmp_path: Path) -> None:
     assert (shown(session), codes(report)) == (["S S"], ["source_orphan", "source_bad_target"])
 
 
+@pytest.mark.parametrize("newer", [False, True])
+def test_claude_code_goes_on_below_what_a_compaction_kept(newer: bool, tmp_path: Path) -> None:
+    """A line that names the last kept message comes after the summary; so does one behind a record in between."""
+    kept = {"preservedMessages": {"uuids": ["u3", "u4"]}} if newer else {}
+    told = {"preTokens": 9, "preservedSegment": {"headUuid": "u3", "anchorUuid": "b3", "tailUuid": "u4"}, **kept}
+    lines = [
+        claude_said("u1", None, "a"),
+        claude_answered("u2", "u1", "m1", words("b")),
+        claude_said("u3", "u2", "c"),
+        claude_answered("u4", "u3", "m2", words("d")),
+        claude_said("u5", "u4", "/compact"),
+        claude_line("system", "b1", None, subtype="compact_boundary", logicalParentUuid="u5", compactMetadata=told),
+        claude_line("attachment", "b2", "b1", attachment={"type": "file"}),
+        claude_said("b3", "b2", "S", isCompactSummary=True),
+        claude_said("u6", "u4", "e"),
+        claude_said("u7", "u2", "elsewhere"),
+    ]
+    session, report = opened(tmp_path, *lines)
+    assert (shown(session, leaf="u6"), codes(report)) == (["S S", "c", "d", "e"], [])
+    assert shown(session, leaf="u5") == ["a", "b", "c", "d", "/compact"]
+    assert shown(session, leaf="u7") == ["a", "b", "elsewhere"]
+    compaction = session.entry("b3")
+    assert isinstance(compaction, CompactionEntry)
+    assert (compaction.tokens_before, compaction.first_kept_entry_id) == (9, "u3")
+
+
+def test_claude_code_counts_the_usage_of_a_message_once(tmp_path: Path) -> None:
+    """Every line of a message tells all of it."""
+    lines = [
+        claude_said("u1", None, "ask"),
+        claude_answered("u2", "u1", "m1", words("a")),
+        claude_answered("u3", "u2", "m1", call("t1")),
+        claude_said("u4", "u3", result("t1", "one")),
+        claude_answered("u5", "u4", "m2", words("b")),
+    ]
+    session, _ = opened(tmp_path, *lines)
+    used = [entry.usage for entry in session.path() if isinstance(entry, MessageEntry)]
+    assert used == [None, {"input_tokens": 1}, None, None, {"input_tokens": 1}]
+
+
+def test_claude_code_errors_of_the_api_are_for_the_user(tmp_path: Path) -> None:
+    """They are not sent back."""
+    said = claude_answered("u2", "u1", "m1", words("API Error: 529"), isApiErrorMessage=True)
+    session, report = opened(tmp_path, claude_said("u1", None, "ask"), said)
+    assert (shown(session), codes(report)) == (["ask"], [])
+
+
+def test_claude_code_forks_name_what_they_come_from(tmp_path: Path) -> None:
+    """In the header."""
+    session, report = opened(tmp_path, claude_said("u1", None, "a", forkedFrom={"sessionId": "c0", "messageUuid": "x"}))
+    assert (session.header.parent_session, codes(report)) == (ParentSession(id="c0"), [])
+
+
+def test_claude_code_lines_without_sessions_and_parents(tmp_path: Path) -> None:
+    """Are a chain, in a session that is called like the file."""
+    lines = [{"type": role, "uuid": id, "timestamp": TIME, "message": {"role": role, "content": id}} for role, id in
+             (("user", "u1"), ("assistant", "u2"), ("user", "u3"))]  # fmt: skip
+    (tmp_path / "mine.jsonl").write_bytes(encoded(*lines))
+    session, report = read_foreign(tmp_path / "mine.jsonl")
+    assert (report.format, session.id, shown(session)) == ("claude-code", "mine", ["u1", "u2", "u3"])
+
+
+@pytest.mark.parametrize("lines", [CLAUDE, CODEX])
+def test_a_text_that_shows_lines_of_a_transcript_is_none(lines: list[dict[str, Any]], tmp_path: Path) -> None:
+    """One whose first lines are damaged still is."""
+    said = [encoded(line) for line in lines]
+    (tmp_path / "notes.md").write_bytes(b"# How they look\n" + b"".join(b"A line:\n\n" + line for line in said))
+    with pytest.raises(NotALog):
+        read_foreign(tmp_path / "notes.md")
+    (tmp_path / "torn").write_bytes(b"".join([said[0][9:], said[1][9:], *said[2:]]))
+    session, report = read_foreign(tmp_path / "torn")
+    assert (codes(report)[:2], session.leaf_id is None) == (["source_bad_line", "source_bad_line"], False)
+
+
 def test_claude_code_agents_have_sessions_of_their_own(tmp_path: Path) -> None:
     """A file that begins in an agent's side chain is a task of the session it names."""
     more = {"isSidechain": True, "agentId": "a1"}
@@ -294,6 +369,36 @@ def test_codex_rollouts_of_old_are_bare(tmp_path: Path) -> None:
     session, report = opened(tmp_path, meta, {"record_type": "state"}, item)
     assert [kind for kind, _, _ in tree(session)] == ["codex.session_meta", "codex.state", "message"]
     assert (report.format, shown(session), codes(report)) == ("codex", ["a"], [])
+
+
+@pytest.mark.parametrize("kind", ["bare", "document"])
+def test_codex_rollouts_from_before_lines_were_wrapped(kind: str, tmp_path: Path) -> None:
+    """With no more than an id and a time first, or as one document."""
+    meta = {"id": "x9", "timestamp": TIME}
+    items = [codex_said(role, said)["payload"] for role, said in (("user", "a"), ("assistant", "b"))]
+    whole = {"session": meta | {"instructions": ""}, "items": [*items, 7]}
+    data = encoded(meta, *items) if kind == "bare" else json.dumps(whole, indent=2).encode()
+    (tmp_path / "source").write_bytes(data)
+    session, report = read_foreign(tmp_path / "source")
+    assert (session.id, session.header.timestamp, shown(session)) == ("x9", OURS, ["a", "b"])
+    assert codes(report) == ([] if kind == "bare" else ["source_bad_record"])
+
+
+def test_codex_what_the_tool_says_for_the_user_is_no_turn(tmp_path: Path) -> None:
+    """A command that a person ran goes with the turn before it; a snapshot is no message."""
+    session, report = opened(
+        tmp_path,
+        CODEX[0],
+        codex_said("user", "a"),
+        codex_line("response_item", {"type": "ghost_snapshot", "ghost_commit": {"id": "g"}}),
+        codex_said("user", "b"),
+        codex_said("user", "<user_shell_command>ls</user_shell_command>"),
+        codex_said("user", "<subagent_notification>done</subagent_notification>"),
+        codex_event("thread_rolled_back", num_turns=1),
+        codex_said("user", "c"),
+    )
+    assert (shown(session), codes(report)) == (["a", "c"], [])
+    assert [each[0] for each in tree(session)][2] == "codex.ghost_snapshot"
 
 
 # --- Gemini CLI ---

@@ -133,6 +133,10 @@ class Findings:
             self._told.add((code, about))
             self.add(code, place, entry_id)
 
+    def count(self, code: str) -> int:
+        """Returns how often something was reported."""
+        return sum(finding.code == code for finding in self.listed)
+
     def add(self, code: str, place: Place, entry_id: str | None = None) -> None:
         """Reports one thing that is wrong at a place."""
         if len(self.listed) <= FINDING_LIMIT:

@@ -3,14 +3,17 @@
 What becomes of what:
 
 - `user`, `assistant`: a message of Anthropic's shape, its role and content; model and usage go to the envelope. A
-  message that is hidden from the user (`isMeta`) is for the model, one for the transcript only is for the user.
+  message that is hidden from the user (`isMeta`) is for the model; one for the transcript only, or of an error of the
+  API (`isApiErrorMessage`), is for the user.
 - One message of the model in several lines (same `message.id`) stays several entries, so that a file that has grown
-  adds to what is there. They and the results of their calls form one chain in the order of the file: parallel calls
-  make a fork of them in the file, and on its branches each result would miss the others. The first line that goes on
-  from there goes below the last of the chain; what goes on later is a branch, where the file says.
+  adds to what is there. Each line tells the usage of the whole message, so the first alone keeps it. They and the
+  results of their calls form one chain in the order of the file: parallel calls make a fork of them in the file, and on
+  its branches each result would miss the others. The first line that goes on from there goes below the last of the
+  chain; what goes on later is a branch, where the file says.
 - `system` of the subtype `compact_boundary`: extension data below its `logicalParentUuid`, so that the path does not
   end there. The `isCompactSummary` message that follows: a compaction, with the message in its details, that keeps
-  what `preservedSegment` names where that lies above.
+  what `preservedSegment` or `preservedMessages` names where that lies above. The boundary then goes below the last of
+  what is kept, and what the file goes on with below that one goes below the compaction: so Claude Code reads it.
 - Side chains (`isSidechain`): branches, mostly with a beginning of their own. A file that begins in the side chain of
   an agent is the agent's: a session of its own, `<session>.<agent>`, and a task of the other.
 - `custom-title`, before that `ai-title`, before that a `summary` of something in this file: the session's name, too.
@@ -27,7 +30,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from convtree.entries import (
     CompactionEntry,
@@ -51,7 +54,7 @@ _KNOWN = frozenset(
     {
         *("message", "sessionId", "cwd", "version", "gitBranch", "userType", "entrypoint", "requestId", "slug"),
         *("isSidechain", "agentId", "isMeta", "isVisibleInTranscriptOnly", "isCompactSummary", "promptId"),
-        *("permissionMode", "session_id", "sourceToolAssistantUUID"),
+        *("permissionMode", "session_id", "sourceToolAssistantUUID", "isApiErrorMessage", "forkedFrom"),
     }
 )
 _BOOKKEEPING = (
@@ -65,26 +68,34 @@ _JOINING = ("progress", "attachment", "system")  # lines that stand between a ca
 
 def recognises(source: Source) -> bool:
     """Tells a transcript by the first lines: messages in an envelope with `uuid`, or bookkeeping of this tool."""
-    known = False
-    for fields, _ in islice(read_objects(io.BytesIO(source.beginning), Findings(), is_record), _LOOK):
-        if _is_node(fields) and "parentUuid" in fields and "sessionId" in fields:
+    known, findings = False, Findings()
+    objects = read_objects(io.BytesIO(source.beginning), findings, is_record)
+    for number, (fields, _) in enumerate(islice(objects, _LOOK), 1):
+        known = known or _is_line(fields)
+        if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
             return True
-        known = known or (fields.get("type") in _BOOKKEEPING and any(name in fields for name in _TELLING))
-    return known or all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
+    if not source.beginning.removeprefix(b"\xef\xbb\xbf").lstrip(b"\0 \t\r\n").startswith(b"{"):
+        return False
+    return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
 
 
 def read(source: Source) -> Iterator[Reading]:
     """Reads a transcript that was recognised."""
     told = _told(source)
-    source_id = next((str(told[name]) for name in _TELLING if told.get(name)), NAME)
+    source_id = next((str(told[name]) for name in _TELLING if told.get(name)), source.path.stem)
     agent = key(told.get("agentId")) if told.get("isSidechain") else None
     own_id = source_id if agent is None else f"{source_id}.{agent}"
-    more = {"version": told.get("version"), "git_branch": told.get("gitBranch"), "forked_from": told.get("forkedFrom")}
+    fork = told.get("forkedFrom")
+    parent = key(fork.get("sessionId")) if isinstance(fork, dict) else None
+    above = None if parent is None else ParentSession(id=session_id(NAME, parent))
+    if agent is not None:
+        above = ParentSession(id=session_id(NAME, source_id), kind="task")
+    more = {"version": told.get("version"), "git_branch": told.get("gitBranch"), "forked_from": fork}
     header = Header(
         id=session_id(NAME, own_id),
         timestamp=utc(told.get("timestamp")),
         cwd=text(told.get("cwd")),
-        parent_session=None if agent is None else ParentSession(id=session_id(NAME, source_id), kind="task"),
+        parent_session=above,
         metadata=facts(NAME, own_id, **more),
     )
     with SourceFile(source.path) as file:
@@ -119,6 +130,13 @@ class _Turn:
         self.is_closed = False  # the conversation went on from here
 
 
+class _Segment(NamedTuple):
+    """What a compaction keeps: the source's ids of the first message and of the last."""
+
+    head: str
+    tail: str
+
+
 class _Reader:
     """Reads one transcript, in the order of the file, and makes entries."""
 
@@ -128,8 +146,12 @@ class _Reader:
         self._findings = growth.findings
         self._is_agents = is_agents
         self._turns: dict[str, _Turn] = {}  # by the id of an entry in it, while the turn is open
-        self._tokens: dict[str, dict[str, Any]] = {}  # of a compact boundary, by its id
+        self._told: dict[str, dict[str, Any]] = {}  # what a compact boundary says, by its id and of what follows it
+        self._kept: dict[str, _Segment] = {}  # by the id of the boundary, until the summary comes
+        self._moved: dict[str, str] = {}  # the last entry that a compaction kept, to where it goes on
+        self._counted: set[str] = set()  # messages of the model whose usage was told
         self._beside: str | None = None  # the last record of those without a place in the tree
+        self._last: str | None = None  # the last record that has a place
         self._title = 0  # how good the name is that the session has
         self._rank = -1  # how good the leaf is that was found
 
@@ -154,12 +176,32 @@ class _Reader:
         """Makes the node of a line below the one it names; a compact boundary goes below what it compacts."""
         parent = key(fields.get("parentUuid"))
         above = key(fields.get("logicalParentUuid"))
+        segment = _segment(fields) if _is_boundary(fields) else None
         if parent is None and above is not None and _is_boundary(fields):
-            if self._ids.known(above) is not None:
+            if segment is not None and self._ids.known(segment.tail) is not None:
+                parent = segment.tail
+            elif self._ids.known(above) is not None:
                 parent = above
             else:  # not waited for: all that follows would wait with it
                 self._findings.add("source_orphan", place)
-        return self._growth.link(fields, place, fields["uuid"], parent, ordinal)
+        node = self._growth.link(fields, place, fields["uuid"], parent, ordinal)
+        if "parentUuid" not in fields and parent is None and above is None:  # not even null: a chain
+            node = node._replace(parent_id=self._last)
+        self._last = node.id
+        if segment is not None:
+            self._kept[node.id] = segment
+        elif node.parent_id in self._kept:
+            self._follow(node, self._kept.pop(node.parent_id))
+        elif node.parent_id in self._moved and not fields.get("isSidechain"):
+            node = node._replace(parent_id=self._moved[node.parent_id])
+        return node
+
+    def _follow(self, node: Node, segment: _Segment) -> None:
+        """Goes from a boundary on to the summary; there, what is written below what was kept goes on below it."""
+        if not node.fields.get("isCompactSummary"):
+            self._kept[node.id] = segment
+        elif (tail := self._ids.known(segment.tail)) is not None:
+            self._moved[tail] = node.id
 
     def _joined(self, node: Node) -> Node:
         """Plants what belongs to a message of the model below the last line that does."""
@@ -213,22 +255,23 @@ class _Reader:
                     self._findings.add_once(name, "source_field_dropped", node.place, node.id)
             if fields.get("isCompactSummary"):
                 return self._compaction(node, message, envelope)
-            return _message(fields, message, envelope)
+            return self._message(fields, message, envelope)
         if kind in _SPOKEN:
             self._findings.add("source_bad_record", node.place, node.id)
         if _is_boundary(fields):
-            told = fields.get("compactMetadata")
-            self._tokens[node.id] = told if isinstance(told, dict) else {}
+            self._told[node.id] = fields
+        elif node.parent_id in self._told:
+            self._told[node.id] = self._told[node.parent_id]
         left_out = {"timestamp", "type", "sessionId", *(("uuid", "parentUuid") if "uuid" in fields else ())}
         data = {name: value for name, value in fields.items() if name not in left_out}
         return extension_data(NAME, kind, data, envelope)
 
     def _compaction(self, node: Node, message: dict[str, Any], envelope: dict[str, Any]) -> CompactionEntry:
-        told = self._tokens.get(node.parent_id or "", {})
-        segment = told.get("preservedSegment")
-        head = key(segment.get("headUuid")) if isinstance(segment, dict) else None
-        kept = None if head is None else self._ids.known(head)
-        if head is not None and (kept is None or not self._growth.made.is_above(kept, node.parent_id)):
+        boundary = self._told.get(node.parent_id or "", {})
+        segment, told = _segment(boundary), boundary.get("compactMetadata")
+        told = told if isinstance(told, dict) else {}
+        kept = None if segment is None else self._ids.known(segment.head)
+        if segment is not None and (kept is None or not self._growth.made.is_above(kept, node.parent_id)):
             self._findings.add("source_bad_target", node.place, node.id)
             kept = None
         return CompactionEntry(
@@ -240,26 +283,57 @@ class _Reader:
             **envelope,
         )
 
+    def _message(self, fields: dict[str, Any], message: dict[str, Any], envelope: dict[str, Any]) -> MessageEntry:
+        said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message} or message
+        more: dict[str, Any] = {}
+        if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != "<synthetic>":
+            more = {"provider": "anthropic", "model": model, "usage": self._usage(fields, message)}
+        if fields.get("isVisibleInTranscriptOnly") or fields.get("isApiErrorMessage"):
+            more["visible_to"] = "user"
+        elif fields.get("isMeta"):
+            more["visible_to"] = "model"
+        return MessageEntry(message=said, shape=SHAPE, **more, **envelope)
 
-def _message(fields: dict[str, Any], message: dict[str, Any], envelope: dict[str, Any]) -> MessageEntry:
-    said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message} or message
-    more: dict[str, Any] = {}
-    if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != "<synthetic>":
-        usage = message.get("usage")
-        more = {"provider": "anthropic", "model": model, "usage": usage if isinstance(usage, dict) else None}
-    if fields.get("isVisibleInTranscriptOnly"):
-        more["visible_to"] = "user"
-    elif fields.get("isMeta"):
-        more["visible_to"] = "model"
-    return MessageEntry(message=said, shape=SHAPE, **more, **envelope)
+    def _usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns the usage of a message of the model, with the first of its lines that tells it."""
+        usage, message_id = message.get("usage"), _message_id(fields)
+        if not isinstance(usage, dict) or message_id in self._counted:
+            return None
+        if message_id is not None:
+            self._counted.add(message_id)
+        return usage
 
 
 def _is_node(fields: dict[str, Any]) -> bool:
     return isinstance(fields.get("uuid"), str) and isinstance(fields.get("type"), str)
 
 
+def _is_line(fields: dict[str, Any]) -> bool:
+    """Tells a line of this tool: one with a place in the tree, or one of its bookkeeping."""
+    if _is_node(fields):
+        places = ("parentUuid" in fields) + ("sessionId" in fields)
+        return places == 2 or (fields["type"] in _SPOKEN and isinstance(fields.get("message"), dict))
+    return fields.get("type") in _BOOKKEEPING and any(name in fields for name in _TELLING)
+
+
 def _is_boundary(fields: dict[str, Any]) -> bool:
     return fields.get("type") == "system" and fields.get("subtype") == "compact_boundary"
+
+
+def _segment(boundary: dict[str, Any]) -> _Segment | None:
+    """Returns what a compact boundary keeps, if it says so, in the newer way or the older."""
+    told = boundary.get("compactMetadata")
+    told = told if isinstance(told, dict) else {}
+    named, segment = told.get("preservedMessages"), told.get("preservedSegment")
+    ids = named.get("uuids") if isinstance(named, dict) else None
+    if isinstance(ids, list) and ids:
+        ends = key(ids[0]), key(ids[-1])
+    else:
+        ends = (
+            (key(segment.get("headUuid")), key(segment.get("tailUuid"))) if isinstance(segment, dict) else (None,) * 2
+        )
+    head, tail = ends
+    return None if head is None else _Segment(head, tail or head)
 
 
 def _stands_between(fields: dict[str, Any]) -> bool:

@@ -2,7 +2,8 @@
 
 What becomes of what:
 
-- `response_item`: a message, the item of OpenAI's Responses as it is, shape `openai-responses`.
+- `response_item`: a message, the item of OpenAI's Responses as it is, shape `openai-responses`. A `ghost_snapshot`,
+  which only Codex itself reads: extension data of that type.
 - `turn_context`: a model change; all it says beside the model is its settings.
 - `compacted`: a compaction that keeps nothing, with all but the summary and the history in its details. What
   `replacement_history` says the model saw next follows as messages, without the summary among them. Older ones have
@@ -14,7 +15,7 @@ What becomes of what:
   messages.
 
 A line has no id of its own, so ids follow from the place in the file. The oldest rollouts, with a bare first line and
-items that are not wrapped, are read as well.
+items that are not wrapped, are read as well, and so is the document of `session` and `items` from before them.
 """
 
 from __future__ import annotations
@@ -33,9 +34,10 @@ from convtree.entries import (
     ParentSession,
     Record,
 )
+from convtree.formats.arrays import has_key, item_keys
 from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source, key, text, utc
 from convtree.formats.growth import Growth, envelope_of, extension_data, facts, session_id
-from convtree.formats.lines import Object, SourceFile, is_record, read_objects
+from convtree.formats.lines import Object, SourceFile, is_record, read_document, read_objects
 
 NAME = "codex"
 IS_SINGLE = True
@@ -56,18 +58,29 @@ _ITEMS = (
     *("custom_tool_call_output", "local_shell_call", "web_search_call"),
 )
 #: what the tool itself says in the role of the user
-_CONTEXTUAL = ("<environment_context>", "<user_instructions>", "# AGENTS.md instructions", "<turn_aborted>", "<skill")
+_CONTEXTUAL = (
+    *("<environment_context>", "<user_instructions>", "# AGENTS.md instructions", "<turn_aborted>", "<skill"),
+    *("<user_shell_command>", "<subagent_notification>"),
+)
+#: items that Codex writes and never sends
+_UNSENT = ("ghost_snapshot",)
 
 
 def recognises(source: Source) -> bool:
     """Tells a rollout by its lines: wrapped items, or the bare ones of old."""
-    objects = islice(read_objects(io.BytesIO(source.beginning), Findings(), is_record), _LOOK)
-    for number, (fields, _) in enumerate(objects):
-        if fields.get("type") in _WRAPPED and isinstance(fields.get("payload"), dict):
+    if _is_document(source.beginning):
+        return True
+    first: dict[str, Any] = {}
+    known, findings = False, Findings()
+    objects = islice(read_objects(io.BytesIO(source.beginning), findings, is_record), _LOOK)
+    for number, (fields, _) in enumerate(objects, 1):
+        known = known or (fields.get("type") in _WRAPPED and isinstance(fields.get("payload"), dict))
+        known = known or (number == 1 and _is_bare_meta(fields)) or (number == 2 and _are_bare(first, fields))
+        if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
             return True
-        if number == 0 and _is_bare_meta(fields):
-            return True
-    return b'"type":"session_meta"' in source.beginning[:4096] and b'"payload":{' in source.beginning[:4096]
+        first = first or fields
+    start = source.beginning[:4096].removeprefix(b"\xef\xbb\xbf").lstrip(b"\0 \t\r\n")
+    return start.startswith(b"{") and b'"type":"session_meta"' in start and b'"payload":{' in start
 
 
 def read(source: Source) -> Iterator[Reading]:
@@ -86,7 +99,7 @@ def read(source: Source) -> Iterator[Reading]:
     )
     with SourceFile(source.path) as file:
         findings = Findings()
-        objects = read_objects(file, findings, is_record)
+        objects = _objects(source, file, findings)
         reader = _Reader(Growth(Ids(NAME, source_id), findings), text(meta.get("model_provider")))
         yield Reading(header, reader.records(objects), findings.listed, file.position)
 
@@ -95,14 +108,30 @@ def _meta(source: Source) -> tuple[dict[str, Any], Any]:
     """Returns what the file says of its session, and the time of its first line."""
     time = None
     with SourceFile(source.path) as file:
-        for fields, _ in islice(read_objects(file, Findings(), is_record), _LOOK):
+        for fields, _ in islice(_objects(source, file, Findings()), _LOOK):
             time = time if time is not None else fields.get("timestamp")
             payload = fields.get("payload")
             if fields.get("type") == "session_meta" and isinstance(payload, dict):
                 return payload, time
-            if _is_bare_meta(fields):
+            if _is_bare_meta(fields) or _is_bare(fields):
                 return fields, time
     return {}, time
+
+
+def _objects(source: Source, file: SourceFile, findings: Findings) -> Iterator[Object]:
+    """Yields the lines, or of a document what would have been lines: what it says of the session, and its items."""
+    if not _is_document(source.beginning):
+        yield from read_objects(file, findings, is_record)
+    elif (whole := read_document(file, findings)) is not None:
+        fields, place = whole
+        about = fields["session"] if isinstance(fields.get("session"), dict) else {}
+        more = {name: value for name, value in fields.items() if name not in ("session", "items")}
+        yield Object({"type": "session_meta", "timestamp": about.get("timestamp"), "payload": about | more}, place)
+        items = fields.get("items")
+        for item in items if isinstance(items, list) else [items]:
+            if not isinstance(item, dict):
+                findings.add("source_bad_record", place)
+            yield Object(item if isinstance(item, dict) else {"type": "unknown", "payload": {"item": item}}, place)
 
 
 class _Turn(NamedTuple):
@@ -178,6 +207,8 @@ class _Reader:
         fields, envelope = node.fields, envelope_of(node)
         kind, payload = fields["type"], fields["payload"]
         more = {name: value for name, value in fields.items() if name not in ("type", "payload", "timestamp")}
+        if kind == "response_item" and payload.get("type") in _UNSENT:
+            return extension_data(NAME, payload["type"], payload | more, envelope)
         if kind == "response_item" and payload:
             self._report(more, node)
             return MessageEntry(message=payload, shape=SHAPE, **envelope)
@@ -203,12 +234,26 @@ def _unwrapped(fields: dict[str, Any]) -> dict[str, Any]:
     kind, payload = fields.get("type"), fields.get("payload")
     if isinstance(payload, dict):
         return fields if isinstance(kind, str) else fields | {"type": "unknown"}
-    if kind in _ITEMS:
+    if kind in _ITEMS or (kind is None and isinstance(fields.get("role"), str)):
         return {"timestamp": None, "type": "response_item", "payload": fields}
-    if _is_bare_meta(fields):
+    if _is_bare_meta(fields) or _is_bare(fields):
         return {"timestamp": fields.get("timestamp"), "type": "session_meta", "payload": fields}
     told = kind if isinstance(kind, str) else "state" if "record_type" in fields else "unknown"
     return {"timestamp": fields.get("timestamp"), "type": told, "payload": fields}
+
+
+def _is_document(beginning: bytes) -> bool:
+    """Tells the one document that a rollout was before it was lines."""
+    return any(keys >= {"session", "items"} for keys in item_keys(beginning)) and has_key(beginning, "session", r"\{")
+
+
+def _are_bare(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Tells the two first lines of a rollout of old that says of itself no more than its id and time."""
+    return _is_bare(first) and second.get("type") in _ITEMS and "payload" not in second
+
+
+def _is_bare(fields: dict[str, Any]) -> bool:
+    return fields.keys() == {"id", "timestamp"} and isinstance(fields["id"], str)
 
 
 def _is_bare_meta(fields: dict[str, Any]) -> bool:

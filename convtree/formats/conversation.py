@@ -29,7 +29,7 @@ from convtree.entries import (
 )
 from convtree.formats.arrays import read_items
 from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source, derive_id, fit, plant, utc
-from convtree.formats.lines import Object
+from convtree.formats.lines import Object, SourceFile
 
 #: what some tools call the parent of a first message
 NO_PARENT = frozenset({"00000000-0000-4000-8000-000000000000", "00000000-0000-0000-0000-000000000000"})
@@ -101,7 +101,7 @@ def read_array(
 ) -> Iterator[Reading]:
     """Reads a file that is one session or an array of them; the first of the named fields has a session's id."""
     outside, names = Findings(), Names(name)
-    with source.path.open("rb") as file:
+    with SourceFile(source.path) as file:
         for ordinal, found in enumerate(read_items(file, outside, is_session), 1):
             if not is_session(found.fields):
                 outside.add("source_bad_record", found.place)

@@ -42,7 +42,7 @@ from convtree.formats.conversation import (
     text_block,
     without,
 )
-from convtree.formats.lines import Object, read_objects
+from convtree.formats.lines import Object, SourceFile, read_objects
 from convtree.formats.sqlite import Database, Row, from_json, has_tables, opened
 
 NAME = "goose"
@@ -134,7 +134,7 @@ def _messages(session_id: Any, database: Database) -> Iterator[_Said]:
 
 def _read_lines(source: Source) -> Iterator[Reading]:
     findings = Findings()
-    with source.path.open("rb") as file:
+    with SourceFile(source.path) as file:
         found = read_objects(file, findings, _is_message)
         first = next(found)
         fields = first.fields

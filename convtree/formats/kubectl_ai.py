@@ -17,6 +17,7 @@ The folder's name is the id of the session, as it is for kubectl-ai. Shape `kube
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from convtree.entries import Entry, ModelChangeEntry, Visibility
 from convtree.formats.arrays import read_items
 from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
 from convtree.formats.conversation import grow, keep, key, make_header, moment, say, text, text_block, without
-from convtree.formats.lines import Object, read_objects
+from convtree.formats.lines import Object, SourceFile, read_beginning, read_objects
 
 NAME = "kubectl_ai"
 _HISTORY, _METADATA = "history.json", "metadata.yaml"
@@ -44,13 +45,14 @@ _ROLES = {"user": "user", "model": "assistant", "agent": "assistant"}
 _YAML_LINE = re.compile(r"(\w+):\s*(?:\"((?:[^\"\\]|\\.)*)\"|'((?:[^']|'')*)'|([^\s#][^#]*?))\s*(?:#.*)?")
 _YAML_LIMIT = 2**16  # bytes of the metadata that are looked at
 _BEGINNING = 2**20
+_LOOK = 64  # bytes that tell an array from lines
 
 
 def recognises(source: Source) -> bool:
     """Tells a session by the records of its history."""
     beginning = source.beginning
-    if not beginning and (source.path / _HISTORY).is_file():
-        beginning = _read(source.path / _HISTORY, _BEGINNING)
+    if not beginning:
+        beginning = read_beginning(source.path / _HISTORY, _BEGINNING)
     first = next(_objects(io.BytesIO(beginning), beginning, Findings()), None)
     return first is not None and _is_record(first.fields)
 
@@ -63,8 +65,8 @@ def read(source: Source) -> Iterator[Reading]:
     metadata = _metadata(folder / _METADATA, findings)
     ids = Ids(NAME, folder.name)
     header = make_header(NAME, folder.name, time=metadata.get("createdAt"))
-    with history.open("rb") as file:
-        found = _objects(file, _read(history, 64), findings)
+    with SourceFile(history) as file:
+        found = _objects(file, file.peek(_LOOK), findings)
         yield Reading(header, grow(_nodes(found, metadata, ids, findings), _make, ids, findings), findings.listed)
 
 
@@ -109,7 +111,10 @@ def _metadata(path: Path, findings: Findings) -> dict[str, str]:
     """Reads the few lines of a name and a value that the metadata is; what else stands there is reported."""
     found = {}
     offset = 0
-    for number, line in enumerate(_read(path, _YAML_LIMIT).split(b"\n"), 1):
+    data = read_beginning(path, _YAML_LIMIT)
+    if not data.strip() and os.path.lexists(path):
+        findings.add("source_bad_line", Place(1, 0, len(data)))
+    for number, line in enumerate(data.split(b"\n"), 1):
         shown = line.decode(errors="replace").strip()
         match = _YAML_LINE.fullmatch(shown)
         if match:
@@ -118,14 +123,6 @@ def _metadata(path: Path, findings: Findings) -> dict[str, str]:
             findings.add("source_bad_line", Place(number, offset, len(line) + 1))
         offset += len(line) + 1
     return found
-
-
-def _read(path: Path, size: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(size)
-    except FileNotFoundError:
-        return b""
 
 
 def _is_record(value: Any) -> bool:

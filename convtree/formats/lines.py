@@ -141,6 +141,15 @@ def read_document(file: BinaryIO, findings: Findings) -> Object | None:
     return Object(objects[0], place) if objects else None
 
 
+def read_beginning(path: Path, size: int) -> bytes:
+    """Returns the first bytes of a regular file; none where there is no such file, or none that may be read."""
+    try:
+        with SourceFile(path) as file:
+            return file.read(size)
+    except (NotALog, OSError):
+        return b""
+
+
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:
     """Yields lines with their lengths; None stands for one that is too long."""
     while data := file.readline(LINE_LIMIT):

@@ -44,7 +44,7 @@ from convtree.formats.conversation import (
     text_block,
     without,
 )
-from convtree.formats.lines import LINE_LIMIT, parse
+from convtree.formats.lines import LINE_LIMIT, parse, read_beginning
 from convtree.formats.sqlite import Database, from_json, has_tables, opened
 
 NAME = "opencode"
@@ -168,11 +168,12 @@ class _Files:
 
     def load(self, path: Path) -> dict[str, Any]:
         """Returns the object in a file; an empty one, and a finding, where there is none."""
-        with path.open("rb") as file:
-            data = file.read(LINE_LIMIT)
+        data = read_beginning(path, LINE_LIMIT)
         self.place = Place(self.place.line + 1, self.place.offset + self.place.length, len(data))
         if b"\0" in data:
             self._findings.add("source_nul_bytes", self.place)
+        if not data.strip():  # empty, or no file that can be read
+            self._findings.add("source_bad_line", self.place)
         found = parse(data.replace(b"\0", b"") + b"\n", self.place, self._findings, _is_nothing)
         return found[0] if found else {}
 
