@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign_stores import entries_of, read, source_of, write_database, write_json, write_lines
+import zstandard
+from foreign_stores import entries_of, read, shown, source_of, write_database, write_json, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_formats_exports import SAMPLES
@@ -47,7 +49,8 @@ from convtree.formats import (
     openwebui,
     picoclaw,
 )
-from convtree.formats.base import Findings, Format
+from convtree.formats.base import Findings, Format, Source
+from convtree.formats.lines import SourceFile
 from convtree.logs.memory import MemoryLog
 
 json_values = st.recursive(
@@ -257,6 +260,40 @@ def test_damage_raises_nothing(
         assert session.extend(records) == 0
     once, twice = ([(r.header, list(r.records), r.findings) for r in form.read(source_of(target))] for _ in range(2))
     assert once == twice
+
+
+@pytest.mark.parametrize("name", [*SAMPLES, "kubectl"])
+def test_a_compressed_source_says_the_same(samples: dict[str, tuple[Format, Path]], tmp_path: Path, name: str) -> None:
+    """Whatever its name."""
+    form, path = samples[name]
+    (tmp_path / "kubectl").mkdir()
+    packed = tmp_path / "kubectl" / path.name
+    packed.write_bytes(zstandard.compress(path.read_bytes()))
+    with SourceFile(packed) as file:
+        source = Source(packed, file.read())
+    assert form.recognises(source)
+    expected, found = ([list(each.records) for each in form.read(one)] for one in (source_of(path), source))
+    assert expected == found
+    assert any(found)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_what_is_no_file_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+    """A pipe or a folder where a part of a session should be is a finding."""
+    history = write_lines(tmp_path / "kube" / "history.json", KUBECTL)
+    os.mkfifo(history.with_name("metadata.yaml"))
+    told = read(kubectl_ai, history.parent)[0]
+    assert (told.codes, told.session.leaf_id is None) == (["source_bad_line"], False)
+    storage = tmp_path / "code"
+    write_json(storage / "message" / "s1" / "m1.json", {"role": "user", "time": {"created": 1}})
+    write_json(storage / "part" / "m1" / "p1.json", {"type": "text", "text": "hello"})
+    os.mkfifo(storage / "part" / "m1" / "p2.json")
+    (storage / "message" / "s1" / "m2.json").mkdir()
+    found = read(opencode, storage)[0]
+    assert (shown(found.session), sorted(found.codes)) == (
+        ["user: hello"],
+        ["source_bad_line", "source_bad_line", "source_no_session"],
+    )
 
 
 # --- values ---

@@ -19,6 +19,7 @@ The folder may be `storage` or the one it lies in. Shape `opencode.message`.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,6 +55,7 @@ _TABLES = {
     "part": frozenset({"id", "message_id", "data"}),
 }
 _SESSION = "id project_id parent_id directory title version revert time_created"
+_LOOK = 20  # messages by which a folder is told
 _SILENT = {"step-start", "step-finish", "snapshot", "patch", "agent", "retry", "subtask"}
 
 
@@ -67,12 +69,12 @@ class _Message(NamedTuple):
 
 
 def recognises(source: Source) -> bool:
-    """Tells the database by its tables, the folder by what is in its first message."""
+    """Tells the database by its tables, the folder by what is in one of the first messages."""
     if source.beginning:
         return has_tables(source, _TABLES)
-    first = next((source.path / _storage(source.path)).glob("message/*/*.json"), None)
-    data = _Files(Findings()).load(first) if first is not None else {}
-    return "role" in data and ("sessionID" in data or "time" in data)
+    found = islice((source.path / _storage(source.path)).glob("message/*/*.json"), _LOOK)
+    told = map(_Files(Findings()).load, found)
+    return any("role" in data and ("sessionID" in data or "time" in data) for data in told)
 
 
 def read(source: Source) -> Iterator[Reading]:
