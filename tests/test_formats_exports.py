@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from foreign_stores import entries_of, read, read_again, read_one, said_by, shown, source_of, tree_of, write_json
+from foreign_stores import (
+    entries_of,
+    read,
+    read_again,
+    read_one,
+    said_by,
+    shown,
+    source_of,
+    tree_of,
+    write_database,
+    write_json,
+)
 
 from convtree import ExtensionDataEntry, MessageEntry
 from convtree.formats import arrays, chatgpt, claude_ai, librechat, openwebui
@@ -426,6 +437,108 @@ def test_keys_are_those_of_the_items() -> None:
     """Not of what lies inside, and not in strings."""
     data = rb'[{"a": {"b": 1}, "c\"": "\"d\": 1", "e" : [{"f": 2}]}, {"g": 1'
     assert item_keys(data) == (frozenset({"a", 'c\\"', "e"}), frozenset({"g"}))
+
+
+# --- what has no place of its own ---
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_what_is_said_of_the_whole_is_metadata(tmp_path: Path, name: str) -> None:
+    """Under the format's name; an import again adds nothing."""
+    form, sample = SAMPLES[name]
+    one = sample if name == "librechat" else sample[0]
+    path = write_json(tmp_path / "c.json", one | {"tags": ["x"], "nothing": None})
+    found = read_one(form, path)
+    assert (found.session.metadata[name]["tags"], "nothing" in found.session.metadata[name]) == (["x"], False)
+    assert read_again(form, path, found.session) == 0
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_two_without_ids_are_two(tmp_path: Path, name: str) -> None:
+    """What stands in them first tells them apart, and tells one again."""
+    form, sample = SAMPLES[name]
+    one = dict(sample if name == "librechat" else sample[0])
+    for id in ("id", "uuid", "conversation_id", "conversationId"):
+        one |= {id: None} if id in one else {}
+    text = json.dumps(one)
+    ids = []
+    for said in (text, text.replace('"a"', '"z"').replace('"b', '"y'), text):
+        (tmp_path / "c.json").write_text(said)
+        ids.append(read_one(form, tmp_path / "c.json").session.id)
+    assert ids[0] == ids[2] != ids[1]
+
+
+def test_the_context_that_a_person_gave_chatgpt_is_for_the_model(tmp_path: Path) -> None:
+    """Both texts; the fields stay beside."""
+    said = {"content_type": "user_editable_context", "user_profile": "I row.", "user_instructions": "Be brief."}
+    hidden = {"is_visually_hidden_from_conversation": True}
+    node = gpt_node("a", "root", "user", content=said, metadata=hidden)
+    session = read_one(chatgpt, write_json(tmp_path / "c.json", [gpt_chat("c", [node], "a")])).session
+    entry = session.entry("a")
+    assert isinstance(entry, MessageEntry)
+    assert (shown(session), entry.visible_to) == (["user: I row.\nBe brief."], "model")
+    assert entry.message["chatgpt"]["content"] == {"user_profile": "I row.", "user_instructions": "Be brief."}
+
+
+def test_calls_of_claude_without_ids_have_their_results(tmp_path: Path) -> None:
+    """In their order."""
+    call: dict[str, Any] = {"type": "tool_use", "id": None, "name": "search", "input": {}}
+    content = [call, call, *({"type": "tool_result", "tool_use_id": None, "content": said} for said in ("1", "2"))]
+    chat = claude_chat(claude_message("a", CLAUDE_ROOT, "assistant", "", 1, content=content))
+    session = read_one(claude_ai, write_json(tmp_path / "c.json", [chat])).session
+    calls, results = (entry.message["content"] for entry in session.path() if isinstance(entry, MessageEntry))
+    assert [each["id"] for each in calls] == [each["tool_use_id"] for each in results]
+    assert len({each["id"] for each in calls}) == 2
+    assert session.build_context().open_calls == ()
+
+
+def test_an_open_webui_chat_of_old_is_a_chain(tmp_path: Path) -> None:
+    """It has no history."""
+    chat = {
+        "title": "Old",
+        "models": ["m"],
+        "messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}],
+    }
+    session = read_one(openwebui, write_json(tmp_path / "c.json", [{"id": "o", "chat": chat, "timestamp": 1}])).session
+    assert (session.id, session.name, shown(session)) == ("o", "Old", ["user: q", "assistant: a"])
+
+
+def test_merged_answers_stand_for_the_one_they_hang_on(tmp_path: Path) -> None:
+    """So the tool sends them; the answer itself is kept."""
+    answer = webui_message("b", "a", "assistant", "Rome?", merged={"status": True, "content": "Rome or Oslo?"})
+    chat = webui_chat([webui_message("a", None, "user", "Where to?", "b"), answer], "b")
+    session = read_one(openwebui, write_json(tmp_path / "c.json", [chat])).session
+    entry = session.entry("b")
+    assert isinstance(entry, MessageEntry)
+    assert shown(session) == ["user: Where to?", "assistant: Rome or Oslo?"]
+    assert entry.message["openwebui"]["content"] == "Rome?"
+
+
+WEBUI = """
+create table chat(id text primary key, user_id text, title text, chat json, created_at integer, archived integer,
+    meta json, current_message_id text);
+create table chat_message(id text primary key, chat_id text, parent_id text, role text, content json, output json,
+    model_id text, usage json, created_at integer);
+"""
+
+
+def test_the_database_of_open_webui(tmp_path: Path) -> None:
+    """The JSON of its chats, and messages that only have a row of their own; what is no JSON, and strays: reported."""
+    chat = webui_chat(webui_messages(), None)["chat"]
+    rows: list[dict[str, Any]] = [
+        {"id": "k-b1", "chat_id": "k", "parent_id": "a", "role": "assistant", "content": '"not again"'},
+        {"id": "k-d1", "chat_id": "k", "parent_id": "c1", "role": "assistant", "content": '"In May."', "model_id": "m"},
+        {"id": "k-d2", "chat_id": "k", "parent_id": "c1", "role": "assistant", "content": "In June."},
+        {"id": "x-1", "chat_id": "x", "parent_id": None, "role": "user", "content": '"lost"'},
+    ]
+    own = {"id": "k", "user_id": "u", "title": "Trip", "chat": json.dumps(chat), "archived": 1}
+    path = write_database(tmp_path / "webui.db", WEBUI, chat=[own | {"current_message_id": "d1"}], chat_message=rows)
+    found, rest = read(openwebui, path)
+    assert tree_of(found.session) == {"a": None, "b1": "a", "c1": "b1", "d1": "c1", "d2": "c1", "b2": "a"}
+    assert shown(found.session)[1:] == ["assistant: Rome?", "user: When?", "assistant: In May."]
+    assert (found.session.id, found.session.archived, found.codes) == ("k", True, ["source_bad_line"])
+    assert shown(found.session, "d2")[-1] == "assistant: In June."
+    assert rest.codes == ["source_left_out"]
 
 
 # --- what is too large ---

@@ -10,7 +10,10 @@ becomes of what:
 - `is_visually_hidden_from_conversation`: for the model only.
 - An empty message, and a node without one inside the tree: extension data `chatgpt.message` and `chatgpt.node`.
 - `metadata.model_slug`: the model; the provider is `openai`.
-- `title`: the session's name. `is_archived`: archived. Every other field of a message: kept in it under `chatgpt`.
+- `title`: the session's name. `is_archived`: archived. Every other field of a message: kept in it under `chatgpt`;
+  every other one of the conversation: metadata of the session under that name.
+- The context a person wrote (`user_editable_context`) and what the model noted (`model_editable_context`): their texts,
+  for the model; the fields are kept as they are, too.
 
 Tool traffic has no ids in the export: a call is an assistant's message to a `recipient`, its result one of the role
 `tool`. Both stay as they are. Shape `chatgpt.message`.
@@ -26,6 +29,7 @@ from convtree.formats.arrays import item_keys
 from convtree.formats.base import Findings, Ids, Node, Reading, Source
 from convtree.formats.conversation import (
     as_object,
+    facts_mark,
     grow,
     keep,
     key,
@@ -42,6 +46,11 @@ from convtree.formats.lines import Object
 
 NAME = "chatgpt"
 _OTHERS = {"title", "current_node", "create_time", "conversation_id", "id"}
+_CONTEXTS = {
+    "user_editable_context": ("user_profile", "user_instructions"),
+    "model_editable_context": ("model_set_context", "repo_summary"),
+}
+_SEEN = {"mapping", "is_archived"}
 _REASONING = {"thoughts", "reasoning_recap"}
 
 
@@ -52,7 +61,9 @@ def recognises(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Reading]:
     """Reads an export that was recognised, one conversation at a time."""
-    return read_array(source, NAME, _is_conversation, ("conversation_id", "id"), _header, _records)
+    return read_array(
+        source, NAME, _is_conversation, ("conversation_id", "id"), _header, _records, lambda it: it["mapping"]
+    )
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -68,6 +79,7 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
         leaf = None
     yield from grow(tree, _make, ids, findings, leaf=leaf, place=found.place)
     yield from name_mark(ids, fields.get("title"), found.place, findings)
+    yield from facts_mark(ids, NAME, without(fields, *_OTHERS, *_SEEN), found.place, findings)
     if fields.get("is_archived") is True:
         yield SessionInfoMark(id=ids.derive("archived"), archived=True)
 
@@ -130,6 +142,9 @@ def _blocks(content: dict[str, Any]) -> tuple[list[dict[str, Any]], set[str]]:
         if all(isinstance(part, str) for part in parts):
             return [text_block("\n".join(parts))], {"parts"}
         return [_part(part) for part in parts if part not in (None, "")], {"parts"}
+    noted = [content.get(name) for name in _CONTEXTS.get(kind, ())]
+    if said := "\n".join(each for each in noted if isinstance(each, str) and each):
+        return [text_block(said)], set()
     for name in ("text", "result"):
         if isinstance(content.get(name), str) and kind not in _REASONING:
             return [text_block(content[name])], {name}

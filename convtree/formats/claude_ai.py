@@ -8,7 +8,9 @@ A session for each conversation. What becomes of what:
 - `attachments` whose text was extracted: document blocks before the message, as the model saw them.
 - `current_leaf_message_uuid`: the leaf; the bulk export has none, so it is the one that was created last.
 - `name`: the session's name. `model`: the model of what the assistant said; the provider is `anthropic`.
-- Every other field of a message: kept in it under `claude_ai`. An empty message: extension data `claude_ai.message`.
+- Calls and results without ids, as they were once: each result belongs to the oldest call that has none.
+- Every other field of a message: kept in it under `claude_ai`; of the conversation: metadata of the session under that
+  name. An empty message: extension data `claude_ai.message`.
 
 Shape `claude_ai.message`.
 """
@@ -21,8 +23,9 @@ from typing import Any
 
 from convtree.entries import Entry, Header, Record
 from convtree.formats.arrays import item_keys
-from convtree.formats.base import Findings, Ids, Node, Reading, Source
+from convtree.formats.base import Findings, Ids, Node, Reading, Source, derive_id
 from convtree.formats.conversation import (
+    facts_mark,
     grow,
     key,
     listed,
@@ -39,6 +42,7 @@ from convtree.formats.conversation import (
 from convtree.formats.lines import Object
 
 NAME = "claude_ai"
+_SEEN = ("uuid", "name", "chat_messages", "created_at", "current_leaf_message_uuid", "model")
 _ROLES = {"human": "user"}
 
 
@@ -49,7 +53,7 @@ def recognises(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Reading]:
     """Reads an export that was recognised, one conversation at a time."""
-    return read_array(source, NAME, _is_conversation, ("uuid",), _header, _records)
+    return read_array(source, NAME, _is_conversation, ("uuid",), _header, _records, lambda it: it["chat_messages"])
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -67,6 +71,7 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     make = partial(_make, model=found.fields.get("model"))
     yield from grow(nodes, make, ids, findings, leaf=leaf, place=found.place)
     yield from name_mark(ids, found.fields.get("name"), found.place, findings)
+    yield from facts_mark(ids, NAME, without(found.fields, *_SEEN), found.place, findings)
 
 
 def _make(node: Node, *, model: Any) -> list[Entry]:
@@ -74,7 +79,7 @@ def _make(node: Node, *, model: Any) -> list[Entry]:
     sender = text(fields.get("sender")) or "assistant"
     role = _ROLES.get(sender, sender)
     content = [block for block in objects(fields.get("content")) if isinstance(block.get("type"), str)]
-    blocks = content or [text_block(fields.get("text"))]
+    blocks = _with_ids(content, node.id) or [text_block(fields.get("text"))]
     rest = without(fields, "uuid", "sender", "content", "created_at", "parent_message_uuid", "attachments")
     if rest.get("text") == "\n".join(str(block.get("text")) for block in blocks if block["type"] == "text"):
         del rest["text"]  # says the same again
@@ -90,6 +95,19 @@ def _make(node: Node, *, model: Any) -> list[Entry]:
         provider="anthropic" if role == "assistant" else None,
         model=fields.get("model") or model,
     )
+
+
+def _with_ids(blocks: list[dict[str, Any]], own: str) -> list[dict[str, Any]]:
+    """Gives ids to the calls of a message that have none, and to their results."""
+    waiting: list[str] = []
+    found = list(blocks)
+    for number, block in enumerate(blocks):
+        if block["type"] == "tool_use" and key(block.get("id")) is None:
+            waiting.append(derive_id(NAME, own, number))
+            found[number] = block | {"id": waiting[-1]}
+        elif block["type"] == "tool_result" and key(block.get("tool_use_id")) is None and waiting:
+            found[number] = block | {"tool_use_id": waiting.pop(0)}
+    return found
 
 
 def _document(attachment: dict[str, Any]) -> dict[str, Any]:

@@ -98,8 +98,12 @@ def read_array(
     id_names: tuple[str, ...],
     header: Callable[[str, dict[str, Any]], Header],
     records: Callable[[Object, Ids, Findings], Iterator[Record]],
+    nodes: Callable[[dict[str, Any]], Any],
 ) -> Iterator[Reading]:
-    """Reads a file that is one session or an array of them; the first of the named fields has a session's id."""
+    """Reads a file that is one session or an array of them; the first of the named fields has a session's id.
+
+    Of one without an id, the first of its nodes say which it is, so that two are never taken for one.
+    """
     outside, names = Findings(), Names(name)
     with SourceFile(source.path) as file:
         for ordinal, found in enumerate(read_items(file, outside, is_session), 1):
@@ -108,15 +112,34 @@ def read_array(
                 continue
             findings = Findings()
             own = next((found.fields[each] for each in id_names if found.fields.get(each)), None)
+            own = own or _told_by(name, nodes(found.fields))
             id = names.claim(own, ordinal, found.place, findings)
             yield Reading(header(id, found.fields), records(found, Ids(name, id), findings), findings.listed)
     yield from leftovers(name, outside)
+
+
+def _told_by(name: str, nodes: Any) -> str | None:
+    """Returns an id that follows from the first nodes of a session; None where they have no names."""
+    if isinstance(nodes, dict):
+        first = list(nodes)[:2]
+    else:
+        first = [key(message.get(own)) for message in objects(nodes)[:1] for own in ("uuid", "messageId", "id")]
+    return derive_id(name, *first) if any(first) else None
 
 
 def name_mark(ids: Ids, name: Any, place: Place, findings: Findings) -> Iterator[SessionInfoMark]:
     """Yields a mark with the session's name, if it has one."""
     if isinstance(name, str) and (name := name.strip()):
         yield fit(SessionInfoMark(id=ids.derive("name", name), name=name), place, findings)
+
+
+def facts_mark(
+    ids: Ids, name: str, fields: Mapping[str, Any], place: Place, findings: Findings
+) -> Iterator[SessionInfoMark]:
+    """Yields a mark with what the tool says of the whole session and has no other place, under the tool's name."""
+    if fields:
+        id = ids.derive("facts", orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode())
+        yield fit(SessionInfoMark(id=id, metadata={name: dict(fields)}), place, findings)
 
 
 # --- the tree -----------------------------------------------------------------------------------------------------

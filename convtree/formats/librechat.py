@@ -8,8 +8,9 @@ One session. What becomes of what:
   calls, whose results become a user's message of their own. Without it: `text`.
 - `model` and `endpoint`: model and provider of what the assistant said. A message with `error`: for the user.
 - The leaf is the message that was created last; LibreChat stores none.
-- `title`: the session's name. Every other field of a message: kept in it under `librechat`. A `summary` is among them,
-  and reported: there it stands for what lies before, here it does not.
+- `title`: the session's name. Every other field of a message: kept in it under `librechat`; of the export: metadata of
+  the session under that name. A message's `summary` is among them, and reported: there it stands for what lies before,
+  here it does not.
 
 Shape `librechat.message`.
 """
@@ -26,6 +27,7 @@ from convtree.formats.base import Findings, Ids, Node, Reading, Source
 from convtree.formats.conversation import (
     as_object,
     call_block,
+    facts_mark,
     grow,
     key,
     listed,
@@ -54,7 +56,7 @@ def recognises(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Reading]:
     """Reads an export that was recognised."""
-    return read_array(source, NAME, _is_conversation, ("conversationId",), _header, _records)
+    return read_array(source, NAME, _is_conversation, ("conversationId",), _header, _records, _messages)
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -72,6 +74,7 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     leaf = newest(messages, "messageId", "parentMessageId", "createdAt")
     yield from grow(nodes, make, ids, findings, leaf=leaf, place=found.place)
     yield from name_mark(ids, found.fields.get("title"), found.place, findings)
+    yield from facts_mark(ids, NAME, without(found.fields, "conversationId", "title", *_LISTS), found.place, findings)
 
 
 def _unfolded(messages: list[Any]) -> list[Any]:

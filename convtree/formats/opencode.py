@@ -294,7 +294,7 @@ def _blocks(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 has_failed = state["status"] == "error"
                 content = state.get("error") if has_failed else state.get("output")
                 results.append(result_block(part.get("callID"), content, is_error=has_failed))
-        elif not _is_silent(part):
+        elif part and not _is_silent(part):  # an empty one could not be read, and was reported
             blocks.append(_block(kind, part))
     return blocks + results
 

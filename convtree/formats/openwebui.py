@@ -1,14 +1,17 @@
-"""Open WebUI's chat export: an array of chats, each with a tree of messages in `history`.
+"""Open WebUI's chats: the export, which is an array of them, and the database `webui.db`; each is a tree of messages.
 
-A session for each chat; a chat without the envelope that has its id is read too. What becomes of what:
+A session for each chat; a chat without the envelope that has its id is read too. In the database a chat is a row of
+`chat`, with the same JSON; messages that only its table `chat_message` has are taken in. What becomes of what:
 
 - `history.messages`: the nodes by id; `parentId` is the truth, `childrenIds` the order of siblings, `currentId` the
-  leaf. A chat without a history has the chain `messages`.
+  leaf. A chat without a history, as in the oldest exports, has the chain `messages`.
 - A message: a message. `output`, where there is one, holds what was really said: texts, reasoning, calls and results
-  become blocks. Without it the content is the content.
+  become blocks. Without it the content is the content. What several answers were `merged` to stands for the content,
+  which is then kept: so Open WebUI goes on with it.
 - `model`, `usage` (or `info`): the model and usage of what the assistant said. The tool names no provider.
 - `title`: the session's name. `archived`: archived.
-- Every other field of a message: kept in it under `openwebui`. An empty message: extension data `openwebui.message`.
+- Every other field of a message: kept in it under `openwebui`; of the chat: metadata of the session under that name.
+  An empty message: extension data `openwebui.message`.
 
 Shape `openwebui.message`.
 """
@@ -20,13 +23,16 @@ from typing import Any
 
 from convtree.entries import Entry, Header, Record, SessionInfoMark
 from convtree.formats.arrays import has_key, item_keys
-from convtree.formats.base import Findings, Ids, Node, Reading, Source
+from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
 from convtree.formats.conversation import (
+    Names,
     as_object,
     as_text,
     call_block,
+    facts_mark,
     grow,
     key,
+    leftovers,
     listed,
     make_header,
     mapped,
@@ -40,21 +46,81 @@ from convtree.formats.conversation import (
     without,
 )
 from convtree.formats.lines import Object
+from convtree.formats.sqlite import Database, from_json, has_tables, opened
 
 NAME = "openwebui"
+_TABLES = {"chat": frozenset({"id", "user_id", "title", "chat"})}
+_CHAT = "id user_id title chat created_at updated_at share_id archived pinned meta folder_id current_message_id"
+_MESSAGE = """id chat_id parent_id role content output model_id files sources embeds status_history error usage done
+    created_at updated_at context_summary"""
+_IN_JSON = ("content", "output", "files", "sources", "embeds", "status_history", "error", "usage")
+_COLUMNS = ("id", "chat_id", "parent_id", "model_id", "created_at", *_IN_JSON)
+_SEEN = ("id", "title", "chat", "history", "messages", "created_at", "timestamp", "archived")
 _PLACED = ("id", "parentId", "role", "timestamp", "model", "childrenIds")
 
 
 def recognises(source: Source) -> bool:
     """Tells an export by a chat with a history of messages."""
     beginning = source.beginning
-    holds = any("chat" in keys or "history" in keys for keys in item_keys(beginning))
-    return holds and has_key(beginning, "history", r"\{") and has_key(beginning, "messages", r"[\[{]")
+    if has_tables(source, _TABLES):
+        return True
+    keys = item_keys(beginning)
+    wraps = any("chat" in each for each in keys) and has_key(beginning, "chat", r"\{")
+    holds = any("history" in each for each in keys) and has_key(beginning, "history", r"\{")
+    return (wraps or holds) and has_key(beginning, "messages", r"[\[{]")
 
 
 def read(source: Source) -> Iterator[Reading]:
-    """Reads an export that was recognised, one chat at a time."""
-    return read_array(source, NAME, _is_chat, ("id",), _header, _records)
+    """Reads a source that was recognised, one chat at a time."""
+    if source.beginning.startswith(b"SQLite"):
+        return _read_database(source)
+    return read_array(source, NAME, _is_chat, ("id",), _header, _records, _messages)
+
+
+def _read_database(source: Source) -> Iterator[Reading]:
+    outside, names = Findings(), Names(NAME)
+    with opened(source, outside) as database:
+        for ordinal, (values, place) in enumerate(database.rows("chat", _CHAT), 1):
+            findings = database.findings = Findings()
+            id = names.claim(values.get("id"), ordinal, place, findings)
+            fields, size = _whole(values, place, database)
+            found = Object(fields, place._replace(length=size))
+            yield Reading(_header(id, fields), _records(found, Ids(NAME, id), findings), findings.listed)
+            database.findings = outside
+        database.report_strays("chat_message", "chat_id", "chat", "id")
+    yield from leftovers(NAME, outside)
+
+
+def _whole(values: dict[str, Any], place: Place, database: Database) -> tuple[dict[str, Any], int]:
+    """Returns a row as an export would have it, with the messages that have a table of their own; and its size."""
+    chat = from_json(values.get("chat"), place, database.findings)
+    if not isinstance(chat, dict):
+        database.findings.add("source_bad_record", place)
+        chat = {"content": chat} if chat is not None else {}
+    history = as_object(chat.get("history"))
+    messages = dict(as_object(history.get("messages")))
+    size = place.length
+    for row, at in database.rows("chat_message", _MESSAGE, where="chat_id is ?", values=(values.get("id"),)):
+        id = as_text(row.get("id")).removeprefix(f"{as_text(values.get('id'))}-")
+        if id not in messages:
+            told = {name: from_json(row.get(name), at, database.findings) for name in _IN_JSON if row.get(name)}
+            parent = {
+                "parentId": row.get("parent_id"),
+                "timestamp": row.get("created_at"),
+                "model": row.get("model_id"),
+            }
+            messages[id] = without(row, *_COLUMNS) | told | parent | {"id": id, "content": _content(row, told)}
+        size += at.length
+    current = history.get("currentId") or values.get("current_message_id")
+    if messages:
+        chat = chat | {"history": history | {"messages": messages, "currentId": current}}
+    archived = bool(values.get("archived"))
+    return without(values, "current_message_id") | {"chat": chat, "archived": archived}, size
+
+
+def _content(row: dict[str, Any], told: dict[str, Any]) -> Any:
+    """Returns the content of a row, which the column has as JSON or as it is."""
+    return told["content"] if isinstance(told.get("content"), str | list) else row.get("content")
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -76,6 +142,8 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     yield from grow(nodes, _make, ids, findings, leaf=leaf, place=found.place)
     title = chat.get("title") or found.fields.get("title")
     yield from name_mark(ids, title, found.place, findings)
+    told = without(found.fields, *_SEEN) | without({"chat": {} if chat is found.fields else without(chat, *_SEEN)})
+    yield from facts_mark(ids, NAME, told, found.place, findings)
     if found.fields.get("archived") is True:
         yield SessionInfoMark(id=ids.derive("archived"), archived=True)
 
@@ -84,6 +152,9 @@ def _make(node: Node) -> list[Entry]:
     fields = node.fields
     output = [block for item in objects(fields.get("output")) for block in _output(item)]
     content = fields.get("content")
+    merged = as_object(fields.get("merged")).get("content")
+    if isinstance(merged, str) and merged:
+        output, content = [text_block(merged)], content or None
     blocks = (
         output or [_block(each) for each in content] if isinstance(content, list) else output or [text_block(content)]
     )
@@ -114,6 +185,11 @@ def _output(item: dict[str, Any]) -> list[dict[str, Any]]:
                 content = "\n".join(part["text"] for part in parts)
             return [result_block(item.get("call_id"), content)]
     return [item] if isinstance(item.get("type"), str) else [text_block(item)]
+
+
+def _messages(fields: dict[str, Any]) -> Any:
+    chat = _chat(fields)
+    return as_object(chat.get("history")).get("messages") or chat.get("messages")
 
 
 def _texts(item: dict[str, Any]) -> list[dict[str, Any]]:
