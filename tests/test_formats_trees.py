@@ -30,9 +30,17 @@ from foreign import (
     words,
 )
 
-from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, NotALog, Session
+from convtree import (
+    CompactionEntry,
+    ExtensionDataEntry,
+    MessageEntry,
+    ModelChangeEntry,
+    NotALog,
+    Session,
+    SessionExists,
+)
 from convtree.entries import Entry, ParentSession
-from convtree.exchange import ImportReport, read_foreign
+from convtree.exchange import ImportReport, import_file, read_foreign
 
 
 def opened(directory: Path, *lines: dict[str, Any]) -> tuple[Session, ImportReport]:
@@ -460,3 +468,38 @@ def test_gemini_documents_of_old(tmp_path: Path, indent: int | None) -> None:
     (tmp_path / "source").write_text(json.dumps(document, indent=indent))
     session, report = read_foreign(tmp_path / "source")
     assert (report.format, shown(session), codes(report)) == ("gemini-cli", ["a", "b"], [])
+
+
+def content(role: str, said: str) -> dict[str, Any]:
+    """A content, as the Gemini API has it."""
+    return {"role": role, "parts": [{"text": said}]}
+
+
+@pytest.mark.parametrize("is_document", [False, True])
+def test_gemini_checkpoints_of_one_conversation_are_its_branches(is_document: bool, tmp_path: Path) -> None:
+    """One that was saved again adds what is new; what is no content is kept; what it says of itself too."""
+
+    def saved(*contents: Any) -> Session:
+        value = {"history": contents, "authType": "key"} if is_document else contents
+        (tmp_path / "source").write_text(json.dumps(value, indent=2))
+        import_file(tmp_path / "source", tmp_path / "log")
+        return Session.open(tmp_path / "log", mode="r")
+
+    start = [content("user", "a"), content("model", "b")]
+    with saved(*start) as session:
+        assert (len(session.leaves()), shown(session)) == (1, ["a", "b"])
+    with saved(*start, content("user", "c"), content("user", "c")) as session:
+        assert (len(session.leaves()), shown(session)) == (1, ["a", "b", "c", "c"])
+    with saved(*start, content("user", "d"), {"what": 1}) as session:
+        assert (len(session.leaves()), shown(session)) == (2, ["a", "b", "d"])
+        assert session.metadata.get("gemini-checkpoint") == ({"authType": "key"} if is_document else None)
+        assert tree(session)[-1][0] == "gemini-checkpoint.content"
+
+
+def test_gemini_checkpoints_that_begin_otherwise_are_others(tmp_path: Path) -> None:
+    """They cannot go into one log."""
+    for name in "ab":
+        (tmp_path / name).write_text(json.dumps([content("user", name)]))
+    assert import_file(tmp_path / "a", tmp_path / "log").format == "gemini-checkpoint"
+    with pytest.raises(SessionExists):
+        import_file(tmp_path / "b", tmp_path / "log")

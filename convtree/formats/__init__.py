@@ -11,6 +11,7 @@ from convtree.formats import (
     claude_ai,
     claude_code,
     codex,
+    gemini_checkpoint,
     gemini_cli,
     goose,
     kit,
@@ -27,7 +28,7 @@ from convtree.formats import (
 from convtree.formats.base import Exported, Format
 
 FORMATS: tuple[Format, ...] = (
-    *(kit, pi, claude_code, codex, gemini_cli, picoclaw, kubectl_ai),
+    *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, atuin_ai, llm, opencode),
 )
