@@ -17,7 +17,7 @@ import zstandard
 from foreign_stores import entries_of, read, shown, source_of, write_database, write_json, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_formats_exports import SAMPLES
+from test_formats_exports import SAMPLES, WEBUI
 from test_formats_stores import (
     ATUIN,
     CLAW,
@@ -41,6 +41,7 @@ from convtree.formats import (
     atuin_ai,
     chatgpt,
     claude_ai,
+    gemini_checkpoint,
     goose,
     kubectl_ai,
     librechat,
@@ -52,6 +53,12 @@ from convtree.formats import (
 from convtree.formats.base import Findings, Format, Source
 from convtree.formats.lines import SourceFile
 from convtree.logs.memory import MemoryLog
+
+CHECKPOINT = [
+    {"role": "user", "parts": [{"text": "a"}]},
+    {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]},
+    {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": {"output": "b"}}}]},
+]
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -211,6 +218,10 @@ def sources(folder: Path) -> dict[str, tuple[Format, Path]]:
         "parts": [part("b2:1", "a"), part("b2:2", "b")],
         "threads": [{"id": "t1", "tip_message_hash": "b2:2"}],
     }
+    chats = [{"id": "c1", "user_id": "u", "title": "T", "chat": json.dumps(SAMPLES["openwebui"][1][0]["chat"])}]
+    said = [
+        {"id": "c1-d1", "chat_id": "c1", "parent_id": "c1", "role": "assistant", "content": '"May"', "created_at": 1}
+    ]
     return found | {
         "goose": (goose, write_database(folder / "goose", GOOSE, sessions=[GOOSE_SESSION], messages=rows)),
         "atuin": (atuin_ai, write_database(folder / "atuin", ATUIN, sessions=heads, session_events=events)),
@@ -219,10 +230,12 @@ def sources(folder: Path) -> dict[str, tuple[Format, Path]]:
         "opencode": (opencode, opencode_database(folder / "opencode")),
         "kubectl": (kubectl_ai, write_lines(folder / "kubectl" / "history.json", KUBECTL)),
         "picoclaw": (picoclaw, write_lines(folder / "picoclaw", CLAW)),
+        "checkpoint": (gemini_checkpoint, write_json(folder / "checkpoint", CHECKPOINT)),
+        "webui": (openwebui, write_database(folder / "webui", WEBUI, chat=chats, chat_message=said)),
     }  # fmt: skip
 
 
-NAMES = (*SAMPLES, "goose", "atuin", "llm", "llm, new", "opencode", "kubectl", "picoclaw")
+NAMES = (*SAMPLES, "goose", "atuin", "llm", "llm, new", "opencode", "kubectl", "picoclaw", "checkpoint", "webui")
 changes = st.lists(
     st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(max_size=4)),
     min_size=1,
@@ -326,7 +339,7 @@ def check(form: Format, path: Path) -> None:
         read(form, path)
 
 
-@pytest.mark.parametrize("name", [*SAMPLES, "kubectl", "picoclaw"])
+@pytest.mark.parametrize("name", [*SAMPLES, "kubectl", "picoclaw", "checkpoint"])
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_any_value_in_any_field(folder: Path, name: str, data: st.DataObject) -> None:
@@ -334,6 +347,8 @@ def test_any_value_in_any_field(folder: Path, name: str, data: st.DataObject) ->
     if name in SAMPLES:
         form, sample = SAMPLES[name]
         check(form, write_json(folder / "value.json", with_another(data, sample)))
+    elif name == "checkpoint":
+        check(gemini_checkpoint, write_json(folder / "value.json", with_another(data, CHECKPOINT)))
     elif name == "kubectl":
         check(kubectl_ai, write_lines(folder / "value" / "history.json", with_another(data, KUBECTL)))
     else:
@@ -351,6 +366,8 @@ CELLS = [
     (opencode, "opencode", "part", "data", {"type": "tool", "state": {"status": "error", "input": {}}}),
     (llm, "llm, new", "parts", "payload", {"text_ref": [{"fragment": 1}, {"literal": "x"}]}),
     (llm, "llm", "responses", "options_json", {"a": 1}),
+    (openwebui, "webui", "chat", "chat", SAMPLES["openwebui"][1][0]["chat"]),
+    (openwebui, "webui", "chat_message", "content", [{"type": "text", "text": "x"}]),
 ]  # fmt: skip
 
 
