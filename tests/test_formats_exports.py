@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 from foreign_stores import (
@@ -24,7 +25,8 @@ from foreign_stores import (
     write_json,
 )
 
-from convtree import ExtensionDataEntry, MessageEntry
+from convtree import ExtensionDataEntry, MessageEntry, NotALog, open_store
+from convtree.exchange import import_into
 from convtree.formats import arrays, chatgpt, claude_ai, librechat, openwebui
 from convtree.formats.arrays import item_keys
 from convtree.formats.base import Format, derive_id
@@ -539,6 +541,56 @@ def test_the_database_of_open_webui(tmp_path: Path) -> None:
     assert (found.session.id, found.session.archived, found.codes) == ("k", True, ["source_bad_line"])
     assert shown(found.session, "d2")[-1] == "assistant: In June."
     assert rest.codes == ["source_left_out"]
+
+
+# --- archives ---
+
+
+def packed(path: Path, **members: bytes) -> Path:
+    """An archive as exports come, with members by name."""
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def imported(path: Path, folder: Path) -> dict[str | None, list[str]]:
+    """The codes of what is wrong, by session."""
+    with open_store(str(folder)) as store:
+        return {each.session_id: [finding.code for finding in each.findings] for each in import_into(path, store)}
+
+
+def test_an_archive_is_read_as_it_was_downloaded(tmp_path: Path) -> None:
+    """All parts of the conversations, and nothing else in it."""
+    parts = [json.dumps([gpt_chat(id, branched(), "b1")]).encode() for id in ("c1", "c2")]
+    names = {
+        "user.json": b"{}",
+        "a/conversations-001.json": parts[1],
+        "a/conversations-000.json": parts[0],
+        "x.png": b"",
+    }
+    path = packed(tmp_path / "export", **names)
+    assert list(imported(path, tmp_path / "store").items()) == [("c1", []), ("c2", [])]
+    claude = packed(tmp_path / "other", **{"conversations.json": json.dumps([claude_chat()]).encode()})
+    assert list(imported(claude, tmp_path / "store").items()) == [("chat", [])]
+
+
+def test_an_archive_that_is_damaged_is_read_up_to_there(tmp_path: Path) -> None:
+    """And that is reported; one without conversations is of no known format."""
+    chats = [gpt_chat(f"c{number}", [gpt_node("a", "root", "user", str(number**999))], "a") for number in range(400)]
+    path = packed(tmp_path / "export", **{"conversations.json": json.dumps(chats).encode()})
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 99] = bytes(99)
+    path.write_bytes(data)
+    found = imported(path, tmp_path / "store")
+    assert "c100" in found
+    assert "c399" not in found
+    assert "source_torn_tail" in [code for codes in found.values() for code in codes]
+    with pytest.raises(NotALog):
+        imported(packed(tmp_path / "none", **{"user.json": b"{}"}), tmp_path / "store")
+    (tmp_path / "half").write_bytes(path.read_bytes()[:9999])
+    with pytest.raises(NotALog):
+        imported(tmp_path / "half", tmp_path / "store")
 
 
 # --- what is too large ---

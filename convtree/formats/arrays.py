@@ -25,7 +25,8 @@ _MARK = b"\xef\xbb\xbf"
 
 def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str, Any]], bool]) -> Iterator[Object]:
     """Yields the objects that stand in a file or in the array that it is; `is_record` knows a whole one from a part."""
-    for data, place, is_whole in _Splitter(file).parts():
+    splitter = _Splitter(file)
+    for data, place, is_whole in splitter.parts():
         if data is None:
             findings.add("source_line_too_long" if place.length > LINE_LIMIT else "source_bad_line", place)
             continue
@@ -34,6 +35,8 @@ def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str
         text = data.replace(b"\0", b"") + (b"\n" if is_whole else b"")
         for fields in parse(text, place, findings, is_record, several=True):
             yield Object(fields, place)
+    if getattr(file, "is_cut", False):
+        findings.add("source_torn_tail", Place(splitter.line, splitter.offset, 0))
 
 
 @lru_cache(maxsize=1)
@@ -81,9 +84,9 @@ class _Splitter:
         self._is_in_string = False
         self._is_escaped = False  # the piece ended behind a backslash
         self._pieces: list[bytes] = []
-        self._start = 0  # of the item, or of what lies between two
+        self.offset = 0  # of the item, or of what lies between two
         self._size = 0
-        self._line = 1
+        self.line = 1
         self._newlines = 0  # since the start
         self._is_junk = False  # something between two items that should not be there
 
@@ -91,7 +94,7 @@ class _Splitter:
         """Yields the items in order, and what stands between them where only a comma should."""
         chunk = self._file.read(_CHUNK)
         if chunk.startswith(_MARK):
-            self._start, chunk = len(_MARK), chunk[len(_MARK) :]
+            self.offset, chunk = len(_MARK), chunk[len(_MARK) :]
         while chunk:
             begin = 0
             for at in self._brackets(chunk):
@@ -144,13 +147,13 @@ class _Splitter:
         depth, self._depth = self._depth, int(is_item)
         self._keep(data)
         self._depth = depth
-        place = Place(self._line, self._start, self._size)
+        place = Place(self.line, self.offset, self._size)
         if is_item:
             yield _Part(b"".join(self._pieces) if self._size <= LINE_LIMIT else None, place, is_whole)
         elif self._is_junk:
             yield _Part(None, place._replace(length=min(self._size, LINE_LIMIT)))
-        self._start += self._size
-        self._line += self._newlines
+        self.offset += self._size
+        self.line += self._newlines
         self._pieces, self._size, self._newlines, self._is_junk = [], 0, 0, False
 
 

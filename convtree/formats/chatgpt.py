@@ -1,8 +1,8 @@
 """ChatGPT's export: `conversations.json`, an array of conversations, each a tree with every branch.
 
-A session for each conversation. `mapping` holds the nodes by id: `parent` is the truth, `children` the order of
-siblings, `current_node` the leaf. A root without a message is no node here: what follows it begins the tree. What
-becomes of what:
+A session for each conversation; the archive that is downloaded is read as it is. `mapping` holds the nodes by id:
+`parent` is the truth, `children` the order of siblings, `current_node` the leaf. A root without a message is no node
+here: what follows it begins the tree. What becomes of what:
 
 - A message with text: a message. Its author's role is the role, its parts are the content, joined if all are texts.
 - `thoughts`, `reasoning_recap`: a message for the user, since no model is sent them again; blocks as they stand.

@@ -1,6 +1,6 @@
 """Claude.ai's export: `conversations.json`, an array of conversations whose messages name their parents.
 
-A session for each conversation. What becomes of what:
+A session for each conversation; the archive that is downloaded is read as it is. What becomes of what:
 
 - `parent_message_uuid`: the parent; the all-zero UUID stands for none. Exports without the field are chains.
 - A message: a message, `sender` `human` being the role `user`. Its content is blocks as Anthropic defines them, kept as

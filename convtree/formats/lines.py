@@ -21,13 +21,13 @@ import orjson
 from convtree import codec
 from convtree.errors import NotALog
 from convtree.formats.base import Findings, Place
+from convtree.formats.packed import Unpacked, unpacked
 
 LINE_LIMIT = 64 * 2**20  # bytes of a line that are still taken
 DEPTH_LIMIT = codec.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
 
 _CHUNK = 2**18
 _BLINDLY = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
-_ZSTD = b"\x28\xb5\x2f\xfd"  # how a compressed file begins
 _LONG_NUMBER = re.compile(rb"\d{19}")  # may be outside of what the fast parser keeps exact
 _START = re.compile(r'\{\s*"')
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -35,7 +35,7 @@ _SPACE = " \t\r\n"
 
 
 class SourceFile(io.BufferedReader):
-    """A regular file, opened to be read, behind a link too; of a compressed one, what is in it.
+    """A regular file, opened to be read, behind a link too; of a packed one, what is in it.
 
     Raises:
         NotALog: it is no regular file; a pipe is not waited for.
@@ -49,52 +49,19 @@ class SourceFile(io.BufferedReader):
             raise NotALog(f"{path}: not a regular file")
         self._bare = io.FileIO(fd, "rb")
         try:
-            is_compressed = self._bare.read(len(_ZSTD)) == _ZSTD
-            self._bare.seek(0)
-            super().__init__(_Decompressed(self._bare) if is_compressed else self._bare, _CHUNK)
+            super().__init__(unpacked(self._bare) or self._bare, _CHUNK)
         except BaseException:
             self._bare.close()
             raise
 
     def position(self) -> int:
-        """Returns how many bytes of the file were read so far, compressed as they are."""
+        """Returns how many bytes of the file were read so far, packed as they are."""
         return self._bare.tell() if not self._bare.closed else 0
 
     @property
     def is_cut(self) -> bool:
-        """Tells whether the compressed data ended, or made no sense, before its end."""
-        return isinstance(self.raw, _Decompressed) and self.raw.is_cut
-
-
-class _Decompressed(io.RawIOBase):
-    """What is in a file compressed with Zstandard; what cannot be read ends it."""
-
-    def __init__(self, file: io.FileIO) -> None:
-        try:
-            import zstandard
-        except ImportError:
-            raise ImportError("compressed sessions need zstandard: pip install 'convtree[formats]'") from None
-        self.is_cut = False
-        self._file = file
-        self._error = zstandard.ZstdError
-        self._stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
-
-    def readable(self) -> bool:
-        """Says yes."""
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:
-        """Reads some of it."""
-        try:
-            return 0 if self.is_cut else self._stream.readinto(buffer)
-        except self._error:
-            self.is_cut = True
-            return 0
-
-    def close(self) -> None:
-        """Closes the file below."""
-        self._file.close()
-        super().close()
+        """Tells whether what is packed ended, or made no sense, before its end."""
+        return isinstance(self.raw, Unpacked) and self.raw.is_cut
 
 
 class Object(NamedTuple):

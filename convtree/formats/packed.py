@@ -1,0 +1,114 @@
+"""What is in packed files: one stream, from a Zstandard file or from the archive that an export is downloaded as.
+
+Of an archive only the conversations are read, `conversations.json` or its numbered parts, one after the other. What
+cannot be unpacked any further ends the stream, and that is told: `is_cut`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any, BinaryIO
+
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_ZIP = b"PK\x03\x04"
+_STEP = 2**14  # bytes that are lost at most where an archive is damaged
+_CONVERSATIONS = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
+
+
+def unpacked(file: io.FileIO) -> Unpacked | None:
+    """Returns what is in a file that stands at its beginning; None, and the file as it was, when it is not packed.
+
+    Raises:
+        ImportError: the library for it is missing.
+    """
+    start = file.read(len(_ZSTD))
+    file.seek(0)
+    if start == _ZSTD:
+        return _Zstandard(file)
+    if start == _ZIP:
+        archive = _Archive(file)
+        if archive.has_any:
+            return archive
+        file.seek(0)
+    return None
+
+
+class Unpacked(io.RawIOBase):
+    """A stream that ends where it cannot be unpacked any further."""
+
+    def __init__(self, file: io.FileIO, *failures: type[Exception]) -> None:
+        self.is_cut = False
+        self._file = file
+        self._failures = failures
+
+    def readable(self) -> bool:
+        """Says yes."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Reads some of it."""
+        try:
+            return 0 if self.is_cut else self._read_into(buffer)
+        except self._failures:
+            self.is_cut = True
+            return 0
+
+    def _read_into(self, buffer: Any) -> int:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Closes the file below."""
+        self._file.close()
+        super().close()
+
+
+class _Zstandard(Unpacked):
+    """What is in a file compressed with Zstandard."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        try:
+            import zstandard
+        except ImportError:
+            raise ImportError("compressed sessions need zstandard: pip install 'convtree[formats]'") from None
+        super().__init__(file, zstandard.ZstdError)
+        self._stream = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
+
+    def _read_into(self, buffer: Any) -> int:
+        return self._stream.readinto(buffer)
+
+
+class _Archive(Unpacked):
+    """The conversations in an archive."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        from zipfile import BadZipFile, ZipFile
+        from zlib import error
+
+        # what is encrypted, or packed in a way not known here, is refused with the two last ones
+        super().__init__(file, BadZipFile, error, EOFError, RuntimeError, NotImplementedError)
+        self._members: list[str] = []
+        self._member: BinaryIO | None = None
+        try:
+            self._archive = ZipFile(file)
+        except (BadZipFile, ValueError, OSError):
+            return
+        names = {info.filename for info in self._archive.infolist() if not info.is_dir()}
+        self._members = sorted(filter(_CONVERSATIONS.fullmatch, names), reverse=True)
+
+    @property
+    def has_any(self) -> bool:
+        """Tells whether there are conversations."""
+        return bool(self._members)
+
+    def _read_into(self, buffer: Any) -> int:
+        while self._member or self._members:
+            if self._member is None:
+                self._member = self._archive.open(self._members.pop())  # type: ignore[assignment]
+            assert self._member is not None
+            data = self._member.read(min(len(buffer), _STEP))
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+            self._member = None
+        return 0
