@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZIP = b"PK\x03\x04"
@@ -27,9 +30,9 @@ def unpacked(file: io.FileIO) -> Unpacked | None:
     if start == _ZSTD:
         return _Zstandard(file)
     if start == _ZIP:
-        archive = _Archive(file)
-        if archive.has_any:
-            return archive
+        archive = _opened(file)
+        if archive is not None:
+            return _Archive(file, *archive)
         file.seek(0)
     return None
 
@@ -78,34 +81,35 @@ class _Zstandard(Unpacked):
         return self._stream.readinto(buffer)
 
 
+def _opened(file: io.FileIO) -> tuple[ZipFile, list[str]] | None:
+    """Opens an archive; None when it is damaged, or when there are no conversations in it."""
+    from zipfile import BadZipFile, ZipFile
+
+    try:
+        archive = ZipFile(file)
+    except (BadZipFile, ValueError, NotImplementedError, OSError):
+        return None
+    names = sorted(name for name in set(archive.namelist()) if _CONVERSATIONS.fullmatch(name))
+    return (archive, names) if names else None
+
+
 class _Archive(Unpacked):
     """The conversations in an archive."""
 
-    def __init__(self, file: io.FileIO) -> None:
-        from zipfile import BadZipFile, ZipFile
+    def __init__(self, file: io.FileIO, archive: ZipFile, names: list[str]) -> None:
+        from zipfile import BadZipFile
         from zlib import error
 
         # what is encrypted, or packed in a way not known here, is refused with the two last ones
         super().__init__(file, BadZipFile, error, EOFError, RuntimeError, NotImplementedError)
-        self._members: list[str] = []
-        self._member: BinaryIO | None = None
-        try:
-            self._archive = ZipFile(file)
-        except (BadZipFile, ValueError, OSError):
-            return
-        names = {info.filename for info in self._archive.infolist() if not info.is_dir()}
-        self._members = sorted(filter(_CONVERSATIONS.fullmatch, names), reverse=True)
-
-    @property
-    def has_any(self) -> bool:
-        """Tells whether there are conversations."""
-        return bool(self._members)
+        self._archive = archive
+        self._waiting = names[::-1]
+        self._member: IO[bytes] | None = None
 
     def _read_into(self, buffer: Any) -> int:
-        while self._member or self._members:
+        while self._member is not None or self._waiting:
             if self._member is None:
-                self._member = self._archive.open(self._members.pop())  # type: ignore[assignment]
-            assert self._member is not None
+                self._member = self._archive.open(self._waiting.pop())
             data = self._member.read(min(len(buffer), _STEP))
             if data:
                 buffer[: len(data)] = data
