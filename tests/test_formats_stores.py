@@ -131,6 +131,20 @@ def test_a_compaction_of_goose_shows_what_goose_shows(tmp_path: Path) -> None:
     assert shown(session, "msg_2") == ["user: old", "assistant: older"]
 
 
+def test_what_else_goose_says_of_a_session(tmp_path: Path) -> None:
+    """Whatever columns there are; messages of a thread that no session has are reported."""
+    more = "alter table sessions add column goose_mode text; create table thread_messages(thread_id text, session_id text);"
+    threads = [{"thread_id": "t", "session_id": id} for id in ("20260101_1", None)]
+    own = GOOSE_SESSION | {"goose_mode": "auto"}
+    path = write_database(tmp_path / "s", GOOSE + more, sessions=[own], messages=[], thread_messages=threads)
+    found, rest = read(goose, path)
+    assert (found.session.metadata["goose"], found.codes, rest.codes) == (
+        {"goose_mode": "auto"},
+        [],
+        ["source_left_out"],
+    )
+
+
 def test_a_goose_message_without_its_session(tmp_path: Path) -> None:
     """It is a session of its own, and content that is no JSON is a text."""
     rows = [goose_row(1, "user", "x", session_id="lost"), goose_row(2, "user", session_id="lost", content_json="{torn")]
@@ -443,6 +457,47 @@ def part(hash: str, text: str | None, kind: str = "text", **more: Any) -> dict[s
     return {"message_hash": hash, "position": 0, "type": kind, "text": text} | more
 
 
+LLM_TOOLS = """
+create table if not exists tools(id integer primary key, hash text, name text, input_schema text);
+create table if not exists tool_responses(tool_id integer, response_id text);
+create table if not exists schemas(id text primary key, content text);
+create table if not exists tool_results_attachments(tool_result_id integer, attachment_id text, "order" integer);
+alter table responses add column schema_id text;
+"""
+
+
+def test_what_a_conversation_of_llm_was_given(tmp_path: Path) -> None:
+    """Its tools and schemas, not those of others; what a tool brought back as a file follows its result."""
+    tools = [
+        {"id": at, "name": name, "input_schema": '{"type": "object"}'} for at, name in enumerate(("up", "down"), 1)
+    ]
+    path = write_database(
+        tmp_path / "l",
+        LLM_OLD + LLM_TOOLS,
+        conversations=[{"id": "c1"}, {"id": "c2"}],
+        responses=[
+            response("r1", "a", "b", conversation_id="c1", schema_id="s1"),
+            response("r2", None, "c", conversation_id="c1"),
+            response("r3", "x", "y", conversation_id="c2"),
+            response("r4", "x", "y", conversation_id=None),
+        ],
+        tools=tools,
+        tool_responses=[{"tool_id": 1, "response_id": "r1"}, {"tool_id": 2, "response_id": "r4"}],
+        schemas=[{"id": "s1", "content": '{"a": 1}'}, {"id": "s2", "content": "{}"}],
+        tool_results=[{"id": 7, "response_id": "r2", "output": "o", "tool_call_id": "t"}],
+        attachments=[{"id": "f", "type": "image/png", "url": "https://x/i.png"}],
+        tool_results_attachments=[{"tool_result_id": 7, "attachment_id": "f", "order": 0}],
+    )
+    found = {each.session.id: each.session for each in read(llm, path)}
+    up = {"id": 1, "name": "up", "input_schema": {"type": "object"}}
+    assert found["c1"].metadata["llm"] == {"tools": [up], "schemas": [{"id": "s1", "content": {"a": 1}}]}
+    assert shown(found["c1"])[2] == "user: <tool_result> <image>"
+    assert "llm" not in found["c2"].metadata
+    assert [each.metadata["llm"]["tools"][0]["name"] for id, each in found.items() if id not in ("c1", "c2")] == [
+        "down"
+    ]
+
+
 def test_a_new_database_of_llm(tmp_path: Path) -> None:
     """A fork shares its beginning; turns that lead elsewhere are branches; what no thread reaches is not lost."""
     messages = [
@@ -598,6 +653,36 @@ def test_a_reverted_session_of_opencode(tmp_path: Path) -> None:
     session = read_one(opencode, path).session
     assert shown(session) == ["user: list", *CODE_SHOWN[:3]]
     assert len(entries_of(session)) == 7
+
+
+def test_what_else_opencode_says_of_a_session(tmp_path: Path) -> None:
+    """Archived, things to do, and whatever columns there are."""
+    more = "alter table session add column slug text; alter table session add column time_archived integer;"
+    todo = "create table todo(session_id text, content text, status text, position integer);"
+    write_database(
+        tmp_path / "o.db", OPENCODE + more + todo, todo=[{"session_id": "s1", "content": "pack", "position": 0}]
+    )
+    found = read_one(opencode, opencode_database(tmp_path / "o.db", slug="calm-otter", time_archived=1))
+    assert (found.session.archived, found.codes) == (True, [])
+    assert found.session.metadata["opencode"] == {"slug": "calm-otter", "todo": [{"content": "pack", "position": 0}]}
+    folder = opencode_folder(tmp_path / "o")
+    write_json(folder / "storage" / "todo" / "s1.json", {"content": "pack"})
+    assert read_one(opencode, folder).session.metadata["opencode"] == {"todo": {"content": "pack"}}
+
+
+def test_messages_of_opencode_of_a_kind_not_known_here_are_kept(tmp_path: Path) -> None:
+    """Only where a session has no others; each is reported."""
+    newer = "create table session_message(id text, session_id text, type text, time_created integer, data text);"
+    said = [{"id": id, "session_id": id[:2], "type": "user", "data": '{"text": "hi"}'} for id in ("s1a", "s2a", "s2b")]
+    write_database(tmp_path / "o.db", OPENCODE + newer, session_message=said, session=[{"id": "s2"}])
+    found = {each.session.id: each for each in read(opencode, opencode_database(tmp_path / "o.db"))}
+    assert found["s1"].codes == []
+    assert found["s2"].codes == ["source_unsupported", "source_unsupported"]
+    kept = entries_of(found["s2"].session)
+    assert [(each.id, said_by(each)) for each in kept] == [
+        ("s2a", "opencode.session_message"),
+        ("s2b", "opencode.session_message"),
+    ]
 
 
 # --- databases as such ---

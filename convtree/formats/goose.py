@@ -10,7 +10,9 @@ what:
 - Where a compaction has hidden messages from the agent, ids are derived from there on: a later compaction then makes a
   new branch, which shows what goose shows now, and nothing that was imported before is contradicted.
 - `provider_name` and the model of the session: kept in the header's metadata, since they are those of now.
-- `name`, `archived_at`: name and archived. `extension_data`: metadata of the session. `usage_ledger` is not read.
+- `name`, `archived_at`: name and archived. `extension_data`: metadata of the session, and so is, under `goose`, what
+  else its row says. `usage_ledger` is not read; of `thread_messages`, which repeat those of the sessions, the ones that
+  belong to none are reported.
 
 Shape `goose.message`.
 """
@@ -29,6 +31,7 @@ from convtree.formats.conversation import (
     as_object,
     as_text,
     call_block,
+    facts_mark,
     grow,
     keep,
     key,
@@ -50,8 +53,8 @@ _TABLES = {
     "sessions": frozenset({"id", "working_dir"}),
     "messages": frozenset({"id", "session_id", "role", "content_json", "created_timestamp"}),
 }
-_SESSION = """id name description session_type working_dir created_at extension_data provider_name model_config_json
-    parent_session_id archived_at project_id schedule_id"""
+_FACTS = ("session_type", "provider_name", "model_config_json", "project_id", "schedule_id", "description")
+_SEEN = ("id", "name", "working_dir", "created_at", "extension_data", "parent_session_id", "archived_at", *_FACTS)
 _MESSAGE = "id message_id role content_json created_timestamp tokens metadata_json"
 #: seconds or milliseconds; only rows of the session at hand are sorted
 _ORDER = "case when created_timestamp > 10000000000 then created_timestamp else created_timestamp * 1000 end, id"
@@ -85,7 +88,7 @@ def read(source: Source) -> Iterator[Reading]:
 def _read_database(source: Source) -> Iterator[Reading]:
     outside, names = Findings(), Names(NAME)
     with opened(source, outside) as database:
-        for ordinal, row in enumerate(database.rows("sessions", _SESSION), 1):
+        for ordinal, row in enumerate(database.rows("sessions", "*"), 1):
             findings = database.findings = Findings()
             id = names.claim(row.values.get("id"), ordinal, row.place, findings)
             records = _session(row, database, Ids(NAME, id))
@@ -99,12 +102,13 @@ def _read_database(source: Source) -> Iterator[Reading]:
             messages = _messages(row.values.get("session_id"), database)
             yield Reading(make_header(NAME, id), _records(messages, Ids(NAME, id), findings), findings.listed)
             database.findings = outside
+        database.report_strays("thread_messages", "session_id", "sessions", "id")
     yield from leftovers(NAME, outside)
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
-    facts = without(fields, "id", "name", "working_dir", "created_at", "extension_data", "archived_at")
-    parent = facts.pop("parent_session_id", None)
+    facts = without({name: fields.get(name) for name in _FACTS})
+    parent = fields.get("parent_session_id")
     return make_header(
         NAME, id, time=fields.get("created_at"), cwd=fields.get("working_dir"), parent_id=parent, **facts
     )
@@ -120,6 +124,7 @@ def _session(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
     if state:
         mark = SessionInfoMark(id=ids.derive("state", as_text(state)), metadata={"goose.extension_data": state})
         yield fit(mark, row.place, findings)
+    yield from facts_mark(ids, NAME, without(fields, *_SEEN), row.place, findings)
 
 
 def _messages(session_id: Any, database: Database) -> Iterator[_Said]:

@@ -12,6 +12,7 @@ A session for each conversation, or thread, which is what a conversation is call
 - A response that a turn has as well is read once, from the turn, as llm does.
 - `forked_from`: the session that the header names as the one it was forked from.
 - Responses without a conversation: a session each.
+- Tools and schemas that a conversation used: metadata of the session under `llm`.
 
 Shape `llm.message`.
 """
@@ -28,6 +29,7 @@ from convtree.formats.conversation import (
     Names,
     as_text,
     call_block,
+    facts_mark,
     grow,
     key,
     leftovers,
@@ -55,6 +57,7 @@ _RESPONSE = """id model prompt system prompt_json options_json response response
     input_tokens output_tokens token_details schema_id resolved_model reasoning"""
 _TURN = """id parent_message_hash tip_message_hash model resolved_model options_json schema_id input_tokens
     output_tokens token_details duration_ms datetime_utc response_json"""
+_IN_JSON = ("input_schema", "content")  # of a tool, and of a schema
 #: what of a part's payload has a place in its block
 _PLACED = ("text_ref", "name", "arguments", "tool_call_id", "output", "attachment", "attachments")
 
@@ -136,6 +139,34 @@ class _Conversation:
         tip = key(self._fields.get("tip_message_hash"))
         yield from grow(self._nodes(tip), self._make, self._ids, self._findings, leaf=tip, place=self._place)
         yield from name_mark(self._ids, self._fields.get("name"), self._place, self._findings)
+        facts = without({"tools": self._used("tools", "tool_id"), "schemas": self._used("schemas", "schema_id")})
+        yield from facts_mark(self._ids, NAME, facts, self._place, self._findings)
+
+    def _used(self, table: str, column: str) -> list[dict[str, Any]]:
+        """Returns the tools or schemas that the calls of this conversation name."""
+        is_single = "response" in self._fields
+        wanted = self._fields["response"] if is_single else self._fields.get("id")
+        found: dict[Any, None] = {}
+        for calls, links, group, link in (
+            ("turns", "turn_tools", "thread_id", "turn_id"),
+            ("responses", "tool_responses", "conversation_id", "response_id"),
+        ):
+            own, columns = "id" if is_single else group, self._database.columns(calls)
+            if wanted is None or own not in columns:
+                continue
+            source, where = calls, f"{own} is ?"
+            if column not in columns:
+                source, where = links, f"{link} in (select id from {calls} where {own} is ?)"
+            rows = self._database.rows(source, column, where=where, values=(wanted,), order="1")
+            found |= {row.values[column]: None for row in rows if row.values[column] is not None}
+        named = (each for id in found for each in self._database.rows(table, "*", where="id is ?", values=(id,)))
+        return [
+            {
+                name: from_json(value, place, self._findings) if name in _IN_JSON else value
+                for name, value in row.items()
+            }
+            for row, place in named
+        ]
 
     def _nodes(self, tip: str | None) -> Iterator[Node]:
         yield from self._responses()
@@ -179,10 +210,11 @@ class _Conversation:
             said += say(NAME, "system", [text_block(system_text)], {}, time=time)
             self._system = system_text
         asked = [*self._fragments("prompt_fragments", own), fields.get("prompt")]
-        blocks = [
-            result_block(row.get("tool_call_id"), row.get("output"), is_error=bool(row.get("exception")))
-            for row, _ in self._rows("tool_results", "output tool_call_id exception", own)
-        ]
+        blocks: list[dict[str, Any]] = []
+        for row, _ in self._rows("tool_results", "id output tool_call_id exception", own):
+            has_failed = bool(row.get("exception"))
+            blocks.append(result_block(row.get("tool_call_id"), row.get("output"), is_error=has_failed))
+            blocks += self._attachments("tool_results_attachments", "tool_result_id", row.get("id"))
         blocks += self._attachments("prompt_attachments", "response_id", own)
         blocks.append(text_block("\n".join(as_text(each) for each in asked if each)))
         prompt_json = from_json(fields.get("prompt_json"), place, self._findings)

@@ -11,13 +11,17 @@ What becomes of what:
   follows: a compaction, which keeps from `tail_start_id`, and nothing without it.
 - `modelID`, `providerID`, `tokens` and `cost`: model, provider and usage of what the assistant said.
 - `revert`: the leaf is the message before the one that was reverted to.
-- `title`: the session's name. `parent_id`: the session that this one works for, of the kind `task`.
+- `title`: the session's name. `parent_id`: the session that this one works for, of the kind `task`. `time_archived`:
+  archived. What else is said of a session, and its list of things to do: metadata of it under `opencode`.
+- A `session_message`, where a session of the database has nothing else: extension data `opencode.session_message`,
+  which is reported, since its kinds are not known here.
 
 The folder may be `storage` or the one it lies in. Shape `opencode.message`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -25,12 +29,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from convtree.entries import CompactionEntry, Entry, Header, ParentSession, Record
+from convtree.entries import CompactionEntry, Entry, Header, ParentSession, Record, SessionInfoMark
 from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
 from convtree.formats.conversation import (
     Names,
     as_object,
     call_block,
+    facts_mark,
     grow,
     keep,
     key,
@@ -54,7 +59,7 @@ _TABLES = {
     "message": frozenset({"id", "session_id", "data"}),
     "part": frozenset({"id", "message_id", "data"}),
 }
-_SESSION = "id project_id parent_id directory title version revert time_created"
+_SEEN = ("id", "parent_id", "parentID", "directory", "title", "time_created", "time_archived", "time")
 _LOOK = 20  # messages by which a folder is told
 _SILENT = {"step-start", "step-finish", "snapshot", "patch", "agent", "retry", "subtask"}
 
@@ -88,11 +93,14 @@ def read(source: Source) -> Iterator[Reading]:
 def _read_database(source: Source) -> Iterator[Reading]:
     outside, names = Findings(), Names(NAME)
     with opened(source, outside) as database:
-        for ordinal, (values, place) in enumerate(database.rows("session", _SESSION), 1):
+        for ordinal, (values, place) in enumerate(database.rows("session", "*"), 1):
             findings = database.findings = Findings()
             id = names.claim(values.get("id"), ordinal, place, findings)
             revert = from_json(values.get("revert"), place, findings)
-            fields = values | {"revert": revert}
+            own = (values.get("id"),)
+            todo = [row for row, _ in database.rows("todo", "*", where="session_id is ?", values=own, order="position")]
+            todo = [without(row, "session_id") for row in todo]
+            fields = values | {"revert": revert, "todo": todo}
             messages = _stored(values.get("id"), database)
             yield _reading(id, fields, place, messages, findings)
             database.findings = outside
@@ -119,6 +127,18 @@ def _stored(session_id: Any, database: Database) -> Iterator[_Message]:
             size += at.length
         data = _as_object(from_json(values.get("data"), place, database.findings))
         yield _Message(key(values.get("id")), place._replace(length=size), data, parts)
+    if not database.columns("session_message") or _has_messages(session_id, database):
+        return
+    found = database.rows("session_message", "id type data", where="session_id is ?", order=order, values=(session_id,))
+    for values, place in found:
+        database.findings.add("source_unsupported", place)
+        data = _as_object(from_json(values.get("data"), place, database.findings))
+        yield _Message(key(values.get("id")), place, {"type": values.get("type"), "unknown": data}, [])
+
+
+def _has_messages(session_id: Any, database: Database) -> bool:
+    found = database.rows("message", "id", where="session_id is ?", order="1", values=(session_id,))
+    return next(found, None) is not None
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------
@@ -135,7 +155,14 @@ def _read_folder(source: Source) -> Iterator[Reading]:
         known.add(path.stem)
         id = names.claim(path.stem, ordinal, files.place, findings)
         created = as_object(fields.get("time")).get("created")
-        fields |= {"parent_id": fields.get("parentID"), "time_created": created}
+        archived = as_object(fields.get("time")).get("archived")
+        todo = files.load(each) if os.path.lexists(each := root / "todo" / path.name) else None
+        fields |= {
+            "parent_id": fields.get("parentID"),
+            "time_created": created,
+            "time_archived": archived,
+            "todo": todo,
+        }
         yield _reading(id, fields, files.place, _filed(root, path.stem, files), findings)
     for folder in sorted(root.glob("message/*")):
         if folder.name not in known and folder.is_dir():
@@ -221,6 +248,9 @@ class _Session:
         nodes = self._nodes(messages)
         yield from grow(nodes, self._make, self._ids, self._findings, leaf=lambda: self._leaf, place=place)
         yield from name_mark(self._ids, self._fields.get("title"), place, self._findings)
+        if self._fields.get("time_archived"):
+            yield SessionInfoMark(id=self._ids.derive("archived"), archived=True)
+        yield from facts_mark(self._ids, NAME, without(self._fields, *_SEEN), place, self._findings)
 
     def _nodes(self, messages: Iterator[_Message]) -> Iterator[Node]:
         last, before = None, None
@@ -236,6 +266,8 @@ class _Session:
 
     def _make(self, node: Node) -> list[Entry]:
         data, parts = node.fields["data"], node.fields["parts"]
+        if "unknown" in data:
+            return keep(NAME, "session_message", data)
         time = as_object(data.get("time")).get("created")
         compaction = next((part for part in parts if part.get("type") == "compaction"), None)
         if compaction is not None:

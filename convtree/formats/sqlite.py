@@ -102,9 +102,10 @@ class Database:
     ) -> Iterator[Row]:
         """Yields the rows of a table with those of the named columns that it has; none when it is not there.
 
-        Bytes are taken for text, except in the column `blobs`.
+        A star stands for all columns. Bytes are taken for text, except in the column `blobs`.
         """
-        present = [name for name in names.split() if name in self.columns(table)]
+        wanted = sorted(self.columns(table)) if names == "*" else names.split()
+        present = [name for name in wanted if name in self.columns(table)]
         if not present:
             return
         picked = ", ".join(f'"{name}"' for name in present)
