@@ -133,7 +133,8 @@ def test_a_compaction_of_goose_shows_what_goose_shows(tmp_path: Path) -> None:
 
 def test_what_else_goose_says_of_a_session(tmp_path: Path) -> None:
     """Whatever columns there are; messages of a thread that no session has are reported."""
-    more = "alter table sessions add column goose_mode text; create table thread_messages(thread_id text, session_id text);"
+    more = "alter table sessions add column goose_mode text;"
+    more += "create table thread_messages(thread_id text, session_id text);"
     threads = [{"thread_id": "t", "session_id": id} for id in ("20260101_1", None)]
     own = GOOSE_SESSION | {"goose_mode": "auto"}
     path = write_database(tmp_path / "s", GOOSE + more, sessions=[own], messages=[], thread_messages=threads)

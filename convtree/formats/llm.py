@@ -161,10 +161,7 @@ class _Conversation:
             found |= {row.values[column]: None for row in rows if row.values[column] is not None}
         named = (each for id in found for each in self._database.rows(table, "*", where="id is ?", values=(id,)))
         return [
-            {
-                name: from_json(value, place, self._findings) if name in _IN_JSON else value
-                for name, value in row.items()
-            }
+            without(row) | {name: from_json(row[name], place, self._findings) for name in _IN_JSON if row.get(name)}
             for row, place in named
         ]
 
