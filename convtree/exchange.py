@@ -242,7 +242,8 @@ def _sources(top: Path) -> Iterator[_Found | ImportReport]:
                 if path.is_dir():
                     waiting.extend(sorted(path.iterdir(), reverse=True))
                 else:
-                    yield _passed("skipped", path, str(error))
+                    reason, _, _ = str(error).removeprefix(f"{path}: ").partition("; known are ")
+                    yield _passed("skipped", path, reason)
         except _FAILURES as error:
             if path == top:
                 raise

@@ -749,6 +749,29 @@ def test_a_damaged_database_ends_with_a_finding(tmp_path: Path) -> None:
     assert "source_database" in codes
 
 
+def test_what_lies_around_a_damaged_page_is_there(tmp_path: Path) -> None:
+    """In the order of the times, though the rows were written the other way round; the damage is reported."""
+    rows = [goose_row(500 - at, "user", f"word {at}") for at in range(500)]
+    path = write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"word 250") // 4096 * 4096
+    lost = data[at : at + 4096].count(b"word ")
+    data[at : at + 4096] = bytes(4096)
+    path.write_bytes(data)
+    found = read(goose, path)
+    numbers = [int(each.split()[-1]) for each in shown(found[0].session)]
+    assert (numbers, len(numbers)) == (sorted(numbers, reverse=True), 500 - lost)
+    assert (numbers[0], numbers[-1], found[0].codes) == (499, 0, ["source_database"])
+
+
+def test_an_empty_log_beside_a_database_makes_no_file(tmp_path: Path) -> None:
+    """SQLite would make shared memory for it."""
+    path = write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION])
+    (tmp_path / "s-wal").write_bytes(b"")
+    assert len(read(goose, path)) == 1
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["s", "s-wal"]
+
+
 def test_odd_values_of_a_database(tmp_path: Path) -> None:
     """Bytes that are no text, zeros, infinity and ids that do not fit have a stand-in each."""
     rows = [

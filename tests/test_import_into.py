@@ -261,3 +261,11 @@ def test_a_store_takes_a_header_from_elsewhere(store: SessionStore) -> None:
     with store.adopt(Header(id="h", cwd="/other")) as session:
         assert (session.header.cwd, session.header.timestamp) == ("/w", "2020-01-01T00:00:00.000000Z")
     assert isinstance(session, Session)
+
+
+def test_what_is_of_no_format_is_named_in_a_few_words(tmp_path: Path) -> None:
+    """Its path once, and not all that is known."""
+    (tmp_path / "notes.txt").write_text("nothing")
+    with open_store("memory:") as store:
+        (report,) = import_into(tmp_path, store)
+    assert (report.source, report.reason) == (str(tmp_path / "notes.txt"), "not a session of a known format")

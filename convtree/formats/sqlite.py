@@ -2,15 +2,17 @@
 
 One rule carries this module: nothing is ever written beside or into the source. A database with a journal that is not
 empty is copied, the journal with it, and the copy is opened; one whose writer would make us create shared memory is
-opened as immutable; every other is opened read-only.
+opened as immutable; every other is opened read-only. Where a table is damaged, its rows are looked for from both ends.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -62,7 +64,7 @@ def opened(source: Source, findings: Findings, *, takes_journal: bool = True) ->
             folder = stack.enter_context(TemporaryDirectory(prefix="convtree-"))
             connection = sqlite3.connect(_copied(source.path, Path(folder)))
         else:
-            is_logged = source.beginning[18:20] == b"\2\2"
+            is_logged = source.beginning[18:20] == b"\2\2" or os.path.lexists(f"{source.path}-wal")
             mode = "mode=ro&immutable=1" if is_logged or not takes_journal else "mode=ro"
             connection = sqlite3.connect(f"{source.path.absolute().as_uri()}?{mode}", uri=True)
         stack.enter_context(closing(connection))
@@ -70,7 +72,7 @@ def opened(source: Source, findings: Findings, *, takes_journal: bool = True) ->
 
 
 class Database:
-    """A database whose rows are read; where it is damaged the rows end, and that is reported."""
+    """A database whose rows are read; what cannot be read of it is passed over, and that is reported."""
 
     def __init__(self, connection: sqlite3.Connection, findings: Findings) -> None:
         self.findings = findings
@@ -110,8 +112,44 @@ class Database:
             return
         picked = ", ".join(f'"{name}"' for name in present)
         condition = f" where {where}" if where else ""
+        count, errors = 0, len(self.findings.listed)
         for cells in self._cells(f'select {picked} from "{table}"{condition} order by {order}', values):
             yield self._row(present, cells, blobs)
+            count += 1
+        if len(self.findings.listed) > errors and "group by" not in where:
+            inside = f" where ({where})" if where else ""
+            for number in self._readable(table, inside, order, values, count):
+                for cells in self._cells(f'select {picked} from "{table}" where rowid = ?', (number,)):
+                    yield self._row(present, cells, blobs)
+
+    def _readable(self, table: str, condition: str, order: str, values: tuple[Any, ...], count: int) -> list[int]:
+        """Returns the numbers of the rows that can be found from both ends of a table, without the first `count`."""
+        found: dict[int, list[Any]] = {}
+        picked = f'select rowid, {order} from "{table}" not indexed{condition}'
+        joined = "and" if condition else "where"
+        for end, side in (("asc", ">"), ("desc", "<")):
+            number = None
+            for number, *keys in self._as_far_as_it_goes(f"{picked} order by rowid {end}", values):
+                found[number] = keys
+            if (
+                number is not None
+            ):  # the module reads one row ahead, so the last one before the damage is asked for alone
+                query = f"{picked} {joined} rowid {side} {number} order by rowid {end} limit 1"
+                found |= {number: keys for number, *keys in self._as_far_as_it_goes(query, values)}
+        query = f'select rowid from "{table}"{condition} order by {order}'
+        for (number,) in islice(self._as_far_as_it_goes(query, values), count):
+            found.pop(number, None)
+        return sorted(found, key=lambda number: [*map(_rank, found[number]), _rank(number)])
+
+    def _as_far_as_it_goes(self, query: str, values: tuple[Any, ...]) -> Iterator[Any]:
+        import sqlite3
+
+        try:
+            yield from self._connection.execute(query, values)
+        except sqlite3.ProgrammingError:
+            raise  # the source was closed while its rows were read: not damage
+        except sqlite3.Error:
+            return
 
     def _cells(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
         import sqlite3
@@ -158,6 +196,13 @@ class Database:
         except UnicodeDecodeError:
             self._has_replaced = True
             return data.decode(errors="replace")
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """Returns a key that orders values of all types as SQLite does."""
+    if value is None:
+        return 0, 0
+    return (1, value) if isinstance(value, int | float) else (2, value) if isinstance(value, str) else (3, value)
 
 
 def from_json(value: Any, place: Place, findings: Findings) -> Any:
