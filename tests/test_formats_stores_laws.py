@@ -297,6 +297,9 @@ def test_what_is_no_file_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(history.with_name("metadata.yaml"))
     told = read(kubectl_ai, history.parent)[0]
     assert (told.codes, told.session.leaf_id is None) == (["source_bad_line"], False)
+    claw = write_lines(tmp_path / "claw.jsonl", CLAW)
+    os.mkfifo(claw.with_name("claw.meta.json"))
+    assert read(picoclaw, claw)[0].session.leaf_id is not None
     storage = tmp_path / "code"
     write_json(storage / "message" / "s1" / "m1.json", {"role": "user", "time": {"created": 1}})
     write_json(storage / "part" / "m1" / "p1.json", {"type": "text", "text": "hello"})

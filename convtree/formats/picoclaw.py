@@ -26,7 +26,7 @@ from convtree.entries import CompactionEntry, Entry, MessageEntry, Record, Visib
 from convtree.formats.arrays import item_keys, read_items
 from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
 from convtree.formats.conversation import as_text, grow, keep, make_header, moment, text
-from convtree.formats.lines import Object, parse, read_objects
+from convtree.formats.lines import Object, SourceFile, parse, read_beginning, read_objects
 
 NAME = "picoclaw"
 SHAPE = "picoclaw.message"
@@ -53,7 +53,7 @@ def recognises(source: Source) -> bool:
 def read(source: Source) -> Iterator[Reading]:
     """Reads a session that was recognised."""
     findings = Findings()
-    with source.path.open("rb") as file:
+    with SourceFile(source.path) as file:
         if not any("messages" in keys for keys in item_keys(source.beginning)):
             meta = _metadata(source.path, findings)
             yield _reading(source, meta, read_objects(file, findings, _is_message), findings)
@@ -126,11 +126,8 @@ def _says(value: Any) -> bool:
 
 
 def _metadata(path: Path, findings: Findings) -> dict[str, Any]:
-    beside = path.with_name(path.name.removesuffix(".jsonl") + _META)
-    try:
-        with beside.open("rb") as file:
-            data = file.read(_META_LIMIT)
-    except (FileNotFoundError, IsADirectoryError):
+    data = read_beginning(path.with_name(path.name.removesuffix(".jsonl") + _META), _META_LIMIT)
+    if not data:
         return {}
     found = parse(data.replace(b"\0", b"") + b"\n", Place(1, 0, len(data)), findings, _is_metadata)
     return found[0] if found else {}
