@@ -57,12 +57,13 @@ def import_file(
     target: str | os.PathLike[str],
     *,
     durability: Durability = "power",
+    progress: Progress | None = None,
     redact: Redact | None = None,
 ) -> ImportReport:
     """Brings another tool's session into the log at `target`, which is created, or continued if it is this session's.
 
     Records that are there already are passed over. The source is only read. A source without entries creates nothing.
-    `redact` (`convtree.redact`, say) takes secrets out of what is written, and must be the same the next time: a
+    `progress(done, of)` is called with bytes. `redact` (`convtree.redact`, say) takes secrets out of what is written, and must be the same the next time: a
     record that is there already and would now be written otherwise is an `IdConflict`, behind which nothing comes in.
 
     Raises:
@@ -79,8 +80,12 @@ def import_file(
     with closing(_readings(found)) as readings:
         for reading in readings:
             clean = _without_secrets(reading, redact)
+            size = _size(found.source.path)
+            tell = _telling(progress, 0, size, size)
             with _target(target, clean.header, durability) as session:
-                return _taken_in(found, clean, session)
+                report = _taken_in(found, clean, session, tell)
+            tell(size)
+            return report
     raise _without_session(found)
 
 
@@ -113,11 +118,7 @@ def import_into(
             reports.append(each)
             continue
         size = _size(each.source.path)
-
-        def tell(position: int, before: int = done, size: int = size) -> None:
-            if progress is not None:
-                progress(before + min(position, size), of)
-
+        tell = _telling(progress, done, size, of)
         reports.extend(_all_taken_in(each, store, tell, redact))
         done += size
         tell(size)
@@ -359,6 +360,16 @@ def _taken_in(
         findings=tuple(reading.findings),
         source=str(found.source.path),
     )
+
+
+def _telling(progress: Progress | None, before: int, size: int, of: int) -> Callable[[int], None]:
+    """Returns what tells how far a source of this size was read, behind those before it."""
+
+    def tell(position: int) -> None:
+        if progress is not None:
+            progress(before + min(position, size), of)
+
+    return tell
 
 
 class _Counted:

@@ -54,10 +54,20 @@ def test_an_import_makes_a_log(source: Path, tmp_path: Path) -> None:
 
 
 def test_a_long_import_leaves_an_index(tmp_path: Path) -> None:
-    """So that the first to open the log need not read it all."""
+    """So that the first to open the log need not read it all; how far it is, is told in bytes."""
     (tmp_path / "source").write_bytes(pi_session(5000))
-    import_file(tmp_path / "source", tmp_path / "log", durability="process")
+    size = (tmp_path / "source").stat().st_size
+    steps: list[tuple[int, int]] = []
+    import_file(
+        tmp_path / "source",
+        tmp_path / "log",
+        durability="process",
+        progress=lambda done, of: steps.append((done, of)),
+    )
     assert (tmp_path / "log.index").exists()
+    assert steps == sorted(steps)
+    assert len(steps) > 2
+    assert (steps[-1], {of for _, of in steps}) == ((size, size), {size})
 
 
 def test_a_session_id_that_does_not_fit_is_derived(tmp_path: Path) -> None:

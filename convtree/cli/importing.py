@@ -40,7 +40,7 @@ def import_command(ctx: click.Context, source: Path, target: str, redactor: Reda
         _import_many(ctx, source, target, redactor, as_json)
     from convtree.exchange import import_file
 
-    report = import_file(source, target, redact=redactor)
+    report = import_file(source, target, progress=_telling(), redact=redactor)
     if as_json:
         write([document.written(document.imported(report))])
     else:
