@@ -63,8 +63,9 @@ def import_file(
     """Brings another tool's session into the log at `target`, which is created, or continued if it is this session's.
 
     Records that are there already are passed over. The source is only read. A source without entries creates nothing.
-    `progress(done, of)` is called with bytes. `redact` (`convtree.redact`, say) takes secrets out of what is written, and must be the same the next time: a
-    record that is there already and would now be written otherwise is an `IdConflict`, behind which nothing comes in.
+    `progress(done, of)` is called with bytes. `redact` (`convtree.redact`, say) takes secrets out of what is written,
+    and must be the same the next time: a record that is there already and would now be written otherwise is an
+    `IdConflict`, behind which nothing comes in.
 
     Raises:
         NotALog: the source is of no known format, or the target is no convtree log; neither was touched.
@@ -363,11 +364,13 @@ def _taken_in(
 
 
 def _telling(progress: Progress | None, before: int, size: int, of: int) -> Callable[[int], None]:
-    """Returns what tells how far a source of this size was read, behind those before it."""
+    """Returns what tells how far a source of this size was read, behind those before it; nothing twice."""
+    told = -1
 
     def tell(position: int) -> None:
-        if progress is not None:
-            progress(before + min(position, size), of)
+        nonlocal told
+        if progress is not None and told != (told := min(position, size)):
+            progress(before + told, of)
 
     return tell
 
