@@ -237,7 +237,7 @@ def _calls(message: Any) -> list[tuple[str, dict[str, Any]]]:
     from convtree.shapes.parts import Call, Source, as_object
     from convtree.shapes.reading import read_message
 
-    parts = read_message(Source(message=message)) if isinstance(message, dict) and calls_of(message) else ()
+    parts = read_message(Source(message=message)) if calls_of(message) else ()
     return [(part.name.lower(), as_object(part)) for part in parts if isinstance(part, Call)]
 
 

@@ -51,8 +51,6 @@ def _exchanges(context: Context) -> Iterator[tuple[int, int]]:
     waiting: Waiting[int] = Waiting()
     behind = len(context.messages) + 1
     for place, message in enumerate(context.messages):
-        if not isinstance(message, dict):
-            continue
         for result in results_of(message):
             call = waiting.answer(result)
             if call is None:
@@ -88,13 +86,13 @@ def _reasoned(messages: Sequence[Any]) -> Iterator[tuple[int, int]]:
 
 
 def _is_reply(message: Any) -> bool:
-    return isinstance(message, dict) and role_of(message) in ("assistant", "model")
+    return role_of(message) in ("assistant", "model")
 
 
 def _is_reasoning(message: Any) -> bool:
     """Tells whether a message is reasoning and nothing else: an item, or one block of a reply that came in pieces."""
-    if not isinstance(message, dict) or message.get("type") == "reasoning":
-        return isinstance(message, dict)
+    if message.get("type") == "reasoning":
+        return True
     blocks = message.get("content")
     thoughts = [isinstance(each, dict) and each.get("type") in _THOUGHTS for each in blocks or ()]
     return isinstance(blocks, list) and bool(thoughts) and all(thoughts)
@@ -105,7 +103,7 @@ def begins_turn(context: Context, place: int) -> bool:
     if isinstance(context.entries[place], BranchSummaryEntry):
         return True
     message = context.messages[place]
-    return isinstance(message, dict) and role_of(message) in _BEGINNERS and not results_of(message)
+    return role_of(message) in _BEGINNERS and not results_of(message)
 
 
 def turn_prefix(context: Context, gone: Sequence[int], cut: int) -> int:
