@@ -31,7 +31,7 @@ _SHOWN = frozenset(
 )
 
 #: who never speaks for a model
-_NO_MODEL = frozenset({"user", "tool", "system", "developer"})
+_NO_MODEL = ("user", "tool", "system", "developer")
 
 Maker = tuple[str | None, str | None]  # provider and model
 Render = Callable[[CompactionEntry | BranchSummaryEntry], Any]

@@ -15,7 +15,7 @@ from convtree.messages import Waiting, calls_of, results_of, role_of
 
 #: who begins a turn; in pi's messages also a command that the user ran, and what an extension says for them
 _BEGINNERS = frozenset({"user", "bashExecution", "custom"})
-_THOUGHTS = frozenset({"thinking", "redacted_thinking"})
+_THOUGHTS = ("thinking", "redacted_thinking")
 
 
 def cut_for(context: Context, counts: Sequence[int], start: int, keep_tokens: int) -> int:
@@ -94,8 +94,9 @@ def _is_reasoning(message: Any) -> bool:
     if message.get("type") == "reasoning":
         return True
     blocks = message.get("content")
-    thoughts = [isinstance(each, dict) and each.get("type") in _THOUGHTS for each in blocks or ()]
-    return isinstance(blocks, list) and bool(thoughts) and all(thoughts)
+    if not isinstance(blocks, list) or not blocks:
+        return False
+    return all(isinstance(each, dict) and each.get("type") in _THOUGHTS for each in blocks)
 
 
 def begins_turn(context: Context, place: int) -> bool:

@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 T = TypeVar("T")
 
 #: block types whose `text` a person would read; reasoning and tool traffic are not among them
-_TEXT_BLOCKS = frozenset({"text", "input_text", "output_text", "refusal"})
+_TEXT_BLOCKS = ("text", "input_text", "output_text", "refusal")
 _NAMED_CALLS = ("function_call", "custom_tool_call")
 _RESULT_ROLES = frozenset({"tool", "toolResult", "function"})
 

@@ -11,7 +11,7 @@ from helpers import assistant, contents, ids, log_of, node, system, user
 from hypothesis import given
 from hypothesis import strategies as st
 from request_checker import check_types, faults
-from test_shapes_laws import MODELS, SHAPES, sessions, turns
+from test_shapes_laws import MODELS, SHAPES, odd_messages, sessions, turns
 
 from convtree import (
     BranchPlan,
@@ -781,3 +781,13 @@ def test_a_compaction_never_breaks_a_conversation(session: Session, keep: int, s
     old = [entry.id for entry in before.entries if isinstance(entry, CompactionEntry)]
     assert set(gone) | set(shown) == {entry.id for entry in before.entries if entry.id not in old} | {session.leaf_id}
     assert plan.tokens_kept == len(after.messages) - 1
+
+
+@given(st.lists(odd_messages, max_size=6), st.integers(0, 40))
+def test_whatever_is_stored_can_be_compacted(messages: list[dict[str, Any]], keep_tokens: int) -> None:
+    """Nothing is required of a message."""
+    with Session.memory() as session:
+        for message in messages:
+            session.append(message)
+        session.compact(lambda plan: f"{len(plan.messages)} messages", keep_tokens=keep_tokens)
+        assert session.build_context().count_tokens() >= 0

@@ -3,8 +3,13 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_shapes_laws import JSON, odd_messages
 
-from convtree import MessageEntry, OpenCall
+from convtree import MessageEntry, ModelChangeEntry, OpenCall, open_store, redact
+from convtree.exchange import export_lines
+from convtree.formats import WRITERS
 from convtree.messages import ToolCall, calls_of, open_calls, results_of, role_of, text_of
 
 Message = dict[str, Any]
@@ -289,3 +294,35 @@ def test_the_parts_of_kit() -> None:
     """Each has its data one level further down."""
     made = {"role": "assistant", "parts": [{"type": "tool_call", "data": {"id": "k1", "name": "read"}}]}
     assert calls_of(made) == [ToolCall("k1", "read")]
+
+
+@given(odd_messages)
+def test_whatever_is_stored_can_be_looked_at(message: dict[str, Any]) -> None:
+    """Nothing is required of a message: what is no text, call or result is none."""
+    assert isinstance(text_of(message), str)
+    assert role_of(message) is None or isinstance(role_of(message), str)
+    for found in (*calls_of(message), *results_of(message)):
+        assert isinstance(found.name, str)
+        assert found.id is None or isinstance(found.id, str)
+    assert len(open_calls([("a", message)])) <= len(calls_of(message))
+
+
+USAGE = ("input_tokens", "output_tokens", "prompt_tokens", "input", "cost", "total", "cacheRead", "promptTokenCount")
+
+
+@given(st.lists(odd_messages, min_size=1, max_size=4), st.dictionaries(st.sampled_from(USAGE), JSON))
+def test_whatever_is_stored_is_listed_found_and_shown(messages: list[dict[str, Any]], usage: dict[str, Any]) -> None:
+    """A strange message is no reason for a whole session, or a whole store, to be unreadable."""
+    with open_store("memory:") as store:
+        with store.create() as session:
+            session.append(ModelChangeEntry(provider="p", model="m"))
+            for message in messages:
+                session.append(message, usage=usage or None)
+            assert session.build_context().messages == messages
+            assert session.build_context().count_tokens() >= 0
+            assert session.diff(session.leaf_id, None).a.entries == session.path()
+            for format in WRITERS:
+                assert b"".join(export_lines(session, format, redact=redact))
+        assert [info.messages for info in store.list()] == [len(messages)]
+        assert len(store.usage(session.id, by="branch")) <= 1
+        assert store.search("user assistant") is not None
