@@ -20,7 +20,7 @@ from convtree.entries import Finding, Header, Record
 from convtree.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree.formats import FORMATS, WRITERS
 from convtree.formats.base import Format, Reading, Source
-from convtree.formats.lines import SourceFile
+from convtree.formats.files import SourceFile
 from convtree.logs.jsonl import Durability, JsonlLog, write_whole
 from convtree.logs.memory import MemoryLog
 from convtree.redacting import WithoutSecrets

@@ -11,7 +11,7 @@ import pytest
 
 from convtree import NotALog, Session, SessionExists
 from convtree.exchange import ImportReport, import_file, read_foreign
-from convtree.formats.base import derive_id
+from convtree.formats.ids import derive_id
 
 
 def pi_session(count: int, session_id: str = "s1", **header: Any) -> bytes:

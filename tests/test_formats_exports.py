@@ -29,7 +29,8 @@ from convtree import ExtensionDataEntry, MessageEntry, NotALog, open_store
 from convtree.exchange import import_into
 from convtree.formats import arrays, chatgpt, claude_ai, librechat, openwebui
 from convtree.formats.arrays import item_keys
-from convtree.formats.base import Format, derive_id
+from convtree.formats.base import Format
+from convtree.formats.ids import derive_id
 
 CLAUDE_ROOT = "00000000-0000-4000-8000-000000000000"
 LIBRE_ROOT = "00000000-0000-0000-0000-000000000000"

@@ -42,7 +42,8 @@ from convtree.formats import (
     openwebui,
     picoclaw,
 )
-from convtree.formats.base import Format, derive_id
+from convtree.formats.base import Format
+from convtree.formats.ids import derive_id
 
 # --- goose ---
 

@@ -51,7 +51,7 @@ from convtree.formats import (
     picoclaw,
 )
 from convtree.formats.base import Findings, Format, Source
-from convtree.formats.lines import SourceFile
+from convtree.formats.files import SourceFile
 from convtree.logs.memory import MemoryLog
 
 CHECKPOINT = [

@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
 from convtree.formats.base import Findings, Place
-from convtree.formats.lines import LINE_LIMIT, Object, parse
+from convtree.formats.lines import LINE_LIMIT
+from convtree.formats.parsing import Object, parse
 
 _CHUNK = 2**18
 _PLAIN = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)  # up to a bracket, or a string cut off

@@ -22,23 +22,15 @@ from typing import Any
 import msgspec
 
 from convtree.entries import Entry, Header, Record, SessionInfoMark, Visibility
-from convtree.formats.base import Findings, Ids, Node, Reading, Source, fit
-from convtree.formats.conversation import (
-    Names,
-    as_text,
-    call_block,
-    grow,
-    keep,
-    key,
-    leftovers,
-    make_header,
-    result_block,
-    say,
-    text,
-    text_block,
-    without,
-)
+from convtree.formats.base import Findings, Reading, Source
+from convtree.formats.blocks import call_block, keep, result_block, say, text_block
+from convtree.formats.conversation import grow
+from convtree.formats.fitting import fit
+from convtree.formats.ids import Ids, Names
+from convtree.formats.planting import Node
+from convtree.formats.sessions import leftovers, make_header
 from convtree.formats.sqlite import Database, Row, from_json, has_tables, opened
+from convtree.formats.values import as_text, key, text, without
 
 NAME = "atuin_ai"
 _TABLES = {

@@ -26,23 +26,14 @@ from typing import Any
 
 from convtree.entries import Entry, Header, Record, SessionInfoMark, Visibility
 from convtree.formats.arrays import item_keys
-from convtree.formats.base import Findings, Ids, Node, Reading, Source
-from convtree.formats.conversation import (
-    as_object,
-    facts_mark,
-    grow,
-    keep,
-    key,
-    make_header,
-    mapped,
-    name_mark,
-    read_array,
-    say,
-    text,
-    text_block,
-    without,
-)
-from convtree.formats.lines import Object
+from convtree.formats.base import Findings, Reading, Source
+from convtree.formats.blocks import keep, say, text_block
+from convtree.formats.conversation import grow, mapped
+from convtree.formats.ids import Ids
+from convtree.formats.parsing import Object
+from convtree.formats.planting import Node
+from convtree.formats.sessions import facts_mark, make_header, name_mark, read_array
+from convtree.formats.values import as_object, key, text, without
 
 NAME = "chatgpt"
 _OTHERS = {"title", "current_node", "create_time", "conversation_id", "id"}

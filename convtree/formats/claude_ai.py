@@ -23,23 +23,14 @@ from typing import Any
 
 from convtree.entries import Entry, Header, Record
 from convtree.formats.arrays import item_keys
-from convtree.formats.base import Findings, Ids, Node, Reading, Source, derive_id
-from convtree.formats.conversation import (
-    facts_mark,
-    grow,
-    key,
-    listed,
-    make_header,
-    name_mark,
-    newest,
-    objects,
-    read_array,
-    say,
-    text,
-    text_block,
-    without,
-)
-from convtree.formats.lines import Object
+from convtree.formats.base import Findings, Reading, Source
+from convtree.formats.blocks import say, text_block
+from convtree.formats.conversation import grow, listed, newest
+from convtree.formats.ids import Ids, derive_id
+from convtree.formats.parsing import Object
+from convtree.formats.planting import Node
+from convtree.formats.sessions import facts_mark, make_header, name_mark, read_array
+from convtree.formats.values import key, objects, text, without
 
 NAME = "claude_ai"
 _SEEN = ("uuid", "name", "chat_messages", "created_at", "current_leaf_message_uuid", "model")

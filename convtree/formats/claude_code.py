@@ -40,9 +40,14 @@ from convtree.entries import (
     ParentSession,
     Record,
 )
-from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source, count, key, text, utc
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts, session_id
-from convtree.formats.lines import Object, SourceFile, is_record, read_objects
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.files import SourceFile
+from convtree.formats.growth import Growth, envelope_of, extension_data, facts
+from convtree.formats.ids import Ids, session_id
+from convtree.formats.lines import is_record, read_objects
+from convtree.formats.parsing import Object
+from convtree.formats.planting import Node
+from convtree.formats.values import count, key, text, utc
 
 NAME = "claude-code"
 IS_SINGLE = True

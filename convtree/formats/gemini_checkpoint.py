@@ -21,9 +21,13 @@ import orjson
 
 from convtree.entries import Entry, Header, MessageEntry
 from convtree.formats.arrays import has_key, item_keys, read_items
-from convtree.formats.base import Findings, Ids, Node, Reading, Source, derive_id
+from convtree.formats.base import Findings, Reading, Source
+from convtree.formats.files import SourceFile
 from convtree.formats.growth import Growth, envelope_of, extension_data, facts
-from convtree.formats.lines import Object, SourceFile, read_document
+from convtree.formats.ids import Ids, derive_id
+from convtree.formats.lines import read_document
+from convtree.formats.parsing import Object
+from convtree.formats.planting import Node
 
 NAME = "gemini-checkpoint"
 IS_SINGLE = True

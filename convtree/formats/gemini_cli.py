@@ -27,9 +27,14 @@ from typing import Any, NamedTuple
 import orjson
 
 from convtree.entries import Entry, Header, MessageEntry, Record
-from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source, derive_id, key, text, utc
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts, session_id
-from convtree.formats.lines import Object, SourceFile, read_document, read_objects
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.files import SourceFile
+from convtree.formats.growth import Growth, envelope_of, extension_data, facts
+from convtree.formats.ids import Ids, derive_id, session_id
+from convtree.formats.lines import read_document, read_objects
+from convtree.formats.parsing import Object
+from convtree.formats.planting import Node
+from convtree.formats.values import key, text, utc
 
 NAME = "gemini-cli"
 IS_SINGLE = True

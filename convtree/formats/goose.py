@@ -25,28 +25,18 @@ from itertools import chain
 from typing import Any, NamedTuple, TypeGuard
 
 from convtree.entries import Entry, Header, Record, SessionInfoMark, Visibility
-from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source, fit
-from convtree.formats.conversation import (
-    Names,
-    as_object,
-    as_text,
-    call_block,
-    facts_mark,
-    grow,
-    keep,
-    key,
-    leftovers,
-    make_header,
-    name_mark,
-    objects,
-    result_block,
-    say,
-    text,
-    text_block,
-    without,
-)
-from convtree.formats.lines import Object, SourceFile, read_objects
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.blocks import call_block, keep, result_block, say, text_block
+from convtree.formats.conversation import grow
+from convtree.formats.files import SourceFile
+from convtree.formats.fitting import fit
+from convtree.formats.ids import Ids, Names
+from convtree.formats.lines import read_objects
+from convtree.formats.parsing import Object
+from convtree.formats.planting import Node
+from convtree.formats.sessions import facts_mark, leftovers, make_header, name_mark
 from convtree.formats.sqlite import Database, Row, from_json, has_tables, opened
+from convtree.formats.values import as_object, as_text, key, objects, text, without
 
 NAME = "goose"
 _TABLES = {

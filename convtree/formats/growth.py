@@ -20,7 +20,11 @@ from convtree.entries import (
     Record,
     SessionInfoMark,
 )
-from convtree.formats.base import Findings, Ids, Node, Place, derive_id, fit, plant, utc
+from convtree.formats.base import Findings, Place
+from convtree.formats.fitting import fit
+from convtree.formats.ids import Ids
+from convtree.formats.planting import Node, plant
+from convtree.formats.values import utc
 
 
 class _Bookmark(NamedTuple):
@@ -137,11 +141,6 @@ class Growth:
         id, time = self.ids.derive(ordinal, "session_info"), utc(node.fields.get("timestamp"))
         mark = SessionInfoMark(id=id, timestamp=time, **info)
         self._bookmarks.append(_Bookmark(mark, node.place))
-
-
-def session_id(format: str, source_id: str) -> str:
-    """Returns the id of a session: the source's own where it fits the grammar, else one that follows from it."""
-    return source_id if ID.fullmatch(source_id) else derive_id(format, source_id)
 
 
 def facts(format: str, source_id: str, **more: Any) -> dict[str, Any]:

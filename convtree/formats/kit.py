@@ -37,22 +37,15 @@ from convtree.entries import (
     ParentSession,
     Record,
 )
-from convtree.formats.base import (
-    Findings,
-    Ids,
-    Node,
-    Place,
-    Reading,
-    Source,
-    count,
-    key,
-    text,
-    texts,
-    utc,
-)
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts, session_id
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.files import SourceFile
+from convtree.formats.growth import Growth, envelope_of, extension_data, facts
+from convtree.formats.ids import Ids, session_id
 from convtree.formats.kit_writing import KEEPS_MORE, NAME, SHAPE, write
-from convtree.formats.lines import Object, SourceFile, is_header, is_record, read_objects
+from convtree.formats.lines import is_header, is_record, read_objects
+from convtree.formats.parsing import Object
+from convtree.formats.planting import Node
+from convtree.formats.values import count, key, text, texts, utc
 
 __all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
 

@@ -14,7 +14,8 @@ from convtree.entries import (
     MessageEntry,
     ModelChangeEntry,
 )
-from convtree.formats.base import Exported, derive_id, text
+from convtree.formats.base import Exported
+from convtree.formats.ids import derive_id
 from convtree.formats.kit_order import Order
 from convtree.formats.outgoing import (
     FOREIGN,
@@ -30,6 +31,7 @@ from convtree.formats.outgoing import (
     summary_of,
 )
 from convtree.formats.speech import Call, Image, Part, Result, Text, Thought, speech_of
+from convtree.formats.values import text
 
 NAME = "kit"
 SHAPE = "kit.message"

@@ -25,9 +25,16 @@ from typing import Any
 
 from convtree.entries import Entry, ModelChangeEntry, Visibility
 from convtree.formats.arrays import read_items
-from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
-from convtree.formats.conversation import grow, keep, key, make_header, moment, say, text, text_block, without
-from convtree.formats.lines import Object, SourceFile, read_beginning, read_objects
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.blocks import keep, say, text_block
+from convtree.formats.conversation import grow
+from convtree.formats.files import SourceFile, read_beginning
+from convtree.formats.ids import Ids
+from convtree.formats.lines import read_objects
+from convtree.formats.parsing import Object
+from convtree.formats.planting import Node
+from convtree.formats.sessions import make_header
+from convtree.formats.values import key, moment, text, without
 
 NAME = "kubectl_ai"
 _HISTORY, _METADATA = "history.json", "metadata.yaml"

@@ -24,24 +24,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from convtree.entries import Entry, Record
-from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
-from convtree.formats.conversation import (
-    Names,
-    as_text,
-    call_block,
-    facts_mark,
-    grow,
-    key,
-    leftovers,
-    make_header,
-    name_mark,
-    result_block,
-    say,
-    text,
-    text_block,
-    without,
-)
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.blocks import call_block, result_block, say, text_block
+from convtree.formats.conversation import grow
+from convtree.formats.ids import Ids, Names
+from convtree.formats.planting import Node
+from convtree.formats.sessions import facts_mark, leftovers, make_header, name_mark
 from convtree.formats.sqlite import Database, from_json, has_tables, opened
+from convtree.formats.values import as_text, key, text, without
 
 NAME = "llm"
 _OLD = {

@@ -30,28 +30,17 @@ from typing import Any, NamedTuple
 import msgspec
 
 from convtree.entries import CompactionEntry, Entry, Header, ParentSession, Record, SessionInfoMark
-from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
-from convtree.formats.conversation import (
-    Names,
-    as_object,
-    call_block,
-    facts_mark,
-    grow,
-    keep,
-    key,
-    leftovers,
-    make_header,
-    moment,
-    name_mark,
-    result_block,
-    say,
-    session_id,
-    text,
-    text_block,
-    without,
-)
-from convtree.formats.lines import LINE_LIMIT, parse, read_beginning
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.blocks import call_block, keep, result_block, say, text_block
+from convtree.formats.conversation import grow
+from convtree.formats.files import read_beginning
+from convtree.formats.ids import Ids, Names, session_id
+from convtree.formats.lines import LINE_LIMIT
+from convtree.formats.parsing import parse
+from convtree.formats.planting import Node
+from convtree.formats.sessions import facts_mark, leftovers, make_header, name_mark
 from convtree.formats.sqlite import Database, from_json, has_tables, opened
+from convtree.formats.values import as_object, key, moment, text, without
 
 NAME = "opencode"
 _TABLES = {

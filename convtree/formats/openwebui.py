@@ -23,30 +23,15 @@ from typing import Any
 
 from convtree.entries import Entry, Header, Record, SessionInfoMark
 from convtree.formats.arrays import has_key, item_keys
-from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
-from convtree.formats.conversation import (
-    Names,
-    as_object,
-    as_text,
-    call_block,
-    facts_mark,
-    grow,
-    key,
-    leftovers,
-    listed,
-    make_header,
-    mapped,
-    name_mark,
-    objects,
-    read_array,
-    result_block,
-    say,
-    text,
-    text_block,
-    without,
-)
-from convtree.formats.lines import Object
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.blocks import call_block, result_block, say, text_block
+from convtree.formats.conversation import grow, listed, mapped
+from convtree.formats.ids import Ids, Names
+from convtree.formats.parsing import Object
+from convtree.formats.planting import Node
+from convtree.formats.sessions import facts_mark, leftovers, make_header, name_mark, read_array
 from convtree.formats.sqlite import Database, from_json, has_tables, opened
+from convtree.formats.values import as_object, as_text, key, objects, text, without
 
 NAME = "openwebui"
 _TABLES = {"chat": frozenset({"id", "user_id", "title", "chat"})}

@@ -20,7 +20,7 @@ from convtree.entries import (
 )
 from convtree.errors import BrokenPath
 from convtree.formats.base import Exported
-from convtree.formats.growth import session_id
+from convtree.formats.ids import session_id
 
 FOREIGN = "convtree."  # before the type of what the other tool has no word for
 LONG_AGO = "1970-01-01T00:00:00.000000Z"  # where a time is not known and the tool wants one

@@ -38,23 +38,15 @@ from convtree.entries import (
     ModelChangeEntry,
     Record,
 )
-from convtree.formats.base import (
-    Findings,
-    Ids,
-    Node,
-    Place,
-    Reading,
-    Source,
-    count,
-    key,
-    milliseconds,
-    text,
-    texts,
-    utc,
-)
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts, session_id
-from convtree.formats.lines import Object, SourceFile, is_header, is_record, read_objects
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.files import SourceFile
+from convtree.formats.growth import Growth, envelope_of, extension_data, facts
+from convtree.formats.ids import Ids, session_id
+from convtree.formats.lines import is_header, is_record, read_objects
+from convtree.formats.parsing import Object
 from convtree.formats.pi_writing import NAME, SHAPE, write
+from convtree.formats.planting import Node
+from convtree.formats.values import count, key, milliseconds, text, texts, utc
 
 __all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
 

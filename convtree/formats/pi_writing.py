@@ -15,7 +15,8 @@ from convtree.entries import (
     MessageEntry,
     ModelChangeEntry,
 )
-from convtree.formats.base import Exported, derive_id, milliseconds, text
+from convtree.formats.base import Exported
+from convtree.formats.ids import derive_id
 from convtree.formats.outgoing import (
     FOREIGN,
     LONG_AGO,
@@ -31,6 +32,7 @@ from convtree.formats.outgoing import (
 )
 from convtree.formats.pi_system import merged
 from convtree.formats.speech import Call, Image, Part, Result, Speech, Text, Thought, speech_of
+from convtree.formats.values import milliseconds, text
 
 NAME = "pi"
 SHAPE = "pi.message"

@@ -24,9 +24,16 @@ from typing import Any
 
 from convtree.entries import CompactionEntry, Entry, MessageEntry, Record, Visibility
 from convtree.formats.arrays import item_keys, read_items
-from convtree.formats.base import Findings, Ids, Node, Place, Reading, Source
-from convtree.formats.conversation import as_text, grow, keep, make_header, moment, text
-from convtree.formats.lines import Object, SourceFile, parse, read_beginning, read_objects
+from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.blocks import keep
+from convtree.formats.conversation import grow
+from convtree.formats.files import SourceFile, read_beginning
+from convtree.formats.ids import Ids
+from convtree.formats.lines import read_objects
+from convtree.formats.parsing import Object, parse
+from convtree.formats.planting import Node
+from convtree.formats.sessions import make_header
+from convtree.formats.values import as_text, moment, text
 
 NAME = "picoclaw"
 SHAPE = "picoclaw.message"

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convtree.formats.base import Findings, Place, Source
-from convtree.formats.lines import parse
+from convtree.formats.parsing import parse
 
 if TYPE_CHECKING:
     import sqlite3

@@ -1,0 +1,92 @@
+"""Values of foreign JSON, taken for what they should be: anything else is None or empty, never an error. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+_SECONDS, _MILLISECONDS, _MICROSECONDS = 10**11, 10**14, 10**17
+
+
+def key(value: Any) -> str | None:
+    """Returns a reference as text; an empty one is none."""
+    return None if value in (None, "") else as_text(value)
+
+
+def text(value: Any) -> str | None:
+    """Returns a text as it is, and None for anything else."""
+    return value if isinstance(value, str) else None
+
+
+def texts(value: Any) -> list[str] | None:
+    """Returns the texts of a list, and None for anything else."""
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
+
+
+def count(value: Any) -> int | None:
+    """Returns a whole number as such, and None for anything else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return int(value) if is_number and abs(value) < 2**53 and value == int(value) else None
+
+
+def as_text(value: Any) -> str:
+    """Returns a value as a text: itself, or its JSON."""
+    return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """Returns the objects in a list, without what is none; an empty list when it is no list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    """Returns an object as it is, and an empty one for everything else."""
+    return value if isinstance(value, dict) else {}
+
+
+def without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Returns the fields that have no place of their own, as far as they say something."""
+    return {name: value for name, value in fields.items() if name not in names and value not in (None, "", [], {})}
+
+
+# --- times ---
+
+
+def utc(value: Any) -> str | None:
+    """Returns an ISO 8601 text or a count of milliseconds since 1970 as we write times; None when it is no time."""
+    moment = _parsed(value)
+    return None if moment is None else moment.isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def moment(value: Any) -> str | None:
+    """Returns a time as we write it: from a text, or from a count since 1970 in the unit that its size tells."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return utc(value)
+    size = abs(value)
+    if size < _SECONDS:
+        return utc(value * 1000)
+    return utc(value if size < _MILLISECONDS else value / 10**3 if size < _MICROSECONDS else value / 10**6)
+
+
+def milliseconds(value: Any) -> int | None:
+    """Returns a time as a count of milliseconds since 1970, as JavaScript would."""
+    moment = _parsed(value)
+    if moment is None:
+        return None
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86_400_000) + since.seconds * 1000 + since.microseconds // 1000
+
+
+def _parsed(value: Any) -> datetime | None:
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return datetime.fromtimestamp(value / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
