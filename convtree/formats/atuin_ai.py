@@ -19,17 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
-
 from convtree.entries import Entry, Header, Record, SessionInfoMark, Visibility
-from convtree.formats.base import Findings, Reading, Source
+from convtree.formats.base import Reading, Source
 from convtree.formats.blocks import call_block, keep, result_block, say, text_block
 from convtree.formats.conversation import grow
+from convtree.formats.databases import Belonging, Found, read_database, sessions_of
 from convtree.formats.fitting import fit
-from convtree.formats.ids import Ids, Names
-from convtree.formats.planting import Node
-from convtree.formats.sessions import leftovers, make_header
-from convtree.formats.sqlite import Database, Row, from_json, has_tables, opened
+from convtree.formats.ids import Ids
+from convtree.formats.planting import Node, link
+from convtree.formats.sessions import archived_mark, make_header
+from convtree.formats.sqlite import Database, from_json, has_tables
 from convtree.formats.values import as_text, key, text, without
 
 NAME = "atuin_ai"
@@ -49,42 +48,40 @@ def recognises(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Reading]:
     """Reads the sessions of a database that was recognised."""
-    outside, names = Findings(), Names(NAME)
-    with opened(source, outside) as database:
-        for ordinal, row in enumerate(database.rows("sessions", _SESSION), 1):
-            findings = database.findings = Findings()
-            id = names.claim(row.values.get("id"), ordinal, row.place, findings)
-            yield Reading(_header(id, row.values), _session(row, database, Ids(NAME, id)), findings.listed)
-            database.findings = outside
-        strays = "session_id not in (select id from sessions where id is not null) or session_id is null"
-        for row in database.rows("session_events", "session_id", where=f"({strays}) group by session_id"):
-            findings = database.findings = Findings()
-            id = names.claim(row.values.get("session_id"), 0, row.place, findings)
-            findings.add("source_no_session", row.place)
-            ids = Ids(NAME, id)
-            nodes = _nodes(row.values.get("session_id"), database, ids)
-            yield Reading(make_header(NAME, id), grow(nodes, _make, ids, findings), findings.listed)
-            database.findings = outside
-        database.report_strays("session_metadata", "session_id", "sessions", "id")
-    yield from leftovers(NAME, outside)
+    belonging = Belonging("session_metadata", "session_id", "sessions")
+    return read_database(source, NAME, _rows, _session, belonging)
+
+
+def _rows(database: Database) -> Iterator[Found]:
+    return sessions_of(database, "sessions", _SESSION, "session_events")
+
+
+def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
+    return _header(id, found.row.values), _records(found, database, Ids(NAME, id))
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
     server = text(fields.get("server_session_id"))
-    header = make_header(NAME, id, time=fields.get("created_at"), cwd=fields.get("directory"), server_session_id=server)
-    return msgspec.structs.replace(header, git_root=text(fields.get("git_root")))
-
-
-def _session(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
-    fields, findings = row.values, database.findings
-    nodes = _nodes(fields.get("id"), database, ids)
-    yield from grow(nodes, _make, ids, findings, leaf=key(fields.get("head_id")), place=row.place)
-    if fields.get("archived_at") is not None:
-        yield SessionInfoMark(id=ids.derive("archived"), archived=True)
-    found = database.rows(
-        "session_metadata", "key value", where="session_id is ?", values=(fields.get("id"),), order="1"
+    return make_header(
+        NAME,
+        id,
+        time=fields.get("created_at"),
+        cwd=fields.get("directory"),
+        git_root=fields.get("git_root"),
+        server_session_id=server,
     )
-    for values, place in found:
+
+
+def _records(found: Found, database: Database, ids: Ids) -> Iterator[Record]:
+    fields, findings = found.row.values, database.findings
+    nodes = _nodes(fields.get("id"), database, ids)
+    yield from grow(nodes, _make, ids, findings, leaf=key(fields.get("head_id")), place=found.row.place)
+    if fields.get("archived_at") is not None:
+        yield archived_mark(ids)
+    if found.is_missing:  # what is told of it is reported with all else that belongs to nothing
+        return
+    own = (fields.get("id"),)
+    for values, place in database.rows("session_metadata", "key value", where="session_id is ?", values=own, order="1"):
         name, value = as_text(values.get("key")), from_json(values.get("value"), place, findings)
         mark = SessionInfoMark(id=ids.derive("metadata", name, as_text(value)), metadata={f"atuin_ai.{name}": value})
         yield fit(mark, place, findings)
@@ -96,14 +93,11 @@ def _nodes(session_id: Any, database: Database, ids: Ids) -> Iterator[Node]:
     for ordinal, (values, place) in enumerate(found, 1):
         source_id, parent = key(values.get("id")), key(values.get("parent_id"))
         parent_id = None if parent is None else ids.refer(parent)
-        is_again = source_id is not None and ids.known(source_id) is not None
-        id = ids.claim(source_id, ordinal)
-        if is_again:
-            database.findings.add("source_duplicate", place, id)
+        node = link(ids, database.findings, values, place, source_id, ordinal, parent_id)
         data = from_json(values.get("event_data"), place, database.findings)
         if not isinstance(data, dict):
-            database.findings.add("source_bad_record", place, id)
-        yield Node(id, parent_id, None if source_id == id else source_id, place, values | {"event_data": data})
+            database.findings.add("source_bad_record", place, node.id)
+        yield node._replace(fields=values | {"event_data": data})
 
 
 def _make(node: Node) -> list[Entry]:

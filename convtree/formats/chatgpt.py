@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree.entries import Entry, Header, Record, SessionInfoMark, Visibility
+from convtree.entries import Entry, Header, Record, Visibility
 from convtree.formats.arrays import item_keys
 from convtree.formats.base import Findings, Reading, Source
 from convtree.formats.blocks import keep, say, text_block
@@ -32,7 +32,7 @@ from convtree.formats.conversation import grow, mapped
 from convtree.formats.ids import Ids
 from convtree.formats.parsing import Object
 from convtree.formats.planting import Node
-from convtree.formats.sessions import facts_mark, make_header, name_mark, read_array
+from convtree.formats.sessions import archived_mark, facts_mark, make_header, name_mark, read_array
 from convtree.formats.values import as_object, key, text, without
 
 NAME = "chatgpt"
@@ -72,7 +72,7 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     yield from name_mark(ids, fields.get("title"), found.place, findings)
     yield from facts_mark(ids, NAME, without(fields, *_OTHERS, *_SEEN), found.place, findings)
     if fields.get("is_archived") is True:
-        yield SessionInfoMark(id=ids.derive("archived"), archived=True)
+        yield archived_mark(ids)
 
 
 def _without_roots(fields: dict[str, Any], found: Object, findings: Findings) -> dict[str, Any]:

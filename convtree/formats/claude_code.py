@@ -35,19 +35,18 @@ from typing import Any, NamedTuple
 from convtree.entries import (
     CompactionEntry,
     Entry,
-    Header,
     MessageEntry,
-    ParentSession,
     Record,
 )
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.files import SourceFile
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts
-from convtree.formats.ids import Ids, session_id
+from convtree.formats.growth import Growth, envelope_of, extension_data
+from convtree.formats.ids import Ids
 from convtree.formats.lines import is_record, read_objects
 from convtree.formats.parsing import Object
 from convtree.formats.planting import Node
-from convtree.formats.values import count, key, text, utc
+from convtree.formats.sessions import make_header
+from convtree.formats.values import as_object, count, key, text
 
 NAME = "claude-code"
 IS_SINGLE = True
@@ -91,17 +90,16 @@ def read(source: Source) -> Iterator[Reading]:
     agent = key(told.get("agentId")) if told.get("isSidechain") else None
     own_id = source_id if agent is None else f"{source_id}.{agent}"
     fork = told.get("forkedFrom")
-    parent = key(fork.get("sessionId")) if isinstance(fork, dict) else None
-    above = None if parent is None else ParentSession(id=session_id(NAME, parent))
-    if agent is not None:
-        above = ParentSession(id=session_id(NAME, source_id), kind="task")
-    more = {"version": told.get("version"), "git_branch": told.get("gitBranch"), "forked_from": fork}
-    header = Header(
-        id=session_id(NAME, own_id),
-        timestamp=utc(told.get("timestamp")),
-        cwd=text(told.get("cwd")),
-        parent_session=above,
-        metadata=facts(NAME, own_id, **more),
+    header = make_header(
+        NAME,
+        own_id,
+        time=told.get("timestamp"),
+        cwd=told.get("cwd"),
+        parent=source_id if agent is not None else key(as_object(fork).get("sessionId")),
+        parent_kind="fork" if agent is None else "task",
+        version=told.get("version"),
+        git_branch=told.get("gitBranch"),
+        forked_from=fork,
     )
     with SourceFile(source.path) as file:
         findings = Findings()

@@ -28,21 +28,20 @@ from typing import Any, NamedTuple
 from convtree.entries import (
     CompactionEntry,
     Entry,
-    Header,
     MessageEntry,
     ModelChangeEntry,
-    ParentSession,
     Record,
 )
 from convtree.formats.arrays import has_key, item_keys
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.files import SourceFile
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts
-from convtree.formats.ids import Ids, session_id
+from convtree.formats.growth import Growth, envelope_of, extension_data
+from convtree.formats.ids import Ids
 from convtree.formats.lines import is_record, read_document, read_objects
 from convtree.formats.parsing import Object
 from convtree.formats.planting import Node
-from convtree.formats.values import key, text, utc
+from convtree.formats.sessions import make_header
+from convtree.formats.values import key, moment, text
 
 NAME = "codex"
 IS_SINGLE = True
@@ -93,14 +92,14 @@ def read(source: Source) -> Iterator[Reading]:
     meta, time = _meta(source)
     source_id = next((str(meta[name]) for name in ("id", "session_id") if meta.get(name)), str(time))
     git = meta.get("git")
-    parent = key(meta.get("forked_from_id"))
-    more = {"version": meta.get("cli_version"), "git": git if isinstance(git, dict) else None}
-    header = Header(
-        id=session_id(NAME, source_id),
-        timestamp=utc(meta.get("timestamp")) or utc(time),
-        cwd=text(meta.get("cwd")),
-        parent_session=None if parent is None else ParentSession(id=session_id(NAME, parent)),
-        metadata=facts(NAME, source_id, **more),
+    header = make_header(
+        NAME,
+        source_id,
+        time=meta.get("timestamp") if moment(meta.get("timestamp")) else time,
+        cwd=meta.get("cwd"),
+        parent=key(meta.get("forked_from_id")),
+        version=meta.get("cli_version"),
+        git=git if isinstance(git, dict) else None,
     )
     with SourceFile(source.path) as file:
         findings = Findings()

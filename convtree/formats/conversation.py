@@ -15,7 +15,7 @@ from convtree.entries import Entry, LeafMark, Record
 from convtree.formats.base import Findings, Place
 from convtree.formats.fitting import fit
 from convtree.formats.ids import Ids
-from convtree.formats.planting import Node, plant
+from convtree.formats.planting import Node, link, plant
 from convtree.formats.values import key, moment, objects
 
 #: what some tools call the parent of a first message
@@ -36,8 +36,7 @@ def mapped(
     for id in _ordered(fields, above, children):
         parent_id = above[id]
         settled = None if parent_id is None else ids.refer(parent_id)
-        own = ids.claim(id, 0)
-        yield Node(own, settled, None if own == id else id, place, fields[id])
+        yield link(ids, findings, fields[id], place, id, 0, settled)
 
 
 def listed(
@@ -60,11 +59,9 @@ def listed(
             if above is not None and above in known and ids.known(above) is None and above != source_id:
                 findings.add("source_forward", place, source_id)
             parent_id = None if above is None else ids.refer(above)
-        is_again = source_id is not None and ids.known(source_id) is not None
-        last = ids.claim(source_id, ordinal)
-        if is_again:
-            findings.add("source_duplicate", place, last)
-        yield Node(last, parent_id, None if last == source_id else source_id, place, fields)
+        node = link(ids, findings, fields, place, source_id, ordinal, parent_id)
+        last = node.id
+        yield node
 
 
 def grow(

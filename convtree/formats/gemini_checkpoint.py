@@ -19,15 +19,16 @@ from typing import Any
 
 import orjson
 
-from convtree.entries import Entry, Header, MessageEntry
+from convtree.entries import Entry, MessageEntry
 from convtree.formats.arrays import has_key, item_keys, read_items
 from convtree.formats.base import Findings, Reading, Source
 from convtree.formats.files import SourceFile
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts
+from convtree.formats.growth import Growth, envelope_of, extension_data
 from convtree.formats.ids import Ids, derive_id
 from convtree.formats.lines import read_document
 from convtree.formats.parsing import Object
 from convtree.formats.planting import Node
+from convtree.formats.sessions import make_header
 
 NAME = "gemini-checkpoint"
 IS_SINGLE = True
@@ -56,7 +57,7 @@ def read(source: Source) -> Iterator[Reading]:
         growth = Growth(Ids(NAME, source_id), findings)
         nodes = _nodes(growth, chain([] if first is None else [first], contents), about)
         records = growth.records(nodes, _make)
-        yield Reading(Header(id=source_id, metadata=facts(NAME, source_id)), records, findings.listed, file.position)
+        yield Reading(make_header(NAME, source_id), records, findings.listed, file.position)
 
 
 def _contents(source: Source, file: SourceFile, findings: Findings, about: dict[str, Any]) -> Iterator[Object]:

@@ -26,15 +26,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from convtree.entries import Entry, Header, MessageEntry, Record
+from convtree.entries import Entry, MessageEntry, Record
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.files import SourceFile
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts
-from convtree.formats.ids import Ids, derive_id, session_id
+from convtree.formats.growth import Growth, envelope_of, extension_data
+from convtree.formats.ids import Ids, derive_id
 from convtree.formats.lines import read_document, read_objects
 from convtree.formats.parsing import Object
 from convtree.formats.planting import Node
-from convtree.formats.values import key, text, utc
+from convtree.formats.sessions import make_header
+from convtree.formats.values import key, text
 
 NAME = "gemini-cli"
 IS_SINGLE = True
@@ -64,11 +65,8 @@ def read(source: Source) -> Iterator[Reading]:
     """Reads a session that was recognised."""
     about = _about(source)
     source_id = str(about["sessionId"])
-    more = {name: about.get(name) for name in ("projectHash", "kind")}
-    header = Header(
-        id=session_id(NAME, source_id),
-        timestamp=utc(about.get("startTime")),
-        metadata=facts(NAME, source_id, project=more["projectHash"], kind=more["kind"]),
+    header = make_header(
+        NAME, source_id, time=about.get("startTime"), project=about.get("projectHash"), kind=about.get("kind")
     )
     with SourceFile(source.path) as file:
         findings = Findings()

@@ -28,14 +28,15 @@ from convtree.entries import Entry, Header, Record, SessionInfoMark, Visibility
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.blocks import call_block, keep, result_block, say, text_block
 from convtree.formats.conversation import grow
+from convtree.formats.databases import Belonging, Found, read_database, sessions_of
 from convtree.formats.files import SourceFile
 from convtree.formats.fitting import fit
-from convtree.formats.ids import Ids, Names
+from convtree.formats.ids import Ids
 from convtree.formats.lines import read_objects
 from convtree.formats.parsing import Object
-from convtree.formats.planting import Node
-from convtree.formats.sessions import facts_mark, leftovers, make_header, name_mark
-from convtree.formats.sqlite import Database, Row, from_json, has_tables, opened
+from convtree.formats.planting import Node, link
+from convtree.formats.sessions import archived_mark, facts_mark, make_header, name_mark
+from convtree.formats.sqlite import Database, Row, from_json, has_tables
 from convtree.formats.values import as_object, as_text, key, objects, text, without
 
 NAME = "goose"
@@ -76,24 +77,12 @@ def read(source: Source) -> Iterator[Reading]:
 
 
 def _read_database(source: Source) -> Iterator[Reading]:
-    outside, names = Findings(), Names(NAME)
-    with opened(source, outside) as database:
-        for ordinal, row in enumerate(database.rows("sessions", "*"), 1):
-            findings = database.findings = Findings()
-            id = names.claim(row.values.get("id"), ordinal, row.place, findings)
-            records = _session(row, database, Ids(NAME, id))
-            yield Reading(_header(id, row.values), records, findings.listed)
-            database.findings = outside
-        strays = "session_id not in (select id from sessions where id is not null) or session_id is null"
-        for row in database.rows("messages", "session_id", where=f"({strays}) group by session_id"):
-            findings = database.findings = Findings()
-            id = names.claim(row.values.get("session_id"), 0, row.place, findings)
-            findings.add("source_no_session", row.place)
-            messages = _messages(row.values.get("session_id"), database)
-            yield Reading(make_header(NAME, id), _records(messages, Ids(NAME, id), findings), findings.listed)
-            database.findings = outside
-        database.report_strays("thread_messages", "session_id", "sessions", "id")
-    yield from leftovers(NAME, outside)
+    belonging = Belonging("thread_messages", "session_id", "sessions")
+    return read_database(source, NAME, lambda it: sessions_of(it, "sessions", "*", "messages"), _session, belonging)
+
+
+def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
+    return _header(id, found.row.values), _stored(found.row, database, Ids(NAME, id))
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -104,12 +93,12 @@ def _header(id: str, fields: dict[str, Any]) -> Header:
     )
 
 
-def _session(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
+def _stored(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
     fields, findings = row.values, database.findings
     yield from _records(_messages(fields.get("id"), database), ids, findings)
     yield from name_mark(ids, fields.get("name") or fields.get("description"), row.place, findings)
     if fields.get("archived_at") is not None:
-        yield SessionInfoMark(id=ids.derive("archived"), archived=True)
+        yield archived_mark(ids)
     state = from_json(fields.get("extension_data"), row.place, findings)
     if state:
         mark = SessionInfoMark(id=ids.derive("state", as_text(state)), metadata={"goose.extension_data": state})
@@ -160,14 +149,11 @@ def _nodes(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[
     for ordinal, (source_id, place, fields) in enumerate(messages, 1):
         shown = _visibility(fields)
         has_hidden = has_hidden or shown != "all"
-        is_again = source_id is not None and ids.known(source_id) is not None
-        id = ids.claim(source_id, ordinal)
-        if is_again:
-            findings.add("source_duplicate", place, id)
+        node = link(ids, findings, fields, place, source_id, ordinal, last)
         if has_hidden:
-            id = ids.derive(id, str(shown), str(last))
-        yield Node(id, last, None if source_id == id else source_id, place, fields)
-        last = id
+            node = node._replace(id=ids.derive(node.id, str(shown), str(last)), source_id=source_id)
+        last = node.id
+        yield node
 
 
 def _visibility(fields: dict[str, Any]) -> Visibility | None:

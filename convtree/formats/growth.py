@@ -23,7 +23,7 @@ from convtree.entries import (
 from convtree.formats.base import Findings, Place
 from convtree.formats.fitting import fit
 from convtree.formats.ids import Ids
-from convtree.formats.planting import Node, plant
+from convtree.formats.planting import Node, link, plant
 from convtree.formats.values import utc
 
 
@@ -115,11 +115,7 @@ class Growth:
     ) -> Node:
         """Makes a node of the `ordinal`-th record, which names itself and its parent; an id again is reported."""
         parent_id = None if parent is None else self.ids.refer(parent)
-        is_again = source_id is not None and self.ids.known(source_id) is not None
-        id = self.ids.claim(source_id, ordinal)
-        if is_again:
-            self.findings.add("source_duplicate", place, id)
-        return Node(id, parent_id, None if source_id == id else source_id, place, fields)
+        return link(self.ids, self.findings, fields, place, source_id, ordinal, parent_id)
 
     def left(self, source_id: str | None) -> str | None:
         """Returns the id of the leaf that a branch summary names, which need not be there."""
@@ -141,12 +137,6 @@ class Growth:
         id, time = self.ids.derive(ordinal, "session_info"), utc(node.fields.get("timestamp"))
         mark = SessionInfoMark(id=id, timestamp=time, **info)
         self._bookmarks.append(_Bookmark(mark, node.place))
-
-
-def facts(format: str, source_id: str, **more: Any) -> dict[str, Any]:
-    """Returns what a header's metadata says of where a session comes from."""
-    told = {"format": format, "id": source_id, **more}
-    return {"import": {name: value for name, value in told.items() if value is not None}}
 
 
 def extension_data(format: str, kind: Any, data: dict[str, Any], envelope: dict[str, Any]) -> ExtensionDataEntry:

@@ -31,21 +31,20 @@ from convtree.entries import (
     CompactionEntry,
     Entry,
     ExtensionDataEntry,
-    Header,
     MessageEntry,
     ModelChangeEntry,
-    ParentSession,
     Record,
 )
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.files import SourceFile
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts
-from convtree.formats.ids import Ids, session_id
+from convtree.formats.growth import Growth, envelope_of, extension_data
+from convtree.formats.ids import Ids
 from convtree.formats.kit_writing import KEEPS_MORE, NAME, SHAPE, write
 from convtree.formats.lines import is_header, is_record, read_objects
 from convtree.formats.parsing import Object
 from convtree.formats.planting import Node
-from convtree.formats.values import count, key, text, texts, utc
+from convtree.formats.sessions import make_header
+from convtree.formats.values import count, key, text, texts
 
 __all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
 
@@ -92,16 +91,14 @@ def read(source: Source) -> Iterator[Reading]:
         objects = read_objects(file, findings, is_record)
         fields = next(objects).fields
         source_id = str(fields["id"])
-        more = {name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")}
-        parent = key(fields.get("parent_session_id"))
-        header = Header(
-            id=session_id(NAME, source_id),
-            timestamp=utc(fields.get("timestamp")),
-            cwd=text(fields.get("cwd")),
-            parent_session=None
-            if parent is None
-            else ParentSession(id=session_id(NAME, parent), kind="task" if fields.get("subagent_task") else "fork"),
-            metadata=facts(NAME, source_id, **more),
+        header = make_header(
+            NAME,
+            source_id,
+            time=fields.get("timestamp"),
+            cwd=fields.get("cwd"),
+            parent=key(fields.get("parent_session_id")),
+            parent_kind="task" if fields.get("subagent_task") else "fork",
+            **{name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")},
         )
         records = _Reader(Growth(Ids(NAME, source_id), findings)).records(objects)
         yield Reading(header, records, findings.listed, file.position)

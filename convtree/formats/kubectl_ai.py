@@ -32,7 +32,7 @@ from convtree.formats.files import SourceFile, read_beginning
 from convtree.formats.ids import Ids
 from convtree.formats.lines import read_objects
 from convtree.formats.parsing import Object
-from convtree.formats.planting import Node
+from convtree.formats.planting import Node, link
 from convtree.formats.sessions import make_header
 from convtree.formats.values import key, moment, text, without
 
@@ -87,12 +87,9 @@ def _nodes(found: Iterator[Object], metadata: dict[str, str], ids: Ids, findings
     place = Place(1, 0, 0)
     for ordinal, (fields, at) in enumerate(found, 1):
         place, source_id = at, key(fields.get("ID"))
-        is_again = source_id is not None and ids.known(source_id) is not None
-        id = ids.claim(source_id, ordinal)
-        if is_again:
-            findings.add("source_duplicate", place, id)
-        yield Node(id, last, None if source_id == id else source_id, place, fields)
-        last = id
+        node = link(ids, findings, fields, place, source_id, ordinal, last)
+        last = node.id
+        yield node
     model = metadata.get("modelID")
     if model and last is not None:
         id = ids.derive("model", model, metadata.get("providerID", ""), last)

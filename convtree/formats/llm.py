@@ -23,14 +23,15 @@ from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
-from convtree.entries import Entry, Record
+from convtree.entries import Entry, Header, Record
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.blocks import call_block, result_block, say, text_block
 from convtree.formats.conversation import grow
-from convtree.formats.ids import Ids, Names
-from convtree.formats.planting import Node
-from convtree.formats.sessions import facts_mark, leftovers, make_header, name_mark
-from convtree.formats.sqlite import Database, from_json, has_tables, opened
+from convtree.formats.databases import Belonging, Found, read_database
+from convtree.formats.ids import Ids
+from convtree.formats.planting import Node, link
+from convtree.formats.sessions import facts_mark, make_header, name_mark
+from convtree.formats.sqlite import Database, Row, from_json, has_tables
 from convtree.formats.values import as_text, key, text, without
 
 NAME = "llm"
@@ -47,6 +48,7 @@ _RESPONSE = """id model prompt system prompt_json options_json response response
     input_tokens output_tokens token_details schema_id resolved_model reasoning"""
 _TURN = """id parent_message_hash tip_message_hash model resolved_model options_json schema_id input_tokens
     output_tokens token_details duration_ms datetime_utc response_json"""
+_STRAYS = "messages of no thread"
 _IN_JSON = ("input_schema", "content")  # of a tool, and of a schema
 #: what of a part's payload has a place in its block
 _PLACED = ("text_ref", "name", "arguments", "tool_call_id", "output", "attachment", "attachments")
@@ -59,44 +61,40 @@ def recognises(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[Reading]:
     """Reads the conversations of a database that was recognised."""
-    outside, names = Findings(), Names(NAME)
-    with opened(source, outside) as database:
-        for ordinal, (conversation, place) in enumerate(_conversations(database), 1):
-            findings = database.findings = Findings()
-            own = conversation.get("id") or conversation.get("response") or conversation.get("strays")
-            id = names.claim(own, ordinal, place, findings)
-            if conversation.get("is_missing"):
-                findings.add("source_no_session", place)
-            parent = key(conversation.get("forked_from"))
-            header = make_header(NAME, id, time=conversation.get("datetime_utc"), parent=parent)
-            records = _Conversation(conversation, place, database, Ids(NAME, id), findings).records()
-            yield Reading(header, records, findings.listed)
-            database.findings = outside
-        for table, column in (("tool_calls", "response_id"), ("tool_results", "response_id")):
-            database.report_strays(table, column, "responses", "id")
-        database.report_strays("parts", "message_hash", "messages", "hash")
-    yield from leftovers(NAME, outside)
+    calls = (Belonging(table, "response_id", "responses") for table in ("tool_calls", "tool_results"))
+    parts = Belonging("parts", "message_hash", "messages", "hash")
+    return read_database(source, NAME, _conversations, _session, *calls, parts)
 
 
-def _conversations(database: Database) -> Iterator[tuple[dict[str, Any], Place]]:
+def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
+    fields, place = found.row
+    time, parent = fields.get("datetime_utc"), key(fields.get("forked_from"))
+    records = _Conversation(fields, place, database, Ids(NAME, id), database.findings).records()
+    return make_header(NAME, id, time=time, parent=parent), records
+
+
+def _conversations(database: Database) -> Iterator[Found]:
     """Yields the sessions there are: threads, conversations that are none, and what belongs to neither."""
     is_new = bool(database.columns("threads"))
-    for values, place in database.rows("threads", "id name tip_message_hash forked_from datetime_utc"):
-        yield values, place
+    for row in database.rows("threads", "id name tip_message_hash forked_from datetime_utc"):
+        yield Found(row.values.get("id"), row)
     others = "id not in (select id from threads where id is not null)" if is_new else ""
-    yield from database.rows("conversations", "id name", where=others)
+    for row in database.rows("conversations", "id name", where=others):
+        yield Found(row.values.get("id"), row)
     if is_new and next(database.rows("messages", "hash", where=_unreached(database)), None) is not None:
-        yield {"strays": "messages of no thread"}, Place(1, 0, 0)
+        yield Found(_STRAYS, Row({"strays": _STRAYS}, Place(1, 0, 0)))
     if not database.columns("responses"):
         return
     known = ["select id from conversations"] if database.columns("conversations") else []
     known += ["select id from threads"] if is_new else []
     missing = " and ".join(f"conversation_id not in ({each} where id is not null)" for each in known)
     if missing:
-        for values, place in database.rows("responses", "conversation_id", where=f"{missing} group by conversation_id"):
-            yield {"id": values.get("conversation_id"), "is_missing": True}, place
-    for values, place in database.rows("responses", "id", where="conversation_id is null"):
-        yield {"response": values.get("id")}, place
+        where = f"conversation_id is not null and {missing} group by conversation_id"
+        for row in database.rows("responses", "conversation_id", where=where):
+            id = row.values.get("conversation_id")
+            yield Found(id, Row({"id": id}, row.place), is_missing=True)
+    for row in database.rows("responses", "id", where="conversation_id is null"):
+        yield Found(row.values.get("id"), Row({"response": row.values.get("id")}, row.place))
 
 
 def _unreached(database: Database) -> str:
@@ -137,7 +135,7 @@ class _Conversation:
         is_single = "response" in self._fields
         wanted = self._fields["response"] if is_single else self._fields.get("id")
         found: dict[Any, None] = {}
-        for calls, links, group, link in (
+        for calls, links, group, of_call in (
             ("turns", "turn_tools", "thread_id", "turn_id"),
             ("responses", "tool_responses", "conversation_id", "response_id"),
         ):
@@ -146,7 +144,7 @@ class _Conversation:
                 continue
             source, where = calls, f"{own} is ?"
             if column not in columns:
-                source, where = links, f"{link} in (select id from {calls} where {own} is ?)"
+                source, where = links, f"{of_call} in (select id from {calls} where {own} is ?)"
             rows = self._database.rows(source, column, where=where, values=(wanted,), order="1")
             found |= {row.values[column]: None for row in rows if row.values[column] is not None}
         named = (each for id in found for each in self._database.rows(table, "*", where="id is ?", values=(id,)))
@@ -184,9 +182,10 @@ class _Conversation:
             self._database.rows("responses", _RESPONSE, where=where, order="id", values=values), 1
         ):
             source_id = key(row.get("id"))
-            id = self._ids.claim(source_id, ordinal)
-            yield Node(id, last, None if source_id == id else source_id, place, row | {"kind": "response"})
-            last = id
+            fields = row | {"kind": "response"}
+            node = link(self._ids, self._findings, fields, place, source_id, ordinal, last)
+            last = node.id
+            yield node
 
     def _prompt(self, fields: dict[str, Any], place: Place) -> list[Entry]:
         own, time = fields.get("id"), fields.get("datetime_utc")
@@ -254,8 +253,8 @@ class _Conversation:
         for ordinal, (row, place) in enumerate(self._database.rows("messages", names, where=where, values=values), 1):
             source_id, parent = key(row.get("hash")), key(row.get("parent_hash"))
             parent_id = None if parent is None else self._ids.refer(parent)
-            id = self._ids.claim(source_id, ordinal)
-            yield Node(id, parent_id, None if source_id == id else source_id, place, row | {"kind": "message"})
+            fields = row | {"kind": "message"}
+            yield link(self._ids, self._findings, fields, place, source_id, ordinal, parent_id)
 
     def _message(self, fields: dict[str, Any], place: Place) -> list[Entry]:
         hash = fields.get("hash")

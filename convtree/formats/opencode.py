@@ -27,19 +27,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
-from convtree.entries import CompactionEntry, Entry, Header, ParentSession, Record, SessionInfoMark
+from convtree.entries import CompactionEntry, Entry, Header, Record
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.blocks import call_block, keep, result_block, say, text_block
 from convtree.formats.conversation import grow
+from convtree.formats.databases import Belonging, Found, read_database, sessions_of
 from convtree.formats.files import read_beginning
-from convtree.formats.ids import Ids, Names, session_id
+from convtree.formats.ids import Ids, Names
 from convtree.formats.lines import LINE_LIMIT
 from convtree.formats.parsing import parse
-from convtree.formats.planting import Node
-from convtree.formats.sessions import facts_mark, leftovers, make_header, name_mark
-from convtree.formats.sqlite import Database, from_json, has_tables, opened
+from convtree.formats.planting import Node, link
+from convtree.formats.sessions import archived_mark, facts_mark, leftovers, make_header, name_mark
+from convtree.formats.sqlite import Database, from_json, has_tables
 from convtree.formats.values import as_object, key, moment, text, without
 
 NAME = "opencode"
@@ -80,28 +79,21 @@ def read(source: Source) -> Iterator[Reading]:
 
 
 def _read_database(source: Source) -> Iterator[Reading]:
-    outside, names = Findings(), Names(NAME)
-    with opened(source, outside) as database:
-        for ordinal, (values, place) in enumerate(database.rows("session", "*"), 1):
-            findings = database.findings = Findings()
-            id = names.claim(values.get("id"), ordinal, place, findings)
-            revert = from_json(values.get("revert"), place, findings)
-            own = (values.get("id"),)
-            todo = [row for row, _ in database.rows("todo", "*", where="session_id is ?", values=own, order="position")]
-            todo = [without(row, "session_id") for row in todo]
-            fields = values | {"revert": revert, "todo": todo}
-            messages = _stored(values.get("id"), database)
-            yield _reading(id, fields, place, messages, findings)
-            database.findings = outside
-        strays = "session_id not in (select id from session where id is not null) or session_id is null"
-        for values, place in database.rows("message", "session_id", where=f"({strays}) group by session_id"):
-            findings = database.findings = Findings()
-            id = names.claim(values.get("session_id"), 0, place, findings)
-            findings.add("source_no_session", place)
-            yield _reading(id, {}, place, _stored(values.get("session_id"), database), findings)
-            database.findings = outside
-        database.report_strays("part", "message_id", "message", "id")
-    yield from leftovers(NAME, outside)
+    belonging = Belonging("part", "message_id", "message")
+    return read_database(source, NAME, lambda it: sessions_of(it, "session", "*", "message"), _row, belonging)
+
+
+def _row(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
+    values, place = found.row
+    own = (values.get("id"),)
+    fields: dict[str, Any] = {}
+    if not found.is_missing:
+        todo = database.rows("todo", "*", where="session_id is ?", values=own, order="position")
+        fields = values | {
+            "revert": from_json(values.get("revert"), place, database.findings),
+            "todo": [without(row, "session_id") for row, _ in todo],
+        }
+    return _session(id, fields, place, _stored(*own, database), database.findings)
 
 
 def _stored(session_id: Any, database: Database) -> Iterator[_Message]:
@@ -152,14 +144,16 @@ def _read_folder(source: Source) -> Iterator[Reading]:
             "time_archived": archived,
             "todo": todo,
         }
-        yield _reading(id, fields, files.place, _filed(root, path.stem, files), findings)
+        session = _session(id, fields, files.place, _filed(root, path.stem, files), findings)
+        yield Reading(*session, findings.listed)
     for folder in sorted(root.glob("message/*")):
         if folder.name not in known and folder.is_dir():
             findings = Findings()
             files = _Files(findings)
             id = names.claim(folder.name, 0, files.place, findings)
             findings.add("source_no_session", files.place)
-            yield _reading(id, {}, files.place, _filed(root, folder.name, files), findings)
+            session = _session(id, {}, files.place, _filed(root, folder.name, files), findings)
+            yield Reading(*session, findings.listed)
     yield from leftovers(NAME, outside)
 
 
@@ -204,21 +198,16 @@ class _Files:
 # --- both ---------------------------------------------------------------------------------------------------------
 
 
-def _reading(
+def _session(
     id: str, fields: dict[str, Any], place: Place, messages: Iterator[_Message], findings: Findings
-) -> Reading:
-    ids = Ids(NAME, id)
-    records = _Session(ids, findings, fields).records(messages, place)
-    return Reading(_header(id, fields), records, findings.listed)
+) -> tuple[Header, Iterator[Record]]:
+    records = _Session(Ids(NAME, id), findings, fields).records(messages, place)
+    return _header(id, fields), records
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
-    header = make_header(NAME, id, time=fields.get("time_created"), cwd=fields.get("directory"))
-    parent = key(fields.get("parent_id"))
-    if parent is None:
-        return header
-    task = ParentSession(id=session_id(NAME, parent), kind="task")
-    return msgspec.structs.replace(header, parent_session=task)
+    parent, time = key(fields.get("parent_id")), fields.get("time_created")
+    return make_header(NAME, id, time=time, cwd=fields.get("directory"), parent=parent, parent_kind="task")
 
 
 class _Session:
@@ -238,7 +227,7 @@ class _Session:
         yield from grow(nodes, self._make, self._ids, self._findings, leaf=lambda: self._leaf, place=place)
         yield from name_mark(self._ids, self._fields.get("title"), place, self._findings)
         if self._fields.get("time_archived"):
-            yield SessionInfoMark(id=self._ids.derive("archived"), archived=True)
+            yield archived_mark(self._ids)
         yield from facts_mark(self._ids, NAME, without(self._fields, *_SEEN), place, self._findings)
 
     def _nodes(self, messages: Iterator[_Message]) -> Iterator[Node]:
@@ -246,12 +235,10 @@ class _Session:
         for ordinal, (source_id, place, data, parts) in enumerate(messages, 1):
             if source_id is not None and source_id == self._reverted:
                 self._leaf = before
-            is_again = source_id is not None and self._ids.known(source_id) is not None
-            id = self._ids.claim(source_id, ordinal)
-            if is_again:
-                self._findings.add("source_duplicate", place, id)
-            yield Node(id, last, None if source_id == id else source_id, place, {"data": data, "parts": parts})
-            last, before = id, source_id
+            fields = {"data": data, "parts": parts}
+            node = link(self._ids, self._findings, fields, place, source_id, ordinal, last)
+            last, before = node.id, source_id
+            yield node
 
     def _make(self, node: Node) -> list[Entry]:
         data, parts = node.fields["data"], node.fields["parts"]

@@ -21,16 +21,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree.entries import Entry, Header, Record, SessionInfoMark
+from convtree.entries import Entry, Header, Record
 from convtree.formats.arrays import has_key, item_keys
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.blocks import call_block, result_block, say, text_block
 from convtree.formats.conversation import grow, listed, mapped
-from convtree.formats.ids import Ids, Names
+from convtree.formats.databases import Belonging, Found, read_database
+from convtree.formats.ids import Ids
 from convtree.formats.parsing import Object
 from convtree.formats.planting import Node
-from convtree.formats.sessions import facts_mark, leftovers, make_header, name_mark, read_array
-from convtree.formats.sqlite import Database, from_json, has_tables, opened
+from convtree.formats.sessions import archived_mark, facts_mark, make_header, name_mark, read_array
+from convtree.formats.sqlite import Database, from_json, has_tables
 from convtree.formats.values import as_object, as_text, key, objects, text, without
 
 NAME = "openwebui"
@@ -63,17 +64,17 @@ def read(source: Source) -> Iterator[Reading]:
 
 
 def _read_database(source: Source) -> Iterator[Reading]:
-    outside, names = Findings(), Names(NAME)
-    with opened(source, outside) as database:
-        for ordinal, (values, place) in enumerate(database.rows("chat", _CHAT), 1):
-            findings = database.findings = Findings()
-            id = names.claim(values.get("id"), ordinal, place, findings)
-            fields, size = _whole(values, place, database)
-            found = Object(fields, place._replace(length=size))
-            yield Reading(_header(id, fields), _records(found, Ids(NAME, id), findings), findings.listed)
-            database.findings = outside
-        database.report_strays("chat_message", "chat_id", "chat", "id")
-    yield from leftovers(NAME, outside)
+    return read_database(source, NAME, _rows, _session, Belonging("chat_message", "chat_id", "chat"))
+
+
+def _rows(database: Database) -> Iterator[Found]:
+    return (Found(row.values.get("id"), row) for row in database.rows("chat", _CHAT))
+
+
+def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
+    fields, size = _whole(found.row.values, found.row.place, database)
+    records = _records(Object(fields, found.row.place._replace(length=size)), Ids(NAME, id), database.findings)
+    return _header(id, fields), records
 
 
 def _whole(values: dict[str, Any], place: Place, database: Database) -> tuple[dict[str, Any], int]:
@@ -130,7 +131,7 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     told = without(found.fields, *_SEEN) | without({"chat": {} if chat is found.fields else without(chat, *_SEEN)})
     yield from facts_mark(ids, NAME, told, found.place, findings)
     if found.fields.get("archived") is True:
-        yield SessionInfoMark(id=ids.derive("archived"), archived=True)
+        yield archived_mark(ids)
 
 
 def _make(node: Node) -> list[Entry]:

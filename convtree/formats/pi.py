@@ -33,20 +33,20 @@ from convtree.entries import (
     CompactionEntry,
     Entry,
     ExtensionDataEntry,
-    Header,
     MessageEntry,
     ModelChangeEntry,
     Record,
 )
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.files import SourceFile
-from convtree.formats.growth import Growth, envelope_of, extension_data, facts
-from convtree.formats.ids import Ids, session_id
+from convtree.formats.growth import Growth, envelope_of, extension_data
+from convtree.formats.ids import Ids
 from convtree.formats.lines import is_header, is_record, read_objects
 from convtree.formats.parsing import Object
 from convtree.formats.pi_writing import NAME, SHAPE, write
 from convtree.formats.planting import Node
-from convtree.formats.values import count, key, milliseconds, text, texts, utc
+from convtree.formats.sessions import make_header
+from convtree.formats.values import count, key, milliseconds, text, texts
 
 __all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
 
@@ -88,12 +88,8 @@ def read(source: Source) -> Iterator[Reading]:
         objects = read_objects(file, findings, is_record)
         first = next(objects)
         source_id = str(first.fields["id"])
-        header = Header(
-            id=session_id(NAME, source_id),
-            timestamp=utc(first.fields.get("timestamp")),
-            cwd=text(first.fields.get("cwd")),
-            metadata=facts(NAME, source_id, parent_session=first.fields.get("parentSession")),
-        )
+        time, cwd = first.fields.get("timestamp"), first.fields.get("cwd")
+        header = make_header(NAME, source_id, time=time, cwd=cwd, parent_session=first.fields.get("parentSession"))
         records = _Reader(first, Growth(Ids(NAME, source_id), findings)).records(objects)
         yield Reading(header, records, findings.listed, file.position)
 

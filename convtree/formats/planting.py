@@ -27,14 +27,20 @@ class Node(NamedTuple):
 
 
 def link(
-    ids: Ids, findings: Findings, fields: dict[str, Any], place: Place, source_id: str | None, ordinal: int
+    ids: Ids,
+    findings: Findings,
+    fields: dict[str, Any],
+    place: Place,
+    source_id: str | None,
+    ordinal: int,
+    parent_id: str | None,
 ) -> Node:
-    """Makes a node without a parent of the `ordinal`-th record, which names itself; an id again is reported."""
+    """Makes a node of the `ordinal`-th record, which may name itself; an id that comes again is reported."""
     is_again = source_id is not None and ids.known(source_id) is not None
     id = ids.claim(source_id, ordinal)
     if is_again:
         findings.add("source_duplicate", place, id)
-    return Node(id, None, None if source_id == id else source_id, place, fields)
+    return Node(id, parent_id, None if source_id == id else source_id, place, fields)
 
 
 def plant(nodes: Iterable[Node], findings: Findings) -> Iterator[Node]:

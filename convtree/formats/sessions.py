@@ -6,7 +6,7 @@ A source may hold several sessions. What is wrong outside of all of them is told
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 
@@ -23,9 +23,17 @@ _FACT = 4096  # characters
 
 
 def make_header(
-    name: str, source_id: str, *, time: Any = None, cwd: Any = None, parent: str | None = None, **facts: Any
+    name: str,
+    source_id: str,
+    *,
+    time: Any = None,
+    cwd: Any = None,
+    git_root: Any = None,
+    parent: str | None = None,
+    parent_kind: Literal["fork", "task"] = "fork",
+    **facts: Any,
 ) -> Header:
-    """Makes the header of a session; `parent` is the source's id of the session it was forked from.
+    """Makes the header of a session; `parent` is the source's id of the session it was forked from, or works for.
 
     The facts are for people: a text without end is cut.
     """
@@ -35,7 +43,8 @@ def make_header(
         id=session_id(name, source_id),
         timestamp=moment(time),
         cwd=cwd[:_FACT] if isinstance(cwd, str) else None,
-        parent_session=None if parent is None else ParentSession(id=session_id(name, parent)),
+        git_root=git_root[:_FACT] if isinstance(git_root, str) else None,
+        parent_session=None if parent is None else ParentSession(id=session_id(name, parent), kind=parent_kind),
         metadata={"import": {"format": name, "id": source_id[:_FACT]} | known},
     )
 
