@@ -1,0 +1,43 @@
+"""What every store must do, as tests: subclass `StoreContract`, say how to open a store, and have pytest run it.
+
+    class TestMine(StoreContract):
+        def open_store(self, place: Path) -> SessionStore:
+            return convtree.open_store(f"mine://{place}")
+
+Expected values are stated by hand, and everything goes through the calls of `SessionStore`: a store may be built in
+any way. `pytest.register_assert_rewrite("convtree.testing")` in your conftest.py has failures say what was found.
+`store_machine` compares a store with a plain model over random sequences of calls. It needs pytest
+and hypothesis.
+"""
+
+from convtree.testing.basis import ODD, Clock, asked, assistant, begin, ids, user
+from convtree.testing.counting import PROVIDERS, Counting
+from convtree.testing.creating import NOT_IDS, Creating
+from convtree.testing.forking import Forking
+from convtree.testing.keeping import Keeping
+from convtree.testing.listing import Listing
+from convtree.testing.machine import StoreMachine, store_machine
+from convtree.testing.searching import Searching
+from convtree.testing.sharing import Sharing
+
+__all__ = [
+    "NOT_IDS",
+    "ODD",
+    "PROVIDERS",
+    "Clock",
+    "StoreContract",
+    "StoreMachine",
+    "asked",
+    "assistant",
+    "begin",
+    "ids",
+    "store_machine",
+    "user",
+]
+
+
+class StoreContract(Creating, Listing, Keeping, Forking, Searching, Counting, Sharing):
+    """Tests over `self.open_store(place)`: a handle on the one store of that place.
+
+    `shared` is False where a place has one handle only, `lasting` where a store does not outlive its handle.
+    """
