@@ -31,9 +31,7 @@ def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str
         if data is None:
             findings.add("source_line_too_long" if place.length > LINE_LIMIT else "source_bad_line", place)
             continue
-        if b"\0" in data:
-            findings.add("source_nul_bytes", place)
-        text = data.replace(b"\0", b"") + (b"\n" if is_whole else b"")
+        text = data + (b"\n" if is_whole else b"")
         for fields in parse(text, place, findings, is_record, several=True):
             yield Object(fields, place)
     if getattr(file, "is_cut", False):

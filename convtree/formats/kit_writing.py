@@ -21,8 +21,10 @@ from convtree.formats.outgoing import (
     FOREIGN,
     LONG_AGO,
     Model,
+    Notes,
     as_data,
     entries_of,
+    in_a_row,
     is_hidden,
     line,
     origin,
@@ -69,19 +71,17 @@ class _Writer:
         self._order = Order(entries_of(session), session.leaf_id)
         self._firsts: dict[str, str] = {}  # the first line of an entry that became two
         self._calls: dict[str, str] = {}  # the tool of a call
-        self._labels: dict[str, str] = {}  # as kit would read them
-        self._name = ""
+        self._notes = Notes()
         self._last: str | None = None
 
     def lines(self) -> Iterator[bytes]:
         """Yields the file."""
         yield line(self._header())
         for entry in self._ordered():
-            bodies = self._bodies(entry)
-            ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
-            self._firsts[entry.id] = ids[0]
-            for parent, id, body in zip([entry.parent_id, *ids], ids, bodies, strict=False):
-                yield self._line(body, id, parent, entry.timestamp)
+            rows = in_a_row(entry, self._bodies(entry))
+            self._firsts[entry.id] = rows[0][0]
+            for id, parent_id, body in rows:
+                yield self._line(body, id, parent_id, entry.timestamp)
         yield from self._ending()
 
     def _header(self) -> dict[str, Any]:
@@ -130,14 +130,11 @@ class _Writer:
         if (model := self._missing_model()) is not None:
             bodies.append({"type": "model_change", "provider": model.provider or "", "model_id": model.model})
         bodies += [
-            {"type": "label", "target_id": id, "label": label}
-            for id, label in session.labels.items()
-            if self._labels.get(id) != label
+            {"type": "label", "target_id": id, "label": label or ""}
+            for id, label in self._notes.labels_left(session, self._order)
         ]
-        gone = (id for id, label in self._labels.items() if label and id not in session.labels and id in self._order)
-        bodies += [{"type": "label", "target_id": id, "label": ""} for id in gone]
-        if (session.name or "") != self._name:
-            bodies.append({"type": "session_info", "name": session.name or ""})
+        if (name := self._notes.name_left(session)) is not None:
+            bodies.append({"type": "session_info", "name": name})
         if not bodies and self._firsts and self._last != session.leaf_id:
             bodies.append({"type": "extension_data", "ext_type": f"{FOREIGN}leaf", "data": "{}"})
         parent = session.leaf_id
@@ -224,9 +221,9 @@ class _Writer:
         if kind == entry.ext_type or not _fits(kind, data):
             return _foreign(entry.ext_type, data)
         if kind == "label" and isinstance(target := data.get("target_id"), str):
-            self._labels[target] = text(data.get("label")) or ""
+            self._notes.label(target, text(data.get("label")))
         elif kind == "session_info":
-            self._name = text(data.get("name")) or ""
+            self._notes.name = text(data.get("name")) or ""
         return {"type": kind} | {name: value for name, value in data.items() if name not in _LINE}
 
 

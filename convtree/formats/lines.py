@@ -30,12 +30,8 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
             findings.add("source_line_too_long", place)
             continue
         text = data.removeprefix(b"\xef\xbb\xbf") if line == 1 else data
-        if b"\0" in text:
-            findings.add("source_nul_bytes", place)
-            text = text.replace(b"\0", b"")
-        if text.strip():
-            for fields in parse(text, place, findings, is_record):
-                yield Object(fields, place)
+        for fields in parse(text, place, findings, is_record):
+            yield Object(fields, place)
     if getattr(file, "is_cut", False):
         findings.add("source_torn_tail", Place(line + 1, offset, 0))
 
@@ -47,9 +43,7 @@ def read_document(file: BinaryIO, findings: Findings) -> Object | None:
     if len(data) > LINE_LIMIT:
         findings.add("source_line_too_long", place)
         return None
-    if b"\0" in data:
-        findings.add("source_nul_bytes", place)
-    objects = parse(data.removeprefix(b"\xef\xbb\xbf").replace(b"\0", b""), place, findings, lambda _: False)
+    objects = parse(data.removeprefix(b"\xef\xbb\xbf"), place, findings)
     return Object(objects[0], place) if objects else None
 
 

@@ -182,11 +182,9 @@ class _Files:
         """Returns the object in a file; an empty one, and a finding, where there is none."""
         data = read_beginning(path, LINE_LIMIT)
         self.place = Place(self.place.line + 1, self.place.offset + self.place.length, len(data))
-        if b"\0" in data:
-            self._findings.add("source_nul_bytes", self.place)
         if not data.strip():  # empty, or no file that can be read
             self._findings.add("source_bad_line", self.place)
-        found = parse(data.replace(b"\0", b"") + b"\n", self.place, self._findings, _is_nothing)
+        found = parse(data + b"\n", self.place, self._findings)
         return found[0] if found else {}
 
     def created(self, path: Path) -> float:
@@ -327,7 +325,3 @@ def _as_object(value: Any) -> dict[str, Any]:
 
 def _storage(path: Path) -> str:
     return "" if (path / "message").is_dir() else "storage"
-
-
-def _is_nothing(_: dict[str, Any]) -> bool:
-    return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from convtree.entries import (
 )
 from convtree.errors import BrokenPath
 from convtree.formats.base import Exported
-from convtree.formats.ids import session_id
+from convtree.formats.ids import derive_id, session_id
 
 FOREIGN = "convtree."  # before the type of what the other tool has no word for
 LONG_AGO = "1970-01-01T00:00:00.000000Z"  # where a time is not known and the tool wants one
@@ -63,6 +63,36 @@ class Models:
     def at(self, id: str | None) -> Model:
         """Returns the model at an entry."""
         return self._at.get(id or "", Model())
+
+
+class Notes:
+    """What the lines so far say of the session as a whole, as the tool that reads them would take it."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self._labels: dict[str, str] = {}
+
+    def label(self, target: str, label: str | None) -> None:
+        """Takes in that an entry was labelled, or its label taken away."""
+        self._labels.pop(target, None)
+        if label:
+            self._labels[target] = label
+
+    def labels_left(self, session: Exported, written: Container[str]) -> Iterator[tuple[str, str | None]]:
+        """Yields the labels that are still to be told, None for one that has to go again."""
+        yield from ((id, label) for id, label in session.labels.items() if self._labels.get(id) != label)
+        yield from ((id, None) for id in self._labels if id not in session.labels and id in written)
+
+    def name_left(self, session: Exported) -> str | None:
+        """Returns the name if it is still to be told."""
+        name = session.name or ""
+        return None if name == self.name else name
+
+
+def in_a_row(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:
+    """Returns the lines that an entry becomes with their ids and parents: the last has the entry's own id."""
+    ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
+    return list(zip(ids, [entry.parent_id, *ids], bodies, strict=False))
 
 
 def entries_of(session: Exported) -> Iterator[Entry]:

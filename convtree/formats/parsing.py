@@ -31,18 +31,27 @@ class Object(NamedTuple):
     place: Place
 
 
+def _is_nothing(_: dict[str, Any]) -> bool:
+    return False
+
+
 def parse(
     text: bytes,
     place: Place,
     findings: Findings,
-    is_record: Callable[[dict[str, Any]], bool],
+    is_record: Callable[[dict[str, Any]], bool] = _is_nothing,
     *,
     several: bool = False,
 ) -> list[dict[str, Any]]:
-    """Returns the objects of a text without zeros, values that no log can hold replaced, and reported.
+    """Returns the objects of a text, values that no log can hold replaced and zero bytes left out, and reported.
 
     Behind damage one record is looked for that runs to the end of the text; with `several`, all there are.
     """
+    if b"\0" in text:
+        findings.add("source_nul_bytes", place)
+        text = text.replace(b"\0", b"")
+    if not text.strip():
+        return []
     if not _LONG_NUMBER.search(text):
         try:
             value = orjson.loads(text)

@@ -21,8 +21,10 @@ from convtree.formats.outgoing import (
     FOREIGN,
     LONG_AGO,
     Models,
+    Notes,
     as_data,
     entries_of,
+    in_a_row,
     is_hidden,
     line,
     origin,
@@ -62,19 +64,17 @@ class _Writer:
         self._models = Models()
         self._firsts: dict[str, str] = {}  # the first line of an entry that became several
         self._calls: dict[str, str] = {}  # the tool of a call
-        self._labels: dict[str, str] = {}  # as pi would read them
-        self._name = ""
+        self._notes = Notes()
         self._last: str | None = None
 
     def lines(self) -> Iterator[bytes]:
         """Yields the file."""
         yield line(self._header())
         for entry in entries_of(self._session):
-            bodies = self._bodies(entry)
-            ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
-            self._firsts[entry.id] = ids[0]
-            for parent, id, body in zip([entry.parent_id, *ids], ids, bodies, strict=False):
-                yield self._line(body, id, parent, entry.timestamp)
+            rows = in_a_row(entry, self._bodies(entry))
+            self._firsts[entry.id] = rows[0][0]
+            for id, parent_id, body in rows:
+                yield self._line(body, id, parent_id, entry.timestamp)
             self._models.take(entry)
         yield from self._ending()
 
@@ -101,15 +101,11 @@ class _Writer:
         """Yields what makes pi go on at the leaf, with the labels and the name that the session has."""
         session = self._session
         bodies: list[dict[str, Any]] = [
-            {"type": "label", "targetId": id, "label": label}
-            for id, label in session.labels.items()
-            if self._labels.get(id) != label
+            {"type": "label", "targetId": id} | ({} if label is None else {"label": label})
+            for id, label in self._notes.labels_left(session, self._firsts)
         ]
-        bodies += [
-            {"type": "label", "targetId": id} for id in self._labels if id not in session.labels and id in self._firsts
-        ]
-        if (session.name or "") != self._name:
-            bodies.append({"type": "session_info", "name": session.name or ""})
+        if (name := self._notes.name_left(session)) is not None:
+            bodies.append({"type": "session_info", "name": name})
         if not bodies and self._last != session.leaf_id:
             bodies.append({"type": "custom", "customType": f"{FOREIGN}leaf"})
         parent = session.leaf_id
@@ -255,11 +251,9 @@ class _Writer:
         named = data.get("type") if kind == "unknown" else None
         data = {name: value for name, value in data.items() if name not in _LINE}
         if kind == "label" and isinstance(target := data.get("targetId"), str):
-            self._labels[target] = text(data.get("label")) or ""
-            if not self._labels[target]:
-                del self._labels[target]
+            self._notes.label(target, text(data.get("label")))
         elif kind == "session_info":
-            self._name = (text(data.get("name")) or "").strip()
+            self._notes.name = (text(data.get("name")) or "").strip()
         return {"type": named or kind} | data
 
 

@@ -136,7 +136,7 @@ def _metadata(path: Path, findings: Findings) -> dict[str, Any]:
     data = read_beginning(path.with_name(path.name.removesuffix(".jsonl") + _META), _META_LIMIT)
     if not data:
         return {}
-    found = parse(data.replace(b"\0", b"") + b"\n", Place(1, 0, len(data)), findings, _is_metadata)
+    found = parse(data + b"\n", Place(1, 0, len(data)), findings, _is_metadata)
     return found[0] if found else {}
 
 

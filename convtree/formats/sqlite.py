@@ -209,15 +209,8 @@ def from_json(value: Any, place: Place, findings: Findings) -> Any:
     """Returns what a cell says in JSON; a text that is no JSON is reported and stays a text."""
     if not isinstance(value, str) or not value.strip():
         return None if isinstance(value, str) else value
-    if "\0" in value:
-        findings.add("source_nul_bytes", place)
-        value = value.replace("\0", "")
-    found = parse(b'{"value":' + value.encode() + b"}\n", place, findings, _is_nothing)
-    return found[0].get("value") if found else value
-
-
-def _is_nothing(_: dict[str, Any]) -> bool:
-    return False
+    found = parse(b'{"value":' + value.encode() + b"}\n", place, findings)
+    return found[0].get("value") if found else value.replace("\0", "")
 
 
 def _journals(path: Path) -> list[Path]:
