@@ -18,7 +18,6 @@ import msgspec
 from convtree.codec import HEADER_START
 from convtree.entries import Finding, Header, Record
 from convtree.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions
-from convtree.formats import FORMATS, WRITERS
 from convtree.formats.base import Format, Reading, Source
 from convtree.formats.files import SourceFile
 from convtree.logs.jsonl import Durability, JsonlLog, write_whole
@@ -182,6 +181,8 @@ def export_lines(session: Session, format: str, *, redact: Redact | None = None)
     Raises:
         ValueError: nobody knows this format.
     """
+    from convtree.formats.known import WRITERS
+
     if format not in WRITERS:
         raise ValueError(f"nothing writes {format!r}; known are {', '.join(WRITERS)}")
     return WRITERS[format](session if redact is None else WithoutSecrets(session, redact))
@@ -203,6 +204,8 @@ def _recognised(path: Path) -> _Found:
     Raises:
         NotALog: it is of no known format.
     """
+    from convtree.formats.known import FORMATS
+
     source = Source(path, b"" if path.is_dir() else _beginning(path))
     for form in FORMATS:
         if form.recognises(source):

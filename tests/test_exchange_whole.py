@@ -10,8 +10,8 @@ from test_formats_stores_laws import sources
 
 from convtree.cli.app import app
 from convtree.exchange import import_into, read_foreign
-from convtree.formats import FORMATS
 from convtree.formats.base import Source
+from convtree.formats.known import FORMATS
 from convtree.shapes import Shape
 from convtree.store import open_store
 

@@ -19,8 +19,8 @@ from convtree.cli.app import app
 from convtree.entries import Header, MessageEntry
 from convtree.errors import SeveralSessions
 from convtree.exchange import ImportReport, import_file, import_into, read_foreign
-from convtree.formats import FORMATS
 from convtree.formats.base import Reading, Source
+from convtree.formats.known import FORMATS
 from convtree.store import SessionStore
 
 
@@ -45,7 +45,7 @@ class Many:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of sessions, with other things in it."""
-    monkeypatch.setattr("convtree.exchange.FORMATS", (*FORMATS, Many()))
+    monkeypatch.setattr("convtree.formats.known.FORMATS", (*FORMATS, Many()))
     folder = tmp_path / "source"
     (folder / "b" / "deep").mkdir(parents=True)
     (folder / "whole-session").mkdir()

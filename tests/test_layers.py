@@ -118,6 +118,27 @@ def test_importing_convtree_is_cheap() -> None:
     assert set(json.loads(done.stdout)) & heavy == set()
 
 
+def test_formats_are_imported_when_one_is_met() -> None:
+    """Who looks at logs of our own needs none of them; who reads one needs no database and no other one's writer."""
+    program = "import sys, json, convtree.cli.app; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = {name for name in json.loads(done.stdout) if name.startswith("convtree.formats.")}
+    assert found & {f"convtree.formats.{name}" for name in ("known", "pi", "sqlite", "arrays", "growth")} == set()
+    program = "import sys, json, convtree.formats.codex; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(json.loads(done.stdout)) & {"sqlite3", "convtree.formats.sqlite", "convtree.formats.pi"} == set()
+
+
+def test_every_format_is_one_entry_in_one_table() -> None:
+    """Under its own name, and what can be written is known before it is imported."""
+    from convtree.formats import WRITTEN
+    from convtree.formats.known import FORMATS, WRITERS
+
+    names = [form.NAME for form in FORMATS]
+    assert len(names) == len(set(names)) == 16
+    assert tuple(WRITERS) == WRITTEN
+
+
 def test_the_public_names_are_sorted_and_there() -> None:
     """`__all__` is what the package offers."""
     assert convtree.__all__ == sorted(convtree.__all__)

@@ -30,7 +30,7 @@ from convtree import (
 from convtree.cli.app import app
 from convtree.entries import Entry
 from convtree.exchange import export_file, export_lines, read_foreign
-from convtree.formats import WRITERS
+from convtree.formats.known import WRITERS
 from convtree.logs.memory import MemoryLog
 from convtree.redacting import WithoutSecrets, redact_log
 from convtree.redaction import usual_patterns

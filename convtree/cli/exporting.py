@@ -9,14 +9,14 @@ import click
 
 from convtree.cli.redacting import redacting, tell_redacted
 from convtree.cli.sessions import opened_log, with_store_for_log
-from convtree.formats import WRITERS
+from convtree.formats import WRITTEN
 from convtree.redaction import Redactor
 from convtree.store import SessionStore
 
 
 @click.command("export")
 @click.argument("log")
-@click.option("--to", "format", type=click.Choice(list(WRITERS)), required=True, help="What is to be written.")
+@click.option("--to", "format", type=click.Choice(WRITTEN), required=True, help="What is to be written.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: stdout]")
 @with_store_for_log
 @click.option("--session", "session_id", metavar="ID", help="Of a source with several sessions, this one.")

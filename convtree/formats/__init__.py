@@ -1,37 +1,4 @@
-"""Other tools' files: one module each, records out, and for some of them a way back.
+"""Other tools' files: one module each, records out, and for some of them a way back. `known` is the table of them."""
 
-`FORMATS` lists what can be read, in the order in which they are asked; `WRITERS` what can be written.
-"""
-
-from collections.abc import Callable, Iterator
-
-from convtree.formats import (
-    atuin_ai,
-    chatgpt,
-    claude_ai,
-    claude_code,
-    codex,
-    gemini_checkpoint,
-    gemini_cli,
-    goose,
-    kit,
-    kubectl_ai,
-    librechat,
-    llm,
-    markdown,
-    opencode,
-    openwebui,
-    pi,
-    picoclaw,
-    plain,
-)
-from convtree.formats.base import Exported, Format
-
-FORMATS: tuple[Format, ...] = (
-    *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
-    *(chatgpt, claude_ai, openwebui, librechat),
-    *(goose, atuin_ai, llm, opencode),
-)
-WRITERS: dict[str, Callable[[Exported], Iterator[bytes]]] = {
-    module.NAME: module.write for module in (pi, kit, plain, markdown)
-}
+#: the names of what can be written, for who asks before anything is imported
+WRITTEN = ("pi", "kit", "json", "markdown")
