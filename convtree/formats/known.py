@@ -1,6 +1,6 @@
-"""The table of formats: `FORMATS` lists what can be read, in the order in which they are asked, `WRITERS` what goes out.
+"""The table of formats: `FORMATS` is what can be read, in the order in which it is asked, `WRITERS` what is written.
 
-Importing this imports every format, so that is done when a foreign file is there, or one is wanted.
+Whoever imports this imports every format, so that is done when a foreign file is met, or one is wanted.
 """
 
 from collections.abc import Callable, Iterator
