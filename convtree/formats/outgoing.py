@@ -60,10 +60,6 @@ class Models:
         """Takes an entry in."""
         self._at[entry.id] = self.above(entry).after(entry)
 
-    def at(self, id: str | None) -> Model:
-        """Returns the model at an entry."""
-        return self._at.get(id or "", Model())
-
 
 class Notes:
     """What the lines so far say of the session as a whole, as the tool that reads them would take it."""

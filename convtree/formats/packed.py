@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from abc import abstractmethod
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,8 +58,9 @@ class Unpacked(io.RawIOBase):
             self.is_cut = True
             return 0
 
+    @abstractmethod
     def _read_into(self, buffer: Any) -> int:
-        raise NotImplementedError
+        """Reads some of it, or fails in one of the ways that are known."""
 
     def close(self) -> None:
         """Closes the file below."""

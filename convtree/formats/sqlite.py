@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -129,19 +129,21 @@ class Database:
         joined = "and" if condition else "where"
         for end, side in (("asc", ">"), ("desc", "<")):
             number = None
-            for number, *keys in self._as_far_as_it_goes(f"{picked} order by rowid {end}", values):
+            for number, *keys in self._cells(f"{picked} order by rowid {end}", values, is_known_damage=True):
                 found[number] = keys
-            if (
-                number is not None
-            ):  # the module reads one row ahead, so the last one before the damage is asked for alone
+            if number is not None:
+                # rows are read one ahead, so the last before the damage is asked for alone
                 query = f"{picked} {joined} rowid {side} {number} order by rowid {end} limit 1"
-                found |= {number: keys for number, *keys in self._as_far_as_it_goes(query, values)}
+                found |= {number: keys for number, *keys in self._cells(query, values, is_known_damage=True)}
         query = f'select rowid from "{table}"{condition} order by {order}'
-        for (number,) in islice(self._as_far_as_it_goes(query, values), count):
+        for (number,) in islice(self._cells(query, values, is_known_damage=True), count):
             found.pop(number, None)
         return sorted(found, key=lambda number: [*map(_rank, found[number]), _rank(number)])
 
-    def _as_far_as_it_goes(self, query: str, values: tuple[Any, ...]) -> Iterator[Any]:
+    def _cells(
+        self, query: str, values: tuple[Any, ...], *, is_known_damage: bool = False
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yields what can be read; that this is not all of it is reported, unless it was."""
         import sqlite3
 
         try:
@@ -149,17 +151,8 @@ class Database:
         except sqlite3.ProgrammingError:
             raise  # the source was closed while its rows were read: not damage
         except sqlite3.Error:
-            return
-
-    def _cells(self, query: str, values: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
-        import sqlite3
-
-        try:
-            yield from self._connection.execute(query, values)
-        except sqlite3.ProgrammingError:
-            raise  # the source was closed while its rows were read: not damage
-        except sqlite3.Error:
-            self.findings.add("source_database", Place(self._rows + 1, self._bytes, 0))
+            if not is_known_damage:
+                self.findings.add("source_database", Place(self._rows + 1, self._bytes, 0))
 
     def report_strays(self, table: str, column: str, other: str, own: str) -> None:
         """Reports the rows of a table that belong to a row of another one which is not there."""
@@ -221,13 +214,15 @@ def _journals(path: Path) -> list[Path]:
 def _copied(path: Path, folder: Path) -> Path:
     """Copies a database with its journals, while nobody writes if that can be had."""
     for _ in range(_ATTEMPTS):
-        files = [path, *_journals(path)]
-        before = [_state(file) for file in files]
+        journals = _journals(path)
+        before = [_state(file) for file in (path, *journals)]
         for copy in folder.iterdir():
             copy.unlink()
-        for file in files:
-            shutil.copyfile(file, folder / file.name)
-        if before == [_state(file) for file in files]:
+        shutil.copyfile(path, folder / path.name)
+        for journal in journals:
+            with suppress(FileNotFoundError):  # its writer has taken it in meanwhile
+                shutil.copyfile(journal, folder / journal.name)
+        if before == [_state(file) for file in (path, *journals)]:
             break
     return folder / path.name
 
