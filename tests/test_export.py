@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import zlib
 from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -28,7 +29,7 @@ from foreign import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session, SessionExists
+from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session, SessionExists, codec
 from convtree.entries import Entry
 from convtree.exchange import export_file, export_lines, read_foreign
 
@@ -519,3 +520,100 @@ def test_any_tree_comes_back(tree: tuple[str, list[Fields]], data: st.DataObject
 def _read(lines: list[Fields]) -> Session:
     with tempfile.TemporaryDirectory() as directory:
         return opened(Path(directory), *lines)
+
+
+# --- what comes seldom ---
+
+
+def gap(path: Path) -> Session:
+    """A session whose second of five messages is gone, with a compaction behind the gap."""
+    with Session.open(path, durability="process") as session:
+        for text in ("a", "b", "c"):
+            session.append({"role": "user", "content": text})
+        session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
+        session.append({"role": "user", "content": "d"})
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2] + lines[3:]))
+    return Session.open(path, mode="r")
+
+
+def test_a_session_with_a_gap_goes_out_as_far_as_it_is_there(tmp_path: Path) -> None:
+    """The JSON document has no path, pi's and kit's files the entries that are left, the summary as it stands."""
+    with gap(tmp_path / "log") as session:
+        document = json.loads(b"".join(export_lines(session, "json")))
+        assert (document["path"], len(document["entries"])) == (None, 4)
+        for format in ("pi", "kit"):
+            lines = exported(session, format)
+            assert [each["summary"] for each in lines if each["type"] == "compaction"] == ["S"]
+            assert sum(each["type"] == "message" for each in lines) == 3
+
+
+def test_numbers_of_any_size_go_out(tmp_path: Path) -> None:
+    """A log that another program wrote may hold what we would not write."""
+    huge = 10**30
+    with Session.open(tmp_path / "log", durability="process") as session:
+        session.append({"role": "user", "content": "a"})
+    lines = (tmp_path / "log").read_bytes().splitlines(keepends=True)
+    parent, prev = json.loads(lines[-1])["id"], zlib.crc32(lines[-1].rstrip(b"\n"))
+    body = b'{"id":"x","parent_id":"%s","type":"extension_data","timestamp":null,"ext_type":"t","data":%d'
+    (tmp_path / "log").write_bytes(b"".join(lines) + codec.seal(body % (parent.encode(), huge), prev) + b"\n")
+    with Session.open(tmp_path / "log", mode="r") as session:
+        for format in ("pi", "kit", "json"):
+            assert str(huge).encode() in b"".join(export_lines(session, format))
+
+
+def test_pictures_go_out() -> None:
+    """In pi's words, and in a document for people as a word, with a result as well as alone."""
+    block = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+    brought = {"type": "tool_result", "tool_use_id": "t", "content": [block]}
+    with Session.memory() as session:
+        session.append({"role": "user", "content": [block]})
+        session.append({"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "x", "input": {}}]})
+        session.append({"role": "user", "content": [brought]})
+        first, _, last = (each["message"] for each in exported(session, "pi") if each["type"] == "message")
+        text = b"".join(export_lines(session, "markdown")).decode()
+    shown = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+    assert (first["content"], last["content"][1:]) == ([shown], [shown])
+    assert text.count("*An image (image/png)*") == 2
+
+
+def test_what_a_compaction_of_ours_read_and_wrote_is_told_pi() -> None:
+    """As pi itself says it, in the details; a thought that says nothing is left."""
+    with Session.memory() as session:
+        session.append(
+            {"role": "assistant", "content": [{"type": "thinking", "thinking": ""}, {"type": "text", "text": "a"}]}
+        )
+        session.append(CompactionEntry(summary="S", first_kept_entry_id=None, read_files=["a.py"]))
+        answer, compaction = (each for each in exported(session, "pi") if each["type"] in ("message", "compaction"))
+    assert answer["message"]["content"] == [{"type": "text", "text": "a"}]
+    assert compaction["details"] == {"readFiles": ["a.py"], "modifiedFiles": []}
+
+
+def test_a_custom_message_with_more_to_say_stays_a_message(tmp_path: Path) -> None:
+    """Pi's `custom_message` has no place for it."""
+    message = {"role": "custom", "customType": "x", "content": "a", "display": True, "more": 1, "timestamp": 1}
+    lines = [PI[0], pi_line("message", "1", None, message=message) | {"timestamp": "1970-01-01T00:00:00.001Z"}]
+    assert exported(opened(tmp_path, *lines), "pi")[1:] == lines[1:]
+
+
+@pytest.mark.parametrize("kind", ["kit.label", "kit.future"])
+def test_data_that_kit_would_not_open_is_only_data(kind: str) -> None:
+    """What is no object cannot be a line of kit's, whatever it is called."""
+    with Session.memory() as session:
+        session.append({"role": "user", "content": "a"})
+        session.append(ExtensionDataEntry(ext_type=kind, data=["x"]))
+        last = exported(session, "kit")[-1]
+    assert (last["type"], last["ext_type"], last["data"]) == ("extension_data", kind, '["x"]')
+
+
+def test_a_label_that_the_file_gave_and_took_is_not_told_again(tmp_path: Path) -> None:
+    """Neither by pi's file nor by kit's."""
+    gone = [pi_line("label", "b", "a", targetId="a", label="x"), pi_line("label", "c", "b", targetId="a")]
+    lines = [PI[0], pi_said("a", None, "a"), *gone]
+    assert [each["id"] for each in exported(opened(tmp_path, *lines), "pi")] == ["p1", "a", "b", "c"]
+    taken = [
+        kit_line("label", "b", "a", target_id="a", label="x"),
+        kit_line("label", "c", "b", target_id="a", label=""),
+    ]
+    kits = [KIT[0], kit_said("a", None, "a"), *taken]
+    assert [each["id"] for each in exported(opened(tmp_path, *kits), "kit")][1:] == ["a", "b", "c"]

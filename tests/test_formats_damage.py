@@ -80,14 +80,15 @@ def test_what_lacks_what_its_type_needs_is_data_of_pi(tmp_path: Path) -> None:
         pi_line("thinking_level_change", "b", "a"),
         pi_line("custom", "c", "b", customType="", data=1),
         pi_line("custom", "d", "c", customType="pi.mine", data=2),
-        pi_said("e", "d", "hello"),
+        pi_line("compaction", "e", "d", summary=["no text"], firstKeptEntryId="a"),
+        pi_said("f", "e", "hello"),
     ]
     session, report = opened(tmp_path, PI_HEAD, *lines)
     expected = {"a": "pi.branch_summary", "b": "pi.thinking_level_change", "c": "pi.custom", "d": "pi.custom"}
-    assert kinds(session) == expected | {"e": "message"}
-    assert [entry.id for entry in session.path()] == ["a", "b", "c", "d", "e"]
+    assert kinds(session) == expected | {"e": "pi.compaction", "f": "message"}
+    assert [entry.id for entry in session.path()] == list("abcdef")
     assert data_of(session, "d") == {"customType": "pi.mine", "data": 2}
-    assert codes(report) == ["source_bad_record"] * 3
+    assert codes(report) == ["source_bad_record"] * 4
 
 
 def test_an_answer_without_a_model_changes_none(tmp_path: Path) -> None:
@@ -127,6 +128,7 @@ def test_what_lacks_what_its_type_needs_is_data_of_kit(tmp_path: Path) -> None:
         kit_line("extension_data", "e", "d", ext_type=None, data="{}"),
         kit_line("extension_data", "f", "e", ext_type="kit.mine", data="{}"),
         kit_said("g", "f", "hello", colour="red"),
+        kit_said("h", "g", "again", colour=None),
     ]
     session, report = opened(tmp_path, KIT_HEAD, *lines)
     assert kinds(session) == {
@@ -137,8 +139,9 @@ def test_what_lacks_what_its_type_needs_is_data_of_kit(tmp_path: Path) -> None:
         "e": "kit.extension_data",
         "f": "kit.extension_data",
         "g": "message",
+        "h": "message",
     }
-    assert [entry.id for entry in session.path()] == list("abcdefg")
+    assert [entry.id for entry in session.path()] == list("abcdefgh")
     assert data_of(session, "b") == {"summary": ["no text"], "first_kept_entry_id": "a"}
     assert codes(report) == [*["source_bad_record"] * 5, "source_field_dropped"]
 
@@ -401,7 +404,7 @@ def test_a_stub_before_what_is_nested_without_end(tmp_path: Path) -> None:
     assert ([entry.id for entry in session.path()], codes(report)) == (["a", "b"], ["source_bad_line"])
 
 
-@pytest.mark.parametrize("depth", [200, 950])
+@pytest.mark.parametrize("depth", [200, 950, 1010])
 def test_what_is_nested_deeper_than_a_log_allows_is_text(tmp_path: Path, depth: int) -> None:
     """So far as it can be written at all; it is told that this was done."""
     nested = b"[" * depth + b"7" + b"]" * depth

@@ -620,3 +620,66 @@ def test_a_conversation_that_is_too_long_is_passed_over(tmp_path: Path, monkeypa
     )
     assert [(each.session.id, each.codes) for each in found[:2]] == [("1", []), ("2", [])]
     assert found[2].codes == ["source_line_too_long"]
+
+
+# --- what comes seldom ---
+
+
+def test_a_chatgpt_conversation_before_its_first_message(tmp_path: Path) -> None:
+    """It is put away, and the leaf is the root that holds nothing: nothing is marked."""
+    chat = gpt_chat("c", [gpt_node("a", "root", "user", "Hi")], "root", is_archived=True)
+    found = read_one(chatgpt, write_json(tmp_path / "c.json", [chat]))
+    assert (found.session.archived, found.codes, found.session.leaf_id) == (True, [], "a")
+
+
+def test_the_words_of_a_recording_are_text(tmp_path: Path) -> None:
+    """What else is said of it is kept with them."""
+    part = {"content_type": "audio_transcription", "text": "Hello", "direction": "in"}
+    node = gpt_node("a", "root", "user", part)
+    session = read_one(chatgpt, write_json(tmp_path / "c.json", [gpt_chat("c", [node], "a")])).session
+    assert session.build_context().messages[0]["content"] == [{"type": "text", "text": "Hello", "direction": "in"}]
+
+
+def test_an_export_that_begins_with_a_mark(tmp_path: Path) -> None:
+    """Of the order of bytes: it is none of its content."""
+    path = tmp_path / "c.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps([gpt_chat("c", branched(), "c1")]).encode())
+    assert [(each.session.id, each.codes) for each in read(chatgpt, path)] == [("c", [])]
+
+
+def test_odd_parts_of_librechat(tmp_path: Path) -> None:
+    """A part that is no object is text, one of an unknown type stays, one without a type is shown."""
+    parts = ["plain", {"type": "agent_update", "agent_update": 1}, {"odd": 1}]
+    messages = [libre_message("a", LIBRE_ROOT, "", 1, content=parts)]
+    session = read_one(librechat, write_json(tmp_path / "c.json", libre_export(messages=messages))).session
+    assert session.build_context().messages[0]["content"] == [
+        {"type": "text", "text": "plain"},
+        {"type": "agent_update", "agent_update": 1},
+        {"type": "text", "text": '{"odd":1}'},
+    ]
+
+
+def test_odd_output_of_open_webui(tmp_path: Path) -> None:
+    """A result that is no text, an item of an unknown type, one without a type."""
+    output = [
+        {"type": "function_call_output", "call_id": "t", "output": [{"type": "input_image"}]},
+        {"type": "web_search_call", "q": 1},
+        {"odd": 1},
+    ]
+    messages = [webui_message("a", None, "user", "", output=output)]
+    session = read_one(openwebui, write_json(tmp_path / "c.json", [webui_chat(messages, "a")])).session
+    assert session.build_context().messages[0]["content"] == [
+        {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "input_image"}]},
+        {"type": "web_search_call", "q": 1},
+        {"type": "text", "text": '{"odd":1}'},
+    ]
+
+
+def test_open_webui_chats_between_others(tmp_path: Path) -> None:
+    """What is no chat is told; a chat of the database without any message is a session without one."""
+    path = write_json(tmp_path / "c.json", [webui_chat(webui_messages(), "c1"), 7, {"odd": 1}])
+    first, rest = read(openwebui, path)
+    assert (first.codes, sorted(rest.codes)) == ([], ["source_bad_line", "source_bad_record"])
+    own = {"id": "k", "user_id": "u", "title": "Trip", "chat": '{"history": {}}'}
+    found = read_one(openwebui, write_database(tmp_path / "webui.db", WEBUI, chat=[own]))
+    assert (entries_of(found.session), found.session.name, found.codes) == ([], "Trip", [])

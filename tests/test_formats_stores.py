@@ -795,3 +795,150 @@ def test_importing_a_database_twice_adds_nothing(tmp_path: Path) -> None:
     path = opencode_database(tmp_path / "o.db")
     session = read_one(opencode, path).session
     assert (read_again(opencode, path, session), len(entries_of(session))) == (0, 7)
+
+
+# --- what comes seldom ---
+
+
+def test_an_archived_session_of_goose_with_pictures(tmp_path: Path) -> None:
+    """Images and thoughts that were made unreadable are as Anthropic has them."""
+    picture = {"type": "image", "data": "aGk=", "mimeType": "image/png"}
+    rows = [goose_row(1, "user", picture), goose_row(2, "assistant", {"type": "redactedThinking", "data": "x"}, "ok")]
+    own = GOOSE_SESSION | {"archived_at": "2026-01-02 00:00:00"}
+    session = read_one(goose, write_database(tmp_path / "s", GOOSE, sessions=[own], messages=rows)).session
+    first, second = session.build_context().messages
+    assert first["content"] == [
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "aGk="}}
+    ]
+    assert second["content"][0] == {"type": "redacted_thinking", "data": "x"}
+    assert session.archived
+
+
+def test_a_goose_file_whose_first_line_was_lost_meanwhile(tmp_path: Path) -> None:
+    """It was recognised by it; what is read later begins with a message, and that is one."""
+    said = {"id": "m", "role": "user", "created": 1767225600, "content": [{"type": "text", "text": "hi"}]}
+    about = {"working_dir": "/home", "description": "Trip", "message_count": 1}
+    path = write_lines(tmp_path / "s.jsonl", [about, said])
+    source = source_of(path)
+    write_lines(path, [said])
+    readings = goose.read(source)
+    reading = next(readings)
+    records = list(reading.records)
+    assert [(record.id, type(record)) for record in records] == [("m", MessageEntry)]
+    assert reading.header.cwd is None
+
+
+def test_metadata_of_kubectl_that_is_none_is_told(tmp_path: Path) -> None:
+    """A line that is no name and value, with its place; what is nested is not looked at."""
+    write_lines(tmp_path / "s" / "history.json", KUBECTL)
+    (tmp_path / "s" / "metadata.yaml").write_text("---\nmodelID: m\nlabels:\n{broken\n")
+    readings = kubectl_ai.read(source_of(tmp_path / "s"))
+    reading = next(readings)
+    assert len(list(reading.records)) == 7
+    assert [(each.code, each.line, each.offset, each.length) for each in reading.findings] == [
+        ("source_bad_line", 4, 24, 8)
+    ]
+
+
+def test_a_legacy_file_of_picoclaw_that_is_damaged(tmp_path: Path) -> None:
+    """What is whole behind the damage is read, in the file and in the metadata of a newer one."""
+    legacy = {"key": "a:b", "messages": [{"role": "user", "content": "hi"}], "created": "x", "updated": "y"}
+    (tmp_path / "s.json").write_text('[{"key" "messages": ' + json.dumps(legacy) + "]")
+    source = source_of(tmp_path / "s.json")
+    found = [(reading, list(reading.records)) for reading in picoclaw.read(source)]
+    assert [(reading.header.id, len(records)) for reading, records in found] == [("a:b", 1)]
+    assert [finding.code for finding in found[0][0].findings] == ["source_bad_line"]
+    path = write_lines(tmp_path / "t.jsonl", CLAW)
+    (tmp_path / "t.meta.json").write_text('{"key": "broken, {"key": "t:1", "summary": "S", "skip": 3}')
+    damaged = read_one(picoclaw, path)
+    assert (damaged.session.id, damaged.codes) == ("t:1", ["source_bad_line"])
+
+
+def test_zeros_in_the_metadata_of_picoclaw_are_told(tmp_path: Path) -> None:
+    """As they are everywhere."""
+    path = write_lines(tmp_path / "t.jsonl", CLAW)
+    (tmp_path / "t.meta.json").write_bytes(b'{"key": "t:1"}\0\0')
+    found = read_one(picoclaw, path)
+    assert (found.session.id, found.codes) == ("t:1", ["source_nul_bytes"])
+
+
+def test_responses_of_llm_without_conversations(tmp_path: Path) -> None:
+    """Where there are none at all, or not even the table, each response is a session, and nothing is missing."""
+    alone = [response("r1", "a", "b", conversation_id=None), response("r2", None, "c", conversation_id=None)]
+    path = write_database(tmp_path / "l", LLM_OLD, responses=alone)
+    assert [(each.session.id, shown(each.session), each.codes) for each in read(llm, path)] == [
+        ("r1", ["user: a", "assistant: b"], []),
+        ("r2", ["assistant: c"], []),
+    ]
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("drop table conversations")
+    assert [reading.header.id for reading in llm.read(source_of(path)) if list(reading.records)] == ["r1", "r2"]
+
+
+def test_parts_of_every_kind_of_llm(tmp_path: Path) -> None:
+    """Thoughts, attachments by their path, and one that is not there, which is told; no turn needs to be."""
+    more = "create table attachments(id text primary key, type text, path text, url text, content blob);"
+    more += 'create table part_attachments(part_id integer, attachment_id text, "order" integer); drop table turns;'
+    path = write_database(
+        tmp_path / "l",
+        LLM_NEW + more,
+        messages=[{"hash": "m1", "role": "user"}, {"hash": "m2", "parent_hash": "m1", "role": "assistant"}],
+        parts=[
+            part("m1", None, "attachment", id=1),
+            part("m2", "hm", "reasoning", id=2),
+            part("m2", "yes", id=3, position=1),
+        ],
+        attachments=[{"id": "a", "type": "application/pdf", "path": "/x.pdf"}],
+        part_attachments=[{"part_id": 1, "attachment_id": id, "order": at} for at, id in enumerate(("a", "gone"))],
+        threads=[{"id": "t", "tip_message_hash": "m2"}],
+    )
+    found = read_one(llm, path)
+    assert [message["content"] for message in found.session.build_context().messages] == [
+        [{"type": "document", "source": {"type": "path", "path": "/x.pdf"}}],
+        [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "yes"}],
+    ]
+    assert found.codes == ["source_bad_target"]
+
+
+def test_a_thread_of_llm_whose_beginning_is_gone(tmp_path: Path) -> None:
+    """The messages that are there are read, the first as an orphan; a turn that ended nowhere changes nothing."""
+    path = write_database(
+        tmp_path / "l",
+        LLM_NEW,
+        messages=[{"hash": "m2", "parent_hash": "m1", "role": "user"}],
+        parts=[part("m2", "hi")],
+        threads=[{"id": "t", "tip_message_hash": "m2"}],
+        turns=[{"id": "u1", "thread_id": "t", "parent_message_hash": "m2", "model": "gpt"}],
+    )
+    found = read_one(llm, path)
+    assert (tree_of(found.session), shown(found.session), found.codes) == (
+        {"m2": None},
+        ["user: hi"],
+        ["source_orphan"],
+    )
+
+
+def test_an_opencode_compaction_that_keeps_what_is_not_there(tmp_path: Path) -> None:
+    """It keeps nothing, and that is told."""
+    path = opencode_database(tmp_path / "o.db")
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("update part set data = replace(data, '\"m2\"', '\"gone\"')")
+    found = read_one(opencode, path)
+    compaction = found.session.entry("m4")
+    assert isinstance(compaction, CompactionEntry)
+    assert (compaction.first_kept_entry_id, found.codes) == (None, ["source_bad_target"])
+
+
+def test_rows_that_lost_their_key_are_found_again_in_order(tmp_path: Path) -> None:
+    """A page of a table is destroyed; rows without a time come first, as SQLite has them."""
+    rows = [goose_row(at, "user", f"word {at}" + "x" * 300) for at in range(400)]
+    rows[399]["created_timestamp"] = None
+    path = write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"word 200") // 4096 * 4096
+    data[at : at + 4096] = bytes(4096)
+    path.write_bytes(data)
+    found = read(goose, path)
+    numbers = [int(each.split()[-1].rstrip("x")) for each in shown(found[0].session)]
+    assert (numbers[:3], found[0].codes) == ([399, 0, 1], ["source_database"])
+    assert numbers[1:] == sorted(numbers[1:])

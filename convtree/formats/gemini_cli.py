@@ -164,8 +164,7 @@ class _Reader:
             self._tip = gone[0].before
         del self._said[at:]
         for said in gone:
-            if self._known.get(said.source_id, -1) >= at:
-                del self._known[said.source_id]
+            del self._known[said.source_id]
         return gone
 
     def _message(

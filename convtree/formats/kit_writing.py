@@ -32,7 +32,7 @@ from convtree.formats.outgoing import (
     shown_at,
     summary_of,
 )
-from convtree.formats.speech import Call, Image, Part, Result, Text, Thought, speech_of
+from convtree.formats.speech import Call, Image, Part, Result, Thought, speech_of
 from convtree.formats.values import text
 
 NAME = "kit"
@@ -200,8 +200,8 @@ class _Writer:
                 said = "\n".join([*filter(None, [said]), *("[image]" for _ in images)])
                 told = {"tool_call_id": id, "name": named, "content": said, "is_error": is_error}
                 kind, data = "tool_result", told
-            case Text(said):
-                kind, data = "text", {"text": said}
+            case _:
+                kind, data = "text", {"text": part.text}
         return {"type": kind, "data": data}
 
     def _compaction(self, entry: CompactionEntry) -> dict[str, Any]:
