@@ -404,12 +404,17 @@ def test_a_stub_before_what_is_nested_without_end(tmp_path: Path) -> None:
     assert ([entry.id for entry in session.path()], codes(report)) == (["a", "b"], ["source_bad_line"])
 
 
-@pytest.mark.parametrize("depth", [200, 950, 1010])
-def test_what_is_nested_deeper_than_a_log_allows_is_text(tmp_path: Path, depth: int) -> None:
-    """So far as it can be written at all; it is told that this was done."""
+def called_from(depth: int, call: Callable[[], Any]) -> Any:
+    """Calls from as many calls deep."""
+    return call() if depth == 0 else called_from(depth - 1, call)
+
+
+@pytest.mark.parametrize(("depth", "frames"), [(200, 0), (950, 0), (1010, 300)])
+def test_what_is_nested_deeper_than_a_log_allows_is_text(tmp_path: Path, depth: int, frames: int) -> None:
+    """So far as there is room for it on the stack of the caller; it is told that this was done."""
     nested = b"[" * depth + b"7" + b"]" * depth
     line = encoded(pi_line("custom", "a", None, customType="x", data="DATA")).replace(b'"DATA"', nested)
-    session, report = opened(tmp_path, PI_HEAD, line)
+    session, report = called_from(frames, lambda: opened(tmp_path, PI_HEAD, line))
     inside: Any = data_of(session, "a")
     while isinstance(inside, list):
         (inside,) = inside

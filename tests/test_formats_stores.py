@@ -836,7 +836,7 @@ def test_metadata_of_kubectl_that_is_none_is_told(tmp_path: Path) -> None:
     reading = next(readings)
     assert len(list(reading.records)) == 7
     assert [(each.code, each.line, each.offset, each.length) for each in reading.findings] == [
-        ("source_bad_line", 4, 24, 8)
+        ("source_bad_line", 4, 23, 8)
     ]
 
 

@@ -153,5 +153,5 @@ def _part(part: Any) -> dict[str, Any]:
     return {"type": kind} | without(part, "content_type", "type")
 
 
-def _is_conversation(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("mapping"), dict)
+def _is_conversation(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("mapping"), dict)

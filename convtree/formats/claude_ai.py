@@ -106,5 +106,5 @@ def _document(attachment: dict[str, Any]) -> dict[str, Any]:
     return {"type": "document", "source": source} | without({"title": text(attachment.get("file_name"))})
 
 
-def _is_conversation(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("chat_messages"), list)
+def _is_conversation(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("chat_messages"), list)

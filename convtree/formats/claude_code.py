@@ -30,15 +30,23 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
-from convtree.entries import (
-    CompactionEntry,
-    Entry,
-    MessageEntry,
-    Record,
-)
+from convtree.entries import CompactionEntry, Entry, MessageEntry, Record
 from convtree.formats.base import Findings, Place, Reading, Source
+from convtree.formats.claude_lines import (
+    SPOKEN,
+    TELLING,
+    Segment,
+    is_boundary,
+    is_line,
+    is_node,
+    message_id_of,
+    results_of,
+    segment_of,
+    stands_between,
+    text_of_content,
+)
 from convtree.formats.files import SourceFile
 from convtree.formats.growth import Growth, envelope_of, extension_data
 from convtree.formats.ids import Ids
@@ -61,13 +69,6 @@ _KNOWN = frozenset(
         *("permissionMode", "session_id", "sourceToolAssistantUUID", "isApiErrorMessage", "forkedFrom"),
     }
 )
-_BOOKKEEPING = (
-    *("summary", "custom-title", "ai-title", "tag", "last-prompt", "mode", "permission-mode", "queue-operation"),
-    *("file-history-snapshot", "content-replacement", "pr-link"),
-)
-_TELLING = ("sessionId", "leafUuid", "messageId", "snapshot")
-_SPOKEN = ("user", "assistant")
-_JOINING = ("progress", "attachment", "system")  # lines that stand between a call and its result
 
 
 def recognises(source: Source) -> bool:
@@ -75,7 +76,7 @@ def recognises(source: Source) -> bool:
     known, findings = False, Findings()
     objects = read_objects(io.BytesIO(source.beginning), findings, is_record)
     for number, (fields, _) in enumerate(islice(objects, _LOOK), 1):
-        known = known or _is_line(fields)
+        known = known or is_line(fields)
         if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
             return True
     if not source.beginning.removeprefix(b"\xef\xbb\xbf").lstrip(b"\0 \t\r\n").startswith(b"{"):
@@ -86,7 +87,7 @@ def recognises(source: Source) -> bool:
 def read(source: Source) -> Iterator[Reading]:
     """Reads a transcript that was recognised."""
     told = _told(source)
-    source_id = next((str(told[name]) for name in _TELLING if told.get(name)), source.path.stem)
+    source_id = next((str(told[name]) for name in TELLING if told.get(name)), source.path.stem)
     agent = key(told.get("agentId")) if told.get("isSidechain") else None
     own_id = source_id if agent is None else f"{source_id}.{agent}"
     fork = told.get("forkedFrom")
@@ -113,9 +114,9 @@ def _told(source: Source) -> dict[str, Any]:
     told: dict[str, Any] = {}
     with SourceFile(source.path) as file:
         for number, (fields, _) in enumerate(read_objects(file, Findings(), is_record)):
-            if _is_node(fields) and "sessionId" in fields:
+            if is_node(fields) and "sessionId" in fields:
                 return fields
-            if not told and any(name in fields for name in _TELLING):
+            if not told and any(name in fields for name in TELLING):
                 told = fields
             if number >= _LOOK and told:
                 break
@@ -133,13 +134,6 @@ class _Turn:
         self.is_closed = False  # the conversation went on from here
 
 
-class _Segment(NamedTuple):
-    """What a compaction keeps: the source's ids of the first message and of the last."""
-
-    head: str
-    tail: str
-
-
 class _Reader:
     """Reads one transcript, in the order of the file, and makes entries."""
 
@@ -150,7 +144,7 @@ class _Reader:
         self._is_agents = is_agents
         self._turns: dict[str, _Turn] = {}  # by the id of an entry in it, while the turn is open
         self._told: dict[str, dict[str, Any]] = {}  # what a compact boundary says, by its id and of what follows it
-        self._kept: dict[str, _Segment] = {}  # by the id of the boundary, until the summary comes
+        self._kept: dict[str, Segment] = {}  # by the id of the boundary, until the summary comes
         self._moved: dict[str, str] = {}  # the last entry that a compaction kept, to where it goes on
         self._counted: set[str] = set()  # messages of the model whose usage was told
         self._beside: str | None = None  # the last record of those without a place in the tree
@@ -179,8 +173,8 @@ class _Reader:
         """Makes the node of a line below the one it names; a compact boundary goes below what it compacts."""
         parent = key(fields.get("parentUuid"))
         above = key(fields.get("logicalParentUuid"))
-        segment = _segment(fields) if _is_boundary(fields) else None
-        if parent is None and above is not None and _is_boundary(fields):
+        segment = segment_of(fields) if is_boundary(fields) else None
+        if parent is None and above is not None and is_boundary(fields):
             if segment is not None and self._ids.known(segment.tail) is not None:
                 parent = segment.tail
             elif self._ids.known(above) is not None:
@@ -199,7 +193,7 @@ class _Reader:
             node = node._replace(parent_id=self._moved[node.parent_id])
         return node
 
-    def _follow(self, node: Node, segment: _Segment) -> None:
+    def _follow(self, node: Node, segment: Segment) -> None:
         """Goes from a boundary on to the summary; there, what is written below what was kept goes on below it."""
         if not node.fields.get("isCompactSummary"):
             self._kept[node.id] = segment
@@ -208,13 +202,13 @@ class _Reader:
 
     def _joined(self, node: Node) -> Node:
         """Plants what belongs to a message of the model below the last line that does."""
-        message_id = _message_id(node.fields)
+        message_id = message_id_of(node.fields)
         turn = self._turns.get(node.parent_id or "")
         if turn is not None and not turn.is_closed and turn.is_aside == bool(node.fields.get("isSidechain")):
-            results = _results(node.fields)
+            results = results_of(node.fields)
             if turn.answered.isdisjoint(results):  # else it is answered again, and that is a branch
                 node = node._replace(parent_id=turn.last_id)
-                turn.is_closed = not (results or message_id == turn.message_id or _stands_between(node.fields))
+                turn.is_closed = not (results or message_id == turn.message_id or stands_between(node.fields))
             if turn.answered.isdisjoint(results) and not turn.is_closed:
                 turn.answered.update(results)
                 turn.last_id = node.id
@@ -227,7 +221,7 @@ class _Reader:
     def _leaf_rank(self, node: Node) -> int:
         """Says how good a leaf a node would be: one of the main chain is better than one of a side chain."""
         fields = node.fields
-        if fields.get("type") not in _SPOKEN or not isinstance(fields.get("uuid"), str):
+        if fields.get("type") not in SPOKEN or not isinstance(fields.get("uuid"), str):
             return 0
         aside = fields.get("isSidechain") and not self._is_agents
         return 1 if aside or fields.get("teamName") or fields.get("isMeta") else 2
@@ -252,16 +246,16 @@ class _Reader:
         """Makes the entry of a node whose parent's entry was made."""
         fields, envelope = node.fields, envelope_of(node)
         kind, message = fields.get("type"), fields.get("message")
-        if kind in _SPOKEN and isinstance(message, dict) and message and _is_node(fields):
+        if kind in SPOKEN and isinstance(message, dict) and message and is_node(fields):
             for name in sorted(fields.keys() - _BASE - _KNOWN):
                 if fields[name] not in (None, False, "", [], {}):
                     self._findings.add_once(name, "source_field_dropped", node.place, node.id)
             if fields.get("isCompactSummary"):
                 return self._compaction(node, message, envelope)
             return self._message(fields, message, envelope)
-        if kind in _SPOKEN:
+        if kind in SPOKEN:
             self._findings.add("source_bad_record", node.place, node.id)
-        if _is_boundary(fields):
+        if is_boundary(fields):
             self._told[node.id] = fields
         elif node.parent_id in self._told:
             self._told[node.id] = self._told[node.parent_id]
@@ -271,14 +265,13 @@ class _Reader:
 
     def _compaction(self, node: Node, message: dict[str, Any], envelope: dict[str, Any]) -> CompactionEntry:
         boundary = self._told.get(node.parent_id or "", {})
-        segment, told = _segment(boundary), boundary.get("compactMetadata")
-        told = told if isinstance(told, dict) else {}
+        segment, told = segment_of(boundary), as_object(boundary.get("compactMetadata"))
         kept = None if segment is None else self._ids.known(segment.head)
         if segment is not None and (kept is None or not self._growth.made.is_above(kept, node.parent_id)):
             self._findings.add("source_bad_target", node.place, node.id)
             kept = None
         return CompactionEntry(
-            summary=_text_of(message.get("content")),
+            summary=text_of_content(message.get("content")),
             first_kept_entry_id=kept,
             tokens_before=count(told.get("preTokens")),
             tokens_after=count(told.get("postTokens")),
@@ -299,68 +292,9 @@ class _Reader:
 
     def _usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
         """Returns the usage of a message of the model, with the first of its lines that tells it."""
-        usage, message_id = message.get("usage"), _message_id(fields)
+        usage, message_id = message.get("usage"), message_id_of(fields)
         if not isinstance(usage, dict) or message_id in self._counted:
             return None
         if message_id is not None:
             self._counted.add(message_id)
         return usage
-
-
-def _is_node(fields: dict[str, Any]) -> bool:
-    return isinstance(fields.get("uuid"), str) and isinstance(fields.get("type"), str)
-
-
-def _is_line(fields: dict[str, Any]) -> bool:
-    """Tells a line of this tool: one with a place in the tree, or one of its bookkeeping."""
-    if _is_node(fields):
-        places = ("parentUuid" in fields) + ("sessionId" in fields)
-        return places == 2 or (fields["type"] in _SPOKEN and isinstance(fields.get("message"), dict))
-    return fields.get("type") in _BOOKKEEPING and any(name in fields for name in _TELLING)
-
-
-def _is_boundary(fields: dict[str, Any]) -> bool:
-    return fields.get("type") == "system" and fields.get("subtype") == "compact_boundary"
-
-
-def _segment(boundary: dict[str, Any]) -> _Segment | None:
-    """Returns what a compact boundary keeps, if it says so, in the newer way or the older."""
-    told = boundary.get("compactMetadata")
-    told = told if isinstance(told, dict) else {}
-    named, segment = told.get("preservedMessages"), told.get("preservedSegment")
-    ids = named.get("uuids") if isinstance(named, dict) else None
-    if isinstance(ids, list) and ids:
-        ends = key(ids[0]), key(ids[-1])
-    else:
-        ends = (
-            (key(segment.get("headUuid")), key(segment.get("tailUuid"))) if isinstance(segment, dict) else (None,) * 2
-        )
-    head, tail = ends
-    return None if head is None else _Segment(head, tail or head)
-
-
-def _stands_between(fields: dict[str, Any]) -> bool:
-    return fields.get("type") in _JOINING and not _is_boundary(fields)
-
-
-def _message_id(fields: dict[str, Any]) -> str | None:
-    message = fields.get("message")
-    return text(message.get("id")) if fields.get("type") == "assistant" and isinstance(message, dict) else None
-
-
-def _results(fields: dict[str, Any]) -> frozenset[str]:
-    """Returns the calls that a line of results answers; nothing if it says anything else."""
-    message = fields.get("message")
-    content = message.get("content") if fields.get("type") == "user" and isinstance(message, dict) else None
-    if not isinstance(content, list) or not content:
-        return frozenset()
-    if not all(isinstance(block, dict) and block.get("type") == "tool_result" for block in content):
-        return frozenset()
-    return frozenset(str(block.get("tool_use_id")) for block in content)
-
-
-def _text_of(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    blocks = content if isinstance(content, list) else []
-    return "\n".join(str(block["text"]) for block in blocks if isinstance(block, dict) and "text" in block)

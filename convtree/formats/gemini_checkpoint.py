@@ -93,8 +93,8 @@ def _is_array(source: Source) -> bool:
     return source.beginning.removeprefix(_MARK).lstrip().startswith(b"[")
 
 
-def _is_content(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("role"), str) and isinstance(value.get("parts"), list)
+def _is_content(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("role"), str) and isinstance(fields.get("parts"), list)
 
 
 def _json(fields: dict[str, Any]) -> str:

@@ -282,11 +282,11 @@ def _is_about(fields: Mapping[str, Any]) -> bool:
     return is_named and ("projectHash" in fields or ("startTime" in fields and "lastUpdated" in fields))
 
 
-def _is_record(value: Any) -> bool:
-    return isinstance(value, dict) and (
-        (isinstance(value.get("id"), str) and isinstance(value.get("timestamp"), str) and "type" in value)
-        or "$set" in value
-        or "$rewindTo" in value
+def _is_record(fields: dict[str, Any]) -> bool:
+    return (
+        (isinstance(fields.get("id"), str) and isinstance(fields.get("timestamp"), str) and "type" in fields)
+        or "$set" in fields
+        or "$rewindTo" in fields
     )
 
 

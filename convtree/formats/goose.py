@@ -213,5 +213,5 @@ def _is_metadata(fields: dict[str, Any]) -> bool:
     return "working_dir" in fields and "message_count" in fields and "role" not in fields
 
 
-def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("role"), str) and isinstance(value.get("content"), list)
+def _is_message(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("role"), str) and isinstance(fields.get("content"), list)

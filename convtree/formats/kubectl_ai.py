@@ -129,5 +129,5 @@ def _metadata(path: Path, findings: Findings) -> dict[str, str]:
     return found
 
 
-def _is_record(value: Any) -> bool:
-    return isinstance(value, dict) and value.keys() >= _KEYS
+def _is_record(fields: dict[str, Any]) -> bool:
+    return fields.keys() >= _KEYS

@@ -118,5 +118,5 @@ def _messages(fields: dict[str, Any]) -> list[Any]:
     return next((list(fields[name]) for name in _LISTS if isinstance(fields.get(name), list)), [])
 
 
-def _is_conversation(value: Any) -> bool:
-    return isinstance(value, dict) and any(isinstance(value.get(name), list) for name in _LISTS)
+def _is_conversation(fields: dict[str, Any]) -> bool:
+    return any(isinstance(fields.get(name), list) for name in _LISTS)

@@ -65,6 +65,6 @@ def is_header(fields: dict[str, Any]) -> bool:
     return fields.get("type") == "session" and "format" not in fields and isinstance(fields.get("id"), str)
 
 
-def is_record(value: Any) -> bool:
+def is_record(fields: dict[str, Any]) -> bool:
     """Tells a whole record of pi and its relatives from a fragment of one."""
-    return isinstance(value, dict) and isinstance(value.get("type"), str) and isinstance(value.get("timestamp"), str)
+    return isinstance(fields.get("type"), str) and isinstance(fields.get("timestamp"), str)

@@ -19,7 +19,6 @@ Shape `llm.message`.
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +28,7 @@ from convtree.formats.blocks import call_block, result_block, say, text_block
 from convtree.formats.conversation import grow
 from convtree.formats.databases import Belonging, Found, read_database
 from convtree.formats.ids import Ids
+from convtree.formats.llm_pieces import Pieces
 from convtree.formats.planting import Node, link
 from convtree.formats.sessions import facts_mark, make_header, name_mark
 from convtree.formats.sqlite import Database, Row, from_json, has_tables
@@ -49,7 +49,6 @@ _RESPONSE = """id model prompt system prompt_json options_json response response
 _TURN = """id parent_message_hash tip_message_hash model resolved_model options_json schema_id input_tokens
     output_tokens token_details duration_ms datetime_utc response_json"""
 _STRAYS = "messages of no thread"
-_IN_JSON = ("input_schema", "content")  # of a tool, and of a schema
 #: what of a part's payload has a place in its block
 _PLACED = ("text_ref", "name", "arguments", "tool_call_id", "output", "attachment", "attachments")
 
@@ -118,6 +117,7 @@ class _Conversation:
         self._database = database
         self._ids = ids
         self._findings = findings
+        self._pieces = Pieces(fields, place, database, findings)
         self._turns: dict[str, dict[str, Any]] = {}  # by the message they end with
         self._system: Any = None
         self._seen: set[str] = set()
@@ -127,31 +127,10 @@ class _Conversation:
         tip = key(self._fields.get("tip_message_hash"))
         yield from grow(self._nodes(tip), self._make, self._ids, self._findings, leaf=tip, place=self._place)
         yield from name_mark(self._ids, self._fields.get("name"), self._place, self._findings)
-        facts = without({"tools": self._used("tools", "tool_id"), "schemas": self._used("schemas", "schema_id")})
+        facts = without(
+            {"tools": self._pieces.used("tools", "tool_id"), "schemas": self._pieces.used("schemas", "schema_id")}
+        )
         yield from facts_mark(self._ids, NAME, facts, self._place, self._findings)
-
-    def _used(self, table: str, column: str) -> list[dict[str, Any]]:
-        """Returns the tools or schemas that the calls of this conversation name."""
-        is_single = "response" in self._fields
-        wanted = self._fields["response"] if is_single else self._fields.get("id")
-        found: dict[Any, None] = {}
-        for calls, links, group, of_call in (
-            ("turns", "turn_tools", "thread_id", "turn_id"),
-            ("responses", "tool_responses", "conversation_id", "response_id"),
-        ):
-            own, columns = "id" if is_single else group, self._database.columns(calls)
-            if wanted is None or own not in columns:
-                continue
-            source, where = calls, f"{own} is ?"
-            if column not in columns:
-                source, where = links, f"{of_call} in (select id from {calls} where {own} is ?)"
-            rows = self._database.rows(source, column, where=where, values=(wanted,), order="1")
-            found |= {row.values[column]: None for row in rows if row.values[column] is not None}
-        named = (each for id in found for each in self._database.rows(table, "*", where="id is ?", values=(id,)))
-        return [
-            without(row) | {name: from_json(row[name], place, self._findings) for name in _IN_JSON if row.get(name)}
-            for row, place in named
-        ]
 
     def _nodes(self, tip: str | None) -> Iterator[Node]:
         yield from self._responses()
@@ -190,18 +169,18 @@ class _Conversation:
     def _prompt(self, fields: dict[str, Any], place: Place) -> list[Entry]:
         own, time = fields.get("id"), fields.get("datetime_utc")
         said: list[Entry] = []
-        system = [*self._fragments("system_fragments", own), fields.get("system")]
+        system = [*self._pieces.fragments("system_fragments", own), fields.get("system")]
         system_text = "\n".join(as_text(each) for each in system if each)
         if system_text and system_text != self._system:
             said += say(NAME, "system", [text_block(system_text)], {}, time=time)
             self._system = system_text
-        asked = [*self._fragments("prompt_fragments", own), fields.get("prompt")]
+        asked = [*self._pieces.fragments("prompt_fragments", own), fields.get("prompt")]
         blocks: list[dict[str, Any]] = []
         for row, _ in self._rows("tool_results", "id output tool_call_id exception", own):
             has_failed = bool(row.get("exception"))
             blocks.append(result_block(row.get("tool_call_id"), row.get("output"), is_error=has_failed))
-            blocks += self._attachments("tool_results_attachments", "tool_result_id", row.get("id"))
-        blocks += self._attachments("prompt_attachments", "response_id", own)
+            blocks += self._pieces.attachments("tool_results_attachments", "tool_result_id", row.get("id"))
+        blocks += self._pieces.attachments("prompt_attachments", "response_id", own)
         blocks.append(text_block("\n".join(as_text(each) for each in asked if each)))
         prompt_json = from_json(fields.get("prompt_json"), place, self._findings)
         if any(block.get("text") != "" for block in blocks):
@@ -218,19 +197,6 @@ class _Conversation:
 
     def _rows(self, table: str, names: str, own: Any) -> Iterator[Any]:
         return self._database.rows(table, names, where="response_id is ?", values=(own,))
-
-    def _fragments(self, table: str, own: Any) -> list[Any]:
-        found = list(
-            self._database.rows(table, "fragment_id", where="response_id is ?", order='"order"', values=(own,))
-        )
-        return [self._fragment(row.values.get("fragment_id")) for row in found]
-
-    def _fragment(self, id: Any) -> Any:
-        """Returns the text of a fragment; one that is not there is reported."""
-        rows = list(self._database.rows("fragments", "content", where="id is ?", values=(as_text(id),)))
-        if not rows:
-            self._findings.add("source_bad_target", self._place)
-        return rows[0].values.get("content") if rows else None
 
     # --- messages ---
 
@@ -286,9 +252,9 @@ class _Conversation:
                 content = self._text(row, payload) if output is None else output
                 has_failed = bool(payload.get("exception"))
                 result = result_block(payload.get("tool_call_id"), content, is_error=has_failed)
-                return [result, *self._attachments("part_attachments", "part_id", row.get("id"))]
+                return [result, *self._pieces.attachments("part_attachments", "part_id", row.get("id"))]
             case "attachment":
-                return self._attachments("part_attachments", "part_id", row.get("id"))
+                return self._pieces.attachments("part_attachments", "part_id", row.get("id"))
         return [{"type": f"llm.{as_text(row.get('type'))}"} | without(row, "id", "type", "payload") | payload]
 
     def _text(self, row: dict[str, Any], payload: dict[str, Any]) -> str:
@@ -296,7 +262,7 @@ class _Conversation:
         if not isinstance(pieces, list):
             return as_text(row.get("text"))
         found = (
-            self._fragment(piece["fragment"]) if "fragment" in piece else piece.get("literal")
+            self._pieces.fragment(piece["fragment"]) if "fragment" in piece else piece.get("literal")
             for piece in pieces
             if isinstance(piece, dict)
         )
@@ -320,27 +286,3 @@ class _Conversation:
         model = call.get("resolved_model") or call.get("model")
         time = call.get("datetime_utc")
         return say(NAME, role, blocks, rest, time=time, model=model, usage=tokens or None)
-
-    def _attachments(self, table: str, column: str, own: Any) -> list[dict[str, Any]]:
-        names = "attachment_id"
-        found = list(self._database.rows(table, names, where=f"{column} is ?", order='"order"', values=(own,)))
-        blocks = []
-        for row in found:
-            wanted, names = (row.values.get("attachment_id"),), "type path url content"
-            there = list(self._database.rows("attachments", names, where="id is ?", values=wanted, blobs="content"))
-            blocks += [_attachment(values) for values, _ in there]
-            if not there:
-                self._findings.add("source_bad_target", row.place)
-        return blocks
-
-
-def _attachment(values: dict[str, Any]) -> dict[str, Any]:
-    """Makes the block of an attachment: an image or a document, by its address or by its bytes."""
-    media, content = as_text(values.get("type")), values.get("content")
-    source: dict[str, Any] = without({"type": "url", "url": values.get("url")})
-    if content:
-        data = content if isinstance(content, bytes) else as_text(content).encode()
-        source = {"type": "base64", "media_type": media, "data": b64encode(data).decode()}
-    elif not values.get("url"):
-        source = {"type": "path", "path": as_text(values.get("path"))}
-    return {"type": "image" if media.startswith("image/") else "document", "source": source}

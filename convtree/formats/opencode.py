@@ -24,18 +24,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from convtree.entries import CompactionEntry, Entry, Header, Record
 from convtree.formats.base import Findings, Place, Reading, Source
 from convtree.formats.blocks import call_block, keep, result_block, say, text_block
 from convtree.formats.conversation import grow
 from convtree.formats.databases import Belonging, Found, read_database, sessions_of
-from convtree.formats.files import read_beginning
 from convtree.formats.ids import Ids, Names
-from convtree.formats.lines import LINE_LIMIT
-from convtree.formats.parsing import parse
+from convtree.formats.opencode_stores import Files, Message, filed, storage_of, stored
 from convtree.formats.planting import Node, link
 from convtree.formats.sessions import archived_mark, facts_mark, leftovers, make_header, name_mark
 from convtree.formats.sqlite import Database, from_json, has_tables
@@ -52,21 +49,12 @@ _LOOK = 20  # messages by which a folder is told
 _SILENT = {"step-start", "step-finish", "snapshot", "patch", "agent", "retry", "subtask"}
 
 
-class _Message(NamedTuple):
-    """A message as both stores have it: its id, its data and its parts."""
-
-    source_id: str | None
-    place: Place
-    data: dict[str, Any]
-    parts: list[dict[str, Any]]
-
-
 def recognises(source: Source) -> bool:
     """Tells the database by its tables, the folder by what is in one of the first messages."""
     if source.beginning:
         return has_tables(source, _TABLES)
-    found = islice((source.path / _storage(source.path)).glob("message/*/*.json"), _LOOK)
-    told = map(_Files(Findings()).load, found)
+    found = islice(storage_of(source.path).glob("message/*/*.json"), _LOOK)
+    told = map(Files(Findings()).load, found)
     return any("role" in data and ("sessionID" in data or "time" in data) for data in told)
 
 
@@ -93,45 +81,19 @@ def _row(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Re
             "revert": from_json(values.get("revert"), place, database.findings),
             "todo": [without(row, "session_id") for row, _ in todo],
         }
-    return _session(id, fields, place, _stored(*own, database), database.findings)
-
-
-def _stored(session_id: Any, database: Database) -> Iterator[_Message]:
-    order = "time_created, id" if "time_created" in database.columns("message") else "id"
-    found = database.rows("message", "id data", where="session_id is ?", order=order, values=(session_id,))
-    for values, place in found:
-        rows = database.rows("part", "id data", where="message_id is ?", order="id", values=(values.get("id"),))
-        size = place.length
-        parts = []
-        for part, at in rows:
-            parts.append(_as_object(from_json(part.get("data"), at, database.findings)))
-            size += at.length
-        data = _as_object(from_json(values.get("data"), place, database.findings))
-        yield _Message(key(values.get("id")), place._replace(length=size), data, parts)
-    if not database.columns("session_message") or _has_messages(session_id, database):
-        return
-    found = database.rows("session_message", "id type data", where="session_id is ?", order=order, values=(session_id,))
-    for values, place in found:
-        database.findings.add("source_unsupported", place)
-        data = _as_object(from_json(values.get("data"), place, database.findings))
-        yield _Message(key(values.get("id")), place, {"type": values.get("type"), "unknown": data}, [])
-
-
-def _has_messages(session_id: Any, database: Database) -> bool:
-    found = database.rows("message", "id", where="session_id is ?", order="1", values=(session_id,))
-    return next(found, None) is not None
+    return _session(id, fields, place, stored(*own, database), database.findings)
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------
 
 
 def _read_folder(source: Source) -> Iterator[Reading]:
-    root = source.path / _storage(source.path)
+    root = storage_of(source.path)
     outside, names = Findings(), Names(NAME)
     known = set()
     for ordinal, path in enumerate(sorted(root.glob("session/*/*.json")), 1):
         findings = Findings()
-        files = _Files(findings)
+        files = Files(findings)
         fields = files.load(path)
         known.add(path.stem)
         id = names.claim(path.stem, ordinal, files.place, findings)
@@ -144,60 +106,24 @@ def _read_folder(source: Source) -> Iterator[Reading]:
             "time_archived": archived,
             "todo": todo,
         }
-        session = _session(id, fields, files.place, _filed(root, path.stem, files), findings)
+        session = _session(id, fields, files.place, filed(root, path.stem, files), findings)
         yield Reading(*session, findings.listed)
     for folder in sorted(root.glob("message/*")):
         if folder.name not in known and folder.is_dir():
             findings = Findings()
-            files = _Files(findings)
+            files = Files(findings)
             id = names.claim(folder.name, 0, files.place, findings)
             findings.add("source_no_session", files.place)
-            session = _session(id, {}, files.place, _filed(root, folder.name, files), findings)
+            session = _session(id, {}, files.place, filed(root, folder.name, files), findings)
             yield Reading(*session, findings.listed)
     yield from leftovers(NAME, outside)
-
-
-def _filed(root: Path, session_id: str, files: _Files) -> Iterator[_Message]:
-    paths = sorted((root / "message" / session_id).glob("*.json"))
-    for path in sorted(paths, key=lambda path: (files.created(path), path.stem)):
-        data = files.load(path)
-        size = files.place.length
-        parts = []
-        for each in sorted((root / "part" / path.stem).glob("*.json")) or sorted(
-            (root / "part" / session_id / path.stem).glob("*.json")
-        ):
-            parts.append(files.load(each))
-            size += files.place.length
-        yield _Message(path.stem, files.place._replace(length=size), data, parts)
-
-
-class _Files:
-    """Loads small JSON files; the line of a place counts them, its offset their bytes."""
-
-    def __init__(self, findings: Findings) -> None:
-        self._findings = findings
-        self.place = Place(1, 0, 0)
-
-    def load(self, path: Path) -> dict[str, Any]:
-        """Returns the object in a file; an empty one, and a finding, where there is none."""
-        data = read_beginning(path, LINE_LIMIT)
-        self.place = Place(self.place.line + 1, self.place.offset + self.place.length, len(data))
-        if not data.strip():  # empty, or no file that can be read
-            self._findings.add("source_bad_line", self.place)
-        found = parse(data + b"\n", self.place, self._findings)
-        return found[0] if found else {}
-
-    def created(self, path: Path) -> float:
-        """Returns when a message was created, by what stands in its file."""
-        created = as_object(_Files(Findings()).load(path).get("time")).get("created")
-        return created if isinstance(created, int | float) else 0
 
 
 # --- both ---------------------------------------------------------------------------------------------------------
 
 
 def _session(
-    id: str, fields: dict[str, Any], place: Place, messages: Iterator[_Message], findings: Findings
+    id: str, fields: dict[str, Any], place: Place, messages: Iterator[Message], findings: Findings
 ) -> tuple[Header, Iterator[Record]]:
     records = _Session(Ids(NAME, id), findings, fields).records(messages, place)
     return _header(id, fields), records
@@ -219,7 +145,7 @@ class _Session:
         self._leaf: str | None = None  # the message before the one that was reverted to
         self._tail: str | None = None  # what the compaction that is under way keeps
 
-    def records(self, messages: Iterator[_Message], place: Place) -> Iterator[Record]:
+    def records(self, messages: Iterator[Message], place: Place) -> Iterator[Record]:
         """Yields the entries, and the leaf and the name."""
         nodes = self._nodes(messages)
         yield from grow(nodes, self._make, self._ids, self._findings, leaf=lambda: self._leaf, place=place)
@@ -228,7 +154,7 @@ class _Session:
             yield archived_mark(self._ids)
         yield from facts_mark(self._ids, NAME, without(self._fields, *_SEEN), place, self._findings)
 
-    def _nodes(self, messages: Iterator[_Message]) -> Iterator[Node]:
+    def _nodes(self, messages: Iterator[Message]) -> Iterator[Node]:
         last, before = None, None
         for ordinal, (source_id, place, data, parts) in enumerate(messages, 1):
             if source_id is not None and source_id == self._reverted:
@@ -317,11 +243,3 @@ def _block(kind: Any, part: dict[str, Any]) -> dict[str, Any]:
 def _is_silent(part: dict[str, Any]) -> bool:
     kind = part.get("type")
     return (isinstance(kind, str) and kind in _SILENT) or (kind == "text" and part.get("ignored") is True)
-
-
-def _as_object(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {} if value is None else {"value": value}
-
-
-def _storage(path: Path) -> str:
-    return "" if (path / "message").is_dir() else "storage"

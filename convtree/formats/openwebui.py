@@ -186,8 +186,6 @@ def _chat(fields: dict[str, Any]) -> dict[str, Any]:
     return as_object(fields.get("chat")) or fields
 
 
-def _is_chat(value: Any) -> bool:
-    if not isinstance(value, dict):
-        return False
-    chat = _chat(value)
-    return isinstance(chat.get("history"), dict) or (chat is not value and isinstance(chat.get("messages"), list))
+def _is_chat(fields: dict[str, Any]) -> bool:
+    chat = _chat(fields)
+    return isinstance(chat.get("history"), dict) or (chat is not fields and isinstance(chat.get("messages"), list))

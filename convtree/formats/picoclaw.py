@@ -140,15 +140,15 @@ def _metadata(path: Path, findings: Findings) -> dict[str, Any]:
     return found[0] if found else {}
 
 
-def _is_message(value: Any) -> bool:
-    if not isinstance(value, dict) or not _OTHERS.isdisjoint(value):
+def _is_message(fields: dict[str, Any]) -> bool:
+    if not _OTHERS.isdisjoint(fields):
         return False
-    return isinstance(value.get("role"), str) and value["role"] in _ROLES and "content" in value
+    return isinstance(fields.get("role"), str) and fields["role"] in _ROLES and "content" in fields
 
 
-def _is_metadata(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("key"), str)
+def _is_metadata(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("key"), str)
 
 
-def _is_legacy(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("messages"), list)
+def _is_legacy(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("messages"), list)

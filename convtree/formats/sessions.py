@@ -82,7 +82,7 @@ def leftovers(name: str, findings: Findings) -> Iterator[Reading]:
 def read_array(
     source: Source,
     name: str,
-    is_session: Callable[[Any], bool],
+    is_session: Callable[[dict[str, Any]], bool],
     id_names: tuple[str, ...],
     header: Callable[[str, dict[str, Any]], Header],
     records: Callable[[Object, Ids, Findings], Iterator[Record]],
