@@ -24,6 +24,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from convtree.entries import CompactionEntry, Entry, Header, Record
@@ -34,7 +35,7 @@ from convtree.formats.databases import Belonging, Found, read_database, sessions
 from convtree.formats.ids import Ids, Names
 from convtree.formats.opencode_stores import Files, Message, filed, storage_of, stored
 from convtree.formats.planting import Node, link
-from convtree.formats.sessions import archived_mark, facts_mark, leftovers, make_header, name_mark
+from convtree.formats.sessions import archived_mark, facts_mark, make_header, name_mark
 from convtree.formats.sqlite import Database, from_json, has_tables
 from convtree.formats.values import as_object, key, moment, text, without
 
@@ -89,23 +90,13 @@ def _row(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Re
 
 def _read_folder(source: Source) -> Iterator[Reading]:
     root = storage_of(source.path)
-    outside, names = Findings(), Names(NAME)
-    known = set()
+    names, known = Names(NAME), set()
     for ordinal, path in enumerate(sorted(root.glob("session/*/*.json")), 1):
         findings = Findings()
         files = Files(findings)
-        fields = files.load(path)
+        fields = _about(root, path, files)
         known.add(path.stem)
         id = names.claim(path.stem, ordinal, files.place, findings)
-        created = as_object(fields.get("time")).get("created")
-        archived = as_object(fields.get("time")).get("archived")
-        todo = files.load(each) if os.path.lexists(each := root / "todo" / path.name) else None
-        fields |= {
-            "parent_id": fields.get("parentID"),
-            "time_created": created,
-            "time_archived": archived,
-            "todo": todo,
-        }
         session = _session(id, fields, files.place, filed(root, path.stem, files), findings)
         yield Reading(*session, findings.listed)
     for folder in sorted(root.glob("message/*")):
@@ -116,7 +107,19 @@ def _read_folder(source: Source) -> Iterator[Reading]:
             findings.add("source_no_session", files.place)
             session = _session(id, {}, files.place, filed(root, folder.name, files), findings)
             yield Reading(*session, findings.listed)
-    yield from leftovers(NAME, outside)
+
+
+def _about(root: Path, path: Path, files: Files) -> dict[str, Any]:
+    """Returns what the files of a session say of it, under the names that the database has for that."""
+    fields = files.load(path)
+    time = as_object(fields.get("time"))
+    todo = root / "todo" / path.name
+    return fields | {
+        "parent_id": fields.get("parentID"),
+        "time_created": time.get("created"),
+        "time_archived": time.get("archived"),
+        "todo": files.load(todo) if os.path.lexists(todo) else None,
+    }
 
 
 # --- both ---------------------------------------------------------------------------------------------------------
