@@ -516,11 +516,11 @@ def test_media_of_one_provider_are_made_anew_for_another() -> None:
     link = "data:application/pdf;base64,JVBE"
     assert body("openai-chat", said)[0]["content"][1:] == [
         {"type": "input_audio", "input_audio": {"data": "UklG", "format": "mp3"}},
-        {"type": "file", "file": {"filename": "file", "file_data": link}},
+        {"type": "file", "file": {"filename": "file.pdf", "file_data": link}},
     ]
     assert body("openai-responses", said)[0]["content"][1:] == [
         {"type": "input_text", "text": "[audio]"},
-        {"type": "input_file", "filename": "file", "file_data": link},
+        {"type": "input_file", "filename": "file.pdf", "file_data": link},
     ]
     painted = {"role": "model", "parts": [{"inlineData": {"mimeType": "image/png", "data": PNG}}]}
     assert body("openai-responses", user("Paint"), painted)[1] == assistant("[image]")

@@ -10,10 +10,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from convtree.shapes.anthropic_rules import thinking_first, with_few_marks, with_whole_pairs, without_last_thoughts
 from convtree.shapes.blocks import ANTHROPIC
 from convtree.shapes.pairing import pair
 from convtree.shapes.parts import (
+    IMAGES,
     OPENING,
+    PDF,
     Call,
     Media,
     Other,
@@ -24,13 +27,14 @@ from convtree.shapes.parts import (
     as_object,
     by_role,
     is_plain,
+    link_of,
+    media_of,
     sayable,
     verbatim,
     without_system,
 )
 
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-_IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
 Block = dict[str, Any]
 
 
@@ -38,18 +42,24 @@ def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
     """Writes a conversation as `messages`, and `system` where the system spoke."""
     system, rest = without_system(parts)
     messages: list[Block] = []
-    for role, group in by_role(sayable(pair(rest, heal=heal, fits=_fits), _takes)):
+    paired = pair(rest, ANTHROPIC, heal=heal, fits=_fits)
+    said = without_last_thoughts(with_whole_pairs(sayable(paired, _takes)))
+    for role, group in by_role(said):
         if not messages and role == "assistant":
             messages.append({"role": "user", "content": OPENING})
         messages.append(verbatim(group, ANTHROPIC) or {"role": role, "content": _content(group)})
     if messages and messages[-1]["role"] == "assistant":
         messages[-1] = _trimmed(messages[-1])
-    return ({"system": _system(system)} if system else {}) | {"messages": messages}
+    words = {"system": _system(system)} if system else {}
+    return words | {"messages": with_few_marks(words.get("system"), messages)}
 
 
 def _content(group: list[Part]) -> str | list[Block]:
     """Returns blocks, or the text where that is all."""
-    blocks = [_block(part) for part in group]
+    results = [part for part in group if isinstance(part, Result)]
+    others = [part for part in group if not isinstance(part, Result)]
+    apart = [media for result in results if result.is_error for media in sayable(media_of(result), _takes)]
+    blocks = [_block(part) for part in (*results, *apart, *thinking_first(others))]
     is_text = len(blocks) == 1 and blocks[0].keys() == {"type", "text"}
     return str(blocks[0]["text"]) if is_text else blocks
 
@@ -67,7 +77,7 @@ def _system(texts: list[Text]) -> str | list[Block]:
 
 
 def _takes(part: Part) -> bool:
-    own = part.shape == ANTHROPIC and part.source.trusted
+    own = part.shape == ANTHROPIC and (part.source.trusted or part.role == "user")
     if isinstance(part, Thinking):
         return own and part.sealed
     if isinstance(part, Text):
@@ -80,17 +90,17 @@ def _takes(part: Part) -> bool:
 def _takes_media(media: Media) -> bool:
     if media.shape == ANTHROPIC:
         return True
-    if media.kind == "image":
-        return media.url is not None or (media.data is not None and media.mime in _IMAGES)
-    pdf = media.mime in (None, "application/pdf") and (media.data is not None or media.url is not None)
-    return media.kind == "document" and pdf
+    given = media.data is not None or (link_of(media) or "").startswith("https:")
+    mimes = IMAGES if media.kind == "image" else (None, PDF)
+    fits = media.mime in mimes or (media.data is None and media.mime is None)
+    return given and fits and media.kind in ("image", "document")
 
 
 def _block(part: Part) -> Block:
     raw = part.as_read(ANTHROPIC)
     if isinstance(part, Call):
-        start = raw or {"type": "tool_use", "id": part.id, "name": part.name}
-        return start | {"id": part.id, "input": as_object(part)}
+        start = raw or {"type": "tool_use"}
+        return start | {"id": part.id, "name": part.name, "input": as_object(part)}
     if isinstance(part, Result):
         return _result(part, raw)
     if raw is not None:
@@ -102,11 +112,13 @@ def _block(part: Part) -> Block:
 
 
 def _result(result: Result, raw: Block | None) -> Block:
-    if raw is not None:
+    """Returns a result; that of an error holds text only, and what else there is stands behind the results."""
+    if raw is not None and not (result.is_error and media_of(result)):
         return raw | {"tool_use_id": result.id}
-    content = [_block(part) for part in sayable(result.content, _takes)]
+    given = [part for part in result.content if isinstance(part, Text)] if result.is_error else result.content
+    content = [_block(part) for part in sayable(given, _takes)]
     block: Block = {"type": "tool_result", "tool_use_id": result.id}
-    if content and all(isinstance(part, Text) for part in result.content):
+    if content and all(each.keys() == {"type", "text"} for each in content):
         block["content"] = "\n".join(each["text"] for each in content)
     elif content:
         block["content"] = content
@@ -116,7 +128,7 @@ def _result(result: Result, raw: Block | None) -> Block:
 def _media(media: Media) -> Block:
     if media.data is None:
         return {"type": media.kind, "source": {"type": "url", "url": media.url}}
-    mime = media.mime or "application/pdf"
+    mime = media.mime or PDF
     return {"type": media.kind, "source": {"type": "base64", "media_type": mime, "data": media.data}}
 
 

@@ -13,6 +13,7 @@ from convtree.shapes.blocks import GEMINI
 from convtree.shapes.pairing import pair
 from convtree.shapes.parts import (
     OPENING,
+    PDF,
     Call,
     Media,
     Other,
@@ -22,6 +23,7 @@ from convtree.shapes.parts import (
     Thinking,
     as_object,
     by_role,
+    link_of,
     media_of,
     sayable,
     verbatim,
@@ -30,14 +32,15 @@ from convtree.shapes.parts import (
 
 #: what Google documents for calls that no Gemini model made
 UNSIGNED = "skip_thought_signature_validator"
-_MIMES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp", "gif": "image/gif"}
+_MIMES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"}
+_IMAGES = (*_MIMES.values(), "image/heic", "image/heif")
 Block = dict[str, Any]
 
 
 def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
     """Writes a conversation as `contents`, and `system_instruction` where the system spoke."""
     system, rest = without_system(parts)
-    groups = by_role(sayable(pair(rest, heal=heal), _takes))
+    groups = by_role(sayable(pair(rest, GEMINI, heal=heal), _takes))
     turn = _current_turn(groups)
     contents: list[Block] = []
     calls: list[Call] = []
@@ -69,8 +72,10 @@ def _takes(part: Part) -> bool:
     if isinstance(part, Thinking):
         return part.shape == GEMINI and part.source.trusted
     if isinstance(part, Media):
-        found = part.data is not None or part.url is not None
-        return part.shape == GEMINI or (found and _mime(part) is not None)
+        found = part.data is not None or link_of(part) is not None
+        mime = _mime(part) or ""
+        fits = mime in (*_IMAGES, PDF) or mime.startswith(("text/", "audio/", "video/"))
+        return part.shape == GEMINI or (found and fits)
     if isinstance(part, Text):
         return bool(part.text.strip()) or part.shape == GEMINI
     return part.shape == GEMINI or not isinstance(part, Other)
@@ -80,7 +85,7 @@ def _mime(media: Media) -> str | None:
     if media.mime is not None:
         return media.mime
     if media.kind == "document":
-        return "application/pdf"
+        return PDF
     return _MIMES.get((media.url or "").rpartition(".")[2].lower())
 
 

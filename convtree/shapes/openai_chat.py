@@ -38,7 +38,7 @@ Message = dict[str, Any]
 def write(parts: Sequence[Part], *, heal: bool) -> Message:
     """Writes a conversation as the `messages` of a request."""
     messages: list[Message] = []
-    for role, group in by_role(pair(without_blanks(parts), heal=heal, fits=_fits)):
+    for role, group in by_role(pair(without_blanks(parts), CHAT, heal=heal, fits=_fits)):
         if role == "assistant":
             messages += _assistant(group)
         else:
@@ -141,8 +141,7 @@ def _block(part: Text | Media) -> Mapping[str, Any]:
         if part.kind == "audio" and part.data and part.mime in ("audio/wav", "audio/mp3", "audio/mpeg"):
             audio = {"data": part.data, "format": "wav" if part.mime == "audio/wav" else "mp3"}
             return {"type": "input_audio", "input_audio": audio}
-        if part.kind == "document" and part.data:
-            file = {"filename": part.name or "file", "file_data": data_url(part)}
-            return {"type": "file", "file": file}
+        if part.kind == "document" and part.data and (url := data_url(part)):
+            return {"type": "file", "file": {"filename": part.name or "file.pdf", "file_data": url}}
     text = part.text if isinstance(part, Text) else getattr(readable(part), "text", "")
     return {"type": "text", "text": text}

@@ -37,7 +37,7 @@ Item = dict[str, Any]
 
 def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
     """Writes a conversation as `input`, and `instructions` where the system spoke first."""
-    paired = pair(without_blanks(parts), heal=heal, fits=_fits)
+    paired = pair(without_blanks(parts), RESPONSES, heal=heal, fits=_fits)
     first = [part for part in takewhile(lambda part: part.role == "system", paired) if isinstance(part, Text)]
     native = _native_pairs(paired)
     items: list[Item] = []
@@ -185,9 +185,9 @@ def _block(part: Text | Media) -> Item:
     if isinstance(part, Media):
         if part.kind == "image" and (url := data_url(part)):
             return {"type": "input_image", "image_url": url, "detail": "auto"}
-        if part.kind == "document" and part.data:
-            return {"type": "input_file", "filename": part.name or "file", "file_data": data_url(part)}
-        if part.kind == "document" and part.url:
-            return {"type": "input_file", "file_url": part.url}
+        if part.kind == "document" and (url := data_url(part)):
+            if part.data is None:
+                return {"type": "input_file", "file_url": url}
+            return {"type": "input_file", "filename": part.name or "file.pdf", "file_data": url}
     text = part.text if isinstance(part, Text) else getattr(readable(part), "text", "")
     return {"type": "input_text", "text": text}

@@ -1,11 +1,12 @@
 """Every call with its results, every result with its call, right after each other: one pass for all providers. Pure.
 
 What the assistant says in one go stays together; behind it come the results of its calls, in the order of the calls,
-then all else. A result without its call is told as text: it may be the only trace of what was found out.
+then all else. A message that says something after calls of another is no longer in one go with them. A result without its call is told as text: it may be the only trace of what was found out.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
@@ -13,20 +14,24 @@ import msgspec
 
 from convtree.errors import OpenCalls
 from convtree.messages import OpenCall, ToolCall, Waiting
-from convtree.shapes.parts import Call, Other, Part, Result, Text, said_by
+from convtree.shapes.parts import Call, Other, Part, Result, Source, Text, Thinking, said_by
 
 HEALED = "No result: the conversation was interrupted before this tool call returned one."
 ORPHANED = "Result of a tool call that is not shown any more:"
+UNNAMED = "unknown"  # a tool's name is never empty
+_NAME_LIMIT = 64
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
 #: says whether a call's id may stay as it is
 Fits = Callable[[Call], bool]
 
 
-def pair(parts: Sequence[Part], *, heal: bool, fits: Fits | None = None) -> list[Part]:
+def pair(parts: Sequence[Part], shape: str, *, heal: bool, fits: Fits | None = None) -> list[Part]:
     """Brings calls and results together, in an order that every provider takes.
 
     With `fits`, ids become unique, and those that do not fit get another, the same for call and result. With `heal`,
-    a call without a result gets one that says so.
+    a call without a result gets one that says so. Names of tools that come from another shape than `shape` become such
+    as all providers take.
 
     Raises:
         OpenCalls: a call has no result, and nobody asked to heal it.
@@ -38,7 +43,8 @@ def pair(parts: Sequence[Part], *, heal: bool, fits: Fits | None = None) -> list
     paired: list[Part] = []
     for run in _runs(parts):
         if run[0].role == "assistant":
-            paired += _answered([ids.renamed(part) for part in run], [answers.get(id(part)) for part in run])
+            said = [ids.renamed(_named(part, shape)) for part in run]
+            paired += _answered(said, [answers.get(id(part)) for part in run])
         elif id(run[0]) not in claimed:
             paired += _told(run[0])
     return paired
@@ -70,12 +76,26 @@ def _check_closed(parts: Iterable[Part], answers: dict[int, Result], heal: bool)
 def _runs(parts: Iterable[Part]) -> list[list[Part]]:
     """Groups what an assistant says in one go; anything else stands alone."""
     runs: list[list[Part]] = []
+    caller: Source | None = None  # whose calls the last run has
     for part in parts:
-        if part.role == "assistant" and runs and runs[-1][0].role == "assistant":
+        speaks_again = isinstance(part, Text | Thinking) and caller not in (None, part.source)
+        if part.role == "assistant" and runs and runs[-1][0].role == "assistant" and not speaks_again:
             runs[-1].append(part)
         else:
             runs.append([part])
+            caller = None
+        if isinstance(part, Call):
+            caller = part.source
     return runs
+
+
+def _named(part: Part, shape: str) -> Part:
+    """Returns a call under a name that every provider takes; in its own shape it was taken already."""
+    if not isinstance(part, Call) or (part.shape == shape and part.name):
+        return part
+    name = _NO_NAME.sub("_", part.name) or UNNAMED
+    name = (name if name[0].isalpha() or name[0] == "_" else f"_{name}")[:_NAME_LIMIT]
+    return part if name == part.name else msgspec.structs.replace(part, name=name)
 
 
 def _answered(run: list[Part], answers: list[Result | None]) -> list[Part]:

@@ -6,6 +6,7 @@ message it was read from, so that whole messages in the target's own shape go ou
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any, Literal
@@ -18,6 +19,11 @@ Kind = Literal["image", "audio", "video", "document"]
 
 #: where a provider expects something to stand before an assistant's first words
 OPENING = "(The conversation begins here.)"
+PDF = "application/pdf"
+#: the images that all providers take who take some
+IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+_WORDS = ("application/json", "application/xml", "application/yaml")  # besides all of text/
+_FILES_OF_GEMINI = "https://generativelanguage.googleapis.com/"  # nobody else may read them
 #: all that a message has for those who refuse what they do not know, and who may say it
 _FRAMES = {"anthropic": ({"role", "content"}, ("user", "assistant")), "gemini": ({"role", "parts"}, ("user", "model"))}
 
@@ -149,7 +155,25 @@ def readable(part: Thinking | Media) -> Text | None:
     """Returns in words what a provider does not take as it is; None where there are none."""
     if isinstance(part, Thinking):
         return said_by(part.role, part.text, part) if part.text.strip() else None
-    return said_by(part.role, named(part), part)
+    return said_by(part.role, _written(part) or named(part), part)
+
+
+def _written(media: Media) -> str | None:
+    """Returns the words of a file that is nothing but words."""
+    mime = (media.mime or "").partition(";")[0]
+    if media.data is None or not (mime.startswith("text/") or mime in _WORDS):
+        return None
+    try:
+        text = b64decode(media.data, validate=True).decode()
+    except ValueError:
+        return None
+    return text if text.strip() else None
+
+
+def link_of(media: Media) -> str | None:
+    """Returns a link that another provider could follow."""
+    url = media.url or ""
+    return url if url.startswith(("https://", "http://")) and not url.startswith(_FILES_OF_GEMINI) else None
 
 
 def named(media: Media) -> str:
@@ -186,8 +210,11 @@ def media_of(result: Result) -> list[Media]:
 
 
 def data_url(media: Media) -> str | None:
-    """Returns where media can be read: a link, or the data themselves as one."""
-    return media.url if media.data is None else f"data:{media.mime or 'application/octet-stream'};base64,{media.data}"
+    """Returns where media can be read: a link, or the data themselves as one, if they are what OpenAI takes."""
+    if media.data is None:
+        return link_of(media)
+    mime = media.mime or (PDF if media.kind == "document" else None)
+    return f"data:{mime};base64,{media.data}" if mime in (*IMAGES, PDF) else None
 
 
 def as_text(arguments: Any) -> str:
