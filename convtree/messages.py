@@ -85,7 +85,8 @@ def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
 def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
     """Lists the tool calls that a message answers, in order; the name is known for Gemini, pi and kit only."""
     results: list[ToolCall] = []
-    if (_string(message.get("type")) or "").endswith("_call_output"):
+    kind = _string(message.get("type")) or ""
+    if kind.endswith("_call_output") or (kind == "tool_search_output" and isinstance(message.get("call_id"), str)):
         results.append(ToolCall(_string(message.get("call_id", message.get("id"))), ""))
     if message.get("role") == "function":
         results.append(ToolCall(None, _string(message.get("name")) or ""))

@@ -113,7 +113,7 @@ def _block(part: Part) -> Block:
 
 def _result(result: Result, raw: Block | None) -> Block:
     """Returns a result; that of an error holds text only, and what else there is stands behind the results."""
-    if raw is not None and not (result.is_error and media_of(result)):
+    if raw is not None:
         return raw | {"tool_use_id": result.id}
     given = [part for part in result.content if isinstance(part, Text)] if result.is_error else result.content
     content = [_block(part) for part in sayable(given, _takes)]

@@ -17,7 +17,10 @@ PI, KIT = "pi", "kit"  # tools with words of their own
 TELLING = {
     **dict.fromkeys(("image_url", "input_audio", "file"), CHAT),
     **dict.fromkeys(("input_text", "output_text", "input_image", "input_file"), RESPONSES),
-    **dict.fromkeys(("tool_use", "tool_result", "redacted_thinking", "document", "server_tool_use"), ANTHROPIC),
+    **dict.fromkeys(("tool_use", "tool_result", "redacted_thinking", "document", "search_result"), ANTHROPIC),
+    **dict.fromkeys(("server_tool_use", "mcp_tool_use", "mcp_tool_result", "container_upload"), ANTHROPIC),
+    **{f"{name}_tool_result": ANTHROPIC for name in ("web_search", "web_fetch", "code_execution", "tool_search")},
+    **{f"{name}_code_execution_tool_result": ANTHROPIC for name in ("bash", "text_editor")},
     "toolCall": PI,
 }
 
@@ -95,6 +98,9 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
     if block.get("type") in (None, "input_text" if role == "assistant" else "output_text"):  # nobody takes it so
         source.whole = False
         return Text(role=role, source=source, text=text)
+    if role == "assistant" and block.get("citations") and not source.trusted:  # of searches that stay behind
+        source.whole = False
+        block = {name: value for name, value in block.items() if name != "citations"}
     return Text(role=role, source=source, raw=block, shape=_shape_of_block(block, source), text=text)
 
 
@@ -167,6 +173,9 @@ def _tool_use(block: Mapping[str, Any], where: Where) -> Part | None:
 def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
     inner = Source(message={}, shape=ANTHROPIC)
     content = result_content(block.get("content"), inner)
+    is_error = block.get("is_error") is True
+    if is_error and any(isinstance(part, Media) for part in content):
+        inner.whole = False  # an error is text only
     if not inner.whole:
         where[1].whole = False
     return Result(
@@ -177,7 +186,7 @@ def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
         id=text_or_none(block.get("tool_use_id")),
         name="",
         content=content,
-        is_error=block.get("is_error") is True,
+        is_error=is_error,
     )
 
 

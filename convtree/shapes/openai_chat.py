@@ -29,9 +29,9 @@ from convtree.shapes.parts import (
     words_of,
 )
 
-_ID_LIMIT = 40  # what OpenAI takes; ids that came in this shape are not questioned
+_ID_LIMIT = 40  # what OpenAI takes; ids that the model itself gave are not questioned
 _REASONING = {"reasoning_content", "reasoning", "reasoning_details"}
-_OWN_KEYS = {"content", "tool_calls", "function_call", "refusal"} | _REASONING
+_OWN_KEYS = {"content", "tool_calls", "function_call", "refusal", "audio", "parsed"} | _REASONING
 Message = dict[str, Any]
 
 
@@ -51,7 +51,7 @@ def write(parts: Sequence[Part], *, heal: bool) -> Message:
 
 
 def _fits(call: Call) -> bool:
-    return call.shape == CHAT or len(call.id or "") <= _ID_LIMIT
+    return (call.shape == CHAT and call.source.trusted) or len(call.id or "") <= _ID_LIMIT
 
 
 def _assistant(group: list[Part]) -> list[Message]:
@@ -105,7 +105,7 @@ def _call(call: Call) -> Message:
 
 def _result(result: Result) -> Message:
     raw = result.as_read(CHAT)
-    if raw is not None and raw.get("role") == "tool" and not media_of(result):
+    if raw is not None and raw.get("role") == "tool" and raw.get("content") is not None and not media_of(result):
         return raw | {"tool_call_id": result.id}
     words = words_of(result) or ("(see the next user message)" if media_of(result) else "(no output)")
     return {"role": "tool", "tool_call_id": result.id, "content": words}

@@ -53,7 +53,7 @@ def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
 
 
 def _fits(call: Call) -> bool:
-    return call.shape == RESPONSES or len(call.id or "") <= _ID_LIMIT
+    return (call.shape == RESPONSES and call.source.trusted) or len(call.id or "") <= _ID_LIMIT
 
 
 def _native_pairs(paired: Sequence[Part]) -> dict[str | None, Call]:

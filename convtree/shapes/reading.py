@@ -133,7 +133,8 @@ def _message(source: Source) -> list[Part]:
     if said == "bashExecution":
         return [Text(role=role, source=source, text=_ran(message))]
     content = message.get("content", message.get("summary"))
-    return [*_reasoning(source), *read_content(content, role, source), *_refusal(source), *_calls(source)]
+    said = [*_reasoning(source), *read_content(content, role, source)]
+    return [*said, *_spoken(source), *_refusal(source), *_calls(source)]
 
 
 def _result(source: Source) -> Result:
@@ -170,6 +171,16 @@ def _reasoning(source: Source) -> list[Part]:
     return [Thinking(role="assistant", source=source, shape=CHAT, text=text)]
 
 
+def _spoken(source: Source) -> list[Part]:
+    """Reads what was said aloud: its words, for the sound itself is gone within the hour."""
+    audio = source.message.get("audio")
+    if not isinstance(audio, Mapping):
+        return []
+    source.whole = False
+    text = text_or_none(audio.get("transcript"))
+    return [Text(role="assistant", source=source, text=text)] if text and text.strip() else []
+
+
 def _refusal(source: Source) -> list[Part]:
     text = source.message.get("refusal")
     return [Text(role="assistant", source=source, text=text)] if isinstance(text, str) and text.strip() else []
@@ -181,6 +192,8 @@ def _calls(source: Source) -> list[Part]:
     message = source.message
     if any(not message[name] for name in _CHAT_KEYS & message.keys()):
         source.whole = False  # OpenAI refuses an empty list, and nothing where a list may be
+    if "parsed" in message:  # what the SDK made of the content
+        source.whole = False
     listed = message.get("tool_calls")
     for each in listed if isinstance(listed, list | tuple) else ():
         call = members(each)
@@ -188,6 +201,10 @@ def _calls(source: Source) -> list[Part]:
             source.whole = False
         custom = "custom" in call and "function" not in call
         body = members(call.get("custom" if custom else "function"))
+        if "parsed_arguments" in body:
+            source.whole = False
+            body = {name: value for name, value in body.items() if name != "parsed_arguments"}
+            call = {**call, "function": body}
         found.append(_chat_call(source, call, body, custom))
     if isinstance(old := message.get("function_call"), Mapping):
         found.append(_chat_call(source, {}, old, False))
@@ -211,13 +228,17 @@ def _chat_call(source: Source, call: Mapping[str, Any], body: Mapping[str, Any],
 
 
 def _item(source: Source) -> list[Part]:
-    """Reads an item; a stranger's own ids are left out, for they name what its provider keeps."""
-    item = source.message
+    """Reads an item; a stranger's own ids are left out, for they name what its provider keeps.
+
+    Members without a value are left out too: OpenAI gives some that it does not take back.
+    """
+    item = {name: value for name, value in source.message.items() if value is not None}
+    source.message = item
     kind = str(item.get("type", "message"))
     raw = dict(item)
     if not source.trusted and raw.pop("id", None) is not None and kind != "local_shell_call_output":
         source.whole = False
-    if kind.endswith("_call_output"):
+    if kind.endswith("_call_output") or (kind == "tool_search_output" and "call_id" in item):
         return [_output(source, raw)]
     if kind.endswith("_call") and isinstance(item.get("call_id"), str):
         return [_item_call(source, raw, kind)]
