@@ -488,12 +488,18 @@ def test_reasoning_before_another_models_words_is_left_out() -> None:
     assert session.build_context().to("openai-responses")["input"] == [user("Hi"), assistant("A")]
 
 
-def test_a_strangers_signature_is_taken_off_a_call_of_an_earlier_turn() -> None:
-    """The call itself stays, and needs none there."""
+def test_a_strangers_signature_is_taken_off_a_call() -> None:
+    """The call itself stays, with Google's constant, in earlier turns too: what was sent stays as it was."""
     session = session_of(*OWN["gemini"][:3], provider="p", model="m")
     session.append({"role": "user", "parts": [{"text": "And?"}]}, model="other")
     (_, calling, *_) = session.build_context().to("gemini")["contents"]
-    assert calling["parts"][1] == {"functionCall": {"id": "g1", "name": "f", "args": {}}}
+    assert calling["parts"][1:] == [
+        {
+            "functionCall": {"id": "g1", "name": "f", "args": {}},
+            "thoughtSignature": "skip_thought_signature_validator",
+        },
+        {"functionCall": {"id": "g2", "name": "g", "args": {}}},
+    ]
 
 
 def test_an_id_that_is_used_twice_is_renamed_the_second_time() -> None:

@@ -149,6 +149,10 @@ def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
     signature = block.get("signature", block.get("thinkingSignature"))  # pi's, if Anthropic's model made it
     raw = {"type": "thinking", "thinking": text} | ({} if signature is None else {"signature": signature})
     sealed = isinstance(signature, str) and bool(signature) and not signature.startswith("{")
+    if str(where[1].message.get("api")).startswith(("google", "openai")):  # pi says whose signature it is
+        sealed = False
+    elif sealed and block.get("redacted") is True:
+        raw, text = {"type": "redacted_thinking", "data": signature}, ""
     return Thinking(role=where[0], source=where[1], raw=raw, shape=ANTHROPIC, text=text, sealed=sealed)
 
 

@@ -1,7 +1,7 @@
 """Gemini contents: `system_instruction` beside them, then user and model by turns, the user first. Pure.
 
 Calls need no ids here and get none, unless they came with one: results stand in the order of the calls. A signature
-goes back to the model that gave it; where a call of the current turn comes from elsewhere, Gemini asks for a constant.
+goes back to the model that gave it; where a call comes from elsewhere, Gemini asks for a constant.
 """
 
 from __future__ import annotations
@@ -41,13 +41,12 @@ def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
     """Writes a conversation as `contents`, and `system_instruction` where the system spoke."""
     system, rest = without_system(parts)
     groups = by_role(sayable(pair(rest, GEMINI, heal=heal), _takes))
-    turn = _current_turn(groups)
     contents: list[Block] = []
     calls: list[Call] = []
-    for number, (role, group) in enumerate(groups):
+    for role, group in groups:
         if not contents and role == "assistant":
             contents.append({"role": "user", "parts": [{"text": OPENING}]})
-        written = _model(group, number > turn) if role == "assistant" else _user(group, calls)
+        written = _model(group) if role == "assistant" else _user(group, calls)
         whole = verbatim(group, GEMINI, plain=False)
         if whole is None or whole["parts"] != written:
             whole = {"role": "model" if role == "assistant" else "user", "parts": written}
@@ -56,16 +55,6 @@ def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
     if not system:
         return {"contents": contents}
     return {"system_instruction": "\n\n".join(part.text for part in system), "contents": contents}
-
-
-def _current_turn(groups: list[tuple[Any, list[Part]]]) -> int:
-    """Returns the number of the last group in which the user said something."""
-    said = [
-        number
-        for number, (role, group) in enumerate(groups)
-        if role == "user" and any(not isinstance(part, Result) for part in group)
-    ]
-    return said[-1] if said else -1
 
 
 def _takes(part: Part) -> bool:
@@ -95,8 +84,8 @@ def _lacks(group: list[Part]) -> bool:
     return first is not None and not (first.shape == GEMINI and first.source.trusted)
 
 
-def _model(group: list[Part], current: bool) -> list[Block]:
-    unsigned = current and _lacks(group)
+def _model(group: list[Part]) -> list[Block]:
+    unsigned = _lacks(group)  # asked for in the current turn only; always there, it keeps what was sent as it was
     written = []
     for part in group:
         block = _part(part)

@@ -32,12 +32,13 @@ from convtree.shapes.parts import (
 )
 
 _ID_LIMIT = 64
+_FREE = ("compaction", "mcp_approval_response")  # of OpenAI's own items those that need no id
 Item = dict[str, Any]
 
 
 def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
     """Writes a conversation as `input`, and `instructions` where the system spoke first."""
-    paired = pair(without_blanks(parts), RESPONSES, heal=heal, fits=_fits)
+    paired = _taken(pair(without_blanks(parts), RESPONSES, heal=heal, fits=_fits))
     first = [part for part in takewhile(lambda part: part.role == "system", paired) if isinstance(part, Text)]
     native = _native_pairs(paired)
     items: list[Item] = []
@@ -56,6 +57,23 @@ def _fits(call: Call) -> bool:
     return (call.shape == RESPONSES and call.source.trusted) or len(call.id or "") <= _ID_LIMIT
 
 
+def _taken(parts: Sequence[Part]) -> list[Part]:
+    """Leaves out what OpenAI's own tools did for another model, and approvals of what is not asked any more."""
+    asked = {raw.get("id") for part in parts if (raw := _trusted_item(part)).get("type") == "mcp_approval_request"}
+    return [part for part in parts if not isinstance(part, Other) or _is_taken(part, asked)]
+
+
+def _trusted_item(part: Part) -> Item:
+    return (part.as_read(RESPONSES) or {}) if isinstance(part, Other) and part.source.trusted else {}
+
+
+def _is_taken(part: Other, asked: set[Any]) -> bool:
+    raw = part.as_read(RESPONSES) or {}
+    if raw.get("type") == "mcp_approval_response":  # the user's, whatever the model
+        return raw.get("approval_request_id") in asked
+    return bool(_trusted_item(part))
+
+
 def _native_pairs(paired: Sequence[Part]) -> dict[str | None, Call]:
     """Returns the calls by id; those of special tools (a shell, a screen) only if their result is of that tool too."""
     results = {part.id: part.as_read(RESPONSES) or {} for part in paired if isinstance(part, Result)}
@@ -65,8 +83,18 @@ def _native_pairs(paired: Sequence[Part]) -> dict[str | None, Call]:
     return {
         call.id: call
         for call in calls
-        if kinds[call.id] in usual or results[call.id].get("type") == f"{kinds[call.id]}_output"
+        if kinds[call.id] in usual
+        or (results[call.id].get("type") == _output_of(kinds[call.id]) and _has_its_id(call, kinds[call.id]))
     }
+
+
+def _output_of(kind: str) -> str:
+    return "tool_search_output" if kind == "tool_search_call" else f"{kind}_output"
+
+
+def _has_its_id(call: Call, kind: str) -> bool:
+    """Tells whether a call has an id if it is one of those that need it: a stranger's is taken off."""
+    return kind not in ("computer_call", "local_shell_call") or "id" in (call.raw or {})
 
 
 def _assistant(group: list[Part], native: Mapping[str | None, Call], at_edge: bool) -> list[Item]:
@@ -136,8 +164,9 @@ def _call(part: Part, native: Mapping[str | None, Call], keeps_ids: bool) -> lis
     raw = part.as_read(RESPONSES)
     if raw is not None and not keeps_ids:
         raw.pop("id", None)
-    if isinstance(part, Other):
-        return [raw] if raw is not None and part.source.trusted else []
+    if isinstance(part, Other):  # which are nothing without their ids
+        named = "id" not in part.source.message or keeps_ids or part.source.message["type"] in _FREE
+        return [raw] if raw is not None and named else []
     assert isinstance(part, Call)
     if raw is not None and part.id in native:
         return [raw | {"call_id": part.id}]
@@ -165,7 +194,7 @@ def _result(result: Result, call: Call | None) -> Item:
     kind = "custom_tool_call_output" if call is not None and call.custom else "function_call_output"
     called = call.as_read(RESPONSES) if call is not None else None
     if called is not None:
-        kind = f"{called['type']}_output"
+        kind = _output_of(called["type"])
     raw = result.as_read(RESPONSES)
     if raw is not None and raw["type"] == kind:
         return raw | ({"call_id": result.id} if "call_id" in raw else {})

@@ -1,7 +1,8 @@
 """Every call with its results, every result with its call, right after each other: one pass for all providers. Pure.
 
 What the assistant says in one go stays together; behind it come the results of its calls, in the order of the calls,
-then all else. A message that says something after calls of another is no longer in one go with them. A result without its call is told as text: it may be the only trace of what was found out.
+then all else. What a later message says behind calls is not in one go with them. A result without its call is told as
+text: it may be the only trace of what was found out.
 """
 
 from __future__ import annotations

@@ -268,7 +268,7 @@ def _item_call(source: Source, raw: dict[str, Any], kind: str) -> Call:
 
 
 def _output(source: Source, raw: dict[str, Any]) -> Result:
-    output = raw.get("output")
+    output = raw.get("output", raw.get("tools"))
     content = result_content([output] if isinstance(output, Mapping) else output, source)
     name = text_or_none(raw.get("name")) or ""
     id = text_or_none(raw.get("call_id", source.message.get("id")))
