@@ -10,11 +10,12 @@ from test_shapes import PNG, body, session_of, texts
 from convtree import CompactionEntry, ModelChangeEntry
 
 Message = dict[str, Any]
-THOUGHT = {"type": "thinking", "thinking": "hm", "signature": "sig"}
-USE = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
-RESULT = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "42"}]}
-SEARCH = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "q"}}
-FOUND = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}
+THOUGHT: Message = {"type": "thinking", "thinking": "hm", "signature": "sig"}
+USE: Message = {"type": "tool_use", "id": "t1", "name": "f", "input": {}}
+GAVE: Message = {"type": "tool_result", "tool_use_id": "t1", "content": "42"}
+RESULT: Message = {"role": "user", "content": [GAVE]}
+SEARCH: Message = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "q"}}
+FOUND: Message = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}
 HI = user("Hi")
 
 
@@ -54,9 +55,9 @@ def test_words_behind_a_call_are_a_message_of_their_own() -> None:
 
 def test_at_most_four_blocks_are_marked_for_the_cache() -> None:
     """The oldest marks go, the system's stay; what is stored keeps them all."""
-    mark = {"cache_control": {"type": "ephemeral"}}
+    mark: Message = {"cache_control": {"type": "ephemeral"}}
     system = {"role": "system", "content": [{"type": "text", "text": "Be kind.", **mark}]}
-    results = {"role": "user", "content": [{**RESULT["content"][0], "content": [{**texts("42")[0], **mark}], **mark}]}
+    results: Message = {"role": "user", "content": [{**GAVE, "content": [{**texts("42")[0], **mark}], **mark}]}
     asked = [{"role": "user", "content": [{"type": "text", "text": str(number), **mark}]} for number in range(3)]
     session = session_of(system, asked[0], said(USE), results, assistant("A"), asked[1], assistant("B"), asked[2])
     context = session.build_context()
@@ -107,7 +108,7 @@ def test_what_a_search_is_quoted_for_stays_with_the_search() -> None:
 def test_an_error_is_told_in_words_only() -> None:
     """What a failed tool shows stands behind the results."""
     picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
-    failed = RESULT["content"][0] | {"is_error": True, "content": [*texts("no"), picture]}
+    failed = GAVE | {"is_error": True, "content": [*texts("no"), picture]}
     other = {"type": "tool_result", "tool_use_id": "t2", "content": "ok"}
     said_by_user = {"role": "user", "content": [failed, other, *texts("Look")]}
     assert body("anthropic", HI, said(USE, USE | {"id": "t2"}), said_by_user)[2]["content"] == [
