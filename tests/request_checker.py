@@ -43,14 +43,56 @@ def consume(value: Any) -> None:
             consume(each)
 
 
+NAME = re.compile("[a-zA-Z0-9_-]{1,64}")
+GEMINI_NAME = re.compile("[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/webp")
+GEMINI_IMAGES = ("image/png", "image/jpeg", "image/webp", "image/heic", "image/heif")
+
+
 def faults(shape: str, request: dict[str, Any]) -> list[str]:
     """Lists what a provider would refuse in a request, besides its types."""
-    return list(CHECKS[shape](request[MAIN[shape]]))
+    found = list(CHECKS[shape](request[MAIN[shape]]))
+    if shape == "anthropic" and (marks := marked(request.get("system")) + marked(request["messages"])) > 4:
+        found.append(f"{marks} blocks with cache_control")
+    return found
+
+
+def marked(value: Any) -> int:
+    """Counts the marks for Anthropic's cache."""
+    if isinstance(value, list):
+        return sum(map(marked, value))
+    return ("cache_control" in value) + sum(map(marked, value.values())) if isinstance(value, dict) else 0
+
+
+def _link(url: Any) -> Iterator[str]:
+    """A link for OpenAI: something on the web, or an image or PDF in it."""
+    data = [f"data:{mime};base64," for mime in (*IMAGES, "application/pdf")]
+    if not str(url).startswith(("https://", "http://", *data)):
+        yield f"no link: {url}"
+
+
+def _chat_content(message: dict[str, Any]) -> Iterator[str]:
+    content = message.get("content")
+    if message["role"] != "assistant" and not isinstance(content, str | list):
+        yield f"no content in the {message['role']}'s message"
+    for block in content if isinstance(content, list) else ():
+        if message["role"] != "user" and block["type"] not in ("text", "refusal"):
+            yield f"{block['type']} from the {message['role']}"
+        if block["type"] == "image_url":
+            yield from _link(block["image_url"]["url"])
+        if block["type"] == "file" and "file_id" not in block["file"]:
+            yield from _link(block["file"]["file_data"])
+    for call in message.get("tool_calls") or ():
+        if not NAME.fullmatch(call[call["type"]]["name"]):
+            yield f"a name: {call}"
+    if message.get("tool_calls", True) == [] or (message.get("audio") or {}).keys() > {"id"}:
+        yield "an empty list of calls, or an answer's sound"
 
 
 def _chat(messages: list[dict[str, Any]]) -> Iterator[str]:
     wanted: list[str] = []
     for message in messages:
+        yield from _chat_content(message)
         if message["role"] == "tool":
             if message["tool_call_id"] not in wanted:
                 yield f"a result of no call just made: {message['tool_call_id']}"
@@ -76,7 +118,8 @@ def _responses(items: list[dict[str, Any]]) -> Iterator[str]:
     after_reasoning = False
     for item in items:
         kind = item.get("type", "message")
-        if after_reasoning and not (kind in ("reasoning", "function_call") or item.get("role") == "assistant"):
+        yield from _item(kind, item)
+        if after_reasoning and not (kind == "reasoning" or kind.endswith("_call") or item.get("role") == "assistant"):
             yield "reasoning that leads to nothing"
         after_reasoning = kind == "reasoning"
         if kind == "function_call_output":
@@ -89,20 +132,91 @@ def _responses(items: list[dict[str, Any]]) -> Iterator[str]:
                 yield f"an id that is taken or too long: {item['call_id']}"
             calls.append(item["call_id"])
             wanted.append(item["call_id"])
-        elif wanted and kind != "reasoning" and item.get("role") != "assistant":
+        elif wanted and kind not in ("reasoning", "web_search_call") and item.get("role") != "assistant":
             yield f"calls without results: {wanted}"
     if wanted or after_reasoning:
         yield f"calls without results at the end: {wanted}, or reasoning: {after_reasoning}"
 
 
+def _item(kind: str, item: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with an item by itself."""
+    if any(value is None for value in item.values()):
+        yield f"a member without a value: {item}"
+    if kind == "function_call" and not NAME.fullmatch(item["name"]):
+        yield f"a name: {item['name']}"
+    if kind in ("web_search_call", "mcp_approval_request") and "id" not in item:
+        yield f"a {kind} without its id"
+    content = item.get("output" if kind.endswith("call_output") else "content")
+    simple = kind in ("message", "function_call_output", "custom_tool_call_output")
+    for block in content if simple and isinstance(content, list) else ():
+        if (item.get("role") == "assistant") != (block["type"] in ("output_text", "refusal")):
+            yield f"{block['type']} from {item.get('role', kind)}"
+        if block["type"] == "output_text" and "id" not in item:
+            yield "output without an id"
+        if block["type"] == "input_image" and "image_url" in block:
+            yield from _link(block["image_url"])
+        if block["type"] == "input_file" and "file_id" not in block:
+            yield from _link(block.get("file_url", block.get("file_data")))
+
+
+def _source(block: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with an image or a document for Anthropic."""
+    source = block["source"]
+    mimes = (*IMAGES, "application/pdf")
+    if source["type"] == "base64" and source["media_type"] not in mimes:
+        yield f"a {source['media_type']}"
+    if source["type"] == "url" and not source["url"].startswith("https://"):
+        yield f"no link: {source['url']}"
+
+
+def _blocks(role: str, blocks: list[dict[str, Any]]) -> Iterator[str]:
+    """What is wrong with the blocks of a message to Anthropic by themselves."""
+    kinds = [block["type"] for block in blocks]
+    thinking = [kind in ("thinking", "redacted_thinking") for kind in kinds]
+    if any(thinking) and (not thinking[0] or thinking[-1] or role == "user"):
+        yield "thinking that is not first, or last"
+    for block in blocks:
+        if block["type"] in ("image", "document"):
+            yield from _source(block) if role == "user" else ["a picture of an assistant's"]
+        if block["type"] == "tool_use" and not NAME.fullmatch(block["name"]):
+            yield f"a name: {block['name']}"
+        inner = block.get("content") if block["type"] == "tool_result" else None
+        for each in inner if isinstance(inner, list) else ():
+            if each["type"] == "text" and not each["text"].strip():
+                yield "an empty text in a result"
+            if each["type"] != "text" and block.get("is_error"):
+                yield "an error with more than text"
+            if each["type"] in ("image", "document"):
+                yield from _source(each)
+
+
+def _server_tools(messages: list[dict[str, Any]]) -> Iterator[str]:
+    """What Anthropic's own tools were asked has what they gave, before the user speaks again."""
+    waiting: list[str] = []
+    for message in messages:
+        blocks = message["content"] if isinstance(message["content"], list) else [{"type": "text"}]
+        for block in blocks:
+            if block["type"] == "server_tool_use":
+                waiting.append(block["id"])
+            elif block["type"] == "web_search_tool_result":
+                if block["tool_use_id"] not in waiting:
+                    yield "a search that nobody asked for"
+                else:
+                    waiting.remove(block["tool_use_id"])
+            elif message["role"] == "user" and block["type"] != "tool_result" and waiting:
+                yield f"searches without results: {waiting}"
+
+
 def _anthropic(messages: list[dict[str, Any]]) -> Iterator[str]:
     seen: set[str] = set()
     wanted: list[str] = []
+    yield from _server_tools(messages)
     for number, message in enumerate(messages):
         if message["role"] != ("user", "assistant")[number % 2]:
             yield f"message {number} is the {message['role']}'s"
         content = message["content"]
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        yield from _blocks(message["role"], blocks)
         results = [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"]
         calls = [block["id"] for block in blocks if block["type"] == "tool_use"]
         if sorted(results) != sorted(wanted):
@@ -125,6 +239,25 @@ def _anthropic(messages: list[dict[str, Any]]) -> Iterator[str]:
             yield "white space at the end"
 
 
+def _part(part: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a part for Gemini by itself."""
+    if part.get("text") == "" and "thoughtSignature" not in part:
+        yield "an empty text"
+    media = part.get("inlineData", part.get("fileData"))
+    mime = media["mimeType"] if media else "text/plain"
+    if mime not in (*GEMINI_IMAGES, "application/pdf") and not mime.startswith(("text/", "audio/", "video/")):
+        yield f"a {mime}"
+    named = part.get("functionCall", part.get("functionResponse"))
+    if named and not GEMINI_NAME.fullmatch(named["name"]):
+        yield f"a name: {named['name']}"
+
+
+def unsigned(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lists the contents whose first call has no signature: Gemini's newer models always give one and want one."""
+    first = [[part for part in content["parts"] if "functionCall" in part][:1] for content in contents]
+    return [part for parts in first for part in parts if "thoughtSignature" not in part]
+
+
 def _gemini(contents: list[dict[str, Any]]) -> Iterator[str]:
     wanted: list[tuple[Any, Any]] = []
     for number, content in enumerate(contents):
@@ -132,6 +265,8 @@ def _gemini(contents: list[dict[str, Any]]) -> Iterator[str]:
             yield f"content {number} is the {content['role']}'s"
         if not content["parts"]:
             yield "a content without parts"
+        for part in content["parts"]:
+            yield from _part(part)
         calls = [cast(dict[str, Any], part["functionCall"]) for part in content["parts"] if "functionCall" in part]
         answers = [part["functionResponse"] for part in content["parts"] if "functionResponse" in part]
         if [(each.get("id"), each["name"]) for each in answers] != wanted:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from request_checker import check_types, faults
+from request_checker import MAIN, check_types, faults, unsigned
 
 from convtree import CompactionEntry, ModelChangeEntry, OpenCalls, Session
 from convtree.shapes import Shape
@@ -18,10 +18,19 @@ PNG = "iVBORw0KGgo="
 
 texts = st.sampled_from(["Hi", "Look\n", " ", "", "ends with space "])
 names = st.sampled_from(["f", "g"])
+odd_names = st.sampled_from(["f", "files.read", "g:1"])  # which Gemini takes, and some tools
 ids = st.sampled_from(IDS)
 arguments = st.sampled_from([{}, {"a": 1}, {"a": [1, "é"]}])
 kinds = st.sampled_from([*SHAPES, "pi"])
 Messages = list[dict[str, Any]]
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+SEARCH = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "q"}}
+FOUND = {"type": "web_search_tool_result", "tool_use_id": "s1", "content": []}
+SEARCHED = {"type": "web_search_call", "id": "ws", "status": "completed", "action": {"type": "search", "query": "q"}}
+CODE = {"executableCode": {"language": "PYTHON", "code": "1"}}
+RAN = {"codeExecutionResult": {"outcome": "OUTCOME_OK", "output": "1"}}
 
 
 def user_message(shape: str, text: str, image: bool) -> dict[str, Any]:
@@ -38,11 +47,14 @@ def user_message(shape: str, text: str, image: bool) -> dict[str, Any]:
         "openai-chat": {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
         "pi": {"type": "image", "data": PNG, "mimeType": "image/png"},
     }
-    return {"role": "user", "content": [{"type": "text", "text": text}, pictures[shape]] if image else text}
+    words: dict[str, Any] = {"type": "text", "text": text}
+    if shape == "anthropic" and text.strip():
+        words |= MARK
+    return {"role": "user", "content": [words, pictures[shape]] if image else text}
 
 
-def calls(shape: str, text: str, made: list[tuple[str, str, Any]], thinks: bool) -> Messages:
-    """An assistant's words and calls, as each provider gives them."""
+def calls(shape: str, text: str, made: list[tuple[str, str, Any]], thinks: bool, searches: int) -> Messages:
+    """An assistant's words and calls, as each provider gives them; a search of the provider's own may be half done."""
     if shape == "openai-chat":
         listed = [{"id": id, "type": "function", "function": {"name": n, "arguments": "{"}} for id, n, _ in made]
         tail: dict[str, Any] = {"tool_calls": listed} if listed else {}
@@ -55,9 +67,11 @@ def calls(shape: str, text: str, made: list[tuple[str, str, Any]], thinks: bool)
             {"type": "function_call", "id": "fc", "call_id": id[:64], "name": name, "arguments": "{}"}
             for id, name, _ in made
         ]
-        return [*([reasoning] if thinks else []), *([message] if text else []), *items]
+        searched = [SEARCHED] if searches else []
+        return [*([reasoning] if thinks else []), *searched, *([message] if text else []), *items]
     if shape == "gemini":
         parts: list[dict[str, Any]] = [{"text": "hm", "thought": True}] if thinks else []
+        parts += [CODE, RAN][:searches]
         parts += [{"text": text}] if text else []
         parts += [
             {"functionCall": {"name": name, "args": given}, "thoughtSignature": "c2ln"} for _, name, given in made
@@ -66,26 +80,41 @@ def calls(shape: str, text: str, made: list[tuple[str, str, Any]], thinks: bool)
     key = {"anthropic": "input", "pi": "arguments"}[shape]
     kind = {"anthropic": "tool_use", "pi": "toolCall"}[shape]
     blocks: list[dict[str, Any]] = [{"type": "thinking", "thinking": "hm", "signature": "s"}] if thinks else []
+    if shape == "anthropic":
+        blocks += [SEARCH, FOUND][2 - searches :] if thinks else [SEARCH, FOUND][:searches]
     blocks += [{"type": "text", "text": text}]
     return [{"role": "assistant", "content": blocks + [{"type": kind, "id": i, "name": n, key: a} for i, n, a in made]}]
 
 
-def results(shape: str, made: list[tuple[str, str, Any]], image: bool) -> Messages:
+def results(shape: str, made: list[tuple[str, str, Any]], image: bool, fails: bool) -> Messages:
     """What the tools gave, as each provider wants it."""
     if shape == "openai-chat":
         return [{"role": "tool", "tool_call_id": id, "content": "42"} for id, _, _ in made]
     if shape == "openai-responses":
-        return [{"type": "function_call_output", "call_id": id[:64], "output": "42"} for id, _, _ in made]
+        shown: list[dict[str, Any]] = [{"type": "input_image", "image_url": f"data:image/png;base64,{PNG}"}]
+        output: Any = [{"type": "input_text", "text": "42"}, *shown] if image else "42"
+        return [{"type": "function_call_output", "call_id": id[:64], "output": output} for id, _, _ in made]
     if shape == "gemini":
-        parts = [{"functionResponse": {"name": name, "response": {"output": "42"}}} for _, name, _ in made]
+        seen = {"parts": [{"inlineData": {"mimeType": "image/png", "data": PNG}}]} if image else {}
+        parts = [{"functionResponse": {"name": name, "response": {"output": "42"}, **seen}} for _, name, _ in made]
         return [{"role": "user", "parts": parts}] if parts else []
     if shape == "anthropic":
         source = {"type": "base64", "media_type": "image/png", "data": PNG}
         content = [{"type": "text", "text": "42"}, *([{"type": "image", "source": source}] if image else [])]
-        blocks = [{"type": "tool_result", "tool_use_id": id, "content": content} for id, _, _ in made]
+        failed = {"is_error": True} if fails else {}
+        blocks = [{"type": "tool_result", "tool_use_id": id, "content": content, **failed} for id, _, _ in made]
         return [{"role": "user", "content": [{"type": "text", "text": "and"}, *blocks]}]
     return [
-        {"role": "toolResult", "toolCallId": id, "toolName": name, "content": [{"type": "text", "text": "42"}]}
+        {
+            "role": "toolResult",
+            "toolCallId": id,
+            "toolName": name,
+            "isError": fails,
+            "content": [
+                {"type": "text", "text": "42"},
+                *([{"type": "image", "data": PNG, "mimeType": "image/gif"}] * image),
+            ],
+        }
         for id, name, _ in made
     ]
 
@@ -97,27 +126,42 @@ def turns(draw: st.DrawFn) -> Messages:
     if draw(st.integers(0, 9)) == 0:
         return [{"role": draw(st.sampled_from(["system", "developer"])), "content": draw(texts)}]
     said = [user_message(shape, draw(texts), draw(st.booleans()))] if draw(st.booleans()) else []
-    made = draw(st.lists(st.tuples(ids, names, arguments), max_size=3))
+    called = odd_names if shape in ("gemini", "pi") else names
+    made = draw(st.lists(st.tuples(ids, called, arguments), max_size=3))
     answered = draw(st.permutations(made))[: draw(st.integers(0, 6))]
     between = [user_message(shape, draw(texts), False)] if draw(st.integers(0, 5)) == 0 else []
-    spoken = calls(shape, draw(texts), made, draw(st.booleans()))
-    return [*said, *spoken, *between, *results(shape, answered, draw(st.booleans()))]
+    spoken = calls(shape, draw(texts), made, draw(st.booleans()), draw(st.sampled_from([0, 0, 0, 1, 2])))
+    other = shape if draw(st.integers(0, 5)) else draw(kinds)  # a caller who changed his mind between
+    given = results(other, answered, draw(st.booleans()), draw(st.booleans()))
+    return [*said, *spoken, *between, *given]
 
 
 @st.composite
 def sessions(draw: st.DrawFn) -> Session:
-    """A conversation with models and compactions on its way."""
+    """A conversation with models, compactions and other branches on its way, and messages that not all see."""
     session = Session.memory()
     for turn in draw(st.lists(turns(), min_size=1, max_size=6)):
         provider, model = draw(st.sampled_from(MODELS))
         for message in turn:
-            session.append(message, provider=provider, model=model)
-        what = draw(st.integers(0, 9))
+            if draw(st.integers(0, 19)) == 0:
+                provider, model = draw(st.sampled_from(MODELS))
+            speaks = message.get("role") == "user"
+            hidden = speaks and draw(st.integers(0, 19)) == 0
+            session.append(
+                message,
+                provider=provider,
+                model=model,
+                visible_to="user" if hidden else "all",
+                pinned=True if draw(st.integers(0, 9)) == 0 else None,
+            )
+        what = draw(st.integers(0, 11))
         if what == 0:
             session.append(ModelChangeEntry(provider="anthropic", model="claude"))
         elif what <= 2 and (path := session.path()):
             kept = draw(st.sampled_from([None, *(entry.id for entry in path)]))
             session.append(CompactionEntry(summary="S", first_kept_entry_id=kept))
+        elif what == 3 and (path := session.path()):
+            session.branch(draw(st.sampled_from([entry.id for entry in path])), summary="B")
     return session
 
 
@@ -129,6 +173,7 @@ def test_every_provider_takes_every_conversation(shape: Any, session: Session) -
     request = context.to(shape, heal=True)
     check_types(shape, copy.deepcopy(request))
     assert faults(shape, request) == []
+    assert shape != "gemini" or unsigned(request["contents"]) == []
     assert session.build_context().to(shape, heal=True) == request
 
 

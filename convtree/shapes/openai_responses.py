@@ -210,7 +210,7 @@ def _result(result: Result, call: Call | None) -> Item:
 def _block(part: Text | Media) -> Item:
     raw = part.as_read(RESPONSES)
     if raw is not None and raw["type"] in ("input_text", "input_image", "input_file"):
-        return raw
+        return ({"detail": "auto"} | raw) if raw["type"] == "input_image" else raw  # optional in results only
     if isinstance(part, Media):
         if part.kind == "image" and (url := data_url(part)):
             return {"type": "input_image", "image_url": url, "detail": "auto"}
