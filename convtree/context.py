@@ -91,6 +91,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         and `model` of this context; to others readable thinking goes as text. `heal` gives a call without a result
         one that says so.
 
+        What was taken once is not sent if it would be refused now: thinking that led to nothing, a search without what
+        it found, a fifth cache mark, a file that the provider cannot reach. Left to the caller is what the request
+        says besides: that the tools of the conversation are among its own, and that somebody has asked something.
+
         Raises:
             OpenCalls: a call has no result, and `heal` is not set.
             ValueError: there is no such shape.

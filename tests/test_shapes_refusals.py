@@ -196,6 +196,26 @@ def test_a_tool_that_gave_nothing_says_so() -> None:
     assert body("openai-chat", *spoken, empty)[2] == empty | {"content": "(no output)"}
 
 
+def test_results_that_say_nothing_are_there_for_every_provider() -> None:
+    """No null where a provider wants a text or an object; an empty list is no content."""
+    (result,) = body("anthropic", HI, said(USE), {"role": "user", "content": [GAVE | {"content": None}]})[2]["content"]
+    assert result == {"type": "tool_result", "tool_use_id": "t1"}
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    output = {"type": "function_call_output", "call_id": "c1", "output": None}
+    assert body("openai-responses", HI, call, output)[2] == output | {"output": ""}
+    native = {"role": "model", "parts": [{"functionCall": {"name": "f", "args": {}}}]}
+    answer = {"role": "user", "parts": [{"functionResponse": {"name": "f", "response": None}}]}
+    made = {"functionResponse": {"name": "f", "response": {"output": ""}}}
+    assert body("gemini", HI, native, answer)[2] == {"role": "user", "parts": [made]}
+    calls = [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    spoken = {"role": "assistant", "content": [], "tool_calls": calls}
+    assert body("openai-chat", HI, spoken, {"role": "tool", "tool_call_id": "c1", "content": "42"})[1] == {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": calls,
+    }
+
+
 def test_what_was_said_aloud_is_told() -> None:
     """OpenAI forgets the sound and takes back neither its data nor its transcript."""
     audio = {"id": "audio_1", "data": "UklG", "expires_at": 1, "transcript": "Hello."}

@@ -180,6 +180,8 @@ def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
     is_error = block.get("is_error") is True
     if is_error and any(isinstance(part, Media) for part in content):
         inner.whole = False  # an error is text only
+    if "content" in block and block["content"] is None:
+        inner.whole = False
     if not inner.whole:
         where[1].whole = False
     return Result(

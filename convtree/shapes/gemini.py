@@ -121,8 +121,8 @@ def _user(group: list[Part], calls: list[Call]) -> list[Block]:
 def _result(result: Result, call: Call) -> Block:
     raw = result.as_read(GEMINI)
     id = _given_id(call)
-    if raw is not None:
-        key = "functionResponse" if "functionResponse" in raw else "function_response"
+    key = "functionResponse" if "functionResponse" in (raw or ()) else "function_response"
+    if raw is not None and isinstance(raw[key].get("response"), dict):
         answer = {name: value for name, value in raw[key].items() if name != "id"} | {"name": call.name}
         return raw | {key: answer | ({"id": id} if id else {})}
     text = "\n".join(part.text for part in result.content if isinstance(part, Text))

@@ -32,6 +32,7 @@ from convtree.shapes.parts import (
 )
 
 _ID_LIMIT = 64
+_PLAIN_OUTPUTS = ("function_call_output", "custom_tool_call_output")
 _FREE = ("compaction", "mcp_approval_response")  # of OpenAI's own items those that need no id
 Item = dict[str, Any]
 
@@ -196,7 +197,7 @@ def _result(result: Result, call: Call | None) -> Item:
     if called is not None:
         kind = _output_of(called["type"])
     raw = result.as_read(RESPONSES)
-    if raw is not None and raw["type"] == kind:
+    if raw is not None and raw["type"] == kind and ("output" in raw or kind not in _PLAIN_OUTPUTS):
         return raw | ({"call_id": result.id} if "call_id" in raw else {})
     media = media_of(result)
     words = words_of(result)

@@ -190,7 +190,7 @@ def _calls(source: Source) -> list[Part]:
     """Reads the calls of an OpenAI chat message, the single one of its first version among them."""
     found: list[Part] = []
     message = source.message
-    if any(not message[name] for name in _CHAT_KEYS & message.keys()):
+    if any(not message[name] for name in _CHAT_KEYS & message.keys()) or message.get("content") == []:
         source.whole = False  # OpenAI refuses an empty list, and nothing where a list may be
     if "parsed" in message:  # what the SDK made of the content
         source.whole = False
