@@ -128,6 +128,18 @@ def test_what_the_user_brings_along_is_there_whoever_answers() -> None:
     assert session.build_context().to("anthropic")["messages"] == [asked, assistant("A")]
 
 
+def test_what_the_user_brings_along_is_told_to_others() -> None:
+    """A search result and a document made of blocks have words."""
+    found = {"type": "search_result", "source": "https://x.org", "title": "T", "content": texts("c", "d")}
+    page = {"type": "document", "source": {"type": "content", "content": texts("e")}}
+    asked = {"role": "user", "content": [found, page, *texts("So?")]}
+    assert body("anthropic", asked) == [asked]
+    assert body("openai-chat", asked) == [user("T\nhttps://x.org\nc\nd\ne\nSo?")]
+    answer = {"role": "user", "content": [GAVE | {"content": [found]}]}
+    assert body("anthropic", HI, said(USE), answer)[2] == answer
+    assert body("openai-chat", HI, said(USE), answer)[2]["content"] == "T\nhttps://x.org\nc\nd"
+
+
 def test_pis_signatures_are_those_of_the_api_that_gave_them() -> None:
     """Google's and OpenAI's are nothing to Anthropic; what was hidden is a block of another type."""
     thought = {"type": "thinking", "thinking": "hm", "thinkingSignature": "c2ln"}
@@ -222,6 +234,25 @@ def test_what_was_said_aloud_is_told() -> None:
     spoken = {"role": "assistant", "content": None, "refusal": None, "audio": audio}
     for shape in ("openai-chat", "openai-responses", "anthropic"):
         assert body(shape, HI, spoken) == [HI, assistant("Hello.")]
+
+
+def test_reasoning_beside_the_content_is_known_by_its_key() -> None:
+    """As it came for the model that made it, in words for another."""
+    reply = {"role": "assistant", "content": "A", "reasoning": "hm", "reasoning_details": [{"type": "x", "data": "y"}]}
+    assert body("openai-chat", HI, reply, model="m") == [HI, reply]
+    session = session_of(HI, reply, model="m")
+    session.append(ModelChangeEntry(provider="p", model="n"))
+    assert session.build_context().to("openai-chat")["messages"] == [HI, assistant("hm\nA")]
+
+
+def test_a_call_that_a_program_made_goes_to_another_model_without_it() -> None:
+    """The program is an item that only its own model reads."""
+    call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}
+    made = call | {"id": "fc_1", "caller": {"type": "program", "caller_id": "p1"}}
+    output = {"type": "function_call_output", "call_id": "c1", "output": "42"}
+    session = session_of(HI, made, output, model="m")
+    session.append(ModelChangeEntry(provider="p", model="n"))
+    assert session.build_context().to("openai-responses")["input"] == [HI, call, output]
 
 
 def test_members_without_a_value_are_not_sent_to_responses() -> None:

@@ -125,8 +125,8 @@ def _image(block: Mapping[str, Any], where: Where) -> Part | None:
     """Anthropic's image or document has a source, pi's image is its own."""
     source = members(block.get("source")) if "source" in block else block
     kind: Kind = "document" if block.get("type") == "document" else "image"
-    if source.get("type") == "text":
-        text = text_or_none(source.get("data")) or ""
+    if source.get("type") in ("text", "content"):
+        text = _words(source.get("data", source.get("content")))
         return Text(role=where[0], source=where[1], raw=block, shape=ANTHROPIC, text=text) if text.strip() else None
     return Media(
         role=where[0],
@@ -139,6 +139,20 @@ def _image(block: Mapping[str, Any], where: Where) -> Part | None:
         url=text_or_none(source.get("url")),
         name=text_or_none(block.get("title")),
     )
+
+
+def _search_result(block: Mapping[str, Any], where: Where) -> Part | None:
+    told = (text_or_none(block.get("title")), text_or_none(block.get("source")), _words(block.get("content")))
+    text = "\n".join(each for each in told if each)
+    return Text(role=where[0], source=where[1], raw=block, shape=ANTHROPIC, text=text) if text.strip() else None
+
+
+def _words(content: Any) -> str:
+    """Returns the words of a text, or of blocks of it."""
+    if isinstance(content, str):
+        return content
+    texts = (members(each).get("text") for each in (content if isinstance(content, list | tuple) else ()))
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
@@ -210,6 +224,7 @@ _READERS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {
     **dict.fromkeys(("file", "input_file"), _file),
     **dict.fromkeys(("image", "document"), _image),
     "input_audio": _audio,
+    "search_result": _search_result,
     "thinking": _thinking,
     "redacted_thinking": _redacted,
     **dict.fromkeys(("tool_use", "toolCall"), _tool_use),

@@ -29,8 +29,8 @@ from convtree.shapes.kit import is_kit, read_kit
 from convtree.shapes.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "model": "assistant"}
-_CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", "reasoning_content"})
 _REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", *_REASONING})
 _PI_ROLES = ("toolResult", "bashExecution", "custom", "branchSummary", "compactionSummary")
 _FAILED = ("error", "aborted")  # pi: such a message is half a message, its calls were never run
 
@@ -238,6 +238,8 @@ def _item(source: Source) -> list[Part]:
     raw = dict(item)
     if not source.trusted and raw.pop("id", None) is not None and kind != "local_shell_call_output":
         source.whole = False
+    if not source.trusted:
+        raw.pop("caller", None)  # a program that stays behind
     if kind.endswith("_call_output") or (kind == "tool_search_output" and "call_id" in item):
         return [_output(source, raw)]
     if kind.endswith("_call") and isinstance(item.get("call_id"), str):
