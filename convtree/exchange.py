@@ -211,7 +211,11 @@ def _recognised(path: Path) -> _Found:
         if form.recognises(source):
             return _Found(form, source)
     if source.beginning.removeprefix(b"\xef\xbb\xbf").startswith(HEADER_START):
-        raise NotALog(f"{path}: this is a convtree log already; open it with Session.open")
+        raise NotALog(
+            f"{path}: this is a convtree log already; open it with Session.open, or `convtree copy` its store"
+        )
+    if path.is_dir():
+        raise NotALog(f"{path}: a folder, not a session of a known format; import what is in it into a store")
     known = ", ".join(form.NAME for form in FORMATS)
     raise NotALog(f"{path}: not a session of a known format; known are {known}")
 
@@ -228,8 +232,21 @@ def _founds(top: Path) -> Iterator[_Found]:
         return
     found = [each for each in _sources(top) if isinstance(each, _Found)]
     if not found:
-        raise NotALog(f"{top}: no session of a known format in this folder")
+        raise NotALog(_nothing_in(top))
     yield from found
+
+
+def _nothing_in(top: Path) -> str:
+    is_store = any(_is_log(path) for path in top.glob("*.jsonl"))
+    hint = f"; it is a store of convtree's own: `convtree ls --store {top}`" if is_store else ""
+    return f"{top}: no session of a known format in this folder{hint}"
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        return _beginning(path).startswith(HEADER_START)
+    except OSError:
+        return False
 
 
 def _sources(top: Path) -> Iterator[_Found | ImportReport]:
@@ -342,7 +359,9 @@ def _adopted(store: SessionStore, header: Header) -> Iterator[Session]:
     with store.adopt(header) as session:
         expected = header if store.redact is None else redact_record(header, store.redact)
         if _origin(session.header) not in (_origin(header), _origin(expected)):
-            raise SessionExists(f"{store.location}: there is another session under the id {header.id}")
+            raise SessionExists(
+                f"{store.location}: there is another session under the id {header.id}; import this one elsewhere"
+            )
         yield session
 
 

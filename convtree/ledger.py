@@ -167,7 +167,9 @@ class Ledger:
             self._feed(chunk)
         if index.header is None and index.lines:
             if not index.claimed and (index.sealed_from is None or not len(index.tree)):
-                raise NotALog(f"{self.log.location}: not a convtree log")
+                raise NotALog(
+                    f"{self.log.location}: not a convtree log; another tool's session comes in by `convtree import`"
+                )
             self.index.read_only = "its header is damaged"
 
     def _feed(self, chunk: Chunk) -> None:

@@ -361,7 +361,9 @@ class Reader:
         row = self._index.node(entry_id) if isinstance(entry_id, str) else None
         if row is None:
             shown = repr(entry_id)[:140] if isinstance(entry_id, str) else type(entry_id).__name__
-            raise EntryNotFound(f"{self.location}: no entry {shown}", id=entry_id)
+            raise EntryNotFound(
+                f"{self.location}: no entry {shown}; `convtree inspect --full` shows the ids", id=entry_id
+            )
         return row
 
     def _path_rows(self, row: int) -> list[int]:

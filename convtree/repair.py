@@ -126,7 +126,7 @@ def repair(
     try:
         index = _scan(log, progress, _REPAIR_LIMIT)
         if index.header is None and not index.claimed and not len(index.tree):
-            raise NotALog(f"{path}: not a convtree log")
+            raise NotALog(f"{path}: not a convtree log; another tool's session comes in by `convtree import`")
         if index.header is not None and index.header.version > VERSION:
             raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell what is damaged in it")
         if len(index.findings) > _REPAIR_LIMIT:

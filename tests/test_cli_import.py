@@ -128,3 +128,50 @@ def test_hostile_names_are_shown_not_obeyed(tmp_path: Path, monkeypatch: pytest.
 def test_wrong_usage(tmp_path: Path) -> None:
     """Without a target it is exit code 2."""
     assert run(tmp_path / "one").exit_code == 2
+
+
+def test_a_folder_without_sessions_is_no_success(tmp_path: Path) -> None:
+    """What was passed over is named, and the exit code is 5; an empty folder, too."""
+    (tmp_path / "source").mkdir()
+    result = run(tmp_path / "source", tmp_path / "store")
+    assert (result.exit_code, result.stdout) == (5, "")
+    assert result.stderr == f"convtree: {tmp_path / 'source'}: no session of a known format in this folder\n"
+    (tmp_path / "source" / "notes").write_text("hello")
+    result = run(tmp_path / "source", tmp_path / "store")
+    assert (result.exit_code, result.stdout.count("\n")) == (5, 1)
+    assert result.stdout.startswith("skipped: ")
+
+
+def test_a_target_is_a_log_or_a_store(source: Path, tmp_path: Path) -> None:
+    """No folder gets a log's name, and nothing goes into the current directory unasked."""
+    sessions = tmp_path / "sessions"
+    sessions.mkdir()
+    source.rename(sessions / "pi.jsonl")
+    result = run(sessions, tmp_path / "new.jsonl")
+    assert (result.exit_code, "into a store" in result.stderr) == (5, True)
+    assert not (tmp_path / "new.jsonl").exists()
+    assert run(sessions, "").exit_code == 2
+    assert run(sessions, tmp_path / "new").exit_code == 0
+    assert (tmp_path / "new" / "f00d.jsonl").exists()
+
+
+def test_a_session_that_is_a_folder_goes_into_a_log(tmp_path: Path) -> None:
+    """As a file does; a second time adds nothing."""
+    folder = tmp_path / "20260101-0001"
+    folder.mkdir()
+    said = {"ID": "k1", "Source": "user", "Type": "text", "Payload": "hi", "Timestamp": "2026-01-01T00:00:00Z"}
+    (folder / "history.json").write_text(json.dumps(said) + "\n")
+    (folder / "metadata.yaml").write_text("modelID: m\nproviderID: p\n")
+    assert [run(folder, tmp_path / "log.jsonl").exit_code for _ in range(2)] == [0, 0]
+    with Session.open(tmp_path / "log.jsonl", mode="r") as session:
+        assert (session.id, len(session.build_context().messages)) == ("20260101-0001", 1)
+
+
+def test_the_same_id_of_another_tool(source: Path, tmp_path: Path) -> None:
+    """Says that it needs another place; the store keeps what it has."""
+    store = tmp_path / "store"
+    store.mkdir()
+    with Session.open(store / "f00d.jsonl", id="f00d") as session:
+        session.append({"role": "user", "content": "mine"})
+    result = run(source, store)
+    assert (result.exit_code, "import this one elsewhere" in result.output) == (1, True)

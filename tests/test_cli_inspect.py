@@ -691,3 +691,22 @@ def test_deep_forks_for_other_programs(tmp_path: Path) -> None:
     assert len(inspect(tmp_path / "log", "--dot").output.splitlines()) == 3 + 6_000 + 5_998
     assert len(inspect(tmp_path / "log", "--mermaid").output.splitlines()) == 2 + 6_000 + 5_998
     assert len(shown_json(tmp_path / "log")["runs"]) == 6_000
+
+
+def test_what_it_cannot_show_it_says(tmp_path: Path) -> None:
+    """A store is listed by another command; another session than the log's is not there; a text file is neither."""
+    with Session.open(tmp_path / "a.jsonl", id="a") as session:
+        session.append(user("one"))
+    assert inspect(tmp_path / "a.jsonl", "--session", "a").exit_code == 0
+    other = inspect(tmp_path / "a.jsonl", "--session", "b")
+    assert (other.exit_code, other.stderr) == (3, f"convtree: {tmp_path / 'a.jsonl'}: no session 'b' here; it has a\n")
+    store = inspect(tmp_path)
+    assert (store.exit_code, f"convtree ls --store {tmp_path}" in store.stderr) == (5, True)
+    (tmp_path / "text").write_text("hello\n")
+    text = inspect(tmp_path / "text")
+    assert (text.exit_code, "neither a convtree log nor a session of a known format" in text.stderr) == (5, True)
+    leaf = inspect(tmp_path / "a.jsonl", "--leaf", "zz")
+    assert (leaf.exit_code, leaf.stderr.endswith("no entry 'zz'; `convtree inspect --full` shows the ids\n")) == (
+        3,
+        True,
+    )

@@ -195,7 +195,8 @@ def run(*arguments: Any) -> Result:
 def test_import_a_folder_into_a_store(folder: Path, tmp_path: Path) -> None:
     """A line for each session and for each file that was passed over; twice adds nothing."""
     first = run("import", folder, tmp_path / "store")
-    assert (first.exit_code, len(first.output.splitlines())) == (0, 7)
+    assert (first.exit_code, len(first.output.splitlines())) == (0, 8)
+    assert first.output.splitlines()[-1] == "in all: 5 sessions, 28 records written, 0 already there, 2 skipped"
     assert first.output.splitlines()[0] == (
         f"pi session p1: 14 records written, 0 already there, 0 findings ({folder / 'a.jsonl'})"
     )
@@ -240,7 +241,10 @@ def test_export(format: str, folder: Path, tmp_path: Path) -> None:
     written = run("export", tmp_path / "log", "--to", format, "-o", tmp_path / "out")
     assert (written.exit_code, written.output) == (0, "")
     assert (tmp_path / "out").read_bytes() == run("export", folder / "a.jsonl", "--to", format).stdout_bytes
-    assert run("export", tmp_path / "log", "--to", format, "-o", tmp_path / "out").exit_code == 4
+    refused = run("export", tmp_path / "log", "--to", format, "-o", tmp_path / "out")
+    assert (refused.exit_code, "--force" in refused.stderr) == (4, True)
+    nowhere = run("export", tmp_path / "log", "--to", format, "-o", tmp_path / "no" / "out")
+    assert (nowhere.exit_code, nowhere.stderr) == (3, f"convtree: {tmp_path / 'no'}: No such file or directory\n")
     assert run("export", tmp_path / "log", "--to", format, "-o", tmp_path / "out", "--force").exit_code == 0
     assert run("export", tmp_path / "log", "--to", "word").exit_code == 2
     assert run("export", tmp_path / "log", "--to", format, "-o", tmp_path / "log", "--force").exit_code == 2

@@ -8,6 +8,7 @@ import click
 
 from convtree.cli import document
 from convtree.cli.describe import describe
+from convtree.cli.inspect import with_session
 from convtree.cli.render import count
 from convtree.cli.screen import Screen, write
 from convtree.cli.sessions import as_json, opened_log, with_store_for_log
@@ -25,14 +26,17 @@ _KIND_CELLS, _ID_CELLS, _LEAST_CELLS = 10, 16, 20
 @click.argument("a")
 @click.argument("b", required=False)
 @with_store_for_log
+@with_session
 @as_json
-def diff_command(log: str, a: str, b: str | None, store: SessionStore | None, as_json: bool) -> None:
+def diff_command(
+    log: str, a: str, b: str | None, store: SessionStore | None, session_id: str | None, as_json: bool
+) -> None:
     """Compare the branches of LOG that end at the entries A and B, or at A and the leaf.
 
     Says which entry both have last, and what each has beyond it: entries, models, tokens. LOG may also be a session of
     another tool.
     """
-    with opened_log(log, store) as session:
+    with opened_log(log, store, session_id) as session:
         found = session.diff(a) if b is None else session.diff(a, b)
         write([document.written(document.compared(found))] if as_json else _lines(session, found))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from convtree.cli.inspect import with_session
 from convtree.cli.redacting import redacting, tell_redacted
 from convtree.cli.sessions import opened_log, with_store_for_log
 from convtree.formats import WRITTEN
@@ -19,7 +20,7 @@ from convtree.store import SessionStore
 @click.option("--to", "format", type=click.Choice(WRITTEN), required=True, help="What is to be written.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: stdout]")
 @with_store_for_log
-@click.option("--session", "session_id", metavar="ID", help="Of a source with several sessions, this one.")
+@with_session
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 @redacting
 def export_command(

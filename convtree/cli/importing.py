@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from convtree.cli import document
 from convtree.cli.redacting import redacting, tell_redacted
 from convtree.cli.render import count, finding_line
 from convtree.cli.screen import Screen, readable_size, write
+from convtree.errors import NotALog
 from convtree.exchange import ImportReport
 from convtree.redaction import Redactor
 from convtree.safe_text import harmless
@@ -32,10 +34,14 @@ _LARGE = 2**24  # bytes from which on it is told how far it is
 def import_command(ctx: click.Context, source: Path, target: str, redactor: Redactor | None, as_json: bool) -> None:
     """Import SOURCE, a session of another tool or a folder of them, into TARGET. Doing it again adds what is new.
 
-    TARGET is a log, or a store: a folder (one that is there, or with a slash behind it) or a URL. A folder of sessions
-    goes into a store; its files of no known format are passed over. With --redact, secrets do not come in, and what
-    was taken out is told by kind; who imports a source again with more in it says --redact again.
+    TARGET is a log, or a store: a folder (one that is there, or with a slash behind it) or a URL. A folder of sessions,
+    or a file of several, goes into a store; files of no known format are passed over.
+
+    With --redact, secrets do not come in, and what was taken out is told by kind; who imports a source again with more
+    in it says --redact again.
     """
+    if not target:
+        raise click.UsageError("TARGET is empty")
     if _is_store(source, target):
         _import_many(ctx, source, target, redactor, as_json)
     from convtree.exchange import import_file
@@ -51,7 +57,8 @@ def import_command(ctx: click.Context, source: Path, target: str, redactor: Reda
 
 def _is_store(source: Path, target: str) -> bool:
     is_url = "://" in target or target.startswith(("memory:", "file:"))
-    return is_url or target.endswith(("/", os.sep)) or Path(target).is_dir() or source.is_dir()
+    is_log = Path(target).is_file() or target.endswith(".jsonl")
+    return is_url or target.endswith(("/", os.sep)) or Path(target).is_dir() or (source.is_dir() and not is_log)
 
 
 def _import_many(ctx: click.Context, source: Path, target: str, redactor: Redactor | None, as_json: bool) -> None:
@@ -70,7 +77,10 @@ def _import_many(ctx: click.Context, source: Path, target: str, redactor: Redact
     else:
         screen = Screen()
         write(line for report in reports for line in _lines(report, screen, with_source=len(reports) > 1))
+        write(_totals(reports))
     tell_redacted(redactor)
+    if all(report.status == "skipped" for report in reports):
+        raise NotALog(f"{source}: no session of a known format in this folder")
     _end(ctx, reports)
 
 
@@ -90,6 +100,20 @@ def _lines(report: ImportReport, screen: Screen, with_source: bool = False) -> I
         yield f"{harmless(report.format or '')} session {harmless(report.session_id or '')}: {counts}{place}"
     for finding in report.findings:
         yield finding_line(finding, screen)
+
+
+def _totals(reports: Sequence[ImportReport]) -> Iterator[str]:
+    """Yields what many imports did together."""
+    imported = [report for report in reports if report.status == "imported"]
+    if len(reports) > 1 and imported:
+        written, there = sum(report.written for report in imported), sum(report.already_there for report in imported)
+        counts = [
+            f"{count(len(imported), 'sessions')}",
+            f"{count(written, 'records')} written",
+            f"{there:,} already there",
+        ]
+        others = Counter(report.status for report in reports if report.status != "imported")
+        yield "in all: " + ", ".join(counts + [f"{others[status]:,} {status}" for status in sorted(others)])
 
 
 def _telling() -> Progress | None:

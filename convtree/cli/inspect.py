@@ -14,13 +14,14 @@ from convtree.cli import document, graphs
 from convtree.cli.render import Drawing, draw_context
 from convtree.cli.screen import Screen, write
 from convtree.cli.view import View
-from convtree.errors import NotALog, SeveralSessions
+from convtree.errors import NotALog, SessionNotFound, SeveralSessions
 from convtree.exchange import ImportReport, read_foreign
 from convtree.session import Session
 
 FOUND = 1  # the exit code when something is wrong with the log
-
-
+with_session = click.option(
+    "--session", "session_id", metavar="ID", help="Of a source with several sessions, this one."
+)
 _OPTIONS = (
     click.option("--leaf", "leaf_id", metavar="ID", help="Look from this entry instead of the session's leaf."),
     click.option("--context", "part", flag_value="context", help="What a model would see."),
@@ -59,7 +60,7 @@ def looking(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command("inspect")
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--session", "session_id", metavar="ID", help="Of a source with several sessions, this one.")
+@with_session
 @looking
 @click.pass_context
 def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look: Look) -> None:
@@ -95,12 +96,16 @@ def opened_for_reading(log: Path, session_id: str | None = None) -> tuple[Sessio
     if log.is_dir():
         return _foreign(log, session_id)
     try:
-        return Session.open(log, mode="r"), None
-    except NotALog as error:
+        session = Session.open(log, mode="r")
+    except NotALog:
         try:
             return _foreign(log, session_id)
         except NotALog:
-            raise error from None
+            raise NotALog(f"{log}: neither a convtree log nor a session of a known format") from None
+    if session_id not in (None, session.id):
+        session.close()
+        raise SessionNotFound(f"{log}: no session {session_id!r} here; it has {session.id}")
+    return session, None
 
 
 def _foreign(source: Path, session_id: str | None) -> tuple[Session, ImportReport]:

@@ -107,5 +107,7 @@ class View:
     def _row(self, leaf_id: str) -> int:
         row = self.outline.row(leaf_id)
         if row is None:
-            raise EntryNotFound(f"{self.location}: no entry {leaf_id!r}", id=leaf_id)
+            raise EntryNotFound(
+                f"{self.location}: no entry {leaf_id!r}; `convtree inspect --full` shows the ids", id=leaf_id
+            )
         return row

@@ -33,6 +33,7 @@ _CHUNK = 2**16  # bytes read at once; from 128 KiB on, malloc maps and faults in
 _TURN_S = 0.002  # who had the lock less long ago than this is in a hurry
 _GIVE_WAY_S = 0.0002
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TAKEN = "{}: there is something here already; replace=True, or --force, replaces it"
 _SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
@@ -139,11 +140,15 @@ class JsonlLog:
                 return Chunk(list(starts)[:-1], lines, position + cut + 1)
             if position + len(data) >= size or not data:
                 if position == 0 and not codec.begins_header(data):
-                    raise NotALog(f"{self.path}: not a convtree log")
+                    raise NotALog(
+                        f"{self.path}: not a convtree log; another tool's session comes in by `convtree import`"
+                    )
                 return Chunk((), (), position + len(data), "torn_tail")
             if want >= READ_LIMIT:
                 if position == 0 and not codec.begins_header(data):
-                    raise NotALog(f"{self.path}: not a convtree log")
+                    raise NotALog(
+                        f"{self.path}: not a convtree log; another tool's session comes in by `convtree import`"
+                    )
                 return self._skip_line(position + len(data), size)
             want *= 4
 
@@ -370,13 +375,15 @@ class JsonlLog:
             _check_home(self.path, self._allow_network)
             return
         except FileExistsError:
-            raise SessionExists(f"{self.path}: there is something here already") from None
+            raise SessionExists(
+                f"{self.path}: there is something here already; choose another path, or open it"
+            ) from None
         except OSError as error:
             self._explain(error)
         self._check_file()
         if self._mode == "x" and not self._exclusive:
             self.close()
-            raise SessionExists(f"{self.path}: there is something here already")
+            raise SessionExists(f"{self.path}: there is something here already; choose another path, or open it")
         if self._mode != "r":
             self._mode = "r+"  # from now on it must exist
 
@@ -537,7 +544,7 @@ def write_new(path: Path, lines: Iterable[bytes], *, allow_network: bool = False
         try:
             os.link(temporary, path)  # unlike a rename, never replaces
         except FileExistsError:
-            raise SessionExists(f"{path}: there is something here already") from None
+            raise SessionExists(f"{path}: there is something here already; choose another path") from None
 
 
 def write_whole(path: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
@@ -546,6 +553,9 @@ def write_whole(path: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
     Raises:
         SessionExists: something is at this path, and it is not to be replaced.
     """
+    _check_home(path, allow_network=True)
+    if not replace and os.path.lexists(path):
+        raise SessionExists(_TAKEN.format(path))
     with _temporary(path, pieces) as temporary:
         if replace:
             os.rename(temporary, path)
@@ -553,7 +563,7 @@ def write_whole(path: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
         try:
             os.link(temporary, path)
         except FileExistsError:
-            raise SessionExists(f"{path}: there is something here already") from None
+            raise SessionExists(_TAKEN.format(path)) from None
 
 
 def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
