@@ -165,6 +165,18 @@ def _opener(function: Callable[P, T], wrap: Callable[[T], R]) -> Callable[P, Ope
     return call
 
 
+async def _asked(summarize: Callable[[Any], Awaitable[str]], plan: CompactionPlan | BranchPlan) -> str:
+    """Asks for a summary.
+
+    Raises:
+        TypeError: who writes it is no coroutine function.
+    """
+    asked = summarize(plan)
+    if not isinstance(asked, Awaitable):
+        raise TypeError(f"summarize has to be a coroutine function, it returned a {type(asked).__name__}")
+    return await asked
+
+
 def _session(session: SyncSession) -> Session:
     return Session(session)
 
@@ -220,9 +232,13 @@ class Session(_Turned[SyncSession]):
         """Lets a summary stand for all but about the last `keep_tokens`, as the sync `compact` does.
 
         `summarize` is a coroutine function; other calls on the session are carried out while it is awaited.
+
+        Raises:
+            TypeError: `summarize` is no coroutine function; nothing was written.
+            As the sync `compact`.
         """
         plan = await self._line.call(partial(self._sync._plan_compaction, keep_tokens, count_tokens))
-        return None if plan is None else await self.land(plan, await summarize(plan), count_tokens=count_tokens)
+        return None if plan is None else await self.land(plan, await _asked(summarize, plan), count_tokens=count_tokens)
 
     async def branch(
         self,
@@ -241,7 +257,7 @@ class Session(_Turned[SyncSession]):
         plan = await self._line.call(partial(self._sync._plan_branch, entry_id))
         if plan is None:
             return await self._line.call(partial(self._sync.branch, entry_id))
-        return await self.land_branch(plan, await summarize(plan), entry_id, details=details)
+        return await self.land_branch(plan, await _asked(summarize, plan), entry_id, details=details)
 
     async def outline(self) -> Outline:
         """Returns the shape of the tree as it is now; its entries are awaited."""

@@ -6,7 +6,7 @@ A plan is made from what a model sees, nothing else. Whether it still holds when
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -58,9 +58,9 @@ class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             InvalidMessage: the summary is no text, or says nothing; an empty one would stand for all that goes.
         """
-        if not isinstance(summary, str) or not summary.strip():
-            what = "an empty text" if isinstance(summary, str) else f"a {type(summary).__name__}"
-            raise InvalidMessage(f"the summary is {what}; it has to say what it stands for", place="summary")
+        check_text(summary)
+        if not summary.strip():
+            raise InvalidMessage("the summary is an empty text; it has to say what it stands for", place="summary")
         made = CompactionEntry(summary=summary, first_kept_entry_id=self.first_kept_entry_id)
         tokens = (count_tokens or estimate_tokens)(default_render(made))
         return msgspec.structs.replace(
@@ -71,6 +71,21 @@ class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
             read_files=list(self.read_files) or None,
             modified_files=list(self.modified_files) or None,
         )
+
+
+def check_text(summary: object) -> None:
+    """Makes sure that what a summariser returned is a text.
+
+    Raises:
+        InvalidMessage: it is something else; a coroutine, for one, is only awaited in `convtree.aio`.
+    """
+    if isinstance(summary, Coroutine):
+        summary.close()  # or Python warns that nobody awaited it
+        raise InvalidMessage(
+            "the summary is a coroutine; with a coroutine function, use the session of convtree.aio", place="summary"
+        )
+    if not isinstance(summary, str):
+        raise InvalidMessage(f"the summary is a {type(summary).__name__}; return a text", place="summary")
 
 
 class BranchPlan(msgspec.Struct, frozen=True, kw_only=True):

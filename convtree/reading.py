@@ -362,7 +362,7 @@ class Reader:
         if row is None:
             shown = repr(entry_id)[:140] if isinstance(entry_id, str) else type(entry_id).__name__
             raise EntryNotFound(
-                f"{self.location}: no entry {shown}; `convtree inspect --full` shows the ids", id=entry_id
+                f"{self.location}: no entry {shown}; `path()` and `convtree inspect --full` have the ids", id=entry_id
             )
         return row
 

@@ -261,6 +261,7 @@ class Session(Reader):
         Raises:
             EntryNotFound: there is no such entry.
             StaleLeaf: the leaf went elsewhere while `summarize` ran.
+            InvalidMessage: what `summarize` returned is no text.
             LeafUncertain, ReadOnlySession: before `summarize` is asked.
         """
         if summary is not None and summarize is not None:
@@ -292,8 +293,9 @@ class Session(Reader):
     ) -> CompactionEntry | None:
         """Lets a summary stand for all but about the last `keep_tokens`; None when there is nothing to do.
 
-        `summarize` gets the plan of `plan_compaction` and returns the summary; it runs outside any lock. If it fails,
-        nothing is written. If the leaf moved on meanwhile, the compaction lands on the new leaf.
+        Tokens are counted by `count_tokens(message)`, or estimated as `context.count_tokens` does. `summarize` gets
+        the plan of `plan_compaction` and returns the summary; it runs outside any lock. If it fails, nothing is
+        written. If the leaf moved on meanwhile, the compaction lands on the new leaf.
 
         Raises:
             StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
@@ -321,8 +323,10 @@ class Session(Reader):
 
         Raises:
             StaleLeaf: the leaf went elsewhere since the plan was made; nothing was written.
+            InvalidMessage: the summary is no text.
             As `append`.
         """
+        _compaction().check_text(summary)
         note = BranchSummaryEntry(from_id=plan.leaf_id, summary=summary, details=details)
         return cast(BranchSummaryEntry, self._land(plan, note, entry_id))
 

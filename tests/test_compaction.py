@@ -791,3 +791,31 @@ def test_whatever_is_stored_can_be_compacted(messages: list[dict[str, Any]], kee
             session.append(message)
         session.compact(lambda plan: f"{len(plan.messages)} messages", keep_tokens=keep_tokens)
         assert session.build_context().count_tokens() >= 0
+
+
+def test_a_summariser_of_the_other_kind_is_told_so() -> None:
+    """A coroutine function in a sync session, any other function in an async one: nothing is written."""
+
+    async def awaited(_: Any) -> str:
+        raise AssertionError
+
+    def plain(_: Any) -> Any:
+        return "a summary"
+
+    session = Session.memory()
+    entries = session.append_many(TURNS)
+    with pytest.raises(InvalidMessage, match=r"convtree\.aio"):
+        session.compact(awaited, keep_tokens=0)  # type: ignore[arg-type]
+    with pytest.raises(InvalidMessage, match=r"convtree\.aio"):
+        session.branch(entries[0].id, summarize=awaited)  # type: ignore[arg-type]
+    with pytest.raises(InvalidMessage, match="a NoneType; return a text"):
+        session.branch(entries[0].id, summarize=lambda _: None)  # type: ignore[arg-type, return-value]
+
+    async def ask(session: aio.Session) -> None:
+        with pytest.raises(TypeError, match="has to be a coroutine function"):
+            await session.compact(plain, keep_tokens=0)
+        with pytest.raises(TypeError, match="has to be a coroutine function"):
+            await session.branch(entries[0].id, summarize=plain)
+
+    asyncio.run(ask(aio.Session(session)))
+    assert session.path() == entries
