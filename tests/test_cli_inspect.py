@@ -710,3 +710,16 @@ def test_what_it_cannot_show_it_says(tmp_path: Path) -> None:
         3,
         True,
     )
+
+
+def test_a_uuid_is_shown_whole(tmp_path: Path) -> None:
+    """In the tree, of a path and in the context: an id is there to be given to `--leaf`. 80 columns are enough."""
+    ids = [f"01234567-89ab-4cde-8f01-23456789abc{number}" for number in range(3)]
+    with Session.open(tmp_path / "log") as session:
+        session.append(user("x" * 100))
+        for id in ids:
+            session.append(user("y" * 100), id=id)
+    for arguments in ([], ["--path"], ["--context"]):
+        lines = inspect(tmp_path / "log", *arguments).stdout.splitlines()
+        assert [line[-36:] for line in lines[-3:]] == ids
+        assert max(map(len, lines)) == 80

@@ -247,3 +247,14 @@ def test_no_store_is_a_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
     code, _, err = call("ls")
     assert code == 2
     assert "--store" in err
+
+
+def test_ls_shows_ids_whole(store: SessionStore) -> None:
+    """They are there to be given to `show`; what is behind them stands in one column."""
+    uuid = "01234567-89ab-4cde-8f01-23456789abcd"
+    with store.create(id=uuid) as session:
+        session.append(user("hi"))
+    lines = call("ls")[1].splitlines()
+    assert lines[0].split()[0] == uuid
+    assert len({line.index("     1  ") for line in lines if "     1  " in line}) == 1
+    assert call("show", uuid)[0] == 0

@@ -203,3 +203,20 @@ def test_the_command_says_what_is_not_there(log: Path) -> None:
     assert (code, out.splitlines()[0]) == (0, "nothing in common")
     assert "unknown model" in out
     assert "\x1b" not in out
+
+
+def test_of_a_source_with_several_sessions_one_is_compared(tmp_path: Path) -> None:
+    """With --session; without it, it is said which there are. Its ids are UUIDs, and shown whole."""
+    one, two = "01234567-89ab-4cde-8f01-23456789abc1", "01234567-89ab-4cde-8f01-23456789abc2"
+
+    def node(id: str, parent: str | None) -> dict[str, Any]:
+        said = {"id": id, "author": {"role": "user"}, "content": {"content_type": "text", "parts": [id[-1]]}}
+        return {"id": id, "parent": parent, "children": [], "message": said}
+
+    mapping = {"q": node("q", None), one: node(one, "q"), two: node(two, "q")}
+    chats = [{"id": id, "conversation_id": id, "mapping": mapping, "current_node": one} for id in ("c1", "c2")]
+    (tmp_path / "chats.json").write_text(json.dumps(chats))
+    code, _, err = run("diff", tmp_path / "chats.json", one, two)
+    assert (code, "it has c1, c2 (--session ID)" in err) == (2, True)
+    code, out, _ = run("diff", tmp_path / "chats.json", one, two, "--session", "c2")
+    assert (code, [line[-36:] for line in out.splitlines() if line.startswith("  ")]) == (0, [one, two])

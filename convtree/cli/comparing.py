@@ -9,7 +9,7 @@ import click
 from convtree.cli import document
 from convtree.cli.describe import describe
 from convtree.cli.inspect import with_session
-from convtree.cli.render import count
+from convtree.cli.render import count, id_cells
 from convtree.cli.screen import Screen, write
 from convtree.cli.sessions import as_json, opened_log, with_store_for_log
 from convtree.comparing import Diff, Side
@@ -18,7 +18,7 @@ from convtree.safe_text import harmless
 from convtree.session import Session
 from convtree.store import SessionStore
 
-_KIND_CELLS, _ID_CELLS, _LEAST_CELLS = 10, 16, 20
+_KIND_CELLS, _LEAST_CELLS = 10, 20
 
 
 @click.command("diff")
@@ -43,14 +43,15 @@ def diff_command(
 
 def _lines(session: Session, found: Diff) -> Iterator[str]:
     screen = Screen()
-    if found.ancestor_id is None:
+    shared = [] if found.ancestor_id is None else [session.entry(found.ancestor_id)]
+    cells = id_cells(entry.id for entry in (*shared, *found.a.entries, *found.b.entries))
+    yield from (f"both {_line(entry, screen, 5, cells)}" for entry in shared)
+    if not shared:
         yield "nothing in common"
-    else:
-        yield f"both {_line(session.entry(found.ancestor_id), screen, 5)}"
     for name, side in (("A", found.a), ("B", found.b)):
         yield ""
         yield screen.paint(f"{name}: {_facts(side)}", "title")
-        yield from (f"  {_line(entry, screen, 2)}" for entry in side.entries)
+        yield from (f"  {_line(entry, screen, 2, cells)}" for entry in side.entries)
 
 
 def _facts(side: Side) -> str:
@@ -64,9 +65,9 @@ def _facts(side: Side) -> str:
     return ", ".join(facts)
 
 
-def _line(entry: Entry, screen: Screen, lead_cells: int) -> str:
+def _line(entry: Entry, screen: Screen, lead_cells: int, cells: int) -> str:
     told = describe(entry)
-    id = screen.cut(harmless(entry.id), _ID_CELLS)
+    id = screen.cut(harmless(entry.id), cells)
     kind = screen.paint(screen.cut(harmless(told.kind), _KIND_CELLS, fill=True), told.kind)
-    room = max(screen.width - lead_cells - _KIND_CELLS - 1 - 2 - _ID_CELLS, _LEAST_CELLS)
+    room = max(screen.width - lead_cells - _KIND_CELLS - 1 - 2 - cells, _LEAST_CELLS)
     return f"{kind} {screen.cut(harmless(told.gist), room, fill=True)}  {screen.paint(id, 'dim')}"

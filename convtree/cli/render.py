@@ -7,7 +7,8 @@ anytree gives the signs; its own renderer recurses, once per entry here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 from convtree import tree
 from convtree.cli.describe import Description, brief, describe, describe_message
@@ -22,7 +23,9 @@ from convtree.safe_text import harmless
 EDGE = 2  # entries shown at either end of a run
 FINDINGS_SHOWN = 20
 _BATCH = 500  # entries read at once
-_KIND_CELLS, _SIZE_CELLS, _ID_CELLS = 10, 5, 16
+_KIND_CELLS, _SIZE_CELLS = 10, 5
+_SHORT_ID, _LONG_ID = 16, 36  # our own, and a UUID, which most other tools use
+_ASKED = 20  # runs by which the width of ids is chosen
 _NAME_CELLS = 60  # of a session's name or a model's, at most
 _LEAST_CELLS = 20  # left for a text, however deep the drawing
 _ALWAYS = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.OPAQUE))
@@ -35,6 +38,13 @@ class Drawing:
         self._view = view
         self._screen = screen
         self._full = full
+
+    @cached_property
+    def _id_cells(self) -> int:
+        """How wide ids are, as far as the first entries of the first runs tell."""
+        outline = self._view.outline
+        entries = outline.entries([run.rows[0] for run in outline.runs[:_ASKED]])
+        return id_cells(entry.id for entry in entries if entry is not None)
 
     # --- parts ---
 
@@ -150,8 +160,9 @@ class Drawing:
         """Returns an entry on one line: where it stands, its kind, what it says, size and id."""
         screen, told = self._screen, describe(entry)
         size = readable_size(self._view.outline.tree.lengths[row])
-        tail = f"  {size:>{_SIZE_CELLS}}  {screen.cut(harmless(entry.id), _ID_CELLS)}"
-        room = screen.width - len(lead) - 2 - _KIND_CELLS - 1 - 2 - _SIZE_CELLS - 2 - _ID_CELLS
+        cells = max(self._id_cells, id_cells([entry.id]))
+        tail = f"  {size:>{_SIZE_CELLS}}  {screen.cut(harmless(entry.id), cells)}"
+        room = screen.width - len(lead) - 2 - _KIND_CELLS - 1 - 2 - _SIZE_CELLS - 2 - cells
         room = max(room, _LEAST_CELLS)
         remarks = screen.cut(self._remarks(row, entry, told), room)
         gist = screen.cut(harmless(told.gist), room - screen.cells(remarks), fill=True)
@@ -197,6 +208,7 @@ def draw_context(context: Context, screen: Screen, *, full: bool = False) -> Ite
     facts += [brief(context.settings)] if context.settings else []
     yield screen.paint(harmless(", ".join(facts)), "title")
     yield ""
+    cells = id_cells(entry.id for entry in context.entries)
     for entry, message in zip(context.entries, context.messages, strict=True):
         told = describe_message(message)
         kind = screen.paint(screen.cut(harmless(told.kind), _KIND_CELLS, fill=True), told.kind)
@@ -206,13 +218,18 @@ def draw_context(context: Context, screen: Screen, *, full: bool = False) -> Ite
             yield from (f"  {line}".rstrip() for line in harmless(told.whole, lines=True).split("\n"))
             yield ""
         else:
-            room = max(screen.width - _KIND_CELLS - 1 - len(source) - 2 - _ID_CELLS, _LEAST_CELLS)
-            id = screen.cut(harmless(entry.id), _ID_CELLS)
+            room = max(screen.width - _KIND_CELLS - 1 - len(source) - 2 - cells, _LEAST_CELLS)
+            id = screen.cut(harmless(entry.id), cells)
             gist = screen.cut(harmless(told.gist), room, fill=True)
             yield f"{kind} {screen.paint(source, 'note')}{gist}  {screen.paint(id, 'dim')}"
     for call in context.open_calls:
         text = f"open call: {call.name} ({call.id or 'no id'}) in entry {call.entry_id}"
         yield screen.paint(harmless(text), "warning")
+
+
+def id_cells(ids: Iterable[str]) -> int:
+    """Returns how wide a column of ids is: they are there to be copied, so a UUID is shown whole."""
+    return _LONG_ID if any(len(id) > _SHORT_ID for id in ids) else _SHORT_ID
 
 
 def finding_line(finding: Finding, screen: Screen) -> str:

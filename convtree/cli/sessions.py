@@ -87,7 +87,8 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
         write([document.written(document.of_store("ls", **parts))])
     else:
         screen = Screen()
-        write(_session_line(info, screen) for info in page)
+        id_cells = max((len(info.id) for info in page), default=0)
+        write(_session_line(info, screen, max(id_cells, _ID_CELLS)) for info in page)
         if page.cursor is not None:
             write([screen.paint(f"more: --cursor {harmless(page.cursor)}", "dim")])
         write(_finding_lines(findings, screen))
@@ -180,12 +181,12 @@ def _git_root(directory: Path) -> str | None:
     return next((str(each) for each in (directory, *directory.parents) if (each / ".git").exists()), None)
 
 
-def _session_line(info: SessionInfo, screen: Screen) -> str:
+def _session_line(info: SessionInfo, screen: Screen, id_cells: int) -> str:
     title = info.name or info.first_user_message or ""
     archived = " (archived)" if info.archived else ""
     when = (info.last_activity or "")[:_TIME_CELLS].replace("T", " ")
-    facts = f"{screen.cut(harmless(info.id), _ID_CELLS, fill=True)}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
-    room = max(screen.width - len(facts) - len(archived), 20)
+    facts = f"{screen.cut(harmless(info.id), id_cells, fill=True)}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
+    room = max(screen.width - len(facts) - len(archived), 16)
     return screen.paint(facts, "dim") + screen.cut(harmless(title), room) + archived
 
 
