@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from convtree.codec import HEADER_START
-from convtree.entries import Finding, Header, Record
+from convtree.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree.formats.base import Format, Reading, Source
 from convtree.formats.files import SourceFile
@@ -31,6 +31,7 @@ from convtree.stores.base import Progress
 _BEGINNING = 2**20  # bytes by which a source is told
 _EVERY = 256  # records between two reports of progress
 _LISTED = 20  # sessions that an error names
+_SHOWN = 200  # characters of a first message that a list shows
 _FAILURES = (ConvtreeError, OSError, ImportError)
 
 
@@ -123,6 +124,50 @@ def import_into(
         done += size
         tell(size)
     return reports
+
+
+class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list says of a session in another tool's file."""
+
+    id: str
+    name: str | None = None
+    begun: str | None = None
+    messages: int = 0
+    first_user_message: str | None = None
+    format: str
+    source: str
+
+
+def list_foreign(source: str | os.PathLike[str]) -> Iterator[ForeignSession]:
+    """Yields what is in a file or a folder of other tools' sessions, one at a time, without keeping them.
+
+    Raises:
+        NotALog: the source is of no known format.
+    """
+    for found in _founds(Path(source)):
+        with closing(_readings(found)) as readings:
+            for reading in readings:
+                yield _listed(found, reading)
+
+
+def _listed(found: _Found, reading: Reading) -> ForeignSession:
+    name, first, messages = reading.header.name, None, 0
+    for record in reading.records:
+        if isinstance(record, MessageEntry):
+            messages += 1
+            if first is None and record.role == "user":
+                first = record.text or None
+        elif isinstance(record, SessionInfoMark) and record.name is not msgspec.UNSET:
+            name = record.name
+    return ForeignSession(
+        id=reading.header.id,
+        name=name,
+        begun=reading.header.timestamp,
+        messages=messages,
+        first_user_message=first and " ".join(first[:_SHOWN].split()),
+        format=found.form.NAME,
+        source=str(found.source.path),
+    )
 
 
 def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = None) -> tuple[Session, ImportReport]:

@@ -226,9 +226,25 @@ def test_import_tells_what_failed(folder: Path, tmp_path: Path) -> None:
 
 
 def test_inspect_a_folder(folder: Path) -> None:
-    """One session of it, when it is said which."""
+    """Which sessions there are, each with its file; one of them, when it is said which."""
     result = run("inspect", folder)
-    assert (result.exit_code, "choose one" in result.stderr, "--session" in result.stderr) == (2, True, True)
+    lines = result.stdout.splitlines()
+    assert (result.exit_code, len(lines), lines[-1]) == (0, 6, "several sessions: --session ID shows one")
+    assert lines[0].split() == ["p1", "2026-01-02", "03:04", "3", "w8", "a.jsonl"]
+    listed = json.loads(run("inspect", folder, "--json").output)
+    assert (listed["schema"], listed["schema_version"]) == ("convtree.sources", 1)
+    assert listed["sessions"][0] == {
+        "id": "p1",
+        "name": "w8",
+        "begun": "2026-01-02T03:04:05.000000Z",
+        "messages": 3,
+        "first_user_message": "w1",
+        "format": "pi",
+        "source": str(folder / "a.jsonl"),
+    }
+    for arguments in (["--context"], ["--dot"], ["--leaf", "a2"], ["--full"]):
+        result = run("inspect", folder, *arguments)
+        assert (result.exit_code, "choose one" in result.stderr, "--session" in result.stderr) == (2, True, True)
     result = run("inspect", folder, "--session", "p1", "--json")
     assert json.loads(result.output)["id"] == "p1"
     assert run("inspect", folder, "--session", "no").exit_code == 3

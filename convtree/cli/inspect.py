@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from functools import wraps
@@ -15,7 +16,8 @@ from convtree.cli.render import Drawing, draw_context
 from convtree.cli.screen import Screen, write
 from convtree.cli.view import View
 from convtree.errors import NotALog, SessionNotFound, SeveralSessions
-from convtree.exchange import ImportReport, read_foreign
+from convtree.exchange import ImportReport, list_foreign, read_foreign
+from convtree.safe_text import harmless
 from convtree.session import Session
 
 FOUND = 1  # the exit code when something is wrong with the log
@@ -67,10 +69,16 @@ def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look:
     """Show what is in LOG: a summary, the tree, and what is wrong with it, if anything.
 
     The tree reads downwards. The branch of the leaf goes on in its line, the others beside it; of a long stretch
-    without a fork only the ends are shown. LOG may also be a session of another tool, or a folder of them, shown as it
-    would be imported.
+    without a fork only the ends are shown. LOG may also be a session of another tool, shown as it would be imported;
+    of a file or a folder of several, it is shown which there are, and with --session one of them.
     """
-    session, source = opened_for_reading(log, session_id)
+    try:
+        session, source = _opened(log, session_id)
+    except SeveralSessions as error:
+        if look._replace(form=None) != Look(None, None, False, None) or look.form in ("dot", "mermaid"):
+            raise _unchosen(error) from None
+        write(_listed(log, as_json=look.form == "json"))
+        return
     with session:
         size = None if log.is_dir() else log.stat().st_size
         show(ctx, View(session, look.leaf_id, str(log), size, source), look)
@@ -93,26 +101,46 @@ def show(ctx: click.Context, view: View, look: Look) -> None:
 
 def opened_for_reading(log: Path, session_id: str | None = None) -> tuple[Session, ImportReport | None]:
     """Opens a log for reading, or a session of another tool; then says how."""
+    try:
+        return _opened(log, session_id)
+    except SeveralSessions as error:
+        raise _unchosen(error) from None
+
+
+def _unchosen(error: SeveralSessions) -> click.UsageError:
+    return click.UsageError(f"{error} (--session ID); `convtree inspect` lists them")
+
+
+def _listed(source: Path, *, as_json: bool) -> Iterator[str]:
+    """Yields the sessions of a source, one on a line: how to choose it, when it began, how long it is, and its name."""
+    found = list_foreign(source)
+    if as_json:
+        yield document.written(document.of_store("sources", sessions=list(found)))
+        return
+    screen = Screen()
+    for each in found:
+        when = (each.begun or "")[:16].replace("T", " ")
+        facts = f"{harmless(each.id):<32}  {when:16}  {each.messages:>6,}  "
+        title = screen.cut(harmless(each.name or each.first_user_message or ""), max(screen.width - len(facts), 16))
+        place = f"  {harmless(os.path.relpath(each.source, source))}" if source.is_dir() else ""
+        yield screen.paint(facts, "dim") + title + screen.paint(place, "dim")
+    yield screen.paint("several sessions: --session ID shows one", "note")
+
+
+def _opened(log: Path, session_id: str | None) -> tuple[Session, ImportReport | None]:
     if log.is_dir():
-        return _foreign(log, session_id)
+        return read_foreign(log, session_id=session_id)
     try:
         session = Session.open(log, mode="r")
     except NotALog:
         try:
-            return _foreign(log, session_id)
+            return read_foreign(log, session_id=session_id)
         except NotALog:
             raise NotALog(f"{log}: neither a convtree log nor a session of a known format") from None
     if session_id not in (None, session.id):
         session.close()
         raise SessionNotFound(f"{log}: no session {session_id!r} here; it has {session.id}")
     return session, None
-
-
-def _foreign(source: Path, session_id: str | None) -> tuple[Session, ImportReport]:
-    try:
-        return read_foreign(source, session_id=session_id)
-    except SeveralSessions as error:
-        raise click.UsageError(f"{error} (--session ID)") from None
 
 
 def _text(view: View, leaf_id: str | None, part: str | None, full: bool) -> Iterator[str]:
