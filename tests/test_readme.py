@@ -1,12 +1,17 @@
 """What the README shows is run: its Python blocks here, its commands as they stand (but for the installing)."""
 
+import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
+
+from convtree.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -44,6 +49,27 @@ def test_python_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = namespace["convtree"].Session.memory()
     reply = namespace["turn"](session, lambda messages: {"role": "assistant", "content": str(len(messages))}, "Hi")
     assert reply.text == "1"
+
+
+def test_commands_on_other_tools_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do what they say, to a session each of ChatGPT and of Claude Code."""
+    said = {"id": "a", "author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Where to?"]}}
+    node = {"id": "a", "parent": None, "children": [], "message": said}
+    chat = {"id": "ID", "conversation_id": "ID", "mapping": {"a": node}, "current_node": "a"}
+    line = {"type": "user", "uuid": "u1", "parentUuid": None, "sessionId": "ID"}
+    line |= {"message": {"role": "user", "content": "Where to?"}}
+    line |= {"cwd": "/w", "version": "2.0", "isSidechain": False, "timestamp": "2026-01-02T03:04:05.000Z"}
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conversations.json").write_text(json.dumps([chat]))
+    (tmp_path / "projects").mkdir()
+    (tmp_path / "projects" / "ID.jsonl").write_text(json.dumps(line) + "\n")
+    (commands,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    for command in commands.replace("~/.claude/", "").strip().splitlines():
+        name, *arguments = shlex.split(command, comments=True)
+        done = CliRunner().invoke(app, arguments)
+        assert (name, done.exit_code) == ("convtree", 0), done.output
+        assert "ID" in done.output or "-o" in arguments
+    assert "Where to?" in (tmp_path / "chat.md").read_text()
 
 
 def test_every_file_it_names_exists() -> None:
