@@ -54,9 +54,9 @@ def test_python_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_commands_on_other_tools_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They do what they say, to a session each of ChatGPT and of Claude Code."""
     said = {"id": "a", "author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Where to?"]}}
-    node = {"id": "a", "parent": None, "children": [], "message": said}
+    node: dict[str, Any] = {"id": "a", "parent": None, "children": [], "message": said}
     chat = {"id": "ID", "conversation_id": "ID", "mapping": {"a": node}, "current_node": "a"}
-    line = {"type": "user", "uuid": "u1", "parentUuid": None, "sessionId": "ID"}
+    line: dict[str, Any] = {"type": "user", "uuid": "u1", "parentUuid": None, "sessionId": "ID"}
     line |= {"message": {"role": "user", "content": "Where to?"}}
     line |= {"cwd": "/w", "version": "2.0", "isSidechain": False, "timestamp": "2026-01-02T03:04:05.000Z"}
     monkeypatch.chdir(tmp_path)
