@@ -723,3 +723,20 @@ def test_a_uuid_is_shown_whole(tmp_path: Path) -> None:
         lines = inspect(tmp_path / "log", *arguments).stdout.splitlines()
         assert [line[-36:] for line in lines[-3:]] == ids
         assert max(map(len, lines)) == 80
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "tool", "tool_call_id": "t1", "content": "Sunny."},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "Sunny."}]},
+        {"role": "user", "parts": [{"functionResponse": {"id": "t1", "name": "w", "response": {"output": "Sunny."}}}]},
+        {"role": "user", "parts": [{"functionResponse": {"id": "t1", "name": "w", "response": {"error": "Sunny."}}}]},
+        {"role": "tool", "parts": [{"type": "tool_result", "data": {"tool_call_id": "t1", "content": "Sunny."}}]},
+    ],
+)
+def test_what_a_tool_said_is_shown(message: dict[str, Any], tmp_path: Path) -> None:
+    """In whichever shape it came."""
+    with Session.open(tmp_path / "log") as session:
+        session.append(message)
+    assert re.search(r"answers (t1|w): Sunny\.", inspect(tmp_path / "log").stdout)

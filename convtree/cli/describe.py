@@ -103,14 +103,16 @@ def _summary(kind: str, facts: list[str], summary: str, details: Any) -> Descrip
 def _answer(message: dict[str, Any]) -> str:
     """Returns the text of tool results, wherever the shape has it."""
     texts: list[str] = []
-    waiting = [message.get("content", message.get("output"))]
+    waiting = [message.get("content", message.get("output", message.get("parts")))]
     while waiting:
         match waiting.pop(0):
             case str(text):
                 texts.append(text.strip()[:_GIST])
             case list(blocks):
                 waiting[:0] = blocks
-            case {"text": inner} | {"content": inner}:
+            case {"text": inner} | {"content": inner} | {"data": {"content": inner}}:
+                waiting.insert(0, inner)
+            case {"functionResponse": {"response": {"output": inner} | {"result": inner} | {"error": inner}}}:
                 waiting.insert(0, inner)
     return " ".join(texts)
 
