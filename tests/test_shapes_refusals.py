@@ -288,6 +288,14 @@ def test_an_approval_goes_with_what_is_asked() -> None:
     assert session.build_context().to("openai-responses")["input"] == [HI]
 
 
+def test_a_block_that_nobody_knows_is_no_item() -> None:
+    """It is left out of a message that is made anew."""
+    blocks = [{"type": "odd", "x": 1}, {"type": "output_text", "text": "A", "annotations": []}]
+    reply = {"id": "msg_1", "role": "assistant", "content": blocks}
+    written = session_of(HI, reply, shape="openai-responses").build_context().to("openai-responses")
+    assert written == {"input": [HI, assistant("A")]}
+
+
 def test_a_search_cut_off_from_its_reasoning_is_left_out() -> None:
     """It is nothing without its id, and with it OpenAI would ask for the reasoning."""
     search = {
@@ -330,6 +338,8 @@ def test_images_of_a_kind_that_a_provider_does_not_read_are_named() -> None:
         assert body(shape, shown("image/gif")) != [named]
     for mime in ("image/svg+xml", "image/gif"):
         assert body("gemini", shown(mime)) == [{"role": "user", "parts": [{"text": "[image]"}]}]
+    (sent,) = body("anthropic", shown("image/jpg"))
+    assert sent["content"][0]["source"]["media_type"] == "image/jpeg"
     heic = {"inlineData": {"mimeType": "image/heic", "data": PNG}}
     assert body("gemini", shown("image/heic")) == [{"role": "user", "parts": [heic]}]
 

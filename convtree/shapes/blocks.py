@@ -56,7 +56,7 @@ def media_from_url(url: Any, kind: Kind, block: Mapping[str, Any], where: Where,
     mime, data = None, None
     if isinstance(url, str) and url.startswith("data:") and ";base64," in url:
         head, data = url.split(";base64,", 1)
-        mime, url = head[5:] or None, None
+        mime, url = mime_of(head[5:]), None
     return Media(
         role=where[0],
         source=where[1],
@@ -73,6 +73,12 @@ def media_from_url(url: Any, kind: Kind, block: Mapping[str, Any], where: Where,
 def text_or_none(value: Any) -> str | None:
     """Returns a text, or None for anything else."""
     return value if isinstance(value, str) and value else None
+
+
+def mime_of(value: Any) -> str | None:
+    """Returns a MIME type by the name that providers know, or None for anything else."""
+    mime = text_or_none(value)
+    return "image/jpeg" if mime == "image/jpg" else mime
 
 
 def members(value: Any) -> Mapping[str, Any]:
@@ -134,7 +140,7 @@ def _image(block: Mapping[str, Any], where: Where) -> Part | None:
         raw=block,
         shape=ANTHROPIC if "source" in block else PI,
         kind=kind,
-        mime=text_or_none(source.get("media_type", source.get("mimeType"))),
+        mime=mime_of(source.get("media_type", source.get("mimeType"))),
         data=text_or_none(source.get("data")),
         url=text_or_none(source.get("url")),
         name=text_or_none(block.get("title")),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convtree.shapes.blocks import ANTHROPIC, KIT, kind_of, members, result_content, text_or_none
+from convtree.shapes.blocks import ANTHROPIC, KIT, kind_of, members, mime_of, result_content, text_or_none
 from convtree.shapes.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking
 
 
@@ -30,7 +30,7 @@ def _part(part: Mapping[str, Any], role: Role, source: Source) -> Part | None:
         case "reasoning":
             return _thinking(data, common)
         case "image":
-            mime = text_or_none(data.get("media_type"))
+            mime = mime_of(data.get("media_type"))
             return Media(**common, kind=kind_of(mime or "image/png"), mime=mime, data=text_or_none(data.get("data")))
         case "tool_call":
             id, name = text_or_none(data.get("id")), text_or_none(data.get("name")) or ""

@@ -65,11 +65,17 @@ def _taken(parts: Sequence[Part]) -> list[Part]:
 
 
 def _trusted_item(part: Part) -> Item:
-    return (part.as_read(RESPONSES) or {}) if isinstance(part, Other) and part.source.trusted else {}
+    return _item_of(part) if isinstance(part, Other) and part.source.trusted else {}
+
+
+def _item_of(part: Part) -> Item:
+    """Returns the item that a part is; a block of a message is none."""
+    raw = part.as_read(RESPONSES) or {}
+    return raw if raw.get("type") == part.source.message.get("type") else {}
 
 
 def _is_taken(part: Other, asked: set[Any]) -> bool:
-    raw = part.as_read(RESPONSES) or {}
+    raw = _item_of(part)
     if raw.get("type") == "mcp_approval_response":  # the user's, whatever the model
         return raw.get("approval_request_id") in asked
     return bool(_trusted_item(part))

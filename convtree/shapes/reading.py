@@ -21,6 +21,7 @@ from convtree.shapes.blocks import (
     TELLING,
     kind_of,
     members,
+    mime_of,
     read_content,
     result_content,
     text_or_none,
@@ -309,7 +310,7 @@ def _gemini_part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | N
     if answer:
         return _response(answer, common)
     if media:
-        mime = text_or_none(media.get("mimeType", media.get("mime_type")))
+        mime = mime_of(media.get("mimeType", media.get("mime_type")))
         url = text_or_none(media.get("fileUri", media.get("file_uri")))
         return Media(**common, kind=kind_of(mime), mime=mime, data=text_or_none(media.get("data")), url=url)
     if isinstance(text, str):
