@@ -245,6 +245,12 @@ def test_reasoning_beside_the_content_is_known_by_its_key() -> None:
     assert session.build_context().to("openai-chat")["messages"] == [HI, assistant("hm\nA")]
 
 
+def test_reasoning_beside_nothing_is_no_message() -> None:
+    """A reply that was cut off while its model thought."""
+    for name in ("reasoning", "reasoning_content"):
+        assert body("openai-chat", HI, {"role": "assistant", "content": None, name: "hm"}, model="m") == [HI]
+
+
 def test_a_call_that_a_program_made_goes_to_another_model_without_it() -> None:
     """The program is an item that only its own model reads."""
     call = {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}

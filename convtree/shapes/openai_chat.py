@@ -62,8 +62,13 @@ def _assistant(group: list[Part]) -> list[Message]:
     if calling is not None:  # words before a call stay apart only if both came like this
         first = calling if sources[calling][0].source.shape == CHAT else 0
         apart, rest = sources[:first], [part for own in sources[first:] for part in own]
-    messages = [verbatim(own, CHAT) or _rebuilt(own) for own in (*apart, rest) if own]
+    messages = [verbatim(own, CHAT) or _rebuilt(own) for own in (*apart, rest) if not _only_thinks(own)]
     return [message for message in messages if message]
+
+
+def _only_thinks(group: list[Part]) -> bool:
+    """Tells whether there is nothing but reasoning that stands beside a content: without one it is no message."""
+    return all(isinstance(part, Thinking) and part.shape == CHAT and part.source.trusted for part in group)
 
 
 def _rebuilt(group: list[Part]) -> Message:
