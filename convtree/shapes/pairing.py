@@ -67,11 +67,9 @@ def _check_closed(parts: Iterable[Part], answers: dict[int, Result], heal: bool)
     unanswered = [part for part in parts if isinstance(part, Call) and id(part) not in answers]
     if unanswered and not heal:
         calls = tuple(OpenCall(call.id, call.name, call.source.entry_id) for call in unanswered)
-        raise OpenCalls(
-            f"{len(calls)} tool calls have no result, the first is call {calls[0].id!r} in entry "
-            f"{calls[0].entry_id!r}: append their results, or pass heal=True",
-            calls=calls,
-        )
+        many = f"{len(calls)} tool calls have no result, the first is" if len(calls) > 1 else "no result for"
+        where = f"call {calls[0].id!r} in entry {calls[0].entry_id!r}"
+        raise OpenCalls(f"{many} {where}: append what is missing, or pass heal=True", calls=calls)
 
 
 def _runs(parts: Iterable[Part]) -> list[list[Part]]:
