@@ -822,6 +822,19 @@ def test_a_message_that_is_not_of_the_shape_it_is_said_to_be(shape: Any) -> None
         assert plain in next(iter(request(shape, hi, shape=said).values()))
 
 
+def test_what_should_be_a_list_and_is_none_is_empty() -> None:
+    """Nothing is required of a message."""
+    hi = user("Hi")
+    thought = {"type": "reasoning", "summary": True, "content": 5}
+    called = {"role": "model", "parts": [{"functionCall": {"name": "f"}}]}
+    answer = {
+        "role": "user",
+        "parts": [{"functionResponse": {"name": "f", "parts": True, "response": {"output": "x"}}}],
+    }
+    assert body("openai-responses", hi, thought) == [hi]
+    assert body("openai-chat", hi, called, answer)[2]["content"] == "x"
+
+
 def test_an_unknown_shape_is_refused() -> None:
     """With the names of those there are."""
     with pytest.raises(ValueError, match="shape is one of 'openai-chat', "):

@@ -5,7 +5,7 @@ The types of blocks are disjoint between the providers, so one table reads them 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from convtree.shapes.parts import Call, Kind, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
@@ -41,7 +41,7 @@ def read_content(content: Any, role: Role, source: Source) -> list[Part]:
     if isinstance(content, str):
         return [Text(role=role, source=source, text=content)] if content.strip() else []
     found = []
-    for each in content if isinstance(content, list | tuple) else ():
+    for each in listed(content):
         block = {"text": each} if isinstance(each, str) else each
         part = read_block(block, role, source) if isinstance(block, Mapping) else None
         if part is None:
@@ -84,6 +84,11 @@ def mime_of(value: Any) -> str | None:
 def members(value: Any) -> Mapping[str, Any]:
     """Returns an object, or an empty one for anything else."""
     return value if isinstance(value, Mapping) else {}
+
+
+def listed(value: Any) -> Sequence[Any]:
+    """Returns a list, or an empty one for anything else."""
+    return value if isinstance(value, list | tuple) else ()
 
 
 def kind_of(mime: str | None) -> Kind:
@@ -157,7 +162,7 @@ def _words(content: Any) -> str:
     """Returns the words of a text, or of blocks of it."""
     if isinstance(content, str):
         return content
-    texts = (members(each).get("text") for each in (content if isinstance(content, list | tuple) else ()))
+    texts = (members(each).get("text") for each in listed(content))
     return "\n".join(text for text in texts if isinstance(text, str))
 
 

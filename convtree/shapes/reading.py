@@ -19,15 +19,16 @@ from convtree.shapes.blocks import (
     PI,
     RESPONSES,
     TELLING,
-    kind_of,
+    listed,
     members,
-    mime_of,
     read_content,
     result_content,
     text_or_none,
 )
+from convtree.shapes.contents import read_contents
+from convtree.shapes.items import read_item
 from convtree.shapes.kit import is_kit, read_kit
-from convtree.shapes.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
+from convtree.shapes.parts import Call, Other, Part, Result, Role, Source, Text, Thinking
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "model": "assistant"}
 _REASONING = ("reasoning_content", "reasoning", "reasoning_details")
@@ -54,11 +55,11 @@ def read_parts(source: Source) -> list[Part]:
     """Reads all that a message says, for a model or not, into parts; settles the source's shape."""
     source.shape = shape_of(source.message, source.shape)
     if source.shape == GEMINI:
-        return _gemini(source)
+        return read_contents(source, _role_of(source.message))
     if source.shape == KIT:
         return read_kit(source, _role_of(source.message))
     if source.shape == RESPONSES:
-        return _item(source)
+        return read_item(source, _role_of(source.message))
     return _message(source)
 
 
@@ -67,7 +68,7 @@ def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None
     if (shape := _shape_of_frame(message)) is not None:
         return shape
     content, kind = message.get("content"), message.get("type")
-    for block in content if isinstance(content, list | tuple) else ():
+    for block in listed(content):
         if isinstance(block, Mapping) and (shape := _shape_of_block(block)):
             return shape
     if isinstance(kind, str) and not (given == ANTHROPIC and kind == "message"):
@@ -195,8 +196,7 @@ def _calls(source: Source) -> list[Part]:
         source.whole = False  # OpenAI refuses an empty list, and nothing where a list may be
     if "parsed" in message:  # what the SDK made of the content
         source.whole = False
-    listed = message.get("tool_calls")
-    for each in listed if isinstance(listed, list | tuple) else ():
+    for each in listed(message.get("tool_calls")):
         call = members(each)
         if "type" not in call:
             source.whole = False
@@ -222,120 +222,4 @@ def _chat_call(source: Source, call: Mapping[str, Any], body: Mapping[str, Any],
         name=text_or_none(body.get("name")) or "",
         arguments=body.get("input" if custom else "arguments"),
         custom=custom,
-    )
-
-
-# --- OpenAI Responses ---
-
-
-def _item(source: Source) -> list[Part]:
-    """Reads an item; a stranger's own ids are left out, for they name what its provider keeps.
-
-    Members without a value are left out too: OpenAI gives some that it does not take back.
-    """
-    item = {name: value for name, value in source.message.items() if value is not None}
-    source.message = item
-    kind = str(item.get("type", "message"))
-    raw = dict(item)
-    if not source.trusted and raw.pop("id", None) is not None and kind != "local_shell_call_output":
-        source.whole = False
-    if not source.trusted:
-        raw.pop("caller", None)  # a program that stays behind
-    if kind.endswith("_call_output") or (kind == "tool_search_output" and "call_id" in item):
-        return [_output(source, raw)]
-    if kind.endswith("_call") and isinstance(item.get("call_id"), str):
-        return [_item_call(source, raw, kind)]
-    if kind == "reasoning":
-        lines = [members(each).get("text") for name in ("summary", "content") for each in item.get(name) or ()]
-        text = "\n".join(line for line in lines if isinstance(line, str))
-        sealed = bool(item.get("encrypted_content") or item.get("id"))
-        return [Thinking(role="assistant", source=source, raw=raw, shape=RESPONSES, text=text, sealed=sealed)]
-    if kind == "message":
-        return read_content(item.get("content"), _role_of(item), source)
-    return [Other(role="assistant", source=source, raw=raw, shape=RESPONSES)]
-
-
-def _item_call(source: Source, raw: dict[str, Any], kind: str) -> Call:
-    plain = kind in ("function_call", "custom_tool_call")
-    fields = {name: value for name, value in raw.items() if name not in ("id", "type", "call_id", "status")}
-    return Call(
-        role="assistant",
-        source=source,
-        raw=raw,
-        shape=RESPONSES,
-        id=raw["call_id"],
-        name=text_or_none(raw.get("name")) or kind.removesuffix("_call") if plain else kind.removesuffix("_call"),
-        arguments=raw.get("input" if kind == "custom_tool_call" else "arguments") if plain else fields,
-        custom=kind == "custom_tool_call",
-    )
-
-
-def _output(source: Source, raw: dict[str, Any]) -> Result:
-    output = raw.get("output", raw.get("tools"))
-    content = result_content([output] if isinstance(output, Mapping) else output, source)
-    name = text_or_none(raw.get("name")) or ""
-    id = text_or_none(raw.get("call_id", source.message.get("id")))
-    return Result(role="user", source=source, raw=raw, shape=RESPONSES, id=id, name=name, content=content)
-
-
-# --- Gemini ---
-
-
-def _gemini(source: Source) -> list[Part]:
-    role = _role_of(source.message)
-    found = []
-    for each in source.message["parts"]:
-        part = _gemini_part(members(each), role, source)
-        if part is None:
-            source.whole = False
-        else:
-            found.append(part)
-    return found
-
-
-def _gemini_part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
-    """Reads a part; a stranger's signature is left out."""
-    signed = [name for name in ("thoughtSignature", "thought_signature") if raw.get(name)]
-    if signed and not source.trusted:
-        source.whole = False
-        raw = {name: value for name, value in raw.items() if name not in signed}
-    common: dict[str, Any] = {"role": role, "source": source, "raw": raw, "shape": GEMINI}
-    call = _either(raw, "functionCall", "function_call")
-    answer = _either(raw, "functionResponse", "function_response")
-    media = _either(raw, "inlineData", "inline_data") or _either(raw, "fileData", "file_data")
-    text = raw.get("text")
-    if call:
-        id, name = text_or_none(call.get("id")), text_or_none(call.get("name")) or ""
-        return Call(**common | {"role": "assistant"}, id=id, name=name, arguments=call.get("args"))
-    if answer:
-        return _response(answer, common)
-    if media:
-        mime = mime_of(media.get("mimeType", media.get("mime_type")))
-        url = text_or_none(media.get("fileUri", media.get("file_uri")))
-        return Media(**common, kind=kind_of(mime), mime=mime, data=text_or_none(media.get("data")), url=url)
-    if isinstance(text, str):
-        if raw.get("thought") is True:
-            return Thinking(**common, text=text, sealed=True)
-        return Text(**common, text=text) if text.strip() or (signed and source.trusted) else None
-    return Other(**common) if raw else None
-
-
-def _either(raw: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((value for name in names if isinstance(value := raw.get(name), Mapping)), {})
-
-
-def _response(answer: Mapping[str, Any], common: dict[str, Any]) -> Result:
-    response = members(answer.get("response"))
-    given = response.get("error", response.get("output", response.get("result")))
-    only = len(response) == 1 and isinstance(given, str)
-    text = str(given) if only else as_json(response) if response else ""
-    source: Source = common["source"]
-    inner = Source(message={"parts": [*(answer.get("parts") or ())]}, shape=GEMINI)
-    media = tuple(msgspec.structs.replace(each, role="user") for each in _gemini(inner) if isinstance(each, Media))
-    return Result(
-        **common | {"role": "user"},
-        id=text_or_none(answer.get("id")),
-        name=text_or_none(answer.get("name")) or "",
-        content=((Text(role="user", source=source, text=text),) if text else ()) + media,
-        is_error="error" in response,
     )
