@@ -617,3 +617,19 @@ def test_a_label_that_the_file_gave_and_took_is_not_told_again(tmp_path: Path) -
     ]
     kits = [KIT[0], kit_said("a", None, "a"), *taken]
     assert [each["id"] for each in exported(opened(tmp_path, *kits), "kit")][1:] == ["a", "b", "c"]
+
+
+def test_a_file_that_appears_meanwhile_is_not_written_over(tmp_path: Path) -> None:
+    """The export is there whole or not at all; nothing is left of it beside."""
+    place = tmp_path / "out"
+
+    def meddle(value: Any) -> Any:
+        place.write_text("another's")
+        return value
+
+    with Session.memory() as session:
+        session.append({"role": "user", "content": "Hi"})
+        with pytest.raises(SessionExists):
+            export_file(session, place, "json", redact=meddle)
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+    assert place.read_text() == "another's"

@@ -822,6 +822,30 @@ def test_a_message_that_is_not_of_the_shape_it_is_said_to_be(shape: Any) -> None
         assert plain in next(iter(request(shape, hi, shape=said).values()))
 
 
+def test_what_an_sdk_made_of_a_reply_stays_here() -> None:
+    """OpenAI's parses content and arguments, and takes neither back."""
+    function = {"name": "f", "arguments": '{"a":1}'}
+    said = {"role": "assistant", "content": "{}", "parsed": {}}
+    calls = [{"id": "c1", "type": "function", "function": function | {"parsed_arguments": {"a": 1}}}]
+    result = {"role": "tool", "tool_call_id": "c1", "content": "ok"}
+    sent = body("openai-chat", user("Hi"), said, user("Go"), {"role": "assistant", "tool_calls": calls}, result)
+    call = {"id": "c1", "type": "function", "function": function}
+    assert sent[1] == assistant("{}")
+    assert sent[3] == {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+def test_white_space_at_the_very_end_is_taken_off() -> None:
+    """Anthropic refuses it, also in a block that says more than its text."""
+    block = {"type": "text", "text": "A \n", "citations": None}
+    sent = body("anthropic", user("Hi"), {"role": "assistant", "content": [block]})
+    assert sent[1]["content"] == [block | {"text": "A"}]
+
+
+def test_a_message_of_nothing_that_is_known_is_none() -> None:
+    """And no empty one."""
+    assert body("openai-responses", user("Hi"), {"role": "user", "content": [{"type": "odd"}]}) == [user("Hi")]
+
+
 def test_what_should_be_a_list_and_is_none_is_empty() -> None:
     """Nothing is required of a message."""
     hi = user("Hi")
