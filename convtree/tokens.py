@@ -67,10 +67,11 @@ def count_each(messages: Sequence[Any], entries: Sequence[Entry], fresh_from: in
     """
     estimates = list(map(estimate_tokens, messages))
     place, counted = _counted(messages, entries, fresh_from)
-    estimated = sum(estimates[:place])
-    if not 0 < estimated < counted:
+    if counted <= sum(estimates[:place]):
         return estimates
-    shares = [-(-so_far * counted // estimated) for so_far in accumulate(estimates[:place])]
+    weights = [estimate or 1 for estimate in estimates[:place]]
+    total = sum(weights)
+    shares = [-(-so_far * counted // total) for so_far in accumulate(weights)]
     return [share - before for share, before in zip(shares, [0, *shares], strict=False)] + estimates[place:]
 
 

@@ -71,7 +71,7 @@ def _trusted_item(part: Part) -> Item:
 def _item_of(part: Part) -> Item:
     """Returns the item that a part is; a block of a message is none."""
     raw = part.as_read(RESPONSES) or {}
-    return raw if raw.get("type") == part.source.message.get("type") else {}
+    return raw if "type" in raw and raw["type"] == part.source.message.get("type") else {}
 
 
 def _is_taken(part: Other, asked: set[Any]) -> bool:
