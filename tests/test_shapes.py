@@ -849,7 +849,7 @@ def test_a_message_of_nothing_that_is_known_is_none() -> None:
 def test_an_item_without_a_type_is_a_message() -> None:
     """A block in it that nobody knows is not there, whoever's id it has."""
     odd = {"id": True, "role": "assistant", "content": [{"role": None}]}
-    assert body("openai-responses", user("Hi"), odd, **{"shape": "openai-responses"}) == [user("Hi")]
+    assert body("openai-responses", user("Hi"), odd, shape="openai-responses") == [user("Hi")]
 
 
 def test_what_should_be_a_list_and_is_none_is_empty() -> None:
