@@ -61,10 +61,19 @@ IMPURE = {"os", "io", "pathlib", "time", "random", "logging", "socket", "subproc
 FILES = sorted(HOME.rglob("*.py"))
 
 
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file; CPython 3.11 may lose count of its own recursion once, and says so."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        return ast.parse(text)
+    except SystemError:
+        return ast.parse(text)
+
+
 def imports_of(path: Path) -> set[str]:
     """Every module that a file imports, anywhere in it, with its full name."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
