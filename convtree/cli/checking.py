@@ -9,7 +9,7 @@ import click
 
 from convtree.cli import document
 from convtree.cli.render import count, finding_line
-from convtree.cli.screen import Screen, readable_size, write
+from convtree.cli.screen import Screen, readable_size, telling, write
 from convtree.errors import NotALog, SessionNotFound
 from convtree.repair import Progress, Repair, Report, repair, verify
 from convtree.safe_text import harmless
@@ -108,12 +108,5 @@ def _verdict(done: Repair) -> str:
 
 
 def shown_progress(log: Path) -> Progress | None:
-    """Shows how far a long log has been read, on a terminal only."""
-    if not sys.stderr.isatty():
-        return None
-
-    def show(done: int, size: int) -> None:
-        if size >= _LONG:
-            click.echo(f"\r{harmless(log.name)}: {100 * done // max(size, 1)} %", err=True, nl=done >= size)
-
-    return show
+    """Shows how far a long log has been read."""
+    return telling(lambda done, of: f"{harmless(log.name)}: {100 * done // of} %", _LONG)

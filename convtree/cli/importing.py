@@ -13,7 +13,7 @@ import click
 from convtree.cli import document
 from convtree.cli.redacting import redacting, tell_redacted
 from convtree.cli.render import count, finding_line
-from convtree.cli.screen import Screen, readable_size, write
+from convtree.cli.screen import Screen, readable_size, telling, write
 from convtree.errors import NotALog
 from convtree.exchange import ImportReport
 from convtree.redaction import Redactor
@@ -117,12 +117,4 @@ def _totals(reports: Sequence[ImportReport]) -> Iterator[str]:
 
 
 def _telling() -> Progress | None:
-    """Shows how far something large is, on a terminal only."""
-    if not sys.stderr.isatty():
-        return None
-
-    def tell(done: int, of: int) -> None:
-        if of >= _LARGE:
-            click.echo(f"\r{readable_size(done)} of {readable_size(of)}", err=True, nl=done >= of)
-
-    return tell
+    return telling(lambda done, of: f"{readable_size(done)} of {readable_size(of)}", _LARGE)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+
+if TYPE_CHECKING:
+    from convtree.stores.base import Progress
 
 _STYLES: dict[str, dict[str, Any]] = {
     "user": {"fg": "cyan"},
@@ -88,3 +91,15 @@ def readable_size(size_bytes: int) -> str:
             break
         size, unit = size / 1024, larger
     return f"{size:.1f}{unit}" if size < 9.95 else f"{size:.0f}{unit}"
+
+
+def telling(word: Callable[[int, int], str], least: int) -> Progress | None:
+    """Returns what shows how far something is, in the words of `word`, when there is that much; on a terminal only."""
+    if not sys.stderr.isatty():
+        return None
+
+    def tell(done: int, of: int) -> None:
+        if of >= least:
+            click.echo(f"\r{word(done, of)}", err=True, nl=done >= of)
+
+    return tell

@@ -15,7 +15,7 @@ from convtree.catalogue import SessionInfo
 from convtree.cli import document
 from convtree.cli.inspect import Look, looking, opened_for_reading, show
 from convtree.cli.render import count
-from convtree.cli.screen import Screen, write
+from convtree.cli.screen import Screen, telling, write
 from convtree.cli.view import View
 from convtree.digest import Usage
 from convtree.errors import SessionNotFound
@@ -26,6 +26,7 @@ from convtree.stores.base import Progress, StoreFinding
 
 FOUND = 1  # the exit code when something in the store is no whole session
 _ID_CELLS, _TIME_CELLS = 32, 16
+_MANY = 1000  # sessions from which on it is told how far it is
 
 
 def opened(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
@@ -215,12 +216,5 @@ def _usage_words(usage: Usage) -> str:
 
 
 def telling_progress() -> Progress | None:
-    """Shows how far something long is, on a terminal only."""
-    if not sys.stderr.isatty():
-        return None
-
-    def tell(done: int, of: int) -> None:
-        if of >= 1000:
-            click.echo(f"\r{count(done, 'sessions')} of {of:,}", err=True, nl=done >= of)
-
-    return tell
+    """Shows how far something with many sessions is."""
+    return telling(lambda done, of: f"{count(done, 'sessions')} of {of:,}", _MANY)
