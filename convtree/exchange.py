@@ -18,7 +18,7 @@ import msgspec
 from convtree.codec import HEADER_START
 from convtree.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions
-from convtree.formats.base import Format, Reading, Source
+from convtree.formats.base import Format, Reading, Source, origin
 from convtree.formats.files import SourceFile
 from convtree.logs.jsonl import Durability, JsonlLog, write_whole
 from convtree.logs.memory import MemoryLog
@@ -411,8 +411,8 @@ def _adopted(store: SessionStore, header: Header) -> Iterator[Session]:
 
 
 def _origin(header: Header) -> tuple[object, object]:
-    told = (header.metadata or {}).get("import")
-    return (told.get("format"), told.get("id")) if isinstance(told, dict) else (None, None)
+    told = origin(header)
+    return told.get("format"), told.get("id")
 
 
 def _taken_in(

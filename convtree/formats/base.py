@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from convtree.context import Context
 from convtree.entries import Entry, Finding, Header, Mark, Record
@@ -127,3 +127,9 @@ class Findings:
         if len(self.listed) <= FINDING_LIMIT:
             code = "too_many" if len(self.listed) == FINDING_LIMIT else code
             self.listed.append(Finding(code=code, severity=CODES[code][0], entry_id=entry_id, **place._asdict()))
+
+
+def origin(header: Header) -> dict[str, Any]:
+    """Returns what an importer has said of where a session comes from."""
+    told = (header.metadata or {}).get("import")
+    return told if isinstance(told, dict) else {}

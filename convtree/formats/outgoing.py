@@ -19,7 +19,7 @@ from convtree.entries import (
     OpaqueEntry,
 )
 from convtree.errors import BrokenPath
-from convtree.formats.base import Exported
+from convtree.formats.base import Exported, origin
 from convtree.formats.ids import derive_id, session_id
 
 FOREIGN = "convtree."  # before the type of what the other tool has no word for
@@ -94,12 +94,6 @@ def in_a_row(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str 
 def entries_of(session: Exported) -> Iterator[Entry]:
     """Yields the entries of a session in the order of its log."""
     return (record for _, record in session.records() if isinstance(record, Entry))
-
-
-def origin(header: Header) -> dict[str, Any]:
-    """Returns what an importer has said of where a session comes from."""
-    told = (header.metadata or {}).get("import")
-    return told if isinstance(told, dict) else {}
 
 
 def own_id(header: Header, format: str) -> str | None:

@@ -15,7 +15,7 @@ from convtree.entries import (
     MessageEntry,
     ModelChangeEntry,
 )
-from convtree.formats.base import Exported
+from convtree.formats.base import Exported, origin
 from convtree.formats.ids import derive_id
 from convtree.formats.outgoing import (
     FOREIGN,
@@ -27,7 +27,6 @@ from convtree.formats.outgoing import (
     in_a_row,
     is_hidden,
     line,
-    origin,
     own_id,
     shown_at,
     summary_of,
