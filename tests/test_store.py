@@ -511,6 +511,24 @@ def test_a_catalogue_that_another_makes_is_waited_for(folder: Path) -> None:
         assert other.execute("SELECT session_id FROM ct_sessions").fetchall() == [("a",)]
 
 
+def test_tables_that_another_has_just_made_are_taken(folder: Path) -> None:
+    """Who waited for them makes them no second time."""
+    with opened(folder) as store:
+        begin(store, "a")
+    with closing(sqlite3.connect(folder / CATALOGUE, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("BEGIN IMMEDIATE")
+        for statement in (*catalogue.SCHEMA["sqlite"], mirror._FILES):
+            other.execute(statement)
+        other.execute(f"PRAGMA user_version = {catalogue.VERSION}")
+        ending = Timer(0.2, other.execute, ["COMMIT"])
+        ending.start()
+        with opened(folder) as store:
+            assert ids(store.list()) == ["a"]
+        ending.join()
+        assert other.execute("SELECT session_id FROM ct_sessions").fetchall() == [("a",)]
+
+
 def test_damage_that_a_question_meets_is_made_good(store: SessionStore) -> None:
     """Also when bringing the catalogue up to date met none; and at most so often before the disk is left alone."""
     begin(store, "a")

@@ -18,13 +18,12 @@ from convtree.logs.filesystems import refuse_network
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree.session import Session, new_header
 from convtree.stores.base import Progress, StoreFinding
-from convtree.stores.mirror import Mirror, Stamp
+from convtree.stores.mirror import Mirror, Stamp, remove_tables
 
 SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
-_BESIDE = re.compile(
-    r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)"
-)  # what may lie beside a log, and be its own
+#: what may lie beside a log, and be its own
+_BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
 
 
 class FolderShelf:
@@ -143,8 +142,7 @@ class FolderShelf:
     def forget_catalogue(self) -> None:
         """Removes the tables, which are made anew from the logs when they are asked for."""
         self.close()
-        for suffix in ("", "-wal", "-shm"):
-            (self.path / f"{CATALOGUE}{suffix}").unlink(missing_ok=True)
+        remove_tables(self.path / CATALOGUE)
 
     def path_of(self, id: str) -> Path:
         """Returns where a session's log is.

@@ -147,11 +147,9 @@ class Mirror:
         return connection
 
     def _forget(self) -> None:
-        """Removes the file of the tables."""
         assert self._path is not None
-        for suffix in ("", "-wal", "-shm"):
-            with suppress(OSError):
-                os.unlink(f"{self._path}{suffix}")
+        with suppress(OSError):
+            remove_tables(self._path)
 
     def close(self) -> None:
         """Closes the tables."""
@@ -272,6 +270,12 @@ def _is_being_written(session: Session) -> bool:
 
 def _torn(session: Session) -> int | None:
     return next((finding.offset for finding in session.findings if finding.code == "torn_tail"), None)
+
+
+def remove_tables(path: Path) -> None:
+    """Removes a file of tables, and what SQLite has beside it."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
 
 def _version_of(connection: sqlite3.Connection) -> int:
