@@ -844,6 +844,8 @@ def test_white_space_at_the_very_end_is_taken_off() -> None:
 def test_a_message_of_nothing_that_is_known_is_none() -> None:
     """And no empty one."""
     assert body("openai-responses", user("Hi"), {"role": "user", "content": [{"type": "odd"}]}) == [user("Hi")]
+    thought = {"role": "user", "parts": [{"text": "hm", "thought": True}]}
+    assert body("openai-responses", user("Hi"), thought) == [user("Hi")]
 
 
 def test_an_item_without_a_type_is_a_message() -> None:
