@@ -77,7 +77,8 @@ class Ancestry:
         for row in range(top + 1, len(self._parents)):
             if self._parents[row] in below:
                 below.add(row)
-        return next((id for id, row in self._rows.items() if row == max(below)), None)
+        last = max(below)
+        return next((id for id, row in self._rows.items() if row == last), None)
 
 
 class Growth:

@@ -18,6 +18,7 @@ from convtree.shapes.parts import (
     Result,
     Text,
     Thinking,
+    as_content,
     as_text,
     by_role,
     by_source,
@@ -131,10 +132,10 @@ def _said(role: str, group: list[Part]) -> list[Message]:
     blocks = [_block(part) for part in group if isinstance(part, Text | Media)]
     if not blocks:
         return []
-    only_text = all(block.keys() == {"type", "text"} for block in blocks)
-    content = "\n".join(block["text"] for block in blocks) if only_text else blocks
     said = group[0].source.message.get("role")
-    return [{"role": said if role == "system" and said in ("system", "developer") else role, "content": content}]
+    return [
+        {"role": said if role == "system" and said in ("system", "developer") else role, "content": as_content(blocks)}
+    ]
 
 
 def _block(part: Text | Media) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from convtree.shapes.parts import (
     Result,
     Text,
     Thinking,
+    as_content,
     as_text,
     by_role,
     by_source,
@@ -190,10 +191,8 @@ def _others(role: str, group: list[Part], native: Mapping[str | None, Call]) -> 
             items.append(message)
             continue
         blocks = [_block(part) for part in own if isinstance(part, Text | Media)]
-        only_text = all(block.keys() == {"type", "text"} for block in blocks)
-        content = "\n".join(block["text"] for block in blocks) if only_text else blocks
         if blocks:
-            items.append({"role": "developer" if role == "system" else role, "content": content})
+            items.append({"role": "developer" if role == "system" else role, "content": as_content(blocks)})
     return items
 
 

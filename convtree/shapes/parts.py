@@ -196,6 +196,12 @@ def sayable(parts: Iterable[Part], takes: Callable[[Part], bool]) -> Iterator[Pa
             yield text
 
 
+def as_content(blocks: list[Mapping[str, Any]]) -> str | list[Mapping[str, Any]]:
+    """Returns blocks, or one text where they are nothing else, as both of OpenAI's shapes take it."""
+    is_text = all(block.keys() == {"type", "text"} for block in blocks)
+    return "\n".join(block["text"] for block in blocks) if is_text else blocks
+
+
 def words_of(result: Result) -> str:
     """Returns the text of a result; where a shape has no place for it, an error says so itself."""
     text = "\n".join(part.text for part in result.content if isinstance(part, Text))
