@@ -34,6 +34,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 from convtree.compaction import BranchPlan, CompactionPlan
 from convtree.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
 from convtree.redaction import Redact
+from convtree.resources import Uncopyable
 from convtree.runs import Outline as SyncOutline
 from convtree.runs import Run
 from convtree.session import Session as SyncSession
@@ -110,7 +111,7 @@ def _close_unclaimed(future: Future[Any]) -> None:
         in_background(opened.close)
 
 
-class _Turned(Generic[S_co]):
+class _Turned(Uncopyable, Generic[S_co]):
     """A sync object, and the line of those who call it."""
 
     def __init__(self, sync: S_co, width: int) -> None:

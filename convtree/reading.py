@@ -23,6 +23,7 @@ from convtree.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, M
 from convtree.errors import EntryNotFound, LeafUncertain, SessionClosed
 from convtree.index import Index
 from convtree.ledger import LOST_HEADER, RECENT, Ledger
+from convtree.resources import Uncopyable
 from convtree.runs import Outline
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def reading(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P
     return read
 
 
-class Reader:
+class Reader(Uncopyable):
     """The reading half of a session: a log that is known by its index, and the leaf that was seen."""
 
     def __init__(self, ledger: Ledger, header: Header) -> None:

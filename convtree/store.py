@@ -33,6 +33,7 @@ from convtree.errors import BrokenPath, ConvtreeError, EntryNotFound, SessionClo
 from convtree.logs.jsonl import Durability
 from convtree.reading import LEAF, AtLeaf
 from convtree.redaction import Redact, redact_lines
+from convtree.resources import Uncopyable
 from convtree.session import OnStale, Session, check_choice, new_header
 from convtree.stores.base import CatalogueLost, Progress, Shelf, StoreFinding
 from convtree.stores.folder import FolderShelf
@@ -93,7 +94,7 @@ StoreFindings = list[StoreFinding]
 CopiedList = list[Copied]
 
 
-class SessionStore:
+class SessionStore(Uncopyable):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
     Wherever a directory is asked for, it is compared as text: give it in the form in which it was stored.

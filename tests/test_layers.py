@@ -28,7 +28,7 @@ LAYERS = [
     {"tokens", "comparing", "redaction"},
     {"codec", "tree", "findings", "digest"},
     {"entries", "ids", "shapes"},
-    {"messages", "errors", "safe_text", "columns"},
+    {"messages", "errors", "safe_text", "columns", "resources"},
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = [
@@ -53,6 +53,7 @@ PURE = [
     "writing",
     "runs",
     "safe_text",
+    "resources",
     "findings",
     "digest",
     "catalogue",

@@ -20,6 +20,7 @@ from convtree.catalogue import Dialect, Execute
 from convtree.errors import ConvtreeError, SessionClosed, SessionLocked, SessionNotFound
 from convtree.logs.jsonl import Durability
 from convtree.logs.wal import write_ahead
+from convtree.resources import Uncopyable
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -55,7 +56,7 @@ class TablesMissing(SessionNotFound):
     """The database has no tables of ours; `create_tables()` makes them."""
 
 
-class SqlDatabase:
+class SqlDatabase(Uncopyable):
     """The tables of `convtree.catalogue` in a database; made by `SqlDatabase.connect`. Any thread may use it.
 
     What the driver says comes out as an OSError without values in it. `location` is the URL without its secrets.

@@ -24,6 +24,7 @@ from convtree import codec
 from convtree.errors import NotALog, SessionClosed, SessionExists, SessionFailed, SessionLocked, SessionNotFound
 from convtree.logs.base import Build, Chunk, LogReplaced, Stored
 from convtree.logs.filesystems import refuse_network
+from convtree.resources import Uncopyable
 
 Mode = Literal["a", "x", "r", "r+"]
 Durability = Literal["power", "process"]
@@ -34,10 +35,11 @@ _TURN_S = 0.002  # who had the lock less long ago than this is in a hurry
 _GIVE_WAY_S = 0.0002
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = "{}: there is something here already; replace=True, or --force, replaces it"
+_UNKNOWN = (0, 0)  # identity of a descriptor that was not asked yet
 _SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
-class JsonlLog:
+class JsonlLog(Uncopyable):
     """A log in a file. It need not exist yet: the first append creates it."""
 
     def __init__(
@@ -53,7 +55,7 @@ class JsonlLog:
         self.path = Path(path)
         self.failed = False
         self._name = os.fspath(self.path)
-        self._identity = (0, 0)  # of the file that is open: device and inode
+        self._identity = _UNKNOWN  # of the file that is open: device and inode
         self._mode = mode
         self._durable = durability == "power"
         self._lock_timeout_s = lock_timeout_s
@@ -64,6 +66,7 @@ class JsonlLog:
         self._exclusive = exclusive
         self._allow_network = allow_network
         self._fd = self._snapshot_fd = -1
+        self._snapshot_identity = _UNKNOWN
         self._inherited = False
         self._fresh = False  # we made the file: what lies beside it is of another
         self._unnamed = False  # we began the file, and its name is not durable yet
@@ -86,6 +89,7 @@ class JsonlLog:
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields the lines from a position on; what lies behind the last newline comes as a `torn_tail`."""
         self._check_usable()
+        self._check_descriptor()
         size = self._same_file(position)
         if 0 < position != self._end[0]:  # what lies before was read in another way
             length = min(position, codec.SEAL_LENGTH + 1)
@@ -102,6 +106,7 @@ class JsonlLog:
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Returns the lines at these places; neighbours are fetched together."""
         self._check_usable()
+        self._check_descriptor()
         lines: list[bytes] = []
         first = 0
         while first < len(spans):
@@ -170,10 +175,12 @@ class JsonlLog:
         if self._fd < 0 or self._fresh:
             return None
         try:
+            self._snapshot_identity = _UNKNOWN
             self._snapshot_fd = os.open(_index_of(self.path), os.O_RDONLY | _SAFELY)
             status = os.fstat(self._snapshot_fd)
         except OSError:
             return None  # there is none, or none for us
+        self._snapshot_identity = status.st_dev, status.st_ino
         return Stored(status.st_size, self._read_snapshot) if stat.S_ISREG(status.st_mode) else None
 
     def _read_snapshot(self, offset: int, length: int) -> bytes:
@@ -212,7 +219,7 @@ class JsonlLog:
     def _close_snapshot(self) -> None:
         if self._snapshot_fd >= 0:
             fd, self._snapshot_fd = self._snapshot_fd, -1
-            os.close(fd)
+            _close(fd, self._snapshot_identity)
 
     # --- writing ---
 
@@ -240,6 +247,7 @@ class JsonlLog:
         """Creates the file with its first lines; whoever finds lines there was not first."""
         if not (first := build(iter(()))):
             return Chunk((), (), 0)
+        self._identity = _UNKNOWN
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
         except OSError as error:
@@ -277,6 +285,7 @@ class JsonlLog:
             return Chunk((), (), size)
         data = b"\n".join(lines) + b"\n"
         self._unnamed |= size == 0
+        self._check_descriptor()
         try:
             written = os.write(self._fd, data)
             while written < len(data):  # a short write: the next one says why
@@ -285,7 +294,7 @@ class JsonlLog:
             self.failed = error.errno not in _NO_SPACE
             try:
                 self._cut(max(size, self._end_of_lines(os.fstat(self._fd).st_size)))
-            except OSError:
+            except (OSError, SessionFailed):
                 self.failed = True
             raise
         self._make_durable()
@@ -307,6 +316,7 @@ class JsonlLog:
         if not (codec.is_header(self._first_line()) if end else codec.begins_header(tail)):
             raise NotALog(f"{self.path}: not a convtree log; the file was not touched")
         if len(tail) == size - end and codec.unseal(tail.removesuffix(b"\r")) is not None:
+            self._check_descriptor()
             os.write(self._fd, b"\n")
             self._make_durable()
             return size + 1
@@ -341,6 +351,7 @@ class JsonlLog:
         return os.pread(self._fd, _CHUNK, 0).removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n", 1)[0]
 
     def _cut(self, end: int) -> None:
+        self._check_descriptor()
         os.ftruncate(self._fd, end)
         self._make_durable()
 
@@ -360,6 +371,7 @@ class JsonlLog:
     # --- the file and its lock ---
 
     def _open(self) -> None:
+        self._identity = _UNKNOWN
         writing, begins = os.O_RDWR | os.O_APPEND, self._mode in ("a", "x")
         if begins and self._exclusive:
             _check_home(self.path, self._allow_network)
@@ -405,6 +417,7 @@ class JsonlLog:
     def _check_file(self) -> None:
         """Makes sure that what was opened is a file that can be a log; closes it otherwise."""
         status = os.fstat(self._fd)
+        self._identity = status.st_dev, status.st_ino
         try:
             if not stat.S_ISREG(status.st_mode):
                 raise NotALog(f"{self.path}: not a regular file")
@@ -413,7 +426,6 @@ class JsonlLog:
         except BaseException:
             self.close()
             raise
-        self._identity = status.st_dev, status.st_ino
 
     def _same_file(self, position: int) -> int:
         """Returns the size, after making sure that the path still leads to the file that was read so far."""
@@ -436,21 +448,22 @@ class JsonlLog:
 
     def _reopen(self) -> None:
         """Leaves a file that is no longer at the path, lock and all."""
-        left, held = self._fd, self._held
+        left, held, identity = self._fd, self._held, self._identity
         self._fd, self._held = -1, False
         try:
             self._open()
         finally:
             if self._fd < 0:
-                self._fd, self._held = left, held  # nothing else to read from
+                self._fd, self._held, self._identity = left, held, identity  # nothing else to read from
             else:
-                os.close(left)  # and its lock with it
+                _close(left, identity)  # and its lock with it
         if self._exclusive and self._fd != left:
             self._wait_for_lock(self._lock_timeout_s)
 
     def _while_locked(self, act: Callable[[], Chunk], timeout_s: float | None = None) -> Chunk:
         # No context manager: a signal between its methods would keep the lock as long as someone keeps the traceback.
         try:
+            self._check_descriptor()  # or the lock of another file would be taken and given back
             if not self._held:
                 self._wait_for_lock(self._lock_timeout_s if timeout_s is None else timeout_s)
             return act()
@@ -493,12 +506,22 @@ class JsonlLog:
         if self._inherited:
             raise SessionClosed(f"{self.path}: this session belongs to the parent process; open it again")
 
+    def _check_descriptor(self) -> None:
+        """Raises SessionFailed if the descriptor's number no longer belongs to the file that was opened."""
+        if self._fd >= 0 and not _is_file(self._fd, self._identity):
+            self.failed = True
+            self._fd, self._held = -1, False  # never written to, unlocked or closed again
+            raise SessionFailed(
+                f"{self.path}: the descriptor of this log was closed by something else in this process; nothing was "
+                "written, open the session again"
+            )
+
     def close(self) -> None:
         """Closes the file, and with it the lock."""
         self._close_snapshot()
         if self._fd >= 0:
             fd, self._fd, self._held = self._fd, -1, False
-            os.close(fd)
+            _close(fd, self._identity)
 
     def __del__(self) -> None:
         if getattr(self, "_fd", -1) >= 0:  # nobody is left who could close it
@@ -522,6 +545,21 @@ def _abandon_all() -> None:
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
     os.register_at_fork(after_in_child=_abandon_all)
+
+
+def _is_file(fd: int, identity: tuple[int, int]) -> bool:
+    """Returns whether a descriptor is open on the file with this device and inode; True if the system will not say."""
+    try:
+        status = os.fstat(fd)
+    except OSError as error:
+        return error.errno != errno.EBADF
+    return (status.st_dev, status.st_ino) == identity
+
+
+def _close(fd: int, identity: tuple[int, int]) -> None:
+    """Closes a descriptor, unless its number belongs to another file by now."""
+    if identity == _UNKNOWN or _is_file(fd, identity):
+        os.close(fd)
 
 
 def _check_home(path: Path, allow_network: bool) -> None:

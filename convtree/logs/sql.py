@@ -31,6 +31,7 @@ from convtree.errors import (
 from convtree.logs.base import Build, Chunk, LogReplaced, Stored
 from convtree.logs.database import TRIES, RolledBack, SqlDatabase, Taken, Unsettled, pause
 from convtree.logs.jsonl import Mode
+from convtree.resources import Uncopyable
 
 _WINDOW = 2**20  # bytes of the log that one query asks for
 _MANY = 500  # rows that one query asks for by their positions, or adds
@@ -86,7 +87,7 @@ class _Batch(NamedTuple):
         return sum(map(len, self.lines)) + len(self.lines)
 
 
-class SqlLog:
+class SqlLog(Uncopyable):
     """A log in a database. It need not exist yet: the first append adds it."""
 
     def __init__(self, database: SqlDatabase, session_id: str, *, mode: Mode = "a") -> None:

@@ -16,6 +16,7 @@ from convtree.errors import SessionNotFound
 from convtree.logs.base import Log
 from convtree.logs.filesystems import refuse_network
 from convtree.logs.jsonl import Durability, JsonlLog, Mode, write_new
+from convtree.resources import Uncopyable
 from convtree.session import Session, new_header
 from convtree.stores.base import Progress, StoreFinding
 from convtree.stores.mirror import Mirror, Stamp, remove_tables
@@ -26,7 +27,7 @@ CATALOGUE = ".catalogue.sqlite"
 _BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
 
 
-class FolderShelf:
+class FolderShelf(Uncopyable):
     """Logs in a folder; with `create`, it is made when it is not there."""
 
     def __init__(

@@ -23,6 +23,7 @@ from convtree.digest import digest
 from convtree.entries import Entry, Mark
 from convtree.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree.logs.wal import write_ahead
+from convtree.resources import Uncopyable
 from convtree.session import Session
 from convtree.stores.base import CatalogueLost, Progress, StoreFinding
 
@@ -44,7 +45,7 @@ Stamp = tuple[int, int, int]  # what tells that a log has changed: its size, its
 _UNKNOWN: Stamp = (-1, 0, 0)  # of a log that could not be read: perhaps it can next time, with nothing else changed
 
 
-class Mirror:
+class Mirror(Uncopyable):
     """Tables over logs. `open_reader(id)` opens a session to read; `path` None keeps the tables in memory."""
 
     dialect: Dialect = "sqlite"

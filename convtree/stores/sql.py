@@ -10,13 +10,14 @@ from convtree.logs.base import Log
 from convtree.logs.database import SqlDatabase
 from convtree.logs.jsonl import Durability, Mode
 from convtree.logs.sql import SqlLog, delete_session, write_session
+from convtree.resources import Uncopyable
 from convtree.stores.base import Progress, StoreFinding
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-class SqlShelf:
+class SqlShelf(Uncopyable):
     """Logs in a database. With `create`, the tables are made when they are not there; None does so in SQLite only."""
 
     def __init__(

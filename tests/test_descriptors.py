@@ -1,0 +1,161 @@
+"""What owns a descriptor cannot be copied, and a descriptor that was taken away is never written to or closed."""
+
+import asyncio
+import copy
+import dataclasses
+import gc
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import contents, user
+
+from convtree import Session, SessionFailed, SessionStore, aio, open_store
+from convtree.logs.jsonl import JsonlLog
+
+
+@dataclasses.dataclass
+class Agent:
+    """An application's own object that holds a session."""
+
+    session: object
+
+
+def as_dict(thing: object) -> object:
+    return dataclasses.asdict(Agent(thing))
+
+
+HOWS: list[Callable[[Any], object]] = [copy.copy, copy.deepcopy, pickle.dumps, as_dict]
+
+
+@pytest.mark.parametrize("how", HOWS, ids=lambda how: how.__name__)
+def test_a_session_refuses_to_be_copied_and_goes_on(tmp_path: Path, how: Callable[[Any], object]) -> None:
+    """A half copy would close the original's descriptor when it is collected."""
+    with Session.open(tmp_path / "a.jsonl") as first:
+        first.append(user("A1"))
+        with pytest.raises(TypeError, match="Session cannot be copied or pickled: it owns open files"):
+            how(first)
+        gc.collect()
+        with Session.open(tmp_path / "b.jsonl") as second:
+            second.append(user("B1"))
+            first.append(user("A2"))
+            second.append(user("B2"))
+            assert contents(first) == ["A1", "A2"]
+            assert contents(second) == ["B1", "B2"]
+
+
+@pytest.mark.parametrize("url", ["{}/folder", "sqlite:///{}/store.db", "memory:"])
+def test_stores_and_their_logs_refuse_to_be_copied(tmp_path: Path, url: str) -> None:
+    """Databases, catalogues and folders too."""
+    with open_store(url.format(tmp_path)) as store, store.create() as session:
+        session.append(user("Hello"))
+        store.list()
+        for thing in (store, session):
+            for how in HOWS:
+                with pytest.raises(TypeError, match="cannot be copied or pickled"):
+                    how(thing)
+        assert isinstance(store, SessionStore)
+        assert len(store.list()) == 1
+
+
+def test_asynchronous_sessions_and_stores_refuse_to_be_copied(tmp_path: Path) -> None:
+    """The facade says so before it hands a copy of itself out."""
+
+    async def copies() -> None:
+        async with aio.open_store(tmp_path / "folder") as store, store.create() as session:
+            for thing in (store, session):
+                for how in HOWS:
+                    with pytest.raises(TypeError, match="cannot be copied or pickled"):
+                        how(thing)
+
+    asyncio.run(copies())
+
+
+def taken_over(log: JsonlLog, path: Path) -> int:
+    """Closes a log's descriptor behind its back and opens another file, which gets the number."""
+    os.close(log._fd)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    assert fd == log._fd
+    return fd
+
+
+@pytest.mark.parametrize("act", ["append", "append_many", "branch", "label", "refresh", "build_context"])
+def test_a_reused_descriptor_is_not_written_to(tmp_path: Path, act: str) -> None:
+    """Nor read, nor closed: the number belongs to the application's own file by now."""
+    session = Session.open(tmp_path / "a.jsonl")
+    entry = session.append(user("A1"))
+    acts: dict[str, Callable[[], object]] = {
+        "append": lambda: session.append(user("A2")),
+        "append_many": lambda: session.append_many([user("A2"), user("A3")]),
+        "branch": lambda: session.branch(None),
+        "label": lambda: session.label(entry.id, "x"),
+        "refresh": session.refresh,
+        "build_context": session.build_context,
+    }
+    log: Any = session._ledger.log
+    before = (tmp_path / "a.jsonl").read_bytes()
+    fd = taken_over(log, tmp_path / "mine")
+    os.write(fd, b"my own data\n")
+    with pytest.raises(SessionFailed, match="closed by something else in this process; nothing was written"):
+        acts[act]()
+    with pytest.raises(SessionFailed):
+        session.append(user("A4"))
+    session.close()
+    os.write(fd, b"still open\n")
+    os.close(fd)
+    assert (tmp_path / "mine").read_bytes() == b"my own data\nstill open\n"
+    assert (tmp_path / "a.jsonl").read_bytes() == before
+    with Session.open(tmp_path / "a.jsonl") as again:
+        assert contents(again) == ["A1"]
+
+
+def test_a_closed_descriptor_is_noticed(tmp_path: Path) -> None:
+    """Its number belongs to nobody: the log refuses in the same words, and reading opens the file again."""
+    with Session.open(tmp_path / "a.jsonl") as session:
+        session.append(user("A1"))
+        log: Any = session._ledger.log
+        os.close(log._fd)
+        with pytest.raises(SessionFailed, match="closed by something else"):
+            session.append(user("A2"))
+        session.refresh()
+        assert contents(session) == ["A1"]
+
+
+def test_a_descriptor_taken_over_while_a_write_is_planned(tmp_path: Path) -> None:
+    """The check stands right before the write: what happens under the lock is seen too."""
+    log = JsonlLog(tmp_path / "a.jsonl")
+    with Session.open(tmp_path / "a.jsonl") as session:
+        session.append(user("A1"))
+    size = (tmp_path / "a.jsonl").stat().st_size
+    for _ in log.read():
+        pass
+    fds = []
+
+    def build(_: object) -> list[bytes]:
+        fds.append(taken_over(log, tmp_path / "mine"))
+        return [b"{}"]
+
+    with pytest.raises(SessionFailed, match="closed by something else"):
+        log.append(size, build)
+    log.close()
+    os.close(fds[0])
+    assert (tmp_path / "mine").read_bytes() == b""
+    assert (tmp_path / "a.jsonl").stat().st_size == size
+
+
+def test_a_reused_index_descriptor_is_not_closed(tmp_path: Path) -> None:
+    """The same for the descriptor of the index beside the log."""
+    with Session.open(tmp_path / "a.jsonl") as session:
+        session.append(user("A1"))
+        session._ledger.keep_index(always=True)
+    log = JsonlLog(tmp_path / "a.jsonl", mode="r")
+    assert log.snapshot() is not None
+    os.close(log._snapshot_fd)
+    fd = os.open(tmp_path / "mine", os.O_RDWR | os.O_CREAT)
+    assert fd == log._snapshot_fd
+    log.close()
+    os.write(fd, b"still open\n")
+    os.close(fd)
