@@ -196,7 +196,7 @@ def sayable(parts: Iterable[Part], takes: Callable[[Part], bool]) -> Iterator[Pa
             yield text
 
 
-def as_content(blocks: list[Mapping[str, Any]]) -> str | list[Mapping[str, Any]]:
+def as_content(blocks: Sequence[Mapping[str, Any]]) -> str | Sequence[Mapping[str, Any]]:
     """Returns blocks, or one text where they are nothing else, as both of OpenAI's shapes take it."""
     is_text = all(block.keys() == {"type", "text"} for block in blocks)
     return "\n".join(block["text"] for block in blocks) if is_text else blocks
