@@ -416,9 +416,9 @@ class JsonlLog(Uncopyable):
 
     def _check_file(self) -> None:
         """Makes sure that what was opened is a file that can be a log; closes it otherwise."""
-        status = os.fstat(self._fd)
-        self._identity = status.st_dev, status.st_ino
         try:
+            status = os.fstat(self._fd)
+            self._identity = status.st_dev, status.st_ino
             if not stat.S_ISREG(status.st_mode):
                 raise NotALog(f"{self.path}: not a regular file")
             if self._mode != "r" and not self._allow_network:
@@ -508,7 +508,7 @@ class JsonlLog(Uncopyable):
 
     def _check_descriptor(self) -> None:
         """Raises SessionFailed if the descriptor's number no longer belongs to the file that was opened."""
-        if self._fd >= 0 and not _is_file(self._fd, self._identity):
+        if self._fd >= 0 and self._identity != _UNKNOWN and not _is_file(self._fd, self._identity):
             self.failed = True
             self._fd, self._held = -1, False  # never written to, unlocked or closed again
             raise SessionFailed(
@@ -548,18 +548,25 @@ if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
 
 
 def _is_file(fd: int, identity: tuple[int, int]) -> bool:
-    """Returns whether a descriptor is open on the file with this device and inode; True if the system will not say."""
+    """Returns whether a descriptor is open on the file with this device and inode."""
     try:
         status = os.fstat(fd)
     except OSError as error:
-        return error.errno != errno.EBADF
+        if error.errno == errno.EBADF:
+            return False
+        raise
     return (status.st_dev, status.st_ino) == identity
 
 
 def _close(fd: int, identity: tuple[int, int]) -> None:
-    """Closes a descriptor, unless its number belongs to another file by now."""
-    if identity == _UNKNOWN or _is_file(fd, identity):
-        os.close(fd)
+    """Closes a descriptor, unless its number belongs to another file by now. In doubt it is ours."""
+    ours = True
+    try:
+        with suppress(OSError):
+            ours = identity == _UNKNOWN or _is_file(fd, identity)
+    finally:
+        if ours:
+            os.close(fd)
 
 
 def _check_home(path: Path, allow_network: bool) -> None:

@@ -97,6 +97,14 @@ def _is_index(file: Any) -> bool:
     return path.endswith((".index", ".index (deleted)"))
 
 
+def _is_closing() -> bool:
+    """Tells whether the log asks which file a descriptor is open on before it closes it: in doubt it closes it."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename != jsonl.__file__:
+        frame = frame.f_back
+    return frame.f_back is not None and frame.f_back.f_code.co_name == "_close"
+
+
 class Door:
     """Stands in for `os`: counts the calls that matter and fails those of the plan."""
 
@@ -119,6 +127,7 @@ class Door:
             return real(*args)
         # An index may be missing; only before a repair must it go, or it would say that lines were lost.
         excused = kind in _ERRORS and name != "unlink" and _is_index(args[0] if args else None)
+        excused |= kind in _ERRORS and name == "fstat" and _is_closing()
         self.fired.append((len(self.calls), name, "excused" if excused else kind))
         if kind == "signal":
             real(*args)
