@@ -71,8 +71,8 @@ class Convtree(ServerPeer):
         import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
         import convtree
-        import convtree.store
-        import convtree.stores.sql
+        import convtree.stores._session_store
+        import convtree.stores._sql
 
         self.convtree = convtree
 
@@ -116,7 +116,8 @@ class Statements(ServerPeer):
         import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
         import convtree
-        from convtree import catalogue, digest
+        from convtree._catalogue import record_summary as digest
+        from convtree._catalogue import tables as catalogue
 
         self.psycopg, self.convtree, self.catalogue, self.digest = psycopg, convtree, catalogue, digest
         self.update, self.insert = map(_by_name, (catalogue.ADVANCE, self.insert_of_convtree()))

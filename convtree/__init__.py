@@ -14,8 +14,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from convtree.context import Context, Gap, default_render
-from convtree.entries import (
+from convtree._engine.context import Context, Gap, default_render
+from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
     Entry,
@@ -32,7 +32,7 @@ from convtree.entries import (
     ParentSession,
     SessionInfoMark,
 )
-from convtree.errors import (
+from convtree._model.errors import (
     BrokenPath,
     ConvtreeError,
     CorruptLog,
@@ -53,28 +53,38 @@ from convtree.errors import (
     StaleLeaf,
     UnknownEntry,
 )
-from convtree.messages import OpenCall
-from convtree.session import Session
+from convtree._model.messages import OpenCall
+from convtree._session.session import Session
 
 if TYPE_CHECKING:
-    from convtree.compaction import BranchPlan, CompactionPlan, plan_branch, plan_compaction
-    from convtree.redaction import Redactor, redact
-    from convtree.store import SessionStore, open_store
+    from convtree._engine.redact import Redactor, redact
+    from convtree._session.compaction import BranchPlan, CompactionPlan, plan_branch, plan_compaction
+    from convtree.stores._session_store import SessionStore, open_store
 
 __version__ = "0.1.0"
 
 
+#: public names that not every program needs, and where they are imported from when somebody asks for them
+_LAZY = {
+    "BranchPlan": "_session.compaction",
+    "CompactionPlan": "_session.compaction",
+    "Redactor": "_engine.redact",
+    "SessionStore": "stores._session_store",
+    "open_store": "stores._session_store",
+    "plan_branch": "_session.compaction",
+    "plan_compaction": "_session.compaction",
+    "redact": "_engine.redact",
+}
+
+
 def __getattr__(name: str) -> object:
-    """Imports what not every program needs when somebody asks for it."""
-    home = _LATER.get(name)
-    if home is None:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(home), name)
+    return getattr(import_module(f"convtree.{_LAZY[name]}"), name)
 
 
-_LATER = dict.fromkeys(("SessionStore", "open_store"), "convtree.store")
-_LATER |= dict.fromkeys(("BranchPlan", "CompactionPlan", "plan_branch", "plan_compaction"), "convtree.compaction")
-_LATER |= dict.fromkeys(("Redactor", "redact"), "convtree.redaction")
+def __dir__() -> list[str]:
+    return __all__
 
 
 __all__ = [

@@ -1,5 +1,5 @@
 """`python -m convtree` is the `convtree` command."""
 
-from convtree.cli import main
+from convtree._cli import main
 
 main()

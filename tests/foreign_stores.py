@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convtree import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session
-from convtree.formats.base import Format, Reading, Source
-from convtree.logs.memory import MemoryLog
+from convtree._formats.common.base import Format, Reading, Source
+from convtree._logs.memory import MemoryLog
 
 _BEGINNING = 2**20
 

@@ -13,7 +13,7 @@ from zlib import crc32
 import pytest
 from helpers import HEADER, node, sealed
 
-from convtree.logs.base import Chunk, Log
+from convtree._engine.log import Chunk, Log
 
 LINES = sealed([HEADER, *(node(f"n{number}", f"n{number - 1}" if number else None) for number in range(5))])
 

@@ -9,15 +9,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from convtree import (
-    BranchSummaryEntry,
-    CompactionEntry,
-    ExtensionDataEntry,
-    MessageEntry,
-    ModelChangeEntry,
-    Session,
-)
-from convtree.entries import OpaqueEntry, OpaqueMark
+from convtree import BranchSummaryEntry, CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session
+from convtree._model.entries import OpaqueEntry, OpaqueMark
 
 OPENAI = "sk-" + "proj-" + "Ab1_" * 8
 ANTHROPIC = "sk-" + "ant-api03-" + "Ab1-" * 8

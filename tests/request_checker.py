@@ -1,4 +1,4 @@
-"""What the providers refuse, as far as it is known, told of a request: written without a look at `convtree.shapes`."""
+"""What the providers refuse, as far as it is known: written without a look at `convtree._providers`."""
 
 import re
 from collections.abc import Iterator

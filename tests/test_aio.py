@@ -32,9 +32,9 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
     aio,
-    turns,
 )
-from convtree.store import SessionStore, open_store
+from convtree.aio import _executor as turns
+from convtree.stores._session_store import SessionStore, open_store
 
 HOLD = """
 import sys, convtree

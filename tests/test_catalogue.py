@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from convtree import catalogue
-from convtree.catalogue import Execute, Filter, Place, Values
-from convtree.digest import Digest, Usage, words_of
-from convtree.entries import Header, ParentSession
+from convtree._catalogue import tables as catalogue
+from convtree._catalogue.record_summary import Digest, Usage, words_of
+from convtree._catalogue.tables import Execute, Filter, Place, Values
+from convtree._model.entries import Header, ParentSession
 
 HOSTILE = st.text(max_size=12) | st.sampled_from(
     [

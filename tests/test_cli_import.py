@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from convtree import IdConflict, Session
-from convtree.cli.app import app
+from convtree._cli.app import app
 
 HEADER = {"type": "session", "version": 3, "id": "f00d", "timestamp": "2026-01-01T00:00:00.000Z", "cwd": "/x"}
 

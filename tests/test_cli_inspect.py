@@ -24,11 +24,11 @@ from convtree import (
     ModelChangeEntry,
     OpaqueEntry,
     Session,
-    codec,
 )
-from convtree.cli.app import app
-from convtree.entries import Entry
-from convtree.writing import reseal
+from convtree._cli.app import app
+from convtree._engine import codec
+from convtree._engine.write_batch import reseal
+from convtree._model.entries import Entry
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe\u2066\u200f\u061c\u200b\ufeff\u2028\u2029\U000e0041\x7f\r\nx\t"
 PLAIN = {"COLUMNS": "80", "NO_COLOR": "", "FORCE_COLOR": None, "TERM": "xterm"}
@@ -548,7 +548,7 @@ def test_interrupt(tmp_path: Path) -> None:
     """Ctrl-C ends the program with 130 and without a traceback."""
     stored(tmp_path / "large", *(user("x" * 500, f"e{number}") for number in range(3000)))
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # in the background, too
-    program = f"{heard}from convtree.cli import main; main()"
+    program = f"{heard}from convtree._cli import main; main()"
     command = [sys.executable, "-c", program, "inspect", "--full", str(tmp_path / "large")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout is not None

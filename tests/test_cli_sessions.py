@@ -11,8 +11,8 @@ from click.testing import CliRunner
 from helpers import contents, user
 
 from convtree import ParentSession, Session
-from convtree.cli.app import app
-from convtree.store import SessionStore, open_store
+from convtree._cli.app import app
+from convtree.stores._session_store import SessionStore, open_store
 
 
 @pytest.fixture(params=["{}/store", "sqlite:///{}/store.db"])

@@ -27,9 +27,9 @@ from convtree import (
     OpaqueMark,
     ParentSession,
     SessionInfoMark,
-    codec,
 )
-from convtree.entries import Record
+from convtree._engine import codec
+from convtree._model.entries import Record
 
 TIME = "2026-01-02T03:04:05.678901Z"
 E = '{"id":"a1","parent_id":"p1","type":"%s","timestamp":"2026-01-02T03:04:05.678901Z"'

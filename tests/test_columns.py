@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from convtree.columns import PAGE, Column, SnapshotDamaged
-from convtree.ids import IdTable
+from convtree._engine.columns import PAGE, Column, SnapshotDamaged
+from convtree._engine.id_table import IdTable
 
 ROWS = {"B": PAGE, "I": PAGE // 4, "i": PAGE // 4, "Q": PAGE // 8}  # of a page
 HIGHEST = {"B": 2**8 - 1, "I": 2**32 - 1, "i": 2**31 - 1, "Q": 2**64 - 1}

@@ -31,10 +31,10 @@ from convtree import (
     plan_branch,
     plan_compaction,
 )
-from convtree.context import Context
-from convtree.entries import Visibility
-from convtree.messages import Waiting, calls_of, results_of, role_of
-from convtree.tokens import estimate_tokens
+from convtree._engine.context import Context
+from convtree._engine.tokens import estimate_tokens
+from convtree._model.entries import Visibility
+from convtree._model.messages import Waiting, calls_of, results_of, role_of
 
 Message = dict[str, Any]
 

@@ -12,9 +12,9 @@ from test_shapes_laws import sessions
 
 import convtree
 from convtree import BrokenPath, EntryNotFound, ModelChangeEntry, Session
-from convtree.cli.app import app
-from convtree.comparing import Diff, Model, Side
-from convtree.digest import Usage
+from convtree._catalogue.record_summary import Usage
+from convtree._cli.app import app
+from convtree._engine.diff import Diff, Model, Side
 
 
 def spent(read: int, written: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import pytest
 from helpers import contents, user
 
 from convtree import Session, SessionFailed, SessionStore, aio, open_store
-from convtree.logs.jsonl import JsonlLog
+from convtree._logs.jsonl import JsonlLog
 
 
 @dataclasses.dataclass

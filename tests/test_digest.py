@@ -21,7 +21,7 @@ from convtree import (
     OpaqueMark,
     SessionInfoMark,
 )
-from convtree.digest import (
+from convtree._catalogue.record_summary import (
     EXCERPT,
     Usage,
     digest,

@@ -20,7 +20,7 @@ from convtree import (
     Session,
     SessionInfoMark,
 )
-from convtree.entries import ENTRY_CLASSES, ID, MARK_CLASSES, TYPE
+from convtree._model.entries import ENTRY_CLASSES, ID, MARK_CLASSES, TYPE
 
 RECORDS: list[Any] = [
     MessageEntry(message={"a": 1}),

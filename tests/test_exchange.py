@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from convtree import NotALog, Session, SessionExists
+from convtree._formats.common.ids import derive_id
 from convtree.exchange import ImportReport, import_file, read_foreign
-from convtree.formats.ids import derive_id
 
 
 def pi_session(count: int, session_id: str = "s1", **header: Any) -> bytes:

@@ -8,12 +8,12 @@ from foreign import SAMPLES, encoded
 from request_checker import check_types, faults
 from test_formats_stores_laws import sources
 
-from convtree.cli.app import app
+from convtree._cli.app import app
+from convtree._formats.common.base import Source
+from convtree._formats.registry import FORMATS
+from convtree._providers import Shape
 from convtree.exchange import import_into, read_foreign
-from convtree.formats.base import Source
-from convtree.formats.known import FORMATS
-from convtree.shapes import Shape
-from convtree.store import open_store
+from convtree.stores._session_store import open_store
 
 SHAPES: tuple[Shape, ...] = ("openai-chat", "openai-responses", "anthropic", "gemini")
 NAMES = {form.NAME for form in FORMATS}

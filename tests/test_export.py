@@ -29,8 +29,9 @@ from foreign import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session, SessionExists, codec
-from convtree.entries import Entry
+from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session, SessionExists
+from convtree._engine import codec
+from convtree._model.entries import Entry
 from convtree.exchange import export_file, export_lines, read_foreign
 
 Fields = dict[str, Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from convtree import Session
-from convtree.logs import filesystems
+from convtree._logs import filesystems
 
 MOUNTS = """\
 22 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw

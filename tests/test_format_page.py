@@ -6,9 +6,9 @@ from pathlib import Path
 from zlib import crc32
 
 import convtree
-from convtree import codec
+from convtree._engine import codec
 
-PAGE = (Path(convtree.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
+PAGE = (Path(convtree.__file__).parent / "docs" / "FORMAT.md").read_text(encoding="utf-8")
 LINES = [line.encode() for line in re.findall(r"^\{.*\}$", PAGE, re.MULTILINE)]
 
 

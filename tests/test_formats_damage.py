@@ -37,11 +37,11 @@ from foreign import (
 )
 
 from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, NotALog, Session
-from convtree.entries import Entry
+from convtree._formats import atuin_ai
+from convtree._formats.common.base import Source
+from convtree._formats.common.ids import derive_id
+from convtree._model.entries import Entry
 from convtree.exchange import ImportReport, read_foreign
-from convtree.formats import atuin_ai
-from convtree.formats.base import Source
-from convtree.formats.ids import derive_id
 
 PI_HEAD, KIT_HEAD, GEMINI_HEAD = PI[0], KIT[0], GEMINI[0]
 DEEP = 100_000
@@ -379,7 +379,7 @@ def test_a_gemini_message_may_be_taken_back_twice(tmp_path: Path) -> None:
 
 def test_a_line_without_end_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told with its place and its length, and what follows is read."""
-    monkeypatch.setattr("convtree.formats.lines.LINE_LIMIT", 1000)
+    monkeypatch.setattr("convtree._formats.common.jsonl.LINE_LIMIT", 1000)
     long = encoded(pi_said("b", "a", "x" * 3000))
     before = encoded(PI_HEAD, pi_said("a", None, "a"))
     session, report = opened(tmp_path, before, long, pi_said("c", "a", "c"))
@@ -391,7 +391,7 @@ def test_a_line_without_end_is_passed_over(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_document_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is told, and nothing comes of it."""
-    monkeypatch.setattr("convtree.formats.lines.LINE_LIMIT", 1000)
+    monkeypatch.setattr("convtree._formats.common.jsonl.LINE_LIMIT", 1000)
     document = {"session": {"id": "x1", "timestamp": TIME}, "items": [{"role": "user", "content": "x" * 3000}]}
     session, report = opened(tmp_path, json.dumps(document).encode())
     assert (list(session.records()), codes(report)) == ([], ["source_line_too_long"])
@@ -494,7 +494,7 @@ def test_a_database_is_copied_again_when_somebody_writes(tmp_path: Path, monkeyp
                 writer.commit()
             return done
 
-        monkeypatch.setattr("convtree.formats.sqlite.shutil.copyfile", meddling)
+        monkeypatch.setattr("convtree._formats.common.sqlite.shutil.copyfile", meddling)
         often = 0
         assert said_in(path) == ["one"]
         copied.clear()
@@ -518,7 +518,7 @@ def test_a_journal_that_is_taken_in_meanwhile(tmp_path: Path, monkeypatch: pytes
         writer.close()
         return done
 
-    monkeypatch.setattr("convtree.formats.sqlite.shutil.copyfile", closing_first)
+    monkeypatch.setattr("convtree._formats.common.sqlite.shutil.copyfile", closing_first)
     assert said_in(path) == ["two"]
     assert not (tmp_path / "s-wal").exists()
 
@@ -544,7 +544,7 @@ def test_records_of_a_database_that_was_closed_are_no_damage(tmp_path: Path) -> 
 
 def test_a_value_without_end_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a row the other values stay."""
-    monkeypatch.setattr("convtree.formats.sqlite._CELL_LIMIT", 1000)
+    monkeypatch.setattr("convtree._formats.common.sqlite._CELL_LIMIT", 1000)
     path = database(tmp_path / "s")
     with closing(sqlite3.connect(path)) as made, made:
         made.execute("update session_events set event_data = ?", (json.dumps({"content": "x" * 2000}),))

@@ -26,11 +26,12 @@ from foreign_stores import (
 )
 
 from convtree import ExtensionDataEntry, MessageEntry, NotALog, open_store
+from convtree._formats import chatgpt, claude_ai, librechat, openwebui
+from convtree._formats.common import json_arrays as arrays
+from convtree._formats.common.base import Format
+from convtree._formats.common.ids import derive_id
+from convtree._formats.common.json_arrays import item_keys
 from convtree.exchange import import_into
-from convtree.formats import arrays, chatgpt, claude_ai, librechat, openwebui
-from convtree.formats.arrays import item_keys
-from convtree.formats.base import Format
-from convtree.formats.ids import derive_id
 
 CLAUDE_ROOT = "00000000-0000-4000-8000-000000000000"
 LIBRE_ROOT = "00000000-0000-0000-0000-000000000000"

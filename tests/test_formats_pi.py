@@ -17,10 +17,10 @@ from convtree import (
     ModelChangeEntry,
     Session,
 )
+from convtree._formats.common.base import Source
+from convtree._formats.common.ids import derive_id
+from convtree._formats.pi import reader as pi
 from convtree.exchange import ImportReport, import_file, read_foreign
-from convtree.formats import pi
-from convtree.formats.base import Source
-from convtree.formats.ids import derive_id
 
 HEADER: dict[str, Any] = {
     "type": "session",
@@ -425,7 +425,7 @@ def test_a_cycle_is_cut_once(tmp_path: Path) -> None:
 
 def test_what_waits_is_held_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When too much waits for a parent that does not come, it waits no longer; what follows is planted at once."""
-    monkeypatch.setattr("convtree.formats.planting.HELD_LIMIT", 1000)
+    monkeypatch.setattr("convtree._formats.common.parents_first.HELD_LIMIT", 1000)
     lines = [said("0", "gone", "0"), *(said(f"{number}", f"{number - 1}", f"{number}") for number in range(1, 50))]
     report, session = imported(tmp_path, encoded(HEADER, *lines))
     assert [str(number) for number in range(50)] == shown(session.build_context())

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convtree import CompactionEntry, ModelChangeEntry, Session
+from convtree._formats.common.speech import Call, Image, Result, Speech, Text, Thought, speech_of
 from convtree.exchange import export_lines
-from convtree.formats.speech import Call, Image, Result, Speech, Text, Thought, speech_of
 
 CALL, RESULT = Call("1", "read", {"a": 1}), Result("1", "", "x")
 

@@ -30,20 +30,11 @@ from foreign_stores import (
 )
 
 from convtree import CompactionEntry, MessageEntry, ModelChangeEntry
-from convtree.formats import (
-    atuin_ai,
-    chatgpt,
-    claude_ai,
-    goose,
-    kubectl_ai,
-    librechat,
-    llm,
-    opencode,
-    openwebui,
-    picoclaw,
-)
-from convtree.formats.base import Format
-from convtree.formats.ids import derive_id
+from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
+from convtree._formats.common.base import Format
+from convtree._formats.common.ids import derive_id
+from convtree._formats.llm import reader as llm
+from convtree._formats.opencode import reader as opencode
 
 # --- goose ---
 

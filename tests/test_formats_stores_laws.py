@@ -36,23 +36,14 @@ from test_formats_stores import (
 )
 
 from convtree import Session
-from convtree.formats import (
-    arrays,
-    atuin_ai,
-    chatgpt,
-    claude_ai,
-    gemini_checkpoint,
-    goose,
-    kubectl_ai,
-    librechat,
-    llm,
-    opencode,
-    openwebui,
-    picoclaw,
-)
-from convtree.formats.base import Findings, Format, Source
-from convtree.formats.files import SourceFile
-from convtree.logs.memory import MemoryLog
+from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
+from convtree._formats.common import json_arrays as arrays
+from convtree._formats.common.base import Findings, Format, Source
+from convtree._formats.common.files import SourceFile
+from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
+from convtree._formats.llm import reader as llm
+from convtree._formats.opencode import reader as opencode
+from convtree._logs.memory import MemoryLog
 
 CHECKPOINT = [
     {"role": "user", "parts": [{"text": "a"}]},

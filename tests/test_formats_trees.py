@@ -39,7 +39,7 @@ from convtree import (
     Session,
     SessionExists,
 )
-from convtree.entries import Entry, ParentSession
+from convtree._model.entries import Entry, ParentSession
 from convtree.exchange import ImportReport, import_file, read_foreign
 
 

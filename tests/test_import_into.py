@@ -15,13 +15,13 @@ from click.testing import CliRunner, Result
 from foreign import CODEX, KIT, PI, SAMPLES, codex_said, encoded, kit_said, pi_said
 
 from convtree import NotALog, Session, SessionNotFound, open_store
-from convtree.cli.app import app
-from convtree.entries import Header, MessageEntry
-from convtree.errors import SeveralSessions
+from convtree._cli.app import app
+from convtree._formats.common.base import Reading, Source
+from convtree._formats.registry import FORMATS
+from convtree._model.entries import Header, MessageEntry
+from convtree._model.errors import SeveralSessions
 from convtree.exchange import ImportReport, import_file, import_into, read_foreign
-from convtree.formats.base import Reading, Source
-from convtree.formats.known import FORMATS
-from convtree.store import SessionStore
+from convtree.stores._session_store import SessionStore
 
 
 class Many:
@@ -45,7 +45,7 @@ class Many:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of sessions, with other things in it."""
-    monkeypatch.setattr("convtree.formats.known.FORMATS", (*FORMATS, Many()))
+    monkeypatch.setattr("convtree._formats.registry.FORMATS", (*FORMATS, Many()))
     folder = tmp_path / "source"
     (folder / "b" / "deep").mkdir(parents=True)
     (folder / "whole-session").mkdir()

@@ -12,16 +12,9 @@ from helpers import HEADER, Facts, as_file, codes, contents, facts, ids, log_of,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convtree import (
-    BrokenPath,
-    EntryNotFound,
-    LeafUncertain,
-    NotALog,
-    Session,
-    UnknownEntry,
-)
-from convtree.findings import FINDING_LIMIT, LOG, LOST
-from convtree.index import Index
+from convtree import BrokenPath, EntryNotFound, LeafUncertain, NotALog, Session, UnknownEntry
+from convtree._engine.log_index import Index
+from convtree._model.findings import FINDING_LIMIT, LOG, LOST
 
 A, B, C = node("a", None), node("b", "a"), node("c", "b")
 LABEL = mark("m", "label", target_id="a", label="L")

@@ -21,7 +21,7 @@ import pytest
 from helpers import HEADER, as_file, codes, contents, facts, ids, log_of, node, sealed, user
 from log_contract import LogContract
 
-import convtree.session
+import convtree._session.session
 from convtree import (
     EntryNotFound,
     Header,
@@ -37,11 +37,11 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
 )
-from convtree.index import Index
-from convtree.logs import jsonl
-from convtree.logs.base import Build, Chunk, Log, LogReplaced
-from convtree.logs.jsonl import JsonlLog, Mode
-from convtree.logs.memory import MemoryLog
+from convtree._engine.log import Build, Chunk, Log, LogReplaced
+from convtree._engine.log_index import Index
+from convtree._logs import jsonl
+from convtree._logs.jsonl import JsonlLog, Mode
+from convtree._logs.memory import MemoryLog
 
 HALF = b'{"id":"b","parent_id":"a","type":"mess'
 
@@ -831,7 +831,7 @@ def test_what_a_fork_does_in_the_child(log_path: Path, monkeypatch: pytest.Monke
         monkeypatch.setattr(convtree.session, "_MADE", WeakSet([session]))
         held = session._lock
         jsonl._abandon_all()
-        convtree.session._free_locks()
+        convtree._session.session._free_locks()
         for act in (lambda: list(log.read()), lambda: log.append(0, lambda _: [b"x"])):
             with pytest.raises(SessionClosed):
                 act()

@@ -36,22 +36,22 @@ from convtree import (
     SessionLocked,
     SessionNotFound,
     StaleLeaf,
-    catalogue,
-    codec,
 )
-from convtree.errors import InvalidMessage
-from convtree.ledger import Ledger
-from convtree.logs import database as databases
-from convtree.logs.base import Chunk, Log, LogReplaced
-from convtree.logs.database import RolledBack, SqlDatabase, TablesMissing, Unsettled
-from convtree.logs.jsonl import Mode
-from convtree.logs.sql import SqlLog, delete_session, write_session
+from convtree._catalogue import tables as catalogue
+from convtree._engine import codec
+from convtree._engine.journal import Ledger
+from convtree._engine.log import Chunk, Log, LogReplaced
+from convtree._logs import sql_engine as databases
+from convtree._logs.jsonl import Mode
+from convtree._logs.sql import SqlLog, delete_session, write_session
+from convtree._logs.sql_engine import RolledBack, SqlDatabase, TablesMissing, Unsettled
+from convtree._model.errors import InvalidMessage
 
 WRITER = """
 import sys
 from convtree import Header, Session
-from convtree.logs.database import SqlDatabase
-from convtree.logs.sql import SqlLog
+from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql import SqlLog
 import time
 url, id, name, count = sys.argv[1:]
 database = SqlDatabase.connect(url, durability="process", lock_timeout_s=60)
@@ -716,7 +716,7 @@ def test_when_it_cannot_be_settled_nothing_more_is_written(database: SqlDatabase
     log = interrupted(database, id, gone, stored=True)
     session = Session(log, Header(id=id))
     blind = patch.object(SqlLog, "_holds", side_effect=OSError("gone"))
-    with patch("convtree.logs.sql.pause"), blind, pytest.raises(SessionFailed, match="unknown"):
+    with patch("convtree._logs.sql.pause"), blind, pytest.raises(SessionFailed, match="unknown"):
         session.append(user("a"))
     with pytest.raises(SessionFailed, match="open the session again"):
         session.append(user("b"))
@@ -727,7 +727,7 @@ def test_who_is_rolled_back_every_time_is_told(database: SqlDatabase, id: str) -
     """Nothing was written, and the session can be used."""
     log = interrupted(database, id, [RolledBack("conflict")] * 10, stored=False)
     session = Session(log, Header(id=id))
-    with patch("convtree.logs.sql.pause"), patch("convtree.logs.database.pause"):
+    with patch("convtree._logs.sql.pause"), patch("convtree._logs.sql_engine.pause"):
         with pytest.raises(SessionLocked):
             session.append(user("a"))
         with pytest.raises(SessionLocked):

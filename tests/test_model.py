@@ -19,8 +19,8 @@ from convtree import (
     MessageEntry,
     Session,
     StaleLeaf,
-    ledger,
 )
+from convtree._engine import journal as ledger
 
 HANDLES = st.sampled_from([0, 1])
 TEXTS = st.text(max_size=5)

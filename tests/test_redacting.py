@@ -15,9 +15,9 @@ from helpers import assistant, user
 from planted import BARE, FOUND, GITHUB, OPENAI, planted
 
 from convtree import IdConflict, Redactor, Session, SessionStore, aio, open_store, redact
-from convtree.cli.app import app
+from convtree._cli.app import app
+from convtree._tools.redact_log import redact_log
 from convtree.exchange import import_file, import_into
-from convtree.redacting import redact_log
 
 MARK = "[REDACTED:openai_key]"
 

@@ -27,13 +27,13 @@ from convtree import (
     SessionLocked,
     redact,
 )
-from convtree.cli.app import app
-from convtree.entries import Entry
+from convtree._cli.app import app
+from convtree._engine.redact import usual_patterns
+from convtree._formats.registry import WRITERS
+from convtree._logs.memory import MemoryLog
+from convtree._model.entries import Entry
+from convtree._tools.redact_log import WithoutSecrets, redact_log
 from convtree.exchange import export_file, export_lines, read_foreign
-from convtree.formats.known import WRITERS
-from convtree.logs.memory import MemoryLog
-from convtree.redacting import WithoutSecrets, redact_log
-from convtree.redaction import usual_patterns
 
 
 def test_every_kind_has_a_sample() -> None:

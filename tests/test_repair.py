@@ -12,8 +12,9 @@ import orjson
 import pytest
 from helpers import HEADER, as_file, contents, facts, log_of, mark, node, sealed, user
 
-from convtree import CorruptLog, LeafUncertain, NotALog, ReadOnlySession, Session, SessionLocked, SessionNotFound, codec
-from convtree.logs import jsonl
+from convtree import CorruptLog, LeafUncertain, NotALog, ReadOnlySession, Session, SessionLocked, SessionNotFound
+from convtree._engine import codec
+from convtree._logs import jsonl
 from convtree.repair import Repair, repair, verify
 
 A, B, C = node("a", None), node("b", "a"), node("c", "b")

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convtree import BrokenPath, MessageEntry, Session
-from convtree.runs import Run, split, trunks
-from convtree.tree import MARK, MESSAGE, MISSING, NONE, ROOT, Tree
+from convtree._engine.outline import Run, split, trunks
+from convtree._engine.tree import MARK, MESSAGE, MISSING, NONE, ROOT, Tree
 
 
 def grown(parents: list[int], marks: frozenset[int] = frozenset()) -> Tree:

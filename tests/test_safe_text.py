@@ -6,7 +6,7 @@ import unicodedata
 import orjson
 import pytest
 
-from convtree.safe_text import harmless, harmless_json
+from convtree._model.terminal_text import harmless, harmless_json
 
 EVERYTHING = [chr(point) for point in range(0x110000)]
 

@@ -36,7 +36,7 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
 )
-from convtree.columns import SnapshotDamaged
+from convtree._engine.columns import SnapshotDamaged
 
 
 @contextmanager
@@ -948,7 +948,7 @@ def test_arguments_that_do_not_go_together_are_refused(log_path: Path, session: 
 def test_a_new_id_is_taken_by_nobody(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Chance may repeat itself, in the log and within one call."""
     chance = iter(["a", "a", "b", "b", "c"])
-    monkeypatch.setattr("convtree.ledger.new_id", lambda: next(chance))
+    monkeypatch.setattr("convtree._engine.journal.new_id", lambda: next(chance))
     assert session.append(user("1")).id == "a"
     assert ids(session.append_many([user("2"), user("3")])) == ["b", "c"]
 
@@ -961,7 +961,7 @@ def test_the_marks_of_a_fork_take_no_id_of_its_entries(
     session.label("a", "L")
     session.rename("n")
     chance = iter(["a", "m", "m", "n"])
-    monkeypatch.setattr("convtree.session.new_id", lambda: next(chance))
+    monkeypatch.setattr("convtree._session.session.new_id", lambda: next(chance))
     with session.fork(tmp_path / "fork.jsonl") as fork:
         assert (fork.labels, fork.name, codes(fork)) == ({"a": "L"}, "n", [])
 

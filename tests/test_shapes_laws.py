@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from request_checker import MAIN, check_types, faults, unsigned
 
 from convtree import CompactionEntry, ModelChangeEntry, OpenCalls, Session
-from convtree.shapes import Shape
+from convtree._providers import Shape
 
 SHAPES: list[Shape] = ["openai-chat", "openai-responses", "anthropic", "gemini"]
 MODELS = [("openai", "gpt"), ("anthropic", "claude"), ("google", "gemini"), (None, None)]

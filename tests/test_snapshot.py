@@ -54,14 +54,14 @@ from convtree import (
     Session,
     SessionClosed,
     StaleLeaf,
-    ledger,
 )
-from convtree.cli.app import app
-from convtree.columns import PAGE
-from convtree.findings import LOST
-from convtree.logs import jsonl
+from convtree._cli.app import app
+from convtree._engine import journal as ledger
+from convtree._engine.columns import PAGE
+from convtree._engine.tree import CODES
+from convtree._logs import jsonl
+from convtree._model.findings import LOST
 from convtree.repair import repair, verify
-from convtree.tree import CODES
 
 THRESHOLDS = (ledger._TAIL_ROWS, ledger._TAIL_BYTES, ledger._TAIL_PART)
 A, B, C, D = node("a", None), node("b", "a"), node("c", "b"), node("d", "c")

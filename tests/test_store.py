@@ -26,24 +26,16 @@ from helpers import HEADER, log_of, mark, node, user
 from hypothesis import settings
 
 import convtree
-from convtree import (
-    ConvtreeError,
-    NotALog,
-    ParentSession,
-    Session,
-    SessionExists,
-    SessionLocked,
-    SessionNotFound,
-    catalogue,
-)
-from convtree import store as store_module
-from convtree.catalogue import VERSION
+from convtree import ConvtreeError, NotALog, ParentSession, Session, SessionExists, SessionLocked, SessionNotFound
+from convtree._catalogue import tables as catalogue
+from convtree._catalogue.tables import VERSION
 from convtree.repair import repair
-from convtree.store import SessionStore, open_store
-from convtree.stores import mirror
-from convtree.stores.folder import FolderShelf
-from convtree.stores.memory import MemoryShelf
-from convtree.stores.mirror import Mirror
+from convtree.stores import _catalogue_sync as mirror
+from convtree.stores import _session_store as store_module
+from convtree.stores._catalogue_sync import Mirror
+from convtree.stores._folder import FolderShelf
+from convtree.stores._memory import MemoryShelf
+from convtree.stores._session_store import SessionStore, open_store
 from convtree.testing import StoreContract, begin, ids, store_machine
 
 CATALOGUE = ".catalogue.sqlite"
@@ -591,7 +583,7 @@ def test_over_a_network_the_tables_are_in_memory(folder: Path) -> None:
     """SQLite's files cannot be shared there; whatever else is wrong with the folder is raised."""
     with opened(folder, allow_network=True) as store:
         begin(store, "a")
-        with patch("convtree.stores.folder.refuse_network", side_effect=OSError(errno.ENOTSUP, "network")):
+        with patch("convtree.stores._folder.refuse_network", side_effect=OSError(errno.ENOTSUP, "network")):
             assert ids(store.list()) == ["a"]
     assert not (folder / CATALOGUE).exists()
     with opened(folder) as store:
@@ -628,7 +620,7 @@ sys.stdin.read()
         assert process.stdout.readline() == "locked\n"
         store._shelf._mirror._connection.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
         assert sorted(ids(store.list())) == ["a", "b"]
-        with patch("convtree.stores.mirror._PATIENCE_S", 0.2), opened(folder) as other:
+        with patch("convtree.stores._catalogue_sync._PATIENCE_S", 0.2), opened(folder) as other:
             assert sorted(ids(other.list())) == ["a", "b"]
         process.communicate()
 

@@ -13,9 +13,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from postgres import new_database
 
 from convtree import ConvtreeError, Session, SessionClosed
-from convtree.logs import database
-from convtree.logs.database import TablesMissing
-from convtree.store import SessionStore, open_store
+from convtree._logs import sql_engine as database
+from convtree._logs.sql_engine import TablesMissing
+from convtree.stores._session_store import SessionStore, open_store
 from convtree.testing import StoreContract, store_machine
 
 SMALL = settings(max_examples=10, stateful_step_count=15, deadline=None)

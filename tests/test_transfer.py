@@ -8,12 +8,12 @@ import pytest
 from helpers import HEADER, as_file, contents, node, sealed, user
 
 from convtree import CorruptLog, Session, SessionNotFound
-from convtree.logs import jsonl
-from convtree.logs.base import Build, Chunk
-from convtree.logs.jsonl import JsonlLog
-from convtree.logs.memory import MemoryLog
-from convtree.store import SessionStore, open_store
-from convtree.transfer import Copied, copy_log
+from convtree._engine.log import Build, Chunk
+from convtree._logs import jsonl
+from convtree._logs.copy import Copied, copy_log
+from convtree._logs.jsonl import JsonlLog
+from convtree._logs.memory import MemoryLog
+from convtree.stores._session_store import SessionStore, open_store
 
 LINES = sealed([HEADER, *(node(f"n{number}", f"n{number - 1}" if number else None) for number in range(1200))])
 

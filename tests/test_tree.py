@@ -7,8 +7,9 @@ from helpers import user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convtree import Session, tree
-from convtree.tree import HIDDEN, MARK, MESSAGE, MISSING, NONE, PINNED, ROOT, Tree
+from convtree import Session
+from convtree._engine import tree
+from convtree._engine.tree import HIDDEN, MARK, MESSAGE, MISSING, NONE, PINNED, ROOT, Tree
 
 COLUMNS = ("compactions", "pins", "models", "settings", "states", "faults")
 KINDS = st.sampled_from(

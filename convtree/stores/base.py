@@ -7,9 +7,9 @@ from typing import Protocol
 
 import msgspec
 
-from convtree.catalogue import Database
-from convtree.logs.base import Log
-from convtree.logs.jsonl import Mode
+from convtree._catalogue.tables import Database
+from convtree._engine.log import Log
+from convtree._logs.jsonl import Mode
 
 Progress = Callable[[int, int], None]  # (done, of how many)
 

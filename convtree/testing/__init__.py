@@ -10,15 +10,15 @@ any way. `pytest.register_assert_rewrite("convtree.testing")` in your conftest.p
 and hypothesis.
 """
 
-from convtree.testing.basis import ODD, Clock, asked, assistant, begin, ids, user
-from convtree.testing.counting import PROVIDERS, Counting
-from convtree.testing.creating import NOT_IDS, Creating
-from convtree.testing.forking import Forking
-from convtree.testing.keeping import Keeping
-from convtree.testing.listing import Listing
-from convtree.testing.machine import StoreMachine, store_machine
-from convtree.testing.searching import Searching
-from convtree.testing.sharing import Sharing
+from convtree.testing._basis import ODD, Clock, asked, assistant, begin, ids, user
+from convtree.testing._counting import PROVIDERS, Counting
+from convtree.testing._creating import NOT_IDS, Creating
+from convtree.testing._forking import Forking
+from convtree.testing._keeping import Keeping
+from convtree.testing._listing import Listing
+from convtree.testing._machine import StoreMachine, store_machine
+from convtree.testing._searching import Searching
+from convtree.testing._sharing import Sharing
 
 __all__ = [
     "NOT_IDS",

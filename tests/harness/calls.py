@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from convtree import SessionFailed
+from convtree._session.session import Session
 from convtree.repair import repair
-from convtree.session import Session
 
 from . import sabotage
 from .common import arguments, finish

@@ -17,9 +17,9 @@ from typing import Any, NoReturn
 
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
-from convtree.errors import ConvtreeError
-from convtree.logs.jsonl import Durability
-from convtree.session import Session
+from convtree._logs.jsonl import Durability
+from convtree._model.errors import ConvtreeError
+from convtree._session.session import Session
 
 from . import sabotage
 from .common import arguments, finish, keep, read_plainly

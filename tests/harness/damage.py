@@ -21,18 +21,10 @@ from unittest.mock import patch
 
 import orjson
 
-from convtree import (
-    BrokenPath,
-    ConvtreeError,
-    LeafUncertain,
-    NotALog,
-    ReadOnlySession,
-    Session,
-    StaleLeaf,
-    codec,
-    ledger,
-)
-from convtree.findings import LOST
+from convtree import BrokenPath, ConvtreeError, LeafUncertain, NotALog, ReadOnlySession, Session, StaleLeaf
+from convtree._engine import codec
+from convtree._engine import journal as ledger
+from convtree._model.findings import LOST
 from convtree.repair import repair
 
 from . import sabotage

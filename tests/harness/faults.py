@@ -25,19 +25,12 @@ from unittest.mock import patch
 
 import filelock
 
+import convtree._session.session
 import convtree.repair
-import convtree.session
-from convtree import (
-    CompactionEntry,
-    MessageEntry,
-    ReadOnlySession,
-    Session,
-    SessionExists,
-    SessionFailed,
-    ledger,
-    snapshot,
-)
-from convtree.logs import jsonl
+from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
+from convtree._engine import journal as ledger
+from convtree._engine import snapshot
+from convtree._logs import jsonl
 from convtree.repair import repair, verify
 
 from . import sabotage

@@ -22,8 +22,9 @@ from zlib import crc32
 
 import orjson
 
-from convtree import ConvtreeError, Session, codec
-from convtree.findings import FINDING_LIMIT
+from convtree import ConvtreeError, Session
+from convtree._engine import codec
+from convtree._model.findings import FINDING_LIMIT
 from convtree.repair import repair, verify
 
 from .common import arguments, finish, keep

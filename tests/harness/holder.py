@@ -21,8 +21,8 @@ from typing import Any
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
 from convtree import SessionClosed, SessionLocked, SessionNotFound
-from convtree.logs import jsonl
-from convtree.session import Session
+from convtree._logs import jsonl
+from convtree._session.session import Session
 
 from . import sabotage
 from .common import arguments, finish, keep, read_plainly

@@ -32,8 +32,9 @@ from typing import Any, Literal, NoReturn
 
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
-from convtree import MessageEntry, SessionNotFound, StaleLeaf, ledger
-from convtree.session import Session
+from convtree import MessageEntry, SessionNotFound, StaleLeaf
+from convtree._engine import journal as ledger
+from convtree._session.session import Session
 
 from . import sabotage
 from .common import arguments, finish, keep, read_plainly

@@ -8,11 +8,11 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from convtree.entries import Finding
-from convtree.errors import ConvtreeError, SessionNotFound
+from convtree._model.entries import Finding
+from convtree._model.errors import ConvtreeError, SessionNotFound
+from convtree._session.session import Session
 from convtree.repair import verify
-from convtree.session import Session
-from convtree.store import open_store
+from convtree.stores._session_store import open_store
 
 DATABASE = ".db"
 _ID = "log"

@@ -27,9 +27,9 @@ from typing import Any
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
 from convtree import LeafUncertain, SessionNotFound
-from convtree.logs.jsonl import Durability
+from convtree._logs.jsonl import Durability
+from convtree._session.session import Session
 from convtree.repair import repair, verify
-from convtree.session import Session
 
 from . import sabotage
 from .common import arguments, finish, keep, read_plainly

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from convtree import codec
-from convtree.ledger import Ledger
-from convtree.logs import jsonl
-from convtree.session import Session
-from convtree.snapshot import Snapshot
+from convtree._engine import codec
+from convtree._engine.journal import Ledger
+from convtree._engine.snapshot import Snapshot
+from convtree._logs import jsonl
+from convtree._session.session import Session
 
 from .common import arguments, finish
 

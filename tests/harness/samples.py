@@ -57,8 +57,8 @@ def folder() -> Iterator[Path]:
 def _repeatable(rng: random.Random) -> Iterator[None]:
     clock = iter(range(10**9))
     with (
-        patch("convtree.ledger.new_id", lambda: f"{rng.getrandbits(64):016x}"),
-        patch("convtree.session._now", lambda: f"2026-01-01T00:00:00.{next(clock) % 10**6:06d}Z"),
+        patch("convtree._engine.journal.new_id", lambda: f"{rng.getrandbits(64):016x}"),
+        patch("convtree._session.session._now", lambda: f"2026-01-01T00:00:00.{next(clock) % 10**6:06d}Z"),
     ):
         yield
 

@@ -1,0 +1,189 @@
+"""What `--json` says: one document, versioned. Fields may be added in a version, none changes its meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from convtree._cli.describe import to_json
+from convtree._cli.view import View
+from convtree._engine import tree
+from convtree._engine.context import Context
+from convtree._engine.diff import Diff
+from convtree._model.entries import Entry, Finding, OpaqueEntry
+from convtree._model.terminal_text import harmless_json
+from convtree._tools.redact_log import Redaction
+from convtree.exchange import ImportReport
+from convtree.repair import Repair, Report
+
+
+def inspected(view: View) -> dict[str, Any]:
+    """Returns what is known of a session, without its entries."""
+    session = view.session
+    provider, model = view.model
+    return _versioned("convtree.inspect") | {
+        "location": view.location,
+        "note": view.note,
+        "header": msgspec.to_builtins(session.header),
+        "id": session.id,
+        "name": session.name,
+        "archived": session.archived,
+        "metadata": session.metadata,
+        "leaf_id": view.leaf_id,
+        "leaf_is_certain": view.is_certain,
+        "provider": provider,
+        "model": model,
+        "counts": view.counts,
+        "size_bytes": view.size_bytes,
+        "labels": session.labels,
+        "findings": findings(view.findings),
+    }
+
+
+def runs(view: View) -> list[dict[str, Any]]:
+    """Returns the tree: its runs between forks, each with the number of the run it continues."""
+    listed = []
+    for number, run in enumerate(view.outline.runs):
+        first, last = view.entries([run.rows[0], run.rows[-1]])
+        listed.append(
+            {
+                "run": number,
+                "parent": run.parent if run.parent >= 0 else None,
+                "is_orphan": run.parent == tree.MISSING,
+                "is_active": run.rows[0] in view.active,
+                "entries": len(run.rows),
+                "first_id": first.id if first else None,
+                "last_id": last.id if last else None,
+            }
+        )
+    return listed
+
+
+def entries(view: View, rows: Iterable[int]) -> list[dict[str, Any] | None]:
+    """Returns entries with all their fields; None stands for one that cannot be read."""
+    return [None if entry is None else _entry(entry) for entry in view.entries(rows)]
+
+
+def of_context(context: Context) -> dict[str, Any]:
+    """Returns what a model would see, the messages as they are."""
+    return {
+        "messages": context.messages,
+        "entry_ids": [entry.id for entry in context.entries],
+        "provider": context.provider,
+        "model": context.model,
+        "settings": context.settings,
+        "open_calls": [call._asdict() for call in context.open_calls],
+        "gaps": [gap._asdict() for gap in context.gaps],
+    }
+
+
+def redacted(done: Redaction) -> dict[str, Any]:
+    """Returns what a redaction took out, and where the results are."""
+    fields: dict[str, Any] = msgspec.to_builtins(done)
+    return _versioned("convtree.redact") | fields
+
+
+def compared(found: Diff) -> dict[str, Any]:
+    """Returns two branches side by side."""
+    sides = {
+        name: {
+            "leaf_id": side.leaf_id,
+            "entries": [_entry(entry) for entry in side.entries],
+            "models": msgspec.to_builtins(side.models),
+            "usage": msgspec.to_builtins(side.usage),
+        }
+        for name, side in (("a", found.a), ("b", found.b))
+    }
+    return _versioned("convtree.diff") | {"ancestor_id": found.ancestor_id} | sides
+
+
+def imported(report: ImportReport) -> dict[str, Any]:
+    """Returns what an import did."""
+    return _versioned("convtree.import") | {
+        "format": report.format,
+        "session_id": report.session_id,
+        "written": report.written,
+        "already_there": report.already_there,
+        "findings": findings(report.findings),
+    }
+
+
+def imported_into(reports: Sequence[ImportReport]) -> dict[str, Any]:
+    """Returns what an import into a store did, source by source."""
+    return _versioned("convtree.imports") | {
+        "imports": [
+            {
+                "source": report.source,
+                "status": report.status,
+                "reason": report.reason,
+                "format": report.format,
+                "session_id": report.session_id,
+                "written": report.written,
+                "already_there": report.already_there,
+                "findings": findings(report.findings),
+            }
+            for report in reports
+        ]
+    }
+
+
+def findings(found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Returns findings as plain values."""
+    return [msgspec.to_builtins(finding) for finding in found]
+
+
+def written(document: dict[str, Any]) -> str:
+    """Returns a document as JSON text that a terminal can show."""
+    return harmless_json(to_json(document).decode())
+
+
+def of_store(schema: str, **parts: Any) -> dict[str, Any]:
+    """Returns what a store says, part by part, as plain values."""
+    return _versioned(f"convtree.{schema}") | {name: msgspec.to_builtins(part) for name, part in parts.items()}
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(entry)
+    if isinstance(entry, OpaqueEntry):
+        fields = {name: value for name, value in fields.items() if name not in ("unknown_type", "fields")}
+        fields = entry.fields | fields
+    return {"id": entry.id, "parent_id": entry.parent_id, "type": entry.type} | fields
+
+
+def _versioned(schema: str) -> dict[str, Any]:
+    return {"schema": schema, "schema_version": 1}
+
+
+def verified(reports: Sequence[Report], failed: Mapping[str, str]) -> dict[str, Any]:
+    """Returns what was found in some logs, and why others (path to reason) could not be looked at."""
+    return _versioned("convtree.verify") | {
+        "logs": [
+            {
+                "path": report.path,
+                "damaged": report.damaged,
+                "size_bytes": report.size_bytes,
+                "entries": report.entries,
+                "marks": report.marks,
+                "findings": findings(report.findings),
+            }
+            for report in reports
+        ],
+        "failed": [{"path": path, "reason": reason} for path, reason in failed.items()],
+    }
+
+
+def repaired(done: Repair) -> dict[str, Any]:
+    """Returns what a repair did, or would do."""
+    return _versioned("convtree.repair") | {
+        "path": done.path,
+        "needed": done.needed,
+        "done": done.original is not None,
+        "kept": done.kept,
+        "removed": findings(done.removed),
+        "remaining": findings(done.remaining),
+        "leaf_uncertain": done.leaf_uncertain,
+        "original": done.original,
+        "quarantine": done.quarantine,
+    }

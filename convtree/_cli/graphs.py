@@ -1,0 +1,110 @@
+"""The tree of runs for other programs to draw: as DOT (Graphviz) and as Mermaid, by anytree's exporters.
+
+Those recurse, once per level of the tree. So they get every run as a box of its own with its children as leaves,
+which is never deeper than two, and what they then say twice is said once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from convtree._cli.describe import describe
+from convtree._cli.screen import readable_size
+from convtree._cli.view import View
+from convtree._model.terminal_text import harmless
+
+_TEXT_LENGTH = 40  # characters of what an entry says
+
+
+class Box(NamedTuple):
+    """A run as the exporters see it: its number, and what is below."""
+
+    number: int
+    children: tuple[Box, ...] = ()
+
+
+def dot(view: View) -> Iterator[str]:
+    """Yields the tree of runs in the DOT language."""
+    from anytree.exporter import DotExporter  # type: ignore[import-untyped]  # it has no types
+
+    labels = _labels(view)
+
+    def attributes(box: Box) -> str:
+        text = r"\n".join(_dot_text(line) for line in labels[box.number])
+        return f'label="{text}"{", style=bold" if _is_active(view, box) else ""}'
+
+    top = _boxes(view)
+    exporter = DotExporter(
+        top,
+        options=["node [shape=box];"],
+        nodenamefunc=_name,
+        nodeattrfunc=attributes,
+        filter_=lambda box: box is not top,
+    )
+    yield from dict.fromkeys(exporter)
+
+
+def mermaid(view: View) -> Iterator[str]:
+    """Yields the tree of runs in the Mermaid language."""
+    from anytree.exporter import MermaidExporter
+
+    labels = _labels(view)
+
+    def shape(box: Box) -> str:
+        text = "<br>".join(_mermaid_text(line) for line in labels[box.number])
+        return f'["{text}"]{":::active" if _is_active(view, box) else ""}'
+
+    top = _boxes(view)
+    exporter = MermaidExporter(
+        top,
+        options=["classDef active stroke-width:3px"],
+        nodenamefunc=_name,
+        nodefunc=shape,
+        filter_=lambda box: box is not top,
+    )
+    yield from dict.fromkeys(exporter)
+
+
+def _boxes(view: View) -> Box:
+    """Returns a box of all runs, each with the runs that continue it."""
+    runs = view.outline.runs
+    return Box(-1, tuple(Box(number, tuple(map(Box, run.children))) for number, run in enumerate(runs)))
+
+
+def _name(box: Box) -> str:
+    return f"run{box.number}"
+
+
+def _is_active(view: View, box: Box) -> bool:
+    return view.outline.runs[box.number].rows[0] in view.active
+
+
+def _labels(view: View) -> list[list[str]]:
+    """Returns for each run what its first and its last entry say, harmless and on a line each."""
+    labels = []
+    for run in view.outline.runs:
+        ends = run.rows if len(run.rows) <= 2 else [run.rows[0], run.rows[-1]]
+        lines = []
+        for row, entry in zip(ends, view.entries(ends), strict=True):
+            told = describe(entry) if entry else None
+            text = f"{told.kind}: {told.gist}" if told else "unreadable"
+            label = f" [{view.labels[row]}]" if row in view.labels else ""
+            mark = " (leaf)" if row == view.leaf else ""
+            text = harmless(text)
+            text = text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 1] + "…"
+            lines.append(text + harmless(label) + mark)
+        if len(run.rows) > 2:
+            size = readable_size(sum(view.outline.tree.lengths[row] for row in run.rows[1:-1]))
+            lines.insert(1, f"… {len(run.rows) - 2:,} more, {size}")
+        labels.append(lines)
+    return labels
+
+
+def _dot_text(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("&", "&amp;")
+
+
+def _mermaid_text(text: str) -> str:
+    """Returns a text with every sign that could mean something to Mermaid or HTML as a numeric entity."""
+    return "".join(each if each.isalnum() or each in " .,…" or each > "\x7f" else f"#{ord(each)};" for each in text)

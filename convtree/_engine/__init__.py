@@ -1,0 +1,1 @@
+"""A log as a tree: lines and seals, the index over them, contexts, and what is written next. Pure but for `journal`."""

@@ -1,0 +1,500 @@
+"""Lines and what they mean: encode, decode, seal, verify. Pure: bytes in, records out.
+
+A *body* is a line without its seal and without the closing brace. Bodies are made once and may be sealed anew in
+another place; a sealed line is never parsed to be written again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import Enum
+from itertools import repeat
+from math import isfinite
+from typing import Any, ClassVar, cast
+from uuid import UUID
+from zlib import crc32
+
+import msgspec
+import orjson
+
+from convtree._model.entries import (
+    ENTRY_CLASSES,
+    ID,
+    LABEL_LIMIT,
+    MARK_CLASSES,
+    TYPE,
+    Entry,
+    Header,
+    LabelMark,
+    Mark,
+    MessageEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+    OpaqueMark,
+    Record,
+)
+from convtree._model.errors import InvalidMessage
+
+LINE_LIMIT = 16 * 2**20  # bytes a writer may put on a line, its newline included
+DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
+INT_MIN, INT_MAX = -(2**63), 2**64 - 1
+SEAL_LENGTH = 36
+_SEAL = b',"prev":"%08x","crc":"%08x"}'
+_OWN = b',"crc":"%08x"}'
+HEADER_START = b'{"type":"session","format":"convtree"'
+
+_ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+_ENVELOPE = frozenset({"id", "parent_id", "timestamp"})
+
+
+# --- the seal -----------------------------------------------------------------------------------------------------
+
+
+def seal(body: bytes, prev: int) -> bytes:
+    """Closes a body into a line that follows the line whose CRC is `prev` (0 for a header)."""
+    return close(body, prev)[0]
+
+
+def close(body: bytes, prev: int) -> tuple[bytes, int]:
+    """Closes a body into a line, and returns the CRC of that, too."""
+    chained = b'%b,"prev":"%08x"' % (body, prev)
+    crc = crc32(chained)
+    end = _OWN % crc32(b"}", crc)
+    return chained + end, crc32(end, crc)
+
+
+class Seal(msgspec.Struct, frozen=True, gc=False):
+    """What a verified line says: `prev`, and the CRC of the whole line, which the next line's `prev` repeats."""
+
+    prev: int
+    crc: int
+
+
+def unseal(line: bytes) -> Seal | None:
+    """Verifies a line on its raw bytes; None when it carries no valid seal."""
+    chained = crc32(line[:-18])
+    if line[-18:] != b',"crc":"%08x"}' % crc32(b"}", chained) or line[-36:-27] != b',"prev":"':
+        return None
+    digits = line[-27:-19]
+    if digits.strip(b"0123456789abcdef"):
+        return None
+    return Seal(int(digits, 16), crc32(line[-18:], chained))
+
+
+def looks_sealed(line: bytes) -> bool:
+    """Tells whether a line ends as sealed ones do, right or wrong; damage to one member of a seal leaves the other."""
+    return line[-18:-10] == b',"crc":"' or line[-36:-27] == b',"prev":"'
+
+
+def unseal_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
+    """Verifies lines that follow each other behind the line whose CRC is `prev`, all at once.
+
+    Returns how many leading ones verify and name the one before them, and the CRC of the last of those.
+    """
+    crcs = list(map(crc32, [line[:-18] for line in lines]))
+    ends = [line[-36:] for line in lines]
+    wholes = list(map(crc32, [end[18:] for end in ends], crcs))
+    prevs = [prev, *wholes[:-1]]
+    expected = list(map(_SEAL.__mod__, zip(prevs, map(crc32, repeat(b"}"), crcs), strict=True)))
+    good = len(lines)
+    if expected != ends:
+        good = next(i for i, (end, right) in enumerate(zip(ends, expected, strict=True)) if end != right)
+    return good, wholes[good - 1] if good else prev
+
+
+def verifies(lines: Sequence[bytes]) -> bool:
+    """Tells whether some lines, from anywhere in a log, are all as they were sealed."""
+    own = map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines]))
+    return all(map(bytes.endswith, lines, map(_OWN.__mod__, own)))
+
+
+def body_of(line: bytes) -> bytes:
+    """Returns the body of a verified line, for sealing it anew elsewhere."""
+    return line[:-SEAL_LENGTH]
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def encode(record: Record) -> bytes:
+    """Returns the body of an entry or a mark.
+
+    Raises:
+        InvalidMessage: the record holds a value the format does not allow; `place` names it.
+    """
+    check_id(record.id, "id")
+    parent_id = record.parent_id if isinstance(record, Entry) else None
+    if parent_id is not None:
+        check_id(parent_id, "parent_id")
+    return compose(record, encode_fields(record), record.id, parent_id, record.timestamp)
+
+
+def encode_fields(record: Record) -> bytes:
+    """Encodes what does not depend on the place of a record in the log, which is nearly all of it."""
+    _check_fields(record)
+    return dump(_fields(record))
+
+
+def compose(record: Record, fields: bytes, id: str, parent_id: str | None, timestamp: str | None) -> bytes:
+    """Puts the envelope before the fields, its keys in the order that readers find fastest.
+
+    The ids have been checked.
+    """
+    parent = f',"parent_id":"{parent_id}"' if parent_id is not None else ""
+    if parent_id is None and isinstance(record, Entry):
+        parent = ',"parent_id":null'
+    try:
+        time = orjson.dumps(timestamp)
+    except TypeError:
+        time = dump({"timestamp": timestamp})  # says why not
+    head = b'%b,"timestamp":%b' % (f'{{"id":"{id}"{parent},"type":"{record.type}"'.encode(), time)
+    body = b"%b,%b" % (head, fields[1:-1]) if len(fields) > 2 else head
+    return body if len(body) < LINE_LIMIT - SEAL_LENGTH else _limited(body)
+
+
+def encode_header(header: Header) -> bytes:
+    """Returns the body of a header, which declares the seal."""
+    check_id(header.id, "id")
+    fields = {
+        name: msgspec.to_builtins(value) if name == "parent_session" else value
+        for name in ("cwd", "git_root", "owner", "name", "parent_session", "metadata")
+        if (value := getattr(header, name)) is not None
+    }
+    start = {"type": "session", "format": "convtree", "version": header.version, "id": header.id}
+    head = orjson.dumps(start | {"timestamp": header.timestamp, "seal": "crc32"})[:-1]
+    rest = dump(fields)
+    body = _limited(head + b"," + rest[1:-1] if fields else head)
+    try:
+        decode_header(body + b"}")
+    except msgspec.ValidationError as error:
+        raise _invalid("the header", str(error)) from None
+    return body
+
+
+def dump(fields: Mapping[str, Any]) -> bytes:
+    """Encodes the fields of a line, refusing every value that would not come back as it was."""
+    try:
+        data = orjson.dumps(fields, jsonable, _ORJSON_OPTIONS)
+    except (TypeError, ValueError) as error:
+        _walk(fields)
+        raise _invalid("the record", str(error)) from None
+    # orjson writes NaN as null and stops at 254 levels: look closer where either may have happened.
+    if data.count(b"{") + data.count(b"[") > DEPTH_LIMIT or b"null" in data:
+        _walk(fields)
+    return data
+
+
+def jsonable(value: Any) -> Any:
+    """Returns what stands for an object that JSON does not know: SDK models are dumped as their SDK would send them."""
+    model_dump = getattr(value, "model_dump", None)
+    if callable(model_dump) and not isinstance(value, type):
+        excluded = getattr(value, "__api_exclude__", None)
+        if type(value).__module__.startswith("google.genai"):
+            return model_dump(mode="json", by_alias=True, exclude_none=True)
+        return model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=excluded)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} is not a JSON value")
+
+
+def same_content(body: bytes, line: bytes) -> bool:
+    """Tells whether two records have equal type and fields, whatever their parent, time, seal and spelling."""
+    try:
+        return _content(body + b"}") == _content(line)
+    except (TypeError, orjson.JSONDecodeError):
+        return False  # deeper than anything we write, or damaged
+
+
+def _content(line: bytes) -> bytes:
+    fields = orjson.loads(line)
+    for name in ("parent_id", "timestamp", "prev", "crc"):
+        fields.pop(name, None)
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+
+
+def _fields(record: Record) -> dict[str, Any]:
+    table = _FIELDS.get(type(record))
+    if table is None:
+        return _opaque_fields(record)
+    fields = {}
+    for name, optional in table:
+        value = getattr(record, name)
+        if value is None and optional:
+            continue
+        if value is not msgspec.UNSET and (value != "all" or name != "visible_to"):
+            fields[name] = value
+    return fields
+
+
+def _opaque_fields(record: Record) -> dict[str, Any]:
+    if not isinstance(record, OpaqueEntry | OpaqueMark):
+        raise TypeError(f"{type(record).__name__} is not one of the format's entries and marks")
+    source_id = getattr(record, "source_id", None)
+    return record.fields if source_id is None else record.fields | {"source_id": source_id}
+
+
+def _field_table(cls: type[Record]) -> list[tuple[str, bool]]:
+    """Returns a class's own fields in the order they are written, and whether None leaves one out."""
+    fields = [field for field in msgspec.structs.fields(cls) if field.name not in _ENVELOPE]
+    fields.sort(key=lambda field: field.name == "source_id")
+    return [(field.name, field.default is None) for field in fields]
+
+
+_FIELDS = {cls: _field_table(cls) for cls in (*ENTRY_CLASSES.values(), *MARK_CLASSES.values())}
+
+
+def _check_fields(record: Record) -> None:
+    if isinstance(record, MessageEntry):
+        if not record.message:
+            raise _invalid("message", "a message is a JSON object with something in it")
+    elif isinstance(record, OpaqueEntry | OpaqueMark):
+        if not TYPE.fullmatch(record.unknown_type) or "." not in record.unknown_type:
+            raise _invalid("unknown_type", "a type of your own is lower case and has a dot in it, as in tool.kind")
+        taken = _ENVELOPE.union({"type", "prev", "crc"}).intersection(record.fields)
+        if taken:
+            raise _invalid(f"fields.{min(taken)}", "this name belongs to the envelope of the line")
+    elif isinstance(record, LabelMark):
+        if isinstance(record.label, str) and len(record.label) > LABEL_LIMIT:
+            raise _invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
+    elif isinstance(record, ModelChangeEntry) and not record.model:
+        raise _invalid("model", "a model change names a model")
+
+
+def is_own_id(id: str) -> bool:
+    """Tells whether an id looks like ours, and is one for that."""
+    return len(id) == 16 and id.isalnum() and id.isascii()
+
+
+def check_id(value: Any, place: str) -> None:
+    """Raises InvalidMessage unless the value is an id."""
+    if not isinstance(value, str) or not ID.fullmatch(value):
+        raise _invalid(place, "an id is 1 to 128 letters, digits, '.', '_', ':' or '-', the first a letter or digit")
+
+
+def _limited(body: bytes) -> bytes:
+    length = len(body) + SEAL_LENGTH + 1
+    if length > LINE_LIMIT:
+        raise _invalid("the record", f"the line would have {length} bytes, the limit is {LINE_LIMIT}")
+    return body
+
+
+def _walk(fields: Mapping[str, Any]) -> None:
+    """Looks at every value, without recursion, and raises for the first that is not allowed."""
+    stack: list[tuple[str, Any, int]] = [("", fields, 1)]
+    while stack:
+        place, value, depth = stack.pop()
+        if isinstance(value, Mapping | list | tuple):
+            if depth > DEPTH_LIMIT:
+                raise _invalid(place, f"more than {DEPTH_LIMIT} levels of nesting on one line")
+            stack.extend((inner, item, depth + 1) for inner, item in reversed(_inside(place, value)))
+        elif isinstance(value, Enum):
+            stack.append((place, value.value, depth))
+        elif not isinstance(value, str | int | float | UUID | None):
+            try:
+                stack.append((place, jsonable(value), depth))
+            except TypeError as error:
+                raise _invalid(place, str(error)) from None
+        else:
+            _check_scalar(place, value)
+
+
+def _inside(place: str, value: Mapping[Any, Any] | Sequence[Any]) -> list[tuple[str, Any]]:
+    if not isinstance(value, Mapping):
+        return [(f"{place}[{i}]", item) for i, item in enumerate(value)]
+    for key in value:
+        if not isinstance(key, str):
+            raise _invalid(place, f"a key is a {type(key).__name__}, JSON has string keys only")
+        _check_text(key, f"a key of {place or 'the record'}")
+    return [(f"{place}.{_shown(key)}" if place else _shown(key), item) for key, item in value.items()]
+
+
+def _shown(key: str) -> str:
+    """Names a key in a place, unless it may be content."""
+    return key if len(key) <= 64 and key.isprintable() else "…"
+
+
+def _check_scalar(place: str, value: Any) -> None:
+    if isinstance(value, str):
+        _check_text(value, place)
+    elif isinstance(value, float) and not isfinite(value):
+        raise _invalid(place, "NaN and Infinity are not JSON")
+    elif isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
+        raise _invalid(place, "an integer is outside -2**63 to 2**64 - 1")
+
+
+def _check_text(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise _invalid(place, f"a lone surrogate at character {error.start} is not Unicode text") from None
+
+
+def _invalid(place: str, reason: str) -> InvalidMessage:
+    place = place if len(place) <= 200 else f"{place[:200]}…"
+    return InvalidMessage(f"{place}: {reason}", place=place)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+class Head(msgspec.Struct, gc=False):
+    """What the index wants to know of a line; the rest stays unparsed."""
+
+    id: str
+    type: str
+    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    provider: str | None = None
+    model: str | None = None
+    settings: dict[str, msgspec.Raw] | None = None
+    visible_to: str | None = None
+    pinned: bool | None = None
+
+    known: ClassVar[bool] = True
+    critical: ClassVar[bool] = False
+
+
+class OpaqueHead(msgspec.Struct):
+    """The same of a line of a type this version does not know."""
+
+    id: str
+    type: str
+    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    marked: Any = msgspec.field(default=None, name="critical")
+
+    known: ClassVar[bool] = False
+
+    @property
+    def critical(self) -> bool:
+        """Whether it forbids what cannot do without it."""
+        return self.marked is True
+
+
+_decode_head = msgspec.json.Decoder(Head).decode
+_decode_opaque_head = msgspec.json.Decoder(OpaqueHead).decode
+_decode_raw_header = msgspec.json.Decoder(Header).decode
+_DECODERS = {
+    name: cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(cls).decode)
+    for name, cls in (*ENTRY_CLASSES.items(), *MARK_CLASSES.items())
+}
+
+#: what the decoders raise for a line that is not what it should be
+DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, ValueError)
+
+
+def read_head(line: bytes) -> Head | OpaqueHead:
+    """Parses as much of a line as the index needs.
+
+    Raises:
+        ValueError: the line is not a record (one of `DECODE_ERRORS`).
+    """
+    head: Head | OpaqueHead
+    try:
+        head = _decode_head(line)
+        if head.type not in _DECODERS:
+            head = _decode_opaque_head(line)
+    except msgspec.ValidationError:  # perhaps because of a field that means nothing in this type
+        head = _decode_opaque_head(line)
+    if head.type not in _DECODERS:
+        if not TYPE.fullmatch(head.type):
+            raise ValueError("not a type")
+    elif (head.parent_id is msgspec.UNSET) is (head.type in ENTRY_CLASSES):
+        raise ValueError("an entry has a parent_id, a mark has none")
+    elif isinstance(head, OpaqueHead):
+        head = head_of(decode_as(head.type, line))
+    if not is_own_id(head.id) and not ID.fullmatch(head.id):
+        raise ValueError("not an id")
+    return head
+
+
+def read_entry_heads(lines: Iterable[bytes]) -> list[Head | None]:
+    """Does what `read_head` does for entries of known types with ids as we make them; None stands for the others."""
+    heads: list[Head | None]
+    try:
+        heads = list(map(_decode_head, lines))
+    except DECODE_ERRORS:
+        heads = list(map(_try_head, lines))
+    for number, head in enumerate(heads):
+        if head and (head.parent_id is msgspec.UNSET or head.type not in ENTRY_CLASSES or not is_own_id(head.id)):
+            heads[number] = None
+    return heads
+
+
+def _try_head(line: bytes) -> Head | None:
+    try:
+        return _decode_head(line)
+    except DECODE_ERRORS:
+        return None
+
+
+def head_of(record: Entry | Mark) -> Head:
+    """Returns the head of a record of a known type, as reading its line would."""
+    if isinstance(record, MessageEntry):
+        return Head(
+            record.id,
+            "message",
+            record.parent_id,
+            record.provider,
+            record.model,
+            visible_to=record.visible_to,
+            pinned=record.pinned,
+        )
+    parent_id = record.parent_id if isinstance(record, Entry) else msgspec.UNSET
+    if isinstance(record, ModelChangeEntry):
+        settings: dict[str, msgspec.Raw] | None = None if record.settings is None else {}
+        return Head(record.id, record.type, parent_id, record.provider, record.model, settings)
+    return Head(record.id, record.type, parent_id)
+
+
+def decode(line: bytes) -> Entry | Mark:
+    """Decodes a whole line.
+
+    Raises:
+        ValueError: the line is not a record (one of `DECODE_ERRORS`).
+    """
+    return decode_as(read_head(line).type, line)
+
+
+def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
+    """Returns what decodes lines of a known type."""
+    return _DECODERS[kind]
+
+
+def decode_as(kind: str, line: bytes) -> Entry | Mark:
+    """Decodes a whole line whose type is known to be `kind`."""
+    decoder = _DECODERS.get(kind)
+    if decoder is not None:
+        return decoder(line)
+    fields = orjson.loads(line)
+    envelope = {name: fields.pop(name) for name in ("id", "parent_id", "timestamp") if name in fields}
+    unknown_type = fields.pop("type")
+    for name in ("prev", "crc"):
+        fields.pop(name, None)
+    cls = OpaqueEntry if "parent_id" in envelope else OpaqueMark
+    if cls is OpaqueEntry and isinstance(fields.get("source_id"), str):
+        envelope["source_id"] = fields.pop("source_id")
+    return cls(unknown_type=unknown_type, fields=fields, **envelope)
+
+
+def decode_header(line: bytes) -> Header | None:
+    """Decodes the first line of a log; None when it is not a convtree header."""
+    try:
+        start = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(start, dict) or (start.get("type"), start.get("format")) != ("session", "convtree"):
+        return None
+    return _decode_raw_header(line)
+
+
+def is_header(line: bytes) -> bool:
+    """Tells whether a line is a convtree header, or was one before it was damaged further back."""
+    try:
+        return line.startswith(HEADER_START) or decode_header(line) is not None
+    except DECODE_ERRORS:
+        return False
+
+
+def begins_header(data: bytes) -> bool:
+    """Tells whether these bytes are what a crash may leave of a first line: nothing, zeros, or a header's beginning."""
+    data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\0")
+    return HEADER_START.startswith(data) or is_header(data)

@@ -1,0 +1,64 @@
+"""Two branches side by side: what they share, and what each has that the other has not. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from convtree._catalogue.record_summary import Usage, usage_of
+from convtree._model.entries import Entry, Mark, MessageEntry, ModelChangeEntry
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True):
+    """A model on a branch, and what its replies there took; also one that was set and said nothing yet."""
+
+    provider: str | None
+    model: str | None
+    usage: Usage
+
+
+class Side(msgspec.Struct, frozen=True, kw_only=True):
+    """What a branch has of its own, from below the common ancestor down to `leaf_id`.
+
+    `models` are in the order in which they come first; `usage` is the sum of theirs.
+    """
+
+    leaf_id: str | None
+    entries: list[Entry]
+    models: list[Model]
+    usage: Usage
+
+
+class Diff(msgspec.Struct, frozen=True, kw_only=True):
+    """Two branches compared: the last entry that both have (None when they share none), and what each has beyond it."""
+
+    ancestor_id: str | None
+    a: Side
+    b: Side
+
+
+def side_of(leaf_id: str | None, entries: Sequence[Entry], named: Entry | Mark | None = None) -> Side:
+    """Sums up what a branch has of its own; `named` is the last entry above it that names a model."""
+    models = _models(entries, named)
+    usage = sum((each.usage for each in models), Usage())
+    return Side(leaf_id=leaf_id, entries=list(entries), models=models, usage=usage)
+
+
+def _models(entries: Iterable[Entry], named: Entry | Mark | None) -> list[Model]:
+    """Returns the models of a branch, each once, with what it took.
+
+    A reply that does not say its model is of the one named last; None is who took it where none was named.
+    """
+    maker = (named.provider, named.model) if isinstance(named, MessageEntry | ModelChangeEntry) else (None, None)
+    took: dict[tuple[str | None, str | None], Usage] = {}
+    for entry in entries:
+        if not isinstance(entry, MessageEntry | ModelChangeEntry):
+            continue
+        if entry.model is not None:
+            maker = (entry.provider, entry.model)
+        usage = usage_of(entry.usage) if isinstance(entry, MessageEntry) and entry.usage else Usage()
+        spoke = isinstance(entry, MessageEntry) and entry.role in ("assistant", "model") and maker[1] is not None
+        if entry.model is not None or spoke or usage != Usage():
+            took[maker] = took.get(maker, Usage()) + usage
+    return [Model(provider=provider, model=model, usage=usage) for (provider, model), usage in took.items()]

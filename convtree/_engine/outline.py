@@ -1,0 +1,102 @@
+"""The tree as runs between forks, which is how it is drawn. Pure.
+
+A run is a maximal chain without a fork. A conversation of 100,000 entries is mostly one run; what is worth seeing is
+where it forks. A run has a larger number than the run it continues, as rows do, so sums over subtrees are one loop
+backwards and nothing here recurses. Bodies stay in the log until someone asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from convtree._engine.tree import KIND, MARK, NONE, Tree
+from convtree._model.entries import Entry
+from convtree._model.errors import BrokenPath
+
+
+class Run(NamedTuple):
+    """A chain of entries without a fork.
+
+    `rows` are its entries, first to last; `parent` is the number of the run it continues (ROOT: it begins the
+    conversation, MISSING: its parent is not there); `children` are the runs that continue it, in log order.
+    """
+
+    rows: list[int]
+    parent: int
+    children: list[int]
+
+
+class Outline:
+    """The shape of a session's tree at one moment: columns by row, and runs; entries are read when asked for.
+
+    `leaf` is the row of the session's leaf (ROOT: before the first entry); it is not `certain` when damage lies
+    behind the line that set it.
+    """
+
+    def __init__(self, tree: Tree, leaf: int, certain: bool, read: Callable[[Sequence[int]], list[Entry]]) -> None:
+        self.tree = tree
+        self.leaf = leaf
+        self.certain = certain
+        self.runs = split(tree)
+        self._read = read
+
+    def row(self, entry_id: str) -> int | None:
+        """Returns the row of an entry."""
+        row = self.tree.find(entry_id)
+        return row if row is not None and self.tree.is_node(row) else None
+
+    def entries(self, rows: Sequence[int]) -> list[Entry | None]:
+        """Reads entries; None stands for one whose line is damaged."""
+        try:
+            return list(self._read(rows))
+        except BrokenPath:
+            return [self._entry(row) for row in rows]
+
+    def _entry(self, row: int) -> Entry | None:
+        try:
+            return self._read([row])[0]
+        except BrokenPath:
+            return None
+
+
+def split(tree: Tree) -> list[Run]:
+    """Returns the runs of a tree; a run's number is its place in this list."""
+    kinds, parents = tree.kinds, tree.parents
+    size = len(parents)
+    child_counts = [0] * size
+    for row in range(size):
+        if parents[row] >= 0:
+            child_counts[parents[row]] += 1
+    runs: list[Run] = []
+    run_of = [NONE] * size
+    for row in range(size):
+        parent = parents[row]
+        if kinds[row] & KIND == MARK:
+            continue
+        if parent >= 0 and child_counts[parent] == 1:
+            run_of[row] = run_of[parent]
+            runs[run_of[row]].rows.append(row)
+            continue
+        run_of[row] = len(runs)
+        if parent >= 0:
+            parent = run_of[parent]
+            runs[parent].children.append(len(runs))
+        runs.append(Run([row], parent, []))
+    return runs
+
+
+def trunks(runs: Sequence[Run], active: frozenset[int]) -> list[int]:
+    """Returns for each run the child that goes on in its line when drawn: the active one, else the largest.
+
+    Every other child has at most half of what is below its parent, or leaves the active path, so a drawing is never
+    indented deeper than the logarithm of its size.
+    """
+    weights = [len(run.rows) for run in runs]
+    for number in range(len(runs) - 1, -1, -1):
+        if runs[number].parent >= 0:
+            weights[runs[number].parent] += weights[number]
+    return [
+        max(run.children, key=lambda child: (runs[child].rows[0] in active, weights[child], child), default=NONE)
+        for run in runs
+    ]

@@ -1,0 +1,227 @@
+"""Secrets taken out of what is said: `[REDACTED:kind]` in the place of each. Pure.
+
+Patterns find what providers give out in a form of its own, also inside JSON text, escaped or not, and behind a colour
+code or a `%20`. What nobody can know stays: a password in prose, a secret in another encoding (base64, a URL that is
+percent-encoded as a whole), one that goes on in another text, and the end of a private key without its beginning. The
+same text always becomes the same text, so that a retry is a retry. Keys of objects, numbers, pictures and signatures
+stay as they are: a signature that was changed is worth nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+
+from convtree._engine import codec
+from convtree._model.entries import ENTRY_CLASSES, LABEL_LIMIT, MARK_CLASSES, Header, LabelMark, Record
+
+Redact = Callable[[Any], Any]
+R = TypeVar("R", bound=Record | Header)
+
+#: behind these a word can begin that is not alone: an escape, `%20`, a colour code; each of one width
+_BEHIND = (
+    *(r"\\[bfnrtv\\]", r"\\u[0-9A-Fa-f]{4}", r"\\x[0-9A-Fa-f]{2}"),
+    *("%[0-9A-Fa-f]{2}", r"[\[0-9][mK]"),
+)
+
+
+def _begin(*words: str) -> str:
+    """Returns a pattern of words, of one width each, where a token can begin: not in another word.
+
+    It looks back when a word is found, for a word is searched much faster. No token begins with the letter of an
+    escape: what is left of that would be no JSON any more.
+    """
+    each = []
+    for word in words:
+        behind = [rf"(?<![A-Za-z0-9_\\-]{word})", *(f"(?<={before}{word})" for before in _BEHIND)]
+        if word[0] not in "bfnrtu":
+            behind.append(rf"(?<=\\{word})")
+        each.append(f"{word}(?:{'|'.join(behind)})")
+    return f"(?:{'|'.join(each)})"
+
+
+_END = r"(?![A-Za-z0-9_-])"
+_QUOTES = r"(?:[\\\"'\s]|%2[02]|u002[27]){0,6}"
+_AWS_NAME, _AWS_SECRET = r"(?:secret_?access_?key|session_?token)", r"(?:[A-Z0-9/+=]|%2[BF]|%3D){40,}"
+
+
+@cache
+def usual_patterns() -> Mapping[str, re.Pattern[str]]:
+    """Returns a pattern for each kind; a group `kept` before the secret stays.
+
+    Each reads on from where it stands, so a text is read once. Compiled when somebody redacts.
+    """
+    return {
+        "private_key": re.compile(
+            r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+            r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
+            # torn: as far as it goes, with what a tool may put before its lines (their numbers, a quotation's sign)
+            r"|(?:\s|\\++(?:[nrt]|u2192)|[A-Za-z0-9+/=]{16,}+|[0-9]{1,6}(?=[\t:|→\\])|[:|→>])*+)"
+        ),
+        "anthropic_key": re.compile(rf"{_begin('sk-ant-')}[A-Za-z0-9_-]{{16,}}"),
+        "openai_key": re.compile(rf"{_begin('sk-')}(?!ant-)(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{{20,}}"),
+        "google_key": re.compile(rf"{_begin('AIza')}[A-Za-z0-9_-]{{35}}{_END}"),
+        "provider_key": re.compile(
+            rf"{_begin('gsk_', 'xai-', 'hf_', 'r8_', 'pplx-')}[A-Za-z0-9]{{20,}}"
+            rf"|{_begin('nvapi-', 'tgp_v1_')}[A-Za-z0-9_-]{{20,}}"
+        ),
+        "stripe_key": re.compile(rf"{_begin('sk_(?:live|test)_', 'rk_(?:live|test)_')}[A-Za-z0-9]{{16,}}"),
+        "aws_key_id": re.compile(rf"{_begin('A[KS]IA')}[A-Z0-9]{{16}}{_END}"),
+        "aws_secret": re.compile(
+            rf"(?P<kept>{_AWS_NAME}{_QUOTES}(?:[:=>]|%3[AD]|u003[DE]){_QUOTES}){_AWS_SECRET}", re.IGNORECASE
+        ),
+        "github_token": re.compile(
+            rf"{_begin('gh[pousr]_')}[A-Za-z0-9]{{36,}}|{_begin('github_pat_')}[A-Za-z0-9_]{{22,}}"
+        ),
+        "gitlab_token": re.compile(rf"{_begin('glpat-')}[A-Za-z0-9_-]{{20,}}"),
+        "slack_token": re.compile(rf"{_begin('xox[abeoprs]-', 'xapp-')}[A-Za-z0-9-]{{10,}}"),
+        "npm_token": re.compile(rf"{_begin('npm_')}[A-Za-z0-9]{{36}}{_END}"),
+        "jwt": re.compile(rf"{_begin('eyJ')}[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}"),
+        "bearer_token": re.compile(
+            rf"(?P<kept>{_begin('bearer')}(?:\s|%20|\+){{1,4}})"
+            r"(?:(?=[a-z._~+/=-]*+[0-9])[a-z0-9._~+/=-]{16,}|[a-z._~+/=-]{32,})",
+            re.IGNORECASE,
+        ),
+        "url_password": re.compile(
+            r"(?P<kept>[a-z0-9]:(?:\\{0,4}/){2}[^\s/:@\"']{0,128}:)"
+            r"(?!\[REDACTED|[0-9]{1,5}[?#])[^\s/@\"']{1,256}(?=@)",
+            re.IGNORECASE,
+        ),
+    }
+
+
+@cache
+def _email() -> re.Pattern[str]:
+    return re.compile(
+        r"(?:(?<![A-Za-z0-9._%+\\-])|(?<=\\[bfnrtv\\])|(?<=\\)(?![bfnrtu])|(?<=\\u[0-9A-Fa-f]{4})|(?<=[\[0-9][mK]))"
+        r"[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}"
+    )
+
+
+#: kind -> the names of members that hold such a secret, and how it looks there
+NAMED: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = {
+    "aws_secret": (re.compile(_AWS_NAME, re.IGNORECASE), re.compile(_AWS_SECRET, re.IGNORECASE))
+}
+
+#: members that hold bytes as text, or what only their maker understands
+_BYTES = frozenset({"data", "file_data", "signature", "thinkingSignature", "thoughtSignature", "thought_signature"})
+_OPAQUE = frozenset({"encrypted_content"}) | _BYTES
+_BASE64 = re.compile(r"[A-Za-z0-9+/_=-]{64,}+")
+_DATA_URL = re.compile(r"data:[A-Za-z0-9.+/;=_-]{0,200};base64,[A-Za-z0-9+/_=-]*+")
+
+#: what says where a line stands and how it is read: it stays
+_ENVELOPE = frozenset({"id", "parent_id", "type", "timestamp"})
+_FRAME = (
+    _ENVELOPE
+    | {"target_id", "first_kept_entry_id", "from_id", "shape", "visible_to", "ext_type", "unknown_type"}
+    | {"format", "version", "seal", "parent_session"}
+)
+_KNOWN = frozenset({"session"}) | ENTRY_CLASSES.keys() | MARK_CLASSES.keys()
+_PLACES = frozenset({"cwd", "git_root", "owner"})  # by which a store finds a session
+
+
+class Redactor:
+    """Takes secrets out of any JSON value; `counts` says how many of which kind so far.
+
+    `patterns` are more kinds; a pattern's group `kept` stays. `email` takes e-mail addresses out, too.
+    """
+
+    def __init__(self, *, email: bool = False, patterns: Mapping[str, re.Pattern[str]] | None = None) -> None:
+        self.counts: Counter[str] = Counter()
+        self._patterns = {**usual_patterns(), **({"email": _email()} if email else {}), **(patterns or {})}
+
+    def again(self) -> Redactor:
+        """Returns a redactor with the same patterns that has counted nothing yet."""
+        return Redactor(patterns=self._patterns)
+
+    def __call__(self, value: Any) -> Any:
+        """Returns a copy of a value without secrets; the value itself is not changed."""
+        top = [value]
+        waiting: list[tuple[Any, Any, str]] = [(top, 0, "")]
+        while waiting:
+            holder, place, name = waiting.pop()
+            value = holder[place]
+            if isinstance(value, str):
+                holder[place] = self._text(value, name)
+            elif isinstance(value, Mapping):
+                holder[place] = copied = dict(value)
+                waiting += [(copied, key, key) for key in copied]
+            elif isinstance(value, list | tuple):
+                holder[place] = listed = list(value)
+                waiting += [(listed, number, name) for number in range(len(listed))]
+        return top[0]
+
+    def _text(self, text: str, name: str) -> str:
+        if self._is_bytes(text, name):
+            return text
+        for kind, (named, secret) in NAMED.items():
+            if named.search(name) and secret.fullmatch(text):
+                self.counts[kind] += 1
+                return f"[REDACTED:{kind}]"
+        for kind, pattern in self._patterns.items():
+            text, found = pattern.subn(lambda match, kind=kind: _mark(match, kind), text)  # type: ignore[misc]
+            if found:
+                self.counts[kind] += found
+        return text
+
+    def _is_bytes(self, text: str, name: str) -> bool:
+        """Tells bytes that stand as text, in which a match would be chance; a secret alone is none."""
+        if name in _OPAQUE and _BASE64.fullmatch(text):
+            return not any(pattern.fullmatch(text) for pattern in self._patterns.values())
+        return text.startswith("data:") and _DATA_URL.fullmatch(text) is not None
+
+
+def redact(value: Any) -> Any:
+    """Returns a copy of a JSON value without the secrets that the usual patterns find."""
+    return Redactor()(value)
+
+
+def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
+    """Returns a record or a header in which everything that somebody said is redacted; ids and types stay.
+
+    So do the directories and the owner in a header, by which stores find a session, unless `places`.
+    """
+    kept = _FRAME if places else _FRAME | _PLACES
+    said = {name: getattr(record, name) for name in record.__struct_fields__ if name not in kept}
+    changed = _redacted(said, redact)
+    if isinstance(record, LabelMark) and isinstance(label := changed.get("label"), str):
+        changed["label"] = label[:LABEL_LIMIT]  # a mark may be longer than what it stands for
+    return msgspec.structs.replace(record, **changed)
+
+
+def redact_body(body: bytes, redact: Redact, *, places: bool = False) -> bytes:
+    """Returns the body of a line without secrets, whatever its type; the same bytes where there are none.
+
+    A header's directories and owner stay unless `places`.
+
+    Raises:
+        msgspec.DecodeError: it cannot be read.
+    """
+    fields: dict[str, Any] = msgspec.json.decode(body + b"}")  # keeps whole numbers of any size
+    kept = _FRAME if fields.get("type") in _KNOWN else _ENVELOPE
+    if fields.get("type") == "session" and not places:
+        kept |= _PLACES
+    changed = _redacted({name: value for name, value in fields.items() if name not in kept}, redact)
+    is_same = all(fields[name] == value for name, value in changed.items())
+    return body if is_same else msgspec.json.encode(fields | changed)[:-1]
+
+
+def redact_lines(lines: Iterable[bytes], redact: Redact) -> Iterator[bytes]:
+    """Yields the lines of a whole log without secrets, sealed anew."""
+    prev = 0
+    for line in lines:
+        sealed, prev = codec.close(redact_body(codec.body_of(line), redact), prev)
+        yield sealed
+
+
+def _redacted(said: Mapping[str, Any], redact: Redact) -> dict[str, Any]:
+    return {name: redact(value) for name, value in said.items() if isinstance(value, str | dict | list)}
+
+
+def _mark(match: re.Match[str], kind: str) -> str:
+    return f"{match.groupdict().get('kept') or ''}[REDACTED:{kind}]"

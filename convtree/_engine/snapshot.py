@@ -1,0 +1,177 @@
+"""The index on disk: a snapshot of what a scan of a log has found, thrown away at the slightest doubt. Pure.
+
+A snapshot is a file of pages, so that opening one reads none of them:
+
+    pages     the columns one after the other, each from a page boundary on, the last page of each filled with zeros
+    footer    JSON: what it covers, everything an index knows besides its columns, and how long each column is
+    checksums the CRC-32 of every page, four bytes each
+    trailer   magic, the lengths of footer and checksums, and the CRC-32 of both
+
+It is bound to its log by the header line and by the last bytes that it covers: every line names the one before it, so
+those vouch for what lies before. A page is verified when it is first read.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Callable, Iterator
+from functools import partial
+from zlib import crc32
+
+import msgspec
+
+from convtree._engine import tree
+from convtree._engine.columns import PAGE, Column, SnapshotDamaged
+from convtree._engine.log_index import Facts, Index
+
+Read = Callable[[int, int], bytes]  # (offset, length): the bytes there, fewer at the end
+
+_MAGIC = b"cvtindex"
+_TRAILER = struct.Struct("<8sQQI")
+_VERSION = 1
+_BOUND = 4096  # bytes at the end of what is covered that bind a snapshot to its log
+_CODES = tree.CODES | {"slots": "i"}
+
+
+class Footer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot says of itself; it covers the log up to `facts.end`."""
+
+    version: int
+    layout: str  # the machine's, which the columns have
+    salt: int
+    header: bytes  # the first line, with what stands before it
+    bound_crc: int
+    lengths: dict[str, int]
+    facts: Facts
+
+
+_decode_footer = msgspec.json.Decoder(Footer).decode
+
+
+def dump(index: Index, read_log: Read) -> Iterator[bytes]:
+    """Yields a snapshot of an index whose log is read through `read_log`."""
+    columns = {**index.tree.columns, "slots": index.tree.ids.table()}
+    crcs = array("I")
+    for name in _CODES:
+        for page in _pages(columns[name]):
+            crcs.append(crc32(page))
+            yield page
+    facts = index.facts()
+    footer = msgspec.json.encode(
+        Footer(
+            version=_VERSION,
+            layout=_layout(),
+            salt=index.tree.ids.salt,
+            header=read_log(0, facts.header_end),
+            bound_crc=crc32(_bound(facts.end, read_log)),
+            lengths={name: len(columns[name]) for name in _CODES},
+            facts=facts,
+        )
+    )
+    rest = footer + crcs.tobytes()
+    yield rest
+    yield _TRAILER.pack(_MAGIC, len(footer), len(rest) - len(footer), crc32(rest))
+
+
+def _pages(column: Column) -> Iterator[bytes]:
+    page = bytearray()
+    for piece in column.bytes():
+        for start in range(0, len(piece), PAGE):
+            page += piece[start : start + PAGE]
+            if len(page) >= PAGE:
+                yield bytes(page[:PAGE])
+                del page[:PAGE]
+    if page:
+        yield bytes(page.ljust(PAGE, b"\0"))
+
+
+class Snapshot:
+    """A snapshot whose footer is whole; its pages are verified one by one."""
+
+    def __init__(self, read: Read, footer: Footer, crcs: array[int]) -> None:
+        self._read = read
+        self._crcs = crcs
+        self.footer = footer
+        self.facts = footer.facts
+
+    def is_of(self, read_log: Read) -> bool:
+        """Tells whether a log begins with the header that this snapshot is of, or with as much of it as is left."""
+        header = self.footer.header
+        found = read_log(0, len(header))
+        return header.startswith(found)
+
+    def covers(self, read_log: Read) -> bool:
+        """Tells whether a log with that header still ends, as far as it is covered, as it did."""
+        return crc32(_bound(self.facts.end, read_log)) == self.footer.bound_crc
+
+    def index(self, read_at: Callable[..., list[bytes]]) -> Index:
+        """Makes the index that was kept; its columns stay where they are.
+
+        Raises:
+            SnapshotDamaged: later, too, whenever a page is read that is not what was written.
+        """
+        columns, first = {}, 0
+        for name, code in _CODES.items():
+            length = self.footer.lengths[name]
+            columns[name] = Column(code, length, partial(self._page, first))
+            first += columns[name].page_count
+        return Index.restored(read_at, self.facts, columns, self.footer.salt, self.footer.header)
+
+    def _page(self, first: int, number: int) -> bytes:
+        at = first + number
+        page = self._read(at * PAGE, PAGE)
+        if at >= len(self._crcs) or len(page) != PAGE or crc32(page) != self._crcs[at]:
+            raise SnapshotDamaged(f"page {at}")
+        return page
+
+
+def load(size: int, read: Read) -> Snapshot | None:
+    """Looks at what may be a snapshot of `size` bytes; None when it is not a whole one of this machine's kind."""
+    trailer = read(max(0, size - _TRAILER.size), _TRAILER.size)
+    if len(trailer) != _TRAILER.size:
+        return None
+    magic, footer_length, crcs_length, crc = _TRAILER.unpack(trailer)
+    length = footer_length + crcs_length
+    if magic != _MAGIC or length > size - _TRAILER.size or crcs_length % 4:
+        return None
+    rest = read(size - _TRAILER.size - length, length)
+    if len(rest) != length or crc32(rest) != crc:
+        return None
+    try:
+        footer = _decode_footer(rest[:footer_length])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    crcs = array("I")
+    crcs.frombytes(rest[footer_length:])
+    if (footer.version, footer.layout) != (_VERSION, _layout()) or not _consistent(footer, len(crcs)):
+        return None
+    return Snapshot(read, footer, crcs)
+
+
+def _consistent(footer: Footer, pages: int) -> bool:
+    """Tells whether the lengths in a footer go with each other: a checksum vouches for no more than the bytes."""
+    lengths, facts = footer.lengths, footer.facts
+    if lengths.keys() != _CODES.keys() or not 0 < facts.header_end <= facts.end:
+        return False
+    if not all(0 <= length <= pages * PAGE for length in lengths.values()):
+        return False
+    slots, rows = lengths["slots"], lengths["parents"]
+    return (
+        all(lengths[name] == rows for name in tree.ROWS)
+        and all(lengths[name] == lengths["faults"] > 0 for name in tree.LINKS)
+        and slots > rows
+        and slots & (slots - 1) == 0
+        and facts.leaf.row < rows
+        and sum(Column(code, lengths[name]).page_count for name, code in _CODES.items()) == pages
+    )
+
+
+def _bound(end: int, read_log: Read) -> bytes:
+    start = max(0, end - _BOUND)
+    return read_log(start, end - start)
+
+
+def _layout() -> str:
+    return f"{sys.byteorder} {' '.join(str(array(code).itemsize) for code in 'BIiQ')}"

@@ -1,0 +1,234 @@
+"""The shape of a conversation: who is whose parent. Pure.
+
+One invariant carries this module: a parent is added before its child, so a parent's row is always smaller than its
+child's. Hence no cycle can exist, and no walk needs a visited set, a depth limit or recursion. Everything is kept in
+plain columns, a few dozen bytes a row, one row per record of the log.
+
+Each row also links to the nearest row at or above it that matters for a context (a compaction, a pinned message, a
+model, settings, extension data, a fault), so that a context costs what it holds, not the length of its history. Most
+rows have the links of their parent; the links have columns of their own, and a row has the number of its links there.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from convtree._engine.columns import Column
+from convtree._engine.id_table import IdTable
+
+ROOT = -1  # the parent of a first entry
+MISSING = -2  # the parent of an orphan
+NONE = -1  # no such row
+
+KIND = 0b0000_0111  # the part of a row's kind that says what it is
+MESSAGE, COMPACTION, BRANCH_SUMMARY, MODEL_CHANGE, EXTENSION_DATA, OPAQUE, MARK = range(7)
+HIDDEN = 0b0000_1000  # a message that is not for the model
+PINNED = 0b0001_0000
+NAMES_MODEL = 0b0010_0000  # another than its parent has, as far as that is known
+HAS_SETTINGS = 0b0100_0000
+CRITICAL = 0b1000_0000
+
+ROWS = {"offsets": "Q", "lengths": "I", "kinds": "B", "parents": "i", "links": "I", "hashes": "Q"}
+LINKS = ("compactions", "pins", "models", "settings", "states", "faults")
+CODES = ROWS | dict.fromkeys(LINKS, "i")  # every column, with its C type
+
+
+class Tree:
+    """Columns over the records of a log. `same_id(row, id)` answers from the log whether a row has that id.
+
+    `salt` is a secret number: without it, who chooses ids chooses where they collide. `covered` are the columns that
+    a snapshot has, the table of its ids (`slots`) among them.
+    """
+
+    def __init__(
+        self, same_id: Callable[[int, str], bool], salt: int = 0, covered: Mapping[str, Column] | None = None
+    ) -> None:
+        columns = covered or {name: Column(code) for name, code in CODES.items()}
+        self.columns = columns
+        self.offsets, self.lengths, self.kinds, self.parents, self.links, hashes = (columns[name] for name in ROWS)
+        self.compactions, self.pins, self.models, self.settings, self.states, self.faults = (
+            columns[name] for name in LINKS
+        )
+        self._link_columns = tuple(columns[name] for name in LINKS)
+        self.ids = IdTable(hashes, same_id, salt, columns.get("slots"))
+        if not len(self.compactions):
+            for column in self._link_columns:
+                column.append(NONE)  # links number 0: to nothing
+        self._size = len(self.parents)
+        self._newest_links = self.links[self._size - 1] if self._size else 0
+        self._last_child = array("i")
+        self._older_sibling = array("i")
+        self._newest_root = NONE
+        self._indexed = 0  # rows that the three above know of
+
+    def __len__(self) -> int:
+        return self._size
+
+    def load(self) -> None:
+        """Fetches every page that is not there yet: from now on nothing can turn out damaged."""
+        for column in self.columns.values():
+            column.load()
+
+    # --- growing ---
+
+    def add(self, id: str, parent: int, kind: int, offset: int, length: int) -> int:
+        """Adds a record below the row `parent`; returns its row. The caller has made sure that the id is new."""
+        row = self._size
+        links = 0 if parent < 0 else self._newest_links if parent == row - 1 else self.links[parent]
+        if kind or parent == MISSING:  # most rows are plain messages, which nothing links to
+            links = self._link(row, links, parent, kind)
+        self.ids.add(id, row)
+        self.offsets.append(offset)
+        self.lengths.append(length)
+        self.kinds.append(kind)
+        self.parents.append(parent)
+        self.links.append(links)
+        self._newest_links = links
+        self._size = row + 1
+        return row
+
+    def add_chain(self, ids: Sequence[str], parent: int, offsets: Sequence[int], lengths: Sequence[int]) -> int:
+        """Adds plain messages, the first below `parent`, each other below the one before, as long as their ids are new.
+
+        Returns how many were added.
+        """
+        row = self._size
+        links = 0 if parent < 0 else self._newest_links if parent == row - 1 else self.links[parent]
+        self.offsets.tail.extend(offsets)  # first: the same id may be in this chain twice, and is looked up there
+        self.lengths.tail.extend(lengths)
+        count = self.ids.add_many(ids, row)
+        if count < len(offsets):
+            del self.offsets.tail[count - len(offsets) :], self.lengths.tail[count - len(offsets) :]
+        if count:
+            self.kinds.tail.extend(bytes(count))  # MESSAGE is 0
+            self.parents.append(parent)
+            self.parents.tail.extend(range(row, row + count - 1))
+            self.links.tail.extend([links] * count)
+            self._newest_links = links
+            self._size = row + count
+        return count
+
+    def _link(self, row: int, links: int, parent: int, kind: int) -> int:
+        """Makes the links of a row that others link to; returns their number."""
+        what = kind & KIND
+        matters = (
+            what == COMPACTION,
+            kind & PINNED,
+            kind & NAMES_MODEL,
+            kind & HAS_SETTINGS,
+            what == EXTENSION_DATA,
+            parent == MISSING or kind & CRITICAL,
+        )
+        if not any(matters):
+            return links
+        for column, here in zip(self._link_columns, matters, strict=True):
+            column.append(row if here else column[links])
+        return len(self.compactions) - 1
+
+    # --- finding ---
+
+    def find(self, id: str) -> int | None:
+        """Returns the row of an id, entry or mark."""
+        return self.ids.find(id)
+
+    def is_node(self, row: int) -> bool:
+        """Tells an entry from a mark."""
+        return self.kinds[row] & KIND != MARK
+
+    def nearest(self, what: Column, row: int) -> int:
+        """Returns the nearest row at or above `row` that is one of `what` (`compactions`, `pins`, …), or NONE."""
+        return what[self.links[row]] if row >= 0 else NONE
+
+    # --- walking ---
+
+    def walk_up(self, row: int) -> Iterator[int]:
+        """Returns the row, its parent, and so on; ends at a first entry or at an orphan."""
+        return self.parents.follow(row)
+
+    def path(self, row: int) -> list[int]:
+        """Returns the rows from the first entry down to `row`."""
+        rows = list(self.walk_up(row))
+        rows.reverse()
+        return rows
+
+    def is_ancestor(self, above: int, row: int) -> bool:
+        """Tells whether `above` lies on the path to `row`, itself included."""
+        return next((each for each in self.walk_up(row) if each <= above), NONE) == above
+
+    def common_ancestor(self, a: int, b: int) -> int:
+        """Returns the last row that two paths share, or ROOT."""
+        parents = self.parents
+        while a != b:
+            if a < 0 or b < 0:
+                return ROOT
+            if a > b:
+                a = parents[a]
+            else:
+                b = parents[b]
+        return max(a, ROOT)
+
+    def children(self, row: int) -> list[int]:
+        """Returns the children in log order; ROOT has the first entries. Orphans are nobody's children."""
+        self._index_children()
+        child = self._newest_root if row == ROOT else self._last_child[row]
+        rows = []
+        while child != NONE:
+            rows.append(child)
+            child = self._older_sibling[child]
+        rows.reverse()
+        return rows
+
+    def leaves(self) -> list[int]:
+        """Returns the entries without children, in log order."""
+        self._index_children()
+        last_child = self._last_child
+        return [row for row in range(len(last_child)) if last_child[row] == NONE and self.is_node(row)]
+
+    def tip(self, row: int) -> int:
+        """Returns the last added row at or below `row`; it has no children, because a child is added later."""
+        self._index_children()
+        newest, stack = row, [row]
+        while stack:
+            row = stack.pop()
+            newest = max(newest, row)
+            child = self._last_child[row]
+            while child != NONE:
+                stack.append(child)
+                child = self._older_sibling[child]
+        return newest
+
+    def siblings(self, row: int) -> list[int]:
+        """Returns the messages with the same nearest message above as `row`, itself included, in log order."""
+        above = self.parents[row]
+        while above >= 0 and self.kinds[above] & KIND != MESSAGE:
+            above = self.parents[above]
+        if above == MISSING:
+            return [row]
+        found, stack = [], self.children(above)
+        while stack:
+            each = stack.pop()
+            if self.kinds[each] & KIND == MESSAGE:
+                found.append(each)
+            else:
+                stack.extend(self.children(each))
+        return sorted(found)
+
+    def _index_children(self) -> None:
+        """Brings the columns of children up to date; they are not built before someone asks."""
+        last_child, older_sibling, parents = self._last_child, self._older_sibling, self.parents
+        if len(last_child) != self._indexed:  # a signal came in between: the columns may not fit each other
+            del last_child[:], older_sibling[:]
+            self._newest_root = NONE
+        for row in range(len(last_child), len(parents)):
+            last_child.append(NONE)
+            parent = parents[row]
+            if parent >= 0:
+                older_sibling.append(last_child[parent])
+                last_child[parent] = row
+            elif parent == ROOT and self.is_node(row):
+                older_sibling.append(self._newest_root)
+                self._newest_root = row
+            else:
+                older_sibling.append(NONE)
+        self._indexed = len(last_child)

@@ -1,0 +1,122 @@
+"""atuin-ai's sessions: a SQLite database of events, each naming its parent.
+
+A session for each row of `sessions`; events whose session has no row have one of their own. What becomes of
+what:
+
+- `user_message`, `text`: a message of the user or the assistant. `tool_call`, `tool_result`: a message with that block.
+- `system_context`: a user's message for the model only. `skill_invocation`: a user's message with what it brought.
+- `out_of_band_output`: a user's message for the user only; atuin never sends it.
+- Any other type, and data that is no object: extension data `atuin_ai.<type>`.
+- `parent_id`: the parent, which atuin stores and does not read: where two shells went on with one session, both
+  branches are here. `head_id`: the leaf.
+- `directory`, `git_root`: of the header. `archived_at`: archived. `session_metadata`: metadata of the session.
+
+Fields of an event without a place are kept in the message under `atuin_ai`. Shape `atuin_ai.message`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from convtree._formats.common.base import Reading, Source
+from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
+from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
+from convtree._formats.common.headers import archived_mark, make_header
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.node_tree import grow
+from convtree._formats.common.parents_first import Node, link
+from convtree._formats.common.sqlite import Database, from_json, has_tables
+from convtree._formats.common.truncate import fit
+from convtree._formats.common.values import as_text, key, text, without
+from convtree._model.entries import Entry, Header, Record, SessionInfoMark, Visibility
+
+NAME = "atuin_ai"
+_TABLES = {
+    "sessions": frozenset({"id", "head_id"}),
+    "session_events": frozenset({"id", "session_id", "parent_id", "event_type", "event_data"}),
+}
+_SESSION = "id head_id server_session_id directory git_root created_at archived_at"
+_EVENT = "id parent_id invocation_id event_type event_data created_at"
+_SHOWN: dict[str, Visibility] = {"system_context": "model", "out_of_band_output": "user"}
+
+
+def recognises(source: Source) -> bool:
+    """Tells the database by its tables."""
+    return has_tables(source, _TABLES)
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads the sessions of a database that was recognised."""
+    belonging = Belonging("session_metadata", "session_id", "sessions")
+    return read_database(source, NAME, _rows, _session, belonging)
+
+
+def _rows(database: Database) -> Iterator[Found]:
+    return sessions_of(database, "sessions", _SESSION, "session_events")
+
+
+def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
+    return _header(id, found.row.values), _records(found, database, Ids(NAME, id))
+
+
+def _header(id: str, fields: dict[str, Any]) -> Header:
+    server = text(fields.get("server_session_id"))
+    return make_header(
+        NAME,
+        id,
+        time=fields.get("created_at"),
+        cwd=fields.get("directory"),
+        git_root=fields.get("git_root"),
+        server_session_id=server,
+    )
+
+
+def _records(found: Found, database: Database, ids: Ids) -> Iterator[Record]:
+    fields, findings = found.row.values, database.findings
+    nodes = _nodes(fields.get("id"), database, ids)
+    yield from grow(nodes, _make, ids, findings, leaf=key(fields.get("head_id")), place=found.row.place)
+    if fields.get("archived_at") is not None:
+        yield archived_mark(ids)
+    if found.is_missing:  # what is told of it is reported with all else that belongs to nothing
+        return
+    own = (fields.get("id"),)
+    for values, place in database.rows("session_metadata", "key value", where="session_id is ?", values=own, order="1"):
+        name, value = as_text(values.get("key")), from_json(values.get("value"), place, findings)
+        mark = SessionInfoMark(id=ids.derive("metadata", name, as_text(value)), metadata={f"atuin_ai.{name}": value})
+        yield fit(mark, place, findings)
+
+
+def _nodes(session_id: Any, database: Database, ids: Ids) -> Iterator[Node]:
+    order = "created_at, rowid"
+    found = database.rows("session_events", _EVENT, where="session_id is ?", order=order, values=(session_id,))
+    for ordinal, (values, place) in enumerate(found, 1):
+        source_id, parent = key(values.get("id")), key(values.get("parent_id"))
+        parent_id = None if parent is None else ids.refer(parent)
+        node = link(ids, database.findings, values, place, source_id, ordinal, parent_id)
+        data = from_json(values.get("event_data"), place, database.findings)
+        if not isinstance(data, dict):
+            database.findings.add("source_bad_record", place, node.id)
+        yield node._replace(fields=values | {"event_data": data})
+
+
+def _make(node: Node) -> list[Entry]:
+    data, kind, time = node.fields.get("event_data"), text(node.fields.get("event_type")), node.fields.get("created_at")
+    more = without({"invocation_id": node.fields.get("invocation_id")})
+    if not isinstance(data, dict):
+        return keep(NAME, kind or "unknown", data, time)
+    match kind:
+        case "user_message" | "text" | "system_context" | "out_of_band_output" | "skill_invocation":
+            block, rest = text_block(data.get("content")), without(data, "content")
+        case "tool_call":
+            block = call_block(data.get("id"), data.get("name"), data.get("input"))
+            rest = without(data, "id", "name", "input")
+        case "tool_result":
+            has_failed = data.get("is_error") is True
+            block = result_block(data.get("tool_use_id"), data.get("content"), is_error=has_failed)
+            rest = without(data, "tool_use_id", "content", "is_error", "remote")
+        case _:
+            return keep(NAME, kind or "unknown", data | more, time)
+    role = "assistant" if kind in ("text", "tool_call") else "user"
+    rest |= {"event_type": kind} if kind in _SHOWN or kind == "skill_invocation" else {}
+    return say(NAME, role, [block], rest | more, time=time, visible_to=_SHOWN.get(kind, "all"))

@@ -1,0 +1,157 @@
+"""ChatGPT's export: `conversations.json`, an array of conversations, each a tree with every branch.
+
+A session for each conversation; the archive that is downloaded is read as it is. `mapping` holds the nodes by id:
+`parent` is the truth, `children` the order of siblings, `current_node` the leaf. A root without a message is no node
+here: what follows it begins the tree. What becomes of what:
+
+- A message with text: a message. Its author's role is the role, its parts are the content, joined if all are texts.
+- `thoughts`, `reasoning_recap`: a message for the user, since no model is sent them again; blocks as they stand.
+- Other kinds of content: their `text` or `result`; else one block with the kind as its type.
+- `is_visually_hidden_from_conversation`: for the model only.
+- An empty message, and a node without one inside the tree: extension data `chatgpt.message` and `chatgpt.node`.
+- `metadata.model_slug`: the model; the provider is `openai`.
+- `title`: the session's name. `is_archived`: archived. Every other field of a message: kept in it under `chatgpt`;
+  every other one of the conversation: metadata of the session under that name.
+- The context a person wrote (`user_editable_context`) and what the model noted (`model_editable_context`): their texts,
+  for the model; the fields are kept as they are, too.
+
+Tool traffic has no ids in the export: a call is an assistant's message to a `recipient`, its result one of the role
+`tool`. Both stay as they are. Shape `chatgpt.message`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from convtree._formats.common.base import Findings, Reading, Source
+from convtree._formats.common.blocks import keep, say, text_block
+from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark, read_array
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.json_arrays import item_keys
+from convtree._formats.common.node_tree import grow, mapped
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.parsing import Object
+from convtree._formats.common.values import as_object, key, text, without
+from convtree._model.entries import Entry, Header, Record, Visibility
+
+NAME = "chatgpt"
+_OTHERS = {"title", "current_node", "create_time", "conversation_id", "id"}
+_CONTEXTS = {
+    "user_editable_context": ("user_profile", "user_instructions"),
+    "model_editable_context": ("model_set_context", "repo_summary"),
+}
+_SEEN = {"mapping", "is_archived"}
+_REASONING = {"thoughts", "reasoning_recap"}
+
+
+def recognises(source: Source) -> bool:
+    """Tells an export by a conversation with a `mapping`."""
+    return any("mapping" in keys and not keys.isdisjoint(_OTHERS) for keys in item_keys(source.beginning))
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads an export that was recognised, one conversation at a time."""
+    return read_array(
+        source, NAME, _is_conversation, ("conversation_id", "id"), _header, _records, lambda it: it["mapping"]
+    )
+
+
+def _header(id: str, fields: dict[str, Any]) -> Header:
+    return make_header(NAME, id, time=fields.get("create_time"), project=text(fields.get("gizmo_id")))
+
+
+def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
+    fields = found.fields
+    nodes = _without_roots(fields, found, findings)
+    tree = mapped(nodes, "parent", "children", ids, found.place, findings)
+    leaf = key(fields.get("current_node"))
+    if leaf in fields["mapping"] and leaf not in nodes:  # at a root without a message: before the first
+        leaf = None
+    yield from grow(tree, _make, ids, findings, leaf=leaf, place=found.place)
+    yield from name_mark(ids, fields.get("title"), found.place, findings)
+    yield from facts_mark(ids, NAME, without(fields, *_OTHERS, *_SEEN), found.place, findings)
+    if fields.get("is_archived") is True:
+        yield archived_mark(ids)
+
+
+def _without_roots(fields: dict[str, Any], found: Object, findings: Findings) -> dict[str, Any]:
+    """Cuts the roots that hold no message; more than one is reported."""
+    nodes = fields["mapping"]
+    roots = {
+        id
+        for id, node in nodes.items()
+        if isinstance(node, dict) and not node.get("message") and key(node.get("parent")) is None and _is_plain(node)
+    }
+    if len(roots) > 1:
+        findings.add("source_second_root", found.place)
+    return {
+        id: node | {"parent": None} if isinstance(node, dict) and key(node.get("parent")) in roots else node
+        for id, node in nodes.items()
+        if id not in roots
+    }
+
+
+def _is_plain(node: dict[str, Any]) -> bool:
+    return not without(node, "id", "parent", "children", "message")
+
+
+def _make(node: Node) -> list[Entry]:
+    message = node.fields.get("message")
+    if not isinstance(message, dict):
+        return keep(NAME, "node", without(node.fields, "id", "parent", "children"))
+    author, metadata = as_object(message.get("author")), as_object(message.get("metadata"))
+    content = as_object(message.get("content")) or {"parts": [message.get("content")]}
+    blocks, used = _blocks(content)
+    rest = without(message, "id", "author", "content", "create_time")
+    rest |= without({"author": without(author, "role"), "content": without(content, "content_type", *used)})
+    role = text(author.get("role")) or "assistant"
+    model = metadata.get("model_slug") if role == "assistant" else None
+    return say(
+        NAME,
+        role,
+        blocks,
+        rest,
+        time=message.get("create_time"),
+        visible_to=_visibility(content, metadata),
+        provider="openai" if model else None,
+        model=model,
+    )
+
+
+def _visibility(content: dict[str, Any], metadata: dict[str, Any]) -> Visibility:
+    if text(content.get("content_type")) in _REASONING:
+        return "user"
+    return "model" if metadata.get("is_visually_hidden_from_conversation") is True else "all"
+
+
+def _blocks(content: dict[str, Any]) -> tuple[list[dict[str, Any]], set[str]]:
+    """Returns the blocks that a content is, and which of its fields they hold."""
+    kind = text(content.get("content_type")) or "text"
+    parts = content.get("parts")
+    if isinstance(parts, list) and kind not in _REASONING:
+        if all(isinstance(part, str) for part in parts):
+            return [text_block("\n".join(parts))], {"parts"}
+        return [_part(part) for part in parts if part not in (None, "")], {"parts"}
+    noted = [content.get(name) for name in _CONTEXTS.get(kind, ())]
+    if said := "\n".join(each for each in noted if isinstance(each, str) and each):
+        return [text_block(said)], set()
+    for name in ("text", "result"):
+        if isinstance(content.get(name), str) and kind not in _REASONING:
+            return [text_block(content[name])], {name}
+    rest = without(content, "content_type")
+    return [{"type": kind} | rest] if rest else [], set(content)
+
+
+def _part(part: Any) -> dict[str, Any]:
+    """Makes a block of a part: text, the words of a recording, or whatever it is under its own type."""
+    if not isinstance(part, dict):
+        return text_block(part)
+    kind = text(part.get("content_type")) or "unknown"
+    if kind == "audio_transcription" and isinstance(part.get("text"), str):
+        return {"type": "text"} | without(part, "content_type")
+    return {"type": kind} | without(part, "content_type", "type")
+
+
+def _is_conversation(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("mapping"), dict)

@@ -1,0 +1,82 @@
+"""What a line of a transcript of Claude Code says of itself. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from convtree._formats.common.values import as_object, key, text
+
+_BOOKKEEPING = (
+    *("summary", "custom-title", "ai-title", "tag", "last-prompt", "mode", "permission-mode", "queue-operation"),
+    *("file-history-snapshot", "content-replacement", "pr-link"),
+)
+TELLING = ("sessionId", "leafUuid", "messageId", "snapshot")
+SPOKEN = ("user", "assistant")
+_JOINING = ("progress", "attachment", "system")  # lines that stand between a call and its result
+
+
+class Segment(NamedTuple):
+    """What a compaction keeps: the source's ids of the first message and of the last."""
+
+    head: str
+    tail: str
+
+
+def is_node(fields: dict[str, Any]) -> bool:
+    """Tells a line that has a place in the tree."""
+    return isinstance(fields.get("uuid"), str) and isinstance(fields.get("type"), str)
+
+
+def is_line(fields: dict[str, Any]) -> bool:
+    """Tells a line of this tool: one with a place in the tree, or one of its bookkeeping."""
+    if is_node(fields):
+        places = ("parentUuid" in fields) + ("sessionId" in fields)
+        return places == 2 or (fields["type"] in SPOKEN and isinstance(fields.get("message"), dict))
+    return fields.get("type") in _BOOKKEEPING and any(name in fields for name in TELLING)
+
+
+def is_boundary(fields: dict[str, Any]) -> bool:
+    """Tells the line behind which a compaction follows."""
+    return fields.get("type") == "system" and fields.get("subtype") == "compact_boundary"
+
+
+def segment_of(boundary: dict[str, Any]) -> Segment | None:
+    """Returns what a compact boundary keeps, if it says so, in the newer way or the older."""
+    told = as_object(boundary.get("compactMetadata"))
+    ids = as_object(told.get("preservedMessages")).get("uuids")
+    segment = as_object(told.get("preservedSegment"))
+    if isinstance(ids, list) and ids:
+        head, tail = key(ids[0]), key(ids[-1])
+    else:
+        head, tail = key(segment.get("headUuid")), key(segment.get("tailUuid"))
+    return None if head is None else Segment(head, tail or head)
+
+
+def stands_between(fields: dict[str, Any]) -> bool:
+    """Tells a line that may come between a call and its result."""
+    return fields.get("type") in _JOINING and not is_boundary(fields)
+
+
+def message_id_of(fields: dict[str, Any]) -> str | None:
+    """Returns the id of the model's message that a line is of; None for all other lines."""
+    message = fields.get("message")
+    return text(message.get("id")) if fields.get("type") == "assistant" and isinstance(message, dict) else None
+
+
+def results_of(fields: dict[str, Any]) -> frozenset[str]:
+    """Returns the calls that a line of results answers; nothing if it says anything else."""
+    message = fields.get("message")
+    content = message.get("content") if fields.get("type") == "user" and isinstance(message, dict) else None
+    if not isinstance(content, list) or not content:
+        return frozenset()
+    if not all(isinstance(block, dict) and block.get("type") == "tool_result" for block in content):
+        return frozenset()
+    return frozenset(str(block.get("tool_use_id")) for block in content)
+
+
+def text_of_content(content: Any) -> str:
+    """Returns the texts of a message's content, joined."""
+    if isinstance(content, str):
+        return content
+    blocks = content if isinstance(content, list) else []
+    return "\n".join(str(block["text"]) for block in blocks if isinstance(block, dict) and "text" in block)

@@ -1,0 +1,300 @@
+"""Transcripts of Claude Code: a tree in JSONL, in which one message of the model may be several lines.
+
+What becomes of what:
+
+- `user`, `assistant`: a message of Anthropic's shape, its role and content; model and usage go to the envelope. A
+  message that is hidden from the user (`isMeta`) is for the model; one for the transcript only, or of an error of the
+  API (`isApiErrorMessage`), is for the user.
+- One message of the model in several lines (same `message.id`) stays several entries, so that a file that has grown
+  adds to what is there. Each line tells the usage of the whole message, so the first alone keeps it. They and the
+  results of their calls form one chain in the order of the file: parallel calls make a fork of them in the file, and on
+  its branches each result would miss the others. The first line that goes on from there goes below the last of the
+  chain; what goes on later is a branch, where the file says.
+- `system` of the subtype `compact_boundary`: extension data below its `logicalParentUuid`, so that the path does not
+  end there. The `isCompactSummary` message that follows: a compaction, with the message in its details, that keeps
+  what `preservedSegment` or `preservedMessages` names where that lies above. The boundary then goes below the last of
+  what is kept, and what the file goes on with below that one goes below the compaction: so Claude Code reads it.
+- Side chains (`isSidechain`): branches, mostly with a beginning of their own. A file that begins in the side chain of
+  an agent is the agent's: a session of its own, `<session>.<agent>`, and a task of the other.
+- `custom-title`, before that `ai-title`, before that a `summary` of something in this file: the session's name, too.
+- all else, and what lacks what its type needs: extension data of the type `claude-code.<type>`; what has no `uuid`
+  stands in a chain of its own beside the conversation.
+
+The leaf is the last message in the file that is of the main chain and not hidden, as where Claude Code resumes.
+Of an entry's other fields, the bookkeeping is left out (`_KNOWN`); what else there is, is reported where it is first
+seen. A message's own `id`, `stop_reason` and the like are left out too: they are not sent back.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from convtree._formats.claude_code.lines import (
+    SPOKEN,
+    TELLING,
+    Segment,
+    is_boundary,
+    is_line,
+    is_node,
+    message_id_of,
+    results_of,
+    segment_of,
+    stands_between,
+    text_of_content,
+)
+from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.files import SourceFile
+from convtree._formats.common.headers import make_header
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.jsonl import is_record, read_objects
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.parsing import Object
+from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.values import as_object, count, key, text
+from convtree._model.entries import CompactionEntry, Entry, MessageEntry, Record
+
+NAME = "claude-code"
+IS_SINGLE = True
+SHAPE = "anthropic"
+
+_LOOK = 200  # objects in which a session id must have been seen
+_BASE = frozenset({"type", "uuid", "parentUuid", "timestamp"})
+_KNOWN = frozenset(
+    {
+        *("message", "sessionId", "cwd", "version", "gitBranch", "userType", "entrypoint", "requestId", "slug"),
+        *("isSidechain", "agentId", "isMeta", "isVisibleInTranscriptOnly", "isCompactSummary", "promptId"),
+        *("permissionMode", "session_id", "sourceToolAssistantUUID", "isApiErrorMessage", "forkedFrom"),
+    }
+)
+
+
+def recognises(source: Source) -> bool:
+    """Tells a transcript by the first lines: messages in an envelope with `uuid`, or bookkeeping of this tool."""
+    known, findings = False, Findings()
+    objects = read_objects(io.BytesIO(source.beginning), findings, is_record)
+    for number, (fields, _) in enumerate(islice(objects, _LOOK), 1):
+        known = known or is_line(fields)
+        if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
+            return True
+    if not source.beginning.removeprefix(b"\xef\xbb\xbf").lstrip(b"\0 \t\r\n").startswith(b"{"):
+        return False
+    return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads a transcript that was recognised."""
+    told = _told(source)
+    source_id = next((str(told[name]) for name in TELLING if told.get(name)), source.path.stem)
+    agent = key(told.get("agentId")) if told.get("isSidechain") else None
+    own_id = source_id if agent is None else f"{source_id}.{agent}"
+    fork = told.get("forkedFrom")
+    header = make_header(
+        NAME,
+        own_id,
+        time=told.get("timestamp"),
+        cwd=told.get("cwd"),
+        parent=source_id if agent is not None else key(as_object(fork).get("sessionId")),
+        parent_kind="fork" if agent is None else "task",
+        version=told.get("version"),
+        git_branch=told.get("gitBranch"),
+        forked_from=fork,
+    )
+    with SourceFile(source.path) as file:
+        findings = Findings()
+        growth = Growth(Ids(NAME, own_id), findings)
+        objects = read_objects(file, findings, is_record)
+        yield Reading(header, _Reader(growth, agent is not None).records(objects), findings.listed, file.position)
+
+
+def _told(source: Source) -> dict[str, Any]:
+    """Returns the first record that says which session this is; of several, one of the conversation goes first."""
+    told: dict[str, Any] = {}
+    with SourceFile(source.path) as file:
+        for number, (fields, _) in enumerate(read_objects(file, Findings(), is_record)):
+            if is_node(fields) and "sessionId" in fields:
+                return fields
+            if not told and any(name in fields for name in TELLING):
+                told = fields
+            if number >= _LOOK and told:
+                break
+    return told
+
+
+class _Turn:
+    """One message of the model, in one or several lines, and the results of its calls."""
+
+    def __init__(self, message_id: str, node: Node) -> None:
+        self.message_id = message_id
+        self.is_aside = bool(node.fields.get("isSidechain"))
+        self.last_id = node.id
+        self.answered: set[str] = set()
+        self.is_closed = False  # the conversation went on from here
+
+
+class _Reader:
+    """Reads one transcript, in the order of the file, and makes entries."""
+
+    def __init__(self, growth: Growth, is_agents: bool) -> None:
+        self._growth = growth
+        self._ids = growth.ids
+        self._findings = growth.findings
+        self._is_agents = is_agents
+        self._turns: dict[str, _Turn] = {}  # by the id of an entry in it, while the turn is open
+        self._told: dict[str, dict[str, Any]] = {}  # what a compact boundary says, by its id and of what follows it
+        self._kept: dict[str, Segment] = {}  # by the id of the boundary, until the summary comes
+        self._moved: dict[str, str] = {}  # the last entry that a compaction kept, to where it goes on
+        self._counted: set[str] = set()  # messages of the model whose usage was told
+        self._beside: str | None = None  # the last record of those without a place in the tree
+        self._last: str | None = None  # the last record that has a place
+        self._title = 0  # how good the name is that the session has
+        self._rank = -1  # how good the leaf is that was found
+
+    def records(self, objects: Iterator[Object]) -> Iterator[Record]:
+        """Yields the transcript's records."""
+        return self._growth.records(self._nodes(objects), self._make)
+
+    def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
+        for ordinal, (fields, place) in enumerate(objects, 1):
+            if not isinstance(fields.get("uuid"), str) or fields["uuid"] == "":
+                id = self._ids.claim(None, ordinal)
+                node, self._beside = Node(id, self._beside, None, place, fields), id
+                self._note(node, ordinal)
+            else:
+                node = self._joined(self._node(fields, place, ordinal))
+            rank = self._leaf_rank(node)
+            if rank >= self._rank:
+                self._rank, self._growth.leaf = rank, node
+            yield node
+
+    def _node(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
+        """Makes the node of a line below the one it names; a compact boundary goes below what it compacts."""
+        parent = key(fields.get("parentUuid"))
+        above = key(fields.get("logicalParentUuid"))
+        segment = segment_of(fields) if is_boundary(fields) else None
+        if parent is None and above is not None and is_boundary(fields):
+            if segment is not None and self._ids.known(segment.tail) is not None:
+                parent = segment.tail
+            elif self._ids.known(above) is not None:
+                parent = above
+            else:  # not waited for: all that follows would wait with it
+                self._findings.add("source_orphan", place)
+        node = self._growth.link(fields, place, fields["uuid"], parent, ordinal)
+        if "parentUuid" not in fields and parent is None and above is None:  # not even null: a chain
+            node = node._replace(parent_id=self._last)
+        self._last = node.id
+        if segment is not None:
+            self._kept[node.id] = segment
+        elif node.parent_id in self._kept:
+            self._follow(node, self._kept.pop(node.parent_id))
+        elif node.parent_id in self._moved and not fields.get("isSidechain"):
+            node = node._replace(parent_id=self._moved[node.parent_id])
+        return node
+
+    def _follow(self, node: Node, segment: Segment) -> None:
+        """Goes from a boundary on to the summary; there, what is written below what was kept goes on below it."""
+        if not node.fields.get("isCompactSummary"):
+            self._kept[node.id] = segment
+        elif (tail := self._ids.known(segment.tail)) is not None:
+            self._moved[tail] = node.id
+
+    def _joined(self, node: Node) -> Node:
+        """Plants what belongs to a message of the model below the last line that does."""
+        message_id = message_id_of(node.fields)
+        turn = self._turns.get(node.parent_id or "")
+        if turn is not None and not turn.is_closed and turn.is_aside == bool(node.fields.get("isSidechain")):
+            results = results_of(node.fields)
+            if turn.answered.isdisjoint(results):  # else it is answered again, and that is a branch
+                node = node._replace(parent_id=turn.last_id)
+                turn.is_closed = not (results or message_id == turn.message_id or stands_between(node.fields))
+            if turn.answered.isdisjoint(results) and not turn.is_closed:
+                turn.answered.update(results)
+                turn.last_id = node.id
+                self._turns[node.id] = turn
+                return node
+        if message_id is not None:
+            self._turns[node.id] = _Turn(message_id, node)
+        return node
+
+    def _leaf_rank(self, node: Node) -> int:
+        """Says how good a leaf a node would be: one of the main chain is better than one of a side chain."""
+        fields = node.fields
+        if fields.get("type") not in SPOKEN or not isinstance(fields.get("uuid"), str):
+            return 0
+        aside = fields.get("isSidechain") and not self._is_agents
+        return 1 if aside or fields.get("teamName") or fields.get("isMeta") else 2
+
+    def _note(self, node: Node, ordinal: int) -> None:
+        """Takes down the name of the session, the best there is."""
+        fields = node.fields
+        kind, leaf = fields.get("type"), key(fields.get("leafUuid"))
+        told = {"custom-title": (3, "customTitle"), "ai-title": (2, "aiTitle"), "summary": (1, "summary")}
+        if (
+            not isinstance(kind, str)
+            or kind not in told
+            or (kind == "summary" and (leaf is None or self._ids.known(leaf) is None))
+        ):
+            return
+        rank, name = told[kind]
+        if rank >= self._title and (title := text(fields.get(name))):
+            self._title = rank
+            self._growth.tell(node, ordinal, name=title)
+
+    def _make(self, node: Node) -> Entry:
+        """Makes the entry of a node whose parent's entry was made."""
+        fields, envelope = node.fields, envelope_of(node)
+        kind, message = fields.get("type"), fields.get("message")
+        if kind in SPOKEN and isinstance(message, dict) and message and is_node(fields):
+            for name in sorted(fields.keys() - _BASE - _KNOWN):
+                if fields[name] not in (None, False, "", [], {}):
+                    self._findings.add_once(name, "source_field_dropped", node.place, node.id)
+            if fields.get("isCompactSummary"):
+                return self._compaction(node, message, envelope)
+            return self._message(fields, message, envelope)
+        if kind in SPOKEN:
+            self._findings.add("source_bad_record", node.place, node.id)
+        if is_boundary(fields):
+            self._told[node.id] = fields
+        elif node.parent_id in self._told:
+            self._told[node.id] = self._told[node.parent_id]
+        left_out = {"timestamp", "type", "sessionId", *(("uuid", "parentUuid") if "uuid" in fields else ())}
+        data = {name: value for name, value in fields.items() if name not in left_out}
+        return extension_data(NAME, kind, data, envelope)
+
+    def _compaction(self, node: Node, message: dict[str, Any], envelope: dict[str, Any]) -> CompactionEntry:
+        boundary = self._told.get(node.parent_id or "", {})
+        segment, told = segment_of(boundary), as_object(boundary.get("compactMetadata"))
+        kept = None if segment is None else self._ids.known(segment.head)
+        if segment is not None and (kept is None or not self._growth.made.is_above(kept, node.parent_id)):
+            self._findings.add("source_bad_target", node.place, node.id)
+            kept = None
+        return CompactionEntry(
+            summary=text_of_content(message.get("content")),
+            first_kept_entry_id=kept,
+            tokens_before=count(told.get("preTokens")),
+            tokens_after=count(told.get("postTokens")),
+            details={"message": message},
+            **envelope,
+        )
+
+    def _message(self, fields: dict[str, Any], message: dict[str, Any], envelope: dict[str, Any]) -> MessageEntry:
+        said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message} or message
+        more: dict[str, Any] = {}
+        if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != "<synthetic>":
+            more = {"provider": "anthropic", "model": model, "usage": self._usage(fields, message)}
+        if fields.get("isVisibleInTranscriptOnly") or fields.get("isApiErrorMessage"):
+            more["visible_to"] = "user"
+        elif fields.get("isMeta"):
+            more["visible_to"] = "model"
+        return MessageEntry(message=said, shape=SHAPE, **more, **envelope)
+
+    def _usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns the usage of a message of the model, with the first of its lines that tells it."""
+        usage, message_id = message.get("usage"), message_id_of(fields)
+        if not isinstance(usage, dict) or message_id in self._counted:
+            return None
+        if message_id is not None:
+            self._counted.add(message_id)
+        return usage

@@ -1,0 +1,278 @@
+"""Rollouts of the Codex CLI: a line of events in JSONL, plain or compressed, whose branches have to be read out of it.
+
+What becomes of what:
+
+- `response_item`: a message, the item of OpenAI's Responses as it is, shape `openai-responses`. A `ghost_snapshot`,
+  which only Codex itself reads: extension data of that type.
+- `turn_context`: a model change; all it says beside the model is its settings.
+- `compacted`: a compaction that keeps nothing, with all but the summary and the history in its details. What
+  `replacement_history` says the model saw next follows as messages, without the summary among them. Older ones have
+  none: there Codex goes on with what the user said, the newest `_RETAINED` bytes of it, and so that follows.
+- `thread_rolled_back`: the newest turns are a branch that was left. The event itself, and what follows, goes below
+  what stood before the first of them; so a roll back at the end of the file is where the leaf is.
+- `session_meta`: the header, and with everything in it extension data at the top; a fork names its parent.
+- all else: extension data of the type `codex.<type>`, in its place. Events mirror what the items say, and are no
+  messages.
+
+A line has no id of its own, so ids follow from the place in the file. The oldest rollouts, with a bare first line and
+items that are not wrapped, are read as well, and so is the document of `session` and `items` from before them.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple
+
+from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.files import SourceFile
+from convtree._formats.common.headers import make_header
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.json_arrays import has_key, item_keys
+from convtree._formats.common.jsonl import is_record, read_document, read_objects
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.parsing import Object
+from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.values import key, moment, text
+from convtree._model.entries import CompactionEntry, Entry, MessageEntry, ModelChangeEntry, Record
+
+NAME = "codex"
+IS_SINGLE = True
+SHAPE = "openai-responses"
+
+_RETAINED = 80_000  # bytes of what the user said; Codex takes 20,000 tokens
+_REMEMBERED = 500  # things the user said
+_LOOK = 20  # objects by which a rollout is told
+_WRAPPED = (
+    "session_meta",
+    "response_item",
+    "event_msg",
+    "turn_context",
+    "compacted",
+)
+_ITEMS = (
+    *("message", "reasoning", "function_call", "function_call_output", "custom_tool_call"),
+    *("custom_tool_call_output", "local_shell_call", "web_search_call"),
+)
+#: what the tool itself says in the role of the user
+_CONTEXTUAL = (
+    *("<environment_context>", "<user_instructions>", "# AGENTS.md instructions", "<turn_aborted>", "<skill"),
+    *("<user_shell_command>", "<subagent_notification>"),
+)
+#: items that Codex writes and never sends
+_UNSENT = ("ghost_snapshot",)
+
+
+def recognises(source: Source) -> bool:
+    """Tells a rollout by its lines: wrapped items, or the bare ones of old."""
+    if _is_document(source.beginning):
+        return True
+    first: dict[str, Any] = {}
+    known, findings = False, Findings()
+    objects = islice(read_objects(io.BytesIO(source.beginning), findings, is_record), _LOOK)
+    for number, (fields, _) in enumerate(objects, 1):
+        known = known or (fields.get("type") in _WRAPPED and isinstance(fields.get("payload"), dict))
+        known = known or (number == 1 and _is_bare_meta(fields)) or (number == 2 and _are_bare(first, fields))
+        if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
+            return True
+        first = first or fields
+    start = source.beginning[:4096].removeprefix(b"\xef\xbb\xbf").lstrip(b"\0 \t\r\n")
+    return start.startswith(b"{") and b'"type":"session_meta"' in start and b'"payload":{' in start
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads a rollout that was recognised."""
+    meta, time = _meta(source)
+    source_id = next((str(meta[name]) for name in ("id", "session_id") if meta.get(name)), str(time))
+    git = meta.get("git")
+    header = make_header(
+        NAME,
+        source_id,
+        time=meta.get("timestamp") if moment(meta.get("timestamp")) else time,
+        cwd=meta.get("cwd"),
+        parent=key(meta.get("forked_from_id")),
+        version=meta.get("cli_version"),
+        git=git if isinstance(git, dict) else None,
+    )
+    with SourceFile(source.path) as file:
+        findings = Findings()
+        objects = _objects(source, file, findings)
+        reader = _Reader(Growth(Ids(NAME, source_id), findings), text(meta.get("model_provider")))
+        yield Reading(header, reader.records(objects), findings.listed, file.position)
+
+
+def _meta(source: Source) -> tuple[dict[str, Any], Any]:
+    """Returns what the file says of its session, and the time of its first line."""
+    time = None
+    with SourceFile(source.path) as file:
+        for fields, _ in islice(_objects(source, file, Findings()), _LOOK):
+            time = time if time is not None else fields.get("timestamp")
+            payload = fields.get("payload")
+            if fields.get("type") == "session_meta" and isinstance(payload, dict):
+                return payload, time
+            if _is_bare_meta(fields) or _is_bare(fields):
+                return fields, time
+    return {}, time
+
+
+def _objects(source: Source, file: SourceFile, findings: Findings) -> Iterator[Object]:
+    """Yields the lines, or of a document what would have been lines: what it says of the session, and its items."""
+    if not _is_document(source.beginning):
+        yield from read_objects(file, findings, is_record)
+    elif (whole := read_document(file, findings)) is not None:
+        fields, place = whole
+        about = fields["session"] if isinstance(fields.get("session"), dict) else {}
+        more = {name: value for name, value in fields.items() if name not in ("session", "items")}
+        yield Object({"type": "session_meta", "timestamp": about.get("timestamp"), "payload": about | more}, place)
+        items = fields.get("items")
+        for item in items if isinstance(items, list) else [items]:
+            if not isinstance(item, dict):
+                findings.add("source_bad_record", place)
+            yield Object(item if isinstance(item, dict) else {"type": "unknown", "payload": {"item": item}}, place)
+
+
+class _Turn(NamedTuple):
+    """What stands before something that the user said, and what that is."""
+
+    before: str | None
+    item: dict[str, Any]
+
+
+class _Reader:
+    """Reads one rollout, in the order of the file, and makes entries."""
+
+    def __init__(self, growth: Growth, provider: str | None) -> None:
+        self._growth = growth
+        self._provider = provider
+        self._tip: str | None = None
+        self._turns: list[_Turn] = []  # on the way to the tip
+
+    def records(self, objects: Iterator[Object]) -> Iterator[Record]:
+        """Yields the rollout's records."""
+        return self._growth.records(self._nodes(objects), self._make)
+
+    def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
+        for ordinal, (fields, place) in enumerate(objects, 1):
+            wrapped = _unwrapped(fields)
+            kind, payload = wrapped["type"], wrapped["payload"]
+            if kind == "response_item" and _is_turn(payload):
+                self._turns.append(_Turn(self._tip, payload if place.length < _RETAINED else {}))
+                self._forget()
+            elif kind == "event_msg" and payload.get("type") == "thread_rolled_back":
+                self._roll_back(payload.get("num_turns"))
+            yield self._node(self._growth.ids.claim(None, ordinal), wrapped, place)
+            for number, item in enumerate(self._replacement(kind, payload)):
+                follower = {"timestamp": wrapped.get("timestamp"), "type": "response_item", "payload": item}
+                yield self._node(self._growth.ids.derive(ordinal, number), follower, place)
+
+    def _node(self, id: str, fields: dict[str, Any], place: Place) -> Node:
+        """Makes a node at the tip, which is then where it goes on."""
+        node = self._growth.leaf = Node(id, self._tip, None, place, fields)
+        self._tip = id
+        return node
+
+    def _roll_back(self, turns: Any) -> None:
+        """Moves the tip before the newest turns; there is nothing before the first but what the tool said."""
+        number = turns if isinstance(turns, int) else 0
+        if number > 0 and self._turns:
+            self._tip = self._turns[max(0, len(self._turns) - number)].before
+            del self._turns[max(0, len(self._turns) - number) :]
+
+    def _forget(self) -> None:
+        """Keeps what was said lately only: it is told again after a compaction, and must not fill the memory."""
+        if len(self._turns) > _REMEMBERED:
+            self._turns[-_REMEMBERED - 1] = self._turns[-_REMEMBERED - 1]._replace(item={})
+
+    def _replacement(self, kind: str, payload: dict[str, Any]) -> list[dict[str, Any]]:
+        """Returns what a compaction left in place of everything, without the summary that it tells itself."""
+        if kind != "compacted":
+            return []
+        history, summary = payload.get("replacement_history"), payload.get("message")
+        if isinstance(history, list):
+            return [item for item in history if isinstance(item, dict) and item and not _tells(item, summary)]
+        kept: list[dict[str, Any]] = []
+        room = _RETAINED
+        for turn in reversed(self._turns):
+            room -= len(_text_of(turn.item).encode())
+            if room < 0 or not turn.item:
+                break
+            kept.append(turn.item)
+        return kept[::-1]
+
+    def _make(self, node: Node) -> Entry:
+        """Makes the entry of a node whose parent's entry was made."""
+        fields, envelope = node.fields, envelope_of(node)
+        kind, payload = fields["type"], fields["payload"]
+        more = {name: value for name, value in fields.items() if name not in ("type", "payload", "timestamp")}
+        if kind == "response_item" and payload.get("type") in _UNSENT:
+            return extension_data(NAME, payload["type"], payload | more, envelope)
+        if kind == "response_item" and payload:
+            self._report(more, node)
+            return MessageEntry(message=payload, shape=SHAPE, **envelope)
+        if kind == "turn_context" and (model := text(payload.get("model"))):
+            self._report(more, node)
+            settings = {name: value for name, value in payload.items() if name != "model" and value is not None}
+            return ModelChangeEntry(provider=self._provider, model=model, settings=settings or None, **envelope)
+        if kind == "compacted" and isinstance(summary := payload.get("message", ""), str):
+            self._report(more, node)
+            details = {name: payload[name] for name in payload.keys() - {"message", "replacement_history"}}
+            return CompactionEntry(summary=summary, first_kept_entry_id=None, details=details or None, **envelope)
+        if kind in ("response_item", "turn_context", "compacted"):
+            self._growth.findings.add("source_bad_record", node.place, node.id)
+        return extension_data(NAME, kind, payload | more, envelope)
+
+    def _report(self, more: dict[str, Any], node: Node) -> None:
+        for name in more.keys() - {"ordinal"}:
+            self._growth.findings.add_once(name, "source_field_dropped", node.place, node.id)
+
+
+def _unwrapped(fields: dict[str, Any]) -> dict[str, Any]:
+    """Returns a line as `timestamp`, `type` and `payload`, also where it was not wrapped."""
+    kind, payload = fields.get("type"), fields.get("payload")
+    if isinstance(payload, dict):
+        return fields if isinstance(kind, str) else fields | {"type": "unknown"}
+    if kind in _ITEMS or (kind is None and isinstance(fields.get("role"), str)):
+        return {"timestamp": None, "type": "response_item", "payload": fields}
+    if _is_bare_meta(fields) or _is_bare(fields):
+        return {"timestamp": fields.get("timestamp"), "type": "session_meta", "payload": fields}
+    told = kind if isinstance(kind, str) else "state" if "record_type" in fields else "unknown"
+    return {"timestamp": fields.get("timestamp"), "type": told, "payload": fields}
+
+
+def _is_document(beginning: bytes) -> bool:
+    """Tells the one document that a rollout was before it was lines."""
+    return any(keys >= {"session", "items"} for keys in item_keys(beginning)) and has_key(beginning, "session", r"\{")
+
+
+def _are_bare(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Tells the two first lines of a rollout of old that says of itself no more than its id and time."""
+    return _is_bare(first) and second.get("type") in _ITEMS and "payload" not in second
+
+
+def _is_bare(fields: dict[str, Any]) -> bool:
+    return fields.keys() == {"id", "timestamp"} and isinstance(fields["id"], str)
+
+
+def _is_bare_meta(fields: dict[str, Any]) -> bool:
+    known = any(name in fields for name in ("instructions", "git"))
+    return "type" not in fields and isinstance(fields.get("id"), str) and "timestamp" in fields and known
+
+
+def _is_turn(item: dict[str, Any]) -> bool:
+    """Tells whether an item is what a person said."""
+    if item.get("type", "message") != "message" or item.get("role") != "user":
+        return False
+    return not _text_of(item).lstrip().startswith(_CONTEXTUAL)
+
+
+def _text_of(item: dict[str, Any]) -> str:
+    content = item.get("content")
+    blocks = content if isinstance(content, list) else [content]
+    texts = (block.get("text") if isinstance(block, dict) else block for block in blocks)
+    return "\n".join(each for each in texts if isinstance(each, str))
+
+
+def _tells(item: dict[str, Any], summary: Any) -> bool:
+    """Tells the summary among what follows a compaction."""
+    return isinstance(summary, str) and summary != "" and item.get("role") == "user" and summary in _text_of(item)

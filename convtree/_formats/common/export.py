@@ -1,0 +1,138 @@
+"""What the writers of pi's and kit's files share: which records go out, in which order, and what their tools see."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+import msgspec
+import orjson
+
+from convtree._formats.common.base import Exported, origin
+from convtree._formats.common.ids import derive_id, session_id
+from convtree._model.entries import (
+    CompactionEntry,
+    Entry,
+    ExtensionDataEntry,
+    Header,
+    MessageEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+)
+from convtree._model.errors import BrokenPath
+
+FOREIGN = "convtree."  # before the type of what the other tool has no word for
+LONG_AGO = "1970-01-01T00:00:00.000000Z"  # where a time is not known and the tool wants one
+
+
+class Model(NamedTuple):
+    """The model that the path to an entry names, and its thinking level."""
+
+    provider: str | None = None
+    model: str | None = None
+    level: Any = None
+
+    def after(self, entry: Entry) -> Model:
+        """Returns what it is behind one more entry."""
+        if isinstance(entry, ModelChangeEntry):
+            level = self.level if entry.settings is None else entry.settings.get("thinkingLevel")
+            return Model(entry.provider, entry.model, level)
+        if isinstance(entry, MessageEntry) and entry.model is not None:
+            return Model(entry.provider, entry.model, self.level)
+        if isinstance(entry, ExtensionDataEntry) and entry.ext_type == "pi.thinking_level_change":
+            data = entry.data if isinstance(entry.data, dict) else {}
+            return Model(self.provider, self.model, data.get("thinkingLevel"))
+        return self
+
+
+class Models:
+    """The model at every entry that went by; parents go by before their children."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, Model] = {}
+
+    def above(self, entry: Entry) -> Model:
+        """Returns the model at an entry's parent."""
+        return self._at.get(entry.parent_id or "", Model())
+
+    def take(self, entry: Entry) -> None:
+        """Takes an entry in."""
+        self._at[entry.id] = self.above(entry).after(entry)
+
+
+class Notes:
+    """What the lines so far say of the session as a whole, as the tool that reads them would take it."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        self._labels: dict[str, str] = {}
+
+    def label(self, target: str, label: str | None) -> None:
+        """Takes in that an entry was labelled, or its label taken away."""
+        self._labels.pop(target, None)
+        if label:
+            self._labels[target] = label
+
+    def labels_left(self, session: Exported, written: Container[str]) -> Iterator[tuple[str, str | None]]:
+        """Yields the labels that are still to be told, None for one that has to go again."""
+        yield from ((id, label) for id, label in session.labels.items() if self._labels.get(id) != label)
+        yield from ((id, None) for id in self._labels if id not in session.labels and id in written)
+
+    def name_left(self, session: Exported) -> str | None:
+        """Returns the name if it is still to be told."""
+        name = session.name or ""
+        return None if name == self.name else name
+
+
+def in_a_row(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:
+    """Returns the lines that an entry becomes with their ids and parents: the last has the entry's own id."""
+    ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
+    return list(zip(ids, [entry.parent_id, *ids], bodies, strict=False))
+
+
+def entries_of(session: Exported) -> Iterator[Entry]:
+    """Yields the entries of a session in the order of its log."""
+    return (record for _, record in session.records() if isinstance(record, Entry))
+
+
+def own_id(header: Header, format: str) -> str | None:
+    """Returns the id that a session has in the tool it was imported from; a fork of it is not there."""
+    told = origin(header)
+    id = str(told.get("id"))
+    return id if told.get("format") == format and session_id(format, id) == header.id else None
+
+
+def as_data(entry: Entry) -> dict[str, Any]:
+    """Returns all that an entry of ours says, for a tool to keep that does not know what it is."""
+    fields: dict[str, Any] = msgspec.to_builtins(entry)
+    if isinstance(entry, OpaqueEntry):
+        fields = entry.fields | {name: fields[name] for name in ("id", "timestamp") if name in fields}
+    return {name: value for name, value in fields.items() if name not in ("id", "parent_id") and value is not None}
+
+
+def shown_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
+    """Returns what a model sees at a compaction, itself included; a path that is broken shows it alone."""
+    try:
+        return session.build_context(leaf=entry.id).entries
+    except BrokenPath:
+        return [entry]
+
+
+def summary_of(entry: CompactionEntry, shown: Iterable[Entry]) -> str:
+    """Returns a compaction's summary, behind the pinned messages that survive it: the other tools pin nothing."""
+    pinned = takewhile(lambda each: each.id != entry.id, shown)
+    return "\n\n".join([*filter(None, (each.text for each in pinned if isinstance(each, MessageEntry))), entry.summary])
+
+
+def is_hidden(entry: MessageEntry) -> bool:
+    """Tells a message that no model sees."""
+    return entry.visible_to == "user"
+
+
+def line(fields: Any) -> bytes:
+    """Writes a line as both tools do; what orjson has no numbers for, msgspec has."""
+    try:
+        return orjson.dumps(fields) + b"\n"
+    except TypeError:
+        return msgspec.json.encode(fields) + b"\n"

@@ -1,0 +1,53 @@
+"""Foreign files, opened to be read and nothing else: behind links, unpacked where they are packed, never waited for."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+
+from convtree._formats.common.compressed import Unpacked, unpacked
+from convtree._model.errors import NotALog
+
+_CHUNK = 2**18
+_BLINDLY = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+
+
+class SourceFile(io.BufferedReader):
+    """A regular file, opened to be read, behind a link too; of a packed one, what is in it.
+
+    Raises:
+        NotALog: it is no regular file; a pipe is not waited for.
+        ImportError: it is compressed, and the library for that is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | _BLINDLY)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise NotALog(f"{path}: not a regular file")
+        self._bare = io.FileIO(fd, "rb")
+        try:
+            super().__init__(unpacked(self._bare) or self._bare, _CHUNK)
+        except BaseException:
+            self._bare.close()
+            raise
+
+    def position(self) -> int:
+        """Returns how many bytes of the file were read so far, packed as they are."""
+        return self._bare.tell() if not self._bare.closed else 0
+
+    @property
+    def is_cut(self) -> bool:
+        """Tells whether what is packed ended, or made no sense, before its end."""
+        return isinstance(self.raw, Unpacked) and self.raw.is_cut
+
+
+def read_beginning(path: Path, size: int) -> bytes:
+    """Returns the first bytes of a regular file; none where there is no such file, or none that may be read."""
+    try:
+        with SourceFile(path) as file:
+            return file.read(size)
+    except (NotALog, OSError):
+        return b""

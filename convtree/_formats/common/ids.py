@@ -1,0 +1,86 @@
+"""Ids that are the same again for the same source: the source's own where they fit the grammar, else derived. Pure."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.values import key
+from convtree._model.entries import ID
+
+
+def derive_id(*parts: Any) -> str:
+    """Returns an id that follows from where something comes from: the same again for the same source."""
+    return sha256(orjson.dumps(parts)).hexdigest()[:16]
+
+
+def session_id(format: str, source_id: str) -> str:
+    """Returns the id of a session: the source's own where it fits the grammar, else one that follows from it."""
+    return source_id if ID.fullmatch(source_id) else derive_id(format, source_id)
+
+
+class Ids:
+    """The ids of one source's records: the source's own where they fit the grammar and are new, else derived ones.
+
+    `None` as a source id stands for a record without one. References may come before the record they name.
+    """
+
+    def __init__(self, format: str, session_id: str) -> None:
+        self._source = (format, session_id)
+        self._current: dict[str, str] = {}
+        self._awaited: set[str] = set()
+        self._derived: set[str] = set()
+
+    def refer(self, source_id: str) -> str:
+        """Returns the id of the record that a source id names here; the next record to bring it, if none has yet."""
+        if source_id not in self._current:
+            self._awaited.add(source_id)
+            self._current[source_id] = self._first(source_id)
+        return self._current[source_id]
+
+    def known(self, source_id: str) -> str | None:
+        """Returns the id of the record that a source id names here; None when no record has brought it yet."""
+        return None if source_id in self._awaited else self._current.get(source_id)
+
+    def claim(self, source_id: str | None, ordinal: int) -> str:
+        """Returns the id for the record that stands here, the `ordinal`-th of its source."""
+        if source_id is None:
+            return self.derive(ordinal)
+        if self.known(source_id) is not None:
+            self._current[source_id] = self.derive(source_id, ordinal)
+        id = self.refer(source_id)
+        self._awaited.discard(source_id)
+        return id
+
+    def derive(self, *parts: str | int) -> str:
+        """Returns an id of its own for something that stands in the source without one."""
+        id = derive_id(*self._source, *parts)
+        while id in self._derived or self._current.get(id) == id:
+            id = derive_id(id)
+        self._derived.add(id)
+        return id
+
+    def _first(self, source_id: str) -> str:
+        keeps = ID.fullmatch(source_id) and source_id not in self._derived
+        return source_id if keeps else self.derive(source_id)
+
+
+class Names:
+    """The ids of the sessions of one source: a missing one follows from its place, and none comes twice."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._seen: set[str] = set()
+
+    def claim(self, source_id: Any, ordinal: int, place: Place, findings: Findings) -> str:
+        """Returns the id of the session that stands here, the `ordinal`-th of its source."""
+        id = key(source_id)
+        if id is None or id in self._seen:
+            if id is not None:
+                findings.add("source_duplicate", place)
+            id = derive_id(self._name, id, ordinal)
+        self._seen.add(id)
+        return id

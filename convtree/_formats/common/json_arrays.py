@@ -1,0 +1,161 @@
+"""Foreign JSON that is one array of sessions, of any size, or one object: its items, one at a time.
+
+One idea carries this module: brackets outside of strings tell where an item ends, so nothing needs to be parsed to find
+the next one, and only one item is in memory. An item that is damaged is searched for whole records.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, BinaryIO, NamedTuple
+
+from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.jsonl import LINE_LIMIT
+from convtree._formats.common.parsing import Object, parse
+
+_CHUNK = 2**18
+_PLAIN = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)  # up to a bracket, or a string cut off
+_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*+:)?|[{}\[\]]', re.DOTALL)
+_OPENING, _CLOSING = b"{[", b"}]"
+_BETWEEN = b" \t\r\n,"
+_MARK = b"\xef\xbb\xbf"
+
+
+def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str, Any]], bool]) -> Iterator[Object]:
+    """Yields the objects that stand in a file or in the array that it is; `is_record` knows a whole one from a part."""
+    splitter = _Splitter(file)
+    for data, place, is_whole in splitter.parts():
+        if data is None:
+            findings.add("source_line_too_long" if place.length > LINE_LIMIT else "source_bad_line", place)
+            continue
+        text = data + (b"\n" if is_whole else b"")
+        for fields in parse(text, place, findings, is_record, several=True):
+            yield Object(fields, place)
+    if getattr(file, "is_cut", False):
+        findings.add("source_torn_tail", Place(splitter.line, splitter.offset, 0))
+
+
+@lru_cache(maxsize=1)
+def item_keys(beginning: bytes) -> tuple[frozenset[str], ...]:
+    """Returns the keys of every object at the top, or in the array at the top, as far as a beginning goes."""
+    text = beginning.removeprefix(_MARK).lstrip()
+    if not text.startswith((b"[", b"{")):
+        return ()
+    found: list[set[str]] = []
+    depth, base = 0, int(text.startswith(b"["))
+    for token in _TOKEN.finditer(text):
+        if token[1] is not None:
+            if token[2] is not None and depth == base + 1 and found:
+                found[-1].add(token[1].decode(errors="replace"))
+        elif token[0] in (b"{", b"["):
+            if depth == base and token[0] == b"{":
+                found.append(set())
+            depth += 1
+        else:
+            depth -= 1
+    return tuple(frozenset(keys) for keys in found)
+
+
+def has_key(beginning: bytes, key: str, value: str) -> bool:
+    """Tells whether a key stands anywhere in a beginning, with a value that begins as the pattern says."""
+    pattern = rb'"' + re.escape(key.encode()) + rb'"\s*:\s*' + value.encode()
+    return re.search(pattern, beginning) is not None  # in a string a backslash stands before the second quote
+
+
+class _Part(NamedTuple):
+    """An item's bytes, None if it is too long or no item; not whole when the file ended inside."""
+
+    data: bytes | None
+    place: Place
+    is_whole: bool = True
+
+
+class _Splitter:
+    """Finds the items of a file that is read once, in pieces; every byte is looked at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._is_in_array = False
+        self._depth = 0  # of brackets, inside an item
+        self._is_in_string = False
+        self._is_escaped = False  # the piece ended behind a backslash
+        self._pieces: list[bytes] = []
+        self.offset = 0  # of the item, or of what lies between two
+        self._size = 0
+        self.line = 1
+        self._newlines = 0  # since the start
+        self._is_junk = False  # something between two items that should not be there
+
+    def parts(self) -> Iterator[_Part]:
+        """Yields the items in order, and what stands between them where only a comma should."""
+        chunk = self._file.read(_CHUNK)
+        if chunk.startswith(_MARK):
+            self.offset, chunk = len(_MARK), chunk[len(_MARK) :]
+        while chunk:
+            begin = 0
+            for at in self._brackets(chunk):
+                opens = chunk[at] in _OPENING
+                if self._depth == 0 and (opens and (self._is_in_array or chunk[at] == _OPENING[0])):
+                    yield from self._take(chunk[begin:at])
+                    begin, self._depth = at, 1
+                elif self._depth == 0:
+                    self._is_in_array = opens
+                    self._is_junk |= chunk[at] == _CLOSING[0]
+                else:
+                    self._depth += 1 if opens else -1
+                    if self._depth == 0:
+                        yield from self._take(chunk[begin : at + 1], is_item=True)
+                        begin = at + 1
+            self._keep(chunk[begin:])
+            chunk = self._file.read(_CHUNK)
+        yield from self._take(b"", is_item=self._depth > 0, is_whole=False)
+
+    def _brackets(self, chunk: bytes) -> Iterator[int]:
+        """Yields where brackets stand outside of strings."""
+        at = int(self._is_escaped)
+        self._is_escaped = False
+        while at < len(chunk):
+            if self._is_in_string:
+                at = _end(_STRING, chunk, at)
+                self._is_escaped = chunk[at : at + 1] == b"\\"
+                self._is_in_string = chunk[at : at + 1] != b'"'
+            else:
+                at = _end(_PLAIN, chunk, at)
+                if chunk[at : at + 1] == b'"':
+                    self._is_in_string = True
+                elif at < len(chunk):
+                    yield at
+            at += 1
+
+    def _keep(self, data: bytes) -> None:
+        """Takes in a piece of an item or of what lies between two; an item that is too long is only counted."""
+        self._size += len(data)
+        self._newlines += data.count(b"\n")
+        if self._depth == 0:
+            self._is_junk |= bool(data.strip(_BETWEEN + (b"[]" if not self._is_in_string else b"")))
+        elif self._size <= LINE_LIMIT:
+            self._pieces.append(data)
+        else:
+            self._pieces.clear()
+
+    def _take(self, data: bytes, *, is_item: bool = False, is_whole: bool = True) -> Iterator[_Part]:
+        """Ends an item, or what lies between two."""
+        depth, self._depth = self._depth, int(is_item)
+        self._keep(data)
+        self._depth = depth
+        place = Place(self.line, self.offset, self._size)
+        if is_item:
+            yield _Part(b"".join(self._pieces) if self._size <= LINE_LIMIT else None, place, is_whole)
+        elif self._is_junk:
+            yield _Part(None, place._replace(length=min(self._size, LINE_LIMIT)))
+        self.offset += self._size
+        self.line += self._newlines
+        self._pieces, self._size, self._newlines, self._is_junk = [], 0, 0, False
+
+
+def _end(pattern: re.Pattern[bytes], chunk: bytes, at: int) -> int:
+    match = pattern.match(chunk, at)
+    return match.end() if match else at

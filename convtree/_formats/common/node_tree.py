@@ -1,0 +1,143 @@
+"""The nodes of a conversation that is a table, a list or a chain, and the entries that they become.
+
+One idea carries this module: a node may become several entries, the first under the node's own id, and what follows
+the node follows the last of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import msgspec
+
+from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.parents_first import Node, link, plant
+from convtree._formats.common.truncate import fit
+from convtree._formats.common.values import key, moment, objects
+from convtree._model.entries import Entry, LeafMark, Record
+
+#: what some tools call the parent of a first message
+NO_PARENT = frozenset({"00000000-0000-4000-8000-000000000000", "00000000-0000-0000-0000-000000000000"})
+
+Maker = Callable[[Node], list[Entry]]
+
+
+def mapped(
+    nodes: Mapping[str, Any], parent: str, children: str, ids: Ids, place: Place, findings: Findings
+) -> Iterator[Node]:
+    """Yields the nodes of a table by id: parents first, siblings in the order of their parent's list of children.
+
+    The parent is the truth; the list of children only orders. What cannot be reached from a root follows at the end.
+    """
+    fields = {id: _fields(value, id, place, findings) for id, value in nodes.items()}
+    above = {id: _parent_of(each.get(parent), fields) for id, each in fields.items()}
+    for id in _ordered(fields, above, children):
+        parent_id = above[id]
+        settled = None if parent_id is None else ids.refer(parent_id)
+        yield link(ids, findings, fields[id], place, id, 0, settled)
+
+
+def listed(
+    items: list[Any], own: str, parent: str | None, ids: Ids, place: Place, findings: Findings
+) -> Iterator[Node]:
+    """Yields the nodes of a list whose items name themselves and their parents; without `parent` they are a chain."""
+    known = {id for item in items if isinstance(item, dict) and (id := key(item.get(own))) is not None}
+    last: str | None = None
+    sentinels: set[Any] = set()
+    for ordinal, item in enumerate(items, 1):
+        fields = _fields(item, ordinal, place, findings)
+        source_id = key(fields.get(own))
+        parent_id = last
+        if parent is not None and parent in fields:
+            above = _parent_of(fields[parent], known)
+            sentinels |= {fields[parent]} if above is None and fields[parent] else set()
+            if len(sentinels) > 1:
+                findings.add("source_second_root", place)
+                sentinels.clear()
+            if above is not None and above in known and ids.known(above) is None and above != source_id:
+                findings.add("source_forward", place, source_id)
+            parent_id = None if above is None else ids.refer(above)
+        node = link(ids, findings, fields, place, source_id, ordinal, parent_id)
+        last = node.id
+        yield node
+
+
+def grow(
+    nodes: Iterable[Node],
+    make: Maker,
+    ids: Ids,
+    findings: Findings,
+    *,
+    leaf: str | Callable[[], str | None] | None = None,
+    place: Place | None = None,
+) -> Iterator[Record]:
+    """Yields the entries that `make` makes of each node, parents first, and marks the leaf where it may be elsewhere.
+
+    Entries come from `make` without ids and parents. `leaf` is the source's id of the node where the tool goes on, None
+    when that is the last one; a function is asked when every node was read.
+    """
+    ends: dict[str, str] = {}  # of nodes that became several entries
+    last, count, has_branches = None, 0, False
+    for node in plant(nodes, findings):
+        parent_id = None if node.parent_id is None else ends.get(node.parent_id, node.parent_id)
+        has_branches = has_branches or parent_id != last
+        for at, entry in enumerate(make(node)):
+            last = node.id if at == 0 else ids.derive(node.id, at)
+            source_id = node.source_id if at == 0 else node.source_id or node.id
+            made = msgspec.structs.replace(entry, id=last, parent_id=parent_id, source_id=source_id)
+            yield fit(made, node.place, findings)
+            parent_id = last
+            if at:
+                ends[node.id] = last
+        count += 1
+    leaf = leaf() if callable(leaf) else leaf
+    if leaf is None:
+        return
+    target = ids.known(leaf)
+    if target is None:
+        findings.add("source_bad_target", place or Place(1, 0, 0))
+    elif (target := ends.get(target, target)) != last or has_branches:
+        # the last one too, it may have been elsewhere before; the count, because the source may have grown elsewhere
+        yield LeafMark(id=ids.derive("leaf", target, count), target_id=target)
+
+
+def _fields(value: Any, name: str | int, place: Place, findings: Findings) -> dict[str, Any]:
+    if isinstance(value, dict):
+        return value
+    findings.add("source_bad_record", place, name if isinstance(name, str) else None)
+    return {"value": value}
+
+
+def _parent_of(value: Any, known: Any) -> str | None:
+    """Returns what a node names as its parent; None for none, and for a name that stands for none."""
+    parent = key(value)
+    return None if parent in NO_PARENT and parent not in known else parent
+
+
+def _ordered(nodes: Mapping[str, dict[str, Any]], above: Mapping[str, str | None], children: str) -> list[str]:
+    below: dict[str | None, list[str]] = {}
+    for id, parent in above.items():
+        below.setdefault(parent if parent in nodes else None, []).append(id)
+    for parent, group in below.items():
+        names = nodes[parent].get(children) if parent is not None else None
+        if len(group) > 1 and isinstance(names, list):
+            ranks = {name: rank for rank, name in enumerate(names) if isinstance(name, str)}
+            ranked = sorted((ranks.get(id, len(ranks)), place) for place, id in enumerate(group))
+            below[parent] = [group[place] for _, place in ranked]
+    reached: dict[str, None] = {}
+    stack = below.get(None, [])[::-1]
+    while stack:
+        id = stack.pop()
+        reached[id] = None
+        stack.extend(reversed(below.get(id, [])))
+    return [*reached, *(id for id in nodes if id not in reached)]
+
+
+def newest(items: list[Any], own: str, parent: str, time: str) -> str | None:
+    """Returns the id of the item with the latest time that is nobody's parent, the last of them; None without times."""
+    parents = {key(item.get(parent)) for item in objects(items)}
+    named = [(moment(item.get(time)), key(item.get(own))) for item in objects(items)]
+    found = [(at, id) for at, id in named if at and id and id not in parents]
+    return max(reversed(found), key=lambda each: each[0])[1] if found else None

@@ -1,0 +1,203 @@
+"""Foreign JSON, read as its writers' crashes left it: whatever is whole is taken, everything else is a finding. Pure.
+
+A good text costs one pass of a fast parser; what that refuses is looked at again, slowly.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from math import isinf
+from typing import Any, NamedTuple
+
+import orjson
+
+from convtree._engine import codec
+from convtree._formats.common.base import Findings, Place
+
+DEPTH_LIMIT = codec.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
+
+_LONG_NUMBER = re.compile(rb"\d{19}")  # may be outside of what the fast parser keeps exact
+_START = re.compile(r'\{\s*"')
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SPACE = " \t\r\n"
+
+
+class Object(NamedTuple):
+    """A JSON object of the source, and where it stands."""
+
+    fields: dict[str, Any]
+    place: Place
+
+
+def _is_nothing(_: dict[str, Any]) -> bool:
+    return False
+
+
+def parse(
+    text: bytes,
+    place: Place,
+    findings: Findings,
+    is_record: Callable[[dict[str, Any]], bool] = _is_nothing,
+    *,
+    several: bool = False,
+) -> list[dict[str, Any]]:
+    """Returns the objects of a text, values that no log can hold replaced and zero bytes left out, and reported.
+
+    Behind damage one record is looked for that runs to the end of the text; with `several`, all there are.
+    """
+    if b"\0" in text:
+        findings.add("source_nul_bytes", place)
+        text = text.replace(b"\0", b"")
+    if not text.strip():
+        return []
+    if not _LONG_NUMBER.search(text):
+        try:
+            value = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass
+        else:
+            return _objects([value], text, False, place, findings)
+    slow = _Slow(text)
+    values = slow.read(is_record, several)
+    if len(values) > 1 and not several:
+        findings.add("source_glued", place)
+    if slow.is_damaged:
+        findings.add("source_bad_line" if text.endswith(b"\n") else "source_torn_tail", place)
+    return _objects(values, text, slow.has_replaced, place, findings)
+
+
+def _objects(values: list[Any], text: bytes, replaced: bool, place: Place, findings: Findings) -> list[dict[str, Any]]:
+    objects = []
+    may_be_deep = text.count(b"{") + text.count(b"[") > DEPTH_LIMIT
+    for value in values:
+        if not isinstance(value, dict):
+            findings.add("source_bad_line", place)
+            continue
+        if may_be_deep:
+            replaced = _flatten(value) or replaced
+        objects.append(value)
+    if replaced:
+        findings.add("value_replaced", place)
+    return objects
+
+
+class _Slow:
+    """Reads what the fast parser refuses: several values, stubs, odd numbers, text that is not Unicode."""
+
+    def __init__(self, data: bytes) -> None:
+        self.has_replaced = False
+        self.is_damaged = False
+        try:
+            self._text = data.decode()
+        except UnicodeDecodeError:
+            self.has_replaced = True
+            self._text = data.decode(errors="replace")
+        if "\\u" in self._text:
+            self._decoder = self._make_decoder(object_pairs_hook=self._clean)
+        else:
+            self._decoder = self._make_decoder()
+
+    def _make_decoder(self, **more: Any) -> json.JSONDecoder:
+        return json.JSONDecoder(
+            strict=False, parse_int=self._int, parse_float=self._float, parse_constant=self._constant, **more
+        )
+
+    def read(self, is_record: Callable[[dict[str, Any]], bool], several: bool) -> list[Any]:
+        """Returns the values of the text; behind damage only records, and a single one must run to the end."""
+        values: list[Any] = []
+        at = self._skip_space(0)
+        while at < len(self._text):
+            try:
+                value, at = self._decoder.raw_decode(self._text, at)
+            except (json.JSONDecodeError, RecursionError):
+                self.is_damaged = True
+                values.extend(self._behind_stub(at, is_record, several))
+                break
+            values.append(value)
+            at = self._skip_space(at)
+        return values
+
+    def _behind_stub(self, start: int, is_record: Callable[[dict[str, Any]], bool], several: bool) -> list[Any]:
+        found: list[Any] = []
+        effort = (16 if several else 4) * len(
+            self._text
+        )  # characters to look at: a hostile line must not cost its square
+        for match in _START.finditer(self._text, start + 1):
+            if match.start() < start:  # inside of what was found
+                continue
+            try:
+                value, end = self._decoder.raw_decode(self._text, match.start())
+            except json.JSONDecodeError as error:
+                end = error.pos
+            except RecursionError:
+                break
+            else:
+                if (several or self._skip_space(end) == len(self._text)) and is_record(value):
+                    found.append(value)
+                    start = end
+            effort -= end - match.start() + end // 32  # the decoder counts lines up to the place of an error
+            if effort < 0:
+                break
+        return found
+
+    def _skip_space(self, at: int) -> int:
+        while at < len(self._text) and self._text[at] in _SPACE:
+            at += 1
+        return at
+
+    def _int(self, digits: str) -> int | float | str:
+        if len(digits) <= 20 and codec.INT_MIN <= (value := int(digits)) <= codec.INT_MAX:
+            return value
+        self.has_replaced = True
+        return self._float(digits)
+
+    def _float(self, digits: str) -> float | str:
+        value = float(digits)
+        return self._constant(digits) if isinf(value) else value
+
+    def _constant(self, name: str) -> str:
+        self.has_replaced = True
+        return name
+
+    def _clean(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        """Makes an object without lone surrogates, in its keys, its texts and its lists."""
+        fields = {self._unicode(key): self._unicode(value) for key, value in pairs}
+        lists = [value for value in fields.values() if isinstance(value, list)]
+        while lists:
+            inside = lists.pop()
+            for at, value in enumerate(inside):
+                inside[at] = self._unicode(value)
+                if isinstance(value, list):
+                    lists.append(value)
+        return fields
+
+    def _unicode(self, value: Any) -> Any:
+        if isinstance(value, str) and _SURROGATE.search(value):
+            self.has_replaced = True
+            return _SURROGATE.sub("\ufffd", value)
+        return value
+
+
+def _flatten(value: dict[str, Any]) -> bool:
+    """Replaces, in place, what lies deeper than a log allows by its JSON text; tells whether something did."""
+    found = False
+    stack: list[tuple[Any, int]] = [(value, 1)]
+    while stack:
+        inside, depth = stack.pop()
+        for key, item in inside.items() if isinstance(inside, dict) else enumerate(inside):
+            if not isinstance(item, dict | list):
+                continue
+            if depth < DEPTH_LIMIT:
+                stack.append((item, depth + 1))
+            else:
+                inside[key], found = _as_text(item), True
+    return found
+
+
+def _as_text(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    except RecursionError:
+        return "… [nested too deeply]"

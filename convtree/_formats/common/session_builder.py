@@ -1,0 +1,157 @@
+"""From the nodes of a source to the records of a session: what all importers of trees and chains do alike. Pure.
+
+A format reads its file as nodes, in the order of the file, and says how a node becomes an entry. Here they are planted,
+made and followed by the marks; and where the leaf is not what comes last, a mark says so.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.parents_first import Node, link, plant
+from convtree._formats.common.truncate import fit
+from convtree._formats.common.values import utc
+from convtree._model.entries import (
+    ID,
+    LABEL_LIMIT,
+    Entry,
+    ExtensionDataEntry,
+    LabelMark,
+    LeafMark,
+    Record,
+    SessionInfoMark,
+)
+
+
+class _Bookmark(NamedTuple):
+    """A label or a name on its way to being a mark; a target may stand further down."""
+
+    mark: LabelMark | SessionInfoMark
+    place: Place
+
+
+class Ancestry:
+    """Who is above whom, of the entries that were made; each has a row, larger than its parent's."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, int] = {}
+        self._parents = array("q")
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._rows
+
+    def row(self, id: str | None) -> int:
+        """Returns the row of an entry, -1 when there is none."""
+        return -1 if id is None else self._rows.get(id, -1)
+
+    def add(self, id: str, parent_id: str | None) -> int:
+        """Takes in an entry whose parent is there, or that begins a tree; returns its row."""
+        self._rows[id] = len(self._parents)
+        self._parents.append(self.row(parent_id))
+        return self._rows[id]
+
+    def is_above(self, id: str, below: str | None) -> bool:
+        """Tells whether an entry lies on the path to another, itself included."""
+        wanted, row = self.row(id), self.row(below)
+        while row > wanted:
+            row = self._parents[row]
+        return row == wanted != -1
+
+    def beside(self, id: str, below: str | None) -> list[int]:
+        """Returns the rows since an entry that do not lie on the path from it to another."""
+        first, row = self.row(id), self.row(below)
+        path = set[int]()
+        while row >= first:
+            path.add(row)
+            row = self._parents[row]
+        return [row for row in range(first, len(self._parents)) if row not in path]
+
+    def last_below(self, id: str) -> str | None:
+        """Returns the entry that came last of all below one, itself included."""
+        top = self.row(id)
+        below = {top}
+        for row in range(top + 1, len(self._parents)):
+            if self._parents[row] in below:
+                below.add(row)
+        last = max(below)
+        return next((id for id, row in self._rows.items() if row == last), None)
+
+
+class Growth:
+    """The records of one session in the making.
+
+    `leaf` is set by the format as it reads: the node at which its tool would go on, None before there is one.
+    """
+
+    def __init__(self, ids: Ids, findings: Findings) -> None:
+        self.ids = ids
+        self.findings = findings
+        self.made = Ancestry()
+        self.leaf: Node | None = None
+        self._bookmarks: list[_Bookmark] = []
+
+    def records(self, nodes: Iterator[Node], make: Callable[[Node], Entry]) -> Iterator[Record]:
+        """Yields the session's records: entries parents first, then marks in the order of the file."""
+        last_id = None
+        for node in plant(nodes, self.findings):
+            entry = make(node)
+            self.made.add(entry.id, entry.parent_id)
+            last_id = entry.id
+            yield fit(entry, node.place, self.findings)
+        for mark, place in self._bookmarks:
+            if isinstance(mark, LabelMark) and mark.target_id not in self.made:
+                self.findings.add("source_bad_target", place, mark.id)
+            else:
+                yield fit(mark, place, self.findings)
+        if self.leaf is not None and last_id is not None and self.leaf.id != last_id:
+            id, time = self.ids.derive(self.leaf.id, last_id, "leaf"), utc(self.leaf.fields.get("timestamp"))
+            yield LeafMark(id=id, timestamp=time, target_id=self.leaf.id)
+
+    def link(
+        self, fields: dict[str, Any], place: Place, source_id: str | None, parent: str | None, ordinal: int
+    ) -> Node:
+        """Makes a node of the `ordinal`-th record, which names itself and its parent; an id again is reported."""
+        parent_id = None if parent is None else self.ids.refer(parent)
+        return link(self.ids, self.findings, fields, place, source_id, ordinal, parent_id)
+
+    def left(self, source_id: str | None) -> str | None:
+        """Returns the id of the leaf that a branch summary names, which need not be there."""
+        if source_id is None:
+            return None
+        return self.ids.known(source_id) or (source_id if ID.fullmatch(source_id) else None)
+
+    def label(self, node: Node, ordinal: int, target: str, label: str | None) -> None:
+        """Has an entry labelled in the end, or with None its label taken away."""
+        if label is not None and len(label) > LABEL_LIMIT:
+            label = label[:LABEL_LIMIT]
+            self.findings.add("value_replaced", node.place, node.id)
+        id, time = self.ids.derive(ordinal, "label"), utc(node.fields.get("timestamp"))
+        mark = LabelMark(id=id, timestamp=time, target_id=self.ids.refer(target), label=label)
+        self._bookmarks.append(_Bookmark(mark, node.place))
+
+    def tell(self, node: Node, ordinal: int, **info: Any) -> None:
+        """Has the session's name or metadata changed in the end."""
+        id, time = self.ids.derive(ordinal, "session_info"), utc(node.fields.get("timestamp"))
+        mark = SessionInfoMark(id=id, timestamp=time, **info)
+        self._bookmarks.append(_Bookmark(mark, node.place))
+
+
+def extension_data(format: str, kind: Any, data: dict[str, Any], envelope: dict[str, Any]) -> ExtensionDataEntry:
+    """Makes the entry of a record that has no counterpart here: its type behind the format's name, all it says."""
+    if not isinstance(kind, str):
+        kind, data = "unknown", data | ({"type": kind} if kind is not None else {})
+    return ExtensionDataEntry(ext_type=f"{format}.{kind}", data=data, **envelope)
+
+
+def envelope_of(node: Node) -> dict[str, Any]:
+    """Returns the fields that an entry has from its node."""
+    return {
+        "id": node.id,
+        "parent_id": node.parent_id,
+        "timestamp": utc(node.fields.get("timestamp")),
+        "source_id": node.source_id,
+    }

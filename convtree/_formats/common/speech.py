@@ -1,0 +1,104 @@
+"""A message of any shape in plain words of ours, for those who write it in another. Pure.
+
+Read as for a provider, but all of it. What has no words here (an image by reference, a document) is text that says so.
+A message of the tools' may be several here: pi has one for each result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+from convtree._model.messages import role_of
+from convtree._providers import parts as read
+from convtree._providers.reading import read_parts
+
+
+class Text(NamedTuple):
+    """What is said."""
+
+    text: str
+
+
+class Thought(NamedTuple):
+    """What a model thought, and the signature of who made it."""
+
+    text: str
+    signature: str | None = None
+
+
+class Image(NamedTuple):
+    """A picture, in base64."""
+
+    data: str
+    media_type: str
+
+
+class Call(NamedTuple):
+    """A call of a tool."""
+
+    id: str
+    name: str
+    arguments: dict[str, Any]
+
+
+class Result(NamedTuple):
+    """What a call brought back."""
+
+    id: str
+    name: str
+    text: str
+    is_error: bool = False
+    images: tuple[Image, ...] = ()
+
+
+Part = Text | Thought | Image | Call | Result
+Role = Literal["system", "user", "assistant"]
+
+
+class Speech(NamedTuple):
+    """Who speaks, and the parts of it."""
+
+    role: Role
+    parts: list[Part]
+
+
+def speech_of(message: Mapping[str, Any]) -> Speech:
+    """Returns a message of any of the shapes that are known."""
+    told = role_of(message)
+    role: Role = "user"
+    if told in ("system", "developer"):
+        role = "system"
+    elif told in ("assistant", "model"):
+        role = "assistant"
+    found = read_parts(read.Source(message=message))
+    if not found and message.get("content", message.get("parts")) is None:
+        return Speech(role, [Text(read.as_json(message))])
+    return Speech(role, [said for part in found for said in _said(part)])
+
+
+def _said(part: read.Part) -> Iterator[Part]:
+    match part:
+        case read.Thinking():
+            signature = (part.raw or {}).get("signature")
+            if part.text or signature:
+                yield Thought(part.text, signature if isinstance(signature, str) else None)
+        case read.Text() | read.Media():
+            yield _shown(part)
+        case read.Call():
+            yield Call(part.id or part.name, part.name, read.as_object(part))
+        case read.Result():
+            shown = [_shown(each) for each in part.content]
+            text = "\n".join(each.text for each in shown if isinstance(each, Text))
+            images = tuple(each for each in shown if isinstance(each, Image))
+            yield Result(part.id or part.name, part.name, text, part.is_error, images)
+        case _:
+            yield Text(read.as_json(part.raw))
+
+
+def _shown(part: read.Text | read.Media) -> Text | Image:
+    if isinstance(part, read.Text):
+        return Text(part.text)
+    if part.kind == "image" and part.data is not None:
+        return Image(part.data, part.mime or "image/png")
+    return Text(read.named(part))

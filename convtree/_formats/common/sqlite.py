@@ -1,0 +1,242 @@
+"""Foreign SQLite databases: rows in order, read without a trace.
+
+One rule carries this module: nothing is ever written beside or into the source. A database with a journal that is not
+empty is copied, the journal with it, and the copy is opened; one whose writer would make us create shared memory is
+opened as immutable; every other is opened read-only. Where a table is damaged, its rows are looked for from both ends.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from convtree._formats.common.base import Findings, Place, Source
+from convtree._formats.common.parsing import parse
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_MAGIC = b"SQLite format 3\0"
+_ATTEMPTS = 5  # at a copy during which nobody writes
+_YOUNG = 2**24  # bytes of a database whose tables may still stand in its journal only
+_CELL_LIMIT = 64 * 2**20  # bytes of a value that is still taken
+
+
+class Row(NamedTuple):
+    """A row by column, and its place: the line counts rows as they are read, offset and length their bytes."""
+
+    values: dict[str, Any]
+    place: Place
+
+
+def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
+    """Tells whether a source is a database with all the tables of one of the given sets, each with these columns."""
+    if not source.beginning.startswith(_MAGIC):
+        return False
+    import sqlite3
+
+    # what is not in the file itself yet is looked for only while that is cheap: until the first checkpoint
+    has_news = bool(_journals(source.path)) and _size(source.path) < _YOUNG
+    for takes_journal in (False, True) if has_news else (False,):
+        try:
+            with opened(source, Findings(), takes_journal=takes_journal) as database:
+                if any(all(names <= database.columns(table) for table, names in each.items()) for each in tables):
+                    return True
+        except sqlite3.Error:
+            continue
+    return False
+
+
+@contextmanager
+def opened(source: Source, findings: Findings, *, takes_journal: bool = True) -> Iterator[Database]:
+    """Opens a database for reading; what a crash or a writer left in its journal is taken in, in a copy."""
+    import sqlite3
+
+    with ExitStack() as stack:
+        if takes_journal and _journals(source.path):
+            folder = stack.enter_context(TemporaryDirectory(prefix="convtree-"))
+            connection = sqlite3.connect(_copied(source.path, Path(folder)))
+        else:
+            is_logged = source.beginning[18:20] == b"\2\2" or os.path.lexists(f"{source.path}-wal")
+            mode = "mode=ro&immutable=1" if is_logged or not takes_journal else "mode=ro"
+            connection = sqlite3.connect(f"{source.path.absolute().as_uri()}?{mode}", uri=True)
+        stack.enter_context(closing(connection))
+        yield Database(connection, findings)
+
+
+class Database:
+    """A database whose rows are read; what cannot be read of it is passed over, and that is reported."""
+
+    def __init__(self, connection: sqlite3.Connection, findings: Findings) -> None:
+        self.findings = findings
+        self._connection = connection
+        self._connection.text_factory = self._decoded
+        self._connection.execute("pragma trusted_schema=off")
+        self._columns: dict[str, frozenset[str]] = {}
+        self._rows = 0
+        self._bytes = 0
+        self._has_replaced = False
+
+    def columns(self, table: str) -> frozenset[str]:
+        """Returns the columns of a table, none if there is no such table; a view is no table."""
+        if table not in self._columns:
+            is_table = "exists (select 1 from sqlite_master where type = 'table' and name = ?1)"
+            found = self._cells(f"select name from pragma_table_info(?1) where {is_table}", (table,))
+            self._columns[table] = frozenset(str(name) for (name,) in found)
+        return self._columns[table]
+
+    def rows(
+        self,
+        table: str,
+        names: str,
+        *,
+        where: str = "",
+        order: str = "rowid",
+        values: tuple[Any, ...] = (),
+        blobs: str = "",
+    ) -> Iterator[Row]:
+        """Yields the rows of a table with those of the named columns that it has; none when it is not there.
+
+        A star stands for all columns. Bytes are taken for text, except in the column `blobs`.
+        """
+        wanted = sorted(self.columns(table)) if names == "*" else names.split()
+        present = [name for name in wanted if name in self.columns(table)]
+        if not present:
+            return
+        picked = ", ".join(f'"{name}"' for name in present)
+        condition = f" where {where}" if where else ""
+        count, errors = 0, len(self.findings.listed)
+        for cells in self._cells(f'select {picked} from "{table}"{condition} order by {order}', values):
+            yield self._row(present, cells, blobs)
+            count += 1
+        if len(self.findings.listed) > errors and "group by" not in where:
+            inside = f" where ({where})" if where else ""
+            for number in self._readable(table, inside, order, values, count):
+                for cells in self._cells(f'select {picked} from "{table}" where rowid = ?', (number,)):
+                    yield self._row(present, cells, blobs)
+
+    def _readable(self, table: str, condition: str, order: str, values: tuple[Any, ...], count: int) -> list[int]:
+        """Returns the numbers of the rows that can be found from both ends of a table, without the first `count`."""
+        found: dict[int, list[Any]] = {}
+        picked = f'select rowid, {order} from "{table}" not indexed{condition}'
+        joined = "and" if condition else "where"
+        for end, side in (("asc", ">"), ("desc", "<")):
+            number = None
+            for number, *keys in self._cells(f"{picked} order by rowid {end}", values, is_known_damage=True):
+                found[number] = keys
+            if number is not None:
+                # rows are read one ahead, so the last before the damage is asked for alone
+                query = f"{picked} {joined} rowid {side} {number} order by rowid {end} limit 1"
+                found |= {number: keys for number, *keys in self._cells(query, values, is_known_damage=True)}
+        query = f'select rowid from "{table}"{condition} order by {order}'
+        for (number,) in islice(self._cells(query, values, is_known_damage=True), count):
+            found.pop(number, None)
+        return sorted(found, key=lambda number: [*map(_rank, found[number]), _rank(number)])
+
+    def _cells(
+        self, query: str, values: tuple[Any, ...], *, is_known_damage: bool = False
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yields what can be read; that this is not all of it is reported, unless it was."""
+        import sqlite3
+
+        try:
+            yield from self._connection.execute(query, values)
+        except sqlite3.ProgrammingError:
+            raise  # the source was closed while its rows were read: not damage
+        except sqlite3.Error:
+            if not is_known_damage:
+                self.findings.add("source_database", Place(self._rows + 1, self._bytes, 0))
+
+    def report_strays(self, table: str, column: str, other: str, own: str) -> None:
+        """Reports the rows of a table that belong to a row of another one which is not there."""
+        if self.columns(table) and self.columns(other):
+            is_known = f'"{column}" in (select "{own}" from "{other}" where "{own}" is not null)'
+            for row in self.rows(table, column, where=f'"{column}" is null or not ({is_known})'):
+                self.findings.add("source_left_out", row.place)
+
+    def _row(self, names: list[str], cells: tuple[Any, ...], blobs: str) -> Row:
+        length = sum(len(cell) if isinstance(cell, str | bytes) else 8 for cell in cells)
+        self._rows += 1
+        place = Place(self._rows, self._bytes, length)
+        self._bytes += length
+        values = {name: self._storable(cell, name == blobs) for name, cell in zip(names, cells, strict=True)}
+        if self._has_replaced:
+            self.findings.add("value_replaced", place)
+            self._has_replaced = False
+        return Row(values, place)
+
+    def _storable(self, cell: Any, is_blob: bool) -> Any:
+        if isinstance(cell, bytes) and not is_blob:
+            cell = self._decoded(cell)
+        if isinstance(cell, float) and not math.isfinite(cell):
+            self._has_replaced = True
+            return str(cell)
+        if isinstance(cell, str | bytes) and len(cell) > _CELL_LIMIT:
+            self._has_replaced = True
+            return None
+        return cell
+
+    def _decoded(self, data: bytes) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self._has_replaced = True
+            return data.decode(errors="replace")
+
+
+def _rank(value: Any) -> tuple[int, Any]:
+    """Returns a key that orders values of all types as SQLite does."""
+    if value is None:
+        return 0, 0
+    return (1, value) if isinstance(value, int | float) else (2, value) if isinstance(value, str) else (3, value)
+
+
+def from_json(value: Any, place: Place, findings: Findings) -> Any:
+    """Returns what a cell says in JSON; a text that is no JSON is reported and stays a text."""
+    if not isinstance(value, str) or not value.strip():
+        return None if isinstance(value, str) else value
+    found = parse(b'{"value":' + value.encode() + b"}\n", place, findings)
+    return found[0].get("value") if found else value.replace("\0", "")
+
+
+def _journals(path: Path) -> list[Path]:
+    """Returns the journals of a database that hold something."""
+    return [side for end in ("-wal", "-journal") if _size(side := path.with_name(path.name + end))]
+
+
+def _copied(path: Path, folder: Path) -> Path:
+    """Copies a database with its journals, while nobody writes if that can be had."""
+    for _ in range(_ATTEMPTS):
+        journals = _journals(path)
+        before = [_state(file) for file in (path, *journals)]
+        for copy in folder.iterdir():
+            copy.unlink()
+        shutil.copyfile(path, folder / path.name)
+        for journal in journals:
+            with suppress(FileNotFoundError):  # its writer has taken it in meanwhile
+                shutil.copyfile(journal, folder / journal.name)
+        if before == [_state(file) for file in (path, *journals)]:
+            break
+    return folder / path.name
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns

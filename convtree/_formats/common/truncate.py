@@ -1,0 +1,69 @@
+"""Records that are too large for a line of a log: their longest texts are cut, and that is reported. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+import orjson
+
+from convtree._engine import codec
+from convtree._formats.common.base import Findings, Place
+from convtree._model.entries import Record
+from convtree._model.errors import InvalidMessage
+
+_ROOM = codec.LINE_LIMIT - 2**20  # bytes for the values of a record that was too large
+_CUT = "… [cut]"
+_SHORT = 1024  # characters of a text that is never cut
+
+R = TypeVar("R", bound=Record)
+
+
+def fit(record: R, place: Place, findings: Findings) -> R:
+    """Returns a record that fits on a line: of one that does not, the longest texts are cut, and that is reported.
+
+    Only a line of the source that is large itself can become too large, so the others are not measured.
+    """
+    if place.length < codec.LINE_LIMIT // 4:
+        return record
+    try:
+        codec.encode(record)
+    except InvalidMessage:
+        findings.add("value_replaced", place, record.id)
+        values = {name: getattr(record, name) for name in record.__struct_fields__}
+        fields = orjson.loads(orjson.dumps({k: v for k, v in values.items() if isinstance(v, str | dict | list)}))
+        _cut_texts(fields)
+        if len(orjson.dumps(fields)) > _ROOM:
+            fields = {name: _cut_members(value) for name, value in fields.items()}
+        return msgspec.structs.replace(record, **fields)
+    return record
+
+
+def _cut_texts(fields: dict[str, Any]) -> None:
+    """Cuts the longest texts inside, in place, until what is left has room on a line."""
+    found: list[tuple[int, Any, Any]] = []
+    stack: list[Any] = [fields]
+    while stack:
+        inside = stack.pop()
+        for name, value in inside.items() if isinstance(inside, dict) else enumerate(inside):
+            if isinstance(value, str) and len(value) > _SHORT:
+                found.append((len(value.encode()), inside, name))
+            elif isinstance(value, dict | list):
+                stack.append(value)
+    found.sort(key=lambda each: each[0], reverse=True)
+    excess = len(orjson.dumps(fields)) - _ROOM
+    for size, inside, name in found:
+        if excess <= 0:
+            break
+        kept = inside[name].encode()[: max(0, size - excess - len(_CUT.encode()))].decode(errors="ignore")
+        inside[name] = kept + _CUT
+        excess -= size - len(inside[name].encode())
+
+
+def _cut_members(value: Any) -> Any:
+    """Empties what is large not for its texts but for the number of its parts."""
+    if isinstance(value, str) or len(orjson.dumps(value)) <= _SHORT:
+        return value
+    if isinstance(value, list):
+        return [_CUT]
+    return {key: item if len(orjson.dumps(item)) <= _SHORT else _CUT for key, item in list(value.items())[:64]}

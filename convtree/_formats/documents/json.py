@@ -1,0 +1,51 @@
+"""A session as one plain JSON document, for programs that know nothing of logs: the header, the entries, the leaf.
+
+`entries` has every entry in the order of the log, with `id`, `parent_id` and `type` first; `path` the ids from the
+first to the leaf. Fields may be added in a version, none changes its meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from convtree._formats.common.base import Exported
+from convtree._formats.common.export import as_data, line
+from convtree._model.entries import Entry
+from convtree._model.errors import BrokenPath, LeafUncertain
+
+NAME = "json"
+
+
+def write(session: Exported) -> Iterator[bytes]:
+    """Yields the document, piece by piece; it is one line for each entry."""
+    head = {
+        "schema": "convtree.session",
+        "schema_version": 1,
+        "id": session.id,
+        "name": session.name,
+        "header": msgspec.to_builtins(session.header),
+        "leaf_id": session.leaf_id,
+        "path": _path(session),
+        "labels": session.labels,
+    }
+    yield line(head)[:-2] + b',"entries":[\n'
+    separator = b""
+    for _, record in session.records():
+        if isinstance(record, Entry):
+            yield separator + line(_fields(record)).rstrip(b"\n")
+            separator = b",\n"
+    yield b"\n]}\n"
+
+
+def _path(session: Exported) -> list[str] | None:
+    try:
+        return [entry.id for entry in session.path(session.leaf_id)]
+    except (BrokenPath, LeafUncertain):
+        return None
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    return {"id": entry.id, "parent_id": entry.parent_id, "type": entry.type} | as_data(entry)

@@ -1,0 +1,101 @@
+"""Checkpoints of the Gemini CLI: what `/chat save` writes, the contents of a conversation and nothing about it.
+
+An array of contents, or a document with that as its `history`. It names no session, so what it begins with says which
+it is, and the id of a content follows from all that was said so far: a checkpoint that was saved again adds what is
+new, and two of one conversation are its branches. What becomes of what:
+
+- A content: a message of Gemini's shape, as it stands; what is none: extension data `gemini-checkpoint.content`.
+- What else a document says: metadata of the session under `gemini-checkpoint`.
+
+What was typed and nothing else (`logs.json`) is no session.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any
+
+import orjson
+
+from convtree._formats.common.base import Findings, Reading, Source
+from convtree._formats.common.files import SourceFile
+from convtree._formats.common.headers import make_header
+from convtree._formats.common.ids import Ids, derive_id
+from convtree._formats.common.json_arrays import has_key, item_keys, read_items
+from convtree._formats.common.jsonl import read_document
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.parsing import Object
+from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._model.entries import Entry, MessageEntry
+
+NAME = "gemini-checkpoint"
+IS_SINGLE = True
+SHAPE = "gemini"
+
+_MARK = b"\xef\xbb\xbf"
+_HISTORY = re.compile(rb'"history"\s*:\s*\[\s*\{\s*"(?:role"\s*:\s*"(?:user|model)"|parts"\s*:\s*\[)')
+
+
+def recognises(source: Source) -> bool:
+    """Tells a checkpoint by contents: a role, and parts."""
+    keys = item_keys(source.beginning)
+    if _is_array(source):
+        return any(each >= {"role", "parts"} for each in keys) and has_key(source.beginning, "parts", r"\[")
+    return any("history" in each for each in keys) and _HISTORY.search(source.beginning) is not None
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads a checkpoint that was recognised."""
+    findings = Findings()
+    about: dict[str, Any] = {}
+    with SourceFile(source.path) as file:
+        contents = _contents(source, file, findings, about)
+        first = next(contents, None)
+        source_id = derive_id(NAME, *([] if first is None else [_json(first.fields)]))
+        growth = Growth(Ids(NAME, source_id), findings)
+        nodes = _nodes(growth, chain([] if first is None else [first], contents), about)
+        records = growth.records(nodes, _make)
+        yield Reading(make_header(NAME, source_id), records, findings.listed, file.position)
+
+
+def _contents(source: Source, file: SourceFile, findings: Findings, about: dict[str, Any]) -> Iterator[Object]:
+    if _is_array(source):
+        yield from read_items(file, findings, _is_content)
+    elif (whole := read_document(file, findings)) is not None:
+        about |= {name: value for name, value in whole.fields.items() if name != "history"}
+        history = whole.fields.get("history")
+        for content in history if isinstance(history, list) else [history]:
+            yield Object(content if isinstance(content, dict) else {"content": content}, whole.place)
+
+
+def _nodes(growth: Growth, contents: Iterator[Object], about: dict[str, Any]) -> Iterator[Node]:
+    digest = ""
+    last: Node | None = None
+    for fields, place in contents:
+        digest = derive_id(digest, _json(fields))
+        last = growth.leaf = Node(growth.ids.derive(digest), last and last.id, None, place, fields)
+        if not _is_content(fields):
+            growth.findings.add("source_bad_record", place, last.id)
+        yield last
+    if about and last is not None:
+        growth.tell(last, 1, metadata={NAME: about})
+
+
+def _make(node: Node) -> Entry:
+    if not _is_content(node.fields):
+        return extension_data(NAME, "content", node.fields, envelope_of(node))
+    return MessageEntry(message=node.fields, shape=SHAPE, **envelope_of(node))
+
+
+def _is_array(source: Source) -> bool:
+    return source.beginning.removeprefix(_MARK).lstrip().startswith(b"[")
+
+
+def _is_content(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("role"), str) and isinstance(fields.get("parts"), list)
+
+
+def _json(fields: dict[str, Any]) -> str:
+    return orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode()

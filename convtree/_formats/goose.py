@@ -1,0 +1,217 @@
+"""goose's sessions: `sessions.db`, and the JSONL files from before it. Both are linear.
+
+A session for each row of `sessions`; messages whose session has no row are kept in one of their own. What becomes of
+what:
+
+- A message: a message. Texts and thinking stay as they are, since Anthropic has the same; `toolRequest` and
+  `toolResponse` become calls and results, images what Anthropic takes. What only the program shows
+  (`systemNotification`, `actionRequired`) is kept under `goose`, with every other field of the message.
+- `userVisible`, `agentVisible`: whom the message is for; for nobody: extension data `goose.message`.
+- Where a compaction has hidden messages from the agent, ids are derived from there on: a later compaction then makes a
+  new branch, which shows what goose shows now, and nothing that was imported before is contradicted.
+- `provider_name` and the model of the session: kept in the header's metadata, since they are those of now.
+- `name`, `archived_at`: name and archived. `extension_data`: metadata of the session, and so is, under `goose`, what
+  else its row says. `usage_ledger` is not read; of `thread_messages`, which repeat those of the sessions, the ones that
+  belong to none are reported.
+
+Shape `goose.message`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, NamedTuple, TypeGuard
+
+from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
+from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
+from convtree._formats.common.files import SourceFile
+from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.jsonl import read_objects
+from convtree._formats.common.node_tree import grow
+from convtree._formats.common.parents_first import Node, link
+from convtree._formats.common.parsing import Object
+from convtree._formats.common.sqlite import Database, Row, from_json, has_tables
+from convtree._formats.common.truncate import fit
+from convtree._formats.common.values import as_object, as_text, key, objects, text, without
+from convtree._model.entries import Entry, Header, Record, SessionInfoMark, Visibility
+
+NAME = "goose"
+_TABLES = {
+    "sessions": frozenset({"id", "working_dir"}),
+    "messages": frozenset({"id", "session_id", "role", "content_json", "created_timestamp"}),
+}
+_FACTS = ("session_type", "provider_name", "model_config_json", "project_id", "schedule_id", "description")
+_SEEN = ("id", "name", "working_dir", "created_at", "extension_data", "parent_session_id", "archived_at", *_FACTS)
+_MESSAGE = "id message_id role content_json created_timestamp tokens metadata_json"
+#: seconds or milliseconds; only rows of the session at hand are sorted
+_ORDER = "case when created_timestamp > 10000000000 then created_timestamp else created_timestamp * 1000 end, id"
+_FOR_THE_PROGRAM = {"systemNotification", "actionRequired", "toolConfirmationRequest", "frontendToolRequest"}
+
+
+class _Said(NamedTuple):
+    """A message as both stores have it."""
+
+    source_id: str | None
+    place: Place
+    fields: dict[str, Any]
+
+
+def recognises(source: Source) -> bool:
+    """Tells the database by its tables, a legacy file by its first line and the messages that follow."""
+    if not source.beginning.startswith(b"{"):
+        return has_tables(source, _TABLES)
+    objects = read_objects(io.BytesIO(source.beginning), Findings(), _is_message)
+    first, second = next(objects, None), next(objects, None)
+    if first is None or not _is_metadata(first.fields):
+        return False
+    return second is None or _is_message(second.fields)
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads the sessions of a source that was recognised."""
+    return _read_lines(source) if source.beginning.startswith(b"{") else _read_database(source)
+
+
+def _read_database(source: Source) -> Iterator[Reading]:
+    belonging = Belonging("thread_messages", "session_id", "sessions")
+    return read_database(source, NAME, lambda it: sessions_of(it, "sessions", "*", "messages"), _session, belonging)
+
+
+def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
+    return _header(id, found.row.values), _stored(found.row, database, Ids(NAME, id))
+
+
+def _header(id: str, fields: dict[str, Any]) -> Header:
+    facts = without({name: fields.get(name) for name in _FACTS})
+    parent = fields.get("parent_session_id")
+    return make_header(
+        NAME, id, time=fields.get("created_at"), cwd=fields.get("working_dir"), parent_id=parent, **facts
+    )
+
+
+def _stored(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
+    fields, findings = row.values, database.findings
+    yield from _records(_messages(fields.get("id"), database), ids, findings)
+    yield from name_mark(ids, fields.get("name") or fields.get("description"), row.place, findings)
+    if fields.get("archived_at") is not None:
+        yield archived_mark(ids)
+    state = from_json(fields.get("extension_data"), row.place, findings)
+    if state:
+        mark = SessionInfoMark(id=ids.derive("state", as_text(state)), metadata={"goose.extension_data": state})
+        yield fit(mark, row.place, findings)
+    yield from facts_mark(ids, NAME, without(fields, *_SEEN), row.place, findings)
+
+
+def _messages(session_id: Any, database: Database) -> Iterator[_Said]:
+    found = database.rows("messages", _MESSAGE, where="session_id is ?", order=_ORDER, values=(session_id,))
+    for values, place in found:
+        fields = without(values, "id", "message_id", "content_json", "metadata_json", "created_timestamp")
+        fields["created"] = values.get("created_timestamp")
+        fields["content"] = from_json(values.get("content_json"), place, database.findings)
+        fields["metadata"] = from_json(values.get("metadata_json"), place, database.findings)
+        yield _Said(key(values.get("message_id")) or key(values.get("id")), place, fields)
+
+
+def _read_lines(source: Source) -> Iterator[Reading]:
+    findings = Findings()
+    with SourceFile(source.path) as file:
+        found = read_objects(file, findings, _is_message)
+        first = next(found)
+        fields = first.fields
+        if not _is_metadata(fields):
+            found, fields = chain([first], found), {}
+        id = source.path.stem  # goose's own id of the session; the first line has none that stays
+        facts = without(fields, "working_dir", "description", "message_count", "extension_data")
+        facts = {name: value for name, value in facts.items() if not name.endswith("tokens")}
+        ids = Ids(NAME, id)
+        records = chain(
+            _records(_legacy(found), ids, findings), name_mark(ids, fields.get("description"), first.place, findings)
+        )
+        yield Reading(make_header(NAME, id, cwd=fields.get("working_dir"), **facts), records, findings.listed)
+
+
+def _legacy(found: Iterator[Object]) -> Iterator[_Said]:
+    for fields, place in found:
+        yield _Said(key(fields.get("id")), place, {name: value for name, value in fields.items() if name != "id"})
+
+
+def _records(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[Record]:
+    yield from grow(_nodes(messages, ids, findings), _make, ids, findings)
+
+
+def _nodes(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[Node]:
+    last: str | None = None
+    has_hidden = False
+    for ordinal, (source_id, place, fields) in enumerate(messages, 1):
+        shown = _visibility(fields)
+        has_hidden = has_hidden or shown != "all"
+        node = link(ids, findings, fields, place, source_id, ordinal, last)
+        if has_hidden:
+            node = node._replace(id=ids.derive(node.id, str(shown), str(last)), source_id=source_id)
+        last = node.id
+        yield node
+
+
+def _visibility(fields: dict[str, Any]) -> Visibility | None:
+    flags = as_object(fields.get("metadata"))
+    user, agent = flags.get("userVisible") is not False, flags.get("agentVisible") is not False
+    return "all" if user and agent else "user" if user else "model" if agent else None
+
+
+def _make(node: Node) -> list[Entry]:
+    fields, shown = node.fields, _visibility(node.fields)
+    time = fields.get("created")
+    if shown is None:
+        return keep(NAME, "message", without(fields, "created"), time)
+    content = fields.get("content")
+    parts: list[dict[str, Any]] = objects(content) if isinstance(content, list) else [text_block(content)]
+    blocks = [_block(part) for part in parts if text(part.get("type")) not in _FOR_THE_PROGRAM]
+    rest = without(fields, "role", "content", "created")
+    rest |= without({"content": [part for part in parts if text(part.get("type")) in _FOR_THE_PROGRAM]})
+    return say(NAME, text(fields.get("role")) or "user", blocks, rest, time=time, visible_to=shown)
+
+
+def _block(part: dict[str, Any]) -> dict[str, Any]:
+    """Returns a part of a message as Anthropic would have it; what has no counterpart as it stands."""
+    match part.get("type"):
+        case "toolRequest":
+            call = _value(part.get("toolCall"))
+            return call_block(part.get("id"), call.get("name"), call.get("arguments"))
+        case "toolResponse":
+            result = part.get("toolResult")
+            value = result.get("value", result.get("error")) if isinstance(result, dict) else result
+            has_failed = isinstance(result, dict) and result.get("status") == "error"
+            if isinstance(value, dict) and "content" in value:
+                has_failed, value = has_failed or value.get("isError") is True, value["content"]
+            content = [_block(each) for each in value] if _all_objects(value) else value
+            return result_block(part.get("id"), content, is_error=has_failed)
+        case "image" if isinstance(part.get("data"), str):
+            media = {"type": "base64", "media_type": part.get("mimeType"), "data": part["data"]}
+            return {"type": "image", "source": media}
+        case "redactedThinking":
+            return part | {"type": "redacted_thinking"}
+        case str():
+            return part
+    return text_block(part)
+
+
+def _value(call: Any) -> dict[str, Any]:
+    """Returns the call itself, which newer versions wrap in its success."""
+    call = as_object(call)
+    return as_object(call.get("value")) or call
+
+
+def _all_objects(value: Any) -> TypeGuard[list[dict[str, Any]]]:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def _is_metadata(fields: dict[str, Any]) -> bool:
+    return "working_dir" in fields and "message_count" in fields and "role" not in fields
+
+
+def _is_message(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("role"), str) and isinstance(fields.get("content"), list)

@@ -1,0 +1,1 @@
+"""kit's session files: read and written."""

@@ -1,0 +1,240 @@
+"""Sessions of kit, version 3: a tree in JSONL like pi's, in which a compaction stands apart.
+
+What becomes of what:
+
+- `message`: a message of kit's own `role` and `parts`, verbatim, shape `kit.message`; its model and provider go to the
+  envelope. kit itself reads the model from `model_change` only; here both tell which model was used.
+- `compaction`: a compaction. kit writes it without a parent; here it goes below what it compacts: the entry before it
+  in the file, if what it keeps lies above that, else the last entry below the first that it keeps. kit keeps whatever
+  stands between the two lines in the file, side branches too; here only the path is kept, and where that makes a
+  difference it is reported and noted in the details, under `kit`.
+- `branch_summary`, `model_change`: the same here.
+- `extension_data`: extension data; `data` stays the text it is in kit.
+- `label`, `session_info`: extension data, so that no parent changes, and a mark that says the same.
+- all else (`incomplete_output`, a `system_prompt` in a shared file), and what lacks what its type needs: extension
+  data of the type `kit.<type>`.
+
+An id that comes again goes to the later entry from there on, as in kit. kit resumes at the last line, so that is the
+leaf; a `system_prompt` there, with which kit would show nothing, is passed over. Written again, a session gives kit
+the context that it gives here; `write` says how.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.files import SourceFile
+from convtree._formats.common.headers import make_header
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.jsonl import is_header, is_record, read_objects
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.parsing import Object
+from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.values import count, key, text, texts
+from convtree._formats.kit.writer import KEEPS_MORE, NAME, SHAPE, write
+from convtree._model.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    ExtensionDataEntry,
+    MessageEntry,
+    ModelChangeEntry,
+    Record,
+)
+
+__all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
+
+IS_SINGLE = True
+
+_OWN_ID = re.compile("[0-9a-f]{32}")
+_BASE = frozenset({"type", "id", "parent_id", "timestamp"})
+_FIELDS = {  # the fields that have a place in an entry of ours
+    "message": {"role", "parts", "model", "provider"},
+    "compaction": {
+        *("summary", "first_kept_entry_id", "tokens_before", "tokens_after", "messages_removed"),
+        *("read_files", "modified_files"),
+    },
+    "branch_summary": {"from_id", "summary"},
+    "model_change": {"provider", "model_id"},
+    "extension_data": {"ext_type", "data"},
+}
+_SHOWN = ("message", "branch_summary", "model_change")  # what has a say in kit's context
+_TELLING = ("parent_id", "parts", "model_id", "ext_type", "first_kept_entry_id", "from_id", "target_id")
+
+
+def recognises(source: Source) -> bool:
+    """Tells a session of kit by its header and by the keys of its entries."""
+    objects = read_objects(io.BytesIO(source.beginning), Findings(), is_record)
+    header = next(objects, None)
+    if header is None or not is_header(header.fields) or "version" not in header.fields:
+        return False
+    entries = [found.fields for found in objects if found.fields.get("type") != "session"]
+    for fields in entries:
+        if "parentId" in fields:
+            return False
+        if any(name in fields for name in _TELLING):
+            return True
+    rest = source.beginning[header.place.offset + header.place.length :]
+    if not entries and rest.strip():  # the first entry is longer than what we were given
+        return b'"parts":' in rest and b'"parentId":' not in rest
+    return "parent_session_id" in header.fields or bool(_OWN_ID.fullmatch(header.fields["id"]))
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads a session that was recognised."""
+    with SourceFile(source.path) as file:
+        findings = Findings()
+        objects = read_objects(file, findings, is_record)
+        fields = next(objects).fields
+        source_id = str(fields["id"])
+        header = make_header(
+            NAME,
+            source_id,
+            time=fields.get("timestamp"),
+            cwd=fields.get("cwd"),
+            parent=key(fields.get("parent_session_id")),
+            parent_kind="task" if fields.get("subagent_task") else "fork",
+            **{name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")},
+        )
+        records = _Reader(Growth(Ids(NAME, source_id), findings)).records(objects)
+        yield Reading(header, records, findings.listed, file.position)
+
+
+class _Reader:
+    """Reads one session: settles in the order of the file what each line refers to, and makes entries."""
+
+    def __init__(self, growth: Growth) -> None:
+        self._growth = growth
+        self._findings = growth.findings
+        self._is_shown: list[bool] = []  # by row
+        self._makers: dict[str, Callable[[Node, dict[str, Any]], Entry | None]] = {
+            "message": self._message,
+            "compaction": self._compaction,
+            "branch_summary": self._branch_summary,
+            "model_change": self._model_change,
+            "extension_data": self._extension_data,
+        }
+
+    def records(self, objects: Iterator[Object]) -> Iterator[Record]:
+        """Yields the session's records; the leaf is the last line."""
+        return self._growth.records(self._nodes(objects), self._make)
+
+    def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
+        before: str | None = None
+        for ordinal, (fields, place) in enumerate(objects, 1):
+            if fields.get("type") == "session":
+                self._findings.add("source_second_header", place)
+                continue
+            node = self._node(fields, place, ordinal, before)
+            self._note(node, ordinal)
+            if fields.get("type") != "system_prompt":
+                self._growth.leaf = node
+                before = node.id
+            yield node
+
+    def _node(self, fields: dict[str, Any], place: Place, ordinal: int, before: str | None) -> Node:
+        """Makes the node of a line; a compaction that stands apart goes below what it compacts."""
+        source_id, parent = key(fields.get("id")), key(fields.get("parent_id"))
+        node = self._growth.link(fields, place, source_id, parent, ordinal)
+        if fields.get("type") == "branch_summary":
+            return node._replace(reference=self._growth.left(key(fields.get("from_id"))))
+        if fields.get("type") != "compaction":
+            return node
+        source_kept = key(fields.get("first_kept_entry_id"))
+        kept = None if source_kept is None else self._growth.ids.known(source_kept)
+        if source_kept is not None and kept is None:
+            self._findings.add("source_bad_target", place, node.id)
+        if parent is None:
+            node = node._replace(parent_id=self._compacted(kept, before))
+        return node._replace(reference=kept)
+
+    def _compacted(self, kept: str | None, before: str | None) -> str | None:
+        """Returns the entry that a compaction continues."""
+        made = self._growth.made
+        if kept is None or kept not in made or made.is_above(kept, before):
+            return before
+        return made.last_below(kept)
+
+    def _note(self, node: Node, ordinal: int) -> None:
+        """Takes down what a node says about the session as a whole."""
+        fields, kind = node.fields, node.fields.get("type")
+        if kind == "label" and (target := key(fields.get("target_id"))) is not None:
+            self._growth.label(node, ordinal, target, text(fields.get("label")) or None)
+        elif kind == "session_info":
+            self._growth.tell(node, ordinal, name=text(fields.get("name")) or None)
+
+    def _make(self, node: Node) -> Entry:
+        """Makes the entry of a node whose parent's entry was made."""
+        fields, envelope = node.fields, envelope_of(node)
+        kind = fields.get("type")
+        make = self._makers.get(kind) if isinstance(kind, str) else None
+        self._is_shown.append(kind in _SHOWN)
+        entry = None if make is None else make(node, envelope)
+        if entry is None:
+            if make is not None:
+                self._findings.add("source_bad_record", node.place, node.id)
+            return _other(fields, envelope)
+        for name in fields.keys() - _BASE - _FIELDS[str(kind)]:
+            if fields[name] not in (None, False, ""):
+                self._findings.add("source_field_dropped", node.place, node.id)
+                break
+        return entry
+
+    # --- one maker a type: None is "not what this type should be" ---
+
+    def _message(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        message: dict[str, Any] = {name: node.fields[name] for name in ("role", "parts") if name in node.fields}
+        if not message:
+            return None
+        provider, model = text(node.fields.get("provider")) or None, text(node.fields.get("model")) or None
+        return MessageEntry(message=message, shape=SHAPE, provider=provider, model=model, **envelope)
+
+    def _compaction(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        fields = node.fields
+        if not isinstance(summary := fields.get("summary", ""), str):
+            return None
+        kept, made = node.reference, self._growth.made
+        if kept is not None and not made.is_above(kept, node.parent_id):
+            self._findings.add("source_bad_target", node.place, node.id)
+            kept = None
+        is_more = kept is not None and any(map(self._is_shown.__getitem__, made.beside(kept, node.parent_id)))
+        if is_more:
+            self._findings.add("source_unsupported", node.place, node.id)
+        return CompactionEntry(
+            summary=summary,
+            first_kept_entry_id=kept,
+            details={NAME: {KEEPS_MORE: True}} if is_more else None,
+            tokens_before=count(fields.get("tokens_before")),
+            tokens_after=count(fields.get("tokens_after")),
+            messages_removed=count(fields.get("messages_removed")),
+            read_files=texts(fields.get("read_files")),
+            modified_files=texts(fields.get("modified_files")),
+            **envelope,
+        )
+
+    def _branch_summary(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        if not isinstance(summary := node.fields.get("summary", ""), str):
+            return None
+        return BranchSummaryEntry(from_id=node.reference, summary=summary, **envelope)
+
+    def _model_change(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        if not (model := text(node.fields.get("model_id"))):
+            return None
+        return ModelChangeEntry(provider=text(node.fields.get("provider")) or None, model=model, **envelope)
+
+    def _extension_data(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        ext_type = text(node.fields.get("ext_type"))
+        if not ext_type:
+            return None
+        if ext_type.startswith("kit."):  # those are ours
+            return _other(node.fields, envelope)
+        return ExtensionDataEntry(ext_type=ext_type, data=node.fields.get("data"), **envelope)
+
+
+def _other(fields: Mapping[str, Any], envelope: dict[str, Any]) -> ExtensionDataEntry:
+    data = {name: value for name, value in fields.items() if name not in _BASE}
+    return extension_data(NAME, fields.get("type"), data, envelope)

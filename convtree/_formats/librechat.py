@@ -1,0 +1,122 @@
+"""LibreChat's export of one conversation: messages that name their parents, or a tree of them.
+
+One session. What becomes of what:
+
+- `messages`, or `messagesTree` with `children` inside: the nodes. `parentMessageId` is the parent; the all-zero UUID
+  stands for none. An export of the visible branch alone has no other.
+- A message: a message. `isCreatedByUser` tells the role. `content` is blocks where there is one: texts, reasoning, and
+  calls, whose results become a user's message of their own. Without it: `text`.
+- `model` and `endpoint`: model and provider of what the assistant said. A message with `error`: for the user.
+- The leaf is the message that was created last; LibreChat stores none.
+- `title`: the session's name. Every other field of a message: kept in it under `librechat`; of the export: metadata of
+  the session under that name. A message's `summary` is among them, and reported: there it stands for what lies before,
+  here it does not.
+
+Shape `librechat.message`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from convtree._formats.common.base import Findings, Reading, Source
+from convtree._formats.common.blocks import call_block, result_block, say, text_block
+from convtree._formats.common.headers import facts_mark, make_header, name_mark, read_array
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.json_arrays import item_keys
+from convtree._formats.common.node_tree import grow, listed, newest
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.parsing import Object
+from convtree._formats.common.values import as_object, key, objects, text, without
+from convtree._model.entries import Entry, Header, Record
+
+NAME = "librechat"
+_LISTS = ("messages", "messagesTree")
+_PLACED = ("messageId", "parentMessageId", "conversationId", "isCreatedByUser", "createdAt", "model", "endpoint")
+
+
+def recognises(source: Source) -> bool:
+    """Tells an export by a `conversationId` and messages beside it."""
+    return any("conversationId" in keys and not keys.isdisjoint(_LISTS) for keys in item_keys(source.beginning))
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads an export that was recognised."""
+    return read_array(source, NAME, _is_conversation, ("conversationId",), _header, _records, _messages)
+
+
+def _header(id: str, fields: dict[str, Any]) -> Header:
+    first = next(iter(objects(_messages(fields))), {})
+    return make_header(NAME, id, time=first.get("createdAt"), endpoint=text(fields.get("endpoint")))
+
+
+def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
+    messages = _unfolded(_messages(found.fields))
+    for item in objects(messages):
+        if item.get("summary"):
+            findings.add("source_unsupported", found.place, key(item.get("messageId")))
+    nodes = listed(messages, "messageId", "parentMessageId", ids, found.place, findings)
+    make = partial(_make, defaults=as_object(found.fields.get("options")) | found.fields)
+    leaf = newest(messages, "messageId", "parentMessageId", "createdAt")
+    yield from grow(nodes, make, ids, findings, leaf=leaf, place=found.place)
+    yield from name_mark(ids, found.fields.get("title"), found.place, findings)
+    yield from facts_mark(ids, NAME, without(found.fields, "conversationId", "title", *_LISTS), found.place, findings)
+
+
+def _unfolded(messages: list[Any]) -> list[Any]:
+    """Returns the messages of a tree as a list, parents first; a child lies below what it lies in."""
+    found: list[Any] = []
+    stack: list[tuple[Any, Any]] = [(message, None) for message in reversed(messages)]
+    while stack:
+        message, parent = stack.pop()
+        if isinstance(message, dict) and isinstance(children := message.get("children"), list):
+            stack.extend((child, message.get("messageId")) for child in reversed(children))
+            message = {name: value for name, value in message.items() if name != "children"}
+        if isinstance(message, dict) and parent is not None:
+            message = {"parentMessageId": parent} | message
+        found.append(message)
+    return found
+
+
+def _make(node: Node, *, defaults: dict[str, Any]) -> list[Entry]:
+    fields = node.fields
+    role = "user" if fields.get("isCreatedByUser") is True else "assistant"
+    content = fields.get("content")
+    blocks = [block for part in content for block in _blocks(part)] if isinstance(content, list) else []
+    names = (*_PLACED, *(("content",) if blocks else ("text",)))
+    return say(
+        NAME,
+        role,
+        blocks or [text_block(fields.get("text"))],
+        without(fields, *names),
+        time=fields.get("createdAt"),
+        visible_to="user" if fields.get("error") is True else "all",
+        provider=fields.get("endpoint") or defaults.get("endpoint"),
+        model=fields.get("model") or defaults.get("model"),
+    )
+
+
+def _blocks(part: Any) -> list[dict[str, Any]]:
+    """Returns the blocks that a part of a message is; a call that was answered is two."""
+    if not isinstance(part, dict):
+        return [text_block(part)]
+    kind = part.get("type")
+    value = part.get(kind) if isinstance(kind, str) else None
+    if kind in ("text", "think"):
+        said = value.get("value") if isinstance(value, dict) else value
+        return [text_block(said)] if kind == "text" else [{"type": "thinking", "thinking": text_block(said)["text"]}]
+    if kind == "tool_call" and isinstance(value, dict):
+        call = call_block(value.get("id"), value.get("name"), value.get("args"))
+        output = value.get("output")
+        return [call] if output is None else [call, result_block(value.get("id"), output)]
+    return [part] if isinstance(kind, str) else [text_block(part)]
+
+
+def _messages(fields: dict[str, Any]) -> list[Any]:
+    return next((list(fields[name]) for name in _LISTS if isinstance(fields.get(name), list)), [])
+
+
+def _is_conversation(fields: dict[str, Any]) -> bool:
+    return any(isinstance(fields.get(name), list) for name in _LISTS)

@@ -1,0 +1,1 @@
+"""llm's log database: read."""

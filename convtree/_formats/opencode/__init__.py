@@ -1,0 +1,1 @@
+"""opencode's database and folders: read."""

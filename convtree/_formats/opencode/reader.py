@@ -1,0 +1,248 @@
+"""opencode's sessions: a SQLite database, and the folder of JSON files from before it. Both are linear.
+
+A session for each row of `session`, or each file under `session/`. Messages are in the order of their times and ids.
+What becomes of what:
+
+- `message` with its `part`s: a message. `text` and `reasoning` are blocks; a `tool` is a call and, when it has ended,
+  its result in a user's message of its own, after all calls of the same step. `file` stays as it is.
+- Parts that say nothing to a model (`step-start`, `step-finish`, `snapshot`, `patch`, ignored texts …) and every field
+  of a message without a place: kept in the message under `opencode`.
+- A user's message with a `compaction` part: extension data `opencode.compaction`. The assistant's finished summary that
+  follows: a compaction, which keeps from `tail_start_id`, and nothing without it.
+- `modelID`, `providerID`, `tokens` and `cost`: model, provider and usage of what the assistant said.
+- `revert`: the leaf is the message before the one that was reverted to.
+- `title`: the session's name. `parent_id`: the session that this one works for, of the kind `task`. `time_archived`:
+  archived. What else is said of a session, and its list of things to do: metadata of it under `opencode`.
+- A `session_message`, where a session of the database has nothing else: extension data `opencode.session_message`,
+  which is reported, since its kinds are not known here.
+
+The folder may be `storage` or the one it lies in. Shape `opencode.message`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
+from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
+from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark
+from convtree._formats.common.ids import Ids, Names
+from convtree._formats.common.node_tree import grow
+from convtree._formats.common.parents_first import Node, link
+from convtree._formats.common.sqlite import Database, from_json, has_tables
+from convtree._formats.common.values import as_object, key, moment, text, without
+from convtree._formats.opencode.stores import Files, Message, filed, storage_of, stored
+from convtree._model.entries import CompactionEntry, Entry, Header, Record
+
+NAME = "opencode"
+_TABLES = {
+    "session": frozenset({"id", "directory", "title"}),
+    "message": frozenset({"id", "session_id", "data"}),
+    "part": frozenset({"id", "message_id", "data"}),
+}
+_SEEN = ("id", "parent_id", "parentID", "directory", "title", "time_created", "time_archived", "time")
+_LOOK = 20  # messages by which a folder is told
+_SILENT = {"step-start", "step-finish", "snapshot", "patch", "agent", "retry", "subtask"}
+
+
+def recognises(source: Source) -> bool:
+    """Tells the database by its tables, the folder by what is in one of the first messages."""
+    if source.beginning:
+        return has_tables(source, _TABLES)
+    found = islice(storage_of(source.path).glob("message/*/*.json"), _LOOK)
+    told = map(Files(Findings()).load, found)
+    return any("role" in data and ("sessionID" in data or "time" in data) for data in told)
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads the sessions of a source that was recognised."""
+    return _read_database(source) if source.beginning else _read_folder(source)
+
+
+# --- the database -------------------------------------------------------------------------------------------------
+
+
+def _read_database(source: Source) -> Iterator[Reading]:
+    belonging = Belonging("part", "message_id", "message")
+    return read_database(source, NAME, lambda it: sessions_of(it, "session", "*", "message"), _row, belonging)
+
+
+def _row(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
+    values, place = found.row
+    own = (values.get("id"),)
+    fields: dict[str, Any] = {}
+    if not found.is_missing:
+        todo = database.rows("todo", "*", where="session_id is ?", values=own, order="position")
+        fields = values | {
+            "revert": from_json(values.get("revert"), place, database.findings),
+            "todo": [without(row, "session_id") for row, _ in todo],
+        }
+    return _session(id, fields, place, stored(*own, database), database.findings)
+
+
+# --- the folder ---------------------------------------------------------------------------------------------------
+
+
+def _read_folder(source: Source) -> Iterator[Reading]:
+    root = storage_of(source.path)
+    names, known = Names(NAME), set()
+    for ordinal, path in enumerate(sorted(root.glob("session/*/*.json")), 1):
+        findings = Findings()
+        files = Files(findings)
+        fields = _about(root, path, files)
+        known.add(path.stem)
+        id = names.claim(path.stem, ordinal, files.place, findings)
+        session = _session(id, fields, files.place, filed(root, path.stem, files), findings)
+        yield Reading(*session, findings.listed)
+    for folder in sorted(root.glob("message/*")):
+        if folder.name not in known and folder.is_dir():
+            findings = Findings()
+            files = Files(findings)
+            id = names.claim(folder.name, 0, files.place, findings)
+            findings.add("source_no_session", files.place)
+            session = _session(id, {}, files.place, filed(root, folder.name, files), findings)
+            yield Reading(*session, findings.listed)
+
+
+def _about(root: Path, path: Path, files: Files) -> dict[str, Any]:
+    """Returns what the files of a session say of it, under the names that the database has for that."""
+    fields = files.load(path)
+    time = as_object(fields.get("time"))
+    todo = root / "todo" / path.name
+    return fields | {
+        "parent_id": fields.get("parentID"),
+        "time_created": time.get("created"),
+        "time_archived": time.get("archived"),
+        "todo": files.load(todo) if os.path.lexists(todo) else None,
+    }
+
+
+# --- both ---------------------------------------------------------------------------------------------------------
+
+
+def _session(
+    id: str, fields: dict[str, Any], place: Place, messages: Iterator[Message], findings: Findings
+) -> tuple[Header, Iterator[Record]]:
+    records = _Session(Ids(NAME, id), findings, fields).records(messages, place)
+    return _header(id, fields), records
+
+
+def _header(id: str, fields: dict[str, Any]) -> Header:
+    parent, time = key(fields.get("parent_id")), fields.get("time_created")
+    return make_header(NAME, id, time=time, cwd=fields.get("directory"), parent=parent, parent_kind="task")
+
+
+class _Session:
+    """Makes the entries of one session."""
+
+    def __init__(self, ids: Ids, findings: Findings, fields: dict[str, Any]) -> None:
+        self._ids = ids
+        self._findings = findings
+        self._fields = fields
+        self._reverted = key(as_object(fields.get("revert")).get("messageID"))
+        self._leaf: str | None = None  # the message before the one that was reverted to
+        self._tail: str | None = None  # what the compaction that is under way keeps
+
+    def records(self, messages: Iterator[Message], place: Place) -> Iterator[Record]:
+        """Yields the entries, and the leaf and the name."""
+        nodes = self._nodes(messages)
+        yield from grow(nodes, self._make, self._ids, self._findings, leaf=lambda: self._leaf, place=place)
+        yield from name_mark(self._ids, self._fields.get("title"), place, self._findings)
+        if self._fields.get("time_archived"):
+            yield archived_mark(self._ids)
+        yield from facts_mark(self._ids, NAME, without(self._fields, *_SEEN), place, self._findings)
+
+    def _nodes(self, messages: Iterator[Message]) -> Iterator[Node]:
+        last, before = None, None
+        for ordinal, (source_id, place, data, parts) in enumerate(messages, 1):
+            if source_id is not None and source_id == self._reverted:
+                self._leaf = before
+            fields = {"data": data, "parts": parts}
+            node = link(self._ids, self._findings, fields, place, source_id, ordinal, last)
+            last, before = node.id, source_id
+            yield node
+
+    def _make(self, node: Node) -> list[Entry]:
+        data, parts = node.fields["data"], node.fields["parts"]
+        if "unknown" in data:
+            return keep(NAME, "session_message", data)
+        time = as_object(data.get("time")).get("created")
+        compaction = next((part for part in parts if part.get("type") == "compaction"), None)
+        if compaction is not None:
+            self._tail = key(compaction.get("tail_start_id"))
+            return keep(NAME, "compaction", without(data, "id", "sessionID") | {"parts": parts}, time)
+        if data.get("summary") is True and data.get("finish"):
+            summary = "\n".join(part["text"] for part in parts if part.get("type") == "text" and text(part.get("text")))
+            if summary:
+                return [self._compaction(node, summary, moment(time))]
+        return self._message(data, parts, time)
+
+    def _compaction(self, node: Node, summary: str, timestamp: str | None) -> Entry:
+        kept = None if self._tail is None else self._ids.known(self._tail)
+        if kept is None and self._tail is not None:
+            self._findings.add("source_bad_target", node.place, node.id)
+        data = node.fields["data"]
+        details = without(data, "id", "sessionID", "time", "role")
+        self._tail = None
+        return CompactionEntry(
+            timestamp=timestamp, summary=summary, first_kept_entry_id=None if kept == node.id else kept, details=details
+        )
+
+    def _message(self, data: dict[str, Any], parts: list[dict[str, Any]], time: Any) -> list[Entry]:
+        role = text(data.get("role")) or "user"
+        model = data.get("model")
+        placed = ("id", "sessionID", "role", "modelID", "providerID", "tokens", "cost", "time")
+        rest = without(data, *placed, *(("model",) if isinstance(model, dict) and role == "assistant" else ()))
+        silent = [part for part in parts if _is_silent(part)]
+        rest |= without({"parts": silent})
+        tokens = data.get("tokens")
+        usage = tokens | without({"cost": data.get("cost")}) if isinstance(tokens, dict) else None
+        return say(
+            NAME,
+            role,
+            _blocks(parts),
+            rest,
+            time=time,
+            provider=data.get("providerID"),
+            model=data.get("modelID"),
+            usage=usage,
+        )
+
+
+def _blocks(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the blocks that parts are; the results of calls that were made together follow them together."""
+    blocks: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for part in parts:
+        kind = part.get("type")
+        if kind != "tool":
+            blocks, results = blocks + results, []
+        if kind == "tool":
+            state = as_object(part.get("state"))
+            blocks.append(call_block(part.get("callID"), part.get("tool"), state.get("input")))
+            if state.get("status") in ("completed", "error"):
+                has_failed = state["status"] == "error"
+                content = state.get("error") if has_failed else state.get("output")
+                results.append(result_block(part.get("callID"), content, is_error=has_failed))
+        elif part and not _is_silent(part):  # an empty one could not be read, and was reported
+            blocks.append(_block(kind, part))
+    return blocks + results
+
+
+def _block(kind: Any, part: dict[str, Any]) -> dict[str, Any]:
+    if kind == "text":
+        return text_block(part.get("text"))
+    if kind == "reasoning":
+        return {"type": "thinking", "thinking": text_block(part.get("text"))["text"]}
+    named = without(part, "id", "messageID", "sessionID")
+    return named if isinstance(kind, str) else text_block(named)
+
+
+def _is_silent(part: dict[str, Any]) -> bool:
+    kind = part.get("type")
+    return (isinstance(kind, str) and kind in _SILENT) or (kind == "text" and part.get("ignored") is True)

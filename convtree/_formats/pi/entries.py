@@ -1,0 +1,182 @@
+"""What the lines of pi become, one maker a type; `pi` says what becomes of what. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.values import count, milliseconds, text, texts
+from convtree._formats.pi.writer import NAME, SHAPE
+from convtree._model.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    ExtensionDataEntry,
+    MessageEntry,
+    ModelChangeEntry,
+)
+
+_BASE = frozenset({"type", "id", "parentId", "timestamp"})
+_FIELDS = {  # the fields that have a place in an entry of ours
+    "message": {"message"},
+    "custom_message": {"customType", "content", "display", "details"},
+    "compaction": {"summary", "firstKeptEntryId", "firstKeptEntryIndex", "tokensBefore", "details"},
+    "branch_summary": {"fromId", "summary", "details"},
+    "model_change": {"provider", "modelId", "thinkingLevel"},
+    "thinking_level_change": {"thinkingLevel"},
+    "custom": {"customType", "data"},
+}
+
+
+class _Model(NamedTuple):
+    """The model that a path leads to, and a thinking level that came before any model."""
+
+    provider: str | None = None
+    model: str | None = None
+    level: Any = None
+
+
+class Entries:
+    """Makes entries of planted nodes; knows of each path what later entries on it depend on."""
+
+    def __init__(self, version: float, growth: Growth) -> None:
+        self._version = version
+        self._growth = growth
+        self._findings = growth.findings
+        self._models: list[_Model] = []
+        self._model = _Model()
+        self._makers: dict[str, Callable[[Node, dict[str, Any]], Entry | None]] = {
+            "message": self._message,
+            "custom_message": self._custom_message,
+            "compaction": self._compaction,
+            "branch_summary": self._branch_summary,
+            "model_change": self._model_change,
+            "thinking_level_change": self._thinking_level,
+            "custom": self._custom,
+        }
+
+    def make(self, node: Node) -> Entry:
+        """Makes the entry of a node whose parent's entry was made."""
+        parent = self._growth.made.row(node.parent_id)
+        self._model = self._models[parent] if parent >= 0 else _Model()
+        fields, envelope = node.fields, envelope_of(node)
+        kind = fields.get("type")
+        make = self._makers.get(kind) if isinstance(kind, str) else None
+        entry = make(node, envelope) if make is not None else None
+        if entry is None:
+            if make is not None:
+                self._findings.add("source_bad_record", node.place, node.id)
+            entry = _extension_data(fields, envelope)
+        else:
+            self._report_dropped(node, entry)
+        if kind == "context_edit":
+            self._findings.add("source_unsupported", node.place, node.id)
+        self._models.append(self._model)
+        return entry
+
+    def _report_dropped(self, node: Node, entry: Entry) -> None:
+        is_kept = isinstance(entry, CompactionEntry | BranchSummaryEntry) and isinstance(entry.details, dict)
+        if _more(node.fields) and not is_kept:
+            self._findings.add("source_field_dropped", node.place, node.id)
+
+    # --- one maker a type: None is "not what this type should be" ---
+
+    def _message(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        message = node.fields.get("message")
+        if not isinstance(message, dict) or not message:
+            return None
+        if self._version < 3 and message.get("role") == "hookMessage":
+            message = message | {"role": "custom"}
+        facts: dict[str, Any] = {}
+        if message.get("role") == "assistant":
+            facts = {"provider": text(message.get("provider")), "model": text(message.get("model")) or None}
+            facts["usage"] = usage if isinstance(usage := message.get("usage"), dict) else None
+            if facts["model"] is not None:
+                self._model = self._model._replace(provider=facts["provider"], model=facts["model"])
+        elif message.get("role") == "bashExecution" and message.get("excludeFromContext"):
+            facts = {"visible_to": "user"}
+        elif message.get("role") == "system":
+            facts = {"pinned": True}
+        return MessageEntry(message=message, shape=SHAPE, **facts, **envelope)
+
+    def _custom_message(self, node: Node, envelope: dict[str, Any]) -> Entry:
+        names = ("customType", "content", "display", "details")
+        shown = {"role": "custom"} | {name: node.fields[name] for name in names if name in node.fields}
+        shown["timestamp"] = milliseconds(node.fields.get("timestamp"))
+        return MessageEntry(message=shown, shape=SHAPE, **envelope)
+
+    def _compaction(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        fields = node.fields
+        if not isinstance(summary := fields.get("summary", ""), str):
+            return None
+        kept = node.reference
+        if kept is not None and not self._growth.made.is_above(kept, node.parent_id):
+            if kept != node.id:  # its own id says on purpose that nothing is kept
+                self._findings.add("source_bad_target", node.place, node.id)
+            kept = None
+        details = fields.get("details")
+        files = details if isinstance(details, dict) and not fields.get("fromHook") else {}
+        return CompactionEntry(
+            summary=summary,
+            first_kept_entry_id=kept,
+            tokens_before=count(fields.get("tokensBefore")),
+            read_files=texts(files.get("readFiles")),
+            modified_files=texts(files.get("modifiedFiles")),
+            details=_details(fields),
+            **envelope,
+        )
+
+    def _branch_summary(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        if not isinstance(summary := node.fields.get("summary", ""), str):
+            return None
+        details = _details(node.fields)
+        return BranchSummaryEntry(from_id=node.reference, summary=summary, details=details, **envelope)
+
+    def _model_change(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        provider, model = text(node.fields.get("provider")), text(node.fields.get("modelId"))
+        if not model:
+            return None
+        level = node.fields.get("thinkingLevel", self._model.level)
+        self._model = _Model(provider, model)
+        settings = None if level is None else {"thinkingLevel": level}
+        return ModelChangeEntry(provider=provider, model=model, settings=settings, **envelope)
+
+    def _thinking_level(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        level = node.fields.get("thinkingLevel")
+        if level is None:
+            return None
+        provider, model = self._model.provider, self._model.model
+        if model is None:
+            self._model = _Model(level=level)
+            return _extension_data(node.fields, envelope)
+        self._model = _Model(provider, model)
+        return ModelChangeEntry(provider=provider, model=model, settings={"thinkingLevel": level}, **envelope)
+
+    def _custom(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
+        ext_type = text(node.fields.get("customType"))
+        if not ext_type:
+            return None
+        if ext_type.startswith("pi."):  # those are ours
+            return _extension_data(node.fields, envelope)
+        return ExtensionDataEntry(ext_type=ext_type, data=node.fields.get("data"), **envelope)
+
+
+def _details(fields: Mapping[str, Any]) -> Any:
+    """Returns the details of a summary, and under pi's name what else pi says of it: these are no fields of ours."""
+    details = fields.get("details")
+    more = _more(fields)
+    if not more or not isinstance(details, dict | None):
+        return details
+    return (details or {}) | {NAME: more}
+
+
+def _more(fields: Mapping[str, Any]) -> dict[str, Any]:
+    left = fields.keys() - _BASE - _FIELDS[fields["type"]]
+    return {name: value for name, value in fields.items() if name in left and value not in (None, False)}
+
+
+def _extension_data(fields: Mapping[str, Any], envelope: dict[str, Any]) -> ExtensionDataEntry:
+    data = {name: value for name, value in fields.items() if name not in _BASE}
+    return extension_data(NAME, fields.get("type"), data, envelope)

@@ -1,0 +1,152 @@
+"""Sessions of pi, versions 1 to 3: a tree in JSONL, the closest relative of our own log.
+
+pi is the measure: where a context is built, an imported session shows the messages pi would show. What becomes of what:
+
+- `message`: a message, verbatim, shape `pi.message`. An assistant's provider, model and usage go to the envelope too,
+  because in pi an assistant's message sets the model. A `bashExecution` that pi hides from the model is for the user.
+  A system message is pinned: behind a compaction pi shows what all of them came to, which is its `systemMessage`.
+- `custom_message`: a message, exactly the one that pi shows its model.
+- `compaction`: a compaction. What it keeps must lie on its own path above it; in pi nothing is kept otherwise.
+- `branch_summary`: a branch summary. `fromId` is `root` when nothing was left, which is None here. What else pi says of
+  this or of a compaction (`usage`, `fromHook`, `systemMessage`) is in the details, under `pi`.
+- `model_change`, `thinking_level_change`: a model change; the level is the setting `thinkingLevel`. A level that comes
+  before any model is extension data, and joins the settings of the next model change below it.
+- `custom`: extension data of the extension's own type.
+- `label`, `session_info`: extension data, so that no parent changes, and a mark that says the same.
+- all else, and what lacks what its type needs: extension data of the type `pi.<type>`.
+
+Version 1 has no ids: its entries are a chain, and what a compaction keeps is a place in the file. Its header names a
+model that pi itself does not look at any more: extension data at the top. Version 2 calls the role `custom` by another
+name. An id that comes again goes to the later entry from there on, as in pi. pi resumes at the last line, so that is
+the leaf.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.files import SourceFile
+from convtree._formats.common.headers import make_header
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.jsonl import is_header, is_record, read_objects
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.parsing import Object
+from convtree._formats.common.session_builder import Growth
+from convtree._formats.common.values import key, text
+from convtree._formats.pi.entries import Entries
+from convtree._formats.pi.writer import NAME, SHAPE, write
+from convtree._model.entries import Record
+
+__all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
+
+IS_SINGLE = True
+
+
+def recognises(source: Source) -> bool:
+    """Tells a session of pi from others by its header and by how the entries that follow name their parent."""
+    first_lines = source.beginning
+    objects = read_objects(io.BytesIO(first_lines), Findings(), is_record)
+    header = next(objects, None)
+    if header is None or not is_header(header.fields):
+        return False
+    entries = [found.fields for found in objects if found.fields.get("type") != "session"]
+    for fields in entries:
+        if "parentId" in fields or "parent_id" in fields:
+            return "parentId" in fields
+    rest = first_lines[header.place.offset + header.place.length :]
+    if not entries and rest.strip():  # the first entry is longer than what we were given
+        return (b'"parentId":' in rest) or (_version(header.fields) < 2 and b'"parent_id":' not in rest)
+    return not entries or _version(header.fields) < 2
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads a session that was recognised."""
+    with SourceFile(source.path) as file:
+        findings = Findings()
+        objects = read_objects(file, findings, is_record)
+        first = next(objects)
+        source_id = str(first.fields["id"])
+        time, cwd = first.fields.get("timestamp"), first.fields.get("cwd")
+        header = make_header(NAME, source_id, time=time, cwd=cwd, parent_session=first.fields.get("parentSession"))
+        records = _Reader(first, Growth(Ids(NAME, source_id), findings)).records(objects)
+        yield Reading(header, records, findings.listed, file.position)
+
+
+class _Reader:
+    """Reads one session: settles what each line refers to, in the order of the file."""
+
+    def __init__(self, header: Object, growth: Growth) -> None:
+        self._header = header
+        self._version = _version(header.fields)
+        self._growth = growth
+        self._ids = growth.ids
+        self._lines: list[str | None] = [None]  # the ids by place in the file, for version 1
+
+    def records(self, objects: Iterator[Object]) -> Iterator[Record]:
+        """Yields the session's records; the leaf is the last line."""
+        entries = Entries(self._version, self._growth)
+        return self._growth.records(chain(self._header_nodes(), self._nodes(objects)), entries.make)
+
+    def _header_nodes(self) -> Iterator[Node]:
+        """Yields what a header of version 1 says of the model; pi does not look at it any more."""
+        fields = self._header.fields
+        if self._version < 2 and (fields.get("modelId") or fields.get("thinkingLevel")):
+            named = {
+                name: fields[name] for name in ("timestamp", "provider", "modelId", "thinkingLevel") if name in fields
+            }
+            fields = {"type": "header"} | named
+            node = Node(self._ids.derive("header"), None, None, self._header.place, fields)
+            self._growth.leaf = node
+            yield node
+
+    def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
+        for ordinal, (fields, place) in enumerate(objects, 1):
+            if fields.get("type") == "session":
+                self._growth.findings.add("source_second_header", place)
+                self._lines.append(None)
+                continue
+            link = self._chained if self._version < 2 else self._linked
+            node = self._growth.leaf = link(fields, place, ordinal)
+            self._note(node, ordinal)
+            yield node
+
+    def _chained(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
+        """Makes a node of version 1, below the one before it."""
+        index = fields.get("firstKeptEntryIndex")
+        kept = self._lines[index] if isinstance(index, int) and 0 <= index < len(self._lines) else None
+        parent_id = None if self._growth.leaf is None else self._growth.leaf.id
+        id = self._ids.claim(None, ordinal)
+        self._lines.append(id)
+        return Node(id, parent_id, None, place, fields, kept)
+
+    def _linked(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
+        """Makes a node of version 2 or 3, below the one it names."""
+        node = self._growth.link(fields, place, key(fields.get("id")), key(fields.get("parentId")), ordinal)
+        return node._replace(reference=self._reference(fields))
+
+    def _reference(self, fields: dict[str, Any]) -> str | None:
+        """Returns the id of the entry that a compaction keeps from, or that a branch summary left."""
+        if fields.get("type") == "compaction" and (kept := key(fields.get("firstKeptEntryId"))) is not None:
+            return self._ids.refer(kept)
+        if fields.get("type") == "branch_summary" and (left := key(fields.get("fromId"))) is not None:
+            return self._ids.known(left) or (None if left == "root" else self._growth.left(left))
+        return None
+
+    def _note(self, node: Node, ordinal: int) -> None:
+        """Takes down what a node says about the session as a whole."""
+        fields, kind = node.fields, node.fields.get("type")
+        if kind == "label" and (target := key(fields.get("targetId"))) is not None:
+            self._growth.label(node, ordinal, target, text(fields.get("label")) or None)
+        elif kind == "session_info":
+            self._growth.tell(node, ordinal, name=(text(fields.get("name")) or "").strip() or None)
+
+
+def _version(header: Mapping[str, Any]) -> float:
+    version = header.get("version")
+    if version is None:
+        return 1
+    return version if isinstance(version, int | float) else 3

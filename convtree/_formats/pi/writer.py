@@ -1,0 +1,276 @@
+"""Writes sessions as pi's files. Its model shows what ours would; `write` says how."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, TypeGuard
+
+from convtree._catalogue.record_summary import usage_of
+from convtree._formats.common.base import Exported, origin
+from convtree._formats.common.export import (
+    FOREIGN,
+    LONG_AGO,
+    Models,
+    Notes,
+    as_data,
+    entries_of,
+    in_a_row,
+    is_hidden,
+    line,
+    own_id,
+    shown_at,
+    summary_of,
+)
+from convtree._formats.common.ids import derive_id
+from convtree._formats.common.speech import Call, Image, Part, Result, Speech, Text, Thought, speech_of
+from convtree._formats.common.values import milliseconds, text
+from convtree._formats.pi.system_prompt import merged
+from convtree._model.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    ExtensionDataEntry,
+    MessageEntry,
+    ModelChangeEntry,
+)
+
+NAME = "pi"
+SHAPE = "pi.message"
+
+_LINE = frozenset({"type", "id", "parentId", "timestamp"})  # what every line says of itself
+_SHOWN = frozenset({"message", "custom_message", "compaction", "branch_summary"})  # what pi shows its model
+_HEADER_ID = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # what pi takes for one
+
+
+def write(session: Exported) -> Iterator[bytes]:
+    """Yields a session as a file of version 3, in which pi shows its model what ours would see.
+
+    Messages of other shapes are put into pi's words, one entry for each result of a call. What pi has no word for is a
+    `custom` entry, a system message a `custom_message`. Pinned messages stand in the summary that they survive, system
+    messages of pi's own beside it. Where the leaf is not the last entry, an entry below it that pi does not show says
+    so; labels and a name that stand nowhere in the tree come there, too.
+    """
+    return _Writer(session).lines()
+
+
+class _Writer:
+    """Writes one session, in the order of its log."""
+
+    def __init__(self, session: Exported) -> None:
+        self._session = session
+        self._is_pis = origin(session.header).get("format") == NAME
+        self._models = Models()
+        self._firsts: dict[str, str] = {}  # the first line of an entry that became several
+        self._calls: dict[str, str] = {}  # the tool of a call
+        self._notes = Notes()
+        self._last: str | None = None
+
+    def lines(self) -> Iterator[bytes]:
+        """Yields the file."""
+        yield line(self._header())
+        for entry in entries_of(self._session):
+            rows = in_a_row(entry, self._bodies(entry))
+            self._firsts[entry.id] = rows[0][0]
+            for id, parent_id, body in rows:
+                yield self._line(body, id, parent_id, entry.timestamp)
+            self._models.take(entry)
+        yield from self._ending()
+
+    def _header(self) -> dict[str, Any]:
+        header, told = self._session.header, origin(self._session.header)
+        own = own_id(header, NAME)
+        id = own or self._session.id
+        fields = {
+            "type": "session",
+            "version": 3,
+            "id": id if _HEADER_ID.fullmatch(id) else derive_id(NAME, id),
+            "timestamp": _time(header.timestamp),
+            "cwd": header.cwd or "",
+        }
+        parent = told.get("parent_session") if own else None
+        return fields | ({"parentSession": parent} if isinstance(parent, str) else {})
+
+    def _line(self, body: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
+        self._last = id
+        kind = {"type": body.get("type", "unknown")}
+        return line(kind | {"id": id, "parentId": parent_id, "timestamp": _time(time)} | body)
+
+    def _ending(self) -> Iterator[bytes]:
+        """Yields what makes pi go on at the leaf, with the labels and the name that the session has."""
+        session = self._session
+        bodies: list[dict[str, Any]] = [
+            {"type": "label", "targetId": id} | ({} if label is None else {"label": label})
+            for id, label in self._notes.labels_left(session, self._firsts)
+        ]
+        if (name := self._notes.name_left(session)) is not None:
+            bodies.append({"type": "session_info", "name": name})
+        if not bodies and self._last != session.leaf_id:
+            bodies.append({"type": "custom", "customType": f"{FOREIGN}leaf"})
+        parent = session.leaf_id
+        for number, body in enumerate(bodies):
+            id = derive_id(session.id, session.leaf_id, self._last, number)
+            yield self._line(body, id, parent, session.header.timestamp)
+            parent = id
+
+    def _bodies(self, entry: Entry) -> list[dict[str, Any]]:
+        """Returns the lines of an entry, without what every line has."""
+        match entry:
+            case MessageEntry():
+                return self._messages(entry)
+            case CompactionEntry():
+                return [self._compaction(entry)]
+            case BranchSummaryEntry():
+                return [self._branch_summary(entry)]
+            case ModelChangeEntry():
+                return self._model_changes(entry)
+            case ExtensionDataEntry():
+                return [self._data(entry)]
+        return [{"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}]
+
+    def _messages(self, entry: MessageEntry) -> list[dict[str, Any]]:
+        """Returns the lines of a message; pi learns of a model from what an assistant says, or is told apart."""
+        bodies = self._said(entry)
+        said = (body["message"] for body in bodies if body["type"] == "message")
+        if entry.model is None or any(message.get("role") == "assistant" for message in said):
+            return bodies
+        return [*bodies, {"type": "model_change", "provider": entry.provider or "unknown", "modelId": entry.model}]
+
+    def _said(self, entry: MessageEntry) -> list[dict[str, Any]]:
+        message, time = entry.message, milliseconds(entry.timestamp)
+        if entry.shape == SHAPE and message.get("role") == "custom" and message.get("timestamp") == time:
+            names = ("customType", "content", "display", "details")
+            if not message.keys() - {"role", "timestamp", *names}:
+                return [{"type": "custom_message"} | {name: message[name] for name in names if name in message}]
+        if entry.shape == SHAPE and (not is_hidden(entry) or message.get("excludeFromContext")):
+            return [{"type": "message", "message": message}]
+        if is_hidden(entry):
+            return [{"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}]
+        return self._spoken(entry, speech_of(message), time or 0)
+
+    def _spoken(self, entry: MessageEntry, speech: Speech, time: int) -> list[dict[str, Any]]:
+        """Puts a message of another shape into pi's words."""
+        results = [part for part in speech.parts if isinstance(part, Result)]
+        content = [_block(part) for part in speech.parts if not isinstance(part, Result)]
+        bodies: list[dict[str, Any]] = [{"type": "message", "message": self._result(part, time)} for part in results]
+        if speech.role == "system":
+            said = "\n".join(part.text for part in speech.parts if isinstance(part, Text))
+            shown = {"customType": f"{FOREIGN}system", "content": said, "display": False}
+            bodies.append({"type": "custom_message"} | shown)
+        elif speech.role == "assistant":
+            self._calls |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
+            bodies.append({"type": "message", "message": self._answer(entry, content, time)})
+        elif content or not results:
+            bodies.append({"type": "message", "message": {"role": "user", "content": content, "timestamp": time}})
+        return bodies
+
+    def _answer(self, entry: MessageEntry, content: list[dict[str, Any]], time: int) -> dict[str, Any]:
+        provider, model, _ = self._models.above(entry).after(entry)
+        usage = usage_of(entry.usage or {})
+        tokens = {
+            "input": usage.input_tokens,
+            "output": usage.output_tokens,
+            "cacheRead": usage.cache_read_tokens,
+            "cacheWrite": usage.cache_write_tokens,
+            "totalTokens": usage.total_tokens,
+        }
+        cost = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": usage.cost}
+        calls = any(block["type"] == "toolCall" for block in content)
+        return {
+            "role": "assistant",
+            "content": content,
+            "api": "convtree",
+            "provider": provider or "unknown",
+            "model": model or "unknown",
+            "usage": tokens | {"cost": cost},
+            "stopReason": "toolUse" if calls else "stop",
+            "timestamp": time,
+        }
+
+    def _result(self, part: Result, time: int) -> dict[str, Any]:
+        return {
+            "role": "toolResult",
+            "toolCallId": part.id,
+            "toolName": part.name or self._calls.get(part.id, ""),
+            "content": [{"type": "text", "text": part.text}, *(_block(image) for image in part.images)],
+            "isError": part.is_error,
+            "timestamp": time,
+        }
+
+    def _compaction(self, entry: CompactionEntry) -> dict[str, Any]:
+        kept, shown = entry.first_kept_entry_id, shown_at(self._session, entry)
+        details, more = self._details(entry)
+        if details is None and (entry.read_files is not None or entry.modified_files is not None):
+            details = {"readFiles": entry.read_files or [], "modifiedFiles": entry.modified_files or []}
+        systems = [each.message for each in shown if _is_system(each)]
+        if systems and "systemMessage" not in more:
+            more["systemMessage"] = merged(systems) | {"timestamp": milliseconds(entry.timestamp) or 0}
+        return {
+            "type": entry.type,
+            "summary": summary_of(entry, [each for each in shown if not _is_system(each)]),
+            "firstKeptEntryId": entry.id if kept is None else self._firsts.get(kept, kept),  # its own id keeps nothing
+            "tokensBefore": entry.tokens_before or 0,
+            **({} if details is None else {"details": details}),
+            **more,
+        }
+
+    def _branch_summary(self, entry: BranchSummaryEntry) -> dict[str, Any]:
+        details, more = self._details(entry)
+        told = {} if details is None else {"details": details}
+        return {"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary} | told | more
+
+    def _details(self, entry: CompactionEntry | BranchSummaryEntry) -> tuple[Any, dict[str, Any]]:
+        """Returns the details of a summary, and apart what the importer has put there."""
+        details = entry.details
+        if not self._is_pis or not isinstance(details, dict) or not isinstance(details.get(NAME), dict):
+            return details, {}
+        more = {name: value for name, value in details[NAME].items() if name not in _LINE}
+        return {name: value for name, value in details.items() if name != NAME} or None, more
+
+    def _model_changes(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
+        """Returns the change of the model, of its thinking level, or of both."""
+        above = self._models.above(entry)
+        level = (entry.settings or {}).get("thinkingLevel")
+        change = {"type": entry.type, "provider": entry.provider or "unknown", "modelId": entry.model}
+        levels = {"type": "thinking_level_change", "thinkingLevel": level}
+        if level is None and (entry.settings is None or above.level in (None, "off")):
+            return [change]
+        if level is None:
+            levels["thinkingLevel"] = "off"
+        if (above.provider, above.model) == (entry.provider, entry.model):
+            return [levels]
+        return [change] if level == above.level else [levels, change]
+
+    def _data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
+        """Returns what pi wrote as it was; all else, and what only looks like it, is the state of an extension."""
+        kind, data = entry.ext_type.removeprefix(f"{NAME}."), entry.data
+        is_ours = kind in (entry.ext_type, "header") or (kind in _SHOWN and not self._is_pis)
+        if is_ours or not isinstance(data, dict):
+            return {"type": "custom", "customType": entry.ext_type, "data": data}
+        named = data.get("type") if kind == "unknown" else None
+        data = {name: value for name, value in data.items() if name not in _LINE}
+        if kind == "label" and isinstance(target := data.get("targetId"), str):
+            self._notes.label(target, text(data.get("label")))
+        elif kind == "session_info":
+            self._notes.name = (text(data.get("name")) or "").strip()
+        return {"type": named or kind} | data
+
+
+def _is_system(entry: Entry) -> TypeGuard[MessageEntry]:
+    """Tells a system message of pi's own."""
+    return isinstance(entry, MessageEntry) and entry.shape == SHAPE and entry.message.get("role") == "system"
+
+
+def _block(part: Part) -> dict[str, Any]:
+    match part:
+        case Thought(said, signature):
+            return {"type": "thinking", "thinking": said} | ({"thinkingSignature": signature} if signature else {})
+        case Image(data, kind):
+            return {"type": "image", "data": data, "mimeType": kind}
+        case Call(id, name, arguments):
+            return {"type": "toolCall", "id": id, "name": name, "arguments": arguments}
+    return {"type": "text", "text": part.text}
+
+
+def _time(time: str | None) -> str:
+    return f"{(time or LONG_AGO)[:23]}Z"

@@ -1,0 +1,154 @@
+"""picoclaw's sessions: provider messages in JSONL with a `.meta.json` beside, and the JSON files from before it.
+
+One session, linear, without ids: an entry's id follows from what the line says, so that lines
+which picoclaw deletes when it compacts take nothing with them. What becomes of what:
+
+- A line: a message, verbatim; its shape is that of OpenAI's chat completions with picoclaw's own fields beside.
+  `model_name` is the model of what the assistant said. A line without a role: extension data `picoclaw.unknown`.
+- `summary` and `skip` of the metadata: a compaction below the last message, which keeps from the line that is not
+  skipped. picoclaw has one summary only: when it moves on, so does the compaction, and the old one stays behind.
+- Thoughts without anything else (`reasoning_content` alone): for the user only, as picoclaw leaves them out. A call
+  without its result, and what follows it, picoclaw leaves out when it starts again; here it is in the context.
+- `key`: the id of the session, the file's name when there is no metadata. `scope` and `aliases`: of the header.
+
+A legacy file is one object: `key`, `messages`, `summary`. Shape `picoclaw.message`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.blocks import keep
+from convtree._formats.common.files import SourceFile, read_beginning
+from convtree._formats.common.headers import make_header
+from convtree._formats.common.ids import Ids
+from convtree._formats.common.json_arrays import item_keys, read_items
+from convtree._formats.common.jsonl import read_objects
+from convtree._formats.common.node_tree import grow
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.parsing import Object, parse
+from convtree._formats.common.values import as_text, moment, text
+from convtree._model.entries import CompactionEntry, Entry, MessageEntry, Record, Visibility
+
+NAME = "picoclaw"
+SHAPE = "picoclaw.message"
+_META = ".meta.json"
+_META_LIMIT = 2**24  # bytes of the metadata that are taken
+_ROLES = {"user", "assistant", "system", "tool"}
+_SUMMARY: dict[str, Any] = {"type": "summary"}  # a node that is no line
+_OTHERS = {"type", "id", "ID", "parentId", "parent_id", "uuid"}  # what lines of other tools have
+
+
+def recognises(source: Source) -> bool:
+    """Tells a session by its first line, a bare message with the time it was written; a legacy file by its keys.
+
+    Lines of its first versions have no time: they are told by the metadata beside them.
+    """
+    if any(keys >= {"key", "messages", "created", "updated"} for keys in item_keys(source.beginning)):
+        return True
+    first = next(read_objects(io.BytesIO(source.beginning), Findings(), _is_message), None)
+    if first is None or not _is_message(first.fields):
+        return False
+    return "created_at" in first.fields or _metadata(source.path, Findings()).keys() >= {"key", "skip", "count"}
+
+
+def read(source: Source) -> Iterator[Reading]:
+    """Reads a session that was recognised."""
+    findings = Findings()
+    with SourceFile(source.path) as file:
+        if not any("messages" in keys for keys in item_keys(source.beginning)):
+            meta = _metadata(source.path, findings)
+            yield _reading(source, meta, read_objects(file, findings, _is_message), findings)
+            return
+        for found in read_items(file, findings, _is_legacy):
+            messages = found.fields.get("messages")
+            listed = messages if isinstance(messages, list) else []
+            facts = {name: value for name, value in found.fields.items() if name != "messages"}
+            yield _reading(source, facts, (_object(each, found.place, findings) for each in listed), findings)
+            findings = Findings()
+
+
+def _reading(source: Source, meta: dict[str, Any], found: Iterator[Object], findings: Findings) -> Reading:
+    id = text(meta.get("key")) or source.path.stem
+    time = meta.get("created_at") or meta.get("created")
+    header = make_header(NAME, id, time=time, scope=meta.get("scope"), aliases=meta.get("aliases"))
+    ids = Ids(NAME, id)
+    return Reading(header, _records(found, meta, ids, findings), findings.listed)
+
+
+def _object(value: Any, place: Place, findings: Findings) -> Object:
+    if not isinstance(value, dict):
+        findings.add("source_bad_record", place)
+        return Object({"value": value}, place)
+    return Object(value, place)
+
+
+def _records(found: Iterator[Object], meta: dict[str, Any], ids: Ids, findings: Findings) -> Iterator[Record]:
+    make = partial(_make, meta=meta)
+    yield from grow(_nodes(found, meta, ids), make, ids, findings)
+
+
+def _nodes(found: Iterator[Object], meta: dict[str, Any], ids: Ids) -> Iterator[Node]:
+    """Yields the messages in a chain, and below the last what the metadata says of them."""
+    skip = meta.get("skip")
+    skip = skip if isinstance(skip, int) and not isinstance(skip, bool) and skip > 0 else 0
+    last, kept, place = None, None, Place(1, 0, 0)
+    for fields, at in found:
+        place, id = at, ids.derive("message", as_text(fields))
+        kept = id if kept is None and at.line > skip else kept
+        yield Node(id, last, None, place, fields)
+        last = id
+    summary = text(meta.get("summary"))
+    if last is not None and (summary or skip):
+        id = ids.derive("summary", summary or "", skip, last)
+        yield Node(id, last, None, place, _SUMMARY, reference=kept)
+
+
+def _make(node: Node, *, meta: dict[str, Any]) -> list[Entry]:
+    fields = node.fields
+    if fields is _SUMMARY:
+        time, summary = moment(meta.get("updated_at") or meta.get("updated")), text(meta.get("summary")) or ""
+        return [CompactionEntry(timestamp=time, summary=summary, first_kept_entry_id=node.reference)]
+    time, role = fields.get("created_at"), fields.get("role")
+    if not isinstance(role, str):
+        return keep(NAME, "unknown", fields, time)
+    model = text(fields.get("model_name")) or None if role == "assistant" else None
+    shown: Visibility = "user" if _is_thought(fields) else "all"
+    return [MessageEntry(timestamp=moment(time), message=fields, shape=SHAPE, model=model, visible_to=shown)]
+
+
+def _is_thought(fields: dict[str, Any]) -> bool:
+    others = ("content", "tool_calls", "media", "attachments", "tool_call_id")
+    is_alone = _says(fields.get("reasoning_content")) and not any(_says(fields.get(name)) for name in others)
+    return fields.get("role") == "assistant" and is_alone
+
+
+def _says(value: Any) -> bool:
+    return bool(value.strip() if isinstance(value, str) else value)
+
+
+def _metadata(path: Path, findings: Findings) -> dict[str, Any]:
+    data = read_beginning(path.with_name(path.name.removesuffix(".jsonl") + _META), _META_LIMIT)
+    if not data:
+        return {}
+    found = parse(data + b"\n", Place(1, 0, len(data)), findings, _is_metadata)
+    return found[0] if found else {}
+
+
+def _is_message(fields: dict[str, Any]) -> bool:
+    if not _OTHERS.isdisjoint(fields):
+        return False
+    return isinstance(fields.get("role"), str) and fields["role"] in _ROLES and "content" in fields
+
+
+def _is_metadata(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("key"), str)
+
+
+def _is_legacy(fields: dict[str, Any]) -> bool:
+    return isinstance(fields.get("messages"), list)

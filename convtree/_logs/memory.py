@@ -1,0 +1,54 @@
+"""A log in memory: gone with the process. Also the reference for what a log is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from threading import Lock
+
+from convtree._engine.log import Build, Chunk, Stored
+from convtree._model.errors import SessionExists
+
+
+class MemoryLog:
+    """Lines in a list; a position is an index into it. Several handles may have one list: that of `other`."""
+
+    location = "memory"
+    failed = False
+
+    def __init__(self, other: MemoryLog | None = None, *, must_be_new: bool = False) -> None:
+        self._lines: list[bytes] = [] if other is None else other._lines
+        self._lock: Lock = Lock() if other is None else other._lock
+        self._must_be_new = must_be_new
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def read(self, position: int = 0) -> Iterator[Chunk]:
+        """Yields what is there from a position on, as one chunk."""
+        lines = self._lines[position:]
+        if lines:
+            yield Chunk(range(position, position + len(lines)), lines, position + len(lines))
+
+    def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Returns the lines at these places."""
+        return [self._lines[position] for position, _ in spans]
+
+    def append(self, position: int, build: Build) -> Chunk:
+        """Adds the lines that `build` returns."""
+        with self._lock:
+            if self._must_be_new and self._lines and not position:
+                raise SessionExists("memory: someone else has just created this session")
+            lines = list(build(self.read(position)))
+            start = len(self._lines)
+            self._lines.extend(lines)
+            return Chunk(range(start, start + len(lines)), lines, start + len(lines))
+
+    def snapshot(self) -> Stored | None:
+        """Returns None: nothing outlives this log that could be of use."""
+        return None
+
+    def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing: the lines stay readable through this object."""

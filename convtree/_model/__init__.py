@@ -1,0 +1,1 @@
+"""What everything else speaks of: entries, messages, errors, findings. Imports nothing of convtree above it."""

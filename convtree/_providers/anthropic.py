@@ -1,0 +1,147 @@
+"""Anthropic messages: `system` at the top, then user and assistant by turns, the user first. Pure.
+
+Neighbours of one role become one message, results first in theirs. Thinking goes back, unchanged, to the model that
+signed it; for another it is told as text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from convtree._providers.anthropic_rules import (
+    thinking_first,
+    with_few_marks,
+    with_whole_pairs,
+    without_last_thoughts,
+)
+from convtree._providers.blocks import ANTHROPIC
+from convtree._providers.pairing import pair
+from convtree._providers.parts import (
+    IMAGES,
+    OPENING,
+    PDF,
+    Call,
+    Media,
+    Other,
+    Part,
+    Result,
+    Text,
+    Thinking,
+    as_object,
+    by_role,
+    is_plain,
+    link_of,
+    media_of,
+    sayable,
+    verbatim,
+    without_system,
+)
+
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+Block = dict[str, Any]
+
+
+def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
+    """Writes a conversation as `messages`, and `system` where the system spoke."""
+    system, rest = without_system(parts)
+    messages: list[Block] = []
+    paired = pair(rest, ANTHROPIC, heal=heal, fits=_fits)
+    said = without_last_thoughts(with_whole_pairs(sayable(paired, _takes)))
+    for role, group in by_role(said):
+        if not messages and role == "assistant":
+            messages.append({"role": "user", "content": OPENING})
+        messages.append(verbatim(group, ANTHROPIC) or {"role": role, "content": _content(group)})
+    if messages and messages[-1]["role"] == "assistant":
+        messages[-1] = _trimmed(messages[-1])
+    words = {"system": _system(system)} if system else {}
+    return words | {"messages": with_few_marks(words.get("system"), messages)}
+
+
+def _content(group: list[Part]) -> str | list[Block]:
+    """Returns blocks, or the text where that is all."""
+    results = [part for part in group if isinstance(part, Result)]
+    others = [part for part in group if not isinstance(part, Result)]
+    apart = [media for result in results if result.is_error for media in sayable(media_of(result), _takes)]
+    blocks = [_block(part) for part in (*results, *apart, *thinking_first(others))]
+    is_text = len(blocks) == 1 and blocks[0].keys() == {"type", "text"}
+    return str(blocks[0]["text"]) if is_text else blocks
+
+
+def _fits(call: Call) -> bool:
+    return _ID.fullmatch(call.id or "") is not None
+
+
+def _system(texts: list[Text]) -> str | list[Block]:
+    """Returns one text, or blocks where one of them says more than its text."""
+    blocks = [_block(part) for part in texts]
+    if any(block.keys() != {"type", "text"} for block in blocks):
+        return blocks
+    return "\n\n".join(part.text for part in texts)
+
+
+def _takes(part: Part) -> bool:
+    own = part.shape == ANTHROPIC and (part.source.trusted or part.role == "user")
+    if isinstance(part, Thinking):
+        return own and part.sealed
+    if isinstance(part, Text):
+        return bool(part.text.strip())
+    if isinstance(part, Media):
+        return part.role == "user" and _takes_media(part)
+    return own or not isinstance(part, Other)
+
+
+def _takes_media(media: Media) -> bool:
+    if media.shape == ANTHROPIC:
+        return True
+    given = media.data is not None or (link_of(media) or "").startswith("https:")
+    mimes = IMAGES if media.kind == "image" else (None, PDF)
+    fits = media.mime in mimes or (media.data is None and media.mime is None)
+    return given and fits and media.kind in ("image", "document")
+
+
+def _block(part: Part) -> Block:
+    raw = part.as_read(ANTHROPIC)
+    if isinstance(part, Call):
+        start = raw or {"type": "tool_use"}
+        return start | {"id": part.id, "name": part.name, "input": as_object(part)}
+    if isinstance(part, Result):
+        return _result(part, raw)
+    if raw is not None:
+        return raw
+    if isinstance(part, Media):
+        return _media(part)
+    assert isinstance(part, Text)
+    return {"type": "text", "text": part.text}
+
+
+def _result(result: Result, raw: Block | None) -> Block:
+    """Returns a result; that of an error holds text only, and what else there is stands behind the results."""
+    if raw is not None:
+        return raw | {"tool_use_id": result.id}
+    given = [part for part in result.content if isinstance(part, Text)] if result.is_error else result.content
+    content = [_block(part) for part in sayable(given, _takes)]
+    block: Block = {"type": "tool_result", "tool_use_id": result.id}
+    if content and all(each.keys() == {"type", "text"} for each in content):
+        block["content"] = "\n".join(each["text"] for each in content)
+    elif content:
+        block["content"] = content
+    return block | ({"is_error": True} if result.is_error else {})
+
+
+def _media(media: Media) -> Block:
+    if media.data is None:
+        return {"type": media.kind, "source": {"type": "url", "url": media.url}}
+    mime = media.mime or PDF
+    return {"type": media.kind, "source": {"type": "base64", "media_type": mime, "data": media.data}}
+
+
+def _trimmed(message: Block) -> Block:
+    """Takes the white space off the end of the last words: a request may not end with it."""
+    if is_plain(message):
+        return message | {"content": message["content"].rstrip()}
+    last = message["content"][-1]
+    if last.get("type") != "text" or last["text"] == last["text"].rstrip():
+        return message
+    return message | {"content": [*message["content"][:-1], last | {"text": last["text"].rstrip()}]}

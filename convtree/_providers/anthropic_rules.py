@@ -1,0 +1,106 @@
+"""What Anthropic refuses in a conversation it has made itself, once parts of it are cut off or put together. Pure.
+
+Thinking stands first in a message and never last. What its own tools were asked goes with what they gave, or not at
+all. Only so many blocks are marked for its cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from convtree._providers.parts import Call, Other, Part, Result, Thinking
+
+_MARK = "cache_control"
+_MARKS_LIMIT = 4
+_USES = ("server_tool_use", "mcp_tool_use")
+Block = dict[str, Any]
+
+
+def without_last_thoughts(parts: Sequence[Part]) -> list[Part]:
+    """Leaves out thinking that leads to nothing: it would be the last in an assistant's message."""
+    kept: list[Part] = []
+    for part in reversed(parts):
+        if not isinstance(part, Thinking) or (kept and kept[-1].role == "assistant"):
+            kept.append(part)
+    return kept[::-1]
+
+
+def thinking_first(group: list[Part]) -> list[Part]:
+    """Puts the first thoughts before what others said, where several messages become one."""
+    first = next((place for place, part in enumerate(group) if isinstance(part, Thinking)), 0)
+    if first == 0 or group[0].source is group[first].source:
+        return group
+    end = next((place for place in range(first, len(group)) if not isinstance(group[place], Thinking)), len(group))
+    return group[first:end] + group[:first] + group[end:]
+
+
+def with_whole_pairs(parts: Iterable[Part]) -> list[Part]:
+    """Leaves out what Anthropic's own tools were asked without what they gave, and the other way round.
+
+    A call may wait for its result as long as the user says nothing, and another call that it made is told so only
+    where it is there itself.
+    """
+    listed = list(parts)
+    waiting: dict[Any, Part] = {}
+    whole: set[int] = set()
+    made: set[Any] = set()
+    for part in listed:
+        if part.role == "user" and not isinstance(part, Result):
+            waiting.clear()
+        raw = _served(part)
+        if raw.get("type") in _USES:
+            waiting[raw.get("id")] = part
+        elif (asked := waiting.pop(raw.get("tool_use_id"), None)) is not None:
+            whole |= {id(asked), id(part)}
+            made.add(raw.get("tool_use_id"))
+    whole |= {id(part) for part in waiting.values()}
+    made |= set(waiting)
+    return [_called(part, made) for part in listed if not _is_of_a_pair(_served(part)) or id(part) in whole]
+
+
+def with_few_marks(system: Any, messages: list[Block]) -> list[Block]:
+    """Takes the oldest cache marks off messages if there are more than Anthropic takes; the system's stay."""
+    spare = _count(system) + _count(messages) - _MARKS_LIMIT
+    if spare <= 0:
+        return messages
+    left = iter(range(spare))
+    return [_unmarked(message, left) for message in messages]
+
+
+def _served(part: Part) -> Mapping[str, Any]:
+    return part.raw if isinstance(part, Other) and part.raw is not None else {}
+
+
+def _is_of_a_pair(raw: Mapping[str, Any]) -> bool:
+    return raw.get("type") in _USES or str(raw.get("type")).endswith("_tool_result")
+
+
+def _called(part: Part, made: set[Any]) -> Part:
+    """Returns a call without its caller, if that is not there."""
+    caller = part.raw.get("caller") if isinstance(part, Call) and part.raw is not None else None
+    if not isinstance(caller, Mapping) or part.raw is None or caller.get("tool_id") in (None, *made):
+        return part
+    return msgspec.structs.replace(part, raw={name: value for name, value in part.raw.items() if name != "caller"})
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, list):
+        return sum(map(_count, value))
+    if not isinstance(value, dict):
+        return 0
+    return (value.get(_MARK) is not None) + _count(value.get("content"))
+
+
+def _unmarked(value: Any, spare: Iterator[int]) -> Any:
+    """Returns blocks without their first marks, as many as there are spare ones."""
+    if isinstance(value, list):
+        return [_unmarked(each, spare) for each in value]
+    if not isinstance(value, dict):
+        return value
+    block = value | ({"content": _unmarked(value["content"], spare)} if "content" in value else {})
+    if block.get(_MARK) is not None and next(spare, None) is not None:
+        del block[_MARK]
+    return block

@@ -1,0 +1,243 @@
+"""Content blocks of every provider, read into parts. Pure.
+
+The types of blocks are disjoint between the providers, so one table reads them all, whatever message they are in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from convtree._providers.parts import Call, Kind, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
+
+CHAT, RESPONSES, ANTHROPIC, GEMINI = "openai-chat", "openai-responses", "anthropic", "gemini"
+PI, KIT = "pi", "kit"  # tools with words of their own
+
+#: block type -> the shape that alone has it, for recognising a message by its keys
+TELLING = {
+    **dict.fromkeys(("image_url", "input_audio", "file"), CHAT),
+    **dict.fromkeys(("input_text", "output_text", "input_image", "input_file"), RESPONSES),
+    **dict.fromkeys(("tool_use", "tool_result", "redacted_thinking", "document", "search_result"), ANTHROPIC),
+    **dict.fromkeys(("server_tool_use", "mcp_tool_use", "mcp_tool_result", "container_upload"), ANTHROPIC),
+    **{f"{name}_tool_result": ANTHROPIC for name in ("web_search", "web_fetch", "code_execution", "tool_search")},
+    **{f"{name}_code_execution_tool_result": ANTHROPIC for name in ("bash", "text_editor")},
+    "toolCall": PI,
+}
+
+Where = tuple[Role, Source]
+
+
+def read_block(block: Mapping[str, Any], role: Role, source: Source) -> Part | None:
+    """Reads one block; None where there is nothing in it."""
+    kind = block.get("type", "text" if "text" in block else None)
+    read = _READERS.get(kind) if isinstance(kind, str) else None
+    if read is None:
+        return Other(role=role, source=source, raw=block, shape=source.shape)
+    return read(block, (role, source))
+
+
+def read_content(content: Any, role: Role, source: Source) -> list[Part]:
+    """Reads a message's content: a text, or blocks; empty texts are no parts, and the source is then not whole."""
+    if isinstance(content, str):
+        return [Text(role=role, source=source, text=content)] if content.strip() else []
+    found = []
+    for each in listed(content):
+        block = {"text": each} if isinstance(each, str) else each
+        part = read_block(block, role, source) if isinstance(block, Mapping) else None
+        if part is None:
+            source.whole = False
+        else:
+            found.append(part)
+    return found
+
+
+def media_from_url(url: Any, kind: Kind, block: Mapping[str, Any], where: Where, name: Any = None) -> Media:
+    """Reads a link that may be a data URL."""
+    mime, data = None, None
+    if isinstance(url, str) and url.startswith("data:") and ";base64," in url:
+        head, data = url.split(";base64,", 1)
+        mime, url = mime_of(head[5:]), None
+    return Media(
+        role=where[0],
+        source=where[1],
+        raw=block,
+        shape=_shape_of_block(block, where[1]),
+        kind=kind,
+        mime=mime,
+        data=data,
+        url=text_or_none(url),
+        name=text_or_none(name),
+    )
+
+
+def text_or_none(value: Any) -> str | None:
+    """Returns a text, or None for anything else."""
+    return value if isinstance(value, str) and value else None
+
+
+def mime_of(value: Any) -> str | None:
+    """Returns a MIME type by the name that providers know, or None for anything else."""
+    mime = text_or_none(value)
+    return "image/jpeg" if mime == "image/jpg" else mime
+
+
+def members(value: Any) -> Mapping[str, Any]:
+    """Returns an object, or an empty one for anything else."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def listed(value: Any) -> Sequence[Any]:
+    """Returns a list, or an empty one for anything else."""
+    return value if isinstance(value, list | tuple) else ()
+
+
+def kind_of(mime: str | None) -> Kind:
+    """Returns what kind of media a MIME type names."""
+    start = (mime or "").partition("/")[0]
+    return start if start in ("image", "audio", "video") else "document"  # type: ignore[return-value]  # just checked
+
+
+def _shape_of_block(block: Mapping[str, Any], source: Source) -> str | None:
+    return TELLING.get(str(block.get("type"))) or source.shape
+
+
+def _text(block: Mapping[str, Any], where: Where) -> Part | None:
+    text = block.get("refusal" if block.get("type") == "refusal" else "text")
+    if not isinstance(text, str) or not text.strip():
+        return None
+    role, source = where
+    if block.get("type") in (None, "input_text" if role == "assistant" else "output_text"):  # nobody takes it so
+        source.whole = False
+        return Text(role=role, source=source, text=text)
+    if role == "assistant" and block.get("citations") and not source.trusted:  # of searches that stay behind
+        source.whole = False
+        block = {name: value for name, value in block.items() if name != "citations"}
+    return Text(role=role, source=source, raw=block, shape=_shape_of_block(block, source), text=text)
+
+
+def _image_url(block: Mapping[str, Any], where: Where) -> Part | None:
+    link = block.get("image_url")
+    return media_from_url(link.get("url") if isinstance(link, Mapping) else link, "image", block, where)
+
+
+def _file(block: Mapping[str, Any], where: Where) -> Part | None:
+    file = members(block.get("file", block))
+    url = file.get("file_data") or file.get("file_url")
+    return media_from_url(url, "document", block, where, file.get("filename") or file.get("file_id"))
+
+
+def _audio(block: Mapping[str, Any], where: Where) -> Part | None:
+    audio = members(block.get("input_audio"))
+    mime = f"audio/{audio.get('format') or 'wav'}"
+    return media_from_url(f"data:{mime};base64,{audio.get('data') or ''}", "audio", block, where)
+
+
+def _image(block: Mapping[str, Any], where: Where) -> Part | None:
+    """Anthropic's image or document has a source, pi's image is its own."""
+    source = members(block.get("source")) if "source" in block else block
+    kind: Kind = "document" if block.get("type") == "document" else "image"
+    if source.get("type") in ("text", "content"):
+        text = _words(source.get("data", source.get("content")))
+        return Text(role=where[0], source=where[1], raw=block, shape=ANTHROPIC, text=text) if text.strip() else None
+    return Media(
+        role=where[0],
+        source=where[1],
+        raw=block,
+        shape=ANTHROPIC if "source" in block else PI,
+        kind=kind,
+        mime=mime_of(source.get("media_type", source.get("mimeType"))),
+        data=text_or_none(source.get("data")),
+        url=text_or_none(source.get("url")),
+        name=text_or_none(block.get("title")),
+    )
+
+
+def _search_result(block: Mapping[str, Any], where: Where) -> Part | None:
+    told = (text_or_none(block.get("title")), text_or_none(block.get("source")), _words(block.get("content")))
+    text = "\n".join(each for each in told if each)
+    return Text(role=where[0], source=where[1], raw=block, shape=ANTHROPIC, text=text) if text.strip() else None
+
+
+def _words(content: Any) -> str:
+    """Returns the words of a text, or of blocks of it."""
+    if isinstance(content, str):
+        return content
+    texts = (members(each).get("text") for each in listed(content))
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
+    text = block.get("thinking")
+    if isinstance(text, list):  # Mistral's is made of blocks
+        text = "\n".join(str(members(each).get("text") or "") for each in text)
+    text = text if isinstance(text, str) else ""
+    signature = block.get("signature", block.get("thinkingSignature"))  # pi's, if Anthropic's model made it
+    raw = {"type": "thinking", "thinking": text} | ({} if signature is None else {"signature": signature})
+    sealed = isinstance(signature, str) and bool(signature) and not signature.startswith("{")
+    if str(where[1].message.get("api")).startswith(("google", "openai")):  # pi says whose signature it is
+        sealed = False
+    elif sealed and block.get("redacted") is True:
+        raw, text = {"type": "redacted_thinking", "data": signature}, ""
+    return Thinking(role=where[0], source=where[1], raw=raw, shape=ANTHROPIC, text=text, sealed=sealed)
+
+
+def _redacted(block: Mapping[str, Any], where: Where) -> Part | None:
+    sealed = bool(block.get("data"))
+    return Thinking(role=where[0], source=where[1], raw=block, shape=ANTHROPIC, text="", sealed=sealed)
+
+
+def _tool_use(block: Mapping[str, Any], where: Where) -> Part | None:
+    is_pi = block.get("type") == "toolCall"
+    return Call(
+        role="assistant",
+        source=where[1],
+        raw=block,
+        shape=PI if is_pi else ANTHROPIC,
+        id=text_or_none(block.get("id")),
+        name=text_or_none(block.get("name")) or "",
+        arguments=block.get("arguments" if is_pi else "input"),
+    )
+
+
+def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
+    inner = Source(message={}, shape=ANTHROPIC)
+    content = result_content(block.get("content"), inner)
+    is_error = block.get("is_error") is True
+    if is_error and any(isinstance(part, Media) for part in content):
+        inner.whole = False  # an error is text only
+    if "content" in block and block["content"] is None:
+        inner.whole = False
+    if not inner.whole:
+        where[1].whole = False
+    return Result(
+        role="user",
+        source=where[1],
+        raw=block if inner.whole else None,
+        shape=ANTHROPIC,
+        id=text_or_none(block.get("tool_use_id")),
+        name="",
+        content=content,
+        is_error=is_error,
+    )
+
+
+def result_content(content: Any, source: Source) -> tuple[Text | Media, ...]:
+    """Reads what a tool gave; what has no other words, as JSON."""
+    found = tuple(part for part in read_content(content, "user", source) if isinstance(part, Text | Media))
+    if found or not content or isinstance(content, str):
+        return found
+    return (Text(role="user", source=source, text=as_json(content)),)
+
+
+_READERS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {
+    **dict.fromkeys(("text", "input_text", "output_text", "refusal"), _text),
+    **dict.fromkeys(("image_url", "input_image"), _image_url),
+    **dict.fromkeys(("file", "input_file"), _file),
+    **dict.fromkeys(("image", "document"), _image),
+    "input_audio": _audio,
+    "search_result": _search_result,
+    "thinking": _thinking,
+    "redacted_thinking": _redacted,
+    **dict.fromkeys(("tool_use", "toolCall"), _tool_use),
+    "tool_result": _tool_result,
+}

@@ -1,0 +1,69 @@
+"""Contents of Gemini, read into parts. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from convtree._providers.blocks import GEMINI, kind_of, listed, members, mime_of, text_or_none
+from convtree._providers.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
+
+
+def read_contents(source: Source, role: Role) -> list[Part]:
+    """Reads a message; parts in which there is nothing are none, and the source is then not whole."""
+    found = []
+    for each in source.message["parts"]:
+        part = _part(members(each), role, source)
+        if part is None:
+            source.whole = False
+        else:
+            found.append(part)
+    return found
+
+
+def _part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
+    """Reads a part; a stranger's signature is left out."""
+    signed = [name for name in ("thoughtSignature", "thought_signature") if raw.get(name)]
+    if signed and not source.trusted:
+        source.whole = False
+        raw = {name: value for name, value in raw.items() if name not in signed}
+    common: dict[str, Any] = {"role": role, "source": source, "raw": raw, "shape": GEMINI}
+    call = _either(raw, "functionCall", "function_call")
+    answer = _either(raw, "functionResponse", "function_response")
+    media = _either(raw, "inlineData", "inline_data") or _either(raw, "fileData", "file_data")
+    text = raw.get("text")
+    if call:
+        id, name = text_or_none(call.get("id")), text_or_none(call.get("name")) or ""
+        return Call(**common | {"role": "assistant"}, id=id, name=name, arguments=call.get("args"))
+    if answer:
+        return _response(answer, common)
+    if media:
+        mime = mime_of(media.get("mimeType", media.get("mime_type")))
+        url = text_or_none(media.get("fileUri", media.get("file_uri")))
+        return Media(**common, kind=kind_of(mime), mime=mime, data=text_or_none(media.get("data")), url=url)
+    if isinstance(text, str):
+        if raw.get("thought") is True:
+            return Thinking(**common, text=text, sealed=True)
+        return Text(**common, text=text) if text.strip() or (signed and source.trusted) else None
+    return Other(**common) if raw else None
+
+
+def _either(raw: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    return next((value for name in names if isinstance(value := raw.get(name), Mapping)), {})
+
+
+def _response(answer: Mapping[str, Any], common: dict[str, Any]) -> Result:
+    response = members(answer.get("response"))
+    given = response.get("error", response.get("output", response.get("result")))
+    only = len(response) == 1 and isinstance(given, str)
+    text = str(given) if only else as_json(response) if response else ""
+    source: Source = common["source"]
+    inner = Source(message={"parts": listed(answer.get("parts"))}, shape=GEMINI)
+    media = tuple(each for each in read_contents(inner, "user") if isinstance(each, Media))
+    return Result(
+        **common | {"role": "user"},
+        id=text_or_none(answer.get("id")),
+        name=text_or_none(answer.get("name")) or "",
+        content=((Text(role="user", source=source, text=text),) if text else ()) + media,
+        is_error="error" in response,
+    )

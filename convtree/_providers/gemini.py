@@ -1,0 +1,140 @@
+"""Gemini contents: `system_instruction` beside them, then user and model by turns, the user first. Pure.
+
+Calls need no ids here and get none, unless they came with one: results stand in the order of the calls. A signature
+goes back to the model that gave it; where a call comes from elsewhere, Gemini asks for a constant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from convtree._providers.blocks import GEMINI
+from convtree._providers.pairing import pair
+from convtree._providers.parts import (
+    OPENING,
+    PDF,
+    Call,
+    Media,
+    Other,
+    Part,
+    Result,
+    Text,
+    Thinking,
+    as_object,
+    by_role,
+    link_of,
+    media_of,
+    sayable,
+    verbatim,
+    without_system,
+)
+
+#: what Google documents for calls that no Gemini model made
+UNSIGNED = "skip_thought_signature_validator"
+_MIMES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"}
+_IMAGES = (*_MIMES.values(), "image/heic", "image/heif")
+Block = dict[str, Any]
+
+
+def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
+    """Writes a conversation as `contents`, and `system_instruction` where the system spoke."""
+    system, rest = without_system(parts)
+    groups = by_role(sayable(pair(rest, GEMINI, heal=heal), _takes))
+    contents: list[Block] = []
+    calls: list[Call] = []
+    for role, group in groups:
+        if not contents and role == "assistant":
+            contents.append({"role": "user", "parts": [{"text": OPENING}]})
+        written = _model(group) if role == "assistant" else _user(group, calls)
+        whole = verbatim(group, GEMINI, plain=False)
+        if whole is None or whole["parts"] != written:
+            whole = {"role": "model" if role == "assistant" else "user", "parts": written}
+        contents.append(whole)
+        calls = [part for part in group if isinstance(part, Call)]
+    if not system:
+        return {"contents": contents}
+    return {"system_instruction": "\n\n".join(part.text for part in system), "contents": contents}
+
+
+def _takes(part: Part) -> bool:
+    if isinstance(part, Thinking):
+        return part.shape == GEMINI and part.source.trusted
+    if isinstance(part, Media):
+        found = part.data is not None or link_of(part) is not None
+        mime = _mime(part) or ""
+        fits = mime in (*_IMAGES, PDF) or mime.startswith(("text/", "audio/", "video/"))
+        return part.shape == GEMINI or (found and fits)
+    if isinstance(part, Text):
+        return bool(part.text.strip()) or part.shape == GEMINI
+    return part.shape == GEMINI or not isinstance(part, Other)
+
+
+def _mime(media: Media) -> str | None:
+    if media.mime is not None:
+        return media.mime
+    if media.kind == "document":
+        return PDF
+    return _MIMES.get((media.url or "").rpartition(".")[2].lower())
+
+
+def _lacks(group: list[Part]) -> bool:
+    """Tells whether the first call of a group comes from another model and has no signature."""
+    first = next((part for part in group if isinstance(part, Call)), None)
+    return first is not None and not (first.shape == GEMINI and first.source.trusted)
+
+
+def _model(group: list[Part]) -> list[Block]:
+    unsigned = _lacks(group)  # asked for in the current turn only; always there, it keeps what was sent as it was
+    written = []
+    for part in group:
+        block = _part(part)
+        if unsigned and isinstance(part, Call):
+            block["thoughtSignature"], unsigned = UNSIGNED, False
+        written.append(block)
+    return written
+
+
+def _part(part: Part) -> Block:
+    if (raw := part.as_read(GEMINI)) is not None:
+        return raw
+    if isinstance(part, Call):
+        return {"functionCall": {"name": part.name, "args": as_object(part)}}
+    if isinstance(part, Media):
+        if part.data is not None:
+            return {"inlineData": {"mimeType": _mime(part), "data": part.data}}
+        return {"fileData": {"mimeType": _mime(part), "fileUri": part.url}}
+    assert isinstance(part, Text)
+    return {"text": part.text}
+
+
+def _user(group: list[Part], calls: list[Call]) -> list[Block]:
+    """Returns results, in the order of the calls before, what they hold besides text, and what the user says."""
+    results = [part for part in group if isinstance(part, Result)]
+    written = [_result(result, call) for result, call in zip(results, calls, strict=True)]
+    for result in results:
+        if result.as_read(GEMINI) is None:
+            written += [_part(part) for part in sayable(media_of(result), _takes)]
+    return written + [_part(part) for part in group if not isinstance(part, Result)]
+
+
+def _result(result: Result, call: Call) -> Block:
+    raw = result.as_read(GEMINI)
+    id = _given_id(call)
+    key = "functionResponse" if "functionResponse" in (raw or ()) else "function_response"
+    if raw is not None and isinstance(raw[key].get("response"), dict):
+        answer = {name: value for name, value in raw[key].items() if name != "id"} | {"name": call.name}
+        return raw | {key: answer | ({"id": id} if id else {})}
+    text = "\n".join(part.text for part in result.content if isinstance(part, Text))
+    response = {"error" if result.is_error else "output": text}
+    return {"functionResponse": ({"id": id} if id else {}) | {"name": call.name, "response": response}}
+
+
+def _given_id(call: Call) -> str | None:
+    """Returns the id that a call goes out with: the one it came with, in this shape."""
+    raw = call.as_read(GEMINI)
+    if raw is None:
+        return None
+    own = raw.get("functionCall", raw.get("function_call"))
+    id = own.get("id") if isinstance(own, dict) else None
+    return id if isinstance(id, str) else None

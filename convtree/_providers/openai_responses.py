@@ -1,0 +1,228 @@
+"""OpenAI Responses: `instructions` for the system's first words, `input` for everything else, item by item. Pure.
+
+A reasoning item is sent back only to the model that made it, and only right before what it led to; where it stays
+behind, the ids of its items do too, for the provider would look for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+from typing import Any
+
+from convtree._providers.blocks import RESPONSES
+from convtree._providers.pairing import pair
+from convtree._providers.parts import (
+    Call,
+    Media,
+    Other,
+    Part,
+    Result,
+    Text,
+    Thinking,
+    as_content,
+    as_text,
+    by_role,
+    by_source,
+    data_url,
+    media_of,
+    readable,
+    verbatim,
+    without_blanks,
+    words_of,
+)
+
+_ID_LIMIT = 64
+_PLAIN_OUTPUTS = ("function_call_output", "custom_tool_call_output")
+_FREE = ("compaction", "mcp_approval_response")  # of OpenAI's own items those that need no id
+Item = dict[str, Any]
+
+
+def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
+    """Writes a conversation as `input`, and `instructions` where the system spoke first."""
+    paired = _taken(pair(without_blanks(parts), RESPONSES, heal=heal, fits=_fits))
+    first = [part for part in takewhile(lambda part: part.role == "system", paired) if isinstance(part, Text)]
+    native = _native_pairs(paired)
+    items: list[Item] = []
+    at_edge = True
+    for role, group in by_role(paired[len(first) :]):
+        if role == "assistant":
+            items += _assistant(group, native, at_edge)
+        else:
+            items += _others(role, group, native)
+            at_edge = at_edge and all(part.source.summary for part in group)
+    instructions = {"instructions": "\n\n".join(part.text for part in first)} if first else {}
+    return {**instructions, "input": items}
+
+
+def _fits(call: Call) -> bool:
+    return (call.shape == RESPONSES and call.source.trusted) or len(call.id or "") <= _ID_LIMIT
+
+
+def _taken(parts: Sequence[Part]) -> list[Part]:
+    """Leaves out what OpenAI's own tools did for another model, and approvals of what is not asked any more."""
+    asked = {raw.get("id") for part in parts if (raw := _trusted_item(part)).get("type") == "mcp_approval_request"}
+    return [part for part in parts if not isinstance(part, Other) or _is_taken(part, asked)]
+
+
+def _trusted_item(part: Part) -> Item:
+    return _item_of(part) if isinstance(part, Other) and part.source.trusted else {}
+
+
+def _item_of(part: Part) -> Item:
+    """Returns the item that a part is; a block of a message is none."""
+    raw = part.as_read(RESPONSES) or {}
+    return raw if "type" in raw and raw["type"] == part.source.message.get("type") else {}
+
+
+def _is_taken(part: Other, asked: set[Any]) -> bool:
+    raw = _item_of(part)
+    if raw.get("type") == "mcp_approval_response":  # the user's, whatever the model
+        return raw.get("approval_request_id") in asked
+    return bool(_trusted_item(part))
+
+
+def _native_pairs(paired: Sequence[Part]) -> dict[str | None, Call]:
+    """Returns the calls by id; those of special tools (a shell, a screen) only if their result is of that tool too."""
+    results = {part.id: part.as_read(RESPONSES) or {} for part in paired if isinstance(part, Result)}
+    calls = [part for part in paired if isinstance(part, Call)]
+    kinds = {call.id: (call.as_read(RESPONSES) or {}).get("type", "function_call") for call in calls}
+    usual = ("function_call", "custom_tool_call")
+    return {
+        call.id: call
+        for call in calls
+        if kinds[call.id] in usual
+        or (results[call.id].get("type") == _output_of(kinds[call.id]) and _has_its_id(call, kinds[call.id]))
+    }
+
+
+def _output_of(kind: str) -> str:
+    return "tool_search_output" if kind == "tool_search_call" else f"{kind}_output"
+
+
+def _has_its_id(call: Call, kind: str) -> bool:
+    """Tells whether a call has an id if it is one of those that need it: a stranger's is taken off."""
+    return kind not in ("computer_call", "local_shell_call") or "id" in (call.raw or {})
+
+
+def _assistant(group: list[Part], native: Mapping[str | None, Call], at_edge: bool) -> list[Item]:
+    """Returns the items of one turn; at the edge of what is shown, reasoning may have been cut off before them."""
+    items: list[Item] = []
+    reasoned = not at_edge
+    sources = by_source(group)
+    followed = _followed(sources)
+    for own, is_followed in zip(sources, followed, strict=True):
+        reasoned = reasoned or isinstance(own[0], Thinking)
+        items += _turn(own, native, is_followed, keeps_ids=reasoned)
+    return items
+
+
+def _followed(sources: list[list[Part]]) -> list[bool]:
+    """Tells for each message whether the next is something that reasoning may lead to."""
+    followed = [False] * len(sources)
+    for place in range(len(sources) - 2, -1, -1):
+        next = sources[place + 1][0]
+        is_native = next.shape == RESPONSES and next.source.trusted
+        followed[place] = is_native and (not isinstance(next, Thinking) or followed[place + 1])
+    return followed
+
+
+def _turn(own: list[Part], native: Mapping[str | None, Call], followed: bool, *, keeps_ids: bool) -> list[Item]:
+    message = verbatim(own, RESPONSES)
+    if message is not None and all(isinstance(part, Text) for part in own) and _is_valid(message, keeps_ids):
+        return [message]
+    items: list[Item] = []
+    texts: list[str] = []
+    for part in own:
+        if isinstance(part, Text):
+            texts.append(part.text)
+        elif isinstance(part, Thinking):
+            items += _reasoning(part, followed)
+        elif isinstance(part, Media) and (said := readable(part)):
+            texts.append(said.text)
+        else:
+            items += _words(texts, own[0]) + _call(part, native, keeps_ids)
+            texts = []
+    return items + _words(texts, own[0])
+
+
+def _is_valid(message: Item, keeps_ids: bool) -> bool:
+    """Tells whether an assistant's message goes as it is: blocks of output belong to an output with an id."""
+    return keeps_ids if "id" in message else isinstance(message.get("content"), str)
+
+
+def _words(texts: list[str], like: Part) -> list[Item]:
+    """Returns an assistant's message, with the phase of the turn that its model gave it."""
+    if not texts:
+        return []
+    source = like.source
+    phase = source.message.get("phase") if source.shape == RESPONSES and not source.foreign else None
+    return [{"role": "assistant", "content": "\n".join(texts)} | ({"phase": phase} if phase else {})]
+
+
+def _reasoning(part: Thinking, followed: bool) -> list[Item]:
+    raw = part.as_read(RESPONSES)
+    if raw is None or not part.source.trusted or not part.sealed:
+        said = readable(part)
+        return _words([said.text], part) if said else []
+    return [{"summary": []} | raw] if followed else []
+
+
+def _call(part: Part, native: Mapping[str | None, Call], keeps_ids: bool) -> list[Item]:
+    raw = part.as_read(RESPONSES)
+    if raw is not None and not keeps_ids:
+        raw.pop("id", None)
+    if isinstance(part, Other):  # which are nothing without their ids
+        named = "id" not in part.source.message or keeps_ids or part.source.message["type"] in _FREE
+        return [raw] if raw is not None and named else []
+    assert isinstance(part, Call)
+    if raw is not None and part.id in native:
+        return [raw | {"call_id": part.id}]
+    start = {"call_id": part.id, "name": part.name}
+    if part.custom:
+        return [{"type": "custom_tool_call", **start, "input": as_text(part.arguments)}]
+    return [{"type": "function_call", **start, "arguments": as_text(part.arguments)}]
+
+
+def _others(role: str, group: list[Part], native: Mapping[str | None, Call]) -> list[Item]:
+    items = [_result(part, native.get(part.id)) for part in group if isinstance(part, Result)]
+    for own in by_source(part for part in group if not isinstance(part, Result)):
+        if message := verbatim(own, RESPONSES):
+            items.append(message)
+            continue
+        blocks = [_block(part) for part in own if isinstance(part, Text | Media)]
+        if blocks:
+            items.append({"role": "developer" if role == "system" else role, "content": as_content(blocks)})
+    return items
+
+
+def _result(result: Result, call: Call | None) -> Item:
+    kind = "custom_tool_call_output" if call is not None and call.custom else "function_call_output"
+    called = call.as_read(RESPONSES) if call is not None else None
+    if called is not None:
+        kind = _output_of(called["type"])
+    raw = result.as_read(RESPONSES)
+    if raw is not None and raw["type"] == kind and ("output" in raw or kind not in _PLAIN_OUTPUTS):
+        return raw | ({"call_id": result.id} if "call_id" in raw else {})
+    media = media_of(result)
+    words = words_of(result)
+    if not media:
+        return {"type": kind, "call_id": result.id, "output": words}
+    blocks = [_block(part) for part in media]
+    start = [{"type": "input_text", "text": words}] if words else []
+    return {"type": kind, "call_id": result.id, "output": start + blocks}
+
+
+def _block(part: Text | Media) -> Item:
+    raw = part.as_read(RESPONSES)
+    if raw is not None and raw["type"] in ("input_text", "input_image", "input_file"):
+        return ({"detail": "auto"} | raw) if raw["type"] == "input_image" else raw  # optional in results only
+    if isinstance(part, Media):
+        if part.kind == "image" and (url := data_url(part)):
+            return {"type": "input_image", "image_url": url, "detail": "auto"}
+        if part.kind == "document" and (url := data_url(part)):
+            if part.data is None:
+                return {"type": "input_file", "file_url": url}
+            return {"type": "input_file", "filename": part.name or "file.pdf", "file_data": url}
+    text = part.text if isinstance(part, Text) else getattr(readable(part), "text", "")
+    return {"type": "input_text", "text": text}

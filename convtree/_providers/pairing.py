@@ -1,0 +1,145 @@
+"""Every call with its results, every result with its call, right after each other: one pass for all providers. Pure.
+
+What the assistant says in one go stays together; behind it come the results of its calls, in the order of the calls,
+then all else. What a later message says behind calls is not in one go with them. A result without its call is told as
+text: it may be the only trace of what was found out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
+
+import msgspec
+
+from convtree._model.errors import OpenCalls
+from convtree._model.messages import OpenCall, ToolCall, Waiting
+from convtree._providers.parts import Call, Other, Part, Result, Source, Text, Thinking, said_by
+
+HEALED = "No result: the conversation was interrupted before this tool call returned one."
+ORPHANED = "Result of a tool call that is not shown any more:"
+UNNAMED = "unknown"  # a tool's name is never empty
+_NAME_LIMIT = 64
+_NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
+
+#: says whether a call's id may stay as it is
+Fits = Callable[[Call], bool]
+
+
+def pair(parts: Sequence[Part], shape: str, *, heal: bool, fits: Fits | None = None) -> list[Part]:
+    """Brings calls and results together, in an order that every provider takes.
+
+    With `fits`, ids become unique, and those that do not fit get another, the same for call and result. With `heal`,
+    a call without a result gets one that says so. Names of tools that come from another shape than `shape` become such
+    as all providers take.
+
+    Raises:
+        OpenCalls: a call has no result, and nobody asked to heal it.
+    """
+    answers = _answers(parts)
+    _check_closed(parts, answers, heal)
+    claimed = {id(result) for result in answers.values()}
+    ids = _Ids(fits)
+    paired: list[Part] = []
+    for run in _runs(parts):
+        if run[0].role == "assistant":
+            said = [ids.renamed(_named(part, shape)) for part in run]
+            paired += _answered(said, [answers.get(id(part)) for part in run])
+        elif id(run[0]) not in claimed:
+            paired += _told(run[0])
+    return paired
+
+
+def _answers(parts: Sequence[Part]) -> dict[int, Result]:
+    """Finds for each call, by its identity, the later result that answers it."""
+    waiting: Waiting[Call] = Waiting()
+    answers: dict[int, Result] = {}
+    for part in parts:
+        if isinstance(part, Call):
+            waiting.add(ToolCall(part.id, part.name), part)
+        elif isinstance(part, Result) and (call := waiting.answer(ToolCall(part.id, part.name))) is not None:
+            answers[id(call)] = part
+    return answers
+
+
+def _check_closed(parts: Iterable[Part], answers: dict[int, Result], heal: bool) -> None:
+    unanswered = [part for part in parts if isinstance(part, Call) and id(part) not in answers]
+    if unanswered and not heal:
+        calls = tuple(OpenCall(call.id, call.name, call.source.entry_id) for call in unanswered)
+        many = f"{len(calls)} tool calls have no result, the first is" if len(calls) > 1 else "no result for"
+        where = f"call {calls[0].id!r} in entry {calls[0].entry_id!r}"
+        raise OpenCalls(f"{many} {where}: append what is missing, or pass heal=True", calls=calls)
+
+
+def _runs(parts: Iterable[Part]) -> list[list[Part]]:
+    """Groups what an assistant says in one go; anything else stands alone."""
+    runs: list[list[Part]] = []
+    caller: Source | None = None  # whose calls the last run has
+    for part in parts:
+        speaks_again = isinstance(part, Text | Thinking) and caller not in (None, part.source)
+        if part.role == "assistant" and runs and runs[-1][0].role == "assistant" and not speaks_again:
+            runs[-1].append(part)
+        else:
+            runs.append([part])
+            caller = None
+        if isinstance(part, Call):
+            caller = part.source
+    return runs
+
+
+def _named(part: Part, shape: str) -> Part:
+    """Returns a call under a name that every provider takes; in its own shape it was taken already."""
+    if not isinstance(part, Call) or (part.shape == shape and part.name):
+        return part
+    name = _NO_NAME.sub("_", part.name) or UNNAMED
+    name = (name if name[0].isalpha() or name[0] == "_" else f"_{name}")[:_NAME_LIMIT]
+    return part if name == part.name else msgspec.structs.replace(part, name=name)
+
+
+def _answered(run: list[Part], answers: list[Result | None]) -> list[Part]:
+    """Returns what an assistant said, and the results of its calls."""
+    results: list[Part] = []
+    for part, answer in zip(run, answers, strict=True):
+        if not isinstance(part, Call):
+            continue
+        if answer is None:
+            note = said_by("user", HEALED, part)
+            source = note.source
+            answer = Result(role="user", source=source, id=None, name="", content=(note,), is_error=True)  # noqa: PLW2901
+        same = answer.id == part.id and answer.name in ("", part.name)
+        results.append(answer if same else msgspec.structs.replace(answer, id=part.id, name=part.name))
+    return run + results
+
+
+def _told(part: Part) -> list[Part]:
+    """Returns anything but an assistant's part; a result whose call is not there becomes text."""
+    if not isinstance(part, Result):
+        return [part]
+    name = f" ({part.name})" if part.name else ""
+    words = "\n".join(each.text for each in part.content if isinstance(each, Text))
+    told = said_by("user", f"{ORPHANED[:-1]}{name}:\n{words}".rstrip(), part)
+    return [told, *(each for each in part.content if not isinstance(each, Text | Other))]
+
+
+class _Ids:
+    """Ids for calls: unique, and such as a provider takes; the same for the same conversation."""
+
+    def __init__(self, fits: Fits | None) -> None:
+        self._fits = fits
+        self._taken: set[str] = set()
+
+    def renamed(self, part: Part) -> Part:
+        if not isinstance(part, Call) or self._fits is None:
+            return part
+        name = part.id
+        if name is None or name in self._taken or not self._fits(part):
+            name = self._made(part.id or part.name)
+        self._taken.add(name)
+        return part if name == part.id else msgspec.structs.replace(part, id=name)
+
+    def _made(self, seed: str) -> str:
+        number = 0
+        while (name := "call_" + sha256(f"{number}\0{seed}".encode()).hexdigest()[:24]) in self._taken:
+            number += 1
+        return name

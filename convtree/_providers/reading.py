@@ -1,0 +1,225 @@
+"""Messages of every shape, read into parts. Pure.
+
+A message is recognised by its own keys, by its `shape` where those are silent, never by its provider. Nothing is
+required of it: what nobody knows stays as it is for its own provider and is not there for the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from convtree._providers.blocks import (
+    ANTHROPIC,
+    CHAT,
+    GEMINI,
+    KIT,
+    PI,
+    RESPONSES,
+    TELLING,
+    listed,
+    members,
+    read_content,
+    result_content,
+    text_or_none,
+)
+from convtree._providers.contents import read_contents
+from convtree._providers.items import read_item
+from convtree._providers.kit import is_kit, read_kit
+from convtree._providers.parts import Call, Other, Part, Result, Role, Source, Text, Thinking
+
+_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "model": "assistant"}
+_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
+_CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", *_REASONING})
+_PI_ROLES = ("toolResult", "bashExecution", "custom", "branchSummary", "compactionSummary")
+_FAILED = ("error", "aborted")  # pi: such a message is half a message, its calls were never run
+
+
+def read_message(source: Source) -> tuple[Part, ...]:
+    """Reads what a model is to see of a message into parts, and leaves them with their source.
+
+    Of a tool's own message (its `shape` has a dot) only the meaning is read: the rest is no provider's business.
+    """
+    source.foreign = "." in (source.shape or "")
+    parts = [] if _is_left_out(source.message) else read_parts(source)
+    if source.foreign or source.shape in (PI, KIT):
+        source.whole = False
+        parts = [told for part in parts if (told := _without_raw(part)) is not None]
+    source.parts = tuple(parts)
+    return source.parts
+
+
+def read_parts(source: Source) -> list[Part]:
+    """Reads all that a message says, for a model or not, into parts; settles the source's shape."""
+    source.shape = shape_of(source.message, source.shape)
+    if source.shape == GEMINI:
+        return read_contents(source, _role_of(source.message))
+    if source.shape == KIT:
+        return read_kit(source, _role_of(source.message))
+    if source.shape == RESPONSES:
+        return read_item(source, _role_of(source.message))
+    return _message(source)
+
+
+def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None:
+    """Returns the shape of a message: what its keys say, else what was given; None for a mere role and content."""
+    if (shape := _shape_of_frame(message)) is not None:
+        return shape
+    content, kind = message.get("content"), message.get("type")
+    for block in listed(content):
+        if isinstance(block, Mapping) and (shape := _shape_of_block(block)):
+            return shape
+    if isinstance(kind, str) and not (given == ANTHROPIC and kind == "message"):
+        return RESPONSES
+    return None if given == GEMINI else given  # which has parts
+
+
+def _shape_of_frame(message: Mapping[str, Any]) -> str | None:
+    """Returns what a message's keys say without a look at its content."""
+    role = message.get("role")
+    if isinstance(parts := message.get("parts"), list | tuple):
+        return KIT if any(is_kit(part) for part in parts) else GEMINI
+    if role in ("tool", "function") or (isinstance(role, str) and _CHAT_KEYS & message.keys()):
+        return CHAT
+    if role in _PI_ROLES:
+        return PI
+    is_answer = message.get("type") == "message" and "stop_reason" in message  # Anthropic's, as it came
+    return ANTHROPIC if is_answer else None
+
+
+def _is_left_out(message: Mapping[str, Any]) -> bool:
+    """Tells what pi shows to no model."""
+    return message.get("stopReason") in _FAILED or message.get("excludeFromContext") is True
+
+
+def _without_raw(part: Part) -> Part | None:
+    """Returns a part without what it was read from; reasoning keeps it, for it is nothing else but what was signed."""
+    if isinstance(part, Other):
+        return None
+    if isinstance(part, Thinking):
+        return part
+    bare = msgspec.structs.replace(part, raw=None, shape=None)
+    if isinstance(bare, Result):
+        content = tuple(msgspec.structs.replace(each, raw=None, shape=None) for each in bare.content)
+        return msgspec.structs.replace(bare, content=content)
+    return bare
+
+
+def _role_of(message: Mapping[str, Any]) -> Role:
+    said = message.get("role")
+    return _ROLES.get(said, "user") if isinstance(said, str) else "user"
+
+
+def _shape_of_block(block: Mapping[str, Any]) -> str | None:
+    if "cache_control" in block or "citations" in block:
+        return ANTHROPIC
+    kind = block.get("type")
+    if kind == "thinking":
+        return PI if "thinkingSignature" in block or "signature" not in block else ANTHROPIC
+    if kind == "image":
+        return ANTHROPIC if "source" in block else PI
+    return TELLING.get(kind) if isinstance(kind, str) else None
+
+
+# --- OpenAI chat, Anthropic, pi, and plain messages ---
+
+
+def _message(source: Source) -> list[Part]:
+    message = source.message
+    said = message.get("role")
+    if said in ("tool", "function", "toolResult"):
+        return [_result(source)]
+    role = _role_of(message)
+    if said == "bashExecution":
+        return [Text(role=role, source=source, text=_ran(message))]
+    content = message.get("content", message.get("summary"))
+    said = [*_reasoning(source), *read_content(content, role, source)]
+    return [*said, *_spoken(source), *_refusal(source), *_calls(source)]
+
+
+def _result(source: Source) -> Result:
+    message = source.message
+    return Result(
+        role="user",
+        source=source,
+        raw=message,
+        shape=source.shape,
+        id=text_or_none(message.get("tool_call_id", message.get("toolCallId"))),
+        name=text_or_none(message.get("toolName", message.get("name"))) or "",
+        content=result_content(message.get("content"), source),
+        is_error=message.get("isError") is True,
+    )
+
+
+def _ran(message: Mapping[str, Any]) -> str:
+    """Words a command that pi's user ran, as pi does."""
+    output = text_or_none(message.get("output"))
+    text = f"Ran `{message.get('command')}`\n" + (f"```\n{output}\n```" if output else "(no output)")
+    if message.get("cancelled"):
+        return f"{text}\n\n(command cancelled)"
+    return f"{text}\n\nCommand exited with code {code}" if (code := message.get("exitCode")) else text
+
+
+def _reasoning(source: Source) -> list[Part]:
+    """The reasoning of OpenAI's imitators, beside the content; a stranger's is not sent on as it is."""
+    message = source.message
+    if source.shape != CHAT or not any(message.get(name) for name in _REASONING):
+        return []
+    text = next((value for name in _REASONING[:2] if isinstance(value := message.get(name), str)), "")
+    if not source.trusted:
+        source.whole = False
+    return [Thinking(role="assistant", source=source, shape=CHAT, text=text)]
+
+
+def _spoken(source: Source) -> list[Part]:
+    """Reads what was said aloud: its words, for the sound itself is gone within the hour."""
+    audio = source.message.get("audio")
+    if not isinstance(audio, Mapping):
+        return []
+    source.whole = False
+    text = text_or_none(audio.get("transcript"))
+    return [Text(role="assistant", source=source, text=text)] if text and text.strip() else []
+
+
+def _refusal(source: Source) -> list[Part]:
+    text = source.message.get("refusal")
+    return [Text(role="assistant", source=source, text=text)] if isinstance(text, str) and text.strip() else []
+
+
+def _calls(source: Source) -> list[Part]:
+    """Reads the calls of an OpenAI chat message, the single one of its first version among them."""
+    found: list[Part] = []
+    message = source.message
+    if any(not message[name] for name in _CHAT_KEYS & message.keys()) or message.get("content") == []:
+        source.whole = False  # OpenAI refuses an empty list, and nothing where a list may be
+    if "parsed" in message:  # what the SDK made of the content
+        source.whole = False
+    for each in listed(message.get("tool_calls")):
+        call = members(each)
+        if "type" not in call:
+            source.whole = False
+        custom = "custom" in call and "function" not in call
+        body = members(call.get("custom" if custom else "function"))
+        if "parsed_arguments" in body:
+            source.whole = False
+            body = {name: value for name, value in body.items() if name != "parsed_arguments"}
+            call = {**call, "function": body}
+        found.append(_chat_call(source, call, body, custom))
+    if isinstance(old := message.get("function_call"), Mapping):
+        found.append(_chat_call(source, {}, old, False))
+    return found
+
+
+def _chat_call(source: Source, call: Mapping[str, Any], body: Mapping[str, Any], custom: bool) -> Call:
+    return Call(
+        role="assistant",
+        source=source,
+        raw=call or None,
+        shape=CHAT,
+        id=text_or_none(call.get("id")),
+        name=text_or_none(body.get("name")) or "",
+        arguments=body.get("input" if custom else "arguments"),
+        custom=custom,
+    )

@@ -1,0 +1,1 @@
+"""A conversation: one leaf on a tree, the calls of `Session`, and compaction."""

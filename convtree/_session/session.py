@@ -1,0 +1,648 @@
+"""A conversation that branches: a tree, a leaf, and the log behind them.
+
+A session is thread-safe and has one leaf. Two sessions on one log, in one process or in several, are two parties:
+each remembers which leaf it has seen, and is told when someone else has moved it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from threading import RLock
+from time import time_ns
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from weakref import WeakSet
+
+import msgspec
+
+from convtree._engine import codec, tree
+from convtree._engine.journal import Ledger, PartlyWritten, new_id
+from convtree._engine.log import Log
+from convtree._engine.write_batch import Draft, Plan, SDKObject, draft, message_entry, reseal
+from convtree._logs.jsonl import Durability, JsonlLog, Mode, write_new
+from convtree._logs.memory import MemoryLog
+from convtree._model.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    Header,
+    LabelMark,
+    LeafMark,
+    MessageEntry,
+    ParentSession,
+    Record,
+    SessionInfoMark,
+    Visibility,
+)
+from convtree._model.errors import CorruptLog, ReadOnlySession, StaleLeaf
+from convtree._session.view import LEAF, AtLeaf, Reader, reading
+
+OnStale = Literal["raise", "branch", "rebase"]
+if TYPE_CHECKING:
+    from convtree._engine.redact import Redact
+    from convtree._engine.tokens import Counter
+    from convtree._session import compaction
+    from convtree._session.compaction import BranchPlan, CompactionPlan
+
+E = TypeVar("E", bound=Entry)
+R = TypeVar("R", bound="Record | Header")
+
+_ON_STALE = ("raise", "branch", "rebase")
+
+_BATCH = 500  # records that `extend` writes and syncs at once
+
+
+class Session(Reader):
+    """A conversation: `append` to it, `branch` in it, `build_context` from it.
+
+    Made by `Session.open` or `Session.memory`; a context manager. Wherever an entry id is asked for, leaving it out
+    means the session's leaf and `None` means the place before the first entry.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        header: Header,
+        *,
+        read_only: bool = False,
+        on_stale: OnStale = "raise",
+        redact: Redact | None = None,
+    ) -> None:
+        super().__init__(Ledger(log), header if redact is None else _redacted(header, redact))
+        self._refuses = "it was opened with mode='r'" if read_only else None
+        self._on_stale = on_stale
+        self._redact = redact
+        _MADE.add(self)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        mode: Mode = "a",
+        durability: Durability = "power",
+        exclusive: bool = False,
+        strict: bool = False,
+        on_stale: OnStale = "raise",
+        lock_timeout_s: float = 10.0,
+        allow_network: bool = False,
+        redact: Redact | None = None,
+        id: str | None = None,
+        cwd: str | None = None,
+        git_root: str | None = None,
+        owner: str | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        parent_session: ParentSession | None = None,
+    ) -> Session:
+        """Opens the log at `path`, or starts one there: the file appears with its first record.
+
+        `mode` is "a" (open or start), "x" (must be new), "r+" (must exist) or "r" (read-only: no lock, no change).
+        `durability="power"` survives a power cut, "process" the death of every process. `exclusive` holds the lock
+        until `close`. `on_stale` says what happens when someone else moved the leaf. `allow_network` permits writing
+        where locks do not keep writers apart. `redact` (`convtree.redact`, say) gets whatever is to be written and
+        returns what is written instead: the same for the same. The arguments after it describe a new session and are
+        ignored when the log exists.
+
+        Raises:
+            SessionNotFound: mode "r" or "r+", and there is nothing.
+            SessionExists: mode "x", and there is something.
+            NotALog: what is there is no convtree log; it is not touched.
+            CorruptLog: `strict`, and there are findings that are not mere remarks.
+            SessionLocked: `exclusive`, and someone else holds the lock.
+            OSError: ENOTSUP, a log on a network file system was to be written; and whatever the system says.
+        """
+        check_choice("mode", mode, ("a", "x", "r", "r+"))
+        check_choice("durability", durability, ("power", "process"))
+        check_choice("on_stale", on_stale, _ON_STALE)
+        if exclusive and mode == "r":
+            raise ValueError("a reader takes no lock: exclusive goes with the other modes")
+        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session)
+        log = JsonlLog(
+            path,
+            mode=mode,
+            durability=durability,
+            lock_timeout_s=lock_timeout_s,
+            exclusive=exclusive,
+            allow_network=allow_network,
+        )
+        try:
+            session = cls(log, header, read_only=mode == "r", on_stale=on_stale, redact=redact)
+            if strict:
+                session._raise_findings()
+        except BaseException:
+            log.close()
+            raise
+        return session
+
+    @classmethod
+    def memory(
+        cls,
+        *,
+        on_stale: OnStale = "raise",
+        redact: Redact | None = None,
+        id: str | None = None,
+        cwd: str | None = None,
+        git_root: str | None = None,
+        owner: str | None = None,
+        name: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        parent_session: ParentSession | None = None,
+    ) -> Session:
+        """Starts a session that lives in memory only; `fork(path)` writes it to a file."""
+        check_choice("on_stale", on_stale, _ON_STALE)
+        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session)
+        return cls(MemoryLog(), header, on_stale=on_stale, redact=redact)
+
+    # --- writing ---
+
+    @overload
+    def append(
+        self,
+        item: E,
+        /,
+        *,
+        parent_id: str | AtLeaf | None = LEAF,
+        id: str | None = None,
+        on_stale: OnStale | None = None,
+    ) -> E: ...
+    @overload
+    def append(
+        self,
+        item: Mapping[str, Any] | SDKObject,
+        /,
+        *,
+        parent_id: str | AtLeaf | None = LEAF,
+        id: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        usage: Mapping[str, Any] | SDKObject | None = None,
+        shape: str | None = None,
+        visible_to: Visibility = "all",
+        pinned: bool | None = None,
+        on_stale: OnStale | None = None,
+    ) -> MessageEntry: ...
+    def append(
+        self,
+        item: Any,
+        /,
+        *,
+        parent_id: str | AtLeaf | None = LEAF,
+        id: str | None = None,
+        on_stale: OnStale | None = None,
+        **fields: Any,
+    ) -> Any:
+        """Appends a message (a dict, always), an SDK's object, or an entry; it is stored when this returns.
+
+        The leaf moves to it. With `parent_id` it is branch and append in one record. `id` makes a retry safe: when
+        it is stored already with equal content, the stored entry is returned and nothing is written. A message of
+        role `system` or `developer` is pinned unless `pinned` says otherwise. An entry's own parent and time are
+        replaced, its id is kept if it has one.
+
+        Raises:
+            InvalidMessage: a value cannot be stored; the error names the place.
+            StaleLeaf: someone else moved the leaf (never with `parent_id`).
+            EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
+            SessionFailed, SessionClosed: nothing was written.
+            OSError: the disk refused; the log was cut back to whole lines, or the session is failed.
+        """
+        entry = _entry_of(item, id, fields)
+        return self._append([self._draft(entry)], parent_id, on_stale)[0]
+
+    def append_many(
+        self,
+        items: Iterable[Any],
+        /,
+        *,
+        parent_id: str | AtLeaf | None = LEAF,
+        provider: str | None = None,
+        model: str | None = None,
+        usage: Mapping[str, Any] | SDKObject | None = None,
+        shape: str | None = None,
+        visible_to: Visibility = "all",
+        pinned: bool | None = None,
+        on_stale: OnStale | None = None,
+    ) -> list[Entry]:
+        """Appends a chain with one write and one sync; `usage` goes to the last message.
+
+        Not a transaction: after a crash a prefix may be there. A retry is safe for entries that carry ids.
+
+        Raises:
+            As `append`.
+        """
+        listed = list(items)
+        common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
+        common |= {"visible_to": visible_to, "pinned": pinned}
+        entries = []
+        for number, item in enumerate(listed, 1):
+            own = {} if isinstance(item, Entry) else common | ({"usage": usage} if number == len(listed) else {})
+            entries.append(_entry_of(item, None, own))
+        return self._append([self._draft(entry) for entry in entries], parent_id, on_stale) if entries else []
+
+    def branch(
+        self,
+        entry_id: str | None,
+        *,
+        summary: str | None = None,
+        details: Any = None,
+        summarize: compaction.SummarizeBranch | None = None,
+    ) -> BranchSummaryEntry | None:
+        """Moves the leaf to an entry and records it; the next append continues there.
+
+        With `summary`, what happened on the way that is left is appended below `entry_id` as a branch summary, which
+        becomes the leaf and is returned. `summarize` is asked for one, outside any lock, when the move leaves
+        something; if it fails, nothing is written. To look at another branch, `build_context(leaf=…)` moves nothing.
+
+        Raises:
+            EntryNotFound: there is no such entry.
+            StaleLeaf: the leaf went elsewhere while `summarize` ran.
+            InvalidMessage: what `summarize` returned is no text.
+            LeafUncertain, ReadOnlySession: before `summarize` is asked.
+        """
+        if summary is not None and summarize is not None:
+            raise TypeError("branch takes a summary or someone who writes it, not both")
+        if summary is None and summarize is None and details is not None:
+            raise ValueError("details belong to a summary")
+        if summarize is not None and (planned := self._plan_branch(entry_id)) is not None:
+            return self.land_branch(planned, summarize(planned), entry_id, details=details)
+        if summary is not None:
+            with self._lock:
+                left = self._leaf_id
+                note = self._draft(BranchSummaryEntry(from_id=left, summary=summary, details=details))
+                return cast(BranchSummaryEntry, self._append([note], entry_id, None)[0])
+        move = draft(LeafMark(target_id=entry_id))
+
+        def fill(plan: Plan) -> None:
+            if entry_id is not None:
+                plan.row_of(entry_id)
+            if self._index.leaf.id != entry_id or self._index.leaf_doubt is not None:
+                plan.mark(move, _now())
+
+        with self._lock:
+            self._write(fill)
+            self._leaf_id = entry_id
+        return None
+
+    def compact(
+        self, summarize: compaction.Summarize, *, keep_tokens: int, count_tokens: Counter | None = None
+    ) -> CompactionEntry | None:
+        """Lets a summary stand for all but about the last `keep_tokens`; None when there is nothing to do.
+
+        Tokens are counted by `count_tokens(message)`, or estimated as `context.count_tokens` does. `summarize` gets
+        the plan of `plan_compaction` and returns the summary; it runs outside any lock. If it fails, nothing is
+        written. If the leaf moved on meanwhile, the compaction lands on the new leaf.
+
+        Raises:
+            StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
+            InvalidMessage: the summary is no text, or says nothing.
+            LeafUncertain, ReadOnlySession: before `summarize` is asked.
+            As `build_context` and `append`.
+        """
+        plan = self._plan_compaction(keep_tokens, count_tokens)
+        return None if plan is None else self.land(plan, summarize(plan), count_tokens=count_tokens)
+
+    def land(self, plan: CompactionPlan, summary: str, *, count_tokens: Counter | None = None) -> CompactionEntry:
+        """Appends the compaction of a plan, at the leaf as it is now.
+
+        Raises:
+            StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
+            InvalidMessage: the summary is no text, or says nothing.
+            As `append`.
+        """
+        return cast(CompactionEntry, self._land(plan, plan.entry(summary, count_tokens)))
+
+    def land_branch(
+        self, plan: BranchPlan, summary: str, entry_id: str | None, *, details: Any = None
+    ) -> BranchSummaryEntry:
+        """Appends the summary of the branch that a plan collected below `entry_id`, which it leaves for.
+
+        Raises:
+            StaleLeaf: the leaf went elsewhere since the plan was made; nothing was written.
+            InvalidMessage: the summary is no text.
+            As `append`.
+        """
+        _compaction().check_text(summary)
+        note = BranchSummaryEntry(from_id=plan.leaf_id, summary=summary, details=details)
+        return cast(BranchSummaryEntry, self._land(plan, note, entry_id))
+
+    def label(self, entry_id: str, text: str | None) -> None:
+        """Sets a bookmark on an entry, or clears it with None; never moves the leaf.
+
+        Raises:
+            EntryNotFound: there is no such entry.
+            InvalidMessage: the label is longer than 256 characters.
+        """
+        self._mark(LabelMark(target_id=entry_id, label=text))
+
+    def rename(self, name: str | None) -> None:
+        """Gives the session a name, or takes it away with None."""
+        self._mark(SessionInfoMark(name=name))
+
+    def archive(self, archived: bool = True) -> None:
+        """Marks the session as archived, or not; nothing else changes."""
+        self._mark(SessionInfoMark(archived=archived))
+
+    def update_metadata(self, /, **changes: Any) -> None:
+        """Sets metadata by key; None removes a key."""
+        self._mark(SessionInfoMark(metadata=changes))
+
+    def extend(self, records: Iterable[Record]) -> int:
+        """Appends records that bring their own ids, parents and times, as importers make them, in batches.
+
+        What is stored already is passed over, so doing it twice adds nothing. The leaf moves as the records say.
+        Returns how many were written.
+
+        Raises:
+            As `append`; the batches before are stored.
+        """
+        written = 0
+        remaining = iter(records)
+        while batch := [self._draft(record) for record in islice(remaining, _BATCH)]:
+
+            def fill(plan: Plan, batch: list[Draft] = batch) -> None:
+                for each in batch:
+                    plan.place(each)
+
+            written += len(self._write(fill, moves_leaf=True).added)
+        return written
+
+    def fork(
+        self, path: str | os.PathLike[str], entry_id: str | AtLeaf | None = LEAF, *, allow_network: bool = False
+    ) -> Session:
+        """Copies the path to an entry into a new log and opens it; the file appears whole or not at all, and durably.
+
+        Entries keep their ids and their bytes; the labels on them and the session's name go along.
+
+        Raises:
+            SessionExists: there is something at `path`.
+            EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
+        """
+        self.copy_path(lambda _, lines: write_new(Path(path), lines, allow_network=allow_network), entry_id)
+        return Session.open(path, on_stale=self._on_stale, allow_network=allow_network, redact=self._redact)
+
+    def close(self) -> None:
+        """Closes the log; twice is the same as once.
+
+        When much was added, a writer keeps an index beside the log (`<log>.index`), so that the next open need not
+        read it all. It may be deleted at any time.
+        """
+        with self._lock:
+            try:
+                if not self._closed and self._refuses is None and self._index.read_only is None:
+                    self._ledger.keep_index()
+            finally:
+                super().close()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id!r} at {self.location!r}, leaf {self.leaf_id!r}>"
+
+    # --- the way to the log ---
+
+    def _draft(self, record: Record) -> Draft:
+        return draft(record if self._redact is None else _redacted(record, self._redact))
+
+    def _append(self, drafts: list[Draft], parent_id: str | AtLeaf | None, on_stale: OnStale | None) -> list[Any]:
+        policy = on_stale or self._on_stale
+        if policy not in _ON_STALE:
+            check_choice("on_stale", policy, _ON_STALE)
+
+        def fill(plan: Plan) -> None:
+            stored = plan.find_stored(drafts) if drafts[0].record.id else 0
+            if stored == len(drafts):
+                return
+            if stored:
+                plan.chain(drafts[stored:], plan.stored[-1].id, _now())
+            else:
+                plan.chain(drafts, self._current_leaf(policy) if parent_id is LEAF else parent_id, _now())
+
+        return self._write(fill, moves_leaf=True).stored
+
+    def _plan_compaction(self, keep_tokens: int, count_tokens: Counter | None) -> CompactionPlan | None:
+        self._check_leaf()
+        planned: CompactionPlan | None = _compaction().plan_compaction(
+            self, keep_tokens=keep_tokens, count_tokens=count_tokens
+        )
+        return planned
+
+    def _plan_branch(self, entry_id: str | None) -> BranchPlan | None:
+        self._check_leaf()
+        planned: BranchPlan | None = _compaction().plan_branch(self, entry_id)
+        return planned
+
+    @reading
+    def _check_leaf(self) -> None:
+        """Raises what would keep a summary from landing here: before anyone has paid for one."""
+        self._check_open()
+        self._check_writable()
+        self._row(LEAF)
+
+    def _land(self, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None = LEAF) -> Entry:
+        """Appends what a plan was made for, below `parent_id` or the leaf, if the plan is right there."""
+        drafted = self._draft(note)
+
+        def fill(lines: Plan) -> None:
+            leaf = self._current_leaf("branch" if self._on_stale == "branch" else "rebase")
+            row = tree.ROOT if leaf is None else lines.row_of(leaf)
+            if not _compaction().is_right(plan, self._index, row):
+                raise StaleLeaf(
+                    f"the leaf moved from {plan.leaf_id!r} to {leaf!r}, where the plan is not right; "
+                    "call refresh(), then make another",
+                    expected=plan.leaf_id,
+                    actual=leaf,
+                )
+            lines.chain([drafted], leaf if parent_id is LEAF else parent_id, _now())
+
+        return cast(Entry, self._write(fill, moves_leaf=True).stored[-1])
+
+    def _mark(self, mark: LabelMark | SessionInfoMark) -> None:
+        drafted = self._draft(mark)
+        self._write(lambda plan: plan.mark(drafted, _now()))
+
+    def _write(self, fill: Callable[[Plan], None], moves_leaf: bool = False) -> Plan:
+        """Has a plan written; with `moves_leaf` this session has then seen the log's leaf."""
+        with self._lock:
+            ledger = self._ledger
+            if self._closed or self._refuses or ledger.index.read_only:
+                self._check_open()
+                self._check_writable()  # before the log is touched: a reader locks and heals nothing
+            try:
+                plan = ledger.write(fill, self._header)
+            except PartlyWritten as partly:  # whole lines that reached the log are in it, and were ours
+                self._leaf_id = ledger.index.leaf.id
+                raise partly.reason from None
+            leaf = ledger.index.leaf.id
+            if moves_leaf and plan.stored and (plan.added or plan.stored[-1].id == leaf):
+                self._leaf_id = leaf  # ours now, or long since: a retry
+            return plan
+
+    def _current_leaf(self, on_stale: OnStale) -> str | None:
+        """Returns the leaf to continue, under the lock and with everything taken in."""
+        index = self._ledger.index
+        if index.leaf_doubt is not None:
+            raise self._uncertain()
+        actual = index.leaf.id
+        if actual == self._leaf_id or on_stale == "branch":
+            return self._leaf_id
+        if on_stale == "rebase":
+            return actual
+        raise StaleLeaf(
+            f"someone else moved the leaf from {self._leaf_id!r} to {actual!r}; "
+            "call refresh(), or pass parent_id or on_stale",
+            expected=self._leaf_id,
+            actual=actual,
+        )
+
+    def _check_writable(self) -> None:
+        if self._refuses is not None:
+            raise ReadOnlySession(f"{self.location}: this session is read-only: {self._refuses}")
+        self._ledger.check_writable()
+
+    def _raise_findings(self) -> None:
+        serious = tuple(finding for finding in self.findings if finding.severity != "info")
+        if serious:
+            first = serious[0]
+            raise CorruptLog(
+                f"{self.location}: {len(serious)} findings, the first is {first.code} in line {first.line}",
+                findings=self.findings,
+            )
+
+    @reading
+    def copy_path(
+        self,
+        write: Callable[[str, Iterator[bytes]], None],
+        entry_id: str | AtLeaf | None = LEAF,
+        *,
+        id: str | None = None,
+    ) -> str:
+        """Has `write` store the lines of a fork, under the session id that it is given with them; returns that id.
+
+        What `fork` and the stores are made of: `write` stores all the lines, or none and raises; it may be called
+        again after it was interrupted by what the lines raise.
+
+        Raises:
+            EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
+        """
+        row = self._row(entry_id)
+        rows = self._path_rows(row)
+        origin = self.header
+        new = msgspec.structs.replace(
+            origin,
+            id=_new_session_id() if id is None else id,
+            timestamp=_now(),
+            version=1,
+            name=None,
+            metadata=self.metadata or None,
+            parent_session=ParentSession(id=origin.id, entry_id=self._id_of(row)),
+        )
+        copied = set(self._ids(rows))
+        labels = [(target, text) for target, text in self._index.labels.items() if target in copied]
+        marks: list[Record] = [LabelMark(target_id=target, label=text) for target, text in labels]
+        if self.name is not None:
+            marks.append(SessionInfoMark(name=self.name))
+        bodies = self._fork_bodies(rows, marks)
+        write(new.id, reseal(codec.encode_header(new), bodies))
+        return new.id
+
+    def _fork_bodies(self, rows: list[int], marks: list[Record]) -> Iterator[bytes]:
+        for start in range(0, len(rows), _BATCH):
+            yield from self._index.bodies(rows[start : start + _BATCH])
+        taken = set(self._ids(rows))
+        for mark in marks:
+            id = new_id()
+            while id in taken:
+                id = new_id()
+            taken.add(id)
+            yield codec.encode(msgspec.structs.replace(mark, id=id, timestamp=_now()))
+
+
+def _compaction() -> ModuleType:
+    """Imports what plans compactions; most programs that open a session have none in mind."""
+    from convtree._session import compaction
+
+    return compaction
+
+
+def _redacted(record: R, redact: Redact) -> R:
+    from convtree._engine.redact import redact_record
+
+    return redact_record(record, redact)
+
+
+_MADE: WeakSet[Session] = WeakSet()
+
+
+def _free_locks() -> None:
+    """In a forked child: no thread is left that could free them, and the logs refuse to be used anyway."""
+    for session in list(_MADE):
+        session._lock = RLock()
+
+
+if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
+    os.register_at_fork(after_in_child=_free_locks)
+
+
+def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, fields: Mapping[str, Any]) -> Entry:
+    if id is not None:
+        codec.check_id(id, "id")
+    if not isinstance(item, Entry):
+        if fields and (unknown := fields.keys() - {"provider", "model", "usage", "shape", "visible_to", "pinned"}):
+            raise TypeError(f"append has no argument {min(unknown)!r}")
+        return message_entry(item, id=id, **fields)
+    if any(value is not None and (name, value) != ("visible_to", "all") for name, value in fields.items()):
+        raise TypeError("an entry brings its own fields; these arguments go with a message only")
+    if isinstance(item, MessageEntry) and item.pinned is None and item.role in ("system", "developer"):
+        item = msgspec.structs.replace(item, pinned=True)
+    return item if id is None else msgspec.structs.replace(item, id=id)
+
+
+def new_header(
+    id: str | None = None,
+    cwd: str | None = None,
+    git_root: str | None = None,
+    owner: str | None = None,
+    name: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    parent_session: ParentSession | None = None,
+) -> Header:
+    """Makes the header of a session that begins now, under a new id unless one is given.
+
+    Raises:
+        InvalidMessage: a value cannot be stored.
+    """
+    header = Header(
+        id=_new_session_id() if id is None else id,
+        timestamp=_now(),
+        cwd=cwd,
+        git_root=git_root,
+        owner=owner,
+        name=name,
+        metadata=None if metadata is None else dict(metadata),
+        parent_session=parent_session,
+    )
+    codec.encode_header(header)  # says now, not at the first append, what cannot be stored
+    return header
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises ValueError unless an argument is one of the words that it may be."""
+    if value not in choices:
+        raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")
+
+
+def _now() -> str:
+    second, microsecond = divmod(time_ns() // 1000, 1_000_000)
+    return f"{_until_second(second)}.{microsecond:06d}Z"
+
+
+@lru_cache(maxsize=1)
+def _until_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
+
+
+def _new_session_id() -> str:
+    return os.urandom(16).hex()

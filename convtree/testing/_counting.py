@@ -1,0 +1,166 @@
+"""What sessions have spent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from convtree._catalogue.record_summary import Usage
+from convtree._model.entries import ParentSession
+from convtree.stores._session_store import SessionStore
+from convtree.testing._basis import StoreTests, assistant, user
+
+PROVIDERS: dict[str, tuple[dict[str, Any], Usage]] = {
+    "openai-chat": (
+        {
+            "prompt_tokens": 100,
+            "completion_tokens": 20,
+            "total_tokens": 120,
+            "prompt_tokens_details": {"cached_tokens": 60, "audio_tokens": 0},
+            "completion_tokens_details": {"reasoning_tokens": 5},
+        },
+        Usage(input_tokens=40, output_tokens=20, cache_read_tokens=60),
+    ),
+    "openai-responses": (
+        {
+            "input_tokens": 100,
+            "input_tokens_details": {"cached_tokens": 30},
+            "output_tokens": 7,
+            "output_tokens_details": {"reasoning_tokens": 3},
+            "total_tokens": 107,
+        },
+        Usage(input_tokens=70, output_tokens=7, cache_read_tokens=30),
+    ),
+    "anthropic": (
+        {
+            "input_tokens": 10,
+            "cache_creation_input_tokens": 200,
+            "cache_read_input_tokens": 3000,
+            "output_tokens": 40,
+            "service_tier": "standard",
+        },
+        Usage(input_tokens=10, output_tokens=40, cache_read_tokens=3000, cache_write_tokens=200),
+    ),
+    "gemini": (
+        {
+            "prompt_token_count": 50,
+            "cached_content_token_count": 20,
+            "candidates_token_count": 8,
+            "thoughts_token_count": 4,
+            "tool_use_prompt_token_count": 6,
+            "total_token_count": 68,
+        },
+        Usage(input_tokens=36, output_tokens=12, cache_read_tokens=20),
+    ),
+    "gemini by REST": (
+        {
+            "promptTokenCount": 50,
+            "cachedContentTokenCount": 20,
+            "candidatesTokenCount": 8,
+            "thoughtsTokenCount": 4,
+            "totalTokenCount": 62,
+        },
+        Usage(input_tokens=30, output_tokens=12, cache_read_tokens=20),
+    ),
+    "pi": (
+        {
+            "input": 3,
+            "output": 5,
+            "cacheRead": 7,
+            "cacheWrite": 11,
+            "totalTokens": 26,
+            "cost": {"input": 0.1, "output": 0.2, "cacheRead": 0, "cacheWrite": 0, "total": 0.5},
+        },
+        Usage(input_tokens=3, output_tokens=5, cache_read_tokens=7, cache_write_tokens=11, cost=0.5),
+    ),
+    "nothing that is known": ({"tokens": "many", "input": None, "output": -3, "cost": float(2**60)}, Usage()),
+}
+
+
+class Counting(StoreTests):
+    """What sessions have spent."""
+
+    @pytest.mark.parametrize("provider", PROVIDERS)
+    def test_every_providers_usage_is_understood(self, store: SessionStore, provider: str) -> None:
+        """No token is counted twice; what is not understood is nothing."""
+        usage, expected = PROVIDERS[provider]
+        with store.create(id="a") as session:
+            session.append(assistant("hi"), usage=usage)
+        assert [(row.session_id, row.usage) for row in store.usage("a")] == [("a", expected)]
+        assert store.info("a").usage == expected
+
+    def test_usage_by_session_model_and_branch(self, store: SessionStore) -> None:
+        """Sums of one session, and of all."""
+        with store.create(id="a", owner="ann") as session:
+            root = session.append(user("?"))
+            one = session.append(assistant("1"), provider="p", model="m", usage={"output_tokens": 1, "cost": 0.25})
+            two = session.append(
+                assistant("2"), provider="p", model="n", usage={"output_tokens": 2, "cost": 0.5}, parent_id=root.id
+            )
+        with store.create(id="b") as session:
+            session.append(assistant("3"), provider="p", model="m", usage={"output_tokens": 4})
+        by_session = {row.session_id: row.usage for row in store.usage()}
+        assert by_session == {"a": Usage(output_tokens=3, cost=0.75), "b": Usage(output_tokens=4)}
+        by_model = [(row.provider, row.model, row.usage) for row in store.usage(by="model")]
+        assert by_model == [
+            ("p", "m", Usage(output_tokens=5, cost=0.25)),
+            ("p", "n", Usage(output_tokens=2, cost=0.5)),
+        ]
+        assert [(row.model, row.usage.output_tokens) for row in store.usage("b", by="model")] == [("m", 4)]
+        assert [(row.leaf_id, row.usage) for row in store.usage("a", by="branch")] == [
+            (one.id, Usage(output_tokens=1, cost=0.25)),
+            (two.id, Usage(output_tokens=2, cost=0.5)),
+        ]
+        assert [row.session_id for row in store.usage(owner="ann")] == ["a"]
+        with pytest.raises(ValueError, match="branches"):
+            store.usage(by="branch")
+        with pytest.raises(ValueError, match="by"):
+            store.usage(by="day")  # type: ignore[arg-type]
+
+    def test_sub_agents_are_part_of_their_session(self, store: SessionStore) -> None:
+        """At any depth, by session and by model; asked for alone, they answer for themselves."""
+        parents = {"a": None, "t": "a", "u": "t", "v": "a"}
+        for number, (id, parent) in enumerate(parents.items()):
+            origin = None if parent is None else ParentSession(id=parent, kind="task")
+            with store.create(id=id, parent_session=origin) as session:
+                session.append(assistant("x"), model=f"m{number}", usage={"output_tokens": 10**number})
+        assert [(row.session_id, row.usage.output_tokens) for row in store.usage()] == [("a", 1111)]
+        assert [(row.session_id, row.usage.output_tokens) for row in store.usage("t")] == [("t", 110)]
+        assert [(row.model, row.usage.output_tokens) for row in store.usage(by="model")] == [
+            ("m3", 1000),
+            ("m2", 100),
+            ("m1", 10),
+            ("m0", 1),
+        ]
+        assert store.info("a").usage.output_tokens == 1
+
+    def test_what_a_fork_has_copied_is_counted_once(self, store: SessionStore) -> None:
+        """In the session that paid for it; a fork of a fork, and what a fork spends itself, too."""
+        with store.create(id="a") as session:
+            for number in range(3):
+                session.append(assistant(str(number)), model="m", usage={"output_tokens": 10**number})
+        for origin, fork, spent in (("a", "f", 1000), ("f", "g", 10_000)):
+            with store.fork(origin, new_id=fork) as session:
+                session.append(assistant("more"), model="m", usage={"output_tokens": spent})
+        store.fork("g", new_id="h").close()
+        expected = {"a": 111, "f": 1000, "g": 10_000, "h": 0}
+        assert {row.session_id: row.usage.output_tokens for row in store.usage()} == expected
+        assert {info.id: info.usage.output_tokens for info in store.list()} == expected
+        assert sum(row.usage.output_tokens for row in store.usage(by="model")) == 11_111
+        by_branch = {id: [row.usage.output_tokens for row in store.usage(id, by="branch")] for id in expected}
+        assert by_branch == {id: [tokens] for id, tokens in expected.items()}
+
+    def test_who_only_says_to_be_a_fork_pays_for_itself(self, store: SessionStore) -> None:
+        """A session whose header names an entry that it has no copy of has copied nothing."""
+        with store.create(id="a", parent_session=ParentSession(id="p", entry_id="e", kind="fork")) as session:
+            session.append(assistant("x"), model="m", usage={"output_tokens": 7})
+        assert store.info("a").usage.output_tokens == store.usage("a")[0].usage.output_tokens == 7
+        assert store.usage("a", by="branch")[0].usage.output_tokens == 7
+
+    def test_absurd_numbers_spoil_no_sum(self, store: SessionStore) -> None:
+        """A provider that counts wrong must not break what comes after it."""
+        with store.create(id="a") as session:
+            for number in (2**63, -1, 2**64 - 1, 1e300, 5):
+                session.append(assistant("x"), model="m", usage={"output_tokens": number, "cost": number})
+        assert store.usage("a")[0].usage == Usage(output_tokens=5, cost=5.0)

@@ -1,0 +1,209 @@
+"""What lists say of sessions, in which order, and which they leave out."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from convtree._catalogue.record_summary import Usage
+from convtree._catalogue.tables import SessionInfo
+from convtree._model.entries import ModelChangeEntry, ParentSession
+from convtree.stores._session_store import SessionStore
+from convtree.testing._basis import ODD, Clock, StoreTests, assistant, begin, ids, user
+
+
+class Listing(StoreTests):
+    """What lists say of sessions, in which order, and which they leave out."""
+
+    def test_what_a_list_says_of_a_session(self, store: SessionStore, clock: Clock) -> None:
+        """Every field."""
+        created = clock.text()
+        parent = ParentSession(id="p", entry_id=None, kind="fork")
+        header: dict[str, Any] = {"name": "Trip", "cwd": "/c", "git_root": "/g", "owner": "o"}
+        with store.create(id="s", **header, parent_session=parent) as session:
+            session.append({"role": "system", "content": "be kind"})
+            session.append(user("  where\nto? "))
+            session.append(ModelChangeEntry(provider="anthropic", model="opus"))
+            session.append(assistant("Rome"), provider="openai", model="gpt", usage={"input_tokens": 3})
+            session.append(assistant("Oslo"), provider="openai", model="gpt", usage={"output_tokens": 4})
+            clock.pass_by(seconds=90)
+            last = session.append(user("thanks"))
+            session.label(last.id, "end")
+        expected = SessionInfo(
+            id="s",
+            **header,
+            created=created,
+            last_activity=clock.text(),
+            entries=6,
+            messages=5,
+            first_user_message="where to?",
+            last_user_message="thanks",
+            models=("gpt", "opus"),
+            usage=Usage(input_tokens=3, output_tokens=4),
+            parent_session=parent,
+            leaf_id=last.id,
+        )
+        assert list(store.list()) == [expected]
+        assert store.info("s") == store.latest() == expected
+
+    def test_what_a_list_leaves_out(self, store: SessionStore) -> None:
+        """Long messages are cut, and what only the model sees is not what the user said."""
+        with store.create(id="s") as session:
+            session.append(user("é" * 5000))
+            session.append(user("an hour has passed"), visible_to="model")
+        info = store.info("s")
+        assert info.first_user_message == info.last_user_message == "é" * 200
+
+    def test_the_leaf_is_where_it_was_moved(self, store: SessionStore) -> None:
+        """A list knows it without opening the session."""
+        with store.create(id="s") as session:
+            first = session.append(user("1"))
+            session.append(user("2"))
+            session.branch(first.id)
+            assert store.info("s").leaf_id == first.id
+            session.branch(None)
+            assert store.info("s").leaf_id is None
+            third = session.append(user("3"))
+        assert (store.info("s").leaf_id, store.info("s").entries) == (third.id, 3)
+
+    def test_odd_characters_come_back_or_are_spaced(self, store: SessionStore) -> None:
+        """In names, owners, labels and messages; a NUL, which not every database takes, is listed as a space."""
+        shown = ODD.replace("\0", " ")
+        with store.create(id="s", name=ODD, owner=ODD, cwd=ODD) as session:
+            session.label(session.append(user(ODD), provider=ODD, model=ODD, usage={"input_tokens": 1}).id, ODD)
+            assert (session.name, list(session.labels.values())) == (ODD, [ODD])
+        (info,) = store.list(owner=ODD, cwd=ODD)
+        assert (info.name, info.owner, info.cwd, info.models) == (shown, shown, shown, (shown,))
+        assert info.first_user_message == " ".join(shown.split())
+        store.rename("s", f"again {ODD}")
+        assert store.info("s").name == f"again {shown}"
+        with store.open("s", read_only=True) as session:
+            assert (session.name, session.header.owner) == (f"again {ODD}", ODD)
+
+    def test_lists_are_in_the_order_of_activity(self, store: SessionStore, clock: Clock) -> None:
+        """Last active first, whatever was created when."""
+        for id in "abc":
+            begin(store, id)
+            clock.pass_by(seconds=1)
+        with store.open("a") as session:
+            session.append(user("again"))
+        assert ids(store.list()) == ["a", "c", "b"]
+        latest = store.latest()
+        assert latest is not None
+        assert latest.id == "a"
+
+    def test_every_filter(self, store: SessionStore, clock: Clock) -> None:
+        """Each alone, and all together."""
+        start = clock.now
+        begin(store, "a", "plans for Rome", cwd="/x", git_root="/g", owner="ann")
+        clock.pass_by(minutes=30)
+        begin(store, "b", "plans for Oslo", cwd="/x", owner="bob")
+        clock.pass_by(minutes=30)
+        begin(store, "c", "nothing", cwd="/y", git_root="/g", owner="ann", name="Roman holiday")
+        store.archive("b")
+        found = {
+            "": ids(store.list()),
+            "cwd": ids(store.list(cwd="/x")),
+            "git_root": ids(store.list(git_root="/g")),
+            "owner": ids(store.list(owner="ann")),
+            "archived": ids(store.list(archived=True)),
+            "any": ids(store.list(archived=None)),
+            "since": ids(store.list(since=start + timedelta(minutes=1), archived=None)),
+            "since, as text": ids(store.list(since="2030-01-01T00:30:00Z", archived=None)),
+            "until": ids(store.list(until=start + timedelta(minutes=30))),
+            "text": ids(store.list(text="ROME")),
+            "text in a name": ids(store.list(text="holiday roman")),
+            "all": ids(store.list(cwd="/x", git_root="/g", owner="ann", text="rome plans", since=start)),
+            "none": ids(store.list(cwd="/x", owner="nobody")),
+        }
+        assert found == {
+            "": ["c", "a"],
+            "cwd": ["a"],
+            "git_root": ["c", "a"],
+            "owner": ["c", "a"],
+            "archived": ["b"],
+            "any": ["c", "b", "a"],
+            "since": ["c", "b"],
+            "since, as text": ["c", "b"],
+            "until": ["a"],
+            "text": ["a"],
+            "text in a name": ["c"],
+            "all": ["a"],
+            "none": [],
+        }
+
+    def test_since_is_inclusive_and_until_is_not(self, store: SessionStore, clock: Clock) -> None:
+        """So that days in a row neither overlap nor leave gaps; a time without a zone is one in UTC."""
+        begin(store, "a")
+        now = clock.now
+        assert ids(store.list(since=now)) == ids(store.list(since=now.replace(tzinfo=None))) == ["a"]
+        assert ids(store.list(until=now)) == ids(store.list(since=now + timedelta(milliseconds=1))) == []
+        assert ids(store.list(until=now + timedelta(milliseconds=1))) == ["a"]
+        with pytest.raises(ValueError, match="RFC 3339"):
+            store.list(since="yesterday")
+
+    def test_text_in_names_is_compared_by_words(self, store: SessionStore) -> None:
+        """In any order and case, with or without accents; wildcards and quotes are none."""
+        begin(store, "a", name="Größe & ÄPFEL_100%")
+        begin(store, "b", name="x")
+        for text in ("äpfel", "apfel", "ÄPFEL größe", "grösse", "100%", "100"):
+            assert ids(store.list(text=text)) == ["a"]
+        for text in ("%fel", "_00", "pfel", "apfel x", "' OR 1=1 --"):
+            assert ids(store.list(text=text)) == []
+        for text in ("", " ", "%", "_", "'\"*"):  # no word that could be missing
+            assert sorted(ids(store.list(text=text))) == ["a", "b"]
+
+    def test_pages_follow_each_other(self, store: SessionStore, clock: Clock) -> None:
+        """Without gap or overlap, also among sessions of the same moment and across hours."""
+        for number in range(11):
+            begin(store, f"s{number:02}")
+            if number % 4 == 3:
+                clock.pass_by(minutes=7)
+        whole = ids(store.list(limit=None))
+        assert whole == [f"s{number:02}" for number in range(10, -1, -1)]
+        for limit in (1, 3, 4, 11, 12):
+            found: list[str] = []
+            cursor = None
+            while True:
+                page = store.list(limit=limit, cursor=cursor)
+                assert len(page) == len(page.sessions) <= limit
+                found += ids(page)
+                cursor = page.cursor
+                if cursor is None:
+                    break
+            assert found == whole
+
+    def test_a_cursor_outlives_its_session(self, store: SessionStore, clock: Clock) -> None:
+        """It is a place, not a session: what comes behind it comes, whatever happened to what was there."""
+        for id in "abcd":
+            begin(store, id)
+            clock.pass_by(seconds=1)
+        page = store.list(limit=2)
+        assert ids(page) == ["d", "c"]
+        store.delete("c")
+        begin(store, "e")
+        assert ids(store.list(limit=2, cursor=page.cursor)) == ["b", "a"]
+
+    @pytest.mark.parametrize("cursor", ["", "a", "1", "1:", ":a", "1:a'b", "x:a", "9" * 30 + ":a", "1:../a", "1:a\n"])
+    def test_what_is_no_cursor_is_refused(self, store: SessionStore, cursor: str) -> None:
+        """A cursor comes from a page."""
+        with pytest.raises(ValueError, match="cursor"):
+            store.list(cursor=cursor)
+
+    def test_limits_are_at_least_one(self, store: SessionStore) -> None:
+        """Zero sessions are no page."""
+        with pytest.raises(ValueError, match="limit"):
+            store.list(limit=0)
+        with pytest.raises(ValueError, match="limit"):
+            store.search("a", limit=0)
+
+    def test_times_before_1970_are_times(self, store: SessionStore, clock: Clock) -> None:
+        """And can be paged over."""
+        clock.now = datetime(1969, 7, 20, 20, 17, 40, tzinfo=UTC)
+        begin(store, "eagle")
+        begin(store, "apollo")
+        page = store.list(limit=1)
+        assert (ids(page), ids(store.list(cursor=page.cursor))) == (["eagle"], ["apollo"])
+        assert store.info("eagle").last_activity == "1969-07-20T20:17:40.000Z"

@@ -1,0 +1,195 @@
+"""A store against a plain model of it, over random sequences of calls."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from convtree._model.errors import SessionExists, SessionNotFound
+from convtree.stores._session_store import SessionStore
+from convtree.testing._basis import Clock, user
+
+
+class _Model:
+    """What a machine knows of a session."""
+
+    def __init__(self, moment: int, name: str | None) -> None:
+        self.name, self.archived, self.active = name, False, moment
+        self.entries: list[str] = []
+        self.parents: dict[str, str | None] = {}
+        self.texts: dict[str, str] = {}
+        self.spent: dict[str, int] = {}
+        self.copied: frozenset[str] = frozenset()
+        self.leaf: str | None = None
+
+    def path(self, entry: str | None) -> list[str]:
+        found = []
+        while entry is not None:
+            found.append(entry)
+            entry = self.parents[entry]
+        return found[::-1]
+
+
+_IDS = st.sampled_from(["a", "b", "c", "d.e"])
+_NAMES = st.none() | st.sampled_from(["Rome", "Oslo trip", "100%"])
+_WORDS = st.lists(st.sampled_from(["rome", "Oslo", "trip", "É", "東"]), min_size=1, max_size=3).map(" ".join)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """Compares a store, through two handles, with a model of it; `store_machine` makes the class."""
+
+    open_store: Callable[[Path], SessionStore]
+    shared = True
+
+    @initialize()
+    def begin(self) -> None:
+        """Opens the handles."""
+        self.place = Path(tempfile.mkdtemp(prefix="convtree-store-"))
+        self.clock, self.held = Clock(), ExitStack()
+        self.held.enter_context(self.clock.held())
+        first = type(self).open_store(self.place)
+        self.stores = [first, type(self).open_store(self.place) if self.shared else first]
+        self.models: dict[str, _Model] = {}
+        self.moment = 0
+
+    def teardown(self) -> None:
+        """Closes them."""
+        if hasattr(self, "stores"):
+            for store in self.stores:
+                store.close()
+            self.held.close()
+            shutil.rmtree(self.place)
+
+    def _tick(self) -> int:
+        self.clock.pass_by(minutes=3)
+        self.moment += 1
+        return self.moment
+
+    @rule(handle=st.integers(0, 1), id=_IDS, name=_NAMES, text=_WORDS, spent=st.integers(0, 3))
+    def speak(self, handle: int, id: str, name: str | None, text: str, spent: int) -> None:
+        """Begins a session, or goes on with it."""
+        moment = self._tick()
+        with self.stores[handle].open(id, create=True, name=name) as session:
+            model = self.models.setdefault(id, _Model(moment, name))
+            entry = session.append(user(text), model="m", usage={"output_tokens": spent})
+        assert entry.parent_id == model.leaf
+        self._say(model, moment, entry.id, text, spent)
+
+    def _say(self, model: _Model, moment: int, entry: str, text: str, spent: int) -> None:
+        model.entries.append(entry)
+        model.parents[entry], model.leaf = model.leaf, entry
+        model.texts[entry], model.spent[entry], model.active = text, spent, moment
+
+    @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9))
+    def branch(self, handle: int, id: str, at: int) -> None:
+        """Moves the leaf, which is activity when it moves."""
+        if (model := self.models.get(id)) is None:
+            return
+        target = [None, *model.entries][at % (len(model.entries) + 1)]
+        moment = self._tick()
+        with self.stores[handle].open(id) as session:
+            session.branch(target)
+        if target != model.leaf:
+            model.leaf, model.active = target, moment
+
+    @rule(handle=st.integers(0, 1), id=_IDS, name=_NAMES)
+    def rename(self, handle: int, id: str, name: str | None) -> None:
+        """Gives a session another name, if there is one."""
+        self._change(handle, id, lambda store: store.rename(id, name), name=name)
+
+    @rule(handle=st.integers(0, 1), id=_IDS, archived=st.booleans())
+    def archive(self, handle: int, id: str, archived: bool) -> None:
+        """Puts a session away, or takes it back, if there is one."""
+        self._change(handle, id, lambda store: store.archive(id, archived), archived=archived)
+
+    def _change(self, handle: int, id: str, change: Callable[[SessionStore], None], **facts: Any) -> None:
+        moment = self._tick()
+        if id not in self.models:
+            with pytest.raises(SessionNotFound):
+                change(self.stores[handle])
+            return
+        change(self.stores[handle])
+        vars(self.models[id]).update(facts, active=moment)
+
+    @rule(handle=st.integers(0, 1), id=_IDS)
+    def delete(self, handle: int, id: str) -> None:
+        """Deletes a session, if there is one."""
+        if self.models.pop(id, None) is None:
+            with pytest.raises(SessionNotFound):
+                self.stores[handle].delete(id)
+        else:
+            assert self.stores[handle].delete(id) == [id]
+
+    @rule(handle=st.integers(0, 1), id=_IDS, new_id=_IDS, at=st.integers(0, 9))
+    def fork(self, handle: int, id: str, new_id: str, at: int) -> None:
+        """Copies a path, if there is one and its place is free."""
+        model = self.models.get(id)
+        if model is None or new_id in self.models:
+            with pytest.raises(SessionNotFound if model is None else SessionExists):
+                self.stores[handle].fork(id, new_id=new_id)
+            return
+        target = [None, *model.entries][at % (len(model.entries) + 1)]
+        path = model.path(target)
+        if not path and model.name is None:
+            return  # a fork of nothing is a log without a record
+        moment = self._tick()
+        self.stores[handle].fork(id, target, new_id=new_id).close()
+        copy = self.models[new_id] = _Model(moment, model.name)
+        for entry in path:
+            self._say(copy, model.active, entry, model.texts[entry], model.spent[entry])
+        copy.copied = frozenset(path)
+        copy.active = moment  # what was copied is older, and was no activity in the fork
+
+    @rule(handle=st.integers(0, 1), text=_WORDS)
+    def search(self, handle: int, text: str) -> None:
+        """Finds the messages that have all the words."""
+        words = set(text.lower().split())
+        expected = {
+            (id, entry): entry in model.path(model.leaf)
+            for id, model in self.models.items()
+            for entry, said in model.texts.items()
+            if words <= set(said.lower().split())
+        }
+        hits = self.stores[handle].search(text, limit=1000)
+        assert {(hit.session_id, hit.entry_id): hit.on_path for hit in hits} == expected
+
+    @invariant()
+    def lists_are_true(self) -> None:
+        """Both handles list every session as it is, last active first."""
+        if not hasattr(self, "stores"):
+            return
+        expected = [
+            (id, model.name, model.archived, len(model.entries), model.leaf, self._own(model))
+            for id, model in sorted(self.models.items(), key=lambda each: (-each[1].active, each[0]))
+        ]
+        for store in self.stores:
+            listed = store.list(archived=None, limit=None)
+            found = [
+                (info.id, info.name, info.archived, info.entries, info.leaf_id, info.usage.output_tokens)
+                for info in listed
+            ]
+            assert found == expected
+            assert store.findings == []
+
+    @staticmethod
+    def _own(model: _Model) -> int:
+        return sum(spent for entry, spent in model.spent.items() if entry not in model.copied)
+
+
+def store_machine(open_store: Callable[[Path], SessionStore], *, shared: bool = True) -> type[StoreMachine]:
+    """Makes a state machine over stores that `open_store(place)` opens; its `TestCase` is what pytest runs.
+
+    With `shared`, the same place is opened twice and both handles are used. How many examples and steps it makes is
+    up to the settings of its `TestCase`.
+    """
+    made = type("Machine", (StoreMachine,), {"open_store": staticmethod(open_store), "shared": shared})
+    assert issubclass(made, StoreMachine)
+    return made

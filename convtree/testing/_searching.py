@@ -1,0 +1,126 @@
+"""Words that are looked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from convtree.stores._session_store import Hit, SessionStore
+from convtree.testing._basis import Clock, StoreTests, asked, assistant, begin, user
+
+
+class Searching(StoreTests):
+    """Words that are looked for."""
+
+    def test_search_finds_messages_with_all_words(self, store: SessionStore) -> None:
+        """In any order and case, punctuation or not; never parts of words."""
+        with store.create(id="a") as session:
+            one = session.append(user("Where shall we go: Rome, or Oslo?")).id
+            two = session.append(assistant("To ROME!")).id
+        begin(store, "b", "nothing of the kind")
+        expected = {
+            "rome": [one, two],
+            "ROME oslo": [one],
+            "oslo, rome.": [one],
+            '"rome" -oslo': [one],
+            "rome paris": [],
+            "rom": [],
+            "": [],
+            "?!": [],
+        }
+        for text, found in expected.items():
+            assert asked(store, text) == sorted(("a", id) for id in found)
+
+    @pytest.mark.parametrize(
+        ("text", "finds", "not_found"),
+        [
+            ("Größe und STRASSE", ["größe", "GRÖSSE", "straße", "grosse"], ["groß"]),
+            ("le caf\u00e9 cre\u0300me", ["café", "cafe\u0301", "CAFE", "crème"], ["caf"]),
+            ("東京に行きたい", ["東京", "行き", "京に"], ["大阪"]),
+            ("ガイドを見た", ["ガイド", "カ\u3099イト\u3099"], ["ハイト"]),
+            ("한국어 문장", ["한국어", "문장"], ["국어"]),
+            ("ภาษาไทย", ["ภาษา"], ["ฟ"]),
+            ("Привет, мир", ["привет", "МИР"], ["ми"]),
+            ("fox 🦊 and 🐺 wolf", ["🦊 fox", "fox wolf"], ["🐈 cat"]),
+            ("a AND b OR NOT c NEAR(d) e*", ["and or not near", "NEAR(d)", "e*", "OR"], ["zebra OR a"]),
+            ('say "hello" {x: 1} ^start col:umn', ['"hello', "^start", "col:umn", "{x:"], ['"bye"', "x:2"]),
+            ("Robert'); DROP TABLE ct_lines;--", ["Robert');", "drop table"], ["' OR '1'='1", "--"]),
+            ("100% of snake_case", ["100%", "snake", "snake_case", "_case"], ["%", "1%"]),
+            ("x \U0001e900 ᦰ y", ["\U0001e900", "ᦰ"], ["ᦱ"]),
+            ("\0nul\0", ["nul", "\0nul"], ["\0x"]),
+        ],
+    )
+    def test_text_is_only_ever_text(
+        self, store: SessionStore, text: str, finds: list[str], not_found: list[str]
+    ) -> None:
+        """Any script, in any encoding of it, and operators of anybody's query language."""
+        begin(store, "a", text)
+        begin(store, "b", "something else altogether")
+        assert [query for query in finds if [hit.session_id for hit in store.search(query)] != ["a"]] == []
+        assert [query for query in not_found if store.search(query)] == []
+
+    def test_what_a_hit_says(self, store: SessionStore, clock: Clock) -> None:
+        """Every field; the snippet is cut around the first word that was found."""
+        with store.create(id="a", name="N") as session:
+            entry = session.append(assistant("so " * 200 + "here is the\nneedle, " + "and " * 200))
+        (hit,) = store.search("NEEDLE")
+        assert hit == Hit(
+            session_id="a",
+            session_name="N",
+            entry_id=entry.id,
+            role="assistant",
+            timestamp=entry.timestamp,
+            snippet=hit.snippet,
+            on_path=True,
+            score=hit.score,
+        )
+        assert "here is the needle, and" in hit.snippet
+        assert hit.snippet[0] == hit.snippet[-1] == "…"
+        assert len(hit.snippet) <= 200
+        assert clock.text()[:19] in (hit.timestamp or "")
+
+    def test_hits_on_side_branches_say_so(self, store: SessionStore) -> None:
+        """What does not lead to the leaf lies on a side branch, until the leaf moves there."""
+        with store.create(id="a") as session:
+            root = session.append(user("needle root")).id
+            side = session.append(user("needle side")).id
+            main = session.append(user("needle main"), parent_id=root).id
+        assert {hit.entry_id: hit.on_path for hit in store.search("needle")} == {root: True, side: False, main: True}
+        with store.open("a") as session:
+            session.branch(None)
+        assert {hit.on_path for hit in store.search("needle")} == {False}
+
+    def test_better_hits_come_first(self, store: SessionStore) -> None:
+        """Scores never grow, and the limit keeps the best."""
+        begin(store, "much", "needle needle needle")
+        begin(store, "less", "needle " + "hay " * 300)
+        begin(store, "none", "hay")
+        hits = store.search("needle")
+        assert [hit.session_id for hit in hits] == ["much", "less"]
+        assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+        assert store.search("needle", limit=1) == hits[:1]
+
+    def test_search_can_be_narrowed(self, store: SessionStore) -> None:
+        """By directory, owner and archive; archived sessions are searched unless told otherwise."""
+        begin(store, "a", "needle", cwd="/x", owner="ann")
+        begin(store, "b", "needle", cwd="/y", owner="bob")
+        store.archive("b")
+        everywhere: list[tuple[dict[str, Any], list[str]]] = [
+            ({}, ["a", "b"]),
+            ({"cwd": "/x"}, ["a"]),
+            ({"owner": "bob"}, ["b"]),
+            ({"archived": False}, ["a"]),
+            ({"archived": True, "owner": "ann"}, []),
+        ]
+        for narrowed, found in everywhere:
+            assert sorted(hit.session_id for hit in store.search("needle", **narrowed)) == found
+
+    def test_long_questions_and_long_messages(self, store: SessionStore) -> None:
+        """A message of a megabyte is found by its first words, and a question of thousands of words is answered."""
+        text = "needle " + " ".join(f"w{number}" for number in range(150_000))
+        begin(store, "a", text)
+        assert asked(store, "needle w1")[0][0] == "a"
+        assert asked(store, " ".join(f"w{number}" for number in range(5000)))[0][0] == "a"
+        assert asked(store, "needle " * 5000)[0][0] == "a"
+        assert store.search(" ".join(f"x{number}" for number in range(5000))) == []
