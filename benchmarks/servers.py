@@ -116,10 +116,15 @@ class Statements(ServerPeer):
         import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
         import convtree
-        from convtree._catalogue import record_summary as digest
+        from convtree._catalogue import record_summary as summarise_record
         from convtree._catalogue import tables as catalogue
 
-        self.psycopg, self.convtree, self.catalogue, self.digest = psycopg, convtree, catalogue, digest
+        self.psycopg, self.convtree, self.catalogue, self.summarise_record = (
+            psycopg,
+            convtree,
+            catalogue,
+            summarise_record,
+        )
         self.update, self.insert = map(_by_name, (catalogue.ADVANCE, self.insert_of_convtree()))
 
     def insert_of_convtree(self) -> str:
@@ -151,7 +156,7 @@ class Statements(ServerPeer):
         parent, session = None, self.convtree.Session.memory()
         for message in messages():
             entry = session.append(message)
-            each = self.digest.digest(entry)._replace(parent_id=parent)
+            each = self.summarise_record.summarise_record(entry)._replace(parent_id=parent)
             line = json.dumps(
                 {
                     "type": "message",
@@ -164,7 +169,7 @@ class Statements(ServerPeer):
                 separators=(",", ":"),
             )
             yield (
-                self.catalogue.advance(self.session_id, [each], len(line) + 1, 2**31),
+                self.catalogue.update_session_row(self.session_id, [each], len(line) + 1, 2**31),
                 self.catalogue.line_of(self.session_id, position, each, line),
             )
             parent, position = each.id, position + len(line) + 1

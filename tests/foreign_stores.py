@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convtree import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session
-from convtree._formats.common.base import Format, Reading, Source
+from convtree._formats.common.base import Format, Source, SourceSession
 from convtree._logs.memory import MemoryLog
 
 _BEGINNING = 2**20
@@ -50,7 +50,7 @@ def read_again(form: Format, path: Path, session: Session) -> int:
     return written
 
 
-def extended(reading: Reading) -> Found:
+def extended(reading: SourceSession) -> Found:
     """A reading in memory; a second time adds nothing."""
     session = Session(MemoryLog(), reading.header)
     records = list(reading.records)

@@ -218,7 +218,7 @@ class LogContract(ABC):
     def test_nothing_is_kept_beside_a_new_log(self, log: Log) -> None:
         """Nor can anything be kept beside one that has no line."""
         assert log.snapshot() is None
-        log.keep_snapshot(0, [b"something"])
+        log.save_snapshot(0, [b"something"])
         add(log, *LINES)
         assert kept(log) in (None, b"something")
 
@@ -226,7 +226,7 @@ class LogContract(ABC):
         """In place of what was kept before, in one piece, from any offset; or there is never anything."""
         end = add(log, *LINES).end
         for pieces in ([b"abc", b"", b"def"], [], [bytes(range(256))] * 10_000, [b"x"]):
-            log.keep_snapshot(end, iter(pieces))
+            log.save_snapshot(end, iter(pieces))
             whole = b"".join(pieces)
             assert kept(log) == (whole if self.keeps else None)
             if (stored := log.snapshot()) is not None:
@@ -238,9 +238,9 @@ class LogContract(ABC):
     def test_what_is_kept_stays_readable(self, log: Log) -> None:
         """Also when something else has taken its place meanwhile."""
         end = add(log, *LINES).end
-        log.keep_snapshot(end, [b"first"])
+        log.save_snapshot(end, [b"first"])
         stored = log.snapshot()
-        log.keep_snapshot(end, [b"second, and longer"])
+        log.save_snapshot(end, [b"second, and longer"])
         assert (stored is None) == (not self.keeps)
         assert stored is None or (stored.size, stored.read(0, 100)) == (5, b"first")
         assert kept(log) == (b"second, and longer" if self.keeps else None)
@@ -248,7 +248,7 @@ class LogContract(ABC):
     def test_what_is_kept_is_whole_or_not_there(self, log: Log) -> None:
         """When the pieces end with an error, what was there before stays, and the log is none the worse."""
         end = add(log, *LINES[:4]).end
-        log.keep_snapshot(end, [b"before"])
+        log.save_snapshot(end, [b"before"])
 
         def pieces() -> Iterator[bytes]:
             yield b"half"
@@ -256,7 +256,7 @@ class LogContract(ABC):
 
         if self.keeps:
             with pytest.raises(Refused):
-                log.keep_snapshot(end, pieces())
+                log.save_snapshot(end, pieces())
         assert kept(log) == (b"before" if self.keeps else None)
         assert not log.failed
         add(log, *LINES[4:])
@@ -267,14 +267,14 @@ class LogContract(ABC):
         end = add(log, *LINES).end
         assert everything(other) == LINES
         for handle in (log, other):
-            handle.keep_snapshot(end, [str(id(handle)).encode()])
+            handle.save_snapshot(end, [str(id(handle)).encode()])
             assert [kept(each) for each in (log, other)] == [str(id(handle)).encode()] * 2
 
     def test_what_is_kept_outlives_its_handle(self, log: Log, tmp_path: Path) -> None:
         """As the log does."""
         if not self.lasting:
             pytest.skip("gone with its handle")
-        log.keep_snapshot(add(log, *LINES).end, [b"kept"])
+        log.save_snapshot(add(log, *LINES).end, [b"kept"])
         log.close()
         again = self.open_log(tmp_path)
         assert kept(again) == b"kept"

@@ -229,7 +229,7 @@ async def _times_out() -> None:
         await asyncio.sleep(60)
         raise AssertionError
 
-    await asyncio.wait_for(aio.Opening(never()), 0.01)
+    await asyncio.wait_for(aio.AwaitableContext(never()), 0.01)
 
 
 def test_every_call_does_what_the_sync_one_does(log_path: Path) -> None:
@@ -881,7 +881,7 @@ def test_a_line_that_begins_anew_has_nobody_in_it(monkeypatch: pytest.MonkeyPatc
     async def main() -> None:
         async with aio.Session.memory() as session:
             monkeypatch.setattr(turns, "_pool", stuck)
-            lost = session._line.enter(lambda: None)
+            lost = session._line.submit(lambda: None)
             turns._begin_anew()
             await session.append(user("a"))
             assert await _said(session) == ["a"]
@@ -912,7 +912,7 @@ def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.Mon
         monkeypatch.setattr(turns, "_pool", pool)
         session = aio.Session(Session.memory())
         ready = threading.Event()
-        first = session._line.enter(lambda: ready.wait(20))
+        first = session._line.submit(lambda: ready.wait(20))
         tasks = [await begin(session.append(user(str(number)))) for number in range(5)]
         pool.shutdown(wait=False)
         ready.set()
@@ -1004,7 +1004,7 @@ def test_a_slow_store_leaves_threads_to_the_sessions(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with aio.open_store(tmp_path / "store") as store, aio.Session.memory() as session:
-            slow = [store._line.enter(lambda: ready.wait(20)) for _ in range(4 * turns._THREADS)]
+            slow = [store._line.submit(lambda: ready.wait(20)) for _ in range(4 * turns._THREADS)]
             await asyncio.wait_for(session.append(user("a")), 10)
             ready.set()
             assert all(await asyncio.gather(*map(asyncio.wrap_future, slow)))

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from convtree._catalogue import tables as catalogue
-from convtree._catalogue.record_summary import Digest, Usage, words_of
-from convtree._catalogue.tables import Execute, Filter, Place, Values
+from convtree._catalogue.record_summary import RecordSummary, Usage, words_of
+from convtree._catalogue.tables import Cursor, Execute, Filter, Values
 from convtree._model.entries import Header, ParentSession
 
 HOSTILE = st.text(max_size=12) | st.sampled_from(
@@ -52,13 +52,13 @@ class Tables:
         catalogue.add_session(self.execute, id, Header(id=id, **header))
         self.grow(id, [message(f"n{number}", text) for number, text in enumerate(said)])
 
-    def grow(self, id: str, digests: list[Digest], start: int = 1) -> Values:
+    def grow(self, id: str, digests: list[RecordSummary], start: int = 1) -> Values:
         """Adds lines to a session, as every store does."""
-        values = catalogue.advance(id, digests, len(digests), crc32(b""))
+        values = catalogue.update_session_row(id, digests, len(digests), crc32(b""))
         ((_, _, copying, copied_up_to),) = self.execute(catalogue.ADVANCE, values)
         rows = [catalogue.line_of(id, start + number, each, None) for number, each in enumerate(digests)]
         catalogue.add_lines(self.execute, rows)
-        catalogue.spend(self.execute, id, digests, copied_up_to if copying else None)
+        catalogue.add_usage(self.execute, id, digests, copied_up_to if copying else None)
         return values
 
     def ids(self, **wanted: Any) -> list[str]:
@@ -77,15 +77,15 @@ def tables() -> Iterator[Tables]:
     made.connection.close()
 
 
-def message(id: str, text: str = "", **fields: Any) -> Digest:
+def message(id: str, text: str = "", **fields: Any) -> RecordSummary:
     """What is kept of a message of the user's."""
     words = " ".join(words_of(text))
     common: dict[str, Any] = {"parent_id": None, "type": "message", "role": "user", "ms": None, "usage": None}
     common |= {"excerpt": text, "words": words, "provider": None, "model": None, "leaf": id}
-    return Digest(id=id, **common | fields)
+    return RecordSummary(id=id, **common | fields)
 
 
-def mark(id: str, **fields: Any) -> Digest:
+def mark(id: str, **fields: Any) -> RecordSummary:
     """What is kept of a mark."""
     return message(id, type="session_info", role=None, **{"leaf": UNSET} | fields)
 
@@ -124,10 +124,10 @@ def test_activity_is_never_before_the_beginning(tables: Tables) -> None:
     """What a fork has copied is older than the fork; without a time, nothing is."""
     tables.add("a", timestamp="1970-01-01T00:00:10Z")
     tables.grow("a", [message("x", ms=5000)])
-    assert catalogue.place_of(tables.execute, "a") == Place(10_000, "a")
+    assert catalogue.place_of(tables.execute, "a") == Cursor(10_000, "a")
     tables.add("b")
     tables.grow("b", [message("x", ms=-5000)])
-    assert catalogue.place_of(tables.execute, "b") == Place(-5000, "b")
+    assert catalogue.place_of(tables.execute, "b") == Cursor(-5000, "b")
     assert catalogue.place_of(tables.execute, "c") is None
 
 
@@ -210,7 +210,7 @@ def test_the_order_needs_no_sorting_of_all(tables: Tables) -> None:
     execute: Execute = lambda sql, _: asked.append(sql) or []  # type: ignore[func-returns-value]  # noqa: E731
     for wanted in (Filter(), Filter(cwd="/x"), Filter(owner="o"), Filter(git_root="/g"), Filter(since_ms=0)):
         asked.clear()
-        catalogue.sessions(execute, "sqlite", wanted, Place(5, "a"), 50)
+        catalogue.sessions(execute, "sqlite", wanted, Cursor(5, "a"), 50)
         names = {"cwd": "", "owner": "", "git_root": "", "since": 0, "since_slot": 0}
         values = names | {"after_slot": 0, "after_ms": 0, "after_id": "", "limit": 1}
         plan = tables.execute(f"EXPLAIN QUERY PLAN {asked[0]}", values)

@@ -163,8 +163,8 @@ def test_the_seal_is_what_the_format_says(body: bytes, prev: int) -> None:
     assert line[:-36] == body
     assert line[-36:-18] == b',"prev":"%08x"' % prev
     assert line[-18:] == b',"crc":"%08x"}' % crc32(line[:-18] + b"}")
-    assert codec.unseal(line) == codec.Seal(prev, crc32(line))
-    assert codec.body_of(line) == body
+    assert codec.verify_seal(line) == codec.Seal(prev, crc32(line))
+    assert codec.payload_of(line) == body
 
 
 def test_every_flipped_bit_is_noticed() -> None:
@@ -173,16 +173,16 @@ def test_every_flipped_bit_is_noticed() -> None:
     for position in range(len(line) * 8):
         damaged = bytearray(line)
         damaged[position // 8] ^= 1 << position % 8
-        assert codec.unseal(bytes(damaged)) is None
+        assert codec.verify_seal(bytes(damaged)) is None
 
 
 def test_every_cut_and_every_lost_byte_is_noticed() -> None:
     """No beginning, end or line without one byte verifies."""
     line = seal_by_hand(node("a1", None), 1)
     for position in range(len(line)):
-        assert codec.unseal(line[:position]) is None
-        assert codec.unseal(line[position + 1 :]) is None
-        assert codec.unseal(line[:position] + line[position + 1 :]) is None
+        assert codec.verify_seal(line[:position]) is None
+        assert codec.verify_seal(line[position + 1 :]) is None
+        assert codec.verify_seal(line[:position] + line[position + 1 :]) is None
 
 
 @pytest.mark.parametrize(
@@ -192,14 +192,14 @@ def test_prev_is_eight_lower_case_digits(prev: str) -> None:
     """A seal whose prev is spelled in another way is none, even with the right crc."""
     with_prev = b'{"id":"a1","prev":' + prev.encode()
     line = with_prev + b',"crc":"%08x"}' % crc32(with_prev + b"}")
-    assert codec.unseal(line) is None
+    assert codec.verify_seal(line) is None
 
 
 def test_an_upper_case_crc_is_none() -> None:
     """The crc is lower case, too."""
     line = seal_by_hand(node("a1", None), 3)
     assert line[-10:-2].upper() != line[-10:-2]
-    assert codec.unseal(line[:-10] + line[-10:-2].upper() + b'"}') is None
+    assert codec.verify_seal(line[:-10] + line[-10:-2].upper() + b'"}') is None
 
 
 # --- what may be written ---
@@ -395,9 +395,9 @@ def test_keys_may_stand_in_any_order_with_white_space() -> None:
 
 def test_critical_counts_for_unknown_types_only() -> None:
     """`critical` is true by the value true, of a type that is not known."""
-    assert codec.read_head(b'{"id":"a1","type":"x","critical":true}').critical
-    assert not codec.read_head(b'{"id":"a1","type":"x","critical":1}').critical
-    assert not codec.read_head(b'{"id":"a1","type":"leaf","target_id":null,"critical":true}').critical
+    assert codec.read_envelope(b'{"id":"a1","type":"x","critical":true}').critical
+    assert not codec.read_envelope(b'{"id":"a1","type":"x","critical":1}').critical
+    assert not codec.read_envelope(b'{"id":"a1","type":"leaf","target_id":null,"critical":true}').critical
 
 
 def test_a_newer_field_of_another_type_does_not_hide_an_opaque_node() -> None:
@@ -474,5 +474,5 @@ def test_a_time_that_is_no_json_is_refused() -> None:
     """The error names the field."""
     message = entry(MessageEntry, message={"role": "user", "content": "x"})
     with pytest.raises(InvalidMessage) as caught:
-        codec.compose(message, codec.encode_fields(message), "a", None, object())  # type: ignore[arg-type]
+        codec.assemble(message, codec.encode_fields(message), "a", None, object())  # type: ignore[arg-type]
     assert caught.value.place == "timestamp"

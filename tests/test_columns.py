@@ -21,16 +21,16 @@ def pages_of(code: str, numbers: list[int]) -> list[bytes]:
     return [data[at : at + PAGE].ljust(PAGE, b"\0") for at in range(0, len(data), PAGE)]
 
 
-def column_of(code: str, covered: list[int], tail: list[int]) -> tuple[Column, list[int]]:
+def column_of(code: str, persisted: list[int], tail: list[int]) -> tuple[Column, list[int]]:
     """A column with a covered part and a tail, and the list of the pages that were fetched."""
-    pages = pages_of(code, covered)
+    pages = pages_of(code, persisted)
     fetched: list[int] = []
 
     def fetch(number: int) -> bytes:
         fetched.append(number)
         return pages[number]
 
-    column = Column(code, len(covered), fetch)
+    column = Column(code, len(persisted), fetch)
     for number in tail:
         column.append(number)
     return column, fetched
@@ -45,18 +45,18 @@ def numbers(code: str, count: int) -> list[int]:
 
 
 @pytest.mark.parametrize("code", ROWS)
-@given(covered=LENGTHS, tail=LENGTHS, some=st.lists(st.integers(0, 40_000), max_size=20))
-@example(covered=8192, tail=1, some=[0, 8191, 8192])
-def test_a_column_is_a_list(code: str, covered: int, tail: int, some: list[int]) -> None:
+@given(persisted=LENGTHS, tail=LENGTHS, some=st.lists(st.integers(0, 40_000), max_size=20))
+@example(persisted=8192, tail=1, some=[0, 8191, 8192])
+def test_a_column_is_a_list(code: str, persisted: int, tail: int, some: list[int]) -> None:
     """Length, rows, several rows, all rows and the bytes are those of the list, wherever the covered part ends."""
-    expected = numbers(code, covered + tail)
-    column, fetched = column_of(code, expected[:covered], expected[covered:])
-    assert (len(column), column.covered, column.page_count) == (len(expected), covered, -(-covered // ROWS[code]))
+    expected = numbers(code, persisted + tail)
+    column, fetched = column_of(code, expected[:persisted], expected[persisted:])
+    assert (len(column), column.persisted, column.page_count) == (len(expected), persisted, -(-persisted // ROWS[code]))
     assert fetched == []
     rows = [row % len(expected) for row in some if expected]
     assert [column[row] for row in rows] == [expected[row] for row in rows]
     assert column.take(rows) == [expected[row] for row in rows]
-    assert sorted(fetched) == sorted({row // ROWS[code] for row in rows if row < covered})
+    assert sorted(fetched) == sorted({row // ROWS[code] for row in rows if row < persisted})
     assert list(column) == expected
     assert b"".join(column.bytes()) == array(code, expected).tobytes()
     assert sorted(fetched) == list(range(column.page_count))
@@ -65,10 +65,10 @@ def test_a_column_is_a_list(code: str, covered: int, tail: int, some: list[int])
 @pytest.mark.parametrize("code", ROWS)
 def test_a_column_grows_over_the_borders_of_pages(code: str) -> None:
     """Row by row, behind a covered part that ends in the middle of a page, and behind none."""
-    for covered in (0, 1, ROWS[code] - 1, ROWS[code], ROWS[code] + 1):
-        expected = numbers(code, covered + 2 * ROWS[code] + 1)
-        column, _ = column_of(code, expected[:covered], [])
-        for row in range(covered, len(expected)):
+    for persisted in (0, 1, ROWS[code] - 1, ROWS[code], ROWS[code] + 1):
+        expected = numbers(code, persisted + 2 * ROWS[code] + 1)
+        column, _ = column_of(code, expected[:persisted], [])
+        for row in range(persisted, len(expected)):
             column.append(expected[row])
             assert (len(column), column[row]) == (row + 1, expected[row])
         assert list(column) == expected
@@ -99,13 +99,13 @@ def test_an_error_of_a_fetch_is_raised_each_time() -> None:
             ask()
 
 
-@given(covered=st.sampled_from([0, 1, 2047, 2048, 2049, 4100]), tail=st.sampled_from([0, 1, 3000]), data=st.data())
-def test_following_is_asking_again_and_again(covered: int, tail: int, data: st.DataObject) -> None:
+@given(persisted=st.sampled_from([0, 1, 2047, 2048, 2049, 4100]), tail=st.sampled_from([0, 1, 3000]), data=st.data())
+def test_following_is_asking_again_and_again(persisted: int, tail: int, data: st.DataObject) -> None:
     """From the tail into the covered part, to the first negative number, which is not yielded."""
-    size = covered + tail
+    size = persisted + tail
     jump = data.draw(st.sampled_from([1, 2, 7, 1000]))
     parents = [max(row - jump, -1 - row % 2) for row in range(size)]
-    column, _ = column_of("i", parents[:covered], parents[covered:])
+    column, _ = column_of("i", parents[:persisted], parents[persisted:])
     for row in {-1, -2, *(data.draw(st.integers(0, size - 1)) for _ in range(3 if size else 0))}:
         expected = []
         at = row
@@ -129,12 +129,12 @@ def test_nobody_is_led_in_a_circle(circle: list[int]) -> None:
 class Table:
     """An id table over rows whose ids are known, as the log knows them, in two parts: one that a snapshot covers."""
 
-    def __init__(self, covered: list[str], salt: int) -> None:
+    def __init__(self, persisted: list[str], salt: int) -> None:
         self.ids: list[str] = []
         self.asked: list[tuple[int, str]] = []
         self.table = IdTable(Column("Q"), self._same_id, salt)
-        self.add(covered)
-        if covered:
+        self.add(persisted)
+        if persisted:
             hashes = column_of("Q", list(self.table.hashes), [])[0]
             slots = column_of("i", list(self.table.table()), [])[0]
             self.table = IdTable(hashes, self._same_id, salt, slots)
@@ -159,13 +159,13 @@ OWN = st.integers(0, 2**64 - 1).map("{:016x}".format)
 IDS = st.lists(OWN | st.text(min_size=1, max_size=5), unique=True, max_size=300)
 
 
-@given(covered=IDS, tail=IDS, salt=st.integers(0, 2**64 - 1))
-@example(covered=["a"], tail=[digest("a")], salt=0)
-@example(covered=[digest("a")], tail=["a"], salt=1)
-def test_an_id_table_is_a_dict(covered: list[str], tail: list[str], salt: int) -> None:
+@given(persisted=IDS, tail=IDS, salt=st.integers(0, 2**64 - 1))
+@example(persisted=["a"], tail=[digest("a")], salt=0)
+@example(persisted=[digest("a")], tail=["a"], salt=1)
+def test_an_id_table_is_a_dict(persisted: list[str], tail: list[str], salt: int) -> None:
     """Every id leads to its row, and no other leads anywhere, before and after a snapshot of a snapshot."""
-    table = Table(covered, salt)
-    table.add([id for id in tail if id not in covered])
+    table = Table(persisted, salt)
+    table.add([id for id in tail if id not in persisted])
     again = Table(table.ids, salt)
     slots = column_of("i", list(table.table.table()), [])[0]
     hashes = column_of("Q", list(table.table.hashes), [])[0]
@@ -178,27 +178,27 @@ def test_an_id_table_is_a_dict(covered: list[str], tail: list[str], salt: int) -
 
 
 @pytest.mark.parametrize("size", [0, 31, 32, 33, 34, 64, 65, 1000])
-@pytest.mark.parametrize("covered", [0, 1, 33, 1024, 1025, 4097])
-def test_an_id_table_grows(covered: int, size: int) -> None:
+@pytest.mark.parametrize("persisted", [0, 1, 33, 1024, 1025, 4097])
+def test_an_id_table_grows(persisted: int, size: int) -> None:
     """Over every size at which it is made anew, behind a covered part of any size."""
-    ids = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(covered + size)]
-    table = Table(ids[:covered], 12345)
-    for row in range(covered, covered + size):
+    ids = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(persisted + size)]
+    table = Table(ids[:persisted], 12345)
+    for row in range(persisted, persisted + size):
         table.add([ids[row]])
         assert table.table.find(ids[row]) == row
-    assert [table.table.find(id) for id in ids] == list(range(covered + size))
+    assert [table.table.find(id) for id in ids] == list(range(persisted + size))
     assert table.table.find("f" * 16) is None
 
 
 @pytest.mark.parametrize("first", ["own", "foreign"])
-@pytest.mark.parametrize("part", ["covered", "tail", "both"])
+@pytest.mark.parametrize("part", ["persisted", "tail", "both"])
 def test_equal_hashes_are_told_apart_by_the_log(first: str, part: str) -> None:
     """An id of our form may have the digest of another id as its value: neither is taken for the other."""
     pair = ["some id", digest("some id")]
     ids = pair if first == "foreign" else pair[::-1]
-    covered = {"covered": 2, "tail": 0, "both": 1}[part]
-    table = Table(ids[:covered], 99)
-    table.add(ids[covered:])
+    persisted = {"persisted": 2, "tail": 0, "both": 1}[part]
+    table = Table(ids[:persisted], 99)
+    table.add(ids[persisted:])
     table.asked.clear()
     assert [table.table.find(id) for id in ids] == [0, 1]
     assert len({table.table.hashes[row] for row in (0, 1)}) == 1
@@ -221,12 +221,12 @@ def test_a_row_that_the_log_disowns_is_not_found() -> None:
 def test_ids_are_added_as_long_as_they_are_new() -> None:
     """`add_many` stops at the first that is there, and says how far it came; one that comes twice is there."""
 
-    def added(covered: list[str], ids: list[str]) -> int:
-        table = Table(covered, 5)
+    def added(persisted: list[str], ids: list[str]) -> int:
+        table = Table(persisted, 5)
         table.ids += ids
-        count = table.table.add_many(ids, len(covered))
-        assert len(table.table.hashes) == len(covered) + count
-        assert [table.table.find(id) for id in ids[:count]] == list(range(len(covered), len(covered) + count))
+        count = table.table.add_many(ids, len(persisted))
+        assert len(table.table.hashes) == len(persisted) + count
+        assert [table.table.find(id) for id in ids[:count]] == list(range(len(persisted), len(persisted) + count))
         return count
 
     assert added([], ["a", "b", "c"]) == 3

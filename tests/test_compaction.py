@@ -502,13 +502,13 @@ def test_a_plan_that_is_not_right_any_more_does_not_land(session: Session) -> No
     assert nothing is not None
     session.append(user("7"))
     with pytest.raises(StaleLeaf):
-        session.land(nothing, "S")
+        session.apply_compaction(nothing, "S")
     session.append(CompactionEntry(summary="first", first_kept_entry_id=ids[4]))
     with pytest.raises(StaleLeaf):
-        session.land(plan, "S")
+        session.apply_compaction(plan, "S")
     session.branch(None)
     with pytest.raises(StaleLeaf):
-        session.land(plan, "S")
+        session.apply_compaction(plan, "S")
     assert contents(session) == []
 
 
@@ -521,12 +521,12 @@ def test_a_result_that_came_meanwhile_is_not_torn_off(session: Session) -> None:
     assert plan.first_kept_entry_id == chain[2]
     session.branch(chain[2])
     with pytest.raises(StaleLeaf, match="refresh"):
-        session.land(plan, "S")
+        session.apply_compaction(plan, "S")
     session.append(result("a"), parent_id=chain[5])
     with pytest.raises(StaleLeaf):
-        session.land(plan, "S")
+        session.apply_compaction(plan, "S")
     session.append(user("7"), parent_id=chain[5])
-    assert session.land(plan, "S").first_kept_entry_id == chain[2]
+    assert session.apply_compaction(plan, "S").first_kept_entry_id == chain[2]
 
 
 def test_a_session_that_keeps_to_its_branch_compacts_there(log_path: Path) -> None:
@@ -550,7 +550,7 @@ def test_a_summariser_may_be_awaited(session: Session) -> None:
     async def compact() -> CompactionEntry:
         plan = plan_of(session, 2)
         assert plan is not None
-        return session.land(plan, await summarize(plan), count_tokens=one)
+        return session.apply_compaction(plan, await summarize(plan), count_tokens=one)
 
     stored = asyncio.run(compact())
     assert (stored.summary, stored.tokens_before, stored.tokens_after) == ("4 messages", 6, 3)

@@ -14,7 +14,7 @@ import convtree
 from convtree import BrokenPath, EntryNotFound, ModelChangeEntry, Session
 from convtree._catalogue.record_summary import Usage
 from convtree._cli.app import app
-from convtree._engine.diff import Diff, Model, Side
+from convtree._engine.diff import BranchDelta, Diff, Model
 
 
 def spent(read: int, written: int) -> dict[str, Any]:
@@ -40,13 +40,13 @@ def test_what_two_branches_share_and_what_each_has(session: Session) -> None:
     both = Usage(input_tokens=30, output_tokens=7, cost=0.5)
     expected = Diff(
         ancestor_id="q",
-        a=Side(
+        a=BranchDelta(
             leaf_id="why",
             entries=[session.entry("rome"), session.entry("why")],
             models=[Model(provider="p", model="m", usage=a)],
             usage=a,
         ),
-        b=Side(
+        b=BranchDelta(
             leaf_id="sure",
             entries=[session.entry("oslo"), session.entry("change"), session.entry("sure")],
             models=[Model(provider="p", model="m", usage=m), Model(provider="r", model="n", usage=n)],
@@ -171,7 +171,7 @@ def test_the_command_looks_into_a_store(log: Path, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     with Session.open(log, mode="r") as session, convtree.open_store(url) as store:
         id = session.id
-        with store.adopt(session.header) as stored:
+        with store.open_or_create(session.header) as stored:
             stored.extend(record for _, record in session.records())
     assert run("diff", id, "why", "sure", "--store", url) == run("diff", log, "why", "sure")
     assert run("export", id, "--store", url, "--to", "markdown") == run("export", log, "--to", "markdown")

@@ -540,9 +540,9 @@ def test_who_made_a_reply_is_exact_or_a_gap(log_path: Path) -> None:
     log_path.write_bytes(data)
     with Session.open(log_path, mode="r") as session:
         context = session.build_context()
-        assert (context.made_by, context.model) == ({"b": ("p", "old")}, "new")
+        assert (context.produced_by, context.model) == ({"b": ("p", "old")}, "new")
         log_path.write_bytes(data.replace(b'"model":"old"', b'"model":"odd"'))
         with pytest.raises(BrokenPath):
             session.build_context()
         context = session.build_context(allow_gaps=True)
-        assert (context.made_by, context.model, len(context.gaps)) == ({}, "new", 1)
+        assert (context.produced_by, context.model, len(context.gaps)) == ({}, "new", 1)

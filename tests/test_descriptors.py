@@ -95,7 +95,7 @@ def test_a_reused_descriptor_is_not_written_to(tmp_path: Path, act: str) -> None
         "refresh": session.refresh,
         "build_context": session.build_context,
     }
-    log: Any = session._ledger.log
+    log: Any = session._journal.log
     before = (tmp_path / "a.jsonl").read_bytes()
     fd = taken_over(log, tmp_path / "mine")
     os.write(fd, b"my own data\n")
@@ -116,7 +116,7 @@ def test_a_closed_descriptor_is_noticed(tmp_path: Path) -> None:
     """Its number belongs to nobody: the log refuses in the same words, and reading opens the file again."""
     with Session.open(tmp_path / "a.jsonl") as session:
         session.append(user("A1"))
-        log: Any = session._ledger.log
+        log: Any = session._journal.log
         os.close(log._fd)
         with pytest.raises(SessionFailed, match="closed by something else"):
             session.append(user("A2"))
@@ -150,7 +150,7 @@ def test_a_reused_index_descriptor_is_not_closed(tmp_path: Path) -> None:
     """The same for the descriptor of the index beside the log."""
     with Session.open(tmp_path / "a.jsonl") as session:
         session.append(user("A1"))
-        session._ledger.keep_index(always=True)
+        session._journal.save_snapshot(always=True)
     log = JsonlLog(tmp_path / "a.jsonl", mode="r")
     assert log.snapshot() is not None
     os.close(log._snapshot_fd)

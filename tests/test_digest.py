@@ -24,11 +24,11 @@ from convtree import (
 from convtree._catalogue.record_summary import (
     EXCERPT,
     Usage,
-    digest,
     ms_of,
     ms_of_datetime,
+    sanitise_text,
     snippet_of,
-    storable,
+    summarise_record,
     timestamp_of,
     usage_of,
     words_of,
@@ -63,7 +63,7 @@ def test_what_is_kept_of_a_message() -> None:
         model="m",
         usage={"input_tokens": 3},
     )
-    assert digest(entry)._asdict() == {
+    assert summarise_record(entry)._asdict() == {
         "id": "a",
         "parent_id": "p",
         "type": "message",
@@ -82,17 +82,17 @@ def test_what_is_kept_of_a_message() -> None:
 
 def test_an_excerpt_is_short_and_the_words_are_all_there() -> None:
     """However long the message, within what can be searched."""
-    kept = digest(message("\n\0 word " * 5000))
+    kept = summarise_record(message("\n\0 word " * 5000))
     assert kept.excerpt == ("word " * EXCERPT)[:EXCERPT]
     assert kept.words == " ".join(["word"] * 5000)
-    assert len(digest(message("x " * 2**20)).words) <= 2**16
+    assert len(summarise_record(message("x " * 2**20)).words) <= 2**16
 
 
 def test_what_only_the_model_sees_has_no_excerpt() -> None:
     """It can be searched for, and is no word of the user's."""
-    kept = digest(message(visible_to="model"))
+    kept = summarise_record(message(visible_to="model"))
     assert (kept.excerpt, kept.words) == ("", "hello")
-    assert digest(message(visible_to="user")).excerpt == "hello"
+    assert summarise_record(message(visible_to="user")).excerpt == "hello"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_is_kept_of_other_records(record: Entry | Mark, expected: dict[str,
     """No words, and what they say about the session."""
     empty = {"parent_id": None, "role": None, "ms": None, "excerpt": "", "words": "", "usage": None}
     rest = {"id": "a", "type": record.type, "provider": None, "model": None, "name": UNSET, "archived": UNSET}
-    assert digest(record)._asdict() == empty | rest | expected
+    assert summarise_record(record)._asdict() == empty | rest | expected
 
 
 # --- times --------------------------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_text_is_cut_into_words(text: str, expected: list[str]) -> None:
 def test_words_are_plain_and_stay_what_they_are(text: str) -> None:
     """No word holds what a query language knows, and words of words are those words."""
     words = words_of(text)
-    assert all(word == storable(word) and len(word) <= 64 for word in words)
+    assert all(word == sanitise_text(word) and len(word) <= 64 for word in words)
     assert set("".join(words)).isdisjoint(" \t\n\"'%_*:^()[]{}+-&|!<>\\")
     assert words_of(" ".join(words)) == words
 
@@ -203,12 +203,12 @@ def test_words_are_plain_and_stay_what_they_are(text: str) -> None:
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
 def test_storable_text_can_be_stored(text: str) -> None:
     """It is as long as it was, and only a NUL is something else."""
-    assert storable(text) == text.replace("\0", " ")
+    assert sanitise_text(text) == text.replace("\0", " ")
 
 
 def test_what_is_not_there_is_not_stored() -> None:
     """None stays None; a lone surrogate becomes a question mark."""
-    assert (storable(None), storable("a\ud800\0")) == (None, "a? ")
+    assert (sanitise_text(None), sanitise_text("a\ud800\0")) == (None, "a? ")
 
 
 # --- snippets -----------------------------------------------------------------------------------------------------
@@ -285,4 +285,4 @@ def test_usage_is_added_field_by_field() -> None:
     two = Usage(input_tokens=10, output_tokens=20, cache_read_tokens=30, cache_write_tokens=40, cost=0.25)
     assert one + two == Usage(input_tokens=11, output_tokens=22, cache_read_tokens=33, cache_write_tokens=44, cost=0.75)
     assert two.total_tokens == 100
-    assert digest(MessageEntry(id="a", message=assistant("x"), usage={})).usage is None
+    assert summarise_record(MessageEntry(id="a", message=assistant("x"), usage={})).usage is None

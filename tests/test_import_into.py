@@ -16,7 +16,7 @@ from foreign import CODEX, KIT, PI, SAMPLES, codex_said, encoded, kit_said, pi_s
 
 from convtree import NotALog, Session, SessionNotFound, open_store
 from convtree._cli.app import app
-from convtree._formats.common.base import Reading, Source
+from convtree._formats.common.base import Source, SourceSession
 from convtree._formats.registry import FORMATS
 from convtree._model.entries import Header, MessageEntry
 from convtree._model.errors import SeveralSessions
@@ -32,14 +32,14 @@ class Many:
     def recognises(self, source: Source) -> bool:
         return source.beginning.startswith(b"many\n") or (source.path / "whole").exists()
 
-    def read(self, source: Source) -> Iterator[Reading]:
+    def read(self, source: Source) -> Iterator[SourceSession]:
         names = [source.path.name] if source.path.is_dir() else source.path.read_text().splitlines()[1:]
         for name in names:
             if name == "broken":
                 raise NotALog("this far and no further")
             header = Header(id=name, metadata={"import": {"format": self.NAME, "id": name}})
             entry = MessageEntry(id="1", message={"role": "user", "content": name})
-            yield Reading(header, iter([entry]), [])
+            yield SourceSession(header, iter([entry]), [])
 
 
 @pytest.fixture
@@ -276,9 +276,9 @@ def test_inspect_shows_every_format(name: str, tmp_path: Path) -> None:
 
 def test_a_store_takes_a_header_from_elsewhere(store: SessionStore) -> None:
     """It begins a session with it once, and opens that from then on."""
-    with store.adopt(Header(id="h", timestamp="2020-01-01T00:00:00.000000Z", cwd="/w")) as session:
+    with store.open_or_create(Header(id="h", timestamp="2020-01-01T00:00:00.000000Z", cwd="/w")) as session:
         session.append({"role": "user", "content": "a"})
-    with store.adopt(Header(id="h", cwd="/other")) as session:
+    with store.open_or_create(Header(id="h", cwd="/other")) as session:
         assert (session.header.cwd, session.header.timestamp) == ("/w", "2020-01-01T00:00:00.000000Z")
     assert isinstance(session, Session)
 

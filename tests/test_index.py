@@ -297,7 +297,7 @@ def test_ids_of_one_value_in_many_spellings_cost_no_more() -> None:
         return [lines[starts.index(position)] for position, _ in spans]
 
     index = Index(read_at)
-    index.feed(starts, lines, starts[-1] + len(lines[-1]))
+    index.scan(starts, lines, starts[-1] + len(lines[-1]))
     assert index.findings == []
     assert all(index.node(id) == row for row, id in enumerate(spellings))
     assert reads < 2 * len(spellings)

@@ -828,7 +828,7 @@ def test_what_a_fork_does_in_the_child(log_path: Path, monkeypatch: pytest.Monke
         session.append(user("a"))
         log = JsonlLog(log_path)
         monkeypatch.setattr(jsonl, "_OPEN", WeakSet([log]))
-        monkeypatch.setattr(convtree.session, "_MADE", WeakSet([session]))
+        monkeypatch.setattr(convtree._session.session, "_MADE", WeakSet([session]))
         held = session._lock
         jsonl._abandon_all()
         convtree._session.session._free_locks()
@@ -944,7 +944,7 @@ def test_a_signal_while_own_lines_are_taken_in_does_no_harm(log_path: Path) -> N
     """They are in the log: the next call reads it anew, and a retry finds them."""
     with quick(log_path) as session:
         session.append(user("a"), id="a")
-        with patch.object(Index, "feed_own", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        with patch.object(Index, "add_written", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
             session.append(user("b"), id="b")
         assert session.append(user("b"), id="b").parent_id == "a"
         assert contents(session) == ["a", "b"]
@@ -955,7 +955,7 @@ def test_a_critical_record_that_comes_meanwhile_forbids_writing(log_path: Path) 
     """It is seen under the lock, before anything is written."""
     with quick(log_path) as session:
         session.append(user("a"), id="a")
-        session._ledger.check_writable()
+        session._journal.check_writable()
         news = sealed([node("x", "a", "x.y", critical=True)], crc32(log_path.read_bytes().splitlines()[-1]))
         with log_path.open("ab") as file:
             file.write(as_file(news))
@@ -982,16 +982,16 @@ def test_only_a_writer_keeps_something_beside_a_log(log_path: Path) -> None:
         yield b""
 
     missing = JsonlLog(log_path)
-    missing.keep_snapshot(0, never())
+    missing.save_snapshot(0, never())
     missing.close()
     log_path.write_bytes(data)
     reader, failed, closed, writer = (JsonlLog(log_path, mode=mode) for mode in ("r", "a", "a", "r+"))
     failed.failed = True
     closed.close()
     for log in (reader, failed, closed):
-        log.keep_snapshot(len(data), never())
+        log.save_snapshot(len(data), never())
     assert beside(log_path) is None
-    writer.keep_snapshot(len(data), [b"kept"])
+    writer.save_snapshot(len(data), [b"kept"])
     assert beside(log_path) == b"kept"
     assert reader.snapshot() is not None
     for log in (reader, failed, closed, writer):
@@ -1023,7 +1023,7 @@ def test_nothing_is_kept_of_a_log_that_is_not_there_any_more(how: str, when: str
     if when == "before":
         act()
     with pytest.raises(SessionNotFound if how == "removed" else LogReplaced):
-        log.keep_snapshot(len(data), pieces())
+        log.save_snapshot(len(data), pieces())
     assert beside(log_path) is None
     assert not list(log_path.parent.glob(".*"))
     log.close()
@@ -1034,13 +1034,13 @@ def test_keeping_something_does_not_wait_for_the_lock(log_path: Path) -> None:
     data = log_of(node("a", None))
     log_path.write_bytes(data)
     first, second = JsonlLog(log_path, exclusive=True), JsonlLog(log_path, lock_timeout_s=60)
-    first.keep_snapshot(len(data), [b"first"])
+    first.save_snapshot(len(data), [b"first"])
     with pytest.raises(SessionLocked):
-        second.keep_snapshot(len(data), [b"second"])
+        second.save_snapshot(len(data), [b"second"])
     assert beside(log_path) == b"first"
     assert not list(log_path.parent.glob(".*"))
     first.close()
-    second.keep_snapshot(len(data), [b"second"])
+    second.save_snapshot(len(data), [b"second"])
     assert beside(log_path) == b"second"
     second.close()
 
@@ -1055,7 +1055,7 @@ def test_what_a_killed_process_left_is_swept_away(log_path: Path) -> None:
     for each in (left, *others):
         each.write_bytes(b"left")
     log = JsonlLog(log_path)
-    log.keep_snapshot(len(data), [b"kept"])
+    log.save_snapshot(len(data), [b"kept"])
     log.close()
     assert not left.exists()
     assert [each.read_bytes() for each in others] == [b"left"] * 4

@@ -39,12 +39,12 @@ from convtree import (
 )
 from convtree._catalogue import tables as catalogue
 from convtree._engine import codec
-from convtree._engine.journal import Ledger
+from convtree._engine.journal import Journal
 from convtree._engine.log import Chunk, Log, LogReplaced
 from convtree._logs import sql_engine as databases
 from convtree._logs.jsonl import Mode
 from convtree._logs.sql import SqlLog, delete_session, write_session
-from convtree._logs.sql_engine import RolledBack, SqlDatabase, TablesMissing, Unsettled
+from convtree._logs.sql_engine import CommitUnknown, RolledBack, SqlDatabase, TablesMissing
 from convtree._model.errors import InvalidMessage
 
 WRITER = """
@@ -136,7 +136,7 @@ def assert_whole(database: SqlDatabase, id: str) -> list[bytes]:
     assert positions[0] == 0
     ends = [position + len(line) + 1 for position, line in zip(positions, lines, strict=True)]
     assert positions[1:] == ends[:-1]
-    assert codec.unseal_chain(lines, 0)[0] == len(lines)
+    assert codec.verify_chain(lines, 0)[0] == len(lines)
     assert rows(database, "SELECT size FROM ct_sessions WHERE session_id = :id", id=id) == [(ends[-1],)]
     return lines
 
@@ -224,7 +224,7 @@ def test_modes(database: SqlDatabase, id: str) -> None:
     reader = SqlLog(database, id, mode="r")
     with pytest.raises(ReadOnlySession):
         add(reader, LINES[3])
-    reader.keep_snapshot(0, [b"x"])
+    reader.save_snapshot(0, [b"x"])
     assert kept(first) is None
     with pytest.raises(InvalidMessage):
         SqlLog(database, "../x")
@@ -258,7 +258,7 @@ def test_a_session_that_was_deleted_is_gone(database: SqlDatabase, id: str) -> N
     session = session_in(database, id)
     session.append(user("a"))
     log = SqlLog(database, id)
-    log.keep_snapshot(end_of(log), [b"x"])
+    log.save_snapshot(end_of(log), [b"x"])
     delete_session(database, id)
     for name in ("lines", "sessions", "usage", "snapshots"):
         assert rows(database, f"SELECT * FROM ct_{name} WHERE session_id = :id", id=id) == []
@@ -406,7 +406,7 @@ def test_a_snapshot_is_kept_and_used(database: SqlDatabase, id: str) -> None:
         return read(position)
 
     with patch.object(log, "read", watched):
-        ledger = Ledger(log)
+        ledger = Journal(log)
     assert starts == [end_of(log)]
     assert ledger.index.leaf.id == leaf.id
     assert len(session_in(database, id, "r").path()) == 5001
@@ -431,22 +431,22 @@ def test_who_has_seen_less_keeps_nothing(database: SqlDatabase, id: str) -> None
     everything(other)
     assert kept(other) is None
     add(log, *LINES[3:])
-    log.keep_snapshot(end, [b"one"])
+    log.save_snapshot(end, [b"one"])
     assert kept(log) == b"one"
-    other.keep_snapshot(end, [b"two"])
+    other.save_snapshot(end, [b"two"])
     assert kept(log) == b"one"
     assert kept(other) == b"one"
-    other.keep_snapshot(end, [b"two"])
+    other.save_snapshot(end, [b"two"])
     assert kept(log) == b"two"
     with pytest.raises(LogReplaced):
-        log.keep_snapshot(10**9, [b"three"])
+        log.save_snapshot(10**9, [b"three"])
     stored = log.snapshot()
     assert stored is not None
     with patch.object(SqlDatabase, "reading", side_effect=OSError):
         assert stored.read(0, 3) == b""
     delete_session(database, id)
     with pytest.raises(LogReplaced):
-        log.keep_snapshot(end, [b"four"])
+        log.save_snapshot(end, [b"four"])
     assert stored.read(0, 3) == b""
 
 
@@ -572,7 +572,7 @@ def test_a_forked_child_leaves_its_parent_the_connections(database: SqlDatabase,
         code = 1
         with suppress(BaseException):
             with pytest.raises(SessionClosed, match="parent process"):
-                list(SqlLog.read(session._ledger.log))  # type: ignore[arg-type]
+                list(SqlLog.read(session._journal.log))  # type: ignore[arg-type]
             database.close()
             code = 0
         os._exit(code)
@@ -584,7 +584,7 @@ def test_a_forked_child_leaves_its_parent_the_connections(database: SqlDatabase,
 def test_an_inherited_database_refuses(url: str) -> None:
     """What a forked child does to it, without one."""
     database = SqlDatabase.connect(url)
-    database._abandon()
+    database._detach_after_fork()
     with pytest.raises(SessionClosed, match="connect to it again"), database.reading():
         pass
     database.close()
@@ -693,7 +693,7 @@ def _no_patches() -> Iterator[None]:
 
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
-@pytest.mark.parametrize("kind", [Unsettled, RolledBack])
+@pytest.mark.parametrize("kind", [CommitUnknown, RolledBack])
 def test_an_unknown_outcome_is_settled(
     database: SqlDatabase, id: str, begun: bool, stored: bool, kind: type[Exception]
 ) -> None:
@@ -712,7 +712,13 @@ def test_an_unknown_outcome_is_settled(
 
 def test_when_it_cannot_be_settled_nothing_more_is_written(database: SqlDatabase, id: str) -> None:
     """Until the session is opened again."""
-    gone: list[Exception] = [OSError("gone"), SessionLocked("x"), OSError("gone"), OSError("gone"), Unsettled("lost")]
+    gone: list[Exception] = [
+        OSError("gone"),
+        SessionLocked("x"),
+        OSError("gone"),
+        OSError("gone"),
+        CommitUnknown("lost"),
+    ]
     log = interrupted(database, id, gone, stored=True)
     session = Session(log, Header(id=id))
     blind = patch.object(SqlLog, "_holds", side_effect=OSError("gone"))

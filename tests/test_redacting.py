@@ -148,7 +148,7 @@ def test_whatever_a_store_writes_is_redacted(store: SessionStore, tmp_path: Path
         session.append(assistant(OPENAI))
     with store.fork("a", question.id, new_id="c") as fork:
         fork.append(user(OPENAI))
-    with store.adopt(Session.memory(id="d", **secrets).header) as session:
+    with store.open_or_create(Session.memory(id="d", **secrets).header) as session:
         session.append(user(OPENAI))
     resumed = store.resume(cwd="/w", note=OPENAI)
     assert resumed is not None
@@ -186,7 +186,7 @@ def test_a_fork_takes_no_secret_along(scheme: str, kind: str, tmp_path: Path) ->
     url = f"{scheme}{tmp_path / 'store'}"
     with planted(FOUND[kind], tmp_path / "log") as session, open_store(url) as store:
         path = session.path("f1")
-        with store.adopt(session.header) as copy:
+        with store.open_or_create(session.header) as copy:
             copy.extend(record for _, record in session.records())
     with open_store(url, redact=redact) as store, store.fork("planted", "f1", new_id="fork") as fork:
         assert [entry.id for entry in fork.path()] == [entry.id for entry in path]
@@ -235,7 +235,7 @@ def test_a_fork_of_a_session_that_redacts_does_so(tmp_path: Path) -> None:
 def folder(tmp_path: Path) -> Path:
     """A folder of sessions, written without redaction and listed since."""
     with open_store(tmp_path / "store") as store:
-        with planted(OPENAI) as session, store.adopt(session.header) as copy:
+        with planted(OPENAI) as session, store.open_or_create(session.header) as copy:
             copy.extend(record for _, record in session.records())
         with store.create(id="b") as session:
             session.append(user("plain"))

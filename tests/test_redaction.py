@@ -32,7 +32,7 @@ from convtree._engine.redact import usual_patterns
 from convtree._formats.registry import WRITERS
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Entry
-from convtree._tools.redact_log import WithoutSecrets, redact_log
+from convtree._tools.redact_log import RedactedSession, redact_log
 from convtree.exchange import export_file, export_lines, read_foreign
 
 
@@ -291,7 +291,7 @@ def test_what_is_redacted_opens_elsewhere(tmp_path: Path) -> None:
 def test_what_a_writer_may_ask_is_without_secrets() -> None:
     """The context of every entry, too, though no writer looks at all of it today."""
     with planted(GITHUB) as session:
-        reader = WithoutSecrets(session, redact)
+        reader = RedactedSession(session, redact)
         for _, record in session.records():
             if isinstance(record, Entry):
                 context = reader.build_context(leaf=record.id)

@@ -30,7 +30,7 @@ def damaged(line: bytes) -> bytes:
 def bodies(log: bytes) -> list[bytes]:
     """What stands in the lines of a log before their seals."""
     assert log.endswith(b"\n")
-    assert all(codec.unseal(line) for line in log.splitlines())
+    assert all(codec.verify_seal(line) for line in log.splitlines())
     return [line[:-36] for line in log.splitlines()]
 
 
@@ -400,7 +400,7 @@ def test_more_bodies_than_can_be_told_are_one_finding_more(log_path: Path) -> No
 
 def test_more_damage_than_can_be_dealt_with_at_once_is_refused(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is cut short in silence."""
-    monkeypatch.setattr("convtree.repair._REPAIR_LIMIT", 3)
+    monkeypatch.setattr("convtree._tools.repair._REPAIR_LIMIT", 3)
     data = as_file([*LINES, *[b"x"] * 4])
     log_path.write_bytes(data)
     with pytest.raises(CorruptLog, match="more than 3 findings") as caught:

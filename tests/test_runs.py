@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convtree import BrokenPath, MessageEntry, Session
-from convtree._engine.outline import Run, split, trunks
+from convtree._engine.outline import LinearSegment, main_children, split
 from convtree._engine.tree import MARK, MESSAGE, MISSING, NONE, ROOT, Tree
 
 
@@ -18,22 +18,26 @@ def grown(parents: list[int], marks: frozenset[int] = frozenset()) -> Tree:
 
 def test_chain_is_one_run() -> None:
     """Without a fork there is one run."""
-    assert split(grown([ROOT, 0, 1, 2])) == [Run([0, 1, 2, 3], ROOT, [])]
+    assert split(grown([ROOT, 0, 1, 2])) == [LinearSegment([0, 1, 2, 3], ROOT, [])]
 
 
 def test_fork_ends_a_run() -> None:
     """The entry at a fork ends its run, and every child begins one, in log order."""
     assert split(grown([ROOT, 0, 1, 1, 2, 3])) == [
-        Run([0, 1], ROOT, [1, 2]),
-        Run([2, 4], 0, []),
-        Run([3, 5], 0, []),
+        LinearSegment([0, 1], ROOT, [1, 2]),
+        LinearSegment([2, 4], 0, []),
+        LinearSegment([3, 5], 0, []),
     ]
 
 
 def test_first_entries_and_orphans_begin_runs() -> None:
     """Every first entry and every orphan begins a run that continues none; marks are in no run."""
     tree = grown([ROOT, ROOT, ROOT, MISSING, 3], marks=frozenset({1}))
-    assert split(tree) == [Run([0], ROOT, []), Run([2], ROOT, []), Run([3, 4], MISSING, [])]
+    assert split(tree) == [
+        LinearSegment([0], ROOT, []),
+        LinearSegment([2], ROOT, []),
+        LinearSegment([3, 4], MISSING, []),
+    ]
 
 
 def test_nothing_has_no_runs() -> None:
@@ -45,9 +49,9 @@ def test_active_child_goes_on_else_the_largest() -> None:
     """The way to the leaf goes on in its line, else the child with most below it."""
     runs = split(grown([ROOT, 0, 0, 2, 2, 4]))
     assert [run.rows for run in runs] == [[0], [1], [2], [3], [4, 5]]
-    assert trunks(runs, frozenset()) == [2, NONE, 4, NONE, NONE]
-    assert trunks(runs, frozenset({0, 2, 3})) == [2, NONE, 3, NONE, NONE]
-    assert trunks(runs, frozenset({0, 1})) == [1, NONE, 4, NONE, NONE]
+    assert main_children(runs, frozenset()) == [2, NONE, 4, NONE, NONE]
+    assert main_children(runs, frozenset({0, 2, 3})) == [2, NONE, 3, NONE, NONE]
+    assert main_children(runs, frozenset({0, 1})) == [1, NONE, 4, NONE, NONE]
 
 
 @st.composite
@@ -67,7 +71,7 @@ def test_runs_partition_the_tree(parents: list[int], data: st.DataObject) -> Non
         assert len(run.children) != 1
         assert [parents[runs[child].rows[0]] for child in run.children] == [run.rows[-1]] * len(run.children)
     leaf = data.draw(st.integers(ROOT, len(parents) - 1))
-    onward = trunks(runs, frozenset(tree.walk_up(leaf)))
+    onward = main_children(runs, frozenset(tree.walk_up(leaf)))
     depths: list[int] = []
     for number, run in enumerate(runs):
         depths.append(0 if run.parent < 0 else depths[run.parent] + (onward[run.parent] != number))
@@ -82,7 +86,7 @@ def test_outline_reads_nothing_until_asked() -> None:
     session.label(second.id, "here")
     session.branch(first.id)
     outline = session.outline()
-    assert outline.runs == [Run([0, 1], ROOT, [])]
+    assert outline.runs == [LinearSegment([0, 1], ROOT, [])]
     assert (outline.leaf, outline.certain) == (0, True)
     assert (outline.row(second.id), outline.row("nothing")) == (1, None)
     assert outline.entries([1, 0]) == [second, first]

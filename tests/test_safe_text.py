@@ -6,7 +6,7 @@ import unicodedata
 import orjson
 import pytest
 
-from convtree._model.terminal_text import harmless, harmless_json
+from convtree._model.terminal_text import escape_controls, harmless_json
 
 EVERYTHING = [chr(point) for point in range(0x110000)]
 
@@ -14,16 +14,16 @@ EVERYTHING = [chr(point) for point in range(0x110000)]
 def test_no_code_point_passes_that_is_not_plainly_visible() -> None:
     """Of all code points, none that controls, formats, separates lines or is half a pair is left."""
     harmful = [each for each in EVERYTHING if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
-    shown = harmless("".join(harmful))
+    shown = escape_controls("".join(harmful))
     assert {unicodedata.category(each) for each in set(shown)} <= {"Ll", "Lu", "Nd", "Po", "Sm", "Zs"}
-    assert [each for each in harmful if each not in "\t\n\r" and harmless(each) == each] == []
+    assert [each for each in harmful if each not in "\t\n\r" and escape_controls(each) == each] == []
 
 
 def test_visible_text_is_left_alone() -> None:
     """Letters, marks, numbers, signs and ordinary spaces of every script stay as they are."""
     kept = [each for each in EVERYTHING if unicodedata.category(each) in ("Lu", "Ll", "Nd", "Sc", "Sm", "Po", "Zs")]
-    assert harmless("".join(f"x{each}" for each in kept)) == "".join(f"x{each}" for each in kept)
-    assert harmless("Zoë 日本語 😀 naïve €5 ⚠\ufe0f") == "Zoë 日本語 😀 naïve €5 ⚠\ufe0f"
+    assert escape_controls("".join(f"x{each}" for each in kept)) == "".join(f"x{each}" for each in kept)
+    assert escape_controls("Zoë 日本語 😀 naïve €5 ⚠\ufe0f") == "Zoë 日本語 😀 naïve €5 ⚠\ufe0f"
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_visible_text_is_left_alone() -> None:
 )
 def test_what_is_harmful_is_shown(text: str, shown: str) -> None:
     """A harmful character becomes a visible escape, white space becomes one space."""
-    assert harmless(text) == shown
+    assert escape_controls(text) == shown
 
 
 def test_lines_keep_their_newlines_and_tabs() -> None:
     """A block of text keeps its lines; a carriage return that could overwrite one is shown."""
-    assert harmless("a\r\n\tb\rc\x1b\n", lines=True) == "a\n\tb\\x0dc\\x1b\n"
+    assert escape_controls("a\r\n\tb\rc\x1b\n", lines=True) == "a\n\tb\\x0dc\\x1b\n"
 
 
 def test_json_says_the_same_and_is_harmless() -> None:

@@ -1083,7 +1083,7 @@ def test_a_snapshot_that_turns_out_damaged_behind_a_write_is_done_without(
     with Session.open(log_path, durability="process") as session:
         session.append(user("1"))
         with monkeypatch.context() as patch:
-            patch.setattr(session._index, "feed_own", damaged)
+            patch.setattr(session._index, "add_written", damaged)
             session.append(user("2"))
         session.append(user("3"))
         assert contents(session) == ["1", "2", "3"]

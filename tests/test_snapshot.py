@@ -58,7 +58,7 @@ from convtree import (
 from convtree._cli.app import app
 from convtree._engine import journal as ledger
 from convtree._engine.columns import PAGE
-from convtree._engine.tree import CODES
+from convtree._engine.tree import COLUMN_TYPES
 from convtree._logs import jsonl
 from convtree._model.findings import LOST
 from convtree.repair import repair, verify
@@ -112,9 +112,9 @@ def kept(path: Path, data: bytes | None = None) -> bytes:
     return index
 
 
-def covered(session: Session) -> int:
+def persisted(session: Session) -> int:
     """How many rows a session has from an index."""
-    return session._index.tree.parents.covered
+    return session._index.tree.parents.persisted
 
 
 def files(path: Path) -> dict[str, tuple[int, int, bytes]]:
@@ -163,7 +163,7 @@ def answers(session: Session) -> dict[str, Any]:
         name: getattr(session, name)
         for name in ("header", "id", "name", "leaf_id", "labels", "metadata", "archived", "findings", "location")
     }
-    told["read only"] = (index.read_only, index.critical_mark, index.leaf_doubt)
+    told["read only"] = (index.read_only, index.critical_mark, index.leaf_uncertain_because)
     told["position"] = (index.end, index.lines, index.last_crc, index.last_damaged)
     told["path"] = ask(session.path)
     told["leaves"] = ask(session.leaves)
@@ -195,11 +195,11 @@ def answers(session: Session) -> dict[str, Any]:
 def the_same(path: Path) -> int:
     """Asks with an index and without; returns how many rows the index covered."""
     with reader(path) as session:
-        rows, with_it = covered(session), answers(session)
+        rows, with_it = persisted(session), answers(session)
     index = index_of(path)
     hidden = index.rename(path.with_name("hidden"))
     with reader(path) as session:
-        assert covered(session) == 0
+        assert persisted(session) == 0
         without = answers(session)
     hidden.rename(index)
     assert with_it == without
@@ -435,7 +435,7 @@ def test_followers_see_the_same(log_path: Path) -> None:
     kept(log_path, b"".join(lines[:9]))
     log_path.write_bytes(b"".join(lines[:12]))
     with reader(log_path) as session:
-        assert covered(session) == 8
+        assert persisted(session) == 8
         news = session.follow(poll_s=0.001, timeout_s=0.1)
         log_path.write_bytes(b"".join(lines))
         assert [record.id for record in news] == ["m3", "j", "m4", "m5", "k", "l", "m6", "n", "o"]
@@ -448,7 +448,7 @@ def test_an_index_of_an_index_is_as_good(log_path: Path) -> None:
     for count in range(4, len(lines) + 1):
         log_path.write_bytes(b"".join(lines[:count]))
         with opened(log_path) as session:
-            assert covered(session) == count - 2
+            assert persisted(session) == count - 2
         assert the_same(log_path) == count - 1
 
 
@@ -461,7 +461,7 @@ def test_many_rows_take_many_pages(log_path: Path) -> None:
     log_path.write_bytes(as_file(lines))
     for rows in (5000, 9000):
         with opened(log_path) as session:
-            assert covered(session) == rows
+            assert persisted(session) == rows
             assert ids(session.path()) == [f"{number:016x}" for number in range(1, 9001)]
             assert session.entry(f"{1:016x}").parent_id is None
             assert session.tip(f"{1:016x}") == f"{9000:016x}"
@@ -510,7 +510,7 @@ def test_an_index_may_end_anywhere(log_path: Path) -> None:
     for cut in sorted(cuts):
         index_of(log_path).write_bytes(index[:cut])
         with reader(log_path) as session:
-            assert (covered(session), answers(session)) == (0, expected), cut
+            assert (persisted(session), answers(session)) == (0, expected), cut
 
 
 def test_pages_may_be_zeros(log_path: Path) -> None:
@@ -613,7 +613,7 @@ def test_something_else_may_stand_in_its_place(thing: str, log_path: Path) -> No
     index = index_of(log_path)
     THINGS[thing](index)
     with reader(log_path) as session:
-        assert (covered(session), answers(session)) == (0, expected)
+        assert (persisted(session), answers(session)) == (0, expected)
     with opened(log_path) as session:
         session.append(user("new"))
     assert index.is_dir() or (index.is_file() and not index.is_symlink())
@@ -648,7 +648,7 @@ def test_an_index_that_may_not_be_opened_is_none(log_path: Path, monkeypatch: py
 
         monkeypatch.setattr(os, "open", refuse)
         with reader(log_path) as session:
-            assert (covered(session), answers(session)) == (0, expected)
+            assert (persisted(session), answers(session)) == (0, expected)
 
 
 @pytest.mark.parametrize("when", ["opening", "later"])
@@ -681,7 +681,7 @@ def test_an_index_of_another_log_is_none(log_path: Path) -> None:
         log_path.write_bytes(other)
         index_of(log_path).write_bytes(index)
         with reader(log_path) as session:
-            assert (covered(session), codes(session)) == (0, [])
+            assert (persisted(session), codes(session)) == (0, [])
         assert the_same(log_path) == 0
 
 
@@ -781,7 +781,7 @@ def test_a_damaged_page_does_not_change_what_is_read(
         with reader(log_path) as session:
             assert READS[name](session) == expected
             assert READS["path"](session) == session.path("o")
-            rescans += covered(session) == 0
+            rescans += persisted(session) == 0
     assert rescans > (name != "refresh")
 
 
@@ -835,7 +835,7 @@ def test_a_page_may_be_damaged_while_a_session_is_open(log_path: Path, half_cove
     for act in spoil:
         index_of(log_path).write_bytes(index)
         with reader(log_path) as session:
-            assert covered(session) == 14
+            assert persisted(session) == 14
             act(index_of(log_path))
             told = answers(session)
         index_of(log_path).unlink(missing_ok=True)
@@ -909,7 +909,7 @@ def test_a_backup_copied_over_the_log_is_noticed(act: str, indexed: bool, log_pa
     other = log_of(node("x", None), node("y", "x"), node("z", "y"), header=OTHER)
     assert len(other) == log_path.stat().st_size
     with opened(log_path) as session:
-        assert covered(session) == 3 * indexed
+        assert persisted(session) == 3 * indexed
         log_path.write_bytes(other)
         if act == "append":
             with pytest.raises(StaleLeaf):
@@ -917,7 +917,7 @@ def test_a_backup_copied_over_the_log_is_noticed(act: str, indexed: bool, log_pa
         elif act == "refresh":
             assert ids(session.refresh()) == ["x", "y", "z"]
         else:
-            session._ledger.keep_index(always=True)
+            session._journal.save_snapshot(always=True)
     with reader(log_path) as session:
         assert (session.id, session.leaf_id, ids(session.path())) == ("s2", "z", ["x", "y", "z"])
 
@@ -1013,7 +1013,7 @@ def test_it_is_not_forgotten(log_path: Path) -> None:
         index_of(log_path).write_bytes(spoilt)
         with reader(log_path) as session:
             assert len(session.path()) == 8
-            assert covered(session) in (0, 8)
+            assert persisted(session) in (0, 8)
             assert facts(session.findings) == lost_behind(3)
 
 
@@ -1025,7 +1025,7 @@ def test_it_is_not_forgotten_when_what_is_covered_is_changed(log_path: Path) -> 
     data = log_path.read_bytes()
     log_path.write_bytes(data[:-100] + b"X" + data[-99:])
     with reader(log_path) as session:
-        assert (covered(session), codes(session)) == (0, [LOST, "bad_seal"])
+        assert (persisted(session), codes(session)) == (0, [LOST, "bad_seal"])
 
 
 def test_it_is_not_forgotten_by_who_is_killed(log_path: Path) -> None:
@@ -1248,14 +1248,14 @@ def test_an_index_is_kept_behind_4096_rows(log_path: Path) -> None:
         assert names(log_path) == ["log.jsonl", "log.jsonl.index"]
         assert stat.S_IMODE(index_of(log_path).stat().st_mode) == 0o600
         with reader(log_path) as session:
-            assert (covered(session), len(session.path()), session.findings) == (4097, 4097, ())
+            assert (persisted(session), len(session.path()), session.findings) == (4097, 4097, ())
         for _ in range(3):
             assert unchanged(log_path, lambda: append_and_close(log_path, 1))
         assert unchanged(log_path, lambda: opened(log_path).close())
         assert unchanged(log_path, lambda: append_and_close(log_path, 4093))
         assert not unchanged(log_path, lambda: append_and_close(log_path, 1))
         with reader(log_path) as session:
-            assert covered(session) == 4097 + 3 + 4093 + 1
+            assert persisted(session) == 4097 + 3 + 4093 + 1
 
 
 def test_an_index_is_kept_behind_four_megabytes(log_path: Path) -> None:
@@ -1283,7 +1283,7 @@ def test_an_index_is_kept_behind_a_64th_of_what_it_covers(unit: str, log_path: P
         assert append[0] * 10 < log_path.stat().st_size
         assert not unchanged(log_path, lambda: append_and_close(log_path, 2, 100))
         with reader(log_path) as session:
-            assert covered(session) == 651
+            assert persisted(session) == 651
 
 
 def test_readers_keep_none(log_path: Path) -> None:
@@ -1305,8 +1305,8 @@ def test_a_log_in_memory_has_none() -> None:
     """There is nothing to keep, and nowhere."""
     with Session.memory() as session:
         session.append(user("a"))
-        session._ledger.keep_index(always=True)
-        assert session._ledger.log.snapshot() is None
+        session._journal.save_snapshot(always=True)
+        assert session._journal.log.snapshot() is None
 
 
 def test_a_session_without_a_record_leaves_nothing(log_path: Path) -> None:
@@ -1599,7 +1599,7 @@ def test_keeping_one_for_many_sessions_leaves_no_descriptor_open(log_path: Path)
         append_and_close(log_path, 1)
         with reader(log_path) as session:
             assert len(session.path()) == 5 + number
-            session._ledger.rescan()
+            session._journal.rescan()
             assert len(session.path()) == 5 + number
     assert len(os.listdir("/proc/self/fd")) == before
 
@@ -1612,6 +1612,6 @@ def test_an_index_has_every_column(log_path: Path) -> None:
     """And the table of ids; as many pages as they fill."""
     index = kept(log_path, WHOLE)
     with reader(log_path) as session:
-        assert columns_of(session) == [*CODES, "slots"]
-    assert pages(index) == len(CODES) + 1
+        assert columns_of(session) == [*COLUMN_TYPES, "slots"]
+    assert pages(index) == len(COLUMN_TYPES) + 1
     assert jsonl._index_of(log_path) == index_of(log_path)

@@ -32,9 +32,9 @@ from convtree._catalogue.tables import VERSION
 from convtree.repair import repair
 from convtree.stores import _catalogue_sync as mirror
 from convtree.stores import _session_store as store_module
-from convtree.stores._catalogue_sync import Mirror
-from convtree.stores._folder import FolderShelf
-from convtree.stores._memory import MemoryShelf
+from convtree.stores._catalogue_sync import CatalogueSync
+from convtree.stores._folder import FolderBackend
+from convtree.stores._memory import MemoryBackend
 from convtree.stores._session_store import SessionStore, open_store
 from convtree.testing import StoreContract, begin, ids, store_machine
 
@@ -85,15 +85,15 @@ def store(folder: Path) -> Iterator[SessionStore]:
 def taken_in() -> Iterator[list[tuple[str, int]]]:
     """Which sessions catalogues read, and how many records of each they took in."""
     seen: list[tuple[str, int]] = []
-    original = Mirror._take_in
+    original = CatalogueSync._take_in
 
-    def take_in(mirror: Mirror, execute: Any, id: str, session: Session, start: int) -> Any:
+    def take_in(mirror: CatalogueSync, execute: Any, id: str, session: Session, start: int) -> Any:
         seen.append((id, 0))
         for number, record in original(mirror, execute, id, session, start):
             seen[-1] = (id, number + 1 - start)
             yield number, record
 
-    with patch.object(Mirror, "_take_in", take_in):
+    with patch.object(CatalogueSync, "_take_in", take_in):
         yield seen
 
 
@@ -297,15 +297,15 @@ def test_repeated_ids_do_not_break_the_tables(store: SessionStore, folder: Path)
 def test_a_log_that_grows_while_it_is_read(store: SessionStore) -> None:
     """What came too late for one list is in the next."""
     begin(store, "a", "1")
-    original = FolderShelf._open_reader
+    original = FolderBackend._open_reader
 
-    def late(shelf: FolderShelf, id: str) -> Session:
-        session = original(shelf, id)
+    def late(backend: FolderBackend, id: str) -> Session:
+        session = original(backend, id)
         with store.open("a") as writer:
             writer.append(user("2"))
         return session
 
-    with patch.object(FolderShelf, "_open_reader", late):
+    with patch.object(FolderBackend, "_open_reader", late):
         assert store.info("a").messages == 1
     assert store.info("a").messages == 2
 
@@ -314,14 +314,14 @@ def test_a_log_that_is_deleted_while_it_is_looked_at(store: SessionStore, folder
     """It is in no list, and no finding."""
     begin(store, "a")
     begin(store, "b")
-    original = FolderShelf._look
+    original = FolderBackend._look
 
-    def look(shelf: FolderShelf) -> Any:
-        stamps = original(shelf)
+    def look(backend: FolderBackend) -> Any:
+        stamps = original(backend)
         (folder / "a.jsonl").unlink(missing_ok=True)
         return stamps
 
-    with patch.object(FolderShelf, "_look", look):
+    with patch.object(FolderBackend, "_look", look):
         assert (ids(store.list()), store.findings) == (["b"], [])
     begin(store, "a", "again")
     assert said(store) == {"a": "again", "b": "hello"}
@@ -480,7 +480,7 @@ def test_whatever_happens_to_the_catalogue_while_it_is_open(folder: Path, harm: 
         for number in range(40):
             begin(store, f"s{number}", f"needle {number}")
         store.list()
-        store._shelf._mirror._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[attr-defined]
+        store._backend._mirror._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[attr-defined]
         harm(folder / CATALOGUE)
         begin(store, "new", "needle new")
         assert len(store.search("needle", limit=100)) == 41
@@ -541,14 +541,14 @@ def test_what_only_damage_explains_is_damage(store: SessionStore, error: Excepti
     """Also while findings are asked for, and while the file is opened."""
     begin(store, "a")
     store.list()
-    original, fails = Mirror._execute, [error] * 2
+    original, fails = CatalogueSync._execute, [error] * 2
 
-    def execute(mirror: Mirror, sql: str, values: Any = ()) -> list[Any]:
+    def execute(mirror: CatalogueSync, sql: str, values: Any = ()) -> list[Any]:
         if "code IS NOT NULL" in sql and fails:
             raise fails.pop()
         return original(mirror, sql, values)
 
-    with patch.object(Mirror, "_execute", execute):
+    with patch.object(CatalogueSync, "_execute", execute):
         assert store.findings == []
     assert ids(store.list()) == ["a"]
 
@@ -596,7 +596,7 @@ def test_a_full_disk_fails_no_list(store: SessionStore, folder: Path) -> None:
     """The tables are then in memory, too."""
     begin(store, "a")
     store.list()
-    store._shelf._mirror._connection.execute("PRAGMA max_page_count = 1")  # type: ignore[attr-defined]
+    store._backend._mirror._connection.execute("PRAGMA max_page_count = 1")  # type: ignore[attr-defined]
     for number in range(100):
         begin(store, f"b{number}", "word " * 200)
     assert len(store.list(limit=None)) == 101
@@ -618,7 +618,7 @@ sys.stdin.read()
     with python(program, folder / CATALOGUE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
-        store._shelf._mirror._connection.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
+        store._backend._mirror._connection.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
         assert sorted(ids(store.list())) == ["a", "b"]
         with patch("convtree.stores._catalogue_sync._PATIENCE_S", 0.2), opened(folder) as other:
             assert sorted(ids(other.list())) == ["a", "b"]
@@ -672,16 +672,16 @@ def test_a_session_of_another_process_is_not_taken_for_gone(store: SessionStore,
     begin(store, "a")
     store.list()
     with opened(folder) as other:
-        original = FolderShelf._look
+        original = FolderBackend._look
 
-        def look(shelf: FolderShelf) -> Any:
-            stamps = original(shelf)
-            if shelf is store._shelf:
+        def look(backend: FolderBackend) -> Any:
+            stamps = original(backend)
+            if backend is store._backend:
                 begin(other, "b")
                 other.list()
             return stamps
 
-        with patch.object(FolderShelf, "_look", look):
+        with patch.object(FolderBackend, "_look", look):
             store.list()
         with sqlite3.connect(folder / CATALOGUE) as connection:
             rows = connection.execute("SELECT session_id FROM ct_sessions ORDER BY session_id").fetchall()
@@ -698,7 +698,7 @@ def test_a_forked_child_has_tables_of_its_own(store: SessionStore) -> None:
     inside, leave = Event(), Event()
 
     def hold() -> None:
-        with store._lock, store._shelf._mirror._lock:  # type: ignore[attr-defined]
+        with store._lock, store._backend._mirror._lock:  # type: ignore[attr-defined]
             inside.set()
             leave.wait()
 
@@ -854,8 +854,8 @@ def test_a_scheme_that_somebody_registers(monkeypatch: pytest.MonkeyPatch) -> No
 
     class Point:
         @staticmethod
-        def load() -> Callable[[str], MemoryShelf]:
-            return lambda url: urls.append(url) or MemoryShelf()  # type: ignore[func-returns-value]
+        def load() -> Callable[[str], MemoryBackend]:
+            return lambda url: urls.append(url) or MemoryBackend()  # type: ignore[func-returns-value]
 
     def entry_points(*, group: str, name: str) -> list[type[Point]]:
         return [Point] if (group, name) == ("convtree.stores", "mine") else []
@@ -962,13 +962,13 @@ def test_a_log_that_goes_before_it_is_read(store: SessionStore, folder: Path) ->
     """The same, a moment later."""
     begin(store, "a")
     begin(store, "b")
-    original = FolderShelf._open_reader
+    original = FolderBackend._open_reader
 
-    def gone(shelf: FolderShelf, id: str) -> Session:
+    def gone(backend: FolderBackend, id: str) -> Session:
         (folder / "a.jsonl").unlink(missing_ok=True)
-        return original(shelf, id)
+        return original(backend, id)
 
-    with patch.object(FolderShelf, "_open_reader", gone):
+    with patch.object(FolderBackend, "_open_reader", gone):
         assert (ids(store.list()), store.findings) == (["b"], [])
     assert ids(store.list()) == ["b"]
 
@@ -979,14 +979,14 @@ def test_another_process_may_be_faster(folder: Path, taken_in: list[tuple[str, i
         begin(store, "a")
         other.list()
         begin(store, "b")
-        original = Mirror.writing
+        original = CatalogueSync.writing
 
-        def late(mirror: Mirror) -> Any:
-            if mirror is not other._shelf._mirror:  # type: ignore[attr-defined]
+        def late(mirror: CatalogueSync) -> Any:
+            if mirror is not other._backend._mirror:  # type: ignore[attr-defined]
                 other.list()
             return original(mirror)
 
-        with patch.object(Mirror, "writing", late):
+        with patch.object(CatalogueSync, "writing", late):
             assert sorted(ids(store.list())) == ["a", "b"]
     assert sorted(taken_in) == [("a", 1), ("b", 1)]
 
@@ -1015,10 +1015,10 @@ def test_what_a_question_raises_is_raised(store: SessionStore) -> None:
     assert ids(store.list()) == ["a"]
 
 
-@pytest.mark.parametrize("shelf", ["folder", "memory"])
-def test_a_shelf_deletes_only_what_is_there(folder: Path, shelf: str) -> None:
+@pytest.mark.parametrize("backend", ["folder", "memory"])
+def test_a_shelf_deletes_only_what_is_there(folder: Path, backend: str) -> None:
     """Of two that delete at once, one is told."""
-    kept = FolderShelf(folder) if shelf == "folder" else MemoryShelf()
+    kept = FolderBackend(folder) if backend == "folder" else MemoryBackend()
     with pytest.raises(SessionNotFound):
         kept.delete("a")
     kept.close()
@@ -1027,9 +1027,9 @@ def test_a_shelf_deletes_only_what_is_there(folder: Path, shelf: str) -> None:
 @pytest.mark.parametrize("id", ["../up", "a/b", ".", ""])
 def test_a_shelf_takes_no_path_for_an_id(folder: Path, id: str) -> None:
     """Even when somebody forgot to look."""
-    shelf = FolderShelf(folder)
+    backend = FolderBackend(folder)
     with pytest.raises(SessionNotFound):
-        shelf.log(id, "a")
+        backend.log(id, "a")
 
 
 def test_ids_are_sessions_whatever_begins_with_them(store: SessionStore, folder: Path) -> None:
@@ -1047,9 +1047,9 @@ def test_what_a_forked_child_does_first(store: SessionStore, monkeypatch: pytest
     with store.create(id="a") as session:
         session.append(user("x"))
     assert ids(store.list()) == ["a"]
-    mine = store._shelf._mirror  # type: ignore[attr-defined]
+    mine = store._backend._mirror  # type: ignore[attr-defined]
     monkeypatch.setattr(store_module, "_MADE", WeakSet([store]))
-    memory = open_store("memory:")._shelf._mirror  # type: ignore[attr-defined]
+    memory = open_store("memory:")._backend._mirror  # type: ignore[attr-defined]
     monkeypatch.setattr(mirror, "_MADE", WeakSet([mine, memory]))
     before = (store._lock, mine._lock, mine._connection)
     store_module._free_locks()

@@ -110,7 +110,7 @@ def test_an_engine_of_the_caller_stays_his(tmp_path: Path) -> None:
     engine = sqlalchemy.create_engine(sqlite_url(tmp_path))
     with open_store(engine) as store, store.create() as session:
         session.append(user("x"))
-    store._shelf._database._abandon()  # type: ignore[attr-defined]  # in a forked child, too
+    store._backend._database._detach_after_fork()  # type: ignore[attr-defined]  # in a forked child, too
     with engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("SELECT count(*) FROM ct_sessions")).scalar() == 1
     engine.dispose()
@@ -169,7 +169,7 @@ def test_a_forked_child_makes_connections_of_its_own(tmp_path: Path, monkeypatch
     """Those of the parent are neither used nor closed there."""
     with open_store(sqlite_url(tmp_path)) as store, store.create(id="s") as session:
         session.append(user("x"))
-        monkeypatch.setattr(database, "_OPEN", WeakSet([store._shelf._database]))  # type: ignore[attr-defined]
+        monkeypatch.setattr(database, "_OPEN", WeakSet([store._backend._database]))  # type: ignore[attr-defined]
         database._abandon_all()
         with pytest.raises(SessionClosed, match="parent process"):
             session.append(user("y"))

@@ -50,7 +50,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
 
 
-class Digest(NamedTuple):
+class RecordSummary(NamedTuple):
     """What a catalogue keeps of an entry or a mark; `words` are what can be searched."""
 
     id: str
@@ -68,7 +68,7 @@ class Digest(NamedTuple):
     archived: bool | UnsetType | None = UNSET
 
 
-def digest(record: Entry | Mark) -> Digest:
+def summarise_record(record: Entry | Mark) -> RecordSummary:
     """Reads off a record what a catalogue keeps of it."""
     message = record if isinstance(record, MessageEntry) else None
     text = "" if message is None else message.text
@@ -79,19 +79,19 @@ def digest(record: Entry | Mark) -> Digest:
     leaf: str | UnsetType | None = UNSET if entry is None else entry.id
     if isinstance(record, LeafMark):
         leaf = record.target_id
-    return Digest(
+    return RecordSummary(
         id=record.id,
         parent_id=None if entry is None else entry.parent_id,
         type=record.type,
-        role=None if message is None else storable(message.role),
+        role=None if message is None else sanitise_text(message.role),
         ms=ms_of(record.timestamp),
-        excerpt=" ".join(storable(text[: 4 * EXCERPT]).split())[:EXCERPT] if shown else "",
+        excerpt=" ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT] if shown else "",
         words=" ".join(words_of(text)),
-        provider=None if answered is None else storable(answered.provider),
-        model=None if answered is None else storable(answered.model),
+        provider=None if answered is None else sanitise_text(answered.provider),
+        model=None if answered is None else sanitise_text(answered.model),
         usage=usage_of(message.usage) if message is not None and message.usage else None,
         leaf=leaf,
-        name=UNSET if info is None or info.name is UNSET else storable(info.name),
+        name=UNSET if info is None or info.name is UNSET else sanitise_text(info.name),
         archived=UNSET if info is None else info.archived,
     )
 
@@ -131,7 +131,7 @@ def words_of(text: str) -> list[str]:
     if text.isascii():  # the same, in a fraction of the time
         words = text.translate(_ASCII).split()
     else:
-        folded = _ACCENTS.sub("", normalize("NFKD", storable(text).casefold()))
+        folded = _ACCENTS.sub("", normalize("NFKD", sanitise_text(text).casefold()))
         words = _WORD.findall(normalize("NFKC", folded).casefold())
     return words if max(map(len, words), default=0) <= _WORD_LIMIT else [w for w in words if len(w) <= _WORD_LIMIT]
 
@@ -186,9 +186,9 @@ def _number(usage: Mapping[str, Any], *names: str) -> float:
 
 
 @overload
-def storable(text: str) -> str: ...
+def sanitise_text(text: str) -> str: ...
 @overload
-def storable(text: str | None) -> str | None: ...
-def storable(text: str | None) -> str | None:
+def sanitise_text(text: str | None) -> str | None: ...
+def sanitise_text(text: str | None) -> str | None:
     """Makes text that every database takes: no NUL, no lone surrogates."""
     return None if text is None else text.replace("\0", " ").encode("utf-8", "replace").decode()

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 from msgspec import UNSET
 
-from convtree._catalogue.record_summary import Digest, Usage, ms_of, storable, timestamp_of, words_of
+from convtree._catalogue.record_summary import RecordSummary, Usage, ms_of, sanitise_text, timestamp_of, words_of
 from convtree._model.entries import Header, ParentSession
 
 Dialect = Literal["sqlite", "postgresql"]
@@ -144,14 +144,14 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     ids: tuple[str, ...] | None = None
 
 
-class Place(NamedTuple):
+class Cursor(NamedTuple):
     """Where a session stands in the order of activity."""
 
     ms: int
     id: str
 
 
-class Found(NamedTuple):
+class SearchMatch(NamedTuple):
     """An entry that a search has found; a higher score is a better one."""
 
     session_id: str
@@ -159,7 +159,7 @@ class Found(NamedTuple):
     score: float
 
 
-class Spent(NamedTuple):
+class UsageTotal(NamedTuple):
     """What was spent in a session with a model; both are None where nobody says which."""
 
     session_id: str
@@ -216,13 +216,13 @@ def add_session(execute: Execute, session_id: str, header: Header) -> None:
     """Adds the row of a session that has no lines yet."""
     parent = header.parent_session
     created = ms_of(header.timestamp)
-    values = {name: storable(getattr(header, name)) for name in ("owner", "cwd", "git_root", "name")}
+    values = {name: sanitise_text(getattr(header, name)) for name in ("owner", "cwd", "git_root", "name")}
     values |= {
         "session_id": session_id,
         "name_words": _spaced(header.name),
         "kind": "" if parent is None else parent.kind,
-        "parent_id": None if parent is None else storable(parent.id),
-        "parent_entry": None if parent is None else storable(parent.entry_id),
+        "parent_id": None if parent is None else sanitise_text(parent.id),
+        "parent_entry": None if parent is None else sanitise_text(parent.entry_id),
         "copying": int(parent is not None and parent.kind == "fork" and parent.entry_id is not None),
         "created_ms": created,
         "active_ms": created or 0,
@@ -231,7 +231,7 @@ def add_session(execute: Execute, session_id: str, header: Header) -> None:
     execute(_ADD_SESSION, values)
 
 
-def advance(session_id: str, digests: Sequence[Digest], grown: int, crc: int) -> Values:
+def update_session_row(session_id: str, digests: Sequence[RecordSummary], grown: int, crc: int) -> Values:
     """Makes the values for `ADVANCE`: how these records, `grown` bytes of the log, change the row of their session."""
     users = [each.excerpt for each in digests if each.role == "user" and each.excerpt]
     times = [each.ms for each in digests if each.ms is not None]
@@ -262,17 +262,17 @@ def add_lines(execute: Execute, rows: Sequence[Values]) -> None:
     execute(_ADD_LINES, rows)
 
 
-def line_of(session_id: str, position: int, digest: Digest | None, line: str | None) -> Values:
+def line_of(session_id: str, position: int, summarise_record: RecordSummary | None, line: str | None) -> Values:
     """Makes the row of a line; without a digest it is the header's."""
-    if digest is None:
+    if summarise_record is None:
         fields = {"id": None, "parent_id": None, "type": "session", "role": None, "ms": None, "words": ""}
     else:
         names = ("id", "parent_id", "type", "role", "ms", "words")
-        fields = {name: getattr(digest, name) for name in names}
+        fields = {name: getattr(summarise_record, name) for name in names}
     return {"session_id": session_id, "position": position, "line": line, **fields}
 
 
-def spend(execute: Execute, session_id: str, digests: Sequence[Digest], copied_up_to: str | None) -> None:
+def add_usage(execute: Execute, session_id: str, digests: Sequence[RecordSummary], copied_up_to: str | None) -> None:
     """Adds up what these records cost. In a fork, those up to `copied_up_to` were paid for elsewhere.
 
     Until that entry turns up, everything counts: a session that only says it is a fork has copied nothing.
@@ -327,7 +327,7 @@ _IN_MATCH: dict[Dialect, str] = {
 
 
 def sessions(
-    execute: Execute, dialect: Dialect, wanted: Filter, after: Place | None = None, limit: int | None = None
+    execute: Execute, dialect: Dialect, wanted: Filter, after: Cursor | None = None, limit: int | None = None
 ) -> list[SessionInfo]:
     """Lists sessions, last active first, behind a place in that order."""
     where, values = _conditions(wanted, dialect)
@@ -341,19 +341,19 @@ def sessions(
         sql += " LIMIT :limit"
         values["limit"] = limit
     rows = execute(sql, values)
-    spent: dict[str, list[Spent]] = {}
+    spent: dict[str, list[UsageTotal]] = {}
     for each in usage(execute, [row[0] for row in rows]):
         spent.setdefault(each.session_id, []).append(each)
     return [_info(row, spent.get(row[0], ())) for row in rows]
 
 
-def place_of(execute: Execute, session_id: str) -> Place | None:
+def place_of(execute: Execute, session_id: str) -> Cursor | None:
     """Returns where a session stands in the order of `sessions`."""
     rows = execute("SELECT active_ms FROM ct_sessions WHERE session_id = :id", {"id": session_id})
-    return Place(rows[0][0], session_id) if rows else None
+    return Cursor(rows[0][0], session_id) if rows else None
 
 
-def search(execute: Execute, dialect: Dialect, text: str, wanted: Filter, limit: int) -> list[Found]:
+def search(execute: Execute, dialect: Dialect, text: str, wanted: Filter, limit: int) -> list[SearchMatch]:
     """Finds the messages in which all words of a text are, best first."""
     words = _distinct(text)
     if not words:
@@ -363,12 +363,12 @@ def search(execute: Execute, dialect: Dialect, text: str, wanted: Filter, limit:
         join="JOIN ct_sessions s ON s.session_id = l.session_id" if where else "",
         where="".join(f" AND {each}" for each in where),
     )
-    return [Found(*row) for row in execute(sql, values | {"words": _query(dialect, words), "limit": limit})]
+    return [SearchMatch(*row) for row in execute(sql, values | {"words": _query(dialect, words), "limit": limit})]
 
 
-def usage(execute: Execute, ids: Sequence[str]) -> list[Spent]:
+def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
     """Returns what was spent in some sessions, by session and model."""
-    found: list[Spent] = []
+    found: list[UsageTotal] = []
     for chunk in _pages(ids):
         marks, values = _any_of(chunk)
         rows = execute(
@@ -378,7 +378,7 @@ def usage(execute: Execute, ids: Sequence[str]) -> list[Spent]:
         )
         for session_id, provider, model, *numbers in rows:
             spent = Usage(**dict(zip(Usage.__struct_fields__, numbers, strict=True)))
-            found.append(Spent(session_id, provider or None, model or None, spent))
+            found.append(UsageTotal(session_id, provider or None, model or None, spent))
     return found
 
 
@@ -398,10 +398,10 @@ def _conditions(wanted: Filter, dialect: Dialect) -> tuple[list[str], dict[str, 
     for name in ("cwd", "git_root", "owner"):
         if (value := getattr(wanted, name)) is not None:
             where.append(f"s.{name} = :{name}")
-            values[name] = storable(value)
+            values[name] = sanitise_text(value)
     if wanted.here is not None:
         where.append("(s.cwd = :here_cwd OR s.git_root = :here_root)")
-        values |= dict(zip(("here_cwd", "here_root"), map(storable, wanted.here), strict=True))
+        values |= dict(zip(("here_cwd", "here_root"), map(sanitise_text, wanted.here), strict=True))
     if wanted.archived is not None:
         where.append("s.archived = :archived")
         values["archived"] = int(wanted.archived)
@@ -456,7 +456,7 @@ def _pages(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     return (ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE))
 
 
-def _info(row: Sequence[Any], spent: Iterable[Spent]) -> SessionInfo:
+def _info(row: Sequence[Any], spent: Iterable[UsageTotal]) -> SessionInfo:
     id, name, owner, cwd, git_root, archived, created, active, entries, messages, first, last, *origin = row
     kind, parent_id, parent_entry, leaf = origin
     spent = list(spent)

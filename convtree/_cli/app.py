@@ -35,7 +35,7 @@ from convtree._model.errors import (
     SessionNotFound,
     SeveralSessions,
 )
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 
 NOT_FOUND, CONFLICT, UNREADABLE, INTERRUPTED, CLOSED_PIPE = 3, 4, 5, 130, 141
 
@@ -52,7 +52,7 @@ class App(click.Group):
             super().invoke(ctx)
             sys.stdout.flush()
         except click.UsageError as error:
-            raise click.UsageError(harmless(error.format_message()), error.ctx) from None
+            raise click.UsageError(escape_controls(error.format_message()), error.ctx) from None
         except KeyboardInterrupt:
             _let_go_of_stdout()
             raise click.exceptions.Exit(INTERRUPTED) from None
@@ -69,7 +69,7 @@ class App(click.Group):
 
 def _fail(error: Exception, code: int) -> NoReturn:
     text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
-    click.echo(f"convtree: {harmless(text)}", err=True)
+    click.echo(f"convtree: {escape_controls(text)}", err=True)
     raise click.exceptions.Exit(code) from None
 
 

@@ -11,7 +11,7 @@ from convtree._cli import document
 from convtree._cli.render import count, finding_line
 from convtree._cli.screen import Screen, readable_size, telling, write
 from convtree._model.errors import NotALog, SessionNotFound
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 from convtree.repair import Repair, Report, repair, verify
 from convtree.stores.base import Progress
 
@@ -40,7 +40,7 @@ def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) ->
             if len(logs) == 1 and not as_json:
                 raise
             failed[str(log)] = str(error)
-            click.echo(f"convtree: {harmless(str(error))}", err=True)
+            click.echo(f"convtree: {escape_controls(str(error))}", err=True)
             worst = max(worst, NOT_FOUND if isinstance(error, SessionNotFound) else DAMAGED)
             continue
         reports.append(report)
@@ -91,23 +91,23 @@ def _grade(report: Report) -> int:
 def _lines(report: Report, screen: Screen) -> list[str]:
     verdict = "damaged" if report.damaged else "good"
     counts = f"{count(report.entries, 'entries')}, {count(report.marks, 'marks')}, {readable_size(report.size_bytes)}"
-    first = f"{harmless(report.path)}: {screen.paint(verdict, 'bad' if report.damaged else 'active')} ({counts})"
+    first = f"{escape_controls(report.path)}: {screen.paint(verdict, 'bad' if report.damaged else 'active')} ({counts})"
     return [first, *(f"  {finding_line(finding, screen)}" for finding in report.findings)]
 
 
 def _verdict(done: Repair) -> str:
-    path = harmless(done.path)
+    path = escape_controls(done.path)
     if not done.needed:
         return f"{path}: nothing to repair"
     counts = f"{count(done.kept, 'records')} kept, {count(len(done.removed), 'pieces')} taken out"
     if done.original is None:
         return f"{path}: would be repaired ({counts}); --yes does it"
-    where = f"the log as it was: {harmless(done.original)}"
+    where = f"the log as it was: {escape_controls(done.original)}"
     if done.quarantine is not None:
-        where += f", what was taken out: {harmless(done.quarantine)}"
+        where += f", what was taken out: {escape_controls(done.quarantine)}"
     return f"{path}: repaired ({counts}); {where}"
 
 
 def shown_progress(log: Path) -> Progress | None:
     """Shows how far a long log has been read."""
-    return telling(lambda done, of: f"{harmless(log.name)}: {100 * done // of} %", _LONG)
+    return telling(lambda done, of: f"{escape_controls(log.name)}: {100 * done // of} %", _LONG)

@@ -12,9 +12,9 @@ from convtree._cli.inspect import with_session
 from convtree._cli.render import count, id_cells
 from convtree._cli.screen import Screen, write
 from convtree._cli.sessions import as_json, opened_log, with_store_for_log
-from convtree._engine.diff import Diff, Side
+from convtree._engine.diff import BranchDelta, Diff
 from convtree._model.entries import Entry
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
 from convtree.stores._session_store import SessionStore
 
@@ -54,20 +54,22 @@ def _lines(session: Session, found: Diff) -> Iterator[str]:
         yield from (f"  {_line(entry, screen, 2, cells)}" for entry in side.entries)
 
 
-def _facts(side: Side) -> str:
+def _facts(side: BranchDelta) -> str:
     """Returns how much a side has, with which models, at what cost."""
     facts = [count(len(side.entries), "entries")]
     facts += [f"{count(side.usage.total_tokens, 'tokens')}"] if side.usage.total_tokens else []
     facts += [f"cost {side.usage.cost:.4f}"] if side.usage.cost else []
     for each in side.models:
         name = " ".join(filter(None, (each.provider, each.model))) or "unknown model"
-        facts.append(f"{harmless(name)} ({each.usage.total_tokens:,})" if len(side.models) > 1 else harmless(name))
+        facts.append(
+            f"{escape_controls(name)} ({each.usage.total_tokens:,})" if len(side.models) > 1 else escape_controls(name)
+        )
     return ", ".join(facts)
 
 
 def _line(entry: Entry, screen: Screen, lead_cells: int, cells: int) -> str:
     told = describe(entry)
-    id = screen.cut(harmless(entry.id), cells)
-    kind = screen.paint(screen.cut(harmless(told.kind), _KIND_CELLS, fill=True), told.kind)
+    id = screen.cut(escape_controls(entry.id), cells)
+    kind = screen.paint(screen.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), told.kind)
     room = max(screen.width - lead_cells - _KIND_CELLS - 1 - 2 - cells, _LEAST_CELLS)
-    return f"{kind} {screen.cut(harmless(told.gist), room, fill=True)}  {screen.paint(id, 'dim')}"
+    return f"{kind} {screen.cut(escape_controls(told.gist), room, fill=True)}  {screen.paint(id, 'dim')}"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from convtree._cli.describe import describe
 from convtree._cli.screen import readable_size
 from convtree._cli.view import View
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 
 _TEXT_LENGTH = 40  # characters of what an entry says
 
@@ -91,9 +91,9 @@ def _labels(view: View) -> list[list[str]]:
             text = f"{told.kind}: {told.gist}" if told else "unreadable"
             label = f" [{view.labels[row]}]" if row in view.labels else ""
             mark = " (leaf)" if row == view.leaf else ""
-            text = harmless(text)
+            text = escape_controls(text)
             text = text if len(text) <= _TEXT_LENGTH else text[: _TEXT_LENGTH - 1] + "…"
-            lines.append(text + harmless(label) + mark)
+            lines.append(text + escape_controls(label) + mark)
         if len(run.rows) > 2:
             size = readable_size(sum(view.outline.tree.lengths[row] for row in run.rows[1:-1]))
             lines.insert(1, f"… {len(run.rows) - 2:,} more, {size}")

@@ -16,7 +16,7 @@ from convtree._cli.render import count, finding_line
 from convtree._cli.screen import Screen, readable_size, telling, write
 from convtree._engine.redact import Redactor
 from convtree._model.errors import NotALog
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 from convtree.exchange import ImportReport
 from convtree.stores._session_store import open_store
 from convtree.stores.base import Progress
@@ -92,12 +92,13 @@ def _end(ctx: click.Context, reports: Sequence[ImportReport]) -> None:
 
 def _lines(report: ImportReport, screen: Screen, with_source: bool = False) -> Iterator[str]:
     if report.status != "imported":
-        yield f"{report.status}: {harmless(report.source)}: {harmless(report.reason or '')}"
+        yield f"{report.status}: {escape_controls(report.source)}: {escape_controls(report.reason or '')}"
     else:
         counts = f"{count(report.written, 'records')} written, {report.already_there:,} already there"
         counts += f", {count(len(report.findings), 'findings')}"
-        place = f" ({harmless(report.source)})" if with_source else ""
-        yield f"{harmless(report.format or '')} session {harmless(report.session_id or '')}: {counts}{place}"
+        place = f" ({escape_controls(report.source)})" if with_source else ""
+        session = f"{escape_controls(report.format or '')} session {escape_controls(report.session_id or '')}"
+        yield f"{session}: {counts}{place}"
     for finding in report.findings:
         yield finding_line(finding, screen)
 

@@ -16,7 +16,7 @@ from convtree._cli.render import Drawing, draw_context
 from convtree._cli.screen import Screen, write
 from convtree._cli.view import View
 from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
 from convtree.exchange import ImportReport, list_foreign, read_foreign
 
@@ -120,9 +120,11 @@ def _listed(source: Path, *, as_json: bool) -> Iterator[str]:
     screen = Screen()
     for each in found:
         when = (each.begun or "")[:16].replace("T", " ")
-        facts = f"{harmless(each.id):<32}  {when:16}  {each.messages:>6,}  "
-        title = screen.cut(harmless(each.name or each.first_user_message or ""), max(screen.width - len(facts), 16))
-        place = f"  {harmless(os.path.relpath(each.source, source))}" if source.is_dir() else ""
+        facts = f"{escape_controls(each.id):<32}  {when:16}  {each.messages:>6,}  "
+        title = screen.cut(
+            escape_controls(each.name or each.first_user_message or ""), max(screen.width - len(facts), 16)
+        )
+        place = f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
         yield screen.paint(facts, "dim") + title + screen.paint(place, "dim")
     yield screen.paint("several sessions: --session ID shows one", "note")
 

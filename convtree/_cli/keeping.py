@@ -12,7 +12,7 @@ from convtree._cli import document
 from convtree._cli.render import count
 from convtree._cli.screen import write
 from convtree._cli.sessions import as_json, opened, telling_progress, with_store
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 from convtree.stores._session_store import SessionStore, open_store
 
 REFUSED = 1  # the exit code when something could not be copied
@@ -54,7 +54,10 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
     if not yes:
         for info in infos:
             title = info.name or info.first_user_message or ""
-            click.echo(f"{harmless(info.id)}  {count(info.messages, 'messages')}  {harmless(title)}", err=True)
+            click.echo(
+                f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}",
+                err=True,
+            )
         click.confirm(f"Delete {count(len(infos), 'sessions')} for good?", abort=True, err=True)
     deleted = [gone for id in ids for gone in store.delete(id)]
     _tell("rm", deleted, as_json)
@@ -103,11 +106,15 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
         for status in ("copied", "continued", "unchanged", "refused"):
             if some := [each for each in done if each.status == status]:
                 write([f"{count(len(some), 'sessions')} {status}"])
-        write(f"  {harmless(each.id)}: {harmless(each.reason or '')}" for each in done if each.status == "refused")
+        write(
+            f"  {escape_controls(each.id)}: {escape_controls(each.reason or '')}"
+            for each in done
+            if each.status == "refused"
+        )
     sys.stdout.flush()
     ctx.exit(REFUSED if any(each.status == "refused" for each in done) else 0)
 
 
 def _tell(schema: str, ids: Iterable[str], as_json: bool) -> None:
     listed = list(ids)
-    write([document.written(document.of_store(schema, ids=listed))] if as_json else map(harmless, listed))
+    write([document.written(document.of_store(schema, ids=listed))] if as_json else map(escape_controls, listed))

@@ -14,7 +14,7 @@ from convtree._cli.checking import shown_progress
 from convtree._cli.render import count
 from convtree._cli.screen import write
 from convtree._engine.redact import Redactor
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
 from convtree.stores._session_store import split_url
 
@@ -88,13 +88,13 @@ def _kinds(kinds: Mapping[str, int]) -> Iterator[str]:
 
 
 def _lines(done: Redaction) -> Iterator[str]:
-    path = harmless(done.path)
+    path = escape_controls(done.path)
     if not done.lines:
         yield f"{path}: nothing to redact"
     elif done.copy is not None:
-        yield f"{path}: {count(done.lines, 'lines')} redacted in {harmless(done.copy)}; --yes puts it in place"
+        yield f"{path}: {count(done.lines, 'lines')} redacted in {escape_controls(done.copy)}; --yes puts it in place"
     else:
-        kept = "removed" if done.original is None else f"kept as {harmless(done.original)}"
+        kept = "removed" if done.original is None else f"kept as {escape_controls(done.original)}"
         yield f"{path}: {count(done.lines, 'lines')} redacted; the log as it was: {kept}"
     yield from _kinds(done.kinds)
-    yield from (f"  not looked into: {harmless(name)}" for name in done.beside)
+    yield from (f"  not looked into: {escape_controls(name)}" for name in done.beside)

@@ -15,10 +15,10 @@ from convtree._cli.screen import Screen, readable_size
 from convtree._cli.view import View
 from convtree._engine import tree
 from convtree._engine.context import Context
-from convtree._engine.outline import Run, trunks
+from convtree._engine.outline import LinearSegment, main_children
 from convtree._model.entries import Entry, Finding, MessageEntry
-from convtree._model.findings import CODES
-from convtree._model.terminal_text import harmless
+from convtree._model.findings import FINDING_CODES
+from convtree._model.terminal_text import escape_controls
 
 EDGE = 2  # entries shown at either end of a run
 FINDINGS_SHOWN = 20
@@ -53,27 +53,27 @@ class Drawing:
         view, paint, cut = self._view, self._screen.paint, self._screen.cut
         session, counts = view.session, view.counts
         origin = session.header.parent_session
-        names = [paint(cut(harmless(session.name), _NAME_CELLS), "title")] if session.name else []
-        names.append(f"session {harmless(session.id) or 'unknown'}")
+        names = [paint(cut(escape_controls(session.name), _NAME_CELLS), "title")] if session.name else []
+        names.append(f"session {escape_controls(session.id) or 'unknown'}")
         names += ["archived"] if session.archived else []
-        names += [f"{origin.kind} of {harmless(origin.id)}"] if origin else []
+        names += [f"{origin.kind} of {escape_controls(origin.id)}"] if origin else []
         yield ", ".join(names)
         facts = [count(number, noun) for noun, number in counts.items() if number or noun != "compactions"]
-        model = cut(harmless(" ".join(filter(None, view.model))), _NAME_CELLS)
+        model = cut(escape_controls(" ".join(filter(None, view.model))), _NAME_CELLS)
         facts += [readable_size(view.size_bytes)] if view.size_bytes is not None else []
         facts += [model] if model else []
         if not view.is_certain:
             facts.append(paint("leaf uncertain", "bad"))
         else:
-            facts.append("before the first entry" if view.leaf_id is None else f"leaf {harmless(view.leaf_id)}")
+            facts.append("before the first entry" if view.leaf_id is None else f"leaf {escape_controls(view.leaf_id)}")
         yield ", ".join(facts)
         if view.note is not None:
-            yield paint(harmless(view.note), "note")
+            yield paint(escape_controls(view.note), "note")
 
     def graph(self) -> Iterator[str]:
         """Yields the tree."""
         runs = self._view.outline.runs
-        onward = trunks(runs, self._view.active)
+        onward = main_children(runs, self._view.active)
         signs = self._screen.signs
         stack: list[tuple[int, str, str]] = []
         for first in (number for number, run in enumerate(runs) if run.parent < 0):
@@ -109,7 +109,7 @@ class Drawing:
 
     # --- entries ---
 
-    def _run(self, run: Run, lead: str, indent: str) -> Iterator[str]:
+    def _run(self, run: LinearSegment, lead: str, indent: str) -> Iterator[str]:
         """Yields a run: its ends, and what is worth seeing between them."""
         rows = run.rows
         if self._full or len(rows) <= 2 * EDGE + 1:
@@ -161,11 +161,11 @@ class Drawing:
         screen, told = self._screen, describe(entry)
         size = readable_size(self._view.outline.tree.lengths[row])
         cells = max(self._id_cells, id_cells([entry.id]))
-        tail = f"  {size:>{_SIZE_CELLS}}  {screen.cut(harmless(entry.id), cells)}"
+        tail = f"  {size:>{_SIZE_CELLS}}  {screen.cut(escape_controls(entry.id), cells)}"
         room = screen.width - len(lead) - 2 - _KIND_CELLS - 1 - 2 - _SIZE_CELLS - 2 - cells
         room = max(room, _LEAST_CELLS)
         remarks = screen.cut(self._remarks(row, entry, told), room)
-        gist = screen.cut(harmless(told.gist), room - screen.cells(remarks), fill=True)
+        gist = screen.cut(escape_controls(told.gist), room - screen.cells(remarks), fill=True)
         kind = self._kind(entry, told)
         return f"{lead}{self._sign(row)}{kind} {screen.paint(remarks, 'note')}{gist}{screen.paint(tail, 'dim')}"
 
@@ -176,14 +176,14 @@ class Drawing:
         if isinstance(entry, MessageEntry):
             facts += filter(None, (entry.provider, entry.model, brief(entry.usage) if entry.usage else None))
         remarks = self._screen.paint(self._remarks(row, entry, told), "note")
-        yield f"{lead}{self._sign(row)}{self._kind(entry, told)} {remarks}{'  '.join(map(harmless, facts))}"
-        for line in harmless(told.whole, lines=True).split("\n"):
+        yield f"{lead}{self._sign(row)}{self._kind(entry, told)} {remarks}{'  '.join(map(escape_controls, facts))}"
+        for line in escape_controls(told.whole, lines=True).split("\n"):
             yield f"{indent}  {line}".rstrip()
         yield indent.rstrip()
 
     def _kind(self, entry: Entry, told: Description) -> str:
         style = told.kind if isinstance(entry, MessageEntry) else "entry"
-        return self._screen.paint(self._screen.cut(harmless(told.kind), _KIND_CELLS, fill=True), style)
+        return self._screen.paint(self._screen.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), style)
 
     def _remarks(self, row: int, entry: Entry, told: Description) -> str:
         """Returns what one should know of an entry, in brackets."""
@@ -193,7 +193,7 @@ class Drawing:
         if view.outline.tree.parents[row] == tree.MISSING:
             remarks.append(f"orphan, parent {entry.parent_id} is missing")
         remarks += told.remarks
-        return f"({harmless(', '.join(remarks))}) " if remarks else ""
+        return f"({escape_controls(', '.join(remarks))}) " if remarks else ""
 
     def _sign(self, row: int) -> str:
         signs, view = self._screen.signs, self._view
@@ -206,25 +206,25 @@ def draw_context(context: Context, screen: Screen, *, full: bool = False) -> Ite
     """Yields what a model would see: the messages, and the model, settings and open calls."""
     facts = [count(len(context.messages), "messages"), *filter(None, (context.provider, context.model))]
     facts += [brief(context.settings)] if context.settings else []
-    yield screen.paint(harmless(", ".join(facts)), "title")
+    yield screen.paint(escape_controls(", ".join(facts)), "title")
     yield ""
     cells = id_cells(entry.id for entry in context.entries)
     for entry, message in zip(context.entries, context.messages, strict=True):
         told = describe_message(message)
-        kind = screen.paint(screen.cut(harmless(told.kind), _KIND_CELLS, fill=True), told.kind)
+        kind = screen.paint(screen.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), told.kind)
         source = "" if isinstance(entry, MessageEntry) else f"({describe(entry).kind}) "
         if full:
-            yield f"{kind} {screen.paint(source, 'note')}{harmless(entry.id)}"
-            yield from (f"  {line}".rstrip() for line in harmless(told.whole, lines=True).split("\n"))
+            yield f"{kind} {screen.paint(source, 'note')}{escape_controls(entry.id)}"
+            yield from (f"  {line}".rstrip() for line in escape_controls(told.whole, lines=True).split("\n"))
             yield ""
         else:
             room = max(screen.width - _KIND_CELLS - 1 - len(source) - 2 - cells, _LEAST_CELLS)
-            id = screen.cut(harmless(entry.id), cells)
-            gist = screen.cut(harmless(told.gist), room, fill=True)
+            id = screen.cut(escape_controls(entry.id), cells)
+            gist = screen.cut(escape_controls(told.gist), room, fill=True)
             yield f"{kind} {screen.paint(source, 'note')}{gist}  {screen.paint(id, 'dim')}"
     for call in context.open_calls:
         text = f"open call: {call.name} ({call.id or 'no id'}) in entry {call.entry_id}"
-        yield screen.paint(harmless(text), "warning")
+        yield screen.paint(escape_controls(text), "warning")
 
 
 def id_cells(ids: Iterable[str]) -> int:
@@ -235,10 +235,10 @@ def id_cells(ids: Iterable[str]) -> int:
 def finding_line(finding: Finding, screen: Screen) -> str:
     """Returns a finding on one line: how bad it is, what it is, where it is."""
     style = {"error": "bad", "warning": "warning"}.get(finding.severity, "dim")
-    entry = f", entry {harmless(finding.entry_id)}" if finding.entry_id else ""
+    entry = f", entry {escape_controls(finding.entry_id)}" if finding.entry_id else ""
     place = f"line {finding.line}, offset {finding.offset}, {finding.length} bytes{entry}"
-    words = CODES[finding.code][1] if finding.code in CODES else ""
-    return f"{screen.paint(f'{finding.severity} {harmless(finding.code)}', style)}: {place}: {words}"
+    words = FINDING_CODES[finding.code][1] if finding.code in FINDING_CODES else ""
+    return f"{screen.paint(f'{finding.severity} {escape_controls(finding.code)}', style)}: {place}: {words}"
 
 
 def count(number: int, noun: str) -> str:

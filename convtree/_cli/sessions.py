@@ -19,7 +19,7 @@ from convtree._cli.render import count
 from convtree._cli.screen import Screen, telling, write
 from convtree._cli.view import View
 from convtree._model.errors import SessionNotFound
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
 from convtree.stores._session_store import Hit, SessionStore, UsageRow, open_store
 from convtree.stores.base import Progress, StoreFinding
@@ -91,7 +91,7 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
         id_cells = max((len(info.id) for info in page), default=0)
         write(_session_line(info, screen, max(id_cells, _ID_CELLS)) for info in page)
         if page.cursor is not None:
-            write([screen.paint(f"more: --cursor {harmless(page.cursor)}", "dim")])
+            write([screen.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")])
         write(_finding_lines(findings, screen))
     sys.stdout.flush()
     ctx.exit(FOUND if findings else 0)
@@ -186,26 +186,28 @@ def _session_line(info: SessionInfo, screen: Screen, id_cells: int) -> str:
     title = info.name or info.first_user_message or ""
     archived = " (archived)" if info.archived else ""
     when = (info.last_activity or "")[:_TIME_CELLS].replace("T", " ")
-    facts = f"{screen.cut(harmless(info.id), id_cells, fill=True)}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
+    facts = f"{screen.cut(escape_controls(info.id), id_cells, fill=True)}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
     room = max(screen.width - len(facts) - len(archived), 16)
-    return screen.paint(facts, "dim") + screen.cut(harmless(title), room) + archived
+    return screen.paint(facts, "dim") + screen.cut(escape_controls(title), room) + archived
 
 
 def _hit_line(hit: Hit, screen: Screen) -> str:
     aside = "" if hit.on_path else screen.paint(" (side branch)", "note")
-    place = screen.paint(f"{harmless(hit.session_id)} {harmless(hit.entry_id)}", "dim")
-    return f"{place} {harmless(hit.role or '')}: {harmless(hit.snippet)}{aside}"
+    place = screen.paint(f"{escape_controls(hit.session_id)} {escape_controls(hit.entry_id)}", "dim")
+    return f"{place} {escape_controls(hit.role or '')}: {escape_controls(hit.snippet)}{aside}"
 
 
 def _finding_lines(findings: Iterable[StoreFinding], screen: Screen) -> Iterator[str]:
-    return (f"{screen.paint(harmless(each.code), 'warning')}: {harmless(each.place)}" for each in findings)
+    return (
+        f"{screen.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}" for each in findings
+    )
 
 
 def _usage_lines(rows: Iterable[UsageRow]) -> Iterator[str]:
     total = Usage()
     for row in rows:
         of = row.leaf_id or row.session_id or " ".join(filter(None, (row.provider, row.model))) or "unknown model"
-        yield f"{_usage_words(row.usage)}  {harmless(of)}"
+        yield f"{_usage_words(row.usage)}  {escape_controls(of)}"
         total += row.usage
     yield f"{_usage_words(total)}  in all"
 

@@ -70,7 +70,7 @@ class Seal(msgspec.Struct, frozen=True, gc=False):
     crc: int
 
 
-def unseal(line: bytes) -> Seal | None:
+def verify_seal(line: bytes) -> Seal | None:
     """Verifies a line on its raw bytes; None when it carries no valid seal."""
     chained = crc32(line[:-18])
     if line[-18:] != b',"crc":"%08x"}' % crc32(b"}", chained) or line[-36:-27] != b',"prev":"':
@@ -86,7 +86,7 @@ def looks_sealed(line: bytes) -> bool:
     return line[-18:-10] == b',"crc":"' or line[-36:-27] == b',"prev":"'
 
 
-def unseal_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
+def verify_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
     """Verifies lines that follow each other behind the line whose CRC is `prev`, all at once.
 
     Returns how many leading ones verify and name the one before them, and the CRC of the last of those.
@@ -102,13 +102,13 @@ def unseal_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
     return good, wholes[good - 1] if good else prev
 
 
-def verifies(lines: Sequence[bytes]) -> bool:
+def all_seals_valid(lines: Sequence[bytes]) -> bool:
     """Tells whether some lines, from anywhere in a log, are all as they were sealed."""
     own = map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines]))
     return all(map(bytes.endswith, lines, map(_OWN.__mod__, own)))
 
 
-def body_of(line: bytes) -> bytes:
+def payload_of(line: bytes) -> bytes:
     """Returns the body of a verified line, for sealing it anew elsewhere."""
     return line[:-SEAL_LENGTH]
 
@@ -126,7 +126,7 @@ def encode(record: Record) -> bytes:
     parent_id = record.parent_id if isinstance(record, Entry) else None
     if parent_id is not None:
         check_id(parent_id, "parent_id")
-    return compose(record, encode_fields(record), record.id, parent_id, record.timestamp)
+    return assemble(record, encode_fields(record), record.id, parent_id, record.timestamp)
 
 
 def encode_fields(record: Record) -> bytes:
@@ -135,7 +135,7 @@ def encode_fields(record: Record) -> bytes:
     return dump(_fields(record))
 
 
-def compose(record: Record, fields: bytes, id: str, parent_id: str | None, timestamp: str | None) -> bytes:
+def assemble(record: Record, fields: bytes, id: str, parent_id: str | None, timestamp: str | None) -> bytes:
     """Puts the envelope before the fields, its keys in the order that readers find fastest.
 
     The ids have been checked.
@@ -337,7 +337,7 @@ def _invalid(place: str, reason: str) -> InvalidMessage:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-class Head(msgspec.Struct, gc=False):
+class Envelope(msgspec.Struct, gc=False):
     """What the index wants to know of a line; the rest stays unparsed."""
 
     id: str
@@ -353,7 +353,7 @@ class Head(msgspec.Struct, gc=False):
     critical: ClassVar[bool] = False
 
 
-class OpaqueHead(msgspec.Struct):
+class OpaqueEnvelope(msgspec.Struct):
     """The same of a line of a type this version does not know."""
 
     id: str
@@ -369,8 +369,8 @@ class OpaqueHead(msgspec.Struct):
         return self.marked is True
 
 
-_decode_head = msgspec.json.Decoder(Head).decode
-_decode_opaque_head = msgspec.json.Decoder(OpaqueHead).decode
+_decode_head = msgspec.json.Decoder(Envelope).decode
+_decode_opaque_head = msgspec.json.Decoder(OpaqueEnvelope).decode
 _decode_raw_header = msgspec.json.Decoder(Header).decode
 _DECODERS = {
     name: cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(cls).decode)
@@ -381,13 +381,13 @@ _DECODERS = {
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, ValueError)
 
 
-def read_head(line: bytes) -> Head | OpaqueHead:
+def read_envelope(line: bytes) -> Envelope | OpaqueEnvelope:
     """Parses as much of a line as the index needs.
 
     Raises:
         ValueError: the line is not a record (one of `DECODE_ERRORS`).
     """
-    head: Head | OpaqueHead
+    head: Envelope | OpaqueEnvelope
     try:
         head = _decode_head(line)
         if head.type not in _DECODERS:
@@ -399,16 +399,16 @@ def read_head(line: bytes) -> Head | OpaqueHead:
             raise ValueError("not a type")
     elif (head.parent_id is msgspec.UNSET) is (head.type in ENTRY_CLASSES):
         raise ValueError("an entry has a parent_id, a mark has none")
-    elif isinstance(head, OpaqueHead):
-        head = head_of(decode_as(head.type, line))
+    elif isinstance(head, OpaqueEnvelope):
+        head = envelope_of(decode_as(head.type, line))
     if not is_own_id(head.id) and not ID.fullmatch(head.id):
         raise ValueError("not an id")
     return head
 
 
-def read_entry_heads(lines: Iterable[bytes]) -> list[Head | None]:
-    """Does what `read_head` does for entries of known types with ids as we make them; None stands for the others."""
-    heads: list[Head | None]
+def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
+    """Reads many envelopes as `read_envelope` does; None for a line that is not a plain entry of a known type."""
+    heads: list[Envelope | None]
     try:
         heads = list(map(_decode_head, lines))
     except DECODE_ERRORS:
@@ -419,17 +419,17 @@ def read_entry_heads(lines: Iterable[bytes]) -> list[Head | None]:
     return heads
 
 
-def _try_head(line: bytes) -> Head | None:
+def _try_head(line: bytes) -> Envelope | None:
     try:
         return _decode_head(line)
     except DECODE_ERRORS:
         return None
 
 
-def head_of(record: Entry | Mark) -> Head:
+def envelope_of(record: Entry | Mark) -> Envelope:
     """Returns the head of a record of a known type, as reading its line would."""
     if isinstance(record, MessageEntry):
-        return Head(
+        return Envelope(
             record.id,
             "message",
             record.parent_id,
@@ -441,8 +441,8 @@ def head_of(record: Entry | Mark) -> Head:
     parent_id = record.parent_id if isinstance(record, Entry) else msgspec.UNSET
     if isinstance(record, ModelChangeEntry):
         settings: dict[str, msgspec.Raw] | None = None if record.settings is None else {}
-        return Head(record.id, record.type, parent_id, record.provider, record.model, settings)
-    return Head(record.id, record.type, parent_id)
+        return Envelope(record.id, record.type, parent_id, record.provider, record.model, settings)
+    return Envelope(record.id, record.type, parent_id)
 
 
 def decode(line: bytes) -> Entry | Mark:
@@ -451,7 +451,7 @@ def decode(line: bytes) -> Entry | Mark:
     Raises:
         ValueError: the line is not a record (one of `DECODE_ERRORS`).
     """
-    return decode_as(read_head(line).type, line)
+    return decode_as(read_envelope(line).type, line)
 
 
 def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:

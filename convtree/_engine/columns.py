@@ -23,15 +23,15 @@ class SnapshotDamaged(Exception):
 class Column:
     """Numbers of one C type (an `array` type code), by row."""
 
-    __slots__ = ("_fetch", "_mask", "_pages", "_shift", "append", "covered", "tail")
+    __slots__ = ("_fetch", "_mask", "_pages", "_shift", "append", "persisted", "tail")
 
-    def __init__(self, code: str, covered: int = 0, fetch: Fetch | None = None) -> None:
-        self.tail = array(code)  # rows from `covered` on
+    def __init__(self, code: str, persisted: int = 0, fetch: Fetch | None = None) -> None:
+        self.tail = array(code)  # rows from `persisted` on
         self.append = self.tail.append
-        self.covered = covered
+        self.persisted = persisted
         rows = PAGE // self.tail.itemsize
         self._shift, self._mask = rows.bit_length() - 1, rows - 1
-        self._pages: list[memoryview | None] = [None] * -(-covered // rows)
+        self._pages: list[memoryview | None] = [None] * -(-persisted // rows)
         self._fetch = fetch
 
     @property
@@ -40,34 +40,34 @@ class Column:
         return len(self._pages)
 
     def __len__(self) -> int:
-        return self.covered + len(self.tail)
+        return self.persisted + len(self.tail)
 
     def __getitem__(self, row: int) -> int:
-        if row >= self.covered:
-            return self.tail[row - self.covered]
+        if row >= self.persisted:
+            return self.tail[row - self.persisted]
         return (self._pages[row >> self._shift] or self._load(row >> self._shift))[row & self._mask]
 
     def __iter__(self) -> Iterator[int]:
         rows = self._mask + 1
-        pages = (self._page(number)[: self.covered - number * rows] for number in range(len(self._pages)))
+        pages = (self._page(number)[: self.persisted - number * rows] for number in range(len(self._pages)))
         return chain(chain.from_iterable(pages), self.tail)
 
     def take(self, rows: Sequence[int]) -> list[int]:
         """Returns the numbers of several rows."""
-        pages, tail, covered, shift, mask = self._pages, self.tail, self.covered, self._shift, self._mask
-        if not covered:
+        pages, tail, persisted, shift, mask = self._pages, self.tail, self.persisted, self._shift, self._mask
+        if not persisted:
             return [tail[row] for row in rows]
         return [
-            tail[row - covered] if row >= covered else (pages[row >> shift] or self._load(row >> shift))[row & mask]
+            tail[row - persisted] if row >= persisted else (pages[row >> shift] or self._load(row >> shift))[row & mask]
             for row in rows
         ]
 
     def follow(self, row: int) -> Iterator[int]:
         """Yields the row, the smaller row that its number names, and so on, as long as there is one."""
-        pages, tail, covered, shift, mask = self._pages, self.tail, self.covered, self._shift, self._mask
-        while row >= covered:
+        pages, tail, persisted, shift, mask = self._pages, self.tail, self.persisted, self._shift, self._mask
+        while row >= persisted:
             yield row
-            row = tail[row - covered]
+            row = tail[row - persisted]
         while row >= 0:
             yield row
             above = (pages[row >> shift] or self._load(row >> shift))[row & mask]
@@ -84,7 +84,7 @@ class Column:
         """Yields the column as it lies in memory, in pieces."""
         rows = self._mask + 1
         for number in range(len(self._pages)):
-            yield self._page(number)[: self.covered - number * rows].cast("B")
+            yield self._page(number)[: self.persisted - number * rows].cast("B")
         yield memoryview(self.tail).cast("B")
 
     def _page(self, number: int) -> memoryview:

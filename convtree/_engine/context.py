@@ -58,8 +58,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     model: str | None
     settings: dict[str, Any]
     gaps: tuple[Gap, ...] = ()
-    made_by: dict[str, Maker] = {}
-    fresh_from: int = 0
+    produced_by: dict[str, Maker] = {}
+    first_after_compaction: int = 0
 
     @property
     def open_calls(self) -> tuple[OpenCall, ...]:
@@ -77,7 +77,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             return sum(map(counter, self.messages))
         from convtree._engine.tokens import count_tokens
 
-        return count_tokens(self.messages, self.entries, self.fresh_from)
+        return count_tokens(self.messages, self.entries, self.first_after_compaction)
 
     def to(self, shape: Shape, *, heal: bool = False) -> dict[str, Any]:
         """Returns the conversation part of a request in a provider's shape, ready for `**`.
@@ -113,7 +113,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             raise TypeError(f"what stands for entry {entry.id!r} is no message but a {type(message).__name__}")
         if not isinstance(entry, MessageEntry):
             return Source(message=message, entry_id=entry.id, summary=True)
-        provider, model = self.made_by.get(entry.id, (entry.provider, entry.model))
+        provider, model = self.produced_by.get(entry.id, (entry.provider, entry.model))
         same_provider = None in (provider, self.provider) or provider == self.provider
         trusted = model == self.model and same_provider
         return Source(message=message, entry_id=entry.id, shape=entry.shape, trusted=trusted)
@@ -159,8 +159,8 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         model=namer.model if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
         settings=(setter.settings or {}) if isinstance(setter, ModelChangeEntry) else {},
         gaps=tuple(dict.fromkeys(gaps)),
-        fresh_from=older,
-        made_by=makers,
+        first_after_compaction=older,
+        produced_by=makers,
     )
 
 

@@ -18,7 +18,7 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage
 
 
-class Side(msgspec.Struct, frozen=True, kw_only=True):
+class BranchDelta(msgspec.Struct, frozen=True, kw_only=True):
     """What a branch has of its own, from below the common ancestor down to `leaf_id`.
 
     `models` are in the order in which they come first; `usage` is the sum of theirs.
@@ -34,15 +34,15 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
     """Two branches compared: the last entry that both have (None when they share none), and what each has beyond it."""
 
     ancestor_id: str | None
-    a: Side
-    b: Side
+    a: BranchDelta
+    b: BranchDelta
 
 
-def side_of(leaf_id: str | None, entries: Sequence[Entry], named: Entry | Mark | None = None) -> Side:
+def side_of(leaf_id: str | None, entries: Sequence[Entry], named: Entry | Mark | None = None) -> BranchDelta:
     """Sums up what a branch has of its own; `named` is the last entry above it that names a model."""
     models = _models(entries, named)
     usage = sum((each.usage for each in models), Usage())
-    return Side(leaf_id=leaf_id, entries=list(entries), models=models, usage=usage)
+    return BranchDelta(leaf_id=leaf_id, entries=list(entries), models=models, usage=usage)
 
 
 def _models(entries: Iterable[Entry], named: Entry | Mark | None) -> list[Model]:

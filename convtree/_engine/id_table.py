@@ -22,16 +22,16 @@ class IdTable:
     """
 
     def __init__(
-        self, hashes: Column, same_id: Callable[[int, str], bool], salt: int, covered: Column | None = None
+        self, hashes: Column, same_id: Callable[[int, str], bool], salt: int, persisted: Column | None = None
     ) -> None:
         self.salt = salt
         self.hashes = hashes
         self._factor = salt | 1
         self._same_id = same_id
-        self._covered = covered
+        self._covered = persisted
         self._slots = array("i", [_EMPTY]) * 64
         self._shift = 64 - 6  # the slots are numbered by the upper bits of a product
-        self._full = hashes.covered + len(self._slots) // 2
+        self._full = hashes.persisted + len(self._slots) // 2
         self._missed = ("", 0, 0)  # what was asked for last and is not there: id, hash, and the slot for it
 
     def find(self, id: str) -> int | None:
@@ -90,13 +90,13 @@ class IdTable:
         return row - first
 
     def _grow(self) -> None:
-        self._slots, self._shift = self._table(2 * len(self._slots), self.hashes.covered)
+        self._slots, self._shift = self._table(2 * len(self._slots), self.hashes.persisted)
         self._full += len(self._slots) // 4
 
     def table(self) -> Column:
         """Returns a table of all rows, for a snapshot."""
         column = Column("i")
-        if self.hashes.covered:
+        if self.hashes.persisted:
             slots, _ = self._table(1 << (2 * len(self.hashes)).bit_length(), 0)
         else:
             slots = self._slots

@@ -23,7 +23,7 @@ class Chunk(NamedTuple):
     fault: str | None = None
 
 
-class Stored(NamedTuple):
+class SnapshotFile(NamedTuple):
     """Bytes that were kept beside a log: how many, and how to read some, by offset and length."""
 
     size: int
@@ -72,11 +72,11 @@ class Log(Protocol):
         """
         ...
 
-    def snapshot(self) -> Stored | None:
-        """Returns the bytes that `keep_snapshot` was last given by anyone, if there are any; they may be damaged."""
+    def snapshot(self) -> SnapshotFile | None:
+        """Returns the bytes that `save_snapshot` was last given by anyone, if there are any; they may be damaged."""
         ...
 
-    def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
+    def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Keeps some bytes beside the log in place of those before, whole or not at all.
 
         They say something about the log up to `end`, so that is made durable first. Does nothing when only reading,

@@ -29,7 +29,7 @@ from convtree._model.entries import (
     SessionInfoMark,
 )
 from convtree._model.errors import BrokenPath
-from convtree._model.findings import CODES, FINDING_LIMIT
+from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
 _KINDS = {
     "message": tree.MESSAGE,
@@ -52,17 +52,17 @@ class Leaf(msgspec.Struct, frozen=True, gc=False):
 NO_LEAF = Leaf(tree.ROOT, None)
 
 
-class Facts(msgspec.Struct):
+class IndexState(msgspec.Struct):
     """What an index knows besides its columns; the fields are those of `Index`."""
 
     leaf: Leaf
-    leaf_doubt: Finding | None
+    leaf_uncertain_because: Finding | None
     labels: dict[str, str]
     name: str | None
     archived: bool
     metadata: dict[str, Any]
     findings: list[Finding]
-    told: set[str]
+    reported_once: set[str]
     read_only: str | None
     critical_mark: str | None
     header_end: int
@@ -88,9 +88,9 @@ class Index:
         self.finding_limit = finding_limit
         self.tree = tree.Tree(self._same_id, salt)
         self.header: Header | None = None
-        self.header_body: bytes | None = None  # as it stands in the log, when its seal verifies
+        self.header_payload: bytes | None = None  # as it stands in the log, when its seal verifies
         self.leaf = NO_LEAF
-        self.leaf_doubt: Finding | None = None  # damage behind the line that set the leaf
+        self.leaf_uncertain_because: Finding | None = None  # damage behind the line that set the leaf
         self.labels: dict[str, str] = {}
         self.name: str | None = None
         self.archived = False
@@ -103,17 +103,17 @@ class Index:
         self.lines = 0  # lines seen, the header and damaged ones included
         self.sealed_from: int | None = None  # rows from here on must verify when read
         self.header_end = 0  # the position behind the header
-        self.claimed = False  # whether the first line says that it is a header, although it is damaged
-        self.told: set[str] = set()  # findings that are made once
+        self.header_is_damaged = False  # whether the first line says that it is a header, although it is damaged
+        self.reported_once: set[str] = set()  # findings that are made once
         self.last_damaged = False
-        self._begun = False
+        self._seen_first_line = False
         self._leaf_model: tuple[str | None, str] | None = None  # provider and model at the leaf, as far as known
 
     @classmethod
     def restored(
         cls,
         read_at: Callable[[Sequence[tuple[int, int]]], list[bytes]],
-        facts: Facts,
+        facts: IndexState,
         columns: Mapping[str, Column],
         salt: int,
         header_line: bytes,
@@ -121,27 +121,27 @@ class Index:
         """Makes an index of a log that is sealed throughout from what was kept of it."""
         index = cls(read_at)
         index.tree = tree.Tree(index._same_id, salt, columns)
-        for name in Facts.__struct_fields__:
+        for name in IndexState.__struct_fields__:
             setattr(index, name, getattr(facts, name))
         line = header_line.removeprefix(b"\xef\xbb\xbf").lstrip(b"\0").rstrip(b"\r\n")
-        index.header, index.header_body = codec.decode_header(line), codec.body_of(line)
-        index.sealed_from, index._begun = 0, True
+        index.header, index.header_payload = codec.decode_header(line), codec.payload_of(line)
+        index.sealed_from, index._seen_first_line = 0, True
         return index
 
-    def facts(self) -> Facts:
+    def facts(self) -> IndexState:
         """Returns what is known besides the columns, and will still be true when the log has grown."""
-        facts = Facts(**{name: getattr(self, name) for name in Facts.__struct_fields__})
+        facts = IndexState(**{name: getattr(self, name) for name in IndexState.__struct_fields__})
         facts.findings = [finding for finding in self.findings if finding.code != "torn_tail"]
         return facts
 
     # --- taking lines in ---
 
-    def feed(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
+    def scan(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
         """Takes in the lines of a chunk, in log order."""
         self.forget_torn()
-        done = self._feed_chain(positions, lines)
+        done = self._scan_chain(positions, lines)
         for position, line in zip(positions[done:], lines[done:], strict=True):
-            self._feed_line(position, line)
+            self._scan_line(position, line)
         last = positions[-1] + len(lines[-1]) + 1 if lines else self.end
         if fault == "torn_tail":
             # Not in the log for any reader, and read again when the log has grown: the position stays before it.
@@ -152,7 +152,7 @@ class Index:
             self._damaged(fault, last, end - last)
         self.end = end
 
-    def feed_own(
+    def add_written(
         self, records: Sequence[Entry | Mark], positions: Sequence[int], lines: Sequence[bytes], crc: int
     ) -> None:
         """Takes in records that were just written behind everything; `crc` is that of the last line.
@@ -162,37 +162,39 @@ class Index:
         for record, position, line in zip(records, positions, lines, strict=True):
             self.lines += 1
             if isinstance(record, OpaqueEntry | OpaqueMark):
-                self._take(position, line, first=False)
+                self._index_line(position, line, first=False)
             elif isinstance(record, Entry):
-                self._take_entry(codec.head_of(record), position, len(line))
+                self._index_entry(codec.envelope_of(record), position, len(line))
             else:
                 self.tree.add(record.id, tree.ROOT, tree.MARK, position, len(line))
-                self._take_mark(record, position, len(line))
+                self._index_mark(record, position, len(line))
         self.last_crc, self.last_damaged = crc, False
         self.end = positions[-1] + len(lines[-1]) + 1
 
-    def _feed_chain(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
+    def _scan_chain(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
         """Takes in the leading lines that verify and follow each other, as nearly all do; returns how many."""
         if self.sealed_from is None or self.last_damaged or not lines:
             return 0
-        good, self.last_crc = codec.unseal_chain(lines, self.last_crc)
+        good, self.last_crc = codec.verify_chain(lines, self.last_crc)
         self.last_damaged = False
-        heads = codec.read_entry_heads(lines[:good])
+        heads = codec.read_entry_envelopes(lines[:good])
         number = 0
         while number < good:
-            number += self._take_run(positions[number:good], lines[number:good], heads[number:])
+            number += self._index_message_run(positions[number:good], lines[number:good], heads[number:])
             if number < good:
                 self.lines += 1
                 self.last_damaged = False
                 head, line = heads[number], lines[number]
                 if head is not None and self.tree.find(head.id) is None:
-                    self._take_entry(head, positions[number], len(line))
+                    self._index_entry(head, positions[number], len(line))
                 else:
-                    self._take(positions[number], line, first=False)
+                    self._index_line(positions[number], line, first=False)
                 number += 1
         return good
 
-    def _take_run(self, positions: Sequence[int], lines: Sequence[bytes], heads: Sequence[codec.Head | None]) -> int:
+    def _index_message_run(
+        self, positions: Sequence[int], lines: Sequence[bytes], heads: Sequence[codec.Envelope | None]
+    ) -> int:
         """Takes in the leading plain messages that continue the leaf one after the other; returns how many."""
         ids: list[str] = []
         above, model = self.leaf.id, self._leaf_model
@@ -213,78 +215,78 @@ class Index:
         size = len(ids)
         count = self.tree.add_chain(ids, self.leaf.row, positions[:size], list(map(len, lines[:size])))
         if count:
-            self.leaf, self.leaf_doubt = Leaf(len(self.tree) - 1, ids[count - 1]), None
+            self.leaf, self.leaf_uncertain_because = Leaf(len(self.tree) - 1, ids[count - 1]), None
             self.lines += count
         return count
 
-    def _feed_line(self, position: int, raw: bytes) -> None:
+    def _scan_line(self, position: int, raw: bytes) -> None:
         self.lines += 1
         line = raw
         if raw.endswith(b"\r"):
             line = raw[:-1]
-            self._once("carriage_return", position, len(raw))
+            self._report_once("carriage_return", position, len(raw))
         if position == 0 and line.startswith(b"\xef\xbb\xbf"):
             position, line = 3, line[3:]
-            self._find("byte_order_mark", 0, 3)
+            self._report("byte_order_mark", 0, 3)
         if not line:
             return
-        first, self._begun = not self._begun, True
-        seal, crc = codec.unseal(line), None
-        if seal is None and line.startswith(b"\0") and (seal := codec.unseal(line.lstrip(b"\0"))):
+        first, self._seen_first_line = not self._seen_first_line, True
+        seal, crc = codec.verify_seal(line), None
+        if seal is None and line.startswith(b"\0") and (seal := codec.verify_seal(line.lstrip(b"\0"))):
             # Zeros that an earlier crash left in front of a good line; its successor's prev covers them too.
             crc, zeros = crc32(line), len(line) - len(line.lstrip(b"\0"))
-            self._find("nul_bytes", position, zeros)
+            self._report("nul_bytes", position, zeros)
             position, line = position + zeros, line[zeros:]
         if seal is not None:
             if self.sealed_from is None:
                 self.sealed_from = len(self.tree)
             if seal.prev != self.last_crc and not self.last_damaged:
-                self.leaf_doubt = self._find("prev_mismatch", position, len(line))
+                self.leaf_uncertain_because = self._report("prev_mismatch", position, len(line))
             self.last_crc = seal.crc if crc is None else crc
             self.last_damaged = False
-            self._take(position, line, first)
+            self._index_line(position, line, first)
         else:
             self.last_crc = crc32(line)
             if self.sealed_from is not None or codec.looks_sealed(line) or (first and b'"seal"' in line):
                 if self.sealed_from is None:
                     self.sealed_from = len(self.tree)
-                self.claimed |= first and codec.is_header(line)
+                self.header_is_damaged |= first and codec.is_header(line)
                 self._damaged(_name_damage(line, "bad_header" if first else "bad_seal"), position, len(line))
             else:
                 self.last_damaged = False
-                self._take(position, line, first)
+                self._index_line(position, line, first)
 
-    def _take(self, position: int, line: bytes, first: bool) -> None:
+    def _index_line(self, position: int, line: bytes, first: bool) -> None:
         """Takes in a line that is what its writer wrote, as far as can be told."""
-        if first and self._take_header(position, line, first):
+        if first and self._index_header(position, line, first):
             return
         try:
-            head = codec.read_head(line)
+            head = codec.read_envelope(line)
             if head.known and self.sealed_from is None:
                 codec.decode_as(head.type, line)  # no seal vouches for the rest of the line
         except codec.DECODE_ERRORS:
-            if first or not self._take_header(position, line, first):
+            if first or not self._index_header(position, line, first):
                 self._damaged(_name_damage(line, "bad_header" if first else "bad_line"), position, len(line))
             return
         if first:
-            self._find("bad_header", position, len(line))
-        elif head.type == "session" and self._take_header(position, line, first):
+            self._report("bad_header", position, len(line))
+        elif head.type == "session" and self._index_header(position, line, first):
             return
         twin = self.tree.find(head.id)
         if twin is not None:
-            self._take_twin(head.id, position, line, self.line(twin))
+            self._report_duplicate(head.id, position, line, self.line(twin))
         elif head.parent_id is not UNSET:
-            self._take_entry(head, position, len(line))
+            self._index_entry(head, position, len(line))
         else:
-            self._take_mark_line(head, position, line)
+            self._index_mark_line(head, position, line)
 
-    def _take_twin(self, id: str, position: int, line: bytes, earlier: bytes) -> None:
-        same = line == earlier or (self.sealed_from is not None and codec.body_of(line) == codec.body_of(earlier))
-        found = self._find("duplicate" if same else "id_conflict", position, len(line), id)
+    def _report_duplicate(self, id: str, position: int, line: bytes, earlier: bytes) -> None:
+        same = line == earlier or (self.sealed_from is not None and codec.payload_of(line) == codec.payload_of(earlier))
+        found = self._report("duplicate" if same else "id_conflict", position, len(line), id)
         if not same:
-            self.leaf_doubt = found
+            self.leaf_uncertain_because = found
 
-    def _take_header(self, position: int, line: bytes, first: bool) -> bool:
+    def _index_header(self, position: int, line: bytes, first: bool) -> bool:
         try:
             header = codec.decode_header(line)
         except codec.DECODE_ERRORS:
@@ -292,21 +294,21 @@ class Index:
         if header is None:
             return False
         if not first:
-            self._find("second_header", position, len(line))
+            self._report("second_header", position, len(line))
             return True
         if header.seal is None and self.sealed_from is None:
-            self._find("unsealed", position, len(line))
+            self._report("unsealed", position, len(line))
         self.header = header
-        self.header_body = codec.body_of(line) if self.sealed_from is not None else None
+        self.header_payload = codec.payload_of(line) if self.sealed_from is not None else None
         self.header_end = position + len(line)
         self.name = header.name
         self.metadata = dict(header.metadata or {})
         if header.version > VERSION:
-            self._find("newer_version", position, len(line))
+            self._report("newer_version", position, len(line))
             self.read_only = f"the log has format version {header.version}, this convtree writes version {VERSION}"
         return True
 
-    def _take_entry(self, head: codec.Head | codec.OpaqueHead, position: int, length: int) -> None:
+    def _index_entry(self, head: codec.Envelope | codec.OpaqueEnvelope, position: int, length: int) -> None:
         leaf = self.leaf
         if head.parent_id == leaf.id:
             parent = leaf.row
@@ -316,17 +318,17 @@ class Index:
             found = self.node(str(head.parent_id))
             parent = tree.MISSING if found is None else found
             if found is None:
-                self._find("orphan", position, length, head.id)
+                self._report("orphan", position, length, head.id)
         if parent != leaf.row:
             self._leaf_model = None
         kind = _KINDS.get(head.type, tree.OPAQUE)
         if kind in (tree.MESSAGE, tree.MODEL_CHANGE):
             kind |= self._flags(head, kind)
-        elif isinstance(head, codec.OpaqueHead) and head.critical:
+        elif isinstance(head, codec.OpaqueEnvelope) and head.critical:
             kind |= tree.CRITICAL
             self._refuse_writing(head.type, position, length)
         self.leaf = Leaf(self.tree.add(head.id, parent, kind, position, length), head.id)
-        self.leaf_doubt = None
+        self.leaf_uncertain_because = None
 
     def _flags(self, head: Any, kind: int) -> int:
         """Returns what a message or a model change says about contexts."""
@@ -342,7 +344,7 @@ class Index:
             flags |= tree.PINNED
         return flags
 
-    def _take_mark_line(self, head: codec.Head | codec.OpaqueHead, position: int, line: bytes) -> None:
+    def _index_mark_line(self, head: codec.Envelope | codec.OpaqueEnvelope, position: int, line: bytes) -> None:
         self.tree.add(head.id, tree.ROOT, tree.MARK, position, len(line))
         if not head.known:
             if head.critical:
@@ -354,9 +356,9 @@ class Index:
         except codec.DECODE_ERRORS:
             self._damaged("bad_line", position, len(line))
             return
-        self._take_mark(mark, position, len(line))
+        self._index_mark(mark, position, len(line))
 
-    def _take_mark(self, mark: Entry | Mark, position: int, length: int) -> None:
+    def _index_mark(self, mark: Entry | Mark, position: int, length: int) -> None:
         match mark:
             case LeafMark(target_id=None):
                 self._move_leaf(NO_LEAF)
@@ -370,12 +372,12 @@ class Index:
             case SessionInfoMark():
                 self._take_info(mark)
             case _:
-                found = self._find("bad_target", position, length, mark.id)
+                found = self._report("bad_target", position, length, mark.id)
                 if isinstance(mark, LeafMark):
-                    self.leaf_doubt = found
+                    self.leaf_uncertain_because = found
 
     def _move_leaf(self, leaf: Leaf) -> None:
-        self.leaf, self.leaf_doubt, self._leaf_model = leaf, None, None
+        self.leaf, self.leaf_uncertain_because, self._leaf_model = leaf, None, None
 
     def _take_info(self, mark: SessionInfoMark) -> None:
         if mark.name is not UNSET:
@@ -406,7 +408,7 @@ class Index:
             BrokenPath: a line is not what it was when it was taken in.
         """
         for row, line in zip(rows, self._verified(rows), strict=True):
-            yield codec.body_of(line) if self._is_sealed(row) else line.rstrip()[:-1]
+            yield codec.payload_of(line) if self._is_sealed(row) else line.rstrip()[:-1]
 
     def entries(self, rows: Sequence[int]) -> list[Entry]:
         """Fetches, verifies and decodes entries.
@@ -431,14 +433,14 @@ class Index:
                 raise self.broken(row, "is not a valid record") from None
         return records
 
-    def good_records(self, rows: Sequence[int]) -> list[Entry | Mark]:
+    def readable_records(self, rows: Sequence[int]) -> list[Entry | Mark]:
         """Fetches entries and marks, without those that are damaged."""
         try:
             return self.records(rows)
         except BrokenPath:
             if len(rows) == 1:
                 return []
-        return [record for row in rows for record in self.good_records([row])]
+        return [record for row in rows for record in self.readable_records([row])]
 
     def id_of(self, row: int) -> str:
         """Fetches the id of a record.
@@ -447,7 +449,7 @@ class Index:
             BrokenPath: the line is not what it was when it was taken in.
         """
         try:
-            return codec.read_head(self.line(row)).id
+            return codec.read_envelope(self.line(row)).id
         except codec.DECODE_ERRORS:
             raise self.broken(row, "was damaged after it was read") from None
 
@@ -459,10 +461,10 @@ class Index:
     def _verified(self, rows: Sequence[int]) -> list[bytes]:
         lengths = self.tree.lengths.take(rows)
         lines = self._read_at(list(zip(self.tree.offsets.take(rows), lengths, strict=True)))
-        if rows and self._is_sealed(min(rows)) and codec.verifies(lines):
+        if rows and self._is_sealed(min(rows)) and codec.all_seals_valid(lines):
             return lines
         for row, length, line in zip(rows, lengths, lines, strict=True):
-            if len(line) != length or (self._is_sealed(row) and codec.unseal(line) is None):
+            if len(line) != length or (self._is_sealed(row) and codec.verify_seal(line) is None):
                 raise self.broken(row, "was damaged after it was read")
         return lines
 
@@ -474,15 +476,15 @@ class Index:
         if line.startswith(b'{"id":"%b"' % id.encode(errors="replace")):
             return True
         try:
-            return codec.read_head(line).id == id  # written by others: escaped, or in another order
+            return codec.read_envelope(line).id == id  # written by others: escaped, or in another order
         except codec.DECODE_ERRORS:
             return False
 
     # --- findings ---
 
-    def _find(self, code: str, offset: int, length: int, entry_id: str | None = None) -> Finding:
+    def _report(self, code: str, offset: int, length: int, entry_id: str | None = None) -> Finding:
         finding = Finding(
-            code=code, severity=CODES[code][0], line=self.lines, offset=offset, length=length, entry_id=entry_id
+            code=code, severity=FINDING_CODES[code][0], line=self.lines, offset=offset, length=length, entry_id=entry_id
         )
         if len(self.findings) < self.finding_limit:
             self.findings.append(finding)
@@ -492,18 +494,18 @@ class Index:
             )
         return finding
 
-    def _once(self, code: str, offset: int, length: int) -> None:
-        if code not in self.told:
-            self.told.add(code)
-            self._find(code, offset, length)
+    def _report_once(self, code: str, offset: int, length: int) -> None:
+        if code not in self.reported_once:
+            self.reported_once.add(code)
+            self._report(code, offset, length)
 
     def _damaged(self, code: str, offset: int, length: int) -> None:
         self.last_damaged = True
-        self.leaf_doubt = self._find(code, offset, length)
+        self.leaf_uncertain_because = self._report(code, offset, length)
 
     def _torn(self, start: int, end: int) -> None:
         self.lines += 1
-        self._find("torn_tail", start, end - start)
+        self._report("torn_tail", start, end - start)
         self.lines -= 1
 
     def forget_torn(self) -> None:
@@ -512,7 +514,7 @@ class Index:
             self.findings.pop()
 
     def _refuse_writing(self, kind: str, position: int, length: int) -> None:
-        self._find("critical_unknown", position, length)
+        self._report("critical_unknown", position, length)
         self.read_only = f"the log holds a critical record of the unknown type {kind!r}"
 
 

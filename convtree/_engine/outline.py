@@ -15,7 +15,7 @@ from convtree._model.entries import Entry
 from convtree._model.errors import BrokenPath
 
 
-class Run(NamedTuple):
+class LinearSegment(NamedTuple):
     """A chain of entries without a fork.
 
     `rows` are its entries, first to last; `parent` is the number of the run it continues (ROOT: it begins the
@@ -60,7 +60,7 @@ class Outline:
             return None
 
 
-def split(tree: Tree) -> list[Run]:
+def split(tree: Tree) -> list[LinearSegment]:
     """Returns the runs of a tree; a run's number is its place in this list."""
     kinds, parents = tree.kinds, tree.parents
     size = len(parents)
@@ -68,7 +68,7 @@ def split(tree: Tree) -> list[Run]:
     for row in range(size):
         if parents[row] >= 0:
             child_counts[parents[row]] += 1
-    runs: list[Run] = []
+    runs: list[LinearSegment] = []
     run_of = [NONE] * size
     for row in range(size):
         parent = parents[row]
@@ -82,11 +82,11 @@ def split(tree: Tree) -> list[Run]:
         if parent >= 0:
             parent = run_of[parent]
             runs[parent].children.append(len(runs))
-        runs.append(Run([row], parent, []))
+        runs.append(LinearSegment([row], parent, []))
     return runs
 
 
-def trunks(runs: Sequence[Run], active: frozenset[int]) -> list[int]:
+def main_children(runs: Sequence[LinearSegment], active: frozenset[int]) -> list[int]:
     """Returns for each run the child that goes on in its line when drawn: the active one, else the largest.
 
     Every other child has at most half of what is below its parent, or leaves the active path, so a drawing is never

@@ -24,7 +24,7 @@ import msgspec
 
 from convtree._engine import tree
 from convtree._engine.columns import PAGE, Column, SnapshotDamaged
-from convtree._engine.log_index import Facts, Index
+from convtree._engine.log_index import Index, IndexState
 
 Read = Callable[[int, int], bytes]  # (offset, length): the bytes there, fewer at the end
 
@@ -32,7 +32,7 @@ _MAGIC = b"cvtindex"
 _TRAILER = struct.Struct("<8sQQI")
 _VERSION = 1
 _BOUND = 4096  # bytes at the end of what is covered that bind a snapshot to its log
-_CODES = tree.CODES | {"slots": "i"}
+_COLUMN_TYPES = tree.COLUMN_TYPES | {"slots": "i"}
 
 
 class Footer(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +44,7 @@ class Footer(msgspec.Struct, frozen=True, kw_only=True):
     header: bytes  # the first line, with what stands before it
     bound_crc: int
     lengths: dict[str, int]
-    facts: Facts
+    facts: IndexState
 
 
 _decode_footer = msgspec.json.Decoder(Footer).decode
@@ -54,7 +54,7 @@ def dump(index: Index, read_log: Read) -> Iterator[bytes]:
     """Yields a snapshot of an index whose log is read through `read_log`."""
     columns = {**index.tree.columns, "slots": index.tree.ids.table()}
     crcs = array("I")
-    for name in _CODES:
+    for name in _COLUMN_TYPES:
         for page in _pages(columns[name]):
             crcs.append(crc32(page))
             yield page
@@ -66,7 +66,7 @@ def dump(index: Index, read_log: Read) -> Iterator[bytes]:
             salt=index.tree.ids.salt,
             header=read_log(0, facts.header_end),
             bound_crc=crc32(_bound(facts.end, read_log)),
-            lengths={name: len(columns[name]) for name in _CODES},
+            lengths={name: len(columns[name]) for name in _COLUMN_TYPES},
             facts=facts,
         )
     )
@@ -113,7 +113,7 @@ class Snapshot:
             SnapshotDamaged: later, too, whenever a page is read that is not what was written.
         """
         columns, first = {}, 0
-        for name, code in _CODES.items():
+        for name, code in _COLUMN_TYPES.items():
             length = self.footer.lengths[name]
             columns[name] = Column(code, length, partial(self._page, first))
             first += columns[name].page_count
@@ -153,7 +153,7 @@ def load(size: int, read: Read) -> Snapshot | None:
 def _consistent(footer: Footer, pages: int) -> bool:
     """Tells whether the lengths in a footer go with each other: a checksum vouches for no more than the bytes."""
     lengths, facts = footer.lengths, footer.facts
-    if lengths.keys() != _CODES.keys() or not 0 < facts.header_end <= facts.end:
+    if lengths.keys() != _COLUMN_TYPES.keys() or not 0 < facts.header_end <= facts.end:
         return False
     if not all(0 <= length <= pages * PAGE for length in lengths.values()):
         return False
@@ -164,7 +164,7 @@ def _consistent(footer: Footer, pages: int) -> bool:
         and slots > rows
         and slots & (slots - 1) == 0
         and facts.leaf.row < rows
-        and sum(Column(code, lengths[name]).page_count for name, code in _CODES.items()) == pages
+        and sum(Column(code, lengths[name]).page_count for name, code in _COLUMN_TYPES.items()) == pages
     )
 
 

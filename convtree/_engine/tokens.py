@@ -51,22 +51,22 @@ def estimate_tokens(message: Any) -> int:
     return -(-characters // _CHARACTERS)
 
 
-def count_tokens(messages: Sequence[Any], entries: Sequence[Entry], fresh_from: int) -> int:
+def count_tokens(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> int:
     """Counts a context: the last reply's usage says what it and all before it took, what came since is estimated.
 
     Usage stored before `fresh_from` was for another, longer context.
     """
-    place, counted = _counted(messages, entries, fresh_from)
+    place, counted = _counted(messages, entries, first_after_compaction)
     return counted + sum(map(estimate_tokens, messages[place:]))
 
 
-def count_each(messages: Sequence[Any], entries: Sequence[Entry], fresh_from: int) -> list[int]:
+def count_each(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> list[int]:
     """Estimates each message of a context; where a provider counted more for them together, they share it out.
 
     So all of them take no less than `count_tokens` says, and what is too long is never held to be short.
     """
     estimates = list(map(estimate_tokens, messages))
-    place, counted = _counted(messages, entries, fresh_from)
+    place, counted = _counted(messages, entries, first_after_compaction)
     if counted <= sum(estimates[:place]):
         return estimates
     weights = [estimate or 1 for estimate in estimates[:place]]
@@ -75,13 +75,13 @@ def count_each(messages: Sequence[Any], entries: Sequence[Entry], fresh_from: in
     return [share - before for share, before in zip(shares, [0, *shares], strict=False)] + estimates[place:]
 
 
-def _counted(messages: Sequence[Any], entries: Sequence[Entry], fresh_from: int) -> tuple[int, int]:
+def _counted(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> tuple[int, int]:
     """Returns how many of the first messages a provider counted, and how many tokens it counted."""
-    for place in range(len(entries) - 1, fresh_from - 1, -1):
+    for place in range(len(entries) - 1, first_after_compaction - 1, -1):
         entry = entries[place]
         if isinstance(entry, MessageEntry) and entry.usage and (counted := usage_of(entry.usage).total_tokens):
             # a reply's usage may be stored with the results behind it, which it does not count
-            replies = (each for each in range(place, fresh_from - 1, -1) if _is_reply(messages[each]))
+            replies = (each for each in range(place, first_after_compaction - 1, -1) if _is_reply(messages[each]))
             return next(replies, place) + 1, counted
     return 0, 0
 

@@ -31,7 +31,7 @@ CRITICAL = 0b1000_0000
 
 ROWS = {"offsets": "Q", "lengths": "I", "kinds": "B", "parents": "i", "links": "I", "hashes": "Q"}
 LINKS = ("compactions", "pins", "models", "settings", "states", "faults")
-CODES = ROWS | dict.fromkeys(LINKS, "i")  # every column, with its C type
+COLUMN_TYPES = ROWS | dict.fromkeys(LINKS, "i")  # every column, with its C type
 
 
 class Tree:
@@ -42,9 +42,9 @@ class Tree:
     """
 
     def __init__(
-        self, same_id: Callable[[int, str], bool], salt: int = 0, covered: Mapping[str, Column] | None = None
+        self, same_id: Callable[[int, str], bool], salt: int = 0, persisted: Mapping[str, Column] | None = None
     ) -> None:
-        columns = covered or {name: Column(code) for name, code in CODES.items()}
+        columns = persisted or {name: Column(code) for name, code in COLUMN_TYPES.items()}
         self.columns = columns
         self.offsets, self.lengths, self.kinds, self.parents, self.links, hashes = (columns[name] for name in ROWS)
         self.compactions, self.pins, self.models, self.settings, self.states, self.faults = (

@@ -39,14 +39,14 @@ class SDKObject(Protocol):
         ...
 
 
-class Draft(NamedTuple):
+class EncodedRecord(NamedTuple):
     """A record on its way into a log: checked, its fields encoded, its place not yet known."""
 
     record: Record
     fields: bytes
 
 
-def draft(record: Record) -> Draft:
+def encode_record(record: Record) -> EncodedRecord:
     """Checks and encodes a record.
 
     Raises:
@@ -54,7 +54,7 @@ def draft(record: Record) -> Draft:
     """
     if record.id != "":
         codec.check_id(record.id, "id")
-    return Draft(record, codec.encode_fields(record))
+    return EncodedRecord(record, codec.encode_fields(record))
 
 
 def message_entry(item: Mapping[str, Any] | SDKObject, **given: Any) -> MessageEntry:
@@ -101,7 +101,7 @@ def _from_sdk(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     return dumped, {}
 
 
-class Plan:
+class WriteBatch:
     """Lines to be written behind everything in `index`, one after the other, under the lock.
 
     `stored` has an entry or mark for every draft, in order: the one just planned, or the one found in the log.
@@ -117,12 +117,12 @@ class Plan:
         self.added: list[Entry | Mark] = []
         self.stored: list[Entry | Mark] = []
 
-    def begin(self, header_body: bytes) -> None:
+    def begin(self, header_payload: bytes) -> None:
         """Plans the header of a log that has no line yet."""
-        line, self.crc = codec.close(header_body, self.crc)
+        line, self.crc = codec.close(header_payload, self.crc)
         self.lines.append(line)
 
-    def find_stored(self, drafts: Iterable[Draft]) -> int:
+    def find_stored(self, drafts: Iterable[EncodedRecord]) -> int:
         """Takes the leading drafts whose ids are stored already; returns how many that are.
 
         Raises:
@@ -130,24 +130,24 @@ class Plan:
         """
         count = 0
         for each in drafts:
-            if not each.record.id or not self._is_stored(each):
+            if not each.record.id or not self._match_stored(each):
                 break
             count += 1
         return count
 
-    def chain(self, drafts: Sequence[Draft], parent_id: str | None, timestamp: str) -> None:
+    def add_chain(self, drafts: Sequence[EncodedRecord], parent_id: str | None, timestamp: str) -> None:
         """Plans entries as a chain below `parent_id`, stamping what they lack."""
         for each in drafts:
-            if not each.record.id or not self._is_stored(each):
+            if not each.record.id or not self._match_stored(each):
                 self._add(each, parent_id, timestamp)
             parent_id = self.stored[-1].id
 
-    def place(self, each: Draft) -> None:
+    def add_imported(self, each: EncodedRecord) -> None:
         """Plans a record that brings its own id, parent and time; a stored one is passed over."""
-        if not each.record.id or not self._is_stored(each):
+        if not each.record.id or not self._match_stored(each):
             self._add(each, getattr(each.record, "parent_id", None), each.record.timestamp)
 
-    def mark(self, each: Draft, timestamp: str) -> None:
+    def mark(self, each: EncodedRecord, timestamp: str) -> None:
         """Plans a mark."""
         self._add(each, None, timestamp)
 
@@ -164,14 +164,14 @@ class Plan:
             raise EntryNotFound(f"no entry {_shown(id)} in this log", id=id)
         return row
 
-    def _is_stored(self, each: Draft) -> bool:
+    def _match_stored(self, each: EncodedRecord) -> bool:
         id = each.record.id
         row = self._index.tree.find(id)
         if row is None:
             if id in self._parents or id in self._marks:
                 raise IdConflict(f"the id {_shown(id)} is given twice", id=id)
             return False
-        body, line = codec.compose(each.record, each.fields, id, None, None), self._index.line(row)
+        body, line = codec.assemble(each.record, each.fields, id, None, None), self._index.line(row)
         try:
             stored = codec.decode(line) if codec.same_content(body, line) else None
         except codec.DECODE_ERRORS:
@@ -181,11 +181,11 @@ class Plan:
         self.stored.append(stored)
         return True
 
-    def _add(self, each: Draft, parent_id: str | None, timestamp: str | None) -> None:
+    def _add(self, each: EncodedRecord, parent_id: str | None, timestamp: str | None) -> None:
         record = each.record
         self._check(record, parent_id)
         id = record.id or self._fresh_id()
-        body = codec.compose(record, each.fields, id, parent_id, timestamp)
+        body = codec.assemble(record, each.fields, id, parent_id, timestamp)
         try:
             stored = codec.decode_as(record.type, body + b"}")
         except msgspec.ValidationError as error:
@@ -237,10 +237,10 @@ class Plan:
                 return id
 
 
-def reseal(header_body: bytes, bodies: Iterable[bytes]) -> Iterator[bytes]:
+def reseal(header_payload: bytes, bodies: Iterable[bytes]) -> Iterator[bytes]:
     """Yields the lines of a log that is made of these bodies."""
     prev = 0
-    for body in chain((header_body,), bodies):
+    for body in chain((header_payload,), bodies):
         line, prev = codec.close(body, prev)
         yield line
 

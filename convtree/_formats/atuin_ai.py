@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Reading, Source
+from convtree._formats.common.base import Source, SourceSession
 from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
 from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
 from convtree._formats.common.headers import archived_mark, make_header
@@ -46,7 +46,7 @@ def recognises(source: Source) -> bool:
     return has_tables(source, _TABLES)
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads the sessions of a database that was recognised."""
     belonging = Belonging("session_metadata", "session_id", "sessions")
     return read_database(source, NAME, _rows, _session, belonging)

@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Findings, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession
 from convtree._formats.common.blocks import keep, say, text_block
 from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark, read_array
 from convtree._formats.common.ids import Ids
@@ -50,7 +50,7 @@ def recognises(source: Source) -> bool:
     return any("mapping" in keys and not keys.isdisjoint(_OTHERS) for keys in item_keys(source.beginning))
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads an export that was recognised, one conversation at a time."""
     return read_array(
         source, NAME, _is_conversation, ("conversation_id", "id"), _header, _records, lambda it: it["mapping"]

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from convtree._formats.common.base import Findings, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession
 from convtree._formats.common.blocks import say, text_block
 from convtree._formats.common.headers import facts_mark, make_header, name_mark, read_array
 from convtree._formats.common.ids import Ids, derive_id
@@ -42,7 +42,7 @@ def recognises(source: Source) -> bool:
     return any(keys >= {"uuid", "chat_messages"} for keys in item_keys(source.beginning))
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads an export that was recognised, one conversation at a time."""
     return read_array(source, NAME, _is_conversation, ("uuid",), _header, _records, lambda it: it["chat_messages"])
 

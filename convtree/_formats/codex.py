@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids
@@ -33,7 +33,7 @@ from convtree._formats.common.json_arrays import has_key, item_keys
 from convtree._formats.common.jsonl import is_record, read_document, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._formats.common.values import key, moment, text
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, ModelChangeEntry, Record
 
@@ -81,7 +81,7 @@ def recognises(source: Source) -> bool:
     return start.startswith(b"{") and b'"type":"session_meta"' in start and b'"payload":{' in start
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads a rollout that was recognised."""
     meta, time = _meta(source)
     source_id = next((str(meta[name]) for name in ("id", "session_id") if meta.get(name)), str(time))
@@ -98,8 +98,8 @@ def read(source: Source) -> Iterator[Reading]:
     with SourceFile(source.path) as file:
         findings = Findings()
         objects = _objects(source, file, findings)
-        reader = _Reader(Growth(Ids(NAME, source_id), findings), text(meta.get("model_provider")))
-        yield Reading(header, reader.records(objects), findings.listed, file.position)
+        reader = _Reader(SessionBuilder(Ids(NAME, source_id), findings), text(meta.get("model_provider")))
+        yield SourceSession(header, reader.records(objects), findings.listed, file.position)
 
 
 def _meta(source: Source) -> tuple[dict[str, Any], Any]:
@@ -142,7 +142,7 @@ class _Turn(NamedTuple):
 class _Reader:
     """Reads one rollout, in the order of the file, and makes entries."""
 
-    def __init__(self, growth: Growth, provider: str | None) -> None:
+    def __init__(self, growth: SessionBuilder, provider: str | None) -> None:
         self._growth = growth
         self._provider = provider
         self._tip: str | None = None
@@ -166,7 +166,7 @@ class _Reader:
                 follower = {"timestamp": wrapped.get("timestamp"), "type": "response_item", "payload": item}
                 yield self._node(self._growth.ids.derive(ordinal, number), follower, place)
 
-    def _node(self, id: str, fields: dict[str, Any], place: Place) -> Node:
+    def _node(self, id: str, fields: dict[str, Any], place: SourceSpan) -> Node:
         """Makes a node at the tip, which is then where it goes on."""
         node = self._growth.leaf = Node(id, self._tip, None, place, fields)
         self._tip = id

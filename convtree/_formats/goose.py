@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple, TypeGuard
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
 from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
 from convtree._formats.common.files import SourceFile
@@ -56,7 +56,7 @@ class _Said(NamedTuple):
     """A message as both stores have it."""
 
     source_id: str | None
-    place: Place
+    place: SourceSpan
     fields: dict[str, Any]
 
 
@@ -71,12 +71,12 @@ def recognises(source: Source) -> bool:
     return second is None or _is_message(second.fields)
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads the sessions of a source that was recognised."""
     return _read_lines(source) if source.beginning.startswith(b"{") else _read_database(source)
 
 
-def _read_database(source: Source) -> Iterator[Reading]:
+def _read_database(source: Source) -> Iterator[SourceSession]:
     belonging = Belonging("thread_messages", "session_id", "sessions")
     return read_database(source, NAME, lambda it: sessions_of(it, "sessions", "*", "messages"), _session, belonging)
 
@@ -116,7 +116,7 @@ def _messages(session_id: Any, database: Database) -> Iterator[_Said]:
         yield _Said(key(values.get("message_id")) or key(values.get("id")), place, fields)
 
 
-def _read_lines(source: Source) -> Iterator[Reading]:
+def _read_lines(source: Source) -> Iterator[SourceSession]:
     findings = Findings()
     with SourceFile(source.path) as file:
         found = read_objects(file, findings, _is_message)
@@ -131,7 +131,7 @@ def _read_lines(source: Source) -> Iterator[Reading]:
         records = chain(
             _records(_legacy(found), ids, findings), name_mark(ids, fields.get("description"), first.place, findings)
         )
-        yield Reading(make_header(NAME, id, cwd=fields.get("working_dir"), **facts), records, findings.listed)
+        yield SourceSession(make_header(NAME, id, cwd=fields.get("working_dir"), **facts), records, findings.listed)
 
 
 def _legacy(found: Iterator[Object]) -> Iterator[_Said]:

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import keep, say, text_block
 from convtree._formats.common.files import SourceFile, read_beginning
 from convtree._formats.common.headers import make_header
@@ -64,7 +64,7 @@ def recognises(source: Source) -> bool:
     return first is not None and _is_record(first.fields)
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads a session that was recognised."""
     folder = source.path.absolute() if not source.beginning else source.path.absolute().parent
     history = folder / _HISTORY if not source.beginning else source.path
@@ -74,7 +74,7 @@ def read(source: Source) -> Iterator[Reading]:
     header = make_header(NAME, folder.name, time=metadata.get("createdAt"))
     with SourceFile(history) as file:
         found = _objects(file, file.peek(_LOOK), findings)
-        yield Reading(header, grow(_nodes(found, metadata, ids, findings), _make, ids, findings), findings.listed)
+        yield SourceSession(header, grow(_nodes(found, metadata, ids, findings), _make, ids, findings), findings.listed)
 
 
 def _objects(file: Any, beginning: bytes, findings: Findings) -> Iterator[Object]:
@@ -84,7 +84,7 @@ def _objects(file: Any, beginning: bytes, findings: Findings) -> Iterator[Object
 
 def _nodes(found: Iterator[Object], metadata: dict[str, str], ids: Ids, findings: Findings) -> Iterator[Node]:
     last: str | None = None
-    place = Place(1, 0, 0)
+    place = SourceSpan(1, 0, 0)
     for ordinal, (fields, at) in enumerate(found, 1):
         place, source_id = at, key(fields.get("ID"))
         node = link(ids, findings, fields, place, source_id, ordinal, last)
@@ -117,14 +117,14 @@ def _metadata(path: Path, findings: Findings) -> dict[str, str]:
     offset = 0
     data = read_beginning(path, _YAML_LIMIT)
     if not data.strip() and os.path.lexists(path):
-        findings.add("source_bad_line", Place(1, 0, len(data)))
+        findings.add("source_bad_line", SourceSpan(1, 0, len(data)))
     for number, line in enumerate(data.split(b"\n"), 1):
         shown = line.decode(errors="replace").strip()
         match = _YAML_LINE.fullmatch(shown)
         if match:
             found[match[1]] = next((value for value in match.groups()[1:] if value is not None), "")
         elif shown and not shown.startswith(("#", "---")) and not shown.endswith(":"):
-            findings.add("source_bad_line", Place(number, offset, len(line) + 1))
+            findings.add("source_bad_line", SourceSpan(number, offset, len(line) + 1))
         offset += len(line) + 1
     return found
 

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from convtree._formats.common.base import Findings, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession
 from convtree._formats.common.blocks import call_block, result_block, say, text_block
 from convtree._formats.common.headers import facts_mark, make_header, name_mark, read_array
 from convtree._formats.common.ids import Ids
@@ -42,7 +42,7 @@ def recognises(source: Source) -> bool:
     return any("conversationId" in keys and not keys.isdisjoint(_LISTS) for keys in item_keys(source.beginning))
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads an export that was recognised."""
     return read_array(source, NAME, _is_conversation, ("conversationId",), _header, _records, _messages)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, result_block, say, text_block
 from convtree._formats.common.databases import Belonging, Found, read_database
 from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark, read_array
@@ -56,14 +56,14 @@ def recognises(source: Source) -> bool:
     return (wraps or holds) and has_key(beginning, "messages", r"[\[{]")
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads a source that was recognised, one chat at a time."""
     if source.beginning.startswith(b"SQLite"):
         return _read_database(source)
     return read_array(source, NAME, _is_chat, ("id",), _header, _records, _messages)
 
 
-def _read_database(source: Source) -> Iterator[Reading]:
+def _read_database(source: Source) -> Iterator[SourceSession]:
     return read_database(source, NAME, _rows, _session, Belonging("chat_message", "chat_id", "chat"))
 
 
@@ -77,7 +77,7 @@ def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterato
     return _header(id, fields), records
 
 
-def _whole(values: dict[str, Any], place: Place, database: Database) -> tuple[dict[str, Any], int]:
+def _whole(values: dict[str, Any], place: SourceSpan, database: Database) -> tuple[dict[str, Any], int]:
     """Returns a row as an export would have it, with the messages that have a table of their own; and its size."""
     chat = from_json(values.get("chat"), place, database.findings)
     if not isinstance(chat, dict):

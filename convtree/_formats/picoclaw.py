@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import keep
 from convtree._formats.common.files import SourceFile, read_beginning
 from convtree._formats.common.headers import make_header
@@ -57,7 +57,7 @@ def recognises(source: Source) -> bool:
     return "created_at" in first.fields or _metadata(source.path, Findings()).keys() >= {"key", "skip", "count"}
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads a session that was recognised."""
     findings = Findings()
     with SourceFile(source.path) as file:
@@ -73,15 +73,15 @@ def read(source: Source) -> Iterator[Reading]:
             findings = Findings()
 
 
-def _reading(source: Source, meta: dict[str, Any], found: Iterator[Object], findings: Findings) -> Reading:
+def _reading(source: Source, meta: dict[str, Any], found: Iterator[Object], findings: Findings) -> SourceSession:
     id = text(meta.get("key")) or source.path.stem
     time = meta.get("created_at") or meta.get("created")
     header = make_header(NAME, id, time=time, scope=meta.get("scope"), aliases=meta.get("aliases"))
     ids = Ids(NAME, id)
-    return Reading(header, _records(found, meta, ids, findings), findings.listed)
+    return SourceSession(header, _records(found, meta, ids, findings), findings.listed)
 
 
-def _object(value: Any, place: Place, findings: Findings) -> Object:
+def _object(value: Any, place: SourceSpan, findings: Findings) -> Object:
     if not isinstance(value, dict):
         findings.add("source_bad_record", place)
         return Object({"value": value}, place)
@@ -97,7 +97,7 @@ def _nodes(found: Iterator[Object], meta: dict[str, Any], ids: Ids) -> Iterator[
     """Yields the messages in a chain, and below the last what the metadata says of them."""
     skip = meta.get("skip")
     skip = skip if isinstance(skip, int) and not isinstance(skip, bool) and skip > 0 else 0
-    last, kept, place = None, None, Place(1, 0, 0)
+    last, kept, place = None, None, SourceSpan(1, 0, 0)
     for fields, at in found:
         place, id = at, ids.derive("message", as_text(fields))
         kept = id if kept is None and at.line > skip else kept
@@ -136,7 +136,7 @@ def _metadata(path: Path, findings: Findings) -> dict[str, Any]:
     data = read_beginning(path.with_name(path.name.removesuffix(".jsonl") + _META), _META_LIMIT)
     if not data:
         return {}
-    found = parse(data + b"\n", Place(1, 0, len(data)), findings, _is_metadata)
+    found = parse(data + b"\n", SourceSpan(1, 0, len(data)), findings, _is_metadata)
     return found[0] if found else {}
 
 

@@ -21,7 +21,7 @@ from typing import Literal, NoReturn
 from weakref import WeakSet
 
 from convtree._engine import codec
-from convtree._engine.log import Build, Chunk, LogReplaced, Stored
+from convtree._engine.log import Build, Chunk, LogReplaced, SnapshotFile
 from convtree._logs.filesystems import refuse_network
 from convtree._model.errors import (
     NotALog,
@@ -38,12 +38,12 @@ Durability = Literal["power", "process"]
 
 READ_LIMIT = 64 * 2**20  # bytes of a line that readers still take
 _CHUNK = 2**16  # bytes read at once; from 128 KiB on, malloc maps and faults in every chunk anew
-_TURN_S = 0.002  # who had the lock less long ago than this is in a hurry
-_GIVE_WAY_S = 0.0002
+_FAIRNESS_WINDOW_S = 0.002  # who had the lock less long ago than this is in a hurry
+_YIELD_S = 0.0002
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TAKEN = "{}: there is something here already; replace=True, or --force, replaces it"
 _UNKNOWN = (0, 0)  # identity of a descriptor that was not asked yet
-_SAFELY = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+_OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
 class JsonlLog(Uncopyable):
@@ -68,15 +68,15 @@ class JsonlLog(Uncopyable):
         self._lock_timeout_s = lock_timeout_s
         self._held = False
         self._end: tuple[int, bytes] = (0, b"")  # how far we read or wrote, and the last bytes before that
-        self._crowded = False  # others wrote since we did, or made us wait
+        self._contended = False  # others wrote since we did, or made us wait
         self._unlocked_s = 0.0
         self._exclusive = exclusive
         self._allow_network = allow_network
         self._fd = self._snapshot_fd = -1
         self._snapshot_identity = _UNKNOWN
         self._inherited = False
-        self._fresh = False  # we made the file: what lies beside it is of another
-        self._unnamed = False  # we began the file, and its name is not durable yet
+        self._created_here = False  # we made the file: what lies beside it is of another
+        self._directory_unsynced = False  # we began the file, and its name is not durable yet
         try:
             self._open()
             if exclusive:
@@ -97,7 +97,7 @@ class JsonlLog(Uncopyable):
         """Yields the lines from a position on; what lies behind the last newline comes as a `torn_tail`."""
         self._check_usable()
         self._check_descriptor()
-        size = self._same_file(position)
+        size = self._checked_size(position)
         if 0 < position != self._end[0]:  # what lies before was read in another way
             length = min(position, codec.SEAL_LENGTH + 1)
             self._end = position, os.pread(self._fd, length, position - length)
@@ -175,20 +175,20 @@ class JsonlLog(Uncopyable):
 
     # --- the index beside it ---
 
-    def snapshot(self) -> Stored | None:
+    def snapshot(self) -> SnapshotFile | None:
         """Returns what stands in `<log>.index`; it stays readable as it is when another takes its place."""
         self._check_usable()
         self._close_snapshot()
-        if self._fd < 0 or self._fresh:
+        if self._fd < 0 or self._created_here:
             return None
         try:
             self._snapshot_identity = _UNKNOWN
-            self._snapshot_fd = os.open(_index_of(self.path), os.O_RDONLY | _SAFELY)
+            self._snapshot_fd = os.open(_index_of(self.path), os.O_RDONLY | _OPEN_FLAGS)
             status = os.fstat(self._snapshot_fd)
         except OSError:
             return None  # there is none, or none for us
         self._snapshot_identity = status.st_dev, status.st_ino
-        return Stored(status.st_size, self._read_snapshot) if stat.S_ISREG(status.st_mode) else None
+        return SnapshotFile(status.st_size, self._read_snapshot) if stat.S_ISREG(status.st_mode) else None
 
     def _read_snapshot(self, offset: int, length: int) -> bytes:
         try:
@@ -196,21 +196,21 @@ class JsonlLog(Uncopyable):
         except OSError:
             return b""  # as good as damaged, and done without
 
-    def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
+    def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Writes `<log>.index`, unless someone else is writing to the log just now."""
         if self._mode == "r" or self._fd < 0 or self.failed or self._inherited:
             return
-        self._same_file(end)
+        self._checked_size(end)
         _sync(self._fd)
         index = _index_of(self.path)
         with _temporary(index, pieces) as temporary:
 
             def put_in_place() -> Chunk:
-                size = self._same_file(end)  # or it was repaired meanwhile, and has lost nothing
+                size = self._checked_size(end)  # or it was repaired meanwhile, and has lost nothing
                 if size == end or self._snapshot_is_ours(index):
                     os.rename(temporary, index)
-                    self._fresh = False
-                    _sweep(index)
+                    self._created_here = False
+                    _remove_stale_temporaries(index)
                 return Chunk((), (), end)
 
             self._while_locked(put_in_place, timeout_s=0)
@@ -242,10 +242,10 @@ class JsonlLog(Uncopyable):
                 return self._append_new(build)
 
         def add() -> Chunk:
-            size = self._same_file(position)
+            size = self._checked_size(position)
             if size != position or size == 0:
-                self._crowded = True
-                size = self._heal(size)
+                self._contended = True
+                size = self._repair_tail(size)
             return self._write(build(self.read(position) if size > position else iter(())), size)
 
         return self._while_locked(add)
@@ -256,9 +256,9 @@ class JsonlLog(Uncopyable):
             return Chunk((), (), 0)
         self._identity = _UNKNOWN
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _OPEN_FLAGS, 0o600)
         except OSError as error:
-            self._explain(error)
+            self._translate_os_error(error)
         try:
             self._check_file()
         except BaseException:
@@ -267,8 +267,8 @@ class JsonlLog(Uncopyable):
         must_be_new, self._mode = self._mode == "x", "r+"
 
         def begin() -> Chunk:
-            size = self._same_file(0)
-            size = self._heal(size) if size and not must_be_new else size
+            size = self._checked_size(0)
+            size = self._repair_tail(size) if size and not must_be_new else size
             if size == 0:
                 lines = first
             elif must_be_new:
@@ -291,7 +291,7 @@ class JsonlLog(Uncopyable):
             self._make_durable()  # what is stored already, and said to be, another may have written and not synced
             return Chunk((), (), size)
         data = b"\n".join(lines) + b"\n"
-        self._unnamed |= size == 0
+        self._directory_unsynced |= size == 0
         self._check_descriptor()
         try:
             written = os.write(self._fd, data)
@@ -300,7 +300,7 @@ class JsonlLog(Uncopyable):
         except OSError as error:
             self.failed = error.errno not in _NO_SPACE
             try:
-                self._cut(max(size, self._end_of_lines(os.fstat(self._fd).st_size)))
+                self._truncate(max(size, self._end_of_lines(os.fstat(self._fd).st_size)))
             except (OSError, SessionFailed):
                 self.failed = True
             raise
@@ -314,7 +314,7 @@ class JsonlLog(Uncopyable):
 
     # --- the tail ---
 
-    def _heal(self, size: int) -> int:
+    def _repair_tail(self, size: int) -> int:
         """Under the lock: completes or sets aside what lies behind the last newline; returns the new size."""
         end = self._end_of_lines(size)
         if end == size:
@@ -322,19 +322,19 @@ class JsonlLog(Uncopyable):
         tail = os.pread(self._fd, min(size - end, READ_LIMIT), end)
         if not (codec.is_header(self._first_line()) if end else codec.begins_header(tail)):
             raise NotALog(f"{self.path}: not a convtree log; the file was not touched")
-        if len(tail) == size - end and codec.unseal(tail.removesuffix(b"\r")) is not None:
+        if len(tail) == size - end and codec.verify_seal(tail.removesuffix(b"\r")) is not None:
             self._check_descriptor()
             os.write(self._fd, b"\n")
             self._make_durable()
             return size + 1
-        self._set_aside(end, size)
-        self._cut(end)
+        self._save_torn_tail(end, size)
+        self._truncate(end)
         return end
 
-    def _set_aside(self, start: int, end: int) -> None:
+    def _save_torn_tail(self, start: int, end: int) -> None:
         """Saves a torn tail to `<log>.torn`, durably, before it is cut."""
         name = self.path.with_name(self.path.name + ".torn")
-        fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _SAFELY, 0o600)
+        fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _OPEN_FLAGS, 0o600)
         with open(fd, "ab") as torn:
             while start < end and (data := os.pread(self._fd, min(_CHUNK, end - start), start)):
                 torn.write(data)
@@ -357,7 +357,7 @@ class JsonlLog(Uncopyable):
     def _first_line(self) -> bytes:
         return os.pread(self._fd, _CHUNK, 0).removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n", 1)[0]
 
-    def _cut(self, end: int) -> None:
+    def _truncate(self, end: int) -> None:
         self._check_descriptor()
         os.ftruncate(self._fd, end)
         self._make_durable()
@@ -368,9 +368,9 @@ class JsonlLog(Uncopyable):
             return
         try:
             _sync(self._fd)
-            if self._unnamed:
+            if self._directory_unsynced:
                 _sync_directory(self.path.parent)
-                self._unnamed = False
+                self._directory_unsynced = False
         except OSError:
             self.failed = True
             raise
@@ -384,10 +384,10 @@ class JsonlLog(Uncopyable):
             _check_home(self.path, self._allow_network)
         try:
             if begins and self._exclusive:
-                self._fresh = self._create(must_be_new=self._mode == "x")
+                self._created_here = self._create(must_be_new=self._mode == "x")
             if self._fd < 0:  # in mode "x", to see whether something is there; the first append creates it
                 flags = os.O_RDONLY if self._mode == "r" else writing
-                self._fd = os.open(self.path, flags | _SAFELY)
+                self._fd = os.open(self.path, flags | _OPEN_FLAGS)
         except FileNotFoundError:
             if not begins:
                 raise SessionNotFound(f"{self.path}: there is no log here") from None
@@ -398,7 +398,7 @@ class JsonlLog(Uncopyable):
                 f"{self.path}: there is something here already; choose another path, or open it"
             ) from None
         except OSError as error:
-            self._explain(error)
+            self._translate_os_error(error)
         self._check_file()
         if self._mode == "x" and not self._exclusive:
             self.close()
@@ -409,14 +409,14 @@ class JsonlLog(Uncopyable):
     def _create(self, must_be_new: bool) -> bool:
         """Makes the file, so that it can be locked; tells whether it was not there."""
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, 0o600)
         except FileExistsError:
             if must_be_new:
                 raise
             return False
         return True
 
-    def _explain(self, error: OSError) -> NoReturn:
+    def _translate_os_error(self, error: OSError) -> NoReturn:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
             raise NotALog(f"{self.path}: not a regular file (links are not followed)") from None
         raise error
@@ -434,7 +434,7 @@ class JsonlLog(Uncopyable):
             self.close()
             raise
 
-    def _same_file(self, position: int) -> int:
+    def _checked_size(self, position: int) -> int:
         """Returns the size, after making sure that the path still leads to the file that was read so far."""
         if self._fd < 0 and self._mode != "x":
             self._open()
@@ -493,12 +493,12 @@ class JsonlLog(Uncopyable):
         import filelock  # takes longer than most programs run
 
         began_s = time.monotonic()
-        if self._crowded and began_s - self._unlocked_s < _TURN_S:
-            time.sleep(_GIVE_WAY_S)  # the lock goes to whoever asks next, and that would be us again
-        self._crowded = False
+        if self._contended and began_s - self._unlocked_s < _FAIRNESS_WINDOW_S:
+            time.sleep(_YIELD_S)  # the lock goes to whoever asks next, and that would be us again
+        self._contended = False
         pause_s = 0.0002
         while not filelock.lock_descriptor(self._fd, blocking=False):
-            self._crowded = True
+            self._contended = True
             waited_s = time.monotonic() - began_s
             if waited_s >= timeout_s:
                 holder = _lock_holder(self._fd)
@@ -535,7 +535,7 @@ class JsonlLog(Uncopyable):
             with suppress(OSError):
                 self.close()
 
-    def _abandon(self) -> None:
+    def _detach_after_fork(self) -> None:
         """In a forked child: lets go of the parent's file, so that the child does not keep its lock alive."""
         self._inherited = True
         with suppress(OSError):
@@ -547,7 +547,7 @@ _OPEN: WeakSet[JsonlLog] = WeakSet()
 
 def _abandon_all() -> None:
     for log in list(_OPEN):
-        log._abandon()
+        log._detach_after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
@@ -592,14 +592,14 @@ def write_new(path: Path, lines: Iterable[bytes], *, allow_network: bool = False
         OSError: ENOTSUP, it would be on a network file system.
     """
     _check_home(path, allow_network)
-    with _temporary(path, _ended(lines)) as temporary:
+    with _temporary(path, _with_newlines(lines)) as temporary:
         try:
             os.link(temporary, path)  # unlike a rename, never replaces
         except FileExistsError:
             raise SessionExists(f"{path}: there is something here already; choose another path") from None
 
 
-def write_whole(path: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
+def write_atomically(path: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
     """Writes a file that is no log, durably: it appears whole or not at all.
 
     Raises:
@@ -623,9 +623,9 @@ def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
 
     The index of the old one goes first: it would say of the new one that it has lost lines.
     """
-    _sweep(path)
+    _remove_stale_temporaries(path)
     status = os.stat(path)
-    with _temporary(path, _ended(lines)) as temporary:
+    with _temporary(path, _with_newlines(lines)) as temporary:
         os.chmod(temporary, stat.S_IMODE(status.st_mode))
         if hasattr(os, "chown"):  # pragma: no branch  # Windows has none
             os.chown(temporary, status.st_uid, status.st_gid)  # root must not take a log away from its owner
@@ -637,7 +637,7 @@ def replace(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
         os.rename(temporary, path)
 
 
-def _sweep(path: Path) -> None:
+def _remove_stale_temporaries(path: Path) -> None:
     """Removes what a killed process left of a file that was to be put at `path`, or of its index."""
     for leftover in path.parent.glob(f".{escape(path.name)}.*.tmp"):
         if leftover.name.count(".") == path.name.count(".") + 3:  # not of a log whose name begins with this one's
@@ -645,7 +645,7 @@ def _sweep(path: Path) -> None:
                 os.unlink(leftover)
 
 
-def _ended(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _with_newlines(lines: Iterable[bytes]) -> Iterator[bytes]:
     return (line + b"\n" for line in lines)
 
 
@@ -657,7 +657,7 @@ def _index_of(path: Path) -> Path:
 def _temporary(path: Path, pieces: Iterable[bytes]) -> Iterator[Path]:
     """Writes a synced file beside `path`, for putting in place; syncs the directory when that is done."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _SAFELY, 0o600)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _OPEN_FLAGS, 0o600)
     try:
         with open(fd, "wb", buffering=2**20) as file:
             for piece in pieces:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 
-from convtree._engine.log import Build, Chunk, Stored
+from convtree._engine.log import Build, Chunk, SnapshotFile
 from convtree._model.errors import SessionExists
 
 
@@ -43,11 +43,11 @@ class MemoryLog:
             self._lines.extend(lines)
             return Chunk(range(start, start + len(lines)), lines, start + len(lines))
 
-    def snapshot(self) -> Stored | None:
+    def snapshot(self) -> SnapshotFile | None:
         """Returns None: nothing outlives this log that could be of use."""
         return None
 
-    def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
+    def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Does nothing."""
 
     def close(self) -> None:

@@ -17,12 +17,12 @@ from typing import NamedTuple
 from zlib import crc32
 
 from convtree._catalogue import tables as catalogue
-from convtree._catalogue.record_summary import Digest, digest, ms_of
+from convtree._catalogue.record_summary import RecordSummary, ms_of, summarise_record
 from convtree._catalogue.tables import Execute
 from convtree._engine import codec
-from convtree._engine.log import Build, Chunk, LogReplaced, Stored
+from convtree._engine.log import Build, Chunk, LogReplaced, SnapshotFile
 from convtree._logs.jsonl import Mode
-from convtree._logs.sql_engine import TRIES, RolledBack, SqlDatabase, Taken, Unsettled, pause
+from convtree._logs.sql_engine import TRIES, CommitUnknown, RolledBack, SqlDatabase, UniqueViolation, pause
 from convtree._model.entries import Header
 from convtree._model.errors import (
     ConvtreeError,
@@ -58,7 +58,7 @@ _KEEP = (
 _FORGET = "DELETE FROM ct_snapshots WHERE session_id = :session_id AND generation < :generation"
 
 
-class _Behind(Exception):
+class _StaleGuess(Exception):
     """Others wrote meanwhile: what was made on the guess that nobody did cannot be used."""
 
 
@@ -75,10 +75,10 @@ class _Batch(NamedTuple):
     """Lines to be added, and what the columns say of each; None of a header, and of what is no record."""
 
     lines: list[bytes]
-    digests: list[Digest | None]
+    digests: list[RecordSummary | None]
 
     @property
-    def records(self) -> list[Digest]:
+    def records(self) -> list[RecordSummary]:
         """The digests that there are."""
         return [each for each in self.digests if each is not None]
 
@@ -209,9 +209,9 @@ class SqlLog(Uncopyable):
                 if chunk.lines:
                     self._mode = "r+"
                 return chunk
-            except _Behind:
+            except _StaleGuess:
                 self._crowded = True
-            except Unsettled:
+            except CommitUnknown:
                 unsettled = chunk
                 pause(number)
             except RolledBack:
@@ -245,7 +245,7 @@ class SqlLog(Uncopyable):
         if row is None:
             return self._begin(execute, guess)
         if self._mode != "r+" or row.size - guess.length != position or row.created_ms != self._born:
-            raise _Behind
+            raise _StaleGuess
         return _store(execute, self._id, position, guess, row)
 
     def _add(self, execute: Execute, position: int, build: Build, unsettled: Chunk | None) -> Chunk:
@@ -288,7 +288,7 @@ class SqlLog(Uncopyable):
 
     # --- what is kept beside it ---
 
-    def snapshot(self) -> Stored | None:
+    def snapshot(self) -> SnapshotFile | None:
         """Returns the last snapshot that was kept; it stays readable until the one after the next is kept."""
         with self._reading() as execute:
             newest = execute(_NEWEST, {"session_id": self._id})
@@ -296,9 +296,9 @@ class SqlLog(Uncopyable):
             self._generation = 0
             return None
         self._generation, size = newest[0]
-        return Stored(size, _Parts(self._database, self._id, newest[0][0]).read)
+        return SnapshotFile(size, _Parts(self._database, self._id, newest[0][0]).read)
 
-    def keep_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
+    def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Adds a snapshot, unless another has kept one since it was read that may cover more."""
         if self._mode != "r+" or self.failed:
             return
@@ -333,9 +333,9 @@ def write_session(database: SqlDatabase, session_id: str, lines: Iterable[bytes]
     try:
         with database.writing() as execute:
             if execute(_FIND, {"session_id": session_id}):
-                raise Taken
+                raise UniqueViolation
             _write_lines(execute, session_id, iter(lines))
-    except Taken:  # by someone at the same time, too
+    except UniqueViolation:  # by someone at the same time, too
         raise SessionExists(f"{database.location}#{session_id}: there is a session of this id already") from None
 
 
@@ -382,16 +382,16 @@ def _batch(lines: Sequence[bytes]) -> _Batch:
     return _Batch(list(lines), [_digest_of(line) for line in lines])
 
 
-def _digest_of(line: bytes) -> Digest | None:
+def _digest_of(line: bytes) -> RecordSummary | None:
     try:
-        return None if line.startswith(_HEADER) else digest(codec.decode(line))
+        return None if line.startswith(_HEADER) else summarise_record(codec.decode(line))
     except codec.DECODE_ERRORS:
         return None
 
 
 def _without_repeats(batch: _Batch, known: set[str]) -> _Batch:
     """Leaves the columns empty for lines whose id is known, as a damaged log may have them: the first one counts."""
-    digests: list[Digest | None] = []
+    digests: list[RecordSummary | None] = []
     for each in batch.digests:
         digests.append(None if each is None or each.id in known else each)
         if each is not None:
@@ -409,7 +409,7 @@ def _header_of(line: bytes, session_id: str) -> Header:
 
 def _advance(execute: Execute, session_id: str, batch: _Batch) -> _Row | None:
     """Takes the lock of a session's row and brings it up to these lines; None when there is no such row."""
-    values = catalogue.advance(session_id, batch.records, batch.length, crc32(batch.lines[-1]))
+    values = catalogue.update_session_row(session_id, batch.records, batch.length, crc32(batch.lines[-1]))
     rows = execute(catalogue.ADVANCE, values)
     return _Row(*rows[0]) if rows else None
 
@@ -423,7 +423,7 @@ def _store(execute: Execute, session_id: str, start: int, batch: _Batch, row: _R
         rows.append(values if each is not None or position == 0 else {**values, "type": ""})
     for first in range(0, len(rows), _MANY):
         catalogue.add_lines(execute, rows[first : first + _MANY])
-    catalogue.spend(execute, session_id, batch.records, row.parent_entry if row.copying else None)
+    catalogue.add_usage(execute, session_id, batch.records, row.parent_entry if row.copying else None)
     return Chunk(positions[:-1], batch.lines, positions[-1])
 
 

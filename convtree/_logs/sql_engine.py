@@ -44,11 +44,11 @@ class RolledBack(OSError):
     """A transaction was rolled back by the server, or with its connection: it may be tried again."""
 
 
-class Taken(RolledBack):
+class UniqueViolation(RolledBack):
     """Somebody else has just added what was to be added."""
 
 
-class Unsettled(OSError):
+class CommitUnknown(OSError):
     """The connection was lost during COMMIT: the transaction is there as a whole, or not at all."""
 
 
@@ -175,7 +175,7 @@ class SqlDatabase(Uncopyable):
         if code == "42P01" or text.startswith("no such table"):
             return TablesMissing(f"{self.location}: there are no tables yet: open_store(url, create=True) makes them")
         if code in _TAKEN or code == "SQLITE_CONSTRAINT":
-            return Taken(f"{self.location}: {text}")
+            return UniqueViolation(f"{self.location}: {text}")
         if code in _ROLLED_BACK or error.connection_invalidated:
             return RolledBack(f"{self.location}: {text}")
         return OSError(f"{self.location}: {text}")
@@ -227,7 +227,7 @@ class SqlDatabase(Uncopyable):
         if self._owned is not None and not self._inherited:
             self._owned.dispose()
 
-    def _abandon(self) -> None:
+    def _detach_after_fork(self) -> None:
         """In a forked child: leaves the parent its connections."""
         self._inherited = True
         if self._owned is not None:
@@ -266,7 +266,7 @@ class _Transaction:
         except DBAPIError as error:
             if _code_of(error.orig) in (*_ROLLED_BACK, "SQLITE_BUSY"):
                 raise
-            raise Unsettled(f"whether the transaction is stored is unknown: {_text_of(error.orig)}") from error.orig
+            raise CommitUnknown(f"whether the transaction is stored is unknown: {_text_of(error.orig)}") from error.orig
 
 
 def pause(number: int) -> None:
@@ -374,7 +374,7 @@ _OPEN: WeakSet[SqlDatabase] = WeakSet()
 
 def _abandon_all() -> None:
     for database in list(_OPEN):
-        database._abandon()
+        database._detach_after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork

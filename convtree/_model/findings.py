@@ -54,4 +54,4 @@ SOURCE: dict[str, tuple[Severity, str]] = {
     "value_replaced": ("warning", "a value that no log can hold: something close to it stands there"),
 }
 
-CODES: dict[str, tuple[Severity, str]] = LOG | SOURCE | {"too_many": ("error", "more findings than are kept")}
+FINDING_CODES: dict[str, tuple[Severity, str]] = LOG | SOURCE | {"too_many": ("error", "more findings than are kept")}

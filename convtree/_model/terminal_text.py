@@ -19,7 +19,7 @@ _HARM = re.compile(f"[{_UNSAFE}]")  # newline and tab are let through
 _BLANKS = re.compile(r"[ \t\r\n]+")
 
 
-def harmless(text: str, *, lines: bool = False) -> str:
+def escape_controls(text: str, *, lines: bool = False) -> str:
     r"""Returns the text with every control, reordering or invisible character shown as `\x1b` or `<U+202E>`.
 
     The result is one line, runs of white space being one space; with `lines`, newlines and tabs stay.

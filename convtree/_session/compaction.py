@@ -20,7 +20,7 @@ from convtree._engine.tokens import Counter, count_each, estimate_tokens
 from convtree._model.entries import CompactionEntry, Entry
 from convtree._model.errors import InvalidMessage
 from convtree._model.messages import calls_of
-from convtree._session.cut_points import cut_for, is_pinned, places, turn_prefix
+from convtree._session.cut_points import allowed_cuts, choose_cut, is_pinned, turn_prefix
 
 _READERS = frozenset({"read", "read_file", "readfile", "view", "view_file", "open_file"})
 _WRITERS = frozenset(
@@ -138,7 +138,7 @@ def plan_compaction(
     context = session.build_context(leaf=leaf_id)
     counts = _counts(context, count_tokens)
     start = _after_summary(context)
-    cut = cut_for(context, counts, start, keep_tokens)
+    cut = choose_cut(context, counts, start, keep_tokens)
     gone = [place for place in range(start, cut) if not is_pinned(context.entries[place])]
     if not gone:
         return None
@@ -178,7 +178,7 @@ def plan_branch(session: Conversation, entry_id: str | None) -> BranchPlan | Non
     )
 
 
-def is_right(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool:
+def is_still_valid(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool:
     """Tells whether a plan may land although the leaf has moved to the row `leaf` since it was made.
 
     A compaction may where its kept entry is above, no other compaction came or went, and the cut separates nothing
@@ -196,7 +196,7 @@ def is_right(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool
     if columns.nearest(columns.compactions, leaf) != columns.nearest(columns.compactions, planned):
         return False
     context = build_context(index, leaf)
-    allowed = set(places(context))
+    allowed = set(allowed_cuts(context))
     return any(entry.id == plan.first_kept_entry_id for place, entry in enumerate(context.entries) if place in allowed)
 
 
@@ -206,14 +206,14 @@ def is_right(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool
 def _counts(context: Context, count_tokens: Counter | None) -> list[int]:
     """Returns how many tokens each message takes."""
     if count_tokens is None:
-        return count_each(context.messages, context.entries, context.fresh_from)
+        return count_each(context.messages, context.entries, context.first_after_compaction)
     return list(map(count_tokens, context.messages))
 
 
 def _after_summary(context: Context) -> int:
     """Returns the place behind the summary that the context begins with; 0 when it has none."""
-    places = (place for place, entry in enumerate(context.entries, 1) if isinstance(entry, CompactionEntry))
-    return next(places, 0)
+    cuts = (place for place, entry in enumerate(context.entries, 1) if isinstance(entry, CompactionEntry))
+    return next(cuts, 0)
 
 
 # --- which files ---

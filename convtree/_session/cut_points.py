@@ -18,7 +18,7 @@ _BEGINNERS = frozenset({"user", "bashExecution", "custom"})
 _THOUGHTS = ("thinking", "redacted_thinking")
 
 
-def cut_for(context: Context, counts: Sequence[int], start: int, keep_tokens: int) -> int:
+def choose_cut(context: Context, counts: Sequence[int], start: int, keep_tokens: int) -> int:
     """Returns the place of the first message to keep; `start` when nothing is to be cut."""
     end = len(counts)
     first, kept = end, 0
@@ -27,7 +27,7 @@ def cut_for(context: Context, counts: Sequence[int], start: int, keep_tokens: in
         kept += counts[first]
     if first == start:
         return start
-    allowed = [place for place in places(context) if place > start]
+    allowed = [place for place in allowed_cuts(context) if place > start]
     fitting = [place for place in allowed if place >= first and (place < end or keep_tokens <= 0)]
     turns = [place for place in fitting if place == end or begins_turn(context, place)]
     if turns or fitting:
@@ -36,7 +36,7 @@ def cut_for(context: Context, counts: Sequence[int], start: int, keep_tokens: in
     return shorter[-1] if shorter else start
 
 
-def places(context: Context) -> list[int]:
+def allowed_cuts(context: Context) -> list[int]:
     """Returns the places where a cut separates nothing that belongs together, the end among them."""
     end = len(context.messages)
     depth = [0] * (end + 2)

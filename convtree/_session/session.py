@@ -21,9 +21,9 @@ from weakref import WeakSet
 import msgspec
 
 from convtree._engine import codec, tree
-from convtree._engine.journal import Ledger, PartlyWritten, new_id
+from convtree._engine.journal import Journal, PartialWrite, new_id
 from convtree._engine.log import Log
-from convtree._engine.write_batch import Draft, Plan, SDKObject, draft, message_entry, reseal
+from convtree._engine.write_batch import EncodedRecord, SDKObject, WriteBatch, encode_record, message_entry, reseal
 from convtree._logs.jsonl import Durability, JsonlLog, Mode, write_new
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import (
@@ -73,7 +73,7 @@ class Session(Reader):
         on_stale: OnStale = "raise",
         redact: Redact | None = None,
     ) -> None:
-        super().__init__(Ledger(log), header if redact is None else _redacted(header, redact))
+        super().__init__(Journal(log), header if redact is None else _redacted(header, redact))
         self._refuses = "it was opened with mode='r'" if read_only else None
         self._on_stale = on_stale
         self._redact = redact
@@ -269,18 +269,18 @@ class Session(Reader):
         if summary is None and summarize is None and details is not None:
             raise ValueError("details belong to a summary")
         if summarize is not None and (planned := self._plan_branch(entry_id)) is not None:
-            return self.land_branch(planned, summarize(planned), entry_id, details=details)
+            return self.apply_branch_summary(planned, summarize(planned), entry_id, details=details)
         if summary is not None:
             with self._lock:
                 left = self._leaf_id
                 note = self._draft(BranchSummaryEntry(from_id=left, summary=summary, details=details))
                 return cast(BranchSummaryEntry, self._append([note], entry_id, None)[0])
-        move = draft(LeafMark(target_id=entry_id))
+        move = encode_record(LeafMark(target_id=entry_id))
 
-        def fill(plan: Plan) -> None:
+        def fill(plan: WriteBatch) -> None:
             if entry_id is not None:
                 plan.row_of(entry_id)
-            if self._index.leaf.id != entry_id or self._index.leaf_doubt is not None:
+            if self._index.leaf.id != entry_id or self._index.leaf_uncertain_because is not None:
                 plan.mark(move, _now())
 
         with self._lock:
@@ -304,9 +304,11 @@ class Session(Reader):
             As `build_context` and `append`.
         """
         plan = self._plan_compaction(keep_tokens, count_tokens)
-        return None if plan is None else self.land(plan, summarize(plan), count_tokens=count_tokens)
+        return None if plan is None else self.apply_compaction(plan, summarize(plan), count_tokens=count_tokens)
 
-    def land(self, plan: CompactionPlan, summary: str, *, count_tokens: Counter | None = None) -> CompactionEntry:
+    def apply_compaction(
+        self, plan: CompactionPlan, summary: str, *, count_tokens: Counter | None = None
+    ) -> CompactionEntry:
         """Appends the compaction of a plan, at the leaf as it is now.
 
         Raises:
@@ -316,7 +318,7 @@ class Session(Reader):
         """
         return cast(CompactionEntry, self._land(plan, plan.entry(summary, count_tokens)))
 
-    def land_branch(
+    def apply_branch_summary(
         self, plan: BranchPlan, summary: str, entry_id: str | None, *, details: Any = None
     ) -> BranchSummaryEntry:
         """Appends the summary of the branch that a plan collected below `entry_id`, which it leaves for.
@@ -364,9 +366,9 @@ class Session(Reader):
         remaining = iter(records)
         while batch := [self._draft(record) for record in islice(remaining, _BATCH)]:
 
-            def fill(plan: Plan, batch: list[Draft] = batch) -> None:
+            def fill(plan: WriteBatch, batch: list[EncodedRecord] = batch) -> None:
                 for each in batch:
-                    plan.place(each)
+                    plan.add_imported(each)
 
             written += len(self._write(fill, moves_leaf=True).added)
         return written
@@ -394,7 +396,7 @@ class Session(Reader):
         with self._lock:
             try:
                 if not self._closed and self._refuses is None and self._index.read_only is None:
-                    self._ledger.keep_index()
+                    self._journal.save_snapshot()
             finally:
                 super().close()
 
@@ -403,22 +405,24 @@ class Session(Reader):
 
     # --- the way to the log ---
 
-    def _draft(self, record: Record) -> Draft:
-        return draft(record if self._redact is None else _redacted(record, self._redact))
+    def _draft(self, record: Record) -> EncodedRecord:
+        return encode_record(record if self._redact is None else _redacted(record, self._redact))
 
-    def _append(self, drafts: list[Draft], parent_id: str | AtLeaf | None, on_stale: OnStale | None) -> list[Any]:
+    def _append(
+        self, drafts: list[EncodedRecord], parent_id: str | AtLeaf | None, on_stale: OnStale | None
+    ) -> list[Any]:
         policy = on_stale or self._on_stale
         if policy not in _ON_STALE:
             check_choice("on_stale", policy, _ON_STALE)
 
-        def fill(plan: Plan) -> None:
+        def fill(plan: WriteBatch) -> None:
             stored = plan.find_stored(drafts) if drafts[0].record.id else 0
             if stored == len(drafts):
                 return
             if stored:
-                plan.chain(drafts[stored:], plan.stored[-1].id, _now())
+                plan.add_chain(drafts[stored:], plan.stored[-1].id, _now())
             else:
-                plan.chain(drafts, self._current_leaf(policy) if parent_id is LEAF else parent_id, _now())
+                plan.add_chain(drafts, self._current_leaf(policy) if parent_id is LEAF else parent_id, _now())
 
         return self._write(fill, moves_leaf=True).stored
 
@@ -445,17 +449,17 @@ class Session(Reader):
         """Appends what a plan was made for, below `parent_id` or the leaf, if the plan is right there."""
         drafted = self._draft(note)
 
-        def fill(lines: Plan) -> None:
+        def fill(lines: WriteBatch) -> None:
             leaf = self._current_leaf("branch" if self._on_stale == "branch" else "rebase")
             row = tree.ROOT if leaf is None else lines.row_of(leaf)
-            if not _compaction().is_right(plan, self._index, row):
+            if not _compaction().is_still_valid(plan, self._index, row):
                 raise StaleLeaf(
                     f"the leaf moved from {plan.leaf_id!r} to {leaf!r}, where the plan is not right; "
                     "call refresh(), then make another",
                     expected=plan.leaf_id,
                     actual=leaf,
                 )
-            lines.chain([drafted], leaf if parent_id is LEAF else parent_id, _now())
+            lines.add_chain([drafted], leaf if parent_id is LEAF else parent_id, _now())
 
         return cast(Entry, self._write(fill, moves_leaf=True).stored[-1])
 
@@ -463,16 +467,16 @@ class Session(Reader):
         drafted = self._draft(mark)
         self._write(lambda plan: plan.mark(drafted, _now()))
 
-    def _write(self, fill: Callable[[Plan], None], moves_leaf: bool = False) -> Plan:
+    def _write(self, fill: Callable[[WriteBatch], None], moves_leaf: bool = False) -> WriteBatch:
         """Has a plan written; with `moves_leaf` this session has then seen the log's leaf."""
         with self._lock:
-            ledger = self._ledger
+            ledger = self._journal
             if self._closed or self._refuses or ledger.index.read_only:
                 self._check_open()
                 self._check_writable()  # before the log is touched: a reader locks and heals nothing
             try:
                 plan = ledger.write(fill, self._header)
-            except PartlyWritten as partly:  # whole lines that reached the log are in it, and were ours
+            except PartialWrite as partly:  # whole lines that reached the log are in it, and were ours
                 self._leaf_id = ledger.index.leaf.id
                 raise partly.reason from None
             leaf = ledger.index.leaf.id
@@ -482,8 +486,8 @@ class Session(Reader):
 
     def _current_leaf(self, on_stale: OnStale) -> str | None:
         """Returns the leaf to continue, under the lock and with everything taken in."""
-        index = self._ledger.index
-        if index.leaf_doubt is not None:
+        index = self._journal.index
+        if index.leaf_uncertain_because is not None:
             raise self._uncertain()
         actual = index.leaf.id
         if actual == self._leaf_id or on_stale == "branch":
@@ -500,7 +504,7 @@ class Session(Reader):
     def _check_writable(self) -> None:
         if self._refuses is not None:
             raise ReadOnlySession(f"{self.location}: this session is read-only: {self._refuses}")
-        self._ledger.check_writable()
+        self._journal.check_writable()
 
     def _raise_findings(self) -> None:
         serious = tuple(finding for finding in self.findings if finding.severity != "info")

@@ -19,7 +19,7 @@ import msgspec
 from convtree._engine import context, tree
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.context import Context, Gap, Render, default_render
-from convtree._engine.journal import LOST_HEADER, RECENT, Ledger
+from convtree._engine.journal import LOST_HEADER, RECENT, Journal
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
 from convtree._model.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, MessageEntry
@@ -27,7 +27,7 @@ from convtree._model.errors import EntryNotFound, LeafUncertain, SessionClosed
 from convtree._model.resources import Uncopyable
 
 if TYPE_CHECKING:
-    from convtree._engine.diff import Diff, Side
+    from convtree._engine.diff import BranchDelta, Diff
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -50,12 +50,12 @@ def reading(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P
     @wraps(method)
     def read(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self._lock:
-            if self._ledger.half_fed and not self._closed:
-                self._ledger.catch_up()  # a signal came while lines were taken in
+            if self._journal.index_is_partial and not self._closed:
+                self._journal.refresh()  # a signal came while lines were taken in
             try:
                 return method(self, *args, **kwargs)
             except SnapshotDamaged:
-                self._ledger.rescan()
+                self._journal.rescan()
                 return method(self, *args, **kwargs)
 
     return read
@@ -64,8 +64,8 @@ def reading(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P
 class Reader(Uncopyable):
     """The reading half of a session: a log that is known by its index, and the leaf that was seen."""
 
-    def __init__(self, ledger: Ledger, header: Header) -> None:
-        self._ledger = ledger
+    def __init__(self, ledger: Journal, header: Header) -> None:
+        self._journal = ledger
         self._header = header
         self._lock = RLock()
         self._closed = False
@@ -156,7 +156,7 @@ class Reader(Uncopyable):
         sides = [self._side(row, shared) for row in rows]
         return Diff(ancestor_id=self._id_of(shared), a=sides[0], b=sides[1])
 
-    def _side(self, row: int, shared: int) -> Side:
+    def _side(self, row: int, shared: int) -> BranchDelta:
         from convtree._engine.diff import side_of
 
         if shared == tree.ROOT:
@@ -164,7 +164,7 @@ class Reader(Uncopyable):
         else:
             rows = list(takewhile(lambda above: above != shared, self._index.tree.walk_up(row)))[::-1]
         namer = self._index.tree.nearest(self._index.tree.models, shared)
-        named = self._index.good_records([namer]) if namer != tree.NONE else []
+        named = self._index.readable_records([namer]) if namer != tree.NONE else []
         return side_of(self._id_of(row), self._index.entries(rows), next(iter(named), None))
 
     @reading
@@ -185,7 +185,7 @@ class Reader(Uncopyable):
         """Returns the shape of the tree as it is now, for drawing it: no entry is read until the outline is asked."""
         index = self._index
         row = self._row(LEAF, allow_doubt=True)
-        certain = index.leaf_doubt is None or row != index.leaf.row
+        certain = index.leaf_uncertain_because is None or row != index.leaf.row
 
         def read(rows: Sequence[int]) -> list[Entry]:
             with self._lock:
@@ -206,10 +206,10 @@ class Reader(Uncopyable):
     @reading
     def _numbered(self, rows: Sequence[int]) -> list[tuple[int, Entry | Mark]]:
         self._check_open()
-        found = self._index.good_records(rows)
+        found = self._index.readable_records(rows)
         if len(found) == len(rows):
             return list(zip(rows, found, strict=True))
-        return [(row, record) for row in rows for record in self._index.good_records([row])]
+        return [(row, record) for row in rows for record in self._index.readable_records([row])]
 
     @reading
     def refresh(self) -> list[Entry]:
@@ -219,11 +219,11 @@ class Reader(Uncopyable):
         a repair, say) all its entries. Entries whose bodies cannot be read are passed over: they are for `verify`.
         """
         self._check_open()
-        self._ledger.catch_up()
+        self._journal.refresh()
         self._leaf_id = self._index.leaf.id
-        rows = [row for row in self._ledger.news() if self._index.tree.is_node(row)]
-        entries = cast(list[Entry], self._index.good_records(rows))
-        self._ledger.no_news()
+        rows = [row for row in self._journal.news() if self._index.tree.is_node(row)]
+        entries = cast(list[Entry], self._index.readable_records(rows))
+        self._journal.mark_seen()
         return entries
 
     def follow(self, *, poll_s: float = 0.2, timeout_s: float | None = None) -> Iterator[Entry | Mark]:
@@ -266,13 +266,13 @@ class Reader(Uncopyable):
     @reading
     def _last_records(self) -> list[str]:
         self._check_open()
-        return self._ledger.last_records()
+        return self._journal.last_records()
 
     @reading
     def _news(self, recent: Sequence[str]) -> tuple[list[Entry | Mark], str | None]:
         self._check_open()
-        self._ledger.catch_up()
-        return self._ledger.records_after(recent)
+        self._journal.refresh()
+        return self._journal.records_after(recent)
 
     # --- properties ---
 
@@ -319,13 +319,13 @@ class Reader(Uncopyable):
     @property
     def location(self) -> str:
         """Where the log is: a path, or "memory"."""
-        return self._ledger.log.location
+        return self._journal.log.location
 
     def close(self) -> None:
         """Closes the log; twice is the same as once."""
         with self._lock:
             self._closed = True
-            self._ledger.log.close()
+            self._journal.log.close()
 
     def __enter__(self) -> Self:
         return self
@@ -337,7 +337,7 @@ class Reader(Uncopyable):
 
     @property
     def _index(self) -> Index:
-        return self._ledger.index
+        return self._journal.index
 
     def _check_open(self) -> None:
         if self._closed:
@@ -355,7 +355,7 @@ class Reader(Uncopyable):
 
     def _doubt(self) -> Finding | None:
         """Returns what makes this session's leaf uncertain."""
-        return self._index.leaf_doubt if self._leaf_id == self._index.leaf.id else None
+        return self._index.leaf_uncertain_because if self._leaf_id == self._index.leaf.id else None
 
     def _known(self, entry_id: str) -> int:
         self._check_open()
@@ -391,7 +391,7 @@ class Reader(Uncopyable):
             row = columns.parents[row]
 
     def _uncertain(self) -> LeafUncertain:
-        doubt = self._index.leaf_doubt
+        doubt = self._index.leaf_uncertain_because
         assert doubt is not None
         return LeafUncertain(
             f"{self.location}: {doubt.code} in line {doubt.line}, after the leaf was set: "

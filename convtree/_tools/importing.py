@@ -17,14 +17,14 @@ import msgspec
 
 from convtree._engine.codec import HEADER_START
 from convtree._engine.redact import Redact, redact_record
-from convtree._formats.common.base import Format, Reading, Source, origin
+from convtree._formats.common.base import Format, Source, SourceSession, origin
 from convtree._formats.common.files import SourceFile
-from convtree._logs.jsonl import Durability, JsonlLog, write_whole
+from convtree._logs.jsonl import Durability, JsonlLog, write_atomically
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
-from convtree._tools.redact_log import WithoutSecrets
+from convtree._tools.redact_log import RedactedSession
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
 
@@ -150,7 +150,7 @@ def list_foreign(source: str | os.PathLike[str]) -> Iterator[ForeignSession]:
                 yield _listed(found, reading)
 
 
-def _listed(found: _Found, reading: Reading) -> ForeignSession:
+def _listed(found: _Found, reading: SourceSession) -> ForeignSession:
     name, first, messages = reading.header.name, None, 0
     for record in reading.records:
         if isinstance(record, MessageEntry):
@@ -214,7 +214,7 @@ def export_file(
         ValueError: nobody knows this format.
         SessionExists: there is a file already, and it is not to be replaced.
     """
-    write_whole(Path(path), export_lines(session, format, redact=redact), replace=replace)
+    write_atomically(Path(path), export_lines(session, format, redact=redact), replace=replace)
 
 
 def export_lines(session: Session, format: str, *, redact: Redact | None = None) -> Iterator[bytes]:
@@ -230,7 +230,7 @@ def export_lines(session: Session, format: str, *, redact: Redact | None = None)
 
     if format not in WRITERS:
         raise ValueError(f"nothing writes {format!r}; known are {', '.join(WRITERS)}")
-    return WRITERS[format](session if redact is None else WithoutSecrets(session, redact))
+    return WRITERS[format](session if redact is None else RedactedSession(session, redact))
 
 
 # --- sources ------------------------------------------------------------------------------------------------------
@@ -335,11 +335,11 @@ def _size(path: Path) -> int:
 # --- sessions -----------------------------------------------------------------------------------------------------
 
 
-def _readings(found: _Found) -> Generator[Reading, None, None]:
+def _readings(found: _Found) -> Generator[SourceSession, None, None]:
     yield from found.form.read(found.source)
 
 
-def _exhaust(reading: Reading) -> None:
+def _exhaust(reading: SourceSession) -> None:
     for _ in reading.records:
         pass
 
@@ -364,7 +364,7 @@ def _without_session(found: _Found) -> NotALog:
     return NotALog(f"{found.source.path}: {found.form.NAME}, without a session in it")
 
 
-def _without_secrets(reading: Reading, redact: Redact | None) -> Reading:
+def _without_secrets(reading: SourceSession, redact: Redact | None) -> SourceSession:
     """Returns a reading that is redacted as a session redacts what it writes."""
     if redact is None:
         return reading
@@ -401,7 +401,7 @@ def _all_taken_in(
 @contextmanager
 def _adopted(store: SessionStore, header: Header) -> Iterator[Session]:
     """Opens the session of this source in a store, or begins it."""
-    with store.adopt(header) as session:
+    with store.open_or_create(header) as session:
         expected = header if store.redact is None else redact_record(header, store.redact)
         if _origin(session.header) not in (_origin(header), _origin(expected)):
             raise SessionExists(
@@ -416,7 +416,7 @@ def _origin(header: Header) -> tuple[object, object]:
 
 
 def _taken_in(
-    found: _Found, reading: Reading, session: Session, tell: Callable[[int], None] | None = None
+    found: _Found, reading: SourceSession, session: Session, tell: Callable[[int], None] | None = None
 ) -> ImportReport:
     counted = _Counted(reading, tell)
     written = session.extend(counted)
@@ -445,7 +445,7 @@ def _telling(progress: Progress | None, before: int, size: int, of: int) -> Call
 class _Counted:
     """Records that are counted as they pass; now and then, how far the source was read is told."""
 
-    def __init__(self, reading: Reading, tell: Callable[[int], None] | None) -> None:
+    def __init__(self, reading: SourceSession, tell: Callable[[int], None] | None) -> None:
         self._reading = reading
         self._tell = tell
         self.count = 0

@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from convtree._engine.context import Context
-from convtree._engine.journal import Ledger
+from convtree._engine.journal import Journal
 from convtree._engine.log_index import Index
 from convtree._engine.redact import Redact, Redactor, redact_body, redact_record
 from convtree._engine.write_batch import reseal
@@ -24,7 +24,7 @@ from convtree._formats.common.base import Exported
 from convtree._logs.jsonl import JsonlLog, Mode, replace, write_new
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import CorruptLog, ReadOnlySession
-from convtree.stores._folder import CATALOGUE, FolderShelf
+from convtree.stores._folder import CATALOGUE, FolderBackend
 from convtree.stores.base import Progress
 
 _BATCH = 500
@@ -46,7 +46,7 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True):
     beside: tuple[str, ...] = ()
 
 
-class WithoutSecrets:
+class RedactedSession:
     """A session as a writer reads it, without its secrets; nothing is held that the session does not hold.
 
     A `Redactor` counts a secret once: when its record, or the header, goes by.
@@ -111,11 +111,11 @@ def redact_session(
         SessionNotFound: there is no such folder, or no such session in it.
         As `redact_log`.
     """
-    shelf = FolderShelf(folder, create=False, allow_network=allow_network)
-    path = shelf.path_of(id)
+    backend = FolderBackend(folder, create=False, allow_network=allow_network)
+    path = backend.path_of(id)
     done = redact_log(path, in_place=in_place, allow_network=allow_network, **options)
     if in_place and done.lines:
-        shelf.forget_catalogue()
+        backend.forget_catalogue()
     return msgspec.structs.replace(done, beside=_beside(path))
 
 
@@ -144,7 +144,7 @@ def redact_log(
     mode: Mode = "r+" if in_place else "r"
     log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=in_place, allow_network=allow_network)
     try:
-        index = Ledger(log, use_snapshot=False).index
+        index = Journal(log, use_snapshot=False).index
         _check_sound(index, path)
         redactor = redactor or Redactor()
         watch = _Watch(path, progress)
@@ -203,15 +203,15 @@ def _check_sound(index: Index, path: Path) -> None:
     if index.read_only is not None and index.header is not None:
         raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell where its text is")
     found = [finding for finding in index.findings if finding.severity != "info"]
-    if found or index.header_body is None:
+    if found or index.header_payload is None:
         what = f"{found[0].code} in line {found[0].line}" if found else "it has no header"
         raise CorruptLog(f"{path}: {what}; repair it first", findings=tuple(index.findings))
 
 
 def _bodies(index: Index) -> Iterator[bytes]:
     """Yields the bodies of the header and of all records."""
-    assert index.header_body is not None
-    yield index.header_body
+    assert index.header_payload is not None
+    yield index.header_payload
     for start in range(0, len(index.tree), _BATCH):
         yield from index.bodies(range(start, min(start + _BATCH, len(index.tree))))
 

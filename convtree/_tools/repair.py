@@ -18,7 +18,7 @@ import msgspec
 import orjson
 
 from convtree._engine import codec
-from convtree._engine.journal import LOST_HEADER, Ledger, new_id
+from convtree._engine.journal import LOST_HEADER, Journal, new_id
 from convtree._engine.log import Chunk
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import reseal
@@ -125,7 +125,7 @@ def repair(
     )
     try:
         index = _scan(log, progress, _REPAIR_LIMIT)
-        if index.header is None and not index.claimed and not len(index.tree):
+        if index.header is None and not index.header_is_damaged and not len(index.tree):
             raise NotALog(f"{path}: not a convtree log; another tool's session comes in by `convtree import`")
         if index.header is not None and index.header.version > VERSION:
             raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell what is damaged in it")
@@ -133,7 +133,7 @@ def repair(
             raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.findings))
         completed = _take_whole_tail(index, log)
         removed = tuple(f for f in index.findings if f.code in _REMOVED and not _stands_for_header(f, index))
-        kept_doubt = index.leaf_doubt if index.leaf_doubt in index.findings else None
+        kept_doubt = index.leaf_uncertain_because if index.leaf_uncertain_because in index.findings else None
         healed = [f for f in index.findings if f.code in _RESEALED and f is not kept_doubt]
         remaining = [f for f in index.findings if f.code not in _REMOVED | _RESEALED]
         remaining += _deep(index, log, 0, None)
@@ -147,7 +147,7 @@ def repair(
             kept=len(rows),
             removed=removed,
             remaining=tuple(remaining),
-            leaf_uncertain=index.leaf_doubt is not None,
+            leaf_uncertain=index.leaf_uncertain_because is not None,
         )
         if dry_run or not plan.needed:
             return plan
@@ -178,7 +178,7 @@ def _scan(log: _WatchedLog, progress: Progress | None, finding_limit: int = FIND
     if progress is not None:
         size = os.stat(log.path).st_size
         log.watch = lambda done: progress(done, 2 * size)
-    index = Ledger(log, use_snapshot=False, finding_limit=finding_limit).index
+    index = Journal(log, use_snapshot=False, finding_limit=finding_limit).index
     log.watch = None
     return index
 
@@ -190,8 +190,8 @@ def _stands_for_header(finding: Finding, index: Index) -> bool:
 
 def _header_body(index: Index, path: Path) -> bytes:
     """Returns the header's body as it stands in the log, or makes one of what is known."""
-    if index.header_body is not None:
-        return index.header_body
+    if index.header_payload is not None:
+        return index.header_payload
     header = index.header or LOST_HEADER
     if not ID.fullmatch(header.id):
         header = msgspec.structs.replace(header, id=path.stem if ID.fullmatch(path.stem) else new_id())
@@ -203,8 +203,8 @@ def _take_whole_tail(index: Index, log: JsonlLog) -> bool:
     tail = index.findings[-1] if index.findings else None
     if tail is not None and tail.code == "torn_tail" and tail.length < codec.LINE_LIMIT:
         line = b"".join(data for _, data in log.read_bytes(tail.offset, tail.length))
-        if codec.unseal(line.removesuffix(b"\r")) is not None:
-            index.feed((tail.offset,), (line,), tail.offset + tail.length + 1)
+        if codec.verify_seal(line.removesuffix(b"\r")) is not None:
+            index.scan((tail.offset,), (line,), tail.offset + tail.length + 1)
             return True
     return False
 
@@ -254,7 +254,7 @@ def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Itera
     line = b""
     for line in reseal(_header_body(index, path), _bodies(index, rows, log)):
         yield line
-    if index.leaf_doubt is not None:
+    if index.leaf_uncertain_because is not None:
         # What was taken out may have moved the leaf. A line that does not name the one before it says that something
         # is missing here, and leaves the leaf uncertain, as it was.
         yield codec.seal(codec.encode(SessionInfoMark(id=new_id())), crc32(line) ^ 1)
@@ -272,7 +272,7 @@ def _bodies(index: Index, rows: list[int], log: JsonlLog) -> Iterator[bytes]:
         done = end
         if header is not None:
             line = log.read_at([(header.offset, header.length)])[0]
-            yield codec.body_of(line) if codec.unseal(line) is not None else line.rstrip()[:-1]
+            yield codec.payload_of(line) if codec.verify_seal(line) is not None else line.rstrip()[:-1]
 
 
 def _quarantine(path: Path, log: JsonlLog, removed: tuple[Finding, ...]) -> str:

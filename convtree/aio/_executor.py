@@ -30,7 +30,7 @@ def _new_pool() -> ThreadPoolExecutor:
 _pool = _new_pool()
 
 
-class Line:
+class SerialQueue:
     """Calls that wait for their turn: so many at a time are carried out, first come, first served."""
 
     def __init__(self, width: int = 1) -> None:
@@ -46,9 +46,9 @@ class Line:
 
     async def call(self, work: Callable[[], T]) -> T:
         """Has some work carried out in its turn."""
-        return await asyncio.wrap_future(self.enter(work))
+        return await asyncio.wrap_future(self.submit(work))
 
-    def enter(self, work: Callable[[], T]) -> Future[T]:
+    def submit(self, work: Callable[[], T]) -> Future[T]:
         """Puts some work at the end of the line."""
         future: Future[T] = Future()
         with self._lock:
@@ -85,7 +85,7 @@ class Line:
             future.set_result(result)
 
 
-_LINES: WeakSet[Line] = WeakSet()
+_LINES: WeakSet[SerialQueue] = WeakSet()
 
 
 def in_background(work: Callable[[], object]) -> None:

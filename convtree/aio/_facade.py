@@ -31,8 +31,8 @@ from functools import partial, wraps
 from itertools import islice
 from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
 
+from convtree._engine.outline import LinearSegment
 from convtree._engine.outline import Outline as SyncOutline
-from convtree._engine.outline import Run
 from convtree._engine.redact import Redact
 from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
@@ -40,7 +40,7 @@ from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, 
 from convtree._model.resources import Uncopyable
 from convtree._session.compaction import BranchPlan, CompactionPlan
 from convtree._session.session import Session as SyncSession
-from convtree.aio._executor import Line, in_background
+from convtree.aio._executor import SerialQueue, in_background
 from convtree.stores._session_store import CopiedList, StoreFindings
 from convtree.stores._session_store import SessionStore as SyncStore
 from convtree.stores._session_store import open_store as open_sync_store
@@ -65,7 +65,7 @@ S_co = TypeVar("S_co", bound=_Closes, covariant=True)
 R = TypeVar("R", bound=_ClosesAwaited | None)
 
 
-class Opening(Coroutine[Any, Any, R]):
+class AwaitableContext(Coroutine[Any, Any, R]):
     """What is being opened: `await` gives it, `async with` gives it and closes it. A coroutine: use it once."""
 
     def __init__(self, opening: Coroutine[Any, Any, R]) -> None:
@@ -97,8 +97,8 @@ class Opening(Coroutine[Any, Any, R]):
             await self._opened.close()
 
 
-async def _open(line: Line, work: Callable[[], T], wrap: Callable[[T], R]) -> R:
-    future = line.enter(work)
+async def _open(line: SerialQueue, work: Callable[[], T], wrap: Callable[[T], R]) -> R:
+    future = line.submit(work)
     try:
         return wrap(await asyncio.wrap_future(future))
     except asyncio.CancelledError:
@@ -111,16 +111,16 @@ def _close_unclaimed(future: Future[Any]) -> None:
         in_background(opened.close)
 
 
-class _Turned(Uncopyable, Generic[S_co]):
+class _AsyncFacade(Uncopyable, Generic[S_co]):
     """A sync object, and the line of those who call it."""
 
     def __init__(self, sync: S_co, width: int) -> None:
         self._sync = sync
-        self._line = Line(width)
+        self._line = SerialQueue(width)
 
     async def close(self) -> None:
         """Closes it behind the calls that have begun; twice is the same as once. Cancelling does not stop it."""
-        await asyncio.shield(asyncio.wrap_future(self._line.enter(self._sync.close)))
+        await asyncio.shield(asyncio.wrap_future(self._line.submit(self._sync.close)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -134,11 +134,11 @@ class _Turned(Uncopyable, Generic[S_co]):
 
 def _awaited(
     method: Callable[Concatenate[S_co, P], T],
-) -> Callable[Concatenate[_Turned[S_co], P], Coroutine[Any, Any, T]]:
+) -> Callable[Concatenate[_AsyncFacade[S_co], P], Coroutine[Any, Any, T]]:
     """Makes the method that awaits a sync one."""
 
     @wraps(method)
-    async def call(self: _Turned[S_co], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(self: _AsyncFacade[S_co], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._line.call(partial(method, self._sync, *args, **kwargs))
 
     return call
@@ -146,22 +146,22 @@ def _awaited(
 
 def _opens(
     method: Callable[Concatenate[S_co, P], T], wrap: Callable[[T], R]
-) -> Callable[Concatenate[_Turned[S_co], P], Opening[R]]:
+) -> Callable[Concatenate[_AsyncFacade[S_co], P], AwaitableContext[R]]:
     """Makes the method that opens what a sync one opens."""
 
     @wraps(method)
-    def call(self: _Turned[S_co], /, *args: P.args, **kwargs: P.kwargs) -> Opening[R]:
-        return Opening(_open(self._line, partial(method, self._sync, *args, **kwargs), wrap))
+    def call(self: _AsyncFacade[S_co], /, *args: P.args, **kwargs: P.kwargs) -> AwaitableContext[R]:
+        return AwaitableContext(_open(self._line, partial(method, self._sync, *args, **kwargs), wrap))
 
     return call
 
 
-def _opener(function: Callable[P, T], wrap: Callable[[T], R]) -> Callable[P, Opening[R]]:
+def _opener(function: Callable[P, T], wrap: Callable[[T], R]) -> Callable[P, AwaitableContext[R]]:
     """Makes the function that opens what a sync one opens."""
 
     @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Opening[R]:
-        return Opening(_open(Line(), partial(function, *args, **kwargs), wrap))
+    def call(*args: P.args, **kwargs: P.kwargs) -> AwaitableContext[R]:
+        return AwaitableContext(_open(SerialQueue(), partial(function, *args, **kwargs), wrap))
 
     return call
 
@@ -186,7 +186,7 @@ def _session_or_none(session: SyncSession | None) -> Session | None:
     return None if session is None else Session(session)
 
 
-class Session(_Turned[SyncSession]):
+class Session(_AsyncFacade[SyncSession]):
     """A conversation for async callers: `convtree.Session`, call by call.
 
     Made by `Session.open`, `Session.memory`, or of a sync session that nobody else closes; a context manager.
@@ -200,8 +200,8 @@ class Session(_Turned[SyncSession]):
 
     append = _awaited(SyncSession.append)
     append_many = _awaited(SyncSession.append_many)
-    land = _awaited(SyncSession.land)
-    land_branch = _awaited(SyncSession.land_branch)
+    apply_compaction = _awaited(SyncSession.apply_compaction)
+    apply_branch_summary = _awaited(SyncSession.apply_branch_summary)
     label = _awaited(SyncSession.label)
     rename = _awaited(SyncSession.rename)
     archive = _awaited(SyncSession.archive)
@@ -239,7 +239,11 @@ class Session(_Turned[SyncSession]):
             As the sync `compact`.
         """
         plan = await self._line.call(partial(self._sync._plan_compaction, keep_tokens, count_tokens))
-        return None if plan is None else await self.land(plan, await _asked(summarize, plan), count_tokens=count_tokens)
+        return (
+            None
+            if plan is None
+            else await self.apply_compaction(plan, await _asked(summarize, plan), count_tokens=count_tokens)
+        )
 
     async def branch(
         self,
@@ -258,7 +262,7 @@ class Session(_Turned[SyncSession]):
         plan = await self._line.call(partial(self._sync._plan_branch, entry_id))
         if plan is None:
             return await self._line.call(partial(self._sync.branch, entry_id))
-        return await self.land_branch(plan, await _asked(summarize, plan), entry_id, details=details)
+        return await self.apply_branch_summary(plan, await _asked(summarize, plan), entry_id, details=details)
 
     async def outline(self) -> Outline:
         """Returns the shape of the tree as it is now; its entries are awaited."""
@@ -280,7 +284,7 @@ class Session(_Turned[SyncSession]):
         Ends as that does, and when the task is cancelled; who leaves the loop before closes it
         (`contextlib.aclosing`). What the call raises comes with the first item.
         """
-        return self._follow(self._line.enter(partial(self._sync._looks, poll_s, timeout_s)))
+        return self._follow(self._line.submit(partial(self._sync._looks, poll_s, timeout_s)))
 
     async def _follow(self, begun: Future[Any]) -> AsyncGenerator[Entry | Mark, None]:
         looks = await asyncio.wrap_future(begun)
@@ -340,12 +344,12 @@ class Session(_Turned[SyncSession]):
 class Outline:
     """The shape of a session's tree at one moment, like the sync one; reading its entries is awaited."""
 
-    def __init__(self, outline: SyncOutline, line: Line) -> None:
+    def __init__(self, outline: SyncOutline, line: SerialQueue) -> None:
         self._sync, self._line = outline, line
         self.tree: Tree = outline.tree
         self.leaf: int = outline.leaf
         self.certain: bool = outline.certain
-        self.runs: list[Run] = outline.runs
+        self.runs: list[LinearSegment] = outline.runs
 
     def row(self, entry_id: str) -> int | None:
         """Returns the row of an entry."""
@@ -356,7 +360,7 @@ class Outline:
         return await self._line.call(partial(self._sync.entries, rows))
 
 
-class SessionStore(_Turned[SyncStore]):
+class SessionStore(_AsyncFacade[SyncStore]):
     """Many sessions for async callers: `convtree.SessionStore`, call by call. Made by `open_store`."""
 
     def __init__(self, store: SyncStore) -> None:
@@ -364,7 +368,7 @@ class SessionStore(_Turned[SyncStore]):
 
     create = _opens(SyncStore.create, _session)
     open = _opens(SyncStore.open, _session)
-    adopt = _opens(SyncStore.adopt, _session)
+    open_or_create = _opens(SyncStore.open_or_create, _session)
     fork = _opens(SyncStore.fork, _session)
     resume = _opens(SyncStore.resume, _session_or_none)
     rename = _awaited(SyncStore.rename)

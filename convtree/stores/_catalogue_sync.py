@@ -18,14 +18,14 @@ from typing import Any, NoReturn
 from weakref import WeakSet
 
 from convtree._catalogue import tables as catalogue
-from convtree._catalogue.record_summary import digest
+from convtree._catalogue.record_summary import summarise_record
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._logs.sqlite_wal import write_ahead
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.session import Session
-from convtree.stores.base import CatalogueLost, Progress, StoreFinding
+from convtree.stores.base import CatalogueReset, Progress, StoreFinding
 
 _BATCH = 500  # records read at once
 _COMMIT = 50  # sessions in one transaction
@@ -39,13 +39,13 @@ CREATE TABLE IF NOT EXISTS ct_files (
 """
 
 
-Stamp = tuple[int, int, int]  # what tells that a log has changed: its size, its time in ns, its number
+FileStamp = tuple[int, int, int]  # what tells that a log has changed: its size, its time in ns, its number
 
 
-_UNKNOWN: Stamp = (-1, 0, 0)  # of a log that could not be read: perhaps it can next time, with nothing else changed
+_UNKNOWN: FileStamp = (-1, 0, 0)  # of a log that could not be read: perhaps it can next time, with nothing else changed
 
 
-class Mirror(Uncopyable):
+class CatalogueSync(Uncopyable):
     """Tables over logs. `open_reader(id)` opens a session to read; `path` None keeps the tables in memory."""
 
     dialect: Dialect = "sqlite"
@@ -54,7 +54,7 @@ class Mirror(Uncopyable):
         self._path = path
         self._open_reader = open_reader
         self._lock = RLock()
-        self._known: dict[str, Stamp] = {}
+        self._known: dict[str, FileStamp] = {}
         self._seen_version = -1
         self._losses = 0
         self._connection: sqlite3.Connection | None = None
@@ -119,7 +119,7 @@ class Mirror(Uncopyable):
             self._forget()
         else:
             self._path = None  # full, read-only, or held by another process for too long
-        raise CatalogueLost from error
+        raise CatalogueReset from error
 
     def _let_go(self) -> sqlite3.Connection | None:
         connection, self._connection = self._connection, None
@@ -160,16 +160,16 @@ class Mirror(Uncopyable):
 
     # --- following the logs ---
 
-    def follow(self, look: Callable[[], Mapping[str, Stamp]], progress: Progress | None = None) -> None:
+    def follow(self, look: Callable[[], Mapping[str, FileStamp]], progress: Progress | None = None) -> None:
         """Brings the tables up to date with the logs; `look` returns the stamps of all there are."""
         with self._lock:
             while True:  # in the end, the tables are in memory
                 try:
                     return self._follow(look, progress)
-                except CatalogueLost:
+                except CatalogueReset:
                     continue
 
-    def _follow(self, look: Callable[[], Mapping[str, Stamp]], progress: Progress | None) -> None:
+    def _follow(self, look: Callable[[], Mapping[str, FileStamp]], progress: Progress | None) -> None:
         self._recall()  # before looking: what another process took in since is not "gone"
         stamps = look()
         known = self._known
@@ -200,7 +200,7 @@ class Mirror(Uncopyable):
                 self._known = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
                 self._seen_version = version
 
-    def _update(self, execute: Execute, id: str, stamp: Stamp) -> Stamp:
+    def _update(self, execute: Execute, id: str, stamp: FileStamp) -> FileStamp:
         """Takes in what is new in a log, or all of it when it is not the log that it was; returns its new stamp."""
         columns = "size, mtime_ns, inode, records, last_id, code"
         rows = execute(f"SELECT {columns} FROM ct_files WHERE session_id = :id", {"id": id})
@@ -242,11 +242,13 @@ class Mirror(Uncopyable):
             if not start:  # a session is there as soon as it has a record
                 catalogue.add_session(execute, id, session.header)
                 start = 1
-            digests = [digest(record) for _, record in batch]
-            ((_, _, copying, copied_up_to),) = execute(catalogue.ADVANCE, catalogue.advance(id, digests, len(batch), 0))
+            digests = [summarise_record(record) for _, record in batch]
+            ((_, _, copying, copied_up_to),) = execute(
+                catalogue.ADVANCE, catalogue.update_session_row(id, digests, len(batch), 0)
+            )
             places = zip((number for number, _ in batch), digests, strict=True)
             catalogue.add_lines(execute, [catalogue.line_of(id, number, each, None) for number, each in places])
-            catalogue.spend(execute, id, digests, copied_up_to if copying else None)
+            catalogue.add_usage(execute, id, digests, copied_up_to if copying else None)
             yield batch[-1]
 
     def _remove(self, execute: Execute, id: str) -> None:
@@ -295,7 +297,7 @@ def _has(session: Session, number: int, id: str | None) -> bool:
     return next((record.id for _, record in islice(session.records(number), 1)), None) == id
 
 
-_MADE: WeakSet[Mirror] = WeakSet()
+_MADE: WeakSet[CatalogueSync] = WeakSet()
 _INHERITED: list[sqlite3.Connection | None] = []
 
 

@@ -18,7 +18,7 @@ from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.session import Session, new_header
-from convtree.stores._catalogue_sync import Mirror, Stamp, remove_tables
+from convtree.stores._catalogue_sync import CatalogueSync, FileStamp, remove_tables
 from convtree.stores.base import Progress, StoreFinding
 
 SUFFIX = ".jsonl"
@@ -27,7 +27,7 @@ CATALOGUE = ".catalogue.sqlite"
 _BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
 
 
-class FolderShelf(Uncopyable):
+class FolderBackend(Uncopyable):
     """Logs in a folder; with `create`, it is made when it is not there."""
 
     def __init__(
@@ -49,7 +49,7 @@ class FolderShelf(Uncopyable):
             raise SessionNotFound(f"{self.path}: there is no store here")
         self._bad_names: list[str] = []
         self._ids: Collection[str] = ()  # of the last look
-        self._mirror: Mirror | None = None
+        self._mirror: CatalogueSync | None = None
 
     @property
     def location(self) -> str:
@@ -88,7 +88,7 @@ class FolderShelf(Uncopyable):
     def catalogue(self, progress: Progress | None = None) -> Database:
         """Returns the tables, after a look at every file's size, time and number."""
         if self._mirror is None:
-            self._mirror = Mirror(self._place_of_tables(), self._open_reader)
+            self._mirror = CatalogueSync(self._place_of_tables(), self._open_reader)
         self._mirror.follow(self._look, progress)
         return self._mirror
 
@@ -105,9 +105,9 @@ class FolderShelf(Uncopyable):
     def _open_reader(self, id: str) -> Session:
         return Session(JsonlLog(self.path_of(id), mode="r"), new_header(id), read_only=True)
 
-    def _look(self) -> dict[str, Stamp]:
+    def _look(self) -> dict[str, FileStamp]:
         """Looks at every file: of ten thousand, this is what a list takes its time for."""
-        stamps: dict[str, Stamp] = {}
+        stamps: dict[str, FileStamp] = {}
         bad_names = []
         is_id, regular, cut = self._ids.__contains__, stat.S_IFREG, -len(SUFFIX)
         fd = os.open(self.path, os.O_RDONLY) if os.scandir in os.supports_fd else None  # shorter paths to walk

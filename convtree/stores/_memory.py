@@ -11,7 +11,7 @@ from convtree._logs.jsonl import Mode
 from convtree._logs.memory import MemoryLog
 from convtree._model.errors import SessionExists, SessionNotFound
 from convtree._session.session import Session, new_header
-from convtree.stores._catalogue_sync import Mirror, Stamp
+from convtree.stores._catalogue_sync import CatalogueSync, FileStamp
 from convtree.stores.base import Progress, StoreFinding
 
 
@@ -38,7 +38,7 @@ class _Handle(MemoryLog):
         return super().append(position, build)
 
 
-class MemoryShelf:
+class MemoryBackend:
     """Logs in a dict; every session of an id has the same lines."""
 
     location = "memory"
@@ -46,7 +46,7 @@ class MemoryShelf:
     def __init__(self) -> None:
         self._logs: dict[str, _Lines] = {}
         self._serials = count()
-        self._mirror = Mirror(None, self._open_reader)
+        self._mirror = CatalogueSync(None, self._open_reader)
 
     def log(self, id: str, mode: Mode) -> Log:
         """Returns the session's log; it is there as soon as it has a line."""
@@ -75,7 +75,7 @@ class MemoryShelf:
         self._mirror.follow(self._look, progress)
         return self._mirror
 
-    def _look(self) -> dict[str, Stamp]:
+    def _look(self) -> dict[str, FileStamp]:
         return {id: (len(log), 0, log.serial) for id, log in self._logs.items() if log}
 
     def _open_reader(self, id: str) -> Session:

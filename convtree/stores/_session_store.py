@@ -27,7 +27,7 @@ import msgspec
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import Usage, ms_of, ms_of_datetime, snippet_of, usage_of, words_of
-from convtree._catalogue.tables import Dialect, Execute, Filter, Place, SessionInfo, Spent
+from convtree._catalogue.tables import Cursor, Dialect, Execute, Filter, SessionInfo, UsageTotal
 from convtree._engine import codec
 from convtree._engine.redact import Redact, redact_lines
 from convtree._logs.copy import Copied, copy_log
@@ -44,9 +44,9 @@ from convtree._model.errors import (
 from convtree._model.resources import Uncopyable
 from convtree._session.session import OnStale, Session, check_choice, new_header
 from convtree._session.view import LEAF, AtLeaf
-from convtree.stores._folder import FolderShelf
-from convtree.stores._memory import MemoryShelf
-from convtree.stores.base import CatalogueLost, Progress, Shelf, StoreFinding
+from convtree.stores._folder import FolderBackend
+from convtree.stores._memory import MemoryBackend
+from convtree.stores.base import CatalogueReset, Progress, StoreBackend, StoreFinding
 
 T = TypeVar("T")
 
@@ -108,8 +108,8 @@ class SessionStore(Uncopyable):
     Wherever a directory is asked for, it is compared as text: give it in the form in which it was stored.
     """
 
-    def __init__(self, shelf: Shelf, *, redact: Redact | None = None) -> None:
-        self._shelf = shelf
+    def __init__(self, backend: StoreBackend, *, redact: Redact | None = None) -> None:
+        self._backend = backend
         self._redact = redact
         self._lock = RLock()
         self._closed = False
@@ -157,7 +157,7 @@ class SessionStore(Uncopyable):
         mode: Literal["a", "r", "r+"] = "r" if read_only else "a" if create else "r+"
         return self._session(id, mode, on_stale, new_header(_checked(id), **header))
 
-    def adopt(self, header: Header, *, on_stale: OnStale = "raise") -> Session:
+    def open_or_create(self, header: Header, *, on_stale: OnStale = "raise") -> Session:
         """Opens the session that a header from elsewhere describes; it begins with this header if there is none.
 
         Raises:
@@ -209,9 +209,9 @@ class SessionStore(Uncopyable):
         with self._lock:
             for each in reversed(self._below([id], "task")):
                 with suppress(SessionNotFound):  # gone already
-                    self._shelf.delete(each)
+                    self._backend.delete(each)
                     gone.append(each)
-            self._shelf.delete(id)
+            self._backend.delete(id)
         return [*gone, id]
 
     # --- lists ---
@@ -389,7 +389,7 @@ class SessionStore(Uncopyable):
         found = self._ask(lambda execute, dialect: catalogue.search(execute, dialect, text, wanted, limit))
         words = words_of(text)
         hits = {}
-        by_session: dict[str, list[catalogue.Found]] = {}
+        by_session: dict[str, list[catalogue.SearchMatch]] = {}
         for each in found:
             by_session.setdefault(each.session_id, []).append(each)
         for id, some in by_session.items():
@@ -421,7 +421,7 @@ class SessionStore(Uncopyable):
         infos = [self.info(id)] if id is not None else self._infos(Filter(cwd=cwd, owner=owner))
         home = {info.id: info.id for info in infos}
 
-        def rolled_up(execute: Execute, _: Dialect) -> list[Spent]:
+        def rolled_up(execute: Execute, _: Dialect) -> list[UsageTotal]:
             level = list(home)
             while level:
                 below = {
@@ -466,10 +466,10 @@ class SessionStore(Uncopyable):
 
     def _copy(self, id: str, target: SessionStore) -> Copied:
         with self._lock:
-            source = self._shelf.log(id, "r")
+            source = self._backend.log(id, "r")
         try:
             with target._lock:
-                log = target._shelf.log(id, "a")
+                log = target._backend.log(id, "a")
             try:
                 began = any(chunk.lines for chunk in log.read())
                 lines = copy_log(source, log)
@@ -486,7 +486,7 @@ class SessionStore(Uncopyable):
     @property
     def location(self) -> str:
         """Where the store is; a password in a URL is not shown."""
-        return self._shelf.location
+        return self._backend.location
 
     @property
     def redact(self) -> Redact | None:
@@ -499,14 +499,14 @@ class SessionStore(Uncopyable):
         with self._lock:
             while True:
                 self._ask(lambda *_: None)
-                with suppress(CatalogueLost):
-                    return self._shelf.findings()
+                with suppress(CatalogueReset):
+                    return self._backend.findings()
 
     def close(self) -> None:
         """Closes the store; sessions that are open stay open."""
         with self._lock:
             self._closed = True
-            self._shelf.close()
+            self._backend.close()
 
     def __enter__(self) -> Self:
         return self
@@ -523,7 +523,7 @@ class SessionStore(Uncopyable):
         check_choice("on_stale", on_stale, ("raise", "branch", "rebase"))
         with self._lock:
             self._check_open()
-            log = self._shelf.log(id, mode)
+            log = self._backend.log(id, mode)
         try:
             return Session(log, header, read_only=mode == "r", on_stale=on_stale, redact=self._redact)
         except BaseException:
@@ -532,7 +532,7 @@ class SessionStore(Uncopyable):
 
     def _write_new(self, id: str, lines: Iterator[bytes]) -> None:
         with self._lock:
-            self._shelf.write_new(id, lines if self._redact is None else redact_lines(lines, self._redact))
+            self._backend.write_new(id, lines if self._redact is None else redact_lines(lines, self._redact))
 
     def _check_open(self) -> None:
         if self._closed:
@@ -543,11 +543,11 @@ class SessionStore(Uncopyable):
         with self._lock:
             self._check_open()
             while True:
-                database = self._shelf.catalogue(progress)
+                database = self._backend.catalogue(progress)
                 try:
                     with database.reading() as execute:
                         return question(execute, database.dialect)
-                except CatalogueLost:
+                except CatalogueReset:
                     continue
 
     def _infos(self, wanted: Filter, limit: int | None = None) -> Infos:
@@ -566,7 +566,7 @@ class SessionStore(Uncopyable):
 
         return self._ask(below)
 
-    def _hits(self, id: str, found: Sequence[catalogue.Found], words: Sequence[str]) -> Iterator[Hit]:
+    def _hits(self, id: str, found: Sequence[catalogue.SearchMatch], words: Sequence[str]) -> Iterator[Hit]:
         try:
             with self.open(id, read_only=True) as session:
                 outline = session.outline()
@@ -610,7 +610,7 @@ class SessionStore(Uncopyable):
         ]
 
 
-def _by_model(spent: Sequence[Spent]) -> list[UsageRow]:
+def _by_model(spent: Sequence[UsageTotal]) -> list[UsageRow]:
     sums: dict[tuple[str | None, str | None], Usage] = {}
     for each in spent:
         key = each.provider, each.model
@@ -619,7 +619,7 @@ def _by_model(spent: Sequence[Spent]) -> list[UsageRow]:
     return sorted(rows, key=lambda row: -row.usage.total_tokens)
 
 
-def _by_session(spent: Sequence[Spent], home: Mapping[str, str], ids: Sequence[str]) -> list[UsageRow]:
+def _by_session(spent: Sequence[UsageTotal], home: Mapping[str, str], ids: Sequence[str]) -> list[UsageRow]:
     sums = dict.fromkeys(ids, Usage())
     for each in spent:
         sums[home[each.session_id]] += each.usage
@@ -654,7 +654,7 @@ def open_store(
         return SessionStore(_sql_shelf(url, durability, lock_timeout_s, create), redact=redact)  # an engine
     scheme, path = split_url(url)
     if scheme == "file":
-        shelf: Shelf = FolderShelf(
+        backend: StoreBackend = FolderBackend(
             path,
             durability=durability,
             lock_timeout_s=lock_timeout_s,
@@ -662,12 +662,12 @@ def open_store(
             create=create is not False,
         )
     elif scheme == "memory":
-        shelf = MemoryShelf()
+        backend = MemoryBackend()
     elif scheme.partition("+")[0] in ("sqlite", "postgresql", "postgres"):
-        shelf = _sql_shelf(path, durability, lock_timeout_s, create)
+        backend = _sql_shelf(path, durability, lock_timeout_s, create)
     else:
-        shelf = _plugin(scheme)(path)
-    return SessionStore(shelf, redact=redact)
+        backend = _plugin(scheme)(path)
+    return SessionStore(backend, redact=redact)
 
 
 def split_url(url: str | os.PathLike[str]) -> tuple[str, str]:
@@ -692,20 +692,20 @@ def split_url(url: str | os.PathLike[str]) -> tuple[str, str]:
     return "file", unquote(slash + path)
 
 
-def _sql_shelf(where: Any, durability: Durability, lock_timeout_s: float, create: bool | None) -> Shelf:
-    from convtree.stores._sql import SqlShelf
+def _sql_shelf(where: Any, durability: Durability, lock_timeout_s: float, create: bool | None) -> StoreBackend:
+    from convtree.stores._sql import SqlBackend
 
-    return SqlShelf(where, durability=durability, lock_timeout_s=lock_timeout_s, create=create)
+    return SqlBackend(where, durability=durability, lock_timeout_s=lock_timeout_s, create=create)
 
 
-def _plugin(scheme: str) -> Callable[[str], Shelf]:
+def _plugin(scheme: str) -> Callable[[str], StoreBackend]:
     """Finds who has registered a scheme."""
     from importlib.metadata import entry_points
 
     found = entry_points(group=_PLUGINS, name=scheme)
     if not found:
         raise ValueError(f"nobody knows stores of the scheme {scheme!r}: a path, sqlite:///…, postgresql://…, memory:")
-    make: Callable[[str], Shelf] = next(iter(found)).load()
+    make: Callable[[str], StoreBackend] = next(iter(found)).load()
     return make
 
 
@@ -715,11 +715,11 @@ def _checked(id: str | None) -> str | None:
     return id
 
 
-def _place(cursor: str) -> Place:
+def _place(cursor: str) -> Cursor:
     found = _CURSOR.fullmatch(cursor)
     if found is None:
         raise ValueError("not a cursor of this store")
-    return Place(int(found[1]), found[2])
+    return Cursor(int(found[1]), found[2])
 
 
 def _ms(when: str | datetime | None) -> int | None:

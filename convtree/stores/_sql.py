@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 
-class SqlShelf(Uncopyable):
+class SqlBackend(Uncopyable):
     """Logs in a database. With `create`, the tables are made when they are not there; None does so in SQLite only."""
 
     def __init__(

@@ -22,11 +22,11 @@ class StoreFinding(msgspec.Struct, frozen=True, kw_only=True):
     id: str | None = None
 
 
-class CatalogueLost(Exception):
+class CatalogueReset(Exception):
     """The tables were damaged and have been begun anew: ask again. Never reaches users."""
 
 
-class Shelf(Protocol):
+class StoreBackend(Protocol):
     """Keeps logs by session id. Session ids have been checked against the allow-list; used by one thread at a time."""
 
     @property

@@ -83,13 +83,13 @@ def _line_cases(lines: list[bytes]) -> Iterator[Case]:
 def line_flips(line: bytes) -> Iterator[str]:
     """Flips every bit of a line and yields what was believed all the same."""
     data = bytearray(line)
-    unseal = cast(Callable[[bytearray], object], codec.unseal)  # no copies: this is called millions of times
+    verify_seal = cast(Callable[[bytearray], object], codec.verify_seal)  # no copies: this is called millions of times
     for at in range(len(data)):
         for bit in range(8):
             data[at] ^= 1 << bit
             pieces = data.split(b"\n") if data[at] == 0x0A else (data,)
             for piece in pieces:
-                if unseal(piece) is not None:
+                if verify_seal(piece) is not None:
                     yield f"a line is believed with bit {bit} of its byte {at} flipped"
             data[at] ^= 1 << bit
 
@@ -122,7 +122,7 @@ def judge(path: Path, case: Case, sound: View) -> str:
         try:
             entries = index.entries([row for row in range(len(index.tree)) if index.tree.is_node(row)])
         except BrokenPath:
-            assert index.tree.parents.covered, "what was taken in is not there any more"
+            assert index.tree.parents.persisted, "what was taken in is not there any more"
             return "detected when read"
         if case.beside is not None:
             _check_findings(path, case, session)
@@ -141,7 +141,7 @@ def _check_findings(path: Path, case: Case, session: Session) -> None:
     """What is gone is missed, and an index that is not believed takes no finding away."""
     found = list(session.findings)
     assert LOST in {finding.code for finding in found} or not case.shorter, "lines are gone, and nobody says so"
-    if session._index.tree.parents.covered == 0:
+    if session._index.tree.parents.persisted == 0:
         _index(path).unlink()
         with Session.open(path, mode="r") as without:
             scanned = list(without.findings)

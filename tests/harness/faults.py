@@ -26,11 +26,11 @@ from unittest.mock import patch
 import filelock
 
 import convtree._session.session
-import convtree.repair
 from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
 from convtree._engine import journal as ledger
 from convtree._engine import snapshot
 from convtree._logs import jsonl
+from convtree._tools import repair as repairing
 from convtree.repair import repair, verify
 
 from . import sabotage
@@ -161,7 +161,7 @@ class Door:
         with ExitStack() as stack:
             stack.enter_context(patch.object(jsonl, "os", self))
             stack.enter_context(patch.object(jsonl, "open", self.file, create=True))
-            stack.enter_context(patch.object(convtree.repair, "os", self))
+            stack.enter_context(patch.object(repairing, "os", self))
             stack.enter_context(
                 patch.object(
                     filelock, "lock_descriptor", lambda fd, **named: self.call("lock", lambda: lock(fd, **named))
@@ -314,7 +314,7 @@ def _retry(world: World) -> None:
 
 
 def _extend(world: World) -> None:
-    with patch.object(convtree.session, "_BATCH", 2):
+    with patch.object(convtree._session.session, "_BATCH", 2):
         assert _session(world).extend(_records()) == 6
     world.acknowledged += [f"import{n}" for n in range(6)]
 

@@ -124,7 +124,7 @@ def tail(path: Path, say: Callable[[str], None]) -> NoReturn:
             break
         except SessionNotFound:
             time.sleep(0.0005)
-    say(f"<{(session._ledger.last_records() or [''])[-1]}")
+    say(f"<{(session._journal.last_records() or [''])[-1]}")
     for record in session.follow(poll_s=0.002):
         if isinstance(record, MessageEntry) and record.message["content"] != text_of(record.id):
             raise ValueError(f"the tailer saw {record.id} with other content")
@@ -280,11 +280,11 @@ class Ring:
             return [*self._broken, f"opening raised {error!r}"]
         with session:
             broken = self._broken + [f"finding {f.code}" for f in session.findings if f.code != "torn_tail"]
-            find = session._ledger.index.node
+            find = session._journal.index.node
             lost_ids = [each for each in self._acknowledged if find(each) is None]
             self._totals.lost += len(lost_ids)
-            self.lines = session._ledger.index.lines
-            self._totals.indexed += session._ledger.index.tree.parents.covered > 0
+            self.lines = session._journal.index.lines
+            self._totals.indexed += session._journal.index.tree.parents.persisted > 0
             return broken + [f"acknowledged and lost: {each}" for each in lost_ids]
 
     def _read_all(self) -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from zlib import crc32
 
 from convtree._engine import codec
-from convtree._engine.journal import Ledger
+from convtree._engine.journal import Journal
 from convtree._engine.snapshot import Snapshot
 from convtree._logs import jsonl
 from convtree._session.session import Session
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 
 def no_tail_check() -> None:
     """Appends to whatever the last writer left, so that a line is glued to a stub."""
-    _patch(jsonl.JsonlLog, "_heal", lambda _log, size: size)
+    _patch(jsonl.JsonlLog, "_repair_tail", lambda _log, size: size)
 
 
 def two_writes() -> None:
@@ -92,12 +92,12 @@ def sync_retried() -> None:
 
 def no_inode_check() -> None:
     """Writes to the file it has open, wherever that is by now."""
-    same_file = jsonl.JsonlLog._same_file
+    same_file = jsonl.JsonlLog._checked_size
 
     def unchecked(log: jsonl.JsonlLog, position: int) -> int:
         return os.fstat(log._fd).st_size if log._fd >= 0 else same_file(log, position)
 
-    _patch(jsonl.JsonlLog, "_same_file", unchecked)
+    _patch(jsonl.JsonlLog, "_checked_size", unchecked)
 
 
 def seal_not_checked() -> None:
@@ -109,7 +109,7 @@ def seal_not_checked() -> None:
         except ValueError:
             return None
 
-    _patch(codec, "unseal", believe)
+    _patch(codec, "verify_seal", believe)
 
 
 def stale_leaf_ignored() -> None:
@@ -128,7 +128,7 @@ def index_in_place() -> None:
         finally:
             os.close(fd)
 
-    _patch(jsonl.JsonlLog, "keep_snapshot", keep)
+    _patch(jsonl.JsonlLog, "save_snapshot", keep)
 
 
 def index_believed() -> None:
@@ -138,12 +138,12 @@ def index_believed() -> None:
 
 def watermark_ignored() -> None:
     """Does not miss what is gone at the end of a log."""
-    begin = Ledger._begin
+    begin = Journal._begin
 
-    def forgetful(ledger: Ledger, use_snapshot: bool) -> None:
+    def forgetful(ledger: Journal, use_snapshot: bool) -> None:
         begin(ledger, use_snapshot)
 
-    _patch(Ledger, "_begin", forgetful)
+    _patch(Journal, "_begin", forgetful)
 
 
 VARIANTS: dict[str, Callable[[], None]] = {

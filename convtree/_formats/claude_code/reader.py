@@ -45,14 +45,14 @@ from convtree._formats.claude_code.lines import (
     stands_between,
     text_of_content,
 )
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.jsonl import is_record, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._formats.common.values import as_object, count, key, text
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, Record
 
@@ -84,7 +84,7 @@ def recognises(source: Source) -> bool:
     return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads a transcript that was recognised."""
     told = _told(source)
     source_id = next((str(told[name]) for name in TELLING if told.get(name)), source.path.stem)
@@ -104,9 +104,9 @@ def read(source: Source) -> Iterator[Reading]:
     )
     with SourceFile(source.path) as file:
         findings = Findings()
-        growth = Growth(Ids(NAME, own_id), findings)
+        growth = SessionBuilder(Ids(NAME, own_id), findings)
         objects = read_objects(file, findings, is_record)
-        yield Reading(header, _Reader(growth, agent is not None).records(objects), findings.listed, file.position)
+        yield SourceSession(header, _Reader(growth, agent is not None).records(objects), findings.listed, file.position)
 
 
 def _told(source: Source) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class _Turn:
 class _Reader:
     """Reads one transcript, in the order of the file, and makes entries."""
 
-    def __init__(self, growth: Growth, is_agents: bool) -> None:
+    def __init__(self, growth: SessionBuilder, is_agents: bool) -> None:
         self._growth = growth
         self._ids = growth.ids
         self._findings = growth.findings
@@ -169,7 +169,7 @@ class _Reader:
                 self._rank, self._growth.leaf = rank, node
             yield node
 
-    def _node(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
+    def _node(self, fields: dict[str, Any], place: SourceSpan, ordinal: int) -> Node:
         """Makes the node of a line below the one it names; a compact boundary goes below what it compacts."""
         parent = key(fields.get("parentUuid"))
         above = key(fields.get("logicalParentUuid"))

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 from convtree._engine.context import Context
 from convtree._model.entries import Entry, Finding, Header, Mark, Record
-from convtree._model.findings import CODES, FINDING_LIMIT
+from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
 
 class Source(NamedTuple):
@@ -23,7 +23,7 @@ class Source(NamedTuple):
     beginning: bytes
 
 
-class Reading(NamedTuple):
+class SourceSession(NamedTuple):
     """One session of a source: its header, its records parents first, and what is wrong with the source.
 
     `findings` is complete when `records` is exhausted; `position` tells how many bytes of the source were read so far,
@@ -48,7 +48,7 @@ class Format(Protocol):
         """Tells by its content, never by its name, whether a source is of this format."""
         ...
 
-    def read(self, source: Source) -> Iterator[Reading]:
+    def read(self, source: Source) -> Iterator[SourceSession]:
         """Reads a source that was recognised, a session at a time: records are exhausted before the next is asked for.
 
         The source is opened here, and closed with the iterator.
@@ -97,7 +97,7 @@ class Exported(Protocol):
         ...
 
 
-class Place(NamedTuple):
+class SourceSpan(NamedTuple):
     """Where something stands in the source: the line counted from 1, the rest in bytes."""
 
     line: int
@@ -112,7 +112,7 @@ class Findings:
         self.listed: list[Finding] = []
         self._told: set[tuple[str, str]] = set()
 
-    def add_once(self, about: str, code: str, place: Place, entry_id: str | None = None) -> None:
+    def add_once(self, about: str, code: str, place: SourceSpan, entry_id: str | None = None) -> None:
         """Reports what would be wrong with every other record only where it is first seen."""
         if (code, about) not in self._told:
             self._told.add((code, about))
@@ -122,11 +122,13 @@ class Findings:
         """Returns how often something was reported."""
         return sum(finding.code == code for finding in self.listed)
 
-    def add(self, code: str, place: Place, entry_id: str | None = None) -> None:
+    def add(self, code: str, place: SourceSpan, entry_id: str | None = None) -> None:
         """Reports one thing that is wrong at a place."""
         if len(self.listed) <= FINDING_LIMIT:
             code = "too_many" if len(self.listed) == FINDING_LIMIT else code
-            self.listed.append(Finding(code=code, severity=CODES[code][0], entry_id=entry_id, **place._asdict()))
+            self.listed.append(
+                Finding(code=code, severity=FINDING_CODES[code][0], entry_id=entry_id, **place._asdict())
+            )
 
 
 def origin(header: Header) -> dict[str, Any]:

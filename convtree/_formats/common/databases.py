@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession
 from convtree._formats.common.headers import leftovers
 from convtree._formats.common.ids import Names
 from convtree._formats.common.sqlite import Database, Row, opened
@@ -38,7 +38,7 @@ def read_database(
     sessions: Callable[[Database], Iterator[Found]],
     make: Callable[[str, Found, Database], tuple[Header, Iterator[Record]]],
     *belongings: Belonging,
-) -> Iterator[Reading]:
+) -> Iterator[SourceSession]:
     """Reads the sessions of a database one after the other; what belongs to nothing is reported in the end.
 
     `make` gets the id that a session goes by, and a database whose findings are the session's.
@@ -51,7 +51,7 @@ def read_database(
             if found.is_missing:
                 findings.add("source_no_session", found.row.place)
             header, records = make(id, found, database)
-            yield Reading(header, records, findings.listed)
+            yield SourceSession(header, records, findings.listed)
             database.findings = outside
         for belonging in belongings:
             database.report_strays(*belonging)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import orjson
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.ids import Ids, Names, derive_id, session_id
 from convtree._formats.common.json_arrays import read_items
@@ -49,14 +49,14 @@ def make_header(
     )
 
 
-def name_mark(ids: Ids, name: Any, place: Place, findings: Findings) -> Iterator[SessionInfoMark]:
+def name_mark(ids: Ids, name: Any, place: SourceSpan, findings: Findings) -> Iterator[SessionInfoMark]:
     """Yields a mark with the session's name, if it has one."""
     if isinstance(name, str) and (name := name.strip()):
         yield fit(SessionInfoMark(id=ids.derive("name", name), name=name), place, findings)
 
 
 def facts_mark(
-    ids: Ids, name: str, fields: Mapping[str, Any], place: Place, findings: Findings
+    ids: Ids, name: str, fields: Mapping[str, Any], place: SourceSpan, findings: Findings
 ) -> Iterator[SessionInfoMark]:
     """Yields a mark with what the tool says of the whole session and has no other place, under the tool's name."""
     if fields:
@@ -72,11 +72,11 @@ def archived_mark(ids: Ids) -> SessionInfoMark:
 # --- sources of several ---
 
 
-def leftovers(name: str, findings: Findings) -> Iterator[Reading]:
+def leftovers(name: str, findings: Findings) -> Iterator[SourceSession]:
     """Yields a reading without records for what is wrong outside of every session of a source, if something is."""
     if findings.listed:
         header = make_header(name, derive_id(name, "outside of every session"))
-        yield Reading(header, iter(()), findings.listed)
+        yield SourceSession(header, iter(()), findings.listed)
 
 
 def read_array(
@@ -87,7 +87,7 @@ def read_array(
     header: Callable[[str, dict[str, Any]], Header],
     records: Callable[[Object, Ids, Findings], Iterator[Record]],
     nodes: Callable[[dict[str, Any]], Any],
-) -> Iterator[Reading]:
+) -> Iterator[SourceSession]:
     """Reads a file that is one session or an array of them; the first of the named fields has a session's id.
 
     Of one without an id, the first of its nodes say which it is, so that two are never taken for one.
@@ -102,7 +102,7 @@ def read_array(
             own = next((found.fields[each] for each in id_names if found.fields.get(each)), None)
             own = own or _told_by(name, nodes(found.fields))
             id = names.claim(own, ordinal, found.place, findings)
-            yield Reading(header(id, found.fields), records(found, Ids(name, id), findings), findings.listed)
+            yield SourceSession(header(id, found.fields), records(found, Ids(name, id), findings), findings.listed)
     yield from leftovers(name, outside)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.values import key
 from convtree._model.entries import ID
 
@@ -75,7 +75,7 @@ class Names:
         self._name = name
         self._seen: set[str] = set()
 
-    def claim(self, source_id: Any, ordinal: int, place: Place, findings: Findings) -> str:
+    def claim(self, source_id: Any, ordinal: int, place: SourceSpan, findings: Findings) -> str:
         """Returns the id of the session that stands here, the `ordinal`-th of its source."""
         id = key(source_id)
         if id is None or id in self._seen:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.jsonl import LINE_LIMIT
 from convtree._formats.common.parsing import Object, parse
 
@@ -35,7 +35,7 @@ def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str
         for fields in parse(text, place, findings, is_record, several=True):
             yield Object(fields, place)
     if getattr(file, "is_cut", False):
-        findings.add("source_torn_tail", Place(splitter.line, splitter.offset, 0))
+        findings.add("source_torn_tail", SourceSpan(splitter.line, splitter.offset, 0))
 
 
 @lru_cache(maxsize=1)
@@ -69,7 +69,7 @@ class _Part(NamedTuple):
     """An item's bytes, None if it is too long or no item; not whole when the file ended inside."""
 
     data: bytes | None
-    place: Place
+    place: SourceSpan
     is_whole: bool = True
 
 
@@ -146,7 +146,7 @@ class _Splitter:
         depth, self._depth = self._depth, int(is_item)
         self._keep(data)
         self._depth = depth
-        place = Place(self.line, self.offset, self._size)
+        place = SourceSpan(self.line, self.offset, self._size)
         if is_item:
             yield _Part(b"".join(self._pieces) if self._size <= LINE_LIMIT else None, place, is_whole)
         elif self._is_junk:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.parsing import Object, parse
 
 LINE_LIMIT = 64 * 2**20  # bytes of a line that are still taken
@@ -24,7 +24,7 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
     """
     offset = line = 0
     for line, (data, length) in enumerate(_lines(file), 1):
-        place = Place(line, offset, length)
+        place = SourceSpan(line, offset, length)
         offset += length
         if data is None:
             findings.add("source_line_too_long", place)
@@ -33,13 +33,13 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
         for fields in parse(text, place, findings, is_record):
             yield Object(fields, place)
     if getattr(file, "is_cut", False):
-        findings.add("source_torn_tail", Place(line + 1, offset, 0))
+        findings.add("source_torn_tail", SourceSpan(line + 1, offset, 0))
 
 
 def read_document(file: BinaryIO, findings: Findings) -> Object | None:
     """Returns a file that is one JSON object, on however many lines; None when it is none that can be read."""
     data = file.read(LINE_LIMIT + 1)
-    place = Place(1, 0, len(data))
+    place = SourceSpan(1, 0, len(data))
     if len(data) > LINE_LIMIT:
         findings.add("source_line_too_long", place)
         return None

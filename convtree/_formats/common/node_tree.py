@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.ids import Ids
-from convtree._formats.common.parents_first import Node, link, plant
+from convtree._formats.common.parents_first import Node, link, parents_first
 from convtree._formats.common.truncate import fit
 from convtree._formats.common.values import key, moment, objects
 from convtree._model.entries import Entry, LeafMark, Record
@@ -25,7 +25,7 @@ Maker = Callable[[Node], list[Entry]]
 
 
 def mapped(
-    nodes: Mapping[str, Any], parent: str, children: str, ids: Ids, place: Place, findings: Findings
+    nodes: Mapping[str, Any], parent: str, children: str, ids: Ids, place: SourceSpan, findings: Findings
 ) -> Iterator[Node]:
     """Yields the nodes of a table by id: parents first, siblings in the order of their parent's list of children.
 
@@ -40,7 +40,7 @@ def mapped(
 
 
 def listed(
-    items: list[Any], own: str, parent: str | None, ids: Ids, place: Place, findings: Findings
+    items: list[Any], own: str, parent: str | None, ids: Ids, place: SourceSpan, findings: Findings
 ) -> Iterator[Node]:
     """Yields the nodes of a list whose items name themselves and their parents; without `parent` they are a chain."""
     known = {id for item in items if isinstance(item, dict) and (id := key(item.get(own))) is not None}
@@ -71,7 +71,7 @@ def grow(
     findings: Findings,
     *,
     leaf: str | Callable[[], str | None] | None = None,
-    place: Place | None = None,
+    place: SourceSpan | None = None,
 ) -> Iterator[Record]:
     """Yields the entries that `make` makes of each node, parents first, and marks the leaf where it may be elsewhere.
 
@@ -80,7 +80,7 @@ def grow(
     """
     ends: dict[str, str] = {}  # of nodes that became several entries
     last, count, has_branches = None, 0, False
-    for node in plant(nodes, findings):
+    for node in parents_first(nodes, findings):
         parent_id = None if node.parent_id is None else ends.get(node.parent_id, node.parent_id)
         has_branches = has_branches or parent_id != last
         for at, entry in enumerate(make(node)):
@@ -97,13 +97,13 @@ def grow(
         return
     target = ids.known(leaf)
     if target is None:
-        findings.add("source_bad_target", place or Place(1, 0, 0))
+        findings.add("source_bad_target", place or SourceSpan(1, 0, 0))
     elif (target := ends.get(target, target)) != last or has_branches:
         # the last one too, it may have been elsewhere before; the count, because the source may have grown elsewhere
         yield LeafMark(id=ids.derive("leaf", target, count), target_id=target)
 
 
-def _fields(value: Any, name: str | int, place: Place, findings: Findings) -> dict[str, Any]:
+def _fields(value: Any, name: str | int, place: SourceSpan, findings: Findings) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     findings.add("source_bad_record", place, name if isinstance(name, str) else None)

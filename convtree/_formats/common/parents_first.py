@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.ids import Ids
 
 HELD_LIMIT = 64 * 2**20  # bytes of the source that may wait for a parent
@@ -21,7 +21,7 @@ class Node(NamedTuple):
     id: str
     parent_id: str | None
     source_id: str | None
-    place: Place
+    place: SourceSpan
     fields: dict[str, Any]
     reference: str | None = None
 
@@ -30,7 +30,7 @@ def link(
     ids: Ids,
     findings: Findings,
     fields: dict[str, Any],
-    place: Place,
+    place: SourceSpan,
     source_id: str | None,
     ordinal: int,
     parent_id: str | None,
@@ -43,7 +43,7 @@ def link(
     return Node(id, parent_id, None if source_id == id else source_id, place, fields)
 
 
-def plant(nodes: Iterable[Node], findings: Findings) -> Iterator[Node]:
+def parents_first(nodes: Iterable[Node], findings: Findings) -> Iterator[Node]:
     """Yields every node once, parents before children, otherwise in the order they come.
 
     A node whose parent has not come waits. Whom no parent came for in the end, or until too much was waiting to be

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from convtree._engine import codec
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 
 DEPTH_LIMIT = codec.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
 
@@ -28,7 +28,7 @@ class Object(NamedTuple):
     """A JSON object of the source, and where it stands."""
 
     fields: dict[str, Any]
-    place: Place
+    place: SourceSpan
 
 
 def _is_nothing(_: dict[str, Any]) -> bool:
@@ -37,7 +37,7 @@ def _is_nothing(_: dict[str, Any]) -> bool:
 
 def parse(
     text: bytes,
-    place: Place,
+    place: SourceSpan,
     findings: Findings,
     is_record: Callable[[dict[str, Any]], bool] = _is_nothing,
     *,
@@ -68,7 +68,9 @@ def parse(
     return _objects(values, text, slow.has_replaced, place, findings)
 
 
-def _objects(values: list[Any], text: bytes, replaced: bool, place: Place, findings: Findings) -> list[dict[str, Any]]:
+def _objects(
+    values: list[Any], text: bytes, replaced: bool, place: SourceSpan, findings: Findings
+) -> list[dict[str, Any]]:
     objects = []
     may_be_deep = text.count(b"{") + text.count(b"[") > DEPTH_LIMIT
     for value in values:

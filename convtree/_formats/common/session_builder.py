@@ -10,9 +10,9 @@ from array import array
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.ids import Ids
-from convtree._formats.common.parents_first import Node, link, plant
+from convtree._formats.common.parents_first import Node, link, parents_first
 from convtree._formats.common.truncate import fit
 from convtree._formats.common.values import utc
 from convtree._model.entries import (
@@ -31,7 +31,7 @@ class _Bookmark(NamedTuple):
     """A label or a name on its way to being a mark; a target may stand further down."""
 
     mark: LabelMark | SessionInfoMark
-    place: Place
+    place: SourceSpan
 
 
 class Ancestry:
@@ -81,7 +81,7 @@ class Ancestry:
         return next((id for id, row in self._rows.items() if row == last), None)
 
 
-class Growth:
+class SessionBuilder:
     """The records of one session in the making.
 
     `leaf` is set by the format as it reads: the node at which its tool would go on, None before there is one.
@@ -97,7 +97,7 @@ class Growth:
     def records(self, nodes: Iterator[Node], make: Callable[[Node], Entry]) -> Iterator[Record]:
         """Yields the session's records: entries parents first, then marks in the order of the file."""
         last_id = None
-        for node in plant(nodes, self.findings):
+        for node in parents_first(nodes, self.findings):
             entry = make(node)
             self.made.add(entry.id, entry.parent_id)
             last_id = entry.id
@@ -112,7 +112,7 @@ class Growth:
             yield LeafMark(id=id, timestamp=time, target_id=self.leaf.id)
 
     def link(
-        self, fields: dict[str, Any], place: Place, source_id: str | None, parent: str | None, ordinal: int
+        self, fields: dict[str, Any], place: SourceSpan, source_id: str | None, parent: str | None, ordinal: int
     ) -> Node:
         """Makes a node of the `ordinal`-th record, which names itself and its parent; an id again is reported."""
         parent_id = None if parent is None else self.ids.refer(parent)

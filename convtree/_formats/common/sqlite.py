@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Place, Source
+from convtree._formats.common.base import Findings, Source, SourceSpan
 from convtree._formats.common.parsing import parse
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     """A row by column, and its place: the line counts rows as they are read, offset and length their bytes."""
 
     values: dict[str, Any]
-    place: Place
+    place: SourceSpan
 
 
 def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
@@ -152,7 +152,7 @@ class Database:
             raise  # the source was closed while its rows were read: not damage
         except sqlite3.Error:
             if not is_known_damage:
-                self.findings.add("source_database", Place(self._rows + 1, self._bytes, 0))
+                self.findings.add("source_database", SourceSpan(self._rows + 1, self._bytes, 0))
 
     def report_strays(self, table: str, column: str, other: str, own: str) -> None:
         """Reports the rows of a table that belong to a row of another one which is not there."""
@@ -164,7 +164,7 @@ class Database:
     def _row(self, names: list[str], cells: tuple[Any, ...], blobs: str) -> Row:
         length = sum(len(cell) if isinstance(cell, str | bytes) else 8 for cell in cells)
         self._rows += 1
-        place = Place(self._rows, self._bytes, length)
+        place = SourceSpan(self._rows, self._bytes, length)
         self._bytes += length
         values = {name: self._storable(cell, name == blobs) for name, cell in zip(names, cells, strict=True)}
         if self._has_replaced:
@@ -198,7 +198,7 @@ def _rank(value: Any) -> tuple[int, Any]:
     return (1, value) if isinstance(value, int | float) else (2, value) if isinstance(value, str) else (3, value)
 
 
-def from_json(value: Any, place: Place, findings: Findings) -> Any:
+def from_json(value: Any, place: SourceSpan, findings: Findings) -> Any:
     """Returns what a cell says in JSON; a text that is no JSON is reported and stays a text."""
     if not isinstance(value, str) or not value.strip():
         return None if isinstance(value, str) else value

@@ -8,7 +8,7 @@ import msgspec
 import orjson
 
 from convtree._engine import codec
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 from convtree._model.entries import Record
 from convtree._model.errors import InvalidMessage
 
@@ -19,7 +19,7 @@ _SHORT = 1024  # characters of a text that is never cut
 R = TypeVar("R", bound=Record)
 
 
-def fit(record: R, place: Place, findings: Findings) -> R:
+def fit(record: R, place: SourceSpan, findings: Findings) -> R:
     """Returns a record that fits on a line: of one that does not, the longest texts are cut, and that is reported.
 
     Only a line of the source that is large itself can become too large, so the others are not measured.

@@ -16,7 +16,7 @@ from convtree._formats.common.export import entries_of
 from convtree._formats.common.speech import Call, Image, Part, Result, Text, Thought, speech_of
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, ModelChangeEntry
 from convtree._model.messages import role_of
-from convtree._model.terminal_text import harmless
+from convtree._model.terminal_text import escape_controls
 
 NAME = "markdown"
 
@@ -96,7 +96,7 @@ def _branches(session: Exported) -> Iterator[str]:
 def _prose(said: str) -> str:
     """Returns what is said so that it stays in its place in the document."""
     lines, fence = [], ""
-    for each in harmless(said, lines=True).split("\n"):
+    for each in escape_controls(said, lines=True).split("\n"):
         found = _FENCE.match(each)
         if fence:
             fence = "" if found and found[1].startswith(fence) and not each[found.end() :].strip() else fence
@@ -110,8 +110,8 @@ def _prose(said: str) -> str:
 def _fenced(said: str, language: str) -> str:
     longest = max((len(found) for found in _TICKS.findall(said)), default=2)
     fence = "`" * (longest + 1)
-    return f"{fence}{language}\n{harmless(said, lines=True)}\n{fence}"
+    return f"{fence}{language}\n{escape_controls(said, lines=True)}\n{fence}"
 
 
 def _inline(said: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", harmless(said))
+    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", escape_controls(said))

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from convtree._formats.common.base import Findings, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids, derive_id
@@ -27,7 +27,7 @@ from convtree._formats.common.json_arrays import has_key, item_keys, read_items
 from convtree._formats.common.jsonl import read_document
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._model.entries import Entry, MessageEntry
 
 NAME = "gemini-checkpoint"
@@ -46,7 +46,7 @@ def recognises(source: Source) -> bool:
     return any("history" in each for each in keys) and _HISTORY.search(source.beginning) is not None
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads a checkpoint that was recognised."""
     findings = Findings()
     about: dict[str, Any] = {}
@@ -54,10 +54,10 @@ def read(source: Source) -> Iterator[Reading]:
         contents = _contents(source, file, findings, about)
         first = next(contents, None)
         source_id = derive_id(NAME, *([] if first is None else [_json(first.fields)]))
-        growth = Growth(Ids(NAME, source_id), findings)
+        growth = SessionBuilder(Ids(NAME, source_id), findings)
         nodes = _nodes(growth, chain([] if first is None else [first], contents), about)
         records = growth.records(nodes, _make)
-        yield Reading(make_header(NAME, source_id), records, findings.listed, file.position)
+        yield SourceSession(make_header(NAME, source_id), records, findings.listed, file.position)
 
 
 def _contents(source: Source, file: SourceFile, findings: Findings, about: dict[str, Any]) -> Iterator[Object]:
@@ -70,7 +70,7 @@ def _contents(source: Source, file: SourceFile, findings: Findings, about: dict[
             yield Object(content if isinstance(content, dict) else {"content": content}, whole.place)
 
 
-def _nodes(growth: Growth, contents: Iterator[Object], about: dict[str, Any]) -> Iterator[Node]:
+def _nodes(growth: SessionBuilder, contents: Iterator[Object], about: dict[str, Any]) -> Iterator[Node]:
     digest = ""
     last: Node | None = None
     for fields, place in contents:

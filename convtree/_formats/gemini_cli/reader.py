@@ -26,14 +26,14 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids, derive_id
 from convtree._formats.common.jsonl import read_document, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._formats.common.values import key, text
 from convtree._model.entries import Entry, MessageEntry, Record
 
@@ -61,7 +61,7 @@ def recognises(source: Source) -> bool:
     return b'"projectHash"' in start[:4096] and b'"messages"' in start and b'"startTime"' in start[:4096]
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads a session that was recognised."""
     about = _about(source)
     source_id = str(about["sessionId"])
@@ -70,8 +70,8 @@ def read(source: Source) -> Iterator[Reading]:
     )
     with SourceFile(source.path) as file:
         findings = Findings()
-        reader = _Reader(Growth(Ids(NAME, source_id), findings))
-        yield Reading(header, reader.records(_objects(source, file, findings)), findings.listed, file.position)
+        reader = _Reader(SessionBuilder(Ids(NAME, source_id), findings))
+        yield SourceSession(header, reader.records(_objects(source, file, findings)), findings.listed, file.position)
 
 
 def _about(source: Source) -> dict[str, Any]:
@@ -105,7 +105,7 @@ class _Said(NamedTuple):
 class _Reader:
     """Reads one session, in the order of the file, and makes entries."""
 
-    def __init__(self, growth: Growth) -> None:
+    def __init__(self, growth: SessionBuilder) -> None:
         self._growth = growth
         self._tip: str | None = None
         self._said: list[_Said] = []
@@ -139,7 +139,7 @@ class _Reader:
                 info["name"] = title
             self._growth.tell(*told, **info)
 
-    def _checkpoint(self, messages: list[Any], place: Place, ordinal: int) -> Iterator[Node]:
+    def _checkpoint(self, messages: list[Any], place: SourceSpan, ordinal: int) -> Iterator[Node]:
         """Goes on from the last message that the old and the new conversation have in common."""
         told = [each for each in messages if isinstance(each, dict) and key(each.get("id")) is not None]
         for number, fields in enumerate(each for each in messages if each not in told):
@@ -168,7 +168,7 @@ class _Reader:
         return gone
 
     def _message(
-        self, fields: dict[str, Any], source_id: str, place: Place, ordinals: tuple[int | str, ...]
+        self, fields: dict[str, Any], source_id: str, place: SourceSpan, ordinals: tuple[int | str, ...]
     ) -> Iterator[Node]:
         """Yields the nodes of a message; where it replaces one, of those behind that again."""
         digest = _digest(fields)
@@ -187,7 +187,7 @@ class _Reader:
             yield from self._say(said.fields, said.source_id, said.digest, place, (*ordinals, "again", number))
 
     def _say(
-        self, fields: dict[str, Any], source_id: str, digest: str, place: Place, ordinals: tuple[int | str, ...]
+        self, fields: dict[str, Any], source_id: str, digest: str, place: SourceSpan, ordinals: tuple[int | str, ...]
     ) -> Iterator[Node]:
         """Yields the nodes of one message, at the tip."""
         before, ids = self._tip, self._growth.ids
@@ -202,10 +202,10 @@ class _Reader:
         if len(self._said) > _REACH:
             self._said[-_REACH - 1] = self._said[-_REACH - 1]._replace(fields=None)
 
-    def _plain(self, fields: dict[str, Any], place: Place, *ordinals: int) -> Node:
+    def _plain(self, fields: dict[str, Any], place: SourceSpan, *ordinals: int) -> Node:
         return self._node(self._growth.ids.derive("record", *ordinals), fields, place)
 
-    def _node(self, id: str, fields: dict[str, Any], place: Place, source_id: str | None = None) -> Node:
+    def _node(self, id: str, fields: dict[str, Any], place: SourceSpan, source_id: str | None = None) -> Node:
         """Makes a node at the tip, which is then where it goes on."""
         node = self._growth.leaf = Node(id, self._tip, None if source_id == id else source_id, place, fields)
         self._tip = id

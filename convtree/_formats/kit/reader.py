@@ -26,14 +26,14 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.jsonl import is_header, is_record, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._formats.common.values import count, key, text, texts
 from convtree._formats.kit.writer import KEEPS_MORE, NAME, SHAPE, write
 from convtree._model.entries import (
@@ -84,7 +84,7 @@ def recognises(source: Source) -> bool:
     return "parent_session_id" in header.fields or bool(_OWN_ID.fullmatch(header.fields["id"]))
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads a session that was recognised."""
     with SourceFile(source.path) as file:
         findings = Findings()
@@ -100,14 +100,14 @@ def read(source: Source) -> Iterator[Reading]:
             parent_kind="task" if fields.get("subagent_task") else "fork",
             **{name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")},
         )
-        records = _Reader(Growth(Ids(NAME, source_id), findings)).records(objects)
-        yield Reading(header, records, findings.listed, file.position)
+        records = _Reader(SessionBuilder(Ids(NAME, source_id), findings)).records(objects)
+        yield SourceSession(header, records, findings.listed, file.position)
 
 
 class _Reader:
     """Reads one session: settles in the order of the file what each line refers to, and makes entries."""
 
-    def __init__(self, growth: Growth) -> None:
+    def __init__(self, growth: SessionBuilder) -> None:
         self._growth = growth
         self._findings = growth.findings
         self._is_shown: list[bool] = []  # by row
@@ -136,7 +136,7 @@ class _Reader:
                 before = node.id
             yield node
 
-    def _node(self, fields: dict[str, Any], place: Place, ordinal: int, before: str | None) -> Node:
+    def _node(self, fields: dict[str, Any], place: SourceSpan, ordinal: int, before: str | None) -> Node:
         """Makes the node of a line; a compaction that stands apart goes below what it compacts."""
         source_id, parent = key(fields.get("id")), key(fields.get("parent_id"))
         node = self._growth.link(fields, place, source_id, parent, ordinal)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import Any
 
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.sqlite import Database, from_json
 from convtree._formats.common.values import as_text, without
 
@@ -15,7 +15,7 @@ _IN_JSON = ("input_schema", "content")  # of a tool, and of a schema
 class Pieces:
     """Finds the pieces of one conversation; one that is named and is not there is reported."""
 
-    def __init__(self, fields: dict[str, Any], place: Place, database: Database, findings: Findings) -> None:
+    def __init__(self, fields: dict[str, Any], place: SourceSpan, database: Database, findings: Findings) -> None:
         self._fields = fields
         self._place = place
         self._database = database

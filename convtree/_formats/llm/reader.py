@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, result_block, say, text_block
 from convtree._formats.common.databases import Belonging, Found, read_database
 from convtree._formats.common.headers import facts_mark, make_header, name_mark
@@ -58,7 +58,7 @@ def recognises(source: Source) -> bool:
     return has_tables(source, _OLD, _NEW)
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads the conversations of a database that was recognised."""
     calls = (Belonging(table, "response_id", "responses") for table in ("tool_calls", "tool_results"))
     parts = Belonging("parts", "message_hash", "messages", "hash")
@@ -81,7 +81,7 @@ def _conversations(database: Database) -> Iterator[Found]:
     for row in database.rows("conversations", "id name", where=others):
         yield Found(row.values.get("id"), row)
     if is_new and next(database.rows("messages", "hash", where=_unreached(database)), None) is not None:
-        yield Found(_STRAYS, Row({"strays": _STRAYS}, Place(1, 0, 0)))
+        yield Found(_STRAYS, Row({"strays": _STRAYS}, SourceSpan(1, 0, 0)))
     if not database.columns("responses"):
         return
     known = ["select id from conversations"] if database.columns("conversations") else []
@@ -111,7 +111,9 @@ def _unreached(database: Database) -> str:
 class _Conversation:
     """Reads one conversation from both generations of tables."""
 
-    def __init__(self, fields: dict[str, Any], place: Place, database: Database, ids: Ids, findings: Findings) -> None:
+    def __init__(
+        self, fields: dict[str, Any], place: SourceSpan, database: Database, ids: Ids, findings: Findings
+    ) -> None:
         self._fields = fields
         self._place = place
         self._database = database
@@ -166,7 +168,7 @@ class _Conversation:
             last = node.id
             yield node
 
-    def _prompt(self, fields: dict[str, Any], place: Place) -> list[Entry]:
+    def _prompt(self, fields: dict[str, Any], place: SourceSpan) -> list[Entry]:
         own, time = fields.get("id"), fields.get("datetime_utc")
         said: list[Entry] = []
         system = [*self._pieces.fragments("system_fragments", own), fields.get("system")]
@@ -187,7 +189,7 @@ class _Conversation:
             said += say(NAME, "user", blocks, without({"prompt_json": prompt_json}), time=time)
         return said
 
-    def _response(self, fields: dict[str, Any], place: Place) -> list[Entry]:
+    def _response(self, fields: dict[str, Any], place: SourceSpan) -> list[Entry]:
         blocks = [{"type": "thinking", "thinking": fields["reasoning"]}] if fields.get("reasoning") else []
         blocks.append(text_block(fields.get("response")))
         for row, at in self._rows("tool_calls", "name arguments tool_call_id", fields.get("id")):
@@ -222,7 +224,7 @@ class _Conversation:
             fields = row | {"kind": "message"}
             yield link(self._ids, self._findings, fields, place, source_id, ordinal, parent_id)
 
-    def _message(self, fields: dict[str, Any], place: Place) -> list[Entry]:
+    def _message(self, fields: dict[str, Any], place: SourceSpan) -> list[Entry]:
         hash = fields.get("hash")
         blocks: list[dict[str, Any]] = []
         rest = without({"provider_metadata": from_json(fields.get("provider_metadata"), place, self._findings)})
@@ -276,7 +278,7 @@ class _Conversation:
         return self._prompt(node.fields, node.place) + self._response(node.fields, node.place)
 
     def _answer(
-        self, role: str, blocks: list[dict[str, Any]], call: dict[str, Any], place: Place, rest: dict[str, Any]
+        self, role: str, blocks: list[dict[str, Any]], call: dict[str, Any], place: SourceSpan, rest: dict[str, Any]
     ) -> list[Entry]:
         """Makes the message of what the model said, with what is known of the call."""
         for name in ("options_json", "response_json", "token_details"):

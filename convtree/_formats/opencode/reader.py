@@ -27,7 +27,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
 from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
 from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark
@@ -59,7 +59,7 @@ def recognises(source: Source) -> bool:
     return any("role" in data and ("sessionID" in data or "time" in data) for data in told)
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads the sessions of a source that was recognised."""
     return _read_database(source) if source.beginning else _read_folder(source)
 
@@ -67,7 +67,7 @@ def read(source: Source) -> Iterator[Reading]:
 # --- the database -------------------------------------------------------------------------------------------------
 
 
-def _read_database(source: Source) -> Iterator[Reading]:
+def _read_database(source: Source) -> Iterator[SourceSession]:
     belonging = Belonging("part", "message_id", "message")
     return read_database(source, NAME, lambda it: sessions_of(it, "session", "*", "message"), _row, belonging)
 
@@ -88,7 +88,7 @@ def _row(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Re
 # --- the folder ---------------------------------------------------------------------------------------------------
 
 
-def _read_folder(source: Source) -> Iterator[Reading]:
+def _read_folder(source: Source) -> Iterator[SourceSession]:
     root = storage_of(source.path)
     names, known = Names(NAME), set()
     for ordinal, path in enumerate(sorted(root.glob("session/*/*.json")), 1):
@@ -98,7 +98,7 @@ def _read_folder(source: Source) -> Iterator[Reading]:
         known.add(path.stem)
         id = names.claim(path.stem, ordinal, files.place, findings)
         session = _session(id, fields, files.place, filed(root, path.stem, files), findings)
-        yield Reading(*session, findings.listed)
+        yield SourceSession(*session, findings.listed)
     for folder in sorted(root.glob("message/*")):
         if folder.name not in known and folder.is_dir():
             findings = Findings()
@@ -106,7 +106,7 @@ def _read_folder(source: Source) -> Iterator[Reading]:
             id = names.claim(folder.name, 0, files.place, findings)
             findings.add("source_no_session", files.place)
             session = _session(id, {}, files.place, filed(root, folder.name, files), findings)
-            yield Reading(*session, findings.listed)
+            yield SourceSession(*session, findings.listed)
 
 
 def _about(root: Path, path: Path, files: Files) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _about(root: Path, path: Path, files: Files) -> dict[str, Any]:
 
 
 def _session(
-    id: str, fields: dict[str, Any], place: Place, messages: Iterator[Message], findings: Findings
+    id: str, fields: dict[str, Any], place: SourceSpan, messages: Iterator[Message], findings: Findings
 ) -> tuple[Header, Iterator[Record]]:
     records = _Session(Ids(NAME, id), findings, fields).records(messages, place)
     return _header(id, fields), records
@@ -148,7 +148,7 @@ class _Session:
         self._leaf: str | None = None  # the message before the one that was reverted to
         self._tail: str | None = None  # what the compaction that is under way keeps
 
-    def records(self, messages: Iterator[Message], place: Place) -> Iterator[Record]:
+    def records(self, messages: Iterator[Message], place: SourceSpan) -> Iterator[Record]:
         """Yields the entries, and the leaf and the name."""
         nodes = self._nodes(messages)
         yield from grow(nodes, self._make, self._ids, self._findings, leaf=lambda: self._leaf, place=place)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Place
+from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.files import read_beginning
 from convtree._formats.common.jsonl import LINE_LIMIT
 from convtree._formats.common.parsing import parse
@@ -18,7 +18,7 @@ class Message(NamedTuple):
     """A message as both stores have it: its id, its data and its parts."""
 
     source_id: str | None
-    place: Place
+    place: SourceSpan
     data: dict[str, Any]
     parts: list[dict[str, Any]]
 
@@ -85,12 +85,12 @@ class Files:
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
-        self.place = Place(1, 0, 0)
+        self.place = SourceSpan(1, 0, 0)
 
     def load(self, path: Path) -> dict[str, Any]:
         """Returns the object in a file; an empty one, and a finding, where there is none."""
         data = read_beginning(path, LINE_LIMIT)
-        self.place = Place(self.place.line + 1, self.place.offset + self.place.length, len(data))
+        self.place = SourceSpan(self.place.line + 1, self.place.offset + self.place.length, len(data))
         if not data.strip():  # empty, or no file that can be read
             self._findings.add("source_bad_line", self.place)
         found = parse(data + b"\n", self.place, self._findings)

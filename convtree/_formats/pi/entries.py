@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from convtree._formats.common.parents_first import Node
-from convtree._formats.common.session_builder import Growth, envelope_of, extension_data
+from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._formats.common.values import count, milliseconds, text, texts
 from convtree._formats.pi.writer import NAME, SHAPE
 from convtree._model.entries import (
@@ -41,7 +41,7 @@ class _Model(NamedTuple):
 class Entries:
     """Makes entries of planted nodes; knows of each path what later entries on it depend on."""
 
-    def __init__(self, version: float, growth: Growth) -> None:
+    def __init__(self, version: float, growth: SessionBuilder) -> None:
         self._version = version
         self._growth = growth
         self._findings = growth.findings

@@ -28,14 +28,14 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from convtree._formats.common.base import Findings, Place, Reading, Source
+from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.jsonl import is_header, is_record, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.session_builder import Growth
+from convtree._formats.common.session_builder import SessionBuilder
 from convtree._formats.common.values import key, text
 from convtree._formats.pi.entries import Entries
 from convtree._formats.pi.writer import NAME, SHAPE, write
@@ -63,7 +63,7 @@ def recognises(source: Source) -> bool:
     return not entries or _version(header.fields) < 2
 
 
-def read(source: Source) -> Iterator[Reading]:
+def read(source: Source) -> Iterator[SourceSession]:
     """Reads a session that was recognised."""
     with SourceFile(source.path) as file:
         findings = Findings()
@@ -72,14 +72,14 @@ def read(source: Source) -> Iterator[Reading]:
         source_id = str(first.fields["id"])
         time, cwd = first.fields.get("timestamp"), first.fields.get("cwd")
         header = make_header(NAME, source_id, time=time, cwd=cwd, parent_session=first.fields.get("parentSession"))
-        records = _Reader(first, Growth(Ids(NAME, source_id), findings)).records(objects)
-        yield Reading(header, records, findings.listed, file.position)
+        records = _Reader(first, SessionBuilder(Ids(NAME, source_id), findings)).records(objects)
+        yield SourceSession(header, records, findings.listed, file.position)
 
 
 class _Reader:
     """Reads one session: settles what each line refers to, in the order of the file."""
 
-    def __init__(self, header: Object, growth: Growth) -> None:
+    def __init__(self, header: Object, growth: SessionBuilder) -> None:
         self._header = header
         self._version = _version(header.fields)
         self._growth = growth
@@ -114,7 +114,7 @@ class _Reader:
             self._note(node, ordinal)
             yield node
 
-    def _chained(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
+    def _chained(self, fields: dict[str, Any], place: SourceSpan, ordinal: int) -> Node:
         """Makes a node of version 1, below the one before it."""
         index = fields.get("firstKeptEntryIndex")
         kept = self._lines[index] if isinstance(index, int) and 0 <= index < len(self._lines) else None
@@ -123,7 +123,7 @@ class _Reader:
         self._lines.append(id)
         return Node(id, parent_id, None, place, fields, kept)
 
-    def _linked(self, fields: dict[str, Any], place: Place, ordinal: int) -> Node:
+    def _linked(self, fields: dict[str, Any], place: SourceSpan, ordinal: int) -> Node:
         """Makes a node of version 2 or 3, below the one it names."""
         node = self._growth.link(fields, place, key(fields.get("id")), key(fields.get("parentId")), ordinal)
         return node._replace(reference=self._reference(fields))
