@@ -33,6 +33,7 @@ from convtree import (
     StaleLeaf,
     aio,
 )
+from convtree._model import resources
 from convtree.aio import _executor as turns
 from convtree.stores._session_store import SessionStore, open_store
 
@@ -42,6 +43,11 @@ with convtree.Session.open(sys.argv[1], exclusive=True, durability="process"):
     print("held", flush=True)
     sys.stdin.read()
 """
+
+
+def queues() -> list[turns.SerialQueue]:
+    """Every queue that is alive."""
+    return [each for each in list(resources._WATCHED) if isinstance(each, turns.SerialQueue)]
 
 
 @contextmanager
@@ -69,7 +75,7 @@ def nothing_is_left_running() -> Iterator[None]:
     """No test leaves a call behind that another would have to wait for."""
     yield
     for _ in range(2000):
-        if not any(line._running for line in list(turns._LINES)):
+        if not any(line._running for line in queues()):
             return
         sleep(0.01)
     raise AssertionError("a call is still running")
@@ -539,7 +545,7 @@ def test_an_opening_that_fails_when_nobody_waits_for_it_any_more_is_not_heard_of
             opening = await begin(aio.Session.open(log_path, exclusive=True, lock_timeout_s=0.3))
             await asyncio.sleep(0.1)
             assert await gave_up(opening)
-            while any(line._running for line in list(turns._LINES)):
+            while any(line._running for line in queues()):
                 await asyncio.sleep(0.01)
 
     run(main)
@@ -551,7 +557,7 @@ def test_what_is_open_when_its_task_is_cancelled_is_closed(steps: int, log_path:
 
     async def main() -> None:
         task = await begin(aio.Session.open(log_path, exclusive=True))
-        while any(line._running for line in list(turns._LINES)):
+        while any(line._running for line in queues()):
             sleep(0.001)  # the loop stands still: the session is open, and its task does not know
         for _ in range(steps):
             await asyncio.sleep(0)
@@ -880,14 +886,16 @@ def test_a_line_that_begins_anew_has_nobody_in_it(monkeypatch: pytest.MonkeyPatc
 
     async def main() -> None:
         async with aio.Session.memory() as session:
-            monkeypatch.setattr(turns, "_pool", stuck)
+            monkeypatch.setattr(turns._pool, "_threads", stuck)
             lost = session._line.submit(lambda: None)
-            turns._begin_anew()
+            for thing in (turns._pool, *queues()):
+                thing._after_fork()
             await session.append(user("a"))
             assert await _said(session) == ["a"]
-            assert (lost.done(), turns._pool is stuck) == (False, False)
+            assert (lost.done(), turns._pool._threads is stuck) == (False, False)
 
     run(main)
+    turns._pool._threads.shutdown()
     stuck.shutdown(wait=False, cancel_futures=True)
     ready.set()
 

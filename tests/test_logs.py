@@ -13,7 +13,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from unittest.mock import patch
-from weakref import WeakSet
 from zlib import crc32
 
 import filelock
@@ -21,7 +20,6 @@ import pytest
 from helpers import HEADER, as_file, codes, contents, facts, ids, log_of, node, sealed, user
 from log_contract import LogContract
 
-import convtree._session.session
 from convtree import (
     EntryNotFound,
     Header,
@@ -37,10 +35,10 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
 )
-from convtree._engine.log import Build, Chunk, Log, LogReplaced
+from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode
 from convtree._engine.log_index import Index
 from convtree._logs import jsonl
-from convtree._logs.jsonl import JsonlLog, Mode
+from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 
 HALF = b'{"id":"b","parent_id":"a","type":"mess'
@@ -822,16 +820,14 @@ def test_a_signal_while_unlocking_does_not_keep_the_lock(log_path: Path, monkeyp
         assert other.append(user("b"), on_stale="rebase").parent_id == "a"
 
 
-def test_what_a_fork_does_in_the_child(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_fork_does_in_the_child(log_path: Path) -> None:
     """The hooks, run here on one log and one session: the log is closed for good, a lock that was held is free."""
     with quick(log_path) as session:
         session.append(user("a"))
         log = JsonlLog(log_path)
-        monkeypatch.setattr(jsonl, "_OPEN", WeakSet([log]))
-        monkeypatch.setattr(convtree._session.session, "_MADE", WeakSet([session]))
         held = session._lock
-        jsonl._abandon_all()
-        convtree._session.session._free_locks()
+        log._after_fork()
+        session._after_fork()
         for act in (lambda: list(log.read()), lambda: log.append(0, lambda _: [b"x"])):
             with pytest.raises(SessionClosed):
                 act()

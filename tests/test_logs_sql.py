@@ -40,9 +40,8 @@ from convtree import (
 from convtree._catalogue import tables as catalogue
 from convtree._engine import codec
 from convtree._engine.journal import Journal
-from convtree._engine.log import Chunk, Log, LogReplaced
+from convtree._engine.log import Chunk, Log, LogReplaced, Mode
 from convtree._logs import sql_engine as databases
-from convtree._logs.jsonl import Mode
 from convtree._logs.sql import SqlLog, delete_session, write_session
 from convtree._logs.sql_engine import CommitUnknown, RolledBack, SqlDatabase, TablesMissing
 from convtree._model.errors import InvalidMessage
@@ -584,7 +583,7 @@ def test_a_forked_child_leaves_its_parent_the_connections(database: SqlDatabase,
 def test_an_inherited_database_refuses(url: str) -> None:
     """What a forked child does to it, without one."""
     database = SqlDatabase.connect(url)
-    database._detach_after_fork()
+    database._after_fork()
     with pytest.raises(SessionClosed, match="connect to it again"), database.reading():
         pass
     database.close()

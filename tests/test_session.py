@@ -945,25 +945,23 @@ def test_arguments_that_do_not_go_together_are_refused(log_path: Path, session: 
     assert session.leaf_id is None
 
 
-def test_a_new_id_is_taken_by_nobody(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Chance may repeat itself, in the log and within one call."""
-    chance = iter(["a", "a", "b", "b", "c"])
-    monkeypatch.setattr("convtree._engine.journal.new_id", lambda: next(chance))
+def test_new_ids_are_never_taken_ones() -> None:
+    """An id source may repeat itself, in the log and within one call."""
+    source = iter(["a", "a", "b", "b", "c"])
+    session = Session.memory(id="s", id_source=lambda: next(source))
     assert session.append(user("1")).id == "a"
     assert ids(session.append_many([user("2"), user("3")])) == ["b", "c"]
 
 
-def test_the_marks_of_a_fork_take_no_id_of_its_entries(
-    session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nor that of each other."""
+def test_the_marks_of_a_fork_take_no_id_of_its_entries(tmp_path: Path) -> None:
+    """Nor that of each other. The fork's own id is two of the source's."""
+    source = iter(["l", "r", "f", "g", "a", "m", "m", "n", "unused", "unused"])
+    session = Session.memory(id="s", id_source=lambda: next(source))
     session.append(user("a"), id="a")
     session.label("a", "L")
     session.rename("n")
-    chance = iter(["a", "m", "m", "n"])
-    monkeypatch.setattr("convtree._session.session.new_id", lambda: next(chance))
     with session.fork(tmp_path / "fork.jsonl") as fork:
-        assert (fork.labels, fork.name, codes(fork)) == ({"a": "L"}, "n", [])
+        assert (fork.id, fork.labels, fork.name, codes(fork)) == ("fg", {"a": "L"}, "n", [])
 
 
 def test_a_stored_entry_may_stand_within_a_chain(session: Session) -> None:

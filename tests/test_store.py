@@ -19,7 +19,6 @@ from pathlib import Path
 from threading import Event, Thread, Timer
 from typing import Any
 from unittest.mock import patch
-from weakref import WeakSet
 
 import pytest
 from helpers import HEADER, log_of, mark, node, user
@@ -31,12 +30,11 @@ from convtree._catalogue import tables as catalogue
 from convtree._catalogue.tables import VERSION
 from convtree.repair import repair
 from convtree.stores import _catalogue_sync as mirror
-from convtree.stores import _session_store as store_module
 from convtree.stores._catalogue_sync import CatalogueSync
 from convtree.stores._folder import FolderBackend
 from convtree.stores._memory import MemoryBackend
 from convtree.stores._session_store import SessionStore, open_store
-from convtree.testing import StoreContract, begin, ids, store_machine
+from convtree.testing import Clock, StoreContract, begin, ids, store_machine
 
 CATALOGUE = ".catalogue.sqlite"
 
@@ -47,21 +45,21 @@ class TestMemory(StoreContract):
     shared = False
     lasting = False
 
-    def open_store(self, place: Path) -> SessionStore:  # noqa: ARG002  # memory has no place
-        return open_store("memory:")
+    def open_store(self, place: Path, clock: Clock) -> SessionStore:  # noqa: ARG002  # memory has no place
+        return open_store("memory:", clock=clock)
 
 
 class TestFolder(StoreContract):
     """The contract, in a folder."""
 
-    def open_store(self, place: Path) -> SessionStore:
-        return open_store(place / "store", durability="process")
+    def open_store(self, place: Path, clock: Clock) -> SessionStore:
+        return open_store(place / "store", durability="process", clock=clock)
 
 
 SMALL = settings(max_examples=15, stateful_step_count=15, deadline=None)
-TestMemoryMachine = store_machine(lambda _: open_store("memory:"), shared=False).TestCase
+TestMemoryMachine = store_machine(lambda _, clock: open_store("memory:", clock=clock), shared=False).TestCase
 TestMemoryMachine.settings = SMALL
-TestFolderMachine = store_machine(lambda place: open_store(place, durability="process")).TestCase
+TestFolderMachine = store_machine(lambda place, clock: open_store(place, durability="process", clock=clock)).TestCase
 TestFolderMachine.settings = SMALL
 
 
@@ -1042,18 +1040,17 @@ def test_ids_are_sessions_whatever_begins_with_them(store: SessionStore, folder:
     assert sorted(path.name for path in folder.glob("a*")) == ["a.jsonl.index.jsonl", "a.jsonl.jsonl"]
 
 
-def test_what_a_forked_child_does_first(store: SessionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_forked_child_does_first(store: SessionStore) -> None:
     """It has locks of its own, and leaves the parent its connection to the catalogue."""
     with store.create(id="a") as session:
         session.append(user("x"))
     assert ids(store.list()) == ["a"]
     mine = store._backend._mirror  # type: ignore[attr-defined]
-    monkeypatch.setattr(store_module, "_MADE", WeakSet([store]))
-    memory = open_store("memory:")._backend._mirror  # type: ignore[attr-defined]
-    monkeypatch.setattr(mirror, "_MADE", WeakSet([mine, memory]))
+    memory = open_store("memory:")
     before = (store._lock, mine._lock, mine._connection)
-    store_module._free_locks()
-    mirror._leave_to_parent()
+    for thing in (store, mine, memory, memory._backend._mirror):  # type: ignore[attr-defined]
+        thing._after_fork()
+    assert ids(memory.list()) == []
     assert ids(store.list()) == ["a"]
     after = (store._lock, mine._lock, mine._connection)
     assert all(own is not inherited for own, inherited in zip(after, before, strict=True))

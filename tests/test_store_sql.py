@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from weakref import WeakSet
 
 import pytest
 from helpers import contents, user
@@ -13,10 +12,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from postgres import new_database
 
 from convtree import ConvtreeError, Session, SessionClosed
-from convtree._logs import sql_engine as database
 from convtree._logs.sql_engine import TablesMissing
 from convtree.stores._session_store import SessionStore, open_store
-from convtree.testing import StoreContract, store_machine
+from convtree.testing import Clock, StoreContract, store_machine
 
 SMALL = settings(max_examples=10, stateful_step_count=15, deadline=None)
 
@@ -28,8 +26,8 @@ def sqlite_url(place: Path) -> str:
 class TestSqlite(StoreContract):
     """The contract, in an SQLite file."""
 
-    def open_store(self, place: Path) -> SessionStore:
-        return open_store(sqlite_url(place), durability="process")
+    def open_store(self, place: Path, clock: Clock) -> SessionStore:
+        return open_store(sqlite_url(place), durability="process", clock=clock)
 
 
 @pytest.fixture
@@ -53,20 +51,20 @@ class TestPostgres(StoreContract):
     def _databases(self, database_of: Callable[[Path], str]) -> None:
         self.url_of = database_of
 
-    def open_store(self, place: Path) -> SessionStore:
-        return open_store(self.url_of(place), create=True)
+    def open_store(self, place: Path, clock: Clock) -> SessionStore:
+        return open_store(self.url_of(place), create=True, clock=clock)
 
 
 def test_any_history_over_sqlite() -> None:
     """Whatever is done, in whatever order, the store says what a plain list would."""
-    run_state_machine_as_test(store_machine(lambda place: open_store(sqlite_url(Path(place)))), settings=SMALL)
+    machine = store_machine(lambda place, clock: open_store(sqlite_url(Path(place)), clock=clock))
+    run_state_machine_as_test(machine, settings=SMALL)
 
 
 def test_any_history_over_postgres(database_of: Callable[[Path], str]) -> None:
     """The same on a server."""
-    run_state_machine_as_test(
-        store_machine(lambda place: open_store(database_of(Path(place)), create=True)), settings=SMALL
-    )
+    machine = store_machine(lambda place, clock: open_store(database_of(Path(place)), create=True, clock=clock))
+    run_state_machine_as_test(machine, settings=SMALL)
 
 
 def test_from_a_folder_into_databases_and_back(tmp_path: Path, database_of: Callable[[Path], str]) -> None:
@@ -110,7 +108,7 @@ def test_an_engine_of_the_caller_stays_his(tmp_path: Path) -> None:
     engine = sqlalchemy.create_engine(sqlite_url(tmp_path))
     with open_store(engine) as store, store.create() as session:
         session.append(user("x"))
-    store._backend._database._detach_after_fork()  # type: ignore[attr-defined]  # in a forked child, too
+    store._backend._database._after_fork()  # type: ignore[attr-defined]  # in a forked child, too
     with engine.connect() as connection:
         assert connection.execute(sqlalchemy.text("SELECT count(*) FROM ct_sessions")).scalar() == 1
     engine.dispose()
@@ -165,12 +163,11 @@ def test_a_fork_of_a_session_in_a_database_is_a_file(tmp_path: Path) -> None:
         assert contents(forked) == ["x"]
 
 
-def test_a_forked_child_makes_connections_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forked_child_makes_connections_of_its_own(tmp_path: Path) -> None:
     """Those of the parent are neither used nor closed there."""
     with open_store(sqlite_url(tmp_path)) as store, store.create(id="s") as session:
         session.append(user("x"))
-        monkeypatch.setattr(database, "_OPEN", WeakSet([store._backend._database]))  # type: ignore[attr-defined]
-        database._abandon_all()
+        store._backend._database._after_fork()  # type: ignore[attr-defined]
         with pytest.raises(SessionClosed, match="parent process"):
             session.append(user("y"))
         with pytest.raises(SessionClosed, match="parent process"):

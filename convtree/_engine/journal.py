@@ -17,6 +17,7 @@ from convtree._engine.write_batch import WriteBatch
 from convtree._model.entries import Entry, Finding, Header, Mark
 from convtree._model.errors import ConvtreeError, NotALog, ReadOnlySession, SessionFailed
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT, LOST
+from convtree._model.sources import IdSource, random_id
 
 LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damaged
 RECENT = 64  # records by which a follower finds its place again after a repair
@@ -38,9 +39,17 @@ class PartialWrite(Exception):
 class Journal:
     """A log with its index. Not thread-safe: a session has a lock for that."""
 
-    def __init__(self, log: Log, *, use_snapshot: bool = True, finding_limit: int = FINDING_LIMIT) -> None:
+    def __init__(
+        self,
+        log: Log,
+        *,
+        use_snapshot: bool = True,
+        finding_limit: int = FINDING_LIMIT,
+        id_source: IdSource = random_id,
+    ) -> None:
         self.log = log
         self._finding_limit = finding_limit
+        self._id_source = id_source
         self._rows_written_here: set[int] = set()  # rows written here, as far as they lie behind news
         self._unsaved_loss = False  # a loss was found that no snapshot knows of yet: before the log grows over it
         self._snapshot_end = 0  # as far as the snapshot beside the log covers it
@@ -102,7 +111,7 @@ class Journal:
             index = self.index
             if index.read_only is not None:
                 self.check_writable()
-            plan = WriteBatch(index, new_id)
+            plan = WriteBatch(index, self._id_source)
             if not index.lines:
                 plan.begin(codec.encode_header(header))
             fill(plan)
@@ -256,8 +265,3 @@ class Journal:
 
     def _replaced_too_often(self) -> SessionFailed:
         return SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")
-
-
-def new_id() -> str:
-    """Returns an id of our own form: 16 random lower-case hex digits."""
-    return os.urandom(8).hex()

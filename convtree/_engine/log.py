@@ -7,7 +7,13 @@ Positions are the log's own (byte offsets in files and databases, plain numbers 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
+
+Mode = Literal["a", "x", "r", "r+"]
+"""How a log is opened: open or create, must be new, read only, must exist."""
+
+Durability = Literal["power", "process"]
+"""What an append survives when it has returned: a power cut, or the death of every process."""
 
 
 class Chunk(NamedTuple):

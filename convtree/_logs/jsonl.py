@@ -17,11 +17,10 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from itertools import accumulate
 from pathlib import Path
-from typing import Literal, NoReturn
-from weakref import WeakSet
+from typing import NoReturn
 
 from convtree._engine import codec
-from convtree._engine.log import Build, Chunk, LogReplaced, SnapshotFile
+from convtree._engine.log import Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile
 from convtree._logs.filesystems import refuse_network
 from convtree._model.errors import (
     NotALog,
@@ -31,10 +30,7 @@ from convtree._model.errors import (
     SessionLocked,
     SessionNotFound,
 )
-from convtree._model.resources import Uncopyable
-
-Mode = Literal["a", "x", "r", "r+"]
-Durability = Literal["power", "process"]
+from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 
 READ_LIMIT = 64 * 2**20  # bytes of a line that readers still take
 _CHUNK = 2**16  # bytes read at once; from 128 KiB on, malloc maps and faults in every chunk anew
@@ -46,7 +42,7 @@ _UNKNOWN = (0, 0)  # identity of a descriptor that was not asked yet
 _OPEN_FLAGS = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
 
 
-class JsonlLog(Uncopyable):
+class JsonlLog(Uncopyable, ForkAware):
     """A log in a file. It need not exist yet: the first append creates it."""
 
     def __init__(
@@ -84,7 +80,7 @@ class JsonlLog(Uncopyable):
         except BaseException:
             self.close()
             raise
-        _OPEN.add(self)
+        watch_forks(self)
 
     @property
     def location(self) -> str:
@@ -535,23 +531,11 @@ class JsonlLog(Uncopyable):
             with suppress(OSError):
                 self.close()
 
-    def _detach_after_fork(self) -> None:
-        """In a forked child: lets go of the parent's file, so that the child does not keep its lock alive."""
+    def _after_fork(self) -> None:
+        """Closes the parent's file in the child, which would keep its lock alive otherwise."""
         self._inherited = True
         with suppress(OSError):
             self.close()
-
-
-_OPEN: WeakSet[JsonlLog] = WeakSet()
-
-
-def _abandon_all() -> None:
-    for log in list(_OPEN):
-        log._detach_after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_abandon_all)
 
 
 def _is_file(fd: int, identity: tuple[int, int]) -> bool:

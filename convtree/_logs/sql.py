@@ -20,8 +20,7 @@ from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import RecordSummary, ms_of, summarise_record
 from convtree._catalogue.tables import Execute
 from convtree._engine import codec
-from convtree._engine.log import Build, Chunk, LogReplaced, SnapshotFile
-from convtree._logs.jsonl import Mode
+from convtree._engine.log import Build, Chunk, LogReplaced, Mode, SnapshotFile
 from convtree._logs.sql_engine import TRIES, CommitUnknown, RolledBack, SqlDatabase, UniqueViolation, pause
 from convtree._model.entries import Header
 from convtree._model.errors import (

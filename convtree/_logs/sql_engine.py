@@ -13,14 +13,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
-from weakref import WeakSet
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.tables import Dialect, Execute
-from convtree._logs.jsonl import Durability
+from convtree._engine.log import Durability
 from convtree._logs.sqlite_wal import write_ahead
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionLocked, SessionNotFound
-from convtree._model.resources import Uncopyable
+from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -56,7 +55,7 @@ class TablesMissing(SessionNotFound):
     """The database has no tables of ours; `create_tables()` makes them."""
 
 
-class SqlDatabase(Uncopyable):
+class SqlDatabase(Uncopyable, ForkAware):
     """The tables of `convtree.catalogue` in a database; made by `SqlDatabase.connect`. Any thread may use it.
 
     What the driver says comes out as an OSError without values in it. `location` is the URL without its secrets.
@@ -72,7 +71,7 @@ class SqlDatabase(Uncopyable):
         self._compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
         self._inherited = False
         self._checked = False
-        _OPEN.add(self)
+        watch_forks(self)
 
     @classmethod
     def connect(
@@ -227,7 +226,7 @@ class SqlDatabase(Uncopyable):
         if self._owned is not None and not self._inherited:
             self._owned.dispose()
 
-    def _detach_after_fork(self) -> None:
+    def _after_fork(self) -> None:
         """In a forked child: leaves the parent its connections."""
         self._inherited = True
         if self._owned is not None:
@@ -367,15 +366,3 @@ def _text_of(error: Any) -> str:
     """Returns what the driver says, without the lines that quote values."""
     text = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
     return text.splitlines()[0] if text else type(error).__name__
-
-
-_OPEN: WeakSet[SqlDatabase] = WeakSet()
-
-
-def _abandon_all() -> None:
-    for database in list(_OPEN):
-        database._detach_after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_abandon_all)

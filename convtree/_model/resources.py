@@ -1,8 +1,10 @@
-"""What an object that owns descriptors or connections has in common. Pure."""
+"""What objects that own descriptors, connections, locks or threads have in common: no copies, and one fork registry."""
 
 from __future__ import annotations
 
+import os
 from typing import NoReturn, SupportsIndex
+from weakref import WeakSet
 
 
 class Uncopyable:
@@ -15,3 +17,27 @@ class Uncopyable:
     def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
         name = type(self).__name__
         raise TypeError(f"a {name} cannot be copied or pickled: it owns open files or connections; open another one")
+
+
+class ForkAware:
+    """Can be called in the child after `os.fork()`, where no other thread is left. Registered by `watch_forks`."""
+
+    def _after_fork(self) -> None:
+        """Replaces locks that a lost thread may hold; gives up what belongs to the parent process."""
+        raise NotImplementedError
+
+
+_WATCHED: WeakSet[ForkAware] = WeakSet()
+
+
+def watch_forks(thing: ForkAware) -> None:
+    """Has `thing._after_fork()` called in every child process that is forked while `thing` is alive."""
+    _WATCHED.add(thing)
+
+
+def _after_fork_in_child() -> None:
+    for thing in list(_WATCHED):
+        thing._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

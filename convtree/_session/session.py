@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from threading import RLock
-from time import time_ns
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
-from weakref import WeakSet
 
 import msgspec
 
 from convtree._engine import codec, tree
-from convtree._engine.journal import Journal, PartialWrite, new_id
-from convtree._engine.log import Log
+from convtree._engine.journal import Journal, PartialWrite
+from convtree._engine.log import Durability, Log, Mode
 from convtree._engine.write_batch import EncodedRecord, SDKObject, WriteBatch, encode_record, message_entry, reseal
-from convtree._logs.jsonl import Durability, JsonlLog, Mode, write_new
+from convtree._logs.jsonl import JsonlLog, write_new
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import (
     BranchSummaryEntry,
@@ -40,6 +36,8 @@ from convtree._model.entries import (
     Visibility,
 )
 from convtree._model.errors import CorruptLog, ReadOnlySession, StaleLeaf
+from convtree._model.resources import ForkAware, watch_forks
+from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.view import LEAF, AtLeaf, Reader, reading
 
 OnStale = Literal["raise", "branch", "rebase"]
@@ -57,7 +55,7 @@ _ON_STALE = ("raise", "branch", "rebase")
 _BATCH = 500  # records that `extend` writes and syncs at once
 
 
-class Session(Reader):
+class Session(Reader, ForkAware):
     """A conversation: `append` to it, `branch` in it, `build_context` from it.
 
     Made by `Session.open` or `Session.memory`; a context manager. Wherever an entry id is asked for, leaving it out
@@ -72,12 +70,16 @@ class Session(Reader):
         read_only: bool = False,
         on_stale: OnStale = "raise",
         redact: Redact | None = None,
+        clock: Clock = system_clock,
+        id_source: IdSource = random_id,
     ) -> None:
-        super().__init__(Journal(log), header if redact is None else _redacted(header, redact))
+        super().__init__(Journal(log, id_source=id_source), header if redact is None else _redacted(header, redact))
+        self._clock = clock
+        self._id_source = id_source
         self._refuses = "it was opened with mode='r'" if read_only else None
         self._on_stale = on_stale
         self._redact = redact
-        _MADE.add(self)
+        watch_forks(self)
 
     @classmethod
     def open(
@@ -92,6 +94,8 @@ class Session(Reader):
         lock_timeout_s: float = 10.0,
         allow_network: bool = False,
         redact: Redact | None = None,
+        clock: Clock = system_clock,
+        id_source: IdSource = random_id,
         id: str | None = None,
         cwd: str | None = None,
         git_root: str | None = None,
@@ -122,7 +126,7 @@ class Session(Reader):
         check_choice("on_stale", on_stale, _ON_STALE)
         if exclusive and mode == "r":
             raise ValueError("a reader takes no lock: exclusive goes with the other modes")
-        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session)
+        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
         log = JsonlLog(
             path,
             mode=mode,
@@ -132,7 +136,15 @@ class Session(Reader):
             allow_network=allow_network,
         )
         try:
-            session = cls(log, header, read_only=mode == "r", on_stale=on_stale, redact=redact)
+            session = cls(
+                log,
+                header,
+                read_only=mode == "r",
+                on_stale=on_stale,
+                redact=redact,
+                clock=clock,
+                id_source=id_source,
+            )
             if strict:
                 session._raise_findings()
         except BaseException:
@@ -146,6 +158,8 @@ class Session(Reader):
         *,
         on_stale: OnStale = "raise",
         redact: Redact | None = None,
+        clock: Clock = system_clock,
+        id_source: IdSource = random_id,
         id: str | None = None,
         cwd: str | None = None,
         git_root: str | None = None,
@@ -156,8 +170,8 @@ class Session(Reader):
     ) -> Session:
         """Starts a session that lives in memory only; `fork(path)` writes it to a file."""
         check_choice("on_stale", on_stale, _ON_STALE)
-        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session)
-        return cls(MemoryLog(), header, on_stale=on_stale, redact=redact)
+        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
+        return cls(MemoryLog(), header, on_stale=on_stale, redact=redact, clock=clock, id_source=id_source)
 
     # --- writing ---
 
@@ -281,7 +295,7 @@ class Session(Reader):
             if entry_id is not None:
                 plan.row_of(entry_id)
             if self._index.leaf.id != entry_id or self._index.leaf_uncertain_because is not None:
-                plan.mark(move, _now())
+                plan.mark(move, timestamp(self._clock))
 
         with self._lock:
             self._write(fill)
@@ -385,7 +399,14 @@ class Session(Reader):
             EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
         """
         self.copy_path(lambda _, lines: write_new(Path(path), lines, allow_network=allow_network), entry_id)
-        return Session.open(path, on_stale=self._on_stale, allow_network=allow_network, redact=self._redact)
+        return Session.open(
+            path,
+            on_stale=self._on_stale,
+            allow_network=allow_network,
+            redact=self._redact,
+            clock=self._clock,
+            id_source=self._id_source,
+        )
 
     def close(self) -> None:
         """Closes the log; twice is the same as once.
@@ -399,6 +420,10 @@ class Session(Reader):
                     self._journal.save_snapshot()
             finally:
                 super().close()
+
+    def _after_fork(self) -> None:
+        """Frees the lock, which a thread of the parent may hold; the log refuses to be used in the child anyway."""
+        self._lock = RLock()
 
     def __repr__(self) -> str:
         return f"<Session {self.id!r} at {self.location!r}, leaf {self.leaf_id!r}>"
@@ -420,9 +445,11 @@ class Session(Reader):
             if stored == len(drafts):
                 return
             if stored:
-                plan.add_chain(drafts[stored:], plan.stored[-1].id, _now())
+                plan.add_chain(drafts[stored:], plan.stored[-1].id, timestamp(self._clock))
             else:
-                plan.add_chain(drafts, self._current_leaf(policy) if parent_id is LEAF else parent_id, _now())
+                plan.add_chain(
+                    drafts, self._current_leaf(policy) if parent_id is LEAF else parent_id, timestamp(self._clock)
+                )
 
         return self._write(fill, moves_leaf=True).stored
 
@@ -459,13 +486,13 @@ class Session(Reader):
                     expected=plan.leaf_id,
                     actual=leaf,
                 )
-            lines.add_chain([drafted], leaf if parent_id is LEAF else parent_id, _now())
+            lines.add_chain([drafted], leaf if parent_id is LEAF else parent_id, timestamp(self._clock))
 
         return cast(Entry, self._write(fill, moves_leaf=True).stored[-1])
 
     def _mark(self, mark: LabelMark | SessionInfoMark) -> None:
         drafted = self._draft(mark)
-        self._write(lambda plan: plan.mark(drafted, _now()))
+        self._write(lambda plan: plan.mark(drafted, timestamp(self._clock)))
 
     def _write(self, fill: Callable[[WriteBatch], None], moves_leaf: bool = False) -> WriteBatch:
         """Has a plan written; with `moves_leaf` this session has then seen the log's leaf."""
@@ -536,8 +563,8 @@ class Session(Reader):
         origin = self.header
         new = msgspec.structs.replace(
             origin,
-            id=_new_session_id() if id is None else id,
-            timestamp=_now(),
+            id=self._id_source() + self._id_source() if id is None else id,
+            timestamp=timestamp(self._clock),
             version=1,
             name=None,
             metadata=self.metadata or None,
@@ -557,11 +584,11 @@ class Session(Reader):
             yield from self._index.bodies(rows[start : start + _BATCH])
         taken = set(self._ids(rows))
         for mark in marks:
-            id = new_id()
+            id = self._id_source()
             while id in taken:
-                id = new_id()
+                id = self._id_source()
             taken.add(id)
-            yield codec.encode(msgspec.structs.replace(mark, id=id, timestamp=_now()))
+            yield codec.encode(msgspec.structs.replace(mark, id=id, timestamp=timestamp(self._clock)))
 
 
 def _compaction() -> ModuleType:
@@ -575,19 +602,6 @@ def _redacted(record: R, redact: Redact) -> R:
     from convtree._engine.redact import redact_record
 
     return redact_record(record, redact)
-
-
-_MADE: WeakSet[Session] = WeakSet()
-
-
-def _free_locks() -> None:
-    """In a forked child: no thread is left that could free them, and the logs refuse to be used anyway."""
-    for session in list(_MADE):
-        session._lock = RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_free_locks)
 
 
 def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, fields: Mapping[str, Any]) -> Entry:
@@ -612,15 +626,18 @@ def new_header(
     name: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     parent_session: ParentSession | None = None,
+    *,
+    clock: Clock = system_clock,
+    id_source: IdSource = random_id,
 ) -> Header:
-    """Makes the header of a session that begins now, under a new id unless one is given.
+    """Makes the header of a session that begins now, under a new id (two of the id source's) unless one is given.
 
     Raises:
         InvalidMessage: a value cannot be stored.
     """
     header = Header(
-        id=_new_session_id() if id is None else id,
-        timestamp=_now(),
+        id=id_source() + id_source() if id is None else id,
+        timestamp=timestamp(clock),
         cwd=cwd,
         git_root=git_root,
         owner=owner,
@@ -636,17 +653,3 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises ValueError unless an argument is one of the words that it may be."""
     if value not in choices:
         raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")
-
-
-def _now() -> str:
-    second, microsecond = divmod(time_ns() // 1000, 1_000_000)
-    return f"{_until_second(second)}.{microsecond:06d}Z"
-
-
-@lru_cache(maxsize=1)
-def _until_second(second: int) -> str:
-    return datetime.fromtimestamp(second, UTC).isoformat()[:-6]
-
-
-def _new_session_id() -> str:
-    return os.urandom(16).hex()

@@ -16,10 +16,11 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from convtree._engine.codec import HEADER_START
+from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
 from convtree._formats.common.base import Format, Source, SourceSession, origin
 from convtree._formats.common.files import SourceFile
-from convtree._logs.jsonl import Durability, JsonlLog, write_atomically
+from convtree._logs.jsonl import JsonlLog, write_atomically
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions

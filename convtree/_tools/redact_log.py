@@ -17,11 +17,12 @@ import msgspec
 
 from convtree._engine.context import Context
 from convtree._engine.journal import Journal
+from convtree._engine.log import Mode
 from convtree._engine.log_index import Index
 from convtree._engine.redact import Redact, Redactor, redact_body, redact_record
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
-from convtree._logs.jsonl import JsonlLog, Mode, replace, write_new
+from convtree._logs.jsonl import JsonlLog, replace, write_new
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import CorruptLog, ReadOnlySession
 from convtree.stores._folder import CATALOGUE, FolderBackend

@@ -18,14 +18,15 @@ import msgspec
 import orjson
 
 from convtree._engine import codec
-from convtree._engine.journal import LOST_HEADER, Journal, new_id
-from convtree._engine.log import Chunk
+from convtree._engine.journal import LOST_HEADER, Journal
+from convtree._engine.log import Chunk, Mode
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import reseal
-from convtree._logs.jsonl import JsonlLog, Mode, replace, write_new
+from convtree._logs.jsonl import JsonlLog, replace, write_new
 from convtree._model.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark, SessionInfoMark
 from convtree._model.errors import BrokenPath, CorruptLog, NotALog, ReadOnlySession
 from convtree._model.findings import FINDING_LIMIT, LOST
+from convtree._model.sources import random_id
 
 Progress = Callable[[int, int], None]  # bytes looked at, bytes to look at: each is looked at twice
 
@@ -194,7 +195,7 @@ def _header_body(index: Index, path: Path) -> bytes:
         return index.header_payload
     header = index.header or LOST_HEADER
     if not ID.fullmatch(header.id):
-        header = msgspec.structs.replace(header, id=path.stem if ID.fullmatch(path.stem) else new_id())
+        header = msgspec.structs.replace(header, id=path.stem if ID.fullmatch(path.stem) else random_id())
     return codec.encode_header(header)
 
 
@@ -257,7 +258,7 @@ def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Itera
     if index.leaf_uncertain_because is not None:
         # What was taken out may have moved the leaf. A line that does not name the one before it says that something
         # is missing here, and leaves the leaf uncertain, as it was.
-        yield codec.seal(codec.encode(SessionInfoMark(id=new_id())), crc32(line) ^ 1)
+        yield codec.seal(codec.encode(SessionInfoMark(id=random_id())), crc32(line) ^ 1)
 
 
 def _bodies(index: Index, rows: list[int], log: JsonlLog) -> Iterator[bytes]:

@@ -7,7 +7,6 @@ beside the next one.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,30 +15,42 @@ from contextvars import copy_context
 from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
-from weakref import WeakSet
+
+from convtree._model.resources import ForkAware, watch_forks
 
 T = TypeVar("T")
 
 _THREADS = 16  # most of them wait for a disk, or for a lock that another process holds
 
 
-def _new_pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(_THREADS, thread_name_prefix="convtree")  # a thread starts when there is work for it
+class _Pool(ForkAware):
+    """The threads of the process: a thread starts when there is work for it."""
+
+    def __init__(self) -> None:
+        self._after_fork()
+        watch_forks(self)
+
+    def _after_fork(self) -> None:
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="convtree")
+
+    def submit(self, work: Callable[[], object]) -> None:
+        """Runs `work` in one of the threads; raises RuntimeError when the interpreter is shutting down."""
+        self._threads.submit(work)
 
 
-_pool = _new_pool()
+_pool = _Pool()
 
 
-class SerialQueue:
+class SerialQueue(ForkAware):
     """Calls that wait for their turn: so many at a time are carried out, first come, first served."""
 
     def __init__(self, width: int = 1) -> None:
         self._width = width
-        self.reset()
-        _LINES.add(self)
+        self._after_fork()
+        watch_forks(self)
 
-    def reset(self) -> None:
-        """Begins anew, with nobody waiting."""
+    def _after_fork(self) -> None:
+        """Starts empty."""
         self._lock = Lock()  # held for a few instructions, never while something is carried out
         self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._running = 0
@@ -85,22 +96,7 @@ class SerialQueue:
             future.set_result(result)
 
 
-_LINES: WeakSet[SerialQueue] = WeakSet()
-
-
 def in_background(work: Callable[[], object]) -> None:
     """Has something carried out that nobody waits for."""
     with suppress(RuntimeError):  # the interpreter is on its way out, and closes what is open
         _pool.submit(work)
-
-
-def _begin_anew() -> None:
-    """In a forked child: none of the threads is there."""
-    global _pool  # noqa: PLW0603  # one pool for the process, and this is another process
-    _pool = _new_pool()
-    for line in list(_LINES):
-        line.reset()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_begin_anew)

@@ -15,7 +15,6 @@ from pathlib import Path
 from threading import RLock
 from time import sleep
 from typing import Any, NoReturn
-from weakref import WeakSet
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import summarise_record
@@ -23,7 +22,7 @@ from convtree._catalogue.tables import Dialect, Execute
 from convtree._logs.sqlite_wal import write_ahead
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
-from convtree._model.resources import Uncopyable
+from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.session import Session
 from convtree.stores.base import CatalogueReset, Progress, StoreFinding
 
@@ -45,7 +44,7 @@ FileStamp = tuple[int, int, int]  # what tells that a log has changed: its size,
 _UNKNOWN: FileStamp = (-1, 0, 0)  # of a log that could not be read: perhaps it can next time, with nothing else changed
 
 
-class CatalogueSync(Uncopyable):
+class CatalogueSync(Uncopyable, ForkAware):
     """Tables over logs. `open_reader(id)` opens a session to read; `path` None keeps the tables in memory."""
 
     dialect: Dialect = "sqlite"
@@ -58,7 +57,7 @@ class CatalogueSync(Uncopyable):
         self._seen_version = -1
         self._losses = 0
         self._connection: sqlite3.Connection | None = None
-        _MADE.add(self)
+        watch_forks(self)
 
     # --- the tables ---
 
@@ -151,6 +150,12 @@ class CatalogueSync(Uncopyable):
         assert self._path is not None
         with suppress(OSError):
             remove_tables(self._path)
+
+    def _after_fork(self) -> None:
+        """Leaves the connection to the parent: in the child it must be neither used nor closed."""
+        self._lock = RLock()
+        if self._path is not None:
+            _INHERITED.append(self._let_go())
 
     def close(self) -> None:
         """Closes the tables."""
@@ -297,17 +302,4 @@ def _has(session: Session, number: int, id: str | None) -> bool:
     return next((record.id for _, record in islice(session.records(number), 1)), None) == id
 
 
-_MADE: WeakSet[CatalogueSync] = WeakSet()
-_INHERITED: list[sqlite3.Connection | None] = []
-
-
-def _leave_to_parent() -> None:
-    """In a forked child: a connection to a file must be neither used nor closed there."""
-    for mirror in list(_MADE):
-        mirror._lock = RLock()
-        if mirror._path is not None:
-            _INHERITED.append(mirror._let_go())
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_leave_to_parent)
+_INHERITED: list[sqlite3.Connection | None] = []  # the parent's: never closed here

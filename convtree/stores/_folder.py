@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from convtree._catalogue.tables import Database
-from convtree._engine.log import Log
+from convtree._engine.log import Durability, Log, Mode
 from convtree._logs.filesystems import refuse_network
-from convtree._logs.jsonl import Durability, JsonlLog, Mode, write_new
+from convtree._logs.jsonl import JsonlLog, write_new
 from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
 from convtree._model.resources import Uncopyable

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from itertools import count
 
 from convtree._catalogue.tables import Database
-from convtree._engine.log import Build, Chunk, Log
-from convtree._logs.jsonl import Mode
+from convtree._engine.log import Build, Chunk, Log, Mode
 from convtree._logs.memory import MemoryLog
 from convtree._model.errors import SessionExists, SessionNotFound
 from convtree._session.session import Session, new_header

@@ -19,9 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from threading import RLock
-from time import time_ns
 from typing import Any, Literal, Self, TypeVar
-from weakref import WeakSet
 
 import msgspec
 
@@ -29,9 +27,9 @@ from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import Usage, ms_of, ms_of_datetime, snippet_of, usage_of, words_of
 from convtree._catalogue.tables import Cursor, Dialect, Execute, Filter, SessionInfo, UsageTotal
 from convtree._engine import codec
+from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_lines
 from convtree._logs.copy import Copied, copy_log
-from convtree._logs.jsonl import Durability
 from convtree._model.entries import ID, Header, MessageEntry, ParentSession
 from convtree._model.errors import (
     BrokenPath,
@@ -41,7 +39,8 @@ from convtree._model.errors import (
     SessionLocked,
     SessionNotFound,
 )
-from convtree._model.resources import Uncopyable
+from convtree._model.resources import ForkAware, Uncopyable, watch_forks
+from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session.session import OnStale, Session, check_choice, new_header
 from convtree._session.view import LEAF, AtLeaf
 from convtree.stores._folder import FolderBackend
@@ -102,18 +101,27 @@ StoreFindings = list[StoreFinding]
 CopiedList = list[Copied]
 
 
-class SessionStore(Uncopyable):
+class SessionStore(Uncopyable, ForkAware):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
     Wherever a directory is asked for, it is compared as text: give it in the form in which it was stored.
     """
 
-    def __init__(self, backend: StoreBackend, *, redact: Redact | None = None) -> None:
+    def __init__(
+        self,
+        backend: StoreBackend,
+        *,
+        redact: Redact | None = None,
+        clock: Clock = system_clock,
+        id_source: IdSource = random_id,
+    ) -> None:
         self._backend = backend
+        self._clock = clock
+        self._id_source = id_source
         self._redact = redact
         self._lock = RLock()
         self._closed = False
-        _MADE.add(self)
+        watch_forks(self)
 
     # --- one session ---
 
@@ -137,7 +145,17 @@ class SessionStore(Uncopyable):
             SessionExists: there is one with this id; perhaps only at the first append.
             InvalidMessage: a value cannot be stored.
         """
-        header = new_header(_checked(id), cwd, git_root, owner, name, metadata, parent_session)
+        header = new_header(
+            _checked(id),
+            cwd,
+            git_root,
+            owner,
+            name,
+            metadata,
+            parent_session,
+            clock=self._clock,
+            id_source=self._id_source,
+        )
         return self._session(header.id, "x", on_stale, header)
 
     def open(
@@ -155,7 +173,9 @@ class SessionStore(Uncopyable):
         if header and not create:
             raise TypeError(f"{next(iter(header))} describes a session that begins: it goes with create=True")
         mode: Literal["a", "r", "r+"] = "r" if read_only else "a" if create else "r+"
-        return self._session(id, mode, on_stale, new_header(_checked(id), **header))
+        return self._session(
+            id, mode, on_stale, new_header(_checked(id), **header, clock=self._clock, id_source=self._id_source)
+        )
 
     def open_or_create(self, header: Header, *, on_stale: OnStale = "raise") -> Session:
         """Opens the session that a header from elsewhere describes; it begins with this header if there is none.
@@ -302,7 +322,7 @@ class SessionStore(Uncopyable):
         age_ms = _age_ms(max_age)
         if age_ms <= 0:
             return None
-        wanted = Filter(here=(cwd, git_root), owner=owner, archived=False, since_ms=time_ns() // 10**6 - age_ms)
+        wanted = Filter(here=(cwd, git_root), owner=owner, archived=False, since_ms=self._clock() // 10**6 - age_ms)
         found = self._infos(wanted, limit=1)
         return found[0] if found else None
 
@@ -354,7 +374,7 @@ class SessionStore(Uncopyable):
         if max_age is not None and _age_ms(max_age) <= 0:
             raise ValueError("max_age is above 0: whoever means all of them says keep=0")
         every = self._infos(Filter(owner=owner))
-        oldest_ms = None if max_age is None else time_ns() // 10**6 - _age_ms(max_age)
+        oldest_ms = None if max_age is None else self._clock() // 10**6 - _age_ms(max_age)
         doomed = [
             info
             for number, info in enumerate(every)
@@ -514,6 +534,9 @@ class SessionStore(Uncopyable):
     def __exit__(self, *exception: object) -> None:
         self.close()
 
+    def _after_fork(self) -> None:
+        self._lock = RLock()  # a thread of the parent may hold it
+
     def __repr__(self) -> str:
         return f"<SessionStore at {self.location!r}>"
 
@@ -525,7 +548,15 @@ class SessionStore(Uncopyable):
             self._check_open()
             log = self._backend.log(id, mode)
         try:
-            return Session(log, header, read_only=mode == "r", on_stale=on_stale, redact=self._redact)
+            return Session(
+                log,
+                header,
+                read_only=mode == "r",
+                on_stale=on_stale,
+                redact=self._redact,
+                clock=self._clock,
+                id_source=self._id_source,
+            )
         except BaseException:
             log.close()
             raise
@@ -634,6 +665,8 @@ def open_store(
     allow_network: bool = False,
     create: bool | None = None,
     redact: Redact | None = None,
+    clock: Clock = system_clock,
+    id_source: IdSource = random_id,
 ) -> SessionStore:
     """Opens the store at a path or URL.
 
@@ -651,7 +684,9 @@ def open_store(
         ImportError: an extra is missing; the message says which.
     """
     if not isinstance(url, str | os.PathLike):
-        return SessionStore(_sql_shelf(url, durability, lock_timeout_s, create), redact=redact)  # an engine
+        return SessionStore(
+            _sql_shelf(url, durability, lock_timeout_s, create), redact=redact, clock=clock, id_source=id_source
+        )  # an engine
     scheme, path = split_url(url)
     if scheme == "file":
         backend: StoreBackend = FolderBackend(
@@ -667,7 +702,7 @@ def open_store(
         backend = _sql_shelf(path, durability, lock_timeout_s, create)
     else:
         backend = _plugin(scheme)(path)
-    return SessionStore(backend, redact=redact)
+    return SessionStore(backend, redact=redact, clock=clock, id_source=id_source)
 
 
 def split_url(url: str | os.PathLike[str]) -> tuple[str, str]:
@@ -738,16 +773,3 @@ def _age_ms(age: timedelta | float) -> int:
     if math.isnan(seconds):
         raise ValueError("an age is a number")
     return round(min(max(seconds * 1000, -_FOREVER_MS), _FOREVER_MS))
-
-
-_MADE: WeakSet[SessionStore] = WeakSet()
-
-
-def _free_locks() -> None:
-    """In a forked child: no thread is left that could free them."""
-    for store in list(_MADE):
-        store._lock = RLock()
-
-
-if hasattr(os, "register_at_fork"):  # pragma: no branch  # Windows has no fork
-    os.register_at_fork(after_in_child=_free_locks)

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from convtree._catalogue.tables import Database
-from convtree._engine.log import Log
-from convtree._logs.jsonl import Durability, Mode
+from convtree._engine.log import Durability, Log, Mode
 from convtree._logs.sql import SqlLog, delete_session, write_session
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._model.resources import Uncopyable

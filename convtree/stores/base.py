@@ -8,8 +8,7 @@ from typing import Protocol
 import msgspec
 
 from convtree._catalogue.tables import Database
-from convtree._engine.log import Log
-from convtree._logs.jsonl import Mode
+from convtree._engine.log import Log, Mode
 
 Progress = Callable[[int, int], None]  # (done, of how many)
 

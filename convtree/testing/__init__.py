@@ -1,8 +1,8 @@
 """What every store must do, as tests: subclass `StoreContract`, say how to open a store, and have pytest run it.
 
     class TestMine(StoreContract):
-        def open_store(self, place: Path) -> SessionStore:
-            return convtree.open_store(f"mine://{place}")
+        def open_store(self, place: Path, clock: Clock) -> SessionStore:
+            return convtree.open_store(f"mine://{place}", clock=clock)
 
 Expected values are stated by hand, and everything goes through the calls of `SessionStore`: a store may be built in
 any way. `pytest.register_assert_rewrite("convtree.testing")` in your conftest.py has failures say what was found.
@@ -37,7 +37,7 @@ __all__ = [
 
 
 class StoreContract(Creating, Listing, Keeping, Forking, Searching, Counting, Sharing):
-    """Tests over `self.open_store(place)`: a handle on the one store of that place.
+    """Tests over `self.open_store(place, clock)`: a handle on the one store of that place.
 
     `shared` is False where a place has one handle only, `lasting` where a store does not outlive its handle.
     """

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
-from convtree._session import session as session_module
-from convtree.stores import _session_store as store_module
 from convtree.stores._session_store import SessionStore
 
 ODD = "naïve \0 \x1b[31m \u202e ' \" \\ % _ ; -- 🦊 \U0010ffff"
 
 
 class Clock:
-    """A clock that stands still: sessions and stores ask it while it is `held`."""
+    """A clock that stands still until a test moves it; the `clock` of every store under test."""
 
     def __init__(self) -> None:
         self.now = datetime(2030, 1, 1, tzinfo=UTC)
@@ -33,15 +29,9 @@ class Clock:
         """Returns the time as lists have it."""
         return self.now.isoformat(timespec="milliseconds")[:-6] + "Z"
 
-    def _ns(self) -> int:
+    def __call__(self) -> int:
+        """Returns the time in nanoseconds since 1970, as stores and sessions ask for it."""
         return (self.now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
-
-    def held(self) -> ExitStack:
-        """Has everybody ask this clock."""
-        stack = ExitStack()
-        for module in (session_module, store_module):
-            stack.enter_context(patch.object(module, "time_ns", self._ns))
-        return stack
 
 
 def user(text: str) -> dict[str, Any]:
@@ -73,7 +63,7 @@ def asked(store: SessionStore, text: str, **arguments: Any) -> list[tuple[str, s
 
 
 class StoreTests(ABC):
-    """Tests over `self.open_store(place)`: a handle on the one store of that place.
+    """Tests over `self.open_store(place, clock)`: a handle on the one store of that place.
 
     `shared` is False where a place has one handle only, `lasting` where a store does not outlive its handle.
     """
@@ -82,26 +72,27 @@ class StoreTests(ABC):
     lasting = True
 
     @abstractmethod
-    def open_store(self, place: Path) -> SessionStore:
-        """Opens a store, the same for the same place; the place is an empty directory of its own."""
+    def open_store(self, place: Path, clock: Clock) -> SessionStore:
+        """Opens a store, the same for the same place; the place is an empty directory of its own.
 
-    @pytest.fixture(autouse=True)
-    def clock(self) -> Iterator[Clock]:
-        """What time it is for everybody."""
-        clock = Clock()
-        with clock.held():
-            yield clock
+        The store asks `clock` for the time.
+        """
 
     @pytest.fixture
-    def store(self, tmp_path: Path) -> Iterator[SessionStore]:
+    def clock(self) -> Clock:
+        """The clock of every store in a test."""
+        return Clock()
+
+    @pytest.fixture
+    def store(self, tmp_path: Path, clock: Clock) -> Iterator[SessionStore]:
         """A new store."""
-        with self.open_store(tmp_path) as opened:
+        with self.open_store(tmp_path, clock) as opened:
             yield opened
 
     @pytest.fixture
-    def other(self, tmp_path: Path, store: SessionStore) -> Iterator[SessionStore]:  # noqa: ARG002  # opened before
+    def other(self, tmp_path: Path, store: SessionStore, clock: Clock) -> Iterator[SessionStore]:  # noqa: ARG002  # opened before
         """Another handle on the same store."""
         if not self.shared:
             pytest.skip("a store of one handle")
-        with self.open_store(tmp_path) as opened:
+        with self.open_store(tmp_path, clock) as opened:
             yield opened

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,17 +45,16 @@ _WORDS = st.lists(st.sampled_from(["rome", "Oslo", "trip", "É", "東"]), min_si
 class StoreMachine(RuleBasedStateMachine):
     """Compares a store, through two handles, with a model of it; `store_machine` makes the class."""
 
-    open_store: Callable[[Path], SessionStore]
+    open_store: Callable[[Path, Clock], SessionStore]
     shared = True
 
     @initialize()
     def begin(self) -> None:
         """Opens the handles."""
         self.place = Path(tempfile.mkdtemp(prefix="convtree-store-"))
-        self.clock, self.held = Clock(), ExitStack()
-        self.held.enter_context(self.clock.held())
-        first = type(self).open_store(self.place)
-        self.stores = [first, type(self).open_store(self.place) if self.shared else first]
+        self.clock = Clock()
+        first = type(self).open_store(self.place, self.clock)
+        self.stores = [first, type(self).open_store(self.place, self.clock) if self.shared else first]
         self.models: dict[str, _Model] = {}
         self.moment = 0
 
@@ -65,7 +63,6 @@ class StoreMachine(RuleBasedStateMachine):
         if hasattr(self, "stores"):
             for store in self.stores:
                 store.close()
-            self.held.close()
             shutil.rmtree(self.place)
 
     def _tick(self) -> int:
@@ -184,8 +181,8 @@ class StoreMachine(RuleBasedStateMachine):
         return sum(spent for entry, spent in model.spent.items() if entry not in model.copied)
 
 
-def store_machine(open_store: Callable[[Path], SessionStore], *, shared: bool = True) -> type[StoreMachine]:
-    """Makes a state machine over stores that `open_store(place)` opens; its `TestCase` is what pytest runs.
+def store_machine(open_store: Callable[[Path, Clock], SessionStore], *, shared: bool = True) -> type[StoreMachine]:
+    """Makes a state machine over stores that `open_store(place, clock)` opens; its `TestCase` is what pytest runs.
 
     With `shared`, the same place is opened twice and both handles are used. How many examples and steps it makes is
     up to the settings of its `TestCase`.

@@ -10,7 +10,7 @@ import pytest
 
 from convtree._model.errors import SessionClosed, SessionExists, StaleLeaf
 from convtree.stores._session_store import SessionStore
-from convtree.testing._basis import StoreTests, assistant, begin, user
+from convtree.testing._basis import Clock, StoreTests, assistant, begin, user
 
 
 class Sharing(StoreTests):
@@ -50,14 +50,14 @@ class Sharing(StoreTests):
                 one.append(user("second"))
         assert store.info("a").first_user_message == "first"
 
-    def test_a_store_outlives_its_handle(self, store: SessionStore, tmp_path: Path) -> None:
+    def test_a_store_outlives_its_handle(self, store: SessionStore, tmp_path: Path, clock: Clock) -> None:
         """What was in it is there when it is opened again."""
         if not self.lasting:
             pytest.skip("gone with its handle")
         begin(store, "a", "needle", name="N")
         before = store.info("a")
         store.close()
-        with self.open_store(tmp_path) as again:
+        with self.open_store(tmp_path, clock) as again:
             assert list(again.list()) == [before]
             assert len(again.search("needle")) == 1
 

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
-from convtree._logs.jsonl import Durability
+from convtree._engine.log import Durability
 from convtree._model.errors import ConvtreeError
 from convtree._session.session import Session
 

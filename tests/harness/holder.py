@@ -21,6 +21,7 @@ from typing import Any
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
 from convtree import SessionClosed, SessionLocked, SessionNotFound
+from convtree._engine.log import Durability
 from convtree._logs import jsonl
 from convtree._session.session import Session
 
@@ -138,7 +139,7 @@ def stopped(folder: Path, variant: str | None) -> tuple[dict[str, Any], list[str
 # --- the file ------------------------------------------------------------------------------------------------------
 
 
-def _append_until_killed(path: Path, durability: jsonl.Durability = "process") -> Callable[..., None]:
+def _append_until_killed(path: Path, durability: Durability = "process") -> Callable[..., None]:
     def work(say: Callable[[str], None]) -> None:
         session = Session.open(path, durability=durability, on_stale="rebase")
         while True:

@@ -27,7 +27,7 @@ from typing import Any
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
 from convtree import LeafUncertain, SessionNotFound
-from convtree._logs.jsonl import Durability
+from convtree._engine.log import Durability
 from convtree._session.session import Session
 from convtree.repair import repair, verify
 

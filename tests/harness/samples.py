@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 from zlib import crc32
 
 from convtree import (
@@ -43,6 +42,7 @@ _WORDS = (
 
 
 _BEGINNING = (7, 13, 11, 2, 13, 4, 13, 6, 1, 3, 5, 8, 9, 10, 12, 2, 13, 4, 13, 0, 2, 3)  # every kind, early
+_START_NS = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
 
 
 @contextmanager
@@ -53,20 +53,18 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-@contextmanager
-def _repeatable(rng: random.Random) -> Iterator[None]:
-    clock = iter(range(10**9))
-    with (
-        patch("convtree._engine.journal.new_id", lambda: f"{rng.getrandbits(64):016x}"),
-        patch("convtree._session.session._now", lambda: f"2026-01-01T00:00:00.{next(clock) % 10**6:06d}Z"),
-    ):
-        yield
-
-
 def write(path: Path, entries: int, seed: int) -> None:
     """Writes a log with this many entries and marks: branches, compactions, pins, labels, summaries, state."""
     rng = random.Random(seed)
-    with _repeatable(rng), Session.open(path, id="sample", name="Trip", durability="process") as session:
+    ticks = iter(range(10**9))
+    with Session.open(
+        path,
+        id="sample",
+        name="Trip",
+        durability="process",
+        clock=lambda: _START_NS + next(ticks) * 1000,
+        id_source=lambda: f"{rng.getrandbits(64):016x}",
+    ) as session:
         kinds = iter(_BEGINNING)
         while len(session._index.tree) < entries:
             _grow(session, rng, next(kinds, rng.randint(0, 15)))

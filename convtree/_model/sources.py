@@ -1,0 +1,33 @@
+"""Where times and ids come from. Both are arguments of sessions and stores, so that tests state their own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from time import time_ns
+
+Clock = Callable[[], int]
+"""Returns nanoseconds since 1970-01-01T00:00:00Z, like `time.time_ns`."""
+
+IdSource = Callable[[], str]
+"""Returns a new id each time; what it returns must be a valid id (FORMAT.md)."""
+
+system_clock: Clock = time_ns
+
+
+def random_id() -> str:
+    """Returns 16 random lower-case hex digits."""
+    return os.urandom(8).hex()
+
+
+def timestamp(clock: Clock) -> str:
+    """Returns the time now as a timestamp of the format: RFC 3339, UTC, microseconds."""
+    second, microsecond = divmod(clock() // 1000, 1_000_000)
+    return f"{_second(second)}.{microsecond:06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
