@@ -87,8 +87,8 @@ class Database:
     def columns(self, table: str) -> frozenset[str]:
         """Returns the columns of a table, none if there is no such table; a view is no table."""
         if table not in self._columns:
-            is_table = "exists (select 1 from sqlite_master where type = 'table' and name = ?1)"
-            found = self._cells(f"select name from pragma_table_info(?1) where {is_table}", (table,))
+            is_table = "exists (select 1 from sqlite_master where type = 'table' and name = ?)"
+            found = self._cells(f"select name from pragma_table_info(?) where {is_table}", (table, table))
             self._columns[table] = frozenset(str(name) for (name,) in found)
         return self._columns[table]
 
