@@ -208,8 +208,13 @@ class Session(Reader, ForkAware):
         *,
         parent_id: str | AtLeaf | None = LEAF,
         id: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        usage: Mapping[str, Any] | SDKObject | None = None,
+        shape: str | None = None,
+        visible_to: Visibility = "all",
+        pinned: bool | None = None,
         on_stale: OnStale | None = None,
-        **fields: Any,
     ) -> Any:
         """Appends a message (a dict, always), an SDK's object, or an entry; it is stored when this returns.
 
@@ -225,6 +230,14 @@ class Session(Reader, ForkAware):
             SessionFailed, SessionClosed: nothing was written.
             OSError: the disk refused; the log was cut back to whole lines, or the session is failed.
         """
+        fields: dict[str, Any] = {
+            "provider": provider,
+            "model": model,
+            "usage": usage,
+            "shape": shape,
+            "visible_to": visible_to,
+            "pinned": pinned,
+        }
         entry = _entry_of(item, id, fields)
         return self._append([self._draft(entry)], parent_id, on_stale)[0]
 
@@ -608,8 +621,6 @@ def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, field
     if id is not None:
         codec.check_id(id, "id")
     if not isinstance(item, Entry):
-        if fields and (unknown := fields.keys() - {"provider", "model", "usage", "shape", "visible_to", "pinned"}):
-            raise TypeError(f"append has no argument {min(unknown)!r}")
         return message_entry(item, id=id, **fields)
     if any(value is not None and (name, value) != ("visible_to", "all") for name, value in fields.items()):
         raise TypeError("an entry brings its own fields; these arguments go with a message only")
