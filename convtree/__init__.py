@@ -80,7 +80,9 @@ _LAZY = {
 def __getattr__(name: str) -> object:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"convtree.{_LAZY[name]}"), name)
+    found: object = getattr(import_module(f"convtree.{_LAZY[name]}"), name)
+    globals()[name] = found  # looked up once; and tools that read the module's dict, as pdoc does, find it there
+    return found
 
 
 def __dir__() -> list[str]:
