@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -102,7 +101,15 @@ class RedactedSession:
 
 
 def redact_session(
-    folder: str | os.PathLike[str], id: str, *, in_place: bool = False, allow_network: bool = False, **options: Any
+    folder: str | os.PathLike[str],
+    id: str,
+    *,
+    redactor: Redactor | None = None,
+    in_place: bool = False,
+    remove_original: bool = False,
+    lock_timeout_s: float = 10.0,
+    allow_network: bool = False,
+    progress: Progress | None = None,
 ) -> Redaction:
     """Redacts the log of a session in a folder of them, as `redact_log` does with all its options.
 
@@ -114,7 +121,15 @@ def redact_session(
     """
     backend = FolderBackend(folder, create=False, allow_network=allow_network)
     path = backend.path_of(id)
-    done = redact_log(path, in_place=in_place, allow_network=allow_network, **options)
+    done = redact_log(
+        path,
+        redactor=redactor,
+        in_place=in_place,
+        remove_original=remove_original,
+        lock_timeout_s=lock_timeout_s,
+        allow_network=allow_network,
+        progress=progress,
+    )
     if in_place and done.lines:
         backend.forget_catalogue()
     return msgspec.structs.replace(done, beside=_beside(path))

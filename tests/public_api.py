@@ -1,0 +1,54 @@
+"""What is public: the modules, their names, and every function and method that a user can call."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+MODULES = (
+    "convtree",
+    "convtree.aio",
+    "convtree.exchange",
+    "convtree.repair",
+    "convtree.testing",
+    "convtree.stores.base",
+)
+
+
+def names(module: ModuleType) -> list[str]:
+    """Returns the public names of a module: its `__all__`, or what it defines without an underscore."""
+    defined = [name for name, each in vars(module).items() if getattr(each, "__module__", None) == module.__name__]
+    return list(getattr(module, "__all__", [name for name in defined if not name.startswith("_")]))
+
+
+def objects() -> Iterator[tuple[str, Any]]:
+    """Yields every public name with what it stands for."""
+    for name in MODULES:
+        module = import_module(name)
+        for each in names(module):
+            yield f"{name}.{each}", getattr(module, each)
+
+
+def members(cls: type) -> Iterator[tuple[str, Any]]:
+    """Yields the public methods and properties that a class has from convtree, as they are stored in it."""
+    for name in dir(cls):
+        if name.startswith("_"):
+            continue
+        member = inspect.getattr_static(cls, name)
+        unwrapped = inspect.unwrap(getattr(member, "fget", None) or getattr(member, "__func__", member))
+        if inspect.isroutine(unwrapped) and str(getattr(unwrapped, "__module__", "")).startswith("convtree"):
+            yield name, member
+
+
+def callables() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yields every public function, and every public method of a public class."""
+    for name, each in objects():
+        if inspect.isclass(each):
+            for member, stored in members(each):
+                if not isinstance(stored, property):
+                    yield f"{name}.{member}", getattr(each, member)
+        elif inspect.isfunction(each):
+            yield name, each

@@ -1,0 +1,112 @@
+"""The public API explains itself: `help()`, signatures and completion show everything that a caller may pass."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+from public_api import callables, members, objects
+
+import convtree
+from convtree import aio
+
+#: the sixth parameter is the first that needs a list
+MANY = 6
+
+#: what may take any argument: the keys of `update_metadata` are the caller's own, `throw` is as every coroutine has it
+OPEN = {
+    "convtree.Session.update_metadata",
+    "convtree.aio.Session.update_metadata",
+    "convtree.aio.AwaitableContext.throw",
+}
+
+#: still to be done; a name leaves this list with its docstring or its signature, and when all have, so does the list
+NOT_YET = {
+    "convtree.Session.append",
+    "convtree.Session.append_many",
+    "convtree.Session.memory",
+    "convtree.Session.open",
+    "convtree.SessionStore.create",
+    "convtree.SessionStore.list",
+    "convtree.SessionStore.open",
+    "convtree.SessionStore.resume",
+    "convtree.SessionStore.search",
+    "convtree.open_store",
+    "convtree.aio.Session.append",
+    "convtree.aio.Session.append_many",
+    "convtree.aio.Session.memory",
+    "convtree.aio.Session.open",
+    "convtree.aio.SessionStore.create",
+    "convtree.aio.SessionStore.list",
+    "convtree.aio.SessionStore.open",
+    "convtree.aio.SessionStore.resume",
+    "convtree.aio.SessionStore.search",
+    "convtree.aio.open_store",
+    "convtree.repair.redact_log",
+    "convtree.repair.redact_session",
+}
+
+
+def parameters(function: Any) -> list[inspect.Parameter]:
+    """Returns the parameters of a function, without self."""
+    return [each for name, each in inspect.signature(function).parameters.items() if name not in ("self", "cls")]
+
+
+def undocumented_parameters(function: Any) -> list[str]:
+    """Returns the parameters that the section `Args:` of a docstring does not name."""
+    _, _, section = (inspect.getdoc(function) or "").partition("Args:\n")
+    listed = section.partition("\n\n")[0]
+    return [each.name for each in parameters(function) if f"    {each.name}:" not in listed]
+
+
+@pytest.mark.parametrize(("name", "each"), [pytest.param(*pair, id=pair[0]) for pair in objects()])
+def test_every_public_name_has_a_docstring(name: str, each: Any) -> None:
+    """A class, each of its methods and properties, a function: all say what they are."""
+    if not callable(each):
+        return  # a constant or a type alias
+    assert inspect.getdoc(each), name
+    if inspect.isclass(each):
+        without = [member for member, stored in members(each) if not inspect.getdoc(stored)]
+        assert without == []
+
+
+def test_signatures_show_every_keyword_with_its_type() -> None:
+    """Nothing hides behind *args or **kwargs, and every parameter says its type."""
+    hidden = []
+    for name, function in callables():
+        for each in parameters(function):
+            takes_any = each.kind in (each.VAR_KEYWORD, each.VAR_POSITIONAL) and "Unpack" not in str(each.annotation)
+            may = name in OPEN | NOT_YET or name.startswith("convtree.testing.")
+            if each.annotation is each.empty or (takes_any and not may):
+                hidden.append(f"{name}({each})")
+    assert hidden == []
+
+
+def test_help_shows_the_keywords_of_append() -> None:
+    """`help(Session.append)` names what goes with a message, with types and defaults."""
+    shown = {each.name: (each.annotation, each.default) for each in parameters(convtree.Session.append)}
+    assert shown["provider"] == ("str | None", None)
+    assert shown["usage"] == ("Mapping[str, Any] | SDKObject | None", None)
+    assert shown["visible_to"] == ("Visibility", "all")
+    assert shown["on_stale"] == ("OnStale | None", None)
+
+
+@pytest.mark.parametrize("name", ["Session", "SessionStore"])
+def test_async_calls_have_the_signatures_of_the_sync_ones(name: str) -> None:
+    """Names, defaults and types of parameters are the same, but for what a coroutine function replaces."""
+    sync, awaited = getattr(convtree, name), getattr(aio, name)
+    assert {member for member, _ in members(sync)} == {member for member, _ in members(awaited)}
+    for member, stored in members(awaited):
+        is_property = isinstance(stored, property) or isinstance(inspect.getattr_static(sync, member), property)
+        if not is_property and member not in ("compact", "branch"):  # `summarize` is a coroutine function there
+            assert parameters(getattr(awaited, member)) == parameters(getattr(sync, member)), member
+
+
+def test_functions_with_many_parameters_list_them() -> None:
+    """Six parameters or more are documented one by one, in a section `Args:`."""
+    missing = {}
+    for name, function in callables():
+        if len(parameters(function)) >= MANY and name not in NOT_YET:
+            missing[name] = undocumented_parameters(function)
+    assert {name: listed for name, listed in missing.items() if listed} == {}
