@@ -1,4 +1,4 @@
-"""What is public: the modules, their names, and every function and method that a user can call."""
+"""The public API: its modules and names, and every function and method that a user can call."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ MODULES = (
 
 
 def names(module: ModuleType) -> list[str]:
-    """Returns the public names of a module: its `__all__`, or what it defines without an underscore."""
+    """Returns the public names of a module: its `__all__`, or else the names it defines without an underscore."""
     defined = [name for name, each in vars(module).items() if getattr(each, "__module__", None) == module.__name__]
     return list(getattr(module, "__all__", [name for name in defined if not name.startswith("_")]))
 
 
 def objects() -> Iterator[tuple[str, Any]]:
-    """Yields every public name with what it stands for."""
+    """Yields every public name and its object."""
     for name in MODULES:
         module = import_module(name)
         for each in names(module):
@@ -33,7 +33,7 @@ def objects() -> Iterator[tuple[str, Any]]:
 
 
 def members(cls: type) -> Iterator[tuple[str, Any]]:
-    """Yields the public methods and properties that a class has from convtree, as they are stored in it."""
+    """Yields the public methods and properties of a class that convtree defines, as descriptors."""
     for name in dir(cls):
         if name.startswith("_"):
             continue

@@ -1,4 +1,4 @@
-"""What is distributed: the metadata, the files in wheel and sdist, and the commands of the README."""
+"""Packaging: metadata, the files in wheel and sdist, links and commands of the README."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build(source: Path, target: Path) -> tuple[Path, Path]:
 
 
 def metadata(wheel: Path) -> Message:
-    """Returns the metadata of a wheel, as PyPI reads it."""
+    """Returns the metadata of a wheel."""
     with zipfile.ZipFile(wheel) as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         return Parser().parsestr(archive.read(name).decode())
@@ -44,13 +44,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 def shipped() -> set[str]:
-    """Returns what has to be in every distribution beside the code."""
+    """Returns the files, other than code, that every distribution must contain."""
     docs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "convtree" / "docs").rglob("*.md")}
     return docs | {"convtree/docs/FORMAT.md", "convtree/LICENSE", "convtree/py.typed"}
 
 
 def test_metadata_names_licence_systems_and_versions(built: tuple[Path, Path]) -> None:
-    """PEP 639's fields, nobody's address, and every Python version that is tested."""
+    """Licence fields of PEP 639, authors without an address, POSIX, and every supported Python version."""
     found = metadata(built[0])
     assert (found["License-Expression"], found.get_all("License-File")) == ("MIT", ["convtree/LICENSE"])
     assert (found["Author"], found["Author-email"]) == ("the convtree authors", None)
@@ -60,14 +60,14 @@ def test_metadata_names_licence_systems_and_versions(built: tuple[Path, Path]) -
     assert found["Requires-Python"] == ">=3.11"
 
 
-def test_nothing_is_required_but_what_is_imported(built: tuple[Path, Path]) -> None:
-    """Whoever installs convtree alone gets four packages."""
+def test_required_dependencies(built: tuple[Path, Path]) -> None:
+    """An install without extras adds four packages."""
     required = [each for each in metadata(built[0]).get_all("Requires-Dist", []) if "extra ==" not in each]
     assert sorted(re.split(r"[^\w-]", each)[0] for each in required) == ["anytree", "filelock", "msgspec", "orjson"]
 
 
 def test_the_wheel_has_the_package_and_its_documents(built: tuple[Path, Path]) -> None:
-    """Documents and licence are in it; tests, examples and benchmarks are not."""
+    """It contains documents and licence, but no tests, examples or benchmarks."""
     with zipfile.ZipFile(built[0]) as archive:
         names = set(archive.namelist())
     tops = {name.split("/")[0] for name in names}
@@ -77,21 +77,21 @@ def test_the_wheel_has_the_package_and_its_documents(built: tuple[Path, Path]) -
     assert {name for name in names if name.endswith(".py")} == code
 
 
-def test_the_sdist_can_be_tested(built: tuple[Path, Path]) -> None:
-    """It has documents and licence, and what both commands of the README need."""
+def test_the_sdist_has_everything_to_run_the_tests(built: tuple[Path, Path]) -> None:
+    """It contains documents and licence, and the files that both commands of the README need."""
     with tarfile.open(built[1]) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert shipped() <= names
     assert {"README.md", "pyproject.toml", "examples/quickstart.py", "tests/conftest.py", ".ci/run"} <= names
 
 
-def test_links_are_relative_until_an_address_is_set(built: tuple[Path, Path]) -> None:
-    """Without an address the README is shipped as it is."""
+def test_readme_links_without_a_base_url(built: tuple[Path, Path]) -> None:
+    """Without a base URL, the README is not changed."""
     assert metadata(built[0]).get_payload() == README
 
 
-def test_links_of_the_readme_lead_somewhere_when_an_address_is_set(tmp_path: Path) -> None:
-    """With an address in the one setting there is for it, every relative link begins with it; no code changes."""
+def test_readme_links_with_a_base_url(tmp_path: Path) -> None:
+    """A base URL is put before every relative link. Absolute links, anchors and code stay as they are."""
     source = tmp_path / "source"
     source.mkdir()
     shutil.copytree(ROOT / "convtree", source / "convtree", ignore=shutil.ignore_patterns("__pycache__"))
@@ -116,7 +116,7 @@ def test_links_of_the_readme_lead_somewhere_when_an_address_is_set(tmp_path: Pat
 
 
 def test_the_gate_runs_the_commands_of_the_readme() -> None:
-    """The two commands stand in `.ci/run` word for word, and are run there."""
+    """`.ci/run` contains both commands word for word."""
     commands = re.findall(r"^```bash\n(.*?)\n```$", README, re.MULTILINE | re.DOTALL)
     lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert len(commands) == 2

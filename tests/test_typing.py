@@ -1,4 +1,4 @@
-"""The types say what the engine does: users' programs are checked strictly, and run."""
+"""The annotations are right: users' programs pass strict type checks, and run."""
 
 import asyncio
 import subprocess
@@ -16,21 +16,21 @@ PROGRAMS = sorted(path.stem for path in (ROOT / "tests" / "users_code").glob("*.
 
 
 def test_users_programs_and_examples_pass_in_strict_mode() -> None:
-    """mypy --strict finds nothing in them. Pyright, too, has its turn in `.ci/run types`."""
+    """mypy --strict reports no error. `.ci/run types` checks the programs with pyright, too."""
     command = [sys.executable, "-m", "mypy", "--strict", "examples", "tests/users_code", "tests/test_typing.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.partition(":")[0]) == (0, "Success"), done.stdout
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_users_programs_do_what_their_types_say(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the type checkers have read runs without an error."""
+def test_users_programs_run(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The type-checked programs run without an error."""
     monkeypatch.syspath_prepend(ROOT / "tests" / "users_code")
     import_module(program).main(tmp_path)
 
 
 def test_wrong_calls_are_errors_of_type() -> None:
-    """What a type checker refuses raises TypeError: the ignored errors below are asserted by mypy."""
+    """Calls with wrong arguments raise TypeError, and mypy reports them: it rejects a needless `type: ignore`."""
     session = Session.memory()
     question = session.append({"role": "user", "content": "Hi"})
     summary = CompactionEntry(summary="S", first_kept_entry_id=question.id)
@@ -43,7 +43,7 @@ def test_wrong_calls_are_errors_of_type() -> None:
 
 
 def test_wrong_async_calls_are_errors_of_type() -> None:
-    """No argument becomes Any on its way to the sync call."""
+    """The async calls are as strict as the sync ones."""
 
     async def main() -> Any:
         async with aio.Session.memory() as session:

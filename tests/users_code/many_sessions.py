@@ -10,12 +10,12 @@ from convtree.stores.base import StoreBackend
 
 
 def over(backend: StoreBackend) -> SessionStore:
-    """A store of one's own needs no more than a backend."""
+    """Makes a store over a custom backend."""
     return SessionStore(backend)
 
 
 def begin(store: SessionStore) -> str:
-    """Begins sessions: one by itself, one that may be there, one of a sub-agent."""
+    """Begins sessions: a new one, one that may exist, a sub-agent's, one with a given header, a fork."""
     with store.create(
         id="trip", name="Trip", cwd="/home/me", git_root=None, owner="me", metadata={"a": 1}, on_stale="rebase"
     ) as session:

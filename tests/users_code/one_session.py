@@ -95,7 +95,7 @@ def describe(record: Entry | Mark) -> str:
 
 
 def shorten(session: Session) -> None:
-    """Summarises what has grown too long, in one call and in two."""
+    """Summarises the older part of a session, in one call and in two."""
 
     def summarize(plan: convtree.CompactionPlan) -> str:
         assert_type(plan.previous_summary, str | None)

@@ -44,7 +44,7 @@ def exchange(source: Path, folder: Path) -> None:
 
 
 def look_after(path: Path) -> None:
-    """Checks a log, and makes a whole one of a damaged one."""
+    """Checks, repairs and redacts a log."""
     report = verify(path, progress=lambda done, of: print(f"{done} of {of}"))
     assert_type(report, Report)
     assert_type((report.damaged, report.entries, report.size_bytes), tuple[bool, int, int])

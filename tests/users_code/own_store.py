@@ -1,4 +1,4 @@
-"""The tests of a store of one's own, as its author writes them."""
+"""The tests of a third-party store, as its author writes them."""
 
 from pathlib import Path
 from typing import Any, assert_type
@@ -24,7 +24,7 @@ TestMachine = store_machine(open_mine, shared=True).TestCase
 
 
 def main(folder: Path) -> None:
-    """Uses what the suite shares."""
+    """Uses the helpers of the suite."""
     assert_type(user("Hello"), dict[str, Any])
     assert_type(assistant("Hello")["role"], Any)
     assert_type(store_machine(open_mine), type[StoreMachine])

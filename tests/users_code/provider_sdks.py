@@ -1,4 +1,4 @@
-"""Programs with the providers' SDKs: their objects go in as they are, and the context goes out as their types."""
+"""Programs with the providers' SDKs: appends their objects, and passes contexts on as their types."""
 
 from pathlib import Path
 from typing import assert_type
@@ -20,14 +20,14 @@ def ask_anthropic(session: Session, client: Anthropic) -> MessageEntry:
 
 
 def ask_openai(session: Session, client: OpenAI) -> MessageEntry:
-    """One turn; `to` gives the request in the provider's shape, whoever said what."""
+    """One turn, with a request converted to the provider's shape."""
     request = session.build_context().to("openai-chat")
     completion: ChatCompletion = client.chat.completions.create(model="m", messages=request["messages"])
     return session.append(completion)
 
 
 def store(session: Session, message: Message, response: Response) -> list[Entry]:
-    """Objects as they come."""
+    """Appends SDK objects."""
     assert_type(session.append(message), MessageEntry)
     return session.append_many(response.output, usage=response.usage)
 
