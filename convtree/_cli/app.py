@@ -16,7 +16,7 @@ from convtree._cli.comparing import diff_command
 from convtree._cli.exporting import export_command
 from convtree._cli.importing import import_command
 from convtree._cli.inspect import inspect_command
-from convtree._cli.keeping import archive_command, copy_command, fork_command, prune_command, rm_command
+from convtree._cli.manage import archive_command, copy_command, fork_command, prune_command, rm_command
 from convtree._cli.redacting import redact_command
 from convtree._cli.sessions import (
     latest_command,

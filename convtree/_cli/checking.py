@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from convtree._cli import document
+from convtree._cli import json_output
 from convtree._cli.render import count, finding_line
-from convtree._cli.screen import Screen, readable_size, telling, write
+from convtree._cli.terminal import Terminal, readable_size, telling, write
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree.repair import Repair, Report, repair, verify
@@ -29,7 +29,7 @@ def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) ->
 
     Exit codes: 0 nothing found, 1 something that does no harm, such as a torn tail, 3 no log there, 5 damage.
     """
-    screen = Screen()
+    terminal = Terminal()
     reports: list[Report] = []
     failed: dict[str, str] = {}
     worst = 0
@@ -46,9 +46,9 @@ def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) ->
         reports.append(report)
         worst = max(worst, _grade(report))
         if not as_json:
-            write(_lines(report, screen))
+            write(_lines(report, terminal))
     if as_json:
-        write([document.written(document.verified(reports, failed))])
+        write([json_output.to_text(json_output.verified(reports, failed))])
     sys.stdout.flush()
     ctx.exit(worst)
 
@@ -67,14 +67,14 @@ def repair_command(ctx: click.Context, log: Path, yes: bool, allow_network: bool
     """
     done = repair(log, dry_run=not yes, allow_network=allow_network, progress=shown_progress(log))
     if as_json:
-        write([document.written(document.repaired(done))])
+        write([json_output.to_text(json_output.repaired(done))])
     else:
-        screen = Screen()
+        terminal = Terminal()
         write([_verdict(done)])
-        write(f"  taken out: {finding_line(finding, screen)}" for finding in done.removed[:_SHOWN])
+        write(f"  taken out: {finding_line(finding, terminal)}" for finding in done.removed[:_SHOWN])
         if len(done.removed) > _SHOWN:
             write([f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"])
-        write(f"  remains: {finding_line(finding, screen)}" for finding in done.remaining)
+        write(f"  remains: {finding_line(finding, terminal)}" for finding in done.remaining)
         if done.leaf_uncertain:
             write(["  remains: what is lost may have moved the leaf; branch(id) settles it"])
     sys.stdout.flush()
@@ -88,11 +88,13 @@ def _grade(report: Report) -> int:
     return FOUND if report.findings else 0
 
 
-def _lines(report: Report, screen: Screen) -> list[str]:
+def _lines(report: Report, terminal: Terminal) -> list[str]:
     verdict = "damaged" if report.damaged else "good"
     counts = f"{count(report.entries, 'entries')}, {count(report.marks, 'marks')}, {readable_size(report.size_bytes)}"
-    first = f"{escape_controls(report.path)}: {screen.paint(verdict, 'bad' if report.damaged else 'active')} ({counts})"
-    return [first, *(f"  {finding_line(finding, screen)}" for finding in report.findings)]
+    first = (
+        f"{escape_controls(report.path)}: {terminal.paint(verdict, 'bad' if report.damaged else 'active')} ({counts})"
+    )
+    return [first, *(f"  {finding_line(finding, terminal)}" for finding in report.findings)]
 
 
 def _verdict(done: Repair) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import click
 
-from convtree._cli import document
+from convtree._cli import json_output
 from convtree._cli.describe import describe
 from convtree._cli.inspect import with_session
 from convtree._cli.render import count, id_cells
-from convtree._cli.screen import Screen, write
 from convtree._cli.sessions import as_json, opened_log, with_store_for_log
+from convtree._cli.terminal import Terminal, write
 from convtree._engine.diff import BranchDelta, Diff
 from convtree._model.entries import Entry
 from convtree._model.terminal_text import escape_controls
@@ -38,20 +38,20 @@ def diff_command(
     """
     with opened_log(log, store, session_id) as session:
         found = session.diff(a) if b is None else session.diff(a, b)
-        write([document.written(document.compared(found))] if as_json else _lines(session, found))
+        write([json_output.to_text(json_output.compared(found))] if as_json else _lines(session, found))
 
 
 def _lines(session: Session, found: Diff) -> Iterator[str]:
-    screen = Screen()
+    terminal = Terminal()
     shared = [] if found.ancestor_id is None else [session.entry(found.ancestor_id)]
     cells = id_cells(entry.id for entry in (*shared, *found.a.entries, *found.b.entries))
-    yield from (f"both {_line(entry, screen, 5, cells)}" for entry in shared)
+    yield from (f"both {_line(entry, terminal, 5, cells)}" for entry in shared)
     if not shared:
         yield "nothing in common"
     for name, side in (("A", found.a), ("B", found.b)):
         yield ""
-        yield screen.paint(f"{name}: {_facts(side)}", "title")
-        yield from (f"  {_line(entry, screen, 2, cells)}" for entry in side.entries)
+        yield terminal.paint(f"{name}: {_facts(side)}", "title")
+        yield from (f"  {_line(entry, terminal, 2, cells)}" for entry in side.entries)
 
 
 def _facts(side: BranchDelta) -> str:
@@ -67,9 +67,9 @@ def _facts(side: BranchDelta) -> str:
     return ", ".join(facts)
 
 
-def _line(entry: Entry, screen: Screen, lead_cells: int, cells: int) -> str:
+def _line(entry: Entry, terminal: Terminal, lead_cells: int, cells: int) -> str:
     told = describe(entry)
-    id = screen.cut(escape_controls(entry.id), cells)
-    kind = screen.paint(screen.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), told.kind)
-    room = max(screen.width - lead_cells - _KIND_CELLS - 1 - 2 - cells, _LEAST_CELLS)
-    return f"{kind} {screen.cut(escape_controls(told.gist), room, fill=True)}  {screen.paint(id, 'dim')}"
+    id = terminal.cut(escape_controls(entry.id), cells)
+    kind = terminal.paint(terminal.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), told.kind)
+    room = max(terminal.width - lead_cells - _KIND_CELLS - 1 - 2 - cells, _LEAST_CELLS)
+    return f"{kind} {terminal.cut(escape_controls(told.gist), room, fill=True)}  {terminal.paint(id, 'dim')}"

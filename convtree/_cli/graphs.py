@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from convtree._cli.describe import describe
-from convtree._cli.screen import readable_size
-from convtree._cli.view import View
+from convtree._cli.leaf_view import LeafView
+from convtree._cli.terminal import readable_size
 from convtree._model.terminal_text import escape_controls
 
 _TEXT_LENGTH = 40  # characters of what an entry says
@@ -24,7 +24,7 @@ class Box(NamedTuple):
     children: tuple[Box, ...] = ()
 
 
-def dot(view: View) -> Iterator[str]:
+def dot(view: LeafView) -> Iterator[str]:
     """Yields the tree of runs in the DOT language."""
     from anytree.exporter import DotExporter  # type: ignore[import-untyped]  # it has no types
 
@@ -45,7 +45,7 @@ def dot(view: View) -> Iterator[str]:
     yield from dict.fromkeys(exporter)
 
 
-def mermaid(view: View) -> Iterator[str]:
+def mermaid(view: LeafView) -> Iterator[str]:
     """Yields the tree of runs in the Mermaid language."""
     from anytree.exporter import MermaidExporter
 
@@ -66,7 +66,7 @@ def mermaid(view: View) -> Iterator[str]:
     yield from dict.fromkeys(exporter)
 
 
-def _boxes(view: View) -> Box:
+def _boxes(view: LeafView) -> Box:
     """Returns a box of all runs, each with the runs that continue it."""
     runs = view.outline.runs
     return Box(-1, tuple(Box(number, tuple(map(Box, run.children))) for number, run in enumerate(runs)))
@@ -76,11 +76,11 @@ def _name(box: Box) -> str:
     return f"run{box.number}"
 
 
-def _is_active(view: View, box: Box) -> bool:
+def _is_active(view: LeafView, box: Box) -> bool:
     return view.outline.runs[box.number].rows[0] in view.active
 
 
-def _labels(view: View) -> list[list[str]]:
+def _labels(view: LeafView) -> list[list[str]]:
     """Returns for each run what its first and its last entry say, harmless and on a line each."""
     labels = []
     for run in view.outline.runs:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from convtree._cli import document
+from convtree._cli import json_output
 from convtree._cli.redacting import redacting, tell_redacted
 from convtree._cli.render import count, finding_line
-from convtree._cli.screen import Screen, readable_size, telling, write
+from convtree._cli.terminal import Terminal, readable_size, telling, write
 from convtree._engine.redact import Redactor
 from convtree._model.errors import NotALog
 from convtree._model.terminal_text import escape_controls
@@ -48,9 +48,9 @@ def import_command(ctx: click.Context, source: Path, target: str, redactor: Reda
 
     report = import_file(source, target, progress=_telling(), redact=redactor)
     if as_json:
-        write([document.written(document.imported(report))])
+        write([json_output.to_text(json_output.imported(report))])
     else:
-        write(_lines(report, Screen()))
+        write(_lines(report, Terminal()))
     tell_redacted(redactor)
     _end(ctx, [report])
 
@@ -73,10 +73,10 @@ def _import_many(ctx: click.Context, source: Path, target: str, redactor: Redact
     with store:
         reports = import_into(source, store, progress=_telling(), redact=redactor)
     if as_json:
-        write([document.written(document.imported_into(reports))])
+        write([json_output.to_text(json_output.imported_into(reports))])
     else:
-        screen = Screen()
-        write(line for report in reports for line in _lines(report, screen, with_source=len(reports) > 1))
+        terminal = Terminal()
+        write(line for report in reports for line in _lines(report, terminal, with_source=len(reports) > 1))
         write(_totals(reports))
     tell_redacted(redactor)
     if all(report.status == "skipped" for report in reports):
@@ -90,7 +90,7 @@ def _end(ctx: click.Context, reports: Sequence[ImportReport]) -> None:
     ctx.exit(0 if is_well and all(report.status != "failed" for report in reports) else FOUND)
 
 
-def _lines(report: ImportReport, screen: Screen, with_source: bool = False) -> Iterator[str]:
+def _lines(report: ImportReport, terminal: Terminal, with_source: bool = False) -> Iterator[str]:
     if report.status != "imported":
         yield f"{report.status}: {escape_controls(report.source)}: {escape_controls(report.reason or '')}"
     else:
@@ -100,7 +100,7 @@ def _lines(report: ImportReport, screen: Screen, with_source: bool = False) -> I
         session = f"{escape_controls(report.format or '')} session {escape_controls(report.session_id or '')}"
         yield f"{session}: {counts}{place}"
     for finding in report.findings:
-        yield finding_line(finding, screen)
+        yield finding_line(finding, terminal)
 
 
 def _totals(reports: Sequence[ImportReport]) -> Iterator[str]:

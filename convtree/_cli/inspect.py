@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import click
 
-from convtree._cli import document, graphs
+from convtree._cli import graphs, json_output
+from convtree._cli.leaf_view import LeafView
 from convtree._cli.render import Drawing, draw_context
-from convtree._cli.screen import Screen, write
-from convtree._cli.view import View
+from convtree._cli.terminal import Terminal, write
 from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
@@ -81,14 +81,14 @@ def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look:
         return
     with session:
         size = None if log.is_dir() else log.stat().st_size
-        show(ctx, View(session, look.leaf_id, str(log), size, source), look)
+        show(ctx, LeafView(session, look.leaf_id, str(log), size, source), look)
 
 
-def show(ctx: click.Context, view: View, look: Look) -> None:
+def show(ctx: click.Context, view: LeafView, look: Look) -> None:
     """Writes what is to be shown, and ends the command."""
     match look.form:
         case "json":
-            write([document.written(_document(view, look.leaf_id, look.part, look.full))])
+            write([json_output.to_text(_document(view, look.leaf_id, look.part, look.full))])
         case "dot":
             write(graphs.dot(view))
         case "mermaid":
@@ -115,18 +115,18 @@ def _listed(source: Path, *, as_json: bool) -> Iterator[str]:
     """Yields the sessions of a source, one on a line: how to choose it, when it began, how long it is, and its name."""
     found = list_foreign(source)
     if as_json:
-        yield document.written(document.of_store("sources", sessions=list(found)))
+        yield json_output.to_text(json_output.store_document("sources", sessions=list(found)))
         return
-    screen = Screen()
+    terminal = Terminal()
     for each in found:
         when = (each.begun or "")[:16].replace("T", " ")
         facts = f"{escape_controls(each.id):<32}  {when:16}  {each.messages:>6,}  "
-        title = screen.cut(
-            escape_controls(each.name or each.first_user_message or ""), max(screen.width - len(facts), 16)
+        title = terminal.cut(
+            escape_controls(each.name or each.first_user_message or ""), max(terminal.width - len(facts), 16)
         )
         place = f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
-        yield screen.paint(facts, "dim") + title + screen.paint(place, "dim")
-    yield screen.paint("several sessions: --session ID shows one", "note")
+        yield terminal.paint(facts, "dim") + title + terminal.paint(place, "dim")
+    yield terminal.paint("several sessions: --session ID shows one", "note")
 
 
 def _opened(log: Path, session_id: str | None) -> tuple[Session, ImportReport | None]:
@@ -145,11 +145,11 @@ def _opened(log: Path, session_id: str | None) -> tuple[Session, ImportReport | 
     return session, None
 
 
-def _text(view: View, leaf_id: str | None, part: str | None, full: bool) -> Iterator[str]:
-    screen = Screen()
-    drawing = Drawing(view, screen, full=full)
+def _text(view: LeafView, leaf_id: str | None, part: str | None, full: bool) -> Iterator[str]:
+    terminal = Terminal()
+    drawing = Drawing(view, terminal, full=full)
     if part == "context":
-        yield from draw_context(_context(view, leaf_id), screen, full=full)
+        yield from draw_context(_context(view, leaf_id), terminal, full=full)
     else:
         lines = drawing.path(view.path()) if part == "path" else drawing.graph()
         yield from drawing.summary()
@@ -160,19 +160,19 @@ def _text(view: View, leaf_id: str | None, part: str | None, full: bool) -> Iter
         yield from drawing.findings()
 
 
-def _document(view: View, leaf_id: str | None, part: str | None, full: bool) -> dict[str, Any]:
-    known = document.inspected(view)
+def _document(view: LeafView, leaf_id: str | None, part: str | None, full: bool) -> dict[str, Any]:
+    known = json_output.session_document(view)
     if part == "context":
-        return known | document.of_context(_context(view, leaf_id))
+        return known | json_output.context_document(_context(view, leaf_id))
     if part == "path":
-        return known | {"entries": document.entries(view, view.path())}
-    known["runs"] = document.runs(view)
+        return known | {"entries": json_output.entries(view, view.path())}
+    known["runs"] = json_output.runs(view)
     if full:
         nodes = (row for row in range(len(view.outline.tree)) if view.outline.tree.is_node(row))
-        known["entries"] = document.entries(view, nodes)
+        known["entries"] = json_output.entries(view, nodes)
     return known
 
 
-def _context(view: View, leaf_id: str | None) -> Any:
+def _context(view: LeafView, leaf_id: str | None) -> Any:
     view.check_certain()
     return view.session.build_context() if leaf_id is None else view.session.build_context(leaf=leaf_id)

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from convtree._cli import document
+from convtree._cli import json_output
 from convtree._cli.checking import shown_progress
 from convtree._cli.render import count
-from convtree._cli.screen import write
+from convtree._cli.terminal import write
 from convtree._engine.redact import Redactor
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
@@ -46,7 +46,7 @@ def redact_command(
         raise click.UsageError("a folder of sessions: say which one (--session ID)")
     else:
         done = redact_log(path, **options)
-    write([document.written(document.redacted(done))] if as_json else _lines(done))
+    write([json_output.to_text(json_output.redacted(done))] if as_json else _lines(done))
 
 
 def _local(log: str) -> Path:

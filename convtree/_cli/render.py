@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from convtree._cli.describe import Description, brief, describe, describe_message
-from convtree._cli.screen import Screen, readable_size
-from convtree._cli.view import View
+from convtree._cli.leaf_view import LeafView
+from convtree._cli.terminal import Terminal, readable_size
 from convtree._engine import tree
 from convtree._engine.context import Context
 from convtree._engine.outline import LinearSegment, main_children
@@ -32,11 +32,11 @@ _ALWAYS = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.OPAQUE))
 
 
 class Drawing:
-    """A view on a screen, as lines; with `full`, every entry and all its text."""
+    """A view on a terminal, as lines; with `full`, every entry and all its text."""
 
-    def __init__(self, view: View, screen: Screen, *, full: bool = False) -> None:
+    def __init__(self, view: LeafView, terminal: Terminal, *, full: bool = False) -> None:
         self._view = view
-        self._screen = screen
+        self._terminal = terminal
         self._full = full
 
     @cached_property
@@ -50,7 +50,7 @@ class Drawing:
 
     def summary(self) -> Iterator[str]:
         """Yields which session this is and what is in it."""
-        view, paint, cut = self._view, self._screen.paint, self._screen.cut
+        view, paint, cut = self._view, self._terminal.paint, self._terminal.cut
         session, counts = view.session, view.counts
         origin = session.header.parent_session
         names = [paint(cut(escape_controls(session.name), _NAME_CELLS), "title")] if session.name else []
@@ -74,7 +74,7 @@ class Drawing:
         """Yields the tree."""
         runs = self._view.outline.runs
         onward = main_children(runs, self._view.active)
-        signs = self._screen.signs
+        signs = self._terminal.signs
         stack: list[tuple[int, str, str]] = []
         for first in (number for number, run in enumerate(runs) if run.parent < 0):
             if first:
@@ -98,14 +98,14 @@ class Drawing:
         """Yields what is wrong."""
         view = self._view
         if not view.is_certain:
-            yield self._screen.paint(f"leaf uncertain: {view.doubt}", "bad")
+            yield self._terminal.paint(f"leaf uncertain: {view.doubt}", "bad")
         if view.unreadable:
-            yield self._screen.paint(f"not readable: {count(view.unreadable, 'entries')}", "bad")
+            yield self._terminal.paint(f"not readable: {count(view.unreadable, 'entries')}", "bad")
         shown = view.findings if self._full else view.findings[:FINDINGS_SHOWN]
         for finding in shown:
-            yield finding_line(finding, self._screen)
+            yield finding_line(finding, self._terminal)
         if len(view.findings) > len(shown):
-            yield f"{self._screen.signs.dots} {len(view.findings) - len(shown):,} more findings, --full shows them"
+            yield f"{self._terminal.signs.dots} {len(view.findings) - len(shown):,} more findings, --full shows them"
 
     # --- entries ---
 
@@ -139,9 +139,9 @@ class Drawing:
         if len(rows) == 1:
             yield from self._rows(rows, indent, indent)
         elif rows:
-            lengths, signs = self._view.outline.tree.lengths, self._screen.signs
+            lengths, signs = self._view.outline.tree.lengths, self._terminal.signs
             size = readable_size(sum(lengths[row] for row in rows))
-            yield indent + self._screen.paint(f"{signs.elided} {signs.dots} {len(rows):,} more, {size}", "dim")
+            yield indent + self._terminal.paint(f"{signs.elided} {signs.dots} {len(rows):,} more, {size}", "dim")
 
     def _rows(self, rows: list[int], lead: str, indent: str) -> Iterator[str]:
         for start in range(0, len(rows), _BATCH):
@@ -149,7 +149,7 @@ class Drawing:
             for row, entry in zip(batch, self._view.entries(batch), strict=True):
                 if entry is None:
                     place = f"unreadable: the line at offset {self._view.outline.tree.offsets[row]} is damaged"
-                    yield lead + self._sign(row) + self._screen.paint(place, "bad")
+                    yield lead + self._sign(row) + self._terminal.paint(place, "bad")
                 elif self._full:
                     yield from self._whole(row, entry, lead, indent)
                 else:
@@ -158,16 +158,16 @@ class Drawing:
 
     def _line(self, row: int, entry: Entry, lead: str) -> str:
         """Returns an entry on one line: where it stands, its kind, what it says, size and id."""
-        screen, told = self._screen, describe(entry)
+        terminal, told = self._terminal, describe(entry)
         size = readable_size(self._view.outline.tree.lengths[row])
         cells = max(self._id_cells, id_cells([entry.id]))
-        tail = f"  {size:>{_SIZE_CELLS}}  {screen.cut(escape_controls(entry.id), cells)}"
-        room = screen.width - len(lead) - 2 - _KIND_CELLS - 1 - 2 - _SIZE_CELLS - 2 - cells
+        tail = f"  {size:>{_SIZE_CELLS}}  {terminal.cut(escape_controls(entry.id), cells)}"
+        room = terminal.width - len(lead) - 2 - _KIND_CELLS - 1 - 2 - _SIZE_CELLS - 2 - cells
         room = max(room, _LEAST_CELLS)
-        remarks = screen.cut(self._remarks(row, entry, told), room)
-        gist = screen.cut(escape_controls(told.gist), room - screen.cells(remarks), fill=True)
+        remarks = terminal.cut(self._remarks(row, entry, told), room)
+        gist = terminal.cut(escape_controls(told.gist), room - terminal.cells(remarks), fill=True)
         kind = self._kind(entry, told)
-        return f"{lead}{self._sign(row)}{kind} {screen.paint(remarks, 'note')}{gist}{screen.paint(tail, 'dim')}"
+        return f"{lead}{self._sign(row)}{kind} {terminal.paint(remarks, 'note')}{gist}{terminal.paint(tail, 'dim')}"
 
     def _whole(self, row: int, entry: Entry, lead: str, indent: str) -> Iterator[str]:
         """Yields an entry with all it says."""
@@ -175,7 +175,7 @@ class Drawing:
         facts = [entry.id, readable_size(self._view.outline.tree.lengths[row]), entry.timestamp or "no time"]
         if isinstance(entry, MessageEntry):
             facts += filter(None, (entry.provider, entry.model, brief(entry.usage) if entry.usage else None))
-        remarks = self._screen.paint(self._remarks(row, entry, told), "note")
+        remarks = self._terminal.paint(self._remarks(row, entry, told), "note")
         yield f"{lead}{self._sign(row)}{self._kind(entry, told)} {remarks}{'  '.join(map(escape_controls, facts))}"
         for line in escape_controls(told.whole, lines=True).split("\n"):
             yield f"{indent}  {line}".rstrip()
@@ -183,7 +183,7 @@ class Drawing:
 
     def _kind(self, entry: Entry, told: Description) -> str:
         style = told.kind if isinstance(entry, MessageEntry) else "entry"
-        return self._screen.paint(self._screen.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), style)
+        return self._terminal.paint(self._terminal.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), style)
 
     def _remarks(self, row: int, entry: Entry, told: Description) -> str:
         """Returns what one should know of an entry, in brackets."""
@@ -196,35 +196,35 @@ class Drawing:
         return f"({escape_controls(', '.join(remarks))}) " if remarks else ""
 
     def _sign(self, row: int) -> str:
-        signs, view = self._screen.signs, self._view
+        signs, view = self._terminal.signs, self._view
         if row not in view.active:
             return signs.aside + " "
-        return self._screen.paint(signs.leaf if row == view.leaf else signs.active, "active") + " "
+        return self._terminal.paint(signs.leaf if row == view.leaf else signs.active, "active") + " "
 
 
-def draw_context(context: Context, screen: Screen, *, full: bool = False) -> Iterator[str]:
+def draw_context(context: Context, terminal: Terminal, *, full: bool = False) -> Iterator[str]:
     """Yields what a model would see: the messages, and the model, settings and open calls."""
     facts = [count(len(context.messages), "messages"), *filter(None, (context.provider, context.model))]
     facts += [brief(context.settings)] if context.settings else []
-    yield screen.paint(escape_controls(", ".join(facts)), "title")
+    yield terminal.paint(escape_controls(", ".join(facts)), "title")
     yield ""
     cells = id_cells(entry.id for entry in context.entries)
     for entry, message in zip(context.entries, context.messages, strict=True):
         told = describe_message(message)
-        kind = screen.paint(screen.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), told.kind)
+        kind = terminal.paint(terminal.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), told.kind)
         source = "" if isinstance(entry, MessageEntry) else f"({describe(entry).kind}) "
         if full:
-            yield f"{kind} {screen.paint(source, 'note')}{escape_controls(entry.id)}"
+            yield f"{kind} {terminal.paint(source, 'note')}{escape_controls(entry.id)}"
             yield from (f"  {line}".rstrip() for line in escape_controls(told.whole, lines=True).split("\n"))
             yield ""
         else:
-            room = max(screen.width - _KIND_CELLS - 1 - len(source) - 2 - cells, _LEAST_CELLS)
-            id = screen.cut(escape_controls(entry.id), cells)
-            gist = screen.cut(escape_controls(told.gist), room, fill=True)
-            yield f"{kind} {screen.paint(source, 'note')}{gist}  {screen.paint(id, 'dim')}"
+            room = max(terminal.width - _KIND_CELLS - 1 - len(source) - 2 - cells, _LEAST_CELLS)
+            id = terminal.cut(escape_controls(entry.id), cells)
+            gist = terminal.cut(escape_controls(told.gist), room, fill=True)
+            yield f"{kind} {terminal.paint(source, 'note')}{gist}  {terminal.paint(id, 'dim')}"
     for call in context.open_calls:
         text = f"open call: {call.name} ({call.id or 'no id'}) in entry {call.entry_id}"
-        yield screen.paint(escape_controls(text), "warning")
+        yield terminal.paint(escape_controls(text), "warning")
 
 
 def id_cells(ids: Iterable[str]) -> int:
@@ -232,13 +232,13 @@ def id_cells(ids: Iterable[str]) -> int:
     return _LONG_ID if any(len(id) > _SHORT_ID for id in ids) else _SHORT_ID
 
 
-def finding_line(finding: Finding, screen: Screen) -> str:
+def finding_line(finding: Finding, terminal: Terminal) -> str:
     """Returns a finding on one line: how bad it is, what it is, where it is."""
     style = {"error": "bad", "warning": "warning"}.get(finding.severity, "dim")
     entry = f", entry {escape_controls(finding.entry_id)}" if finding.entry_id else ""
     place = f"line {finding.line}, offset {finding.offset}, {finding.length} bytes{entry}"
     words = FINDING_CODES[finding.code][1] if finding.code in FINDING_CODES else ""
-    return f"{screen.paint(f'{finding.severity} {escape_controls(finding.code)}', style)}: {place}: {words}"
+    return f"{terminal.paint(f'{finding.severity} {escape_controls(finding.code)}', style)}: {place}: {words}"
 
 
 def count(number: int, noun: str) -> str:

@@ -13,11 +13,11 @@ import click
 
 from convtree._catalogue.record_summary import Usage
 from convtree._catalogue.tables import SessionInfo
-from convtree._cli import document
+from convtree._cli import json_output
 from convtree._cli.inspect import Look, looking, opened_for_reading, show
+from convtree._cli.leaf_view import LeafView
 from convtree._cli.render import count
-from convtree._cli.screen import Screen, telling, write
-from convtree._cli.view import View
+from convtree._cli.terminal import Terminal, telling, write
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
@@ -85,14 +85,14 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
     findings = store.findings
     if as_json:
         parts: dict[str, Any] = {"sessions": page.sessions, "cursor": page.cursor, "findings": findings}
-        write([document.written(document.of_store("ls", **parts))])
+        write([json_output.to_text(json_output.store_document("ls", **parts))])
     else:
-        screen = Screen()
+        terminal = Terminal()
         id_cells = max((len(info.id) for info in page), default=0)
-        write(_session_line(info, screen, max(id_cells, _ID_CELLS)) for info in page)
+        write(_session_line(info, terminal, max(id_cells, _ID_CELLS)) for info in page)
         if page.cursor is not None:
-            write([screen.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")])
-        write(_finding_lines(findings, screen))
+            write([terminal.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")])
+        write(_finding_lines(findings, terminal))
     sys.stdout.flush()
     ctx.exit(FOUND if findings else 0)
 
@@ -105,7 +105,7 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
 def show_command(ctx: click.Context, store: SessionStore, id: str, look: Look) -> None:
     """Show a session as `convtree inspect` shows a log."""
     with store.open(id, read_only=True) as session:
-        show(ctx, View(session, look.leaf_id, f"{store.location} {id}"), look)
+        show(ctx, LeafView(session, look.leaf_id, f"{store.location} {id}"), look)
 
 
 @click.command("search")
@@ -119,10 +119,10 @@ def search_command(store: SessionStore, words: tuple[str, ...], as_json: bool, *
     """Find the messages in which all WORDS occur, on whatever branch, the best first."""
     hits = store.search(" ".join(words), **wanted)
     if as_json:
-        write([document.written(document.of_store("search", hits=hits))])
+        write([json_output.to_text(json_output.store_document("search", hits=hits))])
     else:
-        screen = Screen()
-        write(_hit_line(hit, screen) for hit in hits)
+        terminal = Terminal()
+        write(_hit_line(hit, terminal) for hit in hits)
 
 
 @click.command("latest")
@@ -167,7 +167,7 @@ def usage_command(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        write([document.written(document.of_store("usage", by=by, rows=rows))])
+        write([json_output.to_text(json_output.store_document("usage", by=by, rows=rows))])
     else:
         write(_usage_lines(rows))
 
@@ -175,31 +175,33 @@ def usage_command(
 def _print_one(store: SessionStore, found: SessionInfo | None, as_json: bool) -> None:
     if found is None:
         raise SessionNotFound(f"{store.location}: there is no such session")
-    write([document.written(document.of_store("session", session=found)) if as_json else found.id])
+    write([json_output.to_text(json_output.store_document("session", session=found)) if as_json else found.id])
 
 
 def _git_root(directory: Path) -> str | None:
     return next((str(each) for each in (directory, *directory.parents) if (each / ".git").exists()), None)
 
 
-def _session_line(info: SessionInfo, screen: Screen, id_cells: int) -> str:
+def _session_line(info: SessionInfo, terminal: Terminal, id_cells: int) -> str:
     title = info.name or info.first_user_message or ""
     archived = " (archived)" if info.archived else ""
     when = (info.last_activity or "")[:_TIME_CELLS].replace("T", " ")
-    facts = f"{screen.cut(escape_controls(info.id), id_cells, fill=True)}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
-    room = max(screen.width - len(facts) - len(archived), 16)
-    return screen.paint(facts, "dim") + screen.cut(escape_controls(title), room) + archived
+    facts = (
+        f"{terminal.cut(escape_controls(info.id), id_cells, fill=True)}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
+    )
+    room = max(terminal.width - len(facts) - len(archived), 16)
+    return terminal.paint(facts, "dim") + terminal.cut(escape_controls(title), room) + archived
 
 
-def _hit_line(hit: Hit, screen: Screen) -> str:
-    aside = "" if hit.on_path else screen.paint(" (side branch)", "note")
-    place = screen.paint(f"{escape_controls(hit.session_id)} {escape_controls(hit.entry_id)}", "dim")
+def _hit_line(hit: Hit, terminal: Terminal) -> str:
+    aside = "" if hit.on_path else terminal.paint(" (side branch)", "note")
+    place = terminal.paint(f"{escape_controls(hit.session_id)} {escape_controls(hit.entry_id)}", "dim")
     return f"{place} {escape_controls(hit.role or '')}: {escape_controls(hit.snippet)}{aside}"
 
 
-def _finding_lines(findings: Iterable[StoreFinding], screen: Screen) -> Iterator[str]:
+def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iterator[str]:
     return (
-        f"{screen.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}" for each in findings
+        f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}" for each in findings
     )
 
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import click
 
-from convtree._cli import document
+from convtree._cli import json_output
 from convtree._cli.render import count
-from convtree._cli.screen import write
 from convtree._cli.sessions import as_json, opened, telling_progress, with_store
+from convtree._cli.terminal import write
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._session_store import SessionStore, open_store
 
@@ -27,7 +27,7 @@ def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool)
     """Copy the path of session ID, up to ENTRY or to its leaf, into a session of its own; print the new id."""
     with store.fork(id) if entry is None else store.fork(id, entry) as forked:
         new_id = forked.id
-    write([document.written(document.of_store("fork", id=new_id)) if as_json else new_id])
+    write([json_output.to_text(json_output.store_document("fork", id=new_id)) if as_json else new_id])
 
 
 @click.command("archive")
@@ -40,7 +40,7 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
     for id in ids:
         store.archive(id, not undo)
     if as_json:
-        write([document.written(document.of_store("archive", ids=ids, archived=not undo))])
+        write([json_output.to_text(json_output.store_document("archive", ids=ids, archived=not undo))])
 
 
 @click.command("rm")
@@ -80,7 +80,7 @@ def prune_command(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        write([document.written(document.of_store("prune", done=yes, sessions=doomed))])
+        write([json_output.to_text(json_output.store_document("prune", done=yes, sessions=doomed))])
     else:
         _tell("prune", [info.id for info in doomed], False)
         click.echo(f"{count(len(doomed), 'sessions')} {'deleted' if yes else 'would go; --yes does it'}", err=True)
@@ -101,7 +101,7 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
     with into:
         done = source.copy_to(into, ids or None, progress=telling_progress())
     if as_json:
-        write([document.written(document.of_store("copy", sessions=done))])
+        write([json_output.to_text(json_output.store_document("copy", sessions=done))])
     else:
         for status in ("copied", "continued", "unchanged", "refused"):
             if some := [each for each in done if each.status == status]:
@@ -117,4 +117,8 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
 
 def _tell(schema: str, ids: Iterable[str], as_json: bool) -> None:
     listed = list(ids)
-    write([document.written(document.of_store(schema, ids=listed))] if as_json else map(escape_controls, listed))
+    write(
+        [json_output.to_text(json_output.store_document(schema, ids=listed))]
+        if as_json
+        else map(escape_controls, listed)
+    )

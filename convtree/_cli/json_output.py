@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from convtree._cli.describe import to_json
-from convtree._cli.view import View
+from convtree._cli.leaf_view import LeafView
 from convtree._engine import tree
 from convtree._engine.context import Context
 from convtree._engine.diff import Diff
@@ -19,7 +19,7 @@ from convtree.exchange import ImportReport
 from convtree.repair import Repair, Report
 
 
-def inspected(view: View) -> dict[str, Any]:
+def session_document(view: LeafView) -> dict[str, Any]:
     """Returns what is known of a session, without its entries."""
     session = view.session
     provider, model = view.model
@@ -42,7 +42,7 @@ def inspected(view: View) -> dict[str, Any]:
     }
 
 
-def runs(view: View) -> list[dict[str, Any]]:
+def runs(view: LeafView) -> list[dict[str, Any]]:
     """Returns the tree: its runs between forks, each with the number of the run it continues."""
     listed = []
     for number, run in enumerate(view.outline.runs):
@@ -61,12 +61,12 @@ def runs(view: View) -> list[dict[str, Any]]:
     return listed
 
 
-def entries(view: View, rows: Iterable[int]) -> list[dict[str, Any] | None]:
+def entries(view: LeafView, rows: Iterable[int]) -> list[dict[str, Any] | None]:
     """Returns entries with all their fields; None stands for one that cannot be read."""
     return [None if entry is None else _entry(entry) for entry in view.entries(rows)]
 
 
-def of_context(context: Context) -> dict[str, Any]:
+def context_document(context: Context) -> dict[str, Any]:
     """Returns what a model would see, the messages as they are."""
     return {
         "messages": context.messages,
@@ -134,12 +134,12 @@ def findings(found: Sequence[Finding]) -> list[dict[str, Any]]:
     return [msgspec.to_builtins(finding) for finding in found]
 
 
-def written(document: dict[str, Any]) -> str:
+def to_text(document: dict[str, Any]) -> str:
     """Returns a document as JSON text that a terminal can show."""
     return harmless_json(to_json(document).decode())
 
 
-def of_store(schema: str, **parts: Any) -> dict[str, Any]:
+def store_document(schema: str, **parts: Any) -> dict[str, Any]:
     """Returns what a store says, part by part, as plain values."""
     return _versioned(f"convtree.{schema}") | {name: msgspec.to_builtins(part) for name, part in parts.items()}
 

@@ -36,7 +36,7 @@ class Signs(NamedTuple):
     fork: str
 
 
-class Screen:
+class Terminal:
     """Standard output as rich sees it: colour only on a terminal and with NO_COLOR, FORCE_COLOR and COLUMNS obeyed."""
 
     def __init__(self) -> None:

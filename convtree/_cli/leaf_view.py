@@ -14,7 +14,7 @@ from convtree._session.session import Session
 from convtree.exchange import ImportReport
 
 
-class View:
+class LeafView:
     """A session from one leaf: `leaf_id` None is the session's own.
 
     `location` says where it is, for messages, `size_bytes` how large it is there, where that is a file; `source` says
