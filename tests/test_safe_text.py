@@ -6,7 +6,7 @@ import unicodedata
 import orjson
 import pytest
 
-from convtree._model.terminal_text import escape_controls, harmless_json
+from convtree._model.terminal_text import escape_controls, escape_json_controls
 
 EVERYTHING = [chr(point) for point in range(0x110000)]
 
@@ -52,6 +52,6 @@ def test_lines_keep_their_newlines_and_tabs() -> None:
 def test_json_says_the_same_and_is_harmless() -> None:
     """A JSON document keeps its value, whatever its strings hold, and shows only what is visible."""
     value = {"\u202e\x9b": "".join(EVERYTHING[:0xD800] + EVERYTHING[0xE000:])}
-    shown = harmless_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    shown = escape_json_controls(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
     assert json.loads(shown) == value
     assert {unicodedata.category(each) for each in set(shown) - {"\n"}}.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})

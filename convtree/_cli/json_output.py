@@ -13,7 +13,7 @@ from convtree._engine import tree
 from convtree._engine.context import Context
 from convtree._engine.diff import Diff
 from convtree._model.entries import Entry, Finding, OpaqueEntry
-from convtree._model.terminal_text import harmless_json
+from convtree._model.terminal_text import escape_json_controls
 from convtree._tools.redact_log import Redaction
 from convtree.exchange import ImportReport
 from convtree.repair import Repair, Report
@@ -136,7 +136,7 @@ def findings(found: Sequence[Finding]) -> list[dict[str, Any]]:
 
 def to_text(document: dict[str, Any]) -> str:
     """Returns a document as JSON text that a terminal can show."""
-    return harmless_json(to_json(document).decode())
+    return escape_json_controls(to_json(document).decode())
 
 
 def store_document(schema: str, **parts: Any) -> dict[str, Any]:
