@@ -194,7 +194,7 @@ def test_every_kind_of_entry_is_told(tmp_path: Path) -> None:
         'data       todo.list {"open":2}',
         'other.kind (unknown type) {"n":1}',
         "user       answers call_1: 3 found",
-        "user       (leaf, not for the model) psst",
+        "user       (leaf, hidden from the model) psst",
     ]
 
 
@@ -434,7 +434,7 @@ def test_torn_tail_is_found(log: Path) -> None:
         *whole.splitlines()[2:],
         "",
         f"warning torn_tail: line 18, offset {size}, 11 bytes: "
-        "a write that did not finish; the next writer sets it aside",
+        "unfinished write at the end; the next writer moves it to LOG.torn",
     ]
     assert shown_json(log)["findings"][0]["code"] == "torn_tail"
 
@@ -459,7 +459,7 @@ def test_uncertain_leaf(log: Path) -> None:
     for part in ("--context", "--path"):
         refused = inspect(log, part)
         assert (refused.exit_code, refused.stdout) == (5, "")
-        assert refused.stderr.endswith("choose one with --leaf\n")
+        assert refused.stderr.endswith("choose one with --leaf ID\n")
         chosen = inspect(log, part, "--leaf", "b2")
         assert (chosen.exit_code, "No" in chosen.stdout) == (1, True)
 
@@ -490,7 +490,7 @@ def test_entry_that_is_not_what_its_type_says(tmp_path: Path) -> None:
     assert result.output.splitlines()[4:] == [
         "◉ unreadable: the line at offset 253 is damaged",
         "",
-        "not readable: 1 entry",
+        "unreadable: 1 entry",
     ]
     assert inspect(tmp_path / "log", "--context").exit_code == 5
     assert shown_json(tmp_path / "log", "--path")["entries"][1] is None
@@ -500,7 +500,7 @@ def test_many_findings_are_counted(log: Path) -> None:
     """Of very many findings the first are shown; --full shows all."""
     with log.open("ab") as file:
         file.write(b"damage\n" * 50)
-    assert inspect(log).output.splitlines()[-1] == "… 30 more findings, --full shows them"
+    assert inspect(log).output.splitlines()[-1] == "… 30 more findings; show them with --full"
     assert inspect(log, "--full").output.count("error bad_seal") == 50
 
 
@@ -699,7 +699,10 @@ def test_what_it_cannot_show_it_says(tmp_path: Path) -> None:
         session.append(user("one"))
     assert inspect(tmp_path / "a.jsonl", "--session", "a").exit_code == 0
     other = inspect(tmp_path / "a.jsonl", "--session", "b")
-    assert (other.exit_code, other.stderr) == (3, f"convtree: {tmp_path / 'a.jsonl'}: no session 'b' here; it has a\n")
+    assert (other.exit_code, other.stderr) == (
+        3,
+        f"convtree: {tmp_path / 'a.jsonl'}: no session 'b' here; this log holds 'a'\n",
+    )
     store = inspect(tmp_path)
     assert (store.exit_code, f"convtree ls --store {tmp_path}" in store.stderr) == (5, True)
     (tmp_path / "text").write_text("hello\n")

@@ -154,7 +154,7 @@ def test_usage_adds_up() -> None:
     assert [line.split() for line in out.splitlines()] == [
         ["0", "0", "0", "0", "0.0000", "code"],
         ["10", "5", "0", "0", "0.2500", "trip"],
-        ["10", "5", "0", "0", "0.2500", "in", "all"],
+        ["10", "5", "0", "0", "0.2500", "total"],
     ]
     (row,) = asked("usage", "--by", "model")["rows"]
     assert (row["model"], row["usage"]["output_tokens"]) == ("m", 5)
@@ -189,7 +189,7 @@ def test_rm_asks() -> None:
     """What is asked stands beside the output; no is no."""
     code, out, err = call("rm", "trip", answer="n\n")
     assert (code, out) == (1, "")
-    assert "trip  3 messages  Trip\nDelete 1 session for good?" in err
+    assert "trip  3 messages  Trip\nPermanently delete 1 session?" in err
     assert call("rm", "trip", "nowhere", "-y")[0] == 3
     code, out, _ = call("rm", "trip", answer="y\n")
     assert (code, out.splitlines()[-1]) == (0, "trip")
@@ -199,7 +199,7 @@ def test_rm_asks() -> None:
 
 @pytest.mark.usefixtures("store")
 def test_prune_says_first_what_would_go() -> None:
-    assert call("prune", "--keep", 1) == (0, "trip\n", "1 session would go; --yes does it\n")
+    assert call("prune", "--keep", 1) == (0, "trip\n", "1 session would be deleted; add --yes to delete\n")
     assert asked("prune", "--max-age", 1)["sessions"] == []
     assert call("prune")[0] == 2
     assert asked("prune", "--keep", 1, "--yes")["done"]
@@ -229,7 +229,7 @@ def test_copy(store: SessionStore, tmp_path: Path) -> None:
     ("url", "code", "said"),
     [
         ("nowhere", 3, "there is no store here"),
-        ("foo://x", 2, "nobody knows stores of the scheme 'foo'"),
+        ("foo://x", 2, "scheme 'foo'"),
         ("file://elsewhere/x", 2, "is on another machine"),
     ],
 )

@@ -1,9 +1,10 @@
-"""What is known of the place that is written to: its width, whether it has colours, which signs it can show."""
+"""Standard output: its width, its colours, and the characters that it can show."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -25,11 +26,11 @@ _STYLES: dict[str, dict[str, Any]] = {
 
 
 class Signs(NamedTuple):
-    """The signs of a drawing: entries by where they stand, what was left out, and how lines hang together."""
+    """The characters of a drawing: three for entries by their place in the tree, the rest for omissions and lines."""
 
     leaf: str
-    active: str
-    aside: str
+    on_path: str
+    off_path: str
     elided: str
     dots: str
     vertical: str
@@ -37,37 +38,46 @@ class Signs(NamedTuple):
 
 
 class Terminal:
-    """Standard output as rich sees it: colour only on a terminal and with NO_COLOR, FORCE_COLOR and COLUMNS obeyed."""
+    """Standard output as rich detects it. Obeys NO_COLOR, FORCE_COLOR and COLUMNS; no colour if it is not a terminal.
+
+    The drawing characters are loaded on first use: only drawing commands need anytree.
+    """
 
     def __init__(self) -> None:
-        from anytree.render import AsciiStyle, ContStyle  # type: ignore[import-untyped]  # it has no types
         from rich.console import Console
 
         console = Console()
         self.width = console.width
         self.colour = console.color_system not in (None, "windows") and not console.no_color
-        plain = console.options.ascii_only
-        style = AsciiStyle() if plain else ContStyle()
-        leaf, active, aside, elided, dots = ("@", "*", "o", ":", "...") if plain else ("◉", "●", "○", "┊", "…")
-        self.signs = Signs(leaf, active, aside, elided, dots, style.vertical, style.cont)
+        self._is_ascii = console.options.ascii_only
+        self.dots = "..." if self._is_ascii else "…"
+
+    @cached_property
+    def signs(self) -> Signs:
+        """The characters of a drawing, plain ASCII where the terminal shows nothing else."""
+        from anytree.render import AsciiStyle, ContStyle  # type: ignore[import-untyped]  # it has no types
+
+        style = AsciiStyle() if self._is_ascii else ContStyle()
+        leaf, on_path, off_path, elided = ("@", "*", "o", ":") if self._is_ascii else ("◉", "●", "○", "┊")
+        return Signs(leaf, on_path, off_path, elided, self.dots, style.vertical, style.cont)
 
     def paint(self, text: str, style: str) -> str:
-        """Returns the text in a style, where there are colours."""
+        """Returns the text in a style, or unchanged without colours."""
         return click.style(text, **_STYLES[style]) if self.colour and style in _STYLES else text
 
     def cut(self, text: str, cells: int, *, fill: bool = False) -> str:
-        """Returns the text at most so many cells wide; with `fill`, exactly so many."""
-        taken = self.cells(text)
-        if taken > cells:
+        """Returns the text cut to at most `cells` columns. With `fill`, shorter text is padded to that width."""
+        width = self.cells(text)
+        if width > cells:
             from rich.cells import set_cell_size
 
-            dots = self.signs.dots[: max(cells, 0)]
+            dots = self.dots[: max(cells, 0)]
             text = set_cell_size(text, cells - len(dots)).rstrip() + dots
-            taken = self.cells(text)
-        return text + " " * (cells - taken) if fill else text
+            width = self.cells(text)
+        return text + " " * (cells - width) if fill else text
 
     def cells(self, text: str) -> int:
-        """Returns how wide a text is; the characters of some scripts are two cells wide."""
+        """Returns the width of a text in columns. Characters of some scripts take two."""
         if text.isascii():
             return len(text)
         from rich.cells import cell_len
@@ -82,7 +92,7 @@ def write(lines: Iterable[str]) -> None:
 
 
 def readable_size(size_bytes: int) -> str:
-    """Returns a size in at most four characters."""
+    """Returns a size in at most four characters, such as `9.8K`."""
     if size_bytes < 1000:
         return f"{size_bytes}B"
     size, unit = size_bytes / 1024, "K"
@@ -93,13 +103,16 @@ def readable_size(size_bytes: int) -> str:
     return f"{size:.1f}{unit}" if size < 9.95 else f"{size:.0f}{unit}"
 
 
-def telling(word: Callable[[int, int], str], least: int) -> Progress | None:
-    """Returns what shows how far something is, in the words of `word`, when there is that much; on a terminal only."""
+def progress_on_stderr(text_of: Callable[[int, int], str], minimum: int) -> Progress | None:
+    """Returns a callback that prints progress, or None if stderr is not a terminal.
+
+    `text_of(done, total)` is the text to print. Nothing is printed if the total is below `minimum`.
+    """
     if not sys.stderr.isatty():
         return None
 
-    def tell(done: int, of: int) -> None:
-        if of >= least:
-            click.echo(f"\r{word(done, of)}", err=True, nl=done >= of)
+    def report(done: int, total: int) -> None:
+        if total >= minimum:
+            click.echo(f"\r{text_of(done, total)}", err=True, nl=done >= total)
 
-    return tell
+    return report
