@@ -1,6 +1,8 @@
 """The commands over a store, called as a program would be."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
@@ -258,3 +260,38 @@ def test_ls_shows_ids_whole(store: SessionStore) -> None:
     assert lines[0].split()[0] == uuid
     assert len({line.index("     1  ") for line in lines if "     1  " in line}) == 1
     assert call("show", uuid)[0] == 0
+
+
+@pytest.mark.parametrize("store", ["{}/store"], indirect=True)
+@pytest.mark.parametrize(
+    ("command", "loads"),
+    [
+        (["ls"], False),
+        (["search", "rome"], False),
+        (["usage"], False),
+        (["fork", "trip"], False),
+        (["verify", "store/trip.jsonl"], False),
+        (["import", "pi.jsonl", "imported.jsonl"], False),
+        (["import", "pi.jsonl", "imported/"], False),
+        (["export", "store/trip.jsonl", "--to", "markdown"], False),
+        (["show", "trip", "--context"], False),
+        (["show", "trip"], True),
+        (["show", "trip", "--dot"], True),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+@pytest.mark.usefixtures("store")
+def test_only_drawing_loads_anytree(command: list[str], loads: bool, tmp_path: Path) -> None:
+    """A command that draws no tree does not import anytree."""
+    header = {"type": "session", "version": 3, "id": "f00d", "timestamp": "2026-01-01T00:00:00.000Z", "cwd": "/x"}
+    (tmp_path / "pi.jsonl").write_text(json.dumps(header) + "\n")
+    program = (
+        "import atexit, sys\n"
+        "from convtree._cli import main\n"
+        "atexit.register(lambda: print('anytree' in sys.modules, file=sys.stderr))\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == f"{loads}\n"
