@@ -77,7 +77,8 @@ def repair_command(ctx: click.Context, log: Path, yes: bool, allow_network: bool
     else:
         terminal = Terminal()
         write([_verdict(done)])
-        write(f"  removed: {finding_line(finding, terminal)}" for finding in done.removed[:_SHOWN])
+        removed = "to remove" if done.original is None else "removed"
+        write(f"  {removed}: {finding_line(finding, terminal)}" for finding in done.removed[:_SHOWN])
         if len(done.removed) > _SHOWN:
             write([f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"])
         write(f"  remains: {finding_line(finding, terminal)}" for finding in done.remaining)
