@@ -44,7 +44,7 @@ class Peer:
     @classmethod
     def missing(cls, npm: Path) -> str | None:
         """Returns a note about a missing package, or None if the peer is installed."""
-        del npm  # is what one peer needs
+        del npm  # only one peer needs it
         try:
             cls.version()
         except PackageNotFoundError:

@@ -64,12 +64,12 @@ def cold(path: str) -> Figure:
     """Times the first list, and checks that it reports progress."""
     for suffix in ("", "-wal", "-shm"):
         Path(path, f".catalogue.sqlite{suffix}").unlink(missing_ok=True)
-    told: list[int] = []
+    reported: list[int] = []
     with convtree.open_store(path, durability="process") as store:
         start = time.perf_counter()
-        store.list(progress=lambda done, _: told.append(done))
+        store.list(progress=lambda done, _: reported.append(done))
         seconds = time.perf_counter() - start
-    assert told
+    assert reported
     return {"cold": seconds}
 
 

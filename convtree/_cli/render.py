@@ -1,8 +1,9 @@
-"""Draws a session on a terminal: the tree of runs, in the style of `git log --graph`.
+"""Draws a session on a terminal, in the style of `git log --graph`.
 
-The branch of the leaf continues in its column; elsewhere the largest one does. Other branches are indented. So the
-drawing is at most log2(entries) levels deep, and one loop makes it without recursion. anytree supplies only the line
-characters: its own renderer recurses once per entry.
+The tree is drawn by runs: chains of entries without a branching. The branch of the leaf continues in its column;
+elsewhere the largest one does. Other branches are indented. So the drawing is about log2(entries) levels deep at most,
+and one loop makes it without recursion. anytree supplies only the line characters: its own renderer recurses once per
+entry.
 """
 
 from __future__ import annotations
