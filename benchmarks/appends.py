@@ -1,6 +1,6 @@
-"""What does an append cost?: one message, the conversation open, by the length it already has.
+"""What does an append cost? One message to an open conversation, by the length of the conversation.
 
-Who syncs is timed with those who sync, who does not with those who do not; a group takes turns in one process.
+Contenders that sync form one group, the others another. A group alternates in one process.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _BRANCH = "convtree, branch to the middle + append"
 _BELOW = "convtree, append below the middle"
 GROUPS = {
     "one append, synced": _SYNCED,
-    # On its own: what it writes would push the others' files out of memory.
+    # A group of its own, because its writes would push the files of the others out of memory.
     "one append of the whole state, synced": ("SqliteSaver",),
     "one append, not synced": ("os.write", _BY_HAND, _PROCESS, _BRANCH, _BELOW, "pi", "pi-agent-harness-lc"),
     "one call, synced": tuple(name + HUNDRED for name in _SYNCED),
 }
-_SMALL = 10_000  # a conversation up to this length is copied for each run, so that it keeps its length
+_SMALL = 10_000  # a shorter conversation is copied for each run, so that its length stays the same
 
 
 def append(paths: Mapping[str, str], calls: int, size: int, npm: str) -> Figure:
-    """Times the appends of one group; a name that ends in `HUNDRED` appends a hundred messages at a time."""
+    """Times the appends of one group. A name that ends in `HUNDRED` appends 100 messages per call."""
     with ExitStack() as ends:
         if size <= _SMALL:
             paths = _copied(paths, ends.enter_context(TemporaryDirectory(dir=Path(next(iter(paths.values()))).parent)))
@@ -46,7 +46,7 @@ def append(paths: Mapping[str, str], calls: int, size: int, npm: str) -> Figure:
 
 
 def _copied(paths: Mapping[str, str], directory: str) -> dict[str, str]:
-    """Copies conversations, and what lies beside them."""
+    """Copies conversations with the files beside them."""
     for path in map(Path, set(paths.values())):
         for part in path.parent.glob(f"{path.name}*"):
             shutil.copy(part, directory)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def run(results: Results, paths: Mapping[int, Mapping[str, str]]) -> None:
-    """Measures every group at every length, all of them in turn."""
+    """Measures every group at every length, in rotation."""
     calls, npm = 20 if results.given.quick else 200, str(results.given.npm)
     figures = {}
     for title, names in GROUPS.items():
@@ -82,7 +82,7 @@ def run(results: Results, paths: Mapping[int, Mapping[str, str]]) -> None:
 
 
 def targets(results: Results) -> Iterator[Sequence[str]]:
-    """Yields what was aimed at, and what was found: beside others at the greatest length, and over all lengths."""
+    """Yields the rows of the table of targets: ratios at the greatest length, and growth over all lengths."""
     most = max(results.given.sizes)
     for name, other, factor in (
         ("convtree", "os.write + fdatasync", 1.3),
@@ -93,7 +93,7 @@ def targets(results: Results) -> Iterator[Sequence[str]]:
     ):
         yield judge(f"{name}, beside {other}, at {most:,}", results.ratio(name, other, most), times, factor)
     for name in ("convtree", _PROCESS, _BRANCH):
-        found = exponent(results.costs(name))  # either way: what shrinks with the length was measured in bad company
+        found = exponent(results.costs(name))  # both directions: a cost that shrinks with the length was disturbed
         yield judge(f"{name}, growth or shrinking", None if found is None else abs(found), power, 0.05)
 
 

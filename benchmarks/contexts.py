@@ -1,7 +1,7 @@
-"""What does build_context cost?: beside `orjson.loads` of the same lines, which are in memory already.
+"""What does build_context cost? Compared with `orjson.loads` of the same lines, already in memory.
 
-The session is open and warm. That is the least a context could cost: somebody has to parse what it holds. The context
-finds its lines in the tree, reads them from the file, verifies their checksums, and parses.
+The session is open and warm. Parsing is the minimum for a context. `build_context` also finds the lines in the tree,
+reads them from the file, and verifies their checksums.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from report import TARGET_HEADS, Results, judge, table, times
 _KEPT, _WHOLE = f"build_context, {KEPT} messages behind a compaction", "build_context, all messages"
 _KEPT_LOADS, _WHOLE_LOADS = "orjson.loads of those lines", "orjson.loads of all the lines"
 CONTENDERS = (_KEPT, _KEPT_LOADS, _WHOLE, _WHOLE_LOADS)
-_WHOLE_UP_TO = 10_000  # entries; a context that no model takes is not worth minutes
+_WHOLE_UP_TO = 10_000  # entries; longer contexts are too large for any model
 
 
 def kept(path: str, calls: int) -> Figure:
-    """Times the context behind the compaction at the end."""
+    """Times the context after the compaction at the end."""
     with open(path, "rb") as file:
         file.seek(-min(Path(path).stat().st_size, (KEPT + 10) * 1_500), 2)
         lines = file.read().splitlines()[-KEPT - 1 :]
@@ -31,7 +31,7 @@ def kept(path: str, calls: int) -> Figure:
 
 
 def whole(path: str, calls: int) -> Figure:
-    """Times the context of the path that the compaction stands for."""
+    """Times the context of the path before the compaction."""
     with open(path, "rb") as file:
         lines = file.read().splitlines()[1:-1]
     return _beside_loads(path, lines, calls, (_WHOLE, _WHOLE_LOADS), whole=True)
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def run(results: Results, paths: Mapping[int, Mapping[str, str]]) -> None:
-    """Measures at every depth, all of them in turn."""
+    """Measures at every depth, in rotation."""
     calls = 20 if results.given.quick else 200
     figures = {}
     for size, made in paths.items():
@@ -73,7 +73,7 @@ def run(results: Results, paths: Mapping[int, Mapping[str, str]]) -> None:
 
 
 def targets(results: Results) -> Iterator[Sequence[str]]:
-    """Yields what was aimed at, and what was found."""
+    """Yields the rows of the table of targets."""
     for size in results.given.sizes:
         yield judge(f"{_KEPT}, beside loads, {size:,} entries", results.ratio(_KEPT, _KEPT_LOADS, size), times, 1.5)
     costs = results.costs(_KEPT)

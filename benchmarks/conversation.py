@@ -1,7 +1,7 @@
-"""The conversation that everybody keeps, and what is asked of everybody.
+"""The conversation that every peer stores, and the interface of a peer.
 
-Messages of 950 characters, in lines of about 1.1 KB, no two alike. Where a format has compactions, the last entry is
-one that keeps 50 messages; elsewhere the last 50 messages are asked for.
+Messages have 950 characters, lines about 1.1 KB, and no two are equal. If a format has compactions, the last entry is
+one that keeps 50 messages. Otherwise the last 50 messages are requested.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ from typing import Any, ClassVar
 
 from harness import Batch, Figure, T, once
 
-KEPT = 50  # messages that the compaction at the end keeps
-CHAIN = 500  # messages of one write while a conversation is made
+KEPT = 50  # messages kept by the compaction at the end
+CHAIN = 500  # messages per write while a conversation is created
 WORDS = "the tree keeps every branch that somebody once took and the context is the path back to its root "
 SUMMARY = WORDS * 8
 
 
 def messages(start: int = 0) -> Iterator[dict[str, Any]]:
-    """Yields messages that make lines of about 1.1 KB, no two alike."""
+    """Yields different messages that make lines of about 1.1 KB."""
     for number in count(start):
         yield {"role": ("user", "assistant")[number % 2], "content": f"message {number}: {WORDS * 10}"[:950]}
 
 
 def pieces(source: Iterator[T], length: int = CHAIN) -> Iterator[list[T]]:
-    """Yields what a source has, so many at a time."""
+    """Yields the items of an iterable in lists of at most this length."""
     while piece := list(islice(source, length)):
         yield piece
 
 
 class Peer:
-    """One way to keep a conversation."""
+    """A way to store a conversation."""
 
     name: ClassVar[str]
-    file: ClassVar[str]  # what its conversation is called on disk
-    distribution: ClassVar[str] = ""  # on the package index; empty: comes with Python or with convtree
-    most: ClassVar[int] = 10**9  # the longest conversation it is asked for
+    file: ClassVar[str]  # file name of its conversation
+    distribution: ClassVar[str] = ""  # name on the package index; empty: part of Python or convtree
+    most: ClassVar[int] = 10**9  # the longest conversation it is measured with
     why_no_more: ClassVar[str] = ""
 
     @classmethod
     def missing(cls, npm: Path) -> str | None:
-        """Says what has to be installed before this peer can be had, or `None`."""
-        del npm  # is what one peer needs
+        """Returns a note about a missing package, or None if the peer is installed."""
+        del npm  # only one peer needs it
         try:
             cls.version()
         except PackageNotFoundError:
@@ -53,15 +53,15 @@ class Peer:
 
     @classmethod
     def version(cls) -> str:
-        """Returns the version that is measured."""
+        """Returns the version of the peer."""
         return version(cls.distribution) if cls.distribution else ""
 
     def make(self, path: str, entries: int) -> None:
-        """Makes a conversation of so many entries."""
+        """Creates a conversation with this number of entries."""
         raise NotImplementedError
 
     def resume(self, path: str) -> int:
-        """Opens a conversation and gets the last 50 messages; returns how many came, a summary included."""
+        """Opens a conversation and reads the last 50 messages. Returns their number, with the summary."""
         raise NotImplementedError
 
     def resumed(self, path: str) -> Figure:
@@ -69,8 +69,8 @@ class Peer:
         return once(lambda: self.resume(path))
 
     def appender(self, path: str) -> Batch:
-        """Opens a conversation to append to; one call is one message."""
+        """Opens a conversation. One call of the result appends one message."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Ends what `appender` began."""
+        """Closes the conversation that `appender` opened."""

@@ -1,4 +1,4 @@
-"""Who takes part in a run: finds those that can be had, and makes their conversations."""
+"""The contenders of a run: finds those that are installed, and creates their conversations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PEERS: dict[str, type[Peer]] = {
 
 
 def here(results: Results, names: Sequence[str], peers: Mapping[str, type[Peer]] = PEERS) -> list[str]:
-    """Returns the peers that can be had, with their versions; the others keep a row and a word."""
+    """Returns the installed peers, with their versions. The others keep a row in the table, with a note."""
     found = []
     for name in names:
         missing = peers[name].missing(results.given.npm)
@@ -38,10 +38,10 @@ def here(results: Results, names: Sequence[str], peers: Mapping[str, type[Peer]]
 
 
 def prepare(results: Results, names: Sequence[str], directory: Path) -> dict[int, dict[str, str]]:
-    """Makes the conversations of every size; returns the path of each peer's, of those that can be asked for it."""
+    """Creates the conversations of every size. Returns the path for each peer that can handle the size."""
     paths = {size: _prepare(results, names, size, directory / str(size)) for size in results.given.sizes}
     if hasattr(os, "sync"):
-        os.sync()  # what was just made is not written out while something is timed
+        os.sync()  # otherwise the new files are written to disk while something is timed
     return paths
 
 
@@ -51,7 +51,7 @@ def _prepare(results: Results, names: Sequence[str], size: int, directory: Path)
     for name in names:
         peer, path = PEERS[name], str(directory / PEERS[name].file)
         if size > peer.most:
-            results.note(name, f"not asked for {size:,}: {peer.why_no_more}")
+            results.note(name, f"not measured at {size:,}: {peer.why_no_more}")
             continue
         try:
             if path not in paths.values():
@@ -63,13 +63,13 @@ def _prepare(results: Results, names: Sequence[str], size: int, directory: Path)
 
 
 def make(peer: str, path: str, entries: int, npm: str) -> Figure:
-    """Makes a peer's conversation; says how long that took."""
+    """Creates a peer's conversation and prints how long that took."""
     start = time.perf_counter()
     get(peer, npm).make(path, entries)
     return {"seconds": time.perf_counter() - start}
 
 
 def get(peer: str, npm: str) -> Peer:
-    """Returns a peer that has imported what it needs."""
+    """Returns a peer after it has imported its packages."""
     Pi.npm = Path(npm)
     return PEERS[peer]()

@@ -1,7 +1,7 @@
-"""How every figure here is measured: in a fresh process, several times, in turn with what it is compared with.
+"""Measures figures: each in a fresh process, several times, alternating with the figures it is compared with.
 
-One idea: a figure is a function of a script that returns plain numbers. The harness runs it in a process of its own,
-so that no figure warms, or weighs on, the next one. Only the standard library is used.
+A figure is a function of a script that returns plain numbers. It runs in a process of its own, so that no figure warms
+or slows down the next one. Only the standard library is used.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 Figure = dict[str, float]
-Batch = Callable[[int], list[float]]  # makes so many calls, returns the seconds that each took
+Batch = Callable[[int], list[float]]  # makes that many calls and returns the seconds of each
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-_BATCH = 10  # calls of one contender before it is the next one's turn
-_PATIENCE_S = 5.0  # a contender that has used this up gets no more turns: slow calls need fewer of them
+_BATCH = 10  # calls of one contender before the next one runs
+_PATIENCE_S = 5.0  # a contender that has used this time stops: slow calls need fewer repetitions
 _TIMEOUT_S = 1800.0  # of one figure
 
 
 class FigureFailed(Exception):
-    """The process of a figure ended in an error; the message is the last line it said."""
+    """The process of a figure failed. The message is its last line of output."""
 
 
 # --- outside: the script that prints the table --------------------------------------------------------------------
@@ -42,19 +42,26 @@ class FigureFailed(Exception):
 def options(
     question: str, *, sizes: Sequence[int], quick: Sequence[int], runs: int = 5, server: bool = False
 ) -> argparse.Namespace:
-    """Reads the options that every script has, and that of those that need a server.
+    """Parses the options that all scripts share, and with `server` also `--url`.
 
-    `sizes` and `runs` hold what is to be done.
+    `sizes` and `runs` of the result are already set to their defaults.
     """
     parser = argparse.ArgumentParser(description=question)
-    parser.add_argument("--quick", action="store_true", help="small: shows that it runs, not how fast")
+    parser.add_argument("--quick", action="store_true", help="run with small sizes, to see that it works")
     parser.add_argument("--sizes", type=int, nargs="+", metavar="N", help="lengths of the conversations, in entries")
-    parser.add_argument("--runs", type=int, metavar="N", help="runs of each figure; the median counts")
-    parser.add_argument("--dir", type=Path, default=Path(), help="where to write: chooses the disk (default: here)")
-    parser.add_argument("--npm", type=Path, default=Path(), help="where `npm install` put pi (default: here)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="saves the figures, for plots.py")
+    parser.add_argument("--runs", type=int, metavar="N", help="runs of each figure; the median is shown")
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        default=Path(),
+        help="directory to write to, which decides the disk (default: the current one)",
+    )
+    parser.add_argument(
+        "--npm", type=Path, default=Path(), help="directory in which pi was installed by npm (default: the current one)"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save the figures to FILE, for plots.py")
     if server:
-        parser.add_argument("--url", help="a PostgreSQL server to make databases on (default: a private one)")
+        parser.add_argument("--url", help="PostgreSQL server to create databases on (default: a private one)")
     found = parser.parse_args()
     found.sizes = sorted(found.sizes or (quick if found.quick else sizes))
     found.runs = found.runs or (1 if found.quick else runs)
@@ -66,28 +73,28 @@ def options(
 
 @contextmanager
 def workplace(given: argparse.Namespace) -> Iterator[Path]:
-    """Prints the machine line; then a directory that is gone afterwards."""
+    """Prints the line about the machine and yields a temporary directory."""
     print(machine(given.dir), end="\n\n", flush=True)
     with TemporaryDirectory(prefix="convtree-benchmark-", dir=given.dir) as directory:
         yield Path(directory).resolve()
 
 
 def measure(figure: Callable[..., Figure], **arguments: Any) -> Figure:
-    """Runs a function of a script in a fresh process and returns the numbers it returns."""
+    """Runs a function of a script in a fresh process and returns its numbers."""
     command = [sys.executable, __file__, figure.__code__.co_filename, figure.__name__, json.dumps(arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
     if done.returncode:
         raise FigureFailed((done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1])
-    numbers: Figure = json.loads(done.stdout.splitlines()[-1])  # what a library prints comes before
+    numbers: Figure = json.loads(done.stdout.splitlines()[-1])  # output of libraries comes before it
     return numbers
 
 
 def medians(
     runs: int, figures: Mapping[K, Callable[[], Figure]], failed: dict[K, str] | None = None
 ) -> dict[K, Figure]:
-    """Runs every figure `runs` times, in turn rather than one after the other; returns the median of each number.
+    """Runs every figure `runs` times, in rotation. Returns the median of each number.
 
-    A figure that fails is not run again and is left out, its error in `failed`; without `failed`, the error is raised.
+    A figure that fails is not run again. Its error is added to `failed`; without `failed`, it is raised.
     """
     results: dict[K, list[Figure]] = {name: [] for name in figures}
     for _ in range(runs):
@@ -103,7 +110,7 @@ def medians(
 
 
 def machine(directory: Path) -> str:
-    """Says what the figures depend on, in one line; a load near the number of CPUs spoils every time."""
+    """Describes the machine in one line. A load near the number of CPUs spoils every measured time."""
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     return (
         f"{os.cpu_count()} CPUs{load}, {platform.system()} {platform.machine()}, "
@@ -112,7 +119,7 @@ def machine(directory: Path) -> str:
 
 
 def _file_system(directory: Path) -> str:
-    """Names the type of the file system, where the system tells (Linux); on tmpfs a sync costs nothing."""
+    """Returns the type of the file system, on Linux only. On tmpfs a sync costs nothing."""
     try:
         mounts = [line.split()[1:3] for line in Path("/proc/self/mounts").read_text().splitlines()]
     except OSError:
@@ -125,7 +132,7 @@ def _file_system(directory: Path) -> str:
 
 
 def timed(call: Callable[[T], object], source: Iterator[T]) -> Batch:
-    """Makes a batch of a plain call; what it is called with is made outside the clock."""
+    """Makes a batch of a plain call. Its arguments are created before the clock starts."""
 
     def batch(calls: int) -> list[float]:
         clock, taken = time.perf_counter, []
@@ -139,9 +146,9 @@ def timed(call: Callable[[T], object], source: Iterator[T]) -> Batch:
 
 
 def p50s(contenders: Mapping[str, Batch], calls: int) -> Figure:
-    """Times calls of every contender and returns the medians in seconds.
+    """Times calls of every contender. Returns the medians in seconds.
 
-    They take turns in small batches, so that a slow moment of the machine or its disk falls on all of them.
+    The contenders alternate in small batches, so that a slow moment of the machine affects all of them.
     """
     taken: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(0, calls, _BATCH):
@@ -152,7 +159,7 @@ def p50s(contenders: Mapping[str, Batch], calls: int) -> Figure:
 
 
 def once(call: Callable[[], int]) -> Figure:
-    """Times one call, of a process that has imported what it needs; its peak memory is above what it held before."""
+    """Times one call and its peak memory. The imports are done before, and their memory is subtracted."""
     before = reset_peak()
     start, start_cpu = time.perf_counter(), time.process_time()
     count = call()
@@ -161,23 +168,23 @@ def once(call: Callable[[], int]) -> Figure:
 
 
 def reset_peak() -> int:
-    """Forgets the peak so far, where the system can; returns what the process holds now, or its peak."""
+    """Resets the peak memory, on Linux. Returns the memory in use, or elsewhere the peak so far."""
     try:
         Path("/proc/self/clear_refs").write_text("5")
     except OSError:
-        return _memory("VmHWM")  # what imports needed for a moment is then not seen as the call's
+        return _memory("VmHWM")  # so that memory used by the imports is not counted
     return _memory("VmRSS")
 
 
 def _memory(field: str) -> int:
-    """Returns a line of the process's status in bytes.
+    """Returns a line of /proc/self/status, in bytes.
 
-    Not `ru_maxrss` where it can be helped: on Linux a process inherits that from the one that started it.
+    Preferred to `ru_maxrss`, which on Linux a process inherits from its parent.
     """
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
-        import resource  # not on Windows, where there is no figure
+        import resource  # missing on systems without rusage
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:"))

@@ -1,4 +1,4 @@
-"""What does `import convtree` cost?: fresh processes in turn, less what bare Python takes."""
+"""What does `import convtree` cost? Fresh processes in rotation, minus the time of bare Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STATEMENTS = {
 
 
 def start(statement: str) -> Figure:
-    """Times a process that only imports, compiled modules and all."""
+    """Times a process that only imports. The modules are compiled already."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", statement], check=True, env=environment)
@@ -48,14 +48,14 @@ def main() -> None:
 
 
 def rows(results: Results) -> Iterator[Sequence[str]]:
-    """Yields a row for each, whether it could be had or not."""
+    """Yields a row for each package, installed or not."""
     for name in STATEMENTS:
         whole, above = results.get(name, 0), results.get(name, 0, "above")
         yield name, *("—" if found is None else duration(found) for found in (whole, above if name != BARE else None))
 
 
 def goal(results: Results) -> Iterator[Sequence[str]]:
-    """Yields what was aimed at, and what was found."""
+    """Yields the rows of the table of targets."""
     yield judge("import convtree", results.get("convtree", 0, "above"), duration, 0.06)
 
 

@@ -1,4 +1,4 @@
-"""convtree, and the floors: the least that could do its job, over its own log."""
+"""convtree, and the floors: the minimal code for the same job, on the same log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness import Batch, Figure, timed
 
 
 class Indexed(Peer):
-    """convtree, opening a log that a writer has left its index beside."""
+    """convtree, opening a log that has an index."""
 
     name = "convtree"
     file = "convtree.jsonl"
@@ -32,7 +32,7 @@ class Indexed(Peer):
         return self.convtree.Session.open(path, durability=self.durability)
 
     def make(self, path: str, entries: int) -> None:
-        """Writes and closes; then opens again, compacts and closes, as the next request would."""
+        """Writes and closes the log, then opens it again, compacts and closes it, as two requests would."""
         ids: list[str] = []
         with self.convtree.Session.open(path, durability="process") as session:
             for chain in pieces(islice(messages(), entries - 1)):
@@ -50,7 +50,7 @@ class Indexed(Peer):
         return timed(self.session.append, messages())
 
     def many(self, path: str) -> Batch:
-        """Opens a log to append to; one call is a chain of 100."""
+        """Opens a log. One call appends 100 messages."""
         self.session = self.open(path)
         return timed(self.session.append_many, pieces(messages(), 100))
 
@@ -59,12 +59,12 @@ class Indexed(Peer):
 
 
 class Cold(Indexed):
-    """convtree, opening a log that has no index: every line is read."""
+    """convtree, opening a log without an index: every line is read."""
 
     name = "convtree, no index"
 
     def resumed(self, path: str) -> Figure:
-        """Times `resume` of the log under another name, so that the index is not found."""
+        """Times `resume` of the log under another name, where it has no index."""
         other = Path(f"{path}.cold")
         other.unlink(missing_ok=True)
         Path(f"{other}.index").unlink(missing_ok=True)
@@ -73,17 +73,17 @@ class Cold(Indexed):
 
 
 class Unsynced(Indexed):
-    """convtree, with appends that survive the death of the process and no more."""
+    """convtree without sync: appends survive the death of the process, not a power cut."""
 
     name = 'convtree, durability="process"'
     durability = "process"
 
 
 class Branching(Unsynced):
-    """convtree, every append a branch from the middle of the conversation."""
+    """convtree, where every append first moves the leaf to the middle of the conversation."""
 
     name = "convtree, branch to the middle + append"
-    file = "branching.jsonl"  # its leaf is not where the others expect theirs
+    file = "branching.jsonl"  # its leaf differs from that of the others
 
     def appender(self, path: str) -> Batch:
         middle = Path(f"{path}.middle").read_text()
@@ -97,7 +97,7 @@ class Branching(Unsynced):
 
 
 class Elsewhere(Branching):
-    """convtree, every append below the middle of the conversation: a branch in one call."""
+    """convtree, where every append goes below the middle of the conversation, in one call."""
 
     name = "convtree, append below the middle"
     file = "below.jsonl"
@@ -112,7 +112,7 @@ class Elsewhere(Branching):
 
 
 class _Floor(Peer):
-    """The least that could do the job, over convtree's own log."""
+    """The minimal code for the job, on convtree's own log."""
 
     file = "convtree.jsonl"
 
@@ -120,7 +120,7 @@ class _Floor(Peer):
         Indexed().make(path, entries)
 
     def line(self, path: str) -> bytes:
-        """Returns a line such as convtree writes for a message: the last but one is the last message."""
+        """Returns a line of convtree for a message: the second to last line of the log."""
         with open(path, "rb") as file:
             file.seek(-min(os.path.getsize(path), 8192), os.SEEK_END)
             return file.read().splitlines(keepends=True)[-2]
@@ -159,7 +159,7 @@ class Raw(RawSynced):
 
 
 class ByHand(_Floor):
-    """What people write by hand; it has neither ids nor a tree, and no checks."""
+    """Typical handwritten code, without ids, tree or checks."""
 
     name = "by hand: open, json.dumps, write"
 
@@ -200,7 +200,7 @@ class OrjsonLines(_Floor):
 
 
 class JsonLines(_Floor):
-    """What people write by hand: the whole history in a list."""
+    """Typical handwritten code: the whole history in a list."""
 
     name = "json.loads of every line, kept"
 

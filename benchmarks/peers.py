@@ -1,6 +1,6 @@
-"""The peers, each used the way its documentation says, its data made in the way that costs it least.
+"""The peers. Each is used as its documentation says. Its data is created in the way that is cheapest for it.
 
-A peer is made in the process of a figure; making it imports what it needs, so that no import is timed.
+Creating a peer imports its packages, so that no import is timed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from harness import Batch, Figure, T, timed
 
 
 class SQLiteTable(Peer):
-    """sqlite3 as somebody who knows it would do it: integer keys, a parent_id, one recursive query."""
+    """sqlite3 written by hand and written well: integer keys, a parent_id, one recursive query."""
 
     name = "sqlite3 by hand"
     file = "table.sqlite"
@@ -88,7 +88,7 @@ class SQLiteTable(Peer):
         return self.batch(path, 1)
 
     def many(self, path: str) -> Batch:
-        """One call is a transaction of 100."""
+        """One call appends 100 messages in one transaction."""
         return self.batch(path, 100)
 
     def close(self) -> None:
@@ -96,7 +96,7 @@ class SQLiteTable(Peer):
 
 
 class _Async(Peer):
-    """A peer with coroutines: they run in one loop that is there before the clock starts, as in an application."""
+    """A peer with coroutines. They run in one event loop, created before the clock starts."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -105,7 +105,7 @@ class _Async(Peer):
         return self.loop.run_until_complete(work)
 
     def awaited(self, call: Callable[[T], Coroutine[Any, Any, object]], source: Iterator[T]) -> Batch:
-        """Makes a batch of a coroutine function; it is timed inside the loop."""
+        """Makes a batch of a coroutine function. It is timed inside the event loop."""
 
         async def batch(calls: int) -> list[float]:
             clock, taken = time.perf_counter, []
@@ -123,7 +123,7 @@ class _Async(Peer):
 
 
 class AgentsSQLite(_Async):
-    """The OpenAI Agents SDK's flat session. No compaction: the last 50 items are asked for."""
+    """The flat session of the OpenAI Agents SDK. It has no compaction, so the last 50 items are requested."""
 
     name = "SQLiteSession"
     file = "agents.sqlite"
@@ -164,11 +164,11 @@ class AgentsSQLite(_Async):
 
 
 class AgentsAdvanced(AgentsSQLite):
-    """The OpenAI Agents SDK's session with branches."""
+    """The session with branches of the OpenAI Agents SDK."""
 
     name = "AdvancedSQLiteSession"
     file = "advanced.sqlite"
-    chain = 5_000  # every call reads the branch; larger pieces make the same rows sooner
+    chain = 5_000  # every call reads the branch, so larger pieces create the same rows faster
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class AgentsAdvanced(AgentsSQLite):
 
 
 class LangGraph(Peer):
-    """LangGraph's checkpointer, the messages being the state: every step stores all of them."""
+    """The checkpointer of LangGraph. The messages are the state, so every step stores all of them."""
 
     name = "SqliteSaver"
     file = "checkpoints.sqlite"
@@ -210,7 +210,7 @@ class LangGraph(Peer):
         self.config = self.saver.put(self.config, checkpoint, metadata, {"messages": step})
 
     def make(self, path: str, entries: int) -> None:
-        """Puts the last checkpoint only: those before it would be entries squared, and resuming reads none of them."""
+        """Stores the last checkpoint only. All of them would take quadratic space, and resuming reads one."""
         self.open(path)
         self.put(list(islice(messages(), entries)))
         self.close()
@@ -243,7 +243,7 @@ class LangGraph(Peer):
 
 
 def write_pi_session(path: str, entries: int) -> None:
-    """Writes a session in pi's format, version 3: as its own writer would, only sooner."""
+    """Writes a session in pi's format, version 3, with the content that pi's own writer would produce."""
     stamp = "2026-01-01T00:00:00.000Z"
     source, parent = messages(), None
 
@@ -262,7 +262,7 @@ def write_pi_session(path: str, entries: int) -> None:
 
 
 def pi_message(message: dict[str, Any]) -> dict[str, Any]:
-    """Makes one of pi's messages of the same text: a user's as a string, an assistant's as a block."""
+    """Makes a message in pi's format: text of the user as a string, text of the assistant as a block."""
     if message["role"] == "user":
         return message | {"timestamp": 1767225600000}
     content = [{"type": "text", "text": message["content"]}]
@@ -270,7 +270,7 @@ def pi_message(message: dict[str, Any]) -> dict[str, Any]:
 
 
 class Pi(Peer):
-    """pi's SessionManager, run by node; node times it, the import of its module not counted."""
+    """pi's SessionManager, run and timed by node. The import of its module is not counted."""
 
     name = "pi"
     file = "pi.jsonl"
@@ -295,7 +295,7 @@ class Pi(Peer):
 
     @staticmethod
     def node(npm: Path) -> str | None:
-        """Finds the node that was installed with the package, or the one of the system."""
+        """Returns the path of node: the one installed with the package, or that of the system."""
         return shutil.which("node", path=npm / "node_modules/.bin") or shutil.which("node")
 
     def make(self, path: str, entries: int) -> None:
@@ -308,7 +308,7 @@ class Pi(Peer):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, *request: Any) -> Any:
-        """Sends a request to node and waits for what it says."""
+        """Sends a request to node and waits for the answer."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(json.dumps(request) + "\n")

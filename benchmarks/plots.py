@@ -1,4 +1,4 @@
-"""Draws what resume.py and appends.py saved with --json: how time and memory grow with the conversation."""
+"""Plots figures that resume.py and appends.py saved with --json: time and memory by length of the conversation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from report import growth
 
 _OURS = ("convtree", "convtree, no index", 'convtree, durability="process"', "convtree, branch to the middle + append")
 _KEYS = {"seconds": (1e3, "ms"), "bytes": (1e-6, "MB")}
-# file name: question, key, title, contenders that would only clutter it
+# file name: question, key, title, contenders that are left out
 PLOTS = {
     "resume-time.svg": ("resume", "seconds", "open a conversation, get its last 50 messages", ()),
     "resume-memory.svg": ("resume", "bytes", "peak memory of that, above the imports", ("reading the file",)),
@@ -20,10 +20,10 @@ PLOTS = {
 
 
 def main() -> None:
-    """Draws the plots of every file given."""
+    """Draws the plots of every given file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("results", type=Path, nargs="+", metavar="FILE", help="what --json saved")
-    parser.add_argument("--to", type=Path, default=Path(__file__).with_name("plots"), help="folder of the plots")
+    parser.add_argument("results", type=Path, nargs="+", metavar="FILE", help="a file saved with --json")
+    parser.add_argument("--to", type=Path, default=Path(__file__).with_name("plots"), help="directory for the plots")
     given = parser.parse_args()
     given.to.mkdir(exist_ok=True)
     for found in (json.loads(path.read_text(encoding="utf-8")) for path in given.results):
@@ -33,7 +33,7 @@ def main() -> None:
 
 
 def lines(figures: dict[str, Any], key: str, left_out: tuple[str, ...]) -> dict[str, dict[int, float]]:
-    """Returns the points of each contender that has some."""
+    """Returns the points of each contender that was measured."""
     found = {}
     for name, by_size in figures.items():
         points = {int(size): figure[key] for size, figure in by_size.items() if figure.get(key)}
@@ -43,7 +43,7 @@ def lines(figures: dict[str, Any], key: str, left_out: tuple[str, ...]) -> dict[
 
 
 def draw(path: Path, contenders: dict[str, dict[int, float]], key: str, title: str) -> None:
-    """Draws one plot, the exponent of each line in its legend; the same figures make the same bytes."""
+    """Draws one plot, with the exponents in the legend. The same figures give the same bytes."""
     import matplotlib
 
     matplotlib.use("svg")

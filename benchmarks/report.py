@@ -1,4 +1,4 @@
-"""How figures are said: tables that are Markdown too, targets, exponents; and how they are saved."""
+"""Prints figures as Markdown tables, with targets and exponents, and saves them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def exponent(costs: Mapping[int, float]) -> float | None:
 
 
 def growth(costs: Mapping[int, float]) -> str:
-    """Words how a cost grows with the size."""
+    """Returns how a cost grows with the size, as text."""
     found = exponent(costs)
     return "—" if found is None else power(found)
 
 
 class Results:
-    """What a script has found, by contender and size; says it as tables, and saves it."""
+    """The figures of a script, by contender and size."""
 
     def __init__(self, question: str, given: argparse.Namespace) -> None:
         self.question = question
@@ -37,29 +37,29 @@ class Results:
         self.versions: dict[str, str] = {}
 
     def add(self, contender: str, size: int, figure: Figure) -> None:
-        """Keeps a figure."""
+        """Stores a figure."""
         self.figures.setdefault(contender, {})[size] = figure
 
     def note(self, contender: str, why: str) -> None:
-        """Keeps the word on what is missing."""
+        """Stores a note about a missing figure."""
         if why not in self.notes.setdefault(contender, []):
             self.notes[contender].append(why)
 
     def get(self, contender: str, size: int, key: str = "seconds") -> float | None:
-        """Returns one number, or `None` when it was not measured."""
+        """Returns one number, or None if it was not measured."""
         return self.figures.get(contender, {}).get(size, {}).get(key)
 
     def ratio(self, contender: str, other: str, size: int, key: str = "seconds") -> float | None:
-        """Returns how many times the other's number the contender's is, or `None` when one of them is missing."""
+        """Returns the contender's number divided by the other's, or None if one is missing."""
         of, to = self.get(contender, size, key), self.get(other, size, key)
         return None if of is None or not to else of / to
 
     def costs(self, contender: str, key: str = "seconds") -> dict[int, float]:
-        """Returns one number of a contender for every size that has it."""
+        """Returns one number of a contender, for each size that was measured."""
         return {size: figure[key] for size, figure in self.figures.get(contender, {}).items() if key in figure}
 
     def grid(self, head: str, names: Iterable[str], key: str = "seconds") -> str:
-        """Lays out one number: a row for each contender, a column for each size, and how it grows."""
+        """Formats one number as a table: a row for each contender, a column for each size, and the growth."""
         word = megabytes if key == "bytes" else duration
         heads = [head, *(f"{size:,}" for size in self.given.sizes), "grows as"]
         rows = []
@@ -70,7 +70,7 @@ class Results:
         return table(heads, rows)
 
     def say(self, *tables: str) -> None:
-        """Prints the tables and the notes below them; saves the figures where asked."""
+        """Prints the tables and the notes, and saves the figures with `--json`."""
         print("\n\n".join(tables))
         said = [f"* {name}: {'; '.join(why)}." for name, why in self.notes.items()]
         said += [f"* Versions: {', '.join(f'{name} {number}' for name, number in self.versions.items())}."]
@@ -87,12 +87,12 @@ class Results:
 
 
 def judge(what: str, found: float | None, word: Callable[[float], str], most: float) -> Sequence[str]:
-    """Makes a row of the table of targets: a number that should be `most` at the most."""
+    """Makes a row of the table of targets for a number that should be at most `most`."""
     return _verdict(what, f"≤ {word(most)}", found, word, found is not None and found <= most)
 
 
 def judge_least(what: str, found: float | None, word: Callable[[float], str], least: float) -> Sequence[str]:
-    """Makes a row of the table of targets: a number that should be `least` at the least."""
+    """Makes a row of the table of targets for a number that should be at least `least`."""
     return _verdict(what, f"≥ {word(least)}", found, word, found is not None and found >= least)
 
 
@@ -105,7 +105,7 @@ TARGET_HEADS = ("target", "", "found", "")
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lays out a plain table that is Markdown too; the first column is text, the others are numbers."""
+    """Formats a Markdown table. The first column is text, the others are numbers."""
     lines = [list(heads), *map(list, rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
@@ -115,7 +115,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Words a time in the unit that suits it."""
+    """Formats a time in a fitting unit."""
     for factor, unit in ((1, "s"), (1e3, "ms")):
         if seconds * factor >= 1:
             return f"{seconds * factor:.2f} {unit}"
@@ -123,15 +123,15 @@ def duration(seconds: float) -> str:
 
 
 def megabytes(size_bytes: float) -> str:
-    """Words an amount of memory."""
+    """Formats an amount of memory."""
     return f"{size_bytes / 1e6:.1f} MB"
 
 
 def times(factor: float) -> str:
-    """Words a factor."""
+    """Formats a factor."""
     return f"{factor:.0f}x" if factor >= 100 else f"{factor:.2f}x"
 
 
 def power(found: float) -> str:
-    """Words an exponent."""
-    return f"n^{round(found, 2) + 0.0:.2f}"  # + 0.0: no n^-0.00
+    """Formats an exponent."""
+    return f"n^{round(found, 2) + 0.0:.2f}"  # + 0.0 avoids n^-0.00

@@ -1,6 +1,6 @@
-"""What does it cost to resume a session?: open a conversation and get its last 50 messages, in a fresh process.
+"""What does it cost to resume a session? Open a conversation and read its last 50 messages, in a fresh process.
 
-Opening is included, imports are not. Where the format has compactions, the last entry is one that keeps 50 messages.
+The time includes opening, not imports. If the format has compactions, the last entry is one that keeps 50 messages.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CONTENDERS = (
 
 
 def resume(peer: str, path: str, npm: str) -> Figure:
-    """Resumes once; who returns something else than the last messages is not compared."""
+    """Resumes once, and checks that the last messages were returned."""
     figure = get(peer, npm).resumed(path)
     assert figure["messages"] in (0, KEPT, KEPT + 1), f"{figure['messages']} messages"
     return figure
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def run(results: Results, paths: Mapping[int, Mapping[str, str]]) -> None:
-    """Measures everybody at every size, all of them in turn."""
+    """Measures every contender at every size, in rotation."""
     figures = {
         (name, size): partial(measure, resume, peer=name, path=path, npm=str(results.given.npm))
         for size, by_name in paths.items()
@@ -55,7 +55,7 @@ def run(results: Results, paths: Mapping[int, Mapping[str, str]]) -> None:
 
 
 def targets(results: Results) -> Iterator[Sequence[str]]:
-    """Yields what was aimed at, and what was found."""
+    """Yields the rows of the table of targets."""
     warm, cold, size = "convtree", "convtree, no index", 100_000
     for entries in (size, 1_000_000):
         yield judge(f"with index, {entries:,} entries", results.get(warm, entries), duration, 3e-3)

@@ -1,7 +1,7 @@
-"""Conversations on a PostgreSQL server: convtree, the floors below it, and the peers. A path here is a database's URL.
+"""Conversations on a PostgreSQL server: convtree, the floors, and the peers. A path here is the URL of a database.
 
-Each is used the way its documentation says: convtree by psycopg 3, the Agents SDK by asyncpg, which keeps its
-statements prepared, LangGraph by a connection in autocommit mode, with a pipeline for each put.
+Each is used as its documentation says: convtree with psycopg 3, the Agents SDK with asyncpg, which prepares its
+statements, and LangGraph with a connection in autocommit mode and a pipeline for each put.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ID = "benchmark"
 
 
 def absent(needs: tuple[str, ...]) -> str | None:
-    """Says which of some distributions is not installed, or `None`."""
+    """Returns a note about the first distribution that is not installed, or None."""
     for each in needs:
         try:
             version(each)
@@ -34,7 +34,7 @@ def absent(needs: tuple[str, ...]) -> str | None:
 
 
 class ServerPeer(Peer):
-    """One way to keep a conversation on a server."""
+    """A conversation on a server."""
 
     needs: ClassVar[tuple[str, ...]] = ()  # distributions
 
@@ -48,7 +48,7 @@ class ServerPeer(Peer):
         raise NotImplementedError
 
     def fetch(self) -> int:
-        """Opens the conversation, once connected, and gets the last 50 messages; returns how many came."""
+        """Opens the conversation on an open connection and reads the last 50 messages. Returns their number."""
         raise NotImplementedError
 
     def resume(self, path: str) -> int:
@@ -80,7 +80,7 @@ class Convtree(ServerPeer):
         self.store = self.convtree.open_store(url, create=True)
 
     def make(self, path: str, entries: int) -> None:
-        """Writes and closes; then opens again, compacts and closes, as the next request would."""
+        """Writes and closes the session, then opens it again, compacts and closes it, as two requests would."""
         with self.convtree.open_store(path, create=True) as store:
             with store.create(id=ID) as session:
                 ids = [
@@ -102,13 +102,13 @@ class Convtree(ServerPeer):
 
 
 class Statements(ServerPeer):
-    """The two statements of an append by psycopg, in one transaction; what they are given is made outside the clock.
+    """The two SQL statements of convtree's append, run with psycopg in one transaction.
 
-    Both are convtree's, word for word. Nobody makes a line or its checksums here, and nobody looks whether it fits.
+    The values are created before the clock starts. No line or checksum is made, and nothing is checked.
     """
 
     name = "psycopg, the same two statements"
-    needs = ("sqlalchemy", "psycopg")  # the first for what makes the tables
+    needs = ("sqlalchemy", "psycopg")  # the first creates the tables
     session_id: ClassVar[str] = "statements"
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class Statements(ServerPeer):
         return timed(append, self.values(start))
 
     def values(self, position: int) -> Iterator[tuple[Any, Any]]:
-        """Yields what an append binds, for lines of convtree's length."""
+        """Yields the values that an append binds, with lines of convtree's length."""
         parent, session = None, self.convtree.Session.memory()
         for message in messages():
             entry = session.append(message)
@@ -179,7 +179,7 @@ class Statements(ServerPeer):
 
 
 class FewestColumns(Statements):
-    """The same with no more columns than a log and its search need."""
+    """The same, with only the columns that a log and its search need."""
 
     name = "psycopg, the fewest columns"
     session_id = "fewest"
@@ -205,7 +205,7 @@ def _plain(url: str) -> str:
 
 
 class AgentsPostgres(AgentsSQLite, ServerPeer):
-    """The OpenAI Agents SDK's flat session, on a server. No compaction: the last 50 items are asked for."""
+    """The flat session of the OpenAI Agents SDK. It has no compaction, so the last 50 items are requested."""
 
     name = "SQLAlchemySession"
     needs = ("openai-agents", "sqlalchemy", "asyncpg")
@@ -249,7 +249,7 @@ class AgentsPostgres(AgentsSQLite, ServerPeer):
 
 
 class LangGraphPostgres(LangGraph, ServerPeer):
-    """LangGraph's checkpointer on a server, the messages being the state: every step stores all of them."""
+    """The checkpointer of LangGraph. The messages are the state, so every step stores all of them."""
 
     name = "PostgresSaver"
     distribution = "langgraph-checkpoint-postgres"
@@ -295,17 +295,17 @@ SERVER_PEERS: dict[str, type[ServerPeer]] = {
 
 
 class NoServer(Exception):
-    """There is no server to ask; the message says why."""
+    """No server is available. The message has the reason."""
 
 
 @contextmanager
 def server(url: str | None) -> Iterator[Callable[[], str]]:
-    """Finds a server: the one of `url`, or a private one that syncs, as the tests start it in a checkout.
+    """Yields a function that creates an empty database on the server of `url`, or on a private one that syncs.
 
-    Returns what makes an empty database there; they are gone afterwards.
+    The databases are removed afterwards. The private server is that of the tests, so it needs a checkout.
 
     Raises:
-        NoServer: there is none.
+        NoServer: no server is available.
     """
     for each in Convtree.needs:
         try:
@@ -315,7 +315,7 @@ def server(url: str | None) -> Iterator[Callable[[], str]]:
     path = Path(__file__).parents[1] / "tests/private_postgres.py"
     spec = spec_from_file_location(path.stem, path)
     if not path.exists() or spec is None or spec.loader is None:
-        raise NoServer("skipped, this is no checkout: its tests know how to start a server")
+        raise NoServer("skipped, a private server can only be started in a checkout")
     postgres = module_from_spec(spec)
     spec.loader.exec_module(postgres)
     with ExitStack() as ends:
@@ -328,7 +328,7 @@ def server(url: str | None) -> Iterator[Callable[[], str]]:
 
 
 def server_version(url: str) -> str:
-    """Says which server it is, and whether a commit is on the disk."""
+    """Returns the version of the server and its sync settings."""
     import psycopg
 
     with psycopg.connect(_plain(url)) as connection:

@@ -1,7 +1,7 @@
-"""What does a PostgreSQL server cost?: an append, opening, a list of sessions, and eight writers of one session.
+"""What does a PostgreSQL server cost? Appends, opening, lists of sessions, and eight writers on one session.
 
-The server is one that `--url` names, or a private one that syncs every commit; whatever is made there is removed. Two
-kinds of figures are no conversation of some length: a list of many sessions, and writers who get in each other's way.
+The server is that of `--url`, or a private one that syncs every commit. Everything created there is removed. Two kinds
+of figures do not depend on the length of a conversation: lists of many sessions, and concurrent writers.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from servers import SERVER_PEERS, NoServer, server, server_version
 _SAME, _FEWEST = "psycopg, the same two statements", "psycopg, the fewest columns"
 GROUPS = {
     "one append": ("convtree", _SAME, _FEWEST, "SQLAlchemySession"),
-    # On its own: what it writes would keep the server busy while the others are timed.
+    # A group of its own, because its writes would slow down the others.
     "one append of the whole state": ("PostgresSaver",),
 }
 OPENERS = ("convtree", "SQLAlchemySession", "PostgresSaver")
@@ -41,13 +41,13 @@ _CALLS = 21
 
 
 def make(peer: str, url: str, entries: int) -> Figure:
-    """Makes a peer's conversation."""
+    """Creates a conversation of a peer."""
     SERVER_PEERS[peer]().make(url, entries)
     return {}
 
 
 def resume(peer: str, url: str) -> Figure:
-    """Opens a conversation and gets its last messages: once with the connecting, then again and again without."""
+    """Times opening a conversation and reading its last messages: once with connecting, then several times without."""
     opened = SERVER_PEERS[peer]()
     first = once(lambda: opened.resume(url))
     assert first["messages"] in (KEPT, KEPT + 1), f"{first['messages']} messages"
@@ -57,7 +57,7 @@ def resume(peer: str, url: str) -> Figure:
 
 
 def append(names: Sequence[str], url: str, calls: int) -> Figure:
-    """Times the appends of one group, in turn."""
+    """Times the appends of one group, in rotation."""
     with ExitStack() as ends:
         batches = {}
         for name in names:
@@ -65,12 +65,12 @@ def append(names: Sequence[str], url: str, calls: int) -> Figure:
             batches[name] = peer.appender(url)
             ends.callback(peer.close)
         for batch in batches.values():
-            batch(1)  # the first call of a driver, and of SQLAlchemy, is not what an append costs
+            batch(1)  # the first call includes the set-up of driver and SQLAlchemy
         return p50s(batches, calls)
 
 
 def fill(url: str, count: int) -> Figure:
-    """Adds sessions as a list sees them, a quarter of an hour apart, without their lines; a figure waits for none."""
+    """Inserts catalogue rows of many sessions, a quarter of an hour apart, without lines."""
     import psycopg
 
     import convtree
@@ -97,7 +97,7 @@ def fill(url: str, count: int) -> Figure:
 
 
 def lists(url: str) -> Figure:
-    """Asks for the newest sessions again and again."""
+    """Times lists of the newest sessions."""
     import psycopg
 
     import convtree
@@ -123,7 +123,7 @@ def _timed(call: Callable[[], object], calls: int) -> list[float]:
 
 
 def write(url: str, session_id: str, calls: int, ready: str, number: int, writers: int) -> Figure:
-    """Appends as one of several processes; all begin when all are ready. Returns how long each append took."""
+    """Appends as one of several processes, which start together. Returns the seconds of each append."""
     import convtree
 
     with (
@@ -144,7 +144,7 @@ def write(url: str, session_id: str, calls: int, ready: str, number: int, writer
 
 
 def gapless(url: str, session_id: str, entries: int) -> Figure:
-    """Makes sure that what they wrote is one chain, without a gap and without damage."""
+    """Checks that the writers together wrote one chain, without gaps or damage."""
     import convtree
 
     with convtree.open_store(url, create=True) as store, store.open(session_id, read_only=True) as session:
@@ -183,7 +183,7 @@ def main() -> None:
 
 
 def run(results: Results, names: Sequence[str], database: Callable[[], str], directory: Path, listed: int) -> None:
-    """Measures everybody; the conversations of each length have a database of their own."""
+    """Measures every contender. The conversations of each length have a database of their own."""
     urls = {size: database() for size in results.given.sizes}
     results.versions["psycopg"] = version("psycopg")
     results.versions["PostgreSQL"] = server_version(next(iter(urls.values())))
@@ -207,10 +207,10 @@ def run(results: Results, names: Sequence[str], database: Callable[[], str], dir
 
 
 def _made(results: Results, name: str, size: int, url: str) -> bool:
-    """Makes a conversation, of those that can be asked for it."""
+    """Creates the conversation of every peer that can handle the length."""
     peer = SERVER_PEERS[name]
     if size > peer.most:
-        results.note(name, f"not asked for {size:,}: {peer.why_no_more}")
+        results.note(name, f"not measured at {size:,}: {peer.why_no_more}")
         return False
     try:
         measure(make, peer=name, url=url, entries=size)
@@ -236,7 +236,7 @@ def _list(results: Results, url: str, listed: int) -> None:
 
 
 def _crowd(results: Results, url: str, directory: Path) -> None:
-    """Lets writers at one session; of several runs, the one with the longest wait beside its median counts."""
+    """Times concurrent writers of one session. Returns the run with the worst ratio of maximum to median."""
     calls = 10 if results.given.quick else 200
     for run_number in range(results.given.runs):
         for writers in WRITERS:
@@ -274,7 +274,7 @@ def _word(found: float | None) -> str:
 
 
 def targets(results: Results) -> Iterator[Sequence[str]]:
-    """Yields what was aimed at, and what was found."""
+    """Yields the rows of the table of targets."""
     for size in results.given.sizes:
         yield judge(
             f"append, beside {_SAME}, at {size:,}", results.ratio("convtree", _SAME, size, "append"), times, 1.6

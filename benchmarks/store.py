@@ -1,7 +1,7 @@
-"""What does a list of sessions cost?: a folder of many, the newest 50, in a process that has listed before or not.
+"""What does a list of sessions cost? The newest 50 of a folder with many.
 
-Sessions are short, as most are: four messages. Cold is the first list of all, which reads every log; warm is a list
-when nothing has changed; changed is one after somebody, in another process, has appended to one session.
+Sessions have four messages. *Cold* is the first list, which reads every log. *Warm* is a list when nothing has changed.
+*Changed* is a list after another process has appended to one session.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import convtree
 from convtree.stores._session_store import SessionStore
 
 _MESSAGES = 4
-_APART_NS = 15 * 60 * 10**9  # the sessions of a few months
+_APART_NS = 15 * 60 * 10**9  # the sessions were active over a few months
 _CALLS = 21
 _FLOOR = "os.scandir + os.stat of every log"
 _NEWEST = "SELECT of the newest 50, by hand"
@@ -41,7 +41,7 @@ ROWS = {
 
 
 def make(path: str, size: int) -> Figure:
-    """Makes a folder of sessions; how fast is not the question."""
+    """Creates a folder of sessions. This is not timed."""
     start_ns = time.time_ns() - size * _APART_NS
     now_ns = start_ns
     with convtree.open_store(path, durability="process", clock=lambda: now_ns) as store:
@@ -61,20 +61,20 @@ def make(path: str, size: int) -> Figure:
 
 
 def cold(path: str) -> Figure:
-    """Lists for the first time; how often it says how far it is must not be never."""
+    """Times the first list, and checks that it reports progress."""
     for suffix in ("", "-wal", "-shm"):
         Path(path, f".catalogue.sqlite{suffix}").unlink(missing_ok=True)
-    told: list[int] = []
+    reported: list[int] = []
     with convtree.open_store(path, durability="process") as store:
         start = time.perf_counter()
-        store.list(progress=lambda done, _: told.append(done))
+        store.list(progress=lambda done, _: reported.append(done))
         seconds = time.perf_counter() - start
-    assert told
+    assert reported
     return {"cold": seconds}
 
 
 def new(path: str) -> Figure:
-    """Lists once, in a process that has not; opening the store is included."""
+    """Times the first list of a process, including opening the store."""
     from convtree.stores import _session_store as _  # noqa: F401  # imports are not counted
 
     start = time.perf_counter()
@@ -84,7 +84,7 @@ def new(path: str) -> Figure:
 
 
 def warm(path: str) -> Figure:
-    """Asks again and again, and changes a session in between where that is the question."""
+    """Times lists and searches, some of them after a change of one session."""
     with (
         convtree.open_store(path, durability="process") as store,
         convtree.open_store(path, durability="process") as other,
@@ -107,7 +107,7 @@ def warm(path: str) -> Figure:
 
 
 def timed(call: Callable[[], object], before: Callable[[], object] = int) -> float:
-    """Returns the median of some calls, once made before the clock runs."""
+    """Returns the median of several calls, after one call that is not timed."""
     call()
     taken = []
     for _ in range(_CALLS):
@@ -119,13 +119,13 @@ def timed(call: Callable[[], object], before: Callable[[], object] = int) -> flo
 
 
 def scan(path: str) -> int:
-    """Looks at every file, which is what it takes to know that none has changed."""
+    """Calls stat on every log: the least needed to know that none has changed."""
     with os.scandir(path) as found:
         return sum(each.stat(follow_symlinks=False).st_size for each in found if each.name.endswith(".jsonl"))
 
 
 def select(path: str, store: SessionStore) -> float:
-    """Asks the tables by hand, without a look at the logs."""
+    """Queries the tables directly, without a look at the logs."""
     assert store.location == path
     connection = sqlite3.connect(Path(path, ".catalogue.sqlite"))
     sql = "SELECT * FROM ct_sessions ORDER BY active_slot DESC, active_ms DESC, session_id DESC LIMIT 51"
@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def targets(results: Results) -> Iterator[Sequence[str]]:
-    """Yields what was aimed at, and what was found."""
+    """Yields the rows of the table of targets."""
     for name, most in (("nothing changed", 0.02), ("one session changed", 0.05)):
         yield judge(f"{name}, 10,000 sessions", results.get(f"list(limit=50), {name}", 10_000), duration, most)
 

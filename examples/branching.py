@@ -1,25 +1,28 @@
-"""Edit and regenerate, as a chat window with a "2/3" switcher does it."""
+"""Edit, regenerate, and switch between alternatives, as a chat window with a "2/3" switcher does.
+
+Needs only convtree, no extra.
+"""
 
 from convtree import MessageEntry, Session
 
 
 def regenerate(session: Session, answer: MessageEntry, text: str) -> MessageEntry:
-    """Another answer to the same question: a sibling."""
+    """Stores another answer to the same question: a sibling of the first."""
     return session.append({"role": "assistant", "content": text}, parent_id=answer.parent_id)
 
 
 def edit(session: Session, question: MessageEntry, text: str) -> MessageEntry:
-    """Another question in the same place; the old one keeps its answers."""
+    """Stores another question in the same place. The old question keeps its answers."""
     return session.append({"role": "user", "content": text}, parent_id=question.parent_id)
 
 
 def switch(session: Session, entry: MessageEntry, step: int) -> str:
-    """Moves to the next or previous alternative, to where it was last continued."""
+    """Moves to another alternative, and there to the entry that was appended last."""
     alternatives = session.siblings(entry.id)
-    place = next(i for i, each in enumerate(alternatives) if each.id == entry.id)
-    chosen = alternatives[(place + step) % len(alternatives)]
+    index = next(i for i, each in enumerate(alternatives) if each.id == entry.id)
+    chosen = alternatives[(index + step) % len(alternatives)]
     session.branch(session.tip(chosen.id))
-    return f"{(place + step) % len(alternatives) + 1}/{len(alternatives)} {chosen.text}"
+    return f"{(index + step) % len(alternatives) + 1}/{len(alternatives)} {chosen.text}"
 
 
 def main() -> None:
@@ -30,13 +33,13 @@ def main() -> None:
     session.append({"role": "assistant", "content": "The light."})
 
     second = regenerate(session, first, "Oslo")
-    print(switch(session, second, -1))  # back to Rome, at the end of what was said there
+    print(switch(session, second, -1))  # back to Rome, and to the last answer below it
     print([message["content"] for message in session.build_context().messages])
 
     edited = edit(session, question, "Name a small city.")
     print([entry.text for entry in session.siblings(edited.id)])
 
-    # What happened on the way that is left can go along as a summary.
+    # A summary tells the model what happened on the branch that is abandoned.
     session.branch(second.id, summary="Rome was discussed; the light speaks for it.")
     print([entry.type for entry in session.path()])
 

@@ -1,24 +1,24 @@
-"""A chat in the terminal that goes on where it was left off in this directory, or in this git checkout.
+"""A chat in the terminal. It continues the last conversation of this directory, or of this git repository.
 
     python examples/chat.py
 
-The conversations are in ~/.convtree-chat, or wherever CONVTREE_URL says (a folder, sqlite:///…, postgresql://…). The
-model is one of Anthropic's with ANTHROPIC_API_KEY, of OpenAI's with OPENAI_API_KEY, CHAT_MODEL says which; without a
-key it is an echo.
+Needs only convtree, no extra; for a real model also the SDK: pip install anthropic, or openai.
+
+Conversations are stored in ~/.convtree-chat, or in the store at CONVTREE_URL (a folder, sqlite:///… or postgresql://…).
+With ANTHROPIC_API_KEY or OPENAI_API_KEY set, the model CHAT_MODEL of that provider answers. Without a key, the chat
+repeats what you type.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from convtree import Context, MessageEntry, Session
-from convtree._engine.write_batch import SDKObject
-from convtree.stores._session_store import SessionStore, open_store
+from convtree import Context, MessageEntry, Session, SessionStore, open_store
 
-Model = Callable[[Context], Mapping[str, Any] | SDKObject]
-HELP = "/new begins another conversation, /again asks for another answer, /list shows what there is, ctrl-D ends"
+Model = Callable[[Context], Any]  # returns a message: a dict, or an object of an SDK
+HELP = "/new starts another conversation, /again asks for another answer, /list lists conversations, ctrl-D ends"
 
 
 def echo(context: Context) -> dict[str, Any]:
@@ -41,10 +41,10 @@ def choose_model() -> Model:
 
 
 def answer(session: Session, model: Model, question: MessageEntry) -> None:
-    """Asks, and stores the answer below its question: the second time it is an alternative to the first."""
+    """Asks the model and stores its answer below the question. A second answer becomes an alternative to the first."""
     try:
         reply = model(session.build_context(leaf=question.id))
-    except Exception as error:  # the question is stored: /again asks again
+    except Exception as error:  # the question is stored, so /again can ask it again
         print(f"{type(error).__name__}: {error}")
     else:
         print(session.append(reply, parent_id=question.id).text)
@@ -56,7 +56,7 @@ def last_question(session: Session) -> MessageEntry | None:
 
 
 def greet(session: Session) -> None:
-    print(f"Going on with {session.name or session.id!r}." if session.leaf_id else f"A new conversation. {HELP}")
+    print(f"Continuing {session.name or session.id!r}." if session.leaf_id else f"A new conversation. {HELP}")
     for entry in session.path()[-4:]:
         if isinstance(entry, MessageEntry):
             print(f"  {entry.role}: {entry.text}")

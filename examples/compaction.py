@@ -1,10 +1,13 @@
-"""Summarise what has grown too long: the log keeps everything, the model sees a summary and the rest."""
+"""Compact a long conversation: the log keeps everything, the model sees a summary and the most recent messages.
+
+Needs only convtree, no extra.
+"""
 
 from convtree import CompactionPlan, Session
 
 
 def summarize(plan: CompactionPlan) -> str:
-    """A model would write this, of `plan.messages` and `plan.previous_summary`."""
+    """Returns the summary. In practice a model writes it, from `plan.messages` and `plan.previous_summary`."""
     return f"{len(plan.messages)} messages, beginning with {plan.messages[0]['content']!r}"
 
 
@@ -14,7 +17,7 @@ def main() -> None:
         session.append({"role": "user", "content": f"question {number}"})
         session.append({"role": "assistant", "content": f"answer {number}"}, model="m", provider="p")
 
-    # "Too long?" is asked in tokens; here, for once, every message counts as one.
+    # The length is measured in tokens. To keep this example simple, every message counts as one token.
     assert session.build_context().count_tokens(lambda _: 1) == 20
     compaction = session.compact(summarize, keep_tokens=4, count_tokens=lambda _: 1)
     assert compaction is not None
@@ -23,10 +26,10 @@ def main() -> None:
     print(len(session.path()), "entries,", len(context.messages), "messages in the context, model", context.model)
     print(context.messages[0]["content"].splitlines()[-2])
 
-    # Before the compaction, the model saw everything: looking there changes nothing.
+    # The context before the compaction is still there. Building it changes nothing.
     print(len(session.build_context(leaf=compaction.parent_id).messages), "messages before it")
 
-    # Other wording, or another role, for the summary.
+    # `render` chooses the wording and the role of the summary.
     shouted = session.build_context(render=lambda entry: {"role": "user", "content": entry.summary.upper()})
     print(shouted.messages[0]["content"])
 

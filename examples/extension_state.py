@@ -1,4 +1,7 @@
-"""An application's own state lives on the branch it belongs to, and comes back with it."""
+"""Store data of your application on a branch. Going back to an earlier entry brings back the data of that time.
+
+Needs only convtree, no extra.
+"""
 
 from convtree import ExtensionDataEntry, Session
 
@@ -11,7 +14,7 @@ def main() -> None:
     session.append(ExtensionDataEntry(ext_type="packing.list", data=["shoes", "hat"]))
     print(session.state("packing.list"))
 
-    session.branch(packed.id)  # back in time, and the state with it
+    session.branch(packed.id)  # going back also restores the state
     print(session.state("packing.list"))
     print(session.state("packing.weight", default=0))
     print(len(session.build_context().messages), "message: a model never sees this data")

@@ -1,4 +1,7 @@
-"""Bring a pi session in as the tree it is, and look at it. Pass the file, or watch it with a small one."""
+"""Import a pi session with its branches, and draw it. Pass a file, or run it without one to use a small sample.
+
+Needs the extra `cli` for the drawing: pip install '.[cli]'
+"""
 
 import json
 import subprocess

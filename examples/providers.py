@@ -1,7 +1,9 @@
-"""One turn with each provider's own SDK: the question first, then the answer, stored as it came.
+"""One turn with the SDK of each provider.
 
-The loop to copy: `append` the question (it raises before a token is spent), ask, then `append` the reply with
-`parent_id` (it always lands, whatever others did meanwhile). Needs the SDK in question and its API key.
+Needs the three SDKs, and the API key of the provider you call: pip install anthropic openai google-genai
+
+The pattern to copy: append the question, which may raise before a token is spent; call the model; append the reply
+with `parent_id`, which stores it even if another writer was faster.
 """
 
 from anthropic import Anthropic

@@ -1,6 +1,7 @@
-"""Append, branch, compact, build the context, inspect: the whole of convtree in one file.
+"""Append, branch, compact, build the context: the main calls of convtree in one file.
 
-Run it with a path to keep the log, or without one to try.
+Needs only convtree, no extra. Pass a path to keep the log. Without one, it is deleted at the end. Running it again with
+the same path continues the same log.
 """
 
 import sys
@@ -12,25 +13,25 @@ import convtree
 
 def main(path: Path) -> None:
     with convtree.Session.open(path, name="A trip") as session:
-        session.append({"role": "system", "content": "You plan trips."})  # pinned: it survives compactions
+        session.append({"role": "system", "content": "You plan trips."})  # pinned: stays after a compaction
         question = session.append({"role": "user", "content": "Where shall we go in March?"})
         rome = session.append({"role": "assistant", "content": "To Rome."}, provider="anthropic", model="claude")
 
-        # Try again: a sibling of the first answer, in one write. Nothing is lost.
+        # Regenerate: the second answer is a sibling of the first.
         session.append({"role": "assistant", "content": "To Oslo."}, parent_id=question.id)
         session.label(rome.id, "the warm one")
 
-        # Go back to the first answer; the move is recorded and survives a restart.
+        # Go back to the first answer. The move is recorded, so it survives a restart.
         session.branch(rome.id)
         wish = session.append({"role": "user", "content": "Three days, on foot."})
         session.append({"role": "assistant", "content": "Day one: the Forum."}, provider="anthropic", model="claude")
 
-        # A summary stands for what lies before the kept entry. The log keeps everything.
+        # A summary replaces the messages before the kept entry. The log keeps everything.
         session.append(convtree.CompactionEntry(summary="They chose Rome.", first_kept_entry_id=wish.id))
         session.append({"role": "user", "content": "And day two?"})
 
         context = session.build_context()
-        print(f"next request goes to {context.provider} / {context.model}:")
+        print(f"the next request goes to {context.provider} / {context.model}:")
         for message in context.messages:
             print(f"  {message['role']:>9}: {' '.join(message['content'].split())}")
         print(f"the log: {path}")

@@ -1,16 +1,18 @@
-"""A web service that keeps conversations; any number of its workers and machines may serve the same tree.
+"""A web service for conversations. Any number of workers and machines can serve the same tree.
+
+Needs the extra `postgres` (or `sql`, or a folder) and a web framework: pip install '.[postgres]' starlette uvicorn
 
     python -c "import convtree; convtree.open_store('postgresql://…', create=True)"            # once
     CONVTREE_URL=postgresql://… uvicorn --app-dir examples --workers 4 --timeout-graceful-shutdown 3 service:app
 
-    POST /sessions/ID/messages   {"message": {…}, "parent_id": …}  appends below an entry (null: another beginning)
-                                 {"message": {…}, "leaf_id": …}    goes on behind the leaf that the client has seen
-    GET  /sessions/ID/context    what a model should see at the leaf, or at ?leaf=…
-    GET  /sessions/ID/branches   where the conversation can be gone on with
-    GET  /sessions/ID/events     what is appended from now on, or since Last-Event-ID, as server-sent events
+    POST /sessions/ID/messages   {"message": {…}, "parent_id": …}  appends below an entry (null: a new root)
+                                 {"message": {…}, "leaf_id": …}    appends at the leaf that the client has seen
+    GET  /sessions/ID/context    the context at the leaf, or at ?leaf=…
+    GET  /sessions/ID/branches   the leaves of all branches
+    GET  /sessions/ID/events     new records, from now on or since Last-Event-ID, as server-sent events
 
-An `id` beside the message makes it safe to send again. 409 means that somebody else has moved the leaf: the answer
-says to where. A session is opened for every request and knows nothing of the one before: the store does.
+Send an `id` with the message to make a retry safe. Status 409 means that another client moved the leaf; the answer has
+the new one. Each request opens the session anew, so the workers share no state but the store.
 """
 
 import json
@@ -55,10 +57,10 @@ def store_of(request: Request) -> aio.SessionStore:
     return store
 
 
-def shown(entry: Entry | Mark) -> dict[str, Any]:
+def to_json(entry: Entry | Mark) -> dict[str, Any]:
     parent = {"parent_id": entry.parent_id} if isinstance(entry, Entry) else {}
-    said = {"message": entry.message} if isinstance(entry, MessageEntry) else {}
-    return {"id": entry.id, "type": entry.type, "timestamp": entry.timestamp, **parent, **said}
+    message = {"message": entry.message} if isinstance(entry, MessageEntry) else {}
+    return {"id": entry.id, "type": entry.type, "timestamp": entry.timestamp, **parent, **message}
 
 
 async def is_stored(session: aio.Session, id: str | None) -> bool:
@@ -74,7 +76,7 @@ async def is_stored(session: aio.Session, id: str | None) -> bool:
 async def append(request: Request) -> Response:
     body = await request.json()
     if not isinstance(body, dict) or not isinstance(message := body.get("message"), dict):
-        raise InvalidMessage("a message is an object")
+        raise InvalidMessage("the body needs `message`, a JSON object")
     id = body.get("id")
     async with store_of(request).open(request.path_params["id"], create=True) as session:
         if "parent_id" in body:
@@ -82,9 +84,11 @@ async def append(request: Request) -> Response:
         else:
             seen = body.get("leaf_id")
             if session.leaf_id != seen and not await is_stored(session, id):
-                raise StaleLeaf("somebody else moved the leaf", expected=seen, actual=session.leaf_id)
-            entry = await session.append(message, id=id)  # raises StaleLeaf if it was moved since we opened
-    return JSONResponse(shown(entry), 201)
+                raise StaleLeaf("another client moved the leaf", expected=seen, actual=session.leaf_id)
+            entry = await session.append(
+                message, id=id
+            )  # raises StaleLeaf if the leaf moved since the session was opened
+    return JSONResponse(to_json(entry), 201)
 
 
 async def get_context(request: Request) -> Response:
@@ -97,39 +101,39 @@ async def get_context(request: Request) -> Response:
 async def list_branches(request: Request) -> Response:
     async with store_of(request).open(request.path_params["id"], read_only=True) as session:
         leaves = await session.leaves()
-        return JSONResponse({"leaf_id": session.leaf_id, "branches": [shown(leaf) for leaf in leaves]})
+        return JSONResponse({"leaf_id": session.leaf_id, "branches": [to_json(leaf) for leaf in leaves]})
 
 
 async def follow(request: Request) -> Response:
     session = await store_of(request).open(request.path_params["id"], read_only=True)
-    news = session.follow()  # from here on, however long the client takes to read
+    records = session.follow()  # starts here, however slowly the client reads
     return StreamingResponse(
-        events(session, news, request.headers.get("last-event-id")), media_type="text/event-stream"
+        events(session, records, request.headers.get("last-event-id")), media_type="text/event-stream"
     )
 
 
 async def events(
-    session: aio.Session, news: AsyncGenerator[Entry | Mark, None], last_id: str | None
+    session: aio.Session, new_records: AsyncGenerator[Entry | Mark, None], last_id: str | None
 ) -> AsyncIterator[str]:
-    async with session, aclosing(news):
+    async with session, aclosing(new_records):
         if last_id is not None:
-            missed = False
+            is_new = False
             async for _, record in session.records():
-                if missed:
+                if is_new:
                     yield event(record)
-                missed = missed or record.id == last_id
-        async for record in news:
+                is_new = is_new or record.id == last_id
+        async for record in new_records:
             yield event(record)
 
 
 def event(record: Entry | Mark) -> str:
-    return f"id: {record.id}\nevent: {record.type}\ndata: {json.dumps(shown(record))}\n\n"
+    return f"id: {record.id}\nevent: {record.type}\ndata: {json.dumps(to_json(record))}\n\n"
 
 
-async def refuse(_: Request, error: Exception) -> Response:
+async def error_response(_: Request, error: Exception) -> Response:
     status = next((status for kind, status in STATUS.items() if isinstance(error, kind)), 500)
-    where = {"leaf_id": error.actual} if isinstance(error, StaleLeaf) else {}
-    return JSONResponse({"error": type(error).__name__, "says": str(error), **where}, status)
+    leaf = {"leaf_id": error.actual} if isinstance(error, StaleLeaf) else {}
+    return JSONResponse({"error": type(error).__name__, "says": str(error), **leaf}, status)
 
 
 @asynccontextmanager
@@ -146,7 +150,7 @@ app = Starlette(
         Route("/sessions/{id}/branches", list_branches),
         Route("/sessions/{id}/events", follow),
     ],
-    exception_handlers={ConvtreeError: refuse, json.JSONDecodeError: refuse},
+    exception_handlers={ConvtreeError: error_response, json.JSONDecodeError: error_response},
     lifespan=lifespan,
 )
 

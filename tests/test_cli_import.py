@@ -1,4 +1,4 @@
-"""`convtree import`: what it writes, what it says, and by which exit code."""
+"""`convtree import`: the log it writes, its output and its exit codes."""
 
 import json
 from pathlib import Path
@@ -15,13 +15,13 @@ HEADER = {"type": "session", "version": 3, "id": "f00d", "timestamp": "2026-01-0
 
 def message(id: str, parent_id: str | None, text: str) -> dict[str, Any]:
     """Makes an entry of a pi session."""
-    said = {"role": "user", "content": text, "timestamp": 1}
+    body = {"role": "user", "content": text, "timestamp": 1}
     return {
         "type": "message",
         "id": id,
         "parentId": parent_id,
         "timestamp": "2026-01-01T00:00:01.000Z",
-        "message": said,
+        "message": body,
     }
 
 
@@ -32,7 +32,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A pi session of three messages, with a fork."""
+    """A pi session of three messages, with a branching."""
     lines = [HEADER, message("aaaa1111", None, "one"), message("bbbb2222", "aaaa1111", "two")]
     lines.append(message("cccc3333", "aaaa1111", "three"))
     path = tmp_path / "pi.jsonl"
@@ -41,7 +41,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_import(source: Path, tmp_path: Path) -> None:
-    """One line says what came in, and the log has the tree."""
+    """One line has the numbers, and the log has the tree."""
     before = source.read_bytes()
     result = run(source, tmp_path / "log")
     assert (result.exit_code, result.output) == (0, "pi session f00d: 3 records written, 0 already there, 0 findings\n")
@@ -50,8 +50,8 @@ def test_import(source: Path, tmp_path: Path) -> None:
     assert source.read_bytes() == before
 
 
-def test_twice_adds_nothing(source: Path, tmp_path: Path) -> None:
-    """The same source again adds nothing; a grown one adds what is new."""
+def test_second_import_adds_what_is_new(source: Path, tmp_path: Path) -> None:
+    """The same source again adds nothing. A source that has grown adds its new records."""
     run(source, tmp_path / "log")
     before = (tmp_path / "log").read_bytes()
     assert run(source, tmp_path / "log").output == ("pi session f00d: 0 records written, 3 already there, 0 findings\n")
@@ -62,7 +62,7 @@ def test_twice_adds_nothing(source: Path, tmp_path: Path) -> None:
 
 
 def test_json(source: Path, tmp_path: Path) -> None:
-    """With --json, one versioned document says the same."""
+    """With --json, one versioned document has the same facts."""
     assert json.loads(run(source, tmp_path / "log", "--json").output) == {
         "schema": "convtree.import",
         "schema_version": 1,
@@ -74,8 +74,8 @@ def test_json(source: Path, tmp_path: Path) -> None:
     }
 
 
-def test_damage_in_the_source_is_told(source: Path, tmp_path: Path) -> None:
-    """What could not be read is listed, and the exit code is 1; the rest is there."""
+def test_damaged_source(source: Path, tmp_path: Path) -> None:
+    """Unreadable lines are listed, and the exit code is 1. The rest is imported."""
     with source.open("a") as file:
         file.write('{"type":"message", no json\n')
     result = run(source, tmp_path / "log")
@@ -85,8 +85,8 @@ def test_damage_in_the_source_is_told(source: Path, tmp_path: Path) -> None:
     assert ": line 5, offset " in lines[1]
 
 
-def test_what_is_not_there(tmp_path: Path) -> None:
-    """No source is exit code 3, and nothing is created."""
+def test_missing_source(tmp_path: Path) -> None:
+    """A missing source gives exit code 3, and nothing is created."""
     result = run(tmp_path / "no", tmp_path / "log")
     assert (result.exit_code, result.stdout, result.stderr) == (
         3,
@@ -96,8 +96,8 @@ def test_what_is_not_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_no_session(source: Path, tmp_path: Path) -> None:
-    """A source of no known format, or a target that is no log, is exit code 5, and neither is touched."""
+def test_unknown_format(source: Path, tmp_path: Path) -> None:
+    """A source of an unknown format, or a target that is not a log, gives exit code 5. Neither is changed."""
     (tmp_path / "text").write_text("hello\nworld\n")
     for arguments in ([tmp_path / "text", tmp_path / "log"], [source, tmp_path / "text"]):
         result = run(*arguments)
@@ -106,15 +106,15 @@ def test_what_is_no_session(source: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
 
 
-def test_what_is_there_already(source: Path, tmp_path: Path) -> None:
-    """A target that is another session's log is exit code 4."""
+def test_target_with_another_session(source: Path, tmp_path: Path) -> None:
+    """A target that is the log of another session gives exit code 4."""
     with Session.open(tmp_path / "log") as session:
         session.append({"role": "user", "content": "mine"})
     assert run(source, tmp_path / "log").exit_code == 4
 
 
-def test_hostile_names_are_shown_not_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Paths and error messages reach the terminal as text only."""
+def test_hostile_names_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths and error messages are printed without control characters."""
     result = run(tmp_path / "\x1b]0;owned\x07\u202e", tmp_path / "log")
     assert result.stderr.endswith("\\x1b]0;owned\\x07<U+202E>: No such file or directory\n")
 
@@ -126,12 +126,12 @@ def test_hostile_names_are_shown_not_obeyed(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_wrong_usage(tmp_path: Path) -> None:
-    """Without a target it is exit code 2."""
+    """A missing target gives exit code 2."""
     assert run(tmp_path / "one").exit_code == 2
 
 
-def test_a_folder_without_sessions_is_no_success(tmp_path: Path) -> None:
-    """What was passed over is named, and the exit code is 5; an empty folder, too."""
+def test_folder_without_sessions(tmp_path: Path) -> None:
+    """Skipped files are named, and the exit code is 5. An empty folder gives the same code."""
     (tmp_path / "source").mkdir()
     result = run(tmp_path / "source", tmp_path / "store")
     assert (result.exit_code, result.stdout) == (5, "")
@@ -142,8 +142,8 @@ def test_a_folder_without_sessions_is_no_success(tmp_path: Path) -> None:
     assert result.stdout.startswith("skipped: ")
 
 
-def test_a_target_is_a_log_or_a_store(source: Path, tmp_path: Path) -> None:
-    """No folder gets a log's name, and nothing goes into the current directory unasked."""
+def test_folder_needs_a_store(source: Path, tmp_path: Path) -> None:
+    """A folder is not imported into a `.jsonl` file, nor into an empty target."""
     sessions = tmp_path / "sessions"
     sessions.mkdir()
     source.rename(sessions / "pi.jsonl")
@@ -155,20 +155,20 @@ def test_a_target_is_a_log_or_a_store(source: Path, tmp_path: Path) -> None:
     assert (tmp_path / "new" / "f00d.jsonl").exists()
 
 
-def test_a_session_that_is_a_folder_goes_into_a_log(tmp_path: Path) -> None:
-    """As a file does; a second time adds nothing."""
+def test_session_that_is_a_folder(tmp_path: Path) -> None:
+    """A session stored as a folder is imported into a log, and adds nothing the second time."""
     folder = tmp_path / "20260101-0001"
     folder.mkdir()
-    said = {"ID": "k1", "Source": "user", "Type": "text", "Payload": "hi", "Timestamp": "2026-01-01T00:00:00Z"}
-    (folder / "history.json").write_text(json.dumps(said) + "\n")
+    record = {"ID": "k1", "Source": "user", "Type": "text", "Payload": "hi", "Timestamp": "2026-01-01T00:00:00Z"}
+    (folder / "history.json").write_text(json.dumps(record) + "\n")
     (folder / "metadata.yaml").write_text("modelID: m\nproviderID: p\n")
     assert [run(folder, tmp_path / "log.jsonl").exit_code for _ in range(2)] == [0, 0]
     with Session.open(tmp_path / "log.jsonl", mode="r") as session:
         assert (session.id, len(session.build_context().messages)) == ("20260101-0001", 1)
 
 
-def test_the_same_id_of_another_tool(source: Path, tmp_path: Path) -> None:
-    """Says that it needs another place; the store keeps what it has."""
+def test_session_id_that_is_taken(source: Path, tmp_path: Path) -> None:
+    """The message asks for another target. The session in the store is unchanged."""
     store = tmp_path / "store"
     store.mkdir()
     with Session.open(store / "f00d.jsonl", id="f00d") as session:

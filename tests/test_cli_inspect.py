@@ -1,4 +1,4 @@
-"""`convtree inspect`: what it shows, what it says by its exit code, and that it touches nothing."""
+"""`convtree inspect`: its output, its exit codes, and that it changes nothing."""
 
 import json
 import os
@@ -71,7 +71,7 @@ def stored(path: Path, *entries: Entry, **header: Any) -> Session:
 
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
-    """A log with a fork, a branch that was left, a compaction and a bookmark."""
+    """A log with two answers, an abandoned branch, a compaction and a label."""
     path = tmp_path / "trip.jsonl"
     with Session.open(path, durability="process", id="trip", name="A trip") as session:
         session.append({"role": "user", "content": "Where to?"}, id="q")
@@ -87,11 +87,11 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
-# --- what it shows ---
+# --- drawings ---
 
 
 def test_tree(log: Path) -> None:
-    """The tree is drawn by runs between forks, with the ends of each, and what is notable between them."""
+    """The tree is drawn run by run: the first and last entries, and notable entries between them."""
     result = inspect(log)
     assert result.output.splitlines() == [
         "A trip, session trip",
@@ -114,7 +114,7 @@ def test_tree(log: Path) -> None:
 
 
 def test_tree_from_another_leaf(log: Path) -> None:
-    """With --leaf, the branch of that entry goes on in its line, and there is no model yet."""
+    """With --leaf, the branch of that entry continues at the left. It has no model yet."""
     assert inspect(log, "--leaf", "a1").output.splitlines()[1:] == [
         "15 entries, 13 messages, 3 branches, 1 compaction, 2.8K, leaf a1",
         "",
@@ -134,13 +134,13 @@ def test_tree_from_another_leaf(log: Path) -> None:
 
 
 def test_path(log: Path) -> None:
-    """With --path, the entries from the first to the leaf are listed, and no others."""
+    """With --path, only the entries from the root to the leaf are listed."""
     lines = inspect(log, "--path").output.splitlines()[3:]
     assert [line.split()[-1] for line in lines] == ["q", "a2", *(f"s{number}" for number in range(8)), "c", "b3"]
 
 
 def test_full(tmp_path: Path) -> None:
-    """With --full, every entry is shown with all its text, whose lines and tabs stay."""
+    """With --full, every entry is shown with its whole text, including newlines and tabs."""
     stored(tmp_path / "log", user("one\n\ttwo" + "!" * 100, "a"), user("three", "b", "a"))
     lines = inspect(tmp_path / "log", "--full").output.splitlines()[3:]
     assert lines == [
@@ -155,7 +155,7 @@ def test_full(tmp_path: Path) -> None:
 
 
 def test_context(log: Path) -> None:
-    """With --context, what a model would see is listed, each message with the entry behind it."""
+    """With --context, the messages for the model are listed, each with the id of its entry."""
     assert inspect(log, "--context").output.splitlines() == [
         "3 messages, x, m-1",
         "",
@@ -165,8 +165,8 @@ def test_context(log: Path) -> None:
     ]
 
 
-def test_open_calls_are_told(tmp_path: Path) -> None:
-    """A tool call without a result is named below the context, and in its document."""
+def test_open_calls_are_listed(tmp_path: Path) -> None:
+    """A tool call without a result is named below the context, and in the JSON document."""
     call = {"type": "tool_use", "id": "call_1", "name": "search", "input": {}}
     stored(tmp_path / "log", MessageEntry(id="a", message={"role": "assistant", "content": [call]}))
     assert inspect(tmp_path / "log", "--context").output.splitlines()[2:] == [
@@ -177,7 +177,7 @@ def test_open_calls_are_told(tmp_path: Path) -> None:
     assert document["open_calls"] == [{"id": "call_1", "name": "search", "entry_id": "a"}]
 
 
-def test_every_kind_of_entry_is_told(tmp_path: Path) -> None:
+def test_every_kind_of_entry(tmp_path: Path) -> None:
     """Model changes, extension data, unknown types, tool results and hidden messages are shown as such."""
     answer = [{"type": "tool_result", "tool_use_id": "call_1", "content": [{"type": "text", "text": "3 found"}]}]
     entries: list[Entry] = [
@@ -188,18 +188,18 @@ def test_every_kind_of_entry_is_told(tmp_path: Path) -> None:
         MessageEntry(id="h", parent_id="t", message={"role": "user", "content": "psst"}, visible_to="user"),
     ]
     stored(tmp_path / "log", *entries)
-    told = [line[2:53].rstrip() for line in inspect(tmp_path / "log").output.splitlines()[3:]]
-    assert told == [
+    shown = [line[2:53].rstrip() for line in inspect(tmp_path / "log").output.splitlines()[3:]]
+    assert shown == [
         'model      x m-1 {"thinking":"high"}',
         'data       todo.list {"open":2}',
         'other.kind (unknown type) {"n":1}',
         "user       answers call_1: 3 found",
-        "user       (leaf, not for the model) psst",
+        "user       (leaf, hidden from the model) psst",
     ]
 
 
-def test_several_beginnings(tmp_path: Path) -> None:
-    """Every first entry begins a drawing of its own, and before the first is a place too."""
+def test_several_roots(tmp_path: Path) -> None:
+    """Every root starts a drawing of its own. The leaf may be before the first entry."""
     session = stored(tmp_path / "log", user("one", "a"), user("two", "b"))
     session.branch(None)
     assert [line.split("  ")[0] for line in inspect(tmp_path / "log").output.splitlines()] == [
@@ -213,7 +213,7 @@ def test_several_beginnings(tmp_path: Path) -> None:
 
 
 def test_wide_characters_keep_the_columns(tmp_path: Path) -> None:
-    """Characters that are two cells wide are counted as two."""
+    """A character that is two columns wide counts as two."""
     stored(tmp_path / "log", user("日本語" * 30, "a"))
     line = inspect(tmp_path / "log").output.splitlines()[3]
     assert line == "◉ user       (leaf) 日本語日本語日本語日本語日本語日本…   405B  a"
@@ -221,7 +221,7 @@ def test_wide_characters_keep_the_columns(tmp_path: Path) -> None:
 
 
 def test_ascii_terminal(log: Path) -> None:
-    """Where only ASCII can be shown, the signs are ASCII, and other characters are escaped."""
+    """If the terminal shows only ASCII, the drawing uses ASCII, and other characters are escaped."""
     Session.open(log).append(user("né"))
     result = run("inspect", log, PYTHONIOENCODING="ascii")
     assert result.returncode == 0
@@ -235,7 +235,7 @@ def test_ascii_terminal(log: Path) -> None:
 
 
 def test_json(log: Path) -> None:
-    """With --json, one versioned document says what the drawing shows."""
+    """With --json, one versioned document has the facts of the drawing."""
     document = shown_json(log)
     assert {name: document[name] for name in ("schema", "schema_version", "id", "name", "leaf_id", "model")} == {
         "schema": "convtree.inspect",
@@ -258,7 +258,7 @@ def test_json(log: Path) -> None:
 
 
 def test_json_of_context_has_the_messages_verbatim(tmp_path: Path) -> None:
-    """With --context --json, the messages come as they were stored, whatever they hold."""
+    """With --context --json, the messages are exactly those that were stored."""
     message = {"role": "user", "content": HOSTILE, "extra": [1.5, None, 2**63, {"é": "\u2028"}]}
     stored(tmp_path / "log", MessageEntry(id="a", message=message, provider="x", model="m"))
     document = shown_json(tmp_path / "log", "--context")
@@ -268,7 +268,7 @@ def test_json_of_context_has_the_messages_verbatim(tmp_path: Path) -> None:
 
 
 def test_json_of_path_and_all(log: Path) -> None:
-    """With --path the entries of the path are in the document, with --full all, with all their fields."""
+    """The document has the entries of the path with --path, and all entries with --full, with every field."""
     assert [each["id"] for each in shown_json(log, "--path", "--leaf", "a2")["entries"]] == ["q", "a2"]
     entries = shown_json(log, "--full")["entries"]
     assert len(entries) == 15
@@ -282,7 +282,7 @@ def test_json_of_path_and_all(log: Path) -> None:
 
 
 def test_json_of_whole_numbers_of_any_size(tmp_path: Path) -> None:
-    """A number that no writer of ours would write is passed on as it is."""
+    """An integer beyond 64 bits, written by another program, is printed unchanged."""
     (tmp_path / "log").write_bytes(
         b'{"type":"session","format":"convtree","version":1,"id":"trip","timestamp":null}\n'
         b'{"id":"a","parent_id":null,"type":"message","timestamp":null,"message":{"n":%d}}\n' % 10**30
@@ -291,7 +291,7 @@ def test_json_of_whole_numbers_of_any_size(tmp_path: Path) -> None:
 
 
 def test_dot(log: Path) -> None:
-    """With --dot, the tree of runs is told in Graphviz' language."""
+    """With --dot, the tree of runs is printed in Graphviz' language."""
     assert inspect(log, "--dot").output.splitlines() == [
         "digraph tree {",
         "    node [shape=box];",
@@ -309,7 +309,7 @@ def test_dot(log: Path) -> None:
 
 
 def test_mermaid(log: Path) -> None:
-    """With --mermaid, the tree of runs is told in Mermaid's language."""
+    """With --mermaid, the tree of runs is printed in Mermaid's language."""
     assert inspect(log, "--mermaid").output.splitlines() == [
         "graph TD",
         "classDef active stroke-width:3px",
@@ -325,8 +325,8 @@ def test_mermaid(log: Path) -> None:
     ]
 
 
-def test_graphs_cannot_be_broken_out_of(tmp_path: Path) -> None:
-    """Text that means something to Graphviz, Mermaid or HTML stays text."""
+def test_graphs_escape_markup(tmp_path: Path) -> None:
+    """Text with the syntax of Graphviz, Mermaid or HTML stays text."""
     stored(tmp_path / "log", user('"];evil -> "\\"]<img src=x onerror=1>&amp;#35;`}', "a"))
     dot = inspect(tmp_path / "log", "--dot").output.splitlines()
     assert dot[2] == r"""    "run0" [label="user: \"];evil -> \"\\\"]<img src=x onerror… (leaf)", style=bold];"""
@@ -360,7 +360,7 @@ def _hostile_log(path: Path) -> None:
 @pytest.mark.parametrize("part", [[], ["--context"], ["--path"]])
 @pytest.mark.parametrize("form", [[], ["--full"], ["--json"], ["--json", "--full"], ["--dot"], ["--mermaid"]])
 def test_no_harmful_character_is_printed(tmp_path: Path, part: list[str], form: list[str]) -> None:
-    """Whatever field of a log holds it, nothing that controls a terminal or hides in it reaches the output."""
+    """No control, reordering or invisible character reaches the output, from any field of a log."""
     path = tmp_path / f"x{HOSTILE.replace('/', '')}\udcff"
     _hostile_log(path)
     for leaf in ([], ["--leaf", HOSTILE]):
@@ -370,8 +370,8 @@ def test_no_harmful_character_is_printed(tmp_path: Path, part: list[str], form: 
         assert printed
 
 
-def test_hostile_text_is_shown_for_what_it_is(tmp_path: Path) -> None:
-    """An escape sequence in a message is there to be seen."""
+def test_escape_sequences_are_made_visible(tmp_path: Path) -> None:
+    """An escape sequence in a message is printed as visible text."""
     stored(tmp_path / "log", user("\x1b[31mred\u202e", "a"))
     assert r"\x1b[31mred<U+202E>" in inspect(tmp_path / "log").output
 
@@ -380,7 +380,7 @@ def test_hostile_text_is_shown_for_what_it_is(tmp_path: Path) -> None:
 
 
 def test_no_such_log_or_leaf(log: Path, tmp_path: Path) -> None:
-    """What is not there is exit code 3 and one line on stderr."""
+    """A missing file or entry gives exit code 3 and one line on stderr."""
     for arguments in (
         [tmp_path / "no"],
         [tmp_path / "no" / "no"],
@@ -392,8 +392,8 @@ def test_no_such_log_or_leaf(log: Path, tmp_path: Path) -> None:
         assert result.stderr.startswith("convtree: ")
 
 
-def test_what_cannot_be_read(tmp_path: Path) -> None:
-    """A file that is no log, a directory and a pipe are exit code 5, and one line on stderr."""
+def test_not_a_log(tmp_path: Path) -> None:
+    """A text file, a directory, a pipe and a link give exit code 5 and one line on stderr."""
     (tmp_path / "text").write_text("hello\nworld\n")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
@@ -404,7 +404,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_no_permission(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error of the operating system is exit code 5, told in its own words."""
+    """An error of the operating system gives exit code 5 and its own text."""
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied", str(log))
@@ -415,7 +415,7 @@ def test_no_permission(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wrong_usage(log: Path) -> None:
-    """Options that do not go together, and unknown ones, are exit code 2."""
+    """Options that exclude each other, and unknown options, give exit code 2."""
     for arguments in ([], [log, "--dot", "--path"], [log, "--mermaid", "--full"], [log, f"--{HOSTILE}"]):
         result = inspect(*arguments)
         assert (result.exit_code, result.stdout) == (2, "")
@@ -423,7 +423,7 @@ def test_wrong_usage(log: Path) -> None:
 
 
 def test_torn_tail_is_found(log: Path) -> None:
-    """Bytes behind the last newline are a finding: everything is shown, and the exit code is 1."""
+    """Bytes after the last newline are a finding. The tree is drawn, and the exit code is 1."""
     whole = inspect(log).output
     size = log.stat().st_size
     with log.open("ab") as file:
@@ -434,13 +434,13 @@ def test_torn_tail_is_found(log: Path) -> None:
         *whole.splitlines()[2:],
         "",
         f"warning torn_tail: line 18, offset {size}, 11 bytes: "
-        "a write that did not finish; the next writer sets it aside",
+        "unfinished write at the end; the next writer moves it to LOG.torn",
     ]
     assert shown_json(log)["findings"][0]["code"] == "torn_tail"
 
 
-def test_remark_is_no_damage(tmp_path: Path) -> None:
-    """A log without checksums has a remark to show, and is exit code 0."""
+def test_info_finding_is_not_a_problem(tmp_path: Path) -> None:
+    """A log without checksums has a finding of severity info. The exit code is 0."""
     (tmp_path / "log").write_bytes(b'{"type":"session","format":"convtree","version":1,"id":"trip","timestamp":null}\n')
     result = inspect(tmp_path / "log")
     assert result.exit_code == 0
@@ -448,7 +448,7 @@ def test_remark_is_no_damage(tmp_path: Path) -> None:
 
 
 def test_uncertain_leaf(log: Path) -> None:
-    """Damage at the end leaves the leaf uncertain: the tree is drawn, but no context without a choice."""
+    """Damage at the end makes the leaf uncertain: the tree is drawn, a context needs --leaf."""
     data = log.read_bytes()
     log.write_bytes(data + data.splitlines(keepends=True)[1].replace(b"Where", b"Whose").replace(b'"q"', b'"z"'))
     result = inspect(log)
@@ -459,13 +459,13 @@ def test_uncertain_leaf(log: Path) -> None:
     for part in ("--context", "--path"):
         refused = inspect(log, part)
         assert (refused.exit_code, refused.stdout) == (5, "")
-        assert refused.stderr.endswith("choose one with --leaf\n")
+        assert refused.stderr.endswith("choose one with --leaf ID\n")
         chosen = inspect(log, part, "--leaf", "b2")
         assert (chosen.exit_code, "No" in chosen.stdout) == (1, True)
 
 
 def test_orphan(tmp_path: Path) -> None:
-    """An entry without its parent is drawn as an orphan; its path cannot be asked for."""
+    """An entry without its parent is drawn as an orphan. Its path and context are refused."""
     stored(tmp_path / "log", user("one", "a"), user("two", "b"), user("three", "c", "b"))
     lines = (tmp_path / "log").read_bytes().splitlines(keepends=True)
     (tmp_path / "log").write_bytes(b"".join([*lines[:2], *lines[3:]]))
@@ -477,8 +477,8 @@ def test_orphan(tmp_path: Path) -> None:
         assert (inspect(tmp_path / "log", part).exit_code, inspect(tmp_path / "log", part).stdout) == (5, "")
 
 
-def test_entry_that_is_not_what_its_type_says(tmp_path: Path) -> None:
-    """An entry whose fields cannot be decoded is drawn as damaged, and is exit code 1."""
+def test_entry_that_does_not_fit_its_type(tmp_path: Path) -> None:
+    """An entry whose fields cannot be decoded is drawn as unreadable. The exit code is 1."""
     header = codec.encode_header(Header(id="trip"))
     bodies = [
         b'{"id":"a","parent_id":null,"type":"message","timestamp":null,"message":{"role":"user"}',
@@ -490,22 +490,22 @@ def test_entry_that_is_not_what_its_type_says(tmp_path: Path) -> None:
     assert result.output.splitlines()[4:] == [
         "◉ unreadable: the line at offset 253 is damaged",
         "",
-        "not readable: 1 entry",
+        "unreadable: 1 entry",
     ]
     assert inspect(tmp_path / "log", "--context").exit_code == 5
     assert shown_json(tmp_path / "log", "--path")["entries"][1] is None
 
 
 def test_many_findings_are_counted(log: Path) -> None:
-    """Of very many findings the first are shown; --full shows all."""
+    """The first findings are listed and the rest are counted. --full lists all."""
     with log.open("ab") as file:
         file.write(b"damage\n" * 50)
-    assert inspect(log).output.splitlines()[-1] == "… 30 more findings, --full shows them"
+    assert inspect(log).output.splitlines()[-1] == "… 30 more findings; show them with --full"
     assert inspect(log, "--full").output.count("error bad_seal") == 50
 
 
-def test_foreign_session_is_shown_as_it_would_be_imported(tmp_path: Path) -> None:
-    """A session of another tool is shown with a note that says so."""
+def test_foreign_session(tmp_path: Path) -> None:
+    """A session of another tool is shown as it would be imported, with a note. Its file is unchanged."""
     (tmp_path / "pi.jsonl").write_text(
         '{"type":"session","version":3,"id":"f00d","timestamp":"2026-01-01T00:00:00.000Z","cwd":"/x"}\n'
         '{"type":"message","id":"aaaa1111","parentId":null,"timestamp":"2026-01-01T00:00:01.000Z",'
@@ -523,7 +523,7 @@ def test_foreign_session_is_shown_as_it_would_be_imported(tmp_path: Path) -> Non
 
 
 def test_version_and_help() -> None:
-    """--version and -h answer and succeed."""
+    """--version and -h succeed."""
     runner = CliRunner()
     assert re.fullmatch(r"convtree, version \d+\.\d+\.\d+\n", runner.invoke(app, ["--version"]).output)
     for arguments in (["-h"], ["inspect", "-h"], ["import", "-h"]):
@@ -531,7 +531,7 @@ def test_version_and_help() -> None:
 
 
 def test_closed_pipe_is_quiet(tmp_path: Path) -> None:
-    """When the reader leaves early, the program ends without a word, however much it had to say."""
+    """If the reader closes the pipe, the program ends without an error message."""
     stored(tmp_path / "small", user("one", "a"))
     stored(tmp_path / "large", *(user("x" * 500, f"e{number}") for number in range(3000)))
     for name in ("small", "large"):
@@ -547,21 +547,21 @@ def test_closed_pipe_is_quiet(tmp_path: Path) -> None:
 def test_interrupt(tmp_path: Path) -> None:
     """Ctrl-C ends the program with 130 and without a traceback."""
     stored(tmp_path / "large", *(user("x" * 500, f"e{number}") for number in range(3000)))
-    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # in the background, too
-    program = f"{heard}from convtree._cli import main; main()"
+    handler = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "  # also in the background
+    program = f"{handler}from convtree._cli import main; main()"
     command = [sys.executable, "-c", program, "inspect", "--full", str(tmp_path / "large")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdout.read(1)  # it writes now, and stops when the pipe is full
+        process.stdout.read(1)  # the program is writing, and blocks when the pipe is full
         process.send_signal(signal.SIGINT)
-        process.stdout.read()  # a signal just before a write begins is heard when the write is over
+        process.stdout.read()  # a signal just before a write takes effect after it
         assert process.wait() == 130
         assert process.stderr.read() == b""
 
 
 def _on_terminal(*arguments: object, **environment: str) -> str:
-    """Runs the program on a pseudo terminal and returns what it wrote there."""
+    """Runs the program on a pseudo terminal and returns its output."""
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "convtree", *map(str, arguments)]
     with subprocess.Popen(command, stdout=follower, stderr=follower, env=ENVIRONMENT | environment) as process:
@@ -578,7 +578,7 @@ def _on_terminal(*arguments: object, **environment: str) -> str:
 
 
 def test_colour_only_on_a_terminal(tmp_path: Path) -> None:
-    """On a terminal there are colours and no other control; NO_COLOR and a pipe take them away, FORCE_COLOR not."""
+    """A terminal gets colours and no other control sequence. NO_COLOR removes them, FORCE_COLOR keeps them."""
     _hostile_log(tmp_path / "log")
     plain = run("inspect", tmp_path / "log").stdout.decode()
     shown = _on_terminal("inspect", tmp_path / "log").replace("\r\n", "\n")
@@ -591,7 +591,7 @@ def test_colour_only_on_a_terminal(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
-    """Without the extra, the program says in one line what to install."""
+    """Without the extra, the program prints in one line what to install."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "class Blocker:\n"
@@ -605,14 +605,14 @@ def test_missing_extra_is_named(tmp_path: Path, missing: str) -> None:
     assert result.stderr == b"the command line needs click and rich: pip install 'convtree[cli]'\n"
 
 
-def test_library_stays_free_of_what_draws() -> None:
+def test_library_imports_no_drawing() -> None:
     """Importing convtree imports neither click nor rich nor anytree."""
     code = "import convtree, sys; print([name for name in ('click', 'rich', 'anytree') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert done.stdout == b"[]\n"
 
 
-# --- it touches nothing, and copes with much ---
+# --- no changes, large logs ---
 
 
 def _state(directory: Path) -> dict[str, tuple[int, int, bytes]]:
@@ -620,7 +620,7 @@ def _state(directory: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 def test_nothing_is_changed(log: Path) -> None:
-    """Inspecting changes no byte and no time and leaves no file, though the log has a torn tail to heal."""
+    """Inspecting changes no byte, no time and no file, even if the log has a torn tail."""
     with log.open("ab") as file:
         file.write(b'{"id":"torn')
     log.parent.chmod(0o500)
@@ -632,8 +632,8 @@ def test_nothing_is_changed(log: Path) -> None:
     assert after == before
 
 
-def test_beside_a_writer(log: Path) -> None:
-    """A log is inspected while another process holds its lock and has more to write."""
+def test_inspect_during_a_write(log: Path) -> None:
+    """A log can be inspected while another process holds its lock."""
     code = (
         "import sys, convtree\n"
         f"session = convtree.Session.open({str(log)!r}, exclusive=True, durability='process')\n"
@@ -673,33 +673,37 @@ def test_long_chain(tmp_path: Path) -> None:
 
 
 def _comb(forks: int) -> Iterable[int]:
+    """Yields the parents of a tree with a branching at every second entry."""
     return (number - 1 if number % 2 == 0 else number - 2 for number in range(2 * forks))
 
 
 def test_deep_forks(tmp_path: Path) -> None:
-    """A fork at every one of 20,000 entries is drawn two levels deep."""
+    """A tree with 20,000 branchings along one path is drawn two levels deep."""
     _grow(tmp_path / "log", _comb(20_000))
     lines = inspect(tmp_path / "log").output.splitlines()[3:]
     assert len(lines) == 40_001
-    assert [line[:2] for line in lines[:3]] == ["○ ", "", "● "]  # the first fork is before the first entry
+    assert [line[:2] for line in lines[:3]] == ["○ ", "", "● "]  # the first branching is before the first entry
     assert {line[:2] for line in lines[2:]} == {"● ", "├─", "◉ "}
 
 
-def test_deep_forks_for_other_programs(tmp_path: Path) -> None:
-    """A tree that is deeper than Python's stack is exported whole."""
+def test_deep_forks_in_graphs(tmp_path: Path) -> None:
+    """A tree that is deeper than Python's stack is exported completely."""
     _grow(tmp_path / "log", _comb(3_000))
     assert len(inspect(tmp_path / "log", "--dot").output.splitlines()) == 3 + 6_000 + 5_998
     assert len(inspect(tmp_path / "log", "--mermaid").output.splitlines()) == 2 + 6_000 + 5_998
     assert len(shown_json(tmp_path / "log")["runs"]) == 6_000
 
 
-def test_what_it_cannot_show_it_says(tmp_path: Path) -> None:
-    """A store is listed by another command; another session than the log's is not there; a text file is neither."""
+def test_error_messages(tmp_path: Path) -> None:
+    """A store, an unknown session, a text file and an unknown leaf each get a message that helps."""
     with Session.open(tmp_path / "a.jsonl", id="a") as session:
         session.append(user("one"))
     assert inspect(tmp_path / "a.jsonl", "--session", "a").exit_code == 0
     other = inspect(tmp_path / "a.jsonl", "--session", "b")
-    assert (other.exit_code, other.stderr) == (3, f"convtree: {tmp_path / 'a.jsonl'}: no session 'b' here; it has a\n")
+    assert (other.exit_code, other.stderr) == (
+        3,
+        f"convtree: {tmp_path / 'a.jsonl'}: no session 'b' here; this log holds 'a'\n",
+    )
     store = inspect(tmp_path)
     assert (store.exit_code, f"convtree ls --store {tmp_path}" in store.stderr) == (5, True)
     (tmp_path / "text").write_text("hello\n")
@@ -712,8 +716,8 @@ def test_what_it_cannot_show_it_says(tmp_path: Path) -> None:
     )
 
 
-def test_a_uuid_is_shown_whole(tmp_path: Path) -> None:
-    """In the tree, of a path and in the context: an id is there to be given to `--leaf`. 80 columns are enough."""
+def test_uuids_are_shown_whole(tmp_path: Path) -> None:
+    """Tree, path and context show a whole UUID in 80 columns, so that it can be passed to `--leaf`."""
     ids = [f"01234567-89ab-4cde-8f01-23456789abc{number}" for number in range(3)]
     with Session.open(tmp_path / "log") as session:
         session.append(user("x" * 100))
@@ -735,8 +739,8 @@ def test_a_uuid_is_shown_whole(tmp_path: Path) -> None:
         {"role": "tool", "parts": [{"type": "tool_result", "data": {"tool_call_id": "t1", "content": "Sunny."}}]},
     ],
 )
-def test_what_a_tool_said_is_shown(message: dict[str, Any], tmp_path: Path) -> None:
-    """In whichever shape it came."""
+def test_tool_results_are_shown(message: dict[str, Any], tmp_path: Path) -> None:
+    """The text of a tool result is shown for every shape."""
     with Session.open(tmp_path / "log") as session:
         session.append(message)
     assert re.search(r"answers (t1|w): Sunny\.", inspect(tmp_path / "log").stdout)

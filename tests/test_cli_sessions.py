@@ -1,6 +1,8 @@
-"""The commands over a store, called as a program would be."""
+"""The commands that read and change a store."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
@@ -17,40 +19,40 @@ from convtree.stores._session_store import SessionStore, open_store
 
 @pytest.fixture(params=["{}/store", "sqlite:///{}/store.db"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SessionStore]:
-    """A store with two sessions, which CONVTREE_URL names."""
+    """A store with two sessions. CONVTREE_URL is its URL."""
     url = request.param.format(tmp_path)
     with open_store(url, durability="process") as made:
         with made.create(id="trip", name="Trip", cwd="/home/me", owner="me") as session:
             question = session.append(user("Where shall we go?"), id="q")
-            session.append({"role": "assistant", "content": "Rome?"}, id="rome", model="m", usage=spent(10, 5))
+            session.append({"role": "assistant", "content": "Rome?"}, id="rome", model="m", usage=usage(10, 5))
             session.append({"role": "assistant", "content": "Oslo?"}, id="oslo", parent_id=question.id, model="m")
-        sleep(0.002)  # lists are in the order of milliseconds
+        sleep(0.002)  # lists are ordered by milliseconds
         with made.create(id="code", cwd="/home/me/code", git_root="/home/me/code") as session:
             session.append(user("fix the \x1b[31mbug"), id="c")
         monkeypatch.setenv("CONVTREE_URL", url)
         yield made
 
 
-def spent(read: int, written: int) -> dict[str, Any]:
+def usage(read: int, written: int) -> dict[str, Any]:
     return {"input_tokens": read, "output_tokens": written, "cost": 0.25}
 
 
 def call(*arguments: object, answer: str | None = None) -> tuple[int, str, str]:
-    """Runs a command; returns its exit code, what it printed, and what it said beside that."""
+    """Runs a command. Returns its exit code, its output, and its output on stderr."""
     done = CliRunner().invoke(app, [str(each) for each in arguments], input=answer)
     return done.exit_code, done.stdout, done.stderr
 
 
-def asked(*arguments: object) -> Any:
-    """Runs a command that must go well; returns its JSON document."""
+def json_of(*arguments: object) -> Any:
+    """Runs a command that must succeed. Returns its JSON document."""
     code, out, err = call(*arguments, "--json")
     assert (code, err) == (0, "")
     return json.loads(out)
 
 
 @pytest.mark.usefixtures("store")
-def test_ls_has_the_last_active_first() -> None:
-    """With its time, its messages, and its name or how it began; nothing in it can harm a terminal."""
+def test_ls_shows_the_most_recently_active_first() -> None:
+    """Each line has id, time, number of messages, and the name or first question, without control characters."""
     code, out, err = call("ls")
     assert (code, err) == (0, "")
     first, second = out.splitlines()
@@ -62,21 +64,21 @@ def test_ls_has_the_last_active_first() -> None:
 
 @pytest.mark.usefixtures("store")
 def test_ls_as_json() -> None:
-    """One document, versioned, with everything that the store says."""
-    told = asked("ls", "--cwd", "/home/me")
-    assert (told["schema"], told["schema_version"], told["cursor"], told["findings"]) == ("convtree.ls", 1, None, [])
-    (trip,) = told["sessions"]
+    """One versioned document has every field of the sessions."""
+    page = json_of("ls", "--cwd", "/home/me")
+    assert (page["schema"], page["schema_version"], page["cursor"], page["findings"]) == ("convtree.ls", 1, None, [])
+    (trip,) = page["sessions"]
     assert (trip["id"], trip["name"], trip["owner"], trip["messages"]) == ("trip", "Trip", "me", 3)
     assert (trip["models"], trip["usage"]["input_tokens"]) == (["m"], 10)
 
 
 @pytest.mark.usefixtures("store")
-def test_ls_goes_on_where_it_ended() -> None:
-    """The cursor that is printed leads to the rest."""
+def test_ls_continues_at_a_cursor() -> None:
+    """The printed cursor leads to the next page."""
     code, out, _ = call("ls", "--limit", 1)
     assert (code, out.split()[0]) == (0, "code")
     cursor = out.splitlines()[1].removeprefix("more: --cursor ")
-    assert [each["id"] for each in asked("ls", "--cursor", cursor)["sessions"]] == ["trip"]
+    assert [each["id"] for each in json_of("ls", "--cursor", cursor)["sessions"]] == ["trip"]
     assert call("ls", "--cursor", "x")[0] == 2
 
 
@@ -92,16 +94,17 @@ def test_ls_goes_on_where_it_ended() -> None:
         (("--tasks",), ["task", "code", "trip"]),
     ],
 )
-def test_ls_chooses(options: tuple[str, ...], expected: list[str], store: SessionStore) -> None:
+def test_ls_filters(options: tuple[str, ...], expected: list[str], store: SessionStore) -> None:
+    """Each option selects sessions."""
     sleep(0.002)
     with store.create(id="task", parent_session=ParentSession(id="trip", kind="task")) as session:
         session.append(user("x"))
-    assert [each["id"] for each in asked("ls", *options)["sessions"]] == expected
+    assert [each["id"] for each in json_of("ls", *options)["sessions"]] == expected
 
 
 @pytest.mark.parametrize("store", ["{}/store"], indirect=True)
-def test_ls_says_what_is_no_session(store: SessionStore) -> None:
-    """And ends with 1; the others are listed."""
+def test_ls_names_files_that_are_not_sessions(store: SessionStore) -> None:
+    """Such a file is listed after the sessions, and the exit code is 1."""
     Path(store.location, "foreign.jsonl").write_text("hello\n")
     code, out, _ = call("ls")
     assert code == 1
@@ -110,8 +113,8 @@ def test_ls_says_what_is_no_session(store: SessionStore) -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_show_is_inspect() -> None:
-    """With the same options."""
+def test_show() -> None:
+    """The output and the options are those of `inspect`."""
     code, out, _ = call("show", "trip")
     assert code == 0
     assert out.startswith("Trip, session trip\n3 entries, 3 messages, 2 branches, m, leaf oslo\n")
@@ -120,20 +123,20 @@ def test_show_is_inspect() -> None:
 
 
 @pytest.mark.usefixtures("store")
-def test_search_says_where_and_on_which_branch() -> None:
-    """All words; what does not lead to the leaf is said to lie aside."""
+def test_search() -> None:
+    """All words must occur. A hit that is not on the path to the leaf is marked as a side branch."""
     code, out, _ = call("search", "ROME")
     assert (code, out) == (0, "trip rome assistant: Rome? (side branch)\n")
-    (hit,) = asked("search", "oslo")["hits"]
+    (hit,) = json_of("search", "oslo")["hits"]
     assert (hit["session_id"], hit["entry_id"], hit["snippet"], hit["on_path"]) == ("trip", "oslo", "Oslo?", True)
-    assert asked("search", "rome", "oslo")["hits"] == []
+    assert json_of("search", "rome", "oslo")["hits"] == []
 
 
 def test_latest_and_resume_print_an_id(store: SessionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resume looks at the directory, and at the root of its repository; latest at none."""
+    """`resume` looks at the directory and its git repository, `latest` at neither."""
     assert call("latest") == (0, "code\n", "")
     assert call("latest", "--cwd", "/home/me") == (0, "trip\n", "")
-    assert asked("latest")["session"]["id"] == "code"
+    assert json_of("latest")["session"]["id"] == "code"
     assert call("resume", "--cwd", "/home/me") == (0, "trip\n", "")
     assert call("resume", "--cwd", "/x", "--git-root", "/home/me/code") == (0, "code\n", "")
     assert call("resume", "--cwd", "/home/me", "--max-age", 0)[0] == 3
@@ -148,66 +151,74 @@ def test_latest_and_resume_print_an_id(store: SessionStore, tmp_path: Path, monk
 
 @pytest.mark.usefixtures("store")
 def test_usage_adds_up() -> None:
-    """By session, by model, by branch, and in all."""
+    """Usage is summed up by session, by model, by branch, and in total."""
     code, out, _ = call("usage")
     assert code == 0
     assert [line.split() for line in out.splitlines()] == [
         ["0", "0", "0", "0", "0.0000", "code"],
         ["10", "5", "0", "0", "0.2500", "trip"],
-        ["10", "5", "0", "0", "0.2500", "in", "all"],
+        ["10", "5", "0", "0", "0.2500", "total"],
     ]
-    (row,) = asked("usage", "--by", "model")["rows"]
+    (row,) = json_of("usage", "--by", "model")["rows"]
     assert (row["model"], row["usage"]["output_tokens"]) == ("m", 5)
-    rows = asked("usage", "trip", "--by", "branch")["rows"]
+    rows = json_of("usage", "trip", "--by", "branch")["rows"]
     assert {row["leaf_id"]: row["usage"]["cost"] for row in rows} == {"rome": 0.25, "oslo": 0.0}
     assert call("usage", "--by", "branch")[0] == 2
 
 
 def test_fork_prints_the_new_id(store: SessionStore) -> None:
-    """Up to the leaf, or up to an entry."""
+    """The copy ends at the leaf, or at the given entry."""
     code, out, _ = call("fork", "trip", "rome")
     assert code == 0
     with store.open(out.strip()) as forked:
         assert contents(forked) == ["Where shall we go?", "Rome?"]
-    with store.open(asked("fork", "trip")["id"]) as forked:
+    with store.open(json_of("fork", "trip")["id"]) as forked:
         assert contents(forked) == ["Where shall we go?", "Oslo?"]
     assert call("fork", "trip", "nowhere")[0] == 3
 
 
 @pytest.mark.usefixtures("store")
-def test_archive_and_back() -> None:
-    """Archived sessions are listed when asked for."""
+def test_archive_and_undo() -> None:
+    """Archived sessions are listed with --all only."""
     assert call("archive", "trip", "code") == (0, "", "")
-    assert asked("ls")["sessions"] == []
+    assert json_of("ls")["sessions"] == []
     assert call("ls", "--all")[1].count("(archived)") == 2
-    assert asked("archive", "--undo", "trip")["archived"] is False
-    assert [each["id"] for each in asked("ls")["sessions"]] == ["trip"]
+    assert json_of("archive", "--undo", "trip")["archived"] is False
+    assert [each["id"] for each in json_of("ls")["sessions"]] == ["trip"]
 
 
 @pytest.mark.usefixtures("store")
 def test_rm_asks() -> None:
-    """What is asked stands beside the output; no is no."""
+    """The question is printed on stderr. The answer no deletes nothing."""
     code, out, err = call("rm", "trip", answer="n\n")
     assert (code, out) == (1, "")
-    assert "trip  3 messages  Trip\nDelete 1 session for good?" in err
+    assert "trip  3 messages  Trip\nPermanently delete 1 session?" in err
     assert call("rm", "trip", "nowhere", "-y")[0] == 3
     code, out, _ = call("rm", "trip", answer="y\n")
     assert (code, out.splitlines()[-1]) == (0, "trip")
-    assert [each["id"] for each in asked("ls")["sessions"]] == ["code"]
-    assert asked("rm", "code", "-y")["ids"] == ["code"]
+    assert [each["id"] for each in json_of("ls")["sessions"]] == ["code"]
+    assert json_of("rm", "code", "-y")["ids"] == ["code"]
 
 
 @pytest.mark.usefixtures("store")
-def test_prune_says_first_what_would_go() -> None:
-    assert call("prune", "--keep", 1) == (0, "trip\n", "1 session would go; --yes does it\n")
-    assert asked("prune", "--max-age", 1)["sessions"] == []
-    assert call("prune")[0] == 2
-    assert asked("prune", "--keep", 1, "--yes")["done"]
-    assert [each["id"] for each in asked("ls")["sessions"]] == ["code"]
+def test_prune_lists_first_and_deletes_with_yes() -> None:
+    """Wrong options are named as options of the command."""
+    assert call("prune", "--keep", 1) == (0, "trip\n", "1 session would be deleted; add --yes to delete\n")
+    assert json_of("prune", "--max-age", 1)["sessions"] == []
+    for options, message in (
+        ((), "give --max-age DAYS, --keep N, or both"),
+        (("--max-age", 0), "--max-age must be greater than 0; to delete all sessions, use --keep 0"),
+        (("--max-age", "nan"), "--max-age must be greater than 0"),
+    ):
+        code, _, err = call("prune", *options)
+        assert (code, message in err) == (2, True)
+    assert json_of("prune", "--max-age", "inf")["sessions"] == []
+    assert json_of("prune", "--keep", 1, "--yes")["done"]
+    assert [each["id"] for each in json_of("ls")["sessions"]] == ["code"]
 
 
 def test_copy(store: SessionStore, tmp_path: Path) -> None:
-    """Once, again, after more was said, and when the copy has gone on by itself."""
+    """Sessions are copied, continued or unchanged. A copy that was changed in the target is refused."""
     target = tmp_path / "target"
     assert call("copy", store.location, target) == (0, "2 sessions copied\n", "")
     with store.open("trip") as session, Session.open(target / "trip.jsonl", mode="r") as copy:
@@ -226,31 +237,33 @@ def test_copy(store: SessionStore, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "code", "said"),
+    ("url", "code", "message"),
     [
         ("nowhere", 3, "there is no store here"),
-        ("foo://x", 2, "nobody knows stores of the scheme 'foo'"),
+        ("foo://x", 2, "scheme 'foo'"),
         ("file://elsewhere/x", 2, "is on another machine"),
     ],
 )
-def test_a_store_that_is_not_there(url: str, code: int, said: str, tmp_path: Path) -> None:
-    """Is not made by looking."""
+def test_missing_store(url: str, code: int, message: str, tmp_path: Path) -> None:
+    """Reading a store that does not exist fails and creates nothing."""
     place = tmp_path / url if url == "nowhere" else url
     found, out, err = call("ls", "-s", place)
     assert (found, out) == (code, "")
-    assert said in err
+    assert message in err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_store_is_a_wrong_usage(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_store_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the option and the environment variable."""
     monkeypatch.delenv("CONVTREE_URL", raising=False)
     code, _, err = call("ls")
     assert code == 2
     assert "--store" in err
+    assert "CONVTREE_URL" in err
 
 
 def test_ls_shows_ids_whole(store: SessionStore) -> None:
-    """They are there to be given to `show`; what is behind them stands in one column."""
+    """A whole id can be copied and passed to `show`. The columns after it stay aligned."""
     uuid = "01234567-89ab-4cde-8f01-23456789abcd"
     with store.create(id=uuid) as session:
         session.append(user("hi"))
@@ -258,3 +271,38 @@ def test_ls_shows_ids_whole(store: SessionStore) -> None:
     assert lines[0].split()[0] == uuid
     assert len({line.index("     1  ") for line in lines if "     1  " in line}) == 1
     assert call("show", uuid)[0] == 0
+
+
+@pytest.mark.parametrize("store", ["{}/store"], indirect=True)
+@pytest.mark.parametrize(
+    ("command", "loads"),
+    [
+        (["ls"], False),
+        (["search", "rome"], False),
+        (["usage"], False),
+        (["fork", "trip"], False),
+        (["verify", "store/trip.jsonl"], False),
+        (["import", "pi.jsonl", "imported.jsonl"], False),
+        (["import", "pi.jsonl", "imported/"], False),
+        (["export", "store/trip.jsonl", "--to", "markdown"], False),
+        (["show", "trip", "--context"], False),
+        (["show", "trip"], True),
+        (["show", "trip", "--dot"], True),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+@pytest.mark.usefixtures("store")
+def test_only_drawing_loads_anytree(command: list[str], loads: bool, tmp_path: Path) -> None:
+    """A command that draws no tree does not import anytree."""
+    header = {"type": "session", "version": 3, "id": "f00d", "timestamp": "2026-01-01T00:00:00.000Z", "cwd": "/x"}
+    (tmp_path / "pi.jsonl").write_text(json.dumps(header) + "\n")
+    program = (
+        "import atexit, sys\n"
+        "from convtree._cli import main\n"
+        "atexit.register(lambda: print('anytree' in sys.modules, file=sys.stderr))\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, *command], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == f"{loads}\n"

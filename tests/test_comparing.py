@@ -217,6 +217,6 @@ def test_of_a_source_with_several_sessions_one_is_compared(tmp_path: Path) -> No
     chats = [{"id": id, "conversation_id": id, "mapping": mapping, "current_node": one} for id in ("c1", "c2")]
     (tmp_path / "chats.json").write_text(json.dumps(chats))
     code, _, err = run("diff", tmp_path / "chats.json", one, two)
-    assert (code, "it has c1, c2 (--session ID)" in err) == (2, True)
+    assert (code, "c1, c2 (choose one with --session ID" in err) == (2, True)
     code, out, _ = run("diff", tmp_path / "chats.json", one, two, "--session", "c2")
     assert (code, [line[-36:] for line in out.splitlines() if line.startswith("  ")]) == (0, [one, two])

@@ -1,4 +1,4 @@
-"""The records: frozen, keyword-only, with the defaults and ids of the format."""
+"""Records: frozen, keyword-only, with the defaults, types and ids of the format."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ RECORDS: list[Any] = [
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
 def test_records_are_frozen_and_keyword_only(record: Any) -> None:
-    """No field can be set, none can be given by position."""
+    """A field cannot be assigned, and no field can be passed by position."""
     with pytest.raises(AttributeError):
         record.id = "x"
     with pytest.raises(TypeError):
@@ -49,14 +49,14 @@ def test_records_are_frozen_and_keyword_only(record: Any) -> None:
 
 
 def test_types_are_those_of_the_format() -> None:
-    """Five entries, three marks."""
+    """There are five entry types and three mark types."""
     assert list(ENTRY_CLASSES) == ["message", "compaction", "branch_summary", "model_change", "extension_data"]
     assert list(MARK_CLASSES) == ["leaf", "label", "session_info"]
     assert [record.type for record in RECORDS[:6]] == [*ENTRY_CLASSES, "x.y"]
 
 
 def test_defaults() -> None:
-    """What is left out is absent, visible to all, and a first entry."""
+    """An entry with no fields given is a root that is visible to all."""
     entry = MessageEntry(message={"a": 1})
     assert (entry.id, entry.parent_id, entry.timestamp, entry.source_id) == ("", None, None, None)
     assert (entry.visible_to, entry.pinned, entry.usage, entry.model) == ("all", None, None, None)
@@ -65,8 +65,8 @@ def test_defaults() -> None:
 
 
 @pytest.mark.parametrize("id", ["a", "0", "Z9", "a.b_c:d-e", "x" * 128, "00000000-0000-4000-8000-000000000000", "a:"])
-def test_these_are_ids(id: str, session: Session) -> None:
-    """Letters, digits and four signs, the first a letter or digit, 128 at most."""
+def test_valid_ids(id: str, session: Session) -> None:
+    """An id has up to 128 letters, digits and `._:-`, and starts with a letter or digit."""
     assert ID.fullmatch(id)
     session.append({"a": 1}, id=id)
     assert session.entry(id).id == session.leaf_id == id
@@ -77,15 +77,15 @@ def test_these_are_ids(id: str, session: Session) -> None:
 @pytest.mark.parametrize(
     "id", ["", "-a", ".a", ":a", "_a", "x" * 129, "a b", "a/b", "a\n", "é", "a\0", "../a", "\uff11"]
 )
-def test_these_are_no_ids(id: str) -> None:
-    """Nothing that could be a path, a line break or another script."""
+def test_invalid_ids(id: str) -> None:
+    """Paths, line breaks and letters of other scripts are refused."""
     assert not ID.fullmatch(id)
 
 
 @pytest.mark.parametrize(
     ("type", "good"), [("a", True), ("tool.x-y_1", True), ("", False), ("A", False), ("1a", False)]
 )
-def test_types_have_their_form(type: str, good: bool) -> None:
-    """Lower case, the first a letter, 64 at most."""
+def test_valid_types(type: str, good: bool) -> None:
+    """A type has up to 64 characters, in lower case, and starts with a letter."""
     assert bool(TYPE.fullmatch(type)) is good
     assert bool(TYPE.fullmatch("a" * 64)) is not bool(TYPE.fullmatch("a" * 65))

@@ -1,4 +1,4 @@
-"""Every example runs, and the SDKs send and store what it says they do: real clients, a real socket, canned answers."""
+"""Runs every example. The SDKs are real clients that talk to a local server with fixed answers."""
 
 import json
 import os
@@ -67,7 +67,7 @@ GEMINI = {
 
 
 class Provider:
-    """A server that answers every request with one document and remembers what it was sent."""
+    """A server that answers every request with one document and records the requests."""
 
     def __init__(self) -> None:
         self.answer: dict[str, Any] = {}
@@ -105,19 +105,19 @@ def provider() -> Iterator[Provider]:
     server.close()
 
 
-OWN_TESTS = ("chat", "providers", "service")  # they need somebody to talk to; the service has a file of tests
+OWN_TESTS = ("chat", "providers", "service")  # they need input or a server; test_service.py tests the service
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in OWN_TESTS])
 def test_example_runs(name: str) -> None:
-    """The example ends well and says something."""
+    """The example succeeds and prints at least three lines."""
     done = subprocess.run([sys.executable, EXAMPLES / f"{name}.py"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") >= 3
 
 
-def test_quickstart_shows_the_summary_and_what_is_kept() -> None:
-    """The example of the README prints the context as the model would see it."""
+def test_quickstart_prints_the_context() -> None:
+    """The summary and the kept messages are printed, the other branch is not."""
     done = subprocess.run([sys.executable, EXAMPLES / "quickstart.py"], capture_output=True, text=True, check=True)
     roles = [line.split(":")[0].strip() for line in done.stdout.splitlines()[1:-1]]
     assert roles == ["system", "user", "user", "assistant", "user"]
@@ -126,7 +126,7 @@ def test_quickstart_shows_the_summary_and_what_is_kept() -> None:
 
 
 def chat(cwd: Path, typed: str, **environ: str) -> list[str]:
-    """Types lines into the chat; returns what it printed, without what was typed."""
+    """Types lines into the chat and returns the lines it printed."""
     keys = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "CONVTREE_URL")
     clean = {name: value for name, value in os.environ.items() if name not in keys}
     done = subprocess.run(
@@ -142,14 +142,14 @@ def chat(cwd: Path, typed: str, **environ: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def test_the_chat_goes_on_by_directory(tmp_path: Path) -> None:
-    """It begins where nothing was, goes on there and not elsewhere, and anywhere in a git checkout."""
+def test_chat_continues_by_directory(tmp_path: Path) -> None:
+    """A conversation is continued in its own directory, or anywhere in its git repository."""
     home, other, root = tmp_path / "a", tmp_path / "b", tmp_path / "c"
     for folder in (home, other, root / ".git", root / "sub"):
         folder.mkdir(parents=True)
     assert chat(home, "Hello\n")[1:] == ["> You said: Hello", "> "]
     assert chat(home, "More\n") == [
-        "Going on with 'Hello'.",
+        "Continuing 'Hello'.",
         "  user: Hello",
         "  assistant: You said: Hello",
         "> You said: More",
@@ -157,11 +157,11 @@ def test_the_chat_goes_on_by_directory(tmp_path: Path) -> None:
     ]
     assert chat(other, "")[0].startswith("A new conversation.")
     chat(root / "sub", "Here\n", HOME=str(tmp_path))
-    assert chat(root, "")[0] == "Going on with 'Here'."
+    assert chat(root, "")[0] == "Continuing 'Here'."
 
 
-def test_the_chat_answers_again_and_begins_anew(tmp_path: Path) -> None:
-    """Another answer is an alternative to the first; another conversation leaves the first one where it was."""
+def test_chat_regenerates_and_starts_anew(tmp_path: Path) -> None:
+    """/again adds a sibling of the answer, /new leaves the first conversation unchanged."""
     home = tmp_path / "home"
     home.mkdir()
     lines = chat(home, "Hello\n/again\n/what\n/new\n/again\nOther\n/list\n", CONVTREE_URL=str(tmp_path / "store"))
@@ -172,8 +172,8 @@ def test_the_chat_answers_again_and_begins_anew(tmp_path: Path) -> None:
             assert [entry.text for entry in session.siblings(session.leaf_id or "")] == ["You said: Hello"] * 2
 
 
-def test_the_chat_with_a_provider(provider: Provider, tmp_path: Path) -> None:
-    """With a key it asks the provider; a question that was not answered stays, and can be asked again."""
+def test_chat_with_a_provider(provider: Provider, tmp_path: Path) -> None:
+    """With a key the provider is asked. After an error the question is kept, and /again asks it again."""
     home = tmp_path / "home"
     home.mkdir()
     url = {"ANTHROPIC_API_KEY": "k", "ANTHROPIC_BASE_URL": provider.url, "CHAT_MODEL": "m"}
@@ -184,11 +184,11 @@ def test_the_chat_with_a_provider(provider: Provider, tmp_path: Path) -> None:
     url = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://127.0.0.1:9", "CHAT_MODEL": "m"}
     assert chat(home, "/new\nWhy?\n", **url)[-2] == "> APIConnectionError: Connection error."
     url["OPENAI_BASE_URL"] = provider.url
-    assert chat(home, "/again\n", **url) == ["Going on with 'Why?'.", "  user: Why?", "> Oslo.", "> "]
+    assert chat(home, "/again\n", **url) == ["Continuing 'Why?'.", "  user: Why?", "> Oslo.", "> "]
 
 
 def test_anthropic_turn(provider: Provider) -> None:
-    """A Message is stored as role and content; model and usage go to the entry."""
+    """A Message is stored as role and content. Its model and usage become fields of the entry."""
     from providers import ask_anthropic
 
     provider.answer = ANTHROPIC
@@ -202,7 +202,7 @@ def test_anthropic_turn(provider: Provider) -> None:
 
 
 def test_openai_chat_turns(provider: Provider) -> None:
-    """A ChatCompletion is stored as its first choice's message, and goes back as it came."""
+    """A ChatCompletion is stored as the message of its first choice, and sent unchanged in the next request."""
     from providers import ask_openai_chat
 
     provider.answer = CHAT
@@ -217,7 +217,7 @@ def test_openai_chat_turns(provider: Provider) -> None:
 
 
 def test_openai_responses_turn(provider: Provider) -> None:
-    """A Response is stored item by item; usage stands on the last."""
+    """A Response is stored item by item. The last item has the usage."""
     from providers import ask_openai_responses
 
     provider.answer = RESPONSE
@@ -230,8 +230,8 @@ def test_openai_responses_turn(provider: Provider) -> None:
     assert provider.asked[0]["input"] == [{"role": "user", "content": "Where?"}]
 
 
-def test_a_whole_response_is_refused() -> None:
-    """Appending a Response says what to call instead, and stores nothing."""
+def test_append_of_a_response_is_refused() -> None:
+    """The error names the call to use instead. Nothing is stored."""
     from openai.types.responses import Response
 
     session = Session.memory()
@@ -241,7 +241,7 @@ def test_a_whole_response_is_refused() -> None:
 
 
 def test_gemini_turn(provider: Provider) -> None:
-    """A GenerateContentResponse is stored as its content, with the keys of the wire."""
+    """A GenerateContentResponse is stored as its content, with the keys of the wire format."""
     from providers import ask_gemini
 
     provider.answer = GEMINI
@@ -254,8 +254,8 @@ def test_gemini_turn(provider: Provider) -> None:
     assert provider.asked[0]["contents"] == [{"parts": [{"text": "Where?"}], "role": "user"}]
 
 
-def test_an_sdk_object_inside_a_dict(provider: Provider) -> None:
-    """The habit of the Anthropic documentation, content=response.content, stores what the SDK would send."""
+def test_sdk_objects_inside_a_dict(provider: Provider) -> None:
+    """`content=response.content`, as in Anthropic's documentation, is stored as the SDK would send it."""
     provider.answer = ANTHROPIC
     with Anthropic(base_url=provider.url, api_key="k") as client:
         reply = client.messages.create(model="m", max_tokens=1, messages=[{"role": "user", "content": "x"}])

@@ -1,4 +1,4 @@
-"""FORMAT.md is run: its lines are a log, byte for byte what the engine writes and reads."""
+"""Runs FORMAT.md: its lines are a log, byte for byte as the engine writes it."""
 
 import json
 import re
@@ -13,7 +13,7 @@ LINES = [line.encode() for line in re.findall(r"^\{.*\}$", PAGE, re.MULTILINE)]
 
 
 def test_every_line_decodes_and_encodes_to_the_same_bytes() -> None:
-    """Each JSON line of the page is what the codec makes of what it says."""
+    """Decoding and encoding a line of the page gives the same bytes."""
     prev = 0
     for number, line in enumerate(LINES):
         if number == 0:
@@ -26,8 +26,8 @@ def test_every_line_decodes_and_encodes_to_the_same_bytes() -> None:
         prev = crc32(line)
 
 
-def test_the_page_shows_every_type_once() -> None:
-    """The header, the five entries, an unknown one and the three marks are there."""
+def test_page_shows_every_type() -> None:
+    """The header, the five entry types, an unknown one and the three mark types are there."""
     assert [json.loads(line)["type"] for line in LINES] == [
         "session",
         "message",
@@ -43,8 +43,8 @@ def test_the_page_shows_every_type_once() -> None:
     ]
 
 
-def test_the_page_is_a_log(tmp_path: Path) -> None:
-    """The lines of the page, in a file, open without a finding and mean what the page says."""
+def test_page_is_a_log(tmp_path: Path) -> None:
+    """The lines, written to a file, open without a finding and give the expected tree."""
     log = tmp_path / "page.jsonl"
     log.write_bytes(b"".join(line + b"\n" for line in LINES))
     with convtree.Session.open(log, mode="r") as session:
@@ -58,8 +58,8 @@ def test_the_page_is_a_log(tmp_path: Path) -> None:
         ]
 
 
-def test_the_worked_seal_is_right() -> None:
-    """The numbers in the prose are those of the first line."""
+def test_numbers_in_the_text() -> None:
+    """The length and checksums in the text are those of the first line."""
     header = LINES[0]
     facts = (str(len(header) - 18), f"{crc32(header[:-18] + b'}'):08x}", f"{crc32(header):08x}")
     prose = PAGE.rpartition("```")[2]

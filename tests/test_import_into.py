@@ -196,7 +196,7 @@ def test_import_a_folder_into_a_store(folder: Path, tmp_path: Path) -> None:
     """A line for each session and for each file that was passed over; twice adds nothing."""
     first = run("import", folder, tmp_path / "store")
     assert (first.exit_code, len(first.output.splitlines())) == (0, 8)
-    assert first.output.splitlines()[-1] == "in all: 5 sessions, 28 records written, 0 already there, 2 skipped"
+    assert first.output.splitlines()[-1] == "total: 5 sessions, 28 records written, 0 already there, 2 skipped"
     assert first.output.splitlines()[0] == (
         f"pi session p1: 14 records written, 0 already there, 0 findings ({folder / 'a.jsonl'})"
     )
@@ -229,7 +229,7 @@ def test_inspect_a_folder(folder: Path) -> None:
     """Which sessions there are, each with its file; one of them, when it is said which."""
     result = run("inspect", folder)
     lines = result.stdout.splitlines()
-    assert (result.exit_code, len(lines), lines[-1]) == (0, 6, "several sessions: --session ID shows one")
+    assert (result.exit_code, len(lines), lines[-1]) == (0, 6, "Several sessions: show one with --session ID.")
     assert lines[0].split() == ["p1", "2026-01-02", "03:04", "3", "w8", "a.jsonl"]
     listed = json.loads(run("inspect", folder, "--json").output)
     assert (listed["schema"], listed["schema_version"]) == ("convtree.sources", 1)

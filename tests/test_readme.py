@@ -1,4 +1,4 @@
-"""What the README shows is run: its Python blocks here, its commands as they stand (but for the installing)."""
+"""Runs the README and the guides: their Python blocks, and their commands except those that install packages."""
 
 import json
 import re
@@ -14,13 +14,21 @@ from click.testing import CliRunner
 from convtree._cli.app import app
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(python|bash)\n(.*?)```", README, re.DOTALL)
-COMMANDS = [text.strip() for kind, text in BLOCKS if kind == "bash"]
+README = ROOT / "README.md"
+GUIDES = ROOT / "convtree" / "docs" / "guides"
+PAGES = [README, *sorted(GUIDES.glob("*.md"))]
 
 
-def test_there_are_two_commands() -> None:
-    """One command installs and runs the main job, one installs and runs the tests."""
+def blocks(page: Path, language: str) -> list[str]:
+    """Returns the code blocks of a page in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+COMMANDS = [text.strip() for text in blocks(README, "bash")]
+
+
+def test_readme_has_two_commands() -> None:
+    """The first installs and runs the example, the second installs and runs the tests. The gate runs both."""
     assert [command.rpartition("&& ")[2] for command in COMMANDS] == [
         ".venv/bin/convtree inspect trip.jsonl",
         ".venv/bin/pytest",
@@ -28,8 +36,8 @@ def test_there_are_two_commands() -> None:
     assert all(command.count("\n") == 0 for command in COMMANDS)
 
 
-def test_first_command_after_the_installing(tmp_path: Path) -> None:
-    """The example writes the log that inspect then shows."""
+def test_first_command_without_the_installation(tmp_path: Path) -> None:
+    """The example writes a log, and inspect shows it."""
     steps = COMMANDS[0].split(" && ")[2:]
     for step in steps:
         words = step.replace(".venv/bin", str(Path(sys.executable).parent)).replace("examples/", f"{ROOT}/examples/")
@@ -39,22 +47,20 @@ def test_first_command_after_the_installing(tmp_path: Path) -> None:
     assert "They chose Rome." in done.stdout
 
 
-def test_python_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Python blocks run, one after the other, and their assertions hold."""
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_blocks_run_twice(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Python blocks of a page run in order and their assertions hold, also a second time in the same directory."""
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, Any] = {}
-    for kind, text in BLOCKS:
-        if kind == "python":
+    for _ in range(2):
+        namespace: dict[str, Any] = {}
+        for text in blocks(page, "python"):
             exec(text, namespace)
-    session = namespace["convtree"].Session.memory()
-    reply = namespace["turn"](session, lambda messages: {"role": "assistant", "content": str(len(messages))}, "Hi")
-    assert reply.text == "1"
 
 
-def test_commands_on_other_tools_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They do what they say, to a session each of ChatGPT and of Claude Code."""
-    said = {"id": "a", "author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Where to?"]}}
-    node: dict[str, Any] = {"id": "a", "parent": None, "children": [], "message": said}
+def test_commands_of_the_guide_to_other_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They work on an export of ChatGPT and on a session of Claude Code."""
+    message = {"id": "a", "author": {"role": "user"}, "content": {"content_type": "text", "parts": ["Where to?"]}}
+    node: dict[str, Any] = {"id": "a", "parent": None, "children": [], "message": message}
     chat = {"id": "ID", "conversation_id": "ID", "mapping": {"a": node}, "current_node": "a"}
     line: dict[str, Any] = {"type": "user", "uuid": "u1", "parentUuid": None, "sessionId": "ID"}
     line |= {"message": {"role": "user", "content": "Where to?"}}
@@ -63,7 +69,7 @@ def test_commands_on_other_tools_files(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "conversations.json").write_text(json.dumps([chat]))
     (tmp_path / "projects").mkdir()
     (tmp_path / "projects" / "ID.jsonl").write_text(json.dumps(line) + "\n")
-    (commands,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    (commands,) = blocks(GUIDES / "other-tools.md", "sh")
     for command in commands.replace("~/.claude/", "").strip().splitlines():
         name, *arguments = shlex.split(command, comments=True)
         done = CliRunner().invoke(app, arguments)
@@ -72,7 +78,8 @@ def test_commands_on_other_tools_files(tmp_path: Path, monkeypatch: pytest.Monke
     assert "Where to?" in (tmp_path / "chat.md").read_text()
 
 
-def test_every_file_it_names_exists() -> None:
-    """The links lead somewhere."""
-    for target in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_to_files(page: Path) -> None:
+    """Every link without a scheme names a file of the repository."""
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), target

@@ -247,7 +247,7 @@ def test_a_session_of_a_folder_is_redacted_in_its_place(folder: Path) -> None:
     """Nothing in the folder has the secret any more, the catalogue included; lists go on."""
     code, said, _ = run("redact", folder, "--session", "planted", "--yes", "--remove-original")
     assert (code, said.splitlines()[1:]) == (0, [f"  {said.split()[-2]} openai_key"])
-    assert "the log as it was: removed" in said
+    assert "the log with the secrets: deleted" in said
     assert not any(OPENAI.encode() in path.read_bytes() for path in folder.iterdir())
     with open_store(folder) as store:
         assert sorted(info.id for info in store.list()) == ["b", "planted"]
@@ -258,9 +258,9 @@ def test_a_session_of_a_folder_is_redacted_in_its_place(folder: Path) -> None:
 def test_what_may_have_the_secret_still_is_named(folder: Path) -> None:
     """The catalogue, when only a copy is made or the log is named by its path; and the old log."""
     code, said, _ = run("redact", folder / "planted.jsonl")
-    assert (code, said.splitlines()[-1]) == (0, "  not looked into: .catalogue.sqlite")
+    assert (code, said.splitlines()[-1]) == (0, "  may still contain secrets: .catalogue.sqlite")
     code, said, _ = run("redact", f"file://{folder}", "--session", "planted", "--yes")
-    assert (code, said.splitlines()[-1]) == (0, "  not looked into: planted.jsonl.original")
+    assert (code, said.splitlines()[-1]) == (0, "  may still contain secrets: planted.jsonl.original")
     with open_store(folder) as store:
         assert len(store.list()) == 2
         store.delete("planted")
@@ -284,7 +284,7 @@ def test_a_session_in_a_database_takes_the_way_that_is_told(folder: Path, tmp_pa
     url = f"sqlite:///{tmp_path / 'db'}"
     assert run("copy", folder, url)[0] == 0
     code, _, errors = run("redact", url, "--session", "planted", "--yes")
-    assert (code, "cannot be redacted there" in errors) == (2, True)
+    assert (code, "cannot be redacted in place" in errors) == (2, True)
     assert run("copy", url, tmp_path / "out", "--id", "planted")[0] == 0
     assert run("redact", tmp_path / "out", "--session", "planted", "--yes")[0] == 0
     assert run("rm", "planted", "--yes", "--store", url)[0] == 0

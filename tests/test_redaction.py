@@ -441,10 +441,14 @@ def run(*arguments: object) -> tuple[int, str, str]:
 def test_the_command_says_what_it_did(log: Path) -> None:
     """By kind; and where the copy and the old log are."""
     counts = "  1 github_token\n  2 openai_key\n"
-    assert run("redact", log) == (0, f"{log}: 3 lines redacted in {log}.redacted; --yes puts it in place\n{counts}", "")
-    out = f"{log}: 3 lines redacted; the log as it was: kept as {log}.original\n{counts}"
+    assert run("redact", log) == (
+        0,
+        f"{log}: 3 lines redacted in {log}.redacted; add --yes to replace the log\n{counts}",
+        "",
+    )
+    out = f"{log}: 3 lines redacted; the log with the secrets: kept as {log}.original\n{counts}"
     code, said, _ = run("redact", log, "--yes")
-    assert (code, said) == (0, f"{out}  not looked into: {log.name}.original\n")
+    assert (code, said) == (0, f"{out}  may still contain secrets: {log.name}.original\n")
     code, said, _ = run("redact", log, "--json")
     assert (code, json.loads(said)["schema"], json.loads(said)["lines"]) == (0, "convtree.redact", 0)
     assert run("redact", log)[1].startswith(f"{log}: nothing to redact\n")
@@ -452,7 +456,7 @@ def test_the_command_says_what_it_did(log: Path) -> None:
     assert run("redact", log.with_name("none"))[0] == 3
     with Session.open(log, durability="process") as session:
         session.append(user("me@example.org"))
-    assert "removed" in run("redact", log, "--email", "--yes", "--remove-original")[1]
+    assert "deleted" in run("redact", log, "--email", "--yes", "--remove-original")[1]
 
 
 def test_an_export_says_what_it_took_out(log: Path, tmp_path: Path) -> None:

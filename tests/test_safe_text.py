@@ -1,4 +1,4 @@
-"""Foreign text on its way to a terminal."""
+"""Escaping of foreign text for a terminal."""
 
 import json
 import unicodedata
@@ -6,21 +6,21 @@ import unicodedata
 import orjson
 import pytest
 
-from convtree._model.terminal_text import escape_controls, harmless_json
+from convtree._model.terminal_text import escape_controls, escape_json_controls
 
 EVERYTHING = [chr(point) for point in range(0x110000)]
 
 
-def test_no_code_point_passes_that_is_not_plainly_visible() -> None:
-    """Of all code points, none that controls, formats, separates lines or is half a pair is left."""
-    harmful = [each for each in EVERYTHING if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
-    shown = escape_controls("".join(harmful))
+def test_every_unsafe_code_point_is_escaped() -> None:
+    """Of all code points, no control, format, line separator or surrogate is left."""
+    unsafe = [each for each in EVERYTHING if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp")]
+    shown = escape_controls("".join(unsafe))
     assert {unicodedata.category(each) for each in set(shown)} <= {"Ll", "Lu", "Nd", "Po", "Sm", "Zs"}
-    assert [each for each in harmful if each not in "\t\n\r" and escape_controls(each) == each] == []
+    assert [each for each in unsafe if each not in "\t\n\r" and escape_controls(each) == each] == []
 
 
-def test_visible_text_is_left_alone() -> None:
-    """Letters, marks, numbers, signs and ordinary spaces of every script stay as they are."""
+def test_visible_text_is_unchanged() -> None:
+    """Letters, numbers, punctuation, symbols and ordinary spaces of every script stay."""
     kept = [each for each in EVERYTHING if unicodedata.category(each) in ("Lu", "Ll", "Nd", "Sc", "Sm", "Po", "Zs")]
     assert escape_controls("".join(f"x{each}" for each in kept)) == "".join(f"x{each}" for each in kept)
     assert escape_controls("Zoë 日本語 😀 naïve €5 ⚠\ufe0f") == "Zoë 日本語 😀 naïve €5 ⚠\ufe0f"
@@ -39,19 +39,19 @@ def test_visible_text_is_left_alone() -> None:
         ("one\r\n\ttwo   three", "one two three"),
     ],
 )
-def test_what_is_harmful_is_shown(text: str, shown: str) -> None:
-    """A harmful character becomes a visible escape, white space becomes one space."""
+def test_escapes(text: str, shown: str) -> None:
+    """An unsafe character becomes a visible escape. White space becomes one space."""
     assert escape_controls(text) == shown
 
 
 def test_lines_keep_their_newlines_and_tabs() -> None:
-    """A block of text keeps its lines; a carriage return that could overwrite one is shown."""
+    """With `lines`, newlines and tabs stay. A carriage return, which could overwrite a line, is escaped."""
     assert escape_controls("a\r\n\tb\rc\x1b\n", lines=True) == "a\n\tb\\x0dc\\x1b\n"
 
 
-def test_json_says_the_same_and_is_harmless() -> None:
-    """A JSON document keeps its value, whatever its strings hold, and shows only what is visible."""
+def test_escaped_json_has_the_same_value() -> None:
+    """Any JSON document keeps its value, and contains no unsafe character."""
     value = {"\u202e\x9b": "".join(EVERYTHING[:0xD800] + EVERYTHING[0xE000:])}
-    shown = harmless_json(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
+    shown = escape_json_controls(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode())
     assert json.loads(shown) == value
     assert {unicodedata.category(each) for each in set(shown) - {"\n"}}.isdisjoint({"Cc", "Cf", "Cs", "Zl", "Zp"})

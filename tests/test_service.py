@@ -121,7 +121,7 @@ def test_who_has_not_seen_the_leaf_is_told(servers: tuple[Server, Server]) -> No
     _, question = one.say(user("Where?"), id="q")
     assert two.say(user("Why?")) == (
         409,
-        {"error": "StaleLeaf", "says": "somebody else moved the leaf", "leaf_id": "q"},
+        {"error": "StaleLeaf", "says": "another client moved the leaf", "leaf_id": "q"},
     )
     _, first = two.say(assistant("Rome"), leaf_id="q", id="a")
     assert one.say(assistant("Oslo"), leaf_id="q")[0] == 409

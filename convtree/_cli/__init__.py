@@ -1,4 +1,4 @@
-"""The command line: one module per command. It needs the extra `cli`, and says so when that is missing."""
+"""The command line. It needs the extra `cli`; without it, `main` prints how to install that."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _INSTALL = "the command line needs click and rich: pip install 'convtree[cli]'"
 
 
 def main() -> None:
-    """Runs the command that the program was called with, and exits."""
+    """Runs the command line and exits."""
     try:
-        import rich  # noqa: F401  # used where things are drawn, but missing is said here
+        import rich  # noqa: F401  # loaded later by the drawing; a missing package is reported here
 
         from convtree._cli.app import app
     except ModuleNotFoundError as error:

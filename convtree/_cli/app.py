@@ -1,4 +1,4 @@
-"""The commands together, and the one place where what went wrong becomes a message and an exit code."""
+"""The group of all commands. The only place where errors become messages and exit codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convtree._cli.comparing import diff_command
 from convtree._cli.exporting import export_command
 from convtree._cli.importing import import_command
 from convtree._cli.inspect import inspect_command
-from convtree._cli.keeping import archive_command, copy_command, fork_command, prune_command, rm_command
+from convtree._cli.manage import archive_command, copy_command, fork_command, prune_command, rm_command
 from convtree._cli.redacting import redact_command
 from convtree._cli.sessions import (
     latest_command,
@@ -38,33 +38,46 @@ from convtree._model.errors import (
 from convtree._model.terminal_text import escape_controls
 
 NOT_FOUND, CONFLICT, UNREADABLE, INTERRUPTED, CLOSED_PIPE = 3, 4, 5, 130, 141
+_SECTIONS = {
+    "One conversation": (inspect_command, diff_command, import_command, export_command),
+    "Damage and secrets": (verify_command, repair_command, redact_command),
+    "Look into a store": (ls_command, show_command, search_command, latest_command, resume_command, usage_command),
+    "Change a store": (fork_command, archive_command, rm_command, prune_command, copy_command),
+}
 
 
 class App(click.Group):
-    """A group of commands whose errors are one line on stderr."""
+    """A group of commands that prints each error as one line on stderr."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Runs a command."""
+        """Runs a command and turns its errors into exit codes."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # what a terminal cannot show must not end the program
+                stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters of the log
         try:
             super().invoke(ctx)
             sys.stdout.flush()
         except click.UsageError as error:
             raise click.UsageError(escape_controls(error.format_message()), error.ctx) from None
         except KeyboardInterrupt:
-            _let_go_of_stdout()
+            _discard_stdout()
             raise click.exceptions.Exit(INTERRUPTED) from None
         except BrokenPipeError:
-            _let_go_of_stdout()
+            _discard_stdout()
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except (SessionNotFound, EntryNotFound, FileNotFoundError) as error:
             _fail(error, NOT_FOUND)
         except (SessionExists, SeveralSessions, SessionLocked, IdConflict) as error:
             _fail(error, CONFLICT)
-        except (ConvtreeError, OSError, ImportError) as error:  # an extra that is missing says so itself
+        except (ConvtreeError, OSError, ImportError) as error:  # ImportError: the message names the missing extra
             _fail(error, UNREADABLE)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's
+        """Lists the commands by section."""
+        limit = formatter.width - 6 - max(map(len, self.commands))
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(command.name or "", command.get_short_help_str(limit)) for command in commands])
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
@@ -73,28 +86,34 @@ def _fail(error: Exception, code: int) -> NoReturn:
     raise click.exceptions.Exit(code) from None
 
 
-def _let_go_of_stdout() -> None:
-    """Nobody reads the output any more: what is still buffered goes nowhere, and without a word."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+def _discard_stdout() -> None:
+    """Sends buffered output to /dev/null, so that Python's flush at exit cannot fail on a closed pipe."""
+    null = os.open(os.devnull, os.O_WRONLY)
     with suppress(io.UnsupportedOperation):
-        os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+        os.dup2(null, sys.stdout.fileno())
+    os.close(null)
 
 
 @click.group(cls=App, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="convtree")
 def app() -> None:
-    """Look into conversation logs, and bring conversations in from other tools.
+    """Store, inspect and convert conversations that branch.
 
-    Exit codes: 0 all is well, 1 something was found (damage, for instance), 2 wrong usage, 3 not found, 4 conflict
-    with what is there, 5 not readable, 130 interrupted.
-    """
+    A log is a file with one conversation. A store is a folder or a database with many. `convtree COMMAND --help`
+    explains a command.
+
+    \b
+    Exit codes:
+      0    success
+      1    finished, but problems were found; the output lists them
+      2    wrong usage
+      3    log, session or entry not found
+      4    conflict: it exists already, is locked, or holds several sessions
+      5    cannot be read; for `verify`: damaged
+      130  interrupted
+    """  # noqa: D301  # click wants the control character
 
 
-for command in (
-    *(inspect_command, diff_command, import_command, export_command),
-    *(verify_command, repair_command, redact_command),
-    *(ls_command, show_command, search_command, latest_command, resume_command, usage_command),
-    *(fork_command, archive_command, rm_command, prune_command, copy_command),
-):
-    app.add_command(command)
+for _commands in _SECTIONS.values():
+    for _command in _commands:
+        app.add_command(_command)

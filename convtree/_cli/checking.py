@@ -1,4 +1,4 @@
-"""`convtree verify` and `convtree repair`: look closely at logs, and make a whole one of a damaged one."""
+"""`convtree verify` and `convtree repair`: find damage in a log, and build a good log from the lines that are left."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from pathlib import Path
 
 import click
 
-from convtree._cli import document
+from convtree._cli import json_output
 from convtree._cli.render import count, finding_line
-from convtree._cli.screen import Screen, readable_size, telling, write
+from convtree._cli.terminal import Terminal, progress_on_stderr, readable_size, write
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree.repair import Repair, Report, repair, verify
 from convtree.stores.base import Progress
 
 FOUND, NOT_FOUND, DAMAGED = 1, 3, 5
-_LONG = 128 * 2**20  # bytes to look at from which on progress is shown; each is looked at twice
-_SHOWN = 1000  # pieces taken out that are listed
+_LONG = 128 * 2**20  # progress is printed from this number of bytes on; every byte is counted twice
+_SHOWN = 1000  # removed pieces that are listed
 
 
 @click.command("verify")
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON document for all logs.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document for all logs.")
 @click.pass_context
 def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) -> None:
-    """Check each LOG to the last byte; take no lock, change nothing.
+    """Check logs for damage, to the last byte.
 
-    Exit codes: 0 nothing found, 1 something that does no harm, such as a torn tail, 3 no log there, 5 damage.
+    Takes no lock and changes nothing. Every problem is listed with its line and offset.
+
+    Exit codes: 0 no problems, 1 harmless problems such as an unfinished last line, 3 no such log, 5 damage.
     """
-    screen = Screen()
+    terminal = Terminal()
     reports: list[Report] = []
     failed: dict[str, str] = {}
     worst = 0
     for log in logs:
         try:
-            report = verify(log, progress=shown_progress(log))
+            report = verify(log, progress=log_progress(log))
         except (NotALog, SessionNotFound, OSError) as error:
             if len(logs) == 1 and not as_json:
                 raise
@@ -44,70 +46,76 @@ def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) ->
             worst = max(worst, NOT_FOUND if isinstance(error, SessionNotFound) else DAMAGED)
             continue
         reports.append(report)
-        worst = max(worst, _grade(report))
+        worst = max(worst, _exit_code(report))
         if not as_json:
-            write(_lines(report, screen))
+            write(_lines(report, terminal))
     if as_json:
-        write([document.written(document.verified(reports, failed))])
+        write([json_output.to_text(json_output.verified(reports, failed))])
     sys.stdout.flush()
     ctx.exit(worst)
 
 
 @click.command("repair")
 @click.argument("log", type=click.Path(path_type=Path))
-@click.option("--yes", is_flag=True, help="Do it. Without this, only say what would be done.")
-@click.option("--allow-network", is_flag=True, help="Also on a network file system, when nobody else writes to LOG.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--yes", is_flag=True, help="Repair the log. Without this, only show what would be done.")
+@click.option(
+    "--allow-network", is_flag=True, help="Allow a network file system. Only if no other machine writes to LOG."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def repair_command(ctx: click.Context, log: Path, yes: bool, allow_network: bool, as_json: bool) -> None:
-    """Take out of LOG what is damaged, and seal the rest anew; without --yes, only say so.
+    """Remove damaged lines from a log; without --yes, only list them.
 
-    The log as it was is kept as LOG.original, what was taken out goes to LOG.quarantine with its offsets.
-    Exit codes: 0 nothing is wrong any more, 1 something would be, or was, repaired and something remains.
+    The other lines are kept and get new checksums. The damaged log is kept as LOG.original. The removed lines are
+    written to LOG.quarantine, with their offsets.
+
+    Exit codes: 0 no problems are left, 1 the log needs a repair, or problems remain after it.
     """
-    done = repair(log, dry_run=not yes, allow_network=allow_network, progress=shown_progress(log))
+    done = repair(log, dry_run=not yes, allow_network=allow_network, progress=log_progress(log))
     if as_json:
-        write([document.written(document.repaired(done))])
+        write([json_output.to_text(json_output.repaired(done))])
     else:
-        screen = Screen()
+        terminal = Terminal()
         write([_verdict(done)])
-        write(f"  taken out: {finding_line(finding, screen)}" for finding in done.removed[:_SHOWN])
+        removed = "to remove" if done.original is None else "removed"
+        write(f"  {removed}: {finding_line(finding, terminal)}" for finding in done.removed[:_SHOWN])
         if len(done.removed) > _SHOWN:
             write([f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"])
-        write(f"  remains: {finding_line(finding, screen)}" for finding in done.remaining)
+        write(f"  remains: {finding_line(finding, terminal)}" for finding in done.remaining)
         if done.leaf_uncertain:
-            write(["  remains: what is lost may have moved the leaf; branch(id) settles it"])
+            write(["  remains: a lost line may have moved the leaf; choose it with Session.branch(id)"])
     sys.stdout.flush()
     remains = done.leaf_uncertain or any(finding.severity != "info" for finding in done.remaining)
     ctx.exit(FOUND if remains or (done.needed and done.original is None) else 0)
 
 
-def _grade(report: Report) -> int:
+def _exit_code(report: Report) -> int:
     if report.damaged:
         return DAMAGED
     return FOUND if report.findings else 0
 
 
-def _lines(report: Report, screen: Screen) -> list[str]:
+def _lines(report: Report, terminal: Terminal) -> list[str]:
     verdict = "damaged" if report.damaged else "good"
     counts = f"{count(report.entries, 'entries')}, {count(report.marks, 'marks')}, {readable_size(report.size_bytes)}"
-    first = f"{escape_controls(report.path)}: {screen.paint(verdict, 'bad' if report.damaged else 'active')} ({counts})"
-    return [first, *(f"  {finding_line(finding, screen)}" for finding in report.findings)]
+    verdict = terminal.paint(verdict, "bad" if report.damaged else "active")
+    first = f"{escape_controls(report.path)}: {verdict} ({counts})"
+    return [first, *(f"  {finding_line(finding, terminal)}" for finding in report.findings)]
 
 
 def _verdict(done: Repair) -> str:
     path = escape_controls(done.path)
     if not done.needed:
         return f"{path}: nothing to repair"
-    counts = f"{count(done.kept, 'records')} kept, {count(len(done.removed), 'pieces')} taken out"
+    counts = f"{count(done.kept, 'records')} kept, {count(len(done.removed), 'pieces')} removed"
     if done.original is None:
-        return f"{path}: would be repaired ({counts}); --yes does it"
-    where = f"the log as it was: {escape_controls(done.original)}"
+        return f"{path}: would be repaired ({counts}); add --yes to repair"
+    where = f"the damaged log: {escape_controls(done.original)}"
     if done.quarantine is not None:
-        where += f", what was taken out: {escape_controls(done.quarantine)}"
+        where += f", the removed pieces: {escape_controls(done.quarantine)}"
     return f"{path}: repaired ({counts}); {where}"
 
 
-def shown_progress(log: Path) -> Progress | None:
-    """Shows how far a long log has been read."""
-    return telling(lambda done, of: f"{escape_controls(log.name)}: {100 * done // of} %", _LONG)
+def log_progress(log: Path) -> Progress | None:
+    """Returns a callback that prints how much of a long log is done; None if stderr is not a terminal."""
+    return progress_on_stderr(lambda done, total: f"{escape_controls(log.name)}: {100 * done // total} %", _LONG)

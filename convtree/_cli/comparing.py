@@ -1,4 +1,4 @@
-"""`convtree diff`: two branches of a log side by side. Takes no lock and changes nothing."""
+"""`convtree diff`: compares two branches of a log. Takes no lock and changes nothing."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Iterator
 
 import click
 
-from convtree._cli import document
+from convtree._cli import json_output
 from convtree._cli.describe import describe
 from convtree._cli.inspect import with_session
 from convtree._cli.render import count, id_cells
-from convtree._cli.screen import Screen, write
-from convtree._cli.sessions import as_json, opened_log, with_store_for_log
+from convtree._cli.sessions import as_json, open_log, with_store_for_log
+from convtree._cli.terminal import Terminal, write
 from convtree._engine.diff import BranchDelta, Diff
 from convtree._model.entries import Entry
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
 from convtree.stores._session_store import SessionStore
 
-_KIND_CELLS, _LEAST_CELLS = 10, 20
+_KIND_CELLS, _MIN_TEXT_CELLS = 10, 20
 
 
 @click.command("diff")
@@ -31,45 +31,49 @@ _KIND_CELLS, _LEAST_CELLS = 10, 20
 def diff_command(
     log: str, a: str, b: str | None, store: SessionStore | None, session_id: str | None, as_json: bool
 ) -> None:
-    """Compare the branches of LOG that end at the entries A and B, or at A and the leaf.
+    """Compare two branches of a log.
 
-    Says which entry both have last, and what each has beyond it: entries, models, tokens. LOG may also be a session of
-    another tool.
+    The branches end at the entries with the ids A and B. If B is omitted, the second one ends at the leaf. The output
+    shows their last common entry, and the entries, models and tokens that each branch adds to it.
+
+    LOG is a convtree log, or a file or folder of another tool.
     """
-    with opened_log(log, store, session_id) as session:
+    with open_log(log, store, session_id) as session:
         found = session.diff(a) if b is None else session.diff(a, b)
-        write([document.written(document.compared(found))] if as_json else _lines(session, found))
+        write([json_output.to_text(json_output.compared(found))] if as_json else _lines(session, found))
 
 
 def _lines(session: Session, found: Diff) -> Iterator[str]:
-    screen = Screen()
+    terminal = Terminal()
     shared = [] if found.ancestor_id is None else [session.entry(found.ancestor_id)]
     cells = id_cells(entry.id for entry in (*shared, *found.a.entries, *found.b.entries))
-    yield from (f"both {_line(entry, screen, 5, cells)}" for entry in shared)
+    yield from (f"both {_line(entry, terminal, 5, cells)}" for entry in shared)
     if not shared:
         yield "nothing in common"
-    for name, side in (("A", found.a), ("B", found.b)):
+    for name, branch in (("A", found.a), ("B", found.b)):
         yield ""
-        yield screen.paint(f"{name}: {_facts(side)}", "title")
-        yield from (f"  {_line(entry, screen, 2, cells)}" for entry in side.entries)
+        yield terminal.paint(f"{name}: {_facts(branch)}", "title")
+        yield from (f"  {_line(entry, terminal, 2, cells)}" for entry in branch.entries)
 
 
-def _facts(side: BranchDelta) -> str:
-    """Returns how much a side has, with which models, at what cost."""
-    facts = [count(len(side.entries), "entries")]
-    facts += [f"{count(side.usage.total_tokens, 'tokens')}"] if side.usage.total_tokens else []
-    facts += [f"cost {side.usage.cost:.4f}"] if side.usage.cost else []
-    for each in side.models:
+def _facts(branch: BranchDelta) -> str:
+    """Returns the entries, tokens, cost and models of one branch in words."""
+    facts = [count(len(branch.entries), "entries")]
+    facts += [f"{count(branch.usage.total_tokens, 'tokens')}"] if branch.usage.total_tokens else []
+    facts += [f"cost {branch.usage.cost:.4f}"] if branch.usage.cost else []
+    for each in branch.models:
         name = " ".join(filter(None, (each.provider, each.model))) or "unknown model"
         facts.append(
-            f"{escape_controls(name)} ({each.usage.total_tokens:,})" if len(side.models) > 1 else escape_controls(name)
+            f"{escape_controls(name)} ({each.usage.total_tokens:,})"
+            if len(branch.models) > 1
+            else escape_controls(name)
         )
     return ", ".join(facts)
 
 
-def _line(entry: Entry, screen: Screen, lead_cells: int, cells: int) -> str:
-    told = describe(entry)
-    id = screen.cut(escape_controls(entry.id), cells)
-    kind = screen.paint(screen.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), told.kind)
-    room = max(screen.width - lead_cells - _KIND_CELLS - 1 - 2 - cells, _LEAST_CELLS)
-    return f"{kind} {screen.cut(escape_controls(told.gist), room, fill=True)}  {screen.paint(id, 'dim')}"
+def _line(entry: Entry, terminal: Terminal, indent_cells: int, cells: int) -> str:
+    described = describe(entry)
+    id = terminal.cut(escape_controls(entry.id), cells)
+    kind = terminal.paint(terminal.cut(escape_controls(described.kind), _KIND_CELLS, fill=True), described.kind)
+    room = max(terminal.width - indent_cells - _KIND_CELLS - 1 - 2 - cells, _MIN_TEXT_CELLS)
+    return f"{kind} {terminal.cut(escape_controls(described.gist), room, fill=True)}  {terminal.paint(id, 'dim')}"

@@ -1,4 +1,4 @@
-"""Entries in words: what kind, what one should know, what they say. All of it is foreign text, not yet harmless."""
+"""Describes entries and messages in words. The result is foreign text; escape it before printing."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from convtree._model.entries import (
 )
 from convtree._model.messages import calls_of, results_of, role_of, text_of
 
-_GIST = 2000  # characters of a text that can matter for a preview of one line
+_GIST = 2000  # more characters than fit into a preview of one line
 
 
 class Description(NamedTuple):
-    """An entry in words: its kind, remarks, a gist of one line at most, and all it says."""
+    """An entry in words: its kind, remarks, a preview (`gist`), and its whole text."""
 
     kind: str
     remarks: list[str]
@@ -31,7 +31,7 @@ class Description(NamedTuple):
 
 
 def describe(entry: Entry) -> Description:
-    """Returns an entry in words."""
+    """Describes an entry."""
     match entry:
         case MessageEntry():
             return _message(entry)
@@ -51,11 +51,11 @@ def describe(entry: Entry) -> Description:
             return Description("data", [], f"{entry.ext_type} {brief(entry.data)}", whole)
         case OpaqueEntry():
             return Description(entry.type, ["unknown type"], brief(entry.fields), indented(entry.fields))
-    raise AssertionError(f"an entry of the class {type(entry).__name__}")  # there are no others
+    raise AssertionError(f"an entry of the class {type(entry).__name__}")  # all subclasses of Entry are above
 
 
 def describe_message(message: Any) -> Description:
-    """Returns a provider's message in words."""
+    """Describes a provider's message."""
     if not isinstance(message, dict):
         return Description("message", [], brief(message), indented(message))
     text = text_of(message)
@@ -63,14 +63,16 @@ def describe_message(message: Any) -> Description:
     gists = [text.lstrip()[:_GIST]] if text.strip() else []
     gists += [f"calls {', '.join(call.name or '?' for call in calls)}"] if calls else []
     if results:
-        gists.append(f"answers {', '.join(result.name or result.id or '?' for result in results)}: {_answer(message)}")
+        gists.append(
+            f"answers {', '.join(result.name or result.id or '?' for result in results)}: {_result_text(message)}"
+        )
     is_only_text = bool(text) and not calls and not results
     gist = "; ".join(gists) or brief(message)
     return Description(role_of(message) or "message", [], gist, text if is_only_text else indented(message))
 
 
 def brief(value: Any) -> str:
-    """Returns a value as JSON on one line, of which the beginning counts."""
+    """Returns the beginning of a value as JSON on one line."""
     return to_json(value).decode()[:_GIST]
 
 
@@ -80,7 +82,7 @@ def indented(value: Any) -> str:
 
 
 def to_json(value: Any, option: int = 0) -> bytes:
-    """Encodes what was read from a log, whole numbers of any size included."""
+    """Encodes a value from a log as JSON. Integers may have any size."""
     try:
         return orjson.dumps(value, option=option)
     except TypeError:
@@ -89,7 +91,7 @@ def to_json(value: Any, option: int = 0) -> bytes:
 
 def _message(entry: MessageEntry) -> Description:
     described = describe_message(entry.message)
-    remarks = {"user": ["not for the model"], "model": ["not for the user"]}.get(entry.visible_to, [])
+    remarks = {"user": ["hidden from the model"], "model": ["hidden from the user"]}.get(entry.visible_to, [])
     if entry.pinned and described.kind not in ("system", "developer"):
         remarks = [*remarks, "pinned"]
     return described._replace(remarks=remarks)
@@ -100,20 +102,20 @@ def _summary(kind: str, facts: list[str], summary: str, details: Any) -> Descrip
     return Description(kind, [], summary.lstrip()[:_GIST], whole + _more(details))
 
 
-def _answer(message: dict[str, Any]) -> str:
-    """Returns the text of tool results, wherever the shape has it."""
+def _result_text(message: dict[str, Any]) -> str:
+    """Returns the text of the tool results in a message of any shape."""
     texts: list[str] = []
-    waiting = [message.get("content", message.get("output", message.get("parts")))]
-    while waiting:
-        match waiting.pop(0):
+    pending = [message.get("content", message.get("output", message.get("parts")))]
+    while pending:
+        match pending.pop(0):
             case str(text):
                 texts.append(text.strip()[:_GIST])
             case list(blocks):
-                waiting[:0] = blocks
+                pending[:0] = blocks
             case {"text": inner} | {"content": inner} | {"data": {"content": inner}}:
-                waiting.insert(0, inner)
+                pending.insert(0, inner)
             case {"functionResponse": {"response": {"output": inner} | {"result": inner} | {"error": inner}}}:
-                waiting.insert(0, inner)
+                pending.insert(0, inner)
     return " ".join(texts)
 
 

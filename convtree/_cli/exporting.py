@@ -1,4 +1,4 @@
-"""`convtree export`: write a log as another tool's file, or as a document."""
+"""`convtree export`: writes a log as another tool's file, or as a document."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from convtree._cli.inspect import with_session
-from convtree._cli.redacting import redacting, tell_redacted
-from convtree._cli.sessions import opened_log, with_store_for_log
+from convtree._cli.redacting import report_redacted, with_redaction
+from convtree._cli.sessions import open_log, with_store_for_log
 from convtree._engine.redact import Redactor
 from convtree._formats import WRITTEN
 from convtree.stores._session_store import SessionStore
@@ -17,12 +17,12 @@ from convtree.stores._session_store import SessionStore
 
 @click.command("export")
 @click.argument("log")
-@click.option("--to", "format", type=click.Choice(WRITTEN), required=True, help="What is to be written.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: stdout]")
+@click.option("--to", "format", type=click.Choice(WRITTEN), required=True, help="The format to write.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: standard output]")
 @with_store_for_log
 @with_session
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
-@redacting
+@click.option("--force", is_flag=True, help="Replace the output file if it exists.")
+@with_redaction
 def export_command(
     log: str,
     format: str,
@@ -32,20 +32,23 @@ def export_command(
     force: bool,
     redactor: Redactor | None,
 ) -> None:
-    """Write LOG as a file that pi or kit opens, as JSON, or as Markdown. LOG may also be a session of another tool.
+    """Write a log as a session of pi or kit, JSON or Markdown.
 
-    What is written is all that was said: mind who gets it. With --redact it is without secrets, and what was taken out
-    is told by kind.
+    LOG is a convtree log, or a file or folder of another tool. Markdown shows the branch of the leaf, and one line for
+    each other branch.
+
+    The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
+    secrets replaced is printed on standard error.
     """
     from convtree.exchange import export_file, export_lines
 
-    with opened_log(log, store, session_id) as session:
+    with open_log(log, store, session_id) as session:
         if output is not None:
             if store is None and output.exists() and output.samefile(log):
-                raise click.UsageError("a log is not written over by its own export")
+                raise click.UsageError("the output file is the log itself; choose another one")
             export_file(session, output, format, replace=force, redact=redactor)
         else:
             for piece in export_lines(session, format, redact=redactor):
                 sys.stdout.buffer.write(piece)
             sys.stdout.flush()
-    tell_redacted(redactor)
+    report_redacted(redactor)

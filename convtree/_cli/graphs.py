@@ -1,7 +1,7 @@
-"""The tree of runs for other programs to draw: as DOT (Graphviz) and as Mermaid, by anytree's exporters.
+"""The tree of runs as text for Graphviz (DOT) and Mermaid, written by anytree's exporters.
 
-Those recurse, once per level of the tree. So they get every run as a box of its own with its children as leaves,
-which is never deeper than two, and what they then say twice is said once.
+The exporters recurse once per level of the tree, so a deep tree would overflow the stack. Therefore they get a tree of
+two levels: all runs, and below each run its children. Lines that appear twice are then removed.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from convtree._cli.describe import describe
-from convtree._cli.screen import readable_size
-from convtree._cli.view import View
+from convtree._cli.leaf_view import LeafView
+from convtree._cli.terminal import readable_size
 from convtree._model.terminal_text import escape_controls
 
-_TEXT_LENGTH = 40  # characters of what an entry says
+_TEXT_LENGTH = 40  # characters of an entry's text
 
 
 class Box(NamedTuple):
-    """A run as the exporters see it: its number, and what is below."""
+    """A run as the exporters see it: its number and its children."""
 
     number: int
     children: tuple[Box, ...] = ()
 
 
-def dot(view: View) -> Iterator[str]:
+def dot(view: LeafView) -> Iterator[str]:
     """Yields the tree of runs in the DOT language."""
     from anytree.exporter import DotExporter  # type: ignore[import-untyped]  # it has no types
 
@@ -45,7 +45,7 @@ def dot(view: View) -> Iterator[str]:
     yield from dict.fromkeys(exporter)
 
 
-def mermaid(view: View) -> Iterator[str]:
+def mermaid(view: LeafView) -> Iterator[str]:
     """Yields the tree of runs in the Mermaid language."""
     from anytree.exporter import MermaidExporter
 
@@ -66,8 +66,8 @@ def mermaid(view: View) -> Iterator[str]:
     yield from dict.fromkeys(exporter)
 
 
-def _boxes(view: View) -> Box:
-    """Returns a box of all runs, each with the runs that continue it."""
+def _boxes(view: LeafView) -> Box:
+    """Returns one box with all runs below it, and below each run the runs that continue it."""
     runs = view.outline.runs
     return Box(-1, tuple(Box(number, tuple(map(Box, run.children))) for number, run in enumerate(runs)))
 
@@ -76,19 +76,19 @@ def _name(box: Box) -> str:
     return f"run{box.number}"
 
 
-def _is_active(view: View, box: Box) -> bool:
+def _is_active(view: LeafView, box: Box) -> bool:
     return view.outline.runs[box.number].rows[0] in view.active
 
 
-def _labels(view: View) -> list[list[str]]:
-    """Returns for each run what its first and its last entry say, harmless and on a line each."""
+def _labels(view: LeafView) -> list[list[str]]:
+    """Returns for each run one line for its first and one for its last entry, escaped."""
     labels = []
     for run in view.outline.runs:
         ends = run.rows if len(run.rows) <= 2 else [run.rows[0], run.rows[-1]]
         lines = []
         for row, entry in zip(ends, view.entries(ends), strict=True):
-            told = describe(entry) if entry else None
-            text = f"{told.kind}: {told.gist}" if told else "unreadable"
+            described = describe(entry) if entry else None
+            text = f"{described.kind}: {described.gist}" if described else "unreadable"
             label = f" [{view.labels[row]}]" if row in view.labels else ""
             mark = " (leaf)" if row == view.leaf else ""
             text = escape_controls(text)
@@ -106,5 +106,5 @@ def _dot_text(text: str) -> str:
 
 
 def _mermaid_text(text: str) -> str:
-    """Returns a text with every sign that could mean something to Mermaid or HTML as a numeric entity."""
+    """Returns the text with every character that Mermaid or HTML could interpret as a numeric entity."""
     return "".join(each if each.isalnum() or each in " .,…" or each > "\x7f" else f"#{ord(each)};" for each in text)

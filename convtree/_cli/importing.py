@@ -1,4 +1,4 @@
-"""`convtree import`: bring sessions of other tools into a log or a store."""
+"""`convtree import`: imports sessions of other tools into a log or a store."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import click
 
-from convtree._cli import document
-from convtree._cli.redacting import redacting, tell_redacted
+from convtree._cli import json_output
+from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import count, finding_line
-from convtree._cli.screen import Screen, readable_size, telling, write
+from convtree._cli.terminal import Terminal, progress_on_stderr, readable_size, write
 from convtree._engine.redact import Redactor
 from convtree._model.errors import NotALog
 from convtree._model.terminal_text import escape_controls
@@ -21,24 +21,26 @@ from convtree.exchange import ImportReport
 from convtree.stores._session_store import open_store
 from convtree.stores.base import Progress
 
-FOUND = 1  # the exit code when a source was not all well
-_LARGE = 2**24  # bytes from which on it is told how far it is
+FOUND = 1  # exit code: a source has problems, or failed
+_LARGE = 2**24  # progress is printed from this number of bytes on
 
 
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target")
-@redacting
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@with_redaction
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
 def import_command(ctx: click.Context, source: Path, target: str, redactor: Redactor | None, as_json: bool) -> None:
-    """Import SOURCE, a session of another tool or a folder of them, into TARGET. Doing it again adds what is new.
+    """Import sessions of other tools into a log or a store.
 
-    TARGET is a log, or a store: a folder (one that is there, or with a slash behind it) or a URL. A folder of sessions,
-    or a file of several, goes into a store; files of no known format are passed over.
+    SOURCE is a session of another tool, or a folder of them. It is only read. Import it again later to add what is new.
 
-    With --redact, secrets do not come in, and what was taken out is told by kind; who imports a source again with more
-    in it says --redact again.
+    TARGET is a log or a store. A store is a URL, an existing folder, or a path that ends with a slash. Several sessions
+    need a store. Files in an unknown format are skipped.
+
+    With --redact, secrets are replaced on the way, and their number is printed. Pass --redact again when you import the
+    source again.
     """
     if not target:
         raise click.UsageError("TARGET is empty")
@@ -46,13 +48,13 @@ def import_command(ctx: click.Context, source: Path, target: str, redactor: Reda
         _import_many(ctx, source, target, redactor, as_json)
     from convtree.exchange import import_file
 
-    report = import_file(source, target, progress=_telling(), redact=redactor)
+    report = import_file(source, target, progress=_byte_progress(), redact=redactor)
     if as_json:
-        write([document.written(document.imported(report))])
+        write([json_output.to_text(json_output.imported(report))])
     else:
-        write(_lines(report, Screen()))
-    tell_redacted(redactor)
-    _end(ctx, [report])
+        write(_lines(report, Terminal()))
+    report_redacted(redactor)
+    _exit(ctx, [report])
 
 
 def _is_store(source: Path, target: str) -> bool:
@@ -65,32 +67,33 @@ def _import_many(ctx: click.Context, source: Path, target: str, redactor: Redact
     from convtree.exchange import import_into
 
     if not source.exists():
-        source.stat()  # says so, before a store is made
+        source.stat()  # raises FileNotFoundError before a store is created
     try:
         store = open_store(target)
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     with store:
-        reports = import_into(source, store, progress=_telling(), redact=redactor)
+        reports = import_into(source, store, progress=_byte_progress(), redact=redactor)
     if as_json:
-        write([document.written(document.imported_into(reports))])
+        write([json_output.to_text(json_output.imported_into(reports))])
     else:
-        screen = Screen()
-        write(line for report in reports for line in _lines(report, screen, with_source=len(reports) > 1))
-        write(_totals(reports))
-    tell_redacted(redactor)
+        terminal = Terminal()
+        write(line for report in reports for line in _lines(report, terminal, with_source=len(reports) > 1))
+        write(_total_line(reports))
+    report_redacted(redactor)
     if all(report.status == "skipped" for report in reports):
         raise NotALog(f"{source}: no session of a known format in this folder")
-    _end(ctx, reports)
+    _exit(ctx, reports)
 
 
-def _end(ctx: click.Context, reports: Sequence[ImportReport]) -> None:
+def _exit(ctx: click.Context, reports: Sequence[ImportReport]) -> None:
     sys.stdout.flush()
-    is_well = all(finding.severity == "info" for report in reports for finding in report.findings)
-    ctx.exit(0 if is_well and all(report.status != "failed" for report in reports) else FOUND)
+    has_problems = any(finding.severity != "info" for report in reports for finding in report.findings)
+    has_problems |= any(report.status == "failed" for report in reports)
+    ctx.exit(FOUND if has_problems else 0)
 
 
-def _lines(report: ImportReport, screen: Screen, with_source: bool = False) -> Iterator[str]:
+def _lines(report: ImportReport, terminal: Terminal, with_source: bool = False) -> Iterator[str]:
     if report.status != "imported":
         yield f"{report.status}: {escape_controls(report.source)}: {escape_controls(report.reason or '')}"
     else:
@@ -100,11 +103,11 @@ def _lines(report: ImportReport, screen: Screen, with_source: bool = False) -> I
         session = f"{escape_controls(report.format or '')} session {escape_controls(report.session_id or '')}"
         yield f"{session}: {counts}{place}"
     for finding in report.findings:
-        yield finding_line(finding, screen)
+        yield finding_line(finding, terminal)
 
 
-def _totals(reports: Sequence[ImportReport]) -> Iterator[str]:
-    """Yields what many imports did together."""
+def _total_line(reports: Sequence[ImportReport]) -> Iterator[str]:
+    """Yields one line with the sums of several imports; nothing for one."""
     imported = [report for report in reports if report.status == "imported"]
     if len(reports) > 1 and imported:
         written, there = sum(report.written for report in imported), sum(report.already_there for report in imported)
@@ -114,8 +117,8 @@ def _totals(reports: Sequence[ImportReport]) -> Iterator[str]:
             f"{there:,} already there",
         ]
         others = Counter(report.status for report in reports if report.status != "imported")
-        yield "in all: " + ", ".join(counts + [f"{others[status]:,} {status}" for status in sorted(others)])
+        yield "total: " + ", ".join(counts + [f"{others[status]:,} {status}" for status in sorted(others)])
 
 
-def _telling() -> Progress | None:
-    return telling(lambda done, of: f"{readable_size(done)} of {readable_size(of)}", _LARGE)
+def _byte_progress() -> Progress | None:
+    return progress_on_stderr(lambda done, total: f"{readable_size(done)} of {readable_size(total)}", _LARGE)

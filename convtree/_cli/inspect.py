@@ -1,135 +1,109 @@
-"""`convtree inspect`: look into a log. Takes no lock and changes nothing."""
+"""`convtree inspect`: shows a log, or another tool's session. Takes no lock and changes nothing."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from functools import wraps
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 
-from convtree._cli import document, graphs
+from convtree._cli import graphs, json_output
+from convtree._cli.leaf_view import LeafView
+from convtree._cli.look_options import LookOptions, with_look_options
 from convtree._cli.render import Drawing, draw_context
-from convtree._cli.screen import Screen, write
-from convtree._cli.view import View
+from convtree._cli.terminal import Terminal, write
+from convtree._engine.context import Context
 from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
 from convtree.exchange import ImportReport, list_foreign, read_foreign
 
-FOUND = 1  # the exit code when something is wrong with the log
+FOUND = 1  # exit code: the log has problems
+_MIN_TITLE_CELLS = 16
 with_session = click.option(
-    "--session", "session_id", metavar="ID", help="Of a source with several sessions, this one."
+    "--session", "session_id", metavar="ID", help="Choose a session if the source holds several."
 )
-_OPTIONS = (
-    click.option("--leaf", "leaf_id", metavar="ID", help="Look from this entry instead of the session's leaf."),
-    click.option("--context", "part", flag_value="context", help="What a model would see."),
-    click.option("--path", "part", flag_value="path", help="The entries from the first to the leaf."),
-    click.option("--full", is_flag=True, help="Every entry, with all its text."),
-    click.option(
-        "--json", "form", flag_value="json", help="One JSON document; with --context, the messages as they are."
-    ),
-    click.option("--dot", "form", flag_value="dot", help="The tree of runs for Graphviz."),
-    click.option("--mermaid", "form", flag_value="mermaid", help="The tree of runs for Mermaid."),
-)
-
-
-class Look(NamedTuple):
-    """What is to be shown of a session, and in which form."""
-
-    leaf_id: str | None
-    part: str | None
-    full: bool
-    form: str | None
-
-
-def looking(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options of `Look`, which it gets as its last argument."""
-
-    @wraps(command)
-    def run(*arguments: Any, leaf_id: str | None, part: str | None, full: bool, form: str | None, **named: Any) -> None:
-        if form in ("dot", "mermaid") and (part or full):
-            raise click.UsageError(f"--{form} shows the tree of runs; it does not go with --context, --path or --full")
-        command(*arguments, look=Look(leaf_id, part, full, form), **named)
-
-    for option in reversed(_OPTIONS):
-        run = option(run)
-    return run
 
 
 @click.command("inspect")
 @click.argument("log", type=click.Path(path_type=Path))
 @with_session
-@looking
+@with_look_options
 @click.pass_context
-def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look: Look) -> None:
-    """Show what is in LOG: a summary, the tree, and what is wrong with it, if anything.
+def inspect_command(ctx: click.Context, log: Path, session_id: str | None, look: LookOptions) -> None:
+    """Show a log: a summary, the tree, and any problems.
 
-    The tree reads downwards. The branch of the leaf goes on in its line, the others beside it; of a long stretch
-    without a fork only the ends are shown. LOG may also be a session of another tool, shown as it would be imported;
-    of a file or a folder of several, it is shown which there are, and with --session one of them.
+    LOG is a convtree log, or a file or folder of another tool, shown as it would be imported. If it holds several
+    sessions, they are listed; choose one with --session.
+
+    The tree reads downwards. The branch of the leaf continues at the left; other branches are indented beside it. Of a
+    long stretch without a branching, only the first and last entries are shown.
     """
     try:
-        session, source = _opened(log, session_id)
+        session, source = _open(log, session_id)
     except SeveralSessions as error:
-        if look._replace(form=None) != Look(None, None, False, None) or look.form in ("dot", "mermaid"):
-            raise _unchosen(error) from None
-        write(_listed(log, as_json=look.form == "json"))
+        if not look.is_default_text:
+            raise _several(error) from None
+        write(_source_list(log, as_json=look.form == "json"))
         return
     with session:
         size = None if log.is_dir() else log.stat().st_size
-        show(ctx, View(session, look.leaf_id, str(log), size, source), look)
+        show(ctx, LeafView(session, look.leaf_id, str(log), size, source), look)
 
 
-def show(ctx: click.Context, view: View, look: Look) -> None:
-    """Writes what is to be shown, and ends the command."""
+def show(ctx: click.Context, view: LeafView, look: LookOptions) -> None:
+    """Prints a session in the requested form and ends the command."""
     match look.form:
         case "json":
-            write([document.written(_document(view, look.leaf_id, look.part, look.full))])
+            write([json_output.to_text(_document(view, look))])
         case "dot":
             write(graphs.dot(view))
         case "mermaid":
             write(graphs.mermaid(view))
         case _:
-            write(_text(view, look.leaf_id, look.part, look.full))
+            write(_text(view, look))
     sys.stdout.flush()
     ctx.exit(0 if view.is_sound else FOUND)
 
 
-def opened_for_reading(log: Path, session_id: str | None = None) -> tuple[Session, ImportReport | None]:
-    """Opens a log for reading, or a session of another tool; then says how."""
+def open_for_reading(log: Path, session_id: str | None = None) -> Session:
+    """Opens a log, or another tool's session, for reading.
+
+    Raises:
+        click.UsageError: the source holds several sessions and none was chosen.
+    """
     try:
-        return _opened(log, session_id)
+        return _open(log, session_id)[0]
     except SeveralSessions as error:
-        raise _unchosen(error) from None
+        raise _several(error) from None
 
 
-def _unchosen(error: SeveralSessions) -> click.UsageError:
-    return click.UsageError(f"{error} (--session ID); `convtree inspect` lists them")
+def _several(error: SeveralSessions) -> click.UsageError:
+    return click.UsageError(f"{error} (choose one with --session ID; `convtree inspect` lists them)")
 
 
-def _listed(source: Path, *, as_json: bool) -> Iterator[str]:
-    """Yields the sessions of a source, one on a line: how to choose it, when it began, how long it is, and its name."""
+def _source_list(source: Path, *, as_json: bool) -> Iterator[str]:
+    """Yields the sessions of a source, one per line: id, start, number of messages, title."""
     found = list_foreign(source)
     if as_json:
-        yield document.written(document.of_store("sources", sessions=list(found)))
+        yield json_output.to_text(json_output.store_document("sources", sessions=list(found)))
         return
-    screen = Screen()
+    terminal = Terminal()
     for each in found:
         when = (each.begun or "")[:16].replace("T", " ")
         facts = f"{escape_controls(each.id):<32}  {when:16}  {each.messages:>6,}  "
-        title = screen.cut(
-            escape_controls(each.name or each.first_user_message or ""), max(screen.width - len(facts), 16)
-        )
-        place = f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
-        yield screen.paint(facts, "dim") + title + screen.paint(place, "dim")
-    yield screen.paint("several sessions: --session ID shows one", "note")
+        title = escape_controls(each.name or each.first_user_message or "")
+        title = terminal.cut(title, max(terminal.width - len(facts), _MIN_TITLE_CELLS))
+        file = f"  {escape_controls(os.path.relpath(each.source, source))}" if source.is_dir() else ""
+        yield terminal.paint(facts, "dim") + title + terminal.paint(file, "dim")
+    yield terminal.paint("Several sessions: show one with --session ID.", "note")
 
 
-def _opened(log: Path, session_id: str | None) -> tuple[Session, ImportReport | None]:
+def _open(log: Path, session_id: str | None) -> tuple[Session, ImportReport | None]:
+    """Returns the session, and for another tool's file the report of reading it."""
     if log.is_dir():
         return read_foreign(log, session_id=session_id)
     try:
@@ -141,17 +115,17 @@ def _opened(log: Path, session_id: str | None) -> tuple[Session, ImportReport | 
             raise NotALog(f"{log}: neither a convtree log nor a session of a known format") from None
     if session_id not in (None, session.id):
         session.close()
-        raise SessionNotFound(f"{log}: no session {session_id!r} here; it has {session.id}")
+        raise SessionNotFound(f"{log}: no session {session_id!r} here; this log holds {session.id!r}")
     return session, None
 
 
-def _text(view: View, leaf_id: str | None, part: str | None, full: bool) -> Iterator[str]:
-    screen = Screen()
-    drawing = Drawing(view, screen, full=full)
-    if part == "context":
-        yield from draw_context(_context(view, leaf_id), screen, full=full)
+def _text(view: LeafView, look: LookOptions) -> Iterator[str]:
+    terminal = Terminal()
+    drawing = Drawing(view, terminal, full=look.full)
+    if look.part == "context":
+        yield from draw_context(_context(view, look.leaf_id), terminal, full=look.full)
     else:
-        lines = drawing.path(view.path()) if part == "path" else drawing.graph()
+        lines = drawing.path(view.path()) if look.part == "path" else drawing.graph()
         yield from drawing.summary()
         yield ""
         yield from lines
@@ -160,19 +134,19 @@ def _text(view: View, leaf_id: str | None, part: str | None, full: bool) -> Iter
         yield from drawing.findings()
 
 
-def _document(view: View, leaf_id: str | None, part: str | None, full: bool) -> dict[str, Any]:
-    known = document.inspected(view)
-    if part == "context":
-        return known | document.of_context(_context(view, leaf_id))
-    if part == "path":
-        return known | {"entries": document.entries(view, view.path())}
-    known["runs"] = document.runs(view)
-    if full:
+def _document(view: LeafView, look: LookOptions) -> dict[str, Any]:
+    document = json_output.session_document(view)
+    if look.part == "context":
+        return document | json_output.context_document(_context(view, look.leaf_id))
+    if look.part == "path":
+        return document | {"entries": json_output.entries(view, view.path())}
+    document["runs"] = json_output.runs(view)
+    if look.full:
         nodes = (row for row in range(len(view.outline.tree)) if view.outline.tree.is_node(row))
-        known["entries"] = document.entries(view, nodes)
-    return known
+        document["entries"] = json_output.entries(view, nodes)
+    return document
 
 
-def _context(view: View, leaf_id: str | None) -> Any:
+def _context(view: LeafView, leaf_id: str | None) -> Context:
     view.check_certain()
     return view.session.build_context() if leaf_id is None else view.session.build_context(leaf=leaf_id)

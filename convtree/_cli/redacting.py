@@ -1,4 +1,4 @@
-"""`convtree redact`: a log without its secrets; and what `export --redact` and `import --redact` share with it."""
+"""`convtree redact`, and the redaction options of `export` and `import`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from convtree._cli import document
-from convtree._cli.checking import shown_progress
+from convtree._cli import json_output
+from convtree._cli.checking import log_progress
 from convtree._cli.render import count
-from convtree._cli.screen import write
+from convtree._cli.terminal import write
 from convtree._engine.redact import Redactor
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
@@ -21,70 +21,74 @@ from convtree.stores._session_store import split_url
 
 @click.command("redact")
 @click.argument("log")
-@click.option("--session", "session_id", metavar="ID", help="LOG is a folder of sessions: redact this one.")
-@click.option("--yes", is_flag=True, help="Put the redacted log in the place of LOG. Without this, beside it.")
-@click.option("--remove-original", is_flag=True, help="With --yes: do not keep the log as it was.")
-@click.option("--email", is_flag=True, help="Take e-mail addresses out, too.")
-@click.option("--allow-network", is_flag=True, help="Also on a network file system, when nobody else writes to LOG.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+@click.option("--session", "session_id", metavar="ID", help="Choose a session if LOG is a folder of them.")
+@click.option("--yes", is_flag=True, help="Replace LOG with the redacted log. Without this, LOG is unchanged.")
+@click.option("--remove-original", is_flag=True, help="With --yes: delete the log with the secrets.")
+@click.option("--email", is_flag=True, help="Also replace e-mail addresses.")
+@click.option(
+    "--allow-network", is_flag=True, help="Allow a network file system. Only if no other machine writes to LOG."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def redact_command(
     log: str, session_id: str | None, yes: bool, remove_original: bool, email: bool, as_json: bool, **options: Any
 ) -> None:
-    """Write a copy of LOG without the secrets in it, with [REDACTED:kind] in the place of each.
+    """Replace secrets in a log by [REDACTED:kind].
 
-    The copy is LOG.redacted; with --yes it takes the place of LOG, which is kept as LOG.original. Ids, parents and
-    times stay. Nothing is written when nothing is found.
+    Secrets are API keys, tokens, passwords and the like. The redacted copy is written to LOG.redacted. With --yes, it
+    replaces LOG, and the log with the secrets is kept as LOG.original. Ids, parents and times do not change. If no
+    secrets are found, nothing is written.
     """
     if remove_original and not yes:
-        raise click.UsageError("--remove-original goes with --yes")
+        raise click.UsageError("--remove-original needs --yes")
     path = _local(log)
     options |= {"redactor": Redactor(email=email), "in_place": yes, "remove_original": remove_original}
-    options["progress"] = shown_progress(path)
+    options["progress"] = log_progress(path)
     if session_id is not None:
         done = redact_session(path, session_id, **options)
     elif path.is_dir():
-        raise click.UsageError("a folder of sessions: say which one (--session ID)")
+        raise click.UsageError("LOG is a folder of sessions; choose one with --session ID")
     else:
         done = redact_log(path, **options)
-    write([document.written(document.redacted(done))] if as_json else _lines(done))
+    write([json_output.to_text(json_output.redacted(done))] if as_json else _lines(done))
 
 
 def _local(log: str) -> Path:
-    """Returns the path of a log or a folder; lines in a database are never rewritten."""
+    """Returns the path of a log or a folder. A session in a database is refused: its lines are never rewritten."""
     try:
         scheme, path = split_url(log)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if scheme != "file":
-        message = "a session in a database cannot be redacted there: `convtree copy URL FOLDER --id ID`, redact that, "
-        raise click.UsageError(message + "then `convtree rm` it here and copy it back; or `convtree export --redact`")
+        message = "a session in a database cannot be redacted in place. Copy it to a folder (`convtree copy URL FOLDER "
+        message += "--id ID`), redact it there, delete it here with `convtree rm`, and copy it back. Or use "
+        raise click.UsageError(message + "`convtree export --redact`.")
     return Path(path)
 
 
-def redacting(command: Callable[..., None]) -> Callable[..., None]:
-    """Gives a command the options that take secrets out, and as `redactor` what does it, None where none is asked."""
+def with_redaction(command: Callable[..., None]) -> Callable[..., None]:
+    """Decorates a command with `--redact` and `--email`. It receives `redactor`, None without `--redact`."""
 
     @wraps(command)
     def run(*arguments: Any, redact: bool, email: bool, **named: Any) -> None:
         if email and not redact:
-            raise click.UsageError("--email goes with --redact")
+            raise click.UsageError("--email needs --redact")
         command(*arguments, redactor=Redactor(email=email) if redact else None, **named)
 
-    run = click.option("--email", is_flag=True, help="With --redact: take e-mail addresses out, too.")(run)
-    return click.option("--redact", is_flag=True, help="Put [REDACTED:kind] in the place of every secret found.")(run)
+    run = click.option("--email", is_flag=True, help="With --redact: also replace e-mail addresses.")(run)
+    return click.option("--redact", is_flag=True, help="Replace secrets by [REDACTED:kind].")(run)
 
 
-def tell_redacted(redactor: Redactor | None) -> None:
-    """Says on stderr how many secrets of which kind were taken out, if any should be."""
+def report_redacted(redactor: Redactor | None) -> None:
+    """Prints on stderr how many secrets of each kind were replaced. Does nothing without a redactor."""
     if redactor is None:
         return
     click.echo(f"{count(redactor.counts.total(), 'secrets')} redacted", err=True)
-    for line in _kinds(redactor.counts):
+    for line in _counts_by_kind(redactor.counts):
         click.echo(line, err=True)
 
 
-def _kinds(kinds: Mapping[str, int]) -> Iterator[str]:
-    return (f"  {number:,} {kind}" for kind, number in sorted(kinds.items()))
+def _counts_by_kind(counts: Mapping[str, int]) -> Iterator[str]:
+    return (f"  {number:,} {kind}" for kind, number in sorted(counts.items()))
 
 
 def _lines(done: Redaction) -> Iterator[str]:
@@ -92,9 +96,10 @@ def _lines(done: Redaction) -> Iterator[str]:
     if not done.lines:
         yield f"{path}: nothing to redact"
     elif done.copy is not None:
-        yield f"{path}: {count(done.lines, 'lines')} redacted in {escape_controls(done.copy)}; --yes puts it in place"
+        copy = escape_controls(done.copy)
+        yield f"{path}: {count(done.lines, 'lines')} redacted in {copy}; add --yes to replace the log"
     else:
-        kept = "removed" if done.original is None else f"kept as {escape_controls(done.original)}"
-        yield f"{path}: {count(done.lines, 'lines')} redacted; the log as it was: {kept}"
-    yield from _kinds(done.kinds)
-    yield from (f"  not looked into: {escape_controls(name)}" for name in done.beside)
+        kept = "deleted" if done.original is None else f"kept as {escape_controls(done.original)}"
+        yield f"{path}: {count(done.lines, 'lines')} redacted; the log with the secrets: {kept}"
+    yield from _counts_by_kind(done.kinds)
+    yield from (f"  may still contain secrets: {escape_controls(name)}" for name in done.beside)

@@ -1,8 +1,9 @@
-"""Draws a session for a terminal: the tree as `git log --graph` would, by runs between forks.
+"""Draws a session on a terminal, in the style of `git log --graph`.
 
-The branch that leads to the leaf, or else the largest, goes on in its line; the others are indented beside it. So a
-drawing is as deep as the logarithm of its size, however deep the tree is, and it is made in one loop. The library
-anytree gives the signs; its own renderer recurses, once per entry here.
+The tree is drawn by runs: chains of entries without a branching. The branch of the leaf continues in its column;
+elsewhere the largest one does. Other branches are indented. So the drawing is about log2(entries) levels deep at most,
+and one loop makes it without recursion. anytree supplies only the line characters: its own renderer recurses once per
+entry.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from convtree._cli.describe import Description, brief, describe, describe_message
-from convtree._cli.screen import Screen, readable_size
-from convtree._cli.view import View
+from convtree._cli.leaf_view import LeafView
+from convtree._cli.terminal import Terminal, readable_size
 from convtree._engine import tree
 from convtree._engine.context import Context
 from convtree._engine.outline import LinearSegment, main_children
@@ -20,37 +21,37 @@ from convtree._model.entries import Entry, Finding, MessageEntry
 from convtree._model.findings import FINDING_CODES
 from convtree._model.terminal_text import escape_controls
 
-EDGE = 2  # entries shown at either end of a run
+EDGE = 2  # entries shown at each end of a run
 FINDINGS_SHOWN = 20
-_BATCH = 500  # entries read at once
+_BATCH = 500  # entries read in one call
 _KIND_CELLS, _SIZE_CELLS = 10, 5
-_SHORT_ID, _LONG_ID = 16, 36  # our own, and a UUID, which most other tools use
-_ASKED = 20  # runs by which the width of ids is chosen
-_NAME_CELLS = 60  # of a session's name or a model's, at most
-_LEAST_CELLS = 20  # left for a text, however deep the drawing
-_ALWAYS = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.OPAQUE))
+_SHORT_ID, _LONG_ID = 16, 36  # an id of convtree, and a UUID, the id of most other tools
+_SAMPLE = 20  # runs that decide the width of the id column
+_NAME_CELLS = 60  # the most columns for the name of a session or model
+_MIN_TEXT_CELLS = 20  # left for the text of an entry, however deep the drawing
+_ALWAYS_SHOWN = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.OPAQUE))
 
 
 class Drawing:
-    """A view on a screen, as lines; with `full`, every entry and all its text."""
+    """The lines of a drawing. With `full`, every entry is drawn with its whole text."""
 
-    def __init__(self, view: View, screen: Screen, *, full: bool = False) -> None:
+    def __init__(self, view: LeafView, terminal: Terminal, *, full: bool = False) -> None:
         self._view = view
-        self._screen = screen
+        self._terminal = terminal
         self._full = full
 
     @cached_property
     def _id_cells(self) -> int:
-        """How wide ids are, as far as the first entries of the first runs tell."""
+        """The width of the id column, chosen by the first entries of the first runs."""
         outline = self._view.outline
-        entries = outline.entries([run.rows[0] for run in outline.runs[:_ASKED]])
+        entries = outline.entries([run.rows[0] for run in outline.runs[:_SAMPLE]])
         return id_cells(entry.id for entry in entries if entry is not None)
 
     # --- parts ---
 
     def summary(self) -> Iterator[str]:
-        """Yields which session this is and what is in it."""
-        view, paint, cut = self._view, self._screen.paint, self._screen.cut
+        """Yields the name of the session and what it contains."""
+        view, paint, cut = self._view, self._terminal.paint, self._terminal.cut
         session, counts = view.session, view.counts
         origin = session.header.parent_session
         names = [paint(cut(escape_controls(session.name), _NAME_CELLS), "title")] if session.name else []
@@ -73,8 +74,8 @@ class Drawing:
     def graph(self) -> Iterator[str]:
         """Yields the tree."""
         runs = self._view.outline.runs
-        onward = main_children(runs, self._view.active)
-        signs = self._screen.signs
+        continued_by = main_children(runs, self._view.active)
+        signs = self._terminal.signs
         stack: list[tuple[int, str, str]] = []
         for first in (number for number, run in enumerate(runs) if run.parent < 0):
             if first:
@@ -83,11 +84,11 @@ class Drawing:
             while stack:
                 number, lead, indent = stack.pop()
                 yield from self._run(runs[number], lead, indent)
-                if onward[number] == tree.NONE:
+                if continued_by[number] == tree.NONE:
                     continue
-                stack.append((onward[number], indent, indent))
+                stack.append((continued_by[number], indent, indent))
                 for child in reversed(runs[number].children):
-                    if child != onward[number]:
+                    if child != continued_by[number]:
                         stack.append((child, indent + signs.fork, indent + signs.vertical))
 
     def path(self, rows: list[int]) -> Iterator[str]:
@@ -95,22 +96,23 @@ class Drawing:
         yield from self._rows(rows, "", "")
 
     def findings(self) -> Iterator[str]:
-        """Yields what is wrong."""
+        """Yields the problems."""
         view = self._view
         if not view.is_certain:
-            yield self._screen.paint(f"leaf uncertain: {view.doubt}", "bad")
+            yield self._terminal.paint(f"leaf uncertain: {view.doubt}", "bad")
         if view.unreadable:
-            yield self._screen.paint(f"not readable: {count(view.unreadable, 'entries')}", "bad")
+            yield self._terminal.paint(f"unreadable: {count(view.unreadable, 'entries')}", "bad")
         shown = view.findings if self._full else view.findings[:FINDINGS_SHOWN]
         for finding in shown:
-            yield finding_line(finding, self._screen)
+            yield finding_line(finding, self._terminal)
         if len(view.findings) > len(shown):
-            yield f"{self._screen.signs.dots} {len(view.findings) - len(shown):,} more findings, --full shows them"
+            more = len(view.findings) - len(shown)
+            yield f"{self._terminal.dots} {more:,} more findings; show them with --full"
 
     # --- entries ---
 
     def _run(self, run: LinearSegment, lead: str, indent: str) -> Iterator[str]:
-        """Yields a run: its ends, and what is worth seeing between them."""
+        """Yields the first and last entries of a run, and notable entries between them."""
         rows = run.rows
         if self._full or len(rows) <= 2 * EDGE + 1:
             yield from self._rows(rows, lead, indent)
@@ -122,26 +124,26 @@ class Drawing:
             if not self._is_notable(row, following):
                 hidden.append(row)
                 continue
-            yield from self._hidden(hidden, indent)
+            yield from self._omitted(hidden, indent)
             yield from self._rows([row], indent, indent)
             hidden = []
-        yield from self._hidden(hidden, indent)
+        yield from self._omitted(hidden, indent)
         yield from self._rows(rows[-EDGE:], indent, indent)
 
     def _is_notable(self, row: int, following: int) -> bool:
         kinds = self._view.outline.tree.kinds
         kind = kinds[row] & tree.KIND
         if kind == tree.MODEL_CHANGE and kinds[following] & tree.KIND != kind:
-            return True  # of several in a row, the last is what counts
-        return kind in _ALWAYS or row == self._view.leaf or row in self._view.labels
+            return True  # of several changes in a row, only the last takes effect
+        return kind in _ALWAYS_SHOWN or row == self._view.leaf or row in self._view.labels
 
-    def _hidden(self, rows: list[int], indent: str) -> Iterator[str]:
+    def _omitted(self, rows: list[int], indent: str) -> Iterator[str]:
         if len(rows) == 1:
             yield from self._rows(rows, indent, indent)
         elif rows:
-            lengths, signs = self._view.outline.tree.lengths, self._screen.signs
+            lengths, signs = self._view.outline.tree.lengths, self._terminal.signs
             size = readable_size(sum(lengths[row] for row in rows))
-            yield indent + self._screen.paint(f"{signs.elided} {signs.dots} {len(rows):,} more, {size}", "dim")
+            yield indent + self._terminal.paint(f"{signs.elided} {signs.dots} {len(rows):,} more, {size}", "dim")
 
     def _rows(self, rows: list[int], lead: str, indent: str) -> Iterator[str]:
         for start in range(0, len(rows), _BATCH):
@@ -149,100 +151,100 @@ class Drawing:
             for row, entry in zip(batch, self._view.entries(batch), strict=True):
                 if entry is None:
                     place = f"unreadable: the line at offset {self._view.outline.tree.offsets[row]} is damaged"
-                    yield lead + self._sign(row) + self._screen.paint(place, "bad")
+                    yield lead + self._sign(row) + self._terminal.paint(place, "bad")
                 elif self._full:
-                    yield from self._whole(row, entry, lead, indent)
+                    yield from self._full_entry(row, entry, lead, indent)
                 else:
                     yield self._line(row, entry, lead)
                 lead = indent
 
     def _line(self, row: int, entry: Entry, lead: str) -> str:
-        """Returns an entry on one line: where it stands, its kind, what it says, size and id."""
-        screen, told = self._screen, describe(entry)
+        """Returns an entry on one line: sign, kind, remarks, text, size and id."""
+        terminal, described = self._terminal, describe(entry)
         size = readable_size(self._view.outline.tree.lengths[row])
         cells = max(self._id_cells, id_cells([entry.id]))
-        tail = f"  {size:>{_SIZE_CELLS}}  {screen.cut(escape_controls(entry.id), cells)}"
-        room = screen.width - len(lead) - 2 - _KIND_CELLS - 1 - 2 - _SIZE_CELLS - 2 - cells
-        room = max(room, _LEAST_CELLS)
-        remarks = screen.cut(self._remarks(row, entry, told), room)
-        gist = screen.cut(escape_controls(told.gist), room - screen.cells(remarks), fill=True)
-        kind = self._kind(entry, told)
-        return f"{lead}{self._sign(row)}{kind} {screen.paint(remarks, 'note')}{gist}{screen.paint(tail, 'dim')}"
+        tail = f"  {size:>{_SIZE_CELLS}}  {terminal.cut(escape_controls(entry.id), cells)}"
+        room = terminal.width - len(lead) - 2 - _KIND_CELLS - 1 - 2 - _SIZE_CELLS - 2 - cells
+        room = max(room, _MIN_TEXT_CELLS)
+        remarks = terminal.cut(self._remarks(row, entry, described), room)
+        gist = terminal.cut(escape_controls(described.gist), room - terminal.cells(remarks), fill=True)
+        kind = self._kind(entry, described)
+        return f"{lead}{self._sign(row)}{kind} {terminal.paint(remarks, 'note')}{gist}{terminal.paint(tail, 'dim')}"
 
-    def _whole(self, row: int, entry: Entry, lead: str, indent: str) -> Iterator[str]:
-        """Yields an entry with all it says."""
-        told = describe(entry)
+    def _full_entry(self, row: int, entry: Entry, lead: str, indent: str) -> Iterator[str]:
+        """Yields an entry with its whole text."""
+        described = describe(entry)
         facts = [entry.id, readable_size(self._view.outline.tree.lengths[row]), entry.timestamp or "no time"]
         if isinstance(entry, MessageEntry):
             facts += filter(None, (entry.provider, entry.model, brief(entry.usage) if entry.usage else None))
-        remarks = self._screen.paint(self._remarks(row, entry, told), "note")
-        yield f"{lead}{self._sign(row)}{self._kind(entry, told)} {remarks}{'  '.join(map(escape_controls, facts))}"
-        for line in escape_controls(told.whole, lines=True).split("\n"):
+        remarks = self._terminal.paint(self._remarks(row, entry, described), "note")
+        yield f"{lead}{self._sign(row)}{self._kind(entry, described)} {remarks}{'  '.join(map(escape_controls, facts))}"
+        for line in escape_controls(described.whole, lines=True).split("\n"):
             yield f"{indent}  {line}".rstrip()
         yield indent.rstrip()
 
-    def _kind(self, entry: Entry, told: Description) -> str:
-        style = told.kind if isinstance(entry, MessageEntry) else "entry"
-        return self._screen.paint(self._screen.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), style)
+    def _kind(self, entry: Entry, described: Description) -> str:
+        style = described.kind if isinstance(entry, MessageEntry) else "entry"
+        return self._terminal.paint(self._terminal.cut(escape_controls(described.kind), _KIND_CELLS, fill=True), style)
 
-    def _remarks(self, row: int, entry: Entry, told: Description) -> str:
-        """Returns what one should know of an entry, in brackets."""
+    def _remarks(self, row: int, entry: Entry, described: Description) -> str:
+        """Returns remarks on an entry, in brackets."""
         view = self._view
         remarks = ["leaf"] if row == view.leaf else []
         remarks += [f'"{view.labels[row]}"'] if row in view.labels else []
         if view.outline.tree.parents[row] == tree.MISSING:
             remarks.append(f"orphan, parent {entry.parent_id} is missing")
-        remarks += told.remarks
+        remarks += described.remarks
         return f"({escape_controls(', '.join(remarks))}) " if remarks else ""
 
     def _sign(self, row: int) -> str:
-        signs, view = self._screen.signs, self._view
+        signs, view = self._terminal.signs, self._view
         if row not in view.active:
-            return signs.aside + " "
-        return self._screen.paint(signs.leaf if row == view.leaf else signs.active, "active") + " "
+            return signs.off_path + " "
+        return self._terminal.paint(signs.leaf if row == view.leaf else signs.on_path, "active") + " "
 
 
-def draw_context(context: Context, screen: Screen, *, full: bool = False) -> Iterator[str]:
-    """Yields what a model would see: the messages, and the model, settings and open calls."""
+def draw_context(context: Context, terminal: Terminal, *, full: bool = False) -> Iterator[str]:
+    """Yields the messages of a context, its model and settings, and its open calls."""
     facts = [count(len(context.messages), "messages"), *filter(None, (context.provider, context.model))]
     facts += [brief(context.settings)] if context.settings else []
-    yield screen.paint(escape_controls(", ".join(facts)), "title")
+    yield terminal.paint(escape_controls(", ".join(facts)), "title")
     yield ""
     cells = id_cells(entry.id for entry in context.entries)
     for entry, message in zip(context.entries, context.messages, strict=True):
-        told = describe_message(message)
-        kind = screen.paint(screen.cut(escape_controls(told.kind), _KIND_CELLS, fill=True), told.kind)
+        described = describe_message(message)
+        kind = terminal.paint(terminal.cut(escape_controls(described.kind), _KIND_CELLS, fill=True), described.kind)
         source = "" if isinstance(entry, MessageEntry) else f"({describe(entry).kind}) "
         if full:
-            yield f"{kind} {screen.paint(source, 'note')}{escape_controls(entry.id)}"
-            yield from (f"  {line}".rstrip() for line in escape_controls(told.whole, lines=True).split("\n"))
+            yield f"{kind} {terminal.paint(source, 'note')}{escape_controls(entry.id)}"
+            yield from (f"  {line}".rstrip() for line in escape_controls(described.whole, lines=True).split("\n"))
             yield ""
         else:
-            room = max(screen.width - _KIND_CELLS - 1 - len(source) - 2 - cells, _LEAST_CELLS)
-            id = screen.cut(escape_controls(entry.id), cells)
-            gist = screen.cut(escape_controls(told.gist), room, fill=True)
-            yield f"{kind} {screen.paint(source, 'note')}{gist}  {screen.paint(id, 'dim')}"
+            room = max(terminal.width - _KIND_CELLS - 1 - len(source) - 2 - cells, _MIN_TEXT_CELLS)
+            id = terminal.cut(escape_controls(entry.id), cells)
+            gist = terminal.cut(escape_controls(described.gist), room, fill=True)
+            yield f"{kind} {terminal.paint(source, 'note')}{gist}  {terminal.paint(id, 'dim')}"
     for call in context.open_calls:
         text = f"open call: {call.name} ({call.id or 'no id'}) in entry {call.entry_id}"
-        yield screen.paint(escape_controls(text), "warning")
+        yield terminal.paint(escape_controls(text), "warning")
 
 
 def id_cells(ids: Iterable[str]) -> int:
-    """Returns how wide a column of ids is: they are there to be copied, so a UUID is shown whole."""
+    """Returns the width of a column of ids. A UUID is shown whole, so that it can be copied."""
     return _LONG_ID if any(len(id) > _SHORT_ID for id in ids) else _SHORT_ID
 
 
-def finding_line(finding: Finding, screen: Screen) -> str:
-    """Returns a finding on one line: how bad it is, what it is, where it is."""
+def finding_line(finding: Finding, terminal: Terminal) -> str:
+    """Returns a finding on one line: severity, code, place, text."""
     style = {"error": "bad", "warning": "warning"}.get(finding.severity, "dim")
     entry = f", entry {escape_controls(finding.entry_id)}" if finding.entry_id else ""
     place = f"line {finding.line}, offset {finding.offset}, {finding.length} bytes{entry}"
     words = FINDING_CODES[finding.code][1] if finding.code in FINDING_CODES else ""
-    return f"{screen.paint(f'{finding.severity} {escape_controls(finding.code)}', style)}: {place}: {words}"
+    return f"{terminal.paint(f'{finding.severity} {escape_controls(finding.code)}', style)}: {place}: {words}"
 
 
 def count(number: int, noun: str) -> str:
-    """Returns a number with its noun, which is given in the plural."""
+    """Returns a number with its noun. The noun is passed in the plural."""
     if number == 1:
         noun = {"entries": "entry", "branches": "branch"}.get(noun, noun.removesuffix("s"))
     return f"{number:,} {noun}"

@@ -1,4 +1,4 @@
-"""The commands that look at a store: `ls`, `show`, `search`, `latest`, `resume`, `usage`. They change nothing."""
+"""The commands that read a store: `ls`, `show`, `search`, `latest`, `resume`, `usage`. They change nothing."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ import click
 
 from convtree._catalogue.record_summary import Usage
 from convtree._catalogue.tables import SessionInfo
-from convtree._cli import document
-from convtree._cli.inspect import Look, looking, opened_for_reading, show
+from convtree._cli import json_output
+from convtree._cli.inspect import open_for_reading, show
+from convtree._cli.leaf_view import LeafView
+from convtree._cli.look_options import LookOptions, with_look_options
 from convtree._cli.render import count
-from convtree._cli.screen import Screen, telling, write
-from convtree._cli.view import View
+from convtree._cli.terminal import Terminal, progress_on_stderr, write
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
 from convtree.stores._session_store import Hit, SessionStore, UsageRow, open_store
 from convtree.stores.base import Progress, StoreFinding
 
-FOUND = 1  # the exit code when something in the store is no whole session
-_ID_CELLS, _TIME_CELLS = 32, 16
-_MANY = 1000  # sessions from which on it is told how far it is
+FOUND = 1  # exit code: a file in the store is not a complete session
+_ID_CELLS, _TIME_CELLS, _MIN_TITLE_CELLS = 32, 16, 16
+_MANY = 1000  # progress is printed from this number of sessions on
 
 
-def opened(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
-    """Opens the store at a URL, which must be there, for as long as a command runs."""
+def open_existing_store(ctx: click.Context, param: click.Parameter, url: str | None) -> SessionStore | None:
+    """Opens the store that an option or argument names. It is closed when the command ends."""
     if url is None:
         return None
     try:
@@ -44,55 +45,61 @@ def opened(ctx: click.Context, param: click.Parameter, url: str | None) -> Sessi
 with_store = click.option(
     "-s",
     "--store",
-    callback=opened,
+    callback=open_existing_store,
     envvar="CONVTREE_URL",
     required=True,
     metavar="URL",
-    help="A folder, sqlite:///…, postgresql://…; else CONVTREE_URL says it.",
+    show_envvar=True,
+    help="The store: a folder, sqlite:///FILE or postgresql://…",
 )
 with_store_for_log = click.option(
-    "-s", "--store", callback=opened, metavar="URL", help="LOG is the id of a session in this store."
+    "-s", "--store", callback=open_existing_store, metavar="URL", help="LOG is the id of a session in this store."
 )
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-def opened_log(log: str, store: SessionStore | None, session_id: str | None = None) -> Session:
-    """Opens a log, another tool's session, or a session in a store, to look at."""
+def open_log(log: str, store: SessionStore | None, session_id: str | None = None) -> Session:
+    """Opens a log, another tool's session, or a session of `store`, for reading."""
     if store is None:
-        return opened_for_reading(Path(log), session_id)[0]
+        return open_for_reading(Path(log), session_id)
     return store.open(log, read_only=True)
 
 
 @click.command("ls")
 @with_store
-@click.option("--cwd", metavar="DIR", help="Begun in this directory.")
-@click.option("--owner", metavar="NAME", help="Of this owner.")
-@click.option("--all", "everything", is_flag=True, help="Archived sessions, too.")
-@click.option("--tasks", is_flag=True, help="Sub-agents' sessions, too.")
-@click.option("--text", metavar="WORDS", help="With these words in the name or in one message.")
-@click.option("--since", metavar="TIME", help="Active since then (RFC 3339).")
-@click.option("--until", metavar="TIME", help="Not active since then.")
-@click.option("--limit", type=click.IntRange(min=1), default=50, show_default=True)
-@click.option("--cursor", help="Go on where an earlier list ended.")
+@click.option("--cwd", metavar="DIR", help="Only sessions started in this directory.")
+@click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
+@click.option("--all", "everything", is_flag=True, help="Include archived sessions.")
+@click.option("--tasks", is_flag=True, help="Include sessions of sub-agents.")
+@click.option("--text", metavar="WORDS", help="Only sessions with all these words in the name or in one message.")
+@click.option("--since", metavar="TIME", help="Only sessions active at TIME or later, as in 2026-01-31T00:00:00Z.")
+@click.option("--until", metavar="TIME", help="Only sessions last active before TIME.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, metavar="N", help="The most to list."
+)
+@click.option("--cursor", metavar="CURSOR", help="Continue a list; the end of a page shows its cursor.")
 @as_json
 @click.pass_context
-def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_json: bool, **wanted: Any) -> None:
-    """List the sessions of a store, last active first."""
+def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_json: bool, **filters: Any) -> None:
+    """List sessions, most recently active first.
+
+    The columns are id, time of the last activity (UTC), number of messages, and the name or else the first question.
+    """
     try:
-        page = store.list(archived=None if everything else False, progress=telling_progress(), **wanted)
+        page = store.list(archived=None if everything else False, progress=session_progress(), **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     findings = store.findings
     if as_json:
         parts: dict[str, Any] = {"sessions": page.sessions, "cursor": page.cursor, "findings": findings}
-        write([document.written(document.of_store("ls", **parts))])
+        write([json_output.to_text(json_output.store_document("ls", **parts))])
     else:
-        screen = Screen()
+        terminal = Terminal()
         id_cells = max((len(info.id) for info in page), default=0)
-        write(_session_line(info, screen, max(id_cells, _ID_CELLS)) for info in page)
+        write(_session_line(info, terminal, max(id_cells, _ID_CELLS)) for info in page)
         if page.cursor is not None:
-            write([screen.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")])
-        write(_finding_lines(findings, screen))
+            write([terminal.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")])
+        write(_finding_lines(findings, terminal))
     sys.stdout.flush()
     ctx.exit(FOUND if findings else 0)
 
@@ -100,123 +107,152 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
 @click.command("show")
 @click.argument("id")
 @with_store
-@looking
+@with_look_options
 @click.pass_context
-def show_command(ctx: click.Context, store: SessionStore, id: str, look: Look) -> None:
-    """Show a session as `convtree inspect` shows a log."""
+def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOptions) -> None:
+    """Show a session of a store.
+
+    The output is that of `convtree inspect`.
+    """
     with store.open(id, read_only=True) as session:
-        show(ctx, View(session, look.leaf_id, f"{store.location} {id}"), look)
+        show(ctx, LeafView(session, look.leaf_id, f"{store.location} {id}"), look)
 
 
 @click.command("search")
 @click.argument("words", nargs=-1, required=True)
 @with_store
-@click.option("--cwd", metavar="DIR", help="In sessions begun in this directory.")
-@click.option("--owner", metavar="NAME", help="In sessions of this owner.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True)
+@click.option("--cwd", metavar="DIR", help="Only sessions started in this directory.")
+@click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The most to list."
+)
 @as_json
-def search_command(store: SessionStore, words: tuple[str, ...], as_json: bool, **wanted: Any) -> None:
-    """Find the messages in which all WORDS occur, on whatever branch, the best first."""
-    hits = store.search(" ".join(words), **wanted)
+def search_command(store: SessionStore, words: tuple[str, ...], as_json: bool, **filters: Any) -> None:
+    """Find messages that contain all WORDS.
+
+    All branches are searched, archived sessions too. The best match comes first. Each line shows the session id, the
+    entry id, the role and an excerpt.
+    """
+    hits = store.search(" ".join(words), **filters)
     if as_json:
-        write([document.written(document.of_store("search", hits=hits))])
+        write([json_output.to_text(json_output.store_document("search", hits=hits))])
     else:
-        screen = Screen()
-        write(_hit_line(hit, screen) for hit in hits)
+        terminal = Terminal()
+        write(_hit_line(hit, terminal) for hit in hits)
 
 
 @click.command("latest")
 @with_store
-@click.option("--cwd", metavar="DIR", help="Begun in this directory.")
-@click.option("--owner", metavar="NAME", help="Of this owner.")
+@click.option("--cwd", metavar="DIR", help="Only sessions started in this directory.")
+@click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @as_json
-def latest_command(store: SessionStore, as_json: bool, **wanted: Any) -> None:
-    """Print the id of the session that was last active and is not archived."""
-    _print_one(store, store.latest(**wanted), as_json)
+def latest_command(store: SessionStore, as_json: bool, **filters: Any) -> None:
+    """Print the id of the most recently active session.
+
+    Archived sessions do not count.
+    """
+    _print_session(store, store.latest(**filters), as_json)
 
 
 @click.command("resume")
 @with_store
-@click.option("--cwd", default=os.getcwd, metavar="DIR", help="Begun in this directory.  [default: this one]")
-@click.option("--git-root", metavar="DIR", help="Or under this one.  [default: the repository's, if there is one]")
-@click.option("--owner", metavar="NAME", help="Of this owner.")
-@click.option("--max-age", type=float, default=60, show_default=True, metavar="MINUTES", help="Active since then.")
+@click.option("--cwd", default=os.getcwd, metavar="DIR", help="Sessions of this directory.  [default: the current one]")
+@click.option("--git-root", metavar="DIR", help="Sessions of this repository, too.  [default: that of --cwd]")
+@click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
+@click.option(
+    "--max-age", type=float, default=60, show_default=True, metavar="MINUTES", help="Only sessions active since then."
+)
 @as_json
 def resume_command(
     store: SessionStore, cwd: str, git_root: str | None, owner: str | None, max_age: float, as_json: bool
 ) -> None:
-    """Print the id of the session to go on with here."""
+    """Print the id of the session to continue here.
+
+    That is the most recently active session that was started in this directory or in its git repository. Archived
+    sessions do not count.
+    """
     root = git_root or _git_root(Path(cwd))
     found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=timedelta(minutes=max_age))
-    _print_one(store, found, as_json)
+    _print_session(store, found, as_json)
 
 
 @click.command("usage")
 @click.argument("id", required=False)
 @with_store
-@click.option("--by", type=click.Choice(["session", "model", "branch"]), default="session", show_default=True)
-@click.option("--cwd", metavar="DIR", help="Of sessions begun in this directory.")
-@click.option("--owner", metavar="NAME", help="Of sessions of this owner.")
+@click.option(
+    "--by",
+    type=click.Choice(["session", "model", "branch"]),
+    default="session",
+    show_default=True,
+    help="Print one line for each of these.",
+)
+@click.option("--cwd", metavar="DIR", help="Only sessions started in this directory.")
+@click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @as_json
 def usage_command(
-    store: SessionStore, id: str | None, by: Literal["session", "model", "branch"], as_json: bool, **wanted: Any
+    store: SessionStore, id: str | None, by: Literal["session", "model", "branch"], as_json: bool, **filters: Any
 ) -> None:
-    """Add up the tokens and the stored cost, of the session ID or of all."""
+    """Sum up tokens and cost, of one session or of all.
+
+    The columns are input tokens, output tokens, tokens read from the cache, tokens written to the cache, and cost.
+    `--by branch` needs an ID.
+    """
     try:
-        rows = store.usage(id, by=by, **wanted)
+        rows = store.usage(id, by=by, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        write([document.written(document.of_store("usage", by=by, rows=rows))])
+        write([json_output.to_text(json_output.store_document("usage", by=by, rows=rows))])
     else:
         write(_usage_lines(rows))
 
 
-def _print_one(store: SessionStore, found: SessionInfo | None, as_json: bool) -> None:
+def _print_session(store: SessionStore, found: SessionInfo | None, as_json: bool) -> None:
     if found is None:
-        raise SessionNotFound(f"{store.location}: there is no such session")
-    write([document.written(document.of_store("session", session=found)) if as_json else found.id])
+        raise SessionNotFound(f"{store.location}: no matching session")
+    write([json_output.to_text(json_output.store_document("session", session=found)) if as_json else found.id])
 
 
 def _git_root(directory: Path) -> str | None:
     return next((str(each) for each in (directory, *directory.parents) if (each / ".git").exists()), None)
 
 
-def _session_line(info: SessionInfo, screen: Screen, id_cells: int) -> str:
+def _session_line(info: SessionInfo, terminal: Terminal, id_cells: int) -> str:
     title = info.name or info.first_user_message or ""
     archived = " (archived)" if info.archived else ""
     when = (info.last_activity or "")[:_TIME_CELLS].replace("T", " ")
-    facts = f"{screen.cut(escape_controls(info.id), id_cells, fill=True)}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
-    room = max(screen.width - len(facts) - len(archived), 16)
-    return screen.paint(facts, "dim") + screen.cut(escape_controls(title), room) + archived
+    id = terminal.cut(escape_controls(info.id), id_cells, fill=True)
+    facts = f"{id}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
+    room = max(terminal.width - len(facts) - len(archived), _MIN_TITLE_CELLS)
+    return terminal.paint(facts, "dim") + terminal.cut(escape_controls(title), room) + archived
 
 
-def _hit_line(hit: Hit, screen: Screen) -> str:
-    aside = "" if hit.on_path else screen.paint(" (side branch)", "note")
-    place = screen.paint(f"{escape_controls(hit.session_id)} {escape_controls(hit.entry_id)}", "dim")
-    return f"{place} {escape_controls(hit.role or '')}: {escape_controls(hit.snippet)}{aside}"
+def _hit_line(hit: Hit, terminal: Terminal) -> str:
+    branch = "" if hit.on_path else terminal.paint(" (side branch)", "note")
+    ids = terminal.paint(f"{escape_controls(hit.session_id)} {escape_controls(hit.entry_id)}", "dim")
+    return f"{ids} {escape_controls(hit.role or '')}: {escape_controls(hit.snippet)}{branch}"
 
 
-def _finding_lines(findings: Iterable[StoreFinding], screen: Screen) -> Iterator[str]:
+def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iterator[str]:
     return (
-        f"{screen.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}" for each in findings
+        f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}" for each in findings
     )
 
 
 def _usage_lines(rows: Iterable[UsageRow]) -> Iterator[str]:
     total = Usage()
     for row in rows:
-        of = row.leaf_id or row.session_id or " ".join(filter(None, (row.provider, row.model))) or "unknown model"
-        yield f"{_usage_words(row.usage)}  {escape_controls(of)}"
+        name = row.leaf_id or row.session_id or " ".join(filter(None, (row.provider, row.model))) or "unknown model"
+        yield f"{_usage_columns(row.usage)}  {escape_controls(name)}"
         total += row.usage
-    yield f"{_usage_words(total)}  in all"
+    yield f"{_usage_columns(total)}  total"
 
 
-def _usage_words(usage: Usage) -> str:
+def _usage_columns(usage: Usage) -> str:
     cached = f"{usage.cache_read_tokens:>12,} {usage.cache_write_tokens:>12,}"
     return f"{usage.input_tokens:>12,} {usage.output_tokens:>12,} {cached} {usage.cost:>10.4f}"
 
 
-def telling_progress() -> Progress | None:
-    """Shows how far something with many sessions is."""
-    return telling(lambda done, of: f"{count(done, 'sessions')} of {of:,}", _MANY)
+def session_progress() -> Progress | None:
+    """Returns a callback that prints how many sessions are done; None if stderr is not a terminal."""
+    return progress_on_stderr(lambda done, total: f"{count(done, 'sessions')} of {total:,}", _MANY)

@@ -1,7 +1,6 @@
-"""What a log is made of: the header, the entries (nodes of the tree) and the marks (everything else).
+"""The records of a log: the header, entries (nodes of the tree) and marks (records outside the tree).
 
-All are frozen and keyword-only. `append` stamps `id`, `parent_id` and `timestamp`; nobody else sets them, except those
-who bring records from elsewhere.
+All are frozen and keyword-only. `append` fills in `id`, `parent_id` and `timestamp`. Only importers set them.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ Severity = Literal["error", "warning", "info"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is wrong with a log, and where: `line` counts from 1, `offset` and `length` are in bytes."""
+    """A problem in a log and its place. `line` counts from 1; `offset` and `length` are in bytes."""
 
     code: str
     severity: Severity
@@ -35,29 +34,30 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """What entries and marks share: an id in one namespace, and a time that is only a label (RFC 3339 UTC)."""
+    """Base of entries and marks. They share one namespace of ids. `timestamp` is RFC 3339 UTC and orders nothing."""
 
     type: ClassVar[str] = ""
     id: str = ""
     timestamp: str | None = None
 
-    def __repr__(self) -> str:  # what is said in a conversation does not belong in logs and tracebacks
+    def __repr__(self) -> str:  # no text of a conversation in log files and tracebacks
         parent = f", parent_id={self.parent_id!r}" if isinstance(self, Entry) else ""
         return f"{type(self).__name__}(id={self.id!r}{parent}, …)"
 
 
 class Entry(Record, frozen=True, kw_only=True):
-    """A node of the tree; `parent_id` None means that it begins the conversation."""
+    """A node of the tree. An entry with `parent_id` None is a root."""
 
     parent_id: str | None = None
     source_id: str | None = None
 
 
 class MessageEntry(Entry, frozen=True, kw_only=True):
-    """A message as the provider defines it, verbatim.
+    """A message, stored exactly as the provider defines it.
 
-    `shape` names the provider's message format; `provider`, `model` and `usage` say who produced it at what cost;
-    `visible_to="user"` keeps it from the model; `pinned` lets it survive a compaction.
+    `shape` names the provider's message format. `provider`, `model` and `usage` say which model produced the message
+    and what it cost. `visible_to="user"` hides it from the model. A `pinned` message stays in the context after a
+    compaction; `append` pins system messages.
     """
 
     type: ClassVar[str] = "message"
@@ -71,17 +71,17 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
 
     @property
     def role(self) -> str | None:
-        """The message's role, as far as it can be told."""
+        """The message's role, or None if it has no recognisable one."""
         return role_of(self.message)
 
     @property
     def text(self) -> str:
-        """The text a person would read; best effort for the providers' shapes."""
+        """The text of the message for people. Best effort: empty for an unknown shape."""
         return text_of(self.message)
 
 
 class CompactionEntry(Entry, frozen=True, kw_only=True):
-    """A summary that stands for what lies before `first_kept_entry_id` on the path; None keeps nothing."""
+    """A summary that replaces the entries before `first_kept_entry_id` in the context. None keeps no earlier entry."""
 
     type: ClassVar[str] = "compaction"
     summary: str
@@ -95,7 +95,7 @@ class CompactionEntry(Entry, frozen=True, kw_only=True):
 
 
 class BranchSummaryEntry(Entry, frozen=True, kw_only=True):
-    """What happened on a branch that was left; `from_id` is the leaf that was left."""
+    """A summary of an abandoned branch. `from_id` is the leaf of that branch."""
 
     type: ClassVar[str] = "branch_summary"
     from_id: str | None
@@ -104,7 +104,7 @@ class BranchSummaryEntry(Entry, frozen=True, kw_only=True):
 
 
 class ModelChangeEntry(Entry, frozen=True, kw_only=True):
-    """From here on, this model; `settings` holds what else the caller wants back (a thinking level, say)."""
+    """A change of the model, in effect from here on. `settings` holds other choices, such as a thinking level."""
 
     type: ClassVar[str] = "model_change"
     provider: str | None
@@ -113,7 +113,7 @@ class ModelChangeEntry(Entry, frozen=True, kw_only=True):
 
 
 class ExtensionDataEntry(Entry, frozen=True, kw_only=True):
-    """State of the application, on the branch it belongs to; never seen by a model."""
+    """Data of the application, tied to a branch. It is never part of a context."""
 
     type: ClassVar[str] = "extension_data"
     ext_type: str
@@ -121,14 +121,14 @@ class ExtensionDataEntry(Entry, frozen=True, kw_only=True):
 
 
 class OpaqueEntry(Entry, frozen=True, kw_only=True):
-    """A node of a type this version does not know: kept, walked through, never shown to a model."""
+    """An entry of an unknown type. It is kept and part of paths, but never part of a context."""
 
     unknown_type: str
     fields: dict[str, Any]
 
     @property
     def type(self) -> str:  # type: ignore[override]  # a class constant everywhere else
-        """The type as it stands in the log."""
+        """The type in the log."""
         return self.unknown_type
 
 
@@ -137,14 +137,14 @@ class Mark(Record, frozen=True, kw_only=True):
 
 
 class LeafMark(Mark, frozen=True, kw_only=True):
-    """The leaf was moved to `target_id`; None is the place before the first entry."""
+    """A move of the leaf to `target_id`. None is the place before the first entry."""
 
     type: ClassVar[str] = "leaf"
     target_id: str | None
 
 
 class LabelMark(Mark, frozen=True, kw_only=True):
-    """A bookmark on an entry; None clears it."""
+    """A label on an entry. `label` None removes it."""
 
     type: ClassVar[str] = "label"
     target_id: str
@@ -152,7 +152,10 @@ class LabelMark(Mark, frozen=True, kw_only=True):
 
 
 class SessionInfoMark(Mark, frozen=True, kw_only=True):
-    """A change of name, archive flag or metadata: absent is unchanged, None removes, top-level keys merge."""
+    """A change of name, archive flag or metadata.
+
+    A field left out is unchanged and None removes it. Metadata is merged by top-level key.
+    """
 
     type: ClassVar[str] = "session_info"
     name: str | UnsetType | None = UNSET
@@ -161,19 +164,19 @@ class SessionInfoMark(Mark, frozen=True, kw_only=True):
 
 
 class OpaqueMark(Mark, frozen=True, kw_only=True):
-    """A mark of a type this version does not know: kept and passed over."""
+    """A mark of an unknown type. It is kept and has no effect."""
 
     unknown_type: str
     fields: dict[str, Any]
 
     @property
     def type(self) -> str:  # type: ignore[override]  # a class constant everywhere else
-        """The type as it stands in the log."""
+        """The type in the log."""
         return self.unknown_type
 
 
 class ParentSession(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a session comes from: a `fork` begins with copies of another's entries, a `task` is a sub-agent's."""
+    """The origin of a session. A `fork` starts with copies of its parent's entries; a `task` belongs to a sub-agent."""
 
     id: str
     entry_id: str | None = None
@@ -181,7 +184,7 @@ class ParentSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line of a log: which session this is. `id` is empty only when a damaged header could not be read."""
+    """The first line of a log: it describes the session. `id` is empty only if a damaged header could not be read."""
 
     id: str
     timestamp: str | None = None

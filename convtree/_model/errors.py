@@ -1,7 +1,8 @@
-"""What can go wrong, one class per decision of the caller.
+"""Errors: one class for each decision that a caller can take.
 
-Every class derives from `ConvtreeError`. A message says where it happened and what to call next; it never carries
-content of a conversation. Operating-system errors are not wrapped: an `OSError` reaches the caller as it is.
+Every class derives from `ConvtreeError`. A message says where the error happened and what to call next. It never
+contains text of a conversation. Errors of the operating system are not wrapped: an `OSError` reaches the caller as it
+is.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 
 class ConvtreeError(Exception):
-    """The base of all errors that convtree raises itself; keyword arguments become attributes."""
+    """Base class of all errors that convtree raises. Keyword arguments become attributes."""
 
     def __init__(self, message: str, **facts: Any) -> None:
         super().__init__(message)
@@ -18,49 +19,49 @@ class ConvtreeError(Exception):
 
 
 class EntryNotFound(ConvtreeError, LookupError):
-    """No entry has this id; `id` is what was asked for."""
+    """The log has no entry with this `id`."""
 
     id: str
 
 
 class SessionNotFound(ConvtreeError, LookupError):
-    """There is no session at this place."""
+    """The file, or the store, has no such session."""
 
 
 class SeveralSessions(ConvtreeError):
-    """The source holds more than one session, `ids`; say which is meant, or import them into a store."""
+    """The source holds several sessions, `ids`. Choose one, or import all of them into a store."""
 
     ids: tuple[str, ...]
 
 
 class SessionExists(ConvtreeError):
-    """A new session was asked for where one already is."""
+    """A new session was requested, but one exists under that path or id."""
 
 
 class NotALog(ConvtreeError):
-    """The file is not a convtree log; it was not touched."""
+    """The file is not a convtree log. It was not changed."""
 
 
 class InvalidMessage(ConvtreeError, ValueError):
-    """A value cannot be stored; `place` says which, as in `message.content[0].score`. Nothing was written."""
+    """A value cannot be stored. `place` is its path, such as `message.content[0].score`. Nothing was written."""
 
     place: str
 
 
 class InvalidCompaction(ConvtreeError, ValueError):
-    """`first_kept_entry_id` is not on the path that reaches the context. Nothing was written."""
+    """`first_kept_entry_id` is not on the part of the path that the context shows. Nothing was written."""
 
 
 class IdConflict(ConvtreeError):
-    """The id is taken by a record with other content; `id` names it. Nothing was written."""
+    """Another record, with other content, already has this `id`. Nothing was written."""
 
     id: str
 
 
 class StaleLeaf(ConvtreeError):
-    """Someone else moved the leaf: it was `expected`, it is `actual`. Nothing was written.
+    """Another writer moved the leaf from `expected` to `actual`. Nothing was written.
 
-    Call `refresh()` to see what is new, or pass `parent_id` or `on_stale`.
+    Call `refresh()` to read the new entries and try again, or pass `parent_id` or `on_stale`.
     """
 
     expected: str | None
@@ -68,48 +69,48 @@ class StaleLeaf(ConvtreeError):
 
 
 class SessionLocked(ConvtreeError):
-    """The lock was not free in time; `holder` describes who has it, where the system tells."""
+    """The lock was not free within the timeout. `holder` describes the process that holds it, or is None if unknown."""
 
     holder: str | None
 
 
 class BrokenPath(ConvtreeError):
-    """A line that the result is made of is missing or damaged; `missing` is its id, `offset` the place in the log."""
+    """A line needed for the result is missing or damaged: `missing` is its id, `offset` a position in the log."""
 
     missing: str | None
     offset: int
 
 
 class LeafUncertain(ConvtreeError):
-    """Damage lies behind the line that set the leaf: it may have been moved. Settle it with `branch(id)`."""
+    """Damage after the last known move of the leaf may hide another one. Choose the leaf with `branch(id)`."""
 
 
 class UnknownEntry(ConvtreeError):
-    """A record marked critical has a type this version does not know; a newer convtree is needed."""
+    """A critical record has a type that this version does not know. Use a newer convtree."""
 
 
 class CorruptLog(ConvtreeError):
-    """The log was opened with `strict=True` and has `findings`."""
+    """The log was opened with `strict=True` and has problems, listed in `findings`."""
 
     findings: tuple[Any, ...]
 
 
 class OpenCalls(ConvtreeError):
-    """Tool calls have no result yet; `calls` names them."""
+    """Some tool calls have no result yet. They are listed in `calls`."""
 
     calls: tuple[Any, ...]
 
 
 class ReadOnlySession(ConvtreeError):
-    """This session cannot be written to: opened with `mode="r"`, made by a newer version, or its header is damaged."""
+    """The session is read-only: opened with `mode="r"`, written by a newer version, or its header is damaged."""
 
 
 class SessionFailed(ConvtreeError):
-    """What is on disk is uncertain: an earlier write failed, or the log is replaced faster than it can be read.
+    """The state on disk is unknown: an earlier write failed, or the log is replaced faster than it can be read.
 
-    Open the session again to go on.
+    Open the session again to continue.
     """
 
 
 class SessionClosed(ConvtreeError):
-    """The session was closed, or inherited across `fork()`; open it again."""
+    """The session was closed, or inherited through `os.fork()`. Open it again."""

@@ -1,4 +1,4 @@
-"""What `inspect` looks at: a session, its tree, and the leaf it is looked at from."""
+"""A session as `inspect` shows it: its tree, seen from one leaf."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from convtree._session.session import Session
 from convtree.exchange import ImportReport
 
 
-class View:
-    """A session from one leaf: `leaf_id` None is the session's own.
+class LeafView:
+    """A session seen from one leaf.
 
-    `location` says where it is, for messages, `size_bytes` how large it is there, where that is a file; `source` says
-    how it was read, if it is another tool's.
+    Args:
+        session: The session to show.
+        leaf_id: The leaf; None is the session's own.
+        location: The path or URL for messages.
+        size_bytes: The size of the file; None if the session is not a file.
+        source: The report of reading another tool's session; None for a log.
     """
 
     def __init__(
@@ -35,54 +39,54 @@ class View:
         self.size_bytes = size_bytes
         self.note = f"{source.format} session, shown as convtree would import it" if source else None
         self.findings: tuple[Finding, ...] = session.findings + (source.findings if source else ())
-        self.unreadable = 0  # entries that were to be shown and could not be read
+        self.unreadable = 0  # entries that `entries` could not read so far
         self.is_certain = self.outline.certain or leaf_id is not None
         self.leaf_id = session.leaf_id if leaf_id is None else leaf_id
         self.leaf = self.outline.leaf if leaf_id is None else self._row(leaf_id)
         self.active = frozenset(self.outline.tree.walk_up(self.leaf))
 
     def entries(self, rows: Iterable[int]) -> list[Entry | None]:
-        """Reads entries; None stands for one that cannot be read."""
+        """Reads entries. None stands for one that cannot be read; `unreadable` counts those."""
         entries = self.outline.entries(list(rows))
         self.unreadable += entries.count(None)
         return entries
 
     def path(self) -> list[int]:
-        """Returns the rows from the first entry to the leaf.
+        """Returns the rows from the root to the leaf.
 
         Raises:
-            LeafUncertain: nobody can say which path.
-            BrokenPath: an entry above has no parent.
+            LeafUncertain: damage may have hidden a move of the leaf.
+            BrokenPath: an entry on the way has no parent.
         """
         self.check_certain()
         rows = self.outline.tree.path(self.leaf)
         if rows and self.outline.tree.parents[rows[0]] == tree.MISSING:
-            self.session.path(self.leaf_id)  # says which
+            self.session.path(self.leaf_id)  # raises BrokenPath with the missing id
         return rows
 
     def check_certain(self) -> None:
-        """Makes sure that there is a leaf to look from.
+        """Checks that the leaf is known.
 
         Raises:
-            LeafUncertain: there is none.
+            LeafUncertain: damage may have hidden a move of the leaf.
         """
         if not self.is_certain:
             raise LeafUncertain(f"{self.location}: {self.doubt}")
 
     @property
     def doubt(self) -> str:
-        """Why nothing can be said about the leaf."""
-        return "damage lies behind the line that set the leaf; choose one with --leaf"
+        """Why the leaf is uncertain."""
+        return "damage may have hidden a move of the leaf; choose one with --leaf ID"
 
     @cached_property
     def labels(self) -> dict[int, str]:
-        """The bookmarks by row."""
+        """The labels by row."""
         rows = ((self.outline.row(id), text) for id, text in self.session.labels.items())
         return {row: text for row, text in rows if row is not None}
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How many entries of which kind there are, and how many branches."""
+        """The numbers of entries, messages, branches and compactions."""
         kinds = Counter(kind & tree.KIND for kind in self.outline.tree.kinds)
         return {
             "entries": kinds.total() - kinds[tree.MARK],
@@ -96,12 +100,12 @@ class View:
         """The provider and the model at the leaf."""
         columns = self.outline.tree
         row = columns.nearest(columns.models, self.leaf)
-        namer = self.outline.entries([row])[0] if row != tree.NONE else None
-        return (namer.provider, namer.model) if isinstance(namer, MessageEntry | ModelChangeEntry) else (None, None)
+        entry = self.outline.entries([row])[0] if row != tree.NONE else None
+        return (entry.provider, entry.model) if isinstance(entry, MessageEntry | ModelChangeEntry) else (None, None)
 
     @property
     def is_sound(self) -> bool:
-        """Whether nothing was found that is more than a remark."""
+        """Whether no problem was found; a finding of severity `info` is not one."""
         return self.is_certain and not self.unreadable and all(each.severity == "info" for each in self.findings)
 
     def _row(self, leaf_id: str) -> int:

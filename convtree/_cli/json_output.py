@@ -1,4 +1,7 @@
-"""What `--json` says: one document, versioned. Fields may be added in a version, none changes its meaning."""
+"""The documents that `--json` prints. Each names its schema and version.
+
+Within a version, fields may be added; none is removed or changes its meaning.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ from typing import Any
 import msgspec
 
 from convtree._cli.describe import to_json
-from convtree._cli.view import View
+from convtree._cli.leaf_view import LeafView
 from convtree._engine import tree
 from convtree._engine.context import Context
 from convtree._engine.diff import Diff
 from convtree._model.entries import Entry, Finding, OpaqueEntry
-from convtree._model.terminal_text import harmless_json
+from convtree._model.terminal_text import escape_json_controls
 from convtree._tools.redact_log import Redaction
 from convtree.exchange import ImportReport
 from convtree.repair import Repair, Report
 
 
-def inspected(view: View) -> dict[str, Any]:
-    """Returns what is known of a session, without its entries."""
+def session_document(view: LeafView) -> dict[str, Any]:
+    """Returns the document of a session, without its entries."""
     session = view.session
     provider, model = view.model
     return _versioned("convtree.inspect") | {
@@ -42,8 +45,8 @@ def inspected(view: View) -> dict[str, Any]:
     }
 
 
-def runs(view: View) -> list[dict[str, Any]]:
-    """Returns the tree: its runs between forks, each with the number of the run it continues."""
+def runs(view: LeafView) -> list[dict[str, Any]]:
+    """Returns the runs of the tree, each with the number of the run it continues."""
     listed = []
     for number, run in enumerate(view.outline.runs):
         first, last = view.entries([run.rows[0], run.rows[-1]])
@@ -61,13 +64,13 @@ def runs(view: View) -> list[dict[str, Any]]:
     return listed
 
 
-def entries(view: View, rows: Iterable[int]) -> list[dict[str, Any] | None]:
-    """Returns entries with all their fields; None stands for one that cannot be read."""
+def entries(view: LeafView, rows: Iterable[int]) -> list[dict[str, Any] | None]:
+    """Returns entries with all their fields. None stands for one that cannot be read."""
     return [None if entry is None else _entry(entry) for entry in view.entries(rows)]
 
 
-def of_context(context: Context) -> dict[str, Any]:
-    """Returns what a model would see, the messages as they are."""
+def context_document(context: Context) -> dict[str, Any]:
+    """Returns the fields of a context. The messages are those of the log, unchanged."""
     return {
         "messages": context.messages,
         "entry_ids": [entry.id for entry in context.entries],
@@ -80,27 +83,27 @@ def of_context(context: Context) -> dict[str, Any]:
 
 
 def redacted(done: Redaction) -> dict[str, Any]:
-    """Returns what a redaction took out, and where the results are."""
+    """Returns the document of a redaction."""
     fields: dict[str, Any] = msgspec.to_builtins(done)
     return _versioned("convtree.redact") | fields
 
 
 def compared(found: Diff) -> dict[str, Any]:
-    """Returns two branches side by side."""
-    sides = {
+    """Returns the document of a comparison of two branches."""
+    branches = {
         name: {
-            "leaf_id": side.leaf_id,
-            "entries": [_entry(entry) for entry in side.entries],
-            "models": msgspec.to_builtins(side.models),
-            "usage": msgspec.to_builtins(side.usage),
+            "leaf_id": branch.leaf_id,
+            "entries": [_entry(entry) for entry in branch.entries],
+            "models": msgspec.to_builtins(branch.models),
+            "usage": msgspec.to_builtins(branch.usage),
         }
-        for name, side in (("a", found.a), ("b", found.b))
+        for name, branch in (("a", found.a), ("b", found.b))
     }
-    return _versioned("convtree.diff") | {"ancestor_id": found.ancestor_id} | sides
+    return _versioned("convtree.diff") | {"ancestor_id": found.ancestor_id} | branches
 
 
 def imported(report: ImportReport) -> dict[str, Any]:
-    """Returns what an import did."""
+    """Returns the document of an import into a log."""
     return _versioned("convtree.import") | {
         "format": report.format,
         "session_id": report.session_id,
@@ -111,7 +114,7 @@ def imported(report: ImportReport) -> dict[str, Any]:
 
 
 def imported_into(reports: Sequence[ImportReport]) -> dict[str, Any]:
-    """Returns what an import into a store did, source by source."""
+    """Returns the document of an import into a store, source by source."""
     return _versioned("convtree.imports") | {
         "imports": [
             {
@@ -134,13 +137,13 @@ def findings(found: Sequence[Finding]) -> list[dict[str, Any]]:
     return [msgspec.to_builtins(finding) for finding in found]
 
 
-def written(document: dict[str, Any]) -> str:
-    """Returns a document as JSON text that a terminal can show."""
-    return harmless_json(to_json(document).decode())
+def to_text(document: dict[str, Any]) -> str:
+    """Returns a document as JSON text that is safe to print on a terminal."""
+    return escape_json_controls(to_json(document).decode())
 
 
-def of_store(schema: str, **parts: Any) -> dict[str, Any]:
-    """Returns what a store says, part by part, as plain values."""
+def store_document(schema: str, **parts: Any) -> dict[str, Any]:
+    """Returns a document with these parts."""
     return _versioned(f"convtree.{schema}") | {name: msgspec.to_builtins(part) for name, part in parts.items()}
 
 
@@ -157,7 +160,7 @@ def _versioned(schema: str) -> dict[str, Any]:
 
 
 def verified(reports: Sequence[Report], failed: Mapping[str, str]) -> dict[str, Any]:
-    """Returns what was found in some logs, and why others (path to reason) could not be looked at."""
+    """Returns the document of a check. `failed` has the logs that could not be read, path to reason."""
     return _versioned("convtree.verify") | {
         "logs": [
             {
@@ -175,7 +178,7 @@ def verified(reports: Sequence[Report], failed: Mapping[str, str]) -> dict[str, 
 
 
 def repaired(done: Repair) -> dict[str, Any]:
-    """Returns what a repair did, or would do."""
+    """Returns the document of a repair, done or planned."""
     return _versioned("convtree.repair") | {
         "path": done.path,
         "needed": done.needed,

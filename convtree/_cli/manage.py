@@ -1,0 +1,140 @@
+"""The commands that change a store: `fork`, `archive`, `rm`, `prune`, `copy`."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+
+import click
+
+from convtree._cli import json_output
+from convtree._cli.render import count
+from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
+from convtree._cli.terminal import write
+from convtree._model.terminal_text import escape_controls
+from convtree.stores._session_store import SessionStore, open_store
+
+REFUSED = 1  # exit code: a session could not be copied
+_MAX_DAYS = timedelta.max.days
+
+
+@click.command("fork")
+@click.argument("id")
+@click.argument("entry", required=False)
+@with_store
+@as_json
+def fork_command(store: SessionStore, id: str, entry: str | None, as_json: bool) -> None:
+    """Copy a path into a new session and print its id.
+
+    The copy holds the entries of session ID from the root to ENTRY, or to the leaf if ENTRY is omitted.
+    """
+    with store.fork(id) if entry is None else store.fork(id, entry) as forked:
+        new_id = forked.id
+    write([json_output.to_text(json_output.store_document("fork", id=new_id)) if as_json else new_id])
+
+
+@click.command("archive")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--undo", is_flag=True, help="Restore archived sessions.")
+@with_store
+@as_json
+def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json: bool) -> None:
+    """Archive sessions, so that `ls` hides them.
+
+    `ls --all` shows archived sessions.
+    """
+    for id in ids:
+        store.archive(id, not undo)
+    if as_json:
+        write([json_output.to_text(json_output.store_document("archive", ids=ids, archived=not undo))])
+
+
+@click.command("rm")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
+@with_store
+@as_json
+def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Delete sessions permanently.
+
+    Sessions of their sub-agents are deleted, too. The ids of the deleted sessions are printed.
+    """
+    infos = [store.info(id) for id in ids]
+    if not yes:
+        for info in infos:
+            title = info.name or info.first_user_message or ""
+            click.echo(
+                f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}",
+                err=True,
+            )
+        click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
+    deleted = [gone for id in ids for gone in store.delete(id)]
+    if as_json:
+        write([json_output.to_text(json_output.store_document("rm", ids=deleted))])
+    else:
+        write(map(escape_controls, deleted))
+
+
+@click.command("prune")
+@click.option("--max-age", type=float, metavar="DAYS", help="Delete sessions inactive for more than DAYS.")
+@click.option("--keep", type=click.IntRange(min=0), metavar="N", help="Keep only the N most recently active sessions.")
+@click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
+@click.option("--yes", is_flag=True, help="Delete them. Without this, only list them.")
+@with_store
+@as_json
+def prune_command(
+    store: SessionStore, max_age: float | None, keep: int | None, owner: str | None, yes: bool, as_json: bool
+) -> None:
+    """Delete old sessions; without --yes, only list them.
+
+    Give --max-age, --keep or both. With both, a session is deleted if either applies.
+    """
+    if max_age is None and keep is None:
+        raise click.UsageError("give --max-age DAYS, --keep N, or both")
+    if max_age is not None and not max_age > 0:  # NaN as well
+        raise click.UsageError("--max-age must be greater than 0; to delete all sessions, use --keep 0")
+    age = None if max_age is None else timedelta(days=min(max_age, _MAX_DAYS))
+    try:
+        pruned = store.prune(max_age=age, keep=keep, owner=owner, dry_run=not yes)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        write([json_output.to_text(json_output.store_document("prune", done=yes, sessions=pruned))])
+        return
+    write(escape_controls(info.id) for info in pruned)
+    sessions = count(len(pruned), "sessions")
+    click.echo(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete", err=True)
+
+
+@click.command("copy")
+@click.argument("source", callback=open_existing_store)
+@click.argument("target")
+@click.option("--id", "ids", metavar="ID", multiple=True, help="Copy this session. Can be repeated.  [default: all]")
+@as_json
+@click.pass_context
+def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tuple[str, ...], as_json: bool) -> None:
+    """Copy sessions from one store to another.
+
+    SOURCE and TARGET are folders or URLs. TARGET is created if needed. The copies are identical, byte for byte. Run
+    the command again to continue an interrupted copy, or to copy what was added since. A session that was changed in
+    TARGET is refused.
+    """
+    try:
+        into = open_store(target, create=True)
+    except (ValueError, ImportError) as error:
+        raise click.UsageError(str(error)) from None
+    with into:
+        done = source.copy_to(into, ids or None, progress=session_progress())
+    if as_json:
+        write([json_output.to_text(json_output.store_document("copy", sessions=done))])
+    else:
+        for status in ("copied", "continued", "unchanged", "refused"):
+            if some := [each for each in done if each.status == status]:
+                write([f"{count(len(some), 'sessions')} {status}"])
+        write(
+            f"  {escape_controls(each.id)}: {escape_controls(each.reason or '')}"
+            for each in done
+            if each.status == "refused"
+        )
+    sys.stdout.flush()
+    ctx.exit(REFUSED if any(each.status == "refused" for each in done) else 0)

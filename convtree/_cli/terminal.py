@@ -1,0 +1,118 @@
+"""Standard output: its width, its colours, and the characters that it can show."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+if TYPE_CHECKING:
+    from convtree.stores.base import Progress
+
+_STYLES: dict[str, dict[str, Any]] = {
+    "user": {"fg": "cyan"},
+    "assistant": {"fg": "green"},
+    "entry": {"fg": "magenta"},
+    "bad": {"fg": "red", "bold": True},
+    "warning": {"fg": "yellow"},
+    "note": {"fg": "yellow"},
+    "title": {"bold": True},
+    "active": {"bold": True},
+    "dim": {"dim": True},
+}
+
+
+class Signs(NamedTuple):
+    """The characters of a drawing: three for entries by their place in the tree, the rest for omissions and lines."""
+
+    leaf: str
+    on_path: str
+    off_path: str
+    elided: str
+    dots: str
+    vertical: str
+    fork: str
+
+
+class Terminal:
+    """Standard output as rich detects it. Obeys NO_COLOR, FORCE_COLOR and COLUMNS; no colour if it is not a terminal.
+
+    The drawing characters are loaded on first use: only drawing commands need anytree.
+    """
+
+    def __init__(self) -> None:
+        from rich.console import Console
+
+        console = Console()
+        self.width = console.width
+        self.colour = console.color_system not in (None, "windows") and not console.no_color
+        self._is_ascii = console.options.ascii_only
+        self.dots = "..." if self._is_ascii else "…"
+
+    @cached_property
+    def signs(self) -> Signs:
+        """The characters of a drawing, plain ASCII where the terminal shows nothing else."""
+        from anytree.render import AsciiStyle, ContStyle  # type: ignore[import-untyped]  # it has no types
+
+        style = AsciiStyle() if self._is_ascii else ContStyle()
+        leaf, on_path, off_path, elided = ("@", "*", "o", ":") if self._is_ascii else ("◉", "●", "○", "┊")
+        return Signs(leaf, on_path, off_path, elided, self.dots, style.vertical, style.cont)
+
+    def paint(self, text: str, style: str) -> str:
+        """Returns the text in a style, or unchanged without colours."""
+        return click.style(text, **_STYLES[style]) if self.colour and style in _STYLES else text
+
+    def cut(self, text: str, cells: int, *, fill: bool = False) -> str:
+        """Returns the text cut to at most `cells` columns. With `fill`, shorter text is padded to that width."""
+        width = self.cells(text)
+        if width > cells:
+            from rich.cells import set_cell_size
+
+            dots = self.dots[: max(cells, 0)]
+            text = set_cell_size(text, cells - len(dots)).rstrip() + dots
+            width = self.cells(text)
+        return text + " " * (cells - width) if fill else text
+
+    def cells(self, text: str) -> int:
+        """Returns the width of a text in columns. Characters of some scripts take two."""
+        if text.isascii():
+            return len(text)
+        from rich.cells import cell_len
+
+        return cell_len(text)
+
+
+def write(lines: Iterable[str]) -> None:
+    """Writes lines to standard output."""
+    for line in lines:
+        sys.stdout.write(line + "\n")
+
+
+def readable_size(size_bytes: int) -> str:
+    """Returns a size in at most four characters, such as `9.8K`."""
+    if size_bytes < 1000:
+        return f"{size_bytes}B"
+    size, unit = size_bytes / 1024, "K"
+    for larger in "MGT":
+        if size < 999.5:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.1f}{unit}" if size < 9.95 else f"{size:.0f}{unit}"
+
+
+def progress_on_stderr(text_of: Callable[[int, int], str], minimum: int) -> Progress | None:
+    """Returns a callback that prints progress, or None if stderr is not a terminal.
+
+    `text_of(done, total)` is the text to print. Nothing is printed if the total is below `minimum`.
+    """
+    if not sys.stderr.isatty():
+        return None
+
+    def report(done: int, total: int) -> None:
+        if total >= minimum:
+            click.echo(f"\r{text_of(done, total)}", err=True, nl=done >= total)
+
+    return report
