@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PROGRAMS = sorted(path.stem for path in (ROOT / "tests" / "users_code").glob("*.py"))
 
 
+@pytest.mark.timeout(600)  # the SDKs are large, and mypy may have no cache yet
 def test_users_programs_and_examples_pass_in_strict_mode() -> None:
     """mypy --strict reports no error. `.ci/run types` checks the programs with pyright, too."""
     command = [sys.executable, "-m", "mypy", "--strict", "examples", "tests/users_code", "tests/test_typing.py"]
