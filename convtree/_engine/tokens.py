@@ -12,6 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 from convtree._catalogue.record_summary import usage_of
+from convtree._model.dialects import ASSISTANT_ROLES, AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.messages import role_of
 
@@ -19,22 +20,13 @@ Counter = Callable[[Any], int]
 
 _CHARACTERS = 4  # for one token
 _MEDIA = 1_200 * _CHARACTERS
-_MEDIA_TYPES = ("media_type", "mimeType", "mime_type")  # what says of `data` beside it that it is no text
-_SOUNDS = ("wav", "mp3", "flac", "opus", "pcm16")
-#: what says how to read a message, or is for the provider alone
-_UNREAD = frozenset(
-    {"type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "toolCallId", "status", "media_type", "mimeType"}
-    | {"signature", "thinkingSignature", "thoughtSignature", "thought_signature", "encrypted_content"}
-)
-#: what some programs store beside what was said
-_BESIDE = frozenset({"details", "usage", "timestamp", "api", "provider", "model", "stopReason", "isError"})
 
 
 def estimate_tokens(message: Any) -> int:
     """Estimates the tokens of a message in any shape."""
     characters = 0
     if isinstance(message, Mapping):
-        message = {name: value for name, value in message.items() if name not in _BESIDE}
+        message = {name: value for name, value in message.items() if name not in UNSENT_KEYS}
     waiting: list[Any] = [message]
     while waiting:
         value = waiting.pop()
@@ -43,7 +35,7 @@ def estimate_tokens(message: Any) -> int:
         elif isinstance(value, Mapping):
             media = "file_data" if "file_data" in value else "data" if _has_media(value) else None
             characters += 0 if media is None else _MEDIA
-            waiting += [each for name, each in value.items() if name not in _UNREAD and name != media]
+            waiting += [each for name, each in value.items() if name not in UNCOUNTED_KEYS and name != media]
         elif isinstance(value, list | tuple):
             waiting += value
         elif value is not None and not isinstance(value, bool):
@@ -87,7 +79,7 @@ def _counted(messages: Sequence[Any], entries: Sequence[Entry], first_after_comp
 
 
 def _is_reply(message: Any) -> bool:
-    return isinstance(message, Mapping) and role_of(message) in ("assistant", "model")
+    return isinstance(message, Mapping) and role_of(message) in ASSISTANT_ROLES
 
 
 def _is_data_url(text: str) -> bool:
@@ -96,6 +88,6 @@ def _is_data_url(text: str) -> bool:
 
 def _has_media(value: Mapping[str, Any]) -> bool:
     """Tells whether the `data` of this object are those of a picture or another file, not text."""
-    kind = next((kind for name in _MEDIA_TYPES if isinstance(kind := value.get(name), str)), "text/")
-    is_media = not kind.startswith("text/") or value.get("format") in _SOUNDS
+    kind = next((kind for name in MEDIA_TYPE_KEYS if isinstance(kind := value.get(name), str)), "text/")
+    is_media = not kind.startswith("text/") or value.get("format") in AUDIO_FORMATS
     return is_media and isinstance(value.get("data"), str)

@@ -11,12 +11,22 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-T = TypeVar("T")
+from convtree._model.dialects import (
+    CALL_BLOCKS,
+    GEMINI_CALL_KEYS,
+    GEMINI_RESULT_KEYS,
+    KIT_CALL,
+    KIT_RESULT,
+    NAMED_CALL_ITEMS,
+    RESULT_BLOCKS,
+    RESULT_ID_KEYS,
+    RESULT_NAME_KEY,
+    RESULT_ROLES,
+    SEARCH_OUTPUT_ITEM,
+    TEXT_BLOCKS,
+)
 
-#: block types whose `text` a person would read; reasoning and tool traffic are not among them
-_TEXT_BLOCKS = ("text", "input_text", "output_text", "refusal")
-_NAMED_CALLS = ("function_call", "custom_tool_call")
-_RESULT_ROLES = frozenset({"tool", "toolResult", "function"})
+T = TypeVar("T")
 
 
 class ToolCall(NamedTuple):
@@ -49,7 +59,7 @@ def role_of(message: Mapping[str, Any]) -> str | None:
 
 def text_of(message: Mapping[str, Any]) -> str:
     """Returns the text a person would read, blocks joined by newlines; no reasoning, no tool traffic."""
-    if role_of(message) in _RESULT_ROLES:
+    if role_of(message) in RESULT_ROLES:
         return ""
     content = message.get("content", message.get("parts"))
     if isinstance(content, str):
@@ -61,8 +71,8 @@ def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
     """Lists the tool calls that a message makes, in order."""
     calls: list[ToolCall] = []
     kind = _string(message.get("type")) or ""
-    if kind.endswith("_call") and (kind in _NAMED_CALLS or isinstance(message.get("call_id"), str)):
-        name = message.get("name") if kind in _NAMED_CALLS else kind.removesuffix("_call")
+    if kind.endswith("_call") and (kind in NAMED_CALL_ITEMS or isinstance(message.get("call_id"), str)):
+        name = message.get("name") if kind in NAMED_CALL_ITEMS else kind.removesuffix("_call")
         calls.append(ToolCall(_string(message.get("call_id")), _string(name) or ""))
     if isinstance(old := message.get("function_call"), Mapping):  # the first version of OpenAI's chat calls
         calls.append(ToolCall(None, _string(old.get("name")) or ""))
@@ -71,12 +81,12 @@ def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
         name = function.get("name") if isinstance(function, Mapping) else None
         calls.append(ToolCall(_string(call.get("id")), _string(name) or ""))
     for block in _mappings(message.get("content")):
-        if block.get("type") in ("tool_use", "toolCall"):
+        if block.get("type") in CALL_BLOCKS:
             calls.append(ToolCall(_string(block.get("id")), _string(block.get("name")) or ""))
     for part in map(_unwrapped, _mappings(message.get("parts"))):
-        if part.get("type") == "tool_call":
+        if part.get("type") == KIT_CALL:
             calls.append(ToolCall(_string(part.get("id")), _string(part.get("name")) or ""))
-        call = part.get("functionCall", part.get("function_call"))
+        call = _first_of(part, GEMINI_CALL_KEYS)
         if isinstance(call, Mapping):
             calls.append(ToolCall(_string(call.get("id")), _string(call.get("name")) or ""))
     return calls
@@ -86,20 +96,20 @@ def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
     """Lists the tool calls that a message answers, in order; the name is known for Gemini, pi and kit only."""
     results: list[ToolCall] = []
     kind = _string(message.get("type")) or ""
-    if kind.endswith("_call_output") or (kind == "tool_search_output" and isinstance(message.get("call_id"), str)):
+    if kind.endswith("_call_output") or (kind == SEARCH_OUTPUT_ITEM and isinstance(message.get("call_id"), str)):
         results.append(ToolCall(_string(message.get("call_id", message.get("id"))), ""))
     if message.get("role") == "function":
         results.append(ToolCall(None, _string(message.get("name")) or ""))
-    for key in ("tool_call_id", "toolCallId"):
+    for key in RESULT_ID_KEYS:
         if isinstance(message.get(key), str):
-            results.append(ToolCall(message[key], _string(message.get("toolName")) or ""))
+            results.append(ToolCall(message[key], _string(message.get(RESULT_NAME_KEY)) or ""))
     for block in _mappings(message.get("content")):
-        if block.get("type") == "tool_result":
+        if block.get("type") in RESULT_BLOCKS:
             results.append(ToolCall(_string(block.get("tool_use_id")), ""))
     for part in map(_unwrapped, _mappings(message.get("parts"))):
-        if part.get("type") == "tool_result":
+        if part.get("type") == KIT_RESULT:
             results.append(ToolCall(_string(part.get("tool_call_id")), _string(part.get("name")) or ""))
-        answer = part.get("functionResponse", part.get("function_response"))
+        answer = _first_of(part, GEMINI_RESULT_KEYS)
         if isinstance(answer, Mapping):
             results.append(ToolCall(_string(answer.get("id")), _string(answer.get("name")) or ""))
     return results
@@ -163,9 +173,14 @@ def _unwrapped(part: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**data, "type": part.get("type")} if isinstance(data, Mapping) else part
 
 
+def _first_of(part: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    """Returns the value under the first of the keys that is there."""
+    return next((part[key] for key in keys if key in part), None)
+
+
 def _visible(block: Mapping[str, Any]) -> str:
     kind = block.get("type")
-    if kind is not None and kind not in _TEXT_BLOCKS:
+    if kind is not None and kind not in TEXT_BLOCKS:
         return ""
     if block.get("thought") is True:  # Gemini's reasoning is a text part with this flag
         return ""

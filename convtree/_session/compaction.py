@@ -5,7 +5,6 @@ A plan is made from what a model sees, nothing else. Whether it still holds when
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import islice
 from typing import Any, Protocol
@@ -17,20 +16,19 @@ from convtree._engine.context import Context, build_context, default_render
 from convtree._engine.diff import Diff
 from convtree._engine.log_index import Index
 from convtree._engine.tokens import Counter, count_each, estimate_tokens
+from convtree._model.dialects import (
+    COMMAND_READS,
+    COMMAND_TOOLS,
+    PATCH_TOOL,
+    PATCHED_FILE,
+    PATH_ARGUMENTS,
+    READ_TOOLS,
+    WRITE_TOOLS,
+)
 from convtree._model.entries import CompactionEntry, Entry
 from convtree._model.errors import InvalidMessage
 from convtree._model.messages import calls_of
 from convtree._session.cut_points import allowed_cuts, choose_cut, is_pinned, turn_prefix
-
-_READERS = frozenset({"read", "read_file", "readfile", "view", "view_file", "open_file"})
-_WRITERS = frozenset(
-    {"write", "write_file", "writefile", "edit", "edit_file", "multiedit", "create_file", "str_replace", "replace"}
-    | {"notebookedit"}
-)
-#: tools that do what their argument `command` says
-_EDITORS = frozenset({"str_replace_editor", "str_replace_based_edit_tool", "text_editor"})
-_PATCHED = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+?)\s*$", re.MULTILINE)
-_PATHS = ("path", "file_path", "filePath", "filename", "file", "absolute_path", "notebook_path")
 
 
 class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,16 +232,16 @@ def _files(context: Context, gone: Sequence[int], previous: Entry | None) -> tup
 
 
 def _reads(name: str, given: dict[str, Any]) -> bool:
-    return name in _READERS or (name in _EDITORS and given.get("command") == "view")
+    return name in READ_TOOLS or (name in COMMAND_TOOLS and given.get("command") == COMMAND_READS)
 
 
 def _paths(name: str, given: dict[str, Any]) -> list[str]:
     """Returns the files that a call reads or modifies; none where nobody knows the tool."""
-    if name == "apply_patch":
+    if name == PATCH_TOOL:
         patch = next((value for value in given.values() if isinstance(value, str)), "")
-        return _PATCHED.findall(patch)
-    known = name in _READERS or name in _WRITERS or name in _EDITORS
-    paths = (value for key in _PATHS if isinstance(value := given.get(key), str) and value)
+        return PATCHED_FILE.findall(patch)
+    known = name in READ_TOOLS or name in WRITE_TOOLS or name in COMMAND_TOOLS
+    paths = (value for key in PATH_ARGUMENTS if isinstance(value := given.get(key), str) and value)
     return list(islice(paths, 1 if known else 0))
 
 

@@ -10,12 +10,9 @@ from itertools import accumulate, chain
 from typing import Any
 
 from convtree._engine.context import Context
+from convtree._model.dialects import ASSISTANT_ROLES, THINKING_BLOCKS, TURN_ROLES
 from convtree._model.entries import BranchSummaryEntry, Entry, MessageEntry
 from convtree._model.messages import Waiting, calls_of, results_of, role_of
-
-#: who begins a turn; in pi's messages also a command that the user ran, and what an extension says for them
-_BEGINNERS = frozenset({"user", "bashExecution", "custom"})
-_THOUGHTS = ("thinking", "redacted_thinking")
 
 
 def choose_cut(context: Context, counts: Sequence[int], start: int, keep_tokens: int) -> int:
@@ -86,7 +83,7 @@ def _reasoned(messages: Sequence[Any]) -> Iterator[tuple[int, int]]:
 
 
 def _is_reply(message: Any) -> bool:
-    return role_of(message) in ("assistant", "model")
+    return role_of(message) in ASSISTANT_ROLES
 
 
 def _is_reasoning(message: Any) -> bool:
@@ -96,7 +93,7 @@ def _is_reasoning(message: Any) -> bool:
     blocks = message.get("content")
     if not isinstance(blocks, list) or not blocks:
         return False
-    return all(isinstance(each, dict) and each.get("type") in _THOUGHTS for each in blocks)
+    return all(isinstance(each, dict) and each.get("type") in THINKING_BLOCKS for each in blocks)
 
 
 def begins_turn(context: Context, place: int) -> bool:
@@ -104,7 +101,7 @@ def begins_turn(context: Context, place: int) -> bool:
     if isinstance(context.entries[place], BranchSummaryEntry):
         return True
     message = context.messages[place]
-    return role_of(message) in _BEGINNERS and not results_of(message)
+    return role_of(message) in TURN_ROLES and not results_of(message)
 
 
 def turn_prefix(context: Context, gone: Sequence[int], cut: int) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from convtree._model.dialects import ASSISTANT_ROLES, SYSTEM_ROLES
 from convtree._model.messages import role_of
 from convtree._providers import parts as read
 from convtree._providers.reading import read_parts
@@ -67,9 +68,9 @@ def speech_of(message: Mapping[str, Any]) -> Speech:
     """Returns a message of any of the shapes that are known."""
     told = role_of(message)
     role: Role = "user"
-    if told in ("system", "developer"):
+    if told in SYSTEM_ROLES:
         role = "system"
-    elif told in ("assistant", "model"):
+    elif told in ASSISTANT_ROLES:
         role = "assistant"
     found = read_parts(read.Source(message=message))
     if not found and message.get("content", message.get("parts")) is None:
