@@ -35,6 +35,7 @@ from foreign import (
     result,
     words,
 )
+from foreign_stores import all_records, all_sessions
 
 from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, NotALog, Session
 from convtree._formats import atuin_ai
@@ -502,8 +503,8 @@ def test_a_database_is_copied_again_when_somebody_writes(tmp_path: Path, monkeyp
         assert (said_in(path), copied) == (["1 of 1"], ["s", "s-wal"] * (len(copied) // 2))
         copied.clear()
         often = 1000
-        with closing(atuin_ai.read(Source(path, path.read_bytes()))) as readings:  # type: ignore[type-var]
-            assert len(list(next(readings).records)) == 1
+        ((_, records, _),) = all_records(atuin_ai, Source(path, path.read_bytes()))
+        assert len(records) == 1
         assert copied == ["s", "s-wal"] * 5
 
 
@@ -534,9 +535,8 @@ def test_a_database_that_is_gone_is_of_no_format(tmp_path: Path) -> None:
 def test_records_of_a_database_that_was_closed_are_no_damage(tmp_path: Path) -> None:
     """Whoever asks for them too late is told so."""
     path = database(tmp_path / "s")
-    readings = atuin_ai.read(Source(path, path.read_bytes()))
-    first = next(readings)
-    readings.close()  # type: ignore[attr-defined]
+    with Source(path, path.read_bytes()) as source:
+        first = next(all_sessions(atuin_ai, source))
     with pytest.raises(sqlite3.ProgrammingError):
         list(first.records)
     assert first.findings == []

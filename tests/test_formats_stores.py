@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from foreign_stores import (
+    all_records,
     entries_of,
     read,
     read_again,
@@ -812,23 +813,18 @@ def test_a_goose_file_whose_first_line_was_lost_meanwhile(tmp_path: Path) -> Non
     path = write_lines(tmp_path / "s.jsonl", [about, said])
     source = source_of(path)
     write_lines(path, [said])
-    readings = goose.read(source)
-    reading = next(readings)
-    records = list(reading.records)
+    ((header, records, _),) = all_records(goose, source)
     assert [(record.id, type(record)) for record in records] == [("m", MessageEntry)]
-    assert reading.header.cwd is None
+    assert header.cwd is None
 
 
 def test_metadata_of_kubectl_that_is_none_is_told(tmp_path: Path) -> None:
     """A line that is no name and value, with its place; what is nested is not looked at."""
     write_lines(tmp_path / "s" / "history.json", KUBECTL)
     (tmp_path / "s" / "metadata.yaml").write_text("---\nmodelID: m\nlabels:\n{broken\n")
-    readings = kubectl_ai.read(source_of(tmp_path / "s"))
-    reading = next(readings)
-    assert len(list(reading.records)) == 7
-    assert [(each.code, each.line, each.offset, each.length) for each in reading.findings] == [
-        ("source_bad_line", 4, 23, 8)
-    ]
+    ((_, records, findings),) = all_records(kubectl_ai, source_of(tmp_path / "s"))
+    assert len(records) == 7
+    assert [(each.code, each.line, each.offset, each.length) for each in findings] == [("source_bad_line", 4, 23, 8)]
 
 
 def test_a_legacy_file_of_picoclaw_that_is_damaged(tmp_path: Path) -> None:
@@ -836,9 +832,9 @@ def test_a_legacy_file_of_picoclaw_that_is_damaged(tmp_path: Path) -> None:
     legacy = {"key": "a:b", "messages": [{"role": "user", "content": "hi"}], "created": "x", "updated": "y"}
     (tmp_path / "s.json").write_text('[{"key" "messages": ' + json.dumps(legacy) + "]")
     source = source_of(tmp_path / "s.json")
-    found = [(reading, list(reading.records)) for reading in picoclaw.read(source)]
-    assert [(reading.header.id, len(records)) for reading, records in found] == [("a:b", 1)]
-    assert [finding.code for finding in found[0][0].findings] == ["source_bad_line"]
+    ((header, records, findings),) = all_records(picoclaw, source)
+    assert (header.id, len(records)) == ("a:b", 1)
+    assert [finding.code for finding in findings] == ["source_bad_line"]
     path = write_lines(tmp_path / "t.jsonl", CLAW)
     (tmp_path / "t.meta.json").write_text('{"key": "broken, {"key": "t:1", "summary": "S", "skip": 3}')
     damaged = read_one(picoclaw, path)
@@ -863,7 +859,7 @@ def test_responses_of_llm_without_conversations(tmp_path: Path) -> None:
     ]
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("drop table conversations")
-    assert [reading.header.id for reading in llm.read(source_of(path)) if list(reading.records)] == ["r1", "r2"]
+    assert [header.id for header, records, _ in all_records(llm, source_of(path)) if records] == ["r1", "r2"]
 
 
 def test_parts_of_every_kind_of_llm(tmp_path: Path) -> None:

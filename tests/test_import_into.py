@@ -16,7 +16,7 @@ from foreign import CODEX, KIT, PI, SAMPLES, codex_said, encoded, kit_said, pi_s
 
 from convtree import NotALog, Session, SessionNotFound, open_store
 from convtree._cli.app import app
-from convtree._formats.common.base import Source, SourceSession
+from convtree._formats.common.base import SessionRef, Source, SourceSession
 from convtree._formats.registry import FORMATS
 from convtree._model.entries import Header, MessageEntry
 from convtree._model.errors import SeveralSessions
@@ -32,14 +32,17 @@ class Many:
     def recognises(self, source: Source) -> bool:
         return source.beginning.startswith(b"many\n") or (source.path / "whole").exists()
 
-    def read(self, source: Source) -> Iterator[SourceSession]:
+    def sessions(self, source: Source) -> Iterator[SessionRef]:
         names = [source.path.name] if source.path.is_dir() else source.path.read_text().splitlines()[1:]
         for name in names:
             if name == "broken":
                 raise NotALog("this far and no further")
-            header = Header(id=name, metadata={"import": {"format": self.NAME, "id": name}})
-            entry = MessageEntry(id="1", message={"role": "user", "content": name})
-            yield SourceSession(header, iter([entry]), [])
+            yield SessionRef(name, name)
+
+    def read(self, _: Source, ref: SessionRef) -> SourceSession:
+        header = Header(id=ref.id, metadata={"import": {"format": self.NAME, "id": ref.id}})
+        entry = MessageEntry(id="1", message={"role": "user", "content": ref.id})
+        return SourceSession(header, iter([entry]), [])
 
 
 @pytest.fixture

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Source, SourceSession
+from convtree._formats.common.base import SessionRef, Source, SourceSession
 from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
+from convtree._formats.common.databases import Belonging, Found, list_database, read_row, sessions_of
 from convtree._formats.common.headers import archived_mark, make_header
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.node_tree import grow
@@ -46,10 +46,14 @@ def recognises(source: Source) -> bool:
     return has_tables(source, _TABLES)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads the sessions of a database that was recognised."""
-    belonging = Belonging("session_metadata", "session_id", "sessions")
-    return read_database(source, NAME, _rows, _session, belonging)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the sessions of a database."""
+    return list_database(source, NAME, _rows, Belonging("session_metadata", "session_id", "sessions"))
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a session."""
+    return read_row(source, ref, NAME, _session)
 
 
 def _rows(database: Database) -> Iterator[Found]:

@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
 from convtree._formats.common.blocks import say, text_block
-from convtree._formats.common.headers import facts_mark, make_header, name_mark, read_array
+from convtree._formats.common.headers import facts_mark, list_array, make_header, name_mark, read_item
 from convtree._formats.common.ids import Ids, derive_id
 from convtree._formats.common.json_arrays import item_keys
 from convtree._formats.common.node_tree import grow, listed, newest
@@ -42,9 +42,14 @@ def recognises(source: Source) -> bool:
     return any(keys >= {"uuid", "chat_messages"} for keys in item_keys(source.beginning))
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads an export that was recognised, one conversation at a time."""
-    return read_array(source, NAME, _is_conversation, ("uuid",), _header, _records, lambda it: it["chat_messages"])
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the conversations of an export."""
+    return list_array(source, NAME, _is_conversation, ("uuid",), lambda it: it["chat_messages"])
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:  # noqa: ARG001 - the reference carries its conversation
+    """Reads a conversation."""
+    return read_item(ref, NAME, _header, _records)
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:

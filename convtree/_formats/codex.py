@@ -21,14 +21,14 @@ items that are not wrapped, are read as well, and so is the document of `session
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.json_arrays import has_key, item_keys
 from convtree._formats.common.jsonl import is_record, read_document, read_objects
 from convtree._formats.common.parents_first import Node
@@ -38,7 +38,6 @@ from convtree._formats.common.values import key, moment, text
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, ModelChangeEntry, Record
 
 NAME = "codex"
-IS_SINGLE = True
 SHAPE = "openai-responses"
 
 _RETAINED = 80_000  # bytes of what the user said; Codex takes 20,000 tokens
@@ -81,46 +80,65 @@ def recognises(source: Source) -> bool:
     return start.startswith(b"{") and b'"type":"session_meta"' in start and b'"payload":{' in start
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a rollout that was recognised."""
-    meta, time = _meta(source)
-    source_id = next((str(meta[name]) for name in ("id", "session_id") if meta.get(name)), str(time))
+class _About(NamedTuple):
+    """What the file says of its session, the time of its first line, and the records of a document."""
+
+    meta: dict[str, Any]
+    time: Any
+    document: list[Object] | None = None
+
+
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which one of the first lines names."""
+    findings = Findings()
+    with SourceFile(source.path) as file:
+        if _is_document(source.beginning):
+            document = list(_document(file, findings))
+            about = _about(document)._replace(document=document)
+        else:
+            about = _about(read_objects(file, Findings(), is_record))
+    named = (str(about.meta[name]) for name in ("id", "session_id") if about.meta.get(name))
+    yield make_ref(NAME, next(named, str(about.time)), findings, about)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    about: _About = ref.content
+    meta, time, document = about
     git = meta.get("git")
     header = make_header(
         NAME,
-        source_id,
+        ref.source_id,
         time=meta.get("timestamp") if moment(meta.get("timestamp")) else time,
         cwd=meta.get("cwd"),
         parent=key(meta.get("forked_from_id")),
         version=meta.get("cli_version"),
         git=git if isinstance(git, dict) else None,
     )
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        objects = _objects(source, file, findings)
-        reader = _Reader(SessionBuilder(Ids(NAME, source_id), findings), text(meta.get("model_provider")))
-        yield SourceSession(header, reader.records(objects), findings.listed, file.position)
+    findings = Findings(ref.findings)
+    reader = _Reader(SessionBuilder(Ids(NAME, ref.source_id), findings), text(meta.get("model_provider")))
+    if document is not None:
+        return SourceSession(header, reader.records(iter(document)), findings.listed)
+    file = source.open_file()
+    records = reader.records(read_objects(file, findings, is_record))
+    return SourceSession(header, records, findings.listed, file.position)
 
 
-def _meta(source: Source) -> tuple[dict[str, Any], Any]:
-    """Returns what the file says of its session, and the time of its first line."""
+def _about(objects: Iterable[Object]) -> _About:
     time = None
-    with SourceFile(source.path) as file:
-        for fields, _ in islice(_objects(source, file, Findings()), _LOOK):
-            time = time if time is not None else fields.get("timestamp")
-            payload = fields.get("payload")
-            if fields.get("type") == "session_meta" and isinstance(payload, dict):
-                return payload, time
-            if _is_bare_meta(fields) or _is_bare(fields):
-                return fields, time
-    return {}, time
+    for fields, _ in islice(objects, _LOOK):
+        time = time if time is not None else fields.get("timestamp")
+        payload = fields.get("payload")
+        if fields.get("type") == "session_meta" and isinstance(payload, dict):
+            return _About(payload, time)
+        if _is_bare_meta(fields) or _is_bare(fields):
+            return _About(fields, time)
+    return _About({}, time)
 
 
-def _objects(source: Source, file: SourceFile, findings: Findings) -> Iterator[Object]:
-    """Yields the lines, or of a document what would have been lines: what it says of the session, and its items."""
-    if not _is_document(source.beginning):
-        yield from read_objects(file, findings, is_record)
-    elif (whole := read_document(file, findings)) is not None:
+def _document(file: SourceFile, findings: Findings) -> Iterator[Object]:
+    """Yields what would have been the lines of a document: what it says of the session, and its items."""
+    if (whole := read_document(file, findings)) is not None:
         fields, place = whole
         about = fields["session"] if isinstance(fields.get("session"), dict) else {}
         more = {name: value for name, value in fields.items() if name not in ("session", "items")}

@@ -24,12 +24,11 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple, TypeGuard
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
-from convtree._formats.common.files import SourceFile
+from convtree._formats.common.databases import Belonging, Found, list_database, read_row, sessions_of
 from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import read_objects
 from convtree._formats.common.node_tree import grow
 from convtree._formats.common.parents_first import Node, link
@@ -62,7 +61,7 @@ class _Said(NamedTuple):
 
 def recognises(source: Source) -> bool:
     """Tells the database by its tables, a legacy file by its first line and the messages that follow."""
-    if not source.beginning.startswith(b"{"):
+    if not _is_lines(source):
         return has_tables(source, _TABLES)
     objects = read_objects(io.BytesIO(source.beginning), Findings(), _is_message)
     first, second = next(objects, None), next(objects, None)
@@ -71,14 +70,24 @@ def recognises(source: Source) -> bool:
     return second is None or _is_message(second.fields)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads the sessions of a source that was recognised."""
-    return _read_lines(source) if source.beginning.startswith(b"{") else _read_database(source)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the sessions of a database; a legacy file is one, whose id in goose is the file's name."""
+    if _is_lines(source):
+        return iter([make_ref(NAME, source.path.stem)])
+    return list_database(source, NAME, _rows, Belonging("thread_messages", "session_id", "sessions"))
 
 
-def _read_database(source: Source) -> Iterator[SourceSession]:
-    belonging = Belonging("thread_messages", "session_id", "sessions")
-    return read_database(source, NAME, lambda it: sessions_of(it, "sessions", "*", "messages"), _session, belonging)
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a session."""
+    return _read_lines(source, ref.source_id) if _is_lines(source) else read_row(source, ref, NAME, _session)
+
+
+def _is_lines(source: Source) -> bool:
+    return source.beginning.startswith(b"{")
+
+
+def _rows(database: Database) -> Iterator[Found]:
+    return sessions_of(database, "sessions", "*", "messages")
 
 
 def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
@@ -116,22 +125,20 @@ def _messages(session_id: Any, database: Database) -> Iterator[_Said]:
         yield _Said(key(values.get("message_id")) or key(values.get("id")), place, fields)
 
 
-def _read_lines(source: Source) -> Iterator[SourceSession]:
+def _read_lines(source: Source, id: str) -> SourceSession:
     findings = Findings()
-    with SourceFile(source.path) as file:
-        found = read_objects(file, findings, _is_message)
-        first = next(found)
-        fields = first.fields
-        if not _is_metadata(fields):
-            found, fields = chain([first], found), {}
-        id = source.path.stem  # goose's own id of the session; the first line has none that stays
-        facts = without(fields, "working_dir", "description", "message_count", "extension_data")
-        facts = {name: value for name, value in facts.items() if not name.endswith("tokens")}
-        ids = Ids(NAME, id)
-        records = chain(
-            _records(_legacy(found), ids, findings), name_mark(ids, fields.get("description"), first.place, findings)
-        )
-        yield SourceSession(make_header(NAME, id, cwd=fields.get("working_dir"), **facts), records, findings.listed)
+    found = read_objects(source.open_file(), findings, _is_message)
+    first = next(found)
+    fields = first.fields
+    if not _is_metadata(fields):
+        found, fields = chain([first], found), {}
+    facts = without(fields, "working_dir", "description", "message_count", "extension_data")
+    facts = {name: value for name, value in facts.items() if not name.endswith("tokens")}
+    ids = Ids(NAME, id)
+    records = chain(
+        _records(_legacy(found), ids, findings), name_mark(ids, fields.get("description"), first.place, findings)
+    )
+    return SourceSession(make_header(NAME, id, cwd=fields.get("working_dir"), **facts), records, findings.listed)
 
 
 def _legacy(found: Iterator[Object]) -> Iterator[_Said]:

@@ -23,11 +23,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import keep, say, text_block
-from convtree._formats.common.files import SourceFile, read_beginning
+from convtree._formats.common.files import read_beginning
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.json_arrays import read_items
 from convtree._formats.common.jsonl import read_objects
 from convtree._formats.common.node_tree import grow
@@ -64,17 +64,27 @@ def recognises(source: Source) -> bool:
     return first is not None and _is_record(first.fields)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
-    folder = source.path.absolute() if not source.beginning else source.path.absolute().parent
-    history = folder / _HISTORY if not source.beginning else source.path
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which has the name of the folder."""
+    yield make_ref(NAME, _folder(source).name)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    folder = _folder(source)
     findings = Findings()
     metadata = _metadata(folder / _METADATA, findings)
-    ids = Ids(NAME, folder.name)
-    header = make_header(NAME, folder.name, time=metadata.get("createdAt"))
-    with SourceFile(history) as file:
-        found = _objects(file, file.peek(_LOOK), findings)
-        yield SourceSession(header, grow(_nodes(found, metadata, ids, findings), _make, ids, findings), findings.listed)
+    ids = Ids(NAME, ref.source_id)
+    header = make_header(NAME, ref.source_id, time=metadata.get("createdAt"))
+    file = source.open_file(source.path if source.beginning else folder / _HISTORY)
+    found = _objects(file, file.peek(_LOOK), findings)
+    records = grow(_nodes(found, metadata, ids, findings), _make, ids, findings)
+    return SourceSession(header, records, findings.listed)
+
+
+def _folder(source: Source) -> Path:
+    path = source.path.absolute()
+    return path.parent if source.beginning else path
 
 
 def _objects(file: Any, beginning: bytes, findings: Findings) -> Iterator[Object]:

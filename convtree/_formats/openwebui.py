@@ -21,10 +21,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database
-from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark, read_array
+from convtree._formats.common.databases import Belonging, Found, list_database, read_row
+from convtree._formats.common.headers import archived_mark, facts_mark, list_array, make_header, name_mark, read_item
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.json_arrays import has_key, item_keys
 from convtree._formats.common.node_tree import grow, listed, mapped
@@ -56,15 +56,22 @@ def recognises(source: Source) -> bool:
     return (wraps or holds) and has_key(beginning, "messages", r"[\[{]")
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a source that was recognised, one chat at a time."""
-    if source.beginning.startswith(b"SQLite"):
-        return _read_database(source)
-    return read_array(source, NAME, _is_chat, ("id",), _header, _records, _messages)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the chats of an export or a database."""
+    if _is_database(source):
+        return list_database(source, NAME, _rows, Belonging("chat_message", "chat_id", "chat"))
+    return list_array(source, NAME, _is_chat, ("id",), _messages)
 
 
-def _read_database(source: Source) -> Iterator[SourceSession]:
-    return read_database(source, NAME, _rows, _session, Belonging("chat_message", "chat_id", "chat"))
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a chat."""
+    if _is_database(source):
+        return read_row(source, ref, NAME, _session)
+    return read_item(ref, NAME, _header, _records)
+
+
+def _is_database(source: Source) -> bool:
+    return source.beginning.startswith(b"SQLite")
 
 
 def _rows(database: Database) -> Iterator[Found]:

@@ -22,11 +22,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import keep
 from convtree._formats.common.files import SourceFile, read_beginning
-from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.headers import leftovers, make_header, read_leftover
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.json_arrays import item_keys, read_items
 from convtree._formats.common.jsonl import read_objects
 from convtree._formats.common.node_tree import grow
@@ -57,28 +57,48 @@ def recognises(source: Source) -> bool:
     return "created_at" in first.fields or _metadata(source.path, Findings()).keys() >= {"key", "skip", "count"}
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session; a legacy file may hold several."""
+    if _is_document(source):
+        yield from _list_documents(source)
+        return
+    findings = Findings()
+    meta = _metadata(source.path, findings)
+    yield make_ref(NAME, text(meta.get("key")) or source.path.stem, findings, meta)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a session."""
+    if ref.is_leftover:
+        return read_leftover(NAME, ref)
+    findings = Findings(ref.findings)
+    if not _is_document(source):
+        return _session(ref, ref.content, read_objects(source.open_file(), findings, _is_message), findings)
+    found: Object = ref.content
+    messages = found.fields.get("messages")
+    listed = messages if isinstance(messages, list) else []
+    about = {name: value for name, value in found.fields.items() if name != "messages"}
+    return _session(ref, about, (_object(each, found.place, findings) for each in listed), findings)
+
+
+def _is_document(source: Source) -> bool:
+    return any("messages" in keys for keys in item_keys(source.beginning))
+
+
+def _list_documents(source: Source) -> Iterator[SessionRef]:
+    """Lists the sessions of a legacy file. Problems in front of a session are reported with it."""
     findings = Findings()
     with SourceFile(source.path) as file:
-        if not any("messages" in keys for keys in item_keys(source.beginning)):
-            meta = _metadata(source.path, findings)
-            yield _reading(source, meta, read_objects(file, findings, _is_message), findings)
-            return
         for found in read_items(file, findings, _is_legacy):
-            messages = found.fields.get("messages")
-            listed = messages if isinstance(messages, list) else []
-            facts = {name: value for name, value in found.fields.items() if name != "messages"}
-            yield _reading(source, facts, (_object(each, found.place, findings) for each in listed), findings)
-            findings = Findings()
+            yield make_ref(NAME, text(found.fields.get("key")) or source.path.stem, findings, found)
+            findings.listed.clear()
+    yield from leftovers(NAME, findings)
 
 
-def _reading(source: Source, meta: dict[str, Any], found: Iterator[Object], findings: Findings) -> SourceSession:
-    id = text(meta.get("key")) or source.path.stem
+def _session(ref: SessionRef, meta: dict[str, Any], found: Iterator[Object], findings: Findings) -> SourceSession:
     time = meta.get("created_at") or meta.get("created")
-    header = make_header(NAME, id, time=time, scope=meta.get("scope"), aliases=meta.get("aliases"))
-    ids = Ids(NAME, id)
-    return SourceSession(header, _records(found, meta, ids, findings), findings.listed)
+    header = make_header(NAME, ref.source_id, time=time, scope=meta.get("scope"), aliases=meta.get("aliases"))
+    return SourceSession(header, _records(found, meta, Ids(NAME, ref.source_id), findings), findings.listed)
 
 
 def _object(value: Any, place: SourceSpan, findings: Findings) -> Object:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,7 +18,7 @@ import msgspec
 from convtree._engine.codec import HEADER_START
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
-from convtree._formats.common.base import Format, Source, SourceSession, origin
+from convtree._formats.common.base import Format, SessionRef, Source, SourceSession, origin
 from convtree._formats.common.files import SourceFile
 from convtree._logs.jsonl import JsonlLog, write_atomically
 from convtree._logs.memory import MemoryLog
@@ -76,19 +76,15 @@ def import_file(
             that it lacked before; what was imported stays as it is.
         OSError: as it comes; what was written before is whole, and importing again goes on from there.
     """
-    found = _recognised(Path(source))
-    if not getattr(found.form, "IS_SINGLE", False):
-        _check_single(found)
-    with closing(_readings(found)) as readings:
-        for reading in readings:
-            clean = _without_secrets(reading, redact)
-            size = _size(found.source.path)
-            tell = _telling(progress, 0, size, size)
-            with _target(target, clean.header, durability) as session:
-                report = _taken_in(found, clean, session, tell)
-            tell(size)
-            return report
-    raise _without_session(found)
+    found = _recognise(Path(source))
+    with found.source:
+        read = _without_secrets(found.read(_only_session(found)), redact)
+        size = _size(found.source.path)
+        report_progress = _progress_reporter(progress, 0, size, size)
+        with _open_target(target, read.header, durability) as session:
+            report = _import_session(found, read, session, report_progress)
+        report_progress(size)
+        return report
 
 
 def import_into(
@@ -110,20 +106,21 @@ def import_into(
     """
     top = Path(source)
     if not top.is_dir():
-        sources: list[_Found | ImportReport] = [_recognised(top)]
+        sources: list[_KnownSource | ImportReport] = [_recognise(top)]
     else:
         sources = list(_sources(top))
-    of, done = sum(_size(each.source.path) for each in sources if isinstance(each, _Found)), 0
+    total, done = sum(_size(each.source.path) for each in sources if isinstance(each, _KnownSource)), 0
     reports: list[ImportReport] = []
     for each in sources:
         if isinstance(each, ImportReport):
             reports.append(each)
             continue
         size = _size(each.source.path)
-        tell = _telling(progress, done, size, of)
-        reports.extend(_all_taken_in(each, store, tell, redact))
+        report_progress = _progress_reporter(progress, done, size, total)
+        with each.source:
+            reports.extend(_import_sessions(each, store, report_progress, redact))
         done += size
-        tell(size)
+        report_progress(size)
     return reports
 
 
@@ -145,15 +142,15 @@ def list_foreign(source: str | os.PathLike[str]) -> Iterator[ForeignSession]:
     Raises:
         NotALog: the source is of no known format.
     """
-    for found in _founds(Path(source)):
-        with closing(_readings(found)) as readings:
-            for reading in readings:
-                yield _listed(found, reading)
+    for found in _known_sources(Path(source)):
+        with found.source:
+            for ref in found.sessions():
+                yield _describe(found, found.read(ref))
 
 
-def _listed(found: _Found, reading: SourceSession) -> ForeignSession:
-    name, first, messages = reading.header.name, None, 0
-    for record in reading.records:
+def _describe(found: _KnownSource, read: SourceSession) -> ForeignSession:
+    name, first, messages = read.header.name, None, 0
+    for record in read.records:
         if isinstance(record, MessageEntry):
             messages += 1
             if first is None and record.role == "user":
@@ -161,9 +158,9 @@ def _listed(found: _Found, reading: SourceSession) -> ForeignSession:
         elif isinstance(record, SessionInfoMark) and record.name is not msgspec.UNSET:
             name = record.name
     return ForeignSession(
-        id=reading.header.id,
+        id=read.header.id,
         name=name,
-        begun=reading.header.timestamp,
+        begun=read.header.timestamp,
         messages=messages,
         first_user_message=first and " ".join(first[:_SHOWN].split()),
         format=found.form.NAME,
@@ -179,23 +176,40 @@ def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = Non
         SeveralSessions: it holds more than one, and none was chosen.
         SessionNotFound: it does not hold the one that was chosen.
     """
-    top, ids = Path(source), list[str]()
-    chosen: tuple[Session, ImportReport] | None = None
-    for found in _founds(top):
-        with closing(_readings(found)) as readings:
-            for reading in readings:
-                ids.append(reading.header.id)
-                if chosen is None and session_id in (None, reading.header.id):
-                    session = Session(MemoryLog(), reading.header)
-                    chosen = session, _taken_in(found, reading, session)
-                _exhaust(reading)
-                if chosen is not None and session_id is not None:
-                    return chosen
-    if chosen is None:
-        raise SessionNotFound(f"{top}: no session {session_id!r} here; {_naming(ids)}")
-    if len(ids) > 1:
-        raise SeveralSessions(f"{top}: several sessions; choose one: {_naming(ids)}", ids=tuple(ids))
-    return chosen
+    top, ids, outside = Path(source), list[str](), list[Finding]()
+    first: tuple[_KnownSource, SessionRef] | None = None
+    leftover: tuple[_KnownSource, SessionRef] | None = None
+    with ExitStack() as kept_open:
+        for found in _known_sources(top):
+            with ExitStack() as opened:
+                opened.enter_context(found.source)
+                for ref in found.sessions():
+                    if session_id == ref.id:
+                        return _read_into_memory(found, ref)
+                    if ref.is_leftover:
+                        leftover = found, ref
+                        outside.extend(ref.findings)
+                        continue
+                    ids.append(ref.id)
+                    if session_id is None and first is None:
+                        first = found, ref
+                        kept_open.push(opened.pop_all())
+        if session_id is not None:
+            raise SessionNotFound(f"{top}: no session {session_id!r} here; {_list_ids(ids)}")
+        if len(ids) > 1:
+            raise SeveralSessions(f"{top}: several sessions; choose one: {_list_ids(ids)}", ids=tuple(ids))
+        if first is not None:
+            found, ref = first
+            return _read_into_memory(found, ref._replace(findings=(*ref.findings, *outside)))
+        if leftover is not None:
+            return _read_into_memory(*leftover)
+        raise SessionNotFound(f"{top}: no session here")
+
+
+def _read_into_memory(found: _KnownSource, ref: SessionRef) -> tuple[Session, ImportReport]:
+    read = found.read(ref)
+    session = Session(MemoryLog(), read.header)
+    return session, _import_session(found, read, session)
 
 
 def export_file(
@@ -237,14 +251,22 @@ def export_lines(session: Session, format: str, *, redact: Redact | None = None)
 # --- sources ------------------------------------------------------------------------------------------------------
 
 
-class _Found(NamedTuple):
+class _KnownSource(NamedTuple):
     """A source and the format it is of."""
 
     form: Format
     source: Source
 
+    def sessions(self) -> Iterator[SessionRef]:
+        """Lists the sessions of the source."""
+        return self.form.sessions(self.source)
 
-def _recognised(path: Path) -> _Found:
+    def read(self, ref: SessionRef) -> SourceSession:
+        """Reads one of them."""
+        return self.form.read(self.source, ref)
+
+
+def _recognise(path: Path) -> _KnownSource:
     """Tells what a file, or a folder as a whole, is.
 
     Raises:
@@ -255,7 +277,7 @@ def _recognised(path: Path) -> _Found:
     source = Source(path, b"" if path.is_dir() else _beginning(path))
     for form in FORMATS:
         if form.recognises(source):
-            return _Found(form, source)
+            return _KnownSource(form, source)
     if source.beginning.removeprefix(b"\xef\xbb\xbf").startswith(HEADER_START):
         raise NotALog(
             f"{path}: this is a convtree log already; open it with Session.open, or `convtree copy` its store"
@@ -271,12 +293,12 @@ def _beginning(path: Path) -> bytes:
         return file.read(_BEGINNING)
 
 
-def _founds(top: Path) -> Iterator[_Found]:
+def _known_sources(top: Path) -> Iterator[_KnownSource]:
     """Yields the sources at a place, which must hold one."""
     if not top.is_dir():
-        yield _recognised(top)
+        yield _recognise(top)
         return
-    found = [each for each in _sources(top) if isinstance(each, _Found)]
+    found = [each for each in _sources(top) if isinstance(each, _KnownSource)]
     if not found:
         raise NotALog(_nothing_in(top))
     yield from found
@@ -295,30 +317,30 @@ def _is_log(path: Path) -> bool:
         return False
 
 
-def _sources(top: Path) -> Iterator[_Found | ImportReport]:
+def _sources(top: Path) -> Iterator[_KnownSource | ImportReport]:
     """Yields what is in a folder and below, in sorted order; a folder that is itself a session is taken as one."""
     waiting = [top]
     while waiting:
         path = waiting.pop()
         if path.is_symlink() and path != top:
-            yield _passed("skipped", path, "a link")
+            yield _not_imported("skipped", path, "a link")
             continue
         try:
             try:
-                yield _recognised(path)
+                yield _recognise(path)
             except NotALog as error:
                 if path.is_dir():
                     waiting.extend(sorted(path.iterdir(), reverse=True))
                 else:
                     reason, _, _ = str(error).removeprefix(f"{path}: ").partition("; known are ")
-                    yield _passed("skipped", path, reason)
+                    yield _not_imported("skipped", path, reason)
         except _FAILURES as error:
             if path == top:
                 raise
-            yield _passed("failed", path, str(error))
+            yield _not_imported("failed", path, str(error))
 
 
-def _passed(status: Literal["skipped", "failed"], path: Path, reason: str) -> ImportReport:
+def _not_imported(status: Literal["skipped", "failed"], path: Path, reason: str) -> ImportReport:
     return ImportReport(format=None, session_id=None, source=str(path), status=status, reason=reason)
 
 
@@ -336,131 +358,130 @@ def _size(path: Path) -> int:
 # --- sessions -----------------------------------------------------------------------------------------------------
 
 
-def _readings(found: _Found) -> Generator[SourceSession, None, None]:
-    yield from found.form.read(found.source)
+def _only_session(found: _KnownSource) -> SessionRef:
+    """Returns the only session of a source, with the problems found outside of it.
 
-
-def _exhaust(reading: SourceSession) -> None:
-    for _ in reading.records:
-        pass
-
-
-def _check_single(found: _Found) -> None:
-    ids = []
-    with closing(_readings(found)) as readings:
-        for reading in readings:
-            ids.append(reading.header.id)
-            _exhaust(reading)
+    Raises:
+        SeveralSessions: the source holds more than one.
+        NotALog: it holds none.
+    """
+    refs = list[SessionRef]()
+    ids = list[str]()
+    for ref in found.sessions():
+        ids.extend([] if ref.is_leftover else [ref.id])
+        if len(ids) <= 1:  # of more sessions, which are refused, only the ids are held
+            refs.append(ref)
     if len(ids) > 1:
-        message = f"{found.source.path}: several sessions; import them into a store: {_naming(ids)}"
+        message = f"{found.source.path}: several sessions; import them into a store: {_list_ids(ids)}"
         raise SeveralSessions(message, ids=tuple(ids))
+    if not refs:
+        raise NotALog(f"{found.source.path}: a {found.form.NAME} source without a session")
+    return refs[0]._replace(findings=tuple(finding for ref in refs for finding in ref.findings))
 
 
-def _naming(ids: list[str]) -> str:
+def _list_ids(ids: list[str]) -> str:
     more = f" and {len(ids) - _LISTED:,} more" if len(ids) > _LISTED else ""
     return f"it has {', '.join(ids[:_LISTED]) or 'none'}{more}"
 
 
-def _without_session(found: _Found) -> NotALog:
-    return NotALog(f"{found.source.path}: {found.form.NAME}, without a session in it")
-
-
-def _without_secrets(reading: SourceSession, redact: Redact | None) -> SourceSession:
-    """Returns a reading that is redacted as a session redacts what it writes."""
+def _without_secrets(read: SourceSession, redact: Redact | None) -> SourceSession:
+    """Returns a session whose header and records are redacted, as a session redacts what it writes."""
     if redact is None:
-        return reading
-    records = (redact_record(record, redact) for record in reading.records)
-    return reading._replace(header=redact_record(reading.header, redact), records=records)
+        return read
+    records = (redact_record(record, redact) for record in read.records)
+    return read._replace(header=redact_record(read.header, redact), records=records)
 
 
-def _all_taken_in(
-    found: _Found, store: SessionStore, tell: Callable[[int], None], redact: Redact | None
+def _import_sessions(
+    found: _KnownSource, store: SessionStore, report_progress: Callable[[int], None], redact: Redact | None
 ) -> Iterator[ImportReport]:
-    """Yields what became of each session of a source."""
-    path = found.source.path
+    """Imports every session of a source; yields a report for each. A failure ends neither the others nor the import."""
     try:
-        with closing(_readings(found)) as readings:
-            for reading in readings:
-                clean = _without_secrets(reading, redact)
-                try:
-                    with _adopted(store, clean.header) as session:
-                        yield _taken_in(found, clean, session, tell)
-                except _FAILURES as error:
-                    yield ImportReport(
-                        format=found.form.NAME,
-                        session_id=reading.header.id,
-                        findings=tuple(reading.findings),
-                        source=str(path),
-                        status="failed",
-                        reason=str(error),
-                    )
-                _exhaust(reading)
+        for ref in found.sessions():
+            findings: Sequence[Finding] = ref.findings
+            try:
+                read = _without_secrets(found.read(ref), redact)
+                findings = read.findings
+                with _open_in_store(store, read.header) as session:
+                    yield _import_session(found, read, session, report_progress)
+            except _FAILURES as error:
+                yield ImportReport(
+                    format=found.form.NAME,
+                    session_id=ref.id,
+                    findings=tuple(findings),
+                    source=str(found.source.path),
+                    status="failed",
+                    reason=str(error),
+                )
     except _FAILURES as error:
-        yield _passed("failed", path, str(error))
+        yield _not_imported("failed", found.source.path, str(error))
 
 
 @contextmanager
-def _adopted(store: SessionStore, header: Header) -> Iterator[Session]:
-    """Opens the session of this source in a store, or begins it."""
+def _open_in_store(store: SessionStore, header: Header) -> Iterator[Session]:
+    """Opens the session of this source in a store, or creates it.
+
+    Raises:
+        SessionExists: another session has its id.
+    """
     with store.open_or_create(header) as session:
         expected = header if store.redact is None else redact_record(header, store.redact)
-        if _origin(session.header) not in (_origin(header), _origin(expected)):
-            raise SessionExists(
-                f"{store.location}: there is another session under the id {header.id}; import this one elsewhere"
-            )
+        if _identity(session.header) not in (_identity(header), _identity(expected)):
+            raise SessionExists(f"{store.location}: another session has the id {header.id}; import this one elsewhere")
         yield session
 
 
-def _origin(header: Header) -> tuple[object, object]:
-    told = origin(header)
-    return told.get("format"), told.get("id")
+def _identity(header: Header) -> tuple[object, object]:
+    """Returns the format and the id that a session had in the other tool."""
+    source = origin(header)
+    return source.get("format"), source.get("id")
 
 
-def _taken_in(
-    found: _Found, reading: SourceSession, session: Session, tell: Callable[[int], None] | None = None
+def _import_session(
+    found: _KnownSource, read: SourceSession, session: Session, report_progress: Callable[[int], None] | None = None
 ) -> ImportReport:
-    counted = _Counted(reading, tell)
-    written = session.extend(counted)
+    records = _CountedRecords(read, report_progress)
+    written = session.extend(records)
     return ImportReport(
         format=found.form.NAME,
-        session_id=reading.header.id,
+        session_id=read.header.id,
         written=written,
-        already_there=counted.count - written,
-        findings=tuple(reading.findings),
+        already_there=records.count - written,
+        findings=tuple(read.findings),
         source=str(found.source.path),
     )
 
 
-def _telling(progress: Progress | None, before: int, size: int, of: int) -> Callable[[int], None]:
-    """Returns what tells how far a source of this size was read, behind those before it; nothing twice."""
-    told = -1
+def _progress_reporter(progress: Progress | None, before: int, size: int, total: int) -> Callable[[int], None]:
+    """Returns a callback for a source of `size` bytes that follows `before` bytes of others; repeats are skipped."""
+    last = -1
 
-    def tell(position: int) -> None:
-        nonlocal told
-        if progress is not None and told != (told := min(position, size)):
-            progress(before + told, of)
+    def report(position: int) -> None:
+        nonlocal last
+        if progress is not None and last != (last := min(position, size)):
+            progress(before + last, total)
 
-    return tell
+    return report
 
 
-class _Counted:
-    """Records that are counted as they pass; now and then, how far the source was read is told."""
+class _CountedRecords:
+    """The records of a session; counts them, and reports now and then how far the source was read."""
 
-    def __init__(self, reading: SourceSession, tell: Callable[[int], None] | None) -> None:
-        self._reading = reading
-        self._tell = tell
+    def __init__(self, read: SourceSession, report_progress: Callable[[int], None] | None) -> None:
+        self._read = read
+        self._report_progress = report_progress
         self.count = 0
 
     def __iter__(self) -> Iterator[Record]:
-        for record in self._reading.records:
+        for record in self._read.records:
             self.count += 1
-            if self._tell is not None and self._reading.position is not None and self.count % _EVERY == 0:
-                self._tell(self._reading.position())
+            if self._report_progress is not None and self._read.position is not None and self.count % _EVERY == 0:
+                self._report_progress(self._read.position())
             yield record
 
 
 @contextmanager
-def _target(target: str | os.PathLike[str], header: Header, durability: Durability) -> Iterator[Session]:
+def _open_target(target: str | os.PathLike[str], header: Header, durability: Durability) -> Iterator[Session]:
     """Opens the log of this session, or one that must be new."""
     try:
         log = JsonlLog(Path(target), mode="r+", durability=durability)

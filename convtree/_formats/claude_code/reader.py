@@ -45,10 +45,10 @@ from convtree._formats.claude_code.lines import (
     stands_between,
     text_of_content,
 )
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import is_record, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
@@ -57,7 +57,6 @@ from convtree._formats.common.values import as_object, count, key, text
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, Record
 
 NAME = "claude-code"
-IS_SINGLE = True
 SHAPE = "anthropic"
 
 _LOOK = 200  # objects in which a session id must have been seen
@@ -84,16 +83,21 @@ def recognises(source: Source) -> bool:
     return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a transcript that was recognised."""
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which one of the first lines names."""
     told = _told(source)
-    source_id = next((str(told[name]) for name in TELLING if told.get(name)), source.path.stem)
-    agent = key(told.get("agentId")) if told.get("isSidechain") else None
-    own_id = source_id if agent is None else f"{source_id}.{agent}"
+    source_id, agent = _names(source, told)
+    yield make_ref(NAME, source_id if agent is None else f"{source_id}.{agent}", None, told)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    told: dict[str, Any] = ref.content
+    source_id, agent = _names(source, told)
     fork = told.get("forkedFrom")
     header = make_header(
         NAME,
-        own_id,
+        ref.source_id,
         time=told.get("timestamp"),
         cwd=told.get("cwd"),
         parent=source_id if agent is not None else key(as_object(fork).get("sessionId")),
@@ -102,11 +106,16 @@ def read(source: Source) -> Iterator[SourceSession]:
         git_branch=told.get("gitBranch"),
         forked_from=fork,
     )
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        growth = SessionBuilder(Ids(NAME, own_id), findings)
-        objects = read_objects(file, findings, is_record)
-        yield SourceSession(header, _Reader(growth, agent is not None).records(objects), findings.listed, file.position)
+    file, findings = source.open_file(), Findings()
+    growth = SessionBuilder(Ids(NAME, ref.source_id), findings)
+    records = _Reader(growth, agent is not None).records(read_objects(file, findings, is_record))
+    return SourceSession(header, records, findings.listed, file.position)
+
+
+def _names(source: Source, told: dict[str, Any]) -> tuple[str, str | None]:
+    """Returns the id of the conversation, and of the agent if the file is an agent's side chain."""
+    source_id = next((str(told[name]) for name in TELLING if told.get(name)), source.path.stem)
+    return source_id, key(told.get("agentId")) if told.get("isSidechain") else None
 
 
 def _told(source: Source) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the importers say of a session as a whole: its header, and marks with its name and all that has no other place.
 
-A source may hold several sessions. What is wrong outside of all of them is told in a reading without records.
+A source may hold several sessions. Problems outside of all of them are listed as a leftover: a reference without a
+session.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ from typing import Any, Literal
 
 import orjson
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
-from convtree._formats.common.ids import Ids, Names, derive_id, session_id
+from convtree._formats.common.ids import Ids, Names, derive_id, make_ref, session_id
 from convtree._formats.common.json_arrays import read_items
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.truncate import fit
@@ -69,28 +70,31 @@ def archived_mark(ids: Ids) -> SessionInfoMark:
     return SessionInfoMark(id=ids.derive("archived"), archived=True)
 
 
-# --- sources of several ---
+# --- sources of several sessions ---
 
 
-def leftovers(name: str, findings: Findings) -> Iterator[SourceSession]:
-    """Yields a reading without records for what is wrong outside of every session of a source, if something is."""
+def leftovers(name: str, findings: Findings) -> Iterator[SessionRef]:
+    """Yields a reference without a session for problems outside of every session of a source, if there are any."""
     if findings.listed:
-        header = make_header(name, derive_id(name, "outside of every session"))
-        yield SourceSession(header, iter(()), findings.listed)
+        yield make_ref(name, derive_id(name, "outside of every session"), findings)._replace(is_leftover=True)
 
 
-def read_array(
+def read_leftover(name: str, ref: SessionRef) -> SourceSession:
+    """Returns a session without records that carries the findings of a leftover."""
+    return SourceSession(make_header(name, ref.source_id), iter(()), list(ref.findings))
+
+
+def list_array(
     source: Source,
     name: str,
     is_session: Callable[[dict[str, Any]], bool],
     id_names: tuple[str, ...],
-    header: Callable[[str, dict[str, Any]], Header],
-    records: Callable[[Object, Ids, Findings], Iterator[Record]],
     nodes: Callable[[dict[str, Any]], Any],
-) -> Iterator[SourceSession]:
-    """Reads a file that is one session or an array of them; the first of the named fields has a session's id.
+) -> Iterator[SessionRef]:
+    """Lists the sessions of a file that is one session or an array of them.
 
-    Of one without an id, the first of its nodes say which it is, so that two are never taken for one.
+    The first of the named fields that is set holds a session's id. Without one, the id is derived from the names of the
+    first nodes, so that two sessions never get the same. A reference carries its parsed object.
     """
     outside, names = Findings(), Names(name)
     with SourceFile(source.path) as file:
@@ -100,13 +104,27 @@ def read_array(
                 continue
             findings = Findings()
             own = next((found.fields[each] for each in id_names if found.fields.get(each)), None)
-            own = own or _told_by(name, nodes(found.fields))
-            id = names.claim(own, ordinal, found.place, findings)
-            yield SourceSession(header(id, found.fields), records(found, Ids(name, id), findings), findings.listed)
+            own = own or _id_by_nodes(name, nodes(found.fields))
+            yield make_ref(name, names.claim(own, ordinal, found.place, findings), findings, found)
     yield from leftovers(name, outside)
 
 
-def _told_by(name: str, nodes: Any) -> str | None:
+def read_item(
+    ref: SessionRef,
+    name: str,
+    header: Callable[[str, dict[str, Any]], Header],
+    records: Callable[[Object, Ids, Findings], Iterator[Record]],
+) -> SourceSession:
+    """Reads a session that `list_array` has listed."""
+    if ref.is_leftover:
+        return read_leftover(name, ref)
+    found: Object = ref.content
+    findings = Findings(ref.findings)
+    made = records(found, Ids(name, ref.source_id), findings)
+    return SourceSession(header(ref.source_id, found.fields), made, findings.listed)
+
+
+def _id_by_nodes(name: str, nodes: Any) -> str | None:
     """Returns an id that follows from the first nodes of a session; None where they have no names."""
     if isinstance(nodes, dict):
         first = list(nodes)[:2]

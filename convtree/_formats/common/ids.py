@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, SourceSpan
 from convtree._formats.common.values import key
 from convtree._model.entries import ID
 
@@ -20,6 +20,11 @@ def derive_id(*parts: Any) -> str:
 def session_id(format: str, source_id: str) -> str:
     """Returns the id of a session: the source's own where it fits the grammar, else one that follows from it."""
     return source_id if ID.fullmatch(source_id) else derive_id(format, source_id)
+
+
+def make_ref(format: str, source_id: str, findings: Findings | None = None, content: Any = None) -> SessionRef:
+    """Makes the reference of a session by its id in the source."""
+    return SessionRef(session_id(format, source_id), source_id, tuple(findings.listed) if findings else (), content)
 
 
 class Ids:

@@ -5,10 +5,12 @@ Lines end at a newline byte and nowhere else, and only one of them is in memory 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSpan
+from convtree._formats.common.ids import make_ref
 from convtree._formats.common.parsing import Object, parse
 
 LINE_LIMIT = 64 * 2**20  # bytes of a line that are still taken
@@ -45,6 +47,12 @@ def read_document(file: BinaryIO, findings: Findings) -> Object | None:
         return None
     objects = parse(data.removeprefix(b"\xef\xbb\xbf"), place, findings)
     return Object(objects[0], place) if objects else None
+
+
+def single_session(source: Source, name: str) -> Iterator[SessionRef]:
+    """Yields the session of a file whose first line is a header with its id. Reads only the beginning."""
+    header = next(read_objects(io.BytesIO(source.beginning), Findings(), is_record))
+    yield make_ref(name, str(header.fields["id"]))
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes | None, int]]:

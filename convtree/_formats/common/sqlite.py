@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -68,29 +68,54 @@ def opened(source: Source, findings: Findings, *, takes_journal: bool = True) ->
             mode = "mode=ro&immutable=1" if is_logged or not takes_journal else "mode=ro"
             connection = sqlite3.connect(f"{source.path.absolute().as_uri()}?{mode}", uri=True)
         stack.enter_context(closing(connection))
-        yield Database(connection, findings)
+        state = _State()
+        connection.text_factory = state.decode
+        connection.execute("pragma trusted_schema=off")
+        yield Database(connection, findings, state)
+
+
+def open_shared(source: Source) -> AbstractContextManager[Database]:
+    """Opens the database that all readers of a source share: the argument of `Source.share`."""
+    return opened(source, Findings())
+
+
+class _State:
+    """What all views of one connection share."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, frozenset[str]] = {}
+        self.rows = 0  # read so far, from any table
+        self.bytes = 0
+        self.has_replaced = False  # a value of the row at hand
+
+    def decode(self, data: bytes) -> str:
+        """Returns a text; what is no UTF-8 is replaced, and noted."""
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self.has_replaced = True
+            return data.decode(errors="replace")
 
 
 class Database:
-    """A database whose rows are read; what cannot be read of it is passed over, and that is reported."""
+    """A database whose rows are read. What cannot be read is skipped and reported."""
 
-    def __init__(self, connection: sqlite3.Connection, findings: Findings) -> None:
+    def __init__(self, connection: sqlite3.Connection, findings: Findings, state: _State) -> None:
         self.findings = findings
         self._connection = connection
-        self._connection.text_factory = self._decoded
-        self._connection.execute("pragma trusted_schema=off")
-        self._columns: dict[str, frozenset[str]] = {}
-        self._rows = 0
-        self._bytes = 0
-        self._has_replaced = False
+        self._state = state
+
+    def reporting_to(self, findings: Findings) -> Database:
+        """Returns the same database, over the same connection, with its findings going elsewhere."""
+        return Database(self._connection, findings, self._state)
 
     def columns(self, table: str) -> frozenset[str]:
         """Returns the columns of a table, none if there is no such table; a view is no table."""
-        if table not in self._columns:
+        if table not in self._state.columns:
             is_table = "exists (select 1 from sqlite_master where type = 'table' and name = ?1)"
             found = self._cells(f"select name from pragma_table_info(?1) where {is_table}", (table,))
-            self._columns[table] = frozenset(str(name) for (name,) in found)
-        return self._columns[table]
+            self._state.columns[table] = frozenset(str(name) for (name,) in found)
+        return self._state.columns[table]
 
     def rows(
         self,
@@ -152,7 +177,7 @@ class Database:
             raise  # the source was closed while its rows were read: not damage
         except sqlite3.Error:
             if not is_known_damage:
-                self.findings.add("source_database", SourceSpan(self._rows + 1, self._bytes, 0))
+                self.findings.add("source_database", SourceSpan(self._state.rows + 1, self._state.bytes, 0))
 
     def report_strays(self, table: str, column: str, other: str, own: str) -> None:
         """Reports the rows of a table that belong to a row of another one which is not there."""
@@ -163,32 +188,26 @@ class Database:
 
     def _row(self, names: list[str], cells: tuple[Any, ...], blobs: str) -> Row:
         length = sum(len(cell) if isinstance(cell, str | bytes) else 8 for cell in cells)
-        self._rows += 1
-        place = SourceSpan(self._rows, self._bytes, length)
-        self._bytes += length
+        state = self._state
+        state.rows += 1
+        place = SourceSpan(state.rows, state.bytes, length)
+        state.bytes += length
         values = {name: self._storable(cell, name == blobs) for name, cell in zip(names, cells, strict=True)}
-        if self._has_replaced:
+        if state.has_replaced:
             self.findings.add("value_replaced", place)
-            self._has_replaced = False
+            state.has_replaced = False
         return Row(values, place)
 
     def _storable(self, cell: Any, is_blob: bool) -> Any:
         if isinstance(cell, bytes) and not is_blob:
-            cell = self._decoded(cell)
+            cell = self._state.decode(cell)
         if isinstance(cell, float) and not math.isfinite(cell):
-            self._has_replaced = True
+            self._state.has_replaced = True
             return str(cell)
         if isinstance(cell, str | bytes) and len(cell) > _CELL_LIMIT:
-            self._has_replaced = True
+            self._state.has_replaced = True
             return None
         return cell
-
-    def _decoded(self, data: bytes) -> str:
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            self._has_replaced = True
-            return data.decode(errors="replace")
 
 
 def _rank(value: Any) -> tuple[int, Any]:

@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from convtree._formats.common.base import Findings, Source, SourceSession
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids, derive_id
+from convtree._formats.common.ids import Ids, derive_id, make_ref
 from convtree._formats.common.json_arrays import has_key, item_keys, read_items
 from convtree._formats.common.jsonl import read_document
 from convtree._formats.common.parents_first import Node
@@ -31,7 +30,6 @@ from convtree._formats.common.session_builder import SessionBuilder, envelope_of
 from convtree._model.entries import Entry, MessageEntry
 
 NAME = "gemini-checkpoint"
-IS_SINGLE = True
 SHAPE = "gemini"
 
 _MARK = b"\xef\xbb\xbf"
@@ -46,28 +44,50 @@ def recognises(source: Source) -> bool:
     return any("history" in each for each in keys) and _HISTORY.search(source.beginning) is not None
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a checkpoint that was recognised."""
-    findings = Findings()
-    about: dict[str, Any] = {}
+class _Document(NamedTuple):
+    """The contents of a document, and what else it says."""
+
+    contents: list[Object]
+    about: dict[str, Any]
+
+
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, whose id is derived from the first content."""
+    findings, document = Findings(), None
     with SourceFile(source.path) as file:
-        contents = _contents(source, file, findings, about)
-        first = next(contents, None)
-        source_id = derive_id(NAME, *([] if first is None else [_json(first.fields)]))
-        growth = SessionBuilder(Ids(NAME, source_id), findings)
-        nodes = _nodes(growth, chain([] if first is None else [first], contents), about)
-        records = growth.records(nodes, _make)
-        yield SourceSession(make_header(NAME, source_id), records, findings.listed, file.position)
+        if _is_array(source):
+            first = next(read_items(file, Findings(), _is_content), None)
+        else:
+            document = _read_document(file, findings)
+            first = next(iter(document.contents), None)
+    source_id = derive_id(NAME, *([] if first is None else [_json(first.fields)]))
+    yield make_ref(NAME, source_id, findings, document)
 
 
-def _contents(source: Source, file: SourceFile, findings: Findings, about: dict[str, Any]) -> Iterator[Object]:
-    if _is_array(source):
-        yield from read_items(file, findings, _is_content)
-    elif (whole := read_document(file, findings)) is not None:
-        about |= {name: value for name, value in whole.fields.items() if name != "history"}
-        history = whole.fields.get("history")
-        for content in history if isinstance(history, list) else [history]:
-            yield Object(content if isinstance(content, dict) else {"content": content}, whole.place)
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    findings = Findings(ref.findings)
+    growth = SessionBuilder(Ids(NAME, ref.source_id), findings)
+    header, document = make_header(NAME, ref.source_id), ref.content
+    if document is not None:
+        nodes = _nodes(growth, iter(document.contents), document.about)
+        return SourceSession(header, growth.records(nodes, _make), findings.listed)
+    file = source.open_file()
+    nodes = _nodes(growth, read_items(file, findings, _is_content), {})
+    return SourceSession(header, growth.records(nodes, _make), findings.listed, file.position)
+
+
+def _read_document(file: SourceFile, findings: Findings) -> _Document:
+    whole = read_document(file, findings)
+    if whole is None:
+        return _Document([], {})
+    about = {name: value for name, value in whole.fields.items() if name != "history"}
+    history = whole.fields.get("history")
+    contents = [
+        Object(content if isinstance(content, dict) else {"content": content}, whole.place)
+        for content in (history if isinstance(history, list) else [history])
+    ]
+    return _Document(contents, about)
 
 
 def _nodes(growth: SessionBuilder, contents: Iterator[Object], about: dict[str, Any]) -> Iterator[Node]:

@@ -20,16 +20,16 @@ Of a message's other fields, each is reported where it is first seen.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids, derive_id
+from convtree._formats.common.ids import Ids, derive_id, make_ref
 from convtree._formats.common.jsonl import read_document, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
@@ -38,7 +38,6 @@ from convtree._formats.common.values import key, text
 from convtree._model.entries import Entry, MessageEntry, Record
 
 NAME = "gemini-cli"
-IS_SINGLE = True
 SHAPE = "gemini"
 
 _REACH = 256  # messages that are told again when one before them is replaced
@@ -61,35 +60,51 @@ def recognises(source: Source) -> bool:
     return b'"projectHash"' in start[:4096] and b'"messages"' in start and b'"startTime"' in start[:4096]
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
-    about = _about(source)
-    source_id = str(about["sessionId"])
-    header = make_header(
-        NAME, source_id, time=about.get("startTime"), project=about.get("projectHash"), kind=about.get("kind")
+class _About(NamedTuple):
+    """The record that names the session, and the records of a document."""
+
+    fields: dict[str, Any]
+    document: list[Object] | None = None
+
+
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which one of the first records names."""
+    findings = Findings()
+    with SourceFile(source.path) as file:
+        if _is_document(source):
+            whole = read_document(file, findings)
+            document = [] if whole is None else [whole]
+            about = _About(_named(source, document), document)
+        else:
+            about = _About(_named(source, read_objects(file, Findings(), _is_record)))
+    yield make_ref(NAME, str(about.fields["sessionId"]), findings, about)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    about: _About = ref.content
+    time, project = about.fields.get("startTime"), about.fields.get("projectHash")
+    header = make_header(NAME, ref.source_id, time=time, project=project, kind=about.fields.get("kind"))
+    findings = Findings(ref.findings)
+    reader = _Reader(SessionBuilder(Ids(NAME, ref.source_id), findings))
+    if about.document is not None:
+        return SourceSession(header, reader.records(iter(about.document)), findings.listed)
+    file = source.open_file()
+    return SourceSession(
+        header, reader.records(read_objects(file, findings, _is_record)), findings.listed, file.position
     )
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        reader = _Reader(SessionBuilder(Ids(NAME, source_id), findings))
-        yield SourceSession(header, reader.records(_objects(source, file, findings)), findings.listed, file.position)
 
 
-def _about(source: Source) -> dict[str, Any]:
+def _named(source: Source, objects: Iterable[Object]) -> dict[str, Any]:
     """Returns the record that names the session."""
-    with SourceFile(source.path) as file:
-        for fields, _ in _objects(source, file, Findings()):
-            if _is_about(fields):
-                return fields
-    return {"sessionId": derive_id(NAME, source.beginning.hex())}
+    unnamed = {"sessionId": derive_id(NAME, source.beginning.hex())}
+    return next((fields for fields, _ in objects if _is_about(fields)), unnamed)
 
 
-def _objects(source: Source, file: SourceFile, findings: Findings) -> Iterator[Object]:
-    """Yields the records, of either kind of file."""
+def _is_document(source: Source) -> bool:
+    """Returns whether the file is one JSON document, as older versions wrote it."""
     first_line = source.beginning.lstrip().split(b"\n", 1)[0].rstrip()
-    if first_line.endswith(b"}") or b'"projectHash"' in first_line:
-        yield from read_objects(file, findings, _is_record)
-    elif (whole := read_document(file, findings)) is not None:
-        yield whole
+    return not first_line.endswith(b"}") and b'"projectHash"' not in first_line
 
 
 class _Said(NamedTuple):

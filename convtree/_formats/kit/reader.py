@@ -26,11 +26,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.files import SourceFile
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids
-from convtree._formats.common.jsonl import is_header, is_record, read_objects
+from convtree._formats.common.jsonl import is_header, is_record, read_objects, single_session
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
@@ -46,9 +45,7 @@ from convtree._model.entries import (
     Record,
 )
 
-__all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
-
-IS_SINGLE = True
+__all__ = ["NAME", "SHAPE", "read", "recognises", "sessions", "write"]
 
 _OWN_ID = re.compile("[0-9a-f]{32}")
 _BASE = frozenset({"type", "id", "parent_id", "timestamp"})
@@ -84,24 +81,27 @@ def recognises(source: Source) -> bool:
     return "parent_session_id" in header.fields or bool(_OWN_ID.fullmatch(header.fields["id"]))
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        objects = read_objects(file, findings, is_record)
-        fields = next(objects).fields
-        source_id = str(fields["id"])
-        header = make_header(
-            NAME,
-            source_id,
-            time=fields.get("timestamp"),
-            cwd=fields.get("cwd"),
-            parent=key(fields.get("parent_session_id")),
-            parent_kind="task" if fields.get("subagent_task") else "fork",
-            **{name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")},
-        )
-        records = _Reader(SessionBuilder(Ids(NAME, source_id), findings)).records(objects)
-        yield SourceSession(header, records, findings.listed, file.position)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which the first line names."""
+    return single_session(source, NAME)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    file, findings = source.open_file(), Findings()
+    objects = read_objects(file, findings, is_record)
+    fields = next(objects).fields
+    header = make_header(
+        NAME,
+        ref.source_id,
+        time=fields.get("timestamp"),
+        cwd=fields.get("cwd"),
+        parent=key(fields.get("parent_session_id")),
+        parent_kind="task" if fields.get("subagent_task") else "fork",
+        **{name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")},
+    )
+    records = _Reader(SessionBuilder(Ids(NAME, ref.source_id), findings)).records(objects)
+    return SourceSession(header, records, findings.listed, file.position)
 
 
 class _Reader:

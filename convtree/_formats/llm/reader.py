@@ -22,9 +22,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database
+from convtree._formats.common.databases import Belonging, Found, list_database, read_row
 from convtree._formats.common.headers import facts_mark, make_header, name_mark
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.node_tree import grow
@@ -58,11 +58,16 @@ def recognises(source: Source) -> bool:
     return has_tables(source, _OLD, _NEW)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads the conversations of a database that was recognised."""
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the conversations of a database."""
     calls = (Belonging(table, "response_id", "responses") for table in ("tool_calls", "tool_results"))
     parts = Belonging("parts", "message_hash", "messages", "hash")
-    return read_database(source, NAME, _conversations, _session, *calls, parts)
+    return list_database(source, NAME, _conversations, *calls, parts)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a conversation."""
+    return read_row(source, ref, NAME, _session)
 
 
 def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:

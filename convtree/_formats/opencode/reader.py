@@ -25,18 +25,18 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
+from convtree._formats.common.databases import Belonging, Found, list_database, read_row, sessions_of
 from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark
-from convtree._formats.common.ids import Ids, Names
+from convtree._formats.common.ids import Ids, Names, make_ref
 from convtree._formats.common.node_tree import grow
 from convtree._formats.common.parents_first import Node, link
 from convtree._formats.common.sqlite import Database, from_json, has_tables
 from convtree._formats.common.values import as_object, key, moment, text, without
-from convtree._formats.opencode.stores import Files, Message, filed, storage_of, stored
+from convtree._formats.opencode.stores import START, Files, Message, filed, storage_of, stored
 from convtree._model.entries import CompactionEntry, Entry, Header, Record
 
 NAME = "opencode"
@@ -59,17 +59,23 @@ def recognises(source: Source) -> bool:
     return any("role" in data and ("sessionID" in data or "time" in data) for data in told)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads the sessions of a source that was recognised."""
-    return _read_database(source) if source.beginning else _read_folder(source)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the sessions of a database or a folder."""
+    if source.beginning:
+        return list_database(source, NAME, _rows, Belonging("part", "message_id", "message"))
+    return _list_folder(storage_of(source.path))
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a session."""
+    return read_row(source, ref, NAME, _row) if source.beginning else _read_filed(storage_of(source.path), ref)
 
 
 # --- the database -------------------------------------------------------------------------------------------------
 
 
-def _read_database(source: Source) -> Iterator[SourceSession]:
-    belonging = Belonging("part", "message_id", "message")
-    return read_database(source, NAME, lambda it: sessions_of(it, "session", "*", "message"), _row, belonging)
+def _rows(database: Database) -> Iterator[Found]:
+    return sessions_of(database, "session", "*", "message")
 
 
 def _row(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
@@ -88,8 +94,15 @@ def _row(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Re
 # --- the folder ---------------------------------------------------------------------------------------------------
 
 
-def _read_folder(source: Source) -> Iterator[SourceSession]:
-    root = storage_of(source.path)
+class _Filed(NamedTuple):
+    """A session of a folder: its name there, its fields, and the place of the file that was read last."""
+
+    name: str
+    fields: dict[str, Any]
+    place: SourceSpan
+
+
+def _list_folder(root: Path) -> Iterator[SessionRef]:
     names, known = Names(NAME), set()
     for ordinal, path in enumerate(sorted(root.glob("session/*/*.json")), 1):
         findings = Findings()
@@ -97,16 +110,20 @@ def _read_folder(source: Source) -> Iterator[SourceSession]:
         fields = _about(root, path, files)
         known.add(path.stem)
         id = names.claim(path.stem, ordinal, files.place, findings)
-        session = _session(id, fields, files.place, filed(root, path.stem, files), findings)
-        yield SourceSession(*session, findings.listed)
+        yield make_ref(NAME, id, findings, _Filed(path.stem, fields, files.place))
     for folder in sorted(root.glob("message/*")):
         if folder.name not in known and folder.is_dir():
-            findings = Findings()
-            files = Files(findings)
-            id = names.claim(folder.name, 0, files.place, findings)
-            findings.add("source_no_session", files.place)
-            session = _session(id, {}, files.place, filed(root, folder.name, files), findings)
-            yield SourceSession(*session, findings.listed)
+            findings, place = Findings(), START
+            id = names.claim(folder.name, 0, place, findings)
+            findings.add("source_no_session", place)
+            yield make_ref(NAME, id, findings, _Filed(folder.name, {}, place))
+
+
+def _read_filed(root: Path, ref: SessionRef) -> SourceSession:
+    name, fields, place = ref.content
+    findings = Findings(ref.findings)
+    messages = filed(root, name, Files(findings, place))
+    return SourceSession(*_session(ref.source_id, fields, place, messages, findings), findings.listed)
 
 
 def _about(root: Path, path: Path, files: Files) -> dict[str, Any]:

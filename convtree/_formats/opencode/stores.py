@@ -13,6 +13,8 @@ from convtree._formats.common.parsing import parse
 from convtree._formats.common.sqlite import Database, from_json
 from convtree._formats.common.values import as_object, key
 
+START = SourceSpan(1, 0, 0)  # where nothing was read yet
+
 
 class Message(NamedTuple):
     """A message as both stores have it: its id, its data and its parts."""
@@ -83,9 +85,9 @@ def filed(root: Path, session_id: str, files: Files) -> Iterator[Message]:
 class Files:
     """Loads small JSON files; the line of a place counts them, its offset their bytes."""
 
-    def __init__(self, findings: Findings) -> None:
+    def __init__(self, findings: Findings, place: SourceSpan = START) -> None:
         self._findings = findings
-        self.place = SourceSpan(1, 0, 0)
+        self.place = place
 
     def load(self, path: Path) -> dict[str, Any]:
         """Returns the object in a file; an empty one, and a finding, where there is none."""

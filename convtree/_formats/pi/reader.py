@@ -28,11 +28,10 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.files import SourceFile
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids
-from convtree._formats.common.jsonl import is_header, is_record, read_objects
+from convtree._formats.common.jsonl import is_header, is_record, read_objects, single_session
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder
@@ -41,9 +40,7 @@ from convtree._formats.pi.entries import Entries
 from convtree._formats.pi.writer import NAME, SHAPE, write
 from convtree._model.entries import Record
 
-__all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
-
-IS_SINGLE = True
+__all__ = ["NAME", "SHAPE", "read", "recognises", "sessions", "write"]
 
 
 def recognises(source: Source) -> bool:
@@ -63,17 +60,21 @@ def recognises(source: Source) -> bool:
     return not entries or _version(header.fields) < 2
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        objects = read_objects(file, findings, is_record)
-        first = next(objects)
-        source_id = str(first.fields["id"])
-        time, cwd = first.fields.get("timestamp"), first.fields.get("cwd")
-        header = make_header(NAME, source_id, time=time, cwd=cwd, parent_session=first.fields.get("parentSession"))
-        records = _Reader(first, SessionBuilder(Ids(NAME, source_id), findings)).records(objects)
-        yield SourceSession(header, records, findings.listed, file.position)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which the first line names."""
+    return single_session(source, NAME)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    file, findings = source.open_file(), Findings()
+    objects = read_objects(file, findings, is_record)
+    first = next(objects)
+    fields = first.fields
+    time, parent = fields.get("timestamp"), fields.get("parentSession")
+    header = make_header(NAME, ref.source_id, time=time, cwd=fields.get("cwd"), parent_session=parent)
+    records = _Reader(first, SessionBuilder(Ids(NAME, ref.source_id), findings)).records(objects)
+    return SourceSession(header, records, findings.listed, file.position)
 
 
 class _Reader:
