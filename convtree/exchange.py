@@ -4,11 +4,10 @@ A source is recognised by its content, never by its name, and is never written t
 source gives the same ids, so a second import adds nothing and a grown source adds what is new.
 """
 
+from convtree._tools.exporting import export_file, export_lines
 from convtree._tools.importing import (
     ForeignSession,
     ImportReport,
-    export_file,
-    export_lines,
     import_file,
     import_into,
     list_foreign,

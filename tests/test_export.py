@@ -471,7 +471,7 @@ def test_a_file_is_not_replaced_unless_told(tmp_path: Path) -> None:
     export_file(session, tmp_path / "out", "pi", replace=True)
     assert json.loads((tmp_path / "out").read_text())["type"] == "session"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    with pytest.raises(ValueError, match="known are pi, kit, json, markdown"):
+    with pytest.raises(ValueError, match="choose one of pi, kit, json, markdown"):
         export_lines(session, "word")
 
 

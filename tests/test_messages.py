@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_shapes_laws import JSON, odd_messages
 
 from convtree import MessageEntry, ModelChangeEntry, OpenCall, open_store, redact
-from convtree._formats.registry import WRITERS
+from convtree._formats import WRITERS
 from convtree._model.messages import ToolCall, calls_of, open_calls, results_of, role_of, text_of
 from convtree.exchange import export_lines
 

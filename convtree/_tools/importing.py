@@ -20,12 +20,11 @@ from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
 from convtree._formats.common.base import Format, SessionRef, Source, SourceSession, origin
 from convtree._formats.common.files import SourceFile
-from convtree._logs.jsonl import JsonlLog, write_atomically
+from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
-from convtree._tools.redact_log import RedactedSession
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
 
@@ -210,42 +209,6 @@ def _read_into_memory(found: _KnownSource, ref: SessionRef) -> tuple[Session, Im
     read = found.read(ref)
     session = Session(MemoryLog(), read.header)
     return session, _import_session(found, read, session)
-
-
-def export_file(
-    session: Session,
-    path: str | os.PathLike[str],
-    format: str,
-    *,
-    replace: bool = False,
-    redact: Redact | None = None,
-) -> None:
-    """Writes a session as another tool's file, or as a document: pi, kit, json or markdown.
-
-    The file appears whole or not at all, durably. The tool that opens it shows its model the same context, but for
-    what `redact` takes out.
-
-    Raises:
-        ValueError: nobody knows this format.
-        SessionExists: there is a file already, and it is not to be replaced.
-    """
-    write_atomically(Path(path), export_lines(session, format, redact=redact), replace=replace)
-
-
-def export_lines(session: Session, format: str, *, redact: Redact | None = None) -> Iterator[bytes]:
-    """Yields a session in another tool's format, or as a document, piece by piece.
-
-    `redact` (`convtree.redact`, say) gets every text that somebody said, names, labels, directories and the owner, and
-    returns what is written instead. Ids and types stay.
-
-    Raises:
-        ValueError: nobody knows this format.
-    """
-    from convtree._formats.registry import WRITERS
-
-    if format not in WRITERS:
-        raise ValueError(f"nothing writes {format!r}; known are {', '.join(WRITERS)}")
-    return WRITERS[format](session if redact is None else RedactedSession(session, redact))
 
 
 # --- sources ------------------------------------------------------------------------------------------------------

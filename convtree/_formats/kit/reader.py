@@ -34,7 +34,7 @@ from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._formats.common.values import count, key, text, texts
-from convtree._formats.kit.writer import KEEPS_MORE, NAME, SHAPE, write
+from convtree._formats.kit.writer import KEEPS_MORE, NAME, SHAPE
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -45,7 +45,7 @@ from convtree._model.entries import (
     Record,
 )
 
-__all__ = ["NAME", "SHAPE", "read", "recognises", "sessions", "write"]
+__all__ = ["NAME", "read", "recognises", "sessions"]
 
 _OWN_ID = re.compile("[0-9a-f]{32}")
 _BASE = frozenset({"type", "id", "parent_id", "timestamp"})

@@ -37,10 +37,10 @@ from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder
 from convtree._formats.common.values import key, text
 from convtree._formats.pi.entries import Entries
-from convtree._formats.pi.writer import NAME, SHAPE, write
+from convtree._formats.pi.writer import NAME
 from convtree._model.entries import Record
 
-__all__ = ["NAME", "SHAPE", "read", "recognises", "sessions", "write"]
+__all__ = ["NAME", "read", "recognises", "sessions"]
 
 
 def recognises(source: Source) -> bool:
