@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import orjson
 from convtree._formats.common.base import Exported, origin
 from convtree._formats.common.ids import derive_id, session_id
 from convtree._model.entries import (
+    BranchSummaryEntry,
     CompactionEntry,
     Entry,
     ExtensionDataEntry,
@@ -83,6 +85,87 @@ class Notes:
         """Returns the name if it is still to be told."""
         name = session.name or ""
         return None if name == self.name else name
+
+
+class ExportWriter(ABC):
+    """Writes a session as a tree of JSON lines. A subclass has the words of one tool.
+
+    An entry may become several lines: the last has the entry's own id, and the others lead to it.
+    """
+
+    NAME: str
+
+    def __init__(self, session: Exported) -> None:
+        self._session = session
+        self._is_own = origin(session.header).get("format") == self.NAME  # imported from this tool
+        self._first_lines: dict[str, str] = {}  # of entries, by their ids
+        self._tools: dict[str, str] = {}  # names, by the ids of calls
+        self._notes = Notes()
+        self._last: str | None = None  # the last line that the tool goes on from
+
+    def lines(self) -> Iterator[bytes]:
+        """Yields the lines of the file."""
+        yield line(self._header())
+        for entry in self._ordered():
+            rows = in_a_row(entry, self._entry_lines(entry))
+            self._first_lines[entry.id] = rows[0][0]
+            for id, parent_id, fields in rows:
+                yield self._line(fields, id, parent_id, entry.timestamp)
+        yield from self._ending()
+
+    @abstractmethod
+    def _ordered(self) -> Iterator[Entry]: ...
+
+    def _ending(self) -> Iterator[bytes]:
+        """Yields lines below the leaf, so that the tool goes on there with the session's labels and name."""
+        session = self._session
+        parent = session.leaf_id
+        for number, fields in enumerate(self._last_lines()):
+            id = derive_id(session.id, session.leaf_id, self._last, number)
+            yield self._line(fields, id, parent, session.header.timestamp)
+            parent = id
+
+    def _entry_lines(self, entry: Entry) -> list[dict[str, Any]]:
+        """Returns the lines of an entry, without the fields that every line has."""
+        match entry:
+            case MessageEntry():
+                return self._message(entry)
+            case CompactionEntry():
+                return [self._compaction(entry)]
+            case BranchSummaryEntry():
+                return [self._branch_summary(entry)]
+            case ModelChangeEntry():
+                return self._model_change(entry)
+            case ExtensionDataEntry():
+                return [self._extension_data(entry)]
+        return [self._unknown(entry)]
+
+    @abstractmethod
+    def _header(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes: ...
+
+    @abstractmethod
+    def _last_lines(self) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    def _message(self, entry: MessageEntry) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    def _compaction(self, entry: CompactionEntry) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _branch_summary(self, entry: BranchSummaryEntry) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _model_change(self, entry: ModelChangeEntry) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    def _extension_data(self, entry: ExtensionDataEntry) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _unknown(self, entry: Entry) -> dict[str, Any]: ...
 
 
 def in_a_row(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:

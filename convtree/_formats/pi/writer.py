@@ -11,11 +11,10 @@ from convtree._formats.common.base import Exported, origin
 from convtree._formats.common.export import (
     FOREIGN,
     LONG_AGO,
+    ExportWriter,
     Models,
-    Notes,
     as_data,
     entries_of,
-    in_a_row,
     is_hidden,
     line,
     own_id,
@@ -54,28 +53,19 @@ def write(session: Exported) -> Iterator[bytes]:
     return _Writer(session).lines()
 
 
-class _Writer:
+class _Writer(ExportWriter):
     """Writes one session, in the order of its log."""
 
-    def __init__(self, session: Exported) -> None:
-        self._session = session
-        self._is_pis = origin(session.header).get("format") == NAME
-        self._models = Models()
-        self._firsts: dict[str, str] = {}  # the first line of an entry that became several
-        self._calls: dict[str, str] = {}  # the tool of a call
-        self._notes = Notes()
-        self._last: str | None = None
+    NAME = NAME
 
-    def lines(self) -> Iterator[bytes]:
-        """Yields the file."""
-        yield line(self._header())
+    def __init__(self, session: Exported) -> None:
+        super().__init__(session)
+        self._models = Models()
+
+    def _ordered(self) -> Iterator[Entry]:
         for entry in entries_of(self._session):
-            rows = in_a_row(entry, self._bodies(entry))
-            self._firsts[entry.id] = rows[0][0]
-            for id, parent_id, body in rows:
-                yield self._line(body, id, parent_id, entry.timestamp)
-            self._models.take(entry)
-        yield from self._ending()
+            yield entry
+            self._models.take(entry)  # behind its lines, which ask for the model above it
 
     def _header(self) -> dict[str, Any]:
         header, told = self._session.header, origin(self._session.header)
@@ -91,44 +81,27 @@ class _Writer:
         parent = told.get("parent_session") if own else None
         return fields | ({"parentSession": parent} if isinstance(parent, str) else {})
 
-    def _line(self, body: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
+    def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
         self._last = id
-        kind = {"type": body.get("type", "unknown")}
-        return line(kind | {"id": id, "parentId": parent_id, "timestamp": _time(time)} | body)
+        kind = {"type": fields.get("type", "unknown")}
+        return line(kind | {"id": id, "parentId": parent_id, "timestamp": _time(time)} | fields)
 
-    def _ending(self) -> Iterator[bytes]:
-        """Yields what makes pi go on at the leaf, with the labels and the name that the session has."""
+    def _last_lines(self) -> list[dict[str, Any]]:
         session = self._session
-        bodies: list[dict[str, Any]] = [
+        lines: list[dict[str, Any]] = [
             {"type": "label", "targetId": id} | ({} if label is None else {"label": label})
-            for id, label in self._notes.labels_left(session, self._firsts)
+            for id, label in self._notes.labels_left(session, self._first_lines)
         ]
         if (name := self._notes.name_left(session)) is not None:
-            bodies.append({"type": "session_info", "name": name})
-        if not bodies and self._last != session.leaf_id:
-            bodies.append({"type": "custom", "customType": f"{FOREIGN}leaf"})
-        parent = session.leaf_id
-        for number, body in enumerate(bodies):
-            id = derive_id(session.id, session.leaf_id, self._last, number)
-            yield self._line(body, id, parent, session.header.timestamp)
-            parent = id
+            lines.append({"type": "session_info", "name": name})
+        if not lines and self._last != session.leaf_id:
+            lines.append({"type": "custom", "customType": f"{FOREIGN}leaf"})
+        return lines
 
-    def _bodies(self, entry: Entry) -> list[dict[str, Any]]:
-        """Returns the lines of an entry, without what every line has."""
-        match entry:
-            case MessageEntry():
-                return self._messages(entry)
-            case CompactionEntry():
-                return [self._compaction(entry)]
-            case BranchSummaryEntry():
-                return [self._branch_summary(entry)]
-            case ModelChangeEntry():
-                return self._model_changes(entry)
-            case ExtensionDataEntry():
-                return [self._data(entry)]
-        return [{"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}]
+    def _unknown(self, entry: Entry) -> dict[str, Any]:
+        return {"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}
 
-    def _messages(self, entry: MessageEntry) -> list[dict[str, Any]]:
+    def _message(self, entry: MessageEntry) -> list[dict[str, Any]]:
         """Returns the lines of a message; pi learns of a model from what an assistant says, or is told apart."""
         bodies = self._said(entry)
         said = (body["message"] for body in bodies if body["type"] == "message")
@@ -145,7 +118,7 @@ class _Writer:
         if entry.shape == SHAPE and (not is_hidden(entry) or message.get("excludeFromContext")):
             return [{"type": "message", "message": message}]
         if is_hidden(entry):
-            return [{"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}]
+            return [self._unknown(entry)]
         return self._spoken(entry, speech_of(message), time or 0)
 
     def _spoken(self, entry: MessageEntry, speech: Speech, time: int) -> list[dict[str, Any]]:
@@ -158,7 +131,7 @@ class _Writer:
             shown = {"customType": f"{FOREIGN}system", "content": said, "display": False}
             bodies.append({"type": "custom_message"} | shown)
         elif speech.role == "assistant":
-            self._calls |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
+            self._tools |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
             bodies.append({"type": "message", "message": self._answer(entry, content, time)})
         elif content or not results:
             bodies.append({"type": "message", "message": {"role": "user", "content": content, "timestamp": time}})
@@ -191,7 +164,7 @@ class _Writer:
         return {
             "role": "toolResult",
             "toolCallId": part.id,
-            "toolName": part.name or self._calls.get(part.id, ""),
+            "toolName": part.name or self._tools.get(part.id, ""),
             "content": [{"type": "text", "text": part.text}, *(_block(image) for image in part.images)],
             "isError": part.is_error,
             "timestamp": time,
@@ -208,7 +181,8 @@ class _Writer:
         return {
             "type": entry.type,
             "summary": summary_of(entry, [each for each in shown if not _is_system(each)]),
-            "firstKeptEntryId": entry.id if kept is None else self._firsts.get(kept, kept),  # its own id keeps nothing
+            # its own id keeps nothing
+            "firstKeptEntryId": entry.id if kept is None else self._first_lines.get(kept, kept),
             "tokensBefore": entry.tokens_before or 0,
             **({} if details is None else {"details": details}),
             **more,
@@ -222,12 +196,12 @@ class _Writer:
     def _details(self, entry: CompactionEntry | BranchSummaryEntry) -> tuple[Any, dict[str, Any]]:
         """Returns the details of a summary, and apart what the importer has put there."""
         details = entry.details
-        if not self._is_pis or not isinstance(details, dict) or not isinstance(details.get(NAME), dict):
+        if not self._is_own or not isinstance(details, dict) or not isinstance(details.get(NAME), dict):
             return details, {}
         more = {name: value for name, value in details[NAME].items() if name not in _LINE}
         return {name: value for name, value in details.items() if name != NAME} or None, more
 
-    def _model_changes(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
+    def _model_change(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
         """Returns the change of the model, of its thinking level, or of both."""
         above = self._models.above(entry)
         level = (entry.settings or {}).get("thinkingLevel")
@@ -241,10 +215,10 @@ class _Writer:
             return [levels]
         return [change] if level == above.level else [levels, change]
 
-    def _data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
+    def _extension_data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
         """Returns what pi wrote as it was; all else, and what only looks like it, is the state of an extension."""
         kind, data = entry.ext_type.removeprefix(f"{NAME}."), entry.data
-        is_ours = kind in (entry.ext_type, "header") or (kind in _SHOWN and not self._is_pis)
+        is_ours = kind in (entry.ext_type, "header") or (kind in _SHOWN and not self._is_own)
         if is_ours or not isinstance(data, dict):
             return {"type": "custom", "customType": entry.ext_type, "data": data}
         named = data.get("type") if kind == "unknown" else None
