@@ -163,8 +163,8 @@ def test_items_are_those_of_the_array(values: list[Any], size: int, indent: int 
     found = [(item.data or b"").decode(errors="surrogatepass") for item in parts]
     assert [json.dumps(json.loads(each)) for each in found] == [json.dumps(value) for value in values]
     for item in parts:
-        assert data[item.place.offset :][: item.place.length] == item.data
-        assert data[: item.place.offset].count(b"\n") + 1 == item.place.line
+        assert data[item.span.offset :][: item.span.length] == item.data
+        assert data[: item.span.offset].count(b"\n") + 1 == item.span.line
 
 
 @settings(max_examples=60, deadline=None)

@@ -22,11 +22,11 @@ from functools import partial
 from typing import Any
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
-from convtree._formats.common.blocks import say, text_block
-from convtree._formats.common.headers import facts_mark, list_array, make_header, name_mark, read_item
+from convtree._formats.common.blocks import make_messages, text_block
+from convtree._formats.common.headers import list_array, make_header, metadata_mark, name_mark, read_item
 from convtree._formats.common.ids import Ids, derive_id
 from convtree._formats.common.json_arrays import item_keys
-from convtree._formats.common.node_tree import grow, listed, newest
+from convtree._formats.common.node_tree import latest_leaf, make_records, nodes_of_list
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.values import key, objects, text, without
@@ -60,14 +60,14 @@ def _header(id: str, fields: dict[str, Any]) -> Header:
 
 def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     messages = found.fields["chat_messages"]
-    nodes = listed(messages, "uuid", "parent_message_uuid", ids, found.place, findings)
-    leaf = key(found.fields.get("current_leaf_message_uuid")) or newest(
+    nodes = nodes_of_list(messages, "uuid", "parent_message_uuid", ids, found.span, findings)
+    leaf = key(found.fields.get("current_leaf_message_uuid")) or latest_leaf(
         messages, "uuid", "parent_message_uuid", "created_at"
     )
     make = partial(_make, model=found.fields.get("model"))
-    yield from grow(nodes, make, ids, findings, leaf=leaf, place=found.place)
-    yield from name_mark(ids, found.fields.get("name"), found.place, findings)
-    yield from facts_mark(ids, NAME, without(found.fields, *_SEEN), found.place, findings)
+    yield from make_records(nodes, make, ids, findings, leaf=leaf, span=found.span)
+    yield from name_mark(ids, found.fields.get("name"), found.span, findings)
+    yield from metadata_mark(ids, NAME, without(found.fields, *_SEEN), found.span, findings)
 
 
 def _make(node: Node, *, model: Any) -> list[Entry]:
@@ -82,7 +82,7 @@ def _make(node: Node, *, model: Any) -> list[Entry]:
     attachments = fields.get("attachments")
     read = [_document(each) for each in objects(attachments) if each.get("extracted_content")]
     rest |= without({"attachments": [without(each, "extracted_content") for each in objects(attachments)]})
-    return say(
+    return make_messages(
         NAME,
         role,
         read + blocks,

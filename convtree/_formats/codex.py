@@ -139,15 +139,15 @@ def _about(objects: Iterable[Object]) -> _About:
 def _document(file: SourceFile, findings: Findings) -> Iterator[Object]:
     """Yields what would have been the lines of a document: what it says of the session, and its items."""
     if (whole := read_document(file, findings)) is not None:
-        fields, place = whole
+        fields, span = whole
         about = fields["session"] if isinstance(fields.get("session"), dict) else {}
         more = {name: value for name, value in fields.items() if name not in ("session", "items")}
-        yield Object({"type": "session_meta", "timestamp": about.get("timestamp"), "payload": about | more}, place)
+        yield Object({"type": "session_meta", "timestamp": about.get("timestamp"), "payload": about | more}, span)
         items = fields.get("items")
         for item in items if isinstance(items, list) else [items]:
             if not isinstance(item, dict):
-                findings.add("source_bad_record", place)
-            yield Object(item if isinstance(item, dict) else {"type": "unknown", "payload": {"item": item}}, place)
+                findings.add("source_bad_record", span)
+            yield Object(item if isinstance(item, dict) else {"type": "unknown", "payload": {"item": item}}, span)
 
 
 class _Turn(NamedTuple):
@@ -160,33 +160,33 @@ class _Turn(NamedTuple):
 class _Reader:
     """Reads one rollout, in the order of the file, and makes entries."""
 
-    def __init__(self, growth: SessionBuilder, provider: str | None) -> None:
-        self._growth = growth
+    def __init__(self, builder: SessionBuilder, provider: str | None) -> None:
+        self._builder = builder
         self._provider = provider
         self._tip: str | None = None
         self._turns: list[_Turn] = []  # on the way to the tip
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
         """Yields the rollout's records."""
-        return self._growth.records(self._nodes(objects), self._make)
+        return self._builder.records(self._nodes(objects), self._make)
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
-        for ordinal, (fields, place) in enumerate(objects, 1):
+        for ordinal, (fields, span) in enumerate(objects, 1):
             wrapped = _unwrapped(fields)
             kind, payload = wrapped["type"], wrapped["payload"]
             if kind == "response_item" and _is_turn(payload):
-                self._turns.append(_Turn(self._tip, payload if place.length < _RETAINED else {}))
+                self._turns.append(_Turn(self._tip, payload if span.length < _RETAINED else {}))
                 self._forget()
             elif kind == "event_msg" and payload.get("type") == "thread_rolled_back":
                 self._roll_back(payload.get("num_turns"))
-            yield self._node(self._growth.ids.claim(None, ordinal), wrapped, place)
+            yield self._node(self._builder.ids.claim(None, ordinal), wrapped, span)
             for number, item in enumerate(self._replacement(kind, payload)):
                 follower = {"timestamp": wrapped.get("timestamp"), "type": "response_item", "payload": item}
-                yield self._node(self._growth.ids.derive(ordinal, number), follower, place)
+                yield self._node(self._builder.ids.derive(ordinal, number), follower, span)
 
-    def _node(self, id: str, fields: dict[str, Any], place: SourceSpan) -> Node:
+    def _node(self, id: str, fields: dict[str, Any], span: SourceSpan) -> Node:
         """Makes a node at the tip, which is then where it goes on."""
-        node = self._growth.leaf = Node(id, self._tip, None, place, fields)
+        node = self._builder.leaf = Node(id, self._tip, None, span, fields)
         self._tip = id
         return node
 
@@ -237,12 +237,12 @@ class _Reader:
             details = {name: payload[name] for name in payload.keys() - {"message", "replacement_history"}}
             return CompactionEntry(summary=summary, first_kept_entry_id=None, details=details or None, **envelope)
         if kind in ("response_item", "turn_context", "compacted"):
-            self._growth.findings.add("source_bad_record", node.place, node.id)
+            self._builder.findings.add("source_bad_record", node.span, node.id)
         return extension_data(NAME, kind, payload | more, envelope)
 
     def _report(self, more: dict[str, Any], node: Node) -> None:
         for name in more.keys() - {"ordinal"}:
-            self._growth.findings.add_once(name, "source_field_dropped", node.place, node.id)
+            self._builder.findings.add_once(name, "source_field_dropped", node.span, node.id)
 
 
 def _unwrapped(fields: dict[str, Any]) -> dict[str, Any]:

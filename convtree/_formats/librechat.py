@@ -22,11 +22,11 @@ from functools import partial
 from typing import Any
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
-from convtree._formats.common.blocks import call_block, result_block, say, text_block
-from convtree._formats.common.headers import facts_mark, list_array, make_header, name_mark, read_item
+from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
+from convtree._formats.common.headers import list_array, make_header, metadata_mark, name_mark, read_item
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.json_arrays import item_keys
-from convtree._formats.common.node_tree import grow, listed, newest
+from convtree._formats.common.node_tree import latest_leaf, make_records, nodes_of_list
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.values import as_object, key, objects, text, without
@@ -61,13 +61,13 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     messages = _unfolded(_messages(found.fields))
     for item in objects(messages):
         if item.get("summary"):
-            findings.add("source_unsupported", found.place, key(item.get("messageId")))
-    nodes = listed(messages, "messageId", "parentMessageId", ids, found.place, findings)
+            findings.add("source_unsupported", found.span, key(item.get("messageId")))
+    nodes = nodes_of_list(messages, "messageId", "parentMessageId", ids, found.span, findings)
     make = partial(_make, defaults=as_object(found.fields.get("options")) | found.fields)
-    leaf = newest(messages, "messageId", "parentMessageId", "createdAt")
-    yield from grow(nodes, make, ids, findings, leaf=leaf, place=found.place)
-    yield from name_mark(ids, found.fields.get("title"), found.place, findings)
-    yield from facts_mark(ids, NAME, without(found.fields, "conversationId", "title", *_LISTS), found.place, findings)
+    leaf = latest_leaf(messages, "messageId", "parentMessageId", "createdAt")
+    yield from make_records(nodes, make, ids, findings, leaf=leaf, span=found.span)
+    yield from name_mark(ids, found.fields.get("title"), found.span, findings)
+    yield from metadata_mark(ids, NAME, without(found.fields, "conversationId", "title", *_LISTS), found.span, findings)
 
 
 def _unfolded(messages: list[Any]) -> list[Any]:
@@ -91,7 +91,7 @@ def _make(node: Node, *, defaults: dict[str, Any]) -> list[Entry]:
     content = fields.get("content")
     blocks = [block for part in content for block in _blocks(part)] if isinstance(content, list) else []
     names = (*_PLACED, *(("content",) if blocks else ("text",)))
-    return say(
+    return make_messages(
         NAME,
         role,
         blocks or [text_block(fields.get("text"))],

@@ -23,13 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
-from convtree._formats.common.blocks import keep
+from convtree._formats.common.blocks import make_extension_data
 from convtree._formats.common.files import SourceFile, read_beginning
 from convtree._formats.common.headers import leftovers, make_header, read_leftover
 from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.json_arrays import item_keys, read_items
 from convtree._formats.common.jsonl import read_objects
-from convtree._formats.common.node_tree import grow
+from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object, parse
 from convtree._formats.common.values import as_text, moment, text
@@ -78,7 +78,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     messages = found.fields.get("messages")
     listed = messages if isinstance(messages, list) else []
     about = {name: value for name, value in found.fields.items() if name != "messages"}
-    return _session(ref, about, (_object(each, found.place, findings) for each in listed), findings)
+    return _session(ref, about, (_object(each, found.span, findings) for each in listed), findings)
 
 
 def _is_document(source: Source) -> bool:
@@ -101,32 +101,32 @@ def _session(ref: SessionRef, meta: dict[str, Any], found: Iterator[Object], fin
     return SourceSession(header, _records(found, meta, Ids(NAME, ref.source_id), findings), findings.listed)
 
 
-def _object(value: Any, place: SourceSpan, findings: Findings) -> Object:
+def _object(value: Any, span: SourceSpan, findings: Findings) -> Object:
     if not isinstance(value, dict):
-        findings.add("source_bad_record", place)
-        return Object({"value": value}, place)
-    return Object(value, place)
+        findings.add("source_bad_record", span)
+        return Object({"value": value}, span)
+    return Object(value, span)
 
 
 def _records(found: Iterator[Object], meta: dict[str, Any], ids: Ids, findings: Findings) -> Iterator[Record]:
     make = partial(_make, meta=meta)
-    yield from grow(_nodes(found, meta, ids), make, ids, findings)
+    yield from make_records(_nodes(found, meta, ids), make, ids, findings)
 
 
 def _nodes(found: Iterator[Object], meta: dict[str, Any], ids: Ids) -> Iterator[Node]:
     """Yields the messages in a chain, and below the last what the metadata says of them."""
     skip = meta.get("skip")
     skip = skip if isinstance(skip, int) and not isinstance(skip, bool) and skip > 0 else 0
-    last, kept, place = None, None, SourceSpan(1, 0, 0)
+    last, kept, span = None, None, SourceSpan(1, 0, 0)
     for fields, at in found:
-        place, id = at, ids.derive("message", as_text(fields))
+        span, id = at, ids.derive("message", as_text(fields))
         kept = id if kept is None and at.line > skip else kept
-        yield Node(id, last, None, place, fields)
+        yield Node(id, last, None, span, fields)
         last = id
     summary = text(meta.get("summary"))
     if last is not None and (summary or skip):
         id = ids.derive("summary", summary or "", skip, last)
-        yield Node(id, last, None, place, _SUMMARY, reference=kept)
+        yield Node(id, last, None, span, _SUMMARY, reference=kept)
 
 
 def _make(node: Node, *, meta: dict[str, Any]) -> list[Entry]:
@@ -136,7 +136,7 @@ def _make(node: Node, *, meta: dict[str, Any]) -> list[Entry]:
         return [CompactionEntry(timestamp=time, summary=summary, first_kept_entry_id=node.reference)]
     time, role = fields.get("created_at"), fields.get("role")
     if not isinstance(role, str):
-        return keep(NAME, "unknown", fields, time)
+        return make_extension_data(NAME, "unknown", fields, time)
     model = text(fields.get("model_name")) or None if role == "assistant" else None
     shown: Visibility = "user" if _is_thought(fields) else "all"
     return [MessageEntry(timestamp=moment(time), message=fields, shape=SHAPE, model=model, visible_to=shown)]

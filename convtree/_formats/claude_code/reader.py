@@ -85,7 +85,7 @@ def recognises(source: Source) -> bool:
 
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the only session, which one of the first lines names."""
-    told = _told(source)
+    told = _identifying_record(source)
     source_id, agent = _names(source, told)
     yield make_ref(NAME, source_id if agent is None else f"{source_id}.{agent}", None, told)
 
@@ -107,8 +107,8 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         forked_from=fork,
     )
     file, findings = source.open_file(), Findings()
-    growth = SessionBuilder(Ids(NAME, ref.source_id), findings)
-    records = _Reader(growth, agent is not None).records(read_objects(file, findings, is_record))
+    builder = SessionBuilder(Ids(NAME, ref.source_id), findings)
+    records = _Reader(builder, agent is not None).records(read_objects(file, findings, is_record))
     return SourceSession(header, records, findings.listed, file.position)
 
 
@@ -118,7 +118,7 @@ def _names(source: Source, told: dict[str, Any]) -> tuple[str, str | None]:
     return source_id, key(told.get("agentId")) if told.get("isSidechain") else None
 
 
-def _told(source: Source) -> dict[str, Any]:
+def _identifying_record(source: Source) -> dict[str, Any]:
     """Returns the first record that says which session this is; of several, one of the conversation goes first."""
     told: dict[str, Any] = {}
     with SourceFile(source.path) as file:
@@ -146,10 +146,10 @@ class _Turn:
 class _Reader:
     """Reads one transcript, in the order of the file, and makes entries."""
 
-    def __init__(self, growth: SessionBuilder, is_agents: bool) -> None:
-        self._growth = growth
-        self._ids = growth.ids
-        self._findings = growth.findings
+    def __init__(self, builder: SessionBuilder, is_agents: bool) -> None:
+        self._builder = builder
+        self._ids = builder.ids
+        self._findings = builder.findings
         self._is_agents = is_agents
         self._turns: dict[str, _Turn] = {}  # by the id of an entry in it, while the turn is open
         self._told: dict[str, dict[str, Any]] = {}  # what a compact boundary says, by its id and of what follows it
@@ -163,22 +163,22 @@ class _Reader:
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
         """Yields the transcript's records."""
-        return self._growth.records(self._nodes(objects), self._make)
+        return self._builder.records(self._nodes(objects), self._make)
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
-        for ordinal, (fields, place) in enumerate(objects, 1):
+        for ordinal, (fields, span) in enumerate(objects, 1):
             if not isinstance(fields.get("uuid"), str) or fields["uuid"] == "":
                 id = self._ids.claim(None, ordinal)
-                node, self._beside = Node(id, self._beside, None, place, fields), id
+                node, self._beside = Node(id, self._beside, None, span, fields), id
                 self._note(node, ordinal)
             else:
-                node = self._joined(self._node(fields, place, ordinal))
+                node = self._joined(self._node(fields, span, ordinal))
             rank = self._leaf_rank(node)
             if rank >= self._rank:
-                self._rank, self._growth.leaf = rank, node
+                self._rank, self._builder.leaf = rank, node
             yield node
 
-    def _node(self, fields: dict[str, Any], place: SourceSpan, ordinal: int) -> Node:
+    def _node(self, fields: dict[str, Any], span: SourceSpan, ordinal: int) -> Node:
         """Makes the node of a line below the one it names; a compact boundary goes below what it compacts."""
         parent = key(fields.get("parentUuid"))
         above = key(fields.get("logicalParentUuid"))
@@ -189,8 +189,8 @@ class _Reader:
             elif self._ids.known(above) is not None:
                 parent = above
             else:  # not waited for: all that follows would wait with it
-                self._findings.add("source_orphan", place)
-        node = self._growth.link(fields, place, fields["uuid"], parent, ordinal)
+                self._findings.add("source_orphan", span)
+        node = self._builder.link(fields, span, fields["uuid"], parent, ordinal)
         if "parentUuid" not in fields and parent is None and above is None:  # not even null: a chain
             node = node._replace(parent_id=self._last)
         self._last = node.id
@@ -249,7 +249,7 @@ class _Reader:
         rank, name = told[kind]
         if rank >= self._title and (title := text(fields.get(name))):
             self._title = rank
-            self._growth.tell(node, ordinal, name=title)
+            self._builder.set_info(node, ordinal, name=title)
 
     def _make(self, node: Node) -> Entry:
         """Makes the entry of a node whose parent's entry was made."""
@@ -258,12 +258,12 @@ class _Reader:
         if kind in SPOKEN and isinstance(message, dict) and message and is_node(fields):
             for name in sorted(fields.keys() - _BASE - _KNOWN):
                 if fields[name] not in (None, False, "", [], {}):
-                    self._findings.add_once(name, "source_field_dropped", node.place, node.id)
+                    self._findings.add_once(name, "source_field_dropped", node.span, node.id)
             if fields.get("isCompactSummary"):
                 return self._compaction(node, message, envelope)
             return self._message(fields, message, envelope)
         if kind in SPOKEN:
-            self._findings.add("source_bad_record", node.place, node.id)
+            self._findings.add("source_bad_record", node.span, node.id)
         if is_boundary(fields):
             self._told[node.id] = fields
         elif node.parent_id in self._told:
@@ -276,8 +276,8 @@ class _Reader:
         boundary = self._told.get(node.parent_id or "", {})
         segment, told = segment_of(boundary), as_object(boundary.get("compactMetadata"))
         kept = None if segment is None else self._ids.known(segment.head)
-        if segment is not None and (kept is None or not self._growth.made.is_above(kept, node.parent_id)):
-            self._findings.add("source_bad_target", node.place, node.id)
+        if segment is not None and (kept is None or not self._builder.made.is_above(kept, node.parent_id)):
+            self._findings.add("source_bad_target", node.span, node.id)
             kept = None
         return CompactionEntry(
             summary=text_of_content(message.get("content")),

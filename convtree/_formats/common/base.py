@@ -167,23 +167,21 @@ class Findings:
         self.listed = list(found)
         self._told: set[tuple[str, str]] = set()
 
-    def add_once(self, about: str, code: str, place: SourceSpan, entry_id: str | None = None) -> None:
+    def add_once(self, about: str, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
         """Reports what would be wrong with every other record only where it is first seen."""
         if (code, about) not in self._told:
             self._told.add((code, about))
-            self.add(code, place, entry_id)
+            self.add(code, span, entry_id)
 
     def count(self, code: str) -> int:
         """Returns how often something was reported."""
         return sum(finding.code == code for finding in self.listed)
 
-    def add(self, code: str, place: SourceSpan, entry_id: str | None = None) -> None:
+    def add(self, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
         """Reports one thing that is wrong at a place."""
         if len(self.listed) <= FINDING_LIMIT:
             code = "too_many" if len(self.listed) == FINDING_LIMIT else code
-            self.listed.append(
-                Finding(code=code, severity=FINDING_CODES[code][0], entry_id=entry_id, **place._asdict())
-            )
+            self.listed.append(Finding(code=code, severity=FINDING_CODES[code][0], entry_id=entry_id, **span._asdict()))
 
 
 def origin(header: Header) -> dict[str, Any]:

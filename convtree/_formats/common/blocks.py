@@ -18,7 +18,7 @@ from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry, Vis
 _DEPTH = 64  # brackets in a text of arguments that is still read
 
 
-def say(
+def make_messages(
     name: str,
     role: str,
     blocks: list[dict[str, Any]],
@@ -55,7 +55,7 @@ def say(
     ]
 
 
-def keep(name: str, kind: str, data: Any, time: Any = None) -> list[Entry]:
+def make_extension_data(name: str, kind: str, data: Any, time: Any = None) -> list[Entry]:
     """Makes the entry of what is no message."""
     return [ExtensionDataEntry(timestamp=moment(time), ext_type=f"{name}.{kind}", data=data)]
 

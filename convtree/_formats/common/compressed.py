@@ -20,7 +20,7 @@ _STEP = 2**14  # bytes that are lost at most where an archive is damaged
 _CONVERSATIONS = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 
 
-def unpacked(file: io.FileIO) -> Unpacked | None:
+def open_compressed(file: io.FileIO) -> Unpacked | None:
     """Returns what is in a file that stands at its beginning; None, and the file as it was, when it is not packed.
 
     Raises:

@@ -40,9 +40,9 @@ def list_database(
     database = source.share(open_shared).reporting_to(outside)
     for ordinal, found in enumerate(sessions(database), 1):
         findings = Findings()
-        id = names.claim(found.source_id, 0 if found.is_missing else ordinal, found.row.place, findings)
+        id = names.claim(found.source_id, 0 if found.is_missing else ordinal, found.row.span, findings)
         if found.is_missing:
-            findings.add("source_no_session", found.row.place)
+            findings.add("source_no_session", found.row.span)
         yield make_ref(name, id, findings, found)
     for belonging in belongings:
         database.report_strays(*belonging)
@@ -66,10 +66,10 @@ def read_row(
     return SourceSession(header, records, findings.listed)
 
 
-def sessions_of(database: Database, table: str, columns: str, messages: str) -> Iterator[Found]:
+def find_sessions(database: Database, table: str, columns: str, messages: str) -> Iterator[Found]:
     """Yields the sessions that a table has rows of, and then those that only the `session_id` of messages names."""
     for row in database.rows(table, columns):
         yield Found(row.values.get("id"), row)
     strays = f"session_id not in (select id from {table} where id is not null) or session_id is null"
     for row in database.rows(messages, "session_id", where=f"({strays}) group by session_id"):
-        yield Found(row.values.get("session_id"), Row({"id": row.values.get("session_id")}, row.place), is_missing=True)
+        yield Found(row.values.get("session_id"), Row({"id": row.values.get("session_id")}, row.span), is_missing=True)

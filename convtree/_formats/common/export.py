@@ -107,7 +107,7 @@ class ExportWriter(ABC):
         """Yields the lines of the file."""
         yield line(self._header())
         for entry in self._ordered():
-            rows = in_a_row(entry, self._entry_lines(entry))
+            rows = chain_lines(entry, self._entry_lines(entry))
             self._first_lines[entry.id] = rows[0][0]
             for id, parent_id, fields in rows:
                 yield self._line(fields, id, parent_id, entry.timestamp)
@@ -168,7 +168,7 @@ class ExportWriter(ABC):
     def _unknown(self, entry: Entry) -> dict[str, Any]: ...
 
 
-def in_a_row(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:
+def chain_lines(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:
     """Returns the lines that an entry becomes with their ids and parents: the last has the entry's own id."""
     ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
     return list(zip(ids, [entry.parent_id, *ids], bodies, strict=False))
@@ -194,7 +194,7 @@ def as_data(entry: Entry) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if name not in ("id", "parent_id") and value is not None}
 
 
-def shown_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
+def context_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
     """Returns what a model sees at a compaction, itself included; a path that is broken shows it alone."""
     try:
         return session.build_context(leaf=entry.id).entries
@@ -202,7 +202,7 @@ def shown_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
         return [entry]
 
 
-def summary_of(entry: CompactionEntry, shown: Iterable[Entry]) -> str:
+def full_summary(entry: CompactionEntry, shown: Iterable[Entry]) -> str:
     """Returns a compaction's summary, behind the pinned messages that survive it: the other tools pin nothing."""
     pinned = takewhile(lambda each: each.id != entry.id, shown)
     return "\n\n".join([*filter(None, (each.text for each in pinned if isinstance(each, MessageEntry))), entry.summary])

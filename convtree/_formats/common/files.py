@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from convtree._formats.common.compressed import Unpacked, unpacked
+from convtree._formats.common.compressed import Unpacked, open_compressed
 from convtree._model.errors import NotALog
 
 _CHUNK = 2**18
@@ -29,7 +29,7 @@ class SourceFile(io.BufferedReader):
             raise NotALog(f"{path}: not a regular file")
         self._bare = io.FileIO(fd, "rb")
         try:
-            super().__init__(unpacked(self._bare) or self._bare, _CHUNK)
+            super().__init__(open_compressed(self._bare) or self._bare, _CHUNK)
         except BaseException:
             self._bare.close()
             raise

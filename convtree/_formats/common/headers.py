@@ -16,7 +16,7 @@ from convtree._formats.common.files import SourceFile
 from convtree._formats.common.ids import Ids, Names, derive_id, make_ref, session_id
 from convtree._formats.common.json_arrays import read_items
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.truncate import fit
+from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import key, moment, objects
 from convtree._model.entries import Header, ParentSession, Record, SessionInfoMark
 
@@ -50,19 +50,19 @@ def make_header(
     )
 
 
-def name_mark(ids: Ids, name: Any, place: SourceSpan, findings: Findings) -> Iterator[SessionInfoMark]:
+def name_mark(ids: Ids, name: Any, span: SourceSpan, findings: Findings) -> Iterator[SessionInfoMark]:
     """Yields a mark with the session's name, if it has one."""
     if isinstance(name, str) and (name := name.strip()):
-        yield fit(SessionInfoMark(id=ids.derive("name", name), name=name), place, findings)
+        yield truncate_to_limit(SessionInfoMark(id=ids.derive("name", name), name=name), span, findings)
 
 
-def facts_mark(
-    ids: Ids, name: str, fields: Mapping[str, Any], place: SourceSpan, findings: Findings
+def metadata_mark(
+    ids: Ids, name: str, fields: Mapping[str, Any], span: SourceSpan, findings: Findings
 ) -> Iterator[SessionInfoMark]:
     """Yields a mark with what the tool says of the whole session and has no other place, under the tool's name."""
     if fields:
         id = ids.derive("facts", orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode())
-        yield fit(SessionInfoMark(id=id, metadata={name: dict(fields)}), place, findings)
+        yield truncate_to_limit(SessionInfoMark(id=id, metadata={name: dict(fields)}), span, findings)
 
 
 def archived_mark(ids: Ids) -> SessionInfoMark:
@@ -100,12 +100,12 @@ def list_array(
     with SourceFile(source.path) as file:
         for ordinal, found in enumerate(read_items(file, outside, is_session), 1):
             if not is_session(found.fields):
-                outside.add("source_bad_record", found.place)
+                outside.add("source_bad_record", found.span)
                 continue
             findings = Findings()
             own = next((found.fields[each] for each in id_names if found.fields.get(each)), None)
             own = own or _id_by_nodes(name, nodes(found.fields))
-            yield make_ref(name, names.claim(own, ordinal, found.place, findings), findings, found)
+            yield make_ref(name, names.claim(own, ordinal, found.span, findings), findings, found)
     yield from leftovers(name, outside)
 
 

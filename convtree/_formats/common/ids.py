@@ -80,12 +80,12 @@ class Names:
         self._name = name
         self._seen: set[str] = set()
 
-    def claim(self, source_id: Any, ordinal: int, place: SourceSpan, findings: Findings) -> str:
+    def claim(self, source_id: Any, ordinal: int, span: SourceSpan, findings: Findings) -> str:
         """Returns the id of the session that stands here, the `ordinal`-th of its source."""
         id = key(source_id)
         if id is None or id in self._seen:
             if id is not None:
-                findings.add("source_duplicate", place)
+                findings.add("source_duplicate", span)
             id = derive_id(self._name, id, ordinal)
         self._seen.add(id)
         return id

@@ -27,13 +27,13 @@ _MARK = b"\xef\xbb\xbf"
 def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str, Any]], bool]) -> Iterator[Object]:
     """Yields the objects that stand in a file or in the array that it is; `is_record` knows a whole one from a part."""
     splitter = _Splitter(file)
-    for data, place, is_whole in splitter.parts():
+    for data, span, is_whole in splitter.parts():
         if data is None:
-            findings.add("source_line_too_long" if place.length > LINE_LIMIT else "source_bad_line", place)
+            findings.add("source_line_too_long" if span.length > LINE_LIMIT else "source_bad_line", span)
             continue
         text = data + (b"\n" if is_whole else b"")
-        for fields in parse(text, place, findings, is_record, several=True):
-            yield Object(fields, place)
+        for fields in parse(text, span, findings, is_record, several=True):
+            yield Object(fields, span)
     if getattr(file, "is_cut", False):
         findings.add("source_torn_tail", SourceSpan(splitter.line, splitter.offset, 0))
 
@@ -69,7 +69,7 @@ class _Part(NamedTuple):
     """An item's bytes, None if it is too long or no item; not whole when the file ended inside."""
 
     data: bytes | None
-    place: SourceSpan
+    span: SourceSpan
     is_whole: bool = True
 
 
@@ -146,11 +146,11 @@ class _Splitter:
         depth, self._depth = self._depth, int(is_item)
         self._keep(data)
         self._depth = depth
-        place = SourceSpan(self.line, self.offset, self._size)
+        span = SourceSpan(self.line, self.offset, self._size)
         if is_item:
-            yield _Part(b"".join(self._pieces) if self._size <= LINE_LIMIT else None, place, is_whole)
+            yield _Part(b"".join(self._pieces) if self._size <= LINE_LIMIT else None, span, is_whole)
         elif self._is_junk:
-            yield _Part(None, place._replace(length=min(self._size, LINE_LIMIT)))
+            yield _Part(None, span._replace(length=min(self._size, LINE_LIMIT)))
         self.offset += self._size
         self.line += self._newlines
         self._pieces, self._size, self._newlines, self._is_junk = [], 0, 0, False

@@ -26,14 +26,14 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
     """
     offset = line = 0
     for line, (data, length) in enumerate(_lines(file), 1):
-        place = SourceSpan(line, offset, length)
+        span = SourceSpan(line, offset, length)
         offset += length
         if data is None:
-            findings.add("source_line_too_long", place)
+            findings.add("source_line_too_long", span)
             continue
         text = data.removeprefix(b"\xef\xbb\xbf") if line == 1 else data
-        for fields in parse(text, place, findings, is_record):
-            yield Object(fields, place)
+        for fields in parse(text, span, findings, is_record):
+            yield Object(fields, span)
     if getattr(file, "is_cut", False):
         findings.add("source_torn_tail", SourceSpan(line + 1, offset, 0))
 
@@ -41,12 +41,12 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
 def read_document(file: BinaryIO, findings: Findings) -> Object | None:
     """Returns a file that is one JSON object, on however many lines; None when it is none that can be read."""
     data = file.read(LINE_LIMIT + 1)
-    place = SourceSpan(1, 0, len(data))
+    span = SourceSpan(1, 0, len(data))
     if len(data) > LINE_LIMIT:
-        findings.add("source_line_too_long", place)
+        findings.add("source_line_too_long", span)
         return None
-    objects = parse(data.removeprefix(b"\xef\xbb\xbf"), place, findings)
-    return Object(objects[0], place) if objects else None
+    objects = parse(data.removeprefix(b"\xef\xbb\xbf"), span, findings)
+    return Object(objects[0], span) if objects else None
 
 
 def single_session(source: Source, name: str) -> Iterator[SessionRef]:

@@ -14,7 +14,7 @@ import msgspec
 from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.parents_first import Node, link, parents_first
-from convtree._formats.common.truncate import fit
+from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import key, moment, objects
 from convtree._model.entries import Entry, LeafMark, Record
 
@@ -24,54 +24,54 @@ NO_PARENT = frozenset({"00000000-0000-4000-8000-000000000000", "00000000-0000-00
 Maker = Callable[[Node], list[Entry]]
 
 
-def mapped(
-    nodes: Mapping[str, Any], parent: str, children: str, ids: Ids, place: SourceSpan, findings: Findings
+def nodes_of_table(
+    nodes: Mapping[str, Any], parent: str, children: str, ids: Ids, span: SourceSpan, findings: Findings
 ) -> Iterator[Node]:
     """Yields the nodes of a table by id: parents first, siblings in the order of their parent's list of children.
 
     The parent is the truth; the list of children only orders. What cannot be reached from a root follows at the end.
     """
-    fields = {id: _fields(value, id, place, findings) for id, value in nodes.items()}
+    fields = {id: _fields(value, id, span, findings) for id, value in nodes.items()}
     above = {id: _parent_of(each.get(parent), fields) for id, each in fields.items()}
     for id in _ordered(fields, above, children):
         parent_id = above[id]
         settled = None if parent_id is None else ids.refer(parent_id)
-        yield link(ids, findings, fields[id], place, id, 0, settled)
+        yield link(ids, findings, fields[id], span, id, 0, settled)
 
 
-def listed(
-    items: list[Any], own: str, parent: str | None, ids: Ids, place: SourceSpan, findings: Findings
+def nodes_of_list(
+    items: list[Any], own: str, parent: str | None, ids: Ids, span: SourceSpan, findings: Findings
 ) -> Iterator[Node]:
     """Yields the nodes of a list whose items name themselves and their parents; without `parent` they are a chain."""
     known = {id for item in items if isinstance(item, dict) and (id := key(item.get(own))) is not None}
     last: str | None = None
     sentinels: set[Any] = set()
     for ordinal, item in enumerate(items, 1):
-        fields = _fields(item, ordinal, place, findings)
+        fields = _fields(item, ordinal, span, findings)
         source_id = key(fields.get(own))
         parent_id = last
         if parent is not None and parent in fields:
             above = _parent_of(fields[parent], known)
             sentinels |= {fields[parent]} if above is None and fields[parent] else set()
             if len(sentinels) > 1:
-                findings.add("source_second_root", place)
+                findings.add("source_second_root", span)
                 sentinels.clear()
             if above is not None and above in known and ids.known(above) is None and above != source_id:
-                findings.add("source_forward", place, source_id)
+                findings.add("source_forward", span, source_id)
             parent_id = None if above is None else ids.refer(above)
-        node = link(ids, findings, fields, place, source_id, ordinal, parent_id)
+        node = link(ids, findings, fields, span, source_id, ordinal, parent_id)
         last = node.id
         yield node
 
 
-def grow(
+def make_records(
     nodes: Iterable[Node],
     make: Maker,
     ids: Ids,
     findings: Findings,
     *,
     leaf: str | Callable[[], str | None] | None = None,
-    place: SourceSpan | None = None,
+    span: SourceSpan | None = None,
 ) -> Iterator[Record]:
     """Yields the entries that `make` makes of each node, parents first, and marks the leaf where it may be elsewhere.
 
@@ -87,7 +87,7 @@ def grow(
             last = node.id if at == 0 else ids.derive(node.id, at)
             source_id = node.source_id if at == 0 else node.source_id or node.id
             made = msgspec.structs.replace(entry, id=last, parent_id=parent_id, source_id=source_id)
-            yield fit(made, node.place, findings)
+            yield truncate_to_limit(made, node.span, findings)
             parent_id = last
             if at:
                 ends[node.id] = last
@@ -97,16 +97,16 @@ def grow(
         return
     target = ids.known(leaf)
     if target is None:
-        findings.add("source_bad_target", place or SourceSpan(1, 0, 0))
+        findings.add("source_bad_target", span or SourceSpan(1, 0, 0))
     elif (target := ends.get(target, target)) != last or has_branches:
         # the last one too, it may have been elsewhere before; the count, because the source may have grown elsewhere
         yield LeafMark(id=ids.derive("leaf", target, count), target_id=target)
 
 
-def _fields(value: Any, name: str | int, place: SourceSpan, findings: Findings) -> dict[str, Any]:
+def _fields(value: Any, name: str | int, span: SourceSpan, findings: Findings) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    findings.add("source_bad_record", place, name if isinstance(name, str) else None)
+    findings.add("source_bad_record", span, name if isinstance(name, str) else None)
     return {"value": value}
 
 
@@ -124,8 +124,8 @@ def _ordered(nodes: Mapping[str, dict[str, Any]], above: Mapping[str, str | None
         names = nodes[parent].get(children) if parent is not None else None
         if len(group) > 1 and isinstance(names, list):
             ranks = {name: rank for rank, name in enumerate(names) if isinstance(name, str)}
-            ranked = sorted((ranks.get(id, len(ranks)), place) for place, id in enumerate(group))
-            below[parent] = [group[place] for _, place in ranked]
+            ranked = sorted((ranks.get(id, len(ranks)), span) for span, id in enumerate(group))
+            below[parent] = [group[span] for _, span in ranked]
     reached: dict[str, None] = {}
     stack = below.get(None, [])[::-1]
     while stack:
@@ -135,7 +135,7 @@ def _ordered(nodes: Mapping[str, dict[str, Any]], above: Mapping[str, str | None
     return [*reached, *(id for id in nodes if id not in reached)]
 
 
-def newest(items: list[Any], own: str, parent: str, time: str) -> str | None:
+def latest_leaf(items: list[Any], own: str, parent: str, time: str) -> str | None:
     """Returns the id of the item with the latest time that is nobody's parent, the last of them; None without times."""
     parents = {key(item.get(parent)) for item in objects(items)}
     named = [(moment(item.get(time)), key(item.get(own))) for item in objects(items)]

@@ -28,7 +28,7 @@ class Object(NamedTuple):
     """A JSON object of the source, and where it stands."""
 
     fields: dict[str, Any]
-    place: SourceSpan
+    span: SourceSpan
 
 
 def _is_nothing(_: dict[str, Any]) -> bool:
@@ -37,7 +37,7 @@ def _is_nothing(_: dict[str, Any]) -> bool:
 
 def parse(
     text: bytes,
-    place: SourceSpan,
+    span: SourceSpan,
     findings: Findings,
     is_record: Callable[[dict[str, Any]], bool] = _is_nothing,
     *,
@@ -48,7 +48,7 @@ def parse(
     Behind damage one record is looked for that runs to the end of the text; with `several`, all there are.
     """
     if b"\0" in text:
-        findings.add("source_nul_bytes", place)
+        findings.add("source_nul_bytes", span)
         text = text.replace(b"\0", b"")
     if not text.strip():
         return []
@@ -58,30 +58,30 @@ def parse(
         except orjson.JSONDecodeError:
             pass
         else:
-            return _objects([value], text, False, place, findings)
+            return _objects([value], text, False, span, findings)
     slow = _Slow(text)
     values = slow.read(is_record, several)
     if len(values) > 1 and not several:
-        findings.add("source_glued", place)
+        findings.add("source_glued", span)
     if slow.is_damaged:
-        findings.add("source_bad_line" if text.endswith(b"\n") else "source_torn_tail", place)
-    return _objects(values, text, slow.has_replaced, place, findings)
+        findings.add("source_bad_line" if text.endswith(b"\n") else "source_torn_tail", span)
+    return _objects(values, text, slow.has_replaced, span, findings)
 
 
 def _objects(
-    values: list[Any], text: bytes, replaced: bool, place: SourceSpan, findings: Findings
+    values: list[Any], text: bytes, replaced: bool, span: SourceSpan, findings: Findings
 ) -> list[dict[str, Any]]:
     objects = []
     may_be_deep = text.count(b"{") + text.count(b"[") > DEPTH_LIMIT
     for value in values:
         if not isinstance(value, dict):
-            findings.add("source_bad_line", place)
+            findings.add("source_bad_line", span)
             continue
         if may_be_deep:
             replaced = _flatten(value) or replaced
         objects.append(value)
     if replaced:
-        findings.add("value_replaced", place)
+        findings.add("value_replaced", span)
     return objects
 
 

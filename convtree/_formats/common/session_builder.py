@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.parents_first import Node, link, parents_first
-from convtree._formats.common.truncate import fit
+from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import utc
 from convtree._model.entries import (
     ID,
@@ -31,7 +31,7 @@ class _Bookmark(NamedTuple):
     """A label or a name on its way to being a mark; a target may stand further down."""
 
     mark: LabelMark | SessionInfoMark
-    place: SourceSpan
+    span: SourceSpan
 
 
 class Ancestry:
@@ -101,22 +101,22 @@ class SessionBuilder:
             entry = make(node)
             self.made.add(entry.id, entry.parent_id)
             last_id = entry.id
-            yield fit(entry, node.place, self.findings)
-        for mark, place in self._bookmarks:
+            yield truncate_to_limit(entry, node.span, self.findings)
+        for mark, span in self._bookmarks:
             if isinstance(mark, LabelMark) and mark.target_id not in self.made:
-                self.findings.add("source_bad_target", place, mark.id)
+                self.findings.add("source_bad_target", span, mark.id)
             else:
-                yield fit(mark, place, self.findings)
+                yield truncate_to_limit(mark, span, self.findings)
         if self.leaf is not None and last_id is not None and self.leaf.id != last_id:
             id, time = self.ids.derive(self.leaf.id, last_id, "leaf"), utc(self.leaf.fields.get("timestamp"))
             yield LeafMark(id=id, timestamp=time, target_id=self.leaf.id)
 
     def link(
-        self, fields: dict[str, Any], place: SourceSpan, source_id: str | None, parent: str | None, ordinal: int
+        self, fields: dict[str, Any], span: SourceSpan, source_id: str | None, parent: str | None, ordinal: int
     ) -> Node:
         """Makes a node of the `ordinal`-th record, which names itself and its parent; an id again is reported."""
         parent_id = None if parent is None else self.ids.refer(parent)
-        return link(self.ids, self.findings, fields, place, source_id, ordinal, parent_id)
+        return link(self.ids, self.findings, fields, span, source_id, ordinal, parent_id)
 
     def left(self, source_id: str | None) -> str | None:
         """Returns the id of the leaf that a branch summary names, which need not be there."""
@@ -128,16 +128,16 @@ class SessionBuilder:
         """Has an entry labelled in the end, or with None its label taken away."""
         if label is not None and len(label) > LABEL_LIMIT:
             label = label[:LABEL_LIMIT]
-            self.findings.add("value_replaced", node.place, node.id)
+            self.findings.add("value_replaced", node.span, node.id)
         id, time = self.ids.derive(ordinal, "label"), utc(node.fields.get("timestamp"))
         mark = LabelMark(id=id, timestamp=time, target_id=self.ids.refer(target), label=label)
-        self._bookmarks.append(_Bookmark(mark, node.place))
+        self._bookmarks.append(_Bookmark(mark, node.span))
 
-    def tell(self, node: Node, ordinal: int, **info: Any) -> None:
+    def set_info(self, node: Node, ordinal: int, **info: Any) -> None:
         """Has the session's name or metadata changed in the end."""
         id, time = self.ids.derive(ordinal, "session_info"), utc(node.fields.get("timestamp"))
         mark = SessionInfoMark(id=id, timestamp=time, **info)
-        self._bookmarks.append(_Bookmark(mark, node.place))
+        self._bookmarks.append(_Bookmark(mark, node.span))
 
 
 def extension_data(format: str, kind: Any, data: dict[str, Any], envelope: dict[str, Any]) -> ExtensionDataEntry:

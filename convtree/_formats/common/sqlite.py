@@ -33,7 +33,7 @@ class Row(NamedTuple):
     """A row by column, and its place: the line counts rows as they are read, offset and length their bytes."""
 
     values: dict[str, Any]
-    place: SourceSpan
+    span: SourceSpan
 
 
 def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
@@ -46,7 +46,7 @@ def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
     has_news = bool(_journals(source.path)) and _size(source.path) < _YOUNG
     for takes_journal in (False, True) if has_news else (False,):
         try:
-            with opened(source, Findings(), takes_journal=takes_journal) as database:
+            with open_database(source, Findings(), takes_journal=takes_journal) as database:
                 if any(all(names <= database.columns(table) for table, names in each.items()) for each in tables):
                     return True
         except sqlite3.Error:
@@ -55,7 +55,7 @@ def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
 
 
 @contextmanager
-def opened(source: Source, findings: Findings, *, takes_journal: bool = True) -> Iterator[Database]:
+def open_database(source: Source, findings: Findings, *, takes_journal: bool = True) -> Iterator[Database]:
     """Opens a database for reading; what a crash or a writer left in its journal is taken in, in a copy."""
     import sqlite3
 
@@ -76,7 +76,7 @@ def opened(source: Source, findings: Findings, *, takes_journal: bool = True) ->
 
 def open_shared(source: Source) -> AbstractContextManager[Database]:
     """Opens the database that all readers of a source share: the argument of `Source.share`."""
-    return opened(source, Findings())
+    return open_database(source, Findings())
 
 
 class _State:
@@ -184,19 +184,19 @@ class Database:
         if self.columns(table) and self.columns(other):
             is_known = f'"{column}" in (select "{own}" from "{other}" where "{own}" is not null)'
             for row in self.rows(table, column, where=f'"{column}" is null or not ({is_known})'):
-                self.findings.add("source_left_out", row.place)
+                self.findings.add("source_left_out", row.span)
 
     def _row(self, names: list[str], cells: tuple[Any, ...], blobs: str) -> Row:
         length = sum(len(cell) if isinstance(cell, str | bytes) else 8 for cell in cells)
         state = self._state
         state.rows += 1
-        place = SourceSpan(state.rows, state.bytes, length)
+        span = SourceSpan(state.rows, state.bytes, length)
         state.bytes += length
         values = {name: self._storable(cell, name == blobs) for name, cell in zip(names, cells, strict=True)}
         if state.has_replaced:
-            self.findings.add("value_replaced", place)
+            self.findings.add("value_replaced", span)
             state.has_replaced = False
-        return Row(values, place)
+        return Row(values, span)
 
     def _storable(self, cell: Any, is_blob: bool) -> Any:
         if isinstance(cell, bytes) and not is_blob:
@@ -217,11 +217,11 @@ def _rank(value: Any) -> tuple[int, Any]:
     return (1, value) if isinstance(value, int | float) else (2, value) if isinstance(value, str) else (3, value)
 
 
-def from_json(value: Any, place: SourceSpan, findings: Findings) -> Any:
+def parse_cell(value: Any, span: SourceSpan, findings: Findings) -> Any:
     """Returns what a cell says in JSON; a text that is no JSON is reported and stays a text."""
     if not isinstance(value, str) or not value.strip():
         return None if isinstance(value, str) else value
-    found = parse(b'{"value":' + value.encode() + b"}\n", place, findings)
+    found = parse(b'{"value":' + value.encode() + b"}\n", span, findings)
     return found[0].get("value") if found else value.replace("\0", "")
 
 

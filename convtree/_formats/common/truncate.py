@@ -19,17 +19,17 @@ _SHORT = 1024  # characters of a text that is never cut
 R = TypeVar("R", bound=Record)
 
 
-def fit(record: R, place: SourceSpan, findings: Findings) -> R:
+def truncate_to_limit(record: R, span: SourceSpan, findings: Findings) -> R:
     """Returns a record that fits on a line: of one that does not, the longest texts are cut, and that is reported.
 
     Only a line of the source that is large itself can become too large, so the others are not measured.
     """
-    if place.length < codec.LINE_LIMIT // 4:
+    if span.length < codec.LINE_LIMIT // 4:
         return record
     try:
         codec.encode(record)
     except InvalidMessage:
-        findings.add("value_replaced", place, record.id)
+        findings.add("value_replaced", span, record.id)
         values = {name: getattr(record, name) for name in record.__struct_fields__}
         fields = orjson.loads(orjson.dumps({k: v for k, v in values.items() if isinstance(v, str | dict | list)}))
         _cut_texts(fields)

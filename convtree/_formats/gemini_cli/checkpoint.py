@@ -67,14 +67,14 @@ def sessions(source: Source) -> Iterator[SessionRef]:
 def read(source: Source, ref: SessionRef) -> SourceSession:
     """Reads the session."""
     findings = Findings(ref.findings)
-    growth = SessionBuilder(Ids(NAME, ref.source_id), findings)
+    builder = SessionBuilder(Ids(NAME, ref.source_id), findings)
     header, document = make_header(NAME, ref.source_id), ref.content
     if document is not None:
-        nodes = _nodes(growth, iter(document.contents), document.about)
-        return SourceSession(header, growth.records(nodes, _make), findings.listed)
+        nodes = _nodes(builder, iter(document.contents), document.about)
+        return SourceSession(header, builder.records(nodes, _make), findings.listed)
     file = source.open_file()
-    nodes = _nodes(growth, read_items(file, findings, _is_content), {})
-    return SourceSession(header, growth.records(nodes, _make), findings.listed, file.position)
+    nodes = _nodes(builder, read_items(file, findings, _is_content), {})
+    return SourceSession(header, builder.records(nodes, _make), findings.listed, file.position)
 
 
 def _read_document(file: SourceFile, findings: Findings) -> _Document:
@@ -84,23 +84,23 @@ def _read_document(file: SourceFile, findings: Findings) -> _Document:
     about = {name: value for name, value in whole.fields.items() if name != "history"}
     history = whole.fields.get("history")
     contents = [
-        Object(content if isinstance(content, dict) else {"content": content}, whole.place)
+        Object(content if isinstance(content, dict) else {"content": content}, whole.span)
         for content in (history if isinstance(history, list) else [history])
     ]
     return _Document(contents, about)
 
 
-def _nodes(growth: SessionBuilder, contents: Iterator[Object], about: dict[str, Any]) -> Iterator[Node]:
+def _nodes(builder: SessionBuilder, contents: Iterator[Object], about: dict[str, Any]) -> Iterator[Node]:
     digest = ""
     last: Node | None = None
-    for fields, place in contents:
+    for fields, span in contents:
         digest = derive_id(digest, _json(fields))
-        last = growth.leaf = Node(growth.ids.derive(digest), last and last.id, None, place, fields)
+        last = builder.leaf = Node(builder.ids.derive(digest), last and last.id, None, span, fields)
         if not _is_content(fields):
-            growth.findings.add("source_bad_record", place, last.id)
+            builder.findings.add("source_bad_record", span, last.id)
         yield last
     if about and last is not None:
-        growth.tell(last, 1, metadata={NAME: about})
+        builder.set_info(last, 1, metadata={NAME: about})
 
 
 def _make(node: Node) -> Entry:

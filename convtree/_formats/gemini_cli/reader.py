@@ -120,8 +120,8 @@ class _Said(NamedTuple):
 class _Reader:
     """Reads one session, in the order of the file, and makes entries."""
 
-    def __init__(self, growth: SessionBuilder) -> None:
-        self._growth = growth
+    def __init__(self, builder: SessionBuilder) -> None:
+        self._builder = builder
         self._tip: str | None = None
         self._said: list[_Said] = []
         self._known: dict[str, int] = {}  # source id to the place in `_said`
@@ -129,36 +129,36 @@ class _Reader:
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
         """Yields the session's records."""
-        return self._growth.records(self._nodes(objects), self._make)
+        return self._builder.records(self._nodes(objects), self._make)
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
         told: tuple[Node, int] | None = None
-        for ordinal, (fields, place) in enumerate(objects, 1):
+        for ordinal, (fields, span) in enumerate(objects, 1):
             change = fields.get("$set")
             if "$rewindTo" in fields:
                 self._rewind(key(fields["$rewindTo"]))
-                yield self._plain(fields | {"type": "rewind"}, place, ordinal)
+                yield self._plain(fields | {"type": "rewind"}, span, ordinal)
             elif isinstance(change, dict) or _is_about(fields):
                 about = change if isinstance(change, dict) else fields
                 self._about |= {name: value for name, value in about.items() if name != "messages"}
-                told = Node("", None, None, place, {"timestamp": about.get("lastUpdated")}), ordinal
+                told = Node("", None, None, span, {"timestamp": about.get("lastUpdated")}), ordinal
                 if isinstance(messages := about.get("messages"), list):
-                    yield from self._checkpoint(messages, place, ordinal)
+                    yield from self._checkpoint(messages, span, ordinal)
             elif (source_id := key(fields.get("id"))) is not None and "type" in fields:
-                yield from self._message(fields, source_id, place, (ordinal,))
+                yield from self._message(fields, source_id, span, (ordinal,))
             else:
-                yield self._plain(fields, place, ordinal)
+                yield self._plain(fields, span, ordinal)
         if told is not None:
             info: dict[str, Any] = {"metadata": {NAME: self._about}}
             if title := text(self._about.get("summary")):
                 info["name"] = title
-            self._growth.tell(*told, **info)
+            self._builder.set_info(*told, **info)
 
-    def _checkpoint(self, messages: list[Any], place: SourceSpan, ordinal: int) -> Iterator[Node]:
+    def _checkpoint(self, messages: list[Any], span: SourceSpan, ordinal: int) -> Iterator[Node]:
         """Goes on from the last message that the old and the new conversation have in common."""
         told = [each for each in messages if isinstance(each, dict) and key(each.get("id")) is not None]
         for number, fields in enumerate(each for each in messages if each not in told):
-            yield self._plain({"data": fields}, place, ordinal, number)
+            yield self._plain({"data": fields}, span, ordinal, number)
         common = 0
         for said, fields in zip(self._said, told, strict=False):
             if (said.source_id, said.digest) != (key(fields.get("id")), _digest(fields)):
@@ -167,7 +167,7 @@ class _Reader:
         if common < len(self._said):
             self._cut(common)
         for number, fields in enumerate(told[common:], common):
-            yield from self._message(fields, str(key(fields.get("id"))), place, (ordinal, number))
+            yield from self._message(fields, str(key(fields.get("id"))), span, (ordinal, number))
 
     def _rewind(self, source_id: str | None) -> None:
         self._cut(self._known.get(source_id or "", 0))
@@ -183,7 +183,7 @@ class _Reader:
         return gone
 
     def _message(
-        self, fields: dict[str, Any], source_id: str, place: SourceSpan, ordinals: tuple[int | str, ...]
+        self, fields: dict[str, Any], source_id: str, span: SourceSpan, ordinals: tuple[int | str, ...]
     ) -> Iterator[Node]:
         """Yields the nodes of a message; where it replaces one, of those behind that again."""
         digest = _digest(fields)
@@ -194,35 +194,35 @@ class _Reader:
                 return
             behind = self._cut(at)[1:]
             if any(said.fields is None for said in behind):
-                self._growth.findings.add("source_unsupported", place)
+                self._builder.findings.add("source_unsupported", span)
                 behind = [said for said in behind if said.fields is not None]
-        yield from self._say(fields, source_id, digest, place, ordinals)
+        yield from self._message_nodes(fields, source_id, digest, span, ordinals)
         for number, said in enumerate(behind):
             assert said.fields is not None
-            yield from self._say(said.fields, said.source_id, said.digest, place, (*ordinals, "again", number))
+            yield from self._message_nodes(said.fields, said.source_id, said.digest, span, (*ordinals, "again", number))
 
-    def _say(
-        self, fields: dict[str, Any], source_id: str, digest: str, place: SourceSpan, ordinals: tuple[int | str, ...]
+    def _message_nodes(
+        self, fields: dict[str, Any], source_id: str, digest: str, span: SourceSpan, ordinals: tuple[int | str, ...]
     ) -> Iterator[Node]:
         """Yields the nodes of one message, at the tip."""
-        before, ids = self._tip, self._growth.ids
+        before, ids = self._tip, self._builder.ids
         is_new = ids.known(source_id) is None
         id = ids.claim(source_id, 0) if is_new else ids.derive(source_id, *ordinals)
-        yield self._node(id, fields, place, source_id)
+        yield self._node(id, fields, span, source_id)
         if results := _results(fields):
             more = {"timestamp": fields.get("timestamp"), "type": "results", "parts": results}
-            yield self._node(ids.derive(id, "results"), more, place)
+            yield self._node(ids.derive(id, "results"), more, span)
         self._known[source_id] = len(self._said)
         self._said.append(_Said(source_id, digest, str(self._tip), before, fields))
         if len(self._said) > _REACH:
             self._said[-_REACH - 1] = self._said[-_REACH - 1]._replace(fields=None)
 
-    def _plain(self, fields: dict[str, Any], place: SourceSpan, *ordinals: int) -> Node:
-        return self._node(self._growth.ids.derive("record", *ordinals), fields, place)
+    def _plain(self, fields: dict[str, Any], span: SourceSpan, *ordinals: int) -> Node:
+        return self._node(self._builder.ids.derive("record", *ordinals), fields, span)
 
-    def _node(self, id: str, fields: dict[str, Any], place: SourceSpan, source_id: str | None = None) -> Node:
+    def _node(self, id: str, fields: dict[str, Any], span: SourceSpan, source_id: str | None = None) -> Node:
         """Makes a node at the tip, which is then where it goes on."""
-        node = self._growth.leaf = Node(id, self._tip, None if source_id == id else source_id, place, fields)
+        node = self._builder.leaf = Node(id, self._tip, None if source_id == id else source_id, span, fields)
         self._tip = id
         return node
 
@@ -236,10 +236,10 @@ class _Reader:
             data = {name: value for name, value in fields.items() if name not in ("type", "id", "timestamp")}
             return extension_data(NAME, kind, data, envelope)
         for name in sorted(fields.keys() - _FIELDS):
-            self._growth.findings.add_once(name, "source_field_dropped", node.place, node.id)
+            self._builder.findings.add_once(name, "source_field_dropped", node.span, node.id)
         for call in _calls(fields):
             for name in sorted(call.keys() - _CALL):
-                self._growth.findings.add_once(f"toolCalls.{name}", "source_field_dropped", node.place, node.id)
+                self._builder.findings.add_once(f"toolCalls.{name}", "source_field_dropped", node.span, node.id)
         if kind == "user":
             return MessageEntry(message={"role": "user", "parts": _parts(fields)}, shape=SHAPE, **envelope)
         model, tokens = text(fields.get("model")) or None, fields.get("tokens")

@@ -13,12 +13,12 @@ from convtree._formats.common.export import (
     ExportWriter,
     Model,
     as_data,
+    context_at,
     entries_of,
+    full_summary,
     is_hidden,
     line,
     own_id,
-    shown_at,
-    summary_of,
 )
 from convtree._formats.common.speech import Call, Image, Part, Result, Thought, speech_of
 from convtree._formats.common.values import text
@@ -183,7 +183,7 @@ class _Writer(ExportWriter):
         files = {"read_files": entry.read_files, "modified_files": entry.modified_files}
         return {
             "type": entry.type,
-            "summary": summary_of(entry, shown_at(self._session, entry)),
+            "summary": full_summary(entry, context_at(self._session, entry)),
             "first_kept_entry_id": "" if kept is None else self._first_lines.get(kept, kept),
             "tokens_before": entry.tokens_before or 0,
             "tokens_after": entry.tokens_after or 0,

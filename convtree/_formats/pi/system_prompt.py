@@ -11,7 +11,7 @@ from typing import Any
 from convtree._model.messages import text_of
 
 
-def merged(messages: list[dict[str, Any]]) -> dict[str, Any]:
+def merge_system_messages(messages: list[dict[str, Any]]) -> dict[str, Any]:
     """Returns pi's system messages as the one that they come to: pi leaves all others out behind a compaction."""
     said: list[str] = []
     sections, tools = dict[str, Any](), dict[str, Any]()

@@ -14,17 +14,17 @@ from convtree._formats.common.export import (
     ExportWriter,
     Models,
     as_data,
+    context_at,
     entries_of,
+    full_summary,
     is_hidden,
     line,
     own_id,
-    shown_at,
-    summary_of,
 )
 from convtree._formats.common.ids import derive_id
 from convtree._formats.common.speech import Call, Image, Part, Result, Speech, Text, Thought, speech_of
 from convtree._formats.common.values import milliseconds, text
-from convtree._formats.pi.system_prompt import merged
+from convtree._formats.pi.system_prompt import merge_system_messages
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -171,16 +171,16 @@ class _Writer(ExportWriter):
         }
 
     def _compaction(self, entry: CompactionEntry) -> dict[str, Any]:
-        kept, shown = entry.first_kept_entry_id, shown_at(self._session, entry)
+        kept, shown = entry.first_kept_entry_id, context_at(self._session, entry)
         details, more = self._details(entry)
         if details is None and (entry.read_files is not None or entry.modified_files is not None):
             details = {"readFiles": entry.read_files or [], "modifiedFiles": entry.modified_files or []}
         systems = [each.message for each in shown if _is_system(each)]
         if systems and "systemMessage" not in more:
-            more["systemMessage"] = merged(systems) | {"timestamp": milliseconds(entry.timestamp) or 0}
+            more["systemMessage"] = merge_system_messages(systems) | {"timestamp": milliseconds(entry.timestamp) or 0}
         return {
             "type": entry.type,
-            "summary": summary_of(entry, [each for each in shown if not _is_system(each)]),
+            "summary": full_summary(entry, [each for each in shown if not _is_system(each)]),
             # its own id keeps nothing
             "firstKeptEntryId": entry.id if kept is None else self._first_lines.get(kept, kept),
             "tokensBefore": entry.tokens_before or 0,
