@@ -34,7 +34,7 @@ from convtree import (
 from convtree._engine.context import Context
 from convtree._engine.tokens import estimate_tokens
 from convtree._model.entries import Visibility
-from convtree._model.messages import Waiting, calls_of, results_of, role_of
+from convtree._model.messages import PendingCalls, calls_of, results_of, role_of
 
 Message = dict[str, Any]
 
@@ -685,13 +685,13 @@ def test_what_is_left_is_summarised_whatever_lies_above(log_path: Path) -> None:
 
 def pairs(context: Context) -> list[tuple[Entry, Entry]]:
     """The entries of calls, each with that of its result."""
-    waiting: Waiting[Entry] = Waiting()
+    pending: PendingCalls[Entry] = PendingCalls()
     found = []
     for entry, message in zip(context.entries, context.messages, strict=True):
-        answered = [waiting.answer(each) for each in results_of(message)]
+        answered = [pending.answer(each) for each in results_of(message)]
         found += [(each, entry) for each in answered if each is not None]
         for made in calls_of(message):
-            waiting.add(made, entry)
+            pending.add(made, entry)
     return found
 
 
