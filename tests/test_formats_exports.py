@@ -1,8 +1,4 @@
-"""The exports of chat applications: every branch, the leaf, and what is wrong with them.
-
-The samples are made from the keys that shared/reference/formats.md documents in 6.6 (ChatGPT), 6.7 (Claude.ai), 6.9
-(LibreChat) and 6.10 (Open WebUI).
-"""
+"""The exports of chat applications: branches, the leaf, and problems in the source. Hand-made samples."""
 
 from __future__ import annotations
 

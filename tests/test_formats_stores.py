@@ -1,9 +1,4 @@
-"""The stores of tools: databases, folders and lines; what becomes of them, and what is wrong with them.
-
-The samples are made from the tables and keys that shared/reference/systems.md documents in 2.1 (picoclaw), 3.1 (goose),
-4.1 (atuin-ai) and 5.1 (kubectl-ai), formats.md in 6.4 (opencode) and 6.8 (llm); llm's own documentation of its message
-store says what lies in a part.
-"""
+"""The stores of agents: databases, folders and lines, read into sessions. Hand-made samples."""
 
 from __future__ import annotations
 

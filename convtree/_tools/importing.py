@@ -1,45 +1,56 @@
-"""From other tools' files into logs and stores, and into memory to look at; and out again into their formats.
+"""Sessions of other tools, imported into logs and stores, or read into memory.
 
-A source is told by its content, never by its name, and never written to. Importing is repeatable: the same source
-gives the same ids, so a second import adds nothing and a grown source adds what is new.
+A source is recognised by its content, never by its name, and is never written to. Importing is repeatable: the same
+source gives the same ids, so a second import adds nothing and a source that has grown adds only what is new.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
-from convtree._engine.codec import HEADER_START
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
-from convtree._formats.common.base import Format, SessionRef, Source, SourceSession, origin
-from convtree._formats.common.files import SourceFile
+from convtree._formats.common.base import SessionRef, SourceSession, origin
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
-from convtree._model.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions
+from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
+from convtree._tools.known_sources import (
+    FAILURES,
+    KnownSource,
+    NotImported,
+    find_sources,
+    recognise,
+    size_of,
+    walk_sources,
+)
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
 
-_BEGINNING = 2**20  # bytes by which a source is told
 _EVERY = 256  # records between two reports of progress
-_LISTED = 20  # sessions that an error names
-_SHOWN = 200  # characters of a first message that a list shows
-_FAILURES = (ConvtreeError, OSError, ImportError)
+_LISTED = 20  # ids in an error message
+_SHOWN = 200  # characters of the first message in a list
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import did: how many records it wrote, how many were there already, and what is wrong with the source.
+    """The result of importing one session, or of one file that was not imported.
 
-    `skipped` is a file of no known format, `failed` one that could not be brought in, or not to its end; `reason` says
-    why. They have no session id, and no format, where it did not come to that.
+    Attributes:
+        format: The name of the format; None if the file was not recognised.
+        session_id: The id of the session; None if none was found.
+        written: How many records were added.
+        already_there: How many records were there from an earlier import.
+        findings: Problems in the source.
+        source: The file or folder.
+        status: "imported"; "skipped" for a file of no known format; "failed" if the import stopped or never began.
+        reason: Why the status is "skipped" or "failed".
     """
 
     format: str | None
@@ -60,25 +71,31 @@ def import_file(
     progress: Progress | None = None,
     redact: Redact | None = None,
 ) -> ImportReport:
-    """Brings another tool's session into the log at `target`, which is created, or continued if it is this session's.
+    """Imports the session of another tool into the log at `target`.
 
-    Records that are there already are passed over. The source is only read. A source without entries creates nothing.
-    `progress(done, of)` is called with bytes. `redact` (`convtree.redact`, say) takes secrets out of what is written,
-    and must be the same the next time: a record that is there already and would now be written otherwise is an
-    `IdConflict`, behind which nothing comes in.
+    The log is created, or continued if it holds the same session: records that are there already are skipped. The
+    source is only read. A source without entries creates no log.
+
+    Args:
+        source: A file of another tool, or a folder that is one session.
+        target: The log to create or continue.
+        durability: "power" survives a power cut, "process" the death of every process.
+        progress: Called as `progress(done, total)`, in bytes of the source.
+        redact: Removes secrets from what is written (`convtree.redact`, for example). Use the same one in later
+            imports: a record that would now be written differently is an `IdConflict`, and the import stops there.
 
     Raises:
-        NotALog: the source is of no known format, or the target is no convtree log; neither was touched.
-        SeveralSessions: the source holds more than one; use `import_into`. Nothing was written.
-        SessionExists: the target is the log of another session; it was not touched.
-        IdConflict, InvalidCompaction: since its last import the source was not only appended to, or a parent was
-            that it lacked before; what was imported stays as it is.
-        OSError: as it comes; what was written before is whole, and importing again goes on from there.
+        NotALog: The source is of no known format, or the target is not a convtree log. Neither was changed.
+        SeveralSessions: The source holds more than one session; use `import_into`. Nothing was written.
+        SessionExists: The target is the log of another session. It was not changed.
+        IdConflict, InvalidCompaction: The source was changed since the last import, not only appended to, or a missing
+            parent has appeared. What was imported before stays.
+        OSError: Reading or writing failed. Records written before are valid; import again to continue.
     """
-    found = _recognise(Path(source))
+    found = recognise(Path(source))
     with found.source:
         read = _without_secrets(found.read(_only_session(found)), redact)
-        size = _size(found.source.path)
+        size = size_of(found.source.path)
         report_progress = _progress_reporter(progress, 0, size, size)
         with _open_target(target, read.header, durability) as session:
             report = _import_session(found, read, session, report_progress)
@@ -93,28 +110,29 @@ def import_into(
     progress: Progress | None = None,
     redact: Redact | None = None,
 ) -> list[ImportReport]:
-    """Brings every session of a file, or of all files in a folder and below, into a store, each under its own id.
+    """Imports every session of a file, or of all files in a folder and its subfolders, into a store.
 
-    A folder's files come in sorted order; links are not followed, and what is of no known format is reported as
-    skipped. What is wrong with one file does not keep the others from coming in. Importing again adds what is new.
-    `progress(done, of)` is called with bytes. `redact` is as for `import_file`, and comes before the store's own.
+    Each session keeps its id. Files are imported in sorted order; links are not followed, and files of no known format
+    are reported as skipped. A problem with one file does not stop the others. Importing again adds what is new.
+
+    `progress(done, total)` is called with bytes. `redact` is as for `import_file`; it runs before the store's own.
 
     Raises:
-        NotALog: the source is a file of no known format.
-        OSError: the source cannot be looked at.
+        NotALog: `source` is a file of no known format.
+        OSError: `source` cannot be read.
     """
     top = Path(source)
     if not top.is_dir():
-        sources: list[_KnownSource | ImportReport] = [_recognise(top)]
+        sources: list[KnownSource | NotImported] = [recognise(top)]
     else:
-        sources = list(_sources(top))
-    total, done = sum(_size(each.source.path) for each in sources if isinstance(each, _KnownSource)), 0
+        sources = list(walk_sources(top))
+    total, done = sum(size_of(each.source.path) for each in sources if isinstance(each, KnownSource)), 0
     reports: list[ImportReport] = []
     for each in sources:
-        if isinstance(each, ImportReport):
-            reports.append(each)
+        if isinstance(each, NotImported):
+            reports.append(_report_not_imported(each))
             continue
-        size = _size(each.source.path)
+        size = size_of(each.source.path)
         report_progress = _progress_reporter(progress, done, size, total)
         with each.source:
             reports.extend(_import_sessions(each, store, report_progress, redact))
@@ -124,7 +142,17 @@ def import_into(
 
 
 class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list says of a session in another tool's file."""
+    """A session in a file of another tool.
+
+    Attributes:
+        id: The id that the session has after an import.
+        name: Its name.
+        begun: When it began, as a timestamp.
+        messages: How many messages it has, on all branches.
+        first_user_message: The beginning of the first message of the user, on one line.
+        format: The name of the format.
+        source: The file or folder.
+    """
 
     id: str
     name: str | None = None
@@ -136,18 +164,18 @@ class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_foreign(source: str | os.PathLike[str]) -> Iterator[ForeignSession]:
-    """Yields what is in a file or a folder of other tools' sessions, one at a time, without keeping them.
+    """Yields the sessions of a file, or of all files in a folder and its subfolders, without importing them.
 
     Raises:
-        NotALog: the source is of no known format.
+        NotALog: No session of a known format was found.
     """
-    for found in _known_sources(Path(source)):
+    for found in find_sources(Path(source)):
         with found.source:
             for ref in found.sessions():
                 yield _describe(found, found.read(ref))
 
 
-def _describe(found: _KnownSource, read: SourceSession) -> ForeignSession:
+def _describe(found: KnownSource, read: SourceSession) -> ForeignSession:
     name, first, messages = read.header.name, None, 0
     for record in read.records:
         if isinstance(record, MessageEntry):
@@ -168,18 +196,18 @@ def _describe(found: _KnownSource, read: SourceSession) -> ForeignSession:
 
 
 def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = None) -> tuple[Session, ImportReport]:
-    """Reads another tool's session into memory, to look at; of a source with several, the one that is asked for.
+    """Reads a session of another tool into memory. `session_id` chooses one if the source holds several.
 
     Raises:
-        NotALog: the source is of no known format.
-        SeveralSessions: it holds more than one, and none was chosen.
-        SessionNotFound: it does not hold the one that was chosen.
+        NotALog: The source is of no known format.
+        SeveralSessions: It holds more than one session, and `session_id` is not set.
+        SessionNotFound: It does not hold the session `session_id`.
     """
     top, ids, outside = Path(source), list[str](), list[Finding]()
-    first: tuple[_KnownSource, SessionRef] | None = None
-    leftover: tuple[_KnownSource, SessionRef] | None = None
+    first: tuple[KnownSource, SessionRef] | None = None
+    leftover: tuple[KnownSource, SessionRef] | None = None
     with ExitStack() as kept_open:
-        for found in _known_sources(top):
+        for found in find_sources(top):
             with ExitStack() as opened:
                 opened.enter_context(found.source)
                 for ref in found.sessions():
@@ -205,123 +233,17 @@ def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = Non
         raise SessionNotFound(f"{top}: no session here")
 
 
-def _read_into_memory(found: _KnownSource, ref: SessionRef) -> tuple[Session, ImportReport]:
+def _read_into_memory(found: KnownSource, ref: SessionRef) -> tuple[Session, ImportReport]:
     read = found.read(ref)
     session = Session(MemoryLog(), read.header)
     return session, _import_session(found, read, session)
 
 
-# --- sources ------------------------------------------------------------------------------------------------------
+def _report_not_imported(one: NotImported) -> ImportReport:
+    return ImportReport(format=None, session_id=None, source=str(one.path), status=one.status, reason=one.reason)
 
 
-class _KnownSource(NamedTuple):
-    """A source and the format it is of."""
-
-    form: Format
-    source: Source
-
-    def sessions(self) -> Iterator[SessionRef]:
-        """Lists the sessions of the source."""
-        return self.form.sessions(self.source)
-
-    def read(self, ref: SessionRef) -> SourceSession:
-        """Reads one of them."""
-        return self.form.read(self.source, ref)
-
-
-def _recognise(path: Path) -> _KnownSource:
-    """Tells what a file, or a folder as a whole, is.
-
-    Raises:
-        NotALog: it is of no known format.
-    """
-    from convtree._formats.registry import FORMATS
-
-    source = Source(path, b"" if path.is_dir() else _beginning(path))
-    for form in FORMATS:
-        if form.recognises(source):
-            return _KnownSource(form, source)
-    if source.beginning.removeprefix(b"\xef\xbb\xbf").startswith(HEADER_START):
-        raise NotALog(
-            f"{path}: this is a convtree log already; open it with Session.open, or `convtree copy` its store"
-        )
-    if path.is_dir():
-        raise NotALog(f"{path}: a folder, not a session of a known format; import what is in it into a store")
-    known = ", ".join(form.NAME for form in FORMATS)
-    raise NotALog(f"{path}: not a session of a known format; known are {known}")
-
-
-def _beginning(path: Path) -> bytes:
-    with SourceFile(path) as file:
-        return file.read(_BEGINNING)
-
-
-def _known_sources(top: Path) -> Iterator[_KnownSource]:
-    """Yields the sources at a place, which must hold one."""
-    if not top.is_dir():
-        yield _recognise(top)
-        return
-    found = [each for each in _sources(top) if isinstance(each, _KnownSource)]
-    if not found:
-        raise NotALog(_nothing_in(top))
-    yield from found
-
-
-def _nothing_in(top: Path) -> str:
-    is_store = any(_is_log(path) for path in top.glob("*.jsonl"))
-    hint = f"; it is a store of convtree's own: `convtree ls --store {top}`" if is_store else ""
-    return f"{top}: no session of a known format in this folder{hint}"
-
-
-def _is_log(path: Path) -> bool:
-    try:
-        return _beginning(path).startswith(HEADER_START)
-    except OSError:
-        return False
-
-
-def _sources(top: Path) -> Iterator[_KnownSource | ImportReport]:
-    """Yields what is in a folder and below, in sorted order; a folder that is itself a session is taken as one."""
-    waiting = [top]
-    while waiting:
-        path = waiting.pop()
-        if path.is_symlink() and path != top:
-            yield _not_imported("skipped", path, "a link")
-            continue
-        try:
-            try:
-                yield _recognise(path)
-            except NotALog as error:
-                if path.is_dir():
-                    waiting.extend(sorted(path.iterdir(), reverse=True))
-                else:
-                    reason, _, _ = str(error).removeprefix(f"{path}: ").partition("; known are ")
-                    yield _not_imported("skipped", path, reason)
-        except _FAILURES as error:
-            if path == top:
-                raise
-            yield _not_imported("failed", path, str(error))
-
-
-def _not_imported(status: Literal["skipped", "failed"], path: Path, reason: str) -> ImportReport:
-    return ImportReport(format=None, session_id=None, source=str(path), status=status, reason=reason)
-
-
-def _size(path: Path) -> int:
-    """Returns how many bytes a source has; a folder, with all that is in it."""
-    try:
-        status = path.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            return status.st_size
-        return sum(each.lstat().st_size for each in path.rglob("*"))
-    except OSError:
-        return 0  # gone meanwhile: reading it will say so
-
-
-# --- sessions -----------------------------------------------------------------------------------------------------
-
-
-def _only_session(found: _KnownSource) -> SessionRef:
+def _only_session(found: KnownSource) -> SessionRef:
     """Returns the only session of a source, with the problems found outside of it.
 
     Raises:
@@ -356,7 +278,7 @@ def _without_secrets(read: SourceSession, redact: Redact | None) -> SourceSessio
 
 
 def _import_sessions(
-    found: _KnownSource, store: SessionStore, report_progress: Callable[[int], None], redact: Redact | None
+    found: KnownSource, store: SessionStore, report_progress: Callable[[int], None], redact: Redact | None
 ) -> Iterator[ImportReport]:
     """Imports every session of a source; yields a report for each. A failure ends neither the others nor the import."""
     try:
@@ -367,7 +289,7 @@ def _import_sessions(
                 findings = read.findings
                 with _open_in_store(store, read.header) as session:
                     yield _import_session(found, read, session, report_progress)
-            except _FAILURES as error:
+            except FAILURES as error:
                 yield ImportReport(
                     format=found.form.NAME,
                     session_id=ref.id,
@@ -376,8 +298,8 @@ def _import_sessions(
                     status="failed",
                     reason=str(error),
                 )
-    except _FAILURES as error:
-        yield _not_imported("failed", found.source.path, str(error))
+    except FAILURES as error:
+        yield _report_not_imported(NotImported("failed", found.source.path, str(error)))
 
 
 @contextmanager
@@ -401,7 +323,7 @@ def _identity(header: Header) -> tuple[object, object]:
 
 
 def _import_session(
-    found: _KnownSource, read: SourceSession, session: Session, report_progress: Callable[[int], None] | None = None
+    found: KnownSource, read: SourceSession, session: Session, report_progress: Callable[[int], None] | None = None
 ) -> ImportReport:
     records = _CountedRecords(read, report_progress)
     written = session.extend(records)
@@ -445,7 +367,11 @@ class _CountedRecords:
 
 @contextmanager
 def _open_target(target: str | os.PathLike[str], header: Header, durability: Durability) -> Iterator[Session]:
-    """Opens the log of this session, or one that must be new."""
+    """Opens the log of this session, or creates it.
+
+    Raises:
+        SessionExists: It is the log of another session.
+    """
     try:
         log = JsonlLog(Path(target), mode="r+", durability=durability)
     except SessionNotFound:
@@ -453,9 +379,9 @@ def _open_target(target: str | os.PathLike[str], header: Header, durability: Dur
     try:
         session = Session(log, header)
         if session.id != header.id:
-            raise SessionExists(f"{log.location}: this is the log of another session; import into a new file")
+            raise SessionExists(f"{log.location}: the log of another session; import into a new file")
     except BaseException:
         log.close()
         raise
-    with session:  # which leaves an index behind
+    with session:  # closing saves the index
         yield session
