@@ -1,8 +1,8 @@
-"""What an importer is given, what it gives, and how it says what is wrong with its source. Pure.
+"""The interface of a format: sources, references to sessions, sessions, findings; and what a writer needs.
 
-An importer turns a foreign file into records that `Session.extend` takes. One rule carries this package: every
-reference is settled when it is *read*, in file order, so that the same beginning of a file always gives the same ids
-and a grown file adds only what is new.
+A reader turns a file of another tool into records for `Session.extend`. One rule carries this package: references are
+resolved while the file is read, in file order. So the same beginning of a file always gives the same ids, and a file
+that has grown adds only what is new.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class SessionRef(NamedTuple):
 
 
 class SourceSession(NamedTuple):
-    """One session of a source: its header, its records parents first, and what is wrong with it.
+    """One session of a source: its header, its records parents first, and problems found in it.
 
     `findings` is complete when `records` is exhausted. `position` returns how many bytes of the source were read so
     far; None where that is not known.
@@ -112,7 +112,7 @@ class Format(Protocol):
 
 
 class Exported(Protocol):
-    """What a writer asks of a session."""
+    """The part of a session that a writer uses."""
 
     @property
     def id(self) -> str:
@@ -126,34 +126,34 @@ class Exported(Protocol):
 
     @property
     def leaf_id(self) -> str | None:
-        """Where it goes on."""
+        """The leaf."""
         ...
 
     @property
     def labels(self) -> dict[str, str]:
-        """Entry ids to labels."""
+        """Labels by entry id."""
         ...
 
     @property
     def header(self) -> Header:
-        """Its first line."""
+        """The header of its log."""
         ...
 
     def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
-        """Yields what it is made of, in the order of the log, with row numbers."""
+        """Yields row numbers and records, in the order of the log."""
         ...
 
     def path(self, entry_id: str | None) -> list[Entry]:
-        """Returns the entries from the first to this one."""
+        """Returns the entries from the root to this one."""
         ...
 
     def build_context(self, *, leaf: str | None) -> Context:
-        """Returns what a model would see at an entry."""
+        """Returns the context at an entry."""
         ...
 
 
 class SourceSpan(NamedTuple):
-    """Where something stands in the source: the line counted from 1, the rest in bytes."""
+    """A position in the source: the line, counted from 1; offset and length in bytes."""
 
     line: int
     offset: int
@@ -161,30 +161,30 @@ class SourceSpan(NamedTuple):
 
 
 class Findings:
-    """A list of findings that a hostile source cannot grow without end."""
+    """A list of findings with a limit, so that a hostile source cannot fill the memory."""
 
     def __init__(self, found: Iterable[Finding] = ()) -> None:
         self.listed = list(found)
         self._told: set[tuple[str, str]] = set()
 
     def add_once(self, about: str, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
-        """Reports what would be wrong with every other record only where it is first seen."""
+        """Reports a problem that many records may have, at the first one only."""
         if (code, about) not in self._told:
             self._told.add((code, about))
             self.add(code, span, entry_id)
 
     def count(self, code: str) -> int:
-        """Returns how often something was reported."""
+        """Returns how many findings have a code."""
         return sum(finding.code == code for finding in self.listed)
 
     def add(self, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
-        """Reports one thing that is wrong at a place."""
+        """Reports a problem."""
         if len(self.listed) <= FINDING_LIMIT:
             code = "too_many" if len(self.listed) == FINDING_LIMIT else code
             self.listed.append(Finding(code=code, severity=FINDING_CODES[code][0], entry_id=entry_id, **span._asdict()))
 
 
 def origin(header: Header) -> dict[str, Any]:
-    """Returns what an importer has said of where a session comes from."""
+    """Returns where a session was imported from, as stored in its header; empty if it was not imported."""
     told = (header.metadata or {}).get("import")
     return told if isinstance(told, dict) else {}

@@ -16,7 +16,7 @@ from convtree._model.entries import Header, Record
 
 
 class Found(NamedTuple):
-    """A session of a database: the id it has there, and its row; of one that is missing, a row that names it."""
+    """A session of a database: its id there and its row. `is_missing`: only its messages exist, `row` has its id."""
 
     source_id: Any
     row: Row
@@ -24,7 +24,7 @@ class Found(NamedTuple):
 
 
 class Belonging(NamedTuple):
-    """A table whose rows belong to the rows of another, and which column says to which."""
+    """A foreign key: rows of `table` belong to the row of `other` whose `own` column equals their `column`."""
 
     table: str
     column: str
@@ -35,7 +35,7 @@ class Belonging(NamedTuple):
 def list_database(
     source: Source, name: str, sessions: Callable[[Database], Iterator[Found]], *belongings: Belonging
 ) -> Iterator[SessionRef]:
-    """Lists the sessions of a database; rows that belong to nothing are reported in the leftover."""
+    """Lists the sessions of a database. Rows without their parent row are reported in the leftover."""
     outside, names = Findings(), Names(name)
     database = source.share(open_shared).reporting_to(outside)
     for ordinal, found in enumerate(sessions(database), 1):
@@ -67,7 +67,7 @@ def read_row(
 
 
 def find_sessions(database: Database, table: str, columns: str, messages: str) -> Iterator[Found]:
-    """Yields the sessions that a table has rows of, and then those that only the `session_id` of messages names."""
+    """Yields the sessions in a table, then those that exist only as `session_id` of messages."""
     for row in database.rows(table, columns):
         yield Found(row.values.get("id"), row)
     strays = f"session_id not in (select id from {table} where id is not null) or session_id is null"

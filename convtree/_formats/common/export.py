@@ -1,4 +1,4 @@
-"""What the writers of pi's and kit's files share: which records go out, in which order, and what their tools see."""
+"""The base of the writers of pi's and kit's files, and what the JSON and Markdown documents share with them."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ LONG_AGO = "1970-01-01T00:00:00.000000Z"  # where a time is not known and the to
 
 
 class Model(NamedTuple):
-    """The model that the path to an entry names, and its thinking level."""
+    """The model in effect at an entry, and its thinking level."""
 
     provider: str | None = None
     model: str | None = None
     level: Any = None
 
     def after(self, entry: Entry) -> Model:
-        """Returns what it is behind one more entry."""
+        """Returns the model in effect after an entry."""
         if isinstance(entry, ModelChangeEntry):
             level = self.level if entry.settings is None else entry.settings.get("thinkingLevel")
             return Model(entry.provider, entry.model, level)
@@ -49,7 +49,7 @@ class Model(NamedTuple):
 
 
 class Models:
-    """The model at every entry that went by; parents go by before their children."""
+    """The model in effect at every entry so far. Parents are added before their children."""
 
     def __init__(self) -> None:
         self._at: dict[str, Model] = {}
@@ -59,36 +59,36 @@ class Models:
         return self._at.get(entry.parent_id or "", Model())
 
     def take(self, entry: Entry) -> None:
-        """Takes an entry in."""
+        """Adds an entry."""
         self._at[entry.id] = self.above(entry).after(entry)
 
 
 class Notes:
-    """What the lines so far say of the session as a whole, as the tool that reads them would take it."""
+    """Name and labels of the session as the lines written so far give them to the tool."""
 
     def __init__(self) -> None:
         self.name = ""
         self._labels: dict[str, str] = {}
 
     def label(self, target: str, label: str | None) -> None:
-        """Takes in that an entry was labelled, or its label taken away."""
+        """Notes a line that sets the label of an entry, or removes it."""
         self._labels.pop(target, None)
         if label:
             self._labels[target] = label
 
     def labels_left(self, session: Exported, written: Container[str]) -> Iterator[tuple[str, str | None]]:
-        """Yields the labels that are still to be told, None for one that has to go again."""
+        """Yields labels that still have to be written; None for one that has to be removed."""
         yield from ((id, label) for id, label in session.labels.items() if self._labels.get(id) != label)
         yield from ((id, None) for id in self._labels if id not in session.labels and id in written)
 
     def name_left(self, session: Exported) -> str | None:
-        """Returns the name if it is still to be told."""
+        """Returns the name if it still has to be written."""
         name = session.name or ""
         return None if name == self.name else name
 
 
 class ExportWriter(ABC):
-    """Writes a session as a tree of JSON lines. A subclass has the words of one tool.
+    """Writes a session as a tree of JSON lines. A subclass knows the format of one tool.
 
     An entry may become several lines: the last has the entry's own id, and the others lead to it.
     """
@@ -169,7 +169,7 @@ class ExportWriter(ABC):
 
 
 def chain_lines(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:
-    """Returns the lines that an entry becomes with their ids and parents: the last has the entry's own id."""
+    """Returns the lines of an entry with their ids and parents, one below the other; the last has the entry's id."""
     ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
     return list(zip(ids, [entry.parent_id, *ids], bodies, strict=False))
 
@@ -180,14 +180,14 @@ def entries_of(session: Exported) -> Iterator[Entry]:
 
 
 def own_id(header: Header, format: str) -> str | None:
-    """Returns the id that a session has in the tool it was imported from; a fork of it is not there."""
+    """Returns the id of an imported session in its tool; None for a fork, which the tool does not have."""
     told = origin(header)
     id = str(told.get("id"))
     return id if told.get("format") == format and session_id(format, id) == header.id else None
 
 
 def as_data(entry: Entry) -> dict[str, Any]:
-    """Returns all that an entry of ours says, for a tool to keep that does not know what it is."""
+    """Returns all fields of an entry, to be stored as data of an extension in a tool without such an entry."""
     fields: dict[str, Any] = msgspec.to_builtins(entry)
     if isinstance(entry, OpaqueEntry):
         fields = entry.fields | {name: fields[name] for name in ("id", "timestamp") if name in fields}
@@ -195,7 +195,7 @@ def as_data(entry: Entry) -> dict[str, Any]:
 
 
 def context_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
-    """Returns what a model sees at a compaction, itself included; a path that is broken shows it alone."""
+    """Returns the entries of the context at a compaction, itself included; only itself if the path is broken."""
     try:
         return session.build_context(leaf=entry.id).entries
     except BrokenPath:
@@ -203,18 +203,18 @@ def context_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
 
 
 def full_summary(entry: CompactionEntry, shown: Iterable[Entry]) -> str:
-    """Returns a compaction's summary, behind the pinned messages that survive it: the other tools pin nothing."""
+    """Returns the text of pinned messages and the summary of a compaction. Other tools cannot pin messages."""
     pinned = takewhile(lambda each: each.id != entry.id, shown)
     return "\n\n".join([*filter(None, (each.text for each in pinned if isinstance(each, MessageEntry))), entry.summary])
 
 
 def is_hidden(entry: MessageEntry) -> bool:
-    """Tells a message that no model sees."""
+    """Returns whether a message is hidden from the model."""
     return entry.visible_to == "user"
 
 
 def line(fields: Any) -> bytes:
-    """Writes a line as both tools do; what orjson has no numbers for, msgspec has."""
+    """Encodes a line. msgspec encodes the integers that orjson refuses."""
     try:
         return orjson.dumps(fields) + b"\n"
     except TypeError:

@@ -1,4 +1,4 @@
-"""What the importers say of a session as a whole: its header, and marks with its name and all that has no other place.
+"""Headers of imported sessions, marks with their name and metadata, and sources of several sessions.
 
 A source may hold several sessions. Problems outside of all of them are listed as a leftover: a reference without a
 session.
@@ -34,9 +34,9 @@ def make_header(
     parent_kind: Literal["fork", "task"] = "fork",
     **facts: Any,
 ) -> Header:
-    """Makes the header of a session; `parent` is the source's id of the session it was forked from, or works for.
+    """Makes the header of a session. `parent` is the source's id of the session it was forked from, or is a task of.
 
-    The facts are for people: a text without end is cut.
+    `facts` go into the metadata; long texts are cut.
     """
     known = {name: value[:_FACT] if isinstance(value, str) else value for name, value in facts.items()}
     known = {name: value for name, value in known.items() if value is not None}
@@ -51,7 +51,7 @@ def make_header(
 
 
 def name_mark(ids: Ids, name: Any, span: SourceSpan, findings: Findings) -> Iterator[SessionInfoMark]:
-    """Yields a mark with the session's name, if it has one."""
+    """Yields a mark with the name of the session, if it has one."""
     if isinstance(name, str) and (name := name.strip()):
         yield truncate_to_limit(SessionInfoMark(id=ids.derive("name", name), name=name), span, findings)
 
@@ -59,14 +59,14 @@ def name_mark(ids: Ids, name: Any, span: SourceSpan, findings: Findings) -> Iter
 def metadata_mark(
     ids: Ids, name: str, fields: Mapping[str, Any], span: SourceSpan, findings: Findings
 ) -> Iterator[SessionInfoMark]:
-    """Yields a mark with what the tool says of the whole session and has no other place, under the tool's name."""
+    """Yields a mark with the other fields of the session as metadata under the tool's name, if there are any."""
     if fields:
         id = ids.derive("facts", orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode())
         yield truncate_to_limit(SessionInfoMark(id=id, metadata={name: dict(fields)}), span, findings)
 
 
 def archived_mark(ids: Ids) -> SessionInfoMark:
-    """Makes the mark of a session that the tool has put away."""
+    """Makes the mark of an archived session."""
     return SessionInfoMark(id=ids.derive("archived"), archived=True)
 
 
@@ -125,7 +125,7 @@ def read_item(
 
 
 def _id_by_nodes(name: str, nodes: Any) -> str | None:
-    """Returns an id that follows from the first nodes of a session; None where they have no names."""
+    """Returns an id derived from the names of the first nodes of a session; None if they have none."""
     if isinstance(nodes, dict):
         first = list(nodes)[:2]
     else:

@@ -1,7 +1,6 @@
-"""The nodes of a conversation that is a table, a list or a chain, and the entries that they become.
+"""Nodes of a conversation in a table or a list, and the records that they become.
 
-One idea carries this module: a node may become several entries, the first under the node's own id, and what follows
-the node follows the last of them.
+A node may become several entries. The first has the node's id; children of the node go below the last one.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import key, moment, objects
 from convtree._model.entries import Entry, LeafMark, Record
 
-#: what some tools call the parent of a first message
+#: ids that some tools use as the parent of a first message
 NO_PARENT = frozenset({"00000000-0000-4000-8000-000000000000", "00000000-0000-0000-0000-000000000000"})
 
 Maker = Callable[[Node], list[Entry]]
@@ -29,7 +28,7 @@ def nodes_of_table(
 ) -> Iterator[Node]:
     """Yields the nodes of a table by id: parents first, siblings in the order of their parent's list of children.
 
-    The parent is the truth; the list of children only orders. What cannot be reached from a root follows at the end.
+    The parent decides; the list of children is only used to order siblings. Nodes that no root leads to come last.
     """
     fields = {id: _fields(value, id, span, findings) for id, value in nodes.items()}
     above = {id: _parent_of(each.get(parent), fields) for id, each in fields.items()}
@@ -42,7 +41,7 @@ def nodes_of_table(
 def nodes_of_list(
     items: list[Any], own: str, parent: str | None, ids: Ids, span: SourceSpan, findings: Findings
 ) -> Iterator[Node]:
-    """Yields the nodes of a list whose items name themselves and their parents; without `parent` they are a chain."""
+    """Yields the nodes of a list of items with an id and a parent id. Without `parent` they are a chain."""
     known = {id for item in items if isinstance(item, dict) and (id := key(item.get(own))) is not None}
     last: str | None = None
     sentinels: set[Any] = set()
@@ -73,10 +72,10 @@ def make_records(
     leaf: str | Callable[[], str | None] | None = None,
     span: SourceSpan | None = None,
 ) -> Iterator[Record]:
-    """Yields the entries that `make` makes of each node, parents first, and marks the leaf where it may be elsewhere.
+    """Yields the entries that `make` returns for each node, parents first, and a mark of the leaf if needed.
 
-    Entries come from `make` without ids and parents. `leaf` is the source's id of the node where the tool goes on, None
-    when that is the last one; a function is asked when every node was read.
+    `make` returns entries without ids and parents. `leaf` is the source's id of the leaf, None if it is the last node;
+    a function is called after every node was read.
     """
     ends: dict[str, str] = {}  # of nodes that became several entries
     last, count, has_branches = None, 0, False
@@ -111,7 +110,7 @@ def _fields(value: Any, name: str | int, span: SourceSpan, findings: Findings) -
 
 
 def _parent_of(value: Any, known: Any) -> str | None:
-    """Returns what a node names as its parent; None for none, and for a name that stands for none."""
+    """Returns the id of a node's parent; None for none, also if the tool has a special id for it."""
     parent = key(value)
     return None if parent in NO_PARENT and parent not in known else parent
 
@@ -136,7 +135,7 @@ def _ordered(nodes: Mapping[str, dict[str, Any]], above: Mapping[str, str | None
 
 
 def latest_leaf(items: list[Any], own: str, parent: str, time: str) -> str | None:
-    """Returns the id of the item with the latest time that is nobody's parent, the last of them; None without times."""
+    """Returns the id of the newest item without children, the last of several; None if there are no times."""
     parents = {key(item.get(parent)) for item in objects(items)}
     named = [(moment(item.get(time)), key(item.get(own))) for item in objects(items)]
     found = [(at, id) for at, id in named if at and id and id not in parents]

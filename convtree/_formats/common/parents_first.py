@@ -1,7 +1,6 @@
-"""Puts the nodes of a source in an order in which parents come before their children. Pure.
+"""Orders the nodes of a source so that parents come before their children. Pure.
 
-Every node is *planted* below a parent that came before it: what no parent ever comes for is cut loose and reported,
-never dropped.
+A node whose parent never appears becomes a root and is reported; no node is dropped.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ HELD_LIMIT = 64 * 2**20  # bytes of the source that may wait for a parent
 
 
 class Node(NamedTuple):
-    """A node of the source's tree: its settled id and parent, and what the importer needs to make an entry of it."""
+    """A node of the source's tree: its id and parent id here, its position, its fields, and a reference to another."""
 
     id: str
     parent_id: str | None
@@ -35,7 +34,7 @@ def link(
     ordinal: int,
     parent_id: str | None,
 ) -> Node:
-    """Makes a node of the `ordinal`-th record, which may name itself; an id that comes again is reported."""
+    """Makes a node of the `ordinal`-th record. A source id that was used before is reported."""
     is_again = source_id is not None and ids.known(source_id) is not None
     id = ids.claim(source_id, ordinal)
     if is_again:
@@ -44,11 +43,10 @@ def link(
 
 
 def parents_first(nodes: Iterable[Node], findings: Findings) -> Iterator[Node]:
-    """Yields every node once, parents before children, otherwise in the order they come.
+    """Yields nodes parents first, otherwise in their order.
 
-    A node whose parent has not come waits. Whom no parent came for in the end, or until too much was waiting to be
-    held in memory, becomes a root, and so does one node of every cycle, the one that stands first. In a file that is
-    in order nothing ever waits.
+    A node waits for its parent. One whose parent does not appear before the end, or before too much is waiting in
+    memory, becomes a root (reported). Each cycle is broken at its first node (reported).
     """
     placed: set[str] = set()
     waiting: dict[str, list[Node]] = {}
@@ -65,7 +63,7 @@ def parents_first(nodes: Iterable[Node], findings: Findings) -> Iterator[Node]:
 
 
 def _release_rest(placed: set[str], waiting: dict[str, list[Node]], findings: Findings) -> Iterator[Node]:
-    """Yields all who wait, those that no parent will come for as roots."""
+    """Yields all waiting nodes; those without a parent become roots."""
     above = {node.id: node for group in waiting.values() for node in group}
     for parent_id in [parent_id for parent_id in waiting if parent_id not in above]:
         for node in waiting.pop(parent_id):
@@ -80,7 +78,7 @@ def _release_rest(placed: set[str], waiting: dict[str, list[Node]], findings: Fi
 
 
 def _release(node: Node, placed: set[str], waiting: dict[str, list[Node]], findings: Findings) -> Iterator[Node]:
-    """Yields a node whose parent is planted, and all who waited for it."""
+    """Yields a node whose parent was yielded, and all nodes that waited for it."""
     ready = [node]
     while ready:
         node = ready.pop()
@@ -94,7 +92,7 @@ def _release(node: Node, placed: set[str], waiting: dict[str, list[Node]], findi
 
 
 def _first_on_cycle(node: Node, above: dict[str, Node]) -> Node:
-    """Returns the first node of the cycle that the way up from a node ends in."""
+    """Returns the first node of the cycle that the ancestors of a node end in."""
     way: dict[str, int] = {}
     while node.id not in way:
         way[node.id] = len(way)

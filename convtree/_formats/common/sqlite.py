@@ -1,8 +1,8 @@
-"""Foreign SQLite databases: rows in order, read without a trace.
+"""SQLite databases of other tools, read without changing anything on disk.
 
-One rule carries this module: nothing is ever written beside or into the source. A database with a journal that is not
-empty is copied, the journal with it, and the copy is opened; one whose writer would make us create shared memory is
-opened as immutable; every other is opened read-only. Where a table is damaged, its rows are looked for from both ends.
+A database with a journal that is not empty is copied together with the journal, and the copy is opened. A database in
+WAL mode is opened as immutable, because SQLite would create a shared memory file for it. All others are opened
+read-only. The rows of a damaged table are searched for from both ends.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _CELL_LIMIT = 64 * 2**20  # bytes of a value that is still taken
 
 
 class Row(NamedTuple):
-    """A row by column, and its place: the line counts rows as they are read, offset and length their bytes."""
+    """A row by column, and its position: the line counts rows as they are read, offset and length their bytes."""
 
     values: dict[str, Any]
     span: SourceSpan
 
 
 def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
-    """Tells whether a source is a database with all the tables of one of the given sets, each with these columns."""
+    """Returns whether a source is a database with all tables of one of the given sets, each with these columns."""
     if not source.beginning.startswith(_MAGIC):
         return False
     import sqlite3
@@ -56,7 +56,7 @@ def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
 
 @contextmanager
 def open_database(source: Source, findings: Findings, *, takes_journal: bool = True) -> Iterator[Database]:
-    """Opens a database for reading; what a crash or a writer left in its journal is taken in, in a copy."""
+    """Opens a database for reading. Changes that are only in its journal are included, through a copy."""
     import sqlite3
 
     with ExitStack() as stack:
@@ -75,7 +75,7 @@ def open_database(source: Source, findings: Findings, *, takes_journal: bool = T
 
 
 def open_shared(source: Source) -> AbstractContextManager[Database]:
-    """Opens the database that all readers of a source share: the argument of `Source.share`."""
+    """Opens the database of a source; pass it to `Source.share` to have it opened once."""
     return open_database(source, Findings())
 
 
@@ -89,7 +89,7 @@ class _State:
         self.has_replaced = False  # a value of the row at hand
 
     def decode(self, data: bytes) -> str:
-        """Returns a text; what is no UTF-8 is replaced, and noted."""
+        """Decodes a text. Invalid UTF-8 is replaced, and noted for the row."""
         try:
             return data.decode()
         except UnicodeDecodeError:
@@ -106,11 +106,11 @@ class Database:
         self._state = state
 
     def reporting_to(self, findings: Findings) -> Database:
-        """Returns the same database, over the same connection, with its findings going elsewhere."""
+        """Returns a view of the same connection that reports to other findings."""
         return Database(self._connection, findings, self._state)
 
     def columns(self, table: str) -> frozenset[str]:
-        """Returns the columns of a table, none if there is no such table; a view is no table."""
+        """Returns the columns of a table; empty if it does not exist. A view is not a table."""
         if table not in self._state.columns:
             is_table = "exists (select 1 from sqlite_master where type = 'table' and name = ?1)"
             found = self._cells(f"select name from pragma_table_info(?1) where {is_table}", (table,))
@@ -127,9 +127,9 @@ class Database:
         values: tuple[Any, ...] = (),
         blobs: str = "",
     ) -> Iterator[Row]:
-        """Yields the rows of a table with those of the named columns that it has; none when it is not there.
+        """Yields the rows of a table, with those of the named columns that exist; none if the table does not exist.
 
-        A star stands for all columns. Bytes are taken for text, except in the column `blobs`.
+        "*" means all columns. Bytes are decoded as text, except in the column `blobs`.
         """
         wanted = sorted(self.columns(table)) if names == "*" else names.split()
         present = [name for name in wanted if name in self.columns(table)]
@@ -148,7 +148,7 @@ class Database:
                     yield self._row(present, cells, blobs)
 
     def _readable(self, table: str, condition: str, order: str, values: tuple[Any, ...], count: int) -> list[int]:
-        """Returns the numbers of the rows that can be found from both ends of a table, without the first `count`."""
+        """Returns the rowids that can be read from both ends of a damaged table, without the first `count` rows."""
         found: dict[int, list[Any]] = {}
         picked = f'select rowid, {order} from "{table}" not indexed{condition}'
         joined = "and" if condition else "where"
@@ -168,7 +168,7 @@ class Database:
     def _cells(
         self, query: str, values: tuple[Any, ...], *, is_known_damage: bool = False
     ) -> Iterator[tuple[Any, ...]]:
-        """Yields what can be read; that this is not all of it is reported, unless it was."""
+        """Yields the rows that can be read. Damage is reported unless it is known already."""
         import sqlite3
 
         try:
@@ -180,7 +180,7 @@ class Database:
                 self.findings.add("source_database", SourceSpan(self._state.rows + 1, self._state.bytes, 0))
 
     def report_strays(self, table: str, column: str, other: str, own: str) -> None:
-        """Reports the rows of a table that belong to a row of another one which is not there."""
+        """Reports the rows of a table whose parent row does not exist."""
         if self.columns(table) and self.columns(other):
             is_known = f'"{column}" in (select "{own}" from "{other}" where "{own}" is not null)'
             for row in self.rows(table, column, where=f'"{column}" is null or not ({is_known})'):
@@ -211,14 +211,14 @@ class Database:
 
 
 def _rank(value: Any) -> tuple[int, Any]:
-    """Returns a key that orders values of all types as SQLite does."""
+    """Returns a sort key that orders values of all types as SQLite does."""
     if value is None:
         return 0, 0
     return (1, value) if isinstance(value, int | float) else (2, value) if isinstance(value, str) else (3, value)
 
 
 def parse_cell(value: Any, span: SourceSpan, findings: Findings) -> Any:
-    """Returns what a cell says in JSON; a text that is no JSON is reported and stays a text."""
+    """Parses the JSON in a cell. A text that is not JSON is reported and returned as it is."""
     if not isinstance(value, str) or not value.strip():
         return None if isinstance(value, str) else value
     found = parse(b'{"value":' + value.encode() + b"}\n", span, findings)
@@ -226,12 +226,12 @@ def parse_cell(value: Any, span: SourceSpan, findings: Findings) -> Any:
 
 
 def _journals(path: Path) -> list[Path]:
-    """Returns the journals of a database that hold something."""
+    """Returns the journals of a database that are not empty."""
     return [side for end in ("-wal", "-journal") if _size(side := path.with_name(path.name + end))]
 
 
 def _copied(path: Path, folder: Path) -> Path:
-    """Copies a database with its journals, while nobody writes if that can be had."""
+    """Copies a database with its journals; tries again, a few times, if it was written to meanwhile."""
     for _ in range(_ATTEMPTS):
         journals = _journals(path)
         before = [_state(file) for file in (path, *journals)]
