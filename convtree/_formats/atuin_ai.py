@@ -42,7 +42,7 @@ _SHOWN: dict[str, Visibility] = {"system_context": "model", "out_of_band_output"
 
 
 def recognises(source: Source) -> bool:
-    """Tells the database by its tables."""
+    """Recognises the database by its tables."""
     return has_tables(source, _TABLES)
 
 
@@ -82,7 +82,7 @@ def _records(found: Found, database: Database, ids: Ids) -> Iterator[Record]:
     yield from make_records(nodes, _make, ids, findings, leaf=key(fields.get("head_id")), span=found.row.span)
     if fields.get("archived_at") is not None:
         yield archived_mark(ids)
-    if found.is_missing:  # what is told of it is reported with all else that belongs to nothing
+    if found.is_missing:  # its metadata is reported as rows without a parent row
         return
     own = (fields.get("id"),)
     for values, span in database.rows("session_metadata", "key value", where="session_id is ?", values=own, order="1"):

@@ -46,7 +46,7 @@ _REASONING = {"thoughts", "reasoning_recap"}
 
 
 def recognises(source: Source) -> bool:
-    """Tells an export by a conversation with a `mapping`."""
+    """Recognises an export by a conversation with a `mapping`."""
     return any("mapping" in keys and not keys.isdisjoint(_OTHERS) for keys in item_keys(source.beginning))
 
 

@@ -38,7 +38,7 @@ _ROLES = {"human": "user"}
 
 
 def recognises(source: Source) -> bool:
-    """Tells an export by a conversation with a `uuid` and `chat_messages`."""
+    """Recognises an export by a conversation with a `uuid` and `chat_messages`."""
     return any(keys >= {"uuid", "chat_messages"} for keys in item_keys(source.beginning))
 
 
@@ -94,7 +94,7 @@ def _make(node: Node, *, model: Any) -> list[Entry]:
 
 
 def _with_ids(blocks: list[dict[str, Any]], own: str) -> list[dict[str, Any]]:
-    """Gives ids to the calls of a message that have none, and to their results."""
+    """Gives ids to calls without one, and to their results."""
     waiting: list[str] = []
     found = list(blocks)
     for number, block in enumerate(blocks):

@@ -42,7 +42,7 @@ SHAPE = "openai-responses"
 
 _RETAINED = 80_000  # bytes of what the user said; Codex takes 20,000 tokens
 _REMEMBERED = 500  # things the user said
-_LOOK = 20  # objects by which a rollout is told
+_LOOK = 20  # objects in which a rollout is recognised
 _WRAPPED = (
     "session_meta",
     "response_item",
@@ -64,7 +64,7 @@ _UNSENT = ("ghost_snapshot",)
 
 
 def recognises(source: Source) -> bool:
-    """Tells a rollout by its lines: wrapped items, or the bare ones of old."""
+    """Recognises a rollout by its lines: wrapped items, or bare ones in old files."""
     if _is_document(source.beginning):
         return True
     first: dict[str, Any] = {}
@@ -81,7 +81,7 @@ def recognises(source: Source) -> bool:
 
 
 class _About(NamedTuple):
-    """What the file says of its session, the time of its first line, and the records of a document."""
+    """The metadata of the session, the time of the first line, and the records if the file is a document."""
 
     meta: dict[str, Any]
     time: Any
@@ -137,7 +137,7 @@ def _about(objects: Iterable[Object]) -> _About:
 
 
 def _document(file: SourceFile, findings: Findings) -> Iterator[Object]:
-    """Yields what would have been the lines of a document: what it says of the session, and its items."""
+    """Yields a document as the lines of a rollout: the metadata of the session, then the items."""
     if (whole := read_document(file, findings)) is not None:
         fields, span = whole
         about = fields["session"] if isinstance(fields.get("session"), dict) else {}
@@ -151,7 +151,7 @@ def _document(file: SourceFile, findings: Findings) -> Iterator[Object]:
 
 
 class _Turn(NamedTuple):
-    """What stands before something that the user said, and what that is."""
+    """A message of the user, and the id of the entry before it."""
 
     before: str | None
     item: dict[str, Any]
@@ -185,25 +185,25 @@ class _Reader:
                 yield self._node(self._builder.ids.derive(ordinal, number), follower, span)
 
     def _node(self, id: str, fields: dict[str, Any], span: SourceSpan) -> Node:
-        """Makes a node at the tip, which is then where it goes on."""
+        """Makes a node below the tip; it becomes the tip."""
         node = self._builder.leaf = Node(id, self._tip, None, span, fields)
         self._tip = id
         return node
 
     def _roll_back(self, turns: Any) -> None:
-        """Moves the tip before the newest turns; there is nothing before the first but what the tool said."""
+        """Moves the tip to before the newest turns, at most to before the first message of the user."""
         number = turns if isinstance(turns, int) else 0
         if number > 0 and self._turns:
             self._tip = self._turns[max(0, len(self._turns) - number)].before
             del self._turns[max(0, len(self._turns) - number) :]
 
     def _forget(self) -> None:
-        """Keeps what was said lately only: it is told again after a compaction, and must not fill the memory."""
+        """Drops the content of old messages of the user: only recent ones are repeated after a compaction."""
         if len(self._turns) > _REMEMBERED:
             self._turns[-_REMEMBERED - 1] = self._turns[-_REMEMBERED - 1]._replace(item={})
 
     def _replacement(self, kind: str, payload: dict[str, Any]) -> list[dict[str, Any]]:
-        """Returns what a compaction left in place of everything, without the summary that it tells itself."""
+        """Returns the messages that follow a compaction in the context, without the summary itself."""
         if kind != "compacted":
             return []
         history, summary = payload.get("replacement_history"), payload.get("message")
@@ -254,17 +254,17 @@ def _unwrapped(fields: dict[str, Any]) -> dict[str, Any]:
         return {"timestamp": None, "type": "response_item", "payload": fields}
     if _is_bare_meta(fields) or _is_bare(fields):
         return {"timestamp": fields.get("timestamp"), "type": "session_meta", "payload": fields}
-    told = kind if isinstance(kind, str) else "state" if "record_type" in fields else "unknown"
-    return {"timestamp": fields.get("timestamp"), "type": told, "payload": fields}
+    named = kind if isinstance(kind, str) else "state" if "record_type" in fields else "unknown"
+    return {"timestamp": fields.get("timestamp"), "type": named, "payload": fields}
 
 
 def _is_document(beginning: bytes) -> bool:
-    """Tells the one document that a rollout was before it was lines."""
+    """Returns whether a file is one JSON document, as the oldest versions wrote it."""
     return any(keys >= {"session", "items"} for keys in item_keys(beginning)) and has_key(beginning, "session", r"\{")
 
 
 def _are_bare(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Tells the two first lines of a rollout of old that says of itself no more than its id and time."""
+    """Returns whether these are the first lines of an old rollout, whose first line has only an id and a time."""
     return _is_bare(first) and second.get("type") in _ITEMS and "payload" not in second
 
 
@@ -278,7 +278,7 @@ def _is_bare_meta(fields: dict[str, Any]) -> bool:
 
 
 def _is_turn(item: dict[str, Any]) -> bool:
-    """Tells whether an item is what a person said."""
+    """Returns whether an item is a message that the user wrote."""
     if item.get("type", "message") != "message" or item.get("role") != "user":
         return False
     return not _text_of(item).lstrip().startswith(_CONTEXTUAL)
@@ -292,5 +292,5 @@ def _text_of(item: dict[str, Any]) -> str:
 
 
 def _tells(item: dict[str, Any], summary: Any) -> bool:
-    """Tells the summary among what follows a compaction."""
+    """Returns whether an item repeats the summary of a compaction."""
     return isinstance(summary, str) and summary != "" and item.get("role") == "user" and summary in _text_of(item)

@@ -60,7 +60,7 @@ class _Said(NamedTuple):
 
 
 def recognises(source: Source) -> bool:
-    """Tells the database by its tables, a legacy file by its first line and the messages that follow."""
+    """Recognises the database by its tables, a legacy file by its first line and the messages behind it."""
     if not _is_lines(source):
         return has_tables(source, _TABLES)
     objects = read_objects(io.BytesIO(source.beginning), Findings(), _is_message)
@@ -183,7 +183,7 @@ def _make(node: Node) -> list[Entry]:
 
 
 def _block(part: dict[str, Any]) -> dict[str, Any]:
-    """Returns a part of a message as Anthropic would have it; what has no counterpart as it stands."""
+    """Returns a part of a message as a block of Anthropic's; unchanged if there is no counterpart."""
     match part.get("type"):
         case "toolRequest":
             call = _value(part.get("toolCall"))

@@ -56,7 +56,7 @@ _LOOK = 64  # bytes that tell an array from lines
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session by the records of its history."""
+    """Recognises a session by the records of its history."""
     beginning = source.beginning
     if not beginning:
         beginning = read_beginning(source.path / _HISTORY, _BEGINNING)
@@ -122,7 +122,7 @@ def _make(node: Node) -> list[Entry]:
 
 
 def _metadata(path: Path, findings: Findings) -> dict[str, str]:
-    """Reads the few lines of a name and a value that the metadata is; what else stands there is reported."""
+    """Reads the lines `name: value` of the metadata; other lines are reported."""
     found = {}
     offset = 0
     data = read_beginning(path, _YAML_LIMIT)

@@ -38,7 +38,7 @@ _PLACED = ("messageId", "parentMessageId", "conversationId", "isCreatedByUser", 
 
 
 def recognises(source: Source) -> bool:
-    """Tells an export by a `conversationId` and messages beside it."""
+    """Recognises an export by a `conversationId` next to messages."""
     return any("conversationId" in keys and not keys.isdisjoint(_LISTS) for keys in item_keys(source.beginning))
 
 
@@ -71,7 +71,7 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
 
 
 def _unfolded(messages: list[Any]) -> list[Any]:
-    """Returns the messages of a tree as a list, parents first; a child lies below what it lies in."""
+    """Returns the messages of a nested tree as a list, parents first, with parent ids."""
     found: list[Any] = []
     stack: list[tuple[Any, Any]] = [(message, None) for message in reversed(messages)]
     while stack:

@@ -46,7 +46,7 @@ _PLACED = ("id", "parentId", "role", "timestamp", "model", "childrenIds")
 
 
 def recognises(source: Source) -> bool:
-    """Tells an export by a chat with a history of messages."""
+    """Recognises an export by a chat with a history of messages, a database by its tables."""
     beginning = source.beginning
     if has_tables(source, _TABLES):
         return True
@@ -96,13 +96,13 @@ def _whole(values: dict[str, Any], span: SourceSpan, database: Database) -> tupl
     for row, at in database.rows("chat_message", _MESSAGE, where="chat_id is ?", values=(values.get("id"),)):
         id = as_text(row.get("id")).removeprefix(f"{as_text(values.get('id'))}-")
         if id not in messages:
-            told = {name: parse_cell(row.get(name), at, database.findings) for name in _IN_JSON if row.get(name)}
+            stored = {name: parse_cell(row.get(name), at, database.findings) for name in _IN_JSON if row.get(name)}
             parent = {
                 "parentId": row.get("parent_id"),
                 "timestamp": row.get("created_at"),
                 "model": row.get("model_id"),
             }
-            messages[id] = without(row, *_COLUMNS) | told | parent | {"id": id, "content": _content(row, told)}
+            messages[id] = without(row, *_COLUMNS) | stored | parent | {"id": id, "content": _content(row, stored)}
         size += at.length
     current = history.get("currentId") or values.get("current_message_id")
     if messages:
@@ -111,9 +111,9 @@ def _whole(values: dict[str, Any], span: SourceSpan, database: Database) -> tupl
     return without(values, "current_message_id") | {"chat": chat, "archived": archived}, size
 
 
-def _content(row: dict[str, Any], told: dict[str, Any]) -> Any:
+def _content(row: dict[str, Any], stored: dict[str, Any]) -> Any:
     """Returns the content of a row, which the column has as JSON or as it is."""
-    return told["content"] if isinstance(told.get("content"), str | list) else row.get("content")
+    return stored["content"] if isinstance(stored.get("content"), str | list) else row.get("content")
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -135,8 +135,8 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     yield from make_records(nodes, _make, ids, findings, leaf=leaf, span=found.span)
     title = chat.get("title") or found.fields.get("title")
     yield from name_mark(ids, title, found.span, findings)
-    told = without(found.fields, *_SEEN) | without({"chat": {} if chat is found.fields else without(chat, *_SEEN)})
-    yield from metadata_mark(ids, NAME, told, found.span, findings)
+    stored = without(found.fields, *_SEEN) | without({"chat": {} if chat is found.fields else without(chat, *_SEEN)})
+    yield from metadata_mark(ids, NAME, stored, found.span, findings)
     if found.fields.get("archived") is True:
         yield archived_mark(ids)
 

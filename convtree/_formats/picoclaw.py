@@ -45,9 +45,9 @@ _OTHERS = {"type", "id", "ID", "parentId", "parent_id", "uuid"}  # what lines of
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session by its first line, a bare message with the time it was written; a legacy file by its keys.
+    """Recognises a session by its first line, a message with a time; a legacy file by its keys.
 
-    Lines of its first versions have no time: they are told by the metadata beside them.
+    Lines of the first versions have no time; they are recognised by the metadata file.
     """
     if any(keys >= {"key", "messages", "created", "updated"} for keys in item_keys(source.beginning)):
         return True
@@ -114,7 +114,7 @@ def _records(found: Iterator[Object], meta: dict[str, Any], ids: Ids, findings: 
 
 
 def _nodes(found: Iterator[Object], meta: dict[str, Any], ids: Ids) -> Iterator[Node]:
-    """Yields the messages in a chain, and below the last what the metadata says of them."""
+    """Yields the messages as a chain, and below the last one the summary in the metadata."""
     skip = meta.get("skip")
     skip = skip if isinstance(skip, int) and not isinstance(skip, bool) and skip > 0 else 0
     last, kept, span = None, None, SourceSpan(1, 0, 0)

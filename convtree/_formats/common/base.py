@@ -186,5 +186,5 @@ class Findings:
 
 def origin(header: Header) -> dict[str, Any]:
     """Returns where a session was imported from, as stored in its header; empty if it was not imported."""
-    told = (header.metadata or {}).get("import")
-    return told if isinstance(told, dict) else {}
+    found = (header.metadata or {}).get("import")
+    return found if isinstance(found, dict) else {}

@@ -181,9 +181,9 @@ def entries_of(session: Exported) -> Iterator[Entry]:
 
 def own_id(header: Header, format: str) -> str | None:
     """Returns the id of an imported session in its tool; None for a fork, which the tool does not have."""
-    told = origin(header)
-    id = str(told.get("id"))
-    return id if told.get("format") == format and session_id(format, id) == header.id else None
+    facts = origin(header)
+    id = str(facts.get("id"))
+    return id if facts.get("format") == format and session_id(format, id) == header.id else None
 
 
 def as_data(entry: Entry) -> dict[str, Any]:

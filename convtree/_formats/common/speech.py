@@ -66,11 +66,11 @@ class Speech(NamedTuple):
 
 def speech_of(message: Mapping[str, Any]) -> Speech:
     """Returns a message of any known shape as neutral parts."""
-    told = role_of(message)
+    given = role_of(message)
     role: Role = "user"
-    if told in SYSTEM_ROLES:
+    if given in SYSTEM_ROLES:
         role = "system"
-    elif told in ASSISTANT_ROLES:
+    elif given in ASSISTANT_ROLES:
         role = "assistant"
     found = read_parts(read.Source(message=message))
     if not found and message.get("content", message.get("parts")) is None:

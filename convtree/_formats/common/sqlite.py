@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import sqlite3
 
 _MAGIC = b"SQLite format 3\0"
-_ATTEMPTS = 5  # at a copy during which nobody writes
+_ATTEMPTS = 5  # to copy without a concurrent write
 _YOUNG = 2**24  # bytes of a database whose tables may still stand in its journal only
 _CELL_LIMIT = 64 * 2**20  # bytes of a value that is still taken
 

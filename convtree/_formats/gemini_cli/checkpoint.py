@@ -37,7 +37,7 @@ _HISTORY = re.compile(rb'"history"\s*:\s*\[\s*\{\s*"(?:role"\s*:\s*"(?:user|mode
 
 
 def recognises(source: Source) -> bool:
-    """Tells a checkpoint by contents: a role, and parts."""
+    """Recognises a checkpoint by its contents, which have a role and parts."""
     keys = item_keys(source.beginning)
     if _is_array(source):
         return any(each >= {"role", "parts"} for each in keys) and has_key(source.beginning, "parts", r"\[")
@@ -45,7 +45,7 @@ def recognises(source: Source) -> bool:
 
 
 class _Document(NamedTuple):
-    """The contents of a document, and what else it says."""
+    """The contents of a document, and its other fields."""
 
     contents: list[Object]
     about: dict[str, Any]

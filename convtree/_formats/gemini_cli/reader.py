@@ -5,12 +5,12 @@ What becomes of what:
 - `user`: a message of Gemini's shape, its content as parts.
 - `gemini`: a message of the model: thoughts, content and calls as parts; model and tokens go to the envelope. The
   results of its calls, which the record has too, follow as the message that brings them back.
-- An id again replaces the message: the new version stands beside the old one, and what followed is told again below
-  it. The same version again is nothing. Only the last `_REACH` messages are told again; an older one is replaced in
-  the tree, and not in what comes after it, which is reported.
+- An id again replaces the message: the new version stands beside the old one, and what followed is repeated below
+  it. The same version again is ignored. Only the last `_REACH` messages are repeated; an older one is replaced in the
+  tree, but not in what comes after it, which is reported.
 - `$rewindTo`: extension data, below what stands before that message; what follows goes there, too. So taking back
   makes a branch, and an unknown id begins anew, as in the tool.
-- `$set`: metadata of the session under `gemini-cli`, told once, at the end; `summary` is its name. `$set.messages`,
+- `$set`: metadata of the session under `gemini-cli`, in one mark at the end; `summary` is its name. `$set.messages`,
   which tells the whole conversation again, goes on from what it has in common with the one that was there.
 - `info`, `error`, `warning` and all else: extension data of the type `gemini-cli.<type>`.
 
@@ -40,8 +40,8 @@ from convtree._model.entries import Entry, MessageEntry, Record
 NAME = "gemini-cli"
 SHAPE = "gemini"
 
-_REACH = 256  # messages that are told again when one before them is replaced
-_LOOK = 20  # objects by which a session is told
+_REACH = 256  # messages that are repeated when one before them is replaced
+_LOOK = 20  # objects in which a session is recognised
 _ABOUT = ("sessionId", "projectHash", "startTime", "lastUpdated", "kind", "summary", "directories")
 _FIELDS = frozenset(
     {"id", "timestamp", "type", "content", "displayContent", "toolCalls", "thoughts", "tokens", "model"}
@@ -50,7 +50,7 @@ _CALL = frozenset({"id", "name", "args", "result"})
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session by its first record, which names it and its project."""
+    """Recognises a session by its first record, which names it and its project."""
     start = source.beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start.startswith(b"{") or b'"sessionId"' not in start:
         return False
@@ -108,7 +108,7 @@ def _is_document(source: Source) -> bool:
 
 
 class _Said(NamedTuple):
-    """A message on the way to the tip: its id in the source, what it says in short, and the last entry it became."""
+    """A message on the path to the tip: its source id, a digest, its last entry, the entry before it, its fields."""
 
     source_id: str
     digest: str
@@ -132,7 +132,7 @@ class _Reader:
         return self._builder.records(self._nodes(objects), self._make)
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
-        told: tuple[Node, int] | None = None
+        noted: tuple[Node, int] | None = None
         for ordinal, (fields, span) in enumerate(objects, 1):
             change = fields.get("$set")
             if "$rewindTo" in fields:
@@ -141,32 +141,32 @@ class _Reader:
             elif isinstance(change, dict) or _is_about(fields):
                 about = change if isinstance(change, dict) else fields
                 self._about |= {name: value for name, value in about.items() if name != "messages"}
-                told = Node("", None, None, span, {"timestamp": about.get("lastUpdated")}), ordinal
+                noted = Node("", None, None, span, {"timestamp": about.get("lastUpdated")}), ordinal
                 if isinstance(messages := about.get("messages"), list):
                     yield from self._checkpoint(messages, span, ordinal)
             elif (source_id := key(fields.get("id"))) is not None and "type" in fields:
                 yield from self._message(fields, source_id, span, (ordinal,))
             else:
                 yield self._plain(fields, span, ordinal)
-        if told is not None:
+        if noted is not None:
             info: dict[str, Any] = {"metadata": {NAME: self._about}}
             if title := text(self._about.get("summary")):
                 info["name"] = title
-            self._builder.set_info(*told, **info)
+            self._builder.set_info(*noted, **info)
 
     def _checkpoint(self, messages: list[Any], span: SourceSpan, ordinal: int) -> Iterator[Node]:
         """Goes on from the last message that the old and the new conversation have in common."""
-        told = [each for each in messages if isinstance(each, dict) and key(each.get("id")) is not None]
-        for number, fields in enumerate(each for each in messages if each not in told):
+        noted = [each for each in messages if isinstance(each, dict) and key(each.get("id")) is not None]
+        for number, fields in enumerate(each for each in messages if each not in noted):
             yield self._plain({"data": fields}, span, ordinal, number)
         common = 0
-        for said, fields in zip(self._said, told, strict=False):
+        for said, fields in zip(self._said, noted, strict=False):
             if (said.source_id, said.digest) != (key(fields.get("id")), _digest(fields)):
                 break
             common += 1
         if common < len(self._said):
             self._cut(common)
-        for number, fields in enumerate(told[common:], common):
+        for number, fields in enumerate(noted[common:], common):
             yield from self._message(fields, str(key(fields.get("id"))), span, (ordinal, number))
 
     def _rewind(self, source_id: str | None) -> None:
@@ -221,7 +221,7 @@ class _Reader:
         return self._node(self._builder.ids.derive("record", *ordinals), fields, span)
 
     def _node(self, id: str, fields: dict[str, Any], span: SourceSpan, source_id: str | None = None) -> Node:
-        """Makes a node at the tip, which is then where it goes on."""
+        """Makes a node below the tip; it becomes the tip."""
         node = self._builder.leaf = Node(id, self._tip, None if source_id == id else source_id, span, fields)
         self._tip = id
         return node
@@ -250,7 +250,7 @@ class _Reader:
 
 
 def _parts(fields: Mapping[str, Any]) -> list[Any]:
-    """Returns a message's content as parts; what Gemini would not take as one is text."""
+    """Returns the content of a message as parts; a value that is not an object becomes a text part."""
     content = fields.get("content")
     found = content if isinstance(content, list) else [] if content in (None, "") else [content]
     return [
@@ -277,7 +277,7 @@ def _called(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _results(fields: Mapping[str, Any]) -> list[Any]:
-    """Returns what the calls brought back, as parts."""
+    """Returns the results of the calls as parts."""
     found: list[Any] = []
     for call in _calls(fields) if fields.get("type") == "gemini" else ():
         result = call.get("result")

@@ -49,7 +49,7 @@ __all__ = ["NAME", "read", "recognises", "sessions"]
 
 _OWN_ID = re.compile("[0-9a-f]{32}")
 _BASE = frozenset({"type", "id", "parent_id", "timestamp"})
-_FIELDS = {  # the fields that have a place in an entry of ours
+_FIELDS = {  # the fields that an entry here has, too
     "message": {"role", "parts", "model", "provider"},
     "compaction": {
         *("summary", "first_kept_entry_id", "tokens_before", "tokens_after", "messages_removed"),
@@ -64,7 +64,7 @@ _TELLING = ("parent_id", "parts", "model_id", "ext_type", "first_kept_entry_id",
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session of kit by its header and by the keys of its entries."""
+    """Recognises a session of kit by its header and the keys of its entries."""
     objects = read_objects(io.BytesIO(source.beginning), Findings(), is_record)
     header = next(objects, None)
     if header is None or not is_header(header.fields) or "version" not in header.fields:
@@ -105,7 +105,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
 
 
 class _Reader:
-    """Reads one session: settles in the order of the file what each line refers to, and makes entries."""
+    """Reads one session: resolves references in the order of the file, and makes entries."""
 
     def __init__(self, builder: SessionBuilder) -> None:
         self._builder = builder
@@ -137,7 +137,7 @@ class _Reader:
             yield node
 
     def _node(self, fields: dict[str, Any], span: SourceSpan, ordinal: int, before: str | None) -> Node:
-        """Makes the node of a line; a compaction that stands apart goes below what it compacts."""
+        """Makes the node of a line. A compaction without a parent goes below the entries that it compacts."""
         source_id, parent = key(fields.get("id")), key(fields.get("parent_id"))
         node = self._builder.link(fields, span, source_id, parent, ordinal)
         if fields.get("type") == "branch_summary":
@@ -160,7 +160,7 @@ class _Reader:
         return made.last_below(kept)
 
     def _note(self, node: Node, ordinal: int) -> None:
-        """Takes down what a node says about the session as a whole."""
+        """Notes labels and the name of the session."""
         fields, kind = node.fields, node.fields.get("type")
         if kind == "label" and (target := key(fields.get("target_id"))) is not None:
             self._builder.label(node, ordinal, target, text(fields.get("label")) or None)

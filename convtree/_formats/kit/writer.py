@@ -1,4 +1,4 @@
-"""Writes sessions as kit's files. Its model shows what ours would; `write` says how."""
+"""Writes sessions as files of kit, which shows its model the same context. See `write`."""
 
 from __future__ import annotations
 
@@ -48,13 +48,15 @@ _TEXTS = {  # what kit opens again, and which of its fields must be texts, or el
 
 
 def write(session: Exported) -> Iterator[bytes]:
-    """Yields a session as a file of version 3, in which kit shows its model what ours would see.
+    """Yields a session as a file of kit's version 3. kit shows its model the same context.
 
-    Messages of other shapes are put into kit's words; what kit has no word for is `extension_data`, because a type that
-    it does not know keeps it from opening the file. A compaction stands without a parent. As kit keeps whatever stands
-    between it and what it keeps from, the path to the leaf is written without side branches there, if need be behind
-    everything else. Where the leaf is not the last entry, or kit would not know the model, an entry below the leaf says
-    so; labels and a name that stand nowhere in the tree come there, too. Pinned messages stand in the summary.
+    * Messages of other formats are converted. Entries without a counterpart become `extension_data`, because kit opens
+      no file with an unknown type.
+    * A compaction has no parent. kit keeps all entries between the first kept one and the compaction in the file, so
+      side branches there are written elsewhere; if necessary, the kept path comes last.
+    * If the leaf is not the last entry, or kit would not know the model, an entry below the leaf corrects that. Labels
+      and a name that no entry holds follow there, too.
+    * Pinned messages become part of the summary.
     """
     return _Writer(session).lines()
 
@@ -69,7 +71,7 @@ class _Writer(ExportWriter):
         self._order = Order(entries_of(session), session.leaf_id)
 
     def _header(self) -> dict[str, Any]:
-        header, told = self._session.header, origin(self._session.header)
+        header, facts = self._session.header, origin(self._session.header)
         own = own_id(header, NAME)
         fields: dict[str, Any] = {
             "type": "session",
@@ -80,7 +82,7 @@ class _Writer(ExportWriter):
         }
         if own:
             names = ("parent_session", "parent_session_id", "subagent_task")
-            return fields | {name: told[name] for name in names if isinstance(told.get(name), str)}
+            return fields | {name: facts[name] for name in names if isinstance(facts.get(name), str)}
         return fields | ({"parent_session_id": header.parent_session.id} if header.parent_session else {})
 
     def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
@@ -92,7 +94,7 @@ class _Writer(ExportWriter):
     # --- the order ---
 
     def _ordered(self) -> Iterator[Entry]:
-        """Yields the entries so that nothing stands among what the last compaction keeps that it does not."""
+        """Yields the entries in an order without side branches among those that the last compaction keeps."""
         compaction = self._order.compaction
         moved = {} if compaction is None or self._keeps_more(compaction) else self._order.moved()
         for turn in range(3 if moved else 1):
@@ -101,9 +103,9 @@ class _Writer(ExportWriter):
                     yield entry
 
     def _keeps_more(self, entry: CompactionEntry) -> bool:
-        """Tells a compaction of kit's own that shows side branches in kit: it does so again."""
-        told = entry.details if self._is_own else None
-        more = told.get(NAME) if isinstance(told, dict) else None
+        """Returns whether a compaction imported from kit showed side branches there; then it does again."""
+        facts = entry.details if self._is_own else None
+        more = facts.get(NAME) if isinstance(facts, dict) else None
         return isinstance(more, dict) and more.get(KEEPS_MORE) is True
 
     # --- the end ---
@@ -124,7 +126,7 @@ class _Writer(ExportWriter):
         return lines
 
     def _missing_model(self) -> Model | None:
-        """Returns the model of the leaf, if kit would not know it; a session that came from kit is left as it was."""
+        """Returns the model of the leaf if kit would not know it; None for a session that was imported from kit."""
         (model, shape), change = self._order.named, self._order.change
         if model.model is None or (self._is_own and shape in (None, SHAPE)):
             return None
@@ -167,13 +169,13 @@ class _Writer(ExportWriter):
             case Image(_, media_type):  # kit would leave out the whole message
                 kind, data = "text", {"text": f"[{media_type}: unreadable]"}
             case Call(id, name, arguments):
-                told: dict[str, Any] = {"id": id, "name": name, "input": _json(arguments), "finished": True}
-                kind, data = "tool_call", told
+                facts: dict[str, Any] = {"id": id, "name": name, "input": _json(arguments), "finished": True}
+                kind, data = "tool_call", facts
             case Result(id, name, said, is_error, images):
                 named = name or self._tools.get(id, "")
                 said = "\n".join([*filter(None, [said]), *("[image]" for _ in images)])
-                told = {"tool_call_id": id, "name": named, "content": said, "is_error": is_error}
-                kind, data = "tool_result", told
+                facts = {"tool_call_id": id, "name": named, "content": said, "is_error": is_error}
+                kind, data = "tool_result", facts
             case _:
                 kind, data = "text", {"text": part.text}
         return {"type": kind, "data": data}
@@ -202,7 +204,7 @@ class _Writer(ExportWriter):
 
 
 def _fits(kind: str, data: Any) -> bool:
-    """Tells whether kit would take this for a line of its own."""
+    """Returns whether kit accepts these fields as a line of its own."""
     if kind not in _TEXTS or not isinstance(data, dict):
         return False
     are_texts = all(isinstance(data.get(name), str | None) for name in _TEXTS[kind])
@@ -210,12 +212,12 @@ def _fits(kind: str, data: Any) -> bool:
 
 
 def _foreign(ext_type: str, data: Any) -> dict[str, Any]:
-    """Returns extension data, which is always a text in kit."""
+    """Returns an `extension_data` line; its data is always a text in kit."""
     return {"type": "extension_data", "ext_type": ext_type, "data": data if isinstance(data, str) else _json(data)}
 
 
 def is_base64(text: str) -> bool:
-    """Tells whether a text is base64, as Go reads it."""
+    """Returns whether a text is base64 for Go's decoder."""
     try:
         b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
     except ValueError:

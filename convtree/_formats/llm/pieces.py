@@ -13,7 +13,7 @@ _IN_JSON = ("input_schema", "content")  # of a tool, and of a schema
 
 
 class Pieces:
-    """Finds the pieces of one conversation; one that is named and is not there is reported."""
+    """Finds the pieces of one conversation. A missing one is reported."""
 
     def __init__(self, fields: dict[str, Any], span: SourceSpan, database: Database, findings: Findings) -> None:
         self._fields = fields
@@ -45,21 +45,21 @@ class Pieces:
         ]
 
     def fragments(self, table: str, own: Any) -> list[Any]:
-        """Returns the texts of the fragments that stand before a prompt, in their order."""
+        """Returns the texts of the fragments before a prompt, in order."""
         found = list(
             self._database.rows(table, "fragment_id", where="response_id is ?", order='"order"', values=(own,))
         )
         return [self.fragment(row.values.get("fragment_id")) for row in found]
 
     def fragment(self, id: Any) -> Any:
-        """Returns the text of a fragment; one that is not there is reported."""
+        """Returns the text of a fragment; None, and a finding, if it is missing."""
         rows = list(self._database.rows("fragments", "content", where="id is ?", values=(as_text(id),)))
         if not rows:
             self._findings.add("source_bad_target", self._span)
         return rows[0].values.get("content") if rows else None
 
     def attachments(self, table: str, column: str, own: Any) -> list[dict[str, Any]]:
-        """Returns the blocks of what was attached to something; what is not there is reported."""
+        """Returns the blocks of attachments. Missing ones are reported."""
         names = "attachment_id"
         found = list(self._database.rows(table, names, where=f"{column} is ?", order='"order"', values=(own,)))
         blocks = []

@@ -54,7 +54,7 @@ _PLACED = ("text_ref", "name", "arguments", "tool_call_id", "output", "attachmen
 
 
 def recognises(source: Source) -> bool:
-    """Tells the database by the tables of either generation."""
+    """Recognises the database by the tables of either generation."""
     return has_tables(source, _OLD, _NEW)
 
 
@@ -78,7 +78,7 @@ def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterato
 
 
 def _conversations(database: Database) -> Iterator[Found]:
-    """Yields the sessions there are: threads, conversations that are none, and what belongs to neither."""
+    """Yields threads, then conversations without a thread, then messages and responses that belong to neither."""
     is_new = bool(database.columns("threads"))
     for row in database.rows("threads", "id name tip_message_hash forked_from datetime_utc"):
         yield Found(row.values.get("id"), row)
@@ -285,7 +285,7 @@ class _Conversation:
     def _answer(
         self, role: str, blocks: list[dict[str, Any]], call: dict[str, Any], span: SourceSpan, rest: dict[str, Any]
     ) -> list[Entry]:
-        """Makes the message of what the model said, with what is known of the call."""
+        """Makes the message of a reply, with the facts of the call that returned it."""
         for name in ("options_json", "response_json", "token_details"):
             rest |= without({name: parse_cell(call.get(name), span, self._findings)})
         rest |= without({name: call.get(name) for name in ("duration_ms", "schema_id")})

@@ -53,17 +53,17 @@ _TABLES = {
     "part": frozenset({"id", "message_id", "data"}),
 }
 _SEEN = ("id", "parent_id", "parentID", "directory", "title", "time_created", "time_archived", "time")
-_LOOK = 20  # messages by which a folder is told
+_LOOK = 20  # messages in which a folder is recognised
 _SILENT = {"step-start", "step-finish", "snapshot", "patch", "agent", "retry", "subtask"}
 
 
 def recognises(source: Source) -> bool:
-    """Tells the database by its tables, the folder by what is in one of the first messages."""
+    """Recognises the database by its tables, the folder by one of its first messages."""
     if source.beginning:
         return has_tables(source, _TABLES)
     found = islice(storage_folder(source.path).glob("message/*/*.json"), _LOOK)
-    told = map(Files(Findings()).load, found)
-    return any("role" in data and ("sessionID" in data or "time" in data) for data in told)
+    loaded = map(Files(Findings()).load, found)
+    return any("role" in data and ("sessionID" in data or "time" in data) for data in loaded)
 
 
 def sessions(source: Source) -> Iterator[SessionRef]:
@@ -134,7 +134,7 @@ def _read_filed(root: Path, ref: SessionRef) -> SourceSession:
 
 
 def _about(root: Path, path: Path, files: Files) -> dict[str, Any]:
-    """Returns what the files of a session say of it, under the names that the database has for that."""
+    """Returns the fields of a session in a folder, under the names of the database columns."""
     fields = files.load(path)
     time = as_object(fields.get("time"))
     todo = root / "todo" / path.name

@@ -90,7 +90,7 @@ class Files:
         self.span = span
 
     def load(self, path: Path) -> dict[str, Any]:
-        """Returns the object in a file; an empty one, and a finding, where there is none."""
+        """Returns the object in a file; an empty one, and a finding, if it cannot be read."""
         data = read_beginning(path, LINE_LIMIT)
         self.span = SourceSpan(self.span.line + 1, self.span.offset + self.span.length, len(data))
         if not data.strip():  # empty, or no file that can be read
@@ -99,6 +99,6 @@ class Files:
         return found[0] if found else {}
 
     def created(self, path: Path) -> float:
-        """Returns when a message was created, by what stands in its file."""
+        """Returns the creation time in a message's file; 0 if there is none."""
         created = as_object(Files(Findings()).load(path).get("time")).get("created")
         return created if isinstance(created, int | float) else 0

@@ -1,4 +1,4 @@
-"""What the lines of pi become, one maker a type; `pi` says what becomes of what. Pure."""
+"""Makes entries of pi's lines, one function for each type; `reader` documents the mapping. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from convtree._model.entries import (
 )
 
 _BASE = frozenset({"type", "id", "parentId", "timestamp"})
-_FIELDS = {  # the fields that have a place in an entry of ours
+_FIELDS = {  # the fields that an entry here has, too
     "message": {"message"},
     "custom_message": {"customType", "content", "display", "details"},
     "compaction": {"summary", "firstKeptEntryId", "firstKeptEntryIndex", "tokensBefore", "details"},
@@ -39,7 +39,7 @@ class _Model(NamedTuple):
 
 
 class Entries:
-    """Makes entries of planted nodes; knows of each path what later entries on it depend on."""
+    """Makes entries of nodes, parents first. Keeps the model in effect at each."""
 
     def __init__(self, version: float, builder: SessionBuilder) -> None:
         self._version = version
@@ -164,7 +164,7 @@ class Entries:
 
 
 def _details(fields: Mapping[str, Any]) -> Any:
-    """Returns the details of a summary, and under pi's name what else pi says of it: these are no fields of ours."""
+    """Returns the details of a summary, with pi's other fields under its name."""
     details = fields.get("details")
     more = _more(fields)
     if not more or not isinstance(details, dict | None):

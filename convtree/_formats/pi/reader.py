@@ -44,7 +44,7 @@ __all__ = ["NAME", "read", "recognises", "sessions"]
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session of pi from others by its header and by how the entries that follow name their parent."""
+    """Recognises a session of pi by its header and by the key with which entries name their parent."""
     first_lines = source.beginning
     objects = read_objects(io.BytesIO(first_lines), Findings(), is_record)
     header = next(objects, None)
@@ -78,7 +78,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
 
 
 class _Reader:
-    """Reads one session: settles what each line refers to, in the order of the file."""
+    """Reads one session: resolves references in the order of the file."""
 
     def __init__(self, header: Object, builder: SessionBuilder) -> None:
         self._header = header
@@ -93,7 +93,7 @@ class _Reader:
         return self._builder.records(chain(self._header_nodes(), self._nodes(objects)), entries.make)
 
     def _header_nodes(self) -> Iterator[Node]:
-        """Yields what a header of version 1 says of the model; pi does not look at it any more."""
+        """Yields a node for the model that a header of version 1 names; pi itself ignores it now."""
         fields = self._header.fields
         if self._version < 2 and (fields.get("modelId") or fields.get("thinkingLevel")):
             named = {
@@ -138,7 +138,7 @@ class _Reader:
         return None
 
     def _note(self, node: Node, ordinal: int) -> None:
-        """Takes down what a node says about the session as a whole."""
+        """Notes labels and the name of the session."""
         fields, kind = node.fields, node.fields.get("type")
         if kind == "label" and (target := key(fields.get("targetId"))) is not None:
             self._builder.label(node, ordinal, target, text(fields.get("label")) or None)

@@ -1,4 +1,4 @@
-"""Writes sessions as pi's files. Its model shows what ours would; `write` says how."""
+"""Writes sessions as files of pi, which shows its model the same context. See `write`."""
 
 from __future__ import annotations
 
@@ -43,12 +43,13 @@ _HEADER_ID = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # what pi
 
 
 def write(session: Exported) -> Iterator[bytes]:
-    """Yields a session as a file of version 3, in which pi shows its model what ours would see.
+    """Yields a session as a file of pi's version 3. pi shows its model the same context.
 
-    Messages of other shapes are put into pi's words, one entry for each result of a call. What pi has no word for is a
-    `custom` entry, a system message a `custom_message`. Pinned messages stand in the summary that they survive, system
-    messages of pi's own beside it. Where the leaf is not the last entry, an entry below it that pi does not show says
-    so; labels and a name that stand nowhere in the tree come there, too.
+    * Messages of other formats are converted, with one entry for each tool result.
+    * Entries without a counterpart become `custom` entries, system messages `custom_message` entries.
+    * Pinned messages become part of the summary; pi's own system messages are merged next to it.
+    * If the leaf is not the last entry, an entry below the leaf that pi does not show makes it the last. Labels and a
+      name that no entry holds follow there, too.
     """
     return _Writer(session).lines()
 
@@ -68,7 +69,7 @@ class _Writer(ExportWriter):
             self._models.take(entry)  # behind its lines, which ask for the model above it
 
     def _header(self) -> dict[str, Any]:
-        header, told = self._session.header, origin(self._session.header)
+        header, facts = self._session.header, origin(self._session.header)
         own = own_id(header, NAME)
         id = own or self._session.id
         fields = {
@@ -78,7 +79,7 @@ class _Writer(ExportWriter):
             "timestamp": _time(header.timestamp),
             "cwd": header.cwd or "",
         }
-        parent = told.get("parent_session") if own else None
+        parent = facts.get("parent_session") if own else None
         return fields | ({"parentSession": parent} if isinstance(parent, str) else {})
 
     def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
@@ -102,7 +103,7 @@ class _Writer(ExportWriter):
         return {"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}
 
     def _message(self, entry: MessageEntry) -> list[dict[str, Any]]:
-        """Returns the lines of a message; pi learns of a model from what an assistant says, or is told apart."""
+        """Returns the lines of a message. pi reads the model from assistant messages; otherwise a line sets it."""
         bodies = self._said(entry)
         said = (body["message"] for body in bodies if body["type"] == "message")
         if entry.model is None or any(message.get("role") == "assistant" for message in said):
@@ -122,7 +123,7 @@ class _Writer(ExportWriter):
         return self._spoken(entry, speech_of(message), time or 0)
 
     def _spoken(self, entry: MessageEntry, speech: Speech, time: int) -> list[dict[str, Any]]:
-        """Puts a message of another shape into pi's words."""
+        """Converts a message of another format."""
         results = [part for part in speech.parts if isinstance(part, Result)]
         content = [_block(part) for part in speech.parts if not isinstance(part, Result)]
         bodies: list[dict[str, Any]] = [{"type": "message", "message": self._result(part, time)} for part in results]
@@ -190,11 +191,11 @@ class _Writer(ExportWriter):
 
     def _branch_summary(self, entry: BranchSummaryEntry) -> dict[str, Any]:
         details, more = self._details(entry)
-        told = {} if details is None else {"details": details}
-        return {"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary} | told | more
+        facts = {} if details is None else {"details": details}
+        return {"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary} | facts | more
 
     def _details(self, entry: CompactionEntry | BranchSummaryEntry) -> tuple[Any, dict[str, Any]]:
-        """Returns the details of a summary, and apart what the importer has put there."""
+        """Returns the details of a summary, and separately the fields of pi that the import has put there."""
         details = entry.details
         if not self._is_own or not isinstance(details, dict) or not isinstance(details.get(NAME), dict):
             return details, {}
@@ -202,7 +203,7 @@ class _Writer(ExportWriter):
         return {name: value for name, value in details.items() if name != NAME} or None, more
 
     def _model_change(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
-        """Returns the change of the model, of its thinking level, or of both."""
+        """Returns lines that change the model, its thinking level, or both."""
         above = self._models.above(entry)
         level = (entry.settings or {}).get("thinkingLevel")
         change = {"type": entry.type, "provider": entry.provider or "unknown", "modelId": entry.model}
@@ -216,7 +217,7 @@ class _Writer(ExportWriter):
         return [change] if level == above.level else [levels, change]
 
     def _extension_data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
-        """Returns what pi wrote as it was; all else, and what only looks like it, is the state of an extension."""
+        """Returns a line that was imported from pi as it was; any other data becomes a `custom` entry."""
         kind, data = entry.ext_type.removeprefix(f"{NAME}."), entry.data
         is_ours = kind in (entry.ext_type, "header") or (kind in _SHOWN and not self._is_own)
         if is_ours or not isinstance(data, dict):
@@ -231,7 +232,7 @@ class _Writer(ExportWriter):
 
 
 def _is_system(entry: Entry) -> TypeGuard[MessageEntry]:
-    """Tells a system message of pi's own."""
+    """Returns whether an entry is one of pi's own system messages."""
     return isinstance(entry, MessageEntry) and entry.shape == SHAPE and entry.message.get("role") == "system"
 
 
