@@ -113,7 +113,7 @@ def test_a_grown_source_adds_what_is_new(source: Path, tmp_path: Path) -> None:
         assert (session.leaf_id, session.labels) == ("n9", {"n0": "begin"})
 
 
-def test_what_was_said_since_stays(source: Path, tmp_path: Path) -> None:
+def test_messages_appended_after_an_import_stay(source: Path, tmp_path: Path) -> None:
     """Importing an unchanged source again does not take the leaf from a conversation that went on."""
     import_file(source, tmp_path / "log")
     with Session.open(tmp_path / "log") as session:

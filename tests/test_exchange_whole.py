@@ -59,7 +59,7 @@ def test_a_folder_of_everything_comes_in_once(folder: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_came_in_goes_out_to_every_provider(shape: Shape, folder: Path) -> None:
+def test_every_import_goes_out_to_every_provider(shape: Shape, folder: Path) -> None:
     """Calls and results paired, of the SDK's own types, without a key that only the tool knew."""
     for path in sorted(folder.iterdir()):
         with open_store("memory:") as store:

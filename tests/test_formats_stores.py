@@ -119,7 +119,7 @@ def test_a_compaction_of_goose_shows_what_goose_shows(tmp_path: Path) -> None:
     assert shown(session, "msg_2") == ["user: old", "assistant: older"]
 
 
-def test_what_else_goose_says_of_a_session(tmp_path: Path) -> None:
+def test_other_fields_of_a_goose_session(tmp_path: Path) -> None:
     """Whatever columns there are; messages of a thread that no session has are reported."""
     more = "alter table sessions add column goose_mode text;"
     more += "create table thread_messages(thread_id text, session_id text);"
@@ -455,7 +455,7 @@ alter table responses add column schema_id text;
 """
 
 
-def test_what_a_conversation_of_llm_was_given(tmp_path: Path) -> None:
+def test_tools_schemas_and_files_of_llm(tmp_path: Path) -> None:
     """Its tools and schemas, not those of others; what a tool brought back as a file follows its result."""
     tools = [
         {"id": at, "name": name, "input_schema": '{"type": "object"}'} for at, name in enumerate(("up", "down"), 1)
@@ -644,7 +644,7 @@ def test_a_reverted_session_of_opencode(tmp_path: Path) -> None:
     assert len(entries_of(session)) == 7
 
 
-def test_what_else_opencode_says_of_a_session(tmp_path: Path) -> None:
+def test_other_fields_of_an_opencode_session(tmp_path: Path) -> None:
     """Archived, things to do, and whatever columns there are."""
     more = "alter table session add column slug text; alter table session add column time_archived integer;"
     todo = "create table todo(session_id text, content text, status text, position integer);"
@@ -713,7 +713,7 @@ def test_a_database_is_read_without_a_trace(tmp_path: Path, mode: str) -> None:
     assert (os.listdir(tmp_path), path.read_bytes()) == (["sessions.db"], before_bytes)
 
 
-def test_what_a_crash_left_in_a_journal_is_taken_in(tmp_path: Path) -> None:
+def test_a_journal_left_by_a_crash_is_included(tmp_path: Path) -> None:
     """A write-ahead log without its writer, in a copy."""
     path, crashed = tmp_path / "a.db", tmp_path / "crashed"
     crashed.mkdir()
@@ -737,7 +737,7 @@ def test_a_damaged_database_ends_with_a_finding(tmp_path: Path) -> None:
     assert "source_database" in codes
 
 
-def test_what_lies_around_a_damaged_page_is_there(tmp_path: Path) -> None:
+def test_rows_around_a_damaged_page_are_read(tmp_path: Path) -> None:
     """In the order of the times, though the rows were written the other way round; the damage is reported."""
     rows = [goose_row(500 - at, "user", f"word {at}") for at in range(500)]
     path = write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows)

@@ -134,7 +134,7 @@ def test_no_node_of_a_tree_is_lost(folder: Path, form: Format, write: Any, tree:
 
 @settings(max_examples=60, deadline=None)
 @given(values=st.lists(st.fixed_dictionaries({"mapping": st.dictionaries(st.text(), json_values)}), max_size=3))
-def test_whatever_stands_where_a_node_should(folder: Path, values: list[Any]) -> None:
+def test_any_value_in_place_of_a_node_is_kept(folder: Path, values: list[Any]) -> None:
     """It is kept."""
     chats = [value | {"title": "x", "id": f"chat{number}"} for number, value in enumerate(values)]
     path = write_json(folder / "odd.json", [{"mapping": {}, "title": ""}, *chats])
@@ -181,7 +181,7 @@ def test_any_bytes_are_split(data: bytes, size: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(at=st.integers(0, 3000))
-def test_what_is_whole_before_a_cut_is_found(folder: Path, at: int) -> None:
+def test_conversations_before_a_cut_are_found(folder: Path, at: int) -> None:
     """Every conversation that ends before it."""
     sample = SAMPLES["chatgpt"][1][0]
     data = json.dumps([sample | {"id": f"c{number}", "conversation_id": None} for number in range(3)]).encode()
@@ -281,7 +281,7 @@ def test_a_compressed_source_says_the_same(samples: dict[str, tuple[Format, Path
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_what_is_no_file_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_and_folders_in_place_of_files_are_reported(tmp_path: Path) -> None:
     """A pipe or a folder where a part of a session should be is a finding."""
     history = write_lines(tmp_path / "kube" / "history.json", KUBECTL)
     os.mkfifo(history.with_name("metadata.yaml"))

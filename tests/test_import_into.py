@@ -101,7 +101,7 @@ def test_a_session_of_the_same_id_that_is_another_is_refused(folder: Path, store
         assert len(list(session.records())) == 1
 
 
-def test_what_is_wrong_with_one_file_keeps_no_other_out(folder: Path, store: SessionStore) -> None:
+def test_a_problem_with_one_file_does_not_stop_the_others(folder: Path, store: SessionStore) -> None:
     """Neither a source that breaks off, nor one that was not only appended to."""
     import_into(folder, store)
     (folder / "b" / "many").write_text("many\nbroken\n")
@@ -286,7 +286,7 @@ def test_a_store_takes_a_header_from_elsewhere(store: SessionStore) -> None:
     assert isinstance(session, Session)
 
 
-def test_what_is_of_no_format_is_named_in_a_few_words(tmp_path: Path) -> None:
+def test_the_reason_for_skipping_is_short(tmp_path: Path) -> None:
     """Its path once, and not all that is known."""
     (tmp_path / "notes.txt").write_text("nothing")
     with open_store("memory:") as store:
