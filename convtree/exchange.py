@@ -1,14 +1,13 @@
-"""Other tools' files: into logs, into stores, into memory to look at; and out again into their formats.
+"""Import and export: sessions of other tools into logs and stores, and logs into the formats of other tools.
 
 A source is recognised by its content, never by its name, and is never written to. Importing is repeatable: the same
-source gives the same ids, so a second import adds nothing and a grown source adds what is new.
+source gives the same ids, so a second import adds nothing and a source that has grown adds only what is new.
 """
 
+from convtree._tools.exporting import export_file, export_lines
 from convtree._tools.importing import (
     ForeignSession,
     ImportReport,
-    export_file,
-    export_lines,
     import_file,
     import_into,
     list_foreign,

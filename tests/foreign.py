@@ -1,8 +1,4 @@
-"""Small sessions of other tools, made by hand; `w1`, `w2`, … are words that each stand in one line only.
-
-The keys are those of shared/reference/formats.md (1 for pi, 6.1 for Claude Code, 6.2 for Codex, 6.3 for the Gemini CLI)
-and systems.md (1.1 for kit).
-"""
+"""Small hand-made sessions of other tools. `w1`, `w2`, … are words that each occur in one line only."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from convtree import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session
 from convtree._formats.common.base import Format, Source, SourceSession
 from convtree._logs.memory import MemoryLog
+from convtree._model.entries import Finding, Header, Record
 
 _BEGINNING = 2**20
 
@@ -32,7 +33,19 @@ def read(form: Format, path: Path) -> list[Found]:
     """Every session of a source that the format recognises, read into memory."""
     source = source_of(path)
     assert form.recognises(source)
-    return [extended(reading) for reading in form.read(source)]
+    with source:
+        return [extended(each) for each in all_sessions(form, source)]
+
+
+def all_sessions(form: Format, source: Source) -> Iterator[SourceSession]:
+    """The sessions of an open source, one after the other."""
+    return (form.read(source, ref) for ref in form.sessions(source))
+
+
+def all_records(form: Format, source: Source) -> list[tuple[Header, list[Record], list[Finding]]]:
+    """What the sessions of a source are made of."""
+    with source:
+        return [(each.header, list(each.records), each.findings) for each in all_sessions(form, source)]
 
 
 def read_one(form: Format, path: Path) -> Found:
@@ -44,19 +57,20 @@ def read_one(form: Format, path: Path) -> Found:
 def read_again(form: Format, path: Path, session: Session) -> int:
     """Takes in the only session of a source once more; returns how many records were new."""
     written = 0
-    for reading in form.read(source_of(path)):
-        assert reading.header.id == session.id
-        written += session.extend(reading.records)
+    with source_of(path) as source:
+        for each in all_sessions(form, source):
+            assert each.header.id == session.id
+            written += session.extend(each.records)
     return written
 
 
-def extended(reading: SourceSession) -> Found:
-    """A reading in memory; a second time adds nothing."""
-    session = Session(MemoryLog(), reading.header)
-    records = list(reading.records)
+def extended(read: SourceSession) -> Found:
+    """A session in memory. Importing it a second time adds nothing."""
+    session = Session(MemoryLog(), read.header)
+    records = list(read.records)
     session.extend(records)
     assert session.extend(records) == 0
-    return Found(session, [finding.code for finding in reading.findings])
+    return Found(session, [finding.code for finding in read.findings])
 
 
 def shown(session: Session, leaf: str | None = None) -> list[str]:

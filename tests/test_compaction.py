@@ -34,7 +34,7 @@ from convtree import (
 from convtree._engine.context import Context
 from convtree._engine.tokens import estimate_tokens
 from convtree._model.entries import Visibility
-from convtree._model.messages import Waiting, calls_of, results_of, role_of
+from convtree._model.messages import PendingCalls, calls_of, results_of, role_of
 
 Message = dict[str, Any]
 
@@ -180,7 +180,7 @@ def test_nothing_kept_is_nothing_even_of_no_tokens() -> None:
     assert (len(plan.messages), plan.first_kept_entry_id) == (2, None)
 
 
-def test_what_a_plan_says(session: Session) -> None:
+def test_the_fields_of_a_plan(session: Session) -> None:
     """Pinned messages stay and are not summarised; the files are those of the calls that go."""
     session.append(system("Be kind."))
     said = session.append_many(
@@ -309,7 +309,7 @@ def test_counting_tokens(session: Session) -> None:
     assert Context(messages=[], entries=[], provider=None, model=None, settings={}).count_tokens() == 0
 
 
-def test_what_an_estimate_counts() -> None:
+def test_keys_that_an_estimate_counts() -> None:
     """What a model reads; pictures by the piece, signatures not at all."""
     assert estimate_tokens(user("")) == 0
     assert estimate_tokens(call("a" * 100, "look", at="Rome")) == 2
@@ -320,7 +320,7 @@ def test_what_an_estimate_counts() -> None:
     assert estimate_tokens("text") == 1
 
 
-def test_what_an_estimate_takes_for_a_file() -> None:
+def test_files_in_an_estimate() -> None:
     """What is encoded, not text that is called `data`, or begins like a link; nothing that lies beside the words."""
     text = "abcd" * 1_000
     assert estimate_tokens(call("a", "", data=text)) == 1_000
@@ -346,7 +346,7 @@ def test_usage_with_a_result_is_that_of_the_reply_before_it(session: Session) ->
     assert session.build_context().count_tokens() == 50
 
 
-def test_what_the_provider_counted_decides_what_is_too_long(session: Session) -> None:
+def test_reported_usage_decides_whether_a_context_is_too_long(session: Session) -> None:
     """Its count is shared out among the messages it counted; a context that it finds too long can be compacted."""
     session.append(user("x" * 400))
     session.append(assistant("x" * 400), usage={"input_tokens": 500, "output_tokens": 100})
@@ -373,7 +373,7 @@ def test_usage_that_says_too_little_shortens_nothing(session: Session) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 500)), max_size=8), st.integers(0, 600))
-def test_what_is_too_long_has_something_to_give(said: list[tuple[int, int]], keep: int) -> None:
+def test_a_context_that_is_too_long_can_be_compacted(said: list[tuple[int, int]], keep: int) -> None:
     """Without a counter: a context of more than `keep_tokens` has a plan if it has two messages, and keeps no more."""
     session = Session.memory()
     for length, counted in said:
@@ -661,7 +661,7 @@ def test_a_branch_summary_lands_unless_the_leaf_went_elsewhere(session: Session)
         session.branch(ids[0], summarize=move)
 
 
-def test_what_is_left_is_summarised_whatever_lies_above(log_path: Path) -> None:
+def test_a_branch_below_any_ancestor_can_be_summarised(log_path: Path) -> None:
     """A damaged line above a compaction is no part of what a model saw on the branch."""
     log_path.write_bytes(
         log_of(
@@ -685,13 +685,13 @@ def test_what_is_left_is_summarised_whatever_lies_above(log_path: Path) -> None:
 
 def pairs(context: Context) -> list[tuple[Entry, Entry]]:
     """The entries of calls, each with that of its result."""
-    waiting: Waiting[Entry] = Waiting()
+    pending: PendingCalls[Entry] = PendingCalls()
     found = []
     for entry, message in zip(context.entries, context.messages, strict=True):
-        answered = [waiting.answer(each) for each in results_of(message)]
+        answered = [pending.answer(each) for each in results_of(message)]
         found += [(each, entry) for each in answered if each is not None]
         for made in calls_of(message):
-            waiting.add(made, entry)
+            pending.add(made, entry)
     return found
 
 
@@ -784,7 +784,7 @@ def test_a_compaction_never_breaks_a_conversation(session: Session, keep: int, s
 
 
 @given(st.lists(odd_messages, max_size=6), st.integers(0, 40))
-def test_whatever_is_stored_can_be_compacted(messages: list[dict[str, Any]], keep_tokens: int) -> None:
+def test_any_stored_conversation_can_be_compacted(messages: list[dict[str, Any]], keep_tokens: int) -> None:
     """Nothing is required of a message."""
     with Session.memory() as session:
         for message in messages:

@@ -113,7 +113,7 @@ def test_a_grown_source_adds_what_is_new(source: Path, tmp_path: Path) -> None:
         assert (session.leaf_id, session.labels) == ("n9", {"n0": "begin"})
 
 
-def test_what_was_said_since_stays(source: Path, tmp_path: Path) -> None:
+def test_messages_appended_after_an_import_stay(source: Path, tmp_path: Path) -> None:
     """Importing an unchanged source again does not take the leaf from a conversation that went on."""
     import_file(source, tmp_path / "log")
     with Session.open(tmp_path / "log") as session:
@@ -145,7 +145,7 @@ def test_a_target_that_is_no_log_is_not_touched(source: Path) -> None:
 def test_an_unknown_source_makes_nothing(data: bytes, tmp_path: Path) -> None:
     """The error says which formats are known."""
     (tmp_path / "source").write_bytes(data)
-    with pytest.raises(NotALog, match="known are kit, pi"):
+    with pytest.raises(NotALog, match="expected one of kit, pi"):
         import_file(tmp_path / "source", tmp_path / "log")
     assert os.listdir(tmp_path) == ["source"]
 

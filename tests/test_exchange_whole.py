@@ -52,14 +52,14 @@ def test_a_folder_of_everything_comes_in_once(folder: Path, tmp_path: Path) -> N
     assert {info.id for info in listed} == {report.session_id for report in first if report.written}
     formats = {report.format for report in first if report.written}
     for number, report in enumerate(report for report in first if report.status == "failed"):
-        assert f"another session under the id {report.session_id}" in (report.reason or "")
+        assert f"another session has the id {report.session_id}" in (report.reason or "")
         with open_store(tmp_path / f"store-{number}", durability="process") as store:
             formats |= {each.format for each in import_into(report.source or "", store) if each.written}
     assert formats == NAMES
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_came_in_goes_out_to_every_provider(shape: Shape, folder: Path) -> None:
+def test_every_import_goes_out_to_every_provider(shape: Shape, folder: Path) -> None:
     """Calls and results paired, of the SDK's own types, without a key that only the tool knew."""
     for path in sorted(folder.iterdir()):
         with open_store("memory:") as store:

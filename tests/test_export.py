@@ -249,7 +249,7 @@ def test_kit_keeps_the_side_branches_that_it_kept(tmp_path: Path) -> None:
     assert texts(kit_context(exported(session, "kit"))[0]) == our_texts(session) == ["T", "b", "c", "d"]
 
 
-def test_what_kit_does_not_show_may_stand_aside(tmp_path: Path) -> None:
+def test_entries_hidden_in_kit_need_no_reordering(tmp_path: Path) -> None:
     """A label on a side branch, among what a compaction keeps, is no reason to move anything."""
     aside = kit_line("label", "3", "1", target_id="1", label="x")
     lines = [KIT[0], kit_said("1", None, "a"), kit_said("2", "1", "b"), aside, kit_said("4", "2", "c")]
@@ -298,7 +298,7 @@ def test_kit_is_given_no_image_that_it_cannot_read() -> None:
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
 @pytest.mark.parametrize("format", ["pi", "kit"])
-def test_what_is_written_can_be_read(name: str, format: str, tmp_path: Path) -> None:
+def test_an_export_can_be_imported_again(name: str, format: str, tmp_path: Path) -> None:
     """Our own importer takes it without a word, and the context says the same."""
     session = opened(tmp_path, *SAMPLES[name])
     export_file(session, tmp_path / "out", format)
@@ -471,7 +471,7 @@ def test_a_file_is_not_replaced_unless_told(tmp_path: Path) -> None:
     export_file(session, tmp_path / "out", "pi", replace=True)
     assert json.loads((tmp_path / "out").read_text())["type"] == "session"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    with pytest.raises(ValueError, match="known are pi, kit, json, markdown"):
+    with pytest.raises(ValueError, match="choose one of pi, kit, json, markdown"):
         export_lines(session, "word")
 
 
@@ -578,7 +578,7 @@ def test_pictures_go_out() -> None:
     assert text.count("*An image (image/png)*") == 2
 
 
-def test_what_a_compaction_of_ours_read_and_wrote_is_told_pi() -> None:
+def test_files_of_a_compaction_are_exported_to_pi() -> None:
     """As pi itself says it, in the details; a thought that says nothing is left."""
     with Session.memory() as session:
         session.append(

@@ -35,6 +35,7 @@ from foreign import (
     result,
     words,
 )
+from foreign_stores import all_records, all_sessions
 
 from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, NotALog, Session
 from convtree._formats import atuin_ai
@@ -73,7 +74,7 @@ def data_of(session: Session, id: str) -> Any:
 # --- pi and kit ---
 
 
-def test_what_lacks_what_its_type_needs_is_data_of_pi(tmp_path: Path) -> None:
+def test_incomplete_lines_of_pi_become_extension_data(tmp_path: Path) -> None:
     """It keeps its place in the tree, and that it was no such thing is told."""
     lines = [
         pi_line("branch_summary", "a", None, fromId="root", summary=7),
@@ -118,7 +119,7 @@ def test_a_second_header_is_passed_over_and_told(tmp_path: Path) -> None:
     assert ([entry.id for entry in session.path()], codes(report)) == (["a", "b"], ["source_second_header"])
 
 
-def test_what_lacks_what_its_type_needs_is_data_of_kit(tmp_path: Path) -> None:
+def test_incomplete_lines_of_kit_become_extension_data(tmp_path: Path) -> None:
     """It keeps its place in the tree, and that it was no such thing is told."""
     lines = [
         kit_line("message", "a"),
@@ -410,7 +411,7 @@ def called_from(depth: int, call: Callable[[], Any]) -> Any:
 
 
 @pytest.mark.parametrize(("depth", "frames"), [(200, 0), (950, 0), (1010, 300)])
-def test_what_is_nested_deeper_than_a_log_allows_is_text(tmp_path: Path, depth: int, frames: int) -> None:
+def test_values_nested_too_deeply_become_text(tmp_path: Path, depth: int, frames: int) -> None:
     """So far as there is room for it on the stack of the caller; it is told that this was done."""
     nested = b"[" * depth + b"7" + b"]" * depth
     line = encoded(pi_line("custom", "a", None, customType="x", data="DATA")).replace(b'"DATA"', nested)
@@ -430,7 +431,7 @@ def test_what_is_nested_deeper_than_a_log_allows_is_text(tmp_path: Path, depth: 
         ([0] * 9_000_000, ["… [cut]"]),
     ],
 )
-def test_what_is_too_large_for_its_number_of_parts_is_emptied(tmp_path: Path, data: Any, expected: Any) -> None:
+def test_a_value_with_too_many_parts_is_replaced(tmp_path: Path, data: Any, expected: Any) -> None:
     """Where no text is long enough to be cut; what is small stays."""
     line = pi_line("custom", "b", "a", customType="x", data=data)
     session, report = opened(tmp_path, PI_HEAD, pi_said("a", None, "a"), line)
@@ -502,8 +503,8 @@ def test_a_database_is_copied_again_when_somebody_writes(tmp_path: Path, monkeyp
         assert (said_in(path), copied) == (["1 of 1"], ["s", "s-wal"] * (len(copied) // 2))
         copied.clear()
         often = 1000
-        with closing(atuin_ai.read(Source(path, path.read_bytes()))) as readings:  # type: ignore[type-var]
-            assert len(list(next(readings).records)) == 1
+        ((_, records, _),) = all_records(atuin_ai, Source(path, path.read_bytes()))
+        assert len(records) == 1
         assert copied == ["s", "s-wal"] * 5
 
 
@@ -534,9 +535,8 @@ def test_a_database_that_is_gone_is_of_no_format(tmp_path: Path) -> None:
 def test_records_of_a_database_that_was_closed_are_no_damage(tmp_path: Path) -> None:
     """Whoever asks for them too late is told so."""
     path = database(tmp_path / "s")
-    readings = atuin_ai.read(Source(path, path.read_bytes()))
-    first = next(readings)
-    readings.close()  # type: ignore[attr-defined]
+    with Source(path, path.read_bytes()) as source:
+        first = next(all_sessions(atuin_ai, source))
     with pytest.raises(sqlite3.ProgrammingError):
         list(first.records)
     assert first.findings == []
@@ -553,7 +553,7 @@ def test_a_value_without_end_is_left_out_and_told(tmp_path: Path, monkeypatch: p
     assert codes(report) == ["value_replaced", "source_bad_record"]
 
 
-def test_what_is_no_file_of_a_tool_is_told(tmp_path: Path) -> None:
+def test_other_databases_are_not_recognised(tmp_path: Path) -> None:
     """A database of something else, and one that is none behind its first bytes."""
     with closing(sqlite3.connect(tmp_path / "other")) as made, made:
         made.execute("create table sessions(name text)")

@@ -1,8 +1,4 @@
-"""The exports of chat applications: every branch, the leaf, and what is wrong with them.
-
-The samples are made from the keys that shared/reference/formats.md documents in 6.6 (ChatGPT), 6.7 (Claude.ai), 6.9
-(LibreChat) and 6.10 (Open WebUI).
-"""
+"""The exports of chat applications: branches, the leaf, and problems in the source. Hand-made samples."""
 
 from __future__ import annotations
 
@@ -137,7 +133,7 @@ def test_contents_of_chatgpt(tmp_path: Path, content: dict[str, Any], expected: 
     assert (entry.message["content"], entry.visible_to) == (expected, visible_to)
 
 
-def test_what_says_nothing_stays_in_the_tree(tmp_path: Path) -> None:
+def test_empty_messages_stay_in_the_tree(tmp_path: Path) -> None:
     """An empty system message and a node without a message are extension data, and parents."""
     nodes = [
         gpt_node("s", "root", "system", "", weight=0.0),
@@ -385,7 +381,7 @@ def test_every_branch_of_an_open_webui_chat_comes_out(tmp_path: Path, is_bare: b
     )
 
 
-def test_what_open_webui_really_said_counts(tmp_path: Path) -> None:
+def test_output_of_open_webui_replaces_the_content(tmp_path: Path) -> None:
     """Output items become blocks, the rendered content is kept beside; a broken leaf is reported."""
     output = [
         {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm"}]},
@@ -431,7 +427,7 @@ def test_each_export_is_told_by_its_own_format_only(tmp_path: Path, name: str) -
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"{}", b"[1,2]", b'{"type":"session"}\n', b"\xff\0[", b'["mapping"]', b"]" * 9]
 )
-def test_what_is_no_export_is_not_recognised(tmp_path: Path, data: bytes) -> None:
+def test_other_files_are_not_recognised(tmp_path: Path, data: bytes) -> None:
     """Nothing is raised either."""
     (tmp_path / "c.json").write_bytes(data)
     assert not any(form.recognises(source_of(tmp_path / "c.json")) for form, _ in SAMPLES.values())
@@ -447,7 +443,7 @@ def test_keys_are_those_of_the_items() -> None:
 
 
 @pytest.mark.parametrize("name", SAMPLES)
-def test_what_is_said_of_the_whole_is_metadata(tmp_path: Path, name: str) -> None:
+def test_fields_of_a_conversation_become_metadata(tmp_path: Path, name: str) -> None:
     """Under the format's name; an import again adds nothing."""
     form, sample = SAMPLES[name]
     one = sample if name == "librechat" else sample[0]

@@ -178,7 +178,7 @@ def test_only_the_last_compaction_counts(tmp_path: Path) -> None:
     assert shown(opened(tmp_path, *chain(*first, *second)).build_context()) == ["compaction:S2", "c", "d", "e"]
 
 
-def test_keeping_from_before_an_older_compaction_shows_the_old_messages_again(tmp_path: Path) -> None:
+def test_keeping_from_before_an_older_compaction(tmp_path: Path) -> None:
     """The older compaction inside the kept range says nothing and hides nothing."""
     first = [said("1", None, "a"), answered("2", None, "b"), compacted("3", None, "S1", "2")]
     lines = chain(*first, said("4", None, "c"), compacted("5", None, "S2", "1"), said("6", None, "d"))
@@ -186,7 +186,7 @@ def test_keeping_from_before_an_older_compaction_shows_the_old_messages_again(tm
 
 
 @pytest.mark.parametrize("kept", ["nowhere", "other", "c", None, "", "not an id"])
-def test_what_is_not_on_the_path_is_not_kept(tmp_path: Path, kept: str | None) -> None:
+def test_entries_outside_of_the_path_are_not_kept(tmp_path: Path, kept: str | None) -> None:
     """Unknown, on another branch, the compaction itself, or nothing: pi keeps nothing, and says nothing."""
     lines = [said("a", None, "a"), said("other", "a", "x"), said("b", "a", "b"), compacted("c", "b", "S", kept)]
     report, session = imported(tmp_path, encoded(HEADER, *lines, said("d", "c", "d")))
@@ -334,7 +334,7 @@ def test_a_compaction_brings_its_files(tmp_path: Path) -> None:
     assert codes(report) == []
 
 
-def test_what_else_a_summary_says_is_among_its_details(tmp_path: Path) -> None:
+def test_other_fields_of_a_summary_go_into_its_details(tmp_path: Path) -> None:
     """Usage, and who wrote it; where the details are no object there is no room for it, and that is reported."""
     lines = chain(
         compacted("1", None, "S", None, usage={"input": 1}),
@@ -361,7 +361,7 @@ def test_a_system_message_survives_a_compaction(tmp_path: Path) -> None:
     assert shown(session.build_context()) == ["rules", "compaction:S", "b", "c"]
 
 
-def test_what_lacks_what_its_type_needs_is_kept_as_data(tmp_path: Path) -> None:
+def test_incomplete_lines_become_extension_data(tmp_path: Path) -> None:
     """Nothing is dropped, and the tree stays whole."""
     lines = chain(line("message", "1", None, message=None), line("model_change", "2", None), said("3", None, "a"))
     report, session = imported(tmp_path, encoded(HEADER, *lines))
@@ -423,7 +423,7 @@ def test_a_cycle_is_cut_once(tmp_path: Path) -> None:
     assert cut == ["1", "4"]
 
 
-def test_what_waits_is_held_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_nodes_are_held_in_bounded_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When too much waits for a parent that does not come, it waits no longer; what follows is planted at once."""
     monkeypatch.setattr("convtree._formats.common.parents_first.HELD_LIMIT", 1000)
     lines = [said("0", "gone", "0"), *(said(f"{number}", f"{number - 1}", f"{number}") for number in range(1, 50))]
@@ -515,7 +515,7 @@ def test_values_that_no_log_holds_are_replaced(tmp_path: Path) -> None:
     assert codes(report) == ["value_replaced"] * 5
 
 
-def test_what_is_too_long_for_a_line_is_cut(tmp_path: Path) -> None:
+def test_a_record_too_long_for_a_line_is_cut(tmp_path: Path) -> None:
     """A message over 16 MiB loses the end of its longest text, and keeps its place in the tree."""
     lines = chain(said("1", None, "a"), said("2", None, "x" * 17 * 2**20), said("3", None, "b"))
     report, session = imported(tmp_path, encoded(HEADER, *lines))

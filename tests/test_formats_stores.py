@@ -1,9 +1,4 @@
-"""The stores of tools: databases, folders and lines; what becomes of them, and what is wrong with them.
-
-The samples are made from the tables and keys that shared/reference/systems.md documents in 2.1 (picoclaw), 3.1 (goose),
-4.1 (atuin-ai) and 5.1 (kubectl-ai), formats.md in 6.4 (opencode) and 6.8 (llm); llm's own documentation of its message
-store says what lies in a part.
-"""
+"""The stores of agents: databases, folders and lines, read into sessions. Hand-made samples."""
 
 from __future__ import annotations
 
@@ -16,6 +11,7 @@ from typing import Any
 
 import pytest
 from foreign_stores import (
+    all_records,
     entries_of,
     read,
     read_again,
@@ -123,7 +119,7 @@ def test_a_compaction_of_goose_shows_what_goose_shows(tmp_path: Path) -> None:
     assert shown(session, "msg_2") == ["user: old", "assistant: older"]
 
 
-def test_what_else_goose_says_of_a_session(tmp_path: Path) -> None:
+def test_other_fields_of_a_goose_session(tmp_path: Path) -> None:
     """Whatever columns there are; messages of a thread that no session has are reported."""
     more = "alter table sessions add column goose_mode text;"
     more += "create table thread_messages(thread_id text, session_id text);"
@@ -459,7 +455,7 @@ alter table responses add column schema_id text;
 """
 
 
-def test_what_a_conversation_of_llm_was_given(tmp_path: Path) -> None:
+def test_tools_schemas_and_files_of_llm(tmp_path: Path) -> None:
     """Its tools and schemas, not those of others; what a tool brought back as a file follows its result."""
     tools = [
         {"id": at, "name": name, "input_schema": '{"type": "object"}'} for at, name in enumerate(("up", "down"), 1)
@@ -648,7 +644,7 @@ def test_a_reverted_session_of_opencode(tmp_path: Path) -> None:
     assert len(entries_of(session)) == 7
 
 
-def test_what_else_opencode_says_of_a_session(tmp_path: Path) -> None:
+def test_other_fields_of_an_opencode_session(tmp_path: Path) -> None:
     """Archived, things to do, and whatever columns there are."""
     more = "alter table session add column slug text; alter table session add column time_archived integer;"
     todo = "create table todo(session_id text, content text, status text, position integer);"
@@ -717,7 +713,7 @@ def test_a_database_is_read_without_a_trace(tmp_path: Path, mode: str) -> None:
     assert (os.listdir(tmp_path), path.read_bytes()) == (["sessions.db"], before_bytes)
 
 
-def test_what_a_crash_left_in_a_journal_is_taken_in(tmp_path: Path) -> None:
+def test_a_journal_left_by_a_crash_is_included(tmp_path: Path) -> None:
     """A write-ahead log without its writer, in a copy."""
     path, crashed = tmp_path / "a.db", tmp_path / "crashed"
     crashed.mkdir()
@@ -741,7 +737,7 @@ def test_a_damaged_database_ends_with_a_finding(tmp_path: Path) -> None:
     assert "source_database" in codes
 
 
-def test_what_lies_around_a_damaged_page_is_there(tmp_path: Path) -> None:
+def test_rows_around_a_damaged_page_are_read(tmp_path: Path) -> None:
     """In the order of the times, though the rows were written the other way round; the damage is reported."""
     rows = [goose_row(500 - at, "user", f"word {at}") for at in range(500)]
     path = write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows)
@@ -812,23 +808,18 @@ def test_a_goose_file_whose_first_line_was_lost_meanwhile(tmp_path: Path) -> Non
     path = write_lines(tmp_path / "s.jsonl", [about, said])
     source = source_of(path)
     write_lines(path, [said])
-    readings = goose.read(source)
-    reading = next(readings)
-    records = list(reading.records)
+    ((header, records, _),) = all_records(goose, source)
     assert [(record.id, type(record)) for record in records] == [("m", MessageEntry)]
-    assert reading.header.cwd is None
+    assert header.cwd is None
 
 
 def test_metadata_of_kubectl_that_is_none_is_told(tmp_path: Path) -> None:
     """A line that is no name and value, with its place; what is nested is not looked at."""
     write_lines(tmp_path / "s" / "history.json", KUBECTL)
     (tmp_path / "s" / "metadata.yaml").write_text("---\nmodelID: m\nlabels:\n{broken\n")
-    readings = kubectl_ai.read(source_of(tmp_path / "s"))
-    reading = next(readings)
-    assert len(list(reading.records)) == 7
-    assert [(each.code, each.line, each.offset, each.length) for each in reading.findings] == [
-        ("source_bad_line", 4, 23, 8)
-    ]
+    ((_, records, findings),) = all_records(kubectl_ai, source_of(tmp_path / "s"))
+    assert len(records) == 7
+    assert [(each.code, each.line, each.offset, each.length) for each in findings] == [("source_bad_line", 4, 23, 8)]
 
 
 def test_a_legacy_file_of_picoclaw_that_is_damaged(tmp_path: Path) -> None:
@@ -836,9 +827,9 @@ def test_a_legacy_file_of_picoclaw_that_is_damaged(tmp_path: Path) -> None:
     legacy = {"key": "a:b", "messages": [{"role": "user", "content": "hi"}], "created": "x", "updated": "y"}
     (tmp_path / "s.json").write_text('[{"key" "messages": ' + json.dumps(legacy) + "]")
     source = source_of(tmp_path / "s.json")
-    found = [(reading, list(reading.records)) for reading in picoclaw.read(source)]
-    assert [(reading.header.id, len(records)) for reading, records in found] == [("a:b", 1)]
-    assert [finding.code for finding in found[0][0].findings] == ["source_bad_line"]
+    ((header, records, findings),) = all_records(picoclaw, source)
+    assert (header.id, len(records)) == ("a:b", 1)
+    assert [finding.code for finding in findings] == ["source_bad_line"]
     path = write_lines(tmp_path / "t.jsonl", CLAW)
     (tmp_path / "t.meta.json").write_text('{"key": "broken, {"key": "t:1", "summary": "S", "skip": 3}')
     damaged = read_one(picoclaw, path)
@@ -863,7 +854,7 @@ def test_responses_of_llm_without_conversations(tmp_path: Path) -> None:
     ]
     with closing(sqlite3.connect(path)) as database, database:
         database.execute("drop table conversations")
-    assert [reading.header.id for reading in llm.read(source_of(path)) if list(reading.records)] == ["r1", "r2"]
+    assert [header.id for header, records, _ in all_records(llm, source_of(path)) if records] == ["r1", "r2"]
 
 
 def test_parts_of_every_kind_of_llm(tmp_path: Path) -> None:

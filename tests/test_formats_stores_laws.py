@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from foreign_stores import entries_of, read, shown, source_of, write_database, write_json, write_lines
+from foreign_stores import all_records, entries_of, read, shown, source_of, write_database, write_json, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_formats_exports import SAMPLES, WEBUI
@@ -134,7 +134,7 @@ def test_no_node_of_a_tree_is_lost(folder: Path, form: Format, write: Any, tree:
 
 @settings(max_examples=60, deadline=None)
 @given(values=st.lists(st.fixed_dictionaries({"mapping": st.dictionaries(st.text(), json_values)}), max_size=3))
-def test_whatever_stands_where_a_node_should(folder: Path, values: list[Any]) -> None:
+def test_any_value_in_place_of_a_node_is_kept(folder: Path, values: list[Any]) -> None:
     """It is kept."""
     chats = [value | {"title": "x", "id": f"chat{number}"} for number, value in enumerate(values)]
     path = write_json(folder / "odd.json", [{"mapping": {}, "title": ""}, *chats])
@@ -163,8 +163,8 @@ def test_items_are_those_of_the_array(values: list[Any], size: int, indent: int 
     found = [(item.data or b"").decode(errors="surrogatepass") for item in parts]
     assert [json.dumps(json.loads(each)) for each in found] == [json.dumps(value) for value in values]
     for item in parts:
-        assert data[item.place.offset :][: item.place.length] == item.data
-        assert data[: item.place.offset].count(b"\n") + 1 == item.place.line
+        assert data[item.span.offset :][: item.span.length] == item.data
+        assert data[: item.span.offset].count(b"\n") + 1 == item.span.line
 
 
 @settings(max_examples=60, deadline=None)
@@ -181,7 +181,7 @@ def test_any_bytes_are_split(data: bytes, size: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(at=st.integers(0, 3000))
-def test_what_is_whole_before_a_cut_is_found(folder: Path, at: int) -> None:
+def test_conversations_before_a_cut_are_found(folder: Path, at: int) -> None:
     """Every conversation that ends before it."""
     sample = SAMPLES["chatgpt"][1][0]
     data = json.dumps([sample | {"id": f"c{number}", "conversation_id": None} for number in range(3)]).encode()
@@ -257,13 +257,12 @@ def test_damage_raises_nothing(
     target.write_bytes(data[: int(changes[0][0] * len(data))] if is_cut else data)
     if not form.recognises(source_of(target)):
         return
-    for reading in form.read(source_of(target)):
-        records = list(reading.records)
-        session = Session(MemoryLog(), reading.header)
+    once, twice = (all_records(form, source_of(target)) for _ in range(2))
+    assert once == twice
+    for header, records, _ in once:
+        session = Session(MemoryLog(), header)
         session.extend(records)
         assert session.extend(records) == 0
-    once, twice = ([(r.header, list(r.records), r.findings) for r in form.read(source_of(target))] for _ in range(2))
-    assert once == twice
 
 
 @pytest.mark.parametrize("name", [*SAMPLES, "kubectl"])
@@ -276,13 +275,13 @@ def test_a_compressed_source_says_the_same(samples: dict[str, tuple[Format, Path
     with SourceFile(packed) as file:
         source = Source(packed, file.read())
     assert form.recognises(source)
-    expected, found = ([list(each.records) for each in form.read(one)] for one in (source_of(path), source))
+    expected, found = ([records for _, records, _ in all_records(form, one)] for one in (source_of(path), source))
     assert expected == found
     assert any(found)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_what_is_no_file_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_and_folders_in_place_of_files_are_reported(tmp_path: Path) -> None:
     """A pipe or a folder where a part of a session should be is a finding."""
     history = write_lines(tmp_path / "kube" / "history.json", KUBECTL)
     os.mkfifo(history.with_name("metadata.yaml"))

@@ -16,7 +16,7 @@ from foreign import CODEX, KIT, PI, SAMPLES, codex_said, encoded, kit_said, pi_s
 
 from convtree import NotALog, Session, SessionNotFound, open_store
 from convtree._cli.app import app
-from convtree._formats.common.base import Source, SourceSession
+from convtree._formats.common.base import SessionRef, Source, SourceSession
 from convtree._formats.registry import FORMATS
 from convtree._model.entries import Header, MessageEntry
 from convtree._model.errors import SeveralSessions
@@ -32,14 +32,17 @@ class Many:
     def recognises(self, source: Source) -> bool:
         return source.beginning.startswith(b"many\n") or (source.path / "whole").exists()
 
-    def read(self, source: Source) -> Iterator[SourceSession]:
+    def sessions(self, source: Source) -> Iterator[SessionRef]:
         names = [source.path.name] if source.path.is_dir() else source.path.read_text().splitlines()[1:]
         for name in names:
             if name == "broken":
                 raise NotALog("this far and no further")
-            header = Header(id=name, metadata={"import": {"format": self.NAME, "id": name}})
-            entry = MessageEntry(id="1", message={"role": "user", "content": name})
-            yield SourceSession(header, iter([entry]), [])
+            yield SessionRef(name, name)
+
+    def read(self, _: Source, ref: SessionRef) -> SourceSession:
+        header = Header(id=ref.id, metadata={"import": {"format": self.NAME, "id": ref.id}})
+        entry = MessageEntry(id="1", message={"role": "user", "content": ref.id})
+        return SourceSession(header, iter([entry]), [])
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def test_a_session_of_the_same_id_that_is_another_is_refused(folder: Path, store
         assert len(list(session.records())) == 1
 
 
-def test_what_is_wrong_with_one_file_keeps_no_other_out(folder: Path, store: SessionStore) -> None:
+def test_a_problem_with_one_file_does_not_stop_the_others(folder: Path, store: SessionStore) -> None:
     """Neither a source that breaks off, nor one that was not only appended to."""
     import_into(folder, store)
     (folder / "b" / "many").write_text("many\nbroken\n")
@@ -283,7 +286,7 @@ def test_a_store_takes_a_header_from_elsewhere(store: SessionStore) -> None:
     assert isinstance(session, Session)
 
 
-def test_what_is_of_no_format_is_named_in_a_few_words(tmp_path: Path) -> None:
+def test_the_reason_for_skipping_is_short(tmp_path: Path) -> None:
     """Its path once, and not all that is known."""
     (tmp_path / "notes.txt").write_text("nothing")
     with open_store("memory:") as store:

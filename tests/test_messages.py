@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_shapes_laws import JSON, odd_messages
 
 from convtree import MessageEntry, ModelChangeEntry, OpenCall, open_store, redact
-from convtree._formats.registry import WRITERS
+from convtree._formats import WRITERS
 from convtree._model.messages import ToolCall, calls_of, open_calls, results_of, role_of, text_of
 from convtree.exchange import export_lines
 
@@ -285,7 +285,7 @@ def test_older_and_special_calls() -> None:
     assert calls_of({"type": "web_search_call", "id": "w"}) == []
 
 
-def test_what_is_no_message_makes_no_calls() -> None:
+def test_other_values_than_messages_make_no_calls() -> None:
     """A summary may be rendered as anything."""
     assert open_calls([("a", "text"), ("b", None), ("c", CASES["responses call"][0])]) == (OpenCall("c1", "f", "c"),)
 
@@ -297,7 +297,7 @@ def test_the_parts_of_kit() -> None:
 
 
 @given(odd_messages)
-def test_whatever_is_stored_can_be_looked_at(message: dict[str, Any]) -> None:
+def test_any_stored_message_can_be_read(message: dict[str, Any]) -> None:
     """Nothing is required of a message: what is no text, call or result is none."""
     assert isinstance(text_of(message), str)
     assert role_of(message) is None or isinstance(role_of(message), str)
@@ -311,7 +311,7 @@ USAGE = ("input_tokens", "output_tokens", "prompt_tokens", "input", "cost", "tot
 
 
 @given(st.lists(odd_messages, min_size=1, max_size=4), st.dictionaries(st.sampled_from(USAGE), JSON))
-def test_whatever_is_stored_is_listed_found_and_shown(messages: list[dict[str, Any]], usage: dict[str, Any]) -> None:
+def test_any_stored_message_is_listed_found_and_shown(messages: list[dict[str, Any]], usage: dict[str, Any]) -> None:
     """A strange message is no reason for a whole session, or a whole store, to be unreadable."""
     with open_store("memory:") as store:
         with store.create() as session:

@@ -29,7 +29,7 @@ from convtree import (
 )
 from convtree._cli.app import app
 from convtree._engine.redact import usual_patterns
-from convtree._formats.registry import WRITERS
+from convtree._formats import WRITERS
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Entry
 from convtree._tools.redact_log import RedactedSession, redact_log

@@ -11,13 +11,13 @@ from convtree._cli.inspect import with_session
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.sessions import open_log, with_store_for_log
 from convtree._engine.redact import Redactor
-from convtree._formats import WRITTEN
+from convtree._formats import WRITERS
 from convtree.stores._session_store import SessionStore
 
 
 @click.command("export")
 @click.argument("log")
-@click.option("--to", "format", type=click.Choice(WRITTEN), required=True, help="The format to write.")
+@click.option("--to", "format", type=click.Choice(tuple(WRITERS)), required=True, help="The format to write.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: standard output]")
 @with_store_for_log
 @with_session

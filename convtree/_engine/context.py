@@ -99,10 +99,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
             OpenCalls: a call has no result, and `heal` is not set.
             ValueError: there is no such shape.
         """
-        from convtree import _providers as shapes
+        from convtree._providers import write
 
         both = zip(self.entries, self.messages, strict=True)
-        return shapes.write([self._source(entry, message) for entry, message in both], shape, heal=heal)
+        return write([self._source(entry, message) for entry, message in both], shape, heal=heal)
 
     def _source(self, entry: Entry, message: Any) -> Source:
         from convtree._providers.parts import Source

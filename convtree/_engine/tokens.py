@@ -1,8 +1,8 @@
-"""How many tokens messages take: what a provider counted where that is stored, an estimate for the rest. Pure.
+"""Token counts of messages: the usage that a provider reported if it is stored, an estimate for the rest. Pure.
 
-The estimate is one token for four characters, of everything in a message that a model reads; an image or a file counts
-as 1,200 tokens, a signature as none. It is for deciding when to compact, not for bills: mind that text without spaces
-(Chinese, say) takes more.
+The estimate is one token for four characters of everything that a model reads. An image or a file counts as 1,200
+tokens, a signature as none. It decides when to compact; it is not for bills. Text without spaces, such as Chinese,
+takes more tokens than estimated.
 """
 
 from __future__ import annotations
@@ -12,82 +12,75 @@ from itertools import accumulate
 from typing import Any
 
 from convtree._catalogue.record_summary import usage_of
+from convtree._model.dialects import ASSISTANT_ROLES, AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.messages import role_of
 
 Counter = Callable[[Any], int]
 
-_CHARACTERS = 4  # for one token
-_MEDIA = 1_200 * _CHARACTERS
-_MEDIA_TYPES = ("media_type", "mimeType", "mime_type")  # what says of `data` beside it that it is no text
-_SOUNDS = ("wav", "mp3", "flac", "opus", "pcm16")
-#: what says how to read a message, or is for the provider alone
-_UNREAD = frozenset(
-    {"type", "role", "id", "call_id", "tool_call_id", "tool_use_id", "toolCallId", "status", "media_type", "mimeType"}
-    | {"signature", "thinkingSignature", "thoughtSignature", "thought_signature", "encrypted_content"}
-)
-#: what some programs store beside what was said
-_BESIDE = frozenset({"details", "usage", "timestamp", "api", "provider", "model", "stopReason", "isError"})
+_CHARACTERS_PER_TOKEN = 4
+_MEDIA_CHARACTERS = 1_200 * _CHARACTERS_PER_TOKEN
 
 
 def estimate_tokens(message: Any) -> int:
-    """Estimates the tokens of a message in any shape."""
+    """Returns the estimated tokens of a message of any provider."""
     characters = 0
     if isinstance(message, Mapping):
-        message = {name: value for name, value in message.items() if name not in _BESIDE}
+        message = {name: value for name, value in message.items() if name not in UNSENT_KEYS}
     waiting: list[Any] = [message]
     while waiting:
         value = waiting.pop()
         if isinstance(value, str):
-            characters += _MEDIA if _is_data_url(value) else len(value)
+            characters += _MEDIA_CHARACTERS if _is_data_url(value) else len(value)
         elif isinstance(value, Mapping):
             media = "file_data" if "file_data" in value else "data" if _has_media(value) else None
-            characters += 0 if media is None else _MEDIA
-            waiting += [each for name, each in value.items() if name not in _UNREAD and name != media]
+            characters += 0 if media is None else _MEDIA_CHARACTERS
+            waiting += [each for name, each in value.items() if name not in UNCOUNTED_KEYS and name != media]
         elif isinstance(value, list | tuple):
             waiting += value
         elif value is not None and not isinstance(value, bool):
             characters += len(str(value))
-    return -(-characters // _CHARACTERS)
+    return -(-characters // _CHARACTERS_PER_TOKEN)
 
 
 def count_tokens(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> int:
-    """Counts a context: the last reply's usage says what it and all before it took, what came since is estimated.
+    """Returns the tokens of a context: the usage of the last reply, and an estimate of the messages after it.
 
-    Usage stored before `fresh_from` was for another, longer context.
+    Usage of messages before `first_after_compaction` is ignored: it was reported for a longer context.
     """
-    place, counted = _counted(messages, entries, first_after_compaction)
-    return counted + sum(map(estimate_tokens, messages[place:]))
+    index, counted = _usage_covers(messages, entries, first_after_compaction)
+    return counted + sum(map(estimate_tokens, messages[index:]))
 
 
 def count_each(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> list[int]:
-    """Estimates each message of a context; where a provider counted more for them together, they share it out.
+    """Returns the estimated tokens of each message of a context.
 
-    So all of them take no less than `count_tokens` says, and what is too long is never held to be short.
+    If the provider reported more for the messages together, the estimates are scaled up to that. So their sum is never
+    less than `count_tokens`, and a context that is too long is not taken for a short one.
     """
     estimates = list(map(estimate_tokens, messages))
-    place, counted = _counted(messages, entries, first_after_compaction)
-    if counted <= sum(estimates[:place]):
+    index, counted = _usage_covers(messages, entries, first_after_compaction)
+    if counted <= sum(estimates[:index]):
         return estimates
-    weights = [estimate or 1 for estimate in estimates[:place]]
+    weights = [estimate or 1 for estimate in estimates[:index]]
     total = sum(weights)
     shares = [-(-so_far * counted // total) for so_far in accumulate(weights)]
-    return [share - before for share, before in zip(shares, [0, *shares], strict=False)] + estimates[place:]
+    return [share - before for share, before in zip(shares, [0, *shares], strict=False)] + estimates[index:]
 
 
-def _counted(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> tuple[int, int]:
-    """Returns how many of the first messages a provider counted, and how many tokens it counted."""
-    for place in range(len(entries) - 1, first_after_compaction - 1, -1):
-        entry = entries[place]
+def _usage_covers(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> tuple[int, int]:
+    """Returns how many of the first messages the last reported usage covers, and its tokens."""
+    for index in range(len(entries) - 1, first_after_compaction - 1, -1):
+        entry = entries[index]
         if isinstance(entry, MessageEntry) and entry.usage and (counted := usage_of(entry.usage).total_tokens):
-            # a reply's usage may be stored with the results behind it, which it does not count
-            replies = (each for each in range(place, first_after_compaction - 1, -1) if _is_reply(messages[each]))
-            return next(replies, place) + 1, counted
+            # usage may be stored with the results behind a reply; it does not count them
+            replies = (each for each in range(index, first_after_compaction - 1, -1) if _is_reply(messages[each]))
+            return next(replies, index) + 1, counted
     return 0, 0
 
 
 def _is_reply(message: Any) -> bool:
-    return isinstance(message, Mapping) and role_of(message) in ("assistant", "model")
+    return isinstance(message, Mapping) and role_of(message) in ASSISTANT_ROLES
 
 
 def _is_data_url(text: str) -> bool:
@@ -95,7 +88,7 @@ def _is_data_url(text: str) -> bool:
 
 
 def _has_media(value: Mapping[str, Any]) -> bool:
-    """Tells whether the `data` of this object are those of a picture or another file, not text."""
-    kind = next((kind for name in _MEDIA_TYPES if isinstance(kind := value.get(name), str)), "text/")
-    is_media = not kind.startswith("text/") or value.get("format") in _SOUNDS
+    """Returns whether `data` of this object is an image or another file, not text."""
+    kind = next((kind for name in MEDIA_TYPE_KEYS if isinstance(kind := value.get(name), str)), "text/")
+    is_media = not kind.startswith("text/") or value.get("format") in AUDIO_FORMATS
     return is_media and isinstance(value.get("data"), str)

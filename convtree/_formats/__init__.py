@@ -1,4 +1,12 @@
-"""Other tools' files: one module each, records out, and for some of them a way back. `known` is the table of them."""
+"""Formats of other tools: one module or folder each, shared parts in `common`.
 
-#: the names of what can be written, for who asks before anything is imported
-WRITTEN = ("pi", "kit", "json", "markdown")
+`registry` lists the formats that are read. `WRITERS` lists the ones that are written; it imports none of them.
+"""
+
+#: name of a format -> its module, which has a function `write`
+WRITERS = {
+    "pi": "convtree._formats.pi.writer",
+    "kit": "convtree._formats.kit.writer",
+    "json": "convtree._formats.documents.json",
+    "markdown": "convtree._formats.documents.markdown",
+}

@@ -19,15 +19,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Source, SourceSession
-from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
+from convtree._formats.common.base import SessionRef, Source, SourceSession
+from convtree._formats.common.blocks import call_block, make_extension_data, make_messages, result_block, text_block
+from convtree._formats.common.databases import Belonging, Found, find_sessions, list_database, read_row
 from convtree._formats.common.headers import archived_mark, make_header
 from convtree._formats.common.ids import Ids
-from convtree._formats.common.node_tree import grow
+from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
-from convtree._formats.common.sqlite import Database, from_json, has_tables
-from convtree._formats.common.truncate import fit
+from convtree._formats.common.sqlite import Database, has_tables, parse_cell
+from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import as_text, key, text, without
 from convtree._model.entries import Entry, Header, Record, SessionInfoMark, Visibility
 
@@ -42,18 +42,22 @@ _SHOWN: dict[str, Visibility] = {"system_context": "model", "out_of_band_output"
 
 
 def recognises(source: Source) -> bool:
-    """Tells the database by its tables."""
+    """Recognises the database by its tables."""
     return has_tables(source, _TABLES)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads the sessions of a database that was recognised."""
-    belonging = Belonging("session_metadata", "session_id", "sessions")
-    return read_database(source, NAME, _rows, _session, belonging)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the sessions of a database."""
+    return list_database(source, NAME, _rows, Belonging("session_metadata", "session_id", "sessions"))
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a session."""
+    return read_row(source, ref, NAME, _session)
 
 
 def _rows(database: Database) -> Iterator[Found]:
-    return sessions_of(database, "sessions", _SESSION, "session_events")
+    return find_sessions(database, "sessions", _SESSION, "session_events")
 
 
 def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
@@ -75,28 +79,28 @@ def _header(id: str, fields: dict[str, Any]) -> Header:
 def _records(found: Found, database: Database, ids: Ids) -> Iterator[Record]:
     fields, findings = found.row.values, database.findings
     nodes = _nodes(fields.get("id"), database, ids)
-    yield from grow(nodes, _make, ids, findings, leaf=key(fields.get("head_id")), place=found.row.place)
+    yield from make_records(nodes, _make, ids, findings, leaf=key(fields.get("head_id")), span=found.row.span)
     if fields.get("archived_at") is not None:
         yield archived_mark(ids)
-    if found.is_missing:  # what is told of it is reported with all else that belongs to nothing
+    if found.is_missing:  # its metadata is reported as rows without a parent row
         return
     own = (fields.get("id"),)
-    for values, place in database.rows("session_metadata", "key value", where="session_id is ?", values=own, order="1"):
-        name, value = as_text(values.get("key")), from_json(values.get("value"), place, findings)
+    for values, span in database.rows("session_metadata", "key value", where="session_id is ?", values=own, order="1"):
+        name, value = as_text(values.get("key")), parse_cell(values.get("value"), span, findings)
         mark = SessionInfoMark(id=ids.derive("metadata", name, as_text(value)), metadata={f"atuin_ai.{name}": value})
-        yield fit(mark, place, findings)
+        yield truncate_to_limit(mark, span, findings)
 
 
 def _nodes(session_id: Any, database: Database, ids: Ids) -> Iterator[Node]:
     order = "created_at, rowid"
     found = database.rows("session_events", _EVENT, where="session_id is ?", order=order, values=(session_id,))
-    for ordinal, (values, place) in enumerate(found, 1):
+    for ordinal, (values, span) in enumerate(found, 1):
         source_id, parent = key(values.get("id")), key(values.get("parent_id"))
         parent_id = None if parent is None else ids.refer(parent)
-        node = link(ids, database.findings, values, place, source_id, ordinal, parent_id)
-        data = from_json(values.get("event_data"), place, database.findings)
+        node = link(ids, database.findings, values, span, source_id, ordinal, parent_id)
+        data = parse_cell(values.get("event_data"), span, database.findings)
         if not isinstance(data, dict):
-            database.findings.add("source_bad_record", place, node.id)
+            database.findings.add("source_bad_record", span, node.id)
         yield node._replace(fields=values | {"event_data": data})
 
 
@@ -104,7 +108,7 @@ def _make(node: Node) -> list[Entry]:
     data, kind, time = node.fields.get("event_data"), text(node.fields.get("event_type")), node.fields.get("created_at")
     more = without({"invocation_id": node.fields.get("invocation_id")})
     if not isinstance(data, dict):
-        return keep(NAME, kind or "unknown", data, time)
+        return make_extension_data(NAME, kind or "unknown", data, time)
     match kind:
         case "user_message" | "text" | "system_context" | "out_of_band_output" | "skill_invocation":
             block, rest = text_block(data.get("content")), without(data, "content")
@@ -116,7 +120,7 @@ def _make(node: Node) -> list[Entry]:
             block = result_block(data.get("tool_use_id"), data.get("content"), is_error=has_failed)
             rest = without(data, "tool_use_id", "content", "is_error", "remote")
         case _:
-            return keep(NAME, kind or "unknown", data | more, time)
+            return make_extension_data(NAME, kind or "unknown", data | more, time)
     role = "assistant" if kind in ("text", "tool_call") else "user"
     rest |= {"event_type": kind} if kind in _SHOWN or kind == "skill_invocation" else {}
-    return say(NAME, role, [block], rest | more, time=time, visible_to=_SHOWN.get(kind, "all"))
+    return make_messages(NAME, role, [block], rest | more, time=time, visible_to=_SHOWN.get(kind, "all"))

@@ -24,12 +24,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession
-from convtree._formats.common.blocks import keep, say, text_block
-from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark, read_array
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
+from convtree._formats.common.blocks import make_extension_data, make_messages, text_block
+from convtree._formats.common.headers import archived_mark, list_array, make_header, metadata_mark, name_mark, read_item
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.json_arrays import item_keys
-from convtree._formats.common.node_tree import grow, mapped
+from convtree._formats.common.node_tree import make_records, nodes_of_table
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.values import as_object, key, text, without
@@ -46,15 +46,18 @@ _REASONING = {"thoughts", "reasoning_recap"}
 
 
 def recognises(source: Source) -> bool:
-    """Tells an export by a conversation with a `mapping`."""
+    """Recognises an export by a conversation with a `mapping`."""
     return any("mapping" in keys and not keys.isdisjoint(_OTHERS) for keys in item_keys(source.beginning))
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads an export that was recognised, one conversation at a time."""
-    return read_array(
-        source, NAME, _is_conversation, ("conversation_id", "id"), _header, _records, lambda it: it["mapping"]
-    )
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the conversations of an export."""
+    return list_array(source, NAME, _is_conversation, ("conversation_id", "id"), lambda it: it["mapping"])
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:  # noqa: ARG001 - the reference carries its conversation
+    """Reads a conversation."""
+    return read_item(ref, NAME, _header, _records)
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -64,13 +67,13 @@ def _header(id: str, fields: dict[str, Any]) -> Header:
 def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     fields = found.fields
     nodes = _without_roots(fields, found, findings)
-    tree = mapped(nodes, "parent", "children", ids, found.place, findings)
+    tree = nodes_of_table(nodes, "parent", "children", ids, found.span, findings)
     leaf = key(fields.get("current_node"))
     if leaf in fields["mapping"] and leaf not in nodes:  # at a root without a message: before the first
         leaf = None
-    yield from grow(tree, _make, ids, findings, leaf=leaf, place=found.place)
-    yield from name_mark(ids, fields.get("title"), found.place, findings)
-    yield from facts_mark(ids, NAME, without(fields, *_OTHERS, *_SEEN), found.place, findings)
+    yield from make_records(tree, _make, ids, findings, leaf=leaf, span=found.span)
+    yield from name_mark(ids, fields.get("title"), found.span, findings)
+    yield from metadata_mark(ids, NAME, without(fields, *_OTHERS, *_SEEN), found.span, findings)
     if fields.get("is_archived") is True:
         yield archived_mark(ids)
 
@@ -84,7 +87,7 @@ def _without_roots(fields: dict[str, Any], found: Object, findings: Findings) ->
         if isinstance(node, dict) and not node.get("message") and key(node.get("parent")) is None and _is_plain(node)
     }
     if len(roots) > 1:
-        findings.add("source_second_root", found.place)
+        findings.add("source_second_root", found.span)
     return {
         id: node | {"parent": None} if isinstance(node, dict) and key(node.get("parent")) in roots else node
         for id, node in nodes.items()
@@ -99,7 +102,7 @@ def _is_plain(node: dict[str, Any]) -> bool:
 def _make(node: Node) -> list[Entry]:
     message = node.fields.get("message")
     if not isinstance(message, dict):
-        return keep(NAME, "node", without(node.fields, "id", "parent", "children"))
+        return make_extension_data(NAME, "node", without(node.fields, "id", "parent", "children"))
     author, metadata = as_object(message.get("author")), as_object(message.get("metadata"))
     content = as_object(message.get("content")) or {"parts": [message.get("content")]}
     blocks, used = _blocks(content)
@@ -107,7 +110,7 @@ def _make(node: Node) -> list[Entry]:
     rest |= without({"author": without(author, "role"), "content": without(content, "content_type", *used)})
     role = text(author.get("role")) or "assistant"
     model = metadata.get("model_slug") if role == "assistant" else None
-    return say(
+    return make_messages(
         NAME,
         role,
         blocks,

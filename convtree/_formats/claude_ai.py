@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession
-from convtree._formats.common.blocks import say, text_block
-from convtree._formats.common.headers import facts_mark, make_header, name_mark, read_array
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
+from convtree._formats.common.blocks import make_messages, text_block
+from convtree._formats.common.headers import list_array, make_header, metadata_mark, name_mark, read_item
 from convtree._formats.common.ids import Ids, derive_id
 from convtree._formats.common.json_arrays import item_keys
-from convtree._formats.common.node_tree import grow, listed, newest
+from convtree._formats.common.node_tree import latest_leaf, make_records, nodes_of_list
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.values import key, objects, text, without
@@ -38,13 +38,18 @@ _ROLES = {"human": "user"}
 
 
 def recognises(source: Source) -> bool:
-    """Tells an export by a conversation with a `uuid` and `chat_messages`."""
+    """Recognises an export by a conversation with a `uuid` and `chat_messages`."""
     return any(keys >= {"uuid", "chat_messages"} for keys in item_keys(source.beginning))
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads an export that was recognised, one conversation at a time."""
-    return read_array(source, NAME, _is_conversation, ("uuid",), _header, _records, lambda it: it["chat_messages"])
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the conversations of an export."""
+    return list_array(source, NAME, _is_conversation, ("uuid",), lambda it: it["chat_messages"])
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:  # noqa: ARG001 - the reference carries its conversation
+    """Reads a conversation."""
+    return read_item(ref, NAME, _header, _records)
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -55,14 +60,14 @@ def _header(id: str, fields: dict[str, Any]) -> Header:
 
 def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     messages = found.fields["chat_messages"]
-    nodes = listed(messages, "uuid", "parent_message_uuid", ids, found.place, findings)
-    leaf = key(found.fields.get("current_leaf_message_uuid")) or newest(
+    nodes = nodes_of_list(messages, "uuid", "parent_message_uuid", ids, found.span, findings)
+    leaf = key(found.fields.get("current_leaf_message_uuid")) or latest_leaf(
         messages, "uuid", "parent_message_uuid", "created_at"
     )
     make = partial(_make, model=found.fields.get("model"))
-    yield from grow(nodes, make, ids, findings, leaf=leaf, place=found.place)
-    yield from name_mark(ids, found.fields.get("name"), found.place, findings)
-    yield from facts_mark(ids, NAME, without(found.fields, *_SEEN), found.place, findings)
+    yield from make_records(nodes, make, ids, findings, leaf=leaf, span=found.span)
+    yield from name_mark(ids, found.fields.get("name"), found.span, findings)
+    yield from metadata_mark(ids, NAME, without(found.fields, *_SEEN), found.span, findings)
 
 
 def _make(node: Node, *, model: Any) -> list[Entry]:
@@ -77,7 +82,7 @@ def _make(node: Node, *, model: Any) -> list[Entry]:
     attachments = fields.get("attachments")
     read = [_document(each) for each in objects(attachments) if each.get("extracted_content")]
     rest |= without({"attachments": [without(each, "extracted_content") for each in objects(attachments)]})
-    return say(
+    return make_messages(
         NAME,
         role,
         read + blocks,
@@ -89,7 +94,7 @@ def _make(node: Node, *, model: Any) -> list[Entry]:
 
 
 def _with_ids(blocks: list[dict[str, Any]], own: str) -> list[dict[str, Any]]:
-    """Gives ids to the calls of a message that have none, and to their results."""
+    """Gives ids to calls without one, and to their results."""
     waiting: list[str] = []
     found = list(blocks)
     for number, block in enumerate(blocks):

@@ -21,14 +21,14 @@ items that are not wrapped, are read as well, and so is the document of `session
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.json_arrays import has_key, item_keys
 from convtree._formats.common.jsonl import is_record, read_document, read_objects
 from convtree._formats.common.parents_first import Node
@@ -38,12 +38,11 @@ from convtree._formats.common.values import key, moment, text
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, ModelChangeEntry, Record
 
 NAME = "codex"
-IS_SINGLE = True
 SHAPE = "openai-responses"
 
 _RETAINED = 80_000  # bytes of what the user said; Codex takes 20,000 tokens
 _REMEMBERED = 500  # things the user said
-_LOOK = 20  # objects by which a rollout is told
+_LOOK = 20  # objects in which a rollout is recognised
 _WRAPPED = (
     "session_meta",
     "response_item",
@@ -65,7 +64,7 @@ _UNSENT = ("ghost_snapshot",)
 
 
 def recognises(source: Source) -> bool:
-    """Tells a rollout by its lines: wrapped items, or the bare ones of old."""
+    """Recognises a rollout by its lines: wrapped items, or bare ones in old files."""
     if _is_document(source.beginning):
         return True
     first: dict[str, Any] = {}
@@ -81,59 +80,78 @@ def recognises(source: Source) -> bool:
     return start.startswith(b"{") and b'"type":"session_meta"' in start and b'"payload":{' in start
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a rollout that was recognised."""
-    meta, time = _meta(source)
-    source_id = next((str(meta[name]) for name in ("id", "session_id") if meta.get(name)), str(time))
+class _About(NamedTuple):
+    """The metadata of the session, the time of the first line, and the records if the file is a document."""
+
+    meta: dict[str, Any]
+    time: Any
+    document: list[Object] | None = None
+
+
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which one of the first lines names."""
+    findings = Findings()
+    with SourceFile(source.path) as file:
+        if _is_document(source.beginning):
+            document = list(_document(file, findings))
+            about = _about(document)._replace(document=document)
+        else:
+            about = _about(read_objects(file, Findings(), is_record))
+    named = (str(about.meta[name]) for name in ("id", "session_id") if about.meta.get(name))
+    yield make_ref(NAME, next(named, str(about.time)), findings, about)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    about: _About = ref.content
+    meta, time, document = about
     git = meta.get("git")
     header = make_header(
         NAME,
-        source_id,
+        ref.source_id,
         time=meta.get("timestamp") if moment(meta.get("timestamp")) else time,
         cwd=meta.get("cwd"),
         parent=key(meta.get("forked_from_id")),
         version=meta.get("cli_version"),
         git=git if isinstance(git, dict) else None,
     )
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        objects = _objects(source, file, findings)
-        reader = _Reader(SessionBuilder(Ids(NAME, source_id), findings), text(meta.get("model_provider")))
-        yield SourceSession(header, reader.records(objects), findings.listed, file.position)
+    findings = Findings(ref.findings)
+    reader = _Reader(SessionBuilder(Ids(NAME, ref.source_id), findings), text(meta.get("model_provider")))
+    if document is not None:
+        return SourceSession(header, reader.records(iter(document)), findings.listed)
+    file = source.open_file()
+    records = reader.records(read_objects(file, findings, is_record))
+    return SourceSession(header, records, findings.listed, file.position)
 
 
-def _meta(source: Source) -> tuple[dict[str, Any], Any]:
-    """Returns what the file says of its session, and the time of its first line."""
+def _about(objects: Iterable[Object]) -> _About:
     time = None
-    with SourceFile(source.path) as file:
-        for fields, _ in islice(_objects(source, file, Findings()), _LOOK):
-            time = time if time is not None else fields.get("timestamp")
-            payload = fields.get("payload")
-            if fields.get("type") == "session_meta" and isinstance(payload, dict):
-                return payload, time
-            if _is_bare_meta(fields) or _is_bare(fields):
-                return fields, time
-    return {}, time
+    for fields, _ in islice(objects, _LOOK):
+        time = time if time is not None else fields.get("timestamp")
+        payload = fields.get("payload")
+        if fields.get("type") == "session_meta" and isinstance(payload, dict):
+            return _About(payload, time)
+        if _is_bare_meta(fields) or _is_bare(fields):
+            return _About(fields, time)
+    return _About({}, time)
 
 
-def _objects(source: Source, file: SourceFile, findings: Findings) -> Iterator[Object]:
-    """Yields the lines, or of a document what would have been lines: what it says of the session, and its items."""
-    if not _is_document(source.beginning):
-        yield from read_objects(file, findings, is_record)
-    elif (whole := read_document(file, findings)) is not None:
-        fields, place = whole
+def _document(file: SourceFile, findings: Findings) -> Iterator[Object]:
+    """Yields a document as the lines of a rollout: the metadata of the session, then the items."""
+    if (whole := read_document(file, findings)) is not None:
+        fields, span = whole
         about = fields["session"] if isinstance(fields.get("session"), dict) else {}
         more = {name: value for name, value in fields.items() if name not in ("session", "items")}
-        yield Object({"type": "session_meta", "timestamp": about.get("timestamp"), "payload": about | more}, place)
+        yield Object({"type": "session_meta", "timestamp": about.get("timestamp"), "payload": about | more}, span)
         items = fields.get("items")
         for item in items if isinstance(items, list) else [items]:
             if not isinstance(item, dict):
-                findings.add("source_bad_record", place)
-            yield Object(item if isinstance(item, dict) else {"type": "unknown", "payload": {"item": item}}, place)
+                findings.add("source_bad_record", span)
+            yield Object(item if isinstance(item, dict) else {"type": "unknown", "payload": {"item": item}}, span)
 
 
 class _Turn(NamedTuple):
-    """What stands before something that the user said, and what that is."""
+    """A message of the user, and the id of the entry before it."""
 
     before: str | None
     item: dict[str, Any]
@@ -142,50 +160,50 @@ class _Turn(NamedTuple):
 class _Reader:
     """Reads one rollout, in the order of the file, and makes entries."""
 
-    def __init__(self, growth: SessionBuilder, provider: str | None) -> None:
-        self._growth = growth
+    def __init__(self, builder: SessionBuilder, provider: str | None) -> None:
+        self._builder = builder
         self._provider = provider
         self._tip: str | None = None
         self._turns: list[_Turn] = []  # on the way to the tip
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
         """Yields the rollout's records."""
-        return self._growth.records(self._nodes(objects), self._make)
+        return self._builder.records(self._nodes(objects), self._make)
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
-        for ordinal, (fields, place) in enumerate(objects, 1):
+        for ordinal, (fields, span) in enumerate(objects, 1):
             wrapped = _unwrapped(fields)
             kind, payload = wrapped["type"], wrapped["payload"]
             if kind == "response_item" and _is_turn(payload):
-                self._turns.append(_Turn(self._tip, payload if place.length < _RETAINED else {}))
+                self._turns.append(_Turn(self._tip, payload if span.length < _RETAINED else {}))
                 self._forget()
             elif kind == "event_msg" and payload.get("type") == "thread_rolled_back":
                 self._roll_back(payload.get("num_turns"))
-            yield self._node(self._growth.ids.claim(None, ordinal), wrapped, place)
+            yield self._node(self._builder.ids.claim(None, ordinal), wrapped, span)
             for number, item in enumerate(self._replacement(kind, payload)):
                 follower = {"timestamp": wrapped.get("timestamp"), "type": "response_item", "payload": item}
-                yield self._node(self._growth.ids.derive(ordinal, number), follower, place)
+                yield self._node(self._builder.ids.derive(ordinal, number), follower, span)
 
-    def _node(self, id: str, fields: dict[str, Any], place: SourceSpan) -> Node:
-        """Makes a node at the tip, which is then where it goes on."""
-        node = self._growth.leaf = Node(id, self._tip, None, place, fields)
+    def _node(self, id: str, fields: dict[str, Any], span: SourceSpan) -> Node:
+        """Makes a node below the tip; it becomes the tip."""
+        node = self._builder.leaf = Node(id, self._tip, None, span, fields)
         self._tip = id
         return node
 
     def _roll_back(self, turns: Any) -> None:
-        """Moves the tip before the newest turns; there is nothing before the first but what the tool said."""
+        """Moves the tip to before the newest turns, at most to before the first message of the user."""
         number = turns if isinstance(turns, int) else 0
         if number > 0 and self._turns:
             self._tip = self._turns[max(0, len(self._turns) - number)].before
             del self._turns[max(0, len(self._turns) - number) :]
 
     def _forget(self) -> None:
-        """Keeps what was said lately only: it is told again after a compaction, and must not fill the memory."""
+        """Drops the content of old messages of the user: only recent ones are repeated after a compaction."""
         if len(self._turns) > _REMEMBERED:
             self._turns[-_REMEMBERED - 1] = self._turns[-_REMEMBERED - 1]._replace(item={})
 
     def _replacement(self, kind: str, payload: dict[str, Any]) -> list[dict[str, Any]]:
-        """Returns what a compaction left in place of everything, without the summary that it tells itself."""
+        """Returns the messages that follow a compaction in the context, without the summary itself."""
         if kind != "compacted":
             return []
         history, summary = payload.get("replacement_history"), payload.get("message")
@@ -219,12 +237,12 @@ class _Reader:
             details = {name: payload[name] for name in payload.keys() - {"message", "replacement_history"}}
             return CompactionEntry(summary=summary, first_kept_entry_id=None, details=details or None, **envelope)
         if kind in ("response_item", "turn_context", "compacted"):
-            self._growth.findings.add("source_bad_record", node.place, node.id)
+            self._builder.findings.add("source_bad_record", node.span, node.id)
         return extension_data(NAME, kind, payload | more, envelope)
 
     def _report(self, more: dict[str, Any], node: Node) -> None:
         for name in more.keys() - {"ordinal"}:
-            self._growth.findings.add_once(name, "source_field_dropped", node.place, node.id)
+            self._builder.findings.add_once(name, "source_field_dropped", node.span, node.id)
 
 
 def _unwrapped(fields: dict[str, Any]) -> dict[str, Any]:
@@ -236,17 +254,17 @@ def _unwrapped(fields: dict[str, Any]) -> dict[str, Any]:
         return {"timestamp": None, "type": "response_item", "payload": fields}
     if _is_bare_meta(fields) or _is_bare(fields):
         return {"timestamp": fields.get("timestamp"), "type": "session_meta", "payload": fields}
-    told = kind if isinstance(kind, str) else "state" if "record_type" in fields else "unknown"
-    return {"timestamp": fields.get("timestamp"), "type": told, "payload": fields}
+    named = kind if isinstance(kind, str) else "state" if "record_type" in fields else "unknown"
+    return {"timestamp": fields.get("timestamp"), "type": named, "payload": fields}
 
 
 def _is_document(beginning: bytes) -> bool:
-    """Tells the one document that a rollout was before it was lines."""
+    """Returns whether a file is one JSON document, as the oldest versions wrote it."""
     return any(keys >= {"session", "items"} for keys in item_keys(beginning)) and has_key(beginning, "session", r"\{")
 
 
 def _are_bare(first: dict[str, Any], second: dict[str, Any]) -> bool:
-    """Tells the two first lines of a rollout of old that says of itself no more than its id and time."""
+    """Returns whether these are the first lines of an old rollout, whose first line has only an id and a time."""
     return _is_bare(first) and second.get("type") in _ITEMS and "payload" not in second
 
 
@@ -260,7 +278,7 @@ def _is_bare_meta(fields: dict[str, Any]) -> bool:
 
 
 def _is_turn(item: dict[str, Any]) -> bool:
-    """Tells whether an item is what a person said."""
+    """Returns whether an item is a message that the user wrote."""
     if item.get("type", "message") != "message" or item.get("role") != "user":
         return False
     return not _text_of(item).lstrip().startswith(_CONTEXTUAL)
@@ -274,5 +292,5 @@ def _text_of(item: dict[str, Any]) -> str:
 
 
 def _tells(item: dict[str, Any], summary: Any) -> bool:
-    """Tells the summary among what follows a compaction."""
+    """Returns whether an item repeats the summary of a compaction."""
     return isinstance(summary, str) and summary != "" and item.get("role") == "user" and summary in _text_of(item)

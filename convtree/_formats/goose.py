@@ -24,18 +24,17 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple, TypeGuard
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
-from convtree._formats.common.files import SourceFile
-from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.blocks import call_block, make_extension_data, make_messages, result_block, text_block
+from convtree._formats.common.databases import Belonging, Found, find_sessions, list_database, read_row
+from convtree._formats.common.headers import archived_mark, make_header, metadata_mark, name_mark
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import read_objects
-from convtree._formats.common.node_tree import grow
+from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.sqlite import Database, Row, from_json, has_tables
-from convtree._formats.common.truncate import fit
+from convtree._formats.common.sqlite import Database, Row, has_tables, parse_cell
+from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import as_object, as_text, key, objects, text, without
 from convtree._model.entries import Entry, Header, Record, SessionInfoMark, Visibility
 
@@ -56,13 +55,13 @@ class _Said(NamedTuple):
     """A message as both stores have it."""
 
     source_id: str | None
-    place: SourceSpan
+    span: SourceSpan
     fields: dict[str, Any]
 
 
 def recognises(source: Source) -> bool:
-    """Tells the database by its tables, a legacy file by its first line and the messages that follow."""
-    if not source.beginning.startswith(b"{"):
+    """Recognises the database by its tables, a legacy file by its first line and the messages behind it."""
+    if not _is_lines(source):
         return has_tables(source, _TABLES)
     objects = read_objects(io.BytesIO(source.beginning), Findings(), _is_message)
     first, second = next(objects, None), next(objects, None)
@@ -71,14 +70,24 @@ def recognises(source: Source) -> bool:
     return second is None or _is_message(second.fields)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads the sessions of a source that was recognised."""
-    return _read_lines(source) if source.beginning.startswith(b"{") else _read_database(source)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the sessions of a database; a legacy file is one, whose id in goose is the file's name."""
+    if _is_lines(source):
+        return iter([make_ref(NAME, source.path.stem)])
+    return list_database(source, NAME, _rows, Belonging("thread_messages", "session_id", "sessions"))
 
 
-def _read_database(source: Source) -> Iterator[SourceSession]:
-    belonging = Belonging("thread_messages", "session_id", "sessions")
-    return read_database(source, NAME, lambda it: sessions_of(it, "sessions", "*", "messages"), _session, belonging)
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a session."""
+    return _read_lines(source, ref.source_id) if _is_lines(source) else read_row(source, ref, NAME, _session)
+
+
+def _is_lines(source: Source) -> bool:
+    return source.beginning.startswith(b"{")
+
+
+def _rows(database: Database) -> Iterator[Found]:
+    return find_sessions(database, "sessions", "*", "messages")
 
 
 def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
@@ -96,60 +105,58 @@ def _header(id: str, fields: dict[str, Any]) -> Header:
 def _stored(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
     fields, findings = row.values, database.findings
     yield from _records(_messages(fields.get("id"), database), ids, findings)
-    yield from name_mark(ids, fields.get("name") or fields.get("description"), row.place, findings)
+    yield from name_mark(ids, fields.get("name") or fields.get("description"), row.span, findings)
     if fields.get("archived_at") is not None:
         yield archived_mark(ids)
-    state = from_json(fields.get("extension_data"), row.place, findings)
+    state = parse_cell(fields.get("extension_data"), row.span, findings)
     if state:
         mark = SessionInfoMark(id=ids.derive("state", as_text(state)), metadata={"goose.extension_data": state})
-        yield fit(mark, row.place, findings)
-    yield from facts_mark(ids, NAME, without(fields, *_SEEN), row.place, findings)
+        yield truncate_to_limit(mark, row.span, findings)
+    yield from metadata_mark(ids, NAME, without(fields, *_SEEN), row.span, findings)
 
 
 def _messages(session_id: Any, database: Database) -> Iterator[_Said]:
     found = database.rows("messages", _MESSAGE, where="session_id is ?", order=_ORDER, values=(session_id,))
-    for values, place in found:
+    for values, span in found:
         fields = without(values, "id", "message_id", "content_json", "metadata_json", "created_timestamp")
         fields["created"] = values.get("created_timestamp")
-        fields["content"] = from_json(values.get("content_json"), place, database.findings)
-        fields["metadata"] = from_json(values.get("metadata_json"), place, database.findings)
-        yield _Said(key(values.get("message_id")) or key(values.get("id")), place, fields)
+        fields["content"] = parse_cell(values.get("content_json"), span, database.findings)
+        fields["metadata"] = parse_cell(values.get("metadata_json"), span, database.findings)
+        yield _Said(key(values.get("message_id")) or key(values.get("id")), span, fields)
 
 
-def _read_lines(source: Source) -> Iterator[SourceSession]:
+def _read_lines(source: Source, id: str) -> SourceSession:
     findings = Findings()
-    with SourceFile(source.path) as file:
-        found = read_objects(file, findings, _is_message)
-        first = next(found)
-        fields = first.fields
-        if not _is_metadata(fields):
-            found, fields = chain([first], found), {}
-        id = source.path.stem  # goose's own id of the session; the first line has none that stays
-        facts = without(fields, "working_dir", "description", "message_count", "extension_data")
-        facts = {name: value for name, value in facts.items() if not name.endswith("tokens")}
-        ids = Ids(NAME, id)
-        records = chain(
-            _records(_legacy(found), ids, findings), name_mark(ids, fields.get("description"), first.place, findings)
-        )
-        yield SourceSession(make_header(NAME, id, cwd=fields.get("working_dir"), **facts), records, findings.listed)
+    found = read_objects(source.open_file(), findings, _is_message)
+    first = next(found)
+    fields = first.fields
+    if not _is_metadata(fields):
+        found, fields = chain([first], found), {}
+    facts = without(fields, "working_dir", "description", "message_count", "extension_data")
+    facts = {name: value for name, value in facts.items() if not name.endswith("tokens")}
+    ids = Ids(NAME, id)
+    records = chain(
+        _records(_legacy(found), ids, findings), name_mark(ids, fields.get("description"), first.span, findings)
+    )
+    return SourceSession(make_header(NAME, id, cwd=fields.get("working_dir"), **facts), records, findings.listed)
 
 
 def _legacy(found: Iterator[Object]) -> Iterator[_Said]:
-    for fields, place in found:
-        yield _Said(key(fields.get("id")), place, {name: value for name, value in fields.items() if name != "id"})
+    for fields, span in found:
+        yield _Said(key(fields.get("id")), span, {name: value for name, value in fields.items() if name != "id"})
 
 
 def _records(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[Record]:
-    yield from grow(_nodes(messages, ids, findings), _make, ids, findings)
+    yield from make_records(_nodes(messages, ids, findings), _make, ids, findings)
 
 
 def _nodes(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[Node]:
     last: str | None = None
     has_hidden = False
-    for ordinal, (source_id, place, fields) in enumerate(messages, 1):
+    for ordinal, (source_id, span, fields) in enumerate(messages, 1):
         shown = _visibility(fields)
         has_hidden = has_hidden or shown != "all"
-        node = link(ids, findings, fields, place, source_id, ordinal, last)
+        node = link(ids, findings, fields, span, source_id, ordinal, last)
         if has_hidden:
             node = node._replace(id=ids.derive(node.id, str(shown), str(last)), source_id=source_id)
         last = node.id
@@ -166,17 +173,17 @@ def _make(node: Node) -> list[Entry]:
     fields, shown = node.fields, _visibility(node.fields)
     time = fields.get("created")
     if shown is None:
-        return keep(NAME, "message", without(fields, "created"), time)
+        return make_extension_data(NAME, "message", without(fields, "created"), time)
     content = fields.get("content")
     parts: list[dict[str, Any]] = objects(content) if isinstance(content, list) else [text_block(content)]
     blocks = [_block(part) for part in parts if text(part.get("type")) not in _FOR_THE_PROGRAM]
     rest = without(fields, "role", "content", "created")
     rest |= without({"content": [part for part in parts if text(part.get("type")) in _FOR_THE_PROGRAM]})
-    return say(NAME, text(fields.get("role")) or "user", blocks, rest, time=time, visible_to=shown)
+    return make_messages(NAME, text(fields.get("role")) or "user", blocks, rest, time=time, visible_to=shown)
 
 
 def _block(part: dict[str, Any]) -> dict[str, Any]:
-    """Returns a part of a message as Anthropic would have it; what has no counterpart as it stands."""
+    """Returns a part of a message as a block of Anthropic's; unchanged if there is no counterpart."""
     match part.get("type"):
         case "toolRequest":
             call = _value(part.get("toolCall"))

@@ -23,14 +23,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.blocks import keep, say, text_block
-from convtree._formats.common.files import SourceFile, read_beginning
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.blocks import make_extension_data, make_messages, text_block
+from convtree._formats.common.files import read_beginning
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.json_arrays import read_items
 from convtree._formats.common.jsonl import read_objects
-from convtree._formats.common.node_tree import grow
+from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.values import key, moment, text, without
@@ -56,7 +56,7 @@ _LOOK = 64  # bytes that tell an array from lines
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session by the records of its history."""
+    """Recognises a session by the records of its history."""
     beginning = source.beginning
     if not beginning:
         beginning = read_beginning(source.path / _HISTORY, _BEGINNING)
@@ -64,17 +64,27 @@ def recognises(source: Source) -> bool:
     return first is not None and _is_record(first.fields)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
-    folder = source.path.absolute() if not source.beginning else source.path.absolute().parent
-    history = folder / _HISTORY if not source.beginning else source.path
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which has the name of the folder."""
+    yield make_ref(NAME, _folder(source).name)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    folder = _folder(source)
     findings = Findings()
     metadata = _metadata(folder / _METADATA, findings)
-    ids = Ids(NAME, folder.name)
-    header = make_header(NAME, folder.name, time=metadata.get("createdAt"))
-    with SourceFile(history) as file:
-        found = _objects(file, file.peek(_LOOK), findings)
-        yield SourceSession(header, grow(_nodes(found, metadata, ids, findings), _make, ids, findings), findings.listed)
+    ids = Ids(NAME, ref.source_id)
+    header = make_header(NAME, ref.source_id, time=metadata.get("createdAt"))
+    file = source.open_file(source.path if source.beginning else folder / _HISTORY)
+    found = _objects(file, file.peek(_LOOK), findings)
+    records = make_records(_nodes(found, metadata, ids, findings), _make, ids, findings)
+    return SourceSession(header, records, findings.listed)
+
+
+def _folder(source: Source) -> Path:
+    path = source.path.absolute()
+    return path.parent if source.beginning else path
 
 
 def _objects(file: Any, beginning: bytes, findings: Findings) -> Iterator[Object]:
@@ -84,16 +94,16 @@ def _objects(file: Any, beginning: bytes, findings: Findings) -> Iterator[Object
 
 def _nodes(found: Iterator[Object], metadata: dict[str, str], ids: Ids, findings: Findings) -> Iterator[Node]:
     last: str | None = None
-    place = SourceSpan(1, 0, 0)
+    span = SourceSpan(1, 0, 0)
     for ordinal, (fields, at) in enumerate(found, 1):
-        place, source_id = at, key(fields.get("ID"))
-        node = link(ids, findings, fields, place, source_id, ordinal, last)
+        span, source_id = at, key(fields.get("ID"))
+        node = link(ids, findings, fields, span, source_id, ordinal, last)
         last = node.id
         yield node
     model = metadata.get("modelID")
     if model and last is not None:
         id = ids.derive("model", model, metadata.get("providerID", ""), last)
-        yield Node(id, last, None, place, {"metadata": metadata})
+        yield Node(id, last, None, span, {"metadata": metadata})
 
 
 def _make(node: Node) -> list[Entry]:
@@ -105,14 +115,14 @@ def _make(node: Node) -> list[Entry]:
     kind, speaker = text(fields.get("Type")), text(fields.get("Source"))
     role = _ROLES.get(speaker or "") if kind == "text" else _FOR_THE_USER.get(kind or "")
     if role is None:
-        return keep(NAME, kind or "unknown", without(fields, "ID", "Type", "Timestamp"), time)
+        return make_extension_data(NAME, kind or "unknown", without(fields, "ID", "Type", "Timestamp"), time)
     rest = without(fields, "ID", "Payload", "Timestamp")
     visible_to: Visibility = "all" if kind == "text" and speaker != "agent" else "user"
-    return say(NAME, role, [text_block(fields.get("Payload"))], rest, time=time, visible_to=visible_to)
+    return make_messages(NAME, role, [text_block(fields.get("Payload"))], rest, time=time, visible_to=visible_to)
 
 
 def _metadata(path: Path, findings: Findings) -> dict[str, str]:
-    """Reads the few lines of a name and a value that the metadata is; what else stands there is reported."""
+    """Reads the lines `name: value` of the metadata; other lines are reported."""
     found = {}
     offset = 0
     data = read_beginning(path, _YAML_LIMIT)

@@ -21,12 +21,12 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession
-from convtree._formats.common.blocks import call_block, result_block, say, text_block
-from convtree._formats.common.headers import facts_mark, make_header, name_mark, read_array
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
+from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
+from convtree._formats.common.headers import list_array, make_header, metadata_mark, name_mark, read_item
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.json_arrays import item_keys
-from convtree._formats.common.node_tree import grow, listed, newest
+from convtree._formats.common.node_tree import latest_leaf, make_records, nodes_of_list
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.values import as_object, key, objects, text, without
@@ -38,13 +38,18 @@ _PLACED = ("messageId", "parentMessageId", "conversationId", "isCreatedByUser", 
 
 
 def recognises(source: Source) -> bool:
-    """Tells an export by a `conversationId` and messages beside it."""
+    """Recognises an export by a `conversationId` next to messages."""
     return any("conversationId" in keys and not keys.isdisjoint(_LISTS) for keys in item_keys(source.beginning))
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads an export that was recognised."""
-    return read_array(source, NAME, _is_conversation, ("conversationId",), _header, _records, _messages)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the conversations of an export."""
+    return list_array(source, NAME, _is_conversation, ("conversationId",), _messages)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:  # noqa: ARG001 - the reference carries its conversation
+    """Reads a conversation."""
+    return read_item(ref, NAME, _header, _records)
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -56,17 +61,17 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     messages = _unfolded(_messages(found.fields))
     for item in objects(messages):
         if item.get("summary"):
-            findings.add("source_unsupported", found.place, key(item.get("messageId")))
-    nodes = listed(messages, "messageId", "parentMessageId", ids, found.place, findings)
+            findings.add("source_unsupported", found.span, key(item.get("messageId")))
+    nodes = nodes_of_list(messages, "messageId", "parentMessageId", ids, found.span, findings)
     make = partial(_make, defaults=as_object(found.fields.get("options")) | found.fields)
-    leaf = newest(messages, "messageId", "parentMessageId", "createdAt")
-    yield from grow(nodes, make, ids, findings, leaf=leaf, place=found.place)
-    yield from name_mark(ids, found.fields.get("title"), found.place, findings)
-    yield from facts_mark(ids, NAME, without(found.fields, "conversationId", "title", *_LISTS), found.place, findings)
+    leaf = latest_leaf(messages, "messageId", "parentMessageId", "createdAt")
+    yield from make_records(nodes, make, ids, findings, leaf=leaf, span=found.span)
+    yield from name_mark(ids, found.fields.get("title"), found.span, findings)
+    yield from metadata_mark(ids, NAME, without(found.fields, "conversationId", "title", *_LISTS), found.span, findings)
 
 
 def _unfolded(messages: list[Any]) -> list[Any]:
-    """Returns the messages of a tree as a list, parents first; a child lies below what it lies in."""
+    """Returns the messages of a nested tree as a list, parents first, with parent ids."""
     found: list[Any] = []
     stack: list[tuple[Any, Any]] = [(message, None) for message in reversed(messages)]
     while stack:
@@ -86,7 +91,7 @@ def _make(node: Node, *, defaults: dict[str, Any]) -> list[Entry]:
     content = fields.get("content")
     blocks = [block for part in content for block in _blocks(part)] if isinstance(content, list) else []
     names = (*_PLACED, *(("content",) if blocks else ("text",)))
-    return say(
+    return make_messages(
         NAME,
         role,
         blocks or [text_block(fields.get("text"))],

@@ -21,16 +21,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.blocks import call_block, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database
-from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark, read_array
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
+from convtree._formats.common.databases import Belonging, Found, list_database, read_row
+from convtree._formats.common.headers import archived_mark, list_array, make_header, metadata_mark, name_mark, read_item
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.json_arrays import has_key, item_keys
-from convtree._formats.common.node_tree import grow, listed, mapped
+from convtree._formats.common.node_tree import make_records, nodes_of_list, nodes_of_table
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.sqlite import Database, from_json, has_tables
+from convtree._formats.common.sqlite import Database, has_tables, parse_cell
 from convtree._formats.common.values import as_object, as_text, key, objects, text, without
 from convtree._model.entries import Entry, Header, Record
 
@@ -46,7 +46,7 @@ _PLACED = ("id", "parentId", "role", "timestamp", "model", "childrenIds")
 
 
 def recognises(source: Source) -> bool:
-    """Tells an export by a chat with a history of messages."""
+    """Recognises an export by a chat with a history of messages, a database by its tables."""
     beginning = source.beginning
     if has_tables(source, _TABLES):
         return True
@@ -56,15 +56,22 @@ def recognises(source: Source) -> bool:
     return (wraps or holds) and has_key(beginning, "messages", r"[\[{]")
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a source that was recognised, one chat at a time."""
-    if source.beginning.startswith(b"SQLite"):
-        return _read_database(source)
-    return read_array(source, NAME, _is_chat, ("id",), _header, _records, _messages)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the chats of an export or a database."""
+    if _is_database(source):
+        return list_database(source, NAME, _rows, Belonging("chat_message", "chat_id", "chat"))
+    return list_array(source, NAME, _is_chat, ("id",), _messages)
 
 
-def _read_database(source: Source) -> Iterator[SourceSession]:
-    return read_database(source, NAME, _rows, _session, Belonging("chat_message", "chat_id", "chat"))
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a chat."""
+    if _is_database(source):
+        return read_row(source, ref, NAME, _session)
+    return read_item(ref, NAME, _header, _records)
+
+
+def _is_database(source: Source) -> bool:
+    return source.beginning.startswith(b"SQLite")
 
 
 def _rows(database: Database) -> Iterator[Found]:
@@ -72,30 +79,30 @@ def _rows(database: Database) -> Iterator[Found]:
 
 
 def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
-    fields, size = _whole(found.row.values, found.row.place, database)
-    records = _records(Object(fields, found.row.place._replace(length=size)), Ids(NAME, id), database.findings)
+    fields, size = _whole(found.row.values, found.row.span, database)
+    records = _records(Object(fields, found.row.span._replace(length=size)), Ids(NAME, id), database.findings)
     return _header(id, fields), records
 
 
-def _whole(values: dict[str, Any], place: SourceSpan, database: Database) -> tuple[dict[str, Any], int]:
+def _whole(values: dict[str, Any], span: SourceSpan, database: Database) -> tuple[dict[str, Any], int]:
     """Returns a row as an export would have it, with the messages that have a table of their own; and its size."""
-    chat = from_json(values.get("chat"), place, database.findings)
+    chat = parse_cell(values.get("chat"), span, database.findings)
     if not isinstance(chat, dict):
-        database.findings.add("source_bad_record", place)
+        database.findings.add("source_bad_record", span)
         chat = {"content": chat} if chat is not None else {}
     history = as_object(chat.get("history"))
     messages = dict(as_object(history.get("messages")))
-    size = place.length
+    size = span.length
     for row, at in database.rows("chat_message", _MESSAGE, where="chat_id is ?", values=(values.get("id"),)):
         id = as_text(row.get("id")).removeprefix(f"{as_text(values.get('id'))}-")
         if id not in messages:
-            told = {name: from_json(row.get(name), at, database.findings) for name in _IN_JSON if row.get(name)}
+            stored = {name: parse_cell(row.get(name), at, database.findings) for name in _IN_JSON if row.get(name)}
             parent = {
                 "parentId": row.get("parent_id"),
                 "timestamp": row.get("created_at"),
                 "model": row.get("model_id"),
             }
-            messages[id] = without(row, *_COLUMNS) | told | parent | {"id": id, "content": _content(row, told)}
+            messages[id] = without(row, *_COLUMNS) | stored | parent | {"id": id, "content": _content(row, stored)}
         size += at.length
     current = history.get("currentId") or values.get("current_message_id")
     if messages:
@@ -104,9 +111,9 @@ def _whole(values: dict[str, Any], place: SourceSpan, database: Database) -> tup
     return without(values, "current_message_id") | {"chat": chat, "archived": archived}, size
 
 
-def _content(row: dict[str, Any], told: dict[str, Any]) -> Any:
+def _content(row: dict[str, Any], stored: dict[str, Any]) -> Any:
     """Returns the content of a row, which the column has as JSON or as it is."""
-    return told["content"] if isinstance(told.get("content"), str | list) else row.get("content")
+    return stored["content"] if isinstance(stored.get("content"), str | list) else row.get("content")
 
 
 def _header(id: str, fields: dict[str, Any]) -> Header:
@@ -120,16 +127,16 @@ def _records(found: Object, ids: Ids, findings: Findings) -> Iterator[Record]:
     messages = history.get("messages")
     leaf = None
     if isinstance(messages, dict) and messages:
-        nodes = mapped(messages, "parentId", "childrenIds", ids, found.place, findings)
+        nodes = nodes_of_table(messages, "parentId", "childrenIds", ids, found.span, findings)
         leaf = key(history.get("currentId"))
     else:
         chain = chat.get("messages")
-        nodes = listed(chain if isinstance(chain, list) else [], "id", None, ids, found.place, findings)
-    yield from grow(nodes, _make, ids, findings, leaf=leaf, place=found.place)
+        nodes = nodes_of_list(chain if isinstance(chain, list) else [], "id", None, ids, found.span, findings)
+    yield from make_records(nodes, _make, ids, findings, leaf=leaf, span=found.span)
     title = chat.get("title") or found.fields.get("title")
-    yield from name_mark(ids, title, found.place, findings)
-    told = without(found.fields, *_SEEN) | without({"chat": {} if chat is found.fields else without(chat, *_SEEN)})
-    yield from facts_mark(ids, NAME, told, found.place, findings)
+    yield from name_mark(ids, title, found.span, findings)
+    stored = without(found.fields, *_SEEN) | without({"chat": {} if chat is found.fields else without(chat, *_SEEN)})
+    yield from metadata_mark(ids, NAME, stored, found.span, findings)
     if found.fields.get("archived") is True:
         yield archived_mark(ids)
 
@@ -147,7 +154,7 @@ def _make(node: Node) -> list[Entry]:
     rest = without(fields, *_PLACED, *(() if output else ("content",)))
     usage = as_object(fields.get("usage")) or as_object(fields.get("info")) or None
     role = text(fields.get("role")) or "user"
-    return say(NAME, role, blocks, rest, time=fields.get("timestamp"), model=fields.get("model"), usage=usage)
+    return make_messages(NAME, role, blocks, rest, time=fields.get("timestamp"), model=fields.get("model"), usage=usage)
 
 
 def _block(value: Any) -> dict[str, Any]:

@@ -22,14 +22,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.blocks import keep
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.blocks import make_extension_data
 from convtree._formats.common.files import SourceFile, read_beginning
-from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.headers import leftovers, make_header, read_leftover
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.json_arrays import item_keys, read_items
 from convtree._formats.common.jsonl import read_objects
-from convtree._formats.common.node_tree import grow
+from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object, parse
 from convtree._formats.common.values import as_text, moment, text
@@ -45,9 +45,9 @@ _OTHERS = {"type", "id", "ID", "parentId", "parent_id", "uuid"}  # what lines of
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session by its first line, a bare message with the time it was written; a legacy file by its keys.
+    """Recognises a session by its first line, a message with a time; a legacy file by its keys.
 
-    Lines of its first versions have no time: they are told by the metadata beside them.
+    Lines of the first versions have no time; they are recognised by the metadata file.
     """
     if any(keys >= {"key", "messages", "created", "updated"} for keys in item_keys(source.beginning)):
         return True
@@ -57,56 +57,76 @@ def recognises(source: Source) -> bool:
     return "created_at" in first.fields or _metadata(source.path, Findings()).keys() >= {"key", "skip", "count"}
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session; a legacy file may hold several."""
+    if _is_document(source):
+        yield from _list_documents(source)
+        return
+    findings = Findings()
+    meta = _metadata(source.path, findings)
+    yield make_ref(NAME, text(meta.get("key")) or source.path.stem, findings, meta)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a session."""
+    if ref.is_leftover:
+        return read_leftover(NAME, ref)
+    findings = Findings(ref.findings)
+    if not _is_document(source):
+        return _session(ref, ref.content, read_objects(source.open_file(), findings, _is_message), findings)
+    found: Object = ref.content
+    messages = found.fields.get("messages")
+    listed = messages if isinstance(messages, list) else []
+    about = {name: value for name, value in found.fields.items() if name != "messages"}
+    return _session(ref, about, (_object(each, found.span, findings) for each in listed), findings)
+
+
+def _is_document(source: Source) -> bool:
+    return any("messages" in keys for keys in item_keys(source.beginning))
+
+
+def _list_documents(source: Source) -> Iterator[SessionRef]:
+    """Lists the sessions of a legacy file. Problems in front of a session are reported with it."""
     findings = Findings()
     with SourceFile(source.path) as file:
-        if not any("messages" in keys for keys in item_keys(source.beginning)):
-            meta = _metadata(source.path, findings)
-            yield _reading(source, meta, read_objects(file, findings, _is_message), findings)
-            return
         for found in read_items(file, findings, _is_legacy):
-            messages = found.fields.get("messages")
-            listed = messages if isinstance(messages, list) else []
-            facts = {name: value for name, value in found.fields.items() if name != "messages"}
-            yield _reading(source, facts, (_object(each, found.place, findings) for each in listed), findings)
-            findings = Findings()
+            yield make_ref(NAME, text(found.fields.get("key")) or source.path.stem, findings, found)
+            findings.listed.clear()
+    yield from leftovers(NAME, findings)
 
 
-def _reading(source: Source, meta: dict[str, Any], found: Iterator[Object], findings: Findings) -> SourceSession:
-    id = text(meta.get("key")) or source.path.stem
+def _session(ref: SessionRef, meta: dict[str, Any], found: Iterator[Object], findings: Findings) -> SourceSession:
     time = meta.get("created_at") or meta.get("created")
-    header = make_header(NAME, id, time=time, scope=meta.get("scope"), aliases=meta.get("aliases"))
-    ids = Ids(NAME, id)
-    return SourceSession(header, _records(found, meta, ids, findings), findings.listed)
+    header = make_header(NAME, ref.source_id, time=time, scope=meta.get("scope"), aliases=meta.get("aliases"))
+    return SourceSession(header, _records(found, meta, Ids(NAME, ref.source_id), findings), findings.listed)
 
 
-def _object(value: Any, place: SourceSpan, findings: Findings) -> Object:
+def _object(value: Any, span: SourceSpan, findings: Findings) -> Object:
     if not isinstance(value, dict):
-        findings.add("source_bad_record", place)
-        return Object({"value": value}, place)
-    return Object(value, place)
+        findings.add("source_bad_record", span)
+        return Object({"value": value}, span)
+    return Object(value, span)
 
 
 def _records(found: Iterator[Object], meta: dict[str, Any], ids: Ids, findings: Findings) -> Iterator[Record]:
     make = partial(_make, meta=meta)
-    yield from grow(_nodes(found, meta, ids), make, ids, findings)
+    yield from make_records(_nodes(found, meta, ids), make, ids, findings)
 
 
 def _nodes(found: Iterator[Object], meta: dict[str, Any], ids: Ids) -> Iterator[Node]:
-    """Yields the messages in a chain, and below the last what the metadata says of them."""
+    """Yields the messages as a chain, and below the last one the summary in the metadata."""
     skip = meta.get("skip")
     skip = skip if isinstance(skip, int) and not isinstance(skip, bool) and skip > 0 else 0
-    last, kept, place = None, None, SourceSpan(1, 0, 0)
+    last, kept, span = None, None, SourceSpan(1, 0, 0)
     for fields, at in found:
-        place, id = at, ids.derive("message", as_text(fields))
+        span, id = at, ids.derive("message", as_text(fields))
         kept = id if kept is None and at.line > skip else kept
-        yield Node(id, last, None, place, fields)
+        yield Node(id, last, None, span, fields)
         last = id
     summary = text(meta.get("summary"))
     if last is not None and (summary or skip):
         id = ids.derive("summary", summary or "", skip, last)
-        yield Node(id, last, None, place, _SUMMARY, reference=kept)
+        yield Node(id, last, None, span, _SUMMARY, reference=kept)
 
 
 def _make(node: Node, *, meta: dict[str, Any]) -> list[Entry]:
@@ -116,7 +136,7 @@ def _make(node: Node, *, meta: dict[str, Any]) -> list[Entry]:
         return [CompactionEntry(timestamp=time, summary=summary, first_kept_entry_id=node.reference)]
     time, role = fields.get("created_at"), fields.get("role")
     if not isinstance(role, str):
-        return keep(NAME, "unknown", fields, time)
+        return make_extension_data(NAME, "unknown", fields, time)
     model = text(fields.get("model_name")) or None if role == "assistant" else None
     shown: Visibility = "user" if _is_thought(fields) else "all"
     return [MessageEntry(timestamp=moment(time), message=fields, shape=SHAPE, model=model, visible_to=shown)]

@@ -1,15 +1,11 @@
-"""The table of formats: `FORMATS` is what can be read, in the order in which it is asked, `WRITERS` what is written.
+"""The formats that can be read, in the order in which they are asked.
 
-Whoever imports this imports every format, so that is done when a foreign file is met, or one is wanted.
+Importing this module imports every format, so it is imported only when a file of another tool has to be recognised.
 """
-
-from collections.abc import Callable, Iterator
 
 from convtree._formats import atuin_ai, chatgpt, claude_ai, codex, goose, kubectl_ai, librechat, openwebui, picoclaw
 from convtree._formats.claude_code import reader as claude_code
-from convtree._formats.common.base import Exported, Format
-from convtree._formats.documents import json as plain
-from convtree._formats.documents import markdown
+from convtree._formats.common.base import Format
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.gemini_cli import reader as gemini_cli
 from convtree._formats.kit import reader as kit
@@ -22,6 +18,3 @@ FORMATS: tuple[Format, ...] = (
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, atuin_ai, llm, opencode),
 )
-WRITERS: dict[str, Callable[[Exported], Iterator[bytes]]] = {
-    module.NAME: module.write for module in (pi, kit, plain, markdown)
-}

@@ -1,8 +1,8 @@
-"""What can be read off a provider's own message, without ever requiring anything of it.
+"""Reads role, text, tool calls and tool results from a message of any provider. Pure.
 
-A message is stored verbatim. These functions look at the four shapes that are documented as request input (OpenAI chat
-completions, OpenAI Responses items, Anthropic messages, Gemini contents) and at shapes close to them; for anything
-else they answer "nothing", never an error.
+A message is stored verbatim. These functions know the request formats of OpenAI chat completions, OpenAI Responses,
+Anthropic and Gemini, and those of pi and kit. For any other message they return nothing; they never raise.
+`_providers.reading` reads the same formats in full; a test keeps both to the same calls and results.
 """
 
 from __future__ import annotations
@@ -11,23 +11,33 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-T = TypeVar("T")
+from convtree._model.dialects import (
+    CALL_BLOCKS,
+    GEMINI_CALL_KEYS,
+    GEMINI_RESULT_KEYS,
+    KIT_CALL,
+    KIT_RESULT,
+    NAMED_CALL_ITEMS,
+    RESULT_BLOCKS,
+    RESULT_ID_KEYS,
+    RESULT_NAME_KEY,
+    RESULT_ROLES,
+    SEARCH_OUTPUT_ITEM,
+    TEXT_BLOCKS,
+)
 
-#: block types whose `text` a person would read; reasoning and tool traffic are not among them
-_TEXT_BLOCKS = ("text", "input_text", "output_text", "refusal")
-_NAMED_CALLS = ("function_call", "custom_tool_call")
-_RESULT_ROLES = frozenset({"tool", "toolResult", "function"})
+T = TypeVar("T")
 
 
 class ToolCall(NamedTuple):
-    """A tool call as a message makes it: its id (None where the provider gives none) and the tool's name."""
+    """A tool call: its id, None if the provider gives none, and the name of the tool."""
 
     id: str | None
     name: str
 
 
 class OpenCall(NamedTuple):
-    """A tool call without a result: the call's id and name, and the entry that made it."""
+    """A tool call without a result: its id, the name of the tool, and the id of the entry that made it."""
 
     id: str | None
     name: str
@@ -35,7 +45,7 @@ class OpenCall(NamedTuple):
 
 
 def role_of(message: Mapping[str, Any]) -> str | None:
-    """Returns the role; a Responses item without one speaks as who produces it."""
+    """Returns the role. An OpenAI Responses item without one has the role of its producer."""
     role = message.get("role")
     if isinstance(role, str):
         return role
@@ -48,93 +58,93 @@ def role_of(message: Mapping[str, Any]) -> str | None:
 
 
 def text_of(message: Mapping[str, Any]) -> str:
-    """Returns the text a person would read, blocks joined by newlines; no reasoning, no tool traffic."""
-    if role_of(message) in _RESULT_ROLES:
+    """Returns the text for a person, blocks joined by newlines. Reasoning and tool traffic are left out."""
+    if role_of(message) in RESULT_ROLES:
         return ""
     content = message.get("content", message.get("parts"))
     if isinstance(content, str):
         return content
-    return "\n".join(text for block in map(_unwrapped, _mappings(content)) if (text := _visible(block)))
+    return "\n".join(text for block in map(_flattened, _mappings(content)) if (text := _visible_text(block)))
 
 
 def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
-    """Lists the tool calls that a message makes, in order."""
+    """Returns the tool calls of a message, in order."""
     calls: list[ToolCall] = []
     kind = _string(message.get("type")) or ""
-    if kind.endswith("_call") and (kind in _NAMED_CALLS or isinstance(message.get("call_id"), str)):
-        name = message.get("name") if kind in _NAMED_CALLS else kind.removesuffix("_call")
+    if kind.endswith("_call") and (kind in NAMED_CALL_ITEMS or isinstance(message.get("call_id"), str)):
+        name = message.get("name") if kind in NAMED_CALL_ITEMS else kind.removesuffix("_call")
         calls.append(ToolCall(_string(message.get("call_id")), _string(name) or ""))
-    if isinstance(old := message.get("function_call"), Mapping):  # the first version of OpenAI's chat calls
+    if isinstance(old := message.get("function_call"), Mapping):  # the first version of OpenAI chat
         calls.append(ToolCall(None, _string(old.get("name")) or ""))
     for call in _mappings(message.get("tool_calls")):
         function = call.get("function", call.get("custom"))
         name = function.get("name") if isinstance(function, Mapping) else None
         calls.append(ToolCall(_string(call.get("id")), _string(name) or ""))
     for block in _mappings(message.get("content")):
-        if block.get("type") in ("tool_use", "toolCall"):
+        if block.get("type") in CALL_BLOCKS:
             calls.append(ToolCall(_string(block.get("id")), _string(block.get("name")) or ""))
-    for part in map(_unwrapped, _mappings(message.get("parts"))):
-        if part.get("type") == "tool_call":
+    for part in map(_flattened, _mappings(message.get("parts"))):
+        if part.get("type") == KIT_CALL:
             calls.append(ToolCall(_string(part.get("id")), _string(part.get("name")) or ""))
-        call = part.get("functionCall", part.get("function_call"))
+        call = _first_of(part, GEMINI_CALL_KEYS)
         if isinstance(call, Mapping):
             calls.append(ToolCall(_string(call.get("id")), _string(call.get("name")) or ""))
     return calls
 
 
 def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
-    """Lists the tool calls that a message answers, in order; the name is known for Gemini, pi and kit only."""
+    """Returns the calls that a message has results for, in order. Only Gemini, pi and kit repeat the tool's name."""
     results: list[ToolCall] = []
     kind = _string(message.get("type")) or ""
-    if kind.endswith("_call_output") or (kind == "tool_search_output" and isinstance(message.get("call_id"), str)):
+    if kind.endswith("_call_output") or (kind == SEARCH_OUTPUT_ITEM and isinstance(message.get("call_id"), str)):
         results.append(ToolCall(_string(message.get("call_id", message.get("id"))), ""))
     if message.get("role") == "function":
         results.append(ToolCall(None, _string(message.get("name")) or ""))
-    for key in ("tool_call_id", "toolCallId"):
+    for key in RESULT_ID_KEYS:
         if isinstance(message.get(key), str):
-            results.append(ToolCall(message[key], _string(message.get("toolName")) or ""))
+            results.append(ToolCall(message[key], _string(message.get(RESULT_NAME_KEY)) or ""))
     for block in _mappings(message.get("content")):
-        if block.get("type") == "tool_result":
+        if block.get("type") in RESULT_BLOCKS:
             results.append(ToolCall(_string(block.get("tool_use_id")), ""))
-    for part in map(_unwrapped, _mappings(message.get("parts"))):
-        if part.get("type") == "tool_result":
+    for part in map(_flattened, _mappings(message.get("parts"))):
+        if part.get("type") == KIT_RESULT:
             results.append(ToolCall(_string(part.get("tool_call_id")), _string(part.get("name")) or ""))
-        answer = part.get("functionResponse", part.get("function_response"))
+        answer = _first_of(part, GEMINI_RESULT_KEYS)
         if isinstance(answer, Mapping):
             results.append(ToolCall(_string(answer.get("id")), _string(answer.get("name")) or ""))
     return results
 
 
-class Waiting(Generic[T]):
-    """Calls that wait for their results, each with a value; the one rule of which result answers which call.
+class PendingCalls(Generic[T]):
+    """Calls without a result yet, each with a value. Decides which result answers which call.
 
-    A result answers the oldest open call with its id. Where one of the two has no id (Gemini's need none), the tool's
-    name decides.
+    A result answers the oldest open call with its id. If one of the two has no id (Gemini needs none), the tool's name
+    decides.
     """
 
     def __init__(self) -> None:
         self._queues: dict[tuple[str, str | None], deque[list[T]]] = {}
 
     def add(self, call: ToolCall, value: T) -> None:
-        """Adds a call that was just made."""
+        """Adds a call."""
         slot = [value]  # empty when answered
         keys = [("name", call.name), ("nameless", call.name) if call.id is None else ("id", call.id)]
         for key in keys:
             self._queues.setdefault(key, deque()).append(slot)
 
     def answer(self, result: ToolCall) -> T | None:
-        """Takes out the call that a result answers and returns its value; None when it answers none."""
+        """Removes the call that a result answers and returns its value; None if there is none."""
         if result.id is None:
-            return self._first(("name", result.name))
-        found = self._first(("id", result.id))
-        return self._first(("nameless", result.name)) if found is None else found
+            return self._pop_first(("name", result.name))
+        found = self._pop_first(("id", result.id))
+        return self._pop_first(("nameless", result.name)) if found is None else found
 
-    def left(self) -> list[T]:
-        """Returns the values of the calls without a result."""
+    def remaining(self) -> list[T]:
+        """Returns the values of the calls that have no result."""
         queues = (queue for (kind, _), queue in self._queues.items() if kind == "name")
         return [value for queue in queues for slot in queue for value in slot]
 
-    def _first(self, key: tuple[str, str | None]) -> T | None:
+    def _pop_first(self, key: tuple[str, str | None]) -> T | None:
         queue = self._queues.get(key, ())
         while queue:
             if slot := queue.popleft():
@@ -143,29 +153,34 @@ class Waiting(Generic[T]):
 
 
 def open_calls(messages: Iterable[tuple[str, Any]]) -> tuple[OpenCall, ...]:
-    """Returns the calls without a later result, in order; takes (entry id, message) pairs."""
-    waiting: Waiting[tuple[int, OpenCall]] = Waiting()
+    """Returns the calls without a later result, in order. Takes pairs of entry id and message."""
+    pending: PendingCalls[tuple[int, OpenCall]] = PendingCalls()
     count = 0
     for entry_id, message in messages:
         if not isinstance(message, Mapping):
             continue
         for answered in results_of(message):
-            waiting.answer(answered)
+            pending.answer(answered)
         for call in calls_of(message):
-            waiting.add(call, (count, OpenCall(call.id, call.name, entry_id)))
+            pending.add(call, (count, OpenCall(call.id, call.name, entry_id)))
             count += 1
-    return tuple(call for _, call in sorted(waiting.left(), key=lambda each: each[0]))
+    return tuple(call for _, call in sorted(pending.remaining(), key=lambda each: each[0]))
 
 
-def _unwrapped(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Returns a part as one object; kit has what a part says apart from its type."""
+def _flattened(part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns a part as one object. kit keeps the fields of a part under `data`, beside its type."""
     data = part.get("data")
     return {**data, "type": part.get("type")} if isinstance(data, Mapping) else part
 
 
-def _visible(block: Mapping[str, Any]) -> str:
+def _first_of(part: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    """Returns the value under the first of the keys that is there."""
+    return next((part[key] for key in keys if key in part), None)
+
+
+def _visible_text(block: Mapping[str, Any]) -> str:
     kind = block.get("type")
-    if kind is not None and kind not in _TEXT_BLOCKS:
+    if kind is not None and kind not in TEXT_BLOCKS:
         return ""
     if block.get("thought") is True:  # Gemini's reasoning is a text part with this flag
         return ""

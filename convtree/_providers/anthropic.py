@@ -10,13 +10,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from convtree._model.dialects import ANTHROPIC
 from convtree._providers.anthropic_rules import (
     thinking_first,
     with_few_marks,
     with_whole_pairs,
     without_last_thoughts,
 )
-from convtree._providers.blocks import ANTHROPIC
 from convtree._providers.pairing import pair
 from convtree._providers.parts import (
     IMAGES,

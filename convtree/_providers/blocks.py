@@ -8,21 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from convtree._model.dialects import ANTHROPIC, CALL_BLOCKS, PI, SHAPE_OF_BLOCK, TEXT_BLOCKS
 from convtree._providers.parts import Call, Kind, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
-
-CHAT, RESPONSES, ANTHROPIC, GEMINI = "openai-chat", "openai-responses", "anthropic", "gemini"
-PI, KIT = "pi", "kit"  # tools with words of their own
-
-#: block type -> the shape that alone has it, for recognising a message by its keys
-TELLING = {
-    **dict.fromkeys(("image_url", "input_audio", "file"), CHAT),
-    **dict.fromkeys(("input_text", "output_text", "input_image", "input_file"), RESPONSES),
-    **dict.fromkeys(("tool_use", "tool_result", "redacted_thinking", "document", "search_result"), ANTHROPIC),
-    **dict.fromkeys(("server_tool_use", "mcp_tool_use", "mcp_tool_result", "container_upload"), ANTHROPIC),
-    **{f"{name}_tool_result": ANTHROPIC for name in ("web_search", "web_fetch", "code_execution", "tool_search")},
-    **{f"{name}_code_execution_tool_result": ANTHROPIC for name in ("bash", "text_editor")},
-    "toolCall": PI,
-}
 
 Where = tuple[Role, Source]
 
@@ -98,7 +85,7 @@ def kind_of(mime: str | None) -> Kind:
 
 
 def _shape_of_block(block: Mapping[str, Any], source: Source) -> str | None:
-    return TELLING.get(str(block.get("type"))) or source.shape
+    return SHAPE_OF_BLOCK.get(str(block.get("type"))) or source.shape
 
 
 def _text(block: Mapping[str, Any], where: Where) -> Part | None:
@@ -230,7 +217,7 @@ def result_content(content: Any, source: Source) -> tuple[Text | Media, ...]:
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {
-    **dict.fromkeys(("text", "input_text", "output_text", "refusal"), _text),
+    **dict.fromkeys(TEXT_BLOCKS, _text),
     **dict.fromkeys(("image_url", "input_image"), _image_url),
     **dict.fromkeys(("file", "input_file"), _file),
     **dict.fromkeys(("image", "document"), _image),
@@ -238,6 +225,6 @@ _READERS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {
     "search_result": _search_result,
     "thinking": _thinking,
     "redacted_thinking": _redacted,
-    **dict.fromkeys(("tool_use", "toolCall"), _tool_use),
+    **dict.fromkeys(CALL_BLOCKS, _tool_use),
     "tool_result": _tool_result,
 }

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convtree._providers.blocks import GEMINI, kind_of, listed, members, mime_of, text_or_none
+from convtree._model.dialects import (
+    GEMINI,
+    GEMINI_CALL_KEYS,
+    GEMINI_DATA_KEYS,
+    GEMINI_FILE_KEYS,
+    GEMINI_RESULT_KEYS,
+    GEMINI_SIGNATURE_KEYS,
+)
+from convtree._providers.blocks import kind_of, listed, members, mime_of, text_or_none
 from convtree._providers.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
 
 
@@ -23,14 +31,14 @@ def read_contents(source: Source, role: Role) -> list[Part]:
 
 def _part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
     """Reads a part; a stranger's signature is left out."""
-    signed = [name for name in ("thoughtSignature", "thought_signature") if raw.get(name)]
+    signed = [name for name in GEMINI_SIGNATURE_KEYS if raw.get(name)]
     if signed and not source.trusted:
         source.whole = False
         raw = {name: value for name, value in raw.items() if name not in signed}
     common: dict[str, Any] = {"role": role, "source": source, "raw": raw, "shape": GEMINI}
-    call = _either(raw, "functionCall", "function_call")
-    answer = _either(raw, "functionResponse", "function_response")
-    media = _either(raw, "inlineData", "inline_data") or _either(raw, "fileData", "file_data")
+    call = _either(raw, *GEMINI_CALL_KEYS)
+    answer = _either(raw, *GEMINI_RESULT_KEYS)
+    media = _either(raw, *GEMINI_DATA_KEYS) or _either(raw, *GEMINI_FILE_KEYS)
     text = raw.get("text")
     if call:
         id, name = text_or_none(call.get("id")), text_or_none(call.get("name")) or ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convtree._providers.blocks import GEMINI
+from convtree._model.dialects import GEMINI
 from convtree._providers.pairing import pair
 from convtree._providers.parts import (
     OPENING,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convtree._providers.blocks import RESPONSES, listed, members, read_content, result_content, text_or_none
+from convtree._model.dialects import NAMED_CALL_ITEMS, RESPONSES, SEARCH_OUTPUT_ITEM
+from convtree._providers.blocks import listed, members, read_content, result_content, text_or_none
 from convtree._providers.parts import Call, Other, Part, Result, Role, Source, Thinking
 
 
@@ -22,7 +23,7 @@ def read_item(source: Source, role: Role) -> list[Part]:
         source.whole = False
     if not source.trusted:
         raw.pop("caller", None)  # a program that stays behind
-    if kind.endswith("_call_output") or (kind == "tool_search_output" and "call_id" in item):
+    if kind.endswith("_call_output") or (kind == SEARCH_OUTPUT_ITEM and "call_id" in item):
         return [_output(source, raw)]
     if kind.endswith("_call") and isinstance(item.get("call_id"), str):
         return [_item_call(source, raw, kind)]
@@ -37,7 +38,7 @@ def read_item(source: Source, role: Role) -> list[Part]:
 
 
 def _item_call(source: Source, raw: dict[str, Any], kind: str) -> Call:
-    plain = kind in ("function_call", "custom_tool_call")
+    plain = kind in NAMED_CALL_ITEMS
     fields = {name: value for name, value in raw.items() if name not in ("id", "type", "call_id", "status")}
     return Call(
         role="assistant",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convtree._providers.blocks import ANTHROPIC, KIT, kind_of, members, mime_of, result_content, text_or_none
+from convtree._model.dialects import ANTHROPIC, KIT
+from convtree._providers.blocks import kind_of, members, mime_of, result_content, text_or_none
 from convtree._providers.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking
 
 

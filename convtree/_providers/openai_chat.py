@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convtree._providers.blocks import CHAT
+from convtree._model.dialects import CHAT, SYSTEM_ROLES
 from convtree._providers.pairing import pair
 from convtree._providers.parts import (
     Call,
@@ -133,9 +133,7 @@ def _said(role: str, group: list[Part]) -> list[Message]:
     if not blocks:
         return []
     said = group[0].source.message.get("role")
-    return [
-        {"role": said if role == "system" and said in ("system", "developer") else role, "content": as_content(blocks)}
-    ]
+    return [{"role": said if role == "system" and said in SYSTEM_ROLES else role, "content": as_content(blocks)}]
 
 
 def _block(part: Text | Media) -> Mapping[str, Any]:

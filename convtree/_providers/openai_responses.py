@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from convtree._providers.blocks import RESPONSES
+from convtree._model.dialects import NAMED_CALL_ITEMS, RESPONSES
 from convtree._providers.pairing import pair
 from convtree._providers.parts import (
     Call,
@@ -87,11 +87,10 @@ def _native_pairs(paired: Sequence[Part]) -> dict[str | None, Call]:
     results = {part.id: part.as_read(RESPONSES) or {} for part in paired if isinstance(part, Result)}
     calls = [part for part in paired if isinstance(part, Call)]
     kinds = {call.id: (call.as_read(RESPONSES) or {}).get("type", "function_call") for call in calls}
-    usual = ("function_call", "custom_tool_call")
     return {
         call.id: call
         for call in calls
-        if kinds[call.id] in usual
+        if kinds[call.id] in NAMED_CALL_ITEMS
         or (results[call.id].get("type") == _output_of(kinds[call.id]) and _has_its_id(call, kinds[call.id]))
     }
 

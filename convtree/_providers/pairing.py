@@ -14,7 +14,7 @@ from hashlib import sha256
 import msgspec
 
 from convtree._model.errors import OpenCalls
-from convtree._model.messages import OpenCall, ToolCall, Waiting
+from convtree._model.messages import OpenCall, PendingCalls, ToolCall
 from convtree._providers.parts import Call, Other, Part, Result, Source, Text, Thinking, said_by
 
 HEALED = "No result: the conversation was interrupted before this tool call returned one."
@@ -53,12 +53,12 @@ def pair(parts: Sequence[Part], shape: str, *, heal: bool, fits: Fits | None = N
 
 def _answers(parts: Sequence[Part]) -> dict[int, Result]:
     """Finds for each call, by its identity, the later result that answers it."""
-    waiting: Waiting[Call] = Waiting()
+    pending: PendingCalls[Call] = PendingCalls()
     answers: dict[int, Result] = {}
     for part in parts:
         if isinstance(part, Call):
-            waiting.add(ToolCall(part.id, part.name), part)
-        elif isinstance(part, Result) and (call := waiting.answer(ToolCall(part.id, part.name))) is not None:
+            pending.add(ToolCall(part.id, part.name), part)
+        elif isinstance(part, Result) and (call := pending.answer(ToolCall(part.id, part.name))) is not None:
             answers[id(call)] = part
     return answers
 

@@ -11,30 +11,30 @@ from typing import Any
 
 import msgspec
 
-from convtree._providers.blocks import (
+from convtree._model.dialects import (
     ANTHROPIC,
+    ASSISTANT_ROLES,
     CHAT,
+    CHAT_KEYS,
+    FAILED_STOPS,
     GEMINI,
     KIT,
     PI,
+    PI_ROLES,
+    REASONING_KEYS,
     RESPONSES,
-    TELLING,
-    listed,
-    members,
-    read_content,
-    result_content,
-    text_or_none,
+    RESULT_NAME_KEY,
+    RESULT_ROLES,
+    SHAPE_OF_BLOCK,
+    SYSTEM_ROLES,
 )
+from convtree._providers.blocks import listed, members, read_content, result_content, text_or_none
 from convtree._providers.contents import read_contents
 from convtree._providers.items import read_item
 from convtree._providers.kit import is_kit, read_kit
 from convtree._providers.parts import Call, Other, Part, Result, Role, Source, Text, Thinking
 
-_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "assistant": "assistant", "model": "assistant"}
-_REASONING = ("reasoning_content", "reasoning", "reasoning_details")
-_CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", *_REASONING})
-_PI_ROLES = ("toolResult", "bashExecution", "custom", "branchSummary", "compactionSummary")
-_FAILED = ("error", "aborted")  # pi: such a message is half a message, its calls were never run
+_ROLES: dict[str, Role] = {**dict.fromkeys(SYSTEM_ROLES, "system"), **dict.fromkeys(ASSISTANT_ROLES, "assistant")}
 
 
 def read_message(source: Source) -> tuple[Part, ...]:
@@ -81,9 +81,9 @@ def _shape_of_frame(message: Mapping[str, Any]) -> str | None:
     role = message.get("role")
     if isinstance(parts := message.get("parts"), list | tuple):
         return KIT if any(is_kit(part) for part in parts) else GEMINI
-    if role in ("tool", "function") or (isinstance(role, str) and _CHAT_KEYS & message.keys()):
+    if role in ("tool", "function") or (isinstance(role, str) and CHAT_KEYS & message.keys()):
         return CHAT
-    if role in _PI_ROLES:
+    if role in PI_ROLES:
         return PI
     is_answer = message.get("type") == "message" and "stop_reason" in message  # Anthropic's, as it came
     return ANTHROPIC if is_answer else None
@@ -91,7 +91,7 @@ def _shape_of_frame(message: Mapping[str, Any]) -> str | None:
 
 def _is_left_out(message: Mapping[str, Any]) -> bool:
     """Tells what pi shows to no model."""
-    return message.get("stopReason") in _FAILED or message.get("excludeFromContext") is True
+    return message.get("stopReason") in FAILED_STOPS or message.get("excludeFromContext") is True
 
 
 def _without_raw(part: Part) -> Part | None:
@@ -120,7 +120,7 @@ def _shape_of_block(block: Mapping[str, Any]) -> str | None:
         return PI if "thinkingSignature" in block or "signature" not in block else ANTHROPIC
     if kind == "image":
         return ANTHROPIC if "source" in block else PI
-    return TELLING.get(kind) if isinstance(kind, str) else None
+    return SHAPE_OF_BLOCK.get(kind) if isinstance(kind, str) else None
 
 
 # --- OpenAI chat, Anthropic, pi, and plain messages ---
@@ -129,7 +129,7 @@ def _shape_of_block(block: Mapping[str, Any]) -> str | None:
 def _message(source: Source) -> list[Part]:
     message = source.message
     said = message.get("role")
-    if said in ("tool", "function", "toolResult"):
+    if said in RESULT_ROLES:
         return [_result(source)]
     role = _role_of(message)
     if said == "bashExecution":
@@ -147,7 +147,7 @@ def _result(source: Source) -> Result:
         raw=message,
         shape=source.shape,
         id=text_or_none(message.get("tool_call_id", message.get("toolCallId"))),
-        name=text_or_none(message.get("toolName", message.get("name"))) or "",
+        name=text_or_none(message.get(RESULT_NAME_KEY, message.get("name"))) or "",
         content=result_content(message.get("content"), source),
         is_error=message.get("isError") is True,
     )
@@ -165,9 +165,9 @@ def _ran(message: Mapping[str, Any]) -> str:
 def _reasoning(source: Source) -> list[Part]:
     """The reasoning of OpenAI's imitators, beside the content; a stranger's is not sent on as it is."""
     message = source.message
-    if source.shape != CHAT or not any(message.get(name) for name in _REASONING):
+    if source.shape != CHAT or not any(message.get(name) for name in REASONING_KEYS):
         return []
-    text = next((value for name in _REASONING[:2] if isinstance(value := message.get(name), str)), "")
+    text = next((value for name in REASONING_KEYS[:2] if isinstance(value := message.get(name), str)), "")
     if not source.trusted:
         source.whole = False
     return [Thinking(role="assistant", source=source, shape=CHAT, text=text)]
@@ -192,7 +192,7 @@ def _calls(source: Source) -> list[Part]:
     """Reads the calls of an OpenAI chat message, the single one of its first version among them."""
     found: list[Part] = []
     message = source.message
-    if any(not message[name] for name in _CHAT_KEYS & message.keys()) or message.get("content") == []:
+    if any(not message[name] for name in CHAT_KEYS & message.keys()) or message.get("content") == []:
         source.whole = False  # OpenAI refuses an empty list, and nothing where a list may be
     if "parsed" in message:  # what the SDK made of the content
         source.whole = False

@@ -1,11 +1,11 @@
-"""What a summary is to stand for in a conversation that has grown too long, or was left for another branch. Pure.
+"""Planning of summaries: which messages one replaces when a context is compacted or a branch is left. Pure.
 
-A plan is made from what a model sees, nothing else. Whether it still holds when its summary is written is asked again.
+A plan is made from the context alone. The conversation may grow while the summary is written, so `is_still_valid`
+checks the plan again before the summary is appended.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Coroutine, Sequence
 from itertools import islice
 from typing import Any, Protocol
@@ -17,28 +17,37 @@ from convtree._engine.context import Context, build_context, default_render
 from convtree._engine.diff import Diff
 from convtree._engine.log_index import Index
 from convtree._engine.tokens import Counter, count_each, estimate_tokens
+from convtree._model.dialects import (
+    COMMAND_READS,
+    COMMAND_TOOLS,
+    PATCH_TOOL,
+    PATCHED_FILE,
+    PATH_ARGUMENTS,
+    READ_TOOLS,
+    WRITE_TOOLS,
+)
 from convtree._model.entries import CompactionEntry, Entry
 from convtree._model.errors import InvalidMessage
 from convtree._model.messages import calls_of
 from convtree._session.cut_points import allowed_cuts, choose_cut, is_pinned, turn_prefix
 
-_READERS = frozenset({"read", "read_file", "readfile", "view", "view_file", "open_file"})
-_WRITERS = frozenset(
-    {"write", "write_file", "writefile", "edit", "edit_file", "multiedit", "create_file", "str_replace", "replace"}
-    | {"notebookedit"}
-)
-#: tools that do what their argument `command` says
-_EDITORS = frozenset({"str_replace_editor", "str_replace_based_edit_tool", "text_editor"})
-_PATCHED = re.compile(r"^\*\*\* (?:Add File|Update File|Delete File|Move to): (.+?)\s*$", re.MULTILINE)
-_PATHS = ("path", "file_path", "filePath", "filename", "file", "absolute_path", "notebook_path")
-
 
 class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What a summary is to stand for: `messages`, of `entries`, before `first_kept_entry_id` (None: keep nothing).
+    """The messages that a summary will replace.
 
-    `previous_summary` is what stood for still earlier messages: the new summary replaces it, so it has to say what of
-    it still matters. The last `turn_prefix` messages begin a turn whose rest is kept (0: the cut is between turns).
-    `read_files` and `modified_files` are cumulative. `leaf_id` is where the plan was made.
+    Attributes:
+        leaf_id: The leaf for which the plan was made.
+        entries: The entries to summarise.
+        messages: Their messages, as the model sees them.
+        first_kept_entry_id: The first entry that stays in the context after the summary; None if none does.
+        previous_summary: The summary of earlier messages, if there is one. The new summary replaces it, so it has to
+            repeat what still matters.
+        turn_prefix: How many of the last messages belong to a turn that continues in what is kept; 0 if the cut is
+            between two turns.
+        read_files: Files that tools have read so far, also before the previous summary.
+        modified_files: Files that tools have changed so far, also before the previous summary.
+        tokens_before: Tokens of the whole context.
+        tokens_kept: Tokens of the messages that stay.
     """
 
     leaf_id: str
@@ -53,14 +62,14 @@ class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
     tokens_kept: int
 
     def entry(self, summary: str, count_tokens: Counter | None = None) -> CompactionEntry:
-        """Makes the entry of this plan and a summary.
+        """Returns the compaction entry of this plan, with a summary.
 
         Raises:
-            InvalidMessage: the summary is no text, or says nothing; an empty one would stand for all that goes.
+            InvalidMessage: The summary is not a text, or is blank.
         """
         check_text(summary)
         if not summary.strip():
-            raise InvalidMessage("the summary is an empty text; it has to say what it stands for", place="summary")
+            raise InvalidMessage("the summary is blank; return a text that replaces the messages", place="summary")
         made = CompactionEntry(summary=summary, first_kept_entry_id=self.first_kept_entry_id)
         tokens = (count_tokens or estimate_tokens)(default_render(made))
         return msgspec.structs.replace(
@@ -74,13 +83,13 @@ class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_text(summary: object) -> None:
-    """Makes sure that what a summariser returned is a text.
+    """Checks that a summariser returned a text.
 
     Raises:
-        InvalidMessage: it is something else; a coroutine, for one, is only awaited in `convtree.aio`.
+        InvalidMessage: It is something else. Coroutines are awaited in `convtree.aio` only.
     """
     if isinstance(summary, Coroutine):
-        summary.close()  # or Python warns that nobody awaited it
+        summary.close()  # or Python warns that it was never awaited
         raise InvalidMessage(
             "the summary is a coroutine; with a coroutine function, use the session of convtree.aio", place="summary"
         )
@@ -89,7 +98,7 @@ def check_text(summary: object) -> None:
 
 
 class BranchPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened on a branch that is to be left: what a model saw of it below `ancestor_id`, down to `leaf_id`."""
+    """The messages of a branch that is to be left: those of its context from below `ancestor_id` down to `leaf_id`."""
 
     leaf_id: str
     ancestor_id: str | None
@@ -98,7 +107,7 @@ class BranchPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Conversation(Protocol):
-    """What planning needs of a session."""
+    """The part of a session that planning uses."""
 
     @property
     def leaf_id(self) -> str | None:
@@ -121,16 +130,17 @@ class Conversation(Protocol):
 def plan_compaction(
     session: Conversation, *, keep_tokens: int, count_tokens: Counter | None = None
 ) -> CompactionPlan | None:
-    """Plans what to summarise so that the last `keep_tokens` stay; None when there is nothing to do.
+    """Plans a compaction that keeps the last `keep_tokens` tokens; None if there is nothing to summarise.
 
-    The longest end that fits is kept; it begins with a turn if one fits, else inside the turn; if not even the last
-    message fits, that is kept all the same, with the call that it answers. `keep_tokens=0` keeps nothing, except calls
-    that are waiting for results. A call that is pinned holds back all that is behind it, unless its results are pinned,
-    too. `count_tokens` counts one message; left out, messages are estimated, at no less than what the provider's usage
-    says of them together, as `Context.count_tokens` has it.
+    The kept end begins with a turn if a whole turn fits, else inside a turn. If not even the last message fits, it is
+    kept anyway, together with the call that it answers. `keep_tokens=0` keeps nothing but calls without a result and
+    what follows them. A pinned call keeps everything behind it, unless its results are pinned too.
+
+    `count_tokens` returns the tokens of one message. By default messages are estimated, and the estimates are raised to
+    the usage that the provider reported, see `Context.count_tokens`.
 
     Raises:
-        As `Session.build_context`.
+        BrokenPath, UnknownEntry, LeafUncertain: The context cannot be built, see `Session.build_context`.
     """
     leaf_id = session.leaf_id
     if leaf_id is None:
@@ -139,19 +149,19 @@ def plan_compaction(
     counts = _counts(context, count_tokens)
     start = _after_summary(context)
     cut = choose_cut(context, counts, start, keep_tokens)
-    gone = [place for place in range(start, cut) if not is_pinned(context.entries[place])]
-    if not gone:
+    removed = [index for index in range(start, cut) if not is_pinned(context.entries[index])]
+    if not removed:
         return None
     previous = context.entries[start - 1] if start else None
-    read, modified = _files(context, gone, previous)
-    pinned = sum(counts[place] for place in range(cut) if is_pinned(context.entries[place]))
+    read, modified = _files(context, removed, previous)
+    pinned = sum(counts[index] for index in range(cut) if is_pinned(context.entries[index]))
     return CompactionPlan(
         leaf_id=leaf_id,
-        entries=tuple(context.entries[place] for place in gone),
-        messages=tuple(context.messages[place] for place in gone),
+        entries=tuple(context.entries[index] for index in removed),
+        messages=tuple(context.messages[index] for index in removed),
         first_kept_entry_id=context.entries[cut].id if cut < len(context.entries) else None,
         previous_summary=previous.summary if isinstance(previous, CompactionEntry) else None,
-        turn_prefix=turn_prefix(context, gone, cut),
+        turn_prefix=turn_prefix(context, removed, cut),
         read_files=read,
         modified_files=modified,
         tokens_before=context.count_tokens(count_tokens),
@@ -160,29 +170,29 @@ def plan_compaction(
 
 
 def plan_branch(session: Conversation, entry_id: str | None) -> BranchPlan | None:
-    """Collects what a model saw of the branch that a move to `entry_id` leaves; None when it leaves nothing."""
+    """Plans a summary of the branch that a move to `entry_id` leaves; None if it leaves no messages."""
     leaf_id = session.leaf_id
     if leaf_id is None:
         return None
     ancestor_id = session.common_ancestor(leaf_id, entry_id)
     left = {entry.id for entry in session.diff(leaf_id, ancestor_id).a.entries}
     context = session.build_context(leaf=leaf_id)
-    seen = [place for place, entry in enumerate(context.entries) if entry.id in left]
+    seen = [index for index, entry in enumerate(context.entries) if entry.id in left]
     if not seen:
         return None
     return BranchPlan(
         leaf_id=leaf_id,
         ancestor_id=ancestor_id,
-        entries=tuple(context.entries[place] for place in seen),
-        messages=tuple(context.messages[place] for place in seen),
+        entries=tuple(context.entries[index] for index in seen),
+        messages=tuple(context.messages[index] for index in seen),
     )
 
 
 def is_still_valid(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -> bool:
-    """Tells whether a plan may land although the leaf has moved to the row `leaf` since it was made.
+    """Returns whether a plan made earlier can be applied at the leaf in row `leaf`.
 
-    A compaction may where its kept entry is above, no other compaction came or went, and the cut separates nothing
-    there either; a summary of a branch, where that branch only grew.
+    A compaction can if its last compaction is still the same, the first kept entry is still an ancestor, and a cut is
+    still allowed there. The summary of a branch can if that branch has only grown.
     """
     columns = index.tree
     planned = index.node(plan.leaf_id)
@@ -197,58 +207,60 @@ def is_still_valid(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -
         return False
     context = build_context(index, leaf)
     allowed = set(allowed_cuts(context))
-    return any(entry.id == plan.first_kept_entry_id for place, entry in enumerate(context.entries) if place in allowed)
+    return any(
+        entry.id == plan.first_kept_entry_id for number, entry in enumerate(context.entries) if number in allowed
+    )
 
 
 # --- counting ---
 
 
 def _counts(context: Context, count_tokens: Counter | None) -> list[int]:
-    """Returns how many tokens each message takes."""
+    """Returns the tokens of each message."""
     if count_tokens is None:
         return count_each(context.messages, context.entries, context.first_after_compaction)
     return list(map(count_tokens, context.messages))
 
 
 def _after_summary(context: Context) -> int:
-    """Returns the place behind the summary that the context begins with; 0 when it has none."""
-    cuts = (place for place, entry in enumerate(context.entries, 1) if isinstance(entry, CompactionEntry))
+    """Returns the index behind the summary at the beginning of the context; 0 without one."""
+    cuts = (index for index, entry in enumerate(context.entries, 1) if isinstance(entry, CompactionEntry))
     return next(cuts, 0)
 
 
 # --- which files ---
 
 
-def _files(context: Context, gone: Sequence[int], previous: Entry | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Returns the files read and the files modified, before and now; a modified one is not listed as read."""
+def _files(context: Context, removed: Sequence[int], previous: Entry | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Returns the files read and the files modified so far. A modified file is not listed as read."""
     read: dict[str, None] = {}
     modified: dict[str, None] = {}
     if isinstance(previous, CompactionEntry):
         read.update(dict.fromkeys(previous.read_files or ()))
         modified.update(dict.fromkeys(previous.modified_files or ()))
-    for place in gone:
-        for name, given in _calls(context.messages[place]):
-            names = read if _reads(name, given) else modified
-            names.update(dict.fromkeys(_paths(name, given)))
+    for index in removed:
+        for name, arguments in _calls(context.messages[index]):
+            names = read if _is_read(name, arguments) else modified
+            names.update(dict.fromkeys(_paths(name, arguments)))
     return tuple(sorted(read.keys() - modified.keys())), tuple(sorted(modified))
 
 
-def _reads(name: str, given: dict[str, Any]) -> bool:
-    return name in _READERS or (name in _EDITORS and given.get("command") == "view")
+def _is_read(name: str, arguments: dict[str, Any]) -> bool:
+    return name in READ_TOOLS or (name in COMMAND_TOOLS and arguments.get("command") == COMMAND_READS)
 
 
-def _paths(name: str, given: dict[str, Any]) -> list[str]:
-    """Returns the files that a call reads or modifies; none where nobody knows the tool."""
-    if name == "apply_patch":
-        patch = next((value for value in given.values() if isinstance(value, str)), "")
-        return _PATCHED.findall(patch)
-    known = name in _READERS or name in _WRITERS or name in _EDITORS
-    paths = (value for key in _PATHS if isinstance(value := given.get(key), str) and value)
+def _paths(name: str, arguments: dict[str, Any]) -> list[str]:
+    """Returns the files that a call reads or modifies; none for an unknown tool."""
+    if name == PATCH_TOOL:
+        patch = next((value for value in arguments.values() if isinstance(value, str)), "")
+        return PATCHED_FILE.findall(patch)
+    known = name in READ_TOOLS or name in WRITE_TOOLS or name in COMMAND_TOOLS
+    paths = (value for key in PATH_ARGUMENTS if isinstance(value := arguments.get(key), str) and value)
     return list(islice(paths, 1 if known else 0))
 
 
 def _calls(message: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Returns the tools that a message calls, in lower case, with their arguments."""
+    """Returns the names of the tools that a message calls, in lower case, with their arguments."""
     from convtree._providers.parts import Call, Source, as_object
     from convtree._providers.reading import read_message
 

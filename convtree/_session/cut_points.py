@@ -1,6 +1,7 @@
-"""Where a conversation can be cut in two, so that nothing is torn apart that belongs together. Pure.
+"""Where a context may be cut in two. Pure.
 
-A call stays with its results, reasoning with the rest of its reply; between two turns is better than inside one.
+A call stays with its results, and reasoning with its reply. A cut between two turns is better than one inside a turn.
+Positions are indexes into the messages of the context; a cut at `i` keeps the messages from `i` on.
 """
 
 from __future__ import annotations
@@ -10,16 +11,16 @@ from itertools import accumulate, chain
 from typing import Any
 
 from convtree._engine.context import Context
+from convtree._model.dialects import ASSISTANT_ROLES, THINKING_BLOCKS, TURN_ROLES
 from convtree._model.entries import BranchSummaryEntry, Entry, MessageEntry
-from convtree._model.messages import Waiting, calls_of, results_of, role_of
-
-#: who begins a turn; in pi's messages also a command that the user ran, and what an extension says for them
-_BEGINNERS = frozenset({"user", "bashExecution", "custom"})
-_THOUGHTS = ("thinking", "redacted_thinking")
+from convtree._model.messages import PendingCalls, calls_of, results_of, role_of
 
 
 def choose_cut(context: Context, counts: Sequence[int], start: int, keep_tokens: int) -> int:
-    """Returns the place of the first message to keep; `start` when nothing is to be cut."""
+    """Returns the index of the first message to keep; `start` if there is nothing to cut.
+
+    `counts` has the tokens of each message; `start` is the first message that may go.
+    """
     end = len(counts)
     first, kept = end, 0
     while first > start and keep_tokens > 0 and kept + counts[first - 1] <= keep_tokens:
@@ -27,94 +28,97 @@ def choose_cut(context: Context, counts: Sequence[int], start: int, keep_tokens:
         kept += counts[first]
     if first == start:
         return start
-    allowed = [place for place in allowed_cuts(context) if place > start]
-    fitting = [place for place in allowed if place >= first and (place < end or keep_tokens <= 0)]
-    turns = [place for place in fitting if place == end or begins_turn(context, place)]
+    allowed = [index for index in allowed_cuts(context) if index > start]
+    fitting = [index for index in allowed if index >= first and (index < end or keep_tokens <= 0)]
+    turns = [index for index in fitting if index == end or begins_turn(context, index)]
     if turns or fitting:
         return (turns or fitting)[0]
-    shorter = [place for place in allowed if place < end]
+    shorter = [index for index in allowed if index < end]
     return shorter[-1] if shorter else start
 
 
 def allowed_cuts(context: Context) -> list[int]:
-    """Returns the places where a cut separates nothing that belongs together, the end among them."""
+    """Returns the indexes where a cut splits no call from its result and no reasoning from its reply.
+
+    The end of the context counts as one, unless calls are still open there.
+    """
     end = len(context.messages)
     depth = [0] * (end + 2)
-    for first, behind in chain(_exchanges(context), _reasoned(context.messages)):
+    for first, behind in chain(_calls_with_results(context), _reasoning_with_reply(context.messages)):
         depth[first] += 1
         depth[behind] -= 1
-    return [place for place, open in enumerate(accumulate(depth[: end + 1])) if not open]
+    return [index for index, open in enumerate(accumulate(depth[: end + 1])) if not open]
 
 
-def _exchanges(context: Context) -> Iterator[tuple[int, int]]:
-    """Yields from which place to before which no cut may fall: from a call to its results, which may still come."""
-    waiting: Waiting[int] = Waiting()
+def _calls_with_results(context: Context) -> Iterator[tuple[int, int]]:
+    """Yields ranges (first index, index behind the last) without a cut: from a call to its results."""
+    pending: PendingCalls[int] = PendingCalls()
     behind = len(context.messages) + 1
-    for place, message in enumerate(context.messages):
+    for index, message in enumerate(context.messages):
         for result in results_of(message):
-            call = waiting.answer(result)
+            call = pending.answer(result)
             if call is None:
-                yield place, place + 1
-            else:  # a call that is pinned stays, and without its result it would be open
-                stays = is_pinned(context.entries[call]) and not is_pinned(context.entries[place])
-                yield call + 1, behind if stays else place + 1
+                yield index, index + 1
+            else:  # a pinned call stays in the context, and would be open without its result
+                stays = is_pinned(context.entries[call]) and not is_pinned(context.entries[index])
+                yield call + 1, behind if stays else index + 1
         for made in calls_of(message):
-            waiting.add(made, place)
-    given_up = _given_up(context)
-    yield from ((call + 1, behind) for call in waiting.left() if call >= given_up)
+            pending.add(made, index)
+    last_answered = _last_answered_turn(context)
+    yield from ((call + 1, behind) for call in pending.remaining() if call >= last_answered)
 
 
-def _given_up(context: Context) -> int:
-    """Returns the place of the last turn that got an answer: nobody waits for the results of calls before it."""
+def _last_answered_turn(context: Context) -> int:
+    """Returns the index where the last turn with a reply begins. Open calls before it will get no result any more."""
     answered = False
-    for place in range(len(context.messages) - 1, -1, -1):
-        if answered and begins_turn(context, place):
-            return place
-        answered = answered or _is_reply(context.messages[place])
+    for index in range(len(context.messages) - 1, -1, -1):
+        if answered and begins_turn(context, index):
+            return index
+        answered = answered or _is_reply(context.messages[index])
     return 0
 
 
-def _reasoned(messages: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """Yields where no cut may fall because reasoning stays with the rest of its reply, which may still come."""
+def _reasoning_with_reply(messages: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """Yields ranges without a cut: reasoning and the rest of its reply, which may still be to come."""
     reasoned = False
-    for place, message in enumerate(messages):
+    for index, message in enumerate(messages):
         if reasoned and _is_reply(message):
-            yield place, place + 1
+            yield index, index + 1
         reasoned = _is_reasoning(message) or (reasoned and _is_reply(message))
     if messages and _is_reasoning(messages[-1]):
         yield len(messages), len(messages) + 1
 
 
 def _is_reply(message: Any) -> bool:
-    return role_of(message) in ("assistant", "model")
+    return role_of(message) in ASSISTANT_ROLES
 
 
 def _is_reasoning(message: Any) -> bool:
-    """Tells whether a message is reasoning and nothing else: an item, or one block of a reply that came in pieces."""
+    """Returns whether a message is reasoning and nothing else: an item, or a reply whose other blocks follow."""
     if message.get("type") == "reasoning":
         return True
     blocks = message.get("content")
     if not isinstance(blocks, list) or not blocks:
         return False
-    return all(isinstance(each, dict) and each.get("type") in _THOUGHTS for each in blocks)
+    return all(isinstance(each, dict) and each.get("type") in THINKING_BLOCKS for each in blocks)
 
 
-def begins_turn(context: Context, place: int) -> bool:
-    """Tells whether a message is the first of a turn: what a user says, or what happened on another branch."""
-    if isinstance(context.entries[place], BranchSummaryEntry):
+def begins_turn(context: Context, index: int) -> bool:
+    """Returns whether a message begins a turn: a user's message, or the summary of another branch."""
+    if isinstance(context.entries[index], BranchSummaryEntry):
         return True
-    message = context.messages[place]
-    return role_of(message) in _BEGINNERS and not results_of(message)
+    message = context.messages[index]
+    return role_of(message) in TURN_ROLES and not results_of(message)
 
 
-def turn_prefix(context: Context, gone: Sequence[int], cut: int) -> int:
-    """Counts the messages, at the end of those that go, whose turn goes on in what is kept."""
+def turn_prefix(context: Context, removed: Sequence[int], cut: int) -> int:
+    """Counts the messages at the end of `removed` that belong to the turn which continues at `cut`."""
     if cut == len(context.entries) or begins_turn(context, cut):
         return 0
-    begun = [number for number, place in enumerate(gone) if begins_turn(context, place)]
-    return len(gone) - begun[-1] if begun else len(gone)
+    begun = [number for number, index in enumerate(removed) if begins_turn(context, index)]
+    return len(removed) - begun[-1] if begun else len(removed)
 
 
 def is_pinned(entry: Entry) -> bool:
-    """Tells whether an entry stays in view whatever is cut."""
+    """Returns whether an entry survives every compaction."""
     return isinstance(entry, MessageEntry) and entry.pinned is True

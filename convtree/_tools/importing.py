@@ -1,46 +1,56 @@
-"""From other tools' files into logs and stores, and into memory to look at; and out again into their formats.
+"""Sessions of other tools, imported into logs and stores, or read into memory.
 
-A source is told by its content, never by its name, and never written to. Importing is repeatable: the same source
-gives the same ids, so a second import adds nothing and a grown source adds what is new.
+A source is recognised by its content, never by its name, and is never written to. Importing is repeatable: the same
+source gives the same ids, so a second import adds nothing and a source that has grown adds only what is new.
 """
 
 from __future__ import annotations
 
 import os
-import stat
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 
-from convtree._engine.codec import HEADER_START
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
-from convtree._formats.common.base import Format, Source, SourceSession, origin
-from convtree._formats.common.files import SourceFile
-from convtree._logs.jsonl import JsonlLog, write_atomically
+from convtree._formats.common.base import SessionRef, SourceSession, origin
+from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
-from convtree._model.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions
+from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
-from convtree._tools.redact_log import RedactedSession
+from convtree._tools.known_sources import (
+    FAILURES,
+    KnownSource,
+    NotImported,
+    find_sources,
+    recognise,
+    size_of,
+    walk_sources,
+)
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
 
-_BEGINNING = 2**20  # bytes by which a source is told
 _EVERY = 256  # records between two reports of progress
-_LISTED = 20  # sessions that an error names
-_SHOWN = 200  # characters of a first message that a list shows
-_FAILURES = (ConvtreeError, OSError, ImportError)
+_LISTED = 20  # ids in an error message
+_SHOWN = 200  # characters of the first message in a list
 
 
 class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import did: how many records it wrote, how many were there already, and what is wrong with the source.
+    """The result of importing one session, or of one file that was not imported.
 
-    `skipped` is a file of no known format, `failed` one that could not be brought in, or not to its end; `reason` says
-    why. They have no session id, and no format, where it did not come to that.
+    Attributes:
+        format: The name of the format; None if the file was not recognised.
+        session_id: The id of the session; None if none was found.
+        written: How many records were added.
+        already_there: How many records were there from an earlier import.
+        findings: Problems in the source.
+        source: The file or folder.
+        status: "imported"; "skipped" for a file of no known format; "failed" if the import stopped or never began.
+        reason: Why the status is "skipped" or "failed".
     """
 
     format: str | None
@@ -61,34 +71,36 @@ def import_file(
     progress: Progress | None = None,
     redact: Redact | None = None,
 ) -> ImportReport:
-    """Brings another tool's session into the log at `target`, which is created, or continued if it is this session's.
+    """Imports the session of another tool into the log at `target`.
 
-    Records that are there already are passed over. The source is only read. A source without entries creates nothing.
-    `progress(done, of)` is called with bytes. `redact` (`convtree.redact`, say) takes secrets out of what is written,
-    and must be the same the next time: a record that is there already and would now be written otherwise is an
-    `IdConflict`, behind which nothing comes in.
+    The log is created, or continued if it holds the same session: records that are there already are skipped. The
+    source is only read. A source without entries creates no log.
+
+    Args:
+        source: A file of another tool, or a folder that is one session.
+        target: The log to create or continue.
+        durability: "power" survives a power cut, "process" the death of every process.
+        progress: Called as `progress(done, total)`, in bytes of the source.
+        redact: Removes secrets from what is written (`convtree.redact`, for example). Use the same one in later
+            imports: a record that would now be written differently is an `IdConflict`, and the import stops there.
 
     Raises:
-        NotALog: the source is of no known format, or the target is no convtree log; neither was touched.
-        SeveralSessions: the source holds more than one; use `import_into`. Nothing was written.
-        SessionExists: the target is the log of another session; it was not touched.
-        IdConflict, InvalidCompaction: since its last import the source was not only appended to, or a parent was
-            that it lacked before; what was imported stays as it is.
-        OSError: as it comes; what was written before is whole, and importing again goes on from there.
+        NotALog: The source is of no known format, or the target is not a convtree log. Neither was changed.
+        SeveralSessions: The source holds more than one session; use `import_into`. Nothing was written.
+        SessionExists: The target is the log of another session. It was not changed.
+        IdConflict, InvalidCompaction: The source was changed since the last import, not only appended to, or a missing
+            parent has appeared. What was imported before stays.
+        OSError: Reading or writing failed. Records written before are valid; import again to continue.
     """
-    found = _recognised(Path(source))
-    if not getattr(found.form, "IS_SINGLE", False):
-        _check_single(found)
-    with closing(_readings(found)) as readings:
-        for reading in readings:
-            clean = _without_secrets(reading, redact)
-            size = _size(found.source.path)
-            tell = _telling(progress, 0, size, size)
-            with _target(target, clean.header, durability) as session:
-                report = _taken_in(found, clean, session, tell)
-            tell(size)
-            return report
-    raise _without_session(found)
+    found = recognise(Path(source))
+    with found.source:
+        read = _without_secrets(found.read(_only_session(found)), redact)
+        size = size_of(found.source.path)
+        report_progress = _progress_reporter(progress, 0, size, size)
+        with _open_target(target, read.header, durability) as session:
+            report = _import_session(found, read, session, report_progress)
+        report_progress(size)
+        return report
 
 
 def import_into(
@@ -98,37 +110,49 @@ def import_into(
     progress: Progress | None = None,
     redact: Redact | None = None,
 ) -> list[ImportReport]:
-    """Brings every session of a file, or of all files in a folder and below, into a store, each under its own id.
+    """Imports every session of a file, or of all files in a folder and its subfolders, into a store.
 
-    A folder's files come in sorted order; links are not followed, and what is of no known format is reported as
-    skipped. What is wrong with one file does not keep the others from coming in. Importing again adds what is new.
-    `progress(done, of)` is called with bytes. `redact` is as for `import_file`, and comes before the store's own.
+    Each session keeps its id. Files are imported in sorted order; links are not followed, and files of no known format
+    are reported as skipped. A problem with one file does not stop the others. Importing again adds what is new.
+
+    `progress(done, total)` is called with bytes. `redact` is as for `import_file`; it runs before the store's own.
 
     Raises:
-        NotALog: the source is a file of no known format.
-        OSError: the source cannot be looked at.
+        NotALog: `source` is a file of no known format.
+        OSError: `source` cannot be read.
     """
     top = Path(source)
     if not top.is_dir():
-        sources: list[_Found | ImportReport] = [_recognised(top)]
+        sources: list[KnownSource | NotImported] = [recognise(top)]
     else:
-        sources = list(_sources(top))
-    of, done = sum(_size(each.source.path) for each in sources if isinstance(each, _Found)), 0
+        sources = list(walk_sources(top))
+    total, done = sum(size_of(each.source.path) for each in sources if isinstance(each, KnownSource)), 0
     reports: list[ImportReport] = []
     for each in sources:
-        if isinstance(each, ImportReport):
-            reports.append(each)
+        if isinstance(each, NotImported):
+            reports.append(_report_not_imported(each))
             continue
-        size = _size(each.source.path)
-        tell = _telling(progress, done, size, of)
-        reports.extend(_all_taken_in(each, store, tell, redact))
+        size = size_of(each.source.path)
+        report_progress = _progress_reporter(progress, done, size, total)
+        with each.source:
+            reports.extend(_import_sessions(each, store, report_progress, redact))
         done += size
-        tell(size)
+        report_progress(size)
     return reports
 
 
 class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list says of a session in another tool's file."""
+    """A session in a file of another tool.
+
+    Attributes:
+        id: The id that the session has after an import.
+        name: Its name.
+        begun: When it began, as a timestamp.
+        messages: How many messages it has, on all branches.
+        first_user_message: The beginning of the first message of the user, on one line.
+        format: The name of the format.
+        source: The file or folder.
+    """
 
     id: str
     name: str | None = None
@@ -140,20 +164,20 @@ class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_foreign(source: str | os.PathLike[str]) -> Iterator[ForeignSession]:
-    """Yields what is in a file or a folder of other tools' sessions, one at a time, without keeping them.
+    """Yields the sessions of a file, or of all files in a folder and its subfolders, without importing them.
 
     Raises:
-        NotALog: the source is of no known format.
+        NotALog: No session of a known format was found.
     """
-    for found in _founds(Path(source)):
-        with closing(_readings(found)) as readings:
-            for reading in readings:
-                yield _listed(found, reading)
+    for found in find_sources(Path(source)):
+        with found.source:
+            for ref in found.sessions():
+                yield _describe(found, found.read(ref))
 
 
-def _listed(found: _Found, reading: SourceSession) -> ForeignSession:
-    name, first, messages = reading.header.name, None, 0
-    for record in reading.records:
+def _describe(found: KnownSource, read: SourceSession) -> ForeignSession:
+    name, first, messages = read.header.name, None, 0
+    for record in read.records:
         if isinstance(record, MessageEntry):
             messages += 1
             if first is None and record.role == "user":
@@ -161,9 +185,9 @@ def _listed(found: _Found, reading: SourceSession) -> ForeignSession:
         elif isinstance(record, SessionInfoMark) and record.name is not msgspec.UNSET:
             name = record.name
     return ForeignSession(
-        id=reading.header.id,
+        id=read.header.id,
         name=name,
-        begun=reading.header.timestamp,
+        begun=read.header.timestamp,
         messages=messages,
         first_user_message=first and " ".join(first[:_SHOWN].split()),
         format=found.form.NAME,
@@ -172,296 +196,182 @@ def _listed(found: _Found, reading: SourceSession) -> ForeignSession:
 
 
 def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = None) -> tuple[Session, ImportReport]:
-    """Reads another tool's session into memory, to look at; of a source with several, the one that is asked for.
+    """Reads a session of another tool into memory. `session_id` chooses one if the source holds several.
 
     Raises:
-        NotALog: the source is of no known format.
-        SeveralSessions: it holds more than one, and none was chosen.
-        SessionNotFound: it does not hold the one that was chosen.
+        NotALog: The source is of no known format.
+        SeveralSessions: It holds more than one session, and `session_id` is not set.
+        SessionNotFound: It does not hold the session `session_id`.
     """
-    top, ids = Path(source), list[str]()
-    chosen: tuple[Session, ImportReport] | None = None
-    for found in _founds(top):
-        with closing(_readings(found)) as readings:
-            for reading in readings:
-                ids.append(reading.header.id)
-                if chosen is None and session_id in (None, reading.header.id):
-                    session = Session(MemoryLog(), reading.header)
-                    chosen = session, _taken_in(found, reading, session)
-                _exhaust(reading)
-                if chosen is not None and session_id is not None:
-                    return chosen
-    if chosen is None:
-        raise SessionNotFound(f"{top}: no session {session_id!r} here; {_naming(ids)}")
+    top, ids, outside = Path(source), list[str](), list[Finding]()
+    first: tuple[KnownSource, SessionRef] | None = None
+    leftover: tuple[KnownSource, SessionRef] | None = None
+    with ExitStack() as kept_open:
+        for found in find_sources(top):
+            with ExitStack() as opened:
+                opened.enter_context(found.source)
+                for ref in found.sessions():
+                    if session_id == ref.id:
+                        return _read_into_memory(found, ref)
+                    if ref.is_leftover:
+                        leftover = found, ref
+                        outside.extend(ref.findings)
+                        continue
+                    ids.append(ref.id)
+                    if session_id is None and first is None:
+                        first = found, ref
+                        kept_open.push(opened.pop_all())
+        if session_id is not None:
+            raise SessionNotFound(f"{top}: no session {session_id!r} here; {_list_ids(ids)}")
+        if len(ids) > 1:
+            raise SeveralSessions(f"{top}: several sessions; choose one: {_list_ids(ids)}", ids=tuple(ids))
+        if first is not None:
+            found, ref = first
+            return _read_into_memory(found, ref._replace(findings=(*ref.findings, *outside)))
+        if leftover is not None:
+            return _read_into_memory(*leftover)
+        raise SessionNotFound(f"{top}: no session here")
+
+
+def _read_into_memory(found: KnownSource, ref: SessionRef) -> tuple[Session, ImportReport]:
+    read = found.read(ref)
+    session = Session(MemoryLog(), read.header)
+    return session, _import_session(found, read, session)
+
+
+def _report_not_imported(one: NotImported) -> ImportReport:
+    return ImportReport(format=None, session_id=None, source=str(one.path), status=one.status, reason=one.reason)
+
+
+def _only_session(found: KnownSource) -> SessionRef:
+    """Returns the only session of a source, with the problems found outside of it.
+
+    Raises:
+        SeveralSessions: the source holds more than one.
+        NotALog: it holds none.
+    """
+    refs = list[SessionRef]()
+    ids = list[str]()
+    for ref in found.sessions():
+        ids.extend([] if ref.is_leftover else [ref.id])
+        if len(ids) <= 1:  # of more sessions, which are refused, only the ids are held
+            refs.append(ref)
     if len(ids) > 1:
-        raise SeveralSessions(f"{top}: several sessions; choose one: {_naming(ids)}", ids=tuple(ids))
-    return chosen
-
-
-def export_file(
-    session: Session,
-    path: str | os.PathLike[str],
-    format: str,
-    *,
-    replace: bool = False,
-    redact: Redact | None = None,
-) -> None:
-    """Writes a session as another tool's file, or as a document: pi, kit, json or markdown.
-
-    The file appears whole or not at all, durably. The tool that opens it shows its model the same context, but for
-    what `redact` takes out.
-
-    Raises:
-        ValueError: nobody knows this format.
-        SessionExists: there is a file already, and it is not to be replaced.
-    """
-    write_atomically(Path(path), export_lines(session, format, redact=redact), replace=replace)
-
-
-def export_lines(session: Session, format: str, *, redact: Redact | None = None) -> Iterator[bytes]:
-    """Yields a session in another tool's format, or as a document, piece by piece.
-
-    `redact` (`convtree.redact`, say) gets every text that somebody said, names, labels, directories and the owner, and
-    returns what is written instead. Ids and types stay.
-
-    Raises:
-        ValueError: nobody knows this format.
-    """
-    from convtree._formats.registry import WRITERS
-
-    if format not in WRITERS:
-        raise ValueError(f"nothing writes {format!r}; known are {', '.join(WRITERS)}")
-    return WRITERS[format](session if redact is None else RedactedSession(session, redact))
-
-
-# --- sources ------------------------------------------------------------------------------------------------------
-
-
-class _Found(NamedTuple):
-    """A source and the format it is of."""
-
-    form: Format
-    source: Source
-
-
-def _recognised(path: Path) -> _Found:
-    """Tells what a file, or a folder as a whole, is.
-
-    Raises:
-        NotALog: it is of no known format.
-    """
-    from convtree._formats.registry import FORMATS
-
-    source = Source(path, b"" if path.is_dir() else _beginning(path))
-    for form in FORMATS:
-        if form.recognises(source):
-            return _Found(form, source)
-    if source.beginning.removeprefix(b"\xef\xbb\xbf").startswith(HEADER_START):
-        raise NotALog(
-            f"{path}: this is a convtree log already; open it with Session.open, or `convtree copy` its store"
-        )
-    if path.is_dir():
-        raise NotALog(f"{path}: a folder, not a session of a known format; import what is in it into a store")
-    known = ", ".join(form.NAME for form in FORMATS)
-    raise NotALog(f"{path}: not a session of a known format; known are {known}")
-
-
-def _beginning(path: Path) -> bytes:
-    with SourceFile(path) as file:
-        return file.read(_BEGINNING)
-
-
-def _founds(top: Path) -> Iterator[_Found]:
-    """Yields the sources at a place, which must hold one."""
-    if not top.is_dir():
-        yield _recognised(top)
-        return
-    found = [each for each in _sources(top) if isinstance(each, _Found)]
-    if not found:
-        raise NotALog(_nothing_in(top))
-    yield from found
-
-
-def _nothing_in(top: Path) -> str:
-    is_store = any(_is_log(path) for path in top.glob("*.jsonl"))
-    hint = f"; it is a store of convtree's own: `convtree ls --store {top}`" if is_store else ""
-    return f"{top}: no session of a known format in this folder{hint}"
-
-
-def _is_log(path: Path) -> bool:
-    try:
-        return _beginning(path).startswith(HEADER_START)
-    except OSError:
-        return False
-
-
-def _sources(top: Path) -> Iterator[_Found | ImportReport]:
-    """Yields what is in a folder and below, in sorted order; a folder that is itself a session is taken as one."""
-    waiting = [top]
-    while waiting:
-        path = waiting.pop()
-        if path.is_symlink() and path != top:
-            yield _passed("skipped", path, "a link")
-            continue
-        try:
-            try:
-                yield _recognised(path)
-            except NotALog as error:
-                if path.is_dir():
-                    waiting.extend(sorted(path.iterdir(), reverse=True))
-                else:
-                    reason, _, _ = str(error).removeprefix(f"{path}: ").partition("; known are ")
-                    yield _passed("skipped", path, reason)
-        except _FAILURES as error:
-            if path == top:
-                raise
-            yield _passed("failed", path, str(error))
-
-
-def _passed(status: Literal["skipped", "failed"], path: Path, reason: str) -> ImportReport:
-    return ImportReport(format=None, session_id=None, source=str(path), status=status, reason=reason)
-
-
-def _size(path: Path) -> int:
-    """Returns how many bytes a source has; a folder, with all that is in it."""
-    try:
-        status = path.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            return status.st_size
-        return sum(each.lstat().st_size for each in path.rglob("*"))
-    except OSError:
-        return 0  # gone meanwhile: reading it will say so
-
-
-# --- sessions -----------------------------------------------------------------------------------------------------
-
-
-def _readings(found: _Found) -> Generator[SourceSession, None, None]:
-    yield from found.form.read(found.source)
-
-
-def _exhaust(reading: SourceSession) -> None:
-    for _ in reading.records:
-        pass
-
-
-def _check_single(found: _Found) -> None:
-    ids = []
-    with closing(_readings(found)) as readings:
-        for reading in readings:
-            ids.append(reading.header.id)
-            _exhaust(reading)
-    if len(ids) > 1:
-        message = f"{found.source.path}: several sessions; import them into a store: {_naming(ids)}"
+        message = f"{found.source.path}: several sessions; import them into a store: {_list_ids(ids)}"
         raise SeveralSessions(message, ids=tuple(ids))
+    if not refs:
+        raise NotALog(f"{found.source.path}: a {found.form.NAME} source without a session")
+    return refs[0]._replace(findings=tuple(finding for ref in refs for finding in ref.findings))
 
 
-def _naming(ids: list[str]) -> str:
+def _list_ids(ids: list[str]) -> str:
     more = f" and {len(ids) - _LISTED:,} more" if len(ids) > _LISTED else ""
     return f"it has {', '.join(ids[:_LISTED]) or 'none'}{more}"
 
 
-def _without_session(found: _Found) -> NotALog:
-    return NotALog(f"{found.source.path}: {found.form.NAME}, without a session in it")
-
-
-def _without_secrets(reading: SourceSession, redact: Redact | None) -> SourceSession:
-    """Returns a reading that is redacted as a session redacts what it writes."""
+def _without_secrets(read: SourceSession, redact: Redact | None) -> SourceSession:
+    """Returns a session whose header and records are redacted, as a session redacts what it writes."""
     if redact is None:
-        return reading
-    records = (redact_record(record, redact) for record in reading.records)
-    return reading._replace(header=redact_record(reading.header, redact), records=records)
+        return read
+    records = (redact_record(record, redact) for record in read.records)
+    return read._replace(header=redact_record(read.header, redact), records=records)
 
 
-def _all_taken_in(
-    found: _Found, store: SessionStore, tell: Callable[[int], None], redact: Redact | None
+def _import_sessions(
+    found: KnownSource, store: SessionStore, report_progress: Callable[[int], None], redact: Redact | None
 ) -> Iterator[ImportReport]:
-    """Yields what became of each session of a source."""
-    path = found.source.path
+    """Imports every session of a source; yields a report for each. A failure ends neither the others nor the import."""
     try:
-        with closing(_readings(found)) as readings:
-            for reading in readings:
-                clean = _without_secrets(reading, redact)
-                try:
-                    with _adopted(store, clean.header) as session:
-                        yield _taken_in(found, clean, session, tell)
-                except _FAILURES as error:
-                    yield ImportReport(
-                        format=found.form.NAME,
-                        session_id=reading.header.id,
-                        findings=tuple(reading.findings),
-                        source=str(path),
-                        status="failed",
-                        reason=str(error),
-                    )
-                _exhaust(reading)
-    except _FAILURES as error:
-        yield _passed("failed", path, str(error))
+        for ref in found.sessions():
+            findings: Sequence[Finding] = ref.findings
+            try:
+                read = _without_secrets(found.read(ref), redact)
+                findings = read.findings
+                with _open_in_store(store, read.header) as session:
+                    yield _import_session(found, read, session, report_progress)
+            except FAILURES as error:
+                yield ImportReport(
+                    format=found.form.NAME,
+                    session_id=ref.id,
+                    findings=tuple(findings),
+                    source=str(found.source.path),
+                    status="failed",
+                    reason=str(error),
+                )
+    except FAILURES as error:
+        yield _report_not_imported(NotImported("failed", found.source.path, str(error)))
 
 
 @contextmanager
-def _adopted(store: SessionStore, header: Header) -> Iterator[Session]:
-    """Opens the session of this source in a store, or begins it."""
+def _open_in_store(store: SessionStore, header: Header) -> Iterator[Session]:
+    """Opens the session of this source in a store, or creates it.
+
+    Raises:
+        SessionExists: another session has its id.
+    """
     with store.open_or_create(header) as session:
         expected = header if store.redact is None else redact_record(header, store.redact)
-        if _origin(session.header) not in (_origin(header), _origin(expected)):
-            raise SessionExists(
-                f"{store.location}: there is another session under the id {header.id}; import this one elsewhere"
-            )
+        if _identity(session.header) not in (_identity(header), _identity(expected)):
+            raise SessionExists(f"{store.location}: another session has the id {header.id}; import this one elsewhere")
         yield session
 
 
-def _origin(header: Header) -> tuple[object, object]:
-    told = origin(header)
-    return told.get("format"), told.get("id")
+def _identity(header: Header) -> tuple[object, object]:
+    """Returns the format and the id that a session had in the other tool."""
+    source = origin(header)
+    return source.get("format"), source.get("id")
 
 
-def _taken_in(
-    found: _Found, reading: SourceSession, session: Session, tell: Callable[[int], None] | None = None
+def _import_session(
+    found: KnownSource, read: SourceSession, session: Session, report_progress: Callable[[int], None] | None = None
 ) -> ImportReport:
-    counted = _Counted(reading, tell)
-    written = session.extend(counted)
+    records = _CountedRecords(read, report_progress)
+    written = session.extend(records)
     return ImportReport(
         format=found.form.NAME,
-        session_id=reading.header.id,
+        session_id=read.header.id,
         written=written,
-        already_there=counted.count - written,
-        findings=tuple(reading.findings),
+        already_there=records.count - written,
+        findings=tuple(read.findings),
         source=str(found.source.path),
     )
 
 
-def _telling(progress: Progress | None, before: int, size: int, of: int) -> Callable[[int], None]:
-    """Returns what tells how far a source of this size was read, behind those before it; nothing twice."""
-    told = -1
+def _progress_reporter(progress: Progress | None, before: int, size: int, total: int) -> Callable[[int], None]:
+    """Returns a callback for a source of `size` bytes that follows `before` bytes of others; repeats are skipped."""
+    last = -1
 
-    def tell(position: int) -> None:
-        nonlocal told
-        if progress is not None and told != (told := min(position, size)):
-            progress(before + told, of)
+    def report(position: int) -> None:
+        nonlocal last
+        if progress is not None and last != (last := min(position, size)):
+            progress(before + last, total)
 
-    return tell
+    return report
 
 
-class _Counted:
-    """Records that are counted as they pass; now and then, how far the source was read is told."""
+class _CountedRecords:
+    """The records of a session; counts them, and reports now and then how far the source was read."""
 
-    def __init__(self, reading: SourceSession, tell: Callable[[int], None] | None) -> None:
-        self._reading = reading
-        self._tell = tell
+    def __init__(self, read: SourceSession, report_progress: Callable[[int], None] | None) -> None:
+        self._read = read
+        self._report_progress = report_progress
         self.count = 0
 
     def __iter__(self) -> Iterator[Record]:
-        for record in self._reading.records:
+        for record in self._read.records:
             self.count += 1
-            if self._tell is not None and self._reading.position is not None and self.count % _EVERY == 0:
-                self._tell(self._reading.position())
+            if self._report_progress is not None and self._read.position is not None and self.count % _EVERY == 0:
+                self._report_progress(self._read.position())
             yield record
 
 
 @contextmanager
-def _target(target: str | os.PathLike[str], header: Header, durability: Durability) -> Iterator[Session]:
-    """Opens the log of this session, or one that must be new."""
+def _open_target(target: str | os.PathLike[str], header: Header, durability: Durability) -> Iterator[Session]:
+    """Opens the log of this session, or creates it.
+
+    Raises:
+        SessionExists: It is the log of another session.
+    """
     try:
         log = JsonlLog(Path(target), mode="r+", durability=durability)
     except SessionNotFound:
@@ -469,9 +379,9 @@ def _target(target: str | os.PathLike[str], header: Header, durability: Durabili
     try:
         session = Session(log, header)
         if session.id != header.id:
-            raise SessionExists(f"{log.location}: this is the log of another session; import into a new file")
+            raise SessionExists(f"{log.location}: the log of another session; import into a new file")
     except BaseException:
         log.close()
         raise
-    with session:  # which leaves an index behind
+    with session:  # closing saves the index
         yield session

@@ -1,4 +1,4 @@
-"""What a line of a transcript of Claude Code says of itself. Pure."""
+"""Kinds of lines in a transcript of Claude Code. Pure."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Segment(NamedTuple):
 
 
 def is_node(fields: dict[str, Any]) -> bool:
-    """Tells a line that has a place in the tree."""
+    """Returns whether a line is a node of the tree."""
     return isinstance(fields.get("uuid"), str) and isinstance(fields.get("type"), str)
 
 
 def is_line(fields: dict[str, Any]) -> bool:
-    """Tells a line of this tool: one with a place in the tree, or one of its bookkeeping."""
+    """Returns whether a line is Claude Code's: a node of the tree, or bookkeeping."""
     if is_node(fields):
         places = ("parentUuid" in fields) + ("sessionId" in fields)
         return places == 2 or (fields["type"] in SPOKEN and isinstance(fields.get("message"), dict))
@@ -36,15 +36,15 @@ def is_line(fields: dict[str, Any]) -> bool:
 
 
 def is_boundary(fields: dict[str, Any]) -> bool:
-    """Tells the line behind which a compaction follows."""
+    """Returns whether a line is a compact boundary: a compaction follows."""
     return fields.get("type") == "system" and fields.get("subtype") == "compact_boundary"
 
 
 def segment_of(boundary: dict[str, Any]) -> Segment | None:
-    """Returns what a compact boundary keeps, if it says so, in the newer way or the older."""
-    told = as_object(boundary.get("compactMetadata"))
-    ids = as_object(told.get("preservedMessages")).get("uuids")
-    segment = as_object(told.get("preservedSegment"))
+    """Returns the messages that a compact boundary keeps, from its newer or older fields; None without these."""
+    metadata = as_object(boundary.get("compactMetadata"))
+    ids = as_object(metadata.get("preservedMessages")).get("uuids")
+    segment = as_object(metadata.get("preservedSegment"))
     if isinstance(ids, list) and ids:
         head, tail = key(ids[0]), key(ids[-1])
     else:
@@ -53,7 +53,7 @@ def segment_of(boundary: dict[str, Any]) -> Segment | None:
 
 
 def stands_between(fields: dict[str, Any]) -> bool:
-    """Tells a line that may come between a call and its result."""
+    """Returns whether a line may be between a call and its result."""
     return fields.get("type") in _JOINING and not is_boundary(fields)
 
 
@@ -64,7 +64,7 @@ def message_id_of(fields: dict[str, Any]) -> str | None:
 
 
 def results_of(fields: dict[str, Any]) -> frozenset[str]:
-    """Returns the calls that a line of results answers; nothing if it says anything else."""
+    """Returns the ids of the calls that a line answers; empty if it has other blocks than results."""
     message = fields.get("message")
     content = message.get("content") if fields.get("type") == "user" and isinstance(message, dict) else None
     if not isinstance(content, list) or not content:

@@ -45,10 +45,10 @@ from convtree._formats.claude_code.lines import (
     stands_between,
     text_of_content,
 )
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids
+from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import is_record, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
@@ -57,7 +57,6 @@ from convtree._formats.common.values import as_object, count, key, text
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, Record
 
 NAME = "claude-code"
-IS_SINGLE = True
 SHAPE = "anthropic"
 
 _LOOK = 200  # objects in which a session id must have been seen
@@ -72,7 +71,7 @@ _KNOWN = frozenset(
 
 
 def recognises(source: Source) -> bool:
-    """Tells a transcript by the first lines: messages in an envelope with `uuid`, or bookkeeping of this tool."""
+    """Recognises a transcript by its first lines: messages with `uuid`, or bookkeeping of this tool."""
     known, findings = False, Findings()
     objects = read_objects(io.BytesIO(source.beginning), findings, is_record)
     for number, (fields, _) in enumerate(islice(objects, _LOOK), 1):
@@ -84,43 +83,53 @@ def recognises(source: Source) -> bool:
     return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a transcript that was recognised."""
-    told = _told(source)
-    source_id = next((str(told[name]) for name in TELLING if told.get(name)), source.path.stem)
-    agent = key(told.get("agentId")) if told.get("isSidechain") else None
-    own_id = source_id if agent is None else f"{source_id}.{agent}"
-    fork = told.get("forkedFrom")
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which one of the first lines names."""
+    facts = _identifying_record(source)
+    source_id, agent = _names(source, facts)
+    yield make_ref(NAME, source_id if agent is None else f"{source_id}.{agent}", None, facts)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    facts: dict[str, Any] = ref.content
+    source_id, agent = _names(source, facts)
+    fork = facts.get("forkedFrom")
     header = make_header(
         NAME,
-        own_id,
-        time=told.get("timestamp"),
-        cwd=told.get("cwd"),
+        ref.source_id,
+        time=facts.get("timestamp"),
+        cwd=facts.get("cwd"),
         parent=source_id if agent is not None else key(as_object(fork).get("sessionId")),
         parent_kind="fork" if agent is None else "task",
-        version=told.get("version"),
-        git_branch=told.get("gitBranch"),
+        version=facts.get("version"),
+        git_branch=facts.get("gitBranch"),
         forked_from=fork,
     )
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        growth = SessionBuilder(Ids(NAME, own_id), findings)
-        objects = read_objects(file, findings, is_record)
-        yield SourceSession(header, _Reader(growth, agent is not None).records(objects), findings.listed, file.position)
+    file, findings = source.open_file(), Findings()
+    builder = SessionBuilder(Ids(NAME, ref.source_id), findings)
+    records = _Reader(builder, agent is not None).records(read_objects(file, findings, is_record))
+    return SourceSession(header, records, findings.listed, file.position)
 
 
-def _told(source: Source) -> dict[str, Any]:
-    """Returns the first record that says which session this is; of several, one of the conversation goes first."""
-    told: dict[str, Any] = {}
+def _names(source: Source, facts: dict[str, Any]) -> tuple[str, str | None]:
+    """Returns the id of the conversation, and of the agent if the file is an agent's side chain."""
+    source_id = next((str(facts[name]) for name in TELLING if facts.get(name)), source.path.stem)
+    return source_id, key(facts.get("agentId")) if facts.get("isSidechain") else None
+
+
+def _identifying_record(source: Source) -> dict[str, Any]:
+    """Returns the first record that names the session; nodes of the tree are preferred."""
+    facts: dict[str, Any] = {}
     with SourceFile(source.path) as file:
         for number, (fields, _) in enumerate(read_objects(file, Findings(), is_record)):
             if is_node(fields) and "sessionId" in fields:
                 return fields
-            if not told and any(name in fields for name in TELLING):
-                told = fields
-            if number >= _LOOK and told:
+            if not facts and any(name in fields for name in TELLING):
+                facts = fields
+            if number >= _LOOK and facts:
                 break
-    return told
+    return facts
 
 
 class _Turn:
@@ -137,40 +146,41 @@ class _Turn:
 class _Reader:
     """Reads one transcript, in the order of the file, and makes entries."""
 
-    def __init__(self, growth: SessionBuilder, is_agents: bool) -> None:
-        self._growth = growth
-        self._ids = growth.ids
-        self._findings = growth.findings
+    def __init__(self, builder: SessionBuilder, is_agents: bool) -> None:
+        self._builder = builder
+        self._ids = builder.ids
+        self._findings = builder.findings
         self._is_agents = is_agents
-        self._turns: dict[str, _Turn] = {}  # by the id of an entry in it, while the turn is open
-        self._told: dict[str, dict[str, Any]] = {}  # what a compact boundary says, by its id and of what follows it
-        self._kept: dict[str, Segment] = {}  # by the id of the boundary, until the summary comes
-        self._moved: dict[str, str] = {}  # the last entry that a compaction kept, to where it goes on
-        self._counted: set[str] = set()  # messages of the model whose usage was told
-        self._beside: str | None = None  # the last record of those without a place in the tree
-        self._last: str | None = None  # the last record that has a place
-        self._title = 0  # how good the name is that the session has
-        self._rank = -1  # how good the leaf is that was found
+        self._turns: dict[str, _Turn] = {}  # open ones, by the ids of their entries
+        # fields of compact boundaries, by the ids of the boundary and of the lines that follow it
+        self._boundaries: dict[str, dict[str, Any]] = {}
+        self._kept: dict[str, Segment] = {}  # by the id of the boundary, until its summary comes
+        self._moved: dict[str, str] = {}  # new parents, by the last entry that a compaction kept
+        self._counted: set[str] = set()  # messages of the model whose usage was stored
+        self._beside: str | None = None  # the last record outside of the tree
+        self._last: str | None = None  # the last record in the tree
+        self._title = 0  # rank of the name so far
+        self._rank = -1  # rank of the leaf so far
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
         """Yields the transcript's records."""
-        return self._growth.records(self._nodes(objects), self._make)
+        return self._builder.records(self._nodes(objects), self._make)
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
-        for ordinal, (fields, place) in enumerate(objects, 1):
+        for ordinal, (fields, span) in enumerate(objects, 1):
             if not isinstance(fields.get("uuid"), str) or fields["uuid"] == "":
                 id = self._ids.claim(None, ordinal)
-                node, self._beside = Node(id, self._beside, None, place, fields), id
+                node, self._beside = Node(id, self._beside, None, span, fields), id
                 self._note(node, ordinal)
             else:
-                node = self._joined(self._node(fields, place, ordinal))
+                node = self._joined(self._node(fields, span, ordinal))
             rank = self._leaf_rank(node)
             if rank >= self._rank:
-                self._rank, self._growth.leaf = rank, node
+                self._rank, self._builder.leaf = rank, node
             yield node
 
-    def _node(self, fields: dict[str, Any], place: SourceSpan, ordinal: int) -> Node:
-        """Makes the node of a line below the one it names; a compact boundary goes below what it compacts."""
+    def _node(self, fields: dict[str, Any], span: SourceSpan, ordinal: int) -> Node:
+        """Makes the node of a line, below its parent. A compact boundary goes below the messages that it compacts."""
         parent = key(fields.get("parentUuid"))
         above = key(fields.get("logicalParentUuid"))
         segment = segment_of(fields) if is_boundary(fields) else None
@@ -180,8 +190,8 @@ class _Reader:
             elif self._ids.known(above) is not None:
                 parent = above
             else:  # not waited for: all that follows would wait with it
-                self._findings.add("source_orphan", place)
-        node = self._growth.link(fields, place, fields["uuid"], parent, ordinal)
+                self._findings.add("source_orphan", span)
+        node = self._builder.link(fields, span, fields["uuid"], parent, ordinal)
         if "parentUuid" not in fields and parent is None and above is None:  # not even null: a chain
             node = node._replace(parent_id=self._last)
         self._last = node.id
@@ -194,14 +204,14 @@ class _Reader:
         return node
 
     def _follow(self, node: Node, segment: Segment) -> None:
-        """Goes from a boundary on to the summary; there, what is written below what was kept goes on below it."""
+        """At the summary behind a boundary, moves later children of the last kept message below the summary."""
         if not node.fields.get("isCompactSummary"):
             self._kept[node.id] = segment
         elif (tail := self._ids.known(segment.tail)) is not None:
             self._moved[tail] = node.id
 
     def _joined(self, node: Node) -> Node:
-        """Plants what belongs to a message of the model below the last line that does."""
+        """Puts a line of a model's message, or a result of its calls, below the last such line."""
         message_id = message_id_of(node.fields)
         turn = self._turns.get(node.parent_id or "")
         if turn is not None and not turn.is_closed and turn.is_aside == bool(node.fields.get("isSidechain")):
@@ -219,7 +229,7 @@ class _Reader:
         return node
 
     def _leaf_rank(self, node: Node) -> int:
-        """Says how good a leaf a node would be: one of the main chain is better than one of a side chain."""
+        """Returns how well a node serves as the leaf: the main chain is better than a side chain."""
         fields = node.fields
         if fields.get("type") not in SPOKEN or not isinstance(fields.get("uuid"), str):
             return 0
@@ -227,20 +237,20 @@ class _Reader:
         return 1 if aside or fields.get("teamName") or fields.get("isMeta") else 2
 
     def _note(self, node: Node, ordinal: int) -> None:
-        """Takes down the name of the session, the best there is."""
+        """Notes the name of the session; a better one replaces it."""
         fields = node.fields
         kind, leaf = fields.get("type"), key(fields.get("leafUuid"))
-        told = {"custom-title": (3, "customTitle"), "ai-title": (2, "aiTitle"), "summary": (1, "summary")}
+        facts = {"custom-title": (3, "customTitle"), "ai-title": (2, "aiTitle"), "summary": (1, "summary")}
         if (
             not isinstance(kind, str)
-            or kind not in told
+            or kind not in facts
             or (kind == "summary" and (leaf is None or self._ids.known(leaf) is None))
         ):
             return
-        rank, name = told[kind]
+        rank, name = facts[kind]
         if rank >= self._title and (title := text(fields.get(name))):
             self._title = rank
-            self._growth.tell(node, ordinal, name=title)
+            self._builder.set_info(node, ordinal, name=title)
 
     def _make(self, node: Node) -> Entry:
         """Makes the entry of a node whose parent's entry was made."""
@@ -249,32 +259,32 @@ class _Reader:
         if kind in SPOKEN and isinstance(message, dict) and message and is_node(fields):
             for name in sorted(fields.keys() - _BASE - _KNOWN):
                 if fields[name] not in (None, False, "", [], {}):
-                    self._findings.add_once(name, "source_field_dropped", node.place, node.id)
+                    self._findings.add_once(name, "source_field_dropped", node.span, node.id)
             if fields.get("isCompactSummary"):
                 return self._compaction(node, message, envelope)
             return self._message(fields, message, envelope)
         if kind in SPOKEN:
-            self._findings.add("source_bad_record", node.place, node.id)
+            self._findings.add("source_bad_record", node.span, node.id)
         if is_boundary(fields):
-            self._told[node.id] = fields
-        elif node.parent_id in self._told:
-            self._told[node.id] = self._told[node.parent_id]
+            self._boundaries[node.id] = fields
+        elif node.parent_id in self._boundaries:
+            self._boundaries[node.id] = self._boundaries[node.parent_id]
         left_out = {"timestamp", "type", "sessionId", *(("uuid", "parentUuid") if "uuid" in fields else ())}
         data = {name: value for name, value in fields.items() if name not in left_out}
         return extension_data(NAME, kind, data, envelope)
 
     def _compaction(self, node: Node, message: dict[str, Any], envelope: dict[str, Any]) -> CompactionEntry:
-        boundary = self._told.get(node.parent_id or "", {})
-        segment, told = segment_of(boundary), as_object(boundary.get("compactMetadata"))
+        boundary = self._boundaries.get(node.parent_id or "", {})
+        segment, facts = segment_of(boundary), as_object(boundary.get("compactMetadata"))
         kept = None if segment is None else self._ids.known(segment.head)
-        if segment is not None and (kept is None or not self._growth.made.is_above(kept, node.parent_id)):
-            self._findings.add("source_bad_target", node.place, node.id)
+        if segment is not None and (kept is None or not self._builder.made.is_above(kept, node.parent_id)):
+            self._findings.add("source_bad_target", node.span, node.id)
             kept = None
         return CompactionEntry(
             summary=text_of_content(message.get("content")),
             first_kept_entry_id=kept,
-            tokens_before=count(told.get("preTokens")),
-            tokens_after=count(told.get("postTokens")),
+            tokens_before=count(facts.get("preTokens")),
+            tokens_after=count(facts.get("postTokens")),
             details={"message": message},
             **envelope,
         )
@@ -291,7 +301,7 @@ class _Reader:
         return MessageEntry(message=said, shape=SHAPE, **more, **envelope)
 
     def _usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
-        """Returns the usage of a message of the model, with the first of its lines that tells it."""
+        """Returns the usage of a model's message for the first of its lines, None for the others."""
         usage, message_id = message.get("usage"), message_id_of(fields)
         if not isinstance(usage, dict) or message_id in self._counted:
             return None

@@ -1,1 +1,1 @@
-"""What the readers and writers of several formats share."""
+"""Parts that several formats share."""

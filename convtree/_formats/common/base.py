@@ -1,33 +1,83 @@
-"""What an importer is given, what it gives, and how it says what is wrong with its source. Pure.
+"""The interface of a format: sources, references to sessions, sessions, findings; and what a writer needs.
 
-An importer turns a foreign file into records that `Session.extend` takes. One rule carries this package: every
-reference is settled when it is *read*, in file order, so that the same beginning of a file always gives the same ids
-and a grown file adds only what is new.
+A reader turns a file of another tool into records for `Session.extend`. One rule carries this package: references are
+resolved while the file is read, in file order. So the same beginning of a file always gives the same ids, and a file
+that has grown adds only what is new.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from convtree._engine.context import Context
+from convtree._formats.common.files import SourceFile
 from convtree._model.entries import Entry, Finding, Header, Mark, Record
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
+T = TypeVar("T")
 
-class Source(NamedTuple):
-    """A file or a folder of another tool, and how it begins (b"" for a folder); of a compressed file, what is in it."""
 
-    path: Path
-    beginning: bytes
+class Source:
+    """A file or a folder of another tool.
+
+    `beginning` holds the first bytes, decompressed; b"" for a folder. What is opened through this object stays open
+    until the `with` block ends.
+    """
+
+    def __init__(self, path: Path, beginning: bytes) -> None:
+        self.path = path
+        self.beginning = beginning
+        self._opened = ExitStack()
+        self._shared: dict[object, Any] = {}
+
+    def open_file(self, path: Path | None = None) -> SourceFile:
+        """Opens the source, or a file that belongs to it."""
+        return self._opened.enter_context(SourceFile(path or self.path))
+
+    def share(self, open: Callable[[Source], AbstractContextManager[T]]) -> T:
+        """Returns what `open` opens of this source; opens it the first time."""
+        if open not in self._shared:
+            self._shared[open] = self._opened.enter_context(open(self))
+        found: T = self._shared[open]
+        return found
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._shared.clear()
+        self._opened.close()
+
+
+class SessionRef(NamedTuple):
+    """A session of a source, not read yet.
+
+    Attributes:
+        id: The id of the session in convtree.
+        source_id: The id that the other tool gave it, or one derived from its place in the source.
+        findings: Problems found while the session was listed.
+        content: What listing has parsed already, so that `Format.read` need not parse it again.
+        is_leftover: There is no session: `findings` are problems outside of every session.
+    """
+
+    id: str
+    source_id: str
+    findings: tuple[Finding, ...] = ()
+    content: Any = None
+    is_leftover: bool = False
 
 
 class SourceSession(NamedTuple):
-    """One session of a source: its header, its records parents first, and what is wrong with the source.
+    """One session of a source: its header, its records parents first, and problems found in it.
 
-    `findings` is complete when `records` is exhausted; `position` tells how many bytes of the source were read so far,
-    where that can be told.
+    `findings` is complete when `records` is exhausted. `position` returns how many bytes of the source were read so
+    far; None where that is not known.
     """
 
     header: Header
@@ -37,27 +87,32 @@ class SourceSession(NamedTuple):
 
 
 class Format(Protocol):
-    """A foreign format; the modules of this package are such.
-
-    One whose sources hold a single session each may say so with `IS_SINGLE = True`, which saves a look ahead.
-    """
+    """The format of another tool. Each module or folder of `_formats` implements one."""
 
     NAME: str
 
     def recognises(self, source: Source) -> bool:
-        """Tells by its content, never by its name, whether a source is of this format."""
+        """Returns whether a source is of this format, judged by its content and never by its name."""
         ...
 
-    def read(self, source: Source) -> Iterator[SourceSession]:
-        """Reads a source that was recognised, a session at a time: records are exhausted before the next is asked for.
+    def sessions(self, source: Source) -> Iterator[SessionRef]:
+        """Yields the sessions of a recognised source without reading their entries.
 
-        The source is opened here, and closed with the iterator.
+        A leftover (`SessionRef.is_leftover`), if there is one, comes last.
+        """
+        ...
+
+    def read(self, source: Source, ref: SessionRef) -> SourceSession:
+        """Reads a session that `sessions` has yielded for this source.
+
+        Sessions can be read in any order and more than once, while the source is open. The same source always gives
+        the same records.
         """
         ...
 
 
 class Exported(Protocol):
-    """What a writer asks of a session."""
+    """The part of a session that a writer uses."""
 
     @property
     def id(self) -> str:
@@ -71,34 +126,34 @@ class Exported(Protocol):
 
     @property
     def leaf_id(self) -> str | None:
-        """Where it goes on."""
+        """The leaf."""
         ...
 
     @property
     def labels(self) -> dict[str, str]:
-        """Entry ids to labels."""
+        """Labels by entry id."""
         ...
 
     @property
     def header(self) -> Header:
-        """Its first line."""
+        """The header of its log."""
         ...
 
     def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
-        """Yields what it is made of, in the order of the log, with row numbers."""
+        """Yields row numbers and records, in the order of the log."""
         ...
 
     def path(self, entry_id: str | None) -> list[Entry]:
-        """Returns the entries from the first to this one."""
+        """Returns the entries from the root to this one."""
         ...
 
     def build_context(self, *, leaf: str | None) -> Context:
-        """Returns what a model would see at an entry."""
+        """Returns the context at an entry."""
         ...
 
 
 class SourceSpan(NamedTuple):
-    """Where something stands in the source: the line counted from 1, the rest in bytes."""
+    """A position in the source: the line, counted from 1; offset and length in bytes."""
 
     line: int
     offset: int
@@ -106,32 +161,30 @@ class SourceSpan(NamedTuple):
 
 
 class Findings:
-    """A list of findings that a hostile source cannot grow without end."""
+    """A list of findings with a limit, so that a hostile source cannot fill the memory."""
 
-    def __init__(self) -> None:
-        self.listed: list[Finding] = []
+    def __init__(self, found: Iterable[Finding] = ()) -> None:
+        self.listed = list(found)
         self._told: set[tuple[str, str]] = set()
 
-    def add_once(self, about: str, code: str, place: SourceSpan, entry_id: str | None = None) -> None:
-        """Reports what would be wrong with every other record only where it is first seen."""
+    def add_once(self, about: str, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
+        """Reports a problem that many records may have, at the first one only."""
         if (code, about) not in self._told:
             self._told.add((code, about))
-            self.add(code, place, entry_id)
+            self.add(code, span, entry_id)
 
     def count(self, code: str) -> int:
-        """Returns how often something was reported."""
+        """Returns how many findings have a code."""
         return sum(finding.code == code for finding in self.listed)
 
-    def add(self, code: str, place: SourceSpan, entry_id: str | None = None) -> None:
-        """Reports one thing that is wrong at a place."""
+    def add(self, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
+        """Reports a problem."""
         if len(self.listed) <= FINDING_LIMIT:
             code = "too_many" if len(self.listed) == FINDING_LIMIT else code
-            self.listed.append(
-                Finding(code=code, severity=FINDING_CODES[code][0], entry_id=entry_id, **place._asdict())
-            )
+            self.listed.append(Finding(code=code, severity=FINDING_CODES[code][0], entry_id=entry_id, **span._asdict()))
 
 
 def origin(header: Header) -> dict[str, Any]:
-    """Returns what an importer has said of where a session comes from."""
-    told = (header.metadata or {}).get("import")
-    return told if isinstance(told, dict) else {}
+    """Returns where a session was imported from, as stored in its header; empty if it was not imported."""
+    found = (header.metadata or {}).get("import")
+    return found if isinstance(found, dict) else {}

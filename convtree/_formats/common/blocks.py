@@ -1,7 +1,7 @@
-"""Messages of one shape, made of another tool's parts: a role and content, blocks as Anthropic defines them. Pure.
+"""Messages in one neutral shape: a role and a content of blocks as Anthropic defines them. Pure.
 
-What else the tool says of a message is kept inside it under the tool's name. A call and its result may stand together
-in one message of the tool, and no provider takes that: it becomes several.
+Other fields that a tool has for a message are stored in it under the tool's name. A tool may have a call and its result
+in one message; no provider accepts that, so it becomes several messages.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry, Vis
 _DEPTH = 64  # brackets in a text of arguments that is still read
 
 
-def say(
+def make_messages(
     name: str,
     role: str,
     blocks: list[dict[str, Any]],
@@ -30,9 +30,10 @@ def say(
     model: Any = None,
     usage: Any = None,
 ) -> list[Entry]:
-    """Makes the messages that blocks say: one, or several where results stand between what an assistant says.
+    """Makes messages of blocks: one, or several if tool results stand between the blocks of an assistant.
 
-    Model and provider go to what the assistant said, usage to the last of that. What says nothing is extension data.
+    Model and provider are set on the assistant's messages, usage on the last of them. Without blocks, an
+    extension data entry is made.
     """
     rest = {name: value for name, value in rest.items() if value is not None}
     messages = _turns(role, [block for block in blocks if block.get("type") != "text" or block.get("text")])
@@ -55,18 +56,18 @@ def say(
     ]
 
 
-def keep(name: str, kind: str, data: Any, time: Any = None) -> list[Entry]:
-    """Makes the entry of what is no message."""
+def make_extension_data(name: str, kind: str, data: Any, time: Any = None) -> list[Entry]:
+    """Makes an extension data entry, in a list as `make_messages` returns one."""
     return [ExtensionDataEntry(timestamp=moment(time), ext_type=f"{name}.{kind}", data=data)]
 
 
 def text_block(value: Any) -> dict[str, Any]:
-    """Makes a block of text; what is no text is shown as JSON."""
+    """Makes a text block. A value that is not a text is written as JSON."""
     return {"type": "text", "text": as_text(value)}
 
 
 def call_block(id: Any, name: Any, arguments: Any) -> dict[str, Any]:
-    """Makes the block of a tool call; arguments in a text are read if they are JSON that is not nested without end."""
+    """Makes a tool call block. Arguments in a text are parsed if they are JSON, unless it is nested too deeply."""
     if isinstance(arguments, str) and arguments.count("{") + arguments.count("[") < _DEPTH:
         with suppress(orjson.JSONDecodeError):
             arguments = orjson.loads(arguments) if arguments else {}
@@ -76,7 +77,7 @@ def call_block(id: Any, name: Any, arguments: Any) -> dict[str, Any]:
 
 
 def result_block(call_id: Any, content: Any, *, is_error: bool = False) -> dict[str, Any]:
-    """Makes the block of a tool's result."""
+    """Makes a tool result block."""
     content = content if isinstance(content, list) and _are_blocks(content) else as_text(content)
     failed = {"is_error": True} if is_error else {}
     return {"type": "tool_result", "tool_use_id": key(call_id), "content": content} | failed
@@ -87,7 +88,7 @@ def _are_blocks(content: list[Any]) -> bool:
 
 
 def _turns(role: str, blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Parts what an assistant says from the results that a user's message brings it."""
+    """Splits blocks into messages: tool results go into messages of the user."""
     messages: list[dict[str, Any]] = []
     for block in blocks:
         speaker = "user" if role == "assistant" and block.get("type") == "tool_result" else role

@@ -1,7 +1,7 @@
-"""What is in packed files: one stream, from a Zstandard file or from the archive that an export is downloaded as.
+"""Compressed files as one stream: Zstandard files, and the ZIP archives that exports are downloaded as.
 
-Of an archive only the conversations are read, `conversations.json` or its numbered parts, one after the other. What
-cannot be unpacked any further ends the stream, and that is told: `is_cut`.
+Of an archive only `conversations.json`, or its numbered parts, are read, one after the other. The stream ends at the
+first damage; then `is_cut` is set.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _STEP = 2**14  # bytes that are lost at most where an archive is damaged
 _CONVERSATIONS = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 
 
-def unpacked(file: io.FileIO) -> Unpacked | None:
-    """Returns what is in a file that stands at its beginning; None, and the file as it was, when it is not packed.
+def open_compressed(file: io.FileIO) -> Unpacked | None:
+    """Returns the decompressed stream of a file positioned at its start; None if the file is not compressed.
 
     Raises:
         ImportError: the library for it is missing.
@@ -39,7 +39,7 @@ def unpacked(file: io.FileIO) -> Unpacked | None:
 
 
 class Unpacked(io.RawIOBase):
-    """A stream that ends where it cannot be unpacked any further."""
+    """A decompressed stream. It ends at the first damage."""
 
     def __init__(self, file: io.FileIO, *failures: type[Exception]) -> None:
         self.is_cut = False
@@ -47,11 +47,11 @@ class Unpacked(io.RawIOBase):
         self._failures = failures
 
     def readable(self) -> bool:
-        """Says yes."""
+        """Returns True, as `io.RawIOBase` wants."""
         return True
 
     def readinto(self, buffer: Any, /) -> int:
-        """Reads some of it."""
+        """Reads the next bytes into a buffer; returns how many."""
         try:
             return 0 if self.is_cut else self._read_into(buffer)
         except self._failures:
@@ -60,16 +60,16 @@ class Unpacked(io.RawIOBase):
 
     @abstractmethod
     def _read_into(self, buffer: Any) -> int:
-        """Reads some of it, or fails in one of the ways that are known."""
+        """Reads the next bytes; may raise one of the errors that mean damage."""
 
     def close(self) -> None:
-        """Closes the file below."""
+        """Closes the compressed file, too."""
         self._file.close()
         super().close()
 
 
 class _Zstandard(Unpacked):
-    """What is in a file compressed with Zstandard."""
+    """The content of a Zstandard file."""
 
     def __init__(self, file: io.FileIO) -> None:
         try:
@@ -84,7 +84,7 @@ class _Zstandard(Unpacked):
 
 
 def _opened(file: io.FileIO) -> tuple[ZipFile, list[str]] | None:
-    """Opens an archive; None when it is damaged, or when there are no conversations in it."""
+    """Opens a ZIP archive; None if it is damaged or has no conversations."""
     from zipfile import BadZipFile, ZipFile
 
     try:

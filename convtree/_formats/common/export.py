@@ -1,7 +1,8 @@
-"""What the writers of pi's and kit's files share: which records go out, in which order, and what their tools see."""
+"""The base of the writers of pi's and kit's files, and what the JSON and Markdown documents share with them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Container, Iterable, Iterator
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import orjson
 from convtree._formats.common.base import Exported, origin
 from convtree._formats.common.ids import derive_id, session_id
 from convtree._model.entries import (
+    BranchSummaryEntry,
     CompactionEntry,
     Entry,
     ExtensionDataEntry,
@@ -27,14 +29,14 @@ LONG_AGO = "1970-01-01T00:00:00.000000Z"  # where a time is not known and the to
 
 
 class Model(NamedTuple):
-    """The model that the path to an entry names, and its thinking level."""
+    """The model in effect at an entry, and its thinking level."""
 
     provider: str | None = None
     model: str | None = None
     level: Any = None
 
     def after(self, entry: Entry) -> Model:
-        """Returns what it is behind one more entry."""
+        """Returns the model in effect after an entry."""
         if isinstance(entry, ModelChangeEntry):
             level = self.level if entry.settings is None else entry.settings.get("thinkingLevel")
             return Model(entry.provider, entry.model, level)
@@ -47,7 +49,7 @@ class Model(NamedTuple):
 
 
 class Models:
-    """The model at every entry that went by; parents go by before their children."""
+    """The model in effect at every entry so far. Parents are added before their children."""
 
     def __init__(self) -> None:
         self._at: dict[str, Model] = {}
@@ -57,36 +59,117 @@ class Models:
         return self._at.get(entry.parent_id or "", Model())
 
     def take(self, entry: Entry) -> None:
-        """Takes an entry in."""
+        """Adds an entry."""
         self._at[entry.id] = self.above(entry).after(entry)
 
 
 class Notes:
-    """What the lines so far say of the session as a whole, as the tool that reads them would take it."""
+    """Name and labels of the session as the lines written so far give them to the tool."""
 
     def __init__(self) -> None:
         self.name = ""
         self._labels: dict[str, str] = {}
 
     def label(self, target: str, label: str | None) -> None:
-        """Takes in that an entry was labelled, or its label taken away."""
+        """Notes a line that sets the label of an entry, or removes it."""
         self._labels.pop(target, None)
         if label:
             self._labels[target] = label
 
     def labels_left(self, session: Exported, written: Container[str]) -> Iterator[tuple[str, str | None]]:
-        """Yields the labels that are still to be told, None for one that has to go again."""
+        """Yields labels that still have to be written; None for one that has to be removed."""
         yield from ((id, label) for id, label in session.labels.items() if self._labels.get(id) != label)
         yield from ((id, None) for id in self._labels if id not in session.labels and id in written)
 
     def name_left(self, session: Exported) -> str | None:
-        """Returns the name if it is still to be told."""
+        """Returns the name if it still has to be written."""
         name = session.name or ""
         return None if name == self.name else name
 
 
-def in_a_row(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:
-    """Returns the lines that an entry becomes with their ids and parents: the last has the entry's own id."""
+class ExportWriter(ABC):
+    """Writes a session as a tree of JSON lines. A subclass knows the format of one tool.
+
+    An entry may become several lines: the last has the entry's own id, and the others lead to it.
+    """
+
+    NAME: str
+
+    def __init__(self, session: Exported) -> None:
+        self._session = session
+        self._is_own = origin(session.header).get("format") == self.NAME  # imported from this tool
+        self._first_lines: dict[str, str] = {}  # of entries, by their ids
+        self._tools: dict[str, str] = {}  # names, by the ids of calls
+        self._notes = Notes()
+        self._last: str | None = None  # the last line that the tool goes on from
+
+    def lines(self) -> Iterator[bytes]:
+        """Yields the lines of the file."""
+        yield line(self._header())
+        for entry in self._ordered():
+            rows = chain_lines(entry, self._entry_lines(entry))
+            self._first_lines[entry.id] = rows[0][0]
+            for id, parent_id, fields in rows:
+                yield self._line(fields, id, parent_id, entry.timestamp)
+        yield from self._ending()
+
+    @abstractmethod
+    def _ordered(self) -> Iterator[Entry]: ...
+
+    def _ending(self) -> Iterator[bytes]:
+        """Yields lines below the leaf, so that the tool goes on there with the session's labels and name."""
+        session = self._session
+        parent = session.leaf_id
+        for number, fields in enumerate(self._last_lines()):
+            id = derive_id(session.id, session.leaf_id, self._last, number)
+            yield self._line(fields, id, parent, session.header.timestamp)
+            parent = id
+
+    def _entry_lines(self, entry: Entry) -> list[dict[str, Any]]:
+        """Returns the lines of an entry, without the fields that every line has."""
+        match entry:
+            case MessageEntry():
+                return self._message(entry)
+            case CompactionEntry():
+                return [self._compaction(entry)]
+            case BranchSummaryEntry():
+                return [self._branch_summary(entry)]
+            case ModelChangeEntry():
+                return self._model_change(entry)
+            case ExtensionDataEntry():
+                return [self._extension_data(entry)]
+        return [self._unknown(entry)]
+
+    @abstractmethod
+    def _header(self) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes: ...
+
+    @abstractmethod
+    def _last_lines(self) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    def _message(self, entry: MessageEntry) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    def _compaction(self, entry: CompactionEntry) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _branch_summary(self, entry: BranchSummaryEntry) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _model_change(self, entry: ModelChangeEntry) -> list[dict[str, Any]]: ...
+
+    @abstractmethod
+    def _extension_data(self, entry: ExtensionDataEntry) -> dict[str, Any]: ...
+
+    @abstractmethod
+    def _unknown(self, entry: Entry) -> dict[str, Any]: ...
+
+
+def chain_lines(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:
+    """Returns the lines of an entry with their ids and parents, one below the other; the last has the entry's id."""
     ids = [*(derive_id(entry.id, number) for number in range(len(bodies) - 1)), entry.id]
     return list(zip(ids, [entry.parent_id, *ids], bodies, strict=False))
 
@@ -97,41 +180,41 @@ def entries_of(session: Exported) -> Iterator[Entry]:
 
 
 def own_id(header: Header, format: str) -> str | None:
-    """Returns the id that a session has in the tool it was imported from; a fork of it is not there."""
-    told = origin(header)
-    id = str(told.get("id"))
-    return id if told.get("format") == format and session_id(format, id) == header.id else None
+    """Returns the id of an imported session in its tool; None for a fork, which the tool does not have."""
+    facts = origin(header)
+    id = str(facts.get("id"))
+    return id if facts.get("format") == format and session_id(format, id) == header.id else None
 
 
 def as_data(entry: Entry) -> dict[str, Any]:
-    """Returns all that an entry of ours says, for a tool to keep that does not know what it is."""
+    """Returns all fields of an entry, to be stored as data of an extension in a tool without such an entry."""
     fields: dict[str, Any] = msgspec.to_builtins(entry)
     if isinstance(entry, OpaqueEntry):
         fields = entry.fields | {name: fields[name] for name in ("id", "timestamp") if name in fields}
     return {name: value for name, value in fields.items() if name not in ("id", "parent_id") and value is not None}
 
 
-def shown_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
-    """Returns what a model sees at a compaction, itself included; a path that is broken shows it alone."""
+def context_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
+    """Returns the entries of the context at a compaction, itself included; only itself if the path is broken."""
     try:
         return session.build_context(leaf=entry.id).entries
     except BrokenPath:
         return [entry]
 
 
-def summary_of(entry: CompactionEntry, shown: Iterable[Entry]) -> str:
-    """Returns a compaction's summary, behind the pinned messages that survive it: the other tools pin nothing."""
+def full_summary(entry: CompactionEntry, shown: Iterable[Entry]) -> str:
+    """Returns the text of pinned messages and the summary of a compaction. Other tools cannot pin messages."""
     pinned = takewhile(lambda each: each.id != entry.id, shown)
     return "\n\n".join([*filter(None, (each.text for each in pinned if isinstance(each, MessageEntry))), entry.summary])
 
 
 def is_hidden(entry: MessageEntry) -> bool:
-    """Tells a message that no model sees."""
+    """Returns whether a message is hidden from the model."""
     return entry.visible_to == "user"
 
 
 def line(fields: Any) -> bytes:
-    """Writes a line as both tools do; what orjson has no numbers for, msgspec has."""
+    """Encodes a line. msgspec encodes the integers that orjson refuses."""
     try:
         return orjson.dumps(fields) + b"\n"
     except TypeError:

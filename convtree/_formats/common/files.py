@@ -1,4 +1,4 @@
-"""Foreign files, opened to be read and nothing else: behind links, unpacked where they are packed, never waited for."""
+"""Files of other tools, opened read-only and decompressed. Pipes are refused, so that opening never blocks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from convtree._formats.common.compressed import Unpacked, unpacked
+from convtree._formats.common.compressed import Unpacked, open_compressed
 from convtree._model.errors import NotALog
 
 _CHUNK = 2**18
@@ -15,11 +15,11 @@ _BLINDLY = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_B
 
 
 class SourceFile(io.BufferedReader):
-    """A regular file, opened to be read, behind a link too; of a packed one, what is in it.
+    """A regular file, opened read-only and decompressed. Follows links.
 
     Raises:
-        NotALog: it is no regular file; a pipe is not waited for.
-        ImportError: it is compressed, and the library for that is missing.
+        NotALog: It is not a regular file.
+        ImportError: It is compressed, and the library to decompress it is not installed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -29,23 +29,23 @@ class SourceFile(io.BufferedReader):
             raise NotALog(f"{path}: not a regular file")
         self._bare = io.FileIO(fd, "rb")
         try:
-            super().__init__(unpacked(self._bare) or self._bare, _CHUNK)
+            super().__init__(open_compressed(self._bare) or self._bare, _CHUNK)
         except BaseException:
             self._bare.close()
             raise
 
     def position(self) -> int:
-        """Returns how many bytes of the file were read so far, packed as they are."""
+        """Returns how many bytes of the file were read so far, before decompression."""
         return self._bare.tell() if not self._bare.closed else 0
 
     @property
     def is_cut(self) -> bool:
-        """Tells whether what is packed ended, or made no sense, before its end."""
+        """Returns whether the compressed data is damaged or cut off."""
         return isinstance(self.raw, Unpacked) and self.raw.is_cut
 
 
 def read_beginning(path: Path, size: int) -> bytes:
-    """Returns the first bytes of a regular file; none where there is no such file, or none that may be read."""
+    """Returns the first bytes of a regular file; b"" if it does not exist or cannot be read."""
     try:
         with SourceFile(path) as file:
             return file.read(size)

@@ -1,6 +1,7 @@
-"""What the importers say of a session as a whole: its header, and marks with its name and all that has no other place.
+"""Headers of imported sessions, marks with their name and metadata, and sources of several sessions.
 
-A source may hold several sessions. What is wrong outside of all of them is told in a reading without records.
+A source may hold several sessions. Problems outside of all of them are listed as a leftover: a reference without a
+session.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from typing import Any, Literal
 
 import orjson
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
-from convtree._formats.common.ids import Ids, Names, derive_id, session_id
+from convtree._formats.common.ids import Ids, Names, derive_id, make_ref, session_id
 from convtree._formats.common.json_arrays import read_items
 from convtree._formats.common.parsing import Object
-from convtree._formats.common.truncate import fit
+from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import key, moment, objects
 from convtree._model.entries import Header, ParentSession, Record, SessionInfoMark
 
@@ -33,9 +34,9 @@ def make_header(
     parent_kind: Literal["fork", "task"] = "fork",
     **facts: Any,
 ) -> Header:
-    """Makes the header of a session; `parent` is the source's id of the session it was forked from, or works for.
+    """Makes the header of a session. `parent` is the source's id of the session it was forked from, or is a task of.
 
-    The facts are for people: a text without end is cut.
+    `facts` go into the metadata; long texts are cut.
     """
     known = {name: value[:_FACT] if isinstance(value, str) else value for name, value in facts.items()}
     known = {name: value for name, value in known.items() if value is not None}
@@ -49,65 +50,82 @@ def make_header(
     )
 
 
-def name_mark(ids: Ids, name: Any, place: SourceSpan, findings: Findings) -> Iterator[SessionInfoMark]:
-    """Yields a mark with the session's name, if it has one."""
+def name_mark(ids: Ids, name: Any, span: SourceSpan, findings: Findings) -> Iterator[SessionInfoMark]:
+    """Yields a mark with the name of the session, if it has one."""
     if isinstance(name, str) and (name := name.strip()):
-        yield fit(SessionInfoMark(id=ids.derive("name", name), name=name), place, findings)
+        yield truncate_to_limit(SessionInfoMark(id=ids.derive("name", name), name=name), span, findings)
 
 
-def facts_mark(
-    ids: Ids, name: str, fields: Mapping[str, Any], place: SourceSpan, findings: Findings
+def metadata_mark(
+    ids: Ids, name: str, fields: Mapping[str, Any], span: SourceSpan, findings: Findings
 ) -> Iterator[SessionInfoMark]:
-    """Yields a mark with what the tool says of the whole session and has no other place, under the tool's name."""
+    """Yields a mark with the other fields of the session as metadata under the tool's name, if there are any."""
     if fields:
         id = ids.derive("facts", orjson.dumps(fields, option=orjson.OPT_SORT_KEYS).decode())
-        yield fit(SessionInfoMark(id=id, metadata={name: dict(fields)}), place, findings)
+        yield truncate_to_limit(SessionInfoMark(id=id, metadata={name: dict(fields)}), span, findings)
 
 
 def archived_mark(ids: Ids) -> SessionInfoMark:
-    """Makes the mark of a session that the tool has put away."""
+    """Makes the mark of an archived session."""
     return SessionInfoMark(id=ids.derive("archived"), archived=True)
 
 
-# --- sources of several ---
+# --- sources of several sessions ---
 
 
-def leftovers(name: str, findings: Findings) -> Iterator[SourceSession]:
-    """Yields a reading without records for what is wrong outside of every session of a source, if something is."""
+def leftovers(name: str, findings: Findings) -> Iterator[SessionRef]:
+    """Yields a reference without a session for problems outside of every session of a source, if there are any."""
     if findings.listed:
-        header = make_header(name, derive_id(name, "outside of every session"))
-        yield SourceSession(header, iter(()), findings.listed)
+        yield make_ref(name, derive_id(name, "outside of every session"), findings)._replace(is_leftover=True)
 
 
-def read_array(
+def read_leftover(name: str, ref: SessionRef) -> SourceSession:
+    """Returns a session without records that carries the findings of a leftover."""
+    return SourceSession(make_header(name, ref.source_id), iter(()), list(ref.findings))
+
+
+def list_array(
     source: Source,
     name: str,
     is_session: Callable[[dict[str, Any]], bool],
     id_names: tuple[str, ...],
-    header: Callable[[str, dict[str, Any]], Header],
-    records: Callable[[Object, Ids, Findings], Iterator[Record]],
     nodes: Callable[[dict[str, Any]], Any],
-) -> Iterator[SourceSession]:
-    """Reads a file that is one session or an array of them; the first of the named fields has a session's id.
+) -> Iterator[SessionRef]:
+    """Lists the sessions of a file that is one session or an array of them.
 
-    Of one without an id, the first of its nodes say which it is, so that two are never taken for one.
+    The first of the named fields that is set holds a session's id. Without one, the id is derived from the names of the
+    first nodes, so that two sessions never get the same. A reference carries its parsed object.
     """
     outside, names = Findings(), Names(name)
     with SourceFile(source.path) as file:
         for ordinal, found in enumerate(read_items(file, outside, is_session), 1):
             if not is_session(found.fields):
-                outside.add("source_bad_record", found.place)
+                outside.add("source_bad_record", found.span)
                 continue
             findings = Findings()
             own = next((found.fields[each] for each in id_names if found.fields.get(each)), None)
-            own = own or _told_by(name, nodes(found.fields))
-            id = names.claim(own, ordinal, found.place, findings)
-            yield SourceSession(header(id, found.fields), records(found, Ids(name, id), findings), findings.listed)
+            own = own or _id_by_nodes(name, nodes(found.fields))
+            yield make_ref(name, names.claim(own, ordinal, found.span, findings), findings, found)
     yield from leftovers(name, outside)
 
 
-def _told_by(name: str, nodes: Any) -> str | None:
-    """Returns an id that follows from the first nodes of a session; None where they have no names."""
+def read_item(
+    ref: SessionRef,
+    name: str,
+    header: Callable[[str, dict[str, Any]], Header],
+    records: Callable[[Object, Ids, Findings], Iterator[Record]],
+) -> SourceSession:
+    """Reads a session that `list_array` has listed."""
+    if ref.is_leftover:
+        return read_leftover(name, ref)
+    found: Object = ref.content
+    findings = Findings(ref.findings)
+    made = records(found, Ids(name, ref.source_id), findings)
+    return SourceSession(header(ref.source_id, found.fields), made, findings.listed)
+
+
+def _id_by_nodes(name: str, nodes: Any) -> str | None:
+    """Returns an id derived from the names of the first nodes of a session; None if they have none."""
     if isinstance(nodes, dict):
         first = list(nodes)[:2]
     else:

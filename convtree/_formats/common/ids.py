@@ -1,4 +1,4 @@
-"""Ids that are the same again for the same source: the source's own where they fit the grammar, else derived. Pure."""
+"""Stable ids for imported records: the source's id if it is a valid id here, else a hash of it. Pure."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from typing import Any
 
 import orjson
 
-from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, SourceSpan
 from convtree._formats.common.values import key
 from convtree._model.entries import ID
 
 
 def derive_id(*parts: Any) -> str:
-    """Returns an id that follows from where something comes from: the same again for the same source."""
+    """Returns a hash of the parts as an id. The same parts always give the same id."""
     return sha256(orjson.dumps(parts)).hexdigest()[:16]
 
 
 def session_id(format: str, source_id: str) -> str:
-    """Returns the id of a session: the source's own where it fits the grammar, else one that follows from it."""
+    """Returns the id of a session: the source's id if it is valid here, else one derived from it."""
     return source_id if ID.fullmatch(source_id) else derive_id(format, source_id)
 
 
+def make_ref(format: str, source_id: str, findings: Findings | None = None, content: Any = None) -> SessionRef:
+    """Makes the reference of a session by its id in the source."""
+    return SessionRef(session_id(format, source_id), source_id, tuple(findings.listed) if findings else (), content)
+
+
 class Ids:
-    """The ids of one source's records: the source's own where they fit the grammar and are new, else derived ones.
+    """The ids of the records of one session: the source's ids if they are valid here and new, else derived ones.
 
     `None` as a source id stands for a record without one. References may come before the record they name.
     """
@@ -35,18 +40,18 @@ class Ids:
         self._derived: set[str] = set()
 
     def refer(self, source_id: str) -> str:
-        """Returns the id of the record that a source id names here; the next record to bring it, if none has yet."""
+        """Returns the id of the record with a source id; if it has not come yet, the id that it will get."""
         if source_id not in self._current:
             self._awaited.add(source_id)
             self._current[source_id] = self._first(source_id)
         return self._current[source_id]
 
     def known(self, source_id: str) -> str | None:
-        """Returns the id of the record that a source id names here; None when no record has brought it yet."""
+        """Returns the id of the record with a source id; None if there is none yet."""
         return None if source_id in self._awaited else self._current.get(source_id)
 
     def claim(self, source_id: str | None, ordinal: int) -> str:
-        """Returns the id for the record that stands here, the `ordinal`-th of its source."""
+        """Returns the id for the `ordinal`-th record, which may have a source id."""
         if source_id is None:
             return self.derive(ordinal)
         if self.known(source_id) is not None:
@@ -56,7 +61,7 @@ class Ids:
         return id
 
     def derive(self, *parts: str | int) -> str:
-        """Returns an id of its own for something that stands in the source without one."""
+        """Returns an unused id for a record without a source id."""
         id = derive_id(*self._source, *parts)
         while id in self._derived or self._current.get(id) == id:
             id = derive_id(id)
@@ -69,18 +74,18 @@ class Ids:
 
 
 class Names:
-    """The ids of the sessions of one source: a missing one follows from its place, and none comes twice."""
+    """The source ids of the sessions of one source: missing and repeated ones are replaced by derived ones."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._seen: set[str] = set()
 
-    def claim(self, source_id: Any, ordinal: int, place: SourceSpan, findings: Findings) -> str:
-        """Returns the id of the session that stands here, the `ordinal`-th of its source."""
+    def claim(self, source_id: Any, ordinal: int, span: SourceSpan, findings: Findings) -> str:
+        """Returns the source id for the `ordinal`-th session. A repeated id is reported."""
         id = key(source_id)
         if id is None or id in self._seen:
             if id is not None:
-                findings.add("source_duplicate", place)
+                findings.add("source_duplicate", span)
             id = derive_id(self._name, id, ordinal)
         self._seen.add(id)
         return id

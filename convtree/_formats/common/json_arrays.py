@@ -1,7 +1,7 @@
-"""Foreign JSON that is one array of sessions, of any size, or one object: its items, one at a time.
+"""Streaming reader of a JSON file that is one array, of any size, or one object.
 
-One idea carries this module: brackets outside of strings tell where an item ends, so nothing needs to be parsed to find
-the next one, and only one item is in memory. An item that is damaged is searched for whole records.
+Brackets outside of strings show where an item ends, so items are found without parsing, and only one is in memory. A
+damaged item is searched for complete records.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ _MARK = b"\xef\xbb\xbf"
 
 
 def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str, Any]], bool]) -> Iterator[Object]:
-    """Yields the objects that stand in a file or in the array that it is; `is_record` knows a whole one from a part."""
+    """Yields the objects of a file or of the array in it. `is_record` tells a complete record from a fragment."""
     splitter = _Splitter(file)
-    for data, place, is_whole in splitter.parts():
+    for data, span, is_whole in splitter.parts():
         if data is None:
-            findings.add("source_line_too_long" if place.length > LINE_LIMIT else "source_bad_line", place)
+            findings.add("source_line_too_long" if span.length > LINE_LIMIT else "source_bad_line", span)
             continue
         text = data + (b"\n" if is_whole else b"")
-        for fields in parse(text, place, findings, is_record, several=True):
-            yield Object(fields, place)
+        for fields in parse(text, span, findings, is_record, several=True):
+            yield Object(fields, span)
     if getattr(file, "is_cut", False):
         findings.add("source_torn_tail", SourceSpan(splitter.line, splitter.offset, 0))
 
 
 @lru_cache(maxsize=1)
 def item_keys(beginning: bytes) -> tuple[frozenset[str], ...]:
-    """Returns the keys of every object at the top, or in the array at the top, as far as a beginning goes."""
+    """Returns the keys of each top-level object, or of each object in the top-level array, in the first bytes."""
     text = beginning.removeprefix(_MARK).lstrip()
     if not text.startswith((b"[", b"{")):
         return ()
@@ -60,21 +60,21 @@ def item_keys(beginning: bytes) -> tuple[frozenset[str], ...]:
 
 
 def has_key(beginning: bytes, key: str, value: str) -> bool:
-    """Tells whether a key stands anywhere in a beginning, with a value that begins as the pattern says."""
+    """Returns whether a key occurs anywhere in the first bytes, with a value that starts with a pattern."""
     pattern = rb'"' + re.escape(key.encode()) + rb'"\s*:\s*' + value.encode()
     return re.search(pattern, beginning) is not None  # in a string a backslash stands before the second quote
 
 
 class _Part(NamedTuple):
-    """An item's bytes, None if it is too long or no item; not whole when the file ended inside."""
+    """The bytes of an item; None if it is too long or not an item. `is_whole` is False if the file ends inside it."""
 
     data: bytes | None
-    place: SourceSpan
+    span: SourceSpan
     is_whole: bool = True
 
 
 class _Splitter:
-    """Finds the items of a file that is read once, in pieces; every byte is looked at once."""
+    """Splits a file into items. Reads it in chunks and looks at every byte once."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -90,7 +90,7 @@ class _Splitter:
         self._is_junk = False  # something between two items that should not be there
 
     def parts(self) -> Iterator[_Part]:
-        """Yields the items in order, and what stands between them where only a comma should."""
+        """Yields the items in order, and anything else than a comma between them."""
         chunk = self._file.read(_CHUNK)
         if chunk.startswith(_MARK):
             self.offset, chunk = len(_MARK), chunk[len(_MARK) :]
@@ -114,7 +114,7 @@ class _Splitter:
         yield from self._take(b"", is_item=self._depth > 0, is_whole=False)
 
     def _brackets(self, chunk: bytes) -> Iterator[int]:
-        """Yields where brackets stand outside of strings."""
+        """Yields the positions of brackets outside of strings."""
         at = int(self._is_escaped)
         self._is_escaped = False
         while at < len(chunk):
@@ -131,7 +131,7 @@ class _Splitter:
             at += 1
 
     def _keep(self, data: bytes) -> None:
-        """Takes in a piece of an item or of what lies between two; an item that is too long is only counted."""
+        """Adds a piece of an item, or of what is between two. Of an item that is too long only the size is counted."""
         self._size += len(data)
         self._newlines += data.count(b"\n")
         if self._depth == 0:
@@ -142,15 +142,15 @@ class _Splitter:
             self._pieces.clear()
 
     def _take(self, data: bytes, *, is_item: bool = False, is_whole: bool = True) -> Iterator[_Part]:
-        """Ends an item, or what lies between two."""
+        """Ends an item, or what is between two."""
         depth, self._depth = self._depth, int(is_item)
         self._keep(data)
         self._depth = depth
-        place = SourceSpan(self.line, self.offset, self._size)
+        span = SourceSpan(self.line, self.offset, self._size)
         if is_item:
-            yield _Part(b"".join(self._pieces) if self._size <= LINE_LIMIT else None, place, is_whole)
+            yield _Part(b"".join(self._pieces) if self._size <= LINE_LIMIT else None, span, is_whole)
         elif self._is_junk:
-            yield _Part(None, place._replace(length=min(self._size, LINE_LIMIT)))
+            yield _Part(None, span._replace(length=min(self._size, LINE_LIMIT)))
         self.offset += self._size
         self.line += self._newlines
         self._pieces, self._size, self._newlines, self._is_junk = [], 0, 0, False

@@ -1,7 +1,6 @@
-"""The nodes of a conversation that is a table, a list or a chain, and the entries that they become.
+"""Nodes of a conversation in a table or a list, and the records that they become.
 
-One idea carries this module: a node may become several entries, the first under the node's own id, and what follows
-the node follows the last of them.
+A node may become several entries. The first has the node's id; children of the node go below the last one.
 """
 
 from __future__ import annotations
@@ -14,69 +13,69 @@ import msgspec
 from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.parents_first import Node, link, parents_first
-from convtree._formats.common.truncate import fit
+from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import key, moment, objects
 from convtree._model.entries import Entry, LeafMark, Record
 
-#: what some tools call the parent of a first message
+#: ids that some tools use as the parent of a first message
 NO_PARENT = frozenset({"00000000-0000-4000-8000-000000000000", "00000000-0000-0000-0000-000000000000"})
 
 Maker = Callable[[Node], list[Entry]]
 
 
-def mapped(
-    nodes: Mapping[str, Any], parent: str, children: str, ids: Ids, place: SourceSpan, findings: Findings
+def nodes_of_table(
+    nodes: Mapping[str, Any], parent: str, children: str, ids: Ids, span: SourceSpan, findings: Findings
 ) -> Iterator[Node]:
     """Yields the nodes of a table by id: parents first, siblings in the order of their parent's list of children.
 
-    The parent is the truth; the list of children only orders. What cannot be reached from a root follows at the end.
+    The parent decides; the list of children is only used to order siblings. Nodes that no root leads to come last.
     """
-    fields = {id: _fields(value, id, place, findings) for id, value in nodes.items()}
+    fields = {id: _fields(value, id, span, findings) for id, value in nodes.items()}
     above = {id: _parent_of(each.get(parent), fields) for id, each in fields.items()}
     for id in _ordered(fields, above, children):
         parent_id = above[id]
         settled = None if parent_id is None else ids.refer(parent_id)
-        yield link(ids, findings, fields[id], place, id, 0, settled)
+        yield link(ids, findings, fields[id], span, id, 0, settled)
 
 
-def listed(
-    items: list[Any], own: str, parent: str | None, ids: Ids, place: SourceSpan, findings: Findings
+def nodes_of_list(
+    items: list[Any], own: str, parent: str | None, ids: Ids, span: SourceSpan, findings: Findings
 ) -> Iterator[Node]:
-    """Yields the nodes of a list whose items name themselves and their parents; without `parent` they are a chain."""
+    """Yields the nodes of a list of items with an id and a parent id. Without `parent` they are a chain."""
     known = {id for item in items if isinstance(item, dict) and (id := key(item.get(own))) is not None}
     last: str | None = None
     sentinels: set[Any] = set()
     for ordinal, item in enumerate(items, 1):
-        fields = _fields(item, ordinal, place, findings)
+        fields = _fields(item, ordinal, span, findings)
         source_id = key(fields.get(own))
         parent_id = last
         if parent is not None and parent in fields:
             above = _parent_of(fields[parent], known)
             sentinels |= {fields[parent]} if above is None and fields[parent] else set()
             if len(sentinels) > 1:
-                findings.add("source_second_root", place)
+                findings.add("source_second_root", span)
                 sentinels.clear()
             if above is not None and above in known and ids.known(above) is None and above != source_id:
-                findings.add("source_forward", place, source_id)
+                findings.add("source_forward", span, source_id)
             parent_id = None if above is None else ids.refer(above)
-        node = link(ids, findings, fields, place, source_id, ordinal, parent_id)
+        node = link(ids, findings, fields, span, source_id, ordinal, parent_id)
         last = node.id
         yield node
 
 
-def grow(
+def make_records(
     nodes: Iterable[Node],
     make: Maker,
     ids: Ids,
     findings: Findings,
     *,
     leaf: str | Callable[[], str | None] | None = None,
-    place: SourceSpan | None = None,
+    span: SourceSpan | None = None,
 ) -> Iterator[Record]:
-    """Yields the entries that `make` makes of each node, parents first, and marks the leaf where it may be elsewhere.
+    """Yields the entries that `make` returns for each node, parents first, and a mark of the leaf if needed.
 
-    Entries come from `make` without ids and parents. `leaf` is the source's id of the node where the tool goes on, None
-    when that is the last one; a function is asked when every node was read.
+    `make` returns entries without ids and parents. `leaf` is the source's id of the leaf, None if it is the last node;
+    a function is called after every node was read.
     """
     ends: dict[str, str] = {}  # of nodes that became several entries
     last, count, has_branches = None, 0, False
@@ -87,7 +86,7 @@ def grow(
             last = node.id if at == 0 else ids.derive(node.id, at)
             source_id = node.source_id if at == 0 else node.source_id or node.id
             made = msgspec.structs.replace(entry, id=last, parent_id=parent_id, source_id=source_id)
-            yield fit(made, node.place, findings)
+            yield truncate_to_limit(made, node.span, findings)
             parent_id = last
             if at:
                 ends[node.id] = last
@@ -97,21 +96,21 @@ def grow(
         return
     target = ids.known(leaf)
     if target is None:
-        findings.add("source_bad_target", place or SourceSpan(1, 0, 0))
+        findings.add("source_bad_target", span or SourceSpan(1, 0, 0))
     elif (target := ends.get(target, target)) != last or has_branches:
         # the last one too, it may have been elsewhere before; the count, because the source may have grown elsewhere
         yield LeafMark(id=ids.derive("leaf", target, count), target_id=target)
 
 
-def _fields(value: Any, name: str | int, place: SourceSpan, findings: Findings) -> dict[str, Any]:
+def _fields(value: Any, name: str | int, span: SourceSpan, findings: Findings) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
-    findings.add("source_bad_record", place, name if isinstance(name, str) else None)
+    findings.add("source_bad_record", span, name if isinstance(name, str) else None)
     return {"value": value}
 
 
 def _parent_of(value: Any, known: Any) -> str | None:
-    """Returns what a node names as its parent; None for none, and for a name that stands for none."""
+    """Returns the id of a node's parent; None for none, also if the tool has a special id for it."""
     parent = key(value)
     return None if parent in NO_PARENT and parent not in known else parent
 
@@ -124,8 +123,8 @@ def _ordered(nodes: Mapping[str, dict[str, Any]], above: Mapping[str, str | None
         names = nodes[parent].get(children) if parent is not None else None
         if len(group) > 1 and isinstance(names, list):
             ranks = {name: rank for rank, name in enumerate(names) if isinstance(name, str)}
-            ranked = sorted((ranks.get(id, len(ranks)), place) for place, id in enumerate(group))
-            below[parent] = [group[place] for _, place in ranked]
+            ranked = sorted((ranks.get(id, len(ranks)), span) for span, id in enumerate(group))
+            below[parent] = [group[span] for _, span in ranked]
     reached: dict[str, None] = {}
     stack = below.get(None, [])[::-1]
     while stack:
@@ -135,8 +134,8 @@ def _ordered(nodes: Mapping[str, dict[str, Any]], above: Mapping[str, str | None
     return [*reached, *(id for id in nodes if id not in reached)]
 
 
-def newest(items: list[Any], own: str, parent: str, time: str) -> str | None:
-    """Returns the id of the item with the latest time that is nobody's parent, the last of them; None without times."""
+def latest_leaf(items: list[Any], own: str, parent: str, time: str) -> str | None:
+    """Returns the id of the newest item without children, the last of several; None if there are no times."""
     parents = {key(item.get(parent)) for item in objects(items)}
     named = [(moment(item.get(time)), key(item.get(own))) for item in objects(items)]
     found = [(at, id) for at, id in named if at and id and id not in parents]

@@ -1,6 +1,6 @@
-"""Foreign JSON, read as its writers' crashes left it: whatever is whole is taken, everything else is a finding. Pure.
+"""Tolerant JSON parser: complete objects are returned, everything else is reported. Pure.
 
-A good text costs one pass of a fast parser; what that refuses is looked at again, slowly.
+Valid text takes one pass of a fast parser. Text that it refuses is parsed again by a slow one.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _SPACE = " \t\r\n"
 
 
 class Object(NamedTuple):
-    """A JSON object of the source, and where it stands."""
+    """A JSON object of the source, and its position."""
 
     fields: dict[str, Any]
-    place: SourceSpan
+    span: SourceSpan
 
 
 def _is_nothing(_: dict[str, Any]) -> bool:
@@ -37,18 +37,18 @@ def _is_nothing(_: dict[str, Any]) -> bool:
 
 def parse(
     text: bytes,
-    place: SourceSpan,
+    span: SourceSpan,
     findings: Findings,
     is_record: Callable[[dict[str, Any]], bool] = _is_nothing,
     *,
     several: bool = False,
 ) -> list[dict[str, Any]]:
-    """Returns the objects of a text, values that no log can hold replaced and zero bytes left out, and reported.
+    """Returns the objects of a text. Values that a log cannot hold are replaced, zero bytes removed, both reported.
 
-    Behind damage one record is looked for that runs to the end of the text; with `several`, all there are.
+    Behind damage, one record that runs to the end of the text is searched for; with `several`, all records.
     """
     if b"\0" in text:
-        findings.add("source_nul_bytes", place)
+        findings.add("source_nul_bytes", span)
         text = text.replace(b"\0", b"")
     if not text.strip():
         return []
@@ -58,35 +58,35 @@ def parse(
         except orjson.JSONDecodeError:
             pass
         else:
-            return _objects([value], text, False, place, findings)
+            return _objects([value], text, False, span, findings)
     slow = _Slow(text)
     values = slow.read(is_record, several)
     if len(values) > 1 and not several:
-        findings.add("source_glued", place)
+        findings.add("source_glued", span)
     if slow.is_damaged:
-        findings.add("source_bad_line" if text.endswith(b"\n") else "source_torn_tail", place)
-    return _objects(values, text, slow.has_replaced, place, findings)
+        findings.add("source_bad_line" if text.endswith(b"\n") else "source_torn_tail", span)
+    return _objects(values, text, slow.has_replaced, span, findings)
 
 
 def _objects(
-    values: list[Any], text: bytes, replaced: bool, place: SourceSpan, findings: Findings
+    values: list[Any], text: bytes, replaced: bool, span: SourceSpan, findings: Findings
 ) -> list[dict[str, Any]]:
     objects = []
     may_be_deep = text.count(b"{") + text.count(b"[") > DEPTH_LIMIT
     for value in values:
         if not isinstance(value, dict):
-            findings.add("source_bad_line", place)
+            findings.add("source_bad_line", span)
             continue
         if may_be_deep:
             replaced = _flatten(value) or replaced
         objects.append(value)
     if replaced:
-        findings.add("value_replaced", place)
+        findings.add("value_replaced", span)
     return objects
 
 
 class _Slow:
-    """Reads what the fast parser refuses: several values, stubs, odd numbers, text that is not Unicode."""
+    """Parses what the fast parser refuses: several values, incomplete ones, unusual numbers, invalid Unicode."""
 
     def __init__(self, data: bytes) -> None:
         self.has_replaced = False
@@ -107,7 +107,7 @@ class _Slow:
         )
 
     def read(self, is_record: Callable[[dict[str, Any]], bool], several: bool) -> list[Any]:
-        """Returns the values of the text; behind damage only records, and a single one must run to the end."""
+        """Returns the values of the text. Behind damage only records count; a single one must run to the end."""
         values: list[Any] = []
         at = self._skip_space(0)
         while at < len(self._text):
@@ -164,7 +164,7 @@ class _Slow:
         return name
 
     def _clean(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        """Makes an object without lone surrogates, in its keys, its texts and its lists."""
+        """Makes an object of pairs; replaces lone surrogates in keys, texts and lists."""
         fields = {self._unicode(key): self._unicode(value) for key, value in pairs}
         lists = [value for value in fields.values() if isinstance(value, list)]
         while lists:
@@ -183,7 +183,7 @@ class _Slow:
 
 
 def _flatten(value: dict[str, Any]) -> bool:
-    """Replaces, in place, what lies deeper than a log allows by its JSON text; tells whether something did."""
+    """Replaces values nested too deeply for a log by their JSON text, in place; returns whether there were any."""
     found = False
     stack: list[tuple[Any, int]] = [(value, 1)]
     while stack:

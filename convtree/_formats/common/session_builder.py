@@ -1,7 +1,7 @@
-"""From the nodes of a source to the records of a session: what all importers of trees and chains do alike. Pure.
+"""Builds the records of a session from the nodes of a source. Pure.
 
-A format reads its file as nodes, in the order of the file, and says how a node becomes an entry. Here they are planted,
-made and followed by the marks; and where the leaf is not what comes last, a mark says so.
+A format reads its file as nodes, in the order of the file, and makes an entry of each. Here the nodes are put parents
+first; marks follow the entries, last a mark of the leaf if it is not the last entry.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.parents_first import Node, link, parents_first
-from convtree._formats.common.truncate import fit
+from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import utc
 from convtree._model.entries import (
     ID,
@@ -28,14 +28,14 @@ from convtree._model.entries import (
 
 
 class _Bookmark(NamedTuple):
-    """A label or a name on its way to being a mark; a target may stand further down."""
+    """A mark that is written after all entries, because its target may come later in the file."""
 
     mark: LabelMark | SessionInfoMark
-    place: SourceSpan
+    span: SourceSpan
 
 
 class Ancestry:
-    """Who is above whom, of the entries that were made; each has a row, larger than its parent's."""
+    """The tree of the entries made so far. Each has a row, larger than its parent's row."""
 
     def __init__(self) -> None:
         self._rows: dict[str, int] = {}
@@ -45,24 +45,24 @@ class Ancestry:
         return id in self._rows
 
     def row(self, id: str | None) -> int:
-        """Returns the row of an entry, -1 when there is none."""
+        """Returns the row of an entry, -1 if it is unknown."""
         return -1 if id is None else self._rows.get(id, -1)
 
     def add(self, id: str, parent_id: str | None) -> int:
-        """Takes in an entry whose parent is there, or that begins a tree; returns its row."""
+        """Adds an entry whose parent was added, or that is a root; returns its row."""
         self._rows[id] = len(self._parents)
         self._parents.append(self.row(parent_id))
         return self._rows[id]
 
     def is_above(self, id: str, below: str | None) -> bool:
-        """Tells whether an entry lies on the path to another, itself included."""
+        """Returns whether an entry is an ancestor of another, or the same."""
         wanted, row = self.row(id), self.row(below)
         while row > wanted:
             row = self._parents[row]
         return row == wanted != -1
 
     def beside(self, id: str, below: str | None) -> list[int]:
-        """Returns the rows since an entry that do not lie on the path from it to another."""
+        """Returns the rows from an entry on that are not on the path from it to another."""
         first, row = self.row(id), self.row(below)
         path = set[int]()
         while row >= first:
@@ -71,7 +71,7 @@ class Ancestry:
         return [row for row in range(first, len(self._parents)) if row not in path]
 
     def last_below(self, id: str) -> str | None:
-        """Returns the entry that came last of all below one, itself included."""
+        """Returns the last entry added among the descendants of one, itself included."""
         top = self.row(id)
         below = {top}
         for row in range(top + 1, len(self._parents)):
@@ -82,9 +82,9 @@ class Ancestry:
 
 
 class SessionBuilder:
-    """The records of one session in the making.
+    """Collects the records of one session.
 
-    `leaf` is set by the format as it reads: the node at which its tool would go on, None before there is one.
+    The format sets `leaf` while it reads: the node that its tool would continue, None before there is one.
     """
 
     def __init__(self, ids: Ids, findings: Findings) -> None:
@@ -101,54 +101,54 @@ class SessionBuilder:
             entry = make(node)
             self.made.add(entry.id, entry.parent_id)
             last_id = entry.id
-            yield fit(entry, node.place, self.findings)
-        for mark, place in self._bookmarks:
+            yield truncate_to_limit(entry, node.span, self.findings)
+        for mark, span in self._bookmarks:
             if isinstance(mark, LabelMark) and mark.target_id not in self.made:
-                self.findings.add("source_bad_target", place, mark.id)
+                self.findings.add("source_bad_target", span, mark.id)
             else:
-                yield fit(mark, place, self.findings)
+                yield truncate_to_limit(mark, span, self.findings)
         if self.leaf is not None and last_id is not None and self.leaf.id != last_id:
             id, time = self.ids.derive(self.leaf.id, last_id, "leaf"), utc(self.leaf.fields.get("timestamp"))
             yield LeafMark(id=id, timestamp=time, target_id=self.leaf.id)
 
     def link(
-        self, fields: dict[str, Any], place: SourceSpan, source_id: str | None, parent: str | None, ordinal: int
+        self, fields: dict[str, Any], span: SourceSpan, source_id: str | None, parent: str | None, ordinal: int
     ) -> Node:
-        """Makes a node of the `ordinal`-th record, which names itself and its parent; an id again is reported."""
+        """Makes a node of the `ordinal`-th record from its source id and its parent's. A repeated id is reported."""
         parent_id = None if parent is None else self.ids.refer(parent)
-        return link(self.ids, self.findings, fields, place, source_id, ordinal, parent_id)
+        return link(self.ids, self.findings, fields, span, source_id, ordinal, parent_id)
 
     def left(self, source_id: str | None) -> str | None:
-        """Returns the id of the leaf that a branch summary names, which need not be there."""
+        """Returns the id of the leaf that a branch summary was made for; it may be missing in the source."""
         if source_id is None:
             return None
         return self.ids.known(source_id) or (source_id if ID.fullmatch(source_id) else None)
 
     def label(self, node: Node, ordinal: int, target: str, label: str | None) -> None:
-        """Has an entry labelled in the end, or with None its label taken away."""
+        """Adds a mark that sets the label of an entry, or removes it (None)."""
         if label is not None and len(label) > LABEL_LIMIT:
             label = label[:LABEL_LIMIT]
-            self.findings.add("value_replaced", node.place, node.id)
+            self.findings.add("value_replaced", node.span, node.id)
         id, time = self.ids.derive(ordinal, "label"), utc(node.fields.get("timestamp"))
         mark = LabelMark(id=id, timestamp=time, target_id=self.ids.refer(target), label=label)
-        self._bookmarks.append(_Bookmark(mark, node.place))
+        self._bookmarks.append(_Bookmark(mark, node.span))
 
-    def tell(self, node: Node, ordinal: int, **info: Any) -> None:
-        """Has the session's name or metadata changed in the end."""
+    def set_info(self, node: Node, ordinal: int, **info: Any) -> None:
+        """Adds a mark that sets the name or metadata of the session."""
         id, time = self.ids.derive(ordinal, "session_info"), utc(node.fields.get("timestamp"))
         mark = SessionInfoMark(id=id, timestamp=time, **info)
-        self._bookmarks.append(_Bookmark(mark, node.place))
+        self._bookmarks.append(_Bookmark(mark, node.span))
 
 
 def extension_data(format: str, kind: Any, data: dict[str, Any], envelope: dict[str, Any]) -> ExtensionDataEntry:
-    """Makes the entry of a record that has no counterpart here: its type behind the format's name, all it says."""
+    """Makes an extension data entry of a record without a counterpart, of the type `<format>.<its type>`."""
     if not isinstance(kind, str):
         kind, data = "unknown", data | ({"type": kind} if kind is not None else {})
     return ExtensionDataEntry(ext_type=f"{format}.{kind}", data=data, **envelope)
 
 
 def envelope_of(node: Node) -> dict[str, Any]:
-    """Returns the fields that an entry has from its node."""
+    """Returns the fields that an entry takes from its node."""
     return {
         "id": node.id,
         "parent_id": node.parent_id,

@@ -1,7 +1,7 @@
-"""A message of any shape in plain words of ours, for those who write it in another. Pure.
+"""A message of any provider as neutral parts, for the writers. Pure.
 
-Read as for a provider, but all of it. What has no words here (an image by reference, a document) is text that says so.
-A message of the tools' may be several here: pi has one for each result.
+The parts of `_providers.reading`, also those hidden from the model. A part without a neutral form (an image by
+reference, a document) becomes a text that names it.
 """
 
 from __future__ import annotations
@@ -9,33 +9,34 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
+from convtree._model.dialects import ASSISTANT_ROLES, SYSTEM_ROLES
 from convtree._model.messages import role_of
 from convtree._providers import parts as read
 from convtree._providers.reading import read_parts
 
 
 class Text(NamedTuple):
-    """What is said."""
+    """A text."""
 
     text: str
 
 
 class Thought(NamedTuple):
-    """What a model thought, and the signature of who made it."""
+    """Reasoning of a model, and its signature."""
 
     text: str
     signature: str | None = None
 
 
 class Image(NamedTuple):
-    """A picture, in base64."""
+    """An image in base64."""
 
     data: str
     media_type: str
 
 
 class Call(NamedTuple):
-    """A call of a tool."""
+    """A tool call."""
 
     id: str
     name: str
@@ -43,7 +44,7 @@ class Call(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a call brought back."""
+    """The result of a tool call."""
 
     id: str
     name: str
@@ -57,19 +58,19 @@ Role = Literal["system", "user", "assistant"]
 
 
 class Speech(NamedTuple):
-    """Who speaks, and the parts of it."""
+    """A role and the parts of a message."""
 
     role: Role
     parts: list[Part]
 
 
 def speech_of(message: Mapping[str, Any]) -> Speech:
-    """Returns a message of any of the shapes that are known."""
-    told = role_of(message)
+    """Returns a message of any known shape as neutral parts."""
+    given = role_of(message)
     role: Role = "user"
-    if told in ("system", "developer"):
+    if given in SYSTEM_ROLES:
         role = "system"
-    elif told in ("assistant", "model"):
+    elif given in ASSISTANT_ROLES:
         role = "assistant"
     found = read_parts(read.Source(message=message))
     if not found and message.get("content", message.get("parts")) is None:

@@ -1,8 +1,8 @@
-"""Foreign SQLite databases: rows in order, read without a trace.
+"""SQLite databases of other tools, read without changing anything on disk.
 
-One rule carries this module: nothing is ever written beside or into the source. A database with a journal that is not
-empty is copied, the journal with it, and the copy is opened; one whose writer would make us create shared memory is
-opened as immutable; every other is opened read-only. Where a table is damaged, its rows are looked for from both ends.
+A database with a journal that is not empty is copied together with the journal, and the copy is opened. A database in
+WAL mode is opened as immutable, because SQLite would create a shared memory file for it. All others are opened
+read-only. The rows of a damaged table are searched for from both ends.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     import sqlite3
 
 _MAGIC = b"SQLite format 3\0"
-_ATTEMPTS = 5  # at a copy during which nobody writes
+_ATTEMPTS = 5  # to copy without a concurrent write
 _YOUNG = 2**24  # bytes of a database whose tables may still stand in its journal only
 _CELL_LIMIT = 64 * 2**20  # bytes of a value that is still taken
 
 
 class Row(NamedTuple):
-    """A row by column, and its place: the line counts rows as they are read, offset and length their bytes."""
+    """A row by column, and its position: the line counts rows as they are read, offset and length their bytes."""
 
     values: dict[str, Any]
-    place: SourceSpan
+    span: SourceSpan
 
 
 def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
-    """Tells whether a source is a database with all the tables of one of the given sets, each with these columns."""
+    """Returns whether a source is a database with all tables of one of the given sets, each with these columns."""
     if not source.beginning.startswith(_MAGIC):
         return False
     import sqlite3
@@ -46,7 +46,7 @@ def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
     has_news = bool(_journals(source.path)) and _size(source.path) < _YOUNG
     for takes_journal in (False, True) if has_news else (False,):
         try:
-            with opened(source, Findings(), takes_journal=takes_journal) as database:
+            with open_database(source, Findings(), takes_journal=takes_journal) as database:
                 if any(all(names <= database.columns(table) for table, names in each.items()) for each in tables):
                     return True
         except sqlite3.Error:
@@ -55,8 +55,8 @@ def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
 
 
 @contextmanager
-def opened(source: Source, findings: Findings, *, takes_journal: bool = True) -> Iterator[Database]:
-    """Opens a database for reading; what a crash or a writer left in its journal is taken in, in a copy."""
+def open_database(source: Source, findings: Findings, *, takes_journal: bool = True) -> Iterator[Database]:
+    """Opens a database for reading. Changes that are only in its journal are included, through a copy."""
     import sqlite3
 
     with ExitStack() as stack:
@@ -68,29 +68,54 @@ def opened(source: Source, findings: Findings, *, takes_journal: bool = True) ->
             mode = "mode=ro&immutable=1" if is_logged or not takes_journal else "mode=ro"
             connection = sqlite3.connect(f"{source.path.absolute().as_uri()}?{mode}", uri=True)
         stack.enter_context(closing(connection))
-        yield Database(connection, findings)
+        state = _State()
+        connection.text_factory = state.decode
+        connection.execute("pragma trusted_schema=off")
+        yield Database(connection, findings, state)
+
+
+def open_shared(source: Source) -> AbstractContextManager[Database]:
+    """Opens the database of a source; pass it to `Source.share` to have it opened once."""
+    return open_database(source, Findings())
+
+
+class _State:
+    """What all views of one connection share."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, frozenset[str]] = {}
+        self.rows = 0  # read so far, from any table
+        self.bytes = 0
+        self.has_replaced = False  # a value of the row at hand
+
+    def decode(self, data: bytes) -> str:
+        """Decodes a text. Invalid UTF-8 is replaced, and noted for the row."""
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self.has_replaced = True
+            return data.decode(errors="replace")
 
 
 class Database:
-    """A database whose rows are read; what cannot be read of it is passed over, and that is reported."""
+    """A database whose rows are read. What cannot be read is skipped and reported."""
 
-    def __init__(self, connection: sqlite3.Connection, findings: Findings) -> None:
+    def __init__(self, connection: sqlite3.Connection, findings: Findings, state: _State) -> None:
         self.findings = findings
         self._connection = connection
-        self._connection.text_factory = self._decoded
-        self._connection.execute("pragma trusted_schema=off")
-        self._columns: dict[str, frozenset[str]] = {}
-        self._rows = 0
-        self._bytes = 0
-        self._has_replaced = False
+        self._state = state
+
+    def reporting_to(self, findings: Findings) -> Database:
+        """Returns a view of the same connection that reports to other findings."""
+        return Database(self._connection, findings, self._state)
 
     def columns(self, table: str) -> frozenset[str]:
-        """Returns the columns of a table, none if there is no such table; a view is no table."""
-        if table not in self._columns:
+        """Returns the columns of a table; empty if it does not exist. A view is not a table."""
+        if table not in self._state.columns:
             is_table = "exists (select 1 from sqlite_master where type = 'table' and name = ?)"
             found = self._cells(f"select name from pragma_table_info(?) where {is_table}", (table, table))
-            self._columns[table] = frozenset(str(name) for (name,) in found)
-        return self._columns[table]
+            self._state.columns[table] = frozenset(str(name) for (name,) in found)
+        return self._state.columns[table]
 
     def rows(
         self,
@@ -102,9 +127,9 @@ class Database:
         values: tuple[Any, ...] = (),
         blobs: str = "",
     ) -> Iterator[Row]:
-        """Yields the rows of a table with those of the named columns that it has; none when it is not there.
+        """Yields the rows of a table, with those of the named columns that exist; none if the table does not exist.
 
-        A star stands for all columns. Bytes are taken for text, except in the column `blobs`.
+        "*" means all columns. Bytes are decoded as text, except in the column `blobs`.
         """
         wanted = sorted(self.columns(table)) if names == "*" else names.split()
         present = [name for name in wanted if name in self.columns(table)]
@@ -123,7 +148,7 @@ class Database:
                     yield self._row(present, cells, blobs)
 
     def _readable(self, table: str, condition: str, order: str, values: tuple[Any, ...], count: int) -> list[int]:
-        """Returns the numbers of the rows that can be found from both ends of a table, without the first `count`."""
+        """Returns the rowids that can be read from both ends of a damaged table, without the first `count` rows."""
         found: dict[int, list[Any]] = {}
         picked = f'select rowid, {order} from "{table}" not indexed{condition}'
         joined = "and" if condition else "where"
@@ -143,7 +168,7 @@ class Database:
     def _cells(
         self, query: str, values: tuple[Any, ...], *, is_known_damage: bool = False
     ) -> Iterator[tuple[Any, ...]]:
-        """Yields what can be read; that this is not all of it is reported, unless it was."""
+        """Yields the rows that can be read. Damage is reported unless it is known already."""
         import sqlite3
 
         try:
@@ -152,67 +177,61 @@ class Database:
             raise  # the source was closed while its rows were read: not damage
         except sqlite3.Error:
             if not is_known_damage:
-                self.findings.add("source_database", SourceSpan(self._rows + 1, self._bytes, 0))
+                self.findings.add("source_database", SourceSpan(self._state.rows + 1, self._state.bytes, 0))
 
     def report_strays(self, table: str, column: str, other: str, own: str) -> None:
-        """Reports the rows of a table that belong to a row of another one which is not there."""
+        """Reports the rows of a table whose parent row does not exist."""
         if self.columns(table) and self.columns(other):
             is_known = f'"{column}" in (select "{own}" from "{other}" where "{own}" is not null)'
             for row in self.rows(table, column, where=f'"{column}" is null or not ({is_known})'):
-                self.findings.add("source_left_out", row.place)
+                self.findings.add("source_left_out", row.span)
 
     def _row(self, names: list[str], cells: tuple[Any, ...], blobs: str) -> Row:
         length = sum(len(cell) if isinstance(cell, str | bytes) else 8 for cell in cells)
-        self._rows += 1
-        place = SourceSpan(self._rows, self._bytes, length)
-        self._bytes += length
+        state = self._state
+        state.rows += 1
+        span = SourceSpan(state.rows, state.bytes, length)
+        state.bytes += length
         values = {name: self._storable(cell, name == blobs) for name, cell in zip(names, cells, strict=True)}
-        if self._has_replaced:
-            self.findings.add("value_replaced", place)
-            self._has_replaced = False
-        return Row(values, place)
+        if state.has_replaced:
+            self.findings.add("value_replaced", span)
+            state.has_replaced = False
+        return Row(values, span)
 
     def _storable(self, cell: Any, is_blob: bool) -> Any:
         if isinstance(cell, bytes) and not is_blob:
-            cell = self._decoded(cell)
+            cell = self._state.decode(cell)
         if isinstance(cell, float) and not math.isfinite(cell):
-            self._has_replaced = True
+            self._state.has_replaced = True
             return str(cell)
         if isinstance(cell, str | bytes) and len(cell) > _CELL_LIMIT:
-            self._has_replaced = True
+            self._state.has_replaced = True
             return None
         return cell
 
-    def _decoded(self, data: bytes) -> str:
-        try:
-            return data.decode()
-        except UnicodeDecodeError:
-            self._has_replaced = True
-            return data.decode(errors="replace")
-
 
 def _rank(value: Any) -> tuple[int, Any]:
-    """Returns a key that orders values of all types as SQLite does."""
+    """Returns a sort key that orders values of all types as SQLite does."""
     if value is None:
         return 0, 0
     return (1, value) if isinstance(value, int | float) else (2, value) if isinstance(value, str) else (3, value)
 
 
-def from_json(value: Any, place: SourceSpan, findings: Findings) -> Any:
-    """Returns what a cell says in JSON; a text that is no JSON is reported and stays a text."""
+def parse_cell(value: Any, span: SourceSpan, findings: Findings) -> Any:
+    """Parses the JSON in a cell. A text that is not JSON is reported and returned as it is."""
     if not isinstance(value, str) or not value.strip():
         return None if isinstance(value, str) else value
-    found = parse(b'{"value":' + value.encode() + b"}\n", place, findings)
+    found = parse(b'{"value":' + value.encode() + b"}\n", span, findings)
     return found[0].get("value") if found else value.replace("\0", "")
 
 
 def _journals(path: Path) -> list[Path]:
-    """Returns the journals of a database that hold something."""
+    """Returns the journals of a database that are not empty."""
     return [side for end in ("-wal", "-journal") if _size(side := path.with_name(path.name + end))]
 
 
 def _copied(path: Path, folder: Path) -> Path:
-    """Copies a database with its journals, while nobody writes if that can be had."""
+    """Copies a database with its journals; tries again, a few times, if it was written to meanwhile."""
     for _ in range(_ATTEMPTS):
         journals = _journals(path)
         before = [_state(file) for file in (path, *journals)]

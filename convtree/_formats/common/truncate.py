@@ -1,4 +1,4 @@
-"""Records that are too large for a line of a log: their longest texts are cut, and that is reported. Pure."""
+"""Cuts records that are too large for a line of a log, at their longest texts. Pure."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _SHORT = 1024  # characters of a text that is never cut
 R = TypeVar("R", bound=Record)
 
 
-def fit(record: R, place: SourceSpan, findings: Findings) -> R:
-    """Returns a record that fits on a line: of one that does not, the longest texts are cut, and that is reported.
+def truncate_to_limit(record: R, span: SourceSpan, findings: Findings) -> R:
+    """Returns a record that fits on a line of a log. The longest texts of a larger one are cut, which is reported.
 
-    Only a line of the source that is large itself can become too large, so the others are not measured.
+    Only a large line of the source can become too large, so the others are not measured.
     """
-    if place.length < codec.LINE_LIMIT // 4:
+    if span.length < codec.LINE_LIMIT // 4:
         return record
     try:
         codec.encode(record)
     except InvalidMessage:
-        findings.add("value_replaced", place, record.id)
+        findings.add("value_replaced", span, record.id)
         values = {name: getattr(record, name) for name in record.__struct_fields__}
         fields = orjson.loads(orjson.dumps({k: v for k, v in values.items() if isinstance(v, str | dict | list)}))
         _cut_texts(fields)
@@ -40,7 +40,7 @@ def fit(record: R, place: SourceSpan, findings: Findings) -> R:
 
 
 def _cut_texts(fields: dict[str, Any]) -> None:
-    """Cuts the longest texts inside, in place, until what is left has room on a line."""
+    """Cuts the longest texts in place, until the rest fits on a line."""
     found: list[tuple[int, Any, Any]] = []
     stack: list[Any] = [fields]
     while stack:
@@ -61,7 +61,7 @@ def _cut_texts(fields: dict[str, Any]) -> None:
 
 
 def _cut_members(value: Any) -> Any:
-    """Empties what is large not for its texts but for the number of its parts."""
+    """Replaces a value that is large because of its many parts."""
     if isinstance(value, str) or len(orjson.dumps(value)) <= _SHORT:
         return value
     if isinstance(value, list):

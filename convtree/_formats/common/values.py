@@ -1,4 +1,4 @@
-"""Values of foreign JSON, taken for what they should be: anything else is None or empty, never an error. Pure."""
+"""Conversions of JSON values to expected types. A value of another type gives None or empty, never an error. Pure."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ _SECONDS, _MILLISECONDS, _MICROSECONDS = 10**11, 10**14, 10**17
 
 
 def key(value: Any) -> str | None:
-    """Returns a reference as text; an empty one is none."""
+    """Returns a reference as text; None for an empty one."""
     return None if value in (None, "") else as_text(value)
 
 
 def text(value: Any) -> str | None:
-    """Returns a text as it is, and None for anything else."""
+    """Returns a text as it is; None for anything else."""
     return value if isinstance(value, str) else None
 
 
 def texts(value: Any) -> list[str] | None:
-    """Returns the texts of a list, and None for anything else."""
+    """Returns the texts of a list; None if it is not a list."""
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else None
 
 
 def count(value: Any) -> int | None:
-    """Returns a whole number as such, and None for anything else."""
+    """Returns a whole number; None for anything else."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return int(value) if is_number and abs(value) < 2**53 and value == int(value) else None
 
 
 def as_text(value: Any) -> str:
-    """Returns a value as a text: itself, or its JSON."""
+    """Returns a text as it is, any other value as JSON; "" for None."""
     return value if isinstance(value, str) else "" if value is None else orjson.dumps(value).decode()
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
-    """Returns the objects in a list, without what is none; an empty list when it is no list."""
+    """Returns the objects of a list; empty if it is not a list."""
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def as_object(value: Any) -> dict[str, Any]:
-    """Returns an object as it is, and an empty one for everything else."""
+    """Returns an object as it is; an empty one for anything else."""
     return value if isinstance(value, dict) else {}
 
 
 def without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Returns the fields that have no place of their own, as far as they say something."""
+    """Returns all fields but the named ones, without empty values."""
     return {name: value for name, value in fields.items() if name not in names and value not in (None, "", [], {})}
 
 
@@ -56,13 +56,13 @@ def without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
 
 
 def utc(value: Any) -> str | None:
-    """Returns an ISO 8601 text or a count of milliseconds since 1970 as we write times; None when it is no time."""
+    """Returns a timestamp of an ISO 8601 text or of milliseconds since 1970; None if it is neither."""
     moment = _parsed(value)
     return None if moment is None else moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def moment(value: Any) -> str | None:
-    """Returns a time as we write it: from a text, or from a count since 1970 in the unit that its size tells."""
+    """Returns a timestamp of a text, or of a number since 1970 in seconds, milli- or microseconds, by its size."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return utc(value)
     size = abs(value)
@@ -72,7 +72,7 @@ def moment(value: Any) -> str | None:
 
 
 def milliseconds(value: Any) -> int | None:
-    """Returns a time as a count of milliseconds since 1970, as JavaScript would."""
+    """Returns a time in milliseconds since 1970, as JavaScript does."""
     moment = _parsed(value)
     if moment is None:
         return None

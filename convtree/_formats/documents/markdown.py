@@ -94,7 +94,7 @@ def _branches(session: Exported) -> Iterator[str]:
 
 
 def _prose(said: str) -> str:
-    """Returns what is said so that it stays in its place in the document."""
+    """Returns a text whose lines cannot look like headings or HTML of the document."""
     lines, fence = [], ""
     for each in escape_controls(said, lines=True).split("\n"):
         found = _FENCE.match(each)

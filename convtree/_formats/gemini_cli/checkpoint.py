@@ -14,15 +14,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
-from convtree._formats.common.base import Findings, Source, SourceSession
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids, derive_id
+from convtree._formats.common.ids import Ids, derive_id, make_ref
 from convtree._formats.common.json_arrays import has_key, item_keys, read_items
 from convtree._formats.common.jsonl import read_document
 from convtree._formats.common.parents_first import Node
@@ -31,7 +30,6 @@ from convtree._formats.common.session_builder import SessionBuilder, envelope_of
 from convtree._model.entries import Entry, MessageEntry
 
 NAME = "gemini-checkpoint"
-IS_SINGLE = True
 SHAPE = "gemini"
 
 _MARK = b"\xef\xbb\xbf"
@@ -39,48 +37,70 @@ _HISTORY = re.compile(rb'"history"\s*:\s*\[\s*\{\s*"(?:role"\s*:\s*"(?:user|mode
 
 
 def recognises(source: Source) -> bool:
-    """Tells a checkpoint by contents: a role, and parts."""
+    """Recognises a checkpoint by its contents, which have a role and parts."""
     keys = item_keys(source.beginning)
     if _is_array(source):
         return any(each >= {"role", "parts"} for each in keys) and has_key(source.beginning, "parts", r"\[")
     return any("history" in each for each in keys) and _HISTORY.search(source.beginning) is not None
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a checkpoint that was recognised."""
-    findings = Findings()
-    about: dict[str, Any] = {}
+class _Document(NamedTuple):
+    """The contents of a document, and its other fields."""
+
+    contents: list[Object]
+    about: dict[str, Any]
+
+
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, whose id is derived from the first content."""
+    findings, document = Findings(), None
     with SourceFile(source.path) as file:
-        contents = _contents(source, file, findings, about)
-        first = next(contents, None)
-        source_id = derive_id(NAME, *([] if first is None else [_json(first.fields)]))
-        growth = SessionBuilder(Ids(NAME, source_id), findings)
-        nodes = _nodes(growth, chain([] if first is None else [first], contents), about)
-        records = growth.records(nodes, _make)
-        yield SourceSession(make_header(NAME, source_id), records, findings.listed, file.position)
+        if _is_array(source):
+            first = next(read_items(file, Findings(), _is_content), None)
+        else:
+            document = _read_document(file, findings)
+            first = next(iter(document.contents), None)
+    source_id = derive_id(NAME, *([] if first is None else [_json(first.fields)]))
+    yield make_ref(NAME, source_id, findings, document)
 
 
-def _contents(source: Source, file: SourceFile, findings: Findings, about: dict[str, Any]) -> Iterator[Object]:
-    if _is_array(source):
-        yield from read_items(file, findings, _is_content)
-    elif (whole := read_document(file, findings)) is not None:
-        about |= {name: value for name, value in whole.fields.items() if name != "history"}
-        history = whole.fields.get("history")
-        for content in history if isinstance(history, list) else [history]:
-            yield Object(content if isinstance(content, dict) else {"content": content}, whole.place)
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    findings = Findings(ref.findings)
+    builder = SessionBuilder(Ids(NAME, ref.source_id), findings)
+    header, document = make_header(NAME, ref.source_id), ref.content
+    if document is not None:
+        nodes = _nodes(builder, iter(document.contents), document.about)
+        return SourceSession(header, builder.records(nodes, _make), findings.listed)
+    file = source.open_file()
+    nodes = _nodes(builder, read_items(file, findings, _is_content), {})
+    return SourceSession(header, builder.records(nodes, _make), findings.listed, file.position)
 
 
-def _nodes(growth: SessionBuilder, contents: Iterator[Object], about: dict[str, Any]) -> Iterator[Node]:
+def _read_document(file: SourceFile, findings: Findings) -> _Document:
+    whole = read_document(file, findings)
+    if whole is None:
+        return _Document([], {})
+    about = {name: value for name, value in whole.fields.items() if name != "history"}
+    history = whole.fields.get("history")
+    contents = [
+        Object(content if isinstance(content, dict) else {"content": content}, whole.span)
+        for content in (history if isinstance(history, list) else [history])
+    ]
+    return _Document(contents, about)
+
+
+def _nodes(builder: SessionBuilder, contents: Iterator[Object], about: dict[str, Any]) -> Iterator[Node]:
     digest = ""
     last: Node | None = None
-    for fields, place in contents:
+    for fields, span in contents:
         digest = derive_id(digest, _json(fields))
-        last = growth.leaf = Node(growth.ids.derive(digest), last and last.id, None, place, fields)
+        last = builder.leaf = Node(builder.ids.derive(digest), last and last.id, None, span, fields)
         if not _is_content(fields):
-            growth.findings.add("source_bad_record", place, last.id)
+            builder.findings.add("source_bad_record", span, last.id)
         yield last
     if about and last is not None:
-        growth.tell(last, 1, metadata={NAME: about})
+        builder.set_info(last, 1, metadata={NAME: about})
 
 
 def _make(node: Node) -> Entry:

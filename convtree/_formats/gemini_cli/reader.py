@@ -5,12 +5,12 @@ What becomes of what:
 - `user`: a message of Gemini's shape, its content as parts.
 - `gemini`: a message of the model: thoughts, content and calls as parts; model and tokens go to the envelope. The
   results of its calls, which the record has too, follow as the message that brings them back.
-- An id again replaces the message: the new version stands beside the old one, and what followed is told again below
-  it. The same version again is nothing. Only the last `_REACH` messages are told again; an older one is replaced in
-  the tree, and not in what comes after it, which is reported.
+- An id again replaces the message: the new version stands beside the old one, and what followed is repeated below
+  it. The same version again is ignored. Only the last `_REACH` messages are repeated; an older one is replaced in the
+  tree, but not in what comes after it, which is reported.
 - `$rewindTo`: extension data, below what stands before that message; what follows goes there, too. So taking back
   makes a branch, and an unknown id begins anew, as in the tool.
-- `$set`: metadata of the session under `gemini-cli`, told once, at the end; `summary` is its name. `$set.messages`,
+- `$set`: metadata of the session under `gemini-cli`, in one mark at the end; `summary` is its name. `$set.messages`,
   which tells the whole conversation again, goes on from what it has in common with the one that was there.
 - `info`, `error`, `warning` and all else: extension data of the type `gemini-cli.<type>`.
 
@@ -20,16 +20,16 @@ Of a message's other fields, each is reported where it is first seen.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
 import orjson
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
-from convtree._formats.common.ids import Ids, derive_id
+from convtree._formats.common.ids import Ids, derive_id, make_ref
 from convtree._formats.common.jsonl import read_document, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
@@ -38,11 +38,10 @@ from convtree._formats.common.values import key, text
 from convtree._model.entries import Entry, MessageEntry, Record
 
 NAME = "gemini-cli"
-IS_SINGLE = True
 SHAPE = "gemini"
 
-_REACH = 256  # messages that are told again when one before them is replaced
-_LOOK = 20  # objects by which a session is told
+_REACH = 256  # messages that are repeated when one before them is replaced
+_LOOK = 20  # objects in which a session is recognised
 _ABOUT = ("sessionId", "projectHash", "startTime", "lastUpdated", "kind", "summary", "directories")
 _FIELDS = frozenset(
     {"id", "timestamp", "type", "content", "displayContent", "toolCalls", "thoughts", "tokens", "model"}
@@ -51,7 +50,7 @@ _CALL = frozenset({"id", "name", "args", "result"})
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session by its first record, which names it and its project."""
+    """Recognises a session by its first record, which names it and its project."""
     start = source.beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not start.startswith(b"{") or b'"sessionId"' not in start:
         return False
@@ -61,39 +60,55 @@ def recognises(source: Source) -> bool:
     return b'"projectHash"' in start[:4096] and b'"messages"' in start and b'"startTime"' in start[:4096]
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
-    about = _about(source)
-    source_id = str(about["sessionId"])
-    header = make_header(
-        NAME, source_id, time=about.get("startTime"), project=about.get("projectHash"), kind=about.get("kind")
+class _About(NamedTuple):
+    """The record that names the session, and the records of a document."""
+
+    fields: dict[str, Any]
+    document: list[Object] | None = None
+
+
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which one of the first records names."""
+    findings = Findings()
+    with SourceFile(source.path) as file:
+        if _is_document(source):
+            whole = read_document(file, findings)
+            document = [] if whole is None else [whole]
+            about = _About(_named(source, document), document)
+        else:
+            about = _About(_named(source, read_objects(file, Findings(), _is_record)))
+    yield make_ref(NAME, str(about.fields["sessionId"]), findings, about)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    about: _About = ref.content
+    time, project = about.fields.get("startTime"), about.fields.get("projectHash")
+    header = make_header(NAME, ref.source_id, time=time, project=project, kind=about.fields.get("kind"))
+    findings = Findings(ref.findings)
+    reader = _Reader(SessionBuilder(Ids(NAME, ref.source_id), findings))
+    if about.document is not None:
+        return SourceSession(header, reader.records(iter(about.document)), findings.listed)
+    file = source.open_file()
+    return SourceSession(
+        header, reader.records(read_objects(file, findings, _is_record)), findings.listed, file.position
     )
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        reader = _Reader(SessionBuilder(Ids(NAME, source_id), findings))
-        yield SourceSession(header, reader.records(_objects(source, file, findings)), findings.listed, file.position)
 
 
-def _about(source: Source) -> dict[str, Any]:
+def _named(source: Source, objects: Iterable[Object]) -> dict[str, Any]:
     """Returns the record that names the session."""
-    with SourceFile(source.path) as file:
-        for fields, _ in _objects(source, file, Findings()):
-            if _is_about(fields):
-                return fields
-    return {"sessionId": derive_id(NAME, source.beginning.hex())}
+    unnamed = {"sessionId": derive_id(NAME, source.beginning.hex())}
+    return next((fields for fields, _ in objects if _is_about(fields)), unnamed)
 
 
-def _objects(source: Source, file: SourceFile, findings: Findings) -> Iterator[Object]:
-    """Yields the records, of either kind of file."""
+def _is_document(source: Source) -> bool:
+    """Returns whether the file is one JSON document, as older versions wrote it."""
     first_line = source.beginning.lstrip().split(b"\n", 1)[0].rstrip()
-    if first_line.endswith(b"}") or b'"projectHash"' in first_line:
-        yield from read_objects(file, findings, _is_record)
-    elif (whole := read_document(file, findings)) is not None:
-        yield whole
+    return not first_line.endswith(b"}") and b'"projectHash"' not in first_line
 
 
 class _Said(NamedTuple):
-    """A message on the way to the tip: its id in the source, what it says in short, and the last entry it became."""
+    """A message on the path to the tip: its source id, a digest, its last entry, the entry before it, its fields."""
 
     source_id: str
     digest: str
@@ -105,8 +120,8 @@ class _Said(NamedTuple):
 class _Reader:
     """Reads one session, in the order of the file, and makes entries."""
 
-    def __init__(self, growth: SessionBuilder) -> None:
-        self._growth = growth
+    def __init__(self, builder: SessionBuilder) -> None:
+        self._builder = builder
         self._tip: str | None = None
         self._said: list[_Said] = []
         self._known: dict[str, int] = {}  # source id to the place in `_said`
@@ -114,45 +129,45 @@ class _Reader:
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
         """Yields the session's records."""
-        return self._growth.records(self._nodes(objects), self._make)
+        return self._builder.records(self._nodes(objects), self._make)
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
-        told: tuple[Node, int] | None = None
-        for ordinal, (fields, place) in enumerate(objects, 1):
+        noted: tuple[Node, int] | None = None
+        for ordinal, (fields, span) in enumerate(objects, 1):
             change = fields.get("$set")
             if "$rewindTo" in fields:
                 self._rewind(key(fields["$rewindTo"]))
-                yield self._plain(fields | {"type": "rewind"}, place, ordinal)
+                yield self._plain(fields | {"type": "rewind"}, span, ordinal)
             elif isinstance(change, dict) or _is_about(fields):
                 about = change if isinstance(change, dict) else fields
                 self._about |= {name: value for name, value in about.items() if name != "messages"}
-                told = Node("", None, None, place, {"timestamp": about.get("lastUpdated")}), ordinal
+                noted = Node("", None, None, span, {"timestamp": about.get("lastUpdated")}), ordinal
                 if isinstance(messages := about.get("messages"), list):
-                    yield from self._checkpoint(messages, place, ordinal)
+                    yield from self._checkpoint(messages, span, ordinal)
             elif (source_id := key(fields.get("id"))) is not None and "type" in fields:
-                yield from self._message(fields, source_id, place, (ordinal,))
+                yield from self._message(fields, source_id, span, (ordinal,))
             else:
-                yield self._plain(fields, place, ordinal)
-        if told is not None:
+                yield self._plain(fields, span, ordinal)
+        if noted is not None:
             info: dict[str, Any] = {"metadata": {NAME: self._about}}
             if title := text(self._about.get("summary")):
                 info["name"] = title
-            self._growth.tell(*told, **info)
+            self._builder.set_info(*noted, **info)
 
-    def _checkpoint(self, messages: list[Any], place: SourceSpan, ordinal: int) -> Iterator[Node]:
+    def _checkpoint(self, messages: list[Any], span: SourceSpan, ordinal: int) -> Iterator[Node]:
         """Goes on from the last message that the old and the new conversation have in common."""
-        told = [each for each in messages if isinstance(each, dict) and key(each.get("id")) is not None]
-        for number, fields in enumerate(each for each in messages if each not in told):
-            yield self._plain({"data": fields}, place, ordinal, number)
+        noted = [each for each in messages if isinstance(each, dict) and key(each.get("id")) is not None]
+        for number, fields in enumerate(each for each in messages if each not in noted):
+            yield self._plain({"data": fields}, span, ordinal, number)
         common = 0
-        for said, fields in zip(self._said, told, strict=False):
+        for said, fields in zip(self._said, noted, strict=False):
             if (said.source_id, said.digest) != (key(fields.get("id")), _digest(fields)):
                 break
             common += 1
         if common < len(self._said):
             self._cut(common)
-        for number, fields in enumerate(told[common:], common):
-            yield from self._message(fields, str(key(fields.get("id"))), place, (ordinal, number))
+        for number, fields in enumerate(noted[common:], common):
+            yield from self._message(fields, str(key(fields.get("id"))), span, (ordinal, number))
 
     def _rewind(self, source_id: str | None) -> None:
         self._cut(self._known.get(source_id or "", 0))
@@ -168,7 +183,7 @@ class _Reader:
         return gone
 
     def _message(
-        self, fields: dict[str, Any], source_id: str, place: SourceSpan, ordinals: tuple[int | str, ...]
+        self, fields: dict[str, Any], source_id: str, span: SourceSpan, ordinals: tuple[int | str, ...]
     ) -> Iterator[Node]:
         """Yields the nodes of a message; where it replaces one, of those behind that again."""
         digest = _digest(fields)
@@ -179,35 +194,35 @@ class _Reader:
                 return
             behind = self._cut(at)[1:]
             if any(said.fields is None for said in behind):
-                self._growth.findings.add("source_unsupported", place)
+                self._builder.findings.add("source_unsupported", span)
                 behind = [said for said in behind if said.fields is not None]
-        yield from self._say(fields, source_id, digest, place, ordinals)
+        yield from self._message_nodes(fields, source_id, digest, span, ordinals)
         for number, said in enumerate(behind):
             assert said.fields is not None
-            yield from self._say(said.fields, said.source_id, said.digest, place, (*ordinals, "again", number))
+            yield from self._message_nodes(said.fields, said.source_id, said.digest, span, (*ordinals, "again", number))
 
-    def _say(
-        self, fields: dict[str, Any], source_id: str, digest: str, place: SourceSpan, ordinals: tuple[int | str, ...]
+    def _message_nodes(
+        self, fields: dict[str, Any], source_id: str, digest: str, span: SourceSpan, ordinals: tuple[int | str, ...]
     ) -> Iterator[Node]:
         """Yields the nodes of one message, at the tip."""
-        before, ids = self._tip, self._growth.ids
+        before, ids = self._tip, self._builder.ids
         is_new = ids.known(source_id) is None
         id = ids.claim(source_id, 0) if is_new else ids.derive(source_id, *ordinals)
-        yield self._node(id, fields, place, source_id)
+        yield self._node(id, fields, span, source_id)
         if results := _results(fields):
             more = {"timestamp": fields.get("timestamp"), "type": "results", "parts": results}
-            yield self._node(ids.derive(id, "results"), more, place)
+            yield self._node(ids.derive(id, "results"), more, span)
         self._known[source_id] = len(self._said)
         self._said.append(_Said(source_id, digest, str(self._tip), before, fields))
         if len(self._said) > _REACH:
             self._said[-_REACH - 1] = self._said[-_REACH - 1]._replace(fields=None)
 
-    def _plain(self, fields: dict[str, Any], place: SourceSpan, *ordinals: int) -> Node:
-        return self._node(self._growth.ids.derive("record", *ordinals), fields, place)
+    def _plain(self, fields: dict[str, Any], span: SourceSpan, *ordinals: int) -> Node:
+        return self._node(self._builder.ids.derive("record", *ordinals), fields, span)
 
-    def _node(self, id: str, fields: dict[str, Any], place: SourceSpan, source_id: str | None = None) -> Node:
-        """Makes a node at the tip, which is then where it goes on."""
-        node = self._growth.leaf = Node(id, self._tip, None if source_id == id else source_id, place, fields)
+    def _node(self, id: str, fields: dict[str, Any], span: SourceSpan, source_id: str | None = None) -> Node:
+        """Makes a node below the tip; it becomes the tip."""
+        node = self._builder.leaf = Node(id, self._tip, None if source_id == id else source_id, span, fields)
         self._tip = id
         return node
 
@@ -221,10 +236,10 @@ class _Reader:
             data = {name: value for name, value in fields.items() if name not in ("type", "id", "timestamp")}
             return extension_data(NAME, kind, data, envelope)
         for name in sorted(fields.keys() - _FIELDS):
-            self._growth.findings.add_once(name, "source_field_dropped", node.place, node.id)
+            self._builder.findings.add_once(name, "source_field_dropped", node.span, node.id)
         for call in _calls(fields):
             for name in sorted(call.keys() - _CALL):
-                self._growth.findings.add_once(f"toolCalls.{name}", "source_field_dropped", node.place, node.id)
+                self._builder.findings.add_once(f"toolCalls.{name}", "source_field_dropped", node.span, node.id)
         if kind == "user":
             return MessageEntry(message={"role": "user", "parts": _parts(fields)}, shape=SHAPE, **envelope)
         model, tokens = text(fields.get("model")) or None, fields.get("tokens")
@@ -235,7 +250,7 @@ class _Reader:
 
 
 def _parts(fields: Mapping[str, Any]) -> list[Any]:
-    """Returns a message's content as parts; what Gemini would not take as one is text."""
+    """Returns the content of a message as parts; a value that is not an object becomes a text part."""
     content = fields.get("content")
     found = content if isinstance(content, list) else [] if content in (None, "") else [content]
     return [
@@ -262,7 +277,7 @@ def _called(call: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _results(fields: Mapping[str, Any]) -> list[Any]:
-    """Returns what the calls brought back, as parts."""
+    """Returns the results of the calls as parts."""
     found: list[Any] = []
     for call in _calls(fields) if fields.get("type") == "gemini" else ():
         result = call.get("result")

@@ -1,4 +1,4 @@
-"""Where the entries of a session stand in a file of kit. Pure.
+"""The order of a session's entries in a file of kit. Pure.
 
 kit keeps whatever stands between a compaction and what it keeps from, and reads the model off the changes there, so
 nothing else may stand there. Of every entry only what this takes is held: the entries themselves just go by.
@@ -14,14 +14,14 @@ from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, 
 
 
 class Named(NamedTuple):
-    """The model that the path to an entry names; the shape of the message that named it, None if none did."""
+    """The model in effect at an entry; the shape of the message that named it, None if no message did."""
 
     model: Model = Model()
     shape: str | None = None
 
 
 class _Row(NamedTuple):
-    """What is held of an entry; its parent's row, -1 for none."""
+    """The facts kept of an entry. `parent` is the row of its parent, -1 for a root."""
 
     id: str
     parent: int
@@ -63,9 +63,9 @@ class Order:
         return next((self._changes[row] for row in rows), None)
 
     def moved(self) -> dict[str, int]:
-        """Returns which entries are written later, and in which turn: first what is kept with the path, then the rest.
+        """Returns the entries that are written later, with their pass: 1 for the kept part of the path, 2 for the rest.
 
-        Empty where nothing that kit shows stands among what the last compaction keeps.
+        Empty if kit shows no other entries among those that the last compaction keeps.
         """
         if self._kept is None or self._kept[0] == self._kept[1]:
             return {}
@@ -103,7 +103,7 @@ class Order:
         return path[::-1]
 
     def _find_kept(self) -> tuple[int, int] | None:
-        """Returns where on the path what the last compaction keeps begins, and where that compaction is."""
+        """Returns the indexes on the path of the first entry that the last compaction keeps, and of the compaction."""
         if (compaction := self.compaction) is None:
             return None
         at = self._path.index(self._row_of[compaction.id])
@@ -112,7 +112,7 @@ class Order:
 
 
 def _has_a_say(entry: Entry) -> bool:
-    """Tells an entry that changes what kit's model sees, or which model that is."""
+    """Returns whether an entry changes the context or the model in kit."""
     if isinstance(entry, MessageEntry):
         return not is_hidden(entry)
     return isinstance(entry, BranchSummaryEntry | ModelChangeEntry)

@@ -26,16 +26,15 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.files import SourceFile
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids
-from convtree._formats.common.jsonl import is_header, is_record, read_objects
+from convtree._formats.common.jsonl import is_header, is_record, read_objects, single_session
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
 from convtree._formats.common.values import count, key, text, texts
-from convtree._formats.kit.writer import KEEPS_MORE, NAME, SHAPE, write
+from convtree._formats.kit.writer import KEEPS_MORE, NAME, SHAPE
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -46,13 +45,11 @@ from convtree._model.entries import (
     Record,
 )
 
-__all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
-
-IS_SINGLE = True
+__all__ = ["NAME", "read", "recognises", "sessions"]
 
 _OWN_ID = re.compile("[0-9a-f]{32}")
 _BASE = frozenset({"type", "id", "parent_id", "timestamp"})
-_FIELDS = {  # the fields that have a place in an entry of ours
+_FIELDS = {  # the fields that an entry here has, too
     "message": {"role", "parts", "model", "provider"},
     "compaction": {
         *("summary", "first_kept_entry_id", "tokens_before", "tokens_after", "messages_removed"),
@@ -67,7 +64,7 @@ _TELLING = ("parent_id", "parts", "model_id", "ext_type", "first_kept_entry_id",
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session of kit by its header and by the keys of its entries."""
+    """Recognises a session of kit by its header and the keys of its entries."""
     objects = read_objects(io.BytesIO(source.beginning), Findings(), is_record)
     header = next(objects, None)
     if header is None or not is_header(header.fields) or "version" not in header.fields:
@@ -78,38 +75,41 @@ def recognises(source: Source) -> bool:
             return False
         if any(name in fields for name in _TELLING):
             return True
-    rest = source.beginning[header.place.offset + header.place.length :]
+    rest = source.beginning[header.span.offset + header.span.length :]
     if not entries and rest.strip():  # the first entry is longer than what we were given
         return b'"parts":' in rest and b'"parentId":' not in rest
     return "parent_session_id" in header.fields or bool(_OWN_ID.fullmatch(header.fields["id"]))
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        objects = read_objects(file, findings, is_record)
-        fields = next(objects).fields
-        source_id = str(fields["id"])
-        header = make_header(
-            NAME,
-            source_id,
-            time=fields.get("timestamp"),
-            cwd=fields.get("cwd"),
-            parent=key(fields.get("parent_session_id")),
-            parent_kind="task" if fields.get("subagent_task") else "fork",
-            **{name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")},
-        )
-        records = _Reader(SessionBuilder(Ids(NAME, source_id), findings)).records(objects)
-        yield SourceSession(header, records, findings.listed, file.position)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which the first line names."""
+    return single_session(source, NAME)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    file, findings = source.open_file(), Findings()
+    objects = read_objects(file, findings, is_record)
+    fields = next(objects).fields
+    header = make_header(
+        NAME,
+        ref.source_id,
+        time=fields.get("timestamp"),
+        cwd=fields.get("cwd"),
+        parent=key(fields.get("parent_session_id")),
+        parent_kind="task" if fields.get("subagent_task") else "fork",
+        **{name: fields.get(name) for name in ("parent_session", "parent_session_id", "subagent_task")},
+    )
+    records = _Reader(SessionBuilder(Ids(NAME, ref.source_id), findings)).records(objects)
+    return SourceSession(header, records, findings.listed, file.position)
 
 
 class _Reader:
-    """Reads one session: settles in the order of the file what each line refers to, and makes entries."""
+    """Reads one session: resolves references in the order of the file, and makes entries."""
 
-    def __init__(self, growth: SessionBuilder) -> None:
-        self._growth = growth
-        self._findings = growth.findings
+    def __init__(self, builder: SessionBuilder) -> None:
+        self._builder = builder
+        self._findings = builder.findings
         self._is_shown: list[bool] = []  # by row
         self._makers: dict[str, Callable[[Node, dict[str, Any]], Entry | None]] = {
             "message": self._message,
@@ -121,51 +121,51 @@ class _Reader:
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
         """Yields the session's records; the leaf is the last line."""
-        return self._growth.records(self._nodes(objects), self._make)
+        return self._builder.records(self._nodes(objects), self._make)
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
         before: str | None = None
-        for ordinal, (fields, place) in enumerate(objects, 1):
+        for ordinal, (fields, span) in enumerate(objects, 1):
             if fields.get("type") == "session":
-                self._findings.add("source_second_header", place)
+                self._findings.add("source_second_header", span)
                 continue
-            node = self._node(fields, place, ordinal, before)
+            node = self._node(fields, span, ordinal, before)
             self._note(node, ordinal)
             if fields.get("type") != "system_prompt":
-                self._growth.leaf = node
+                self._builder.leaf = node
                 before = node.id
             yield node
 
-    def _node(self, fields: dict[str, Any], place: SourceSpan, ordinal: int, before: str | None) -> Node:
-        """Makes the node of a line; a compaction that stands apart goes below what it compacts."""
+    def _node(self, fields: dict[str, Any], span: SourceSpan, ordinal: int, before: str | None) -> Node:
+        """Makes the node of a line. A compaction without a parent goes below the entries that it compacts."""
         source_id, parent = key(fields.get("id")), key(fields.get("parent_id"))
-        node = self._growth.link(fields, place, source_id, parent, ordinal)
+        node = self._builder.link(fields, span, source_id, parent, ordinal)
         if fields.get("type") == "branch_summary":
-            return node._replace(reference=self._growth.left(key(fields.get("from_id"))))
+            return node._replace(reference=self._builder.left(key(fields.get("from_id"))))
         if fields.get("type") != "compaction":
             return node
         source_kept = key(fields.get("first_kept_entry_id"))
-        kept = None if source_kept is None else self._growth.ids.known(source_kept)
+        kept = None if source_kept is None else self._builder.ids.known(source_kept)
         if source_kept is not None and kept is None:
-            self._findings.add("source_bad_target", place, node.id)
+            self._findings.add("source_bad_target", span, node.id)
         if parent is None:
             node = node._replace(parent_id=self._compacted(kept, before))
         return node._replace(reference=kept)
 
     def _compacted(self, kept: str | None, before: str | None) -> str | None:
         """Returns the entry that a compaction continues."""
-        made = self._growth.made
+        made = self._builder.made
         if kept is None or kept not in made or made.is_above(kept, before):
             return before
         return made.last_below(kept)
 
     def _note(self, node: Node, ordinal: int) -> None:
-        """Takes down what a node says about the session as a whole."""
+        """Notes labels and the name of the session."""
         fields, kind = node.fields, node.fields.get("type")
         if kind == "label" and (target := key(fields.get("target_id"))) is not None:
-            self._growth.label(node, ordinal, target, text(fields.get("label")) or None)
+            self._builder.label(node, ordinal, target, text(fields.get("label")) or None)
         elif kind == "session_info":
-            self._growth.tell(node, ordinal, name=text(fields.get("name")) or None)
+            self._builder.set_info(node, ordinal, name=text(fields.get("name")) or None)
 
     def _make(self, node: Node) -> Entry:
         """Makes the entry of a node whose parent's entry was made."""
@@ -176,11 +176,11 @@ class _Reader:
         entry = None if make is None else make(node, envelope)
         if entry is None:
             if make is not None:
-                self._findings.add("source_bad_record", node.place, node.id)
+                self._findings.add("source_bad_record", node.span, node.id)
             return _other(fields, envelope)
         for name in fields.keys() - _BASE - _FIELDS[str(kind)]:
             if fields[name] not in (None, False, ""):
-                self._findings.add("source_field_dropped", node.place, node.id)
+                self._findings.add("source_field_dropped", node.span, node.id)
                 break
         return entry
 
@@ -197,13 +197,13 @@ class _Reader:
         fields = node.fields
         if not isinstance(summary := fields.get("summary", ""), str):
             return None
-        kept, made = node.reference, self._growth.made
+        kept, made = node.reference, self._builder.made
         if kept is not None and not made.is_above(kept, node.parent_id):
-            self._findings.add("source_bad_target", node.place, node.id)
+            self._findings.add("source_bad_target", node.span, node.id)
             kept = None
         is_more = kept is not None and any(map(self._is_shown.__getitem__, made.beside(kept, node.parent_id)))
         if is_more:
-            self._findings.add("source_unsupported", node.place, node.id)
+            self._findings.add("source_unsupported", node.span, node.id)
         return CompactionEntry(
             summary=summary,
             first_kept_entry_id=kept,

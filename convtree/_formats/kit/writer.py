@@ -1,4 +1,4 @@
-"""Writes sessions as kit's files. Its model shows what ours would; `write` says how."""
+"""Writes sessions as files of kit, which shows its model the same context. See `write`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,16 @@ from convtree._formats.common.base import Exported, origin
 from convtree._formats.common.export import (
     FOREIGN,
     LONG_AGO,
+    ExportWriter,
     Model,
-    Notes,
     as_data,
+    context_at,
     entries_of,
-    in_a_row,
+    full_summary,
     is_hidden,
     line,
     own_id,
-    shown_at,
-    summary_of,
 )
-from convtree._formats.common.ids import derive_id
 from convtree._formats.common.speech import Call, Image, Part, Result, Thought, speech_of
 from convtree._formats.common.values import text
 from convtree._formats.kit.order import Order
@@ -50,41 +48,30 @@ _TEXTS = {  # what kit opens again, and which of its fields must be texts, or el
 
 
 def write(session: Exported) -> Iterator[bytes]:
-    """Yields a session as a file of version 3, in which kit shows its model what ours would see.
+    """Yields a session as a file of kit's version 3. kit shows its model the same context.
 
-    Messages of other shapes are put into kit's words; what kit has no word for is `extension_data`, because a type that
-    it does not know keeps it from opening the file. A compaction stands without a parent. As kit keeps whatever stands
-    between it and what it keeps from, the path to the leaf is written without side branches there, if need be behind
-    everything else. Where the leaf is not the last entry, or kit would not know the model, an entry below the leaf says
-    so; labels and a name that stand nowhere in the tree come there, too. Pinned messages stand in the summary.
+    * Messages of other formats are converted. Entries without a counterpart become `extension_data`, because kit opens
+      no file with an unknown type.
+    * A compaction has no parent. kit keeps all entries between the first kept one and the compaction in the file, so
+      side branches there are written elsewhere; if necessary, the kept path comes last.
+    * If the leaf is not the last entry, or kit would not know the model, an entry below the leaf corrects that. Labels
+      and a name that no entry holds follow there, too.
+    * Pinned messages become part of the summary.
     """
     return _Writer(session).lines()
 
 
-class _Writer:
+class _Writer(ExportWriter):
     """Writes one session."""
 
-    def __init__(self, session: Exported) -> None:
-        self._session = session
-        self._is_kits = origin(session.header).get("format") == NAME
-        self._order = Order(entries_of(session), session.leaf_id)
-        self._firsts: dict[str, str] = {}  # the first line of an entry that became two
-        self._calls: dict[str, str] = {}  # the tool of a call
-        self._notes = Notes()
-        self._last: str | None = None
+    NAME = NAME
 
-    def lines(self) -> Iterator[bytes]:
-        """Yields the file."""
-        yield line(self._header())
-        for entry in self._ordered():
-            rows = in_a_row(entry, self._bodies(entry))
-            self._firsts[entry.id] = rows[0][0]
-            for id, parent_id, body in rows:
-                yield self._line(body, id, parent_id, entry.timestamp)
-        yield from self._ending()
+    def __init__(self, session: Exported) -> None:
+        super().__init__(session)
+        self._order = Order(entries_of(session), session.leaf_id)
 
     def _header(self) -> dict[str, Any]:
-        header, told = self._session.header, origin(self._session.header)
+        header, facts = self._session.header, origin(self._session.header)
         own = own_id(header, NAME)
         fields: dict[str, Any] = {
             "type": "session",
@@ -95,18 +82,19 @@ class _Writer:
         }
         if own:
             names = ("parent_session", "parent_session_id", "subagent_task")
-            return fields | {name: told[name] for name in names if isinstance(told.get(name), str)}
+            return fields | {name: facts[name] for name in names if isinstance(facts.get(name), str)}
         return fields | ({"parent_session_id": header.parent_session.id} if header.parent_session else {})
 
-    def _line(self, body: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
-        self._last = None if body["type"] == "system_prompt" else id
-        above = {} if parent_id is None or body["type"] in ("compaction", "system_prompt") else {"parent_id": parent_id}
-        return line({"type": body["type"], "id": id} | above | {"timestamp": time or LONG_AGO} | body)
+    def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
+        self._last = None if fields["type"] == "system_prompt" else id
+        stands_alone = parent_id is None or fields["type"] in ("compaction", "system_prompt")
+        above = {} if stands_alone else {"parent_id": parent_id}
+        return line({"type": fields["type"], "id": id} | above | {"timestamp": time or LONG_AGO} | fields)
 
     # --- the order ---
 
     def _ordered(self) -> Iterator[Entry]:
-        """Yields the entries so that nothing stands among what the last compaction keeps that it does not."""
+        """Yields the entries in an order without side branches among those that the last compaction keeps."""
         compaction = self._order.compaction
         moved = {} if compaction is None or self._keeps_more(compaction) else self._order.moved()
         for turn in range(3 if moved else 1):
@@ -115,67 +103,56 @@ class _Writer:
                     yield entry
 
     def _keeps_more(self, entry: CompactionEntry) -> bool:
-        """Tells a compaction of kit's own that shows side branches in kit: it does so again."""
-        told = entry.details if self._is_kits else None
-        more = told.get(NAME) if isinstance(told, dict) else None
+        """Returns whether a compaction imported from kit showed side branches there; then it does again."""
+        facts = entry.details if self._is_own else None
+        more = facts.get(NAME) if isinstance(facts, dict) else None
         return isinstance(more, dict) and more.get(KEEPS_MORE) is True
 
     # --- the end ---
 
-    def _ending(self) -> Iterator[bytes]:
-        """Yields what makes kit go on at the leaf, with the model, the labels and the name that the session has."""
+    def _last_lines(self) -> list[dict[str, Any]]:
         session = self._session
-        bodies: list[dict[str, Any]] = []
+        lines: list[dict[str, Any]] = []
         if (model := self._missing_model()) is not None:
-            bodies.append({"type": "model_change", "provider": model.provider or "", "model_id": model.model})
-        bodies += [
+            lines.append({"type": "model_change", "provider": model.provider or "", "model_id": model.model})
+        lines += [
             {"type": "label", "target_id": id, "label": label or ""}
             for id, label in self._notes.labels_left(session, self._order)
         ]
         if (name := self._notes.name_left(session)) is not None:
-            bodies.append({"type": "session_info", "name": name})
-        if not bodies and self._firsts and self._last != session.leaf_id:
-            bodies.append({"type": "extension_data", "ext_type": f"{FOREIGN}leaf", "data": "{}"})
-        parent = session.leaf_id
-        for number, body in enumerate(bodies):
-            id = derive_id(session.id, session.leaf_id, self._last, number)
-            yield self._line(body, id, parent, session.header.timestamp)
-            parent = id
+            lines.append({"type": "session_info", "name": name})
+        if not lines and self._first_lines and self._last != session.leaf_id:
+            lines.append({"type": "extension_data", "ext_type": f"{FOREIGN}leaf", "data": "{}"})
+        return lines
 
     def _missing_model(self) -> Model | None:
-        """Returns the model of the leaf, if kit would not know it; a session that came from kit is left as it was."""
+        """Returns the model of the leaf if kit would not know it; None for a session that was imported from kit."""
         (model, shape), change = self._order.named, self._order.change
-        if model.model is None or (self._is_kits and shape in (None, SHAPE)):
+        if model.model is None or (self._is_own and shape in (None, SHAPE)):
             return None
         known = (None, None) if change is None else (change.provider, change.model)
         return None if known == (model.provider, model.model) else model
 
     # --- the entries ---
 
-    def _bodies(self, entry: Entry) -> list[dict[str, Any]]:
-        """Returns the lines of an entry, without what every line has."""
-        match entry:
-            case MessageEntry():
-                return self._messages(entry)
-            case CompactionEntry():
-                return [self._compaction(entry)]
-            case BranchSummaryEntry():
-                return [{"type": entry.type, "from_id": entry.from_id or "", "summary": entry.summary}]
-            case ModelChangeEntry():
-                return [{"type": entry.type, "provider": entry.provider or "", "model_id": entry.model}]
-            case ExtensionDataEntry():
-                return [self._data(entry)]
-        return [_foreign(FOREIGN + entry.type, as_data(entry))]
+    def _branch_summary(self, entry: BranchSummaryEntry) -> dict[str, Any]:
+        return {"type": entry.type, "from_id": entry.from_id or "", "summary": entry.summary}
 
-    def _messages(self, entry: MessageEntry) -> list[dict[str, Any]]:
+    def _model_change(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
+        return [{"type": entry.type, "provider": entry.provider or "", "model_id": entry.model}]
+
+    def _unknown(self, entry: Entry) -> dict[str, Any]:
+        return _foreign(FOREIGN + entry.type, as_data(entry))
+
+    def _message(self, entry: MessageEntry) -> list[dict[str, Any]]:
         named = {"model": entry.model, "provider": entry.provider}
         more = {name: value for name, value in named.items() if value}
         if is_hidden(entry):
-            return [_foreign(FOREIGN + entry.type, as_data(entry))]
+            return [self._unknown(entry)]
         if entry.shape == SHAPE and isinstance(entry.message.get("role"), str):
             return [{"type": entry.type} | {name: entry.message.get(name) for name in ("role", "parts")} | more]
         speech = speech_of(entry.message)
-        self._calls |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
+        self._tools |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
         results = [self._part(part) for part in speech.parts if isinstance(part, Result)]
         parts = [self._part(part) for part in speech.parts if not isinstance(part, Result)]
         bodies: list[dict[str, Any]] = [{"type": entry.type, "role": "tool", "parts": results}] if results else []
@@ -192,13 +169,13 @@ class _Writer:
             case Image(_, media_type):  # kit would leave out the whole message
                 kind, data = "text", {"text": f"[{media_type}: unreadable]"}
             case Call(id, name, arguments):
-                told: dict[str, Any] = {"id": id, "name": name, "input": _json(arguments), "finished": True}
-                kind, data = "tool_call", told
+                facts: dict[str, Any] = {"id": id, "name": name, "input": _json(arguments), "finished": True}
+                kind, data = "tool_call", facts
             case Result(id, name, said, is_error, images):
-                named = name or self._calls.get(id, "")
+                named = name or self._tools.get(id, "")
                 said = "\n".join([*filter(None, [said]), *("[image]" for _ in images)])
-                told = {"tool_call_id": id, "name": named, "content": said, "is_error": is_error}
-                kind, data = "tool_result", told
+                facts = {"tool_call_id": id, "name": named, "content": said, "is_error": is_error}
+                kind, data = "tool_result", facts
             case _:
                 kind, data = "text", {"text": part.text}
         return {"type": kind, "data": data}
@@ -208,14 +185,14 @@ class _Writer:
         files = {"read_files": entry.read_files, "modified_files": entry.modified_files}
         return {
             "type": entry.type,
-            "summary": summary_of(entry, shown_at(self._session, entry)),
-            "first_kept_entry_id": "" if kept is None else self._firsts.get(kept, kept),
+            "summary": full_summary(entry, context_at(self._session, entry)),
+            "first_kept_entry_id": "" if kept is None else self._first_lines.get(kept, kept),
             "tokens_before": entry.tokens_before or 0,
             "tokens_after": entry.tokens_after or 0,
             "messages_removed": entry.messages_removed or 0,
         } | {name: value for name, value in files.items() if value}
 
-    def _data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
+    def _extension_data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
         kind, data = entry.ext_type.removeprefix(f"{NAME}."), entry.data
         if kind == entry.ext_type or not _fits(kind, data):
             return _foreign(entry.ext_type, data)
@@ -227,7 +204,7 @@ class _Writer:
 
 
 def _fits(kind: str, data: Any) -> bool:
-    """Tells whether kit would take this for a line of its own."""
+    """Returns whether kit accepts these fields as a line of its own."""
     if kind not in _TEXTS or not isinstance(data, dict):
         return False
     are_texts = all(isinstance(data.get(name), str | None) for name in _TEXTS[kind])
@@ -235,12 +212,12 @@ def _fits(kind: str, data: Any) -> bool:
 
 
 def _foreign(ext_type: str, data: Any) -> dict[str, Any]:
-    """Returns extension data, which is always a text in kit."""
+    """Returns an `extension_data` line; its data is always a text in kit."""
     return {"type": "extension_data", "ext_type": ext_type, "data": data if isinstance(data, str) else _json(data)}
 
 
 def is_base64(text: str) -> bool:
-    """Tells whether a text is base64, as Go reads it."""
+    """Returns whether a text is base64 for Go's decoder."""
     try:
         b64decode(text.replace("\r", "").replace("\n", ""), validate=True)
     except ValueError:

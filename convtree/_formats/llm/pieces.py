@@ -6,18 +6,18 @@ from base64 import b64encode
 from typing import Any
 
 from convtree._formats.common.base import Findings, SourceSpan
-from convtree._formats.common.sqlite import Database, from_json
+from convtree._formats.common.sqlite import Database, parse_cell
 from convtree._formats.common.values import as_text, without
 
 _IN_JSON = ("input_schema", "content")  # of a tool, and of a schema
 
 
 class Pieces:
-    """Finds the pieces of one conversation; one that is named and is not there is reported."""
+    """Finds the pieces of one conversation. A missing one is reported."""
 
-    def __init__(self, fields: dict[str, Any], place: SourceSpan, database: Database, findings: Findings) -> None:
+    def __init__(self, fields: dict[str, Any], span: SourceSpan, database: Database, findings: Findings) -> None:
         self._fields = fields
-        self._place = place
+        self._span = span
         self._database = database
         self._findings = findings
 
@@ -40,26 +40,26 @@ class Pieces:
             found |= {row.values[column]: None for row in rows if row.values[column] is not None}
         named = (each for id in found for each in self._database.rows(table, "*", where="id is ?", values=(id,)))
         return [
-            without(row) | {name: from_json(row[name], place, self._findings) for name in _IN_JSON if row.get(name)}
-            for row, place in named
+            without(row) | {name: parse_cell(row[name], span, self._findings) for name in _IN_JSON if row.get(name)}
+            for row, span in named
         ]
 
     def fragments(self, table: str, own: Any) -> list[Any]:
-        """Returns the texts of the fragments that stand before a prompt, in their order."""
+        """Returns the texts of the fragments before a prompt, in order."""
         found = list(
             self._database.rows(table, "fragment_id", where="response_id is ?", order='"order"', values=(own,))
         )
         return [self.fragment(row.values.get("fragment_id")) for row in found]
 
     def fragment(self, id: Any) -> Any:
-        """Returns the text of a fragment; one that is not there is reported."""
+        """Returns the text of a fragment; None, and a finding, if it is missing."""
         rows = list(self._database.rows("fragments", "content", where="id is ?", values=(as_text(id),)))
         if not rows:
-            self._findings.add("source_bad_target", self._place)
+            self._findings.add("source_bad_target", self._span)
         return rows[0].values.get("content") if rows else None
 
     def attachments(self, table: str, column: str, own: Any) -> list[dict[str, Any]]:
-        """Returns the blocks of what was attached to something; what is not there is reported."""
+        """Returns the blocks of attachments. Missing ones are reported."""
         names = "attachment_id"
         found = list(self._database.rows(table, names, where=f"{column} is ?", order='"order"', values=(own,)))
         blocks = []
@@ -68,7 +68,7 @@ class Pieces:
             there = list(self._database.rows("attachments", names, where="id is ?", values=wanted, blobs="content"))
             blocks += [_attachment(values) for values, _ in there]
             if not there:
-                self._findings.add("source_bad_target", row.place)
+                self._findings.add("source_bad_target", row.span)
         return blocks
 
 

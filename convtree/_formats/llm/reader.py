@@ -22,14 +22,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.blocks import call_block, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database
-from convtree._formats.common.headers import facts_mark, make_header, name_mark
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
+from convtree._formats.common.databases import Belonging, Found, list_database, read_row
+from convtree._formats.common.headers import make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids
-from convtree._formats.common.node_tree import grow
+from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
-from convtree._formats.common.sqlite import Database, Row, from_json, has_tables
+from convtree._formats.common.sqlite import Database, Row, has_tables, parse_cell
 from convtree._formats.common.values import as_text, key, text, without
 from convtree._formats.llm.pieces import Pieces
 from convtree._model.entries import Entry, Header, Record
@@ -54,26 +54,31 @@ _PLACED = ("text_ref", "name", "arguments", "tool_call_id", "output", "attachmen
 
 
 def recognises(source: Source) -> bool:
-    """Tells the database by the tables of either generation."""
+    """Recognises the database by the tables of either generation."""
     return has_tables(source, _OLD, _NEW)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads the conversations of a database that was recognised."""
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the conversations of a database."""
     calls = (Belonging(table, "response_id", "responses") for table in ("tool_calls", "tool_results"))
     parts = Belonging("parts", "message_hash", "messages", "hash")
-    return read_database(source, NAME, _conversations, _session, *calls, parts)
+    return list_database(source, NAME, _conversations, *calls, parts)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a conversation."""
+    return read_row(source, ref, NAME, _session)
 
 
 def _session(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
-    fields, place = found.row
+    fields, span = found.row
     time, parent = fields.get("datetime_utc"), key(fields.get("forked_from"))
-    records = _Conversation(fields, place, database, Ids(NAME, id), database.findings).records()
+    records = _Conversation(fields, span, database, Ids(NAME, id), database.findings).records()
     return make_header(NAME, id, time=time, parent=parent), records
 
 
 def _conversations(database: Database) -> Iterator[Found]:
-    """Yields the sessions there are: threads, conversations that are none, and what belongs to neither."""
+    """Yields threads, then conversations without a thread, then messages and responses that belong to neither."""
     is_new = bool(database.columns("threads"))
     for row in database.rows("threads", "id name tip_message_hash forked_from datetime_utc"):
         yield Found(row.values.get("id"), row)
@@ -91,9 +96,9 @@ def _conversations(database: Database) -> Iterator[Found]:
         where = f"conversation_id is not null and {missing} group by conversation_id"
         for row in database.rows("responses", "conversation_id", where=where):
             id = row.values.get("conversation_id")
-            yield Found(id, Row({"id": id}, row.place), is_missing=True)
+            yield Found(id, Row({"id": id}, row.span), is_missing=True)
     for row in database.rows("responses", "id", where="conversation_id is null"):
-        yield Found(row.values.get("id"), Row({"response": row.values.get("id")}, row.place))
+        yield Found(row.values.get("id"), Row({"response": row.values.get("id")}, row.span))
 
 
 def _unreached(database: Database) -> str:
@@ -112,14 +117,14 @@ class _Conversation:
     """Reads one conversation from both generations of tables."""
 
     def __init__(
-        self, fields: dict[str, Any], place: SourceSpan, database: Database, ids: Ids, findings: Findings
+        self, fields: dict[str, Any], span: SourceSpan, database: Database, ids: Ids, findings: Findings
     ) -> None:
         self._fields = fields
-        self._place = place
+        self._span = span
         self._database = database
         self._ids = ids
         self._findings = findings
-        self._pieces = Pieces(fields, place, database, findings)
+        self._pieces = Pieces(fields, span, database, findings)
         self._turns: dict[str, dict[str, Any]] = {}  # by the message they end with
         self._system: Any = None
         self._seen: set[str] = set()
@@ -127,12 +132,12 @@ class _Conversation:
     def records(self) -> Iterator[Record]:
         """Yields the entries of the conversation, and its leaf and name."""
         tip = key(self._fields.get("tip_message_hash"))
-        yield from grow(self._nodes(tip), self._make, self._ids, self._findings, leaf=tip, place=self._place)
-        yield from name_mark(self._ids, self._fields.get("name"), self._place, self._findings)
+        yield from make_records(self._nodes(tip), self._make, self._ids, self._findings, leaf=tip, span=self._span)
+        yield from name_mark(self._ids, self._fields.get("name"), self._span, self._findings)
         facts = without(
             {"tools": self._pieces.used("tools", "tool_id"), "schemas": self._pieces.used("schemas", "schema_id")}
         )
-        yield from facts_mark(self._ids, NAME, facts, self._place, self._findings)
+        yield from metadata_mark(self._ids, NAME, facts, self._span, self._findings)
 
     def _nodes(self, tip: str | None) -> Iterator[Node]:
         yield from self._responses()
@@ -159,22 +164,22 @@ class _Conversation:
         if self._database.columns("turns"):
             where += " and id not in (select id from turns where id is not null)"
         last: str | None = None
-        for ordinal, (row, place) in enumerate(
+        for ordinal, (row, span) in enumerate(
             self._database.rows("responses", _RESPONSE, where=where, order="id", values=values), 1
         ):
             source_id = key(row.get("id"))
             fields = row | {"kind": "response"}
-            node = link(self._ids, self._findings, fields, place, source_id, ordinal, last)
+            node = link(self._ids, self._findings, fields, span, source_id, ordinal, last)
             last = node.id
             yield node
 
-    def _prompt(self, fields: dict[str, Any], place: SourceSpan) -> list[Entry]:
+    def _prompt(self, fields: dict[str, Any], span: SourceSpan) -> list[Entry]:
         own, time = fields.get("id"), fields.get("datetime_utc")
         said: list[Entry] = []
         system = [*self._pieces.fragments("system_fragments", own), fields.get("system")]
         system_text = "\n".join(as_text(each) for each in system if each)
         if system_text and system_text != self._system:
-            said += say(NAME, "system", [text_block(system_text)], {}, time=time)
+            said += make_messages(NAME, "system", [text_block(system_text)], {}, time=time)
             self._system = system_text
         asked = [*self._pieces.fragments("prompt_fragments", own), fields.get("prompt")]
         blocks: list[dict[str, Any]] = []
@@ -184,18 +189,18 @@ class _Conversation:
             blocks += self._pieces.attachments("tool_results_attachments", "tool_result_id", row.get("id"))
         blocks += self._pieces.attachments("prompt_attachments", "response_id", own)
         blocks.append(text_block("\n".join(as_text(each) for each in asked if each)))
-        prompt_json = from_json(fields.get("prompt_json"), place, self._findings)
+        prompt_json = parse_cell(fields.get("prompt_json"), span, self._findings)
         if any(block.get("text") != "" for block in blocks):
-            said += say(NAME, "user", blocks, without({"prompt_json": prompt_json}), time=time)
+            said += make_messages(NAME, "user", blocks, without({"prompt_json": prompt_json}), time=time)
         return said
 
-    def _response(self, fields: dict[str, Any], place: SourceSpan) -> list[Entry]:
+    def _response(self, fields: dict[str, Any], span: SourceSpan) -> list[Entry]:
         blocks = [{"type": "thinking", "thinking": fields["reasoning"]}] if fields.get("reasoning") else []
         blocks.append(text_block(fields.get("response")))
         for row, at in self._rows("tool_calls", "name arguments tool_call_id", fields.get("id")):
-            arguments = from_json(row.get("arguments"), at, self._findings)
+            arguments = parse_cell(row.get("arguments"), at, self._findings)
             blocks.append(call_block(row.get("tool_call_id"), row.get("name"), arguments))
-        return self._answer("assistant", blocks, fields, place, {})
+        return self._answer("assistant", blocks, fields, span, {})
 
     def _rows(self, table: str, names: str, own: Any) -> Iterator[Any]:
         return self._database.rows(table, names, where="response_id is ?", values=(own,))
@@ -218,27 +223,27 @@ class _Conversation:
 
     def _messages(self, where: str, values: tuple[Any, ...]) -> Iterator[Node]:
         names = "hash parent_hash role provider_metadata"
-        for ordinal, (row, place) in enumerate(self._database.rows("messages", names, where=where, values=values), 1):
+        for ordinal, (row, span) in enumerate(self._database.rows("messages", names, where=where, values=values), 1):
             source_id, parent = key(row.get("hash")), key(row.get("parent_hash"))
             parent_id = None if parent is None else self._ids.refer(parent)
             fields = row | {"kind": "message"}
-            yield link(self._ids, self._findings, fields, place, source_id, ordinal, parent_id)
+            yield link(self._ids, self._findings, fields, span, source_id, ordinal, parent_id)
 
-    def _message(self, fields: dict[str, Any], place: SourceSpan) -> list[Entry]:
+    def _message(self, fields: dict[str, Any], span: SourceSpan) -> list[Entry]:
         hash = fields.get("hash")
         blocks: list[dict[str, Any]] = []
-        rest = without({"provider_metadata": from_json(fields.get("provider_metadata"), place, self._findings)})
+        rest = without({"provider_metadata": parse_cell(fields.get("provider_metadata"), span, self._findings)})
         names = "id type tool_name text payload"
         parts = self._database.rows("parts", names, where="message_hash is ?", order="position, rowid", values=(hash,))
         for row, at in parts:
-            payload = from_json(row.get("payload"), at, self._findings)
+            payload = parse_cell(row.get("payload"), at, self._findings)
             payload = payload if isinstance(payload, dict) else without({"payload": payload})
             blocks += self._part(row, payload)
             if left := without(payload, *_PLACED):
                 rest.setdefault("parts", []).append({"type": as_text(row.get("type"))} | left)
         role = text(fields.get("role")) or "user"
         role = "user" if role == "tool" else role  # Anthropic's blocks of results are the user's
-        return self._answer(role, blocks, self._turns.get(as_text(hash), {}), place, rest)
+        return self._answer(role, blocks, self._turns.get(as_text(hash), {}), span, rest)
 
     def _part(self, row: dict[str, Any], payload: dict[str, Any]) -> list[dict[str, Any]]:
         """Returns the blocks that a part is; a text that borrows from fragments is put together again."""
@@ -274,17 +279,17 @@ class _Conversation:
 
     def _make(self, node: Node) -> list[Entry]:
         if node.fields["kind"] == "message":
-            return self._message(node.fields, node.place)
-        return self._prompt(node.fields, node.place) + self._response(node.fields, node.place)
+            return self._message(node.fields, node.span)
+        return self._prompt(node.fields, node.span) + self._response(node.fields, node.span)
 
     def _answer(
-        self, role: str, blocks: list[dict[str, Any]], call: dict[str, Any], place: SourceSpan, rest: dict[str, Any]
+        self, role: str, blocks: list[dict[str, Any]], call: dict[str, Any], span: SourceSpan, rest: dict[str, Any]
     ) -> list[Entry]:
-        """Makes the message of what the model said, with what is known of the call."""
+        """Makes the message of a reply, with the facts of the call that returned it."""
         for name in ("options_json", "response_json", "token_details"):
-            rest |= without({name: from_json(call.get(name), place, self._findings)})
+            rest |= without({name: parse_cell(call.get(name), span, self._findings)})
         rest |= without({name: call.get(name) for name in ("duration_ms", "schema_id")})
         tokens = without({name: call.get(name) for name in ("input_tokens", "output_tokens")})
         model = call.get("resolved_model") or call.get("model")
         time = call.get("datetime_utc")
-        return say(NAME, role, blocks, rest, time=time, model=model, usage=tokens or None)
+        return make_messages(NAME, role, blocks, rest, time=time, model=model, usage=tokens or None)

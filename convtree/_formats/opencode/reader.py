@@ -25,18 +25,25 @@ import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.blocks import call_block, keep, result_block, say, text_block
-from convtree._formats.common.databases import Belonging, Found, read_database, sessions_of
-from convtree._formats.common.headers import archived_mark, facts_mark, make_header, name_mark
-from convtree._formats.common.ids import Ids, Names
-from convtree._formats.common.node_tree import grow
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.blocks import call_block, make_extension_data, make_messages, result_block, text_block
+from convtree._formats.common.databases import Belonging, Found, find_sessions, list_database, read_row
+from convtree._formats.common.headers import archived_mark, make_header, metadata_mark, name_mark
+from convtree._formats.common.ids import Ids, Names, make_ref
+from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
-from convtree._formats.common.sqlite import Database, from_json, has_tables
+from convtree._formats.common.sqlite import Database, has_tables, parse_cell
 from convtree._formats.common.values import as_object, key, moment, text, without
-from convtree._formats.opencode.stores import Files, Message, filed, storage_of, stored
+from convtree._formats.opencode.stores import (
+    START,
+    Files,
+    Message,
+    messages_of_database,
+    messages_of_folder,
+    storage_folder,
+)
 from convtree._model.entries import CompactionEntry, Entry, Header, Record
 
 NAME = "opencode"
@@ -46,71 +53,88 @@ _TABLES = {
     "part": frozenset({"id", "message_id", "data"}),
 }
 _SEEN = ("id", "parent_id", "parentID", "directory", "title", "time_created", "time_archived", "time")
-_LOOK = 20  # messages by which a folder is told
+_LOOK = 20  # messages in which a folder is recognised
 _SILENT = {"step-start", "step-finish", "snapshot", "patch", "agent", "retry", "subtask"}
 
 
 def recognises(source: Source) -> bool:
-    """Tells the database by its tables, the folder by what is in one of the first messages."""
+    """Recognises the database by its tables, the folder by one of its first messages."""
     if source.beginning:
         return has_tables(source, _TABLES)
-    found = islice(storage_of(source.path).glob("message/*/*.json"), _LOOK)
-    told = map(Files(Findings()).load, found)
-    return any("role" in data and ("sessionID" in data or "time" in data) for data in told)
+    found = islice(storage_folder(source.path).glob("message/*/*.json"), _LOOK)
+    loaded = map(Files(Findings()).load, found)
+    return any("role" in data and ("sessionID" in data or "time" in data) for data in loaded)
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads the sessions of a source that was recognised."""
-    return _read_database(source) if source.beginning else _read_folder(source)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the sessions of a database or a folder."""
+    if source.beginning:
+        return list_database(source, NAME, _rows, Belonging("part", "message_id", "message"))
+    return _list_folder(storage_folder(source.path))
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads a session."""
+    return read_row(source, ref, NAME, _row) if source.beginning else _read_filed(storage_folder(source.path), ref)
 
 
 # --- the database -------------------------------------------------------------------------------------------------
 
 
-def _read_database(source: Source) -> Iterator[SourceSession]:
-    belonging = Belonging("part", "message_id", "message")
-    return read_database(source, NAME, lambda it: sessions_of(it, "session", "*", "message"), _row, belonging)
+def _rows(database: Database) -> Iterator[Found]:
+    return find_sessions(database, "session", "*", "message")
 
 
 def _row(id: str, found: Found, database: Database) -> tuple[Header, Iterator[Record]]:
-    values, place = found.row
+    values, span = found.row
     own = (values.get("id"),)
     fields: dict[str, Any] = {}
     if not found.is_missing:
         todo = database.rows("todo", "*", where="session_id is ?", values=own, order="position")
         fields = values | {
-            "revert": from_json(values.get("revert"), place, database.findings),
+            "revert": parse_cell(values.get("revert"), span, database.findings),
             "todo": [without(row, "session_id") for row, _ in todo],
         }
-    return _session(id, fields, place, stored(*own, database), database.findings)
+    return _session(id, fields, span, messages_of_database(*own, database), database.findings)
 
 
 # --- the folder ---------------------------------------------------------------------------------------------------
 
 
-def _read_folder(source: Source) -> Iterator[SourceSession]:
-    root = storage_of(source.path)
+class _Filed(NamedTuple):
+    """A session of a folder: its name there, its fields, and the place of the file that was read last."""
+
+    name: str
+    fields: dict[str, Any]
+    span: SourceSpan
+
+
+def _list_folder(root: Path) -> Iterator[SessionRef]:
     names, known = Names(NAME), set()
     for ordinal, path in enumerate(sorted(root.glob("session/*/*.json")), 1):
         findings = Findings()
         files = Files(findings)
         fields = _about(root, path, files)
         known.add(path.stem)
-        id = names.claim(path.stem, ordinal, files.place, findings)
-        session = _session(id, fields, files.place, filed(root, path.stem, files), findings)
-        yield SourceSession(*session, findings.listed)
+        id = names.claim(path.stem, ordinal, files.span, findings)
+        yield make_ref(NAME, id, findings, _Filed(path.stem, fields, files.span))
     for folder in sorted(root.glob("message/*")):
         if folder.name not in known and folder.is_dir():
-            findings = Findings()
-            files = Files(findings)
-            id = names.claim(folder.name, 0, files.place, findings)
-            findings.add("source_no_session", files.place)
-            session = _session(id, {}, files.place, filed(root, folder.name, files), findings)
-            yield SourceSession(*session, findings.listed)
+            findings, span = Findings(), START
+            id = names.claim(folder.name, 0, span, findings)
+            findings.add("source_no_session", span)
+            yield make_ref(NAME, id, findings, _Filed(folder.name, {}, span))
+
+
+def _read_filed(root: Path, ref: SessionRef) -> SourceSession:
+    name, fields, span = ref.content
+    findings = Findings(ref.findings)
+    messages = messages_of_folder(root, name, Files(findings, span))
+    return SourceSession(*_session(ref.source_id, fields, span, messages, findings), findings.listed)
 
 
 def _about(root: Path, path: Path, files: Files) -> dict[str, Any]:
-    """Returns what the files of a session say of it, under the names that the database has for that."""
+    """Returns the fields of a session in a folder, under the names of the database columns."""
     fields = files.load(path)
     time = as_object(fields.get("time"))
     todo = root / "todo" / path.name
@@ -126,9 +150,9 @@ def _about(root: Path, path: Path, files: Files) -> dict[str, Any]:
 
 
 def _session(
-    id: str, fields: dict[str, Any], place: SourceSpan, messages: Iterator[Message], findings: Findings
+    id: str, fields: dict[str, Any], span: SourceSpan, messages: Iterator[Message], findings: Findings
 ) -> tuple[Header, Iterator[Record]]:
-    records = _Session(Ids(NAME, id), findings, fields).records(messages, place)
+    records = _Session(Ids(NAME, id), findings, fields).records(messages, span)
     return _header(id, fields), records
 
 
@@ -148,34 +172,34 @@ class _Session:
         self._leaf: str | None = None  # the message before the one that was reverted to
         self._tail: str | None = None  # what the compaction that is under way keeps
 
-    def records(self, messages: Iterator[Message], place: SourceSpan) -> Iterator[Record]:
+    def records(self, messages: Iterator[Message], span: SourceSpan) -> Iterator[Record]:
         """Yields the entries, and the leaf and the name."""
         nodes = self._nodes(messages)
-        yield from grow(nodes, self._make, self._ids, self._findings, leaf=lambda: self._leaf, place=place)
-        yield from name_mark(self._ids, self._fields.get("title"), place, self._findings)
+        yield from make_records(nodes, self._make, self._ids, self._findings, leaf=lambda: self._leaf, span=span)
+        yield from name_mark(self._ids, self._fields.get("title"), span, self._findings)
         if self._fields.get("time_archived"):
             yield archived_mark(self._ids)
-        yield from facts_mark(self._ids, NAME, without(self._fields, *_SEEN), place, self._findings)
+        yield from metadata_mark(self._ids, NAME, without(self._fields, *_SEEN), span, self._findings)
 
     def _nodes(self, messages: Iterator[Message]) -> Iterator[Node]:
         last, before = None, None
-        for ordinal, (source_id, place, data, parts) in enumerate(messages, 1):
+        for ordinal, (source_id, span, data, parts) in enumerate(messages, 1):
             if source_id is not None and source_id == self._reverted:
                 self._leaf = before
             fields = {"data": data, "parts": parts}
-            node = link(self._ids, self._findings, fields, place, source_id, ordinal, last)
+            node = link(self._ids, self._findings, fields, span, source_id, ordinal, last)
             last, before = node.id, source_id
             yield node
 
     def _make(self, node: Node) -> list[Entry]:
         data, parts = node.fields["data"], node.fields["parts"]
         if "unknown" in data:
-            return keep(NAME, "session_message", data)
+            return make_extension_data(NAME, "session_message", data)
         time = as_object(data.get("time")).get("created")
         compaction = next((part for part in parts if part.get("type") == "compaction"), None)
         if compaction is not None:
             self._tail = key(compaction.get("tail_start_id"))
-            return keep(NAME, "compaction", without(data, "id", "sessionID") | {"parts": parts}, time)
+            return make_extension_data(NAME, "compaction", without(data, "id", "sessionID") | {"parts": parts}, time)
         if data.get("summary") is True and data.get("finish"):
             summary = "\n".join(part["text"] for part in parts if part.get("type") == "text" and text(part.get("text")))
             if summary:
@@ -185,7 +209,7 @@ class _Session:
     def _compaction(self, node: Node, summary: str, timestamp: str | None) -> Entry:
         kept = None if self._tail is None else self._ids.known(self._tail)
         if kept is None and self._tail is not None:
-            self._findings.add("source_bad_target", node.place, node.id)
+            self._findings.add("source_bad_target", node.span, node.id)
         data = node.fields["data"]
         details = without(data, "id", "sessionID", "time", "role")
         self._tail = None
@@ -202,7 +226,7 @@ class _Session:
         rest |= without({"parts": silent})
         tokens = data.get("tokens")
         usage = tokens | without({"cost": data.get("cost")}) if isinstance(tokens, dict) else None
-        return say(
+        return make_messages(
             NAME,
             role,
             _blocks(parts),

@@ -1,4 +1,4 @@
-"""What the lines of pi become, one maker a type; `pi` says what becomes of what. Pure."""
+"""Makes entries of pi's lines, one function for each type; `reader` documents the mapping. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from convtree._model.entries import (
 )
 
 _BASE = frozenset({"type", "id", "parentId", "timestamp"})
-_FIELDS = {  # the fields that have a place in an entry of ours
+_FIELDS = {  # the fields that an entry here has, too
     "message": {"message"},
     "custom_message": {"customType", "content", "display", "details"},
     "compaction": {"summary", "firstKeptEntryId", "firstKeptEntryIndex", "tokensBefore", "details"},
@@ -39,12 +39,12 @@ class _Model(NamedTuple):
 
 
 class Entries:
-    """Makes entries of planted nodes; knows of each path what later entries on it depend on."""
+    """Makes entries of nodes, parents first. Keeps the model in effect at each."""
 
-    def __init__(self, version: float, growth: SessionBuilder) -> None:
+    def __init__(self, version: float, builder: SessionBuilder) -> None:
         self._version = version
-        self._growth = growth
-        self._findings = growth.findings
+        self._builder = builder
+        self._findings = builder.findings
         self._models: list[_Model] = []
         self._model = _Model()
         self._makers: dict[str, Callable[[Node, dict[str, Any]], Entry | None]] = {
@@ -59,7 +59,7 @@ class Entries:
 
     def make(self, node: Node) -> Entry:
         """Makes the entry of a node whose parent's entry was made."""
-        parent = self._growth.made.row(node.parent_id)
+        parent = self._builder.made.row(node.parent_id)
         self._model = self._models[parent] if parent >= 0 else _Model()
         fields, envelope = node.fields, envelope_of(node)
         kind = fields.get("type")
@@ -67,19 +67,19 @@ class Entries:
         entry = make(node, envelope) if make is not None else None
         if entry is None:
             if make is not None:
-                self._findings.add("source_bad_record", node.place, node.id)
+                self._findings.add("source_bad_record", node.span, node.id)
             entry = _extension_data(fields, envelope)
         else:
             self._report_dropped(node, entry)
         if kind == "context_edit":
-            self._findings.add("source_unsupported", node.place, node.id)
+            self._findings.add("source_unsupported", node.span, node.id)
         self._models.append(self._model)
         return entry
 
     def _report_dropped(self, node: Node, entry: Entry) -> None:
         is_kept = isinstance(entry, CompactionEntry | BranchSummaryEntry) and isinstance(entry.details, dict)
         if _more(node.fields) and not is_kept:
-            self._findings.add("source_field_dropped", node.place, node.id)
+            self._findings.add("source_field_dropped", node.span, node.id)
 
     # --- one maker a type: None is "not what this type should be" ---
 
@@ -112,9 +112,9 @@ class Entries:
         if not isinstance(summary := fields.get("summary", ""), str):
             return None
         kept = node.reference
-        if kept is not None and not self._growth.made.is_above(kept, node.parent_id):
+        if kept is not None and not self._builder.made.is_above(kept, node.parent_id):
             if kept != node.id:  # its own id says on purpose that nothing is kept
-                self._findings.add("source_bad_target", node.place, node.id)
+                self._findings.add("source_bad_target", node.span, node.id)
             kept = None
         details = fields.get("details")
         files = details if isinstance(details, dict) and not fields.get("fromHook") else {}
@@ -164,7 +164,7 @@ class Entries:
 
 
 def _details(fields: Mapping[str, Any]) -> Any:
-    """Returns the details of a summary, and under pi's name what else pi says of it: these are no fields of ours."""
+    """Returns the details of a summary, with pi's other fields under its name."""
     details = fields.get("details")
     more = _more(fields)
     if not more or not isinstance(details, dict | None):

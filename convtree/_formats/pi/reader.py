@@ -28,26 +28,23 @@ from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from convtree._formats.common.base import Findings, Source, SourceSession, SourceSpan
-from convtree._formats.common.files import SourceFile
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids
-from convtree._formats.common.jsonl import is_header, is_record, read_objects
+from convtree._formats.common.jsonl import is_header, is_record, read_objects, single_session
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder
 from convtree._formats.common.values import key, text
 from convtree._formats.pi.entries import Entries
-from convtree._formats.pi.writer import NAME, SHAPE, write
+from convtree._formats.pi.writer import NAME
 from convtree._model.entries import Record
 
-__all__ = ["IS_SINGLE", "NAME", "SHAPE", "read", "recognises", "write"]
-
-IS_SINGLE = True
+__all__ = ["NAME", "read", "recognises", "sessions"]
 
 
 def recognises(source: Source) -> bool:
-    """Tells a session of pi from others by its header and by how the entries that follow name their parent."""
+    """Recognises a session of pi by its header and by the key with which entries name their parent."""
     first_lines = source.beginning
     objects = read_objects(io.BytesIO(first_lines), Findings(), is_record)
     header = next(objects, None)
@@ -57,75 +54,79 @@ def recognises(source: Source) -> bool:
     for fields in entries:
         if "parentId" in fields or "parent_id" in fields:
             return "parentId" in fields
-    rest = first_lines[header.place.offset + header.place.length :]
+    rest = first_lines[header.span.offset + header.span.length :]
     if not entries and rest.strip():  # the first entry is longer than what we were given
         return (b'"parentId":' in rest) or (_version(header.fields) < 2 and b'"parent_id":' not in rest)
     return not entries or _version(header.fields) < 2
 
 
-def read(source: Source) -> Iterator[SourceSession]:
-    """Reads a session that was recognised."""
-    with SourceFile(source.path) as file:
-        findings = Findings()
-        objects = read_objects(file, findings, is_record)
-        first = next(objects)
-        source_id = str(first.fields["id"])
-        time, cwd = first.fields.get("timestamp"), first.fields.get("cwd")
-        header = make_header(NAME, source_id, time=time, cwd=cwd, parent_session=first.fields.get("parentSession"))
-        records = _Reader(first, SessionBuilder(Ids(NAME, source_id), findings)).records(objects)
-        yield SourceSession(header, records, findings.listed, file.position)
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session, which the first line names."""
+    return single_session(source, NAME)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    file, findings = source.open_file(), Findings()
+    objects = read_objects(file, findings, is_record)
+    first = next(objects)
+    fields = first.fields
+    time, parent = fields.get("timestamp"), fields.get("parentSession")
+    header = make_header(NAME, ref.source_id, time=time, cwd=fields.get("cwd"), parent_session=parent)
+    records = _Reader(first, SessionBuilder(Ids(NAME, ref.source_id), findings)).records(objects)
+    return SourceSession(header, records, findings.listed, file.position)
 
 
 class _Reader:
-    """Reads one session: settles what each line refers to, in the order of the file."""
+    """Reads one session: resolves references in the order of the file."""
 
-    def __init__(self, header: Object, growth: SessionBuilder) -> None:
+    def __init__(self, header: Object, builder: SessionBuilder) -> None:
         self._header = header
         self._version = _version(header.fields)
-        self._growth = growth
-        self._ids = growth.ids
+        self._builder = builder
+        self._ids = builder.ids
         self._lines: list[str | None] = [None]  # the ids by place in the file, for version 1
 
     def records(self, objects: Iterator[Object]) -> Iterator[Record]:
         """Yields the session's records; the leaf is the last line."""
-        entries = Entries(self._version, self._growth)
-        return self._growth.records(chain(self._header_nodes(), self._nodes(objects)), entries.make)
+        entries = Entries(self._version, self._builder)
+        return self._builder.records(chain(self._header_nodes(), self._nodes(objects)), entries.make)
 
     def _header_nodes(self) -> Iterator[Node]:
-        """Yields what a header of version 1 says of the model; pi does not look at it any more."""
+        """Yields a node for the model that a header of version 1 names; pi itself ignores it now."""
         fields = self._header.fields
         if self._version < 2 and (fields.get("modelId") or fields.get("thinkingLevel")):
             named = {
                 name: fields[name] for name in ("timestamp", "provider", "modelId", "thinkingLevel") if name in fields
             }
             fields = {"type": "header"} | named
-            node = Node(self._ids.derive("header"), None, None, self._header.place, fields)
-            self._growth.leaf = node
+            node = Node(self._ids.derive("header"), None, None, self._header.span, fields)
+            self._builder.leaf = node
             yield node
 
     def _nodes(self, objects: Iterator[Object]) -> Iterator[Node]:
-        for ordinal, (fields, place) in enumerate(objects, 1):
+        for ordinal, (fields, span) in enumerate(objects, 1):
             if fields.get("type") == "session":
-                self._growth.findings.add("source_second_header", place)
+                self._builder.findings.add("source_second_header", span)
                 self._lines.append(None)
                 continue
             link = self._chained if self._version < 2 else self._linked
-            node = self._growth.leaf = link(fields, place, ordinal)
+            node = self._builder.leaf = link(fields, span, ordinal)
             self._note(node, ordinal)
             yield node
 
-    def _chained(self, fields: dict[str, Any], place: SourceSpan, ordinal: int) -> Node:
+    def _chained(self, fields: dict[str, Any], span: SourceSpan, ordinal: int) -> Node:
         """Makes a node of version 1, below the one before it."""
         index = fields.get("firstKeptEntryIndex")
         kept = self._lines[index] if isinstance(index, int) and 0 <= index < len(self._lines) else None
-        parent_id = None if self._growth.leaf is None else self._growth.leaf.id
+        parent_id = None if self._builder.leaf is None else self._builder.leaf.id
         id = self._ids.claim(None, ordinal)
         self._lines.append(id)
-        return Node(id, parent_id, None, place, fields, kept)
+        return Node(id, parent_id, None, span, fields, kept)
 
-    def _linked(self, fields: dict[str, Any], place: SourceSpan, ordinal: int) -> Node:
+    def _linked(self, fields: dict[str, Any], span: SourceSpan, ordinal: int) -> Node:
         """Makes a node of version 2 or 3, below the one it names."""
-        node = self._growth.link(fields, place, key(fields.get("id")), key(fields.get("parentId")), ordinal)
+        node = self._builder.link(fields, span, key(fields.get("id")), key(fields.get("parentId")), ordinal)
         return node._replace(reference=self._reference(fields))
 
     def _reference(self, fields: dict[str, Any]) -> str | None:
@@ -133,16 +134,16 @@ class _Reader:
         if fields.get("type") == "compaction" and (kept := key(fields.get("firstKeptEntryId"))) is not None:
             return self._ids.refer(kept)
         if fields.get("type") == "branch_summary" and (left := key(fields.get("fromId"))) is not None:
-            return self._ids.known(left) or (None if left == "root" else self._growth.left(left))
+            return self._ids.known(left) or (None if left == "root" else self._builder.left(left))
         return None
 
     def _note(self, node: Node, ordinal: int) -> None:
-        """Takes down what a node says about the session as a whole."""
+        """Notes labels and the name of the session."""
         fields, kind = node.fields, node.fields.get("type")
         if kind == "label" and (target := key(fields.get("targetId"))) is not None:
-            self._growth.label(node, ordinal, target, text(fields.get("label")) or None)
+            self._builder.label(node, ordinal, target, text(fields.get("label")) or None)
         elif kind == "session_info":
-            self._growth.tell(node, ordinal, name=(text(fields.get("name")) or "").strip() or None)
+            self._builder.set_info(node, ordinal, name=(text(fields.get("name")) or "").strip() or None)
 
 
 def _version(header: Mapping[str, Any]) -> float:

@@ -1,7 +1,7 @@
-"""What pi's system messages come to. Pure.
+"""Merges pi's system messages into one. Pure.
 
-pi says its prompt in pieces: texts add up, sections replace those of their name (or with null take them away), tools
-come and go. Behind a compaction it leaves the pieces out and shows what they had come to.
+pi sends its system prompt in pieces: texts are appended, a section replaces the one of its name (null removes it),
+tools are added and removed. After a compaction it shows one merged message instead of the pieces.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 from convtree._model.messages import text_of
 
 
-def merged(messages: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns pi's system messages as the one that they come to: pi leaves all others out behind a compaction."""
+def merge_system_messages(messages: list[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the system message that pi shows after a compaction in place of these."""
     said: list[str] = []
     sections, tools = dict[str, Any](), dict[str, Any]()
     for message in messages:

@@ -1,4 +1,4 @@
-"""Writes sessions as pi's files. Its model shows what ours would; `write` says how."""
+"""Writes sessions as files of pi, which shows its model the same context. See `write`."""
 
 from __future__ import annotations
 
@@ -11,21 +11,20 @@ from convtree._formats.common.base import Exported, origin
 from convtree._formats.common.export import (
     FOREIGN,
     LONG_AGO,
+    ExportWriter,
     Models,
-    Notes,
     as_data,
+    context_at,
     entries_of,
-    in_a_row,
+    full_summary,
     is_hidden,
     line,
     own_id,
-    shown_at,
-    summary_of,
 )
 from convtree._formats.common.ids import derive_id
 from convtree._formats.common.speech import Call, Image, Part, Result, Speech, Text, Thought, speech_of
 from convtree._formats.common.values import milliseconds, text
-from convtree._formats.pi.system_prompt import merged
+from convtree._formats.pi.system_prompt import merge_system_messages
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -44,41 +43,33 @@ _HEADER_ID = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # what pi
 
 
 def write(session: Exported) -> Iterator[bytes]:
-    """Yields a session as a file of version 3, in which pi shows its model what ours would see.
+    """Yields a session as a file of pi's version 3. pi shows its model the same context.
 
-    Messages of other shapes are put into pi's words, one entry for each result of a call. What pi has no word for is a
-    `custom` entry, a system message a `custom_message`. Pinned messages stand in the summary that they survive, system
-    messages of pi's own beside it. Where the leaf is not the last entry, an entry below it that pi does not show says
-    so; labels and a name that stand nowhere in the tree come there, too.
+    * Messages of other formats are converted, with one entry for each tool result.
+    * Entries without a counterpart become `custom` entries, system messages `custom_message` entries.
+    * Pinned messages become part of the summary; pi's own system messages are merged next to it.
+    * If the leaf is not the last entry, an entry below the leaf that pi does not show makes it the last. Labels and a
+      name that no entry holds follow there, too.
     """
     return _Writer(session).lines()
 
 
-class _Writer:
+class _Writer(ExportWriter):
     """Writes one session, in the order of its log."""
 
-    def __init__(self, session: Exported) -> None:
-        self._session = session
-        self._is_pis = origin(session.header).get("format") == NAME
-        self._models = Models()
-        self._firsts: dict[str, str] = {}  # the first line of an entry that became several
-        self._calls: dict[str, str] = {}  # the tool of a call
-        self._notes = Notes()
-        self._last: str | None = None
+    NAME = NAME
 
-    def lines(self) -> Iterator[bytes]:
-        """Yields the file."""
-        yield line(self._header())
+    def __init__(self, session: Exported) -> None:
+        super().__init__(session)
+        self._models = Models()
+
+    def _ordered(self) -> Iterator[Entry]:
         for entry in entries_of(self._session):
-            rows = in_a_row(entry, self._bodies(entry))
-            self._firsts[entry.id] = rows[0][0]
-            for id, parent_id, body in rows:
-                yield self._line(body, id, parent_id, entry.timestamp)
-            self._models.take(entry)
-        yield from self._ending()
+            yield entry
+            self._models.take(entry)  # behind its lines, which ask for the model above it
 
     def _header(self) -> dict[str, Any]:
-        header, told = self._session.header, origin(self._session.header)
+        header, facts = self._session.header, origin(self._session.header)
         own = own_id(header, NAME)
         id = own or self._session.id
         fields = {
@@ -88,48 +79,31 @@ class _Writer:
             "timestamp": _time(header.timestamp),
             "cwd": header.cwd or "",
         }
-        parent = told.get("parent_session") if own else None
+        parent = facts.get("parent_session") if own else None
         return fields | ({"parentSession": parent} if isinstance(parent, str) else {})
 
-    def _line(self, body: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
+    def _line(self, fields: dict[str, Any], id: str, parent_id: str | None, time: str | None) -> bytes:
         self._last = id
-        kind = {"type": body.get("type", "unknown")}
-        return line(kind | {"id": id, "parentId": parent_id, "timestamp": _time(time)} | body)
+        kind = {"type": fields.get("type", "unknown")}
+        return line(kind | {"id": id, "parentId": parent_id, "timestamp": _time(time)} | fields)
 
-    def _ending(self) -> Iterator[bytes]:
-        """Yields what makes pi go on at the leaf, with the labels and the name that the session has."""
+    def _last_lines(self) -> list[dict[str, Any]]:
         session = self._session
-        bodies: list[dict[str, Any]] = [
+        lines: list[dict[str, Any]] = [
             {"type": "label", "targetId": id} | ({} if label is None else {"label": label})
-            for id, label in self._notes.labels_left(session, self._firsts)
+            for id, label in self._notes.labels_left(session, self._first_lines)
         ]
         if (name := self._notes.name_left(session)) is not None:
-            bodies.append({"type": "session_info", "name": name})
-        if not bodies and self._last != session.leaf_id:
-            bodies.append({"type": "custom", "customType": f"{FOREIGN}leaf"})
-        parent = session.leaf_id
-        for number, body in enumerate(bodies):
-            id = derive_id(session.id, session.leaf_id, self._last, number)
-            yield self._line(body, id, parent, session.header.timestamp)
-            parent = id
+            lines.append({"type": "session_info", "name": name})
+        if not lines and self._last != session.leaf_id:
+            lines.append({"type": "custom", "customType": f"{FOREIGN}leaf"})
+        return lines
 
-    def _bodies(self, entry: Entry) -> list[dict[str, Any]]:
-        """Returns the lines of an entry, without what every line has."""
-        match entry:
-            case MessageEntry():
-                return self._messages(entry)
-            case CompactionEntry():
-                return [self._compaction(entry)]
-            case BranchSummaryEntry():
-                return [self._branch_summary(entry)]
-            case ModelChangeEntry():
-                return self._model_changes(entry)
-            case ExtensionDataEntry():
-                return [self._data(entry)]
-        return [{"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}]
+    def _unknown(self, entry: Entry) -> dict[str, Any]:
+        return {"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}
 
-    def _messages(self, entry: MessageEntry) -> list[dict[str, Any]]:
-        """Returns the lines of a message; pi learns of a model from what an assistant says, or is told apart."""
+    def _message(self, entry: MessageEntry) -> list[dict[str, Any]]:
+        """Returns the lines of a message. pi reads the model from assistant messages; otherwise a line sets it."""
         bodies = self._said(entry)
         said = (body["message"] for body in bodies if body["type"] == "message")
         if entry.model is None or any(message.get("role") == "assistant" for message in said):
@@ -145,11 +119,11 @@ class _Writer:
         if entry.shape == SHAPE and (not is_hidden(entry) or message.get("excludeFromContext")):
             return [{"type": "message", "message": message}]
         if is_hidden(entry):
-            return [{"type": "custom", "customType": FOREIGN + entry.type, "data": as_data(entry)}]
+            return [self._unknown(entry)]
         return self._spoken(entry, speech_of(message), time or 0)
 
     def _spoken(self, entry: MessageEntry, speech: Speech, time: int) -> list[dict[str, Any]]:
-        """Puts a message of another shape into pi's words."""
+        """Converts a message of another format."""
         results = [part for part in speech.parts if isinstance(part, Result)]
         content = [_block(part) for part in speech.parts if not isinstance(part, Result)]
         bodies: list[dict[str, Any]] = [{"type": "message", "message": self._result(part, time)} for part in results]
@@ -158,7 +132,7 @@ class _Writer:
             shown = {"customType": f"{FOREIGN}system", "content": said, "display": False}
             bodies.append({"type": "custom_message"} | shown)
         elif speech.role == "assistant":
-            self._calls |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
+            self._tools |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
             bodies.append({"type": "message", "message": self._answer(entry, content, time)})
         elif content or not results:
             bodies.append({"type": "message", "message": {"role": "user", "content": content, "timestamp": time}})
@@ -191,24 +165,25 @@ class _Writer:
         return {
             "role": "toolResult",
             "toolCallId": part.id,
-            "toolName": part.name or self._calls.get(part.id, ""),
+            "toolName": part.name or self._tools.get(part.id, ""),
             "content": [{"type": "text", "text": part.text}, *(_block(image) for image in part.images)],
             "isError": part.is_error,
             "timestamp": time,
         }
 
     def _compaction(self, entry: CompactionEntry) -> dict[str, Any]:
-        kept, shown = entry.first_kept_entry_id, shown_at(self._session, entry)
+        kept, shown = entry.first_kept_entry_id, context_at(self._session, entry)
         details, more = self._details(entry)
         if details is None and (entry.read_files is not None or entry.modified_files is not None):
             details = {"readFiles": entry.read_files or [], "modifiedFiles": entry.modified_files or []}
         systems = [each.message for each in shown if _is_system(each)]
         if systems and "systemMessage" not in more:
-            more["systemMessage"] = merged(systems) | {"timestamp": milliseconds(entry.timestamp) or 0}
+            more["systemMessage"] = merge_system_messages(systems) | {"timestamp": milliseconds(entry.timestamp) or 0}
         return {
             "type": entry.type,
-            "summary": summary_of(entry, [each for each in shown if not _is_system(each)]),
-            "firstKeptEntryId": entry.id if kept is None else self._firsts.get(kept, kept),  # its own id keeps nothing
+            "summary": full_summary(entry, [each for each in shown if not _is_system(each)]),
+            # its own id keeps nothing
+            "firstKeptEntryId": entry.id if kept is None else self._first_lines.get(kept, kept),
             "tokensBefore": entry.tokens_before or 0,
             **({} if details is None else {"details": details}),
             **more,
@@ -216,19 +191,19 @@ class _Writer:
 
     def _branch_summary(self, entry: BranchSummaryEntry) -> dict[str, Any]:
         details, more = self._details(entry)
-        told = {} if details is None else {"details": details}
-        return {"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary} | told | more
+        facts = {} if details is None else {"details": details}
+        return {"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary} | facts | more
 
     def _details(self, entry: CompactionEntry | BranchSummaryEntry) -> tuple[Any, dict[str, Any]]:
-        """Returns the details of a summary, and apart what the importer has put there."""
+        """Returns the details of a summary, and separately the fields of pi that the import has put there."""
         details = entry.details
-        if not self._is_pis or not isinstance(details, dict) or not isinstance(details.get(NAME), dict):
+        if not self._is_own or not isinstance(details, dict) or not isinstance(details.get(NAME), dict):
             return details, {}
         more = {name: value for name, value in details[NAME].items() if name not in _LINE}
         return {name: value for name, value in details.items() if name != NAME} or None, more
 
-    def _model_changes(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
-        """Returns the change of the model, of its thinking level, or of both."""
+    def _model_change(self, entry: ModelChangeEntry) -> list[dict[str, Any]]:
+        """Returns lines that change the model, its thinking level, or both."""
         above = self._models.above(entry)
         level = (entry.settings or {}).get("thinkingLevel")
         change = {"type": entry.type, "provider": entry.provider or "unknown", "modelId": entry.model}
@@ -241,10 +216,10 @@ class _Writer:
             return [levels]
         return [change] if level == above.level else [levels, change]
 
-    def _data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
-        """Returns what pi wrote as it was; all else, and what only looks like it, is the state of an extension."""
+    def _extension_data(self, entry: ExtensionDataEntry) -> dict[str, Any]:
+        """Returns a line that was imported from pi as it was; any other data becomes a `custom` entry."""
         kind, data = entry.ext_type.removeprefix(f"{NAME}."), entry.data
-        is_ours = kind in (entry.ext_type, "header") or (kind in _SHOWN and not self._is_pis)
+        is_ours = kind in (entry.ext_type, "header") or (kind in _SHOWN and not self._is_own)
         if is_ours or not isinstance(data, dict):
             return {"type": "custom", "customType": entry.ext_type, "data": data}
         named = data.get("type") if kind == "unknown" else None
@@ -257,7 +232,7 @@ class _Writer:
 
 
 def _is_system(entry: Entry) -> TypeGuard[MessageEntry]:
-    """Tells a system message of pi's own."""
+    """Returns whether an entry is one of pi's own system messages."""
     return isinstance(entry, MessageEntry) and entry.shape == SHAPE and entry.message.get("role") == "system"
 
 

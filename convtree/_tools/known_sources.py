@@ -1,0 +1,126 @@
+"""Files and folders of other tools, recognised by their content."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from convtree._engine.codec import HEADER_START
+from convtree._formats.common.base import Format, SessionRef, Source, SourceSession
+from convtree._formats.common.files import SourceFile
+from convtree._model.errors import ConvtreeError, NotALog
+
+#: what may go wrong with one source and must not stop the import of others
+FAILURES = (ConvtreeError, OSError, ImportError)
+_BEGINNING = 2**20  # bytes in which a format is recognised
+_EXPECTED = "; expected one of "
+
+
+class KnownSource(NamedTuple):
+    """A source and its format."""
+
+    form: Format
+    source: Source
+
+    def sessions(self) -> Iterator[SessionRef]:
+        """Lists the sessions of the source."""
+        return self.form.sessions(self.source)
+
+    def read(self, ref: SessionRef) -> SourceSession:
+        """Reads one of them."""
+        return self.form.read(self.source, ref)
+
+
+class NotImported(NamedTuple):
+    """A file that is not read: of no known format ("skipped"), or unreadable ("failed")."""
+
+    status: Literal["skipped", "failed"]
+    path: Path
+    reason: str
+
+
+def recognise(path: Path) -> KnownSource:
+    """Returns a file, or a folder that is one session, with its format.
+
+    Raises:
+        NotALog: It is of no known format.
+    """
+    from convtree._formats.registry import FORMATS
+
+    source = Source(path, b"" if path.is_dir() else _beginning(path))
+    for form in FORMATS:
+        if form.recognises(source):
+            return KnownSource(form, source)
+    if source.beginning.removeprefix(b"\xef\xbb\xbf").startswith(HEADER_START):
+        raise NotALog(
+            f"{path}: already a convtree log; open it with Session.open, or copy its store with `convtree copy`"
+        )
+    if path.is_dir():
+        raise NotALog(f"{path}: a folder, not a session of a known format; import the files in it into a store")
+    known = ", ".join(form.NAME for form in FORMATS)
+    raise NotALog(f"{path}: not a session of a known format{_EXPECTED}{known}")
+
+
+def _beginning(path: Path) -> bytes:
+    with SourceFile(path) as file:
+        return file.read(_BEGINNING)
+
+
+def find_sources(top: Path) -> Iterator[KnownSource]:
+    """Yields the sources of a known format; there must be at least one."""
+    if not top.is_dir():
+        yield recognise(top)
+        return
+    found = [each for each in walk_sources(top) if isinstance(each, KnownSource)]
+    if not found:
+        raise NotALog(_nothing_in(top))
+    yield from found
+
+
+def _nothing_in(top: Path) -> str:
+    is_store = any(_is_log(path) for path in top.glob("*.jsonl"))
+    hint = f"; it is a convtree store, see `convtree ls --store {top}`" if is_store else ""
+    return f"{top}: no session of a known format in this folder{hint}"
+
+
+def _is_log(path: Path) -> bool:
+    try:
+        return _beginning(path).startswith(HEADER_START)
+    except OSError:
+        return False
+
+
+def walk_sources(top: Path) -> Iterator[KnownSource | NotImported]:
+    """Yields the sources in a folder and its subfolders, in sorted order. A folder can itself be one session."""
+    waiting = [top]
+    while waiting:
+        path = waiting.pop()
+        if path.is_symlink() and path != top:
+            yield NotImported("skipped", path, "a link")
+            continue
+        try:
+            try:
+                yield recognise(path)
+            except NotALog as error:
+                if path.is_dir():
+                    waiting.extend(sorted(path.iterdir(), reverse=True))
+                else:
+                    reason, _, _ = str(error).removeprefix(f"{path}: ").partition(_EXPECTED)
+                    yield NotImported("skipped", path, reason)
+        except FAILURES as error:
+            if path == top:
+                raise
+            yield NotImported("failed", path, str(error))
+
+
+def size_of(path: Path) -> int:
+    """Returns the size of a file, or of all files in a folder."""
+    try:
+        status = path.stat()
+        if not stat.S_ISDIR(status.st_mode):
+            return status.st_size
+        return sum(each.lstat().st_size for each in path.rglob("*"))
+    except OSError:
+        return 0  # it is gone; reading it reports the error
