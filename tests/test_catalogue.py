@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from msgspec import UNSET
 
 from convtree._catalogue import tables as catalogue
-from convtree._catalogue.record_summary import RecordSummary, Usage, words_of
+from convtree._catalogue.record_summary import RecordSummary, words_of
 from convtree._catalogue.tables import Cursor, Execute, Filter, Values
 from convtree._model.entries import Header, ParentSession
+from convtree._model.usage import Usage
 
 HOSTILE = st.text(max_size=12) | st.sampled_from(
     [

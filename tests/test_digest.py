@@ -23,16 +23,15 @@ from convtree import (
 )
 from convtree._catalogue.record_summary import (
     EXCERPT,
-    Usage,
     ms_of,
     ms_of_datetime,
     sanitise_text,
     snippet_of,
     summarise_record,
     timestamp_of,
-    usage_of,
     words_of,
 )
+from convtree._model.usage import Usage, usage_of
 from convtree.testing import PROVIDERS
 
 NUMBERS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)

@@ -14,8 +14,9 @@ from typing import Any, Literal, NamedTuple, Protocol
 import msgspec
 from msgspec import UNSET
 
-from convtree._catalogue.record_summary import RecordSummary, Usage, ms_of, sanitise_text, timestamp_of, words_of
+from convtree._catalogue.record_summary import RecordSummary, ms_of, sanitise_text, timestamp_of, words_of
 from convtree._model.entries import Header, ParentSession
+from convtree._model.usage import Usage
 
 Dialect = Literal["sqlite", "postgresql"]
 Values = Mapping[str, Any]

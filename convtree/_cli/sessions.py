@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import click
 
-from convtree._catalogue.record_summary import Usage
 from convtree._catalogue.tables import SessionInfo
 from convtree._cli import document
 from convtree._cli.inspect import Look, looking, opened_for_reading, show
@@ -20,6 +19,7 @@ from convtree._cli.screen import Screen, telling, write
 from convtree._cli.view import View
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
+from convtree._model.usage import Usage
 from convtree._session.session import Session
 from convtree.stores._session_store import Hit, SessionStore, UsageRow, open_store
 from convtree.stores.base import Progress, StoreFinding

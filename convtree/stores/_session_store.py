@@ -24,7 +24,7 @@ from typing import Any, Literal, Self, TypeVar
 import msgspec
 
 from convtree._catalogue import tables as catalogue
-from convtree._catalogue.record_summary import Usage, ms_of, ms_of_datetime, snippet_of, usage_of, words_of
+from convtree._catalogue.record_summary import ms_of, ms_of_datetime, snippet_of, words_of
 from convtree._catalogue.tables import Cursor, Dialect, Execute, Filter, SessionInfo, UsageTotal
 from convtree._engine import codec
 from convtree._engine.log import Durability
@@ -41,6 +41,7 @@ from convtree._model.errors import (
 )
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
+from convtree._model.usage import Usage, usage_of
 from convtree._session.session import OnStale, Session, check_choice, new_header
 from convtree._session.view import LEAF, AtLeaf
 from convtree.stores._folder import FolderBackend

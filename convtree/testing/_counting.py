@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from convtree._catalogue.record_summary import Usage
 from convtree._model.entries import ParentSession
+from convtree._model.usage import Usage
 from convtree.stores._session_store import SessionStore
 from convtree.testing._basis import StoreTests, assistant, user
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from convtree._catalogue.record_summary import Usage
 from convtree._catalogue.tables import SessionInfo
 from convtree._model.entries import ModelChangeEntry, ParentSession
+from convtree._model.usage import Usage
 from convtree.stores._session_store import SessionStore
 from convtree.testing._basis import ODD, Clock, StoreTests, assistant, begin, ids, user
 
