@@ -71,7 +71,7 @@ class Convtree(ServerPeer):
         import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
         import convtree
-        import convtree.stores._session_store
+        import convtree.stores._open
         import convtree.stores._sql
 
         self.convtree = convtree

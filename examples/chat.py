@@ -13,9 +13,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from convtree import Context, MessageEntry, Session
+from convtree import Context, MessageEntry, Session, SessionStore, open_store
 from convtree._engine.write_batch import SDKObject
-from convtree.stores._session_store import SessionStore, open_store
 
 Model = Callable[[Context], Mapping[str, Any] | SDKObject]
 HELP = "/new begins another conversation, /again asks for another answer, /list shows what there is, ctrl-D ends"

@@ -26,14 +26,16 @@ from hypothesis import settings
 
 import convtree
 from convtree import ConvtreeError, NotALog, ParentSession, Session, SessionExists, SessionLocked, SessionNotFound
-from convtree._catalogue import tables as catalogue
+from convtree._catalogue import queries, tables
 from convtree._catalogue.tables import VERSION
 from convtree.repair import repair
-from convtree.stores import _catalogue_sync as mirror
+from convtree.stores import _catalogue_sync, _search
 from convtree.stores._catalogue_sync import CatalogueSync
 from convtree.stores._folder import FolderBackend
 from convtree.stores._memory import MemoryBackend
-from convtree.stores._session_store import SessionStore, open_store
+from convtree.stores._open import open_store
+from convtree.stores._session_store import SessionStore
+from convtree.stores.base import Deletion
 from convtree.testing import Clock, StoreContract, begin, ids, store_machine
 
 CATALOGUE = ".catalogue.sqlite"
@@ -80,19 +82,26 @@ def store(folder: Path) -> Iterator[SessionStore]:
 
 
 @pytest.fixture
-def taken_in() -> Iterator[list[tuple[str, int]]]:
+def ingested() -> Iterator[list[tuple[str, int]]]:
     """Which sessions catalogues read, and how many records of each they took in."""
     seen: list[tuple[str, int]] = []
-    original = CatalogueSync._take_in
+    original = CatalogueSync._ingest
 
-    def take_in(mirror: CatalogueSync, execute: Any, id: str, session: Session, start: int) -> Any:
+    def ingest(catalogue: CatalogueSync, execute: Any, id: str, session: Session, start: int) -> Any:
         seen.append((id, 0))
-        for number, record in original(mirror, execute, id, session, start):
+        for number, record in original(catalogue, execute, id, session, start):
             seen[-1] = (id, number + 1 - start)
             yield number, record
 
-    with patch.object(CatalogueSync, "_take_in", take_in):
+    with patch.object(CatalogueSync, "_ingest", ingest):
         yield seen
+
+
+def catalogue_of(store: SessionStore) -> CatalogueSync:
+    """The catalogue of a store in a folder or in memory, up to date."""
+    catalogue = store._backend.catalogue()
+    assert isinstance(catalogue, CatalogueSync)
+    return catalogue
 
 
 def opened(folder: Path, **arguments: Any) -> SessionStore:
@@ -123,30 +132,30 @@ def python(program: str, *arguments: str | Path) -> subprocess.Popen[str]:
 # --- the catalogue follows the logs -------------------------------------------------------------------------------
 
 
-def test_a_warm_list_takes_nothing_in(store: SessionStore, folder: Path, taken_in: list[tuple[str, int]]) -> None:
+def test_a_warm_list_takes_nothing_in(store: SessionStore, folder: Path, ingested: list[tuple[str, int]]) -> None:
     """Every record is read once, by whoever lists first; another process finds it done."""
     begin(store, "a", "1", "2")
     begin(store, "b")
     store.list()
-    assert sorted(taken_in) == [("a", 2), ("b", 1)]
-    taken_in.clear()
+    assert sorted(ingested) == [("a", 2), ("b", 1)]
+    ingested.clear()
     store.list()
     with opened(folder) as other:
         assert len(other.list()) == 2
-    assert taken_in == []
+    assert ingested == []
 
 
-def test_of_a_changed_session_only_the_tail_is_taken_in(store: SessionStore, taken_in: list[tuple[str, int]]) -> None:
+def test_of_a_changed_session_only_the_tail_is_ingested(store: SessionStore, ingested: list[tuple[str, int]]) -> None:
     """And of the others nothing."""
     begin(store, "a", *map(str, range(20)))
     begin(store, "b")
     store.list()
-    taken_in.clear()
+    ingested.clear()
     with store.open("a") as session:
         session.append(user("21"))
         session.rename("N")
     assert (store.info("a").messages, store.info("a").name) == (21, "N")
-    assert taken_in == [("a", 2)]
+    assert ingested == [("a", 2)]
 
 
 def test_progress_is_told(store: SessionStore) -> None:
@@ -159,7 +168,7 @@ def test_progress_is_told(store: SessionStore) -> None:
     assert told == [(50, 120), (100, 120), (120, 120)]
 
 
-def test_an_interrupted_build_goes_on_where_it_was(store: SessionStore, taken_in: list[tuple[str, int]]) -> None:
+def test_an_interrupted_build_goes_on_where_it_was(store: SessionStore, ingested: list[tuple[str, int]]) -> None:
     """Whoever raises out of the progress callback has lost nothing that was told."""
     for number in range(120):
         begin(store, f"s{number:03}")
@@ -169,9 +178,9 @@ def test_an_interrupted_build_goes_on_where_it_was(store: SessionStore, taken_in
 
     with pytest.raises(KeyboardInterrupt):
         store.list(progress=stop)
-    assert len(taken_in) == 50
+    assert len(ingested) == 50
     assert len(store.list(limit=None)) == 120
-    assert len(taken_in) == 120
+    assert len(ingested) == 120
 
 
 def test_a_removed_log_is_gone(store: SessionStore, folder: Path) -> None:
@@ -195,7 +204,7 @@ def test_a_renamed_log_is_another_session(store: SessionStore, folder: Path) -> 
 
 
 @pytest.mark.parametrize("keeps_size", [False, True])
-def test_a_replaced_log_is_taken_in_anew(store: SessionStore, folder: Path, keeps_size: bool) -> None:
+def test_a_replaced_log_is_ingested_anew(store: SessionStore, folder: Path, keeps_size: bool) -> None:
     """All of it, even when it is as long, ends in the same record, and has the time of the old one."""
     path = folder / "a.jsonl"
     path.write_bytes(log_of(node("x", None, message=user("one")), node("y", "x", message=user("end"))))
@@ -210,7 +219,7 @@ def test_a_replaced_log_is_taken_in_anew(store: SessionStore, folder: Path, keep
     assert (store.search("one"), len(store.search(first))) == ([], 1)
 
 
-def test_a_truncated_log_is_taken_in_anew(store: SessionStore, folder: Path) -> None:
+def test_a_truncated_log_is_ingested_anew(store: SessionStore, folder: Path) -> None:
     """What it lost is in no list any more, also when it has grown again since."""
     begin(store, "a", "1", "2", "3")
     assert said(store) == {"a": "3"}
@@ -246,7 +255,7 @@ def test_a_hit_that_was_damaged_since_is_left_out(store: SessionStore, folder: P
     begin(store, "a", "needle one", "needle two")
     begin(store, "b", "needle")
     path = folder / "a.jsonl"
-    original = SessionStore._hits
+    original = _search._hits_in
 
     def hits(*arguments: Any) -> Any:
         if b"one" in path.read_bytes():
@@ -254,7 +263,7 @@ def test_a_hit_that_was_damaged_since_is_left_out(store: SessionStore, folder: P
             (folder / "b.jsonl").unlink()
         return original(*arguments)
 
-    with patch.object(SessionStore, "_hits", hits):
+    with patch.object(_search, "_hits_in", hits):
         assert [hit.snippet for hit in store.search("needle")] == ["needle two"]
 
 
@@ -295,31 +304,32 @@ def test_repeated_ids_do_not_break_the_tables(store: SessionStore, folder: Path)
 def test_a_log_that_grows_while_it_is_read(store: SessionStore) -> None:
     """What came too late for one list is in the next."""
     begin(store, "a", "1")
-    original = FolderBackend._open_reader
+    original = CatalogueSync._open_reader
 
-    def late(backend: FolderBackend, id: str) -> Session:
-        session = original(backend, id)
+    def late(catalogue: CatalogueSync, id: str) -> Session:
+        session = original(catalogue, id)
         with store.open("a") as writer:
             writer.append(user("2"))
         return session
 
-    with patch.object(FolderBackend, "_open_reader", late):
+    with patch.object(CatalogueSync, "_open_reader", late):
         assert store.info("a").messages == 1
     assert store.info("a").messages == 2
 
 
 def test_a_log_that_is_deleted_while_it_is_looked_at(store: SessionStore, folder: Path) -> None:
     """It is in no list, and no finding."""
+    catalogue = catalogue_of(store)
     begin(store, "a")
     begin(store, "b")
-    original = FolderBackend._look
+    original = catalogue._scan
 
-    def look(backend: FolderBackend) -> Any:
-        stamps = original(backend)
+    def scan() -> Any:
+        stamps = original()
         (folder / "a.jsonl").unlink(missing_ok=True)
         return stamps
 
-    with patch.object(FolderBackend, "_look", look):
+    with patch.object(catalogue, "_scan", scan):
         assert (ids(store.list()), store.findings) == (["b"], [])
     begin(store, "a", "again")
     assert said(store) == {"a": "again", "b": "hello"}
@@ -478,7 +488,7 @@ def test_whatever_happens_to_the_catalogue_while_it_is_open(folder: Path, harm: 
         for number in range(40):
             begin(store, f"s{number}", f"needle {number}")
         store.list()
-        store._backend._mirror._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[attr-defined]
+        store._backend._catalogue._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[attr-defined]
         harm(folder / CATALOGUE)
         begin(store, "new", "needle new")
         assert len(store.search("needle", limit=100)) == 41
@@ -508,9 +518,9 @@ def test_tables_that_another_has_just_made_are_taken(folder: Path) -> None:
     with closing(sqlite3.connect(folder / CATALOGUE, isolation_level=None, check_same_thread=False)) as other:
         other.execute("PRAGMA journal_mode = WAL")
         other.execute("BEGIN IMMEDIATE")
-        for statement in (*catalogue.SCHEMA["sqlite"], mirror._FILES):
+        for statement in (*tables.SCHEMA["sqlite"], _catalogue_sync._FILES):
             other.execute(statement)
-        other.execute(f"PRAGMA user_version = {catalogue.VERSION}")
+        other.execute(f"PRAGMA user_version = {tables.VERSION}")
         ending = Timer(0.2, other.execute, ["COMMIT"])
         ending.start()
         with opened(folder) as store:
@@ -522,14 +532,14 @@ def test_tables_that_another_has_just_made_are_taken(folder: Path) -> None:
 def test_damage_that_a_question_meets_is_made_good(store: SessionStore) -> None:
     """Also when bringing the catalogue up to date met none; and at most so often before the disk is left alone."""
     begin(store, "a")
-    original, fails = catalogue.sessions, [True] * 4
+    original, fails = queries.sessions, [True] * 4
 
     def sessions(*arguments: Any) -> Any:
         if fails and fails.pop():
             raise sqlite3.DatabaseError("database disk image is malformed")
         return original(*arguments)
 
-    with patch.object(catalogue, "sessions", sessions):
+    with patch.object(queries, "sessions", sessions):
         assert ids(store.list()) == ["a"]
     assert ids(store.list()) == ["a"]
 
@@ -541,10 +551,10 @@ def test_what_only_damage_explains_is_damage(store: SessionStore, error: Excepti
     store.list()
     original, fails = CatalogueSync._execute, [error] * 2
 
-    def execute(mirror: CatalogueSync, sql: str, values: Any = ()) -> list[Any]:
+    def execute(catalogue: CatalogueSync, sql: str, values: Any = ()) -> list[Any]:
         if "code IS NOT NULL" in sql and fails:
             raise fails.pop()
-        return original(mirror, sql, values)
+        return original(catalogue, sql, values)
 
     with patch.object(CatalogueSync, "_execute", execute):
         assert store.findings == []
@@ -557,7 +567,7 @@ def test_a_mistake_in_a_question_is_no_damage(store: SessionStore, folder: Path)
     store.list()
     inode = (folder / CATALOGUE).stat().st_ino
     with pytest.raises(sqlite3.ProgrammingError):
-        store._ask(lambda execute, _: execute("SELECT :nothing", {}))
+        catalogue_of(store)._read(lambda execute: execute("SELECT :nothing", {}))
     assert (folder / CATALOGUE).stat().st_ino == inode
     assert ids(store.list()) == ["a"]
 
@@ -594,7 +604,7 @@ def test_a_full_disk_fails_no_list(store: SessionStore, folder: Path) -> None:
     """The tables are then in memory, too."""
     begin(store, "a")
     store.list()
-    store._backend._mirror._connection.execute("PRAGMA max_page_count = 1")  # type: ignore[attr-defined]
+    store._backend._catalogue._connection.execute("PRAGMA max_page_count = 1")  # type: ignore[attr-defined]
     for number in range(100):
         begin(store, f"b{number}", "word " * 200)
     assert len(store.list(limit=None)) == 101
@@ -616,7 +626,7 @@ sys.stdin.read()
     with python(program, folder / CATALOGUE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
-        store._backend._mirror._connection.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
+        store._backend._catalogue._connection.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
         assert sorted(ids(store.list())) == ["a", "b"]
         with patch("convtree.stores._catalogue_sync._PATIENCE_S", 0.2), opened(folder) as other:
             assert sorted(ids(other.list())) == ["a", "b"]
@@ -670,16 +680,16 @@ def test_a_session_of_another_process_is_not_taken_for_gone(store: SessionStore,
     begin(store, "a")
     store.list()
     with opened(folder) as other:
-        original = FolderBackend._look
+        catalogue = catalogue_of(store)
+        original = catalogue._scan
 
-        def look(backend: FolderBackend) -> Any:
-            stamps = original(backend)
-            if backend is store._backend:
-                begin(other, "b")
-                other.list()
+        def scan() -> Any:
+            stamps = original()
+            begin(other, "b")
+            other.list()
             return stamps
 
-        with patch.object(FolderBackend, "_look", look):
+        with patch.object(catalogue, "_scan", scan):
             store.list()
         with sqlite3.connect(folder / CATALOGUE) as connection:
             rows = connection.execute("SELECT session_id FROM ct_sessions ORDER BY session_id").fetchall()
@@ -696,7 +706,7 @@ def test_a_forked_child_has_tables_of_its_own(store: SessionStore) -> None:
     inside, leave = Event(), Event()
 
     def hold() -> None:
-        with store._lock, store._backend._mirror._lock:  # type: ignore[attr-defined]
+        with store._lock, store._backend._catalogue._lock:  # type: ignore[attr-defined]
             inside.set()
             leave.wait()
 
@@ -783,15 +793,14 @@ def test_a_sub_agent_that_is_gone_already_stops_nothing(store: SessionStore) -> 
     begin(store, "a")
     for id in ("t", "u"):
         begin(store, id, parent_session=ParentSession(id="a", kind="task"))
-    original = SessionStore._below
+    original = FolderBackend.delete
 
-    def below(*arguments: Any) -> list[str]:
-        found = original(*arguments)
-        with patch.object(SessionStore, "_below", original):
+    def delete(*arguments: Any) -> Deletion:
+        with patch.object(FolderBackend, "delete", original):
             store.delete("t")
-        return found
+        return original(*arguments)
 
-    with patch.object(SessionStore, "_below", below):
+    with patch.object(FolderBackend, "delete", delete):
         assert store.delete("a") == ["u", "a"]
     assert list(store.list(tasks=True)) == []
 
@@ -960,33 +969,33 @@ def test_a_log_that_goes_before_it_is_read(store: SessionStore, folder: Path) ->
     """The same, a moment later."""
     begin(store, "a")
     begin(store, "b")
-    original = FolderBackend._open_reader
+    original = CatalogueSync._open_reader
 
-    def gone(backend: FolderBackend, id: str) -> Session:
+    def gone(catalogue: CatalogueSync, id: str) -> Session:
         (folder / "a.jsonl").unlink(missing_ok=True)
-        return original(backend, id)
+        return original(catalogue, id)
 
-    with patch.object(FolderBackend, "_open_reader", gone):
+    with patch.object(CatalogueSync, "_open_reader", gone):
         assert (ids(store.list()), store.findings) == (["b"], [])
     assert ids(store.list()) == ["b"]
 
 
-def test_another_process_may_be_faster(folder: Path, taken_in: list[tuple[str, int]]) -> None:
+def test_another_process_may_be_faster(folder: Path, ingested: list[tuple[str, int]]) -> None:
     """What it took in between our look and our turn to write is not read again."""
     with opened(folder) as store, opened(folder) as other:
         begin(store, "a")
         other.list()
         begin(store, "b")
-        original = CatalogueSync.writing
+        original, theirs = CatalogueSync.writing, catalogue_of(other)
 
-        def late(mirror: CatalogueSync) -> Any:
-            if mirror is not other._backend._mirror:  # type: ignore[attr-defined]
+        def late(catalogue: CatalogueSync) -> Any:
+            if catalogue is not theirs:
                 other.list()
-            return original(mirror)
+            return original(catalogue)
 
         with patch.object(CatalogueSync, "writing", late):
             assert sorted(ids(store.list())) == ["a", "b"]
-    assert sorted(taken_in) == [("a", 1), ("b", 1)]
+    assert sorted(ingested) == [("a", 1), ("b", 1)]
 
 
 def test_a_note_that_cannot_be_written_leaves_nothing_open(folder: Path) -> None:
@@ -1009,7 +1018,7 @@ def test_what_a_question_raises_is_raised(store: SessionStore) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store._ask(stop)
+        store._query(stop)
     assert ids(store.list()) == ["a"]
 
 
@@ -1017,8 +1026,7 @@ def test_what_a_question_raises_is_raised(store: SessionStore) -> None:
 def test_a_shelf_deletes_only_what_is_there(folder: Path, backend: str) -> None:
     """Of two that delete at once, one is told."""
     kept = FolderBackend(folder) if backend == "folder" else MemoryBackend()
-    with pytest.raises(SessionNotFound):
-        kept.delete("a")
+    assert kept.delete(["a"]) == Deletion([], [])
     kept.close()
 
 
@@ -1045,13 +1053,13 @@ def test_what_a_forked_child_does_first(store: SessionStore) -> None:
     with store.create(id="a") as session:
         session.append(user("x"))
     assert ids(store.list()) == ["a"]
-    mine = store._backend._mirror  # type: ignore[attr-defined]
+    mine = store._backend._catalogue  # type: ignore[attr-defined]
     memory = open_store("memory:")
     before = (store._lock, mine._lock, mine._connection)
-    for thing in (store, mine, memory, memory._backend._mirror):  # type: ignore[attr-defined]
+    for thing in (store, mine, memory, memory._backend._catalogue):  # type: ignore[attr-defined]
         thing._after_fork()
     assert ids(memory.list()) == []
     assert ids(store.list()) == ["a"]
     after = (store._lock, mine._lock, mine._connection)
     assert all(own is not inherited for own, inherited in zip(after, before, strict=True))
-    assert mirror._INHERITED[-1] is before[2]
+    assert _catalogue_sync._INHERITED[-1] is before[2]

@@ -13,7 +13,8 @@ from postgres import new_database
 
 from convtree import ConvtreeError, Session, SessionClosed
 from convtree._logs.sql_engine import TablesMissing
-from convtree.stores._session_store import SessionStore, open_store
+from convtree.stores._open import open_store
+from convtree.stores._session_store import SessionStore
 from convtree.testing import Clock, StoreContract, store_machine
 
 SMALL = settings(max_examples=10, stateful_step_count=15, deadline=None)

@@ -23,8 +23,8 @@ from convtree import (
     Session,
     aio,
 )
-from convtree._catalogue.tables import SessionInfo
-from convtree.stores._session_store import Hit, Page
+from convtree._catalogue.types import SessionInfo
+from convtree.stores._results import Hit, Page
 from convtree.stores.base import StoreFinding
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,8 @@ from convtree._cli.render import count
 from convtree._cli.screen import write
 from convtree._cli.sessions import as_json, opened, telling_progress, with_store
 from convtree._model.terminal_text import escape_controls
-from convtree.stores._session_store import SessionStore, open_store
+from convtree.stores._open import open_store
+from convtree.stores._session_store import SessionStore
 
 REFUSED = 1  # the exit code when something could not be copied
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import click
 
-from convtree._catalogue.tables import SessionInfo
+from convtree._catalogue.types import SessionInfo
 from convtree._cli import document
 from convtree._cli.inspect import Look, looking, opened_for_reading, show
 from convtree._cli.render import count
@@ -21,7 +21,9 @@ from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
 from convtree._session.session import Session
-from convtree.stores._session_store import Hit, SessionStore, UsageRow, open_store
+from convtree.stores._open import open_store
+from convtree.stores._results import Hit, UsageRow
+from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress, StoreFinding
 
 FOUND = 1  # the exit code when something in the store is no whole session

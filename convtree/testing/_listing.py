@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from convtree._catalogue.tables import SessionInfo
+from convtree._catalogue.types import SessionInfo
 from convtree._model.entries import ModelChangeEntry, ParentSession
 from convtree._model.usage import Usage
 from convtree.stores._session_store import SessionStore

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from convtree.stores._session_store import Hit, SessionStore
+from convtree.stores._results import Hit
+from convtree.stores._session_store import SessionStore
 from convtree.testing._basis import Clock, StoreTests, asked, assistant, begin, user
 
 

@@ -2,15 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 
-from convtree._model.errors import SessionClosed, SessionExists, StaleLeaf
+from convtree._model.entries import ParentSession
+from convtree._model.errors import SessionClosed, SessionExists, SessionLocked, SessionNotFound, StaleLeaf
 from convtree.stores._session_store import SessionStore
-from convtree.testing._basis import Clock, StoreTests, assistant, begin, user
+from convtree.stores.base import Deletion, LogStamp, StoreBackend
+from convtree.testing._basis import Clock, StoreTests, assistant, begin, ids, user
+
+
+class _RacingBackend:
+    """A store's backend; just before its first `delete`, `act` is called."""
+
+    def __init__(self, backend: StoreBackend, act: Callable[[], object]) -> None:
+        self._backend = backend
+        self._act: Callable[[], object] | None = act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+        return self._backend.delete(ids, expected)
+
+
+def _racing(store: SessionStore, clock: Clock, act: Callable[[], object]) -> SessionStore:
+    """Returns a store on the same backend in which `act` comes between look and delete."""
+    backend: Any = _RacingBackend(store._backend, act)
+    return SessionStore(backend, clock=clock)
+
+
+def _append(store: SessionStore, id: str, text: str) -> None:
+    with store.open(id) as session:
+        session.append(user(text))
 
 
 class Sharing(StoreTests):
@@ -49,6 +81,71 @@ class Sharing(StoreTests):
             with pytest.raises(SessionExists):
                 one.append(user("second"))
         assert store.info("a").first_user_message == "first"
+
+    def test_prune_leaves_a_session_written_to_since_it_was_judged(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        """The append comes after `prune` has listed the sessions and before it deletes the first one."""
+        for id in ("a", "b"):
+            begin(store, id)
+        begin(store, "t", parent_session=ParentSession(id="b", kind="task"))
+        clock.pass_by(days=2)
+        racing = _racing(store, clock, lambda: _append(other, "a", "still here"))
+        assert ids(racing.prune(max_age=timedelta(days=1), dry_run=False)) == ["b"]
+        assert ids(store.list(tasks=True)) == ids(other.list(tasks=True)) == ["a"]
+        with other.open("a") as session:
+            assert [entry.text for entry in session.path()] == ["hello", "still here"]  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("written_to", ["a", "t"])
+    def test_delete_leaves_all_if_one_is_written_to_meanwhile(
+        self, store: SessionStore, other: SessionStore, clock: Clock, written_to: str
+    ) -> None:
+        """The append, to a session or to one of its sub-agents, comes after `delete` has looked at them."""
+        begin(store, "a")
+        begin(store, "t", parent_session=ParentSession(id="a", kind="task"))
+        racing = _racing(store, clock, lambda: _append(other, written_to, "still here"))
+        with pytest.raises(SessionLocked, match=repr(written_to)):
+            racing.delete("a")
+        assert sorted(ids(other.list(tasks=True))) == ["a", "t"]
+        assert (store.info(written_to).messages, store.info("a").messages + store.info("t").messages) == (2, 3)
+        assert racing.delete("a") == ["t", "a"]
+
+    def test_prune_leaves_a_session_that_took_the_place_of_another(
+        self, store: SessionStore, other: SessionStore, clock: Clock
+    ) -> None:
+        """It has the same id and the same length, but it is not the one that was judged."""
+        begin(store, "a", "one")
+        clock.pass_by(days=2)
+
+        def replace() -> None:
+            other.delete("a")
+            begin(other, "a", "two")
+
+        assert _racing(store, clock, replace).prune(max_age=timedelta(days=1), dry_run=False) == []
+        assert other.info("a").first_user_message == "two"
+
+    def test_prune_while_another_handle_appends(self, store: SessionStore, other: SessionStore, clock: Clock) -> None:
+        """Each append either finds its session deleted, or keeps it from being deleted."""
+        names = [begin(store, f"s{number:02}") for number in range(20)]
+        clock.pass_by(days=2)
+        start, outcomes = Barrier(2), dict[str, bool]()
+
+        def write() -> None:
+            start.wait()
+            for name in names:
+                try:
+                    _append(other, name, "still here")
+                    outcomes[name] = True
+                except SessionNotFound:
+                    outcomes[name] = False
+
+        thread = Thread(target=write)
+        thread.start()
+        start.wait()
+        gone = set(ids(store.prune(max_age=timedelta(days=1), dry_run=False)))
+        thread.join()
+        assert outcomes == {name: name not in gone for name in names}
+        assert {info.id: info.messages for info in store.list()} == dict.fromkeys(sorted(set(names) - gone), 2)
 
     def test_a_store_outlives_its_handle(self, store: SessionStore, tmp_path: Path, clock: Clock) -> None:
         """What was in it is there when it is opened again."""
