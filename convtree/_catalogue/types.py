@@ -14,7 +14,7 @@ Progress = Callable[[int, int], None]
 """Called with (done, of) while something takes long."""
 
 LogStamp = tuple[int, int, int]
-"""(size, time, identity) of a log. Changes with every append.
+"""(size, time, identity) of a log, integers of at most 63 bits. Changes with every append.
 
 The size grows with every append. The identity differs for another log under the same id. The time is any number that
 helps to tell two states of the same size apart; it may be constant. In a folder: size in bytes, modification time in

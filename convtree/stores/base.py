@@ -27,7 +27,7 @@ called with the URL and returns the backend:
     dbm = "dbm_store:open_backend"
 
 Then `convtree.open_store("dbm://…")` opens it; `SessionStore(backend)` does without a registration. Clocks and new ids
-are not a backend's business. `examples/dbm_store.py` is a whole store in 150 lines, and `convtree.testing` has the
+are not a backend's business. `examples/dbm_store.py` is a whole store in 200 lines, and `convtree.testing` has the
 tests that every store must pass.
 """
 
