@@ -1,4 +1,4 @@
-"""Several handles on one store, several threads, and the end."""
+"""Several handles on one store, several threads, and closing."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from convtree._model.entries import ParentSession
 from convtree._model.errors import SessionClosed, SessionExists, SessionLocked, SessionNotFound, StaleLeaf
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Deletion, LogStamp, StoreBackend
-from convtree.testing._basis import Clock, StoreTests, assistant, begin, ids, user
+from convtree.testing._base import Clock, StoreTests, assistant, begin, ids, user
 
 
 class _RacingBackend:
-    """A store's backend; just before its first `delete`, `act` is called."""
+    """Delegates to a store's backend. Calls `act` just before its first `delete`."""
 
     def __init__(self, backend: StoreBackend, act: Callable[[], object]) -> None:
         self._backend = backend
@@ -35,7 +35,7 @@ class _RacingBackend:
 
 
 def _racing(store: SessionStore, clock: Clock, act: Callable[[], object]) -> SessionStore:
-    """Returns a store on the same backend in which `act` comes between look and delete."""
+    """Returns a store on the same backend that calls `act` between listing and deleting."""
     backend: Any = _RacingBackend(store._backend, act)
     return SessionStore(backend, clock=clock)
 
@@ -45,11 +45,11 @@ def _append(store: SessionStore, id: str, text: str) -> None:
         session.append(user(text))
 
 
-class Sharing(StoreTests):
-    """Several handles on one store, several threads, and the end."""
+class ConcurrencyTests(StoreTests):
+    """Several handles on one store, several threads, and closing."""
 
-    def test_what_one_handle_writes_the_other_lists(self, store: SessionStore, other: SessionStore) -> None:
-        """At once, and all of it."""
+    def test_one_handle_lists_the_writes_of_another(self, store: SessionStore, other: SessionStore) -> None:
+        """A write is visible to the other handle as soon as it has returned."""
         begin(store, "a", "needle", name="N")
         assert other.info("a") == store.info("a")
         assert len(other.search("needle")) == 1
@@ -62,8 +62,8 @@ class Sharing(StoreTests):
         store.delete("a")
         assert (list(other.list()), other.search("needle")) == ([], [])
 
-    def test_sessions_of_two_handles_are_two_parties(self, store: SessionStore, other: SessionStore) -> None:
-        """Who has not seen the last word is told before anything is written."""
+    def test_a_stale_leaf_is_noticed_across_handles(self, store: SessionStore, other: SessionStore) -> None:
+        """An append at a stale leaf raises StaleLeaf and writes nothing."""
         begin(store, "a")
         with store.open("a") as one, other.open("a") as two:
             first = one.append(user("one"))
@@ -74,8 +74,8 @@ class Sharing(StoreTests):
             assert two.append(user("two")).parent_id == first.id
         assert (store.info("a").messages, other.info("a").messages) == (3, 3)
 
-    def test_two_handles_cannot_both_create(self, store: SessionStore, other: SessionStore) -> None:
-        """The second to append is told, also across handles."""
+    def test_two_handles_cannot_create_the_same_session(self, store: SessionStore, other: SessionStore) -> None:
+        """The second append raises SessionExists."""
         with store.create(id="a") as one, other.create(id="a") as two:
             two.append(user("first"))
             with pytest.raises(SessionExists):
@@ -97,7 +97,7 @@ class Sharing(StoreTests):
             assert [entry.text for entry in session.path()] == ["hello", "still here"]  # type: ignore[attr-defined]
 
     @pytest.mark.parametrize("written_to", ["a", "t"])
-    def test_delete_leaves_all_if_one_is_written_to_meanwhile(
+    def test_delete_leaves_all_sessions_if_one_is_written_to(
         self, store: SessionStore, other: SessionStore, clock: Clock, written_to: str
     ) -> None:
         """The append, to a session or to one of its sub-agents, comes after `delete` has looked at them."""
@@ -110,7 +110,7 @@ class Sharing(StoreTests):
         assert (store.info(written_to).messages, store.info("a").messages + store.info("t").messages) == (2, 3)
         assert racing.delete("a") == ["t", "a"]
 
-    def test_prune_leaves_a_session_that_took_the_place_of_another(
+    def test_prune_leaves_a_new_session_with_the_id_of_an_old_one(
         self, store: SessionStore, other: SessionStore, clock: Clock
     ) -> None:
         """It has the same id and the same length, but it is not the one that was judged."""
@@ -147,10 +147,10 @@ class Sharing(StoreTests):
         assert outcomes == {name: name not in gone for name in names}
         assert {info.id: info.messages for info in store.list()} == dict.fromkeys(sorted(set(names) - gone), 2)
 
-    def test_a_store_outlives_its_handle(self, store: SessionStore, tmp_path: Path, clock: Clock) -> None:
-        """What was in it is there when it is opened again."""
+    def test_sessions_are_there_after_reopening(self, store: SessionStore, tmp_path: Path, clock: Clock) -> None:
+        """A store that is opened again has the same sessions."""
         if not self.lasting:
-            pytest.skip("gone with its handle")
+            pytest.skip("sessions are gone when the store is closed")
         begin(store, "a", "needle", name="N")
         before = store.info("a")
         store.close()
@@ -159,7 +159,7 @@ class Sharing(StoreTests):
             assert len(again.search("needle")) == 1
 
     def test_threads_share_a_store(self, store: SessionStore) -> None:
-        """Each with a session of its own, and all lists true at the end."""
+        """Each thread writes sessions of its own. All lists are right during and after."""
         start, failed = Barrier(4), []
 
         def run(name: str) -> None:
@@ -181,8 +181,8 @@ class Sharing(StoreTests):
         assert failed == []
         assert len(store.list()) == 16
 
-    def test_a_closed_store_says_so(self, store: SessionStore) -> None:
-        """Closing twice is closing once; sessions that are open stay open."""
+    def test_a_closed_store_refuses_calls(self, store: SessionStore) -> None:
+        """Calls on a closed store raise SessionClosed. Closing twice is allowed, and open sessions stay open."""
         with store.create(id="a") as session:
             session.append(user("1"))
             store.close()
