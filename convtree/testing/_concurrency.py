@@ -13,7 +13,7 @@ import pytest
 from convtree._model.entries import ParentSession
 from convtree._model.errors import SessionClosed, SessionExists, SessionLocked, SessionNotFound, StaleLeaf
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import Deletion, LogStamp, StoreBackend
+from convtree.stores.base import Deletion, Filter, LogStamp, StoreBackend
 from convtree.testing._base import Clock, StoreTests, assistant, begin, ids, user
 
 
@@ -81,6 +81,20 @@ class ConcurrencyTests(StoreTests):
             with pytest.raises(SessionExists):
                 one.append(user("second"))
         assert store.info("a").first_user_message == "first"
+
+    def test_a_backend_deletes_all_or_none(self, store: SessionStore) -> None:
+        """With stamps, only if no session has changed. Missing sessions are left out of the result."""
+        for id in "abc":
+            begin(store, id)
+        backend = store._backend
+        stamps = {each.info.id: each.stamp for each in backend.catalogue().sessions(Filter())}
+        _append(store, "b", "again")
+        assert backend.delete(["a", "b", "missing"], stamps) == Deletion([], ["b"])
+        assert sorted(ids(store.list())) == ["a", "b", "c"]
+        assert backend.delete(["a", "missing"], stamps) == Deletion(["a"], [])
+        assert backend.delete(["c", "b", "missing"]) == Deletion(["c", "b"], [])
+        assert backend.delete(["a"], stamps) == Deletion([], [])
+        assert list(store.list()) == []
 
     def test_prune_leaves_a_session_written_to_since_it_was_judged(
         self, store: SessionStore, other: SessionStore, clock: Clock
