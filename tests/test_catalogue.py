@@ -1,4 +1,4 @@
-"""Catalogues: the tables and what is asked of them, without a store around them."""
+"""The catalogue's tables and queries, without a store."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ HOSTILE = st.text(max_size=12) | st.sampled_from(
 
 
 class Database:
-    """The tables in memory, with the statements that were asked of them."""
+    """The tables in memory."""
 
     def __init__(self) -> None:
         self.connection = sqlite3.connect(":memory:")
@@ -54,13 +54,13 @@ class Database:
         tables.add_session(self.execute, id, Header(id=id, **header))
         self.grow(id, [message(f"n{number}", text) for number, text in enumerate(said)])
 
-    def grow(self, id: str, digests: list[RecordSummary], start: int = 1) -> Values:
-        """Adds lines to a session, as every store does."""
-        values = tables.update_session_row(id, digests, len(digests), crc32(b""))
+    def grow(self, id: str, summaries: list[RecordSummary], start: int = 1) -> Values:
+        """Adds records to a session, as every backend does."""
+        values = tables.update_session_row(id, summaries, len(summaries), crc32(b""))
         ((_, _, copying, copied_up_to),) = self.execute(tables.ADVANCE, values)
-        rows = [tables.line_of(id, start + number, each, None) for number, each in enumerate(digests)]
+        rows = [tables.line_of(id, start + number, each, None) for number, each in enumerate(summaries)]
         tables.add_lines(self.execute, rows)
-        tables.add_usage(self.execute, id, digests, copied_up_to if copying else None)
+        tables.add_usage(self.execute, id, summaries, copied_up_to if copying else None)
         return values
 
     def ids(self, **wanted: Any) -> list[str]:
@@ -80,7 +80,7 @@ def db() -> Iterator[Database]:
 
 
 def message(id: str, text: str = "", **fields: Any) -> RecordSummary:
-    """What is kept of a message of the user's."""
+    """The summary of a user message."""
     words = " ".join(words_of(text))
     common: dict[str, Any] = {"parent_id": None, "type": "message", "role": "user", "ms": None, "usage": None}
     common |= {"excerpt": text, "words": words, "provider": None, "model": None, "leaf": id}
@@ -88,20 +88,20 @@ def message(id: str, text: str = "", **fields: Any) -> RecordSummary:
 
 
 def mark(id: str, **fields: Any) -> RecordSummary:
-    """What is kept of a mark."""
+    """The summary of a mark."""
     return message(id, type="session_info", role=None, **{"leaf": UNSET} | fields)
 
 
-def test_a_header_line_is_a_line(db: Database) -> None:
-    """It has no id, and no words."""
+def test_the_row_of_a_header(db: Database) -> None:
+    """It has no id and no words."""
     db.add("a", "hello")
     tables.add_lines(db.execute, [tables.line_of("a", 0, None, "{}")])
     rows = db.execute("SELECT id, type, words, line FROM ct_lines ORDER BY position")
     assert rows == [(None, "session", "", "{}"), ("n0", "message", "hello", None)]
 
 
-def test_what_a_batch_does_to_its_session(db: Database) -> None:
-    """The last word counts, and the first of the user's; what is not said changes nothing."""
+def test_a_batch_updates_the_row_of_its_session(db: Database) -> None:
+    """The last value of each field counts; for the first message of the user, the first."""
     db.add("a", name="N", timestamp="1970-01-01T00:00:01Z")
     before = queries.sessions(db.execute, "sqlite", Filter())
     db.grow("a", [])
@@ -145,8 +145,8 @@ def test_a_session_is_removed_only_if_its_stamp_is_expected(db: Database) -> Non
 
 
 @pytest.mark.parametrize("batches", [[0, 1, 2, 3, 4], [5], [2, 3], [1, 4], [3, 2]])
-def test_a_fork_counts_what_it_has_spent_itself(db: Database, batches: list[int]) -> None:
-    """However its lines come in: in one batch or in several."""
+def test_a_fork_counts_its_own_usage(db: Database, batches: list[int]) -> None:
+    """Whether its lines come in one batch or in several."""
     parent = ParentSession(id="p", entry_id="n2")
     tables.add_session(db.execute, "f", Header(id="f", parent_session=parent))
     every = [message(f"n{number}", model="m", usage=Usage(output_tokens=10**number)) for number in range(5)]
@@ -160,7 +160,7 @@ def test_a_fork_counts_what_it_has_spent_itself(db: Database, batches: list[int]
 
 
 def test_models_are_in_the_order_of_use(db: Database) -> None:
-    """One that was only chosen comes last."""
+    """A model that was chosen but did not answer comes last."""
     db.add("a")
     choice = message("c", type="model_change", role=None, model="chosen")
     answers = [message(f"n{number}", model="often" if number else "once") for number in range(3)]
@@ -170,7 +170,7 @@ def test_models_are_in_the_order_of_use(db: Database) -> None:
 
 
 def test_removing_a_session_leaves_nothing(db: Database) -> None:
-    """Not a word, not a token."""
+    """Lines, words and usage are deleted."""
     for id in "ab":
         db.add(id, "needle")
         db.grow(id, [message("u", "thread", model="m", usage=Usage(output_tokens=1))], 9)
@@ -180,8 +180,8 @@ def test_removing_a_session_leaves_nothing(db: Database) -> None:
     db.execute("INSERT INTO ct_words (ct_words, rank) VALUES ('integrity-check', 1)")
 
 
-def test_more_ids_than_one_question_takes(db: Database) -> None:
-    """They are asked for in pages."""
+def test_more_ids_than_one_query_takes(db: Database) -> None:
+    """They are queried in batches."""
     names = [f"s{number:04}" for number in range(1201)]
     for name in names:
         db.add(name, parent_session=ParentSession(id=f"p{name}", kind="task"))
@@ -194,8 +194,8 @@ def test_more_ids_than_one_question_takes(db: Database) -> None:
 
 
 @given(HOSTILE, HOSTILE, st.booleans())
-def test_no_text_is_ever_part_of_a_statement(said: str, asked: str, named: bool) -> None:
-    """Whatever is said or asked, what is found is what has the words."""
+def test_text_is_never_part_of_a_statement(said: str, asked: str, named: bool) -> None:
+    """A search finds the texts that have the words, whatever the text and the query contain."""
     db = Database()
     try:
         db.add("a", said, name=said if named else None, cwd=said, owner=said, git_root=said)
@@ -215,8 +215,8 @@ def same(one: str, other: str) -> bool:
     return one.replace("\0", " ") == other.replace("\0", " ")
 
 
-def test_the_order_needs_no_sorting_of_all(db: Database) -> None:
-    """A list of the newest walks an index; so does one of a directory or an owner."""
+def test_lists_use_an_index(db: Database) -> None:
+    """For all sessions, and for those of a directory, repository or owner."""
     asked: list[str] = []
     execute: Execute = lambda sql, _: asked.append(sql) or []  # type: ignore[func-returns-value]  # noqa: E731
     for wanted in (Filter(), Filter(cwd="/x"), Filter(owner="o"), Filter(git_root="/g"), Filter(since_ms=0)):
@@ -229,15 +229,15 @@ def test_the_order_needs_no_sorting_of_all(db: Database) -> None:
         assert not any("USE TEMP B-TREE FOR ORDER BY" in row[-1] for row in plan)
 
 
-def test_every_statement_is_there_for_both() -> None:
-    """PostgreSQL's tables have the columns of SQLite's."""
+def test_both_dialects_have_all_tables() -> None:
+    """Common statements are the same."""
     for statement in tables.SCHEMA["postgresql"]:
         assert "{" not in statement
     assert set(tables.SCHEMA["sqlite"]) & set(tables.SCHEMA["postgresql"])
 
 
-def test_postgresql_is_asked_for_words() -> None:
-    """Without quotes: its parser of plain text knows no operators."""
+def test_a_postgresql_query_has_no_operators() -> None:
+    """`plainto_tsquery` reads every word as text."""
     asked: list[tuple[str, Any]] = []
     execute: Execute = lambda sql, values: asked.append((sql, values)) or []  # type: ignore[func-returns-value]  # noqa: E731
     queries.search(execute, "postgresql", 'Rome "OR" Oslo rome', Filter(owner="o"), 5)

@@ -1,4 +1,4 @@
-"""Stores: the contract over memory and folders, and what only a folder can suffer."""
+"""Stores in memory and in folders: the conformance suite, and tests of folders only."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ TestFolderMachine.settings = SMALL
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a store may be; there is none yet."""
+    """The path of a store that does not exist yet."""
     return tmp_path / "sessions"
 
 
@@ -83,7 +83,7 @@ def store(folder: Path) -> Iterator[SessionStore]:
 
 @pytest.fixture
 def ingested() -> Iterator[list[tuple[str, int]]]:
-    """Which sessions catalogues read, and how many records of each they took in."""
+    """(session id, records) for each read of a log by a catalogue."""
     seen: list[tuple[str, int]] = []
     original = CatalogueSync._ingest
 
@@ -114,7 +114,7 @@ def found(store: SessionStore) -> list[tuple[str, str]]:
 
 
 def said(store: SessionStore) -> dict[str, str | None]:
-    """What the user said last, by session."""
+    """The last user message of each session."""
     return {info.id: info.last_user_message for info in store.list(limit=None, archived=None)}
 
 
@@ -129,7 +129,7 @@ def python(program: str, *arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-# --- the catalogue follows the logs -------------------------------------------------------------------------------
+# --- bringing the catalogue up to date -------------------------------------------------------------------------------
 
 
 def test_a_list_reads_each_record_once(store: SessionStore, folder: Path, ingested: list[tuple[str, int]]) -> None:
@@ -335,7 +335,7 @@ def test_a_log_deleted_after_the_scan(store: SessionStore, folder: Path) -> None
     assert said(store) == {"a": "again", "b": "hello"}
 
 
-# --- what else may lie in a folder --------------------------------------------------------------------------------
+# --- other files in a folder --------------------------------------------------------------------------------
 
 
 def test_other_files_are_findings(store: SessionStore, folder: Path, tmp_path: Path) -> None:
@@ -940,7 +940,7 @@ def test_lists_during_appends(store: SessionStore) -> None:
     assert store.info("a").messages == len(store.search("needle", limit=10**6))
 
 
-# --- races that only a nudge brings about -------------------------------------------------------------------------
+# --- races, forced -------------------------------------------------------------------------
 
 
 def test_a_log_deleted_during_the_scan(store: SessionStore, folder: Path) -> None:
