@@ -143,7 +143,7 @@ class StoreMachine(RuleBasedStateMachine):
         for entry in path:
             self._say(copy, model.active, entry, model.texts[entry], model.spent[entry])
         copy.copied = frozenset(path)
-        copy.active = moment  # what was copied is older, and was no activity in the fork
+        copy.active = moment  # copied entries are older and do not count as activity
 
     @rule(handle=st.integers(0, 1), text=_WORDS)
     def search(self, handle: int, text: str) -> None:
