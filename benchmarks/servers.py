@@ -71,7 +71,7 @@ class Convtree(ServerPeer):
         import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
         import convtree
-        import convtree.stores._session_store
+        import convtree.stores._open
         import convtree.stores._sql
 
         self.convtree = convtree
@@ -116,20 +116,14 @@ class Statements(ServerPeer):
         import sqlalchemy.dialects.postgresql.psycopg  # noqa: F401
 
         import convtree
-        from convtree._catalogue import record_summary as summarise_record
-        from convtree._catalogue import tables as catalogue
+        from convtree._catalogue import record_summary, tables
 
-        self.psycopg, self.convtree, self.catalogue, self.summarise_record = (
-            psycopg,
-            convtree,
-            catalogue,
-            summarise_record,
-        )
-        self.update, self.insert = map(_by_name, (catalogue.ADVANCE, self.insert_of_convtree()))
+        self.psycopg, self.convtree, self.tables, self.record_summary = psycopg, convtree, tables, record_summary
+        self.update, self.insert = map(_by_name, (tables.ADVANCE, self.insert_of_convtree()))
 
     def insert_of_convtree(self) -> str:
         found: list[str] = []
-        self.catalogue.add_lines(lambda sql, _: found.append(sql) or [], ())
+        self.tables.add_lines(lambda sql, _: found.append(sql) or [], ())
         return found[0]
 
     def make(self, path: str, entries: int) -> None:
@@ -156,7 +150,7 @@ class Statements(ServerPeer):
         parent, session = None, self.convtree.Session.memory()
         for message in messages():
             entry = session.append(message)
-            each = self.summarise_record.summarise_record(entry)._replace(parent_id=parent)
+            each = self.record_summary.summarise_record(entry)._replace(parent_id=parent)
             line = json.dumps(
                 {
                     "type": "message",
@@ -169,8 +163,8 @@ class Statements(ServerPeer):
                 separators=(",", ":"),
             )
             yield (
-                self.catalogue.update_session_row(self.session_id, [each], len(line) + 1, 2**31),
-                self.catalogue.line_of(self.session_id, position, each, line),
+                self.tables.update_session_row(self.session_id, [each], len(line) + 1, 2**31),
+                self.tables.line_of(self.session_id, position, each, line),
             )
             parent, position = each.id, position + len(line) + 1
 

@@ -59,7 +59,8 @@ from convtree._session.session import Session
 if TYPE_CHECKING:
     from convtree._engine.redact import Redactor, redact
     from convtree._session.compaction import BranchPlan, CompactionPlan, plan_branch, plan_compaction
-    from convtree.stores._session_store import SessionStore, open_store
+    from convtree.stores._open import open_store
+    from convtree.stores._session_store import SessionStore
 
 __version__ = "0.1.0"
 
@@ -70,7 +71,7 @@ _LAZY = {
     "CompactionPlan": "_session.compaction",
     "Redactor": "_engine.redact",
     "SessionStore": "stores._session_store",
-    "open_store": "stores._session_store",
+    "open_store": "stores._open",
     "plan_branch": "_session.compaction",
     "plan_compaction": "_session.compaction",
     "redact": "_engine.redact",

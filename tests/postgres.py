@@ -14,7 +14,7 @@ __all__ = ["Server", "absent", "new_database", "postgres_server", "postgres_url"
 
 @contextmanager
 def private_server() -> Iterator[Server]:
-    """Starts a server, for as long as it is wanted; skips the test where there is none to start."""
+    """Runs a server during the block. Skips the test if there is none to run."""
     with ExitStack() as ends:
         try:
             server = ends.enter_context(private_postgres.private_server())
@@ -24,7 +24,7 @@ def private_server() -> Iterator[Server]:
 
 
 def absent(reason: str) -> NoReturn:
-    """Skips the test, or fails it where PostgreSQL is required."""
+    """Skips the test, or fails it with CONVTREE_REQUIRE_PG=1."""
     if os.environ.get("CONVTREE_REQUIRE_PG") == "1":
         pytest.fail(reason)
     pytest.skip(reason)

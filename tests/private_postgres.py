@@ -1,6 +1,6 @@
-"""A private PostgreSQL server, from the system's packages; and a database of one's own, on it or on another.
+"""Runs a private PostgreSQL server from the system's packages, and creates databases on it.
 
-It is loaded by the benchmarks too, by its path: it needs nothing of the tests.
+The benchmarks load this file by its path, so it imports nothing of the tests.
 """
 
 import getpass
@@ -19,11 +19,11 @@ _FAST = "-c listen_addresses='' -c unix_socket_directories={socket} -c fsync={sy
 
 
 class Absent(Exception):
-    """No server can be started here; the message says why."""
+    """No server can be started. The message says why."""
 
 
 class Server:
-    """A private server in a directory of its own; `kill` is what a power cut leaves of its processes."""
+    """A server in a directory of its own."""
 
     def __init__(self, programs: Path, home: Path, *, sync: bool = False) -> None:
         self._programs = programs
@@ -43,15 +43,15 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Its maintenance database."""
+        """The URL of its maintenance database."""
         return f"postgresql://postgres@/postgres?host={self._home}"
 
     def start(self) -> None:
-        """Starts it, and waits until it answers."""
+        """Starts the server and waits until it answers."""
         self._run("pg_ctl", "-D", self._data, "-w", "-l", self._home / "log", "-o", self._options, "start")
 
     def kill(self) -> None:
-        """Ends all its processes at once; the next start recovers from the log."""
+        """Ends all its processes at once. The next start recovers from the write-ahead log."""
         self._run("pg_ctl", "-D", self._data, "-m", "immediate", "stop")
 
     def _run(self, program: str, *arguments: object) -> None:
@@ -62,16 +62,16 @@ class Server:
 
 @contextmanager
 def private_server(*, sync: bool = False) -> Iterator[Server]:
-    """Starts a server, for as long as it is wanted.
+    """Runs a server during the block.
 
     Raises:
-        Absent: there is none to start.
+        Absent: PostgreSQL is not installed, or this user may not run it.
     """
     found = sorted(_PACKAGES.glob("*/bin/initdb"), key=lambda path: float(path.parts[-3]))
     if not found:
         raise Absent("PostgreSQL is not installed here (apt-get install postgresql)")
     if os.geteuid() == 0 and not any(each.pw_name == "postgres" for each in pwd.getpwall()):
-        raise Absent(f"{getpass.getuser()} may not run a server, and there is no user postgres")
+        raise Absent(f"{getpass.getuser()} cannot run a server, and there is no user postgres")
     home = Path(tempfile.mkdtemp(prefix="ct-pg-"))  # not below tmp_path, which only its owner may enter
     try:
         server = Server(found[-1].parent, home, sync=sync)
@@ -85,7 +85,7 @@ def private_server(*, sync: bool = False) -> Iterator[Server]:
 
 @contextmanager
 def new_database(server_url: str) -> Iterator[str]:
-    """Makes an empty database on a server; returns its URL."""
+    """Creates an empty database for the block, and yields its URL."""
     import sqlalchemy
 
     url = sqlalchemy.make_url(server_url).set(drivername="postgresql+psycopg")

@@ -35,7 +35,8 @@ from convtree import (
 )
 from convtree._model import resources
 from convtree.aio import _executor as turns
-from convtree.stores._session_store import SessionStore, open_store
+from convtree.stores._open import open_store
+from convtree.stores._session_store import SessionStore
 
 HOLD = """
 import sys, convtree

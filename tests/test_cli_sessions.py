@@ -14,7 +14,8 @@ from helpers import contents, user
 
 from convtree import ParentSession, Session
 from convtree._cli.app import app
-from convtree.stores._session_store import SessionStore, open_store
+from convtree.stores._open import open_store
+from convtree.stores._session_store import SessionStore
 
 
 @pytest.fixture(params=["{}/store", "sqlite:///{}/store.db"])
@@ -240,7 +241,7 @@ def test_copy(store: SessionStore, tmp_path: Path) -> None:
     ("url", "code", "message"),
     [
         ("nowhere", 3, "there is no store here"),
-        ("foo://x", 2, "scheme 'foo'"),
+        ("foo://x", 2, "unknown store URL scheme 'foo'"),
         ("file://elsewhere/x", 2, "is on another machine"),
     ],
 )

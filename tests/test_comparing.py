@@ -12,9 +12,9 @@ from test_shapes_laws import sessions
 
 import convtree
 from convtree import BrokenPath, EntryNotFound, ModelChangeEntry, Session
-from convtree._catalogue.record_summary import Usage
 from convtree._cli.app import app
 from convtree._engine.diff import BranchDelta, Diff, Model
+from convtree._model.usage import Usage
 
 
 def spent(read: int, written: int) -> dict[str, Any]:

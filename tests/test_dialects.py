@@ -23,7 +23,7 @@ from convtree._model.messages import ToolCall, calls_of, results_of
 from convtree._providers.parts import Call, Result, Source
 from convtree._providers.reading import read_message
 from convtree.exchange import import_into
-from convtree.stores._session_store import open_store
+from convtree.stores._open import open_store
 
 Calls = list[tuple[str | None, str]]
 

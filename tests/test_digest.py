@@ -1,4 +1,4 @@
-"""Digests: what a catalogue keeps of a record."""
+"""Summaries of records for the catalogue, and usage arithmetic."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -23,16 +23,15 @@ from convtree import (
 )
 from convtree._catalogue.record_summary import (
     EXCERPT,
-    Usage,
     ms_of,
     ms_of_datetime,
     sanitise_text,
     snippet_of,
     summarise_record,
     timestamp_of,
-    usage_of,
     words_of,
 )
+from convtree._model.usage import Usage, usage_of
 from convtree.testing import PROVIDERS
 
 NUMBERS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3)
@@ -54,8 +53,8 @@ def message(text: str = "hello", **fields: Any) -> MessageEntry:
 # --- records ------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_kept_of_a_message() -> None:
-    """Every field."""
+def test_the_summary_of_a_message() -> None:
+    """All fields."""
     entry = message(
         "Hello,\n there",
         timestamp="1970-01-01T00:00:01.5Z",
@@ -80,16 +79,16 @@ def test_what_is_kept_of_a_message() -> None:
     }
 
 
-def test_an_excerpt_is_short_and_the_words_are_all_there() -> None:
-    """However long the message, within what can be searched."""
+def test_an_excerpt_is_short_and_words_are_many() -> None:
+    """Up to the limit of a search."""
     kept = summarise_record(message("\n\0 word " * 5000))
     assert kept.excerpt == ("word " * EXCERPT)[:EXCERPT]
     assert kept.words == " ".join(["word"] * 5000)
     assert len(summarise_record(message("x " * 2**20)).words) <= 2**16
 
 
-def test_what_only_the_model_sees_has_no_excerpt() -> None:
-    """It can be searched for, and is no word of the user's."""
+def test_a_message_for_the_model_has_no_excerpt() -> None:
+    """But it can be searched for."""
     kept = summarise_record(message(visible_to="model"))
     assert (kept.excerpt, kept.words) == ("", "hello")
     assert summarise_record(message(visible_to="user")).excerpt == "hello"
@@ -112,8 +111,8 @@ def test_what_only_the_model_sees_has_no_excerpt() -> None:
         (SessionInfoMark(id="a", archived=True), {"leaf": UNSET, "archived": True}),
     ],
 )
-def test_what_is_kept_of_other_records(record: Entry | Mark, expected: dict[str, Any]) -> None:
-    """No words, and what they say about the session."""
+def test_the_summary_of_other_records(record: Entry | Mark, expected: dict[str, Any]) -> None:
+    """No words, and what they change in the session."""
     empty = {"parent_id": None, "role": None, "ms": None, "excerpt": "", "words": "", "usage": None}
     rest = {"id": "a", "type": record.type, "provider": None, "model": None, "name": UNSET, "archived": UNSET}
     assert summarise_record(record)._asdict() == empty | rest | expected
@@ -141,13 +140,13 @@ def test_what_is_kept_of_other_records(record: Entry | Mark, expected: dict[str,
     ],
 )
 def test_times_are_read(text: str | None, expected: int | None) -> None:
-    """Whatever is one; nothing else is an error."""
+    """Anything else is None."""
     assert ms_of(text) == expected
 
 
 @given(st.datetimes(timezones=st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(timedelta(hours=-12))])))
 def test_times_come_back_to_the_millisecond(when: datetime) -> None:
-    """Of every time that UTC can word."""
+    """All times that UTC can express."""
     try:
         ms = ms_of_datetime(when)
     except OverflowError:
@@ -159,8 +158,8 @@ def test_times_come_back_to_the_millisecond(when: datetime) -> None:
     assert timedelta(0) <= when - datetime.fromisoformat(text) < timedelta(milliseconds=1)
 
 
-def test_no_time_has_no_words() -> None:
-    """And the others have these."""
+def test_times_that_cannot_be_written() -> None:
+    """None, and years of more than four digits."""
     assert (timestamp_of(None), timestamp_of(2**62), timestamp_of(-(2**62))) == (None, None, None)
     assert timestamp_of(0) == "1970-01-01T00:00:00.000Z"
     assert timestamp_of(-1) == "1969-12-31T23:59:59.999Z"
@@ -186,14 +185,14 @@ def test_no_time_has_no_words() -> None:
         ("a\udc80b", ["a", "b"]),
     ],
 )
-def test_text_is_cut_into_words(text: str, expected: list[str]) -> None:
-    """In lower case, without accents, however encoded; scripts without spaces by character."""
+def test_text_is_split_into_words(text: str, expected: list[str]) -> None:
+    """In lower case and without accents. Scripts without spaces are split by character."""
     assert words_of(text) == expected
 
 
 @given(st.text())
-def test_words_are_plain_and_stay_what_they_are(text: str) -> None:
-    """No word holds what a query language knows, and words of words are those words."""
+def test_words_are_plain_and_normalised(text: str) -> None:
+    """Words contain no operators, and splitting them again changes nothing."""
     words = words_of(text)
     assert all(word == sanitise_text(word) and len(word) <= 64 for word in words)
     assert set("".join(words)).isdisjoint(" \t\n\"'%_*:^()[]{}+-&|!<>\\")
@@ -201,13 +200,13 @@ def test_words_are_plain_and_stay_what_they_are(text: str) -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"])))
-def test_storable_text_can_be_stored(text: str) -> None:
-    """It is as long as it was, and only a NUL is something else."""
+def test_sanitised_text(text: str) -> None:
+    """Only NUL is replaced in valid text."""
     assert sanitise_text(text) == text.replace("\0", " ")
 
 
-def test_what_is_not_there_is_not_stored() -> None:
-    """None stays None; a lone surrogate becomes a question mark."""
+def test_sanitised_none_and_surrogates() -> None:
+    """None stays None. A lone surrogate becomes a question mark."""
     assert (sanitise_text(None), sanitise_text("a\ud800\0")) == (None, "a? ")
 
 
@@ -226,13 +225,13 @@ def test_what_is_not_there_is_not_stored() -> None:
     ],
 )
 def test_a_snippet_is_cut_around_the_first_word(text: str, words: list[str], expected: str) -> None:
-    """Where whole words are, not parts of them, and whatever lower case does to lengths."""
+    """Whole words only; lengths may change in lower case."""
     assert snippet_of(text, words) == expected
 
 
 @given(st.text(max_size=400), st.lists(st.text(max_size=5)))
 def test_a_snippet_is_a_part_of_the_text(text: str, words: list[str]) -> None:
-    """On one line, and not much longer than asked for."""
+    """On one line, about as long as asked."""
     snippet = snippet_of(text, words, 50)
     assert len(snippet) <= 52
     assert snippet.strip("…") in " ".join(text.split()) or "…" in text
@@ -243,8 +242,8 @@ def test_a_snippet_is_a_part_of_the_text(text: str, words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_usage_is_read(provider: str) -> None:
-    """Of every provider."""
+def test_usage_of_every_provider(provider: str) -> None:
+    """The same cases as in the conformance suite."""
     usage, expected = PROVIDERS[provider]
     assert usage_of(usage) == expected
 
@@ -263,12 +262,12 @@ def test_usage_is_read(provider: str) -> None:
     ],
 )
 def test_usage_of_odd_shapes(usage: dict[str, Any], expected: Usage) -> None:
-    """What makes no sense is nothing."""
+    """Invalid values count as 0."""
     assert usage_of(usage) == expected
 
 
 @given(USAGES)
-def test_any_usage_is_read_and_can_be_summed(usage: dict[str, Any]) -> None:
+def test_any_usage_can_be_summed(usage: dict[str, Any]) -> None:
     """No number is negative, infinite, or too large for a sum of millions."""
     found = usage_of(usage)
     for name in found.__struct_fields__:
@@ -280,7 +279,7 @@ def test_any_usage_is_read_and_can_be_summed(usage: dict[str, Any]) -> None:
 
 
 def test_usage_is_added_field_by_field() -> None:
-    """And all tokens are the sum of four."""
+    """The total is the sum of the four kinds of tokens."""
     one = Usage(input_tokens=1, output_tokens=2, cache_read_tokens=3, cache_write_tokens=4, cost=0.5)
     two = Usage(input_tokens=10, output_tokens=20, cache_read_tokens=30, cache_write_tokens=40, cost=0.25)
     assert one + two == Usage(input_tokens=11, output_tokens=22, cache_read_tokens=33, cache_write_tokens=44, cost=0.75)

@@ -16,7 +16,7 @@ from google import genai
 from openai import OpenAI
 
 from convtree import MessageEntry, Session
-from convtree.stores._session_store import open_store
+from convtree.stores._open import open_store
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 sys.path.insert(0, str(EXAMPLES))

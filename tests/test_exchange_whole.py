@@ -13,7 +13,7 @@ from convtree._formats.common.base import Source
 from convtree._formats.registry import FORMATS
 from convtree._providers import Shape
 from convtree.exchange import import_into, read_foreign
-from convtree.stores._session_store import open_store
+from convtree.stores._open import open_store
 
 SHAPES: tuple[Shape, ...] = ("openai-chat", "openai-responses", "anthropic", "gemini")
 NAMES = {form.NAME for form in FORMATS}

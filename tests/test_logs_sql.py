@@ -37,12 +37,13 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
 )
-from convtree._catalogue import tables as catalogue
+from convtree._catalogue import queries, tables
+from convtree._catalogue.types import Filter
 from convtree._engine import codec
 from convtree._engine.journal import Journal
 from convtree._engine.log import Chunk, Log, LogReplaced, Mode
 from convtree._logs import sql_engine as databases
-from convtree._logs.sql import SqlLog, delete_session, write_session
+from convtree._logs.sql import SqlLog, write_session
 from convtree._logs.sql_engine import CommitUnknown, RolledBack, SqlDatabase, TablesMissing
 from convtree._model.errors import InvalidMessage
 
@@ -160,7 +161,7 @@ def test_a_session_lives_in_a_database(database: SqlDatabase, id: str) -> None:
         assert len(session.leaves()) == 3
     assert_whole(database, id)
     with database.reading() as execute:
-        [info] = catalogue.sessions(execute, database.dialect, catalogue.Filter(ids=(id,)))
+        [(info, _, _)] = queries.sessions(execute, database.dialect, Filter(ids=(id,)))
     assert (info.name, info.entries, info.messages, info.models) == ("trip", 4, 4, ("m",))
     assert (info.first_user_message, info.last_user_message) == ("a", "d")
     assert info.usage.total_tokens == 7
@@ -252,13 +253,11 @@ def test_of_two_that_begin_one_goes_first(url: str, database: SqlDatabase, id: s
 
 def test_a_session_that_was_deleted_is_gone(database: SqlDatabase, id: str) -> None:
     """For those who have it open, too; one that took its place is read anew."""
-    with pytest.raises(SessionNotFound):
-        delete_session(database, id)
     session = session_in(database, id)
     session.append(user("a"))
     log = SqlLog(database, id)
     log.save_snapshot(end_of(log), [b"x"])
-    delete_session(database, id)
+    database.transact(lambda execute: tables.remove_session(execute, id))
     for name in ("lines", "sessions", "usage", "snapshots"):
         assert rows(database, f"SELECT * FROM ct_{name} WHERE session_id = :id", id=id) == []
     with pytest.raises(SessionNotFound):
@@ -336,7 +335,7 @@ def test_a_fork_keeps_its_ids_and_counts_nothing_twice(database: SqlDatabase, id
     with session_in(database, id) as session:
         session.append(user("x"), model="m", usage={"input_tokens": 10})
     with database.reading() as execute:
-        assert [spent.usage.input_tokens for spent in catalogue.usage(execute, [id])] == [11]
+        assert [spent.usage.input_tokens for spent in queries.usage(execute, [id])] == [11]
 
 
 def test_any_text_comes_back(database: SqlDatabase, id: str) -> None:
@@ -443,7 +442,7 @@ def test_who_has_seen_less_keeps_nothing(database: SqlDatabase, id: str) -> None
     assert stored is not None
     with patch.object(SqlDatabase, "reading", side_effect=OSError):
         assert stored.read(0, 3) == b""
-    delete_session(database, id)
+    database.transact(lambda execute: tables.remove_session(execute, id))
     with pytest.raises(LogReplaced):
         log.save_snapshot(end, [b"four"])
     assert stored.read(0, 3) == b""
@@ -476,7 +475,7 @@ def test_tables_must_be_there(tmp_path: Path, postgres_server: str) -> None:
                 thread.join()
             for database in databases:
                 database.create_tables()
-                assert rows(database, "SELECT version FROM ct_schema") == [(catalogue.VERSION,)]
+                assert rows(database, "SELECT version FROM ct_schema") == [(tables.VERSION,)]
             run_sql(databases[0], "DELETE FROM ct_schema")
             databases.append(SqlDatabase.connect(where))
             with pytest.raises(TablesMissing):
@@ -490,7 +489,7 @@ def test_tables_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/log.db"
     database = SqlDatabase.connect(url)
     database.create_tables()
-    run_sql(database, "INSERT INTO ct_schema VALUES (:version)", version=catalogue.VERSION + 1)
+    run_sql(database, "INSERT INTO ct_schema VALUES (:version)", version=tables.VERSION + 1)
     newer = SqlDatabase.connect(url)
     for use in (newer.create_tables, lambda: SqlLog(newer, "s")):
         with pytest.raises(ConvtreeError, match="newer convtree"):

@@ -18,7 +18,7 @@ import pytest
 from helpers import assistant, user
 from postgres import new_database
 
-from convtree.stores._session_store import open_store
+from convtree.stores._open import open_store
 
 SERVICE = Path(__file__).parents[1] / "examples" / "service.py"
 

@@ -1,4 +1,4 @@
-"""Stores: the contract over memory and folders, and what only a folder can suffer."""
+"""Stores in memory and in folders: the conformance suite, and tests of folders only."""
 
 from __future__ import annotations
 
@@ -26,14 +26,16 @@ from hypothesis import settings
 
 import convtree
 from convtree import ConvtreeError, NotALog, ParentSession, Session, SessionExists, SessionLocked, SessionNotFound
-from convtree._catalogue import tables as catalogue
+from convtree._catalogue import queries, tables
 from convtree._catalogue.tables import VERSION
 from convtree.repair import repair
-from convtree.stores import _catalogue_sync as mirror
+from convtree.stores import _catalogue_sync, _search
 from convtree.stores._catalogue_sync import CatalogueSync
 from convtree.stores._folder import FolderBackend
 from convtree.stores._memory import MemoryBackend
-from convtree.stores._session_store import SessionStore, open_store
+from convtree.stores._open import open_store
+from convtree.stores._session_store import SessionStore
+from convtree.stores.base import Deletion
 from convtree.testing import Clock, StoreContract, begin, ids, store_machine
 
 CATALOGUE = ".catalogue.sqlite"
@@ -68,7 +70,7 @@ TestFolderMachine.settings = SMALL
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where a store may be; there is none yet."""
+    """The path of a store that does not exist yet."""
     return tmp_path / "sessions"
 
 
@@ -80,19 +82,26 @@ def store(folder: Path) -> Iterator[SessionStore]:
 
 
 @pytest.fixture
-def taken_in() -> Iterator[list[tuple[str, int]]]:
-    """Which sessions catalogues read, and how many records of each they took in."""
+def ingested() -> Iterator[list[tuple[str, int]]]:
+    """(session id, records) for each read of a log by a catalogue."""
     seen: list[tuple[str, int]] = []
-    original = CatalogueSync._take_in
+    original = CatalogueSync._ingest
 
-    def take_in(mirror: CatalogueSync, execute: Any, id: str, session: Session, start: int) -> Any:
+    def ingest(catalogue: CatalogueSync, execute: Any, id: str, session: Session, start: int) -> Any:
         seen.append((id, 0))
-        for number, record in original(mirror, execute, id, session, start):
+        for number, record in original(catalogue, execute, id, session, start):
             seen[-1] = (id, number + 1 - start)
             yield number, record
 
-    with patch.object(CatalogueSync, "_take_in", take_in):
+    with patch.object(CatalogueSync, "_ingest", ingest):
         yield seen
+
+
+def catalogue_of(store: SessionStore) -> CatalogueSync:
+    """The catalogue of a store in a folder or in memory, up to date."""
+    catalogue = store._backend.catalogue()
+    assert isinstance(catalogue, CatalogueSync)
+    return catalogue
 
 
 def opened(folder: Path, **arguments: Any) -> SessionStore:
@@ -105,7 +114,7 @@ def found(store: SessionStore) -> list[tuple[str, str]]:
 
 
 def said(store: SessionStore) -> dict[str, str | None]:
-    """What the user said last, by session."""
+    """The last user message of each session."""
     return {info.id: info.last_user_message for info in store.list(limit=None, archived=None)}
 
 
@@ -120,37 +129,37 @@ def python(program: str, *arguments: str | Path) -> subprocess.Popen[str]:
     )
 
 
-# --- the catalogue follows the logs -------------------------------------------------------------------------------
+# --- bringing the catalogue up to date -------------------------------------------------------------------------------
 
 
-def test_a_warm_list_takes_nothing_in(store: SessionStore, folder: Path, taken_in: list[tuple[str, int]]) -> None:
-    """Every record is read once, by whoever lists first; another process finds it done."""
+def test_a_list_reads_each_record_once(store: SessionStore, folder: Path, ingested: list[tuple[str, int]]) -> None:
+    """Each record is read once, by the process that lists first."""
     begin(store, "a", "1", "2")
     begin(store, "b")
     store.list()
-    assert sorted(taken_in) == [("a", 2), ("b", 1)]
-    taken_in.clear()
+    assert sorted(ingested) == [("a", 2), ("b", 1)]
+    ingested.clear()
     store.list()
     with opened(folder) as other:
         assert len(other.list()) == 2
-    assert taken_in == []
+    assert ingested == []
 
 
-def test_of_a_changed_session_only_the_tail_is_taken_in(store: SessionStore, taken_in: list[tuple[str, int]]) -> None:
-    """And of the others nothing."""
+def test_only_new_records_are_read(store: SessionStore, ingested: list[tuple[str, int]]) -> None:
+    """And nothing of the sessions that did not change."""
     begin(store, "a", *map(str, range(20)))
     begin(store, "b")
     store.list()
-    taken_in.clear()
+    ingested.clear()
     with store.open("a") as session:
         session.append(user("21"))
         session.rename("N")
     assert (store.info("a").messages, store.info("a").name) == (21, "N")
-    assert taken_in == [("a", 2)]
+    assert ingested == [("a", 2)]
 
 
-def test_progress_is_told(store: SessionStore) -> None:
-    """How many of how many, up to all; nothing when there is nothing to do."""
+def test_progress(store: SessionStore) -> None:
+    """(done, of) up to all of them; no calls if nothing changed."""
     for number in range(120):
         begin(store, f"s{number}")
     told: list[tuple[int, int]] = []
@@ -159,8 +168,8 @@ def test_progress_is_told(store: SessionStore) -> None:
     assert told == [(50, 120), (100, 120), (120, 120)]
 
 
-def test_an_interrupted_build_goes_on_where_it_was(store: SessionStore, taken_in: list[tuple[str, int]]) -> None:
-    """Whoever raises out of the progress callback has lost nothing that was told."""
+def test_an_interrupted_sync_is_continued(store: SessionStore, ingested: list[tuple[str, int]]) -> None:
+    """An exception from the progress callback loses nothing that was reported."""
     for number in range(120):
         begin(store, f"s{number:03}")
 
@@ -169,13 +178,13 @@ def test_an_interrupted_build_goes_on_where_it_was(store: SessionStore, taken_in
 
     with pytest.raises(KeyboardInterrupt):
         store.list(progress=stop)
-    assert len(taken_in) == 50
+    assert len(ingested) == 50
     assert len(store.list(limit=None)) == 120
-    assert len(taken_in) == 120
+    assert len(ingested) == 120
 
 
 def test_a_removed_log_is_gone(store: SessionStore, folder: Path) -> None:
-    """Whoever removed it, and however."""
+    """A log that was removed by hand is not listed."""
     begin(store, "a", "needle")
     begin(store, "b")
     store.list()
@@ -186,7 +195,7 @@ def test_a_removed_log_is_gone(store: SessionStore, folder: Path) -> None:
 
 
 def test_a_renamed_log_is_another_session(store: SessionStore, folder: Path) -> None:
-    """Under its new name."""
+    """A log is listed under its new name."""
     begin(store, "a", "needle")
     store.list()
     (folder / "a.jsonl").rename(folder / "b.jsonl")
@@ -195,8 +204,8 @@ def test_a_renamed_log_is_another_session(store: SessionStore, folder: Path) -> 
 
 
 @pytest.mark.parametrize("keeps_size", [False, True])
-def test_a_replaced_log_is_taken_in_anew(store: SessionStore, folder: Path, keeps_size: bool) -> None:
-    """All of it, even when it is as long, ends in the same record, and has the time of the old one."""
+def test_a_replaced_log_is_read_again(store: SessionStore, folder: Path, keeps_size: bool) -> None:
+    """Also if size, last record and time are those of the old one."""
     path = folder / "a.jsonl"
     path.write_bytes(log_of(node("x", None, message=user("one")), node("y", "x", message=user("end"))))
     status = path.stat()
@@ -210,8 +219,8 @@ def test_a_replaced_log_is_taken_in_anew(store: SessionStore, folder: Path, keep
     assert (store.search("one"), len(store.search(first))) == ([], 1)
 
 
-def test_a_truncated_log_is_taken_in_anew(store: SessionStore, folder: Path) -> None:
-    """What it lost is in no list any more, also when it has grown again since."""
+def test_a_truncated_log_is_read_again(store: SessionStore, folder: Path) -> None:
+    """Records it lost are not listed, even after it has grown again."""
     begin(store, "a", "1", "2", "3")
     assert said(store) == {"a": "3"}
     path = folder / "a.jsonl"
@@ -224,8 +233,8 @@ def test_a_truncated_log_is_taken_in_anew(store: SessionStore, folder: Path) -> 
     assert (said(store), store.info("a").messages, store.search("3")) == ({"a": "5"}, 4, [])
 
 
-def test_a_damaged_line_is_a_finding_and_hides_nothing_else(store: SessionStore, folder: Path) -> None:
-    """What can be read is listed and found; after a repair there is nothing to find any more."""
+def test_a_damaged_line_hides_nothing_else(store: SessionStore, folder: Path) -> None:
+    """It is a finding; all other lines are listed and found. A repair removes the finding."""
     with store.create(id="a") as session:
         for text in ("needle one", "needle two", "needle three"):
             session.append(user(text), parent_id=None)
@@ -241,12 +250,12 @@ def test_a_damaged_line_is_a_finding_and_hides_nothing_else(store: SessionStore,
     assert (store.info("a").messages, said(store)["a"]) == (2, "needle three")
 
 
-def test_a_hit_that_was_damaged_since_is_left_out(store: SessionStore, folder: Path) -> None:
-    """The others of its session are not; nor are those of a session that is gone altogether missed."""
+def test_a_hit_damaged_since_the_sync_is_left_out(store: SessionStore, folder: Path) -> None:
+    """So are those of a session deleted since. Other hits stay."""
     begin(store, "a", "needle one", "needle two")
     begin(store, "b", "needle")
     path = folder / "a.jsonl"
-    original = SessionStore._hits
+    original = _search._hits_in
 
     def hits(*arguments: Any) -> Any:
         if b"one" in path.read_bytes():
@@ -254,12 +263,12 @@ def test_a_hit_that_was_damaged_since_is_left_out(store: SessionStore, folder: P
             (folder / "b.jsonl").unlink()
         return original(*arguments)
 
-    with patch.object(SessionStore, "_hits", hits):
+    with patch.object(_search, "_hits_in", hits):
         assert [hit.snippet for hit in store.search("needle")] == ["needle two"]
 
 
-def test_a_clockless_log_is_listed_last(store: SessionStore, folder: Path) -> None:
-    """Times are labels: what has none, or none that can be, is listed all the same, and is not old."""
+def test_a_log_without_times_is_listed_last(store: SessionStore, folder: Path) -> None:
+    """An unreadable time counts as none. A session without a time is not too old."""
     begin(store, "a")
     times = ("null", '"yesterday"', '"9999-12-31T23:59:59.9999-12:00"', '"0001-01-01T00:00:00+14:00"', '""')
     for number, text in enumerate(times):
@@ -272,8 +281,8 @@ def test_a_clockless_log_is_listed_last(store: SessionStore, folder: Path) -> No
     assert ids(store.prune(keep=4)) == ["t1", "t0"]
 
 
-def test_a_header_alone_is_no_session_yet(store: SessionStore, folder: Path) -> None:
-    """Nor is it a finding; with its first record it is listed."""
+def test_a_header_without_records_is_not_listed(store: SessionStore, folder: Path) -> None:
+    """And is not a finding. The first record makes it a session."""
     (folder / "a.jsonl").write_bytes(log_of())
     assert (ids(store.list()), store.findings) == ([], [])
     with store.open("a") as session:
@@ -281,8 +290,8 @@ def test_a_header_alone_is_no_session_yet(store: SessionStore, folder: Path) -> 
     assert said(store) == {"a": "hello"}
 
 
-def test_repeated_ids_do_not_break_the_tables(store: SessionStore, folder: Path) -> None:
-    """The first line with an id wins, and the session is a finding."""
+def test_repeated_ids(store: SessionStore, folder: Path) -> None:
+    """The first line with an id counts, and the session is a finding."""
     (folder / "a.jsonl").write_bytes(
         log_of(
             node("x", None), node("x", None, message=user("other")), node("x", None), mark("x", "leaf", target_id="x")
@@ -293,43 +302,44 @@ def test_repeated_ids_do_not_break_the_tables(store: SessionStore, folder: Path)
 
 
 def test_a_log_that_grows_while_it_is_read(store: SessionStore) -> None:
-    """What came too late for one list is in the next."""
+    """A record that comes too late for one list is in the next."""
     begin(store, "a", "1")
-    original = FolderBackend._open_reader
+    original = CatalogueSync._open_reader
 
-    def late(backend: FolderBackend, id: str) -> Session:
-        session = original(backend, id)
+    def late(catalogue: CatalogueSync, id: str) -> Session:
+        session = original(catalogue, id)
         with store.open("a") as writer:
             writer.append(user("2"))
         return session
 
-    with patch.object(FolderBackend, "_open_reader", late):
+    with patch.object(CatalogueSync, "_open_reader", late):
         assert store.info("a").messages == 1
     assert store.info("a").messages == 2
 
 
-def test_a_log_that_is_deleted_while_it_is_looked_at(store: SessionStore, folder: Path) -> None:
-    """It is in no list, and no finding."""
+def test_a_log_deleted_after_the_scan(store: SessionStore, folder: Path) -> None:
+    """It is neither listed nor a finding."""
+    catalogue = catalogue_of(store)
     begin(store, "a")
     begin(store, "b")
-    original = FolderBackend._look
+    original = catalogue._scan
 
-    def look(backend: FolderBackend) -> Any:
-        stamps = original(backend)
+    def scan() -> Any:
+        stamps = original()
         (folder / "a.jsonl").unlink(missing_ok=True)
         return stamps
 
-    with patch.object(FolderBackend, "_look", look):
+    with patch.object(catalogue, "_scan", scan):
         assert (ids(store.list()), store.findings) == (["b"], [])
     begin(store, "a", "again")
     assert said(store) == {"a": "again", "b": "hello"}
 
 
-# --- what else may lie in a folder --------------------------------------------------------------------------------
+# --- other files in a folder --------------------------------------------------------------------------------
 
 
-def test_what_is_no_session_is_a_finding(store: SessionStore, folder: Path, tmp_path: Path) -> None:
-    """Never a failure of the whole, and nothing of it is touched; an empty file is a session that never began."""
+def test_other_files_are_findings(store: SessionStore, folder: Path, tmp_path: Path) -> None:
+    """They fail no list and are not touched. An empty file is a session without records."""
     begin(store, "good")
     (tmp_path / "elsewhere.jsonl").write_bytes(log_of(node("x", None)))
     pi = {"type": "session", "version": 3, "id": "p", "timestamp": "2026-01-01T00:00:00Z", "cwd": "/"}
@@ -370,15 +380,15 @@ def test_what_is_no_session_is_a_finding(store: SessionStore, folder: Path, tmp_
     assert {name: (folder / name).read_bytes() for name in files} == files
 
 
-def test_a_name_that_is_no_text_can_be_printed(store: SessionStore, folder: Path) -> None:
-    """Its bytes are worded."""
+def test_a_file_name_that_is_not_utf8(store: SessionStore, folder: Path) -> None:
+    """It is shown with escapes."""
     with open(os.fsencode(folder) + b"/bad\xff.jsonl", "wb"):
         pass
     assert found(store) == [("bad_name", "bad\\xff.jsonl")]
 
 
-def test_a_log_that_cannot_be_read_is_a_finding_until_it_can(store: SessionStore, folder: Path) -> None:
-    """Reading it fails without anything in the folder changing, and works again in the same way."""
+def test_an_unreadable_log_is_tried_again(store: SessionStore, folder: Path) -> None:
+    """It is a finding until it can be read, though nothing in the folder changes."""
     begin(store, "a")
     begin(store, "b")
     original = os.open
@@ -393,8 +403,8 @@ def test_a_log_that_cannot_be_read_is_a_finding_until_it_can(store: SessionStore
     assert (sorted(ids(store.list())), found(store)) == (["a", "b"], [])
 
 
-def test_what_is_no_session_is_not_deleted(store: SessionStore, folder: Path) -> None:
-    """A file of somebody else is not ours to delete; what was a session and is damaged is."""
+def test_foreign_files_are_not_deleted(store: SessionStore, folder: Path) -> None:
+    """Damaged logs are."""
     (folder / "foreign.jsonl").write_bytes(b"hello\n")
     with pytest.raises(NotALog):
         store.delete("foreign")
@@ -455,8 +465,8 @@ HARM = [_garbage, _other_version, _damaged, _truncated, _emptied, _without_table
 
 
 @pytest.mark.parametrize("harm", HARM)
-def test_whatever_happens_to_the_catalogue_lists_are_true(folder: Path, harm: Callable[[Path], None]) -> None:
-    """It is made anew, or done without."""
+def test_a_damaged_catalogue_is_rebuilt(folder: Path, harm: Callable[[Path], None]) -> None:
+    """Or kept in memory. Lists are right either way."""
     (folder.parent / "precious").write_bytes(b"precious")
     with opened(folder) as store:
         for number in range(40):
@@ -472,13 +482,13 @@ def test_whatever_happens_to_the_catalogue_lists_are_true(folder: Path, harm: Ca
 
 
 @pytest.mark.parametrize("harm", [_garbage, _damaged, _emptied, Path.unlink])
-def test_whatever_happens_to_the_catalogue_while_it_is_open(folder: Path, harm: Callable[[Path], None]) -> None:
-    """No list fails, and what is written afterwards is listed."""
+def test_a_catalogue_damaged_while_it_is_open(folder: Path, harm: Callable[[Path], None]) -> None:
+    """No list fails, and later writes are listed."""
     with opened(folder) as store:
         for number in range(40):
             begin(store, f"s{number}", f"needle {number}")
         store.list()
-        store._backend._mirror._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[attr-defined]
+        store._backend._catalogue._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[attr-defined]
         harm(folder / CATALOGUE)
         begin(store, "new", "needle new")
         assert len(store.search("needle", limit=100)) == 41
@@ -487,8 +497,8 @@ def test_whatever_happens_to_the_catalogue_while_it_is_open(folder: Path, harm: 
         assert len(store.list(limit=None)) == 41
 
 
-def test_a_catalogue_that_another_makes_is_waited_for(folder: Path) -> None:
-    """Two that open a folder for the first time share one catalogue; neither falls back on one in memory."""
+def test_a_catalogue_locked_by_its_creator(folder: Path) -> None:
+    """The second process waits for the tables instead of using some in memory."""
     with opened(folder) as store:
         begin(store, "a")
     with closing(sqlite3.connect(folder / CATALOGUE, isolation_level=None, check_same_thread=False)) as other:
@@ -501,16 +511,16 @@ def test_a_catalogue_that_another_makes_is_waited_for(folder: Path) -> None:
         assert other.execute("SELECT session_id FROM ct_sessions").fetchall() == [("a",)]
 
 
-def test_tables_that_another_has_just_made_are_taken(folder: Path) -> None:
-    """Who waited for them makes them no second time."""
+def test_tables_created_by_another_process_are_used(folder: Path) -> None:
+    """They are not created a second time."""
     with opened(folder) as store:
         begin(store, "a")
     with closing(sqlite3.connect(folder / CATALOGUE, isolation_level=None, check_same_thread=False)) as other:
         other.execute("PRAGMA journal_mode = WAL")
         other.execute("BEGIN IMMEDIATE")
-        for statement in (*catalogue.SCHEMA["sqlite"], mirror._FILES):
+        for statement in (*tables.SCHEMA["sqlite"], _catalogue_sync._FILES):
             other.execute(statement)
-        other.execute(f"PRAGMA user_version = {catalogue.VERSION}")
+        other.execute(f"PRAGMA user_version = {tables.VERSION}")
         ending = Timer(0.2, other.execute, ["COMMIT"])
         ending.start()
         with opened(folder) as store:
@@ -519,51 +529,51 @@ def test_tables_that_another_has_just_made_are_taken(folder: Path) -> None:
         assert other.execute("SELECT session_id FROM ct_sessions").fetchall() == [("a",)]
 
 
-def test_damage_that_a_question_meets_is_made_good(store: SessionStore) -> None:
-    """Also when bringing the catalogue up to date met none; and at most so often before the disk is left alone."""
+def test_damage_found_by_a_query(store: SessionStore) -> None:
+    """The query is repeated on new tables; after some resets, on tables in memory."""
     begin(store, "a")
-    original, fails = catalogue.sessions, [True] * 4
+    original, fails = queries.sessions, [True] * 4
 
     def sessions(*arguments: Any) -> Any:
         if fails and fails.pop():
             raise sqlite3.DatabaseError("database disk image is malformed")
         return original(*arguments)
 
-    with patch.object(catalogue, "sessions", sessions):
+    with patch.object(queries, "sessions", sessions):
         assert ids(store.list()) == ["a"]
     assert ids(store.list()) == ["a"]
 
 
 @pytest.mark.parametrize("error", [sqlite3.IntegrityError("UNIQUE"), UnicodeDecodeError("utf-8", b"x", 0, 1, "no")])
-def test_what_only_damage_explains_is_damage(store: SessionStore, error: Exception) -> None:
-    """Also while findings are asked for, and while the file is opened."""
+def test_errors_that_mean_damage(store: SessionStore, error: Exception) -> None:
+    """Also in the query for findings and when the file is opened."""
     begin(store, "a")
     store.list()
     original, fails = CatalogueSync._execute, [error] * 2
 
-    def execute(mirror: CatalogueSync, sql: str, values: Any = ()) -> list[Any]:
+    def execute(catalogue: CatalogueSync, sql: str, values: Any = ()) -> list[Any]:
         if "code IS NOT NULL" in sql and fails:
             raise fails.pop()
-        return original(mirror, sql, values)
+        return original(catalogue, sql, values)
 
     with patch.object(CatalogueSync, "_execute", execute):
         assert store.findings == []
     assert ids(store.list()) == ["a"]
 
 
-def test_a_mistake_in_a_question_is_no_damage(store: SessionStore, folder: Path) -> None:
-    """It is raised, and the catalogue stays."""
+def test_a_wrong_query_resets_nothing(store: SessionStore, folder: Path) -> None:
+    """Its error is raised, and the tables stay."""
     begin(store, "a")
     store.list()
     inode = (folder / CATALOGUE).stat().st_ino
     with pytest.raises(sqlite3.ProgrammingError):
-        store._ask(lambda execute, _: execute("SELECT :nothing", {}))
+        catalogue_of(store)._read(lambda execute: execute("SELECT :nothing", {}))
     assert (folder / CATALOGUE).stat().st_ino == inode
     assert ids(store.list()) == ["a"]
 
 
-def test_a_folder_that_cannot_be_written_is_listed(store: SessionStore) -> None:
-    """The tables are then in memory."""
+def test_a_read_only_folder(store: SessionStore) -> None:
+    """The tables are in memory."""
     begin(store, "a")
     original = os.open
 
@@ -578,7 +588,7 @@ def test_a_folder_that_cannot_be_written_is_listed(store: SessionStore) -> None:
 
 
 def test_over_a_network_the_tables_are_in_memory(folder: Path) -> None:
-    """SQLite's files cannot be shared there; whatever else is wrong with the folder is raised."""
+    """Other errors of the folder are raised."""
     with opened(folder, allow_network=True) as store:
         begin(store, "a")
         with patch("convtree.stores._folder.refuse_network", side_effect=OSError(errno.ENOTSUP, "network")):
@@ -590,19 +600,19 @@ def test_over_a_network_the_tables_are_in_memory(folder: Path) -> None:
             store.list()
 
 
-def test_a_full_disk_fails_no_list(store: SessionStore, folder: Path) -> None:
-    """The tables are then in memory, too."""
+def test_a_full_disk(store: SessionStore, folder: Path) -> None:
+    """The tables are in memory."""
     begin(store, "a")
     store.list()
-    store._backend._mirror._connection.execute("PRAGMA max_page_count = 1")  # type: ignore[attr-defined]
+    store._backend._catalogue._connection.execute("PRAGMA max_page_count = 1")  # type: ignore[attr-defined]
     for number in range(100):
         begin(store, f"b{number}", "word " * 200)
     assert len(store.list(limit=None)) == 101
     assert (folder / CATALOGUE).exists()
 
 
-def test_another_process_that_keeps_the_catalogue_locked_fails_no_list(store: SessionStore, folder: Path) -> None:
-    """Whoever waits for too long does without."""
+def test_a_catalogue_locked_for_too_long(store: SessionStore, folder: Path) -> None:
+    """The tables are in memory."""
     begin(store, "a")
     store.list()
     begin(store, "b")
@@ -616,15 +626,15 @@ sys.stdin.read()
     with python(program, folder / CATALOGUE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "locked\n"
-        store._backend._mirror._connection.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
+        store._backend._catalogue._connection.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
         assert sorted(ids(store.list())) == ["a", "b"]
         with patch("convtree.stores._catalogue_sync._PATIENCE_S", 0.2), opened(folder) as other:
             assert sorted(ids(other.list())) == ["a", "b"]
         process.communicate()
 
 
-def test_two_processes_bring_it_up_to_date_at_once(store: SessionStore, folder: Path) -> None:
-    """Each lists all there is, and nothing is in it twice."""
+def test_several_processes_sync_at_once(store: SessionStore, folder: Path) -> None:
+    """Each lists all sessions, and nothing is counted twice."""
     for number in range(150):
         begin(store, f"s{number}", "needle", "and thread")
     program = """
@@ -649,8 +659,8 @@ with convtree.open_store(sys.argv[1]) as store:
         assert process.returncode == 0
 
 
-def test_a_process_that_is_killed_while_it_builds(store: SessionStore, folder: Path) -> None:
-    """Leaves tables that the next one goes on with."""
+def test_a_process_killed_during_a_sync(store: SessionStore, folder: Path) -> None:
+    """The next process continues with the tables it left."""
     for number in range(300):
         begin(store, f"s{number}", "needle", "and thread")
     program = """
@@ -665,21 +675,21 @@ store.list(progress=lambda done, of: done > 100 and os.kill(os.getpid(), signal.
     assert len(store.search("needle", limit=1000)) == 300
 
 
-def test_a_session_of_another_process_is_not_taken_for_gone(store: SessionStore, folder: Path) -> None:
-    """What another took in between our look at the tables and our look at the folder stays."""
+def test_a_session_added_during_a_sync_stays(store: SessionStore, folder: Path) -> None:
+    """Another process adds it between our look at the tables and our scan."""
     begin(store, "a")
     store.list()
     with opened(folder) as other:
-        original = FolderBackend._look
+        catalogue = catalogue_of(store)
+        original = catalogue._scan
 
-        def look(backend: FolderBackend) -> Any:
-            stamps = original(backend)
-            if backend is store._backend:
-                begin(other, "b")
-                other.list()
+        def scan() -> Any:
+            stamps = original()
+            begin(other, "b")
+            other.list()
             return stamps
 
-        with patch.object(FolderBackend, "_look", look):
+        with patch.object(catalogue, "_scan", scan):
             store.list()
         with sqlite3.connect(folder / CATALOGUE) as connection:
             rows = connection.execute("SELECT session_id FROM ct_sessions ORDER BY session_id").fetchall()
@@ -689,14 +699,14 @@ def test_a_session_of_another_process_is_not_taken_for_gone(store: SessionStore,
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_forked_child_has_tables_of_its_own(store: SessionStore) -> None:
-    """It neither uses nor closes what its parent has open, and no lock of a thread that it lacks holds it up."""
+def test_a_forked_child_opens_its_own_tables(store: SessionStore) -> None:
+    """It does not touch its parent's connection or wait for its locks."""
     begin(store, "a")
     store.list()
     inside, leave = Event(), Event()
 
     def hold() -> None:
-        with store._lock, store._backend._mirror._lock:  # type: ignore[attr-defined]
+        with store._lock, store._backend._catalogue._lock:  # type: ignore[attr-defined]
             inside.set()
             leave.wait()
 
@@ -718,8 +728,8 @@ def test_a_forked_child_has_tables_of_its_own(store: SessionStore) -> None:
     assert sorted(ids(store.list())) == ["a", "b"]
 
 
-def test_everything_is_private(store: SessionStore, folder: Path) -> None:
-    """Files are for their owner only, and so is the folder; nothing else is left beside the logs."""
+def test_file_modes(store: SessionStore, folder: Path) -> None:
+    """Files and folder are for their owner only. Nothing else is left in the folder."""
     begin(store, "a", "needle")
     store.fork("a", new_id="b").close()
     store.list()
@@ -732,7 +742,7 @@ def test_everything_is_private(store: SessionStore, folder: Path) -> None:
 # --- deleting -----------------------------------------------------------------------------------------------------
 
 
-def test_delete_takes_what_lies_beside_and_nothing_else(store: SessionStore, folder: Path) -> None:
+def test_delete_removes_the_files_of_a_log(store: SessionStore, folder: Path) -> None:
     """Files of sessions whose names begin alike stay."""
     beside = ["a.jsonl.index", "a.jsonl.torn", "a.jsonl.original", "a.jsonl.original-2", "a.jsonl.quarantine-10"]
     others = [
@@ -753,8 +763,8 @@ def test_delete_takes_what_lies_beside_and_nothing_else(store: SessionStore, fol
     assert left == set(others)
 
 
-def test_a_session_that_somebody_writes_to_is_not_deleted(folder: Path) -> None:
-    """SessionLocked says who; prune leaves it and goes on."""
+def test_a_locked_session_is_not_deleted(folder: Path) -> None:
+    """SessionLocked names the holder. prune skips it."""
     with opened(folder, lock_timeout_s=0.05) as store:
         for id in ("a", "b", "c"):
             begin(store, id)
@@ -768,7 +778,7 @@ def test_a_session_that_somebody_writes_to_is_not_deleted(folder: Path) -> None:
 
 
 def test_a_deleted_session_does_not_come_back(store: SessionStore, folder: Path) -> None:
-    """Not even by who has it open, or opened it under a name to be created."""
+    """Not by a handle that was opened before, with or without `create`."""
     begin(store, "a")
     with store.open("a") as one, store.open("a", create=True) as two:
         store.delete("a")
@@ -778,20 +788,19 @@ def test_a_deleted_session_does_not_come_back(store: SessionStore, folder: Path)
     assert not (folder / "a.jsonl").exists()
 
 
-def test_a_sub_agent_that_is_gone_already_stops_nothing(store: SessionStore) -> None:
+def test_a_sub_agent_deleted_meanwhile(store: SessionStore) -> None:
     """Two may delete at once."""
     begin(store, "a")
     for id in ("t", "u"):
         begin(store, id, parent_session=ParentSession(id="a", kind="task"))
-    original = SessionStore._below
+    original = FolderBackend.delete
 
-    def below(*arguments: Any) -> list[str]:
-        found = original(*arguments)
-        with patch.object(SessionStore, "_below", original):
+    def delete(*arguments: Any) -> Deletion:
+        with patch.object(FolderBackend, "delete", original):
             store.delete("t")
-        return found
+        return original(*arguments)
 
-    with patch.object(SessionStore, "_below", below):
+    with patch.object(FolderBackend, "delete", delete):
         assert store.delete("a") == ["u", "a"]
     assert list(store.list(tasks=True)) == []
 
@@ -810,7 +819,7 @@ def test_a_sub_agent_that_is_gone_already_stops_nothing(store: SessionStore) -> 
     ],
 )
 def test_a_folder_by_path_and_by_url(url: str, tmp_path: Path) -> None:
-    """All of them lead to the same place."""
+    """All forms lead to the same store."""
     path = tmp_path / "with space"
     with opened(path) as store:
         begin(store, "a")
@@ -821,7 +830,7 @@ def test_a_folder_by_path_and_by_url(url: str, tmp_path: Path) -> None:
 
 
 def test_a_path_is_not_taken_for_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is no URL is a path, percent signs, colons and all."""
+    """Percent signs and colons in a path are kept."""
     monkeypatch.chdir(tmp_path)
     for name in ("a%20b", "a:b", "notes:2024", "c:x", "file:relative"):
         with open_store(name) as store:
@@ -834,20 +843,20 @@ def test_a_path_is_not_taken_for_a_url(tmp_path: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("url", ["file://elsewhere/tmp/x", "file://elsewhere"])
 def test_a_folder_on_another_machine_is_refused(url: str) -> None:
-    """A host in a file URL is a mistake."""
+    """A host in a file URL is an error."""
     with pytest.raises(ValueError, match="another machine"):
         open_store(url)
 
 
-def test_a_scheme_that_nobody_knows() -> None:
-    """It is named; the rest of the URL, which may hold a password, is not."""
+def test_an_unknown_scheme() -> None:
+    """The error names it, but not the rest of the URL, which may hold a password."""
     with pytest.raises(ValueError, match="'mongodb'") as caught:
         open_store("mongodb://me:secret@host/db")
     assert "secret" not in str(caught.value)
 
 
-def test_a_scheme_that_somebody_registers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An entry point makes the shelf from the URL."""
+def test_a_registered_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry point makes the backend from the URL."""
     urls: list[str] = []
 
     class Point:
@@ -865,8 +874,8 @@ def test_a_scheme_that_somebody_registers(monkeypatch: pytest.MonkeyPatch) -> No
     assert urls == ["mine://host/x%20y?z"]
 
 
-def test_a_folder_is_made_or_must_be_there(tmp_path: Path) -> None:
-    """With all that lead to it; or the store is not found."""
+def test_a_folder_is_created_or_must_exist(tmp_path: Path) -> None:
+    """With its parents. `create=False` raises SessionNotFound."""
     with open_store(tmp_path / "a" / "b", create=True) as store:
         begin(store, "s")
     with open_store(tmp_path / "a" / "b", create=False) as store:
@@ -881,21 +890,21 @@ def test_a_folder_is_made_or_must_be_there(tmp_path: Path) -> None:
 
 
 def test_the_package_offers_stores() -> None:
-    """`convtree.open_store` and `convtree.SessionStore`; nothing else is made up."""
+    """`convtree.open_store` and `convtree.SessionStore` are loaded on first use."""
     assert (convtree.open_store, convtree.SessionStore) == (open_store, SessionStore)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = convtree.nothing
 
 
 def test_importing_convtree_imports_no_tests() -> None:
-    """Nor the database, until a store is asked for."""
+    """And no database driver."""
     program = "import sys, convtree; print({'convtree.testing', 'pytest', 'sqlite3'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
 
-def test_a_log_made_without_the_store_is_in_it(store: SessionStore, folder: Path) -> None:
-    """A store is a folder of logs, and nothing more."""
+def test_a_log_written_without_the_store_is_listed(store: SessionStore, folder: Path) -> None:
+    """A store is a folder of logs."""
     with Session.open(folder / "mine.jsonl", name="N") as session:
         session.append(user("hello"))
     assert [(info.id, info.name) for info in store.list()] == [("mine", "N")]
@@ -905,8 +914,8 @@ def test_a_log_made_without_the_store_is_in_it(store: SessionStore, folder: Path
         store.create(id="copy")
 
 
-def test_lists_go_on_while_sessions_are_written(store: SessionStore) -> None:
-    """Readers never see half of anything."""
+def test_lists_during_appends(store: SessionStore) -> None:
+    """A list never sees half an append."""
     stop = Event()
 
     def write() -> None:
@@ -931,11 +940,11 @@ def test_lists_go_on_while_sessions_are_written(store: SessionStore) -> None:
     assert store.info("a").messages == len(store.search("needle", limit=10**6))
 
 
-# --- races that only a nudge brings about -------------------------------------------------------------------------
+# --- races, forced -------------------------------------------------------------------------
 
 
-def test_a_log_that_goes_between_its_name_and_its_size(store: SessionStore, folder: Path) -> None:
-    """It is not there, and nothing else is the worse for it."""
+def test_a_log_deleted_during_the_scan(store: SessionStore, folder: Path) -> None:
+    """It is not listed."""
     begin(store, "a")
     begin(store, "b")
     original = os.scandir
@@ -956,41 +965,41 @@ def test_a_log_that_goes_between_its_name_and_its_size(store: SessionStore, fold
         assert ids(store.list()) == ["b"]
 
 
-def test_a_log_that_goes_before_it_is_read(store: SessionStore, folder: Path) -> None:
-    """The same, a moment later."""
+def test_a_log_deleted_before_it_is_read(store: SessionStore, folder: Path) -> None:
+    """It is not listed, and is no finding."""
     begin(store, "a")
     begin(store, "b")
-    original = FolderBackend._open_reader
+    original = CatalogueSync._open_reader
 
-    def gone(backend: FolderBackend, id: str) -> Session:
+    def gone(catalogue: CatalogueSync, id: str) -> Session:
         (folder / "a.jsonl").unlink(missing_ok=True)
-        return original(backend, id)
+        return original(catalogue, id)
 
-    with patch.object(FolderBackend, "_open_reader", gone):
+    with patch.object(CatalogueSync, "_open_reader", gone):
         assert (ids(store.list()), store.findings) == (["b"], [])
     assert ids(store.list()) == ["b"]
 
 
-def test_another_process_may_be_faster(folder: Path, taken_in: list[tuple[str, int]]) -> None:
-    """What it took in between our look and our turn to write is not read again."""
+def test_a_log_synced_by_another_process_meanwhile(folder: Path, ingested: list[tuple[str, int]]) -> None:
+    """It is not read again."""
     with opened(folder) as store, opened(folder) as other:
         begin(store, "a")
-        other.list()
+        theirs = catalogue_of(other)
         begin(store, "b")
         original = CatalogueSync.writing
 
-        def late(mirror: CatalogueSync) -> Any:
-            if mirror is not other._backend._mirror:  # type: ignore[attr-defined]
+        def late(catalogue: CatalogueSync) -> Any:
+            if catalogue is not theirs:
                 other.list()
-            return original(mirror)
+            return original(catalogue)
 
         with patch.object(CatalogueSync, "writing", late):
             assert sorted(ids(store.list())) == ["a", "b"]
-    assert sorted(taken_in) == [("a", 1), ("b", 1)]
+    assert sorted(ingested) == [("a", 1), ("b", 1)]
 
 
-def test_a_note_that_cannot_be_written_leaves_nothing_open(folder: Path) -> None:
-    """Who resumes with a note and fails holds no file."""
+def test_a_failed_note_closes_the_session(folder: Path) -> None:
+    """`resume` leaves no file open."""
     with opened(folder, lock_timeout_s=0.05) as store:
         begin(store, "a", cwd="/x")
         path = folder / "a.jsonl"
@@ -1001,37 +1010,52 @@ def test_a_note_that_cannot_be_written_leaves_nothing_open(folder: Path) -> None
             assert str(path) not in held
 
 
-def test_what_a_question_raises_is_raised(store: SessionStore) -> None:
-    """And the next one is answered."""
+def test_an_exception_in_a_query_is_raised(store: SessionStore) -> None:
+    """The next query works."""
     begin(store, "a")
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        store._ask(stop)
+        catalogue_of(store)._read(stop)
     assert ids(store.list()) == ["a"]
 
 
-@pytest.mark.parametrize("backend", ["folder", "memory"])
-def test_a_shelf_deletes_only_what_is_there(folder: Path, backend: str) -> None:
-    """Of two that delete at once, one is told."""
-    kept = FolderBackend(folder) if backend == "folder" else MemoryBackend()
-    with pytest.raises(SessionNotFound):
-        kept.delete("a")
-    kept.close()
+def test_a_session_deleted_by_another_meanwhile_is_not_found(store: SessionStore) -> None:
+    """Of two that delete a session at once, one gets SessionNotFound."""
+    begin(store, "a")
+    original = FolderBackend.delete
+
+    def delete(*arguments: Any) -> Deletion:
+        original(*arguments)
+        return original(*arguments)
+
+    with patch.object(FolderBackend, "delete", delete), pytest.raises(SessionNotFound):
+        store.delete("a")
+
+
+def test_a_foreign_file_keeps_all_from_being_deleted(store: SessionStore, folder: Path) -> None:
+    """NotALog is raised before the first file is deleted; usage by branch raises it, too."""
+    begin(store, "a")
+    (folder / "foreign.jsonl").write_bytes(b"hello\n")
+    with pytest.raises(NotALog):
+        store._backend.delete(["a", "foreign"])
+    with pytest.raises(NotALog):
+        store.usage("foreign", by="branch")
+    assert ids(store.list()) == ["a"]
 
 
 @pytest.mark.parametrize("id", ["../up", "a/b", ".", ""])
-def test_a_shelf_takes_no_path_for_an_id(folder: Path, id: str) -> None:
-    """Even when somebody forgot to look."""
+def test_a_backend_refuses_paths_as_ids(folder: Path, id: str) -> None:
+    """Also if the store above did not check."""
     backend = FolderBackend(folder)
     with pytest.raises(SessionNotFound):
         backend.log(id, "a")
 
 
-def test_ids_are_sessions_whatever_begins_with_them(store: SessionStore, folder: Path) -> None:
-    """An id may end like a file of another session."""
+def test_ids_that_end_like_other_files(store: SessionStore, folder: Path) -> None:
+    """`a.jsonl.index` is a valid id."""
     for id in ("a", "a.jsonl", "a.jsonl.index", "A"):
         begin(store, id, id)
     assert sorted(ids(store.list())) == ["A", "a", "a.jsonl", "a.jsonl.index"]
@@ -1040,18 +1064,18 @@ def test_ids_are_sessions_whatever_begins_with_them(store: SessionStore, folder:
     assert sorted(path.name for path in folder.glob("a*")) == ["a.jsonl.index.jsonl", "a.jsonl.jsonl"]
 
 
-def test_what_a_forked_child_does_first(store: SessionStore) -> None:
-    """It has locks of its own, and leaves the parent its connection to the catalogue."""
+def test_locks_and_connections_after_a_fork(store: SessionStore) -> None:
+    """A child gets new locks and leaves the connection to its parent."""
     with store.create(id="a") as session:
         session.append(user("x"))
     assert ids(store.list()) == ["a"]
-    mine = store._backend._mirror  # type: ignore[attr-defined]
+    mine = store._backend._catalogue  # type: ignore[attr-defined]
     memory = open_store("memory:")
     before = (store._lock, mine._lock, mine._connection)
-    for thing in (store, mine, memory, memory._backend._mirror):  # type: ignore[attr-defined]
+    for thing in (store, mine, memory, memory._backend._catalogue):  # type: ignore[attr-defined]
         thing._after_fork()
     assert ids(memory.list()) == []
     assert ids(store.list()) == ["a"]
     after = (store._lock, mine._lock, mine._connection)
     assert all(own is not inherited for own, inherited in zip(after, before, strict=True))
-    assert mirror._INHERITED[-1] is before[2]
+    assert _catalogue_sync._INHERITED[-1] is before[2]

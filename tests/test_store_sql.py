@@ -1,4 +1,4 @@
-"""Stores in a database: the contract of every store over SQLite and PostgreSQL, and what only a database has."""
+"""Stores in SQLite and PostgreSQL: the conformance suite, and tests of databases only."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,7 +13,8 @@ from postgres import new_database
 
 from convtree import ConvtreeError, Session, SessionClosed
 from convtree._logs.sql_engine import TablesMissing
-from convtree.stores._session_store import SessionStore, open_store
+from convtree.stores._open import open_store
+from convtree.stores._session_store import SessionStore
 from convtree.testing import Clock, StoreContract, store_machine
 
 SMALL = settings(max_examples=10, stateful_step_count=15, deadline=None)
@@ -32,7 +33,7 @@ class TestSqlite(StoreContract):
 
 @pytest.fixture
 def database_of(postgres_server: str) -> Iterator[Callable[[Path], str]]:
-    """Gives every place a PostgreSQL database of its own."""
+    """Gives each place a PostgreSQL database of its own."""
     urls: dict[Path, str] = {}
     with ExitStack() as ends:
 
@@ -56,7 +57,7 @@ class TestPostgres(StoreContract):
 
 
 def test_any_history_over_sqlite() -> None:
-    """Whatever is done, in whatever order, the store says what a plain list would."""
+    """Random sequences of calls, compared with a model."""
     machine = store_machine(lambda place, clock: open_store(sqlite_url(Path(place)), clock=clock))
     run_state_machine_as_test(machine, settings=SMALL)
 
@@ -68,7 +69,7 @@ def test_any_history_over_postgres(database_of: Callable[[Path], str]) -> None:
 
 
 def test_from_a_folder_into_databases_and_back(tmp_path: Path, database_of: Callable[[Path], str]) -> None:
-    """Byte for byte, damage and all."""
+    """Byte for byte, damaged lines included."""
     with (
         open_store(tmp_path / "a", durability="process") as folder,
         open_store(sqlite_url(tmp_path)) as sqlite,
@@ -89,7 +90,7 @@ def test_from_a_folder_into_databases_and_back(tmp_path: Path, database_of: Call
 
 
 def test_workers_share_a_session(database_of: Callable[[Path], str], tmp_path: Path) -> None:
-    """Each opens it under the caller's id, the first begins it; what one writes the other builds its context of."""
+    """Both open it with `create=True`. Each sees what the other appends."""
     url = database_of(tmp_path)
     with open_store(url, create=True) as one, open_store(url) as two:
         first = one.open("chat", create=True, name="Chat")
@@ -101,8 +102,8 @@ def test_workers_share_a_session(database_of: Callable[[Path], str], tmp_path: P
         assert (first.name, one.latest()) == ("Chat", two.latest())
 
 
-def test_an_engine_of_the_caller_stays_his(tmp_path: Path) -> None:
-    """It is used as it is, and not disposed of."""
+def test_an_engine_of_the_caller_is_not_disposed_of(tmp_path: Path) -> None:
+    """Neither on close nor in a forked child."""
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(sqlite_url(tmp_path))
@@ -114,8 +115,8 @@ def test_an_engine_of_the_caller_stays_his(tmp_path: Path) -> None:
     engine.dispose()
 
 
-def test_looking_makes_nothing(tmp_path: Path, database_of: Callable[[Path], str]) -> None:
-    """Without `create`, there must be a store."""
+def test_without_create_nothing_is_created(tmp_path: Path, database_of: Callable[[Path], str]) -> None:
+    """A missing file or missing tables raise an error."""
     with pytest.raises(FileNotFoundError):
         open_store(sqlite_url(tmp_path), create=False)
     assert list(tmp_path.iterdir()) == []
@@ -124,7 +125,7 @@ def test_looking_makes_nothing(tmp_path: Path, database_of: Callable[[Path], str
 
 
 def test_a_password_is_never_shown() -> None:
-    """Not where nobody answers, and not where the URL is none."""
+    """Neither if the server does not answer nor if the URL is invalid."""
     url = "postgresql://me:s3cret@127.0.0.1:1/nothing?connect_timeout=1"
     for wrong in (url, "postgresql://me:s3cret@[::bad/x"):
         with pytest.raises((OSError, ValueError, ConvtreeError)) as caught:
@@ -137,13 +138,13 @@ def test_a_password_is_never_shown() -> None:
 
 
 def test_the_file_is_for_its_owner(tmp_path: Path) -> None:
-    """And so is what SQLite puts beside it."""
+    """So are SQLite's files next to it."""
     with open_store(sqlite_url(tmp_path)) as store, store.create() as session:
         session.append(user("x"))
         assert {os.stat(each).st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
 
 
-def test_a_session_goes_on_when_its_store_is_closed(tmp_path: Path) -> None:
+def test_a_session_outlives_its_store(tmp_path: Path) -> None:
     """As in a folder."""
     with open_store(sqlite_url(tmp_path)) as store:
         session = store.create(id="s")
@@ -163,8 +164,8 @@ def test_a_fork_of_a_session_in_a_database_is_a_file(tmp_path: Path) -> None:
         assert contents(forked) == ["x"]
 
 
-def test_a_forked_child_makes_connections_of_its_own(tmp_path: Path) -> None:
-    """Those of the parent are neither used nor closed there."""
+def test_a_forked_child_leaves_the_connections_to_its_parent(tmp_path: Path) -> None:
+    """Sessions and store of the parent raise SessionClosed. A new store works."""
     with open_store(sqlite_url(tmp_path)) as store, store.create(id="s") as session:
         session.append(user("x"))
         store._backend._database._after_fork()  # type: ignore[attr-defined]
@@ -176,10 +177,10 @@ def test_a_forked_child_makes_connections_of_its_own(tmp_path: Path) -> None:
         assert again.info("s").messages == 1
 
 
-def test_a_commit_that_the_server_gives_up_is_tried_again(
+def test_a_commit_rolled_back_by_the_server_is_retried(
     database_of: Callable[[Path], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As an engine with serializable transactions may do at the very end."""
+    """As happens with serializable transactions."""
     import sqlalchemy
     from psycopg.errors import SerializationFailure
 

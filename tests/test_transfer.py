@@ -13,7 +13,8 @@ from convtree._logs import jsonl
 from convtree._logs.copy import Copied, copy_log
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
-from convtree.stores._session_store import SessionStore, open_store
+from convtree.stores._open import open_store
+from convtree.stores._session_store import SessionStore
 
 LINES = sealed([HEADER, *(node(f"n{number}", f"n{number - 1}" if number else None) for number in range(1200))])
 

@@ -1,57 +1,47 @@
-"""What a catalogue keeps of a record: who said it, when, with which model, at what cost, in which words. Pure."""
+"""Summary of a record for the catalogue: role, time, model, usage, excerpt, search words. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 from unicodedata import normalize
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from convtree._model.entries import Entry, LeafMark, Mark, MessageEntry, ModelChangeEntry, SessionInfoMark
+from convtree._model.usage import Usage, usage_of
 
-EXCERPT = 200  # characters that a list shows of a message
-_WORDS_LIMIT = 2**16  # characters of a message that can be searched; a data URL would be nothing but weight
-_WORD_LIMIT = 64
-#: scripts that are written without spaces: every character counts as a word
+EXCERPT = 200  # characters of a message that a list shows
+_WORDS_LIMIT = 2**16  # characters of a message that are searched; the rest may be a data URL
+_WORD_LIMIT = 64  # characters; longer words are not searched
+#: scripts written without spaces: each character is a word
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
-#: the lower-case letter or digit for every ASCII character, a space for whatever separates words
+#: maps each ASCII character to its lower-case letter or digit, or to a space if it separates words
 _ASCII = "".join(each.lower() if each.isalnum() else " " for each in map(chr, range(128)))
 _ACCENTS = re.compile("[\u0300-\u036f]")
-_TOKENS_LIMIT = 2**40  # of one answer: any more is a mistake, and would be one in every sum
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens and stored cost. `input_tokens` are those that came from no cache; `cost` is in the caller's currency."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    cost: float = 0.0
-
-    def __add__(self, other: Usage) -> Usage:
-        return Usage(
-            input_tokens=self.input_tokens + other.input_tokens,
-            output_tokens=self.output_tokens + other.output_tokens,
-            cache_read_tokens=self.cache_read_tokens + other.cache_read_tokens,
-            cache_write_tokens=self.cache_write_tokens + other.cache_write_tokens,
-            cost=self.cost + other.cost,
-        )
-
-    @property
-    def total_tokens(self) -> int:
-        """All of them."""
-        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
-
-
 class RecordSummary(NamedTuple):
-    """What a catalogue keeps of an entry or a mark; `words` are what can be searched."""
+    """What the catalogue stores of an entry or a mark.
+
+    Attributes:
+        id: the record's id.
+        parent_id: the parent entry; None for a root and for a mark.
+        type: the record's type.
+        role: the role of a message.
+        ms: the record's time in milliseconds since 1970; None if it has none or an unreadable one.
+        excerpt: the beginning of a message, on one line; empty if the user does not see the message.
+        words: the words of a message for full text search, separated by spaces.
+        provider, model: of an answer, or of a change of the model.
+        usage: tokens and cost of an answer; None if the message has no usage.
+        leaf: where the record moves the leaf; UNSET if it does not move it.
+        name: the session's new name; UNSET if the record does not change it.
+        archived: the session's new archived flag; UNSET if the record does not change it.
+    """
 
     id: str
     parent_id: str | None
@@ -69,10 +59,10 @@ class RecordSummary(NamedTuple):
 
 
 def summarise_record(record: Entry | Mark) -> RecordSummary:
-    """Reads off a record what a catalogue keeps of it."""
+    """Returns the summary of a record. Its texts are sanitised for every database."""
     message = record if isinstance(record, MessageEntry) else None
     text = "" if message is None else message.text
-    shown = message is not None and message.visible_to != "model"  # a note to the model is nobody's words
+    shown = message is not None and message.visible_to != "model"
     info = record if isinstance(record, SessionInfoMark) else None
     answered = message or (record if isinstance(record, ModelChangeEntry) else None)
     entry = record if isinstance(record, Entry) else None
@@ -97,7 +87,7 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
 
 
 def ms_of(timestamp: str | None) -> int | None:
-    """Returns a time in milliseconds since 1970, or None where the text is no RFC 3339 time that UTC can word."""
+    """Returns an RFC 3339 time in milliseconds since 1970. None if it is unreadable or outside the years 1 to 9999."""
     if timestamp is None:
         return None
     try:
@@ -107,17 +97,17 @@ def ms_of(timestamp: str | None) -> int | None:
 
 
 def ms_of_datetime(when: datetime) -> int:
-    """Returns a time in milliseconds since 1970; without a zone it is one in UTC.
+    """Returns a time in milliseconds since 1970. A time without a zone is in UTC.
 
     Raises:
-        OverflowError: in UTC, it is before the year 1 or after the year 9999.
+        OverflowError: the time is before the year 1 or after the year 9999 in UTC.
     """
     when = when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC)
     return (when - _EPOCH) // timedelta(milliseconds=1)
 
 
 def timestamp_of(ms: int | None) -> str | None:
-    """Words a time as an RFC 3339 text in UTC, or None where the year has more than four digits."""
+    """Returns a time as RFC 3339 text in UTC, or None if its year does not have four digits."""
     try:
         when = None if ms is None else _EPOCH + timedelta(milliseconds=ms)
     except OverflowError:
@@ -126,9 +116,9 @@ def timestamp_of(ms: int | None) -> str | None:
 
 
 def words_of(text: str) -> list[str]:
-    """Cuts text into the words that a search compares, in order: in lower case, without accents, however encoded."""
+    """Splits text into normalised words, in order: lower case, no accents, one Unicode form."""
     text = text[:_WORDS_LIMIT]
-    if text.isascii():  # the same, in a fraction of the time
+    if text.isascii():  # a shortcut with the same result
         words = text.translate(_ASCII).split()
     else:
         folded = _ACCENTS.sub("", normalize("NFKD", sanitise_text(text).casefold()))
@@ -137,7 +127,7 @@ def words_of(text: str) -> list[str]:
 
 
 def snippet_of(text: str, words: Iterable[str], length: int = 160) -> str:
-    """Returns the part of a text around the first of some words, on one line."""
+    """Returns about `length` characters of a text around the first of these words, on one line."""
     wanted = set(words)
     place = next((each.start() for each in _WORD.finditer(text) if not wanted.isdisjoint(words_of(each[0]))), 0)
     start = max(0, place - length // 3)
@@ -145,50 +135,10 @@ def snippet_of(text: str, words: Iterable[str], length: int = 160) -> str:
     return f"{'…' if start else ''}{part}{'…' if start + length < len(text) else ''}"
 
 
-def usage_of(usage: Mapping[str, Any]) -> Usage:
-    """Reads tokens and cost off a provider's own usage, whichever it is; what it does not say is 0.
-
-    OpenAI's and Gemini's input counts what came from a cache, Anthropic's does not; here it is never counted twice.
-    Gemini's input does not count what its own tools said, nor its output its thoughts.
-    """
-    details = _mapping(usage, "prompt_tokens_details", "input_tokens_details")
-    cached_inside = _number(details, "cached_tokens") or _number(
-        usage, "cached_content_token_count", "cachedContentTokenCount"
-    )
-    whole = _number(usage, "prompt_tokens", "prompt_token_count", "promptTokenCount", "input_tokens", "input")
-    whole += _number(usage, "tool_use_prompt_token_count", "toolUsePromptTokenCount")
-    output = _number(
-        usage, "completion_tokens", "candidates_token_count", "candidatesTokenCount", "output_tokens", "output"
-    )
-    cost = usage.get("cost", usage.get("total_cost"))
-    if isinstance(cost, Mapping):
-        cost = cost.get("total")
-    return Usage(
-        input_tokens=int(max(0, whole - cached_inside)),
-        output_tokens=int(output + _number(usage, "thoughts_token_count", "thoughtsTokenCount")),
-        cache_read_tokens=int(cached_inside or _number(usage, "cache_read_input_tokens", "cacheRead")),
-        cache_write_tokens=int(_number(usage, "cache_creation_input_tokens", "cacheWrite")),
-        cost=float(_number({"cost": cost}, "cost")),
-    )
-
-
-def _mapping(usage: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
-    return next((usage[name] for name in names if isinstance(usage.get(name), Mapping)), {})
-
-
-def _number(usage: Mapping[str, Any], *names: str) -> float:
-    """Returns the first of these fields that is a sensible number, or 0."""
-    for name in names:
-        value = usage.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _TOKENS_LIMIT:
-            return value
-    return 0
-
-
 @overload
 def sanitise_text(text: str) -> str: ...
 @overload
 def sanitise_text(text: str | None) -> str | None: ...
 def sanitise_text(text: str | None) -> str | None:
-    """Makes text that every database takes: no NUL, no lone surrogates."""
+    """Returns text that every database can store: NUL becomes a space, a lone surrogate a question mark."""
     return None if text is None else text.replace("\0", " ").encode("utf-8", "replace").decode()

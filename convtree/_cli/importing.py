@@ -18,7 +18,7 @@ from convtree._engine.redact import Redactor
 from convtree._model.errors import NotALog
 from convtree._model.terminal_text import escape_controls
 from convtree.exchange import ImportReport
-from convtree.stores._session_store import open_store
+from convtree.stores._open import open_store
 from convtree.stores.base import Progress
 
 FOUND = 1  # exit code: a source has problems, or failed

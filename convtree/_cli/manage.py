@@ -12,7 +12,8 @@ from convtree._cli.render import count
 from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
 from convtree._cli.terminal import write
 from convtree._model.terminal_text import escape_controls
-from convtree.stores._session_store import SessionStore, open_store
+from convtree.stores._open import open_store
+from convtree.stores._session_store import SessionStore
 
 REFUSED = 1  # exit code: a session could not be copied
 _MAX_DAYS = timedelta.max.days

@@ -16,7 +16,7 @@ from convtree._cli.terminal import write
 from convtree._engine.redact import Redactor
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
-from convtree.stores._session_store import split_url
+from convtree.stores._open import split_url
 
 
 @click.command("redact")

@@ -11,8 +11,7 @@ from typing import Any, Literal
 
 import click
 
-from convtree._catalogue.record_summary import Usage
-from convtree._catalogue.tables import SessionInfo
+from convtree._catalogue.types import SessionInfo
 from convtree._cli import json_output
 from convtree._cli.inspect import open_for_reading, show
 from convtree._cli.leaf_view import LeafView
@@ -21,8 +20,11 @@ from convtree._cli.render import count
 from convtree._cli.terminal import Terminal, progress_on_stderr, write
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
+from convtree._model.usage import Usage
 from convtree._session.session import Session
-from convtree.stores._session_store import Hit, SessionStore, UsageRow, open_store
+from convtree.stores._open import open_store
+from convtree.stores._results import Hit, UsageRow
+from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress, StoreFinding
 
 FOUND = 1  # exit code: a file in the store is not a complete session

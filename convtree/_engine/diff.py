@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from convtree._catalogue.record_summary import Usage, usage_of
 from convtree._model.entries import Entry, Mark, MessageEntry, ModelChangeEntry
+from convtree._model.usage import Usage, usage_of
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from convtree._catalogue.record_summary import usage_of
 from convtree._model.dialects import ASSISTANT_ROLES, AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.messages import role_of
+from convtree._model.usage import usage_of
 
 Counter = Callable[[Any], int]
 

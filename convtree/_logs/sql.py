@@ -350,21 +350,6 @@ def _write_lines(execute: Execute, session_id: str, lines: Iterator[bytes]) -> N
         end = _store(execute, session_id, end, batch, row).end
 
 
-def delete_session(database: SqlDatabase, session_id: str) -> None:
-    """Removes a session and everything about it.
-
-    Raises:
-        SessionNotFound: there is none of this id.
-    """
-
-    def remove(execute: Execute) -> None:
-        if not execute(catalogue.LOCK, {"session_id": session_id}):  # or a line could be added meanwhile
-            raise SessionNotFound(f"{database.location}#{session_id}: there is no session of this id")
-        catalogue.remove_session(execute, session_id)
-
-    database.transact(remove)
-
-
 # --- lines and rows -----------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ threads of one pool, and their docstrings that say what a call does. What asynci
 from __future__ import annotations
 
 import asyncio
+import builtins
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from functools import partial, wraps
@@ -36,15 +37,15 @@ from convtree._engine.outline import Outline as SyncOutline
 from convtree._engine.redact import Redact
 from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
+from convtree._logs.copy import Copied
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
 from convtree._model.resources import Uncopyable
 from convtree._session.compaction import BranchPlan, CompactionPlan
 from convtree._session.session import Session as SyncSession
 from convtree.aio._executor import SerialQueue, in_background
-from convtree.stores._session_store import CopiedList, StoreFindings
+from convtree.stores._open import open_store as open_sync_store
 from convtree.stores._session_store import SessionStore as SyncStore
-from convtree.stores._session_store import open_store as open_sync_store
-from convtree.stores.base import Progress
+from convtree.stores.base import Progress, StoreFinding
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -387,11 +388,11 @@ class SessionStore(_AsyncFacade[SyncStore]):
 
     async def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None
-    ) -> CopiedList:
+    ) -> builtins.list[Copied]:
         """Copies sessions into another store, as the sync `copy_to` does; `progress` is called in a thread."""
         return await self._line.call(lambda: self._sync.copy_to(target._sync, ids, progress=progress))
 
-    async def findings(self) -> StoreFindings:
+    async def findings(self) -> builtins.list[StoreFinding]:
         """Returns what in the store is no whole session; a method, because it looks."""
         return await self._line.call(lambda: self._sync.findings)
 

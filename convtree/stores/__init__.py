@@ -1,1 +1,1 @@
-"""Where a store keeps its sessions: a folder, memory, a database."""
+"""Stores: many sessions in a folder, a database or memory. `base` explains how to write another one."""

@@ -1,7 +1,7 @@
-"""A catalogue that follows logs which know nothing of it: brought up to date by what changed, rebuilt when in doubt.
+"""A catalogue over logs that do not know of it. It reads the logs that changed since it last looked.
 
-It is disposable: everything in it stands in the logs. SQLite comes with Python; the file is used by any number of
-processes, each of which brings it up to date before it looks.
+It is a cache: everything in it comes from the logs, so it is dropped and rebuilt at any doubt. It lives in an SQLite
+file that any number of processes share, or in memory. Each process brings it up to date before it reads.
 """
 
 from __future__ import annotations
@@ -14,62 +14,112 @@ from itertools import islice
 from pathlib import Path
 from threading import RLock
 from time import sleep
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
-from convtree._catalogue import tables as catalogue
+from convtree._catalogue import tables
 from convtree._catalogue.record_summary import summarise_record
 from convtree._catalogue.tables import Dialect, Execute
+from convtree._catalogue.types import Cursor, Filter, ListedSession, LogStamp, Progress, StoreFinding
+from convtree._engine.log import Log
 from convtree._logs.sqlite_wal import write_ahead
+from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
-from convtree._session.session import Session
-from convtree.stores.base import CatalogueReset, Progress, StoreFinding
+from convtree._session.session import Session, new_header
+from convtree.stores._sql_catalogue import SqlCatalogue
 
-_BATCH = 500  # records read at once
+T = TypeVar("T")
+
 _COMMIT = 50  # sessions in one transaction
-_WRITE_S = 0.002  # how long a write may be seen half done
-_PATIENCE_S = 10.0  # with another process that writes the tables
-_LOSSES = 3  # how often they may be damaged before a disk is no longer trusted
+_WRITE_S = 0.002  # how long an append that is being written may look like a torn tail
+_PATIENCE_S = 10.0  # how long to wait for another process that writes the tables
+_RESETS = 3  # after this many damaged files, the tables stay in memory
 _FILES = """
 CREATE TABLE IF NOT EXISTS ct_files (
   session_id TEXT NOT NULL PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
   records INTEGER NOT NULL, last_id TEXT, code TEXT)
 """
 
-
-FileStamp = tuple[int, int, int]  # what tells that a log has changed: its size, its time in ns, its number
-
-
-_UNKNOWN: FileStamp = (-1, 0, 0)  # of a log that could not be read: perhaps it can next time, with nothing else changed
+_UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read again at every sync
 
 
-class CatalogueSync(Uncopyable, ForkAware):
-    """Tables over logs. `open_reader(id)` opens a session to read; `path` None keeps the tables in memory."""
+class CatalogueReset(Exception):
+    """The tables were damaged and are empty now. Never leaves this module."""
+
+
+class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
+    """A `Catalogue` for backends whose storage cannot list, search or sum by itself.
+
+    Call `sync` whenever the store asks for its catalogue. It compares `scan()` with the stamps of its last visit, opens
+    the logs whose stamp is another, and reads their new lines. It is fork-safe, and used by one thread at a time.
+
+    Args:
+        path: the file of the tables, shared by all processes that use the store; None keeps them in memory.
+        scan: returns the stamp of every log in the store, by session id. Called once for each `sync`.
+        open_log: opens a log for reading; `SessionNotFound` if it was deleted since the scan.
+    """
 
     dialect: Dialect = "sqlite"
 
-    def __init__(self, path: Path | None, open_reader: Callable[[str], Session]) -> None:
+    def __init__(
+        self, path: Path | None, scan: Callable[[], Mapping[str, LogStamp]], open_log: Callable[[str], Log]
+    ) -> None:
         self._path = path
-        self._open_reader = open_reader
+        self._scan = scan
+        self._open_log = open_log
         self._lock = RLock()
-        self._known: dict[str, FileStamp] = {}
-        self._seen_version = -1
-        self._losses = 0
+        self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
+        self._seen_version = -1  # of the file, when the stamps were loaded
+        self._resets = 0
         self._connection: sqlite3.Connection | None = None
         watch_forks(self)
+
+    # --- queries ---
+
+    def sync(self, progress: Progress | None = None) -> None:
+        """Brings the tables up to date with the logs. `progress(done, of)` is called with numbers of logs."""
+        self._with_retry(lambda: self._sync(progress))
+
+    def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:
+        """Returns sessions, last active first, beginning after a cursor."""
+        listed = super().sessions(filters, after, limit)
+        return [each._replace(stamp=self._stamps.get(each.info.id, _UNKNOWN)) for each in listed]
+
+    def findings(self) -> list[StoreFinding]:
+        """Returns the logs that are damaged, unreadable or no logs, by session id."""
+        rows = self._read(
+            lambda execute: execute("SELECT session_id, code FROM ct_files WHERE code IS NOT NULL ORDER BY session_id")
+        )
+        return [StoreFinding(code=code, place=id, id=id) for id, code in rows]
+
+    def _read(self, query: Callable[[Execute], T]) -> T:
+        def attempt() -> T:
+            if self._connection is None:  # the first query, or the tables were reset since the last sync
+                self._sync(None)
+            with self.reading() as execute:
+                return query(execute)
+
+        return self._with_retry(attempt)
+
+    def _with_retry(self, attempt: Callable[[], T]) -> T:
+        """Calls `attempt` until the tables are not reset meanwhile. Ends: after some resets they are in memory."""
+        with self._lock:
+            while True:
+                with suppress(CatalogueReset):
+                    return attempt()
 
     # --- the tables ---
 
     @contextmanager
     def reading(self) -> Iterator[Execute]:
-        """Reads in one transaction."""
+        """Opens a transaction that reads."""
         with self._transaction("BEGIN") as execute:
             yield execute
 
     @contextmanager
     def writing(self) -> Iterator[Execute]:
-        """Writes in one transaction."""
+        """Opens a transaction that writes."""
         with self._transaction("BEGIN IMMEDIATE") as execute:
             yield execute
 
@@ -85,7 +135,7 @@ class CatalogueSync(Uncopyable, ForkAware):
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error | UnicodeDecodeError):
-                    self._lose(error)
+                    self._reset_tables(error)
                 raise
 
     def _execute(self, sql: str, values: Any = ()) -> list[Any]:
@@ -96,34 +146,16 @@ class CatalogueSync(Uncopyable, ForkAware):
         return self._connection.execute(sql, values).fetchall()
 
     def _connect(self) -> sqlite3.Connection:
-        """Opens the tables; other ones, or damaged ones, make room for new ones."""
+        """Opens the tables. A damaged file, or one of another version, is replaced by a new one."""
         for _ in range(2 if self._path is not None else 0):
             try:
                 return self._opened(str(self._path))
             except (sqlite3.OperationalError, OSError):
-                break  # it may not be written here, or is busy for too long
+                break  # not writable, or locked for too long
             except (sqlite3.DatabaseError, UnicodeDecodeError):
-                self._forget()
+                self._remove_file()
         self._path = None
         return self._opened(":memory:")
-
-    def _lose(self, error: sqlite3.Error | UnicodeDecodeError) -> NoReturn:
-        """Begins the tables anew: nothing is in them that is not in the logs. In memory, when the disk is no help."""
-        damaged = type(error) is sqlite3.DatabaseError or isinstance(error, sqlite3.IntegrityError | UnicodeDecodeError)
-        if self._path is None or not (damaged or isinstance(error, sqlite3.OperationalError)):
-            raise error
-        self.close()
-        self._losses += damaged
-        if damaged and self._losses <= _LOSSES:
-            self._forget()
-        else:
-            self._path = None  # full, read-only, or held by another process for too long
-        raise CatalogueReset from error
-
-    def _let_go(self) -> sqlite3.Connection | None:
-        connection, self._connection = self._connection, None
-        self._known, self._seen_version = {}, -1
-        return connection
 
     def _opened(self, place: str) -> sqlite3.Connection:
         if place != ":memory:":
@@ -134,50 +166,65 @@ class CatalogueSync(Uncopyable, ForkAware):
             connection.execute("PRAGMA synchronous = NORMAL")
             if _version_of(connection) == 0:
                 connection.execute("BEGIN IMMEDIATE")
-                if _version_of(connection) == 0:  # nobody else was quicker
-                    for statement in (*catalogue.SCHEMA["sqlite"], _FILES):
+                if _version_of(connection) == 0:  # no other process created the tables while we waited
+                    for statement in (*tables.SCHEMA["sqlite"], _FILES):
                         connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {catalogue.VERSION}")
+                    connection.execute(f"PRAGMA user_version = {tables.VERSION}")
                 connection.execute("COMMIT")
-            if _version_of(connection) != catalogue.VERSION:
-                raise sqlite3.DatabaseError("the tables of another version")
+            if _version_of(connection) != tables.VERSION:
+                raise sqlite3.DatabaseError("the tables are of another version")
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _forget(self) -> None:
+    def _reset_tables(self, error: sqlite3.Error | UnicodeDecodeError) -> NoReturn:
+        """Drops the tables; they are a cache. Falls back to tables in memory if the file cannot be used.
+
+        Raises:
+            CatalogueReset: the tables are empty now.
+            The error itself: it is about the statement, not about the file.
+        """
+        damaged = type(error) is sqlite3.DatabaseError or isinstance(error, sqlite3.IntegrityError | UnicodeDecodeError)
+        if self._path is None or not (damaged or isinstance(error, sqlite3.OperationalError)):
+            raise error
+        self.close()
+        self._resets += damaged
+        if damaged and self._resets <= _RESETS:
+            self._remove_file()
+        else:
+            self._path = None  # the disk is full or read-only, or another process holds the lock for too long
+        raise CatalogueReset from error
+
+    def _remove_file(self) -> None:
         assert self._path is not None
         with suppress(OSError):
             remove_tables(self._path)
 
+    def _detach(self) -> sqlite3.Connection | None:
+        """Forgets the connection and what was read by it, and returns it."""
+        connection, self._connection = self._connection, None
+        self._stamps, self._seen_version = {}, -1
+        return connection
+
     def _after_fork(self) -> None:
-        """Leaves the connection to the parent: in the child it must be neither used nor closed."""
+        """Leaves the connection to the parent. The child must neither use it nor close it."""
         self._lock = RLock()
         if self._path is not None:
-            _INHERITED.append(self._let_go())
+            _INHERITED.append(self._detach())
 
     def close(self) -> None:
-        """Closes the tables."""
+        """Closes the tables. The next query opens them again."""
         with self._lock:
-            if (connection := self._let_go()) is not None:
+            if (connection := self._detach()) is not None:
                 connection.close()
 
-    # --- following the logs ---
+    # --- bringing them up to date ---
 
-    def follow(self, look: Callable[[], Mapping[str, FileStamp]], progress: Progress | None = None) -> None:
-        """Brings the tables up to date with the logs; `look` returns the stamps of all there are."""
-        with self._lock:
-            while True:  # in the end, the tables are in memory
-                try:
-                    return self._follow(look, progress)
-                except CatalogueReset:
-                    continue
-
-    def _follow(self, look: Callable[[], Mapping[str, FileStamp]], progress: Progress | None) -> None:
-        self._recall()  # before looking: what another process took in since is not "gone"
-        stamps = look()
-        known = self._known
+    def _sync(self, progress: Progress | None) -> None:
+        self._load_stamps()  # before the scan: a log that another process adds in between must not look deleted
+        stamps = self._scan()
+        known = self._stamps
         if known == stamps:
             return
         gone = [id for id in known if id not in stamps]
@@ -186,45 +233,46 @@ class CatalogueSync(Uncopyable, ForkAware):
             with self.writing() as execute:
                 for id in gone:
                     self._remove(execute, id)
-        for start in range(0, len(changed), _COMMIT):
-            batch = changed[start : start + _COMMIT]
+        done = 0
+        for batch in batched(changed, _COMMIT):
             with self.writing() as execute:
-                taken_in = {id: self._update(execute, id, stamps[id]) for id in batch}
-            known |= taken_in
+                read = {id: self._sync_log(execute, id, stamps[id]) for id in batch}
+            known |= read
+            done += len(batch)
             if progress is not None:
-                progress(start + len(batch), len(changed))
+                progress(done, len(changed))
         for id in gone:
             del known[id]
 
-    def _recall(self) -> None:
-        """Reads what the tables were brought up to date with, when another process may have done so since."""
+    def _load_stamps(self) -> None:
+        """Loads the stamps of the logs as the tables have them, if another process changed the tables."""
         with self.reading() as execute:
             ((version,),) = execute("PRAGMA data_version")
             if version != self._seen_version:
                 rows = execute("SELECT session_id, size, mtime_ns, inode FROM ct_files")
-                self._known = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
+                self._stamps = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
                 self._seen_version = version
 
-    def _update(self, execute: Execute, id: str, stamp: FileStamp) -> FileStamp:
-        """Takes in what is new in a log, or all of it when it is not the log that it was; returns its new stamp."""
+    def _sync_log(self, execute: Execute, id: str, stamp: LogStamp) -> LogStamp:
+        """Reads a log's new lines, or all of them if it is another log than before. Returns the stamp to remember."""
         columns = "size, mtime_ns, inode, records, last_id, code"
         rows = execute(f"SELECT {columns} FROM ct_files WHERE session_id = :id", {"id": id})
         *seen, records, last_id, code = rows[0] if rows else (0, 0, 0, 0, None, None)
         if stamp == tuple(seen):
-            return stamp  # another process has been faster
+            return stamp  # another process has read it meanwhile
         if code is not None or stamp[2] != seen[2] or stamp[0] < seen[0]:
             records = 0
         try:
             with self._open_reader(id) as session:
-                written = _is_being_written(session)
+                unfinished = _await_append(session)
                 if not (records and _has(session, records - 1, last_id)):
                     self._remove(execute, id)
                     records, last_id = 0, None
-                for number, each in self._take_in(execute, id, session, records):
+                for number, each in self._ingest(execute, id, session, records):
                     records, last_id = number + 1, each.id
-                code = _worst(session, but="torn_tail" if written else None)
+                code = _first_serious_code(session, but="torn_tail" if unfinished else None)
         except SessionNotFound:
-            self._remove(execute, id)  # deleted just now
+            self._remove(execute, id)  # it was deleted after the scan
             return stamp
         except NotALog:
             self._remove(execute, id)
@@ -240,48 +288,49 @@ class CatalogueSync(Uncopyable, ForkAware):
         )
         return stamp
 
-    def _take_in(self, execute: Execute, id: str, session: Session, start: int) -> Iterator[tuple[int, Entry | Mark]]:
-        """Takes in the records from a number on, and yields the last of every batch."""
-        records = session.records(start)
-        while batch := list(islice(records, _BATCH)):
-            if not start:  # a session is there as soon as it has a record
-                catalogue.add_session(execute, id, session.header)
+    def _open_reader(self, id: str) -> Session:
+        log = self._open_log(id)
+        try:
+            return Session(log, new_header(id), read_only=True)
+        except BaseException:
+            log.close()
+            raise
+
+    def _ingest(self, execute: Execute, id: str, session: Session, start: int) -> Iterator[tuple[int, Entry | Mark]]:
+        """Adds the records from number `start` to the tables, and yields the last one of each batch."""
+        for batch in batched(session.records(start)):
+            if not start:  # a log with a header only is no session yet
+                tables.add_session(execute, id, session.header)
                 start = 1
-            digests = [summarise_record(record) for _, record in batch]
+            summaries = [summarise_record(record) for _, record in batch]
             ((_, _, copying, copied_up_to),) = execute(
-                catalogue.ADVANCE, catalogue.update_session_row(id, digests, len(batch), 0)
+                tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0)
             )
-            places = zip((number for number, _ in batch), digests, strict=True)
-            catalogue.add_lines(execute, [catalogue.line_of(id, number, each, None) for number, each in places])
-            catalogue.add_usage(execute, id, digests, copied_up_to if copying else None)
+            numbered = zip((number for number, _ in batch), summaries, strict=True)
+            tables.add_lines(execute, [tables.line_of(id, number, each, None) for number, each in numbered])
+            tables.add_usage(execute, id, summaries, copied_up_to if copying else None)
             yield batch[-1]
 
     def _remove(self, execute: Execute, id: str) -> None:
-        catalogue.remove_session(execute, id)
+        tables.remove_session(execute, id)
         execute("DELETE FROM ct_files WHERE session_id = :id", {"id": id})
 
-    def findings(self) -> list[StoreFinding]:
-        """Returns what is no whole session."""
-        with self.reading() as execute:
-            rows = execute("SELECT session_id, code FROM ct_files WHERE code IS NOT NULL ORDER BY session_id")
-        return [StoreFinding(code=code, place=id, id=id) for id, code in rows]
 
-
-def _is_being_written(session: Session) -> bool:
-    """Tells a write that is under way from one that was never finished, and takes in what it has written."""
-    torn = _torn(session)
+def _await_append(session: Session) -> bool:
+    """Gives an append that is being written a moment, and reads it. Returns whether the torn tail changed meanwhile."""
+    torn = _torn_offset(session)
     if torn is not None:
         sleep(_WRITE_S)
         session.refresh()
-    return torn != _torn(session)
+    return torn != _torn_offset(session)
 
 
-def _torn(session: Session) -> int | None:
+def _torn_offset(session: Session) -> int | None:
     return next((finding.offset for finding in session.findings if finding.code == "torn_tail"), None)
 
 
 def remove_tables(path: Path) -> None:
-    """Removes a file of tables, and what SQLite has beside it."""
+    """Deletes the file of the tables, and SQLite's files next to it."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
@@ -291,15 +340,15 @@ def _version_of(connection: sqlite3.Connection) -> int:
     return version
 
 
-def _worst(session: Session, but: str | None) -> str | None:
-    """Returns the code of a session's first serious finding."""
+def _first_serious_code(session: Session, but: str | None) -> str | None:
+    """Returns the code of the first finding that is more than a remark, except `but`."""
     serious = (finding.code for finding in session.findings if finding.severity != "info")
     return next((code for code in serious if code != but), None)
 
 
 def _has(session: Session, number: int, id: str | None) -> bool:
-    """Tells whether the record with this number is still the one it was."""
+    """Returns whether the record with this number has this id."""
     return next((record.id for _, record in islice(session.records(number), 1)), None) == id
 
 
-_INHERITED: list[sqlite3.Connection | None] = []  # the parent's: never closed here
+_INHERITED: list[sqlite3.Connection | None] = []  # connections of the parent process: never used, never closed

@@ -1,4 +1,4 @@
-"""Sessions in a folder, one log each: `<id>.jsonl`, and a catalogue that follows them."""
+"""Sessions in a folder: one log `<id>.jsonl` for each, and a catalogue that reads them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from convtree._catalogue.tables import Database
+from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
 from convtree._logs.filesystems import refuse_network
 from convtree._logs.jsonl import JsonlLog, write_new
@@ -18,17 +18,28 @@ from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.session import Session, new_header
-from convtree.stores._catalogue_sync import CatalogueSync, FileStamp, remove_tables
-from convtree.stores.base import Progress, StoreFinding
+from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
+from convtree.stores.base import Catalogue, Deletion
 
 SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
-#: what may lie beside a log, and be its own
+#: the ends of names of files that belong to a log
 _BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
 
 
 class FolderBackend(Uncopyable):
-    """Logs in a folder; with `create`, it is made when it is not there."""
+    """Logs in a folder.
+
+    Args:
+        path: the folder.
+        durability: what an append survives.
+        lock_timeout_s: how long a writer waits for the lock of a log.
+        allow_network: permits a network file system, where locks may not exclude other writers.
+        create: whether a missing folder is created.
+
+    Raises:
+        SessionNotFound: there is no folder, and `create` is False.
+    """
 
     def __init__(
         self,
@@ -46,10 +57,8 @@ class FolderBackend(Uncopyable):
         if create:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif not self.path.is_dir():
-            raise SessionNotFound(f"{self.path}: there is no store here")
-        self._bad_names: list[str] = []
-        self._ids: Collection[str] = ()  # of the last look
-        self._mirror: CatalogueSync | None = None
+            raise SessionNotFound(f"{self.path}: there is no store here; open it with create=True to begin one")
+        self._catalogue: FolderCatalogue | None = None
 
     @property
     def location(self) -> str:
@@ -70,30 +79,58 @@ class FolderBackend(Uncopyable):
         """Stores a whole session."""
         write_new(self.path_of(id), lines, allow_network=self._allow_network)
 
-    def delete(self, id: str) -> None:
-        """Removes a session's log, under its lock, and what lies beside it."""
-        path = self.path_of(id)
-        timeout_s = self._lock_timeout_s
-        log = JsonlLog(path, mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=self._allow_network)
+    def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
+        """Deletes logs and the files that belong to them. Holds the locks of all logs until the last one is gone."""
+        logs: dict[str, JsonlLog] = {}
         try:
-            Session(log, new_header(id), read_only=True)  # NotALog: a file of somebody else
-            path.unlink()
-            for name in os.listdir(self.path):
-                if name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)):
-                    with suppress(FileNotFoundError):
-                        (self.path / name).unlink()
+            for id in ids:
+                with suppress(SessionNotFound):
+                    logs[id] = self._locked(id)
+            changed = [id for id in logs if id in (expected or {}) and (expected or {})[id] != self._stamp_of(id)]
+            if changed:
+                return Deletion([], changed)
+            for id in logs:
+                self._remove(self.path_of(id))
         finally:
+            for log in logs.values():
+                log.close()
+        return Deletion(list(logs), [])
+
+    def _locked(self, id: str) -> JsonlLog:
+        """Opens a log that exists, and takes its lock.
+
+        Raises:
+            SessionNotFound, NotALog, SessionLocked: as the contract says.
+        """
+        timeout_s, network = self._lock_timeout_s, self._allow_network
+        log = JsonlLog(self.path_of(id), mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=network)
+        try:
+            Session(log, new_header(id), read_only=True)  # raises NotALog for a file that is not ours
+        except BaseException:
             log.close()
+            raise
+        return log
 
-    def catalogue(self, progress: Progress | None = None) -> Database:
-        """Returns the tables, after a look at every file's size, time and number."""
-        if self._mirror is None:
-            self._mirror = CatalogueSync(self._place_of_tables(), self._open_reader)
-        self._mirror.follow(self._look, progress)
-        return self._mirror
+    def _stamp_of(self, id: str) -> LogStamp:
+        status = os.lstat(self.path_of(id))
+        return status.st_size, status.st_mtime_ns, status.st_ino
 
-    def _place_of_tables(self) -> Path | None:
-        """Returns where the tables may be; over a network they cannot be shared, and each process has its own."""
+    def _remove(self, path: Path) -> None:
+        path.unlink()
+        for name in os.listdir(self.path):
+            if name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)):
+                with suppress(FileNotFoundError):
+                    (self.path / name).unlink()
+
+    def catalogue(self, progress: Progress | None = None) -> Catalogue:
+        """Returns the catalogue, after looking at the size, time and inode of every file."""
+        if self._catalogue is None:
+            self._catalogue = FolderCatalogue(self.path, self._tables_path(), lambda each: self.log(each, "r"))
+        self._catalogue.sync(progress)
+        return self._catalogue
+
+    def _tables_path(self) -> Path | None:
+        """Returns where the tables may be; None on a network file system, where processes cannot share them."""
         try:
             refuse_network(self.path, os.stat(self.path).st_dev)
         except OSError as error:
@@ -102,17 +139,49 @@ class FolderBackend(Uncopyable):
             return None
         return self.path / CATALOGUE
 
-    def _open_reader(self, id: str) -> Session:
-        return Session(JsonlLog(self.path_of(id), mode="r"), new_header(id), read_only=True)
+    def forget_catalogue(self) -> None:
+        """Deletes the catalogue. The next list rebuilds it from the logs."""
+        self.close()
+        remove_tables(self.path / CATALOGUE)
 
-    def _look(self) -> dict[str, FileStamp]:
-        """Looks at every file: of ten thousand, this is what a list takes its time for."""
-        stamps: dict[str, FileStamp] = {}
+    def path_of(self, id: str) -> Path:
+        """Returns the path of a session's log.
+
+        Raises:
+            SessionNotFound: no session can have this id.
+        """
+        if not ID.fullmatch(id):
+            raise SessionNotFound(f"{self.path}: {id[:140]!r} cannot be the id of a session")
+        return self.path / f"{id}{SUFFIX}"
+
+    def close(self) -> None:
+        """Closes the catalogue."""
+        if self._catalogue is not None:
+            self._catalogue.close()
+
+
+class FolderCatalogue(CatalogueSync):
+    """A catalogue that follows the logs in a folder, and reports files whose names cannot be those of logs."""
+
+    def __init__(self, folder: Path, tables: Path | None, open_log: Callable[[str], Log]) -> None:
+        super().__init__(tables, self._scan_folder, open_log)
+        self._folder = folder
+        self._bad_names: list[str] = []  # as of the last scan
+        self._ids: Collection[str] = ()  # as of the last scan; known ids are not checked again
+
+    def findings(self) -> list[StoreFinding]:
+        """Returns files whose names cannot be ids, then logs that are damaged, unreadable or no logs."""
+        return [StoreFinding(code="bad_name", place=name) for name in self._bad_names] + super().findings()
+
+    def _scan_folder(self) -> dict[str, LogStamp]:
+        """Returns the stamp of each log. A list of a large store spends most of its time here."""
+        stamps: dict[str, LogStamp] = {}
         bad_names = []
         is_id, regular, cut = self._ids.__contains__, stat.S_IFREG, -len(SUFFIX)
-        fd = os.open(self.path, os.O_RDONLY) if os.scandir in os.supports_fd else None  # shorter paths to walk
+        # Scanning a descriptor spares the kernel the path of the folder for each file.
+        fd = os.open(self._folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
         try:
-            with os.scandir(self.path if fd is None else fd) as found:
+            with os.scandir(self._folder if fd is None else fd) as found:
                 for each in found:
                     name = each.name
                     if not name.endswith(SUFFIX):
@@ -124,7 +193,7 @@ class FolderBackend(Uncopyable):
                     try:
                         status = each.stat(follow_symlinks=False)
                     except FileNotFoundError:
-                        continue  # deleted just now
+                        continue  # deleted since the directory was read
                     if status.st_mode & 0o170000 != regular:
                         bad_names.append(_printable(name))
                         continue
@@ -135,32 +204,7 @@ class FolderBackend(Uncopyable):
         self._bad_names, self._ids = sorted(bad_names), stamps.keys()
         return stamps
 
-    def findings(self) -> list[StoreFinding]:
-        """Returns what is no whole session, and what cannot be one."""
-        found = [StoreFinding(code="bad_name", place=name) for name in self._bad_names]
-        return found + (self._mirror.findings() if self._mirror is not None else [])
-
-    def forget_catalogue(self) -> None:
-        """Removes the tables, which are made anew from the logs when they are asked for."""
-        self.close()
-        remove_tables(self.path / CATALOGUE)
-
-    def path_of(self, id: str) -> Path:
-        """Returns where a session's log is.
-
-        Raises:
-            SessionNotFound: there cannot be such a session.
-        """
-        if not ID.fullmatch(id):
-            raise SessionNotFound(f"{self.path}: {id[:140]!r} cannot be the id of a session")
-        return self.path / f"{id}{SUFFIX}"
-
-    def close(self) -> None:
-        """Closes the tables."""
-        if self._mirror is not None:
-            self._mirror.close()
-
 
 def _printable(name: str) -> str:
-    """Words the bytes of a file name that are no text."""
+    """Returns a file name with escapes for the bytes that are not UTF-8."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")

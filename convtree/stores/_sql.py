@@ -1,23 +1,58 @@
-"""Sessions in a database, SQLite or PostgreSQL: the tables that list them are those that hold their lines."""
+"""Sessions in a database, SQLite or PostgreSQL. The tables that hold their lines are also the catalogue."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
-from convtree._catalogue.tables import Database
+from convtree._catalogue import tables
+from convtree._catalogue.tables import Execute
+from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
-from convtree._logs.sql import SqlLog, delete_session, write_session
+from convtree._logs.sql import SqlLog, write_session
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._model.resources import Uncopyable
-from convtree.stores.base import Progress, StoreFinding
+from convtree.stores._sql_catalogue import SqlCatalogue
+from convtree.stores.base import Catalogue, Deletion
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+T = TypeVar("T")
+
+
+class _Changed(Exception):
+    """Sessions were not as expected: rolls the transaction back."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self.ids = ids
+
+
+class _DatabaseCatalogue(SqlCatalogue):
+    """The queries over the tables of a database. Each append updates them in its own transaction."""
+
+    def __init__(self, database: SqlDatabase) -> None:
+        self._database = database
+        self.dialect = database.dialect
+
+    def _read(self, query: Callable[[Execute], T]) -> T:
+        with self._database.reading() as execute:
+            return query(execute)
+
+    def findings(self) -> list[StoreFinding]:
+        """Returns nothing: a damaged line in a database is a finding of its session."""
+        return []
+
 
 class SqlBackend(Uncopyable):
-    """Logs in a database. With `create`, the tables are made when they are not there; None does so in SQLite only."""
+    """Logs in a database.
+
+    Args:
+        where: the URL of a database, or an SQLAlchemy engine, which stays the caller's to dispose of.
+        durability: what an append survives; for SQLite only.
+        lock_timeout_s: how long SQLite waits for another writer.
+        create: whether missing tables are created; None creates them in SQLite only.
+    """
 
     def __init__(
         self,
@@ -30,6 +65,7 @@ class SqlBackend(Uncopyable):
         self._database = SqlDatabase.connect(
             where, durability=durability, lock_timeout_s=lock_timeout_s, create=create is not False
         )
+        self._catalogue = _DatabaseCatalogue(self._database)
         try:
             if create or (create is None and self._database.dialect == "sqlite"):
                 self._database.create_tables()
@@ -41,7 +77,7 @@ class SqlBackend(Uncopyable):
 
     @property
     def location(self) -> str:
-        """The database's URL, without a password."""
+        """The URL of the database, without its password."""
         return self._database.location
 
     def log(self, id: str, mode: Mode) -> Log:
@@ -52,19 +88,39 @@ class SqlBackend(Uncopyable):
         """Stores a whole session."""
         write_session(self._database, id, lines)
 
-    def delete(self, id: str) -> None:
-        """Removes a session."""
-        delete_session(self._database, id)
+    def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
+        """Deletes sessions in one transaction. The stamp is a condition of the DELETE itself."""
 
-    def catalogue(self, progress: Progress | None = None) -> Database:
-        """Returns the tables, which every append brings up to date."""
-        del progress  # there is nothing to wait for
-        return self._database
+        def delete(execute: Execute) -> Deletion:
+            return _delete(execute, ids, expected or {})
 
-    def findings(self) -> list[StoreFinding]:
-        """Returns nothing: only whole lines get into the tables."""
-        return []
+        try:
+            return self._database.transact(delete)
+        except _Changed as error:
+            return Deletion([], error.ids)
+
+    def catalogue(self, progress: Progress | None = None) -> Catalogue:
+        """Returns the catalogue. It is always up to date."""
+        del progress
+        return self._catalogue
 
     def close(self) -> None:
-        """Closes the connections, unless the engine is the caller's; a session that is open makes its own anew."""
+        """Closes the connections, unless the engine is the caller's. An open session connects again."""
         self._database.close()
+
+
+def _delete(execute: Execute, ids: Sequence[str], expected: Mapping[str, LogStamp]) -> Deletion:
+    """Deletes sessions, or raises _Changed."""
+    deleted, changed = [], []
+    for id in ids:
+        if (stamp := expected.get(id)) is not None and tables.remove_unchanged_session(execute, id, stamp):
+            deleted.append(id)
+        elif execute(tables.LOCK, {"session_id": id}):  # it exists, and no append can begin now
+            if stamp is not None:
+                changed.append(id)
+            else:
+                tables.remove_session(execute, id)
+                deleted.append(id)
+    if changed:
+        raise _Changed(changed)
+    return Deletion(deleted, [])

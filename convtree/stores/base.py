@@ -1,71 +1,179 @@
-"""The seam below a store: where the logs are, and where the tables are that list them."""
+"""How to write a store: the interface between `SessionStore` and the storage below it.
+
+A store needs three things from its storage, and each is a small protocol:
+
+1. A **log** for each session (`Log`): a list of lines that only grows. `read` returns lines with their positions,
+   `append` adds lines as one write. Positions are yours; they grow, and 0 is the beginning. `MemoryLog` is the
+   reference. A log without a place for snapshots returns None from `snapshot()` and ignores `save_snapshot()`.
+2. A **catalogue** of all sessions (`Catalogue`): lists, searches and sums. Storage that cannot do these uses
+   `CatalogueSync`, which reads the logs itself. It needs `scan()`, the stamp of every log by session id, and
+   `open_log(id)`. A stamp is `(size, time, identity)`: the size grows with every append, and another session under
+   the same id has another identity.
+3. A **backend** (`StoreBackend`) that opens logs, stores and deletes whole sessions, and returns the catalogue.
+
+Three rules keep data safe:
+
+* `append` holds a lock from the moment it looks at the end of the log until the new lines are stored. `build` gets the
+  lines after `position` and must have seen all of them when its lines are stored. While it runs, it may call the log's
+  `read` and `read_at`. It may raise; then nothing is written.
+* A log that was deleted, or replaced by another one under the same id, must not be continued. Raise `SessionNotFound`,
+  or raise `LogReplaced` once and go on with the new one.
+* `delete` compares the stamps it is given under the same lock, so that no append comes in between.
+
+A backend is registered as an entry point in the group `convtree.stores`. The name is a URL scheme, the object is
+called with the URL and returns the backend:
+
+    [project.entry-points."convtree.stores"]
+    dbm = "dbm_store:open_backend"
+
+Then `convtree.open_store("dbm://…")` opens it; `SessionStore(backend)` does without a registration. Clocks and new ids
+are not a backend's business. `examples/dbm_store.py` is a whole store in 200 lines, and `convtree.testing` has the
+tests that every store must pass.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
 
-import msgspec
+from convtree._catalogue.record_summary import RecordSummary, summarise_record, words_of
+from convtree._catalogue.types import (
+    Cursor,
+    Filter,
+    ListedSession,
+    LogStamp,
+    Progress,
+    SearchMatch,
+    SessionInfo,
+    StoreFinding,
+    UsageTotal,
+)
+from convtree._engine.log import Build, Chunk, Durability, Log, LogReplaced, Mode, SnapshotFile
+from convtree._logs.memory import MemoryLog
+from convtree._model.usage import Usage
+from convtree.stores._catalogue_sync import CatalogueSync
 
-from convtree._catalogue.tables import Database
-from convtree._engine.log import Log, Mode
+__all__ = [
+    "Build",
+    "Catalogue",
+    "CatalogueSync",
+    "Chunk",
+    "Cursor",
+    "Deletion",
+    "Durability",
+    "Filter",
+    "ListedSession",
+    "Log",
+    "LogReplaced",
+    "LogStamp",
+    "MemoryLog",
+    "Mode",
+    "Progress",
+    "RecordSummary",
+    "SearchMatch",
+    "SessionInfo",
+    "SnapshotFile",
+    "StoreBackend",
+    "StoreFinding",
+    "Usage",
+    "UsageTotal",
+    "summarise_record",
+    "words_of",
+]
 
-Progress = Callable[[int, int], None]  # (done, of how many)
+
+class Catalogue(Protocol):
+    """Lists, searches and sums over all sessions of a store, as they were when the backend returned it.
+
+    Used by one thread at a time, and only until the backend is asked for its catalogue again. `CatalogueSync` is one.
+    `summarise_record` and `words_of` are what it uses to index records; another implementation should use them, too.
+    """
+
+    def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:
+        """Returns the sessions that match, last active first.
+
+        Sessions are ordered by the time of their last activity, then by id, both descending. With `after`, the list
+        begins after that position, whether or not a session is there. A log without a record is not a session yet.
+        """
+        ...
+
+    def search(self, text: str, filters: Filter, limit: int) -> list[SearchMatch]:
+        """Returns the messages that contain all words of a text, best first. A text without words matches nothing."""
+        ...
+
+    def usage(self, ids: Sequence[str]) -> list[UsageTotal]:
+        """Returns tokens and cost of these sessions, one total for each session, provider and model."""
+        ...
+
+    def descendants(self, ids: Sequence[str], kind: Literal["fork", "task"]) -> dict[str, str]:
+        """Returns the sessions of a kind below these, at any depth: id to parent id, parents first.
+
+        `ids` are not in it, even if parents form a ring.
+        """
+        ...
+
+    def findings(self) -> list[StoreFinding]:
+        """Returns everything in the store that is not a complete session."""
+        ...
 
 
-class StoreFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something in a store that is no whole session: which (`id`, or `place` where it has none), and what is wrong."""
+class Deletion(NamedTuple):
+    """The result of a delete.
 
-    code: str
-    place: str
-    id: str | None = None
+    Attributes:
+        deleted: ids of the sessions that were deleted, in the order given. Those that did not exist are left out.
+        changed: ids of the sessions that were not as expected. If there are any, nothing was deleted.
+    """
 
-
-class CatalogueReset(Exception):
-    """The tables were damaged and have been begun anew: ask again. Never reaches users."""
+    deleted: list[str]
+    changed: list[str]
 
 
 class StoreBackend(Protocol):
-    """Keeps logs by session id. Session ids have been checked against the allow-list; used by one thread at a time."""
+    """Keeps logs by session id. The ids are valid; used by one thread at a time, but its logs in several threads."""
 
     @property
     def location(self) -> str:
-        """Where the store is, for messages; never with a password."""
+        """Where the store is, for messages. Contains no password."""
         ...
 
     def log(self, id: str, mode: Mode) -> Log:
-        """Opens a session's log; the modes are those of `Session.open`.
+        """Opens a session's log. A new one is stored with its first append, not before.
+
+        Mode "a" opens or begins one, "x" begins one, "r" opens one for reading, "r+" for reading and writing.
 
         Raises:
-            SessionNotFound, SessionExists, NotALog: as the mode says.
+            SessionNotFound: mode "r" or "r+", and there is no such session.
+            SessionExists: mode "x", and there is one; at the latest at the first append.
+            NotALog: something else is stored under this id.
         """
         ...
 
     def write_new(self, id: str, lines: Iterable[bytes]) -> None:
-        """Stores a whole session, durably: all lines or, when something is raised, none.
+        """Stores a whole session, durably. If `lines` or the storage raises, nothing is stored.
 
         Raises:
-            SessionExists: there is one with this id.
+            SessionExists: there is a session with this id.
         """
         ...
 
-    def delete(self, id: str) -> None:
-        """Removes a session and what lies beside it.
+    def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
+        """Deletes sessions with everything that belongs to them: all that exist, or none.
+
+        `expected` maps ids to the stamps that `Catalogue.sessions` returned. If the log of one of them has another
+        stamp by now, nothing is deleted. The comparison holds the locks that an append needs, so no append comes
+        between comparison and deletion. None, or an id that is not in it, means: whatever the log has become.
 
         Raises:
-            SessionNotFound: there is none.
-            SessionLocked: somebody is writing to it.
+            SessionLocked: another writer holds a lock for too long; nothing was deleted.
+            NotALog: something else is stored under an id; nothing was deleted.
         """
         ...
 
-    def catalogue(self, progress: Progress | None = None) -> Database:
-        """Returns the tables, brought up to date with the logs."""
-        ...
-
-    def findings(self) -> list[StoreFinding]:
-        """Returns what is no whole session, as the catalogue last saw it."""
+    def catalogue(self, progress: Progress | None = None) -> Catalogue:
+        """Returns the catalogue, up to date with the logs. `progress(done, of)` is called while that takes long."""
         ...
 
     def close(self) -> None:
-        """Gives back what the store holds; sessions that are open stay open."""
+        """Closes files and connections. Sessions that are open stay usable. Closing twice is allowed."""
         ...

@@ -1,24 +1,24 @@
-"""What every store must do, as tests: subclass `StoreContract`, say how to open a store, and have pytest run it.
+"""The conformance suite for stores. Subclass `StoreContract`, implement `open_store`, and run pytest.
 
     class TestMine(StoreContract):
         def open_store(self, place: Path, clock: Clock) -> SessionStore:
             return convtree.open_store(f"mine://{place}", clock=clock)
 
-Expected values are stated by hand, and everything goes through the calls of `SessionStore`: a store may be built in
-any way. `pytest.register_assert_rewrite("convtree.testing")` in your conftest.py has failures say what was found.
-`store_machine` compares a store with a plain model over random sequences of calls. It needs pytest
-and hypothesis.
+The store asks `clock` for the time; nothing inside convtree is patched. Expected values are written by hand, and stores
+are tested through `SessionStore` only, however they are built. `store_machine` compares a store with a plain model over
+random sequences of calls. Put `pytest.register_assert_rewrite("convtree.testing")` into your conftest.py, so that
+failures show the values compared. Needs pytest and hypothesis.
 """
 
-from convtree.testing._basis import ODD, Clock, asked, assistant, begin, ids, user
-from convtree.testing._counting import PROVIDERS, Counting
-from convtree.testing._creating import NOT_IDS, Creating
-from convtree.testing._forking import Forking
-from convtree.testing._keeping import Keeping
-from convtree.testing._listing import Listing
+from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
+from convtree.testing._concurrency import ConcurrencyTests
+from convtree.testing._forks import ForkTests
+from convtree.testing._lifecycle import LifecycleTests
+from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
-from convtree.testing._searching import Searching
-from convtree.testing._sharing import Sharing
+from convtree.testing._search import SearchTests
+from convtree.testing._sessions import NOT_IDS, SessionTests
+from convtree.testing._usage import PROVIDERS, UsageTests
 
 __all__ = [
     "NOT_IDS",
@@ -36,8 +36,10 @@ __all__ = [
 ]
 
 
-class StoreContract(Creating, Listing, Keeping, Forking, Searching, Counting, Sharing):
-    """Tests over `self.open_store(place, clock)`: a handle on the one store of that place.
+class StoreContract(SessionTests, ListTests, LifecycleTests, ForkTests, SearchTests, UsageTests, ConcurrencyTests):
+    """What every store must do, as tests. A subclass implements `open_store(place, clock)`.
 
-    `shared` is False where a place has one handle only, `lasting` where a store does not outlive its handle.
+    Attributes:
+        shared: set it to False if a store cannot be opened twice at the same time.
+        lasting: set it to False if sessions are gone when the store is closed.
     """

@@ -1,4 +1,4 @@
-"""A store against a plain model of it, over random sequences of calls."""
+"""A state machine that compares a store with a plain model over random sequences of calls."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from convtree._model.errors import SessionExists, SessionNotFound
 from convtree.stores._session_store import SessionStore
-from convtree.testing._basis import Clock, user
+from convtree.testing._base import Clock, user
 
 
 class _Model:
-    """What a machine knows of a session."""
+    """The expected state of a session."""
 
     def __init__(self, moment: int, name: str | None) -> None:
         self.name, self.archived, self.active = name, False, moment
@@ -43,7 +43,7 @@ _WORDS = st.lists(st.sampled_from(["rome", "Oslo", "trip", "É", "東"]), min_si
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """Compares a store, through two handles, with a model of it; `store_machine` makes the class."""
+    """Compares a store, through two handles, with a model. Made by `store_machine`."""
 
     open_store: Callable[[Path, Clock], SessionStore]
     shared = True
@@ -59,7 +59,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.moment = 0
 
     def teardown(self) -> None:
-        """Closes them."""
+        """Closes the handles."""
         if hasattr(self, "stores"):
             for store in self.stores:
                 store.close()
@@ -72,7 +72,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=st.integers(0, 1), id=_IDS, name=_NAMES, text=_WORDS, spent=st.integers(0, 3))
     def speak(self, handle: int, id: str, name: str | None, text: str, spent: int) -> None:
-        """Begins a session, or goes on with it."""
+        """Appends a message to a session, which may be new."""
         moment = self._tick()
         with self.stores[handle].open(id, create=True, name=name) as session:
             model = self.models.setdefault(id, _Model(moment, name))
@@ -87,7 +87,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9))
     def branch(self, handle: int, id: str, at: int) -> None:
-        """Moves the leaf, which is activity when it moves."""
+        """Moves the leaf. That counts as activity if the leaf changes."""
         if (model := self.models.get(id)) is None:
             return
         target = [None, *model.entries][at % (len(model.entries) + 1)]
@@ -99,12 +99,12 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=st.integers(0, 1), id=_IDS, name=_NAMES)
     def rename(self, handle: int, id: str, name: str | None) -> None:
-        """Gives a session another name, if there is one."""
+        """Renames a session, or expects SessionNotFound."""
         self._change(handle, id, lambda store: store.rename(id, name), name=name)
 
     @rule(handle=st.integers(0, 1), id=_IDS, archived=st.booleans())
     def archive(self, handle: int, id: str, archived: bool) -> None:
-        """Puts a session away, or takes it back, if there is one."""
+        """Archives or restores a session, or expects SessionNotFound."""
         self._change(handle, id, lambda store: store.archive(id, archived), archived=archived)
 
     def _change(self, handle: int, id: str, change: Callable[[SessionStore], None], **facts: Any) -> None:
@@ -118,7 +118,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=st.integers(0, 1), id=_IDS)
     def delete(self, handle: int, id: str) -> None:
-        """Deletes a session, if there is one."""
+        """Deletes a session, or expects SessionNotFound."""
         if self.models.pop(id, None) is None:
             with pytest.raises(SessionNotFound):
                 self.stores[handle].delete(id)
@@ -127,7 +127,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=st.integers(0, 1), id=_IDS, new_id=_IDS, at=st.integers(0, 9))
     def fork(self, handle: int, id: str, new_id: str, at: int) -> None:
-        """Copies a path, if there is one and its place is free."""
+        """Forks a session, or expects SessionNotFound or SessionExists."""
         model = self.models.get(id)
         if model is None or new_id in self.models:
             with pytest.raises(SessionNotFound if model is None else SessionExists):
@@ -143,11 +143,11 @@ class StoreMachine(RuleBasedStateMachine):
         for entry in path:
             self._say(copy, model.active, entry, model.texts[entry], model.spent[entry])
         copy.copied = frozenset(path)
-        copy.active = moment  # what was copied is older, and was no activity in the fork
+        copy.active = moment  # copied entries are older and do not count as activity
 
     @rule(handle=st.integers(0, 1), text=_WORDS)
     def search(self, handle: int, text: str) -> None:
-        """Finds the messages that have all the words."""
+        """Searches for messages with all of these words."""
         words = set(text.lower().split())
         expected = {
             (id, entry): entry in model.path(model.leaf)
@@ -160,7 +160,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def lists_are_true(self) -> None:
-        """Both handles list every session as it is, last active first."""
+        """Both handles list all sessions as the model has them, last active first."""
         if not hasattr(self, "stores"):
             return
         expected = [
@@ -182,10 +182,10 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def store_machine(open_store: Callable[[Path, Clock], SessionStore], *, shared: bool = True) -> type[StoreMachine]:
-    """Makes a state machine over stores that `open_store(place, clock)` opens; its `TestCase` is what pytest runs.
+    """Returns a state machine over the stores that `open_store(place, clock)` opens. Its `TestCase` is run by pytest.
 
-    With `shared`, the same place is opened twice and both handles are used. How many examples and steps it makes is
-    up to the settings of its `TestCase`.
+    With `shared`, each place is opened twice and both handles are used. The settings of the `TestCase` say how many
+    examples and steps it makes.
     """
     made = type("Machine", (StoreMachine,), {"open_store": staticmethod(open_store), "shared": shared})
     assert issubclass(made, StoreMachine)

@@ -12,7 +12,7 @@ from convtree._model.entries import Finding
 from convtree._model.errors import ConvtreeError, SessionNotFound
 from convtree._session.session import Session
 from convtree.repair import verify
-from convtree.stores._session_store import open_store
+from convtree.stores._open import open_store
 
 DATABASE = ".db"
 _ID = "log"

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
-from convtree._catalogue.record_summary import usage_of
 from convtree._formats.common.base import Exported, origin
 from convtree._formats.common.export import (
     FOREIGN,
@@ -33,6 +32,7 @@ from convtree._model.entries import (
     MessageEntry,
     ModelChangeEntry,
 )
+from convtree._model.usage import usage_of
 
 NAME = "pi"
 SHAPE = "pi.message"

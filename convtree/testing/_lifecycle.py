@@ -1,4 +1,4 @@
-"""Sessions that are resumed, renamed, put away and deleted."""
+"""Resuming, renaming, archiving, deleting and pruning sessions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 from convtree._model.entries import ParentSession
 from convtree._model.errors import ConvtreeError, SessionNotFound
 from convtree.stores._session_store import SessionStore
-from convtree.testing._basis import Clock, StoreTests, begin, ids, user
+from convtree.testing._base import Clock, StoreTests, begin, ids, user
 
 
-class Keeping(StoreTests):
-    """Sessions that are resumed, renamed, put away and deleted."""
+class LifecycleTests(StoreTests):
+    """Resuming, renaming, archiving, deleting and pruning sessions."""
 
     def test_resume_opens_the_last_session_of_a_directory(self, store: SessionStore, clock: Clock) -> None:
-        """Same directory or same git root; the last active one."""
+        """The last active one of the same directory or the same git root."""
         begin(store, "a", cwd="/x", git_root="/g")
         clock.pass_by(seconds=1)
         begin(store, "b", cwd="/y", git_root="/g")
@@ -38,8 +38,8 @@ class Keeping(StoreTests):
         assert resumed(cwd=None) is None
         assert resumed(cwd="/x", owner="ann") is None
 
-    def test_resume_leaves_what_is_old_archived_or_a_task(self, store: SessionStore, clock: Clock) -> None:
-        """And what is exactly as old as it may be is taken; no age means never."""
+    def test_resume_skips_old_and_archived_sessions_and_tasks(self, store: SessionStore, clock: Clock) -> None:
+        """An age of exactly `max_age` is included. A `max_age` that is not above zero finds nothing."""
         begin(store, "a", cwd="/x")
         begin(store, "t", cwd="/x", parent_session=ParentSession(id="a", kind="task"))
         clock.pass_by(hours=1)
@@ -56,8 +56,8 @@ class Keeping(StoreTests):
         store.archive("a")
         assert store.resume(cwd="/x", max_age=timedelta(days=1)) is None
 
-    def test_resume_changes_nothing_by_looking(self, store: SessionStore, clock: Clock) -> None:
-        """Only a note does, which the model sees and the user does not."""
+    def test_resume_writes_nothing_without_a_note(self, store: SessionStore, clock: Clock) -> None:
+        """Without a note nothing is written. The note is visible to the model only."""
         begin(store, "a", "hello", cwd="/x")
         before = store.info("a")
         clock.pass_by(minutes=5)
@@ -73,8 +73,8 @@ class Keeping(StoreTests):
         after = store.info("a")
         assert (after.messages, after.last_user_message, after.last_activity) == (2, "hello", clock.text())
 
-    def test_rename_and_take_the_name_away(self, store: SessionStore) -> None:
-        """A name is found by its words, and gone when it is gone."""
+    def test_rename_and_remove_the_name(self, store: SessionStore) -> None:
+        """`list(text=)` finds the current name only."""
         begin(store, "a", name="first")
         store.rename("a", "second try")
         assert (store.info("a").name, ids(store.list(text="try")), ids(store.list(text="first"))) == (
@@ -85,8 +85,8 @@ class Keeping(StoreTests):
         store.rename("a", None)
         assert (store.info("a").name, ids(store.list(text="try"))) == (None, [])
 
-    def test_archive_and_take_back(self, store: SessionStore) -> None:
-        """What is archived is in no list unless asked for, and still there."""
+    def test_archive_and_restore(self, store: SessionStore) -> None:
+        """Lists skip archived sessions by default. They can still be opened."""
         begin(store, "a")
         store.archive("a")
         store.archive("a")
@@ -98,8 +98,8 @@ class Keeping(StoreTests):
         assert (ids(store.list()), ids(store.list(archived=True))) == (["a"], [])
         assert not store.info("a").archived
 
-    def test_delete_takes_sub_agents_along_and_leaves_forks(self, store: SessionStore) -> None:
-        """At any depth; the ids of all that are gone come back, the session's own last."""
+    def test_delete_includes_sub_agents_and_leaves_forks(self, store: SessionStore) -> None:
+        """At any depth. Returns the deleted ids, the session's own last."""
         begin(store, "a")
         begin(store, "t", parent_session=ParentSession(id="a", kind="task"))
         begin(store, "u", parent_session=ParentSession(id="t", kind="task"))
@@ -113,23 +113,23 @@ class Keeping(StoreTests):
         with store.open("f") as session:
             assert len(session.path()) == 1
 
-    def test_sub_agents_of_each_other_end_nothing(self, store: SessionStore) -> None:
-        """Nobody should make such a ring; whoever does, sees every call end."""
+    def test_parents_in_a_ring(self, store: SessionStore) -> None:
+        """A ring of parents makes no call endless."""
         begin(store, "a", parent_session=ParentSession(id="b", kind="task"))
         begin(store, "b", parent_session=ParentSession(id="a", kind="task"))
         assert ids(store.children("a")) == ["b"]
         assert store.usage("a")[0].session_id == "a"
         assert store.delete("a") == ["b", "a"]
 
-    def test_deleting_what_is_not_there_deletes_nothing(self, store: SessionStore) -> None:
-        """Not the sub-agents of a session that was never stored, either."""
+    def test_delete_of_a_missing_session_deletes_nothing(self, store: SessionStore) -> None:
+        """The sub-agents of a session that does not exist stay."""
         begin(store, "t", parent_session=ParentSession(id="a", kind="task"))
         with pytest.raises(SessionNotFound):
             store.delete("a")
         assert ids(store.list(tasks=True)) == ["t"]
 
     def test_an_id_can_be_used_again(self, store: SessionStore) -> None:
-        """What was deleted leaves no trace in what comes after it under its name."""
+        """A new session with the id of a deleted one starts empty."""
         for text in ("first", "other"):
             begin(store, "a", text, name=text)
             info = store.info("a")
@@ -138,8 +138,8 @@ class Keeping(StoreTests):
             store.delete("a")
             assert (list(store.list()), store.search(text)) == ([], [])
 
-    def test_who_has_a_deleted_session_open_is_told(self, store: SessionStore) -> None:
-        """Nothing is written into nowhere."""
+    def test_a_deleted_session_that_is_open_refuses_appends(self, store: SessionStore) -> None:
+        """An append to a deleted session raises."""
         begin(store, "a")
         with store.open("a") as session:
             store.delete("a")
@@ -148,7 +148,7 @@ class Keeping(StoreTests):
         assert list(store.list(archived=None, tasks=True)) == []
 
     def test_prune_by_age_and_number(self, store: SessionStore, clock: Clock) -> None:
-        """It first says what would go; sub-agents go with theirs, and other owners' sessions stay."""
+        """A dry run deletes none. Sub-agents are deleted with their session. Sessions of other owners stay."""
         for id in "abcde":
             begin(store, id, owner="ann")
             clock.pass_by(days=1)
@@ -164,8 +164,8 @@ class Keeping(StoreTests):
         assert ids(store.prune(max_age=timedelta(days=3.5), owner="ann", dry_run=False)) == ["b", "a"]
         assert sorted(ids(store.list(archived=None, tasks=True))) == ["c", "d", "e", "z"]
 
-    def test_prune_deletes_nothing_by_mistake(self, store: SessionStore) -> None:
-        """It needs a rule, and a rule that says something."""
+    def test_prune_needs_a_valid_rule(self, store: SessionStore) -> None:
+        """Missing or meaningless rules raise ValueError."""
         begin(store, "a")
         wrong: list[dict[str, Any]] = [{}, {"keep": -1}, {"max_age": 0}, {"max_age": timedelta(days=-1)}]
         for rules in wrong:

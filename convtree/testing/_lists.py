@@ -1,4 +1,4 @@
-"""What lists say of sessions, in which order, and which they leave out."""
+"""Lists: their fields, order, filters and pages."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from convtree._catalogue.record_summary import Usage
-from convtree._catalogue.tables import SessionInfo
+from convtree._catalogue.types import SessionInfo
 from convtree._model.entries import ModelChangeEntry, ParentSession
+from convtree._model.usage import Usage
 from convtree.stores._session_store import SessionStore
-from convtree.testing._basis import ODD, Clock, StoreTests, assistant, begin, ids, user
+from convtree.testing._base import ODD, Clock, StoreTests, assistant, begin, ids, user
 
 
-class Listing(StoreTests):
-    """What lists say of sessions, in which order, and which they leave out."""
+class ListTests(StoreTests):
+    """Lists: their fields, order, filters and pages."""
 
-    def test_what_a_list_says_of_a_session(self, store: SessionStore, clock: Clock) -> None:
-        """Every field."""
+    def test_the_fields_of_a_listed_session(self, store: SessionStore, clock: Clock) -> None:
+        """All fields of SessionInfo."""
         created = clock.text()
         parent = ParentSession(id="p", entry_id=None, kind="fork")
         header: dict[str, Any] = {"name": "Trip", "cwd": "/c", "git_root": "/g", "owner": "o"}
@@ -48,16 +48,16 @@ class Listing(StoreTests):
         assert list(store.list()) == [expected]
         assert store.info("s") == store.latest() == expected
 
-    def test_what_a_list_leaves_out(self, store: SessionStore) -> None:
-        """Long messages are cut, and what only the model sees is not what the user said."""
+    def test_excerpts_are_short_and_show_what_the_user_sees(self, store: SessionStore) -> None:
+        """Long messages are truncated. Messages that only the model sees are not shown."""
         with store.create(id="s") as session:
             session.append(user("é" * 5000))
             session.append(user("an hour has passed"), visible_to="model")
         info = store.info("s")
         assert info.first_user_message == info.last_user_message == "é" * 200
 
-    def test_the_leaf_is_where_it_was_moved(self, store: SessionStore) -> None:
-        """A list knows it without opening the session."""
+    def test_a_list_knows_the_leaf(self, store: SessionStore) -> None:
+        """`leaf_id` in a list follows `branch`."""
         with store.create(id="s") as session:
             first = session.append(user("1"))
             session.append(user("2"))
@@ -68,8 +68,8 @@ class Listing(StoreTests):
             third = session.append(user("3"))
         assert (store.info("s").leaf_id, store.info("s").entries) == (third.id, 3)
 
-    def test_odd_characters_come_back_or_are_spaced(self, store: SessionStore) -> None:
-        """In names, owners, labels and messages; a NUL, which not every database takes, is listed as a space."""
+    def test_odd_characters_are_kept(self, store: SessionStore) -> None:
+        """In names, owners, labels and messages. Lists show a NUL as a space."""
         shown = ODD.replace("\0", " ")
         with store.create(id="s", name=ODD, owner=ODD, cwd=ODD) as session:
             session.label(session.append(user(ODD), provider=ODD, model=ODD, usage={"input_tokens": 1}).id, ODD)
@@ -83,7 +83,7 @@ class Listing(StoreTests):
             assert (session.name, session.header.owner) == (f"again {ODD}", ODD)
 
     def test_lists_are_in_the_order_of_activity(self, store: SessionStore, clock: Clock) -> None:
-        """Last active first, whatever was created when."""
+        """Last active first, whenever they were created."""
         for id in "abc":
             begin(store, id)
             clock.pass_by(seconds=1)
@@ -95,7 +95,7 @@ class Listing(StoreTests):
         assert latest.id == "a"
 
     def test_every_filter(self, store: SessionStore, clock: Clock) -> None:
-        """Each alone, and all together."""
+        """Each filter alone, and all together."""
         start = clock.now
         begin(store, "a", "plans for Rome", cwd="/x", git_root="/g", owner="ann")
         clock.pass_by(minutes=30)
@@ -135,7 +135,7 @@ class Listing(StoreTests):
         }
 
     def test_since_is_inclusive_and_until_is_not(self, store: SessionStore, clock: Clock) -> None:
-        """So that days in a row neither overlap nor leave gaps; a time without a zone is one in UTC."""
+        """A time without a zone is in UTC."""
         begin(store, "a")
         now = clock.now
         assert ids(store.list(since=now)) == ids(store.list(since=now.replace(tzinfo=None))) == ["a"]
@@ -145,7 +145,7 @@ class Listing(StoreTests):
             store.list(since="yesterday")
 
     def test_text_in_names_is_compared_by_words(self, store: SessionStore) -> None:
-        """In any order and case, with or without accents; wildcards and quotes are none."""
+        """In any order and case, with or without accents. Wildcards and quotes have no effect."""
         begin(store, "a", name="Größe & ÄPFEL_100%")
         begin(store, "b", name="x")
         for text in ("äpfel", "apfel", "ÄPFEL größe", "grösse", "100%", "100"):
@@ -156,7 +156,7 @@ class Listing(StoreTests):
             assert sorted(ids(store.list(text=text))) == ["a", "b"]
 
     def test_pages_follow_each_other(self, store: SessionStore, clock: Clock) -> None:
-        """Without gap or overlap, also among sessions of the same moment and across hours."""
+        """Without gap or overlap, also among sessions with the same time."""
         for number in range(11):
             begin(store, f"s{number:02}")
             if number % 4 == 3:
@@ -176,7 +176,7 @@ class Listing(StoreTests):
             assert found == whole
 
     def test_a_cursor_outlives_its_session(self, store: SessionStore, clock: Clock) -> None:
-        """It is a place, not a session: what comes behind it comes, whatever happened to what was there."""
+        """A cursor stays valid after its session was deleted."""
         for id in "abcd":
             begin(store, id)
             clock.pass_by(seconds=1)
@@ -187,20 +187,20 @@ class Listing(StoreTests):
         assert ids(store.list(limit=2, cursor=page.cursor)) == ["b", "a"]
 
     @pytest.mark.parametrize("cursor", ["", "a", "1", "1:", ":a", "1:a'b", "x:a", "9" * 30 + ":a", "1:../a", "1:a\n"])
-    def test_what_is_no_cursor_is_refused(self, store: SessionStore, cursor: str) -> None:
-        """A cursor comes from a page."""
+    def test_an_invalid_cursor_is_refused(self, store: SessionStore, cursor: str) -> None:
+        """An invalid cursor raises ValueError."""
         with pytest.raises(ValueError, match="cursor"):
             store.list(cursor=cursor)
 
     def test_limits_are_at_least_one(self, store: SessionStore) -> None:
-        """Zero sessions are no page."""
+        """A limit of 0 raises ValueError."""
         with pytest.raises(ValueError, match="limit"):
             store.list(limit=0)
         with pytest.raises(ValueError, match="limit"):
             store.search("a", limit=0)
 
-    def test_times_before_1970_are_times(self, store: SessionStore, clock: Clock) -> None:
-        """And can be paged over."""
+    def test_times_before_1970(self, store: SessionStore, clock: Clock) -> None:
+        """They are listed and paged like others."""
         clock.now = datetime(1969, 7, 20, 20, 17, 40, tzinfo=UTC)
         begin(store, "eagle")
         begin(store, "apollo")

@@ -1,4 +1,4 @@
-"""What the tests of the suite share: a store to test, a clock that stands still, and a few words to say."""
+"""Shared by the suite: fixtures, a clock that tests move, and helpers."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ ODD = "naïve \0 \x1b[31m \u202e ' \" \\ % _ ; -- 🦊 \U0010ffff"
 
 
 class Clock:
-    """A clock that stands still until a test moves it; the `clock` of every store under test."""
+    """A clock that stands still until a test moves it. Pass it to the store as `clock`."""
 
     def __init__(self) -> None:
         self.now = datetime(2030, 1, 1, tzinfo=UTC)
 
     def pass_by(self, **time: float) -> None:
-        """Lets time pass, or with negative numbers come back."""
+        """Moves the clock; arguments as for `timedelta`. Negative numbers move it back."""
         self.now += timedelta(**time)
 
     def text(self) -> str:
-        """Returns the time as lists have it."""
+        """Returns the time in the form that lists use."""
         return self.now.isoformat(timespec="milliseconds")[:-6] + "Z"
 
     def __call__(self) -> int:
-        """Returns the time in nanoseconds since 1970, as stores and sessions ask for it."""
+        """Returns the time in nanoseconds since 1970."""
         return (self.now - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
 
 
 def user(text: str) -> dict[str, Any]:
-    """A user message."""
+    """Returns a user message."""
     return {"role": "user", "content": text}
 
 
 def assistant(text: str) -> dict[str, Any]:
-    """An assistant message."""
+    """Returns an assistant message."""
     return {"role": "assistant", "content": text}
 
 
 def ids(listed: Any) -> list[str]:
-    """The ids of listed sessions."""
+    """Returns the ids of listed sessions."""
     return [info.id for info in listed]
 
 
 def begin(store: SessionStore, id: str, *texts: str, **header: Any) -> str:
-    """Begins a session in which the user says something."""
+    """Creates a session with a user message for each text, and returns its id."""
     with store.create(id=id, **header) as session:
         for text in texts or ("hello",):
             session.append(user(text))
@@ -58,14 +58,16 @@ def begin(store: SessionStore, id: str, *texts: str, **header: Any) -> str:
 
 
 def asked(store: SessionStore, text: str, **arguments: Any) -> list[tuple[str, str]]:
-    """What a search finds: session and entry, in no order."""
+    """Returns the (session id, entry id) pairs that a search finds, sorted."""
     return sorted((hit.session_id, hit.entry_id) for hit in store.search(text, **arguments))
 
 
 class StoreTests(ABC):
-    """Tests over `self.open_store(place, clock)`: a handle on the one store of that place.
+    """Fixtures for tests over `open_store(place, clock)`.
 
-    `shared` is False where a place has one handle only, `lasting` where a store does not outlive its handle.
+    Attributes:
+        shared: False if a store cannot be opened twice at the same time.
+        lasting: False if sessions are gone when the store is closed.
     """
 
     shared = True
@@ -73,14 +75,14 @@ class StoreTests(ABC):
 
     @abstractmethod
     def open_store(self, place: Path, clock: Clock) -> SessionStore:
-        """Opens a store, the same for the same place; the place is an empty directory of its own.
+        """Opens the store at a place: a directory that is empty at first. The same place is the same store.
 
-        The store asks `clock` for the time.
+        The store must use `clock` as its clock.
         """
 
     @pytest.fixture
     def clock(self) -> Clock:
-        """The clock of every store in a test."""
+        """The clock of all stores in a test."""
         return Clock()
 
     @pytest.fixture
@@ -93,6 +95,6 @@ class StoreTests(ABC):
     def other(self, tmp_path: Path, store: SessionStore, clock: Clock) -> Iterator[SessionStore]:  # noqa: ARG002  # opened before
         """Another handle on the same store."""
         if not self.shared:
-            pytest.skip("a store of one handle")
+            pytest.skip("the store cannot be opened twice at the same time")
         with self.open_store(tmp_path, clock) as opened:
             yield opened

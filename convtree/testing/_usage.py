@@ -1,4 +1,4 @@
-"""What sessions have spent."""
+"""Sums of tokens and cost."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from convtree._catalogue.record_summary import Usage
 from convtree._model.entries import ParentSession
+from convtree._model.usage import Usage
 from convtree.stores._session_store import SessionStore
-from convtree.testing._basis import StoreTests, assistant, user
+from convtree.testing._base import StoreTests, assistant, user
 
 PROVIDERS: dict[str, tuple[dict[str, Any], Usage]] = {
     "openai-chat": (
@@ -78,12 +78,12 @@ PROVIDERS: dict[str, tuple[dict[str, Any], Usage]] = {
 }
 
 
-class Counting(StoreTests):
-    """What sessions have spent."""
+class UsageTests(StoreTests):
+    """Sums of tokens and cost."""
 
     @pytest.mark.parametrize("provider", PROVIDERS)
-    def test_every_providers_usage_is_understood(self, store: SessionStore, provider: str) -> None:
-        """No token is counted twice; what is not understood is nothing."""
+    def test_usage_of_every_provider(self, store: SessionStore, provider: str) -> None:
+        """Each token is counted once. Unknown fields count as 0."""
         usage, expected = PROVIDERS[provider]
         with store.create(id="a") as session:
             session.append(assistant("hi"), usage=usage)
@@ -91,7 +91,7 @@ class Counting(StoreTests):
         assert store.info("a").usage == expected
 
     def test_usage_by_session_model_and_branch(self, store: SessionStore) -> None:
-        """Sums of one session, and of all."""
+        """Sums of one session and of all."""
         with store.create(id="a", owner="ann") as session:
             root = session.append(user("?"))
             one = session.append(assistant("1"), provider="p", model="m", usage={"output_tokens": 1, "cost": 0.25})
@@ -118,8 +118,8 @@ class Counting(StoreTests):
         with pytest.raises(ValueError, match="by"):
             store.usage(by="day")  # type: ignore[arg-type]
 
-    def test_sub_agents_are_part_of_their_session(self, store: SessionStore) -> None:
-        """At any depth, by session and by model; asked for alone, they answer for themselves."""
+    def test_sub_agents_count_in_their_session(self, store: SessionStore) -> None:
+        """At any depth. A sub-agent's session can also be asked for alone."""
         parents = {"a": None, "t": "a", "u": "t", "v": "a"}
         for number, (id, parent) in enumerate(parents.items()):
             origin = None if parent is None else ParentSession(id=parent, kind="task")
@@ -135,8 +135,8 @@ class Counting(StoreTests):
         ]
         assert store.info("a").usage.output_tokens == 1
 
-    def test_what_a_fork_has_copied_is_counted_once(self, store: SessionStore) -> None:
-        """In the session that paid for it; a fork of a fork, and what a fork spends itself, too."""
+    def test_copied_entries_are_counted_once(self, store: SessionStore) -> None:
+        """In the session it was copied from. Forks of forks, and a fork's own entries."""
         with store.create(id="a") as session:
             for number in range(3):
                 session.append(assistant(str(number)), model="m", usage={"output_tokens": 10**number})
@@ -151,15 +151,15 @@ class Counting(StoreTests):
         by_branch = {id: [row.usage.output_tokens for row in store.usage(id, by="branch")] for id in expected}
         assert by_branch == {id: [tokens] for id, tokens in expected.items()}
 
-    def test_who_only_says_to_be_a_fork_pays_for_itself(self, store: SessionStore) -> None:
-        """A session whose header names an entry that it has no copy of has copied nothing."""
+    def test_a_fork_without_copies_counts_everything(self, store: SessionStore) -> None:
+        """A session whose header names a parent entry, but has no copy of it, has copied nothing."""
         with store.create(id="a", parent_session=ParentSession(id="p", entry_id="e", kind="fork")) as session:
             session.append(assistant("x"), model="m", usage={"output_tokens": 7})
         assert store.info("a").usage.output_tokens == store.usage("a")[0].usage.output_tokens == 7
         assert store.usage("a", by="branch")[0].usage.output_tokens == 7
 
-    def test_absurd_numbers_spoil_no_sum(self, store: SessionStore) -> None:
-        """A provider that counts wrong must not break what comes after it."""
+    def test_absurd_numbers_are_ignored(self, store: SessionStore) -> None:
+        """Numbers out of range count as 0."""
         with store.create(id="a") as session:
             for number in (2**63, -1, 2**64 - 1, 1e300, 5):
                 session.append(assistant("x"), model="m", usage={"output_tokens": number, "cost": number})

@@ -1,4 +1,4 @@
-"""Sessions that begin, and are opened again."""
+"""Creating and opening sessions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from convtree._model.entries import ParentSession
 from convtree._model.errors import InvalidMessage, ReadOnlySession, SessionExists, SessionNotFound
 from convtree.stores._session_store import SessionStore
-from convtree.testing._basis import StoreTests, begin, ids, user
+from convtree.testing._base import StoreTests, begin, ids, user
 
 NOT_IDS = (
     "",
@@ -31,11 +31,11 @@ NOT_IDS = (
 )
 
 
-class Creating(StoreTests):
-    """Sessions that begin, and are opened again."""
+class SessionTests(StoreTests):
+    """Creating and opening sessions."""
 
     def test_a_new_store_is_empty(self, store: SessionStore) -> None:
-        """It lists nothing, finds nothing, and has nothing to complain about."""
+        """Every query returns nothing, and there are no findings."""
         assert list(store.list()) == []
         assert (store.latest(), store.resume(cwd="/a"), store.usage(), store.search("a")) == (None, None, [], [])
         assert store.findings == []
@@ -43,7 +43,7 @@ class Creating(StoreTests):
         assert store.location in repr(store)
 
     def test_nothing_is_stored_before_the_first_record(self, store: SessionStore) -> None:
-        """A session that nobody spoke in was never there; with its first record it is."""
+        """A new session can be listed and opened from its first record on."""
         with store.create(id="s") as session:
             assert list(store.list()) == []
             with pytest.raises(SessionNotFound):
@@ -54,8 +54,8 @@ class Creating(StoreTests):
             assert session.id == "s"
             assert [entry.message for entry in session.path()] == [user("hello")]  # type: ignore[attr-defined]
 
-    def test_a_session_begins_with_what_describes_it(self, store: SessionStore) -> None:
-        """Whatever `create` is given is in the header, and comes back."""
+    def test_create_stores_its_arguments(self, store: SessionStore) -> None:
+        """All arguments of `create` are stored in the header."""
         parent = ParentSession(id="p", entry_id="e", kind="task")
         header: dict[str, Any] = {
             "name": "N",
@@ -70,8 +70,8 @@ class Creating(StoreTests):
             assert session.header.parent_session == parent
             assert (session.name, session.metadata) == ("N", {"k": [1, None]})
 
-    def test_an_id_is_made_up_when_none_is_given(self, store: SessionStore) -> None:
-        """Two sessions never get the same."""
+    def test_create_makes_an_id(self, store: SessionStore) -> None:
+        """Two sessions get different ids."""
         with store.create() as one, store.create() as two:
             assert one.id != two.id
             one.append(user("1"))
@@ -79,14 +79,14 @@ class Creating(StoreTests):
         assert sorted(ids(store.list())) == sorted([one.id, two.id])
 
     def test_a_session_can_only_be_created_once(self, store: SessionStore) -> None:
-        """At the latest, its first append says so; nothing of it is stored."""
+        """The second `create`, or its first append, raises SessionExists and stores nothing."""
         begin(store, "s", "first")
         with pytest.raises(SessionExists), store.create(id="s") as session:
             session.append(user("second"))
         assert store.info("s").messages == 1
 
-    def test_two_may_create_it_and_one_has(self, store: SessionStore) -> None:
-        """Of two that found nothing, the second to append is told."""
+    def test_of_two_creates_one_can_append(self, store: SessionStore) -> None:
+        """If both were created before either appended, the second append raises SessionExists."""
         with store.create(id="s") as one, store.create(id="s") as two:
             one.append(user("first"))
             with pytest.raises(SessionExists):
@@ -94,8 +94,8 @@ class Creating(StoreTests):
             one.append(user("third"))
         assert store.info("s").messages == 2
 
-    def test_what_does_not_exist_is_not_found(self, store: SessionStore) -> None:
-        """Every call that needs a session says so, and makes none."""
+    def test_a_missing_session_is_not_found(self, store: SessionStore) -> None:
+        """Every call that needs a session raises SessionNotFound, and creates none."""
         calls: list[Callable[[str], object]] = [
             store.open,
             lambda each: store.open(each, read_only=True),
@@ -115,8 +115,8 @@ class Creating(StoreTests):
         assert (store.children("nobody"), list(store.list())) == ([], [])
 
     @pytest.mark.parametrize("id", NOT_IDS)
-    def test_what_is_no_id_is_refused(self, store: SessionStore, id: str) -> None:
-        """Ids are on an allow-list; none is ever a path."""
+    def test_invalid_ids_are_refused(self, store: SessionStore, id: str) -> None:
+        """Invalid ids raise InvalidMessage, in every call."""
         for call in (store.open, store.fork, store.delete, store.info, store.archive, store.usage):
             with pytest.raises(InvalidMessage):
                 call(id)
@@ -130,16 +130,16 @@ class Creating(StoreTests):
         assert ids(store.list()) == ["s"]
 
     @pytest.mark.parametrize("id", ["0", "A", "a.b", "a:b-c_d", "x" * 128, "CON", "a.jsonl", "a..b"])
-    def test_what_is_an_id_names_a_session(self, store: SessionStore, id: str) -> None:
-        """Whatever the grammar allows."""
+    def test_valid_ids(self, store: SessionStore, id: str) -> None:
+        """Every id that the grammar allows."""
         begin(store, id)
         begin(store, f"b{id}"[:128])
         assert sorted(ids(store.list())) == sorted([id, f"b{id}"[:128]])
         assert store.delete(id) == [id]
         assert ids(store.list()) == [f"b{id}"[:128]]
 
-    def test_open_creates_when_told_to(self, store: SessionStore) -> None:
-        """Under the caller's id; who comes later finds it, and its own description does not matter."""
+    def test_open_with_create(self, store: SessionStore) -> None:
+        """With `create=True`. If the session exists, the header arguments have no effect."""
         with store.open("s", create=True, name="first", owner="o") as session:
             session.append(user("hello"))
         with store.open("s", create=True, name="second") as session:
@@ -147,8 +147,8 @@ class Creating(StoreTests):
             assert (session.name, session.header.owner) == ("first", "o")
         assert store.info("s").messages == 2
 
-    def test_several_may_begin_the_same_session(self, store: SessionStore, other: SessionStore) -> None:
-        """Of two workers that open with `create`, both write to one session, and both know it."""
+    def test_two_handles_open_a_new_session_with_create(self, store: SessionStore, other: SessionStore) -> None:
+        """Two handles that open with `create=True` write to one session."""
         with store.open("s", create=True) as one, other.open("s", create=True, on_stale="rebase") as two:
             first = one.append(user("first"))
             second = two.append(user("second"))
@@ -156,20 +156,20 @@ class Creating(StoreTests):
             assert [entry.id for entry in one.refresh()] == [second.id]
         assert store.info("s").messages == other.info("s").messages == 2
 
-    def test_arguments_that_make_no_sense_together(self, store: SessionStore) -> None:
-        """Reading creates nothing, and nothing describes a session that exists."""
+    def test_arguments_that_contradict_each_other(self, store: SessionStore) -> None:
+        """`create` with `read_only`, header arguments without `create`, unknown arguments."""
         begin(store, "s")
-        with pytest.raises(ValueError, match="create goes with writing"):
+        with pytest.raises(ValueError, match="read_only"):
             store.open("s", create=True, read_only=True)
         with pytest.raises(TypeError, match="name"):
             store.open("s", name="n")
         with pytest.raises(TypeError, match="colour"):
-            store.open("t", create=True, colour="red")
+            store.open("t", create=True, colour="red")  # type: ignore[call-arg]
         with pytest.raises(ValueError, match="on_stale"):
             store.open("s", on_stale="never")  # type: ignore[arg-type]
 
-    def test_a_reader_changes_nothing(self, store: SessionStore) -> None:
-        """Every write is refused."""
+    def test_a_read_only_session_refuses_writes(self, store: SessionStore) -> None:
+        """Every write of a read-only session raises ReadOnlySession."""
         begin(store, "s")
         before = store.info("s")
         with store.open("s", read_only=True) as session:
@@ -178,8 +178,8 @@ class Creating(StoreTests):
                     write()
         assert store.info("s") == before
 
-    def test_what_cannot_be_stored_is_refused(self, store: SessionStore) -> None:
-        """A lone surrogate is no text, in a message or a header; nothing is there afterwards."""
+    def test_values_that_json_cannot_hold_are_refused(self, store: SessionStore) -> None:
+        """Values that JSON cannot hold raise InvalidMessage, and nothing is stored."""
         for header in ({"name": "\udc80"}, {"cwd": "\ud800"}, {"metadata": {"a": float("nan")}}):
             with pytest.raises(InvalidMessage):
                 store.create(**header)

@@ -1,4 +1,4 @@
-"""Words that are looked for."""
+"""Full text search."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from convtree.stores._session_store import Hit, SessionStore
-from convtree.testing._basis import Clock, StoreTests, asked, assistant, begin, user
+from convtree.stores._results import Hit
+from convtree.stores._session_store import SessionStore
+from convtree.testing._base import Clock, StoreTests, asked, assistant, begin, user
 
 
-class Searching(StoreTests):
-    """Words that are looked for."""
+class SearchTests(StoreTests):
+    """Full text search."""
 
     def test_search_finds_messages_with_all_words(self, store: SessionStore) -> None:
-        """In any order and case, punctuation or not; never parts of words."""
+        """In any order and case. Punctuation is ignored, and parts of words are not found."""
         with store.create(id="a") as session:
             one = session.append(user("Where shall we go: Rome, or Oslo?")).id
             two = session.append(assistant("To ROME!")).id
@@ -51,17 +52,17 @@ class Searching(StoreTests):
             ("\0nul\0", ["nul", "\0nul"], ["\0x"]),
         ],
     )
-    def test_text_is_only_ever_text(
+    def test_text_is_never_a_query_language(
         self, store: SessionStore, text: str, finds: list[str], not_found: list[str]
     ) -> None:
-        """Any script, in any encoding of it, and operators of anybody's query language."""
+        """In any script and Unicode form. Operators of query languages are plain text."""
         begin(store, "a", text)
         begin(store, "b", "something else altogether")
         assert [query for query in finds if [hit.session_id for hit in store.search(query)] != ["a"]] == []
         assert [query for query in not_found if store.search(query)] == []
 
-    def test_what_a_hit_says(self, store: SessionStore, clock: Clock) -> None:
-        """Every field; the snippet is cut around the first word that was found."""
+    def test_the_fields_of_a_hit(self, store: SessionStore, clock: Clock) -> None:
+        """All fields of a hit. The snippet surrounds the first word that was found."""
         with store.create(id="a", name="N") as session:
             entry = session.append(assistant("so " * 200 + "here is the\nneedle, " + "and " * 200))
         (hit,) = store.search("NEEDLE")
@@ -80,8 +81,8 @@ class Searching(StoreTests):
         assert len(hit.snippet) <= 200
         assert clock.text()[:19] in (hit.timestamp or "")
 
-    def test_hits_on_side_branches_say_so(self, store: SessionStore) -> None:
-        """What does not lead to the leaf lies on a side branch, until the leaf moves there."""
+    def test_hits_on_side_branches_are_marked(self, store: SessionStore) -> None:
+        """`on_path` follows the leaf."""
         with store.create(id="a") as session:
             root = session.append(user("needle root")).id
             side = session.append(user("needle side")).id
@@ -92,7 +93,7 @@ class Searching(StoreTests):
         assert {hit.on_path for hit in store.search("needle")} == {False}
 
     def test_better_hits_come_first(self, store: SessionStore) -> None:
-        """Scores never grow, and the limit keeps the best."""
+        """Scores do not increase, and `limit` keeps the best."""
         begin(store, "much", "needle needle needle")
         begin(store, "less", "needle " + "hay " * 300)
         begin(store, "none", "hay")
@@ -101,8 +102,8 @@ class Searching(StoreTests):
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
         assert store.search("needle", limit=1) == hits[:1]
 
-    def test_search_can_be_narrowed(self, store: SessionStore) -> None:
-        """By directory, owner and archive; archived sessions are searched unless told otherwise."""
+    def test_search_filters(self, store: SessionStore) -> None:
+        """By directory, owner and archived flag. Archived sessions are included by default."""
         begin(store, "a", "needle", cwd="/x", owner="ann")
         begin(store, "b", "needle", cwd="/y", owner="bob")
         store.archive("b")
@@ -116,8 +117,8 @@ class Searching(StoreTests):
         for narrowed, found in everywhere:
             assert sorted(hit.session_id for hit in store.search("needle", **narrowed)) == found
 
-    def test_long_questions_and_long_messages(self, store: SessionStore) -> None:
-        """A message of a megabyte is found by its first words, and a question of thousands of words is answered."""
+    def test_long_queries_and_long_messages(self, store: SessionStore) -> None:
+        """A message of a megabyte is found by its first words. A query of thousands of words is answered."""
         text = "needle " + " ".join(f"w{number}" for number in range(150_000))
         begin(store, "a", text)
         assert asked(store, "needle w1")[0][0] == "a"

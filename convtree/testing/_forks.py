@@ -7,14 +7,14 @@ import pytest
 from convtree._model.entries import ParentSession
 from convtree._model.errors import EntryNotFound, SessionExists
 from convtree.stores._session_store import SessionStore
-from convtree.testing._basis import Clock, StoreTests, assistant, begin, ids, user
+from convtree.testing._base import Clock, StoreTests, assistant, begin, ids, user
 
 
-class Forking(StoreTests):
+class ForkTests(StoreTests):
     """Forks and sub-agents."""
 
     def test_fork_a_whole_session(self, store: SessionStore, clock: Clock) -> None:
-        """Entries keep their ids; labels, name and description go along; both go on apart."""
+        """Entries keep their ids. Labels, name and header fields are copied. Later appends are separate."""
         with store.create(id="a", name="N", cwd="/x", owner="o", metadata={"k": 1}) as session:
             first = session.append(user("1"))
             second = session.append(assistant("2"))
@@ -31,7 +31,7 @@ class Forking(StoreTests):
         assert ids(store.list()) == ["f", "a"]
 
     def test_fork_up_to_an_entry(self, store: SessionStore) -> None:
-        """Only the path to it is copied, and only the labels on that."""
+        """Copies the path to the entry, and the labels on that path."""
         with store.create(id="a") as session:
             first = session.append(user("1"))
             session.append(user("2"))
@@ -47,8 +47,8 @@ class Forking(StoreTests):
         with store.fork("a") as at_leaf:  # which is before the first entry
             assert at_leaf.path() == []
 
-    def test_a_fork_is_there_whole_or_not_at_all(self, store: SessionStore) -> None:
-        """What cannot be copied leaves nothing, and nothing is overwritten."""
+    def test_a_fork_is_stored_whole_or_not_at_all(self, store: SessionStore) -> None:
+        """A refused fork stores nothing and overwrites nothing."""
         begin(store, "a", "1")
         begin(store, "b", "2", "3")
         with pytest.raises(EntryNotFound):
@@ -59,7 +59,7 @@ class Forking(StoreTests):
         assert store.info("b").messages == 2
 
     def test_a_long_session_is_forked_whole(self, store: SessionStore) -> None:
-        """More entries than anybody takes at once."""
+        """A fork of more entries than one batch."""
         with store.create(id="a") as session:
             session.append_many([user(str(number)) for number in range(1200)])
             label = session.leaf_id
@@ -70,7 +70,7 @@ class Forking(StoreTests):
         assert (store.info("f").entries, store.info("f").last_user_message) == (1200, "1199")
 
     def test_children_are_forks_and_sub_agents(self, store: SessionStore, clock: Clock) -> None:
-        """Those of one session, last active first; `list` tells them apart."""
+        """`children` returns both kinds, last active first. `list(parent=)` leaves out tasks unless asked."""
         begin(store, "a")
         begin(store, "t", parent_session=ParentSession(id="a", kind="task"))
         clock.pass_by(seconds=1)
@@ -81,8 +81,8 @@ class Forking(StoreTests):
         assert ids(store.list(parent="a", tasks=True)) == ["f", "t"]
         assert [info.parent_session and info.parent_session.kind for info in store.children("a")] == ["fork", "task"]
 
-    def test_sub_agents_stay_out_unless_asked_for(self, store: SessionStore, clock: Clock) -> None:
-        """Of lists, of `latest`, of searches."""
+    def test_sub_agents_are_left_out_by_default(self, store: SessionStore, clock: Clock) -> None:
+        """`list`, `latest` and `search` leave out sub-agents' sessions unless `tasks=True`."""
         begin(store, "a", "plan", cwd="/x")
         clock.pass_by(seconds=1)
         begin(store, "t", "plan", cwd="/x", parent_session=ParentSession(id="a", kind="task"))

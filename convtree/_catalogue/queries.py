@@ -1,0 +1,187 @@
+"""The queries of a catalogue: lists, searches, sums. SQL text only: no driver, no connection. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from convtree._catalogue.record_summary import sanitise_text, timestamp_of, words_of
+from convtree._catalogue.tables import SLOT_MS, Dialect, Execute
+from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, UsageTotal
+from convtree._model.batches import batched
+from convtree._model.entries import ParentSession
+from convtree._model.usage import Usage
+
+_QUERY_LIMIT = 200  # words in one query
+
+_INFO = (
+    "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, messages, first_user, "
+    "last_user, kind, parent_id, parent_entry, leaf, size, crc"
+)
+_MATCH: dict[Dialect, str] = {
+    "sqlite": "SELECT l.session_id, l.id, -bm25(ct_words) AS score FROM ct_words JOIN ct_lines l "
+    "ON l.row = ct_words.rowid {join} WHERE ct_words MATCH :words {where} "
+    "ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
+    "postgresql": "SELECT l.session_id, l.id, ts_rank(to_tsvector('simple', l.words), q) AS score "
+    "FROM plainto_tsquery('simple', :words) q, ct_lines l {join} WHERE l.words <> '' "
+    "AND to_tsvector('simple', l.words) @@ q {where} ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
+}
+_IN_MATCH: dict[Dialect, str] = {
+    "sqlite": "SELECT l.session_id FROM ct_words JOIN ct_lines l ON l.row = ct_words.rowid WHERE ct_words MATCH :words",
+    "postgresql": "SELECT l.session_id FROM ct_lines l WHERE l.words <> '' "
+    "AND to_tsvector('simple', l.words) @@ plainto_tsquery('simple', :words)",
+}
+
+
+def sessions(
+    execute: Execute, dialect: Dialect, filters: Filter, after: Cursor | None = None, limit: int | None = None
+) -> list[ListedSession]:
+    """Returns sessions, last active first, beginning after a cursor."""
+    where, values = _conditions(filters, dialect)
+    if after is not None:
+        where.append("(s.active_slot, s.active_ms, s.session_id) < (:after_slot, :after_ms, :after_id)")
+        values |= {"after_slot": after.ms // SLOT_MS, "after_ms": after.ms, "after_id": after.id}
+    columns = ", ".join(f"s.{name}" for name in _INFO.split(", "))
+    sql = f"SELECT {columns} FROM ct_sessions s{_where(where)}"
+    sql += " ORDER BY s.active_slot DESC, s.active_ms DESC, s.session_id DESC"
+    if limit is not None:
+        sql += " LIMIT :limit"
+        values["limit"] = limit
+    rows = execute(sql, values)
+    totals: dict[str, list[UsageTotal]] = {}
+    for each in usage(execute, [row[0] for row in rows]):
+        totals.setdefault(each.session_id, []).append(each)
+    return [_listed(row, totals.get(row[0], ())) for row in rows]
+
+
+def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit: int) -> list[SearchMatch]:
+    """Returns the messages that contain all words of a text, best first."""
+    words = _distinct(text)
+    if not words:
+        return []
+    where, values = _conditions(filters, dialect)
+    sql = _MATCH[dialect].format(
+        join="JOIN ct_sessions s ON s.session_id = l.session_id" if where else "",
+        where="".join(f" AND {each}" for each in where),
+    )
+    return [SearchMatch(*row) for row in execute(sql, values | {"words": _query(dialect, words), "limit": limit})]
+
+
+def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
+    """Returns tokens and cost of these sessions, by session and model."""
+    found: list[UsageTotal] = []
+    for chunk in batched(ids):
+        marks, values = _any_of(chunk)
+        rows = execute(
+            "SELECT session_id, provider, model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, "
+            f"cost FROM ct_usage WHERE session_id IN ({marks}) ORDER BY session_id, answers DESC, provider, model",
+            values,
+        )
+        for session_id, provider, model, *numbers in rows:
+            total = Usage(**dict(zip(Usage.__struct_fields__, numbers, strict=True)))
+            found.append(UsageTotal(session_id, provider or None, model or None, total))
+    return found
+
+
+def descendants(execute: Execute, ids: Sequence[str], kind: str) -> dict[str, str]:
+    """Returns the sessions of a kind below these sessions, at any depth: id to parent id, parents first.
+
+    `ids` are not in it, even if parents form a ring.
+    """
+    known, found = set(ids), dict[str, str]()
+    level = list(ids)
+    while level:
+        below = _children(execute, level, kind)
+        level = [id for id in below if id not in known]
+        known.update(level)
+        found |= {id: below[id] for id in level}
+    return found
+
+
+def _children(execute: Execute, ids: Sequence[str], kind: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for chunk in batched(ids):
+        marks, values = _any_of(chunk)
+        sql = f"SELECT session_id, parent_id FROM ct_sessions WHERE parent_id IN ({marks}) AND kind = :kind"
+        found |= dict(map(tuple, execute(sql + " ORDER BY session_id", values | {"kind": kind})))
+    return found
+
+
+def _conditions(filters: Filter, dialect: Dialect) -> tuple[list[str], dict[str, Any]]:
+    where: list[str] = []
+    values: dict[str, Any] = {}
+    for name in ("cwd", "git_root", "owner"):
+        if (value := getattr(filters, name)) is not None:
+            where.append(f"s.{name} = :{name}")
+            values[name] = sanitise_text(value)
+    if filters.here is not None:
+        where.append("(s.cwd = :here_cwd OR s.git_root = :here_root)")
+        values |= dict(zip(("here_cwd", "here_root"), map(sanitise_text, filters.here), strict=True))
+    if filters.archived is not None:
+        where.append("s.archived = :archived")
+        values["archived"] = int(filters.archived)
+    if filters.since_ms is not None:
+        where.append("s.active_slot >= :since_slot AND s.active_ms >= :since")
+        values |= {"since_slot": filters.since_ms // SLOT_MS, "since": filters.since_ms}
+    if filters.until_ms is not None:
+        where.append("s.active_ms < :until")
+        values["until"] = filters.until_ms
+    if filters.parent is not None:
+        where.append("s.parent_id = :parent")
+        values["parent"] = filters.parent
+    if not filters.tasks:
+        where.append("s.kind <> 'task'")
+    if filters.ids is not None:
+        marks, some = _any_of(filters.ids)
+        where.append(f"s.session_id IN ({marks})")
+        values |= some
+    if filters.text is not None and (words := _distinct(filters.text)):
+        likes = {f"like{number}": f"% {word} %" for number, word in enumerate(words)}
+        named = " AND ".join(f"s.name_words LIKE :{like}" for like in likes)
+        where.append(f"(({named}) OR s.session_id IN ({_IN_MATCH[dialect]}))")
+        values |= likes | {"words": _query(dialect, words)}
+    return where, values
+
+
+def _distinct(text: str) -> list[str]:
+    """Returns the words of a query, each once, up to the limit."""
+    return list(dict.fromkeys(words_of(text)))[:_QUERY_LIMIT]
+
+
+def _query(dialect: Dialect, words: Iterable[str]) -> str:
+    """Returns a full text query for all of these words. Quoting keeps SQLite from reading a word as an operator."""
+    return " ".join(f'"{word}"' for word in words) if dialect == "sqlite" else " ".join(words)
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(conditions)}" if conditions else ""
+
+
+def _any_of(ids: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    values = {f"id{number}": id for number, id in enumerate(ids)}
+    return ", ".join(f":{name}" for name in values) or "NULL", values
+
+
+def _listed(row: Sequence[Any], totals: Iterable[UsageTotal]) -> ListedSession:
+    id, name, owner, cwd, git_root, archived, created, active, entries, messages, first, last, *others = row
+    kind, parent_id, parent_entry, leaf, size, crc = others
+    totals = list(totals)
+    info = SessionInfo(
+        id=id,
+        name=name,
+        owner=owner,
+        cwd=cwd,
+        git_root=git_root,
+        archived=bool(archived),
+        created=timestamp_of(created),
+        last_activity=timestamp_of(active or None),
+        entries=entries,
+        messages=messages,
+        first_user_message=first,
+        last_user_message=last,
+        models=tuple(dict.fromkeys(each.model for each in totals if each.model is not None)),
+        usage=sum((each.usage for each in totals), Usage()),
+        parent_session=ParentSession(id=parent_id, entry_id=parent_entry, kind=kind) if kind else None,
+        leaf_id=leaf,
+    )
+    return ListedSession(info, Cursor(active, id), (size, created or 0, crc))

@@ -1,0 +1,155 @@
+"""The values that go into a catalogue's queries and come out of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import msgspec
+
+from convtree._model.entries import ParentSession
+from convtree._model.usage import Usage
+
+Progress = Callable[[int, int], None]
+"""Called with (done, of) while something takes long."""
+
+LogStamp = tuple[int, int, int]
+"""(size, time, identity) of a log, integers of at most 63 bits. Changes with every append.
+
+The size grows with every append. The identity differs for another log under the same id. The time is any number that
+helps to tell two states of the same size apart; it may be constant. In a folder: size in bytes, modification time in
+nanoseconds, inode.
+"""
+
+
+class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list says about a session. Times are RFC 3339 texts in UTC.
+
+    Attributes:
+        id: the session's id.
+        name: its name; None if it has none.
+        owner, cwd, git_root: as in the header.
+        archived: whether it is archived.
+        created: the time of the header; None if it has none.
+        last_activity: the time of the last record; None if unknown.
+        entries: how many entries it has, on all branches.
+        messages: how many of them are messages.
+        first_user_message, last_user_message: their first 200 characters, on one line.
+        models: the models that answered, the one with the most answers first.
+        usage: tokens and cost of this session's own answers; entries that a fork copied are not counted again.
+        parent_session: the session it was forked from, or whose sub-agent it is.
+        leaf_id: the entry that the next append continues.
+    """
+
+    id: str
+    name: str | None = None
+    owner: str | None = None
+    cwd: str | None = None
+    git_root: str | None = None
+    archived: bool = False
+    created: str | None = None
+    last_activity: str | None = None
+    entries: int = 0
+    messages: int = 0
+    first_user_message: str | None = None
+    last_user_message: str | None = None
+    models: tuple[str, ...] = ()
+    usage: Usage = Usage()
+    parent_session: ParentSession | None = None
+    leaf_id: str | None = None
+
+
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which sessions a query is about. All conditions must hold; None means any.
+
+    Attributes:
+        cwd, git_root, owner: equal to the header's, as text.
+        here: (cwd, git root): the session has this cwd or, unless None, this git root.
+        archived: True for archived sessions only, False for the others only.
+        since_ms: last active at this time or later, in milliseconds since 1970.
+        until_ms: last active before this time.
+        text: all its words occur in the name, or all in one message. A text without words matches every session.
+        parent: forks and tasks of this session.
+        tasks: whether sessions of sub-agents are included.
+        ids: one of these ids.
+    """
+
+    cwd: str | None = None
+    git_root: str | None = None
+    here: tuple[str | None, str | None] | None = None
+    owner: str | None = None
+    archived: bool | None = None
+    since_ms: int | None = None
+    until_ms: int | None = None
+    text: str | None = None
+    parent: str | None = None
+    tasks: bool = False
+    ids: tuple[str, ...] | None = None
+
+
+class Cursor(NamedTuple):
+    """A position in the order of a list: by time of the last activity, then by id, both descending.
+
+    Attributes:
+        ms: the time of the last activity in milliseconds since 1970; 0 if it is unknown.
+        id: a session's id.
+    """
+
+    ms: int
+    id: str
+
+
+class ListedSession(NamedTuple):
+    """A session in a list.
+
+    Attributes:
+        info: what users see.
+        cursor: its position in the list.
+        stamp: the stamp of its log when the catalogue read it, or an older one; for conditional deletes.
+    """
+
+    info: SessionInfo
+    cursor: Cursor
+    stamp: LogStamp
+
+
+class SearchMatch(NamedTuple):
+    """An entry found by a search.
+
+    Attributes:
+        session_id, entry_id: where it is.
+        score: how well it matches; higher is better. Scores of two searches cannot be compared.
+    """
+
+    session_id: str
+    entry_id: str
+    score: float
+
+
+class UsageTotal(NamedTuple):
+    """Tokens and cost of one session with one model.
+
+    Attributes:
+        session_id: the session.
+        provider, model: who answered; None if the answers do not say.
+        usage: the sum over those answers.
+    """
+
+    session_id: str
+    provider: str | None
+    model: str | None
+    usage: Usage
+
+
+class StoreFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something in a store that is not a complete session.
+
+    Attributes:
+        code: what is wrong: the code of the log's first serious finding, `not_a_log`, `unreadable` or `bad_name`.
+        place: where it is: the session's id, or a file name that cannot be an id.
+        id: the session's id; None if the name cannot be one.
+    """
+
+    code: str
+    place: str
+    id: str | None = None

@@ -1,0 +1,79 @@
+"""Checks and conversions of arguments that several of a store's calls take. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import datetime, timedelta
+
+from convtree._catalogue.record_summary import ms_of, ms_of_datetime
+from convtree._catalogue.types import Cursor
+from convtree._engine import codec
+from convtree._model.entries import ID
+
+_CURSOR = re.compile(rf"(-?[0-9]{{1,18}}):({ID.pattern})")
+_FOREVER_MS = 2**53
+
+
+def checked_id(id: str | None) -> str | None:
+    """Returns an id that is valid, or None.
+
+    Raises:
+        InvalidMessage: it is not valid.
+    """
+    if id is not None:
+        codec.check_id(id, "id")
+    return id
+
+
+def check_limit(limit: int | None) -> None:
+    """Raises ValueError for a limit below 1."""
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit must be at least 1, not {limit}")
+
+
+def cursor_text(cursor: Cursor) -> str:
+    """Returns a cursor as users get it."""
+    return f"{cursor.ms}:{cursor.id}"
+
+
+def parsed_cursor(text: str | None) -> Cursor | None:
+    """Returns the cursor of a page; None for None.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if text is None:
+        return None
+    found = _CURSOR.fullmatch(text)
+    if found is None:
+        raise ValueError("not a cursor; pass the cursor of a page that `list` returned")
+    return Cursor(int(found[1]), found[2])
+
+
+def time_ms(when: str | datetime | None) -> int | None:
+    """Returns a time in milliseconds since 1970; None for None.
+
+    Raises:
+        ValueError: a text is not an RFC 3339 time.
+    """
+    if when is None:
+        return None
+    if isinstance(when, datetime):
+        return ms_of_datetime(when)
+    found = ms_of(when)
+    if found is None:
+        raise ValueError(f"not a time: {when!r}; expected a datetime or RFC 3339 text")
+    return found
+
+
+def age_ms(age: timedelta | float) -> int:
+    """Returns an age (a timedelta or seconds) in milliseconds. An infinite age becomes a very long one.
+
+    Raises:
+        ValueError: it is not a number.
+    """
+    seconds = age.total_seconds() if isinstance(age, timedelta) else age
+    if math.isnan(seconds):
+        raise ValueError("max_age is not a number; expected a timedelta or seconds")
+    return round(min(max(seconds * 1000, -_FOREVER_MS), _FOREVER_MS))

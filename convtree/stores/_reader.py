@@ -1,0 +1,240 @@
+"""The reading half of a store: lists, searches, sums. It writes nothing and takes no lock of a session."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from threading import RLock
+from typing import Literal, Self, TypeVar
+
+from convtree._catalogue.types import Cursor, Filter, ListedSession, Progress, SessionInfo, StoreFinding
+from convtree._engine import codec
+from convtree._engine.log import Log, Mode
+from convtree._model.errors import SessionClosed, SessionNotFound
+from convtree._model.resources import ForkAware, Uncopyable, watch_forks
+from convtree._model.sources import Clock
+from convtree._session.session import Session, check_choice, new_header
+from convtree.stores._arguments import age_ms, check_limit, cursor_text, parsed_cursor, time_ms
+from convtree.stores._results import Hit, Page, UsageRow
+from convtree.stores._search import hits_of
+from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
+from convtree.stores.base import Catalogue, StoreBackend
+
+T = TypeVar("T")
+
+
+class StoreReader(Uncopyable, ForkAware):
+    """Answers questions about the sessions of a backend. Thread-safe; `SessionStore` adds sessions to write to."""
+
+    def __init__(self, backend: StoreBackend, clock: Clock) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._lock = RLock()  # guards the backend and its catalogue
+        self._closed = False
+        watch_forks(self)
+
+    def list(
+        self,
+        *,
+        cwd: str | None = None,
+        git_root: str | None = None,
+        owner: str | None = None,
+        archived: bool | None = False,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        text: str | None = None,
+        parent: str | None = None,
+        tasks: bool = False,
+        limit: int | None = 50,
+        cursor: str | None = None,
+        progress: Progress | None = None,
+    ) -> Page:
+        """Lists sessions, last active first. None means any.
+
+        Args:
+            cwd: sessions of this directory.
+            git_root: sessions of this repository.
+            owner: sessions of this owner.
+            archived: True for archived sessions only, False for the others only.
+            since: last active at this time or later: a datetime or RFC 3339 text; UTC if it has no zone.
+            until: last active before this time.
+            text: all its words occur in the name, or all in one message.
+            parent: forks of this session and, with `tasks`, its sub-agents.
+            tasks: includes sessions of sub-agents.
+            limit: the most sessions on a page; None for all.
+            cursor: the `cursor` of the page before.
+            progress: called with (done, of) while the catalogue is brought up to date.
+        """
+        filters = Filter(
+            cwd=cwd,
+            git_root=git_root,
+            owner=owner,
+            archived=archived,
+            since_ms=time_ms(since),
+            until_ms=time_ms(until),
+            text=text,
+            parent=parent,
+            tasks=tasks,
+        )
+        check_limit(limit)
+        found = self._listed(filters, None if limit is None else limit + 1, parsed_cursor(cursor), progress)
+        more = limit is not None and len(found) > limit
+        page = found[:limit]
+        return Page(sessions=tuple(each.info for each in page), cursor=cursor_text(page[-1].cursor) if more else None)
+
+    def info(self, id: str) -> SessionInfo:
+        """Returns what a list says about one session.
+
+        Raises:
+            SessionNotFound: there is no session with this id.
+        """
+        codec.check_id(id, "id")
+        found = self._listed(Filter(ids=(id,), tasks=True))
+        if not found:
+            raise SessionNotFound(f"{self.location}: there is no session {id!r}")
+        return found[0].info
+
+    def children(self, id: str) -> builtins.list[SessionInfo]:
+        """Returns the forks and the sub-agents' sessions of a session, last active first."""
+        return [each.info for each in self._listed(Filter(parent=id, tasks=True))]
+
+    def latest(
+        self, *, cwd: str | None = None, git_root: str | None = None, owner: str | None = None
+    ) -> SessionInfo | None:
+        """Returns the last active session that is not archived; None if there is none."""
+        found = self._listed(Filter(cwd=cwd, git_root=git_root, owner=owner, archived=False), limit=1)
+        return found[0].info if found else None
+
+    def resumable(
+        self,
+        *,
+        cwd: str | None,
+        git_root: str | None = None,
+        owner: str | None = None,
+        max_age: timedelta | float = timedelta(hours=1),
+    ) -> SessionInfo | None:
+        """Returns the session to continue: the last active one of this directory or repository; None if there is none.
+
+        Archived sessions, sessions of sub-agents, and those last active longer than `max_age` ago (a timedelta or
+        seconds) are left out. A `max_age` that is not above zero finds nothing.
+        """
+        if (age := age_ms(max_age)) <= 0:
+            return None
+        filters = Filter(here=(cwd, git_root), owner=owner, archived=False, since_ms=self._now_ms() - age)
+        found = self._listed(filters, limit=1)
+        return found[0].info if found else None
+
+    def search(
+        self,
+        text: str,
+        *,
+        cwd: str | None = None,
+        owner: str | None = None,
+        archived: bool | None = None,
+        tasks: bool = False,
+        limit: int = 20,
+    ) -> builtins.list[Hit]:
+        """Finds the messages that contain all words of a text, on any branch, best first.
+
+        Args:
+            text: the words. Case, accents and punctuation do not matter; parts of words are not found.
+            cwd: in sessions of this directory.
+            owner: in sessions of this owner.
+            archived: True for archived sessions only, False for the others only.
+            tasks: includes sessions of sub-agents.
+            limit: the most messages.
+        """
+        check_limit(limit)
+        filters = Filter(cwd=cwd, owner=owner, archived=archived, tasks=tasks)
+        found = self._query(lambda catalogue: catalogue.search(text, filters, limit))
+        return hits_of(found, text, self._read)
+
+    def usage(
+        self,
+        id: str | None = None,
+        *,
+        by: Literal["session", "model", "branch"] = "session",
+        cwd: str | None = None,
+        owner: str | None = None,
+    ) -> builtins.list[UsageRow]:
+        """Adds up tokens and stored cost, of one session or of all that match.
+
+        Sub-agents count in their session. Entries that a fork copied count in the session they come from. By branch,
+        there is a row for each leaf of one session: the sum over the path to it, without sub-agents.
+
+        Raises:
+            SessionNotFound: there is no session with this id.
+        """
+        check_choice("by", by, ("session", "model", "branch"))
+        if by == "branch":
+            if id is None:
+                raise ValueError("by='branch' is about the branches of one session; pass its id")
+            with self._read(id) as session:
+                return usage_by_branch(session)
+        infos = [self.info(id)] if id is not None else [i.info for i in self._listed(Filter(cwd=cwd, owner=owner))]
+        totals, counted_in = self._query(lambda found: totals_with_tasks(found, [info.id for info in infos]))
+        return usage_by_model(totals) if by == "model" else usage_by_session(totals, counted_in)
+
+    @property
+    def location(self) -> str:
+        """Where the store is. A password in a URL is not shown."""
+        return self._backend.location
+
+    @property
+    def findings(self) -> builtins.list[StoreFinding]:
+        """Everything in the store that is not a complete session: damaged, torn, foreign, or with an invalid name."""
+        return self._query(lambda catalogue: catalogue.findings())
+
+    def close(self) -> None:
+        """Closes the store. Sessions that are open stay open."""
+        with self._lock:
+            self._closed = True
+            self._backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self.location!r}>"
+
+    # --- private ---
+
+    def _after_fork(self) -> None:
+        self._lock = RLock()  # a thread of the parent may have held it
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SessionClosed(f"{self.location}: this store is closed; open it again")
+
+    def _log(self, id: str, mode: Mode) -> Log:
+        with self._lock:
+            self._check_open()
+            return self._backend.log(id, mode)
+
+    def _read(self, id: str) -> Session:
+        """Opens a session for reading."""
+        codec.check_id(id, "id")
+        log = self._log(id, "r")
+        try:
+            return Session(log, new_header(id), read_only=True)
+        except BaseException:
+            log.close()
+            raise
+
+    def _query(self, query: Callable[[Catalogue], T], progress: Progress | None = None) -> T:
+        """Calls `query` with the catalogue, brought up to date, and returns what it returns."""
+        with self._lock:
+            self._check_open()
+            return query(self._backend.catalogue(progress))
+
+    def _listed(
+        self, filters: Filter, limit: int | None = None, after: Cursor | None = None, progress: Progress | None = None
+    ) -> builtins.list[ListedSession]:
+        return self._query(lambda catalogue: catalogue.sessions(filters, after, limit), progress)
+
+    def _now_ms(self) -> int:
+        return self._clock() // 10**6

@@ -1,0 +1,68 @@
+"""What a store's calls return."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from convtree._catalogue.types import SessionInfo
+from convtree._model.usage import Usage
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some sessions of a list, last active first.
+
+    Attributes:
+        sessions: the sessions on this page.
+        cursor: passed to `list` to get the next page; None on the last page.
+    """
+
+    sessions: tuple[SessionInfo, ...]
+    cursor: str | None = None
+
+    def __iter__(self) -> Iterator[SessionInfo]:
+        return iter(self.sessions)
+
+    def __len__(self) -> int:
+        return len(self.sessions)
+
+
+class Hit(msgspec.Struct, frozen=True, kw_only=True):
+    """A message found by a search.
+
+    Attributes:
+        session_id, session_name: the session it is in.
+        entry_id: its id there.
+        role: its role.
+        timestamp: its time, as stored.
+        snippet: the text around the first word that was found, on one line.
+        on_path: True if it is on the path to the session's leaf, False if it is on a side branch.
+        score: how well it matches; higher is better.
+    """
+
+    session_id: str
+    session_name: str | None
+    entry_id: str
+    role: str | None
+    timestamp: str | None
+    snippet: str
+    on_path: bool
+    score: float
+
+
+class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens and cost of a session, a model or a branch. Fields that the question was not about are None.
+
+    Attributes:
+        session_id: by session and by branch: the session.
+        provider, model: by model: who answered; None if the answers do not say.
+        leaf_id: by branch: the end of the branch.
+        usage: the sum.
+    """
+
+    session_id: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    leaf_id: str | None = None
+    usage: Usage = Usage()

@@ -1,0 +1,55 @@
+"""From matches in the catalogue to hits: adds what only the log of a session knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from convtree._catalogue.record_summary import snippet_of, words_of
+from convtree._catalogue.types import SearchMatch
+from convtree._model.entries import MessageEntry
+from convtree._model.errors import BrokenPath, ConvtreeError, EntryNotFound
+from convtree._session.session import Session
+from convtree.stores._results import Hit
+
+
+def hits_of(matches: Sequence[SearchMatch], text: str, open_reader: Callable[[str], Session]) -> list[Hit]:
+    """Returns a hit for each match, in their order. Leaves out those that changed since the catalogue read them.
+
+    `open_reader` opens a session by its id. Each session is opened once.
+    """
+    words = words_of(text)
+    by_session: dict[str, list[SearchMatch]] = {}
+    for each in matches:
+        by_session.setdefault(each.session_id, []).append(each)
+    hits = {}
+    for id, some in by_session.items():
+        for hit in _hits_in(id, some, words, open_reader):
+            hits[id, hit.entry_id] = hit
+    return [hits[each[:2]] for each in matches if each[:2] in hits]
+
+
+def _hits_in(
+    id: str, matches: Sequence[SearchMatch], words: Sequence[str], open_reader: Callable[[str], Session]
+) -> Iterator[Hit]:
+    """Yields the hits in one session."""
+    try:
+        with open_reader(id) as session:
+            outline = session.outline()
+            on_path = set(outline.tree.path(outline.leaf))
+            for each in matches:
+                try:
+                    entry = session.entry(each.entry_id)
+                except (BrokenPath, EntryNotFound):
+                    continue  # damaged since the catalogue read it
+                yield Hit(
+                    session_id=id,
+                    session_name=session.name,
+                    entry_id=entry.id,
+                    role=entry.role if isinstance(entry, MessageEntry) else None,
+                    timestamp=entry.timestamp,
+                    snippet=snippet_of(entry.text if isinstance(entry, MessageEntry) else "", words),
+                    on_path=outline.row(entry.id) in on_path,
+                    score=each.score,
+                )
+    except (ConvtreeError, OSError):
+        return  # deleted or replaced since the catalogue read it

@@ -1,0 +1,60 @@
+"""Sums of tokens and cost: by model, by session, by branch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from convtree._catalogue.types import UsageTotal
+from convtree._model.entries import MessageEntry
+from convtree._model.usage import Usage, usage_of
+from convtree._session.session import Session
+from convtree.stores._results import UsageRow
+from convtree.stores.base import Catalogue
+
+
+def totals_with_tasks(catalogue: Catalogue, ids: Sequence[str]) -> tuple[list[UsageTotal], dict[str, str]]:
+    """Returns the totals of sessions and of their sub-agents, and in which of `ids` each session counts."""
+    counted_in = {id: id for id in ids}
+    for child, parent in catalogue.descendants(ids, "task").items():
+        counted_in[child] = counted_in[parent]
+    return catalogue.usage(list(counted_in)), counted_in
+
+
+def usage_by_model(totals: Sequence[UsageTotal]) -> list[UsageRow]:
+    """Returns a row for each provider and model, the one with the most tokens first."""
+    sums: dict[tuple[str | None, str | None], Usage] = {}
+    for each in totals:
+        key = each.provider, each.model
+        sums[key] = sums.get(key, Usage()) + each.usage
+    rows = [UsageRow(provider=provider, model=model, usage=usage) for (provider, model), usage in sums.items()]
+    return sorted(rows, key=lambda row: -row.usage.total_tokens)
+
+
+def usage_by_session(totals: Sequence[UsageTotal], counted_in: Mapping[str, str]) -> list[UsageRow]:
+    """Returns a row for each session that others are counted in. `counted_in` maps session ids to those sessions."""
+    sums = dict.fromkeys(counted_in.values(), Usage())
+    for each in totals:
+        sums[counted_in[each.session_id]] += each.usage
+    return [UsageRow(session_id=id, usage=usage) for id, usage in sums.items()]
+
+
+def usage_by_branch(session: Session) -> list[UsageRow]:
+    """Returns a row for each leaf: the sum over the path to it. Entries that a fork copied count as nothing."""
+    outline = session.outline()
+    origin = session.header.parent_session
+    copied = outline.row(origin.entry_id) if origin and origin.kind == "fork" and origin.entry_id else None
+    own = {
+        row: usage_of(record.usage)
+        for row, record in session.records(0 if copied is None else copied + 1)
+        if isinstance(record, MessageEntry) and record.usage
+    }
+    leaves = {entry.id: outline.row(entry.id) for entry in session.leaves()}
+    sums: list[Usage] = []
+    for row, parent in enumerate(outline.tree.parents):  # a parent's row is smaller than its child's
+        above = sums[parent] if parent >= 0 else Usage()
+        sums.append(above + own[row] if row in own else above)
+    return [
+        UsageRow(session_id=session.id, leaf_id=leaf, usage=sums[row])
+        for leaf, row in leaves.items()
+        if row is not None
+    ]
