@@ -153,9 +153,9 @@ def test_a_reused_index_descriptor_is_not_closed(tmp_path: Path) -> None:
         session._journal.save_snapshot(always=True)
     log = JsonlLog(tmp_path / "a.jsonl", mode="r")
     assert log.snapshot() is not None
-    os.close(log._snapshot_fd)
+    os.close(log._index_file._fd)
     fd = os.open(tmp_path / "mine", os.O_RDWR | os.O_CREAT)
-    assert fd == log._snapshot_fd
+    assert fd == log._index_file._fd
     log.close()
     os.write(fd, b"still open\n")
     os.close(fd)

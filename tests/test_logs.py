@@ -37,7 +37,7 @@ from convtree import (
 )
 from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode
 from convtree._engine.log_index import Index
-from convtree._logs import jsonl
+from convtree._logs import file_lines
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 
@@ -749,7 +749,7 @@ def test_a_log_is_healed_however_its_header_looks(before: bytes, size: int, log_
 
 def test_a_huge_file_without_lines_is_no_log(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is given up when its first line is too long for a log's."""
-    monkeypatch.setattr(jsonl, "READ_LIMIT", 2**18)
+    monkeypatch.setattr(file_lines, "READ_LIMIT", 2**18)
     log_path.write_bytes(b"x" * (2**18 + 1))
     with pytest.raises(NotALog):
         quick(log_path)
@@ -757,7 +757,7 @@ def test_a_huge_file_without_lines_is_no_log(log_path: Path, monkeypatch: pytest
 
 def test_a_torn_tail_may_be_too_long_for_a_line(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a torn tail all the same, and is read again when its newline comes."""
-    monkeypatch.setattr(jsonl, "READ_LIMIT", 2**18)
+    monkeypatch.setattr(file_lines, "READ_LIMIT", 2**18)
     whole = log_of(node("a", None))
     log_path.write_bytes(whole + b"x" * 300_000)
     with quick(log_path, mode="r") as session:

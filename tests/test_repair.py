@@ -14,7 +14,7 @@ from helpers import HEADER, as_file, contents, facts, log_of, mark, node, sealed
 
 from convtree import CorruptLog, LeafUncertain, NotALog, ReadOnlySession, Session, SessionLocked, SessionNotFound
 from convtree._engine import codec
-from convtree._logs import jsonl
+from convtree._logs import atomic_file, descriptors, file_lines, index_file, jsonl, lock
 from convtree.repair import Repair, repair, verify
 
 A, B, C = node("a", None), node("b", "a"), node("c", "b")
@@ -350,7 +350,9 @@ def interruptions(data: bytes, path: Path, monkeypatch: pytest.MonkeyPatch, erro
     for after in range(1000):
         path.write_bytes(data)
         with monkeypatch.context() as patch, suppress(type(error)):
-            patch.setattr(jsonl, "os", Failing(after, error))
+            failing = Failing(after, error)
+            for module in (jsonl, atomic_file, descriptors, file_lines, index_file, lock):
+                patch.setattr(module, "os", failing)
             repair(path, dry_run=False)
             return
         yield path.read_bytes()

@@ -9,7 +9,7 @@ from helpers import HEADER, as_file, contents, node, sealed, user
 
 from convtree import CorruptLog, Session, SessionNotFound
 from convtree._engine.log import Build, Chunk
-from convtree._logs import jsonl
+from convtree._logs import file_lines
 from convtree._logs.copy import Copied, copy_log
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
@@ -136,8 +136,8 @@ def test_a_line_that_is_too_long_is_refused(
 ) -> None:
     """What cannot be read cannot be copied."""
     a, b = stores
-    monkeypatch.setattr(jsonl, "_CHUNK", 2**8)
-    monkeypatch.setattr(jsonl, "READ_LIMIT", 2**10)
+    monkeypatch.setattr(file_lines, "CHUNK", 2**8)
+    monkeypatch.setattr(file_lines, "READ_LIMIT", 2**10)
     put(a, "s1", as_file([*LINES[:3], b"x" * 9000, *LINES[4:9]]))
     (done,) = a.copy_to(b, ["s1"])
     assert (done.status, "too long" in (done.reason or "")) == ("refused", True)

@@ -20,7 +20,8 @@ from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
 from convtree._formats.common.base import Format, Source, SourceSession, origin
 from convtree._formats.common.files import SourceFile
-from convtree._logs.jsonl import JsonlLog, write_atomically
+from convtree._logs.atomic_file import write_atomically
+from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound, SeveralSessions

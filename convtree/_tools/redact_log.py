@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,8 @@ from convtree._engine.log_index import Index
 from convtree._engine.redact import Redact, Redactor, redact_body, redact_record
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
-from convtree._logs.jsonl import JsonlLog, replace, write_new
+from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.jsonl import JsonlLog
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import CorruptLog, ReadOnlySession
 from convtree.stores._folder import CATALOGUE, FolderBackend
@@ -160,8 +160,8 @@ def redact_log(
         if in_place:
             done = msgspec.structs.replace(done, original=_put(path, lines, remove_original))
         else:
-            copy = _free_name(path, "redacted")
-            write_new(copy, lines, allow_network=allow_network)
+            copy = free_name(path, "redacted")
+            create_atomically(copy, lines, allow_network=allow_network)
             done = msgspec.structs.replace(done, copy=str(copy))
         watch.end()
         return msgspec.structs.replace(done, beside=_beside(path))
@@ -192,8 +192,8 @@ class _Watch:
 
 
 def _put(path: Path, lines: Iterator[bytes], remove_original: bool) -> str | None:
-    original = _free_name(path, "original")
-    replace(path, lines, keep_as=original)
+    original = free_name(path, "original")
+    replace_atomically(path, lines, keep_as=original)
     if not remove_original:
         return str(original)
     original.unlink()
@@ -222,11 +222,6 @@ def _redacted(body: bytes, redactor: Redactor, path: Path) -> bytes:
         return redact_body(body, redactor, places=True)
     except msgspec.DecodeError as error:
         raise CorruptLog(f"{path}: a line cannot be read ({error}); repair it first", findings=()) from None
-
-
-def _free_name(path: Path, suffix: str) -> Path:
-    names = (path.with_name(f"{path.name}.{suffix}{'' if n == 1 else f'-{n}'}") for n in count(1))
-    return next(name for name in names if not os.path.lexists(name))
 
 
 def _beside(path: Path) -> tuple[str, ...]:

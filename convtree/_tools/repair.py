@@ -10,7 +10,7 @@ import base64
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from itertools import count, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from zlib import crc32
 
@@ -22,7 +22,8 @@ from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Chunk, Mode
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import reseal
-from convtree._logs.jsonl import JsonlLog, replace, write_new
+from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.jsonl import JsonlLog
 from convtree._model.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark, SessionInfoMark
 from convtree._model.errors import BrokenPath, CorruptLog, NotALog, ReadOnlySession
 from convtree._model.findings import FINDING_LIMIT, LOST
@@ -154,8 +155,8 @@ def repair(
             return plan
         quarantine = _quarantine(path, log, removed) if removed else None
         ours = os.lstat(path)
-        original = _free_name(path, "original", lambda name: os.path.samestat(os.lstat(name), ours))
-        replace(path, _repaired(index, rows, path, log), keep_as=original)
+        original = free_name(path, "original", lambda name: os.path.samestat(os.lstat(name), ours))
+        replace_atomically(path, _repaired(index, rows, path, log), keep_as=original)
         return msgspec.structs.replace(plan, original=str(original), quarantine=quarantine)
     finally:
         log.close()
@@ -285,9 +286,9 @@ def _quarantine(path: Path, log: JsonlLog, removed: tuple[Finding, ...]) -> str:
                 piece = {"offset": offset, "length": len(data), "code": finding.code}
                 yield orjson.dumps(piece | {"base64": base64.b64encode(data).decode()})
 
-    name = _free_name(path, "quarantine", lambda name: _holds(name, lines()))
+    name = free_name(path, "quarantine", lambda name: _holds(name, lines()))
     if not os.path.lexists(name):
-        write_new(name, lines(), allow_network=True)
+        create_atomically(name, lines(), allow_network=True)
     return str(name)
 
 
@@ -296,12 +297,3 @@ def _holds(path: Path, lines: Iterator[bytes]) -> bool:
         return False
     with path.open("rb") as file:
         return all(there == line + b"\n" for there, line in zip_longest(file, lines, fillvalue=b""))
-
-
-def _free_name(path: Path, suffix: str, ours: Callable[[Path], bool]) -> Path:
-    """Returns `<log>.<suffix>`, or `<log>.<suffix>-2` and so on when that is taken.
-
-    One that an interrupted repair has left is used again: `ours` tells.
-    """
-    names = (path.with_name(f"{path.name}.{suffix}{'' if n == 1 else f'-{n}'}") for n in count(1))
-    return next(name for name in names if not os.path.lexists(name) or ours(name))

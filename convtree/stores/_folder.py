@@ -12,8 +12,9 @@ from pathlib import Path
 
 from convtree._catalogue.tables import Database
 from convtree._engine.log import Durability, Log, Mode
+from convtree._logs.atomic_file import create_atomically
 from convtree._logs.filesystems import refuse_network
-from convtree._logs.jsonl import JsonlLog, write_new
+from convtree._logs.jsonl import JsonlLog
 from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
 from convtree._model.resources import Uncopyable
@@ -68,7 +69,7 @@ class FolderBackend(Uncopyable):
 
     def write_new(self, id: str, lines: Iterable[bytes]) -> None:
         """Stores a whole session."""
-        write_new(self.path_of(id), lines, allow_network=self._allow_network)
+        create_atomically(self.path_of(id), lines, allow_network=self._allow_network)
 
     def delete(self, id: str) -> None:
         """Removes a session's log, under its lock, and what lies beside it."""

@@ -10,9 +10,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, NoReturn
 from zlib import crc32
+
+import convtree._logs
 
 from .places import raw_lines
 
@@ -61,6 +66,13 @@ def keep(*paths: Path) -> Path:
             shutil.copy2(path, place / path.name)
     print(f"kept {place}", flush=True)
     return place
+
+
+def modules_using_os() -> list[ModuleType]:
+    """Returns the modules below a log in a file that call the operating system: all whose `os` must be replaced."""
+    names = [found.name for found in iter_modules(convtree._logs.__path__) if not found.name.startswith("sql")]
+    modules = [import_module(f"convtree._logs.{name}") for name in names]
+    return [module for module in modules if "os" in vars(module)]
 
 
 def read_plainly(path: Path) -> Iterator[dict[str, Any]]:

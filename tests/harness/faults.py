@@ -29,12 +29,12 @@ import convtree._session.session
 from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
 from convtree._engine import journal as ledger
 from convtree._engine import snapshot
-from convtree._logs import jsonl
+from convtree._logs import descriptors
 from convtree._tools import repair as repairing
 from convtree.repair import repair, verify
 
 from . import sabotage
-from .common import arguments, finish, keep, read_plainly
+from .common import arguments, finish, keep, modules_using_os, read_plainly
 from .samples import folder, view
 
 _ERRORS = {
@@ -91,11 +91,11 @@ def _is_index(file: Any) -> bool:
 
 
 def _is_closing() -> bool:
-    """Tells whether the log asks which file a descriptor is open on before it closes it: in doubt it closes it."""
+    """Returns whether the log is closing a descriptor: it asks which file that is open on, and may fail to learn it."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename != jsonl.__file__:
+    while frame.f_back is not None and frame.f_code.co_filename != descriptors.__file__:
         frame = frame.f_back
-    return frame.f_back is not None and frame.f_back.f_code.co_name == "_close"
+    return frame.f_back is not None and frame.f_back.f_code.co_name == descriptors.close_own.__name__
 
 
 class Door:
@@ -159,9 +159,9 @@ class Door:
         self.calls, self.fired, self.plan = [], [], plan
         lock = filelock.lock_descriptor
         with ExitStack() as stack:
-            stack.enter_context(patch.object(jsonl, "os", self))
-            stack.enter_context(patch.object(jsonl, "open", self.file, create=True))
-            stack.enter_context(patch.object(repairing, "os", self))
+            for module in (*modules_using_os(), repairing):
+                stack.enter_context(patch.object(module, "os", self))
+                stack.enter_context(patch.object(module, "open", self.file, create=True))
             stack.enter_context(
                 patch.object(
                     filelock, "lock_descriptor", lambda fd, **named: self.call("lock", lambda: lock(fd, **named))

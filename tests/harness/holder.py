@@ -22,7 +22,8 @@ import filelock  # noqa: F401  # imported once here, not once in every fork
 
 from convtree import SessionClosed, SessionLocked, SessionNotFound
 from convtree._engine.log import Durability
-from convtree._logs import jsonl
+from convtree._logs.atomic_file import replace_atomically
+from convtree._logs.jsonl import JsonlLog
 from convtree._session.session import Session
 
 from . import sabotage
@@ -167,9 +168,9 @@ def replaced(folder: Path, rounds: int, variant: str | None) -> tuple[dict[str, 
         with process(_append_until_killed(path), variant) as (pid, lines):
             heard = [lines.readline() for _ in range(20)]
             if politely:
-                log = jsonl.JsonlLog(path, mode="r+", exclusive=True)
+                log = JsonlLog(path, mode="r+", exclusive=True)
                 body = [line for chunk in log.read() for line in chunk.lines]
-                jsonl.replace(path, body, keep_as=path.with_suffix(".old"))
+                replace_atomically(path, body, keep_as=path.with_suffix(".old"))
                 log.close()
             else:
                 copy = path.with_suffix(".copy")

@@ -19,7 +19,7 @@ from zlib import crc32
 from convtree._engine import codec
 from convtree._engine.journal import Journal
 from convtree._engine.snapshot import Snapshot
-from convtree._logs import jsonl
+from convtree._logs import atomic_file, jsonl, lock
 from convtree._session.session import Session
 
 from .common import arguments, finish
@@ -51,17 +51,17 @@ def two_writes() -> None:
 
 def no_lock() -> None:
     """Takes no lock."""
-    _patch(jsonl.JsonlLog, "_wait_for_lock", lambda _log, _timeout_s: None)
+    _patch(lock.FileLock, "acquire", lambda _lock, _fd, _timeout_s: None)
 
 
 def no_sync() -> None:
     """Says that lines are on the disk which are not."""
-    _patch(jsonl, "_sync", lambda _fd: None)
+    _patch(atomic_file, "sync", lambda _fd: None)
 
 
 def no_directory_sync() -> None:
     """Never makes a new name durable."""
-    _patch(jsonl, "_sync_directory", lambda _path: None)
+    _patch(atomic_file, "sync_directory", lambda _path: None)
 
 
 def rename_without_sync() -> None:
@@ -74,12 +74,12 @@ def rename_without_sync() -> None:
         yield place
         place.unlink(missing_ok=True)
 
-    _patch(jsonl, "_temporary", temporary)
+    _patch(atomic_file, "temporary", temporary)
 
 
 def sync_retried() -> None:
     """Believes the second sync when the first has failed."""
-    sync = jsonl._sync
+    sync = atomic_file.sync
 
     def twice(fd: int) -> None:
         try:
@@ -87,7 +87,7 @@ def sync_retried() -> None:
         except OSError:
             sync(fd)
 
-    _patch(jsonl, "_sync", twice)
+    _patch(atomic_file, "sync", twice)
 
 
 def no_inode_check() -> None:
