@@ -720,8 +720,8 @@ def test_when_it_cannot_be_settled_nothing_more_is_written(database: SqlDatabase
     ]
     log = interrupted(database, id, gone, stored=True)
     session = Session(log, Header(id=id))
-    blind = patch.object(SqlLog, "_holds", side_effect=OSError("gone"))
-    with patch("convtree._logs.sql.pause"), blind, pytest.raises(SessionFailed, match="unknown"):
+    blind = patch.object(SqlLog, "_is_stored", side_effect=OSError("gone"))
+    with patch("convtree._logs.sql.back_off"), blind, pytest.raises(SessionFailed, match="unknown"):
         session.append(user("a"))
     with pytest.raises(SessionFailed, match="open the session again"):
         session.append(user("b"))
@@ -732,7 +732,7 @@ def test_who_is_rolled_back_every_time_is_told(database: SqlDatabase, id: str) -
     """Nothing was written, and the session can be used."""
     log = interrupted(database, id, [RolledBack("conflict")] * 10, stored=False)
     session = Session(log, Header(id=id))
-    with patch("convtree._logs.sql.pause"), patch("convtree._logs.sql_engine.pause"):
+    with patch("convtree._logs.sql.back_off"), patch("convtree._logs.sql_engine.back_off"):
         with pytest.raises(SessionLocked):
             session.append(user("a"))
         with pytest.raises(SessionLocked):
