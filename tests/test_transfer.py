@@ -95,8 +95,8 @@ def test_damage_is_copied_as_it_is(stores: tuple[SessionStore, SessionStore]) ->
 
 OTHERS: dict[str, tuple[Sequence[bytes], str]] = {
     "another session": (sealed([HEADER.replace("s1", "s2"), node("a", None)]), "another session"),
-    "gone on": ([*LINES[:5], *sealed([node("other", "n3")])], "gone on by itself"),
-    "longer": (LINES[:12], "gone on by itself"),
+    "gone on": ([*LINES[:5], *sealed([node("other", "n3")])], "continued there"),
+    "longer": (LINES[:12], "continued there"),
 }
 
 
@@ -161,7 +161,7 @@ def test_somebody_else_who_writes_to_the_copy_is_noticed() -> None:
     source = MemoryLog()
     source.append(0, lambda _: LINES[:600])
     target = Watched(lambda log: MemoryLog(log).append(0, lambda _: [b"mine"]))
-    with pytest.raises(Exception, match="somebody else has begun"):
+    with pytest.raises(Exception, match="another process is writing to the copy"):
         copy_log(source, target)
 
 
