@@ -34,7 +34,7 @@ from convtree import (
     aio,
 )
 from convtree._model import resources
-from convtree.aio import _executor as turns
+from convtree.aio import _executor as executor
 from convtree.stores._session_store import SessionStore, open_store
 
 HOLD = """
@@ -45,9 +45,9 @@ with convtree.Session.open(sys.argv[1], exclusive=True, durability="process"):
 """
 
 
-def queues() -> list[turns.SerialQueue]:
+def queues() -> list[executor.SerialQueue]:
     """Every queue that is alive."""
-    return [each for each in list(resources._WATCHED) if isinstance(each, turns.SerialQueue)]
+    return [each for each in list(resources._WATCHED) if isinstance(each, executor.SerialQueue)]
 
 
 @contextmanager
@@ -207,6 +207,45 @@ def test_a_session_is_opened_in_both_ways(tmp_path: Path) -> None:
             await opening
         unused = aio.Session.memory()
         unused.close()
+
+    run(main)
+
+
+def test_clock_and_ids_are_passed_on(tmp_path: Path) -> None:
+    """They are arguments of the async openers, too, and reach the session that a store opens."""
+    numbers = iter(range(1000))
+
+    def next_id() -> str:
+        return f"id{next(numbers)}"
+
+    async def main() -> None:
+        async with (
+            aio.Session.open(tmp_path / "a.jsonl", clock=lambda: 10**18, id_source=next_id) as session,
+            aio.Session.memory(clock=lambda: 10**18, id_source=next_id) as other,
+            aio.open_store("memory:", clock=lambda: 10**18, id_source=next_id) as store,
+            store.create() as third,
+        ):
+            for each in (session, other, third):
+                entry = await each.append(user("1"))
+                assert (entry.id[:2], entry.timestamp) == ("id", "2001-09-09T01:46:40.000000Z")
+
+    run(main)
+
+
+def test_a_plain_with_and_a_forgotten_await_are_explained(tmp_path: Path) -> None:
+    """The error names `async with` and `await`; nothing is opened, and no warning follows."""
+
+    async def main() -> None:
+        with pytest.raises(TypeError, match="use `async with`, not `with`"), aio.open_store(tmp_path / "store"):  # type: ignore[attr-defined]
+            raise AssertionError
+        assert not (tmp_path / "store").exists()
+        opening: Any = aio.Session.memory()
+        with pytest.raises(AttributeError, match=r"'append' .* not open yet: await it first, or use `async with`"):
+            await opening.append(user("1"))
+        async with opening as session:
+            with pytest.raises(TypeError, match="use `async with`, not `with`"), session:
+                raise AssertionError
+            await session.append(user("1"))
 
     run(main)
 
@@ -380,7 +419,7 @@ def test_a_busy_session_leaves_the_others_their_turn(monkeypatch: pytest.MonkeyP
         return message
 
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(turns, "_pool", pool)
+        monkeypatch.setattr(executor, "_pool", pool)
 
         async def main() -> None:
             async with aio.Session.memory(redact=note) as busy, aio.Session.memory(redact=note) as other:
@@ -671,10 +710,10 @@ def test_followers_hold_no_thread() -> None:
     """Many more followers than threads wait, and everybody else goes on; all of them are told."""
 
     async def main() -> None:
-        sessions = [await aio.Session.memory() for _ in range(4 * turns._THREADS)]
+        sessions = [await aio.Session.memory() for _ in range(4 * executor._THREADS)]
         followers = [asyncio.create_task(anext(session.follow(poll_s=0.3))) for session in sessions]
         await asyncio.sleep(0.1)
-        assert not any(session._line._running for session in sessions)
+        assert not any(session._queue._running for session in sessions)
         entries = await asyncio.gather(*(session.append(user("a")) for session in sessions))
         assert await asyncio.gather(*followers) == entries
 
@@ -886,16 +925,16 @@ def test_a_line_that_begins_anew_has_nobody_in_it(monkeypatch: pytest.MonkeyPatc
 
     async def main() -> None:
         async with aio.Session.memory() as session:
-            monkeypatch.setattr(turns._pool, "_threads", stuck)
-            lost = session._line.submit(lambda: None)
-            for thing in (turns._pool, *queues()):
+            monkeypatch.setattr(executor._pool, "_threads", stuck)
+            lost = session._queue.submit(lambda: None)
+            for thing in (executor._pool, *queues()):
                 thing._after_fork()
             await session.append(user("a"))
             assert await _said(session) == ["a"]
-            assert (lost.done(), turns._pool._threads is stuck) == (False, False)
+            assert (lost.done(), executor._pool._threads is stuck) == (False, False)
 
     run(main)
-    turns._pool._threads.shutdown()
+    executor._pool._threads.shutdown()
     stuck.shutdown(wait=False, cancel_futures=True)
     ready.set()
 
@@ -917,16 +956,16 @@ def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.Mon
 
     async def main() -> None:
         pool = ThreadPoolExecutor(1)
-        monkeypatch.setattr(turns, "_pool", pool)
+        monkeypatch.setattr(executor, "_pool", pool)
         session = aio.Session(Session.memory())
         ready = threading.Event()
-        first = session._line.submit(lambda: ready.wait(20))
+        first = session._queue.submit(lambda: ready.wait(20))
         tasks = [await begin(session.append(user(str(number)))) for number in range(5)]
         pool.shutdown(wait=False)
         ready.set()
         await asyncio.gather(*tasks)
         assert first.result()
-        while session._line._running:
+        while session._queue._running:
             await asyncio.sleep(0.001)  # the last thread goes
         with pytest.raises(RuntimeError):
             await session.append(user("late"))
@@ -1012,7 +1051,7 @@ def test_a_slow_store_leaves_threads_to_the_sessions(tmp_path: Path) -> None:
 
     async def main() -> None:
         async with aio.open_store(tmp_path / "store") as store, aio.Session.memory() as session:
-            slow = [store._line.submit(lambda: ready.wait(20)) for _ in range(4 * turns._THREADS)]
+            slow = [store._queue.submit(lambda: ready.wait(20)) for _ in range(4 * executor._THREADS)]
             await asyncio.wait_for(session.append(user("a")), 10)
             ready.set()
             assert all(await asyncio.gather(*map(asyncio.wrap_future, slow)))
