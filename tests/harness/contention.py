@@ -159,7 +159,11 @@ def check(path: Path, processes: int, appends: int) -> list[str]:
     for record in records:
         process, _, number = record["message"]["content"].split(" ")[0].partition(":")
         order[int(process)].append(int(number))
-    broken += [f"process {i} is there as {len(o)} appends" for i, o in enumerate(order) if o != list(range(appends))]
+    broken += [
+        f"process {i} has {len(o)} appends, or has them out of order"
+        for i, o in enumerate(order)
+        if o != list(range(appends))
+    ]
     return broken
 
 
