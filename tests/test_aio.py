@@ -1,4 +1,4 @@
-"""The same for async callers: order, cancellation, and an event loop that never waits."""
+"""convtree.aio: order, cancellation, and an event loop that is never blocked."""
 
 import asyncio
 import inspect
@@ -143,8 +143,8 @@ def parameters(owner: type, name: str) -> list[tuple[str, Any, Any]]:
 @pytest.mark.parametrize(
     ("sync", "other"), [(Session, aio.Session), (SessionStore, aio.SessionStore)], ids=["session", "store"]
 )
-def test_every_name_is_there_and_of_the_right_sort(sync: type, other: type) -> None:
-    """A method that is added to the sync class and forgotten here is told; so is one whose arguments differ."""
+def test_every_sync_name_has_an_async_one_of_the_right_kind(sync: type, other: type) -> None:
+    """A method added to the sync class and forgotten here fails this test; so does one with other arguments."""
     assert public(other) == public(sync)
     sorts = {name: sort_of_sync(sync, name) for name in public(sync)}
     if sync is SessionStore:
@@ -158,8 +158,8 @@ def test_every_name_is_there_and_of_the_right_sort(sync: type, other: type) -> N
             assert parameters(other, name) == parameters(sync, name), name
 
 
-def test_the_openers_of_both_sides_are_alike() -> None:
-    """`open_store`, `Session.open` and `Session.memory` take what theirs take."""
+def test_the_openers_take_the_same_arguments() -> None:
+    """`open_store`, `Session.open` and `Session.memory`."""
     pairs: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
         (open_store, aio.open_store),
         (Session.open, aio.Session.open),
@@ -169,8 +169,8 @@ def test_the_openers_of_both_sides_are_alike() -> None:
         assert inspect.signature(other).parameters == inspect.signature(sync).parameters
 
 
-def test_the_outline_of_both_sides_is_alike() -> None:
-    """What an outline has, the async one has."""
+def test_the_outline_has_the_same_names() -> None:
+    """An async outline has what a sync one has."""
 
     async def main() -> None:
         async with aio.Session.memory() as session:
@@ -186,8 +186,8 @@ def test_the_outline_of_both_sides_is_alike() -> None:
     run(main)
 
 
-def test_a_session_is_opened_in_both_ways(tmp_path: Path) -> None:
-    """By `async with`, by `await`, and as a task; who opens it with `async with` has it closed."""
+def test_a_session_is_opened_by_await_and_by_async_with(tmp_path: Path) -> None:
+    """Also as a task; `async with` closes it."""
 
     async def main() -> None:
         async with aio.Session.open(tmp_path / "a.jsonl", name="A") as one:
@@ -362,7 +362,7 @@ def test_calls_on_one_session_keep_their_order(log_path: Path) -> None:
 
 
 def test_one_call_at_a_time_on_a_session_and_many_on_many() -> None:
-    """Nothing of one session runs beside itself; different sessions do."""
+    """Calls on one session never overlap; those on different sessions do."""
     most: dict[str, int] = {"one": 0, "all": 0}
     now: dict[str, int] = {}
     lock = threading.Lock()
@@ -392,7 +392,7 @@ def test_one_call_at_a_time_on_a_session_and_many_on_many() -> None:
 
 
 def test_many_sessions_at_once(tmp_path: Path) -> None:
-    """More sessions than threads, each with its own order; no session has to wait for another to be done."""
+    """More sessions than threads, each with its own order; none waits until another is done."""
     turns: list[int] = []
 
     async def talk(number: int) -> None:
@@ -410,8 +410,8 @@ def test_many_sessions_at_once(tmp_path: Path) -> None:
     assert sorted(turns) == list(range(60))
 
 
-def test_a_busy_session_leaves_the_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one thread for all, a session with 500 calls does not hold up one with a single call."""
+def test_a_busy_session_does_not_delay_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one thread for all, 500 calls on a session do not hold up a single call on another."""
     written: list[str] = []
 
     def note(message: Any) -> Any:
@@ -464,8 +464,8 @@ async def _opened(path: Path) -> aio.Session:
 # --- cancellation ---
 
 
-def test_a_call_that_is_cancelled_before_its_turn_is_not_carried_out(log_path: Path) -> None:
-    """What waits behind a lock, and is given up, was never said."""
+def test_a_call_cancelled_before_it_starts_does_not_run(log_path: Path) -> None:
+    """An append that waits behind a lock and is cancelled is not stored."""
 
     async def main() -> None:
         async with aio.Session.open(log_path, durability="process") as session:
@@ -485,8 +485,8 @@ async def _said(session: aio.Session) -> list[Any]:
     return [message["content"] for message in (await session.build_context()).messages]
 
 
-def test_a_call_that_is_cancelled_in_its_turn_goes_on_and_the_next_waits_for_it(log_path: Path) -> None:
-    """An abandoned append is stored before what comes after it, and its repetition by id adds nothing."""
+def test_a_call_cancelled_while_it_runs_is_completed_before_the_next(log_path: Path) -> None:
+    """A cancelled append is stored before later ones, and its repetition by id adds nothing."""
 
     async def main() -> None:
         async with aio.Session.open(log_path, durability="process") as session:
@@ -505,7 +505,7 @@ def test_a_call_that_is_cancelled_in_its_turn_goes_on_and_the_next_waits_for_it(
     run(main)
 
 
-def test_a_time_limit_leaves_the_session_in_order(log_path: Path) -> None:
+def test_a_session_can_be_used_after_a_timeout(log_path: Path) -> None:
     """`asyncio.timeout` around a call that waits for a lock."""
 
     async def main() -> None:
@@ -523,8 +523,8 @@ def test_a_time_limit_leaves_the_session_in_order(log_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_cancelled_at_any_moment_and_repeated_nothing_is_lost_or_doubled(seed: int, log_path: Path) -> None:
-    """Appends with ids by several tasks, cancelled at random and repeated until they have answered."""
+def test_appends_cancelled_at_random_and_repeated_are_stored_once(seed: int, log_path: Path) -> None:
+    """Appends with ids by several tasks, cancelled at random and repeated until they return."""
     chance = random.Random(seed)
 
     async def say(session: aio.Session, id: str) -> bool:
@@ -560,8 +560,8 @@ def test_cancelled_at_any_moment_and_repeated_nothing_is_lost_or_doubled(seed: i
         assert len(session.path()) == 100
 
 
-def test_what_a_cancelled_call_opens_is_closed(log_path: Path) -> None:
-    """Nobody has it: it must not keep the lock."""
+def test_a_session_opened_by_a_cancelled_call_is_closed(log_path: Path) -> None:
+    """It would keep the lock."""
     for moment_s in (0.05, 0):
 
         async def main(moment_s: float = moment_s) -> None:
@@ -576,8 +576,8 @@ def test_what_a_cancelled_call_opens_is_closed(log_path: Path) -> None:
         run(main)
 
 
-def test_an_opening_that_fails_when_nobody_waits_for_it_any_more_is_not_heard_of(log_path: Path) -> None:
-    """It waited for a lock until its time was over."""
+def test_a_cancelled_opening_that_fails_is_silent(log_path: Path) -> None:
+    """It waited for a lock until the timeout."""
 
     async def main() -> None:
         with held(log_path):
@@ -591,8 +591,8 @@ def test_an_opening_that_fails_when_nobody_waits_for_it_any_more_is_not_heard_of
 
 
 @pytest.mark.parametrize("steps", range(5))
-def test_what_is_open_when_its_task_is_cancelled_is_closed(steps: int, log_path: Path) -> None:
-    """The cancellation comes between the opening and the task's waking up."""
+def test_a_session_opened_right_before_the_cancellation_is_closed(steps: int, log_path: Path) -> None:
+    """The cancellation comes after the opening and before the task continues."""
 
     async def main() -> None:
         task = await begin(aio.Session.open(log_path, exclusive=True))
@@ -611,8 +611,8 @@ def test_what_is_open_when_its_task_is_cancelled_is_closed(steps: int, log_path:
 # --- closing ---
 
 
-def test_closing_lets_what_has_begun_end_and_refuses_the_rest(log_path: Path) -> None:
-    """What was begun before `close` is stored; what comes after is told."""
+def test_close_waits_for_earlier_calls_and_refuses_later_ones(log_path: Path) -> None:
+    """Calls made before `close` are stored; later ones raise SessionClosed."""
 
     async def main() -> None:
         session = await aio.Session.open(log_path, durability="process")
@@ -632,7 +632,7 @@ def test_closing_lets_what_has_begun_end_and_refuses_the_rest(log_path: Path) ->
 
 
 def test_closing_cannot_be_cancelled(log_path: Path) -> None:
-    """A session that was to be closed is, even when nobody waits for it any more."""
+    """The session is closed also if the task that closes it is cancelled."""
 
     async def main() -> None:
         session = await aio.Session.open(log_path, durability="process")
@@ -648,7 +648,7 @@ def test_closing_cannot_be_cancelled(log_path: Path) -> None:
     run(main)
 
 
-def test_a_task_that_is_cancelled_in_its_session_closes_it(log_path: Path) -> None:
+def test_a_task_cancelled_in_async_with_closes_its_session(log_path: Path) -> None:
     """`async with` ends as it should."""
 
     async def main() -> None:
@@ -693,8 +693,8 @@ async def _first(news: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
         count -= 1
 
 
-def test_what_comes_between_the_call_and_the_first_item_is_news() -> None:
-    """From now on means from the call."""
+def test_follow_starts_with_the_call_not_with_the_first_item() -> None:
+    """An entry stored in between is yielded."""
 
     async def main() -> None:
         async with aio.Session.memory() as session:
@@ -707,7 +707,7 @@ def test_what_comes_between_the_call_and_the_first_item_is_news() -> None:
 
 
 def test_followers_hold_no_thread() -> None:
-    """Many more followers than threads wait, and everybody else goes on; all of them are told."""
+    """More followers than threads wait, other calls run, and every follower gets the entry."""
 
     async def main() -> None:
         sessions = [await aio.Session.memory() for _ in range(4 * executor._THREADS)]
@@ -721,7 +721,7 @@ def test_followers_hold_no_thread() -> None:
 
 
 def test_following_ends(log_path: Path) -> None:
-    """By aclose, by cancellation, by closing the session, after a quiet time; a closed session is not followed."""
+    """By aclose, cancellation, closing the session, or timeout; a closed session cannot be followed."""
 
     async def drain(session: aio.Session, **arguments: Any) -> list[Any]:
         return [each async for each in session.follow(**arguments)]
@@ -752,8 +752,8 @@ def test_following_ends(log_path: Path) -> None:
     run(main)
 
 
-def test_a_log_that_is_gone_ends_it(log_path: Path) -> None:
-    """With the error of the sync call."""
+def test_following_a_removed_log_raises(log_path: Path) -> None:
+    """The error of the sync call."""
 
     async def main() -> None:
         async with aio.Session.open(log_path) as session:
@@ -770,7 +770,7 @@ def test_a_log_that_is_gone_ends_it(log_path: Path) -> None:
 
 
 def test_the_event_loop_is_never_blocked(log_path: Path) -> None:
-    """A task's heart goes on beating while calls wait for a lock that another process holds."""
+    """A timer in the loop runs on while calls wait for a lock that another process holds."""
     beats: list[float] = []
 
     async def beat() -> None:
@@ -798,7 +798,7 @@ def test_the_event_loop_is_never_blocked(log_path: Path) -> None:
     assert max(later - earlier for earlier, later in pairwise(beats)) < 0.3
 
 
-def test_context_variables_are_seen_where_the_work_is_done() -> None:
+def test_context_variables_are_passed_to_the_thread() -> None:
     """As with `asyncio.to_thread`: what a tracer or a `render` looks up is there."""
     variable: ContextVar[str] = ContextVar("variable")
 
@@ -908,8 +908,8 @@ def run_program(program: str, *arguments: Path) -> str:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
-    """It has threads of its own; an inherited session refuses as the sync one does; the parent goes on."""
+def test_a_forked_child_gets_new_threads(tmp_path: Path) -> None:
+    """An inherited session raises as the sync one does; the parent goes on."""
     said = run_program(FORK, tmp_path / "a.jsonl", tmp_path / "b.jsonl").splitlines()
     assert said[1:] == ["parent"]
     assert said[0].split() in (["child", "SessionFailed"], ["child", "ReadOnlySession"], ["child", "SessionClosed"])
@@ -918,8 +918,8 @@ def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
             assert contents(session) == expected
 
 
-def test_a_line_that_begins_anew_has_nobody_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the child of a fork does, without one: whoever waited is the parent's, and the next is served at once."""
+def test_a_queue_is_empty_after_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fork hook, called without a fork: waiting calls belong to the parent, and the next call runs at once."""
     stuck, ready = ThreadPoolExecutor(1), threading.Event()
     stuck.submit(ready.wait, 20)
 
@@ -939,20 +939,20 @@ def test_a_line_that_begins_anew_has_nobody_in_it(monkeypatch: pytest.MonkeyPatc
     ready.set()
 
 
-def test_the_program_ends_with_what_has_begun(log_path: Path) -> None:
-    """An append in its turn is whole when the program has ended; those that waited for theirs are not there."""
+def test_the_end_of_the_program_waits_for_running_calls(log_path: Path) -> None:
+    """A running append is stored when the program has ended; waiting ones are not."""
     assert run_program(EXIT, log_path) == "done\n"
     with Session.open(log_path, mode="r") as session:
         assert contents(session) == ["begun"]
 
 
-def test_a_call_after_the_end_is_refused_and_does_not_hang(log_path: Path) -> None:
-    """At exit the threads are gone; whoever comes then is told, twice as well."""
+def test_a_call_after_the_end_of_the_program_raises(log_path: Path) -> None:
+    """At exit the threads are gone; a call raises RuntimeError, also the second time."""
     assert run_program(LATE, log_path) == "RuntimeError\nRuntimeError\n"
 
 
-def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls that were begun do not hang because there are no new threads."""
+def test_a_pool_that_shuts_down_runs_waiting_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not hang because no new threads start."""
 
     async def main() -> None:
         pool = ThreadPoolExecutor(1)
@@ -981,7 +981,7 @@ def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("kind", ["{}/store", "sqlite:///{}/store.db", "memory:"])
 def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
-    """Every call of a store, over those kinds that need no server."""
+    """Every call of a store, over the kinds that need no server."""
 
     async def main() -> None:
         place = kind.format(tmp_path)
@@ -1028,7 +1028,7 @@ def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_store_serves_many_at_once(tmp_path: Path) -> None:
-    """Sessions are begun, written, listed and read beside one another; every one is whole."""
+    """Sessions are created, written, listed and read in parallel; every one is complete."""
 
     async def main() -> None:
         async with aio.open_store(tmp_path / "store", durability="process") as store:
@@ -1046,7 +1046,7 @@ def test_a_store_serves_many_at_once(tmp_path: Path) -> None:
 
 
 def test_a_slow_store_leaves_threads_to_the_sessions(tmp_path: Path) -> None:
-    """Its calls take some of the threads, and no more."""
+    """Its calls take some of the threads, not all."""
     ready = threading.Event()
 
     async def main() -> None:
