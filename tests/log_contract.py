@@ -1,7 +1,7 @@
 """The contract of a log, as tests: every implementation passes them unchanged.
 
-A subclass says how to open handles on one log; `shared` is False where a log has one handle only, `lasting` where it
-does not outlive it, `keeps` where nothing can be kept beside it.
+A subclass opens handles on one log. `shared` is False if a log can have one handle only, `lasting` if it does not
+outlive its handle, `keeps` if it stores no snapshots.
 """
 
 from abc import ABC, abstractmethod
@@ -34,7 +34,7 @@ def add(log: Log, *lines: bytes, position: int | None = None) -> Chunk:
 
 
 def kept(log: Log) -> bytes | None:
-    """What is kept beside a log."""
+    """The snapshot of a log."""
     stored = log.snapshot()
     return None if stored is None else stored.read(0, stored.size)
 
@@ -77,7 +77,7 @@ class LogContract(ABC):
         assert log.location
 
     def test_lines_come_back_as_they_went_in(self, log: Log) -> None:
-        """In order, with the positions that `append` told."""
+        """In order, at the positions that `append` returned."""
         first = add(log, *LINES[:2])
         second = add(log, *LINES[2:])
         assert [*first.lines, *second.lines] == LINES
@@ -88,13 +88,13 @@ class LogContract(ABC):
         assert all(chunk.fault is None for chunk in log.read())
         assert end_of(log) == second.end
 
-    def test_reading_goes_on_from_a_position(self, log: Log) -> None:
+    def test_read_starts_at_a_position(self, log: Log) -> None:
         """The end of one append is where the next begins."""
         ends = [add(log, line).end for line in LINES]
         for number, end in enumerate(ends):
             assert everything(log, end) == LINES[number + 1 :]
 
-    def test_lines_are_fetched_by_place(self, log: Log) -> None:
+    def test_lines_are_read_by_position(self, log: Log) -> None:
         """In any order, one or several, also twice."""
         chunk = add(log, *LINES)
         spans = [(position, len(line)) for position, line in zip(chunk.positions, chunk.lines, strict=True)]
@@ -102,7 +102,7 @@ class LogContract(ABC):
             assert log.read_at([spans[number] for number in wanted]) == [LINES[number] for number in wanted]
 
     def test_no_lines_write_nothing(self, log: Log) -> None:
-        """A builder may find that there is nothing to do."""
+        """`build` may return no lines."""
         assert list(add(log).lines) == []
         add(log, *LINES[:2])
         end = end_of(log)
@@ -110,8 +110,8 @@ class LogContract(ABC):
         assert (everything(log), end_of(log)) == (LINES[:2], end)
 
     @pytest.mark.parametrize("begun", [False, True])
-    def test_what_a_builder_raises_is_raised_and_nothing_is_written(self, log: Log, begun: bool) -> None:
-        """And the log can be used afterwards."""
+    def test_an_error_of_build_is_raised_and_nothing_is_written(self, log: Log, begun: bool) -> None:
+        """The log can be used afterwards."""
         before = LINES[:2] if begun else []
         if begun:
             add(log, *before)
@@ -126,8 +126,8 @@ class LogContract(ABC):
         add(log, *LINES[len(before) :])
         assert everything(log) == LINES
 
-    def test_a_builder_sees_what_others_added(self, log: Log, other: Log) -> None:
-        """Under the lock it gets exactly the lines behind the position."""
+    def test_build_sees_what_others_appended(self, log: Log, other: Log) -> None:
+        """It gets exactly the lines after the position."""
         position = add(log, *LINES[:2]).end
         add(other, *LINES[2:4])
         seen: list[bytes] = []
@@ -141,15 +141,15 @@ class LogContract(ABC):
         assert list(chunk.lines) == LINES[4:]
         assert everything(other) == LINES
 
-    def test_a_builder_may_leave_the_news(self, log: Log, other: Log) -> None:
-        """Who does not look at what others added still appends behind it."""
+    def test_build_may_ignore_what_others_appended(self, log: Log, other: Log) -> None:
+        """Its lines still come after them."""
         add(log, LINES[0])
         add(other, LINES[1])
         log.append(0, lambda _: LINES[2:3])
         assert everything(log) == LINES[:3]
 
-    def test_both_may_begin_a_log(self, log: Log, other: Log) -> None:
-        """Of two that find nothing, the second is told what the first wrote."""
+    def test_two_handles_may_create_a_log(self, log: Log, other: Log) -> None:
+        """If both find nothing, `build` of the second is given what the first wrote."""
         assert (everything(log), everything(other)) == ([], [])
         add(log, *LINES[:2], position=0)
         builds: list[int] = []
@@ -162,8 +162,8 @@ class LogContract(ABC):
         assert builds[-1] == 2
         assert everything(log) == LINES[:3]
 
-    def test_other_handles_see_what_was_added(self, log: Log, other: Log) -> None:
-        """At once, and by place."""
+    def test_other_handles_see_what_was_appended(self, log: Log, other: Log) -> None:
+        """At once, by `read` and by `read_at`."""
         chunk = add(log, *LINES[:3])
         assert everything(other) == LINES[:3]
         assert other.read_at([(chunk.positions[1], len(LINES[1]))]) == [LINES[1]]
@@ -186,7 +186,7 @@ class LogContract(ABC):
         assert [line for line in written if line in texts[0]] == texts[0]
 
     def test_a_log_outlives_its_handle(self, log: Log, tmp_path: Path) -> None:
-        """What was appended is there when the log is opened again."""
+        """Appended lines are there when the log is opened again."""
         if not self.lasting:
             pytest.skip("gone with its handle")
         add(log, *LINES)
@@ -204,7 +204,7 @@ class LogContract(ABC):
         assert crc32(b"".join(everything(log))) == crc32(b"".join(odd))
 
     def test_many_lines_come_in_order(self, log: Log) -> None:
-        """Chunks follow each other without gap or overlap, wherever they are cut."""
+        """Chunks follow each other without gap or overlap."""
         lines = [LINES[0], *(b"%d " % number * (number % 100) for number in range(1, 5000))]
         add(log, *lines)
         end = 0
@@ -213,17 +213,17 @@ class LogContract(ABC):
             end = chunk.end
         assert everything(log) == lines
 
-    # --- what is kept beside it ---
+    # --- snapshots ---
 
-    def test_nothing_is_kept_beside_a_new_log(self, log: Log) -> None:
-        """Nor can anything be kept beside one that has no line."""
+    def test_a_new_log_has_no_snapshot(self, log: Log) -> None:
+        """One saved for a log without lines may be lost."""
         assert log.snapshot() is None
         log.save_snapshot(0, [b"something"])
         add(log, *LINES)
         assert kept(log) in (None, b"something")
 
-    def test_what_is_kept_comes_back_as_it_was(self, log: Log) -> None:
-        """In place of what was kept before, in one piece, from any offset; or there is never anything."""
+    def test_a_snapshot_comes_back_as_it_was_saved(self, log: Log) -> None:
+        """It replaces the one before, whole, and is read from any offset; or there never is one."""
         end = add(log, *LINES).end
         for pieces in ([b"abc", b"", b"def"], [], [bytes(range(256))] * 10_000, [b"x"]):
             log.save_snapshot(end, iter(pieces))
@@ -235,8 +235,8 @@ class LogContract(ABC):
                 assert stored.read(stored.size, 5) == b""
         assert everything(log) == LINES
 
-    def test_what_is_kept_stays_readable(self, log: Log) -> None:
-        """Also when something else has taken its place meanwhile."""
+    def test_an_opened_snapshot_stays_readable(self, log: Log) -> None:
+        """Also if another replaces it."""
         end = add(log, *LINES).end
         log.save_snapshot(end, [b"first"])
         stored = log.snapshot()
@@ -245,8 +245,8 @@ class LogContract(ABC):
         assert stored is None or (stored.size, stored.read(0, 100)) == (5, b"first")
         assert kept(log) == (b"second, and longer" if self.keeps else None)
 
-    def test_what_is_kept_is_whole_or_not_there(self, log: Log) -> None:
-        """When the pieces end with an error, what was there before stays, and the log is none the worse."""
+    def test_a_snapshot_is_saved_whole_or_not_at_all(self, log: Log) -> None:
+        """If its pieces end with an error, the one before stays, and the log can be used."""
         end = add(log, *LINES[:4]).end
         log.save_snapshot(end, [b"before"])
 
@@ -262,15 +262,15 @@ class LogContract(ABC):
         add(log, *LINES[4:])
         assert everything(log) == LINES
 
-    def test_all_handles_see_what_is_kept(self, log: Log, other: Log) -> None:
-        """Whoever keeps something last, has the last word, as far as everybody knows."""
+    def test_all_handles_see_the_last_snapshot(self, log: Log, other: Log) -> None:
+        """Of two handles that have seen the same lines, the last one wins."""
         end = add(log, *LINES).end
         assert everything(other) == LINES
         for handle in (log, other):
             handle.save_snapshot(end, [str(id(handle)).encode()])
             assert [kept(each) for each in (log, other)] == [str(id(handle)).encode()] * 2
 
-    def test_what_is_kept_outlives_its_handle(self, log: Log, tmp_path: Path) -> None:
+    def test_a_snapshot_outlives_its_handle(self, log: Log, tmp_path: Path) -> None:
         """As the log does."""
         if not self.lasting:
             pytest.skip("gone with its handle")

@@ -1,4 +1,4 @@
-"""The same for async callers: order, cancellation, and an event loop that never waits."""
+"""convtree.aio: order, cancellation, and an event loop that is never blocked."""
 
 import asyncio
 import inspect
@@ -34,7 +34,7 @@ from convtree import (
     aio,
 )
 from convtree._model import resources
-from convtree.aio import _executor as turns
+from convtree.aio import _executor as executor
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
 
@@ -46,9 +46,9 @@ with convtree.Session.open(sys.argv[1], exclusive=True, durability="process"):
 """
 
 
-def queues() -> list[turns.SerialQueue]:
+def queues() -> list[executor.SerialQueue]:
     """Every queue that is alive."""
-    return [each for each in list(resources._WATCHED) if isinstance(each, turns.SerialQueue)]
+    return [each for each in list(resources._WATCHED) if isinstance(each, executor.SerialQueue)]
 
 
 @contextmanager
@@ -144,8 +144,8 @@ def parameters(owner: type, name: str) -> list[tuple[str, Any, Any]]:
 @pytest.mark.parametrize(
     ("sync", "other"), [(Session, aio.Session), (SessionStore, aio.SessionStore)], ids=["session", "store"]
 )
-def test_every_name_is_there_and_of_the_right_sort(sync: type, other: type) -> None:
-    """A method that is added to the sync class and forgotten here is told; so is one whose arguments differ."""
+def test_every_sync_name_has_an_async_one_of_the_right_kind(sync: type, other: type) -> None:
+    """A method added to the sync class and forgotten here fails this test; so does one with other arguments."""
     assert public(other) == public(sync)
     sorts = {name: sort_of_sync(sync, name) for name in public(sync)}
     if sync is SessionStore:
@@ -159,8 +159,8 @@ def test_every_name_is_there_and_of_the_right_sort(sync: type, other: type) -> N
             assert parameters(other, name) == parameters(sync, name), name
 
 
-def test_the_openers_of_both_sides_are_alike() -> None:
-    """`open_store`, `Session.open` and `Session.memory` take what theirs take."""
+def test_the_openers_take_the_same_arguments() -> None:
+    """`open_store`, `Session.open` and `Session.memory`."""
     pairs: list[tuple[Callable[..., Any], Callable[..., Any]]] = [
         (open_store, aio.open_store),
         (Session.open, aio.Session.open),
@@ -170,8 +170,8 @@ def test_the_openers_of_both_sides_are_alike() -> None:
         assert inspect.signature(other).parameters == inspect.signature(sync).parameters
 
 
-def test_the_outline_of_both_sides_is_alike() -> None:
-    """What an outline has, the async one has."""
+def test_the_outline_has_the_same_names() -> None:
+    """An async outline has what a sync one has."""
 
     async def main() -> None:
         async with aio.Session.memory() as session:
@@ -187,8 +187,8 @@ def test_the_outline_of_both_sides_is_alike() -> None:
     run(main)
 
 
-def test_a_session_is_opened_in_both_ways(tmp_path: Path) -> None:
-    """By `async with`, by `await`, and as a task; who opens it with `async with` has it closed."""
+def test_a_session_is_opened_by_await_and_by_async_with(tmp_path: Path) -> None:
+    """Also as a task; `async with` closes it."""
 
     async def main() -> None:
         async with aio.Session.open(tmp_path / "a.jsonl", name="A") as one:
@@ -208,6 +208,45 @@ def test_a_session_is_opened_in_both_ways(tmp_path: Path) -> None:
             await opening
         unused = aio.Session.memory()
         unused.close()
+
+    run(main)
+
+
+def test_clock_and_ids_are_passed_on(tmp_path: Path) -> None:
+    """They are arguments of the async openers, too, and reach the session that a store opens."""
+    numbers = iter(range(1000))
+
+    def next_id() -> str:
+        return f"id{next(numbers)}"
+
+    async def main() -> None:
+        async with (
+            aio.Session.open(tmp_path / "a.jsonl", clock=lambda: 10**18, id_source=next_id) as session,
+            aio.Session.memory(clock=lambda: 10**18, id_source=next_id) as other,
+            aio.open_store("memory:", clock=lambda: 10**18, id_source=next_id) as store,
+            store.create() as third,
+        ):
+            for each in (session, other, third):
+                entry = await each.append(user("1"))
+                assert (entry.id[:2], entry.timestamp) == ("id", "2001-09-09T01:46:40.000000Z")
+
+    run(main)
+
+
+def test_a_plain_with_and_a_forgotten_await_are_explained(tmp_path: Path) -> None:
+    """The error names `async with` and `await`; nothing is opened, and no warning follows."""
+
+    async def main() -> None:
+        with pytest.raises(TypeError, match="use `async with`, not `with`"), aio.open_store(tmp_path / "store"):  # type: ignore[attr-defined]
+            raise AssertionError
+        assert not (tmp_path / "store").exists()
+        opening: Any = aio.Session.memory()
+        with pytest.raises(AttributeError, match=r"'append' .* not open yet: await it first, or use `async with`"):
+            await opening.append(user("1"))
+        async with opening as session:
+            with pytest.raises(TypeError, match="use `async with`, not `with`"), session:
+                raise AssertionError
+            await session.append(user("1"))
 
     run(main)
 
@@ -324,7 +363,7 @@ def test_calls_on_one_session_keep_their_order(log_path: Path) -> None:
 
 
 def test_one_call_at_a_time_on_a_session_and_many_on_many() -> None:
-    """Nothing of one session runs beside itself; different sessions do."""
+    """Calls on one session never overlap; those on different sessions do."""
     most: dict[str, int] = {"one": 0, "all": 0}
     now: dict[str, int] = {}
     lock = threading.Lock()
@@ -354,7 +393,7 @@ def test_one_call_at_a_time_on_a_session_and_many_on_many() -> None:
 
 
 def test_many_sessions_at_once(tmp_path: Path) -> None:
-    """More sessions than threads, each with its own order; no session has to wait for another to be done."""
+    """More sessions than threads, each with its own order; none waits until another is done."""
     turns: list[int] = []
 
     async def talk(number: int) -> None:
@@ -372,8 +411,8 @@ def test_many_sessions_at_once(tmp_path: Path) -> None:
     assert sorted(turns) == list(range(60))
 
 
-def test_a_busy_session_leaves_the_others_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one thread for all, a session with 500 calls does not hold up one with a single call."""
+def test_a_busy_session_does_not_delay_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one thread for all, 500 calls on a session do not hold up a single call on another."""
     written: list[str] = []
 
     def note(message: Any) -> Any:
@@ -381,7 +420,7 @@ def test_a_busy_session_leaves_the_others_their_turn(monkeypatch: pytest.MonkeyP
         return message
 
     with ThreadPoolExecutor(1) as pool:
-        monkeypatch.setattr(turns, "_pool", pool)
+        monkeypatch.setattr(executor, "_pool", pool)
 
         async def main() -> None:
             async with aio.Session.memory(redact=note) as busy, aio.Session.memory(redact=note) as other:
@@ -426,8 +465,8 @@ async def _opened(path: Path) -> aio.Session:
 # --- cancellation ---
 
 
-def test_a_call_that_is_cancelled_before_its_turn_is_not_carried_out(log_path: Path) -> None:
-    """What waits behind a lock, and is given up, was never said."""
+def test_a_call_cancelled_before_it_starts_does_not_run(log_path: Path) -> None:
+    """An append that waits behind a lock and is cancelled is not stored."""
 
     async def main() -> None:
         async with aio.Session.open(log_path, durability="process") as session:
@@ -447,8 +486,8 @@ async def _said(session: aio.Session) -> list[Any]:
     return [message["content"] for message in (await session.build_context()).messages]
 
 
-def test_a_call_that_is_cancelled_in_its_turn_goes_on_and_the_next_waits_for_it(log_path: Path) -> None:
-    """An abandoned append is stored before what comes after it, and its repetition by id adds nothing."""
+def test_a_call_cancelled_while_it_runs_is_completed_before_the_next(log_path: Path) -> None:
+    """A cancelled append is stored before later ones, and its repetition by id adds nothing."""
 
     async def main() -> None:
         async with aio.Session.open(log_path, durability="process") as session:
@@ -467,7 +506,7 @@ def test_a_call_that_is_cancelled_in_its_turn_goes_on_and_the_next_waits_for_it(
     run(main)
 
 
-def test_a_time_limit_leaves_the_session_in_order(log_path: Path) -> None:
+def test_a_session_can_be_used_after_a_timeout(log_path: Path) -> None:
     """`asyncio.timeout` around a call that waits for a lock."""
 
     async def main() -> None:
@@ -485,8 +524,8 @@ def test_a_time_limit_leaves_the_session_in_order(log_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_cancelled_at_any_moment_and_repeated_nothing_is_lost_or_doubled(seed: int, log_path: Path) -> None:
-    """Appends with ids by several tasks, cancelled at random and repeated until they have answered."""
+def test_appends_cancelled_at_random_and_repeated_are_stored_once(seed: int, log_path: Path) -> None:
+    """Appends with ids by several tasks, cancelled at random and repeated until they return."""
     chance = random.Random(seed)
 
     async def say(session: aio.Session, id: str) -> bool:
@@ -522,8 +561,8 @@ def test_cancelled_at_any_moment_and_repeated_nothing_is_lost_or_doubled(seed: i
         assert len(session.path()) == 100
 
 
-def test_what_a_cancelled_call_opens_is_closed(log_path: Path) -> None:
-    """Nobody has it: it must not keep the lock."""
+def test_a_session_opened_by_a_cancelled_call_is_closed(log_path: Path) -> None:
+    """It would keep the lock."""
     for moment_s in (0.05, 0):
 
         async def main(moment_s: float = moment_s) -> None:
@@ -538,8 +577,8 @@ def test_what_a_cancelled_call_opens_is_closed(log_path: Path) -> None:
         run(main)
 
 
-def test_an_opening_that_fails_when_nobody_waits_for_it_any_more_is_not_heard_of(log_path: Path) -> None:
-    """It waited for a lock until its time was over."""
+def test_a_cancelled_opening_that_fails_is_silent(log_path: Path) -> None:
+    """It waited for a lock until the timeout."""
 
     async def main() -> None:
         with held(log_path):
@@ -553,8 +592,8 @@ def test_an_opening_that_fails_when_nobody_waits_for_it_any_more_is_not_heard_of
 
 
 @pytest.mark.parametrize("steps", range(5))
-def test_what_is_open_when_its_task_is_cancelled_is_closed(steps: int, log_path: Path) -> None:
-    """The cancellation comes between the opening and the task's waking up."""
+def test_a_session_opened_right_before_the_cancellation_is_closed(steps: int, log_path: Path) -> None:
+    """The cancellation comes after the opening and before the task continues."""
 
     async def main() -> None:
         task = await begin(aio.Session.open(log_path, exclusive=True))
@@ -573,8 +612,8 @@ def test_what_is_open_when_its_task_is_cancelled_is_closed(steps: int, log_path:
 # --- closing ---
 
 
-def test_closing_lets_what_has_begun_end_and_refuses_the_rest(log_path: Path) -> None:
-    """What was begun before `close` is stored; what comes after is told."""
+def test_close_waits_for_earlier_calls_and_refuses_later_ones(log_path: Path) -> None:
+    """Calls made before `close` are stored; later ones raise SessionClosed."""
 
     async def main() -> None:
         session = await aio.Session.open(log_path, durability="process")
@@ -594,7 +633,7 @@ def test_closing_lets_what_has_begun_end_and_refuses_the_rest(log_path: Path) ->
 
 
 def test_closing_cannot_be_cancelled(log_path: Path) -> None:
-    """A session that was to be closed is, even when nobody waits for it any more."""
+    """The session is closed also if the task that closes it is cancelled."""
 
     async def main() -> None:
         session = await aio.Session.open(log_path, durability="process")
@@ -610,7 +649,7 @@ def test_closing_cannot_be_cancelled(log_path: Path) -> None:
     run(main)
 
 
-def test_a_task_that_is_cancelled_in_its_session_closes_it(log_path: Path) -> None:
+def test_a_task_cancelled_in_async_with_closes_its_session(log_path: Path) -> None:
     """`async with` ends as it should."""
 
     async def main() -> None:
@@ -655,8 +694,8 @@ async def _first(news: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
         count -= 1
 
 
-def test_what_comes_between_the_call_and_the_first_item_is_news() -> None:
-    """From now on means from the call."""
+def test_follow_starts_with_the_call_not_with_the_first_item() -> None:
+    """An entry stored in between is yielded."""
 
     async def main() -> None:
         async with aio.Session.memory() as session:
@@ -669,13 +708,13 @@ def test_what_comes_between_the_call_and_the_first_item_is_news() -> None:
 
 
 def test_followers_hold_no_thread() -> None:
-    """Many more followers than threads wait, and everybody else goes on; all of them are told."""
+    """More followers than threads wait, other calls run, and every follower gets the entry."""
 
     async def main() -> None:
-        sessions = [await aio.Session.memory() for _ in range(4 * turns._THREADS)]
+        sessions = [await aio.Session.memory() for _ in range(4 * executor._THREADS)]
         followers = [asyncio.create_task(anext(session.follow(poll_s=0.3))) for session in sessions]
         await asyncio.sleep(0.1)
-        assert not any(session._line._running for session in sessions)
+        assert not any(session._queue._running for session in sessions)
         entries = await asyncio.gather(*(session.append(user("a")) for session in sessions))
         assert await asyncio.gather(*followers) == entries
 
@@ -683,7 +722,7 @@ def test_followers_hold_no_thread() -> None:
 
 
 def test_following_ends(log_path: Path) -> None:
-    """By aclose, by cancellation, by closing the session, after a quiet time; a closed session is not followed."""
+    """By aclose, cancellation, closing the session, or timeout; a closed session cannot be followed."""
 
     async def drain(session: aio.Session, **arguments: Any) -> list[Any]:
         return [each async for each in session.follow(**arguments)]
@@ -714,8 +753,8 @@ def test_following_ends(log_path: Path) -> None:
     run(main)
 
 
-def test_a_log_that_is_gone_ends_it(log_path: Path) -> None:
-    """With the error of the sync call."""
+def test_following_a_removed_log_raises(log_path: Path) -> None:
+    """The error of the sync call."""
 
     async def main() -> None:
         async with aio.Session.open(log_path) as session:
@@ -732,7 +771,7 @@ def test_a_log_that_is_gone_ends_it(log_path: Path) -> None:
 
 
 def test_the_event_loop_is_never_blocked(log_path: Path) -> None:
-    """A task's heart goes on beating while calls wait for a lock that another process holds."""
+    """A timer in the loop runs on while calls wait for a lock that another process holds."""
     beats: list[float] = []
 
     async def beat() -> None:
@@ -760,7 +799,7 @@ def test_the_event_loop_is_never_blocked(log_path: Path) -> None:
     assert max(later - earlier for earlier, later in pairwise(beats)) < 0.3
 
 
-def test_context_variables_are_seen_where_the_work_is_done() -> None:
+def test_context_variables_are_passed_to_the_thread() -> None:
     """As with `asyncio.to_thread`: what a tracer or a `render` looks up is there."""
     variable: ContextVar[str] = ContextVar("variable")
 
@@ -870,8 +909,8 @@ def run_program(program: str, *arguments: Path) -> str:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
-    """It has threads of its own; an inherited session refuses as the sync one does; the parent goes on."""
+def test_a_forked_child_gets_new_threads(tmp_path: Path) -> None:
+    """An inherited session raises as the sync one does; the parent goes on."""
     said = run_program(FORK, tmp_path / "a.jsonl", tmp_path / "b.jsonl").splitlines()
     assert said[1:] == ["parent"]
     assert said[0].split() in (["child", "SessionFailed"], ["child", "ReadOnlySession"], ["child", "SessionClosed"])
@@ -880,54 +919,54 @@ def test_a_forked_child_begins_anew(tmp_path: Path) -> None:
             assert contents(session) == expected
 
 
-def test_a_line_that_begins_anew_has_nobody_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the child of a fork does, without one: whoever waited is the parent's, and the next is served at once."""
+def test_a_queue_is_empty_after_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fork hook, called without a fork: waiting calls belong to the parent, and the next call runs at once."""
     stuck, ready = ThreadPoolExecutor(1), threading.Event()
     stuck.submit(ready.wait, 20)
 
     async def main() -> None:
         async with aio.Session.memory() as session:
-            monkeypatch.setattr(turns._pool, "_threads", stuck)
-            lost = session._line.submit(lambda: None)
-            for thing in (turns._pool, *queues()):
+            monkeypatch.setattr(executor._pool, "_threads", stuck)
+            lost = session._queue.submit(lambda: None)
+            for thing in (executor._pool, *queues()):
                 thing._after_fork()
             await session.append(user("a"))
             assert await _said(session) == ["a"]
-            assert (lost.done(), turns._pool._threads is stuck) == (False, False)
+            assert (lost.done(), executor._pool._threads is stuck) == (False, False)
 
     run(main)
-    turns._pool._threads.shutdown()
+    executor._pool._threads.shutdown()
     stuck.shutdown(wait=False, cancel_futures=True)
     ready.set()
 
 
-def test_the_program_ends_with_what_has_begun(log_path: Path) -> None:
-    """An append in its turn is whole when the program has ended; those that waited for theirs are not there."""
+def test_the_end_of_the_program_waits_for_running_calls(log_path: Path) -> None:
+    """A running append is stored when the program has ended; waiting ones are not."""
     assert run_program(EXIT, log_path) == "done\n"
     with Session.open(log_path, mode="r") as session:
         assert contents(session) == ["begun"]
 
 
-def test_a_call_after_the_end_is_refused_and_does_not_hang(log_path: Path) -> None:
-    """At exit the threads are gone; whoever comes then is told, twice as well."""
+def test_a_call_after_the_end_of_the_program_raises(log_path: Path) -> None:
+    """At exit the threads are gone; a call raises RuntimeError, also the second time."""
     assert run_program(LATE, log_path) == "RuntimeError\nRuntimeError\n"
 
 
-def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls that were begun do not hang because there are no new threads."""
+def test_a_pool_that_shuts_down_runs_waiting_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They do not hang because no new threads start."""
 
     async def main() -> None:
         pool = ThreadPoolExecutor(1)
-        monkeypatch.setattr(turns, "_pool", pool)
+        monkeypatch.setattr(executor, "_pool", pool)
         session = aio.Session(Session.memory())
         ready = threading.Event()
-        first = session._line.submit(lambda: ready.wait(20))
+        first = session._queue.submit(lambda: ready.wait(20))
         tasks = [await begin(session.append(user(str(number)))) for number in range(5)]
         pool.shutdown(wait=False)
         ready.set()
         await asyncio.gather(*tasks)
         assert first.result()
-        while session._line._running:
+        while session._queue._running:
             await asyncio.sleep(0.001)  # the last thread goes
         with pytest.raises(RuntimeError):
             await session.append(user("late"))
@@ -943,7 +982,7 @@ def test_a_pool_that_is_shut_down_carries_out_what_waits(monkeypatch: pytest.Mon
 
 @pytest.mark.parametrize("kind", ["{}/store", "sqlite:///{}/store.db", "memory:"])
 def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
-    """Every call of a store, over those kinds that need no server."""
+    """Every call of a store, over the kinds that need no server."""
 
     async def main() -> None:
         place = kind.format(tmp_path)
@@ -990,7 +1029,7 @@ def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_store_serves_many_at_once(tmp_path: Path) -> None:
-    """Sessions are begun, written, listed and read beside one another; every one is whole."""
+    """Sessions are created, written, listed and read in parallel; every one is complete."""
 
     async def main() -> None:
         async with aio.open_store(tmp_path / "store", durability="process") as store:
@@ -1008,12 +1047,12 @@ def test_a_store_serves_many_at_once(tmp_path: Path) -> None:
 
 
 def test_a_slow_store_leaves_threads_to_the_sessions(tmp_path: Path) -> None:
-    """Its calls take some of the threads, and no more."""
+    """Its calls take some of the threads, not all."""
     ready = threading.Event()
 
     async def main() -> None:
         async with aio.open_store(tmp_path / "store") as store, aio.Session.memory() as session:
-            slow = [store._line.submit(lambda: ready.wait(20)) for _ in range(4 * turns._THREADS)]
+            slow = [store._queue.submit(lambda: ready.wait(20)) for _ in range(4 * executor._THREADS)]
             await asyncio.wait_for(session.append(user("a")), 10)
             ready.set()
             assert all(await asyncio.gather(*map(asyncio.wrap_future, slow)))

@@ -1,4 +1,4 @@
-"""What owns a descriptor cannot be copied, and a descriptor that was taken away is never written to or closed."""
+"""Objects with descriptors cannot be copied; a descriptor closed by other code is never written to or closed."""
 
 import asyncio
 import copy
@@ -61,8 +61,8 @@ def test_stores_and_their_logs_refuse_to_be_copied(tmp_path: Path, url: str) -> 
         assert len(store.list()) == 1
 
 
-def test_asynchronous_sessions_and_stores_refuse_to_be_copied(tmp_path: Path) -> None:
-    """The facade says so before it hands a copy of itself out."""
+def test_async_sessions_and_stores_refuse_to_be_copied(tmp_path: Path) -> None:
+    """The wrapper refuses before it copies anything."""
 
     async def copies() -> None:
         async with aio.open_store(tmp_path / "folder") as store, store.create() as session:
@@ -113,7 +113,7 @@ def test_a_reused_descriptor_is_not_written_to(tmp_path: Path, act: str) -> None
 
 
 def test_a_closed_descriptor_is_noticed(tmp_path: Path) -> None:
-    """Its number belongs to nobody: the log refuses in the same words, and reading opens the file again."""
+    """Its number is unused: writing raises the same error, and reading opens the file again."""
     with Session.open(tmp_path / "a.jsonl") as session:
         session.append(user("A1"))
         log: Any = session._journal.log
@@ -124,8 +124,8 @@ def test_a_closed_descriptor_is_noticed(tmp_path: Path) -> None:
         assert contents(session) == ["A1"]
 
 
-def test_a_descriptor_taken_over_while_a_write_is_planned(tmp_path: Path) -> None:
-    """The check stands right before the write: what happens under the lock is seen too."""
+def test_a_descriptor_taken_over_while_lines_are_built(tmp_path: Path) -> None:
+    """The check comes right before the write, so that changes under the lock are seen too."""
     log = JsonlLog(tmp_path / "a.jsonl")
     with Session.open(tmp_path / "a.jsonl") as session:
         session.append(user("A1"))
@@ -153,9 +153,9 @@ def test_a_reused_index_descriptor_is_not_closed(tmp_path: Path) -> None:
         session._journal.save_snapshot(always=True)
     log = JsonlLog(tmp_path / "a.jsonl", mode="r")
     assert log.snapshot() is not None
-    os.close(log._snapshot_fd)
+    os.close(log._index_file._fd)
     fd = os.open(tmp_path / "mine", os.O_RDWR | os.O_CREAT)
-    assert fd == log._snapshot_fd
+    assert fd == log._index_file._fd
     log.close()
     os.write(fd, b"still open\n")
     os.close(fd)

@@ -77,10 +77,10 @@ def work(session: Session, acknowledged: list[str]) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("before", BEFORE)
-def test_no_fault_loses_what_was_acknowledged(
+def test_no_fault_loses_an_acknowledged_entry(
     before: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever call fails, acknowledged entries are in the log, and memory says what the file says."""
+    """Whatever call fails, acknowledged entries are in the log, and session and file agree."""
     fault = Fault(monkeypatch)
     for at in range(1, 14):
         path = tmp_path / f"{at}.jsonl"

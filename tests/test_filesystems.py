@@ -1,4 +1,4 @@
-"""Network file systems are told from local ones."""
+"""Network file systems are recognised and refused."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ torn line
 
 
 def test_type_of_reads_mountinfo() -> None:
-    """The type stands behind the dash, whatever optional fields come before it."""
+    """The type follows the dash, after any number of optional fields."""
     assert filesystems.type_of(MOUNTS, os.makedev(8, 1)) == "ext4"
     assert filesystems.type_of(MOUNTS, os.makedev(0, 44)) == "nfs4"
     assert filesystems.type_of(MOUNTS, os.makedev(0, 45)) == "cifs"
@@ -26,7 +26,7 @@ def test_type_of_reads_mountinfo() -> None:
 
 
 def test_writing_on_a_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer is refused before it writes, unless it insists; a reader never is."""
+    """A writer is refused before it writes, unless allow_network=True; a reader is not."""
     log = tmp_path / "log.jsonl"
     with Session.open(log) as session:
         session.append({"role": "user", "content": "Hi"})
@@ -45,8 +45,8 @@ def test_writing_on_a_network_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
         writer.append({"role": "assistant", "content": "Hello"})
 
 
-def test_where_the_system_does_not_tell_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without mountinfo every file system is taken for a local one."""
+def test_without_mountinfo_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file system counts as a local one."""
 
     def unreadable(path: Path, **_: str) -> str:
         raise FileNotFoundError(path)

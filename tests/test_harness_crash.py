@@ -35,9 +35,9 @@ def test_kill(option: str, cycles: int) -> None:
 
 
 def test_contention() -> None:
-    """Six processes with 500 appends each make one chain of 3,000 entries, and none of them starves."""
-    code, result = run("contention", "--processes", 6, "--appends", 500, "--fairness", 0.2)
-    assert (code, result["entries"]) == (0, 3000), json.dumps(result)
+    """Six processes with 1,500 appends each make one chain of 9,000 entries, and none of them starves."""
+    code, result = run("contention", "--processes", 6, "--appends", 1500, "--fairness", 0.2)
+    assert (code, result["entries"]) == (0, 9000), json.dumps(result)
 
 
 def test_holder() -> None:

@@ -1,4 +1,4 @@
-"""The contract over the logs there are, and what only a file can do: tear, shrink, be replaced, be refused."""
+"""The log contract over every kind of log, and what only files do: tear, shrink, be replaced, be locked."""
 
 import errno
 import gc
@@ -37,7 +37,7 @@ from convtree import (
 )
 from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode
 from convtree._engine.log_index import Index
-from convtree._logs import jsonl
+from convtree._logs import file_lines
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 
@@ -85,8 +85,8 @@ def torn_of(path: Path) -> Path:
 # --- the tail ---
 
 
-def test_readers_do_not_see_a_torn_tail_and_leave_it(log_path: Path) -> None:
-    """Bytes behind the last newline are a finding, not an entry."""
+def test_readers_report_a_torn_tail_and_do_not_change_it(log_path: Path) -> None:
+    """Bytes after the last newline are a finding, not an entry."""
     data = log_of(node("a", None)) + HALF
     log_path.write_bytes(data)
     for mode in ("r", "a"):
@@ -97,8 +97,8 @@ def test_readers_do_not_see_a_torn_tail_and_leave_it(log_path: Path) -> None:
     assert not torn_of(log_path).exists()
 
 
-def test_the_next_writer_sets_a_torn_tail_aside(log_path: Path) -> None:
-    """It is saved, then cut, and the new line stands on its own."""
+def test_the_next_writer_saves_and_cuts_a_torn_tail(log_path: Path) -> None:
+    """It is saved to `<log>.torn`, then cut; the new line stands alone."""
     log_path.write_bytes(log_of(node("a", None)) + HALF)
     for durability in ("process", "power"):
         with Session.open(log_path, durability=durability) as session:
@@ -114,8 +114,8 @@ def test_the_next_writer_sets_a_torn_tail_aside(log_path: Path) -> None:
         assert session.findings == ()
 
 
-def test_the_next_writer_completes_a_tail_that_verifies(log_path: Path) -> None:
-    """Only its newline is missing: it is an entry again, and nothing is set aside."""
+def test_the_next_writer_completes_a_tail_whose_checksum_holds(log_path: Path) -> None:
+    """Only its newline was missing: it is an entry again, and nothing is saved elsewhere."""
     for end in (b"", b"\r"):
         lines = sealed([HEADER, node("a", None), node("b", "a")])
         log_path.write_bytes(as_file(lines)[:-1] + end)
@@ -132,8 +132,8 @@ def test_the_next_writer_completes_a_tail_that_verifies(log_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", range(0, 130, 13))
-def test_a_header_that_was_not_finished_begins_anew(cut: int, log_path: Path) -> None:
-    """An empty file, zeros, or the beginning of a header: the next writer starts the log."""
+def test_an_unfinished_header_is_replaced(cut: int, log_path: Path) -> None:
+    """A file that is empty, all zeros, or the start of a header: the next writer starts the log."""
     for data in (HEADER.encode()[:cut], bytes(cut), HEADER.encode()[: cut // 2] + bytes(cut)):
         log_path.write_bytes(data)
         with quick(log_path) as session:
@@ -145,8 +145,8 @@ def test_a_header_that_was_not_finished_begins_anew(cut: int, log_path: Path) ->
         torn_of(log_path).unlink(missing_ok=True)
 
 
-def test_a_header_spelled_in_another_way_is_one_when_it_comes_to_healing(log_path: Path) -> None:
-    """What readers take as a log is healed as a log."""
+def test_a_torn_tail_is_repaired_after_any_valid_header(log_path: Path) -> None:
+    """Also if other programs have written the header: with other spacing or key order."""
     header = '{ "format":"convtree", "type":"session", "version":1, "id":"s1" }'
     log_path.write_bytes(b"\xef\xbb\xbf" + as_file([header.encode(), node("a", None).encode()]) + HALF)
     with quick(log_path) as session:
@@ -154,8 +154,8 @@ def test_a_header_spelled_in_another_way_is_one_when_it_comes_to_healing(log_pat
         assert contents(session) == ["a", "b"]
 
 
-def test_a_tear_at_every_byte_of_a_line_is_healed(log_path: Path) -> None:
-    """Whatever part of a line reached the file, the next line is whole and nothing before it is lost."""
+def test_a_line_torn_at_any_byte_is_repaired(log_path: Path) -> None:
+    """However much of a line reached the file, the next line is whole and none before it is lost."""
     lines = sealed([HEADER, node("a", None), node("b", "a")])
     for cut in range(len(lines[2])):
         log_path.write_bytes(as_file(lines[:2]) + lines[2][:cut])
@@ -166,7 +166,7 @@ def test_a_tear_at_every_byte_of_a_line_is_healed(log_path: Path) -> None:
 
 
 def test_a_very_long_torn_tail_is_saved_whole(log_path: Path) -> None:
-    """Also one that is longer than what is read at once."""
+    """Also if it is longer than one read."""
     tail = b"x" * 1_000_000
     log_path.write_bytes(log_of(node("a", None)) + tail)
     with quick(log_path) as session:
@@ -183,7 +183,7 @@ OTHERS = [
 
 @pytest.mark.parametrize("data", OTHERS)
 def test_other_files_are_refused_and_not_touched(data: bytes, log_path: Path) -> None:
-    """Whatever the mode, and also when they come after opening."""
+    """In every mode, and also if they appear after opening."""
     log_path.write_bytes(data)
     for mode in ("r", "r+", "a"):
         with pytest.raises(NotALog):
@@ -199,8 +199,8 @@ def test_other_files_are_refused_and_not_touched(data: bytes, log_path: Path) ->
 
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "link", "dangling link", "device"])
-def test_what_is_no_regular_file_is_no_log(kind: str, log_path: Path) -> None:
-    """Nothing hangs on a FIFO and no link is followed, in any mode."""
+def test_only_regular_files_are_logs(kind: str, log_path: Path) -> None:
+    """A FIFO does not hang, and links are not followed, in any mode."""
     make: dict[str, Callable[[], object]] = {
         "directory": log_path.mkdir,
         "fifo": lambda: os.mkfifo(log_path),
@@ -218,14 +218,14 @@ def test_what_is_no_regular_file_is_no_log(kind: str, log_path: Path) -> None:
 
 
 def test_a_missing_folder_is_an_os_error(tmp_path: Path) -> None:
-    """Where there is no folder, no log can begin; that is said at once."""
+    """FileNotFoundError when the log is opened, not at the first append."""
     for mode in ("a", "x"):
         with pytest.raises(FileNotFoundError):
             quick(tmp_path / "gone" / "log.jsonl", mode=mode)
 
 
 def test_the_file_is_for_its_owner_only(log_path: Path) -> None:
-    """Mode 0600, whatever the umask says."""
+    """Mode 0600, whatever the umask is."""
     before = os.umask(0)
     try:
         with quick(log_path) as session:
@@ -246,7 +246,7 @@ def put_in_place(path: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize("exclusive", [False, True])
 def test_no_entry_goes_to_a_file_that_was_replaced(exclusive: bool, log_path: Path) -> None:
-    """A writer notices, reads the new file, and is stale there; the old file gets nothing."""
+    """A writer notices it, reads the new file and finds its leaf stale; the old file gets nothing."""
     log_path.write_bytes(log_of(node("a", None)))
     with quick(log_path, exclusive=exclusive) as session:
         os.link(log_path, log_path.with_name("orphan"))
@@ -264,8 +264,10 @@ def test_no_entry_goes_to_a_file_that_was_replaced(exclusive: bool, log_path: Pa
         assert contents(session) == ["a", "b", "c"]
 
 
-def test_an_exclusive_session_locks_the_file_that_is_there(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the file is replaced while it waits for the lock, the lock it ends up with is the new file's."""
+def test_an_exclusive_session_locks_the_new_file_after_a_replacement(
+    log_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the file is replaced while it waits for the lock, it locks the new file."""
     import filelock
 
     log_path.write_bytes(log_of(node("a", None)))
@@ -286,7 +288,7 @@ def test_an_exclusive_session_locks_the_file_that_is_there(log_path: Path, monke
 
 
 def test_a_reader_notices_a_replaced_file(log_path: Path) -> None:
-    """`refresh` reads the new one and returns all its entries."""
+    """`refresh` reads the new file and returns all its entries."""
     log_path.write_bytes(log_of(node("a", None)))
     with quick(log_path, mode="r") as session:
         put_in_place(log_path, log_of(node("x", None), node("y", "x")))
@@ -296,7 +298,7 @@ def test_a_reader_notices_a_replaced_file(log_path: Path) -> None:
 
 
 def test_a_removed_file_is_not_written_to(log_path: Path) -> None:
-    """An entry in a file without a name would be lost: SessionNotFound."""
+    """SessionNotFound: an entry in a file without a name would be lost."""
     log_path.write_bytes(log_of(node("a", None)))
     with quick(log_path) as session:
         os.link(log_path, log_path.with_name("orphan"))
@@ -314,7 +316,7 @@ def test_a_removed_file_is_not_written_to(log_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "text"])
 def test_a_log_replaced_by_something_else_is_not_written_to(kind: str, log_path: Path) -> None:
-    """NotALog, each time, and the lock of the old file is given back."""
+    """NotALog, each time; the lock of the old file is released."""
     log_path.write_bytes(log_of(node("a", None)))
     with quick(log_path) as session:
         log_path.rename(log_path.with_name("old"))
@@ -333,7 +335,7 @@ def test_a_log_replaced_by_something_else_is_not_written_to(kind: str, log_path:
 
 
 def test_a_shrunk_file_is_read_again(log_path: Path) -> None:
-    """Lines that are gone are not relied on: the leaf that was seen is stale, its line is not found."""
+    """The leaf it knew is stale, and removed lines are not found."""
     lines = sealed([HEADER, node("a", None), node("b", "a")])
     log_path.write_bytes(as_file(lines))
     with quick(log_path) as session:
@@ -347,7 +349,7 @@ def test_a_shrunk_file_is_read_again(log_path: Path) -> None:
 
 
 def test_a_backup_copied_over_the_log_is_noticed(log_path: Path) -> None:
-    """`cp backup log` keeps the inode; an entry below one that is not there any more must not be acknowledged."""
+    """`cp backup log` keeps the inode; an entry below a removed one must not be acknowledged."""
     log_path.write_bytes(log_of(node("a", None), node("b", "a")))
     with quick(log_path) as session:
         log_path.write_bytes(log_of(node("x", None), node("y", "x")))
@@ -357,8 +359,8 @@ def test_a_backup_copied_over_the_log_is_noticed(log_path: Path) -> None:
         assert session.findings == ()
 
 
-def test_a_session_that_is_forgotten_closes_its_file(log_path: Path) -> None:
-    """As soon as it is collected, without a word, and the lock goes with it."""
+def test_a_session_without_references_closes_its_file(log_path: Path) -> None:
+    """When it is collected, without a warning; its lock is released."""
     log_path.write_bytes(log_of(node("a", None)))
     for _ in range(3):
         session = quick(log_path, exclusive=True, lock_timeout_s=0)
@@ -370,8 +372,8 @@ def test_a_session_that_is_forgotten_closes_its_file(log_path: Path) -> None:
 # --- creation ---
 
 
-def test_the_loser_of_a_creation_race_is_told(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two open nothing; one creates while the other is about to: nothing is doubled, nothing is lost."""
+def test_the_loser_of_a_creation_race_notices_it(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two find no log; one creates it while the other is about to: nothing is doubled, nothing is lost."""
     with quick(log_path) as late, quick(log_path) as first:
         open_file = os.open
 
@@ -415,8 +417,8 @@ def another_process_holds(path: Path) -> Iterator[int]:
         process.stdin.close()
 
 
-def test_a_lock_that_does_not_come_free_names_its_holder(log_path: Path) -> None:
-    """Writers wait for so long and no longer; readers do not wait; afterwards all is well."""
+def test_a_lock_timeout_names_the_holder(log_path: Path) -> None:
+    """Writers wait for lock_timeout_s; readers do not wait; once it is free, all can write."""
     log_path.write_bytes(log_of(node("a", None)))
     with quick(log_path, lock_timeout_s=0.05) as session:
         with another_process_holds(log_path) as pid:
@@ -435,7 +437,7 @@ def test_a_lock_that_does_not_come_free_names_its_holder(log_path: Path) -> None
 
 
 def test_exclusive_holds_from_open_to_close(log_path: Path) -> None:
-    """Others read, and write when it is over; the checks remain."""
+    """Others can read, and can write after the close; the checks of a replaced file remain."""
     with quick(log_path) as other, quick(log_path, exclusive=True, lock_timeout_s=0) as session:
         session.append(user("a"))
         session.append(user("b"))
@@ -447,8 +449,8 @@ def test_exclusive_holds_from_open_to_close(log_path: Path) -> None:
         assert contents(other) == ["a", "b", "c"]
 
 
-def test_exclusive_holds_where_there_is_no_log_yet(log_path: Path) -> None:
-    """Of two that want a new log for themselves, one gets it."""
+def test_exclusive_creates_and_locks_a_new_log(log_path: Path) -> None:
+    """Of two that open a new log with exclusive=True, one gets it."""
     with quick(log_path, exclusive=True) as session:
         for mode in ("a", "r+"):
             with pytest.raises(SessionLocked):
@@ -458,8 +460,8 @@ def test_exclusive_holds_where_there_is_no_log_yet(log_path: Path) -> None:
         assert contents(session) == ["a"]
 
 
-def test_a_failed_append_gives_the_lock_back(log_path: Path) -> None:
-    """Whatever was refused, the next one can write."""
+def test_a_failed_append_releases_the_lock(log_path: Path) -> None:
+    """Whatever it was refused for, the next writer can write."""
     log_path.write_bytes(log_of(node("a", None)))
     with quick(log_path) as one, quick(log_path, lock_timeout_s=0) as two:
         with pytest.raises(EntryNotFound):
@@ -474,7 +476,7 @@ def test_a_failed_append_gives_the_lock_back(log_path: Path) -> None:
 
 
 class Disk:
-    """Lets the calls of the operating system fail, each from a given call on."""
+    """Makes calls to the operating system fail, as planned by name."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.plans: dict[str, list[int]] = {}
@@ -504,14 +506,14 @@ class Disk:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
-    """A disk that works until it is told to fail."""
+    """A disk that works until a test plans a failure."""
     return Disk(monkeypatch)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
 @pytest.mark.parametrize("written", [0, 1, 200])
 def test_a_full_disk_leaves_the_session_usable(code: int, written: int, disk: Disk, log_path: Path) -> None:
-    """The error comes as it is, what was half written is cut, and the next append works."""
+    """The error is raised unchanged, a half-written line is cut, and the next append works."""
     with Session.open(log_path) as session:
         first = session.append(user("a"))
         before = log_path.read_bytes()
@@ -526,8 +528,8 @@ def test_a_full_disk_leaves_the_session_usable(code: int, written: int, disk: Di
         assert (contents(session), session.findings) == (["a", "c"], ())
 
 
-def test_a_full_disk_keeps_whole_lines_of_many(disk: Disk, log_path: Path) -> None:
-    """Lines that reached the file stay, are the session's own, and a retry adds the rest."""
+def test_a_full_disk_keeps_the_whole_lines_of_a_batch(disk: Disk, log_path: Path) -> None:
+    """Lines that reached the file stay and are indexed; a retry adds the rest."""
     entries = [MessageEntry(id=id, message=user("x" * 100)) for id in "abc"]
     with Session.open(log_path) as session:
         root = session.append(user("root"))
@@ -542,7 +544,7 @@ def test_a_full_disk_keeps_whole_lines_of_many(disk: Disk, log_path: Path) -> No
 
 
 def test_short_writes_are_continued(disk: Disk, log_path: Path) -> None:
-    """A write that took a part only is followed by the rest."""
+    """After a short write, the rest is written."""
     with Session.open(log_path) as session:
         disk.fail(write=[-1, -50, -100, 0])
         session.append(user("a" * 300))
@@ -564,10 +566,10 @@ def test_short_writes_are_continued(disk: Disk, log_path: Path) -> None:
     ],
     ids=str,
 )
-def test_any_other_failure_closes_the_session_to_writing(
+def test_after_any_other_failure_the_session_does_not_write(
     plan: dict[str, int | list[int]], disk: Disk, log_path: Path
 ) -> None:
-    """What is on disk is not guessed: reading goes on, writing wants a new session, which finds a good log."""
+    """It is unknown what is on disk: the session can read; a new session finds a good log."""
     with Session.open(log_path) as session:
         session.append(user("a"), id="a")
         disk.fail(**plan)
@@ -587,8 +589,10 @@ def test_any_other_failure_closes_the_session_to_writing(
 
 
 @pytest.mark.parametrize("plan", [{"fdatasync": [0, errno.EIO]}, {"ftruncate": errno.EPERM}], ids=str)
-def test_a_failure_while_healing_writes_nothing(plan: dict[str, int | list[int]], disk: Disk, log_path: Path) -> None:
-    """A tail that cannot be cut, or whose cut cannot be synced, gets no line glued to it."""
+def test_a_failure_while_repairing_the_tail_writes_nothing(
+    plan: dict[str, int | list[int]], disk: Disk, log_path: Path
+) -> None:
+    """If the tail cannot be cut, or the cut cannot be synced, no line is appended to it."""
     log_path.write_bytes(log_of(node("a", None)) + HALF)
     with Session.open(log_path) as session:
         disk.fail(**plan)
@@ -603,8 +607,8 @@ def test_a_failure_while_healing_writes_nothing(plan: dict[str, int | list[int]]
 
 
 @pytest.mark.parametrize("tail", [b"", HALF])
-def test_a_sync_that_failed_is_never_trusted_again(tail: bytes, disk: Disk, log_path: Path) -> None:
-    """After a failed sync of the log itself, healing or writing, the session writes no more."""
+def test_after_a_failed_sync_the_session_does_not_write(tail: bytes, disk: Disk, log_path: Path) -> None:
+    """Whether it was for a repaired tail or a new line."""
     log_path.write_bytes(log_of(node("a", None)) + tail)
     with Session.open(log_path) as session:
         disk.fail(fdatasync=[0, errno.EIO] if tail else errno.EIO)  # the first one, with a tail, is that of `.torn`
@@ -614,7 +618,7 @@ def test_a_sync_that_failed_is_never_trusted_again(tail: bytes, disk: Disk, log_
             session.append(user("c"))
 
 
-def test_a_new_log_syncs_its_folder_even_when_it_took_two_tries(disk: Disk, log_path: Path) -> None:
+def test_a_new_log_syncs_its_folder_also_after_a_failed_try(disk: Disk, log_path: Path) -> None:
     """The name of the file is as durable as its first acknowledged line."""
     with Session.open(log_path) as session:
         disk.fail(write=[-200, errno.ENOSPC])
@@ -628,7 +632,7 @@ def test_a_new_log_syncs_its_folder_even_when_it_took_two_tries(disk: Disk, log_
 
 
 def test_durability_process_syncs_nothing(disk: Disk, log_path: Path) -> None:
-    """It survives the death of processes, and asks for no more."""
+    """It promises to survive the death of processes, and that needs no sync."""
     with quick(log_path) as session:
         session.append(user("a"))
         session.append(user("b"))
@@ -655,8 +659,8 @@ print(json.dumps([failed, cut, [m["content"] for m in session.build_context().me
 """
 
 
-def test_a_real_file_size_limit_cuts_a_line_and_is_survived(log_path: Path) -> None:
-    """The system takes a part of a line and refuses the rest: the part is cut, and the session goes on."""
+def test_a_real_file_size_limit_leaves_the_session_usable(log_path: Path) -> None:
+    """The system writes part of a line and refuses the rest: the part is cut, and the session goes on."""
     done = subprocess.run([sys.executable, "-c", LIMITED, str(log_path)], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [errno.EFBIG, 0, ["a", "c"]]
 
@@ -667,7 +671,7 @@ def test_a_real_file_size_limit_cuts_a_line_and_is_survived(log_path: Path) -> N
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_refuses_to_write(log_path: Path) -> None:
-    """Its inherited sessions are closed to it, and the parent's lock and file are as they were."""
+    """Its inherited sessions raise SessionClosed; lock and file of the parent are unchanged."""
     with quick(log_path) as session, quick(log_path.with_name("held.jsonl"), exclusive=True) as held:
         session.append(user("a"))
         held.append(user("a"))
@@ -723,7 +727,7 @@ with Session.open(sys.argv[1], durability="process", lock_timeout_s=60) as sessi
 
 
 def test_processes_take_turns(log_path: Path) -> None:
-    """Four processes that begin one log together add all their entries, one chain, nothing torn."""
+    """Four processes that create one log together append all their entries, in one chain."""
     processes = [subprocess.Popen([sys.executable, "-c", WRITER, str(log_path), name, "40"]) for name in "abcd"]
     assert [process.wait() for process in processes] == [0, 0, 0, 0]
     with quick(log_path, mode="r") as session:
@@ -735,8 +739,8 @@ def test_processes_take_turns(log_path: Path) -> None:
 
 @pytest.mark.parametrize("before", [b"", b"\n", b"\r\n\n"])
 @pytest.mark.parametrize("size", [10, 300_000, 3_000_000])
-def test_a_log_is_healed_however_its_header_looks(before: bytes, size: int, log_path: Path) -> None:
-    """Also behind empty lines, and when the header is long."""
+def test_a_log_is_repaired_with_empty_lines_or_a_long_header(before: bytes, size: int, log_path: Path) -> None:
+    """Also after empty lines, and with a header longer than one read."""
     header = HEADER[:-1] + ',"metadata":{"x":"' + "x" * size + '"}}'
     log_path.write_bytes(before + log_of(node("a", None), header=header) + HALF)
     with quick(log_path) as session:
@@ -748,8 +752,8 @@ def test_a_log_is_healed_however_its_header_looks(before: bytes, size: int, log_
 
 
 def test_a_huge_file_without_lines_is_no_log(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is given up when its first line is too long for a log's."""
-    monkeypatch.setattr(jsonl, "READ_LIMIT", 2**18)
+    """Reading stops when its first line is longer than any line of a log."""
+    monkeypatch.setattr(file_lines, "READ_LIMIT", 2**18)
     log_path.write_bytes(b"x" * (2**18 + 1))
     with pytest.raises(NotALog):
         quick(log_path)
@@ -757,7 +761,7 @@ def test_a_huge_file_without_lines_is_no_log(log_path: Path, monkeypatch: pytest
 
 def test_a_torn_tail_may_be_too_long_for_a_line(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a torn tail all the same, and is read again when its newline comes."""
-    monkeypatch.setattr(jsonl, "READ_LIMIT", 2**18)
+    monkeypatch.setattr(file_lines, "READ_LIMIT", 2**18)
     whole = log_of(node("a", None))
     log_path.write_bytes(whole + b"x" * 300_000)
     with quick(log_path, mode="r") as session:
@@ -768,8 +772,8 @@ def test_a_torn_tail_may_be_too_long_for_a_line(log_path: Path, monkeypatch: pyt
         assert facts(session.findings) == [("line_too_long", 3, len(whole), 300_001)]
 
 
-def test_what_came_where_a_new_log_was_to_be_is_not_touched(log_path: Path) -> None:
-    """A folder that appears after the session was opened is no log."""
+def test_a_folder_at_the_path_of_a_new_log_is_not_touched(log_path: Path) -> None:
+    """It appears after the session was opened: the append raises NotALog."""
     with quick(log_path, mode="x") as session:
         log_path.mkdir()
         with pytest.raises(NotALog):
@@ -778,15 +782,15 @@ def test_what_came_where_a_new_log_was_to_be_is_not_touched(log_path: Path) -> N
 
 
 def test_an_exclusive_new_log_must_be_new(log_path: Path) -> None:
-    """What is there already stays as it is."""
+    """With mode x, an existing file stays as it is."""
     log_path.write_bytes(b"mine")
     with pytest.raises(SessionExists):
         quick(log_path, mode="x", exclusive=True)
     assert log_path.read_bytes() == b"mine"
 
 
-def test_who_begins_a_log_and_is_overtaken_waits_for_the_lock(log_path: Path) -> None:
-    """Someone may take the file for himself between the look and the lock; afterwards both write to it."""
+def test_a_creator_that_was_overtaken_waits_for_the_lock(log_path: Path) -> None:
+    """Another writer may lock the file between its creation and our lock; afterwards both can write."""
     others: list[JsonlLog] = []
 
     def build(_: Iterable[Chunk]) -> list[bytes]:
@@ -805,7 +809,7 @@ def test_who_begins_a_log_and_is_overtaken_waits_for_the_lock(log_path: Path) ->
 
 
 def test_a_signal_while_unlocking_does_not_keep_the_lock(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The lock is given back before the signal's exception goes on."""
+    """The lock is released before the exception of the signal handler leaves the log."""
     unlock, signals = filelock.unlock_descriptor, [KeyboardInterrupt()]
 
     def interrupted(fd: int) -> None:
@@ -820,8 +824,8 @@ def test_a_signal_while_unlocking_does_not_keep_the_lock(log_path: Path, monkeyp
         assert other.append(user("b"), on_stale="rebase").parent_id == "a"
 
 
-def test_what_a_fork_does_in_the_child(log_path: Path) -> None:
-    """The hooks, run here on one log and one session: the log is closed for good, a lock that was held is free."""
+def test_the_fork_hooks_close_the_log_in_the_child(log_path: Path) -> None:
+    """Called here on one log and one session: the log is closed for good, a held lock is free."""
     with quick(log_path) as session:
         session.append(user("a"))
         log = JsonlLog(log_path)
@@ -836,10 +840,10 @@ def test_what_a_fork_does_in_the_child(log_path: Path) -> None:
 
 
 @pytest.mark.parametrize("told", ["all", "others", "nothing", "nonsense"])
-def test_the_holder_of_a_lock_is_named_where_the_system_tells(
+def test_the_holder_of_a_lock_is_found_in_proc_locks(
     told: str, log_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The line of the file in /proc/locks has the process; those of other files and of who waits have not."""
+    """The line of the file in /proc/locks has the process; lines of other files and of waiting ones are skipped."""
     with quick(log_path, exclusive=True):
         status = log_path.stat()
         place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
@@ -867,10 +871,10 @@ def test_the_holder_of_a_lock_is_named_where_the_system_tells(
 
 
 @pytest.mark.parametrize("writes", [False, True])
-def test_a_log_that_was_taken_in_by_half_is_read_anew(
+def test_a_log_that_was_indexed_in_part_is_read_again(
     writes: bool, log_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An I/O error while news is taken in is raised, and spoils nothing that comes later."""
+    """An I/O error in the middle of a refresh is raised, and later calls see everything."""
     lines = sealed((HEADER, node("a", None), node("a", None), node("b", "a")))
     log_path.write_bytes(as_file(lines[:2]))
     pread, errors = os.pread, [OSError(errno.EIO, "cannot be read")]
@@ -894,7 +898,7 @@ def test_a_log_that_was_taken_in_by_half_is_read_anew(
         assert codes(session) == ["duplicate"]
 
 
-class RestlessLog(JsonlLog):
+class EverReplacedLog(JsonlLog):
     """A log that others replace before every act that is in `restless`."""
 
     restless: tuple[str, ...] = ()
@@ -917,11 +921,11 @@ class RestlessLog(JsonlLog):
 
 
 @pytest.mark.parametrize("restless", [("read",), ("append",), ("read", "append")])
-def test_a_log_that_is_replaced_all_the_time_is_given_up(restless: tuple[str, ...], log_path: Path) -> None:
-    """Nothing is written, nothing is taken for an empty log, and when it rests all is well."""
+def test_a_log_that_is_replaced_at_every_try_raises(restless: tuple[str, ...], log_path: Path) -> None:
+    """Nothing is written, it is not taken for empty, and once it is stable all calls work."""
     data = log_of(node("a", None))
     log_path.write_bytes(data)
-    log = RestlessLog(log_path, durability="process")
+    log = EverReplacedLog(log_path, durability="process")
     with Session(log, Header(id="s1")) as session:
         log.restless = restless
         if "append" in restless:
@@ -936,8 +940,8 @@ def test_a_log_that_is_replaced_all_the_time_is_given_up(restless: tuple[str, ..
         assert session.append(user("b")).parent_id == "a"
 
 
-def test_a_signal_while_own_lines_are_taken_in_does_no_harm(log_path: Path) -> None:
-    """They are in the log: the next call reads it anew, and a retry finds them."""
+def test_a_signal_while_own_lines_are_indexed_does_no_harm(log_path: Path) -> None:
+    """They are in the log: the next call reads it again, and a retry finds them."""
     with quick(log_path) as session:
         session.append(user("a"), id="a")
         with patch.object(Index, "add_written", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
@@ -947,7 +951,7 @@ def test_a_signal_while_own_lines_are_taken_in_does_no_harm(log_path: Path) -> N
     assert log_path.read_bytes().count(b'"id":"b"') == 1
 
 
-def test_a_critical_record_that_comes_meanwhile_forbids_writing(log_path: Path) -> None:
+def test_a_critical_record_of_another_writer_forbids_writing(log_path: Path) -> None:
     """It is seen under the lock, before anything is written."""
     with quick(log_path) as session:
         session.append(user("a"), id="a")
@@ -969,8 +973,8 @@ def beside(path: Path) -> bytes | None:
     return index.read_bytes() if index.exists() else None
 
 
-def test_only_a_writer_keeps_something_beside_a_log(log_path: Path) -> None:
-    """Not a reader, nor a log that failed, nor one that is not there; and it asks for no piece then."""
+def test_only_a_writer_saves_a_snapshot(log_path: Path) -> None:
+    """Not a reader, a failed log, or one that does not exist; then the pieces are not even built."""
     data = log_of(node("a", None))
 
     def never() -> Iterator[bytes]:
@@ -996,8 +1000,8 @@ def test_only_a_writer_keeps_something_beside_a_log(log_path: Path) -> None:
 
 @pytest.mark.parametrize("when", ["before", "while it is written"])
 @pytest.mark.parametrize("how", ["cut", "replaced", "removed"])
-def test_nothing_is_kept_of_a_log_that_is_not_there_any_more(how: str, when: str, log_path: Path) -> None:
-    """It would say that lines were lost which a repair has taken out."""
+def test_no_snapshot_is_saved_of_a_replaced_log(how: str, when: str, log_path: Path) -> None:
+    """It would report lines as lost that a repair has removed."""
     data = log_of(node("a", None), node("b", "a"))
     log_path.write_bytes(data)
     log = JsonlLog(log_path, durability="process")
@@ -1025,8 +1029,8 @@ def test_nothing_is_kept_of_a_log_that_is_not_there_any_more(how: str, when: str
     log.close()
 
 
-def test_keeping_something_does_not_wait_for_the_lock(log_path: Path) -> None:
-    """Whoever has it is a writer, and will keep something better."""
+def test_saving_a_snapshot_does_not_wait_for_the_lock(log_path: Path) -> None:
+    """The holder of the lock is a writer, and will save a better one."""
     data = log_of(node("a", None))
     log_path.write_bytes(data)
     first, second = JsonlLog(log_path, exclusive=True), JsonlLog(log_path, lock_timeout_s=60)
@@ -1041,8 +1045,8 @@ def test_keeping_something_does_not_wait_for_the_lock(log_path: Path) -> None:
     second.close()
 
 
-def test_what_a_killed_process_left_is_swept_away(log_path: Path) -> None:
-    """By who next keeps something; what belongs to other files stays."""
+def test_temporary_files_of_killed_processes_are_removed(log_path: Path) -> None:
+    """By the next process that saves a snapshot; files of other logs stay."""
     data = log_of(node("a", None))
     log_path.write_bytes(data)
     left = log_path.with_name(f".{log_path.name}.index.123-456.tmp")
@@ -1059,10 +1063,10 @@ def test_what_a_killed_process_left_is_swept_away(log_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["a", "x"])
-def test_a_new_log_that_cannot_be_looked_at_is_begun_anew(
+def test_a_new_log_that_cannot_be_checked_is_created_again(
     mode: Mode, log_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is there and empty: it is ours, not somebody else's."""
+    """The file exists and is empty: it is ours, not another writer's."""
     lines = sealed([HEADER, node("a", None)])
     log = JsonlLog(log_path, mode=mode)
     with monkeypatch.context() as patch:

@@ -145,7 +145,7 @@ def assert_whole(database: SqlDatabase, id: str) -> list[bytes]:
 
 
 def test_a_session_lives_in_a_database(database: SqlDatabase, id: str) -> None:
-    """Append, branch, label, and all of it again after opening."""
+    """Append, branch and label, and all of it again after opening."""
     with session_in(database, id) as session:
         first = session.append(user("a"))
         session.append(user("b"), provider="p", model="m", usage={"input_tokens": 3, "output_tokens": 4})
@@ -168,7 +168,7 @@ def test_a_session_lives_in_a_database(database: SqlDatabase, id: str) -> None:
 
 
 def test_two_sessions_see_each_other(database: SqlDatabase, id: str) -> None:
-    """Stale, rebased, branched, refreshed and followed, as over a file."""
+    """Stale, rebased, branched, refreshed and followed, as with a file."""
     ours, theirs = session_in(database, id), session_in(database, id)
     first = ours.append(user("a"))
     assert ids(theirs.refresh()) == [first.id]
@@ -186,7 +186,7 @@ def test_two_sessions_see_each_other(database: SqlDatabase, id: str) -> None:
 
 
 def test_a_retry_writes_nothing(database: SqlDatabase, id: str) -> None:
-    """Neither when it is known, nor when another has stored it meanwhile."""
+    """Whether this session knows the entry, or another has stored it meanwhile."""
     ours, theirs = session_in(database, id), session_in(database, id)
     ours.append(user("a"), id="a1")
     assert ours.append(user("a"), id="a1").id == "a1"
@@ -197,7 +197,7 @@ def test_a_retry_writes_nothing(database: SqlDatabase, id: str) -> None:
 
 
 def test_an_entry_that_was_not_yet_read_can_be_a_parent(database: SqlDatabase, id: str) -> None:
-    """Another wrote it: it is found under the lock. One that nobody wrote is not."""
+    """It is found under the lock, if another session wrote it. An unknown id raises EntryNotFound."""
     ours, theirs = session_in(database, id), session_in(database, id)
     ours.append(user("a"), id="a1")
     theirs.refresh()
@@ -209,7 +209,7 @@ def test_an_entry_that_was_not_yet_read_can_be_a_parent(database: SqlDatabase, i
 
 
 def test_modes(database: SqlDatabase, id: str) -> None:
-    """What must exist must, what must be new must, and a reader writes nothing."""
+    """r and r+ need a session, x needs that there is none, and a reader cannot write."""
     for mode in ("r", "r+"):
         with pytest.raises(SessionNotFound):
             SqlLog(database, id, mode=mode)
@@ -231,8 +231,8 @@ def test_modes(database: SqlDatabase, id: str) -> None:
     assert everything(SqlLog(database, id, mode="r+")) == LINES[:3]
 
 
-def test_of_two_that_begin_one_goes_first(url: str, database: SqlDatabase, id: str) -> None:
-    """Both transactions insert the session's row: one waits, is rolled back, and tries again."""
+def test_of_two_that_create_a_session_one_waits(url: str, database: SqlDatabase, id: str) -> None:
+    """Both transactions insert the session: one waits, is rolled back, and tries again."""
     logs = [SqlLog(database, id, mode="x") for _ in range(4)]
     outcomes: list[object] = []
 
@@ -252,7 +252,7 @@ def test_of_two_that_begin_one_goes_first(url: str, database: SqlDatabase, id: s
 
 
 def test_a_session_that_was_deleted_is_gone(database: SqlDatabase, id: str) -> None:
-    """For those who have it open, too; one that took its place is read anew."""
+    """Also for sessions that have it open; another session with its id is read from the start."""
     session = session_in(database, id)
     session.append(user("a"))
     log = SqlLog(database, id)
@@ -277,7 +277,7 @@ def test_a_session_that_was_deleted_is_gone(database: SqlDatabase, id: str) -> N
 
 
 def test_a_whole_session_is_written_at_once(database: SqlDatabase, id: str) -> None:
-    """Or not at all; lines of a damaged log, too, as they are."""
+    """Or not at all; lines of a damaged log as they are."""
     lines = [*LINES, LINES[2], b"\xff\x00", b"\\x41", *sealed([node(f"m{number}", "n1") for number in range(1200)])]
 
     def torn() -> Iterator[bytes]:
@@ -296,8 +296,8 @@ def test_a_whole_session_is_written_at_once(database: SqlDatabase, id: str) -> N
     assert found == [(len(lines), len(lines) - 4)]
 
 
-def test_of_two_that_write_a_session_one_is_told(database: SqlDatabase, id: str) -> None:
-    """Also when both began before either was there."""
+def test_of_two_that_write_a_session_one_is_refused(database: SqlDatabase, id: str) -> None:
+    """Also if both started before either was stored."""
     outcomes: list[object] = []
 
     def lines() -> Iterator[bytes]:
@@ -321,14 +321,14 @@ def test_of_two_that_write_a_session_one_is_told(database: SqlDatabase, id: str)
 
 
 def test_a_damaged_header_is_stored_as_it_is(database: SqlDatabase, id: str) -> None:
-    """What it said is lost for the catalogue, no more."""
+    """Only the catalogue lacks what it said."""
     lines = [HEADER.replace('"s1"', "1").encode(), *LINES[1:]]
     write_session(database, id, lines)
     assert everything(SqlLog(database, id)) == lines
 
 
 def test_a_fork_keeps_its_ids_and_counts_nothing_twice(database: SqlDatabase, id: str) -> None:
-    """What was copied was paid for elsewhere."""
+    """The usage of copied entries was counted in the parent session."""
     header = HEADER.replace('"seal"', '"parent_session":{"id":"p","entry_id":"n1","kind":"fork"},"seal"')
     texts = [node(f"n{number}", None, model="m", usage={"input_tokens": 1}) for number in range(3)]
     write_session(database, id, sealed([header, *texts]))
@@ -378,7 +378,7 @@ def test_bytes_are_read_from_anywhere(database: SqlDatabase, id: str) -> None:
 
 
 def test_a_gap_is_a_finding(database: SqlDatabase, id: str) -> None:
-    """Rows that somebody deleted are missed, wherever they were."""
+    """Deleted rows are noticed, wherever they were."""
     with session_in(database, id) as session:
         session.append_many([user("x" * 30_000) for _ in range(120)])
     run_sql(database, "DELETE FROM ct_lines WHERE session_id = :id AND position > 4000 AND position < 3000000", id=id)
@@ -388,8 +388,8 @@ def test_a_gap_is_a_finding(database: SqlDatabase, id: str) -> None:
 # --- snapshots ---
 
 
-def test_a_snapshot_is_kept_and_used(database: SqlDatabase, id: str) -> None:
-    """Opening reads what lies behind it and no more."""
+def test_a_snapshot_is_saved_and_used(database: SqlDatabase, id: str) -> None:
+    """Opening reads only the lines after it."""
     with session_in(database, id) as session:
         for _ in range(5):
             session.append_many([user("x" * 50) for _ in range(1000)])
@@ -410,7 +410,7 @@ def test_a_snapshot_is_kept_and_used(database: SqlDatabase, id: str) -> None:
     assert len(session_in(database, id, "r").path()) == 5001
 
 
-def test_a_damaged_snapshot_is_done_without(database: SqlDatabase, id: str) -> None:
+def test_a_damaged_snapshot_is_ignored(database: SqlDatabase, id: str) -> None:
     """Whatever is wrong with its parts."""
     with session_in(database, id) as session:
         session.append_many([user("x" * 50) for _ in range(5000)])
@@ -422,8 +422,8 @@ def test_a_damaged_snapshot_is_done_without(database: SqlDatabase, id: str) -> N
     assert len(session_in(database, id, "r").path()) == 5000
 
 
-def test_who_has_seen_less_keeps_nothing(database: SqlDatabase, id: str) -> None:
-    """Unless nobody else has; and never of a log that has shrunk."""
+def test_a_session_that_is_behind_saves_no_snapshot(database: SqlDatabase, id: str) -> None:
+    """Unless no other session has saved one; and never of a log that has shrunk."""
     log, other = SqlLog(database, id), SqlLog(database, id)
     end = add(log, *LINES[:3]).end
     everything(other)
@@ -452,7 +452,7 @@ def test_who_has_seen_less_keeps_nothing(database: SqlDatabase, id: str) -> None
 
 
 def test_the_file_is_for_its_owner(tmp_path: Path) -> None:
-    """And what SQLite puts beside it."""
+    """And the files that SQLite creates next to it."""
     database = SqlDatabase.connect(f"sqlite:///{tmp_path}/log.db")
     database.create_tables()
     session_in(database, "s").append(user("a"))
@@ -461,8 +461,8 @@ def test_the_file_is_for_its_owner(tmp_path: Path) -> None:
     assert rows(database, "PRAGMA journal_mode") == [("wal",)]
 
 
-def test_tables_must_be_there(tmp_path: Path, postgres_server: str) -> None:
-    """They are created when asked for, by several at once, and again without harm."""
+def test_tables_must_exist(tmp_path: Path, postgres_server: str) -> None:
+    """They are created on request, by several processes at once, and again without harm."""
     with new_database(postgres_server) as url:
         for where in (f"sqlite:///{tmp_path}/log.db", url):
             databases = [SqlDatabase.connect(where) for _ in range(4)]
@@ -484,8 +484,8 @@ def test_tables_must_be_there(tmp_path: Path, postgres_server: str) -> None:
                 database.close()
 
 
-def test_tables_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
-    """And said to be."""
+def test_tables_of_a_newer_version_are_refused(tmp_path: Path) -> None:
+    """With an error that says so."""
     url = f"sqlite:///{tmp_path}/log.db"
     database = SqlDatabase.connect(url)
     database.create_tables()
@@ -496,7 +496,7 @@ def test_tables_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
             use()
 
 
-def test_secrets_stay_secret() -> None:
+def test_errors_and_locations_show_no_password() -> None:
     """Whatever goes wrong."""
     for url in (
         "postgresql://me:hunter2@localhost:1/nowhere?sslpassword=hunter2",
@@ -516,14 +516,14 @@ def test_secrets_stay_secret() -> None:
 @pytest.mark.parametrize(
     ("name", "url", "extra"), [("sqlalchemy", "sqlite:///x.db", "sql"), ("psycopg", "postgresql://h/x", "postgres")]
 )
-def test_an_extra_that_is_missing_is_named(name: str, url: str, extra: str) -> None:
-    """With the command that brings it."""
+def test_a_missing_extra_is_named(name: str, url: str, extra: str) -> None:
+    """With the command that installs it."""
     with patch.dict(sys.modules, {name: None}), pytest.raises(ImportError, match=rf"convtree\[{extra}\]"):
         SqlDatabase.connect(url)
 
 
 def test_an_engine_can_be_shared(url: str, id: str) -> None:
-    """It stays the caller's; one for another database is refused."""
+    """The caller disposes of it; an engine of another database is refused."""
     engine = sqlalchemy.create_engine(url.replace("postgresql:", "postgresql+psycopg:"))
     database = SqlDatabase.connect(engine)
     database.create_tables()
@@ -536,8 +536,8 @@ def test_an_engine_can_be_shared(url: str, id: str) -> None:
         SqlDatabase.connect(other)
 
 
-def test_a_locked_database_says_so(tmp_path: Path) -> None:
-    """After the time that it may take."""
+def test_a_locked_database_raises_session_locked(tmp_path: Path) -> None:
+    """After lock_timeout_s."""
     url = f"sqlite:///{tmp_path}/log.db"
     ours, theirs = SqlDatabase.connect(url), SqlDatabase.connect(url, lock_timeout_s=0.05)
     ours.create_tables()
@@ -547,8 +547,8 @@ def test_a_locked_database_says_so(tmp_path: Path) -> None:
     assert list(add(log, *LINES, position=0).lines) == LINES
 
 
-def test_a_database_that_is_being_made_is_waited_for(tmp_path: Path) -> None:
-    """SQLite refuses at once to write ahead while another writes; who has no time gets the error."""
+def test_a_database_that_is_being_created_is_waited_for(tmp_path: Path) -> None:
+    """SQLite refuses at once to enable WAL while another connection writes; after the timeout, the error is raised."""
     url = f"sqlite:///{tmp_path}/log.db"
     with closing(sqlite3.connect(tmp_path / "log.db", isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -563,7 +563,7 @@ def test_a_database_that_is_being_made_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_leaves_its_parent_the_connections(database: SqlDatabase, id: str) -> None:
-    """It is told to connect itself; the parent goes on."""
+    """The child gets an error that says to connect again; the parent goes on."""
     session = session_in(database, id)
     session.append(user("a"))
     if (child := os.fork()) == 0:
@@ -580,7 +580,7 @@ def test_a_forked_child_leaves_its_parent_the_connections(database: SqlDatabase,
 
 
 def test_an_inherited_database_refuses(url: str) -> None:
-    """What a forked child does to it, without one."""
+    """The fork hook, called without a fork."""
     database = SqlDatabase.connect(url)
     database._after_fork()
     with pytest.raises(SessionClosed, match="connect to it again"), database.reading():
@@ -589,7 +589,7 @@ def test_an_inherited_database_refuses(url: str) -> None:
 
 
 def test_an_exhausted_pool_is_an_os_error(tmp_path: Path) -> None:
-    """Whatever SQLAlchemy itself says is one."""
+    """Errors of SQLAlchemy itself become OSError."""
     engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/x.db", pool_size=1, max_overflow=0, pool_timeout=0.01)
     database = SqlDatabase.connect(engine)
     with database.reading(), pytest.raises(OSError, match="TimeoutError"), database.reading():
@@ -624,7 +624,7 @@ def start_writers(url: str, targets: Sequence[str], count: int) -> list[subproce
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_sixteen_processes_write(url: str, database: SqlDatabase, id: str, shared: bool) -> None:
-    """To one session or to many: every line is there once, in one chain, and nobody waits for ever."""
+    """To one session or to many: every line is stored once, in one chain, and no process waits for ever."""
     targets = [id if shared else f"{id}-{number}" for number in range(16)]
     writers = start_writers(url, targets, 8)
     said = [line for writer in writers for line in writer.communicate(timeout=100)[0].splitlines()]
@@ -637,7 +637,7 @@ def test_sixteen_processes_write(url: str, database: SqlDatabase, id: str, share
 
 
 def test_an_append_under_serializable_isolation_is_tried_again(postgres_url: str, id: str) -> None:
-    """What the server rolls back was never there."""
+    """What the server rolls back was not stored."""
     engine = sqlalchemy.create_engine(
         postgres_url.replace("postgresql:", "postgresql+psycopg:"), isolation_level="SERIALIZABLE"
     )
@@ -692,10 +692,10 @@ def _no_patches() -> Iterator[None]:
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("kind", [CommitUnknown, RolledBack])
-def test_an_unknown_outcome_is_settled(
+def test_an_unknown_commit_is_resolved(
     database: SqlDatabase, id: str, begun: bool, stored: bool, kind: type[Exception]
 ) -> None:
-    """By looking, with the lock: what is there is not written again, what is not there is."""
+    """The log looks under the lock: stored lines are not written again, missing ones are."""
     if kind is RolledBack and stored:
         pytest.skip("what is rolled back is not stored")
     if begun:
@@ -708,8 +708,8 @@ def test_an_unknown_outcome_is_settled(
     assert len(assert_whole(database, id)) == 3 + begun
 
 
-def test_when_it_cannot_be_settled_nothing_more_is_written(database: SqlDatabase, id: str) -> None:
-    """Until the session is opened again."""
+def test_a_commit_that_stays_unknown_fails_the_log(database: SqlDatabase, id: str) -> None:
+    """Nothing more is written until the session is opened again."""
     gone: list[Exception] = [
         OSError("gone"),
         SessionLocked("x"),
@@ -719,19 +719,19 @@ def test_when_it_cannot_be_settled_nothing_more_is_written(database: SqlDatabase
     ]
     log = interrupted(database, id, gone, stored=True)
     session = Session(log, Header(id=id))
-    blind = patch.object(SqlLog, "_holds", side_effect=OSError("gone"))
-    with patch("convtree._logs.sql.pause"), blind, pytest.raises(SessionFailed, match="unknown"):
+    blind = patch.object(SqlLog, "_is_stored", side_effect=OSError("gone"))
+    with patch("convtree._logs.sql.back_off"), blind, pytest.raises(SessionFailed, match="unknown"):
         session.append(user("a"))
     with pytest.raises(SessionFailed, match="open the session again"):
         session.append(user("b"))
     assert log.failed
 
 
-def test_who_is_rolled_back_every_time_is_told(database: SqlDatabase, id: str) -> None:
+def test_a_transaction_rolled_back_every_time_raises(database: SqlDatabase, id: str) -> None:
     """Nothing was written, and the session can be used."""
     log = interrupted(database, id, [RolledBack("conflict")] * 10, stored=False)
     session = Session(log, Header(id=id))
-    with patch("convtree._logs.sql.pause"), patch("convtree._logs.sql_engine.pause"):
+    with patch("convtree._logs.sql.back_off"), patch("convtree._logs.sql_engine.back_off"):
         with pytest.raises(SessionLocked):
             session.append(user("a"))
         with pytest.raises(SessionLocked):
@@ -791,7 +791,7 @@ def server() -> Iterator[Server]:
 
 @pytest.mark.parametrize("word", [b"COMMIT", b"BEGIN", b"UPDATE", b"INSERT"])
 def test_a_connection_that_is_cut_loses_and_doubles_nothing(server: Server, id: str, word: bytes) -> None:
-    """Wherever in an append it is; after COMMIT was sent, the server does it and nobody hears of it."""
+    """At any point of an append; also if the server commits and the answer is lost."""
     proxy = Proxy(server.socket)
     database = SqlDatabase.connect(f"postgresql://postgres@127.0.0.1:{proxy.port}/postgres")
     database.create_tables()
@@ -807,8 +807,8 @@ def test_a_connection_that_is_cut_loses_and_doubles_nothing(server: Server, id: 
     proxy.close()
 
 
-def test_what_was_acknowledged_survives_the_server(server: Server, id: str) -> None:
-    """It is killed while others write; what they were told is there when it is back."""
+def test_acknowledged_entries_survive_a_kill_of_the_server(server: Server, id: str) -> None:
+    """It is killed while others write; acknowledged entries are there when it is back."""
     database = SqlDatabase.connect(server.url)
     database.create_tables()
     writers = start_writers(server.url, [id] * 3, 10_000)
@@ -826,7 +826,7 @@ def test_what_was_acknowledged_survives_the_server(server: Server, id: str) -> N
 
 
 def test_sqlite_survives_a_kill(tmp_path: Path) -> None:
-    """Of its writer, at any moment."""
+    """Of the writing process, at any moment."""
     url = f"sqlite:///{tmp_path}/log.db"
     database = SqlDatabase.connect(url)
     database.create_tables()

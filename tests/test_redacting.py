@@ -53,8 +53,8 @@ def test_an_import_lets_no_secret_in(source: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("redacts_first", [True, False])
-def test_an_import_goes_on_as_it_began(source: Path, tmp_path: Path, redacts_first: bool) -> None:
-    """Otherwise what is there would be two things: that is a conflict, and the log stays as it is."""
+def test_an_import_continues_only_with_the_same_redactor(source: Path, tmp_path: Path, redacts_first: bool) -> None:
+    """Otherwise the records differ from the stored ones: IdConflict, and the log is not changed."""
     first, then = (redact, None) if redacts_first else (None, redact)
     import_file(source, tmp_path / "log", redact=first)
     before = (tmp_path / "log").read_bytes()
@@ -63,8 +63,8 @@ def test_an_import_goes_on_as_it_began(source: Path, tmp_path: Path, redacts_fir
     assert (tmp_path / "log").read_bytes() == before
 
 
-def test_a_grown_source_is_redacted_on(source: Path, tmp_path: Path) -> None:
-    """In two parts it is what it is in two parts without: the same records in the same places."""
+def test_the_rest_of_a_grown_source_is_redacted(source: Path, tmp_path: Path) -> None:
+    """An import in two parts gives the same records as in one."""
     lines = source.read_bytes().splitlines(keepends=True)
     (tmp_path / "part").write_bytes(b"".join(lines[:-2]))
     for each in (tmp_path / "part", source):
@@ -94,14 +94,14 @@ def test_an_import_into_a_store(source: Path) -> None:
 
 
 def test_a_source_whose_id_is_a_secret_of_the_store(tmp_path: Path) -> None:
-    """It is found again, whatever became of its name for itself."""
+    """It is found again, although its id was redacted."""
     lines = [line | ({"id": "me@example.org"} if line["type"] == "session" else {}) for line in SAMPLES["pi"]]
     (tmp_path / "source").write_bytes(encoded(*lines))
     with open_store("memory:", redact=Redactor(email=True)) as store:
         assert [import_into(tmp_path / "source", store)[0].written for _ in range(2)] == [14, 0]
 
 
-def test_the_command_says_what_did_not_come_in(source: Path, tmp_path: Path) -> None:
+def test_the_command_reports_removed_secrets(source: Path, tmp_path: Path) -> None:
     """On stderr, by kind; into a log and into a store."""
     code, said, errors = run("import", source, tmp_path / "log", "--redact")
     secrets = (tmp_path / "log").read_text().count(MARK)
@@ -137,7 +137,7 @@ def store(url: str) -> Iterator[SessionStore]:
 
 
 def test_whatever_a_store_writes_is_redacted(store: SessionStore, tmp_path: Path) -> None:
-    """Sessions that begin, are opened, adopted, forked, renamed, resumed: no secret in a list or in a file."""
+    """Sessions that are created, opened, forked, renamed, resumed: no secret in a list or in a file."""
     secrets: dict[str, Any] = {"name": GITHUB, "metadata": {"key": OPENAI}}
     with store.create(id="a", cwd="/w", **secrets) as session:
         question = session.append(user(OPENAI))
@@ -181,8 +181,8 @@ def _fields(record: Any) -> list[Any]:
 
 @pytest.mark.parametrize("scheme", ["", "sqlite:///"])
 @pytest.mark.parametrize("kind", FOUND)
-def test_a_fork_takes_no_secret_along(scheme: str, kind: str, tmp_path: Path) -> None:
-    """What was written before the store redacted stays where it is, and is not copied."""
+def test_a_fork_copies_no_secret(scheme: str, kind: str, tmp_path: Path) -> None:
+    """Records stored before the store redacted stay in the source, and are not copied."""
     url = f"{scheme}{tmp_path / 'store'}"
     with planted(FOUND[kind], tmp_path / "log") as session, open_store(url) as store:
         path = session.path("f1")
@@ -197,8 +197,8 @@ def test_a_fork_takes_no_secret_along(scheme: str, kind: str, tmp_path: Path) ->
         assert any(BARE[kind] in each for each in everything(store, "planted"))
 
 
-def test_a_store_finds_sessions_by_what_they_were_given(store: SessionStore) -> None:
-    """Directories and owners stay as they are, or nobody would find them again."""
+def test_directories_and_owners_are_not_redacted(store: SessionStore) -> None:
+    """Sessions are found by them."""
     with open_store("memory:", redact=Redactor(email=True)) as strict:
         with strict.create(cwd="/home/me@example.org", owner="me@example.org") as session:
             session.append(user("I am me@example.org"))
@@ -255,8 +255,8 @@ def test_a_session_of_a_folder_is_redacted_in_its_place(folder: Path) -> None:
         assert store.findings == []
 
 
-def test_what_may_have_the_secret_still_is_named(folder: Path) -> None:
-    """The catalogue, when only a copy is made or the log is named by its path; and the old log."""
+def test_files_that_may_still_hold_the_secret_are_named(folder: Path) -> None:
+    """The catalogue, if only a copy is made or the log is named by its path; and the old log."""
     code, said, _ = run("redact", folder / "planted.jsonl")
     assert (code, said.splitlines()[-1]) == (0, "  may still contain secrets: .catalogue.sqlite")
     code, said, _ = run("redact", f"file://{folder}", "--session", "planted", "--yes")
@@ -267,8 +267,8 @@ def test_what_may_have_the_secret_still_is_named(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir() if "planted" in path.name) == []
 
 
-def test_which_session_is_not_guessed(folder: Path, tmp_path: Path) -> None:
-    """Nor is anything made where none is."""
+def test_the_session_must_be_named(folder: Path, tmp_path: Path) -> None:
+    """And no folder is created for one that does not exist."""
     before = sorted(folder.iterdir())
     assert run("redact", folder)[0] == 2
     assert run("redact", folder, "--session", "none")[0] == 3
@@ -279,8 +279,8 @@ def test_which_session_is_not_guessed(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_a_session_in_a_database_takes_the_way_that_is_told(folder: Path, tmp_path: Path) -> None:
-    """Out into a folder, redacted there, and back in the place of the old one."""
+def test_a_session_in_a_database_is_redacted_through_a_folder(folder: Path, tmp_path: Path) -> None:
+    """It is copied into a folder, redacted there, and copied back."""
     url = f"sqlite:///{tmp_path / 'db'}"
     assert run("copy", folder, url)[0] == 0
     code, _, errors = run("redact", url, "--session", "planted", "--yes")
@@ -295,8 +295,8 @@ def test_a_session_in_a_database_takes_the_way_that_is_told(folder: Path, tmp_pa
         assert any(MARK in each for each in everything(store, "planted"))
 
 
-def test_progress_is_told_to_the_end(tmp_path: Path) -> None:
-    """In bytes, never back, whether something is found or not."""
+def test_progress_reaches_the_end(tmp_path: Path) -> None:
+    """In bytes, never backwards, whether a secret is found or not."""
     with Session.open(tmp_path / "log", durability="process") as session:
         session.append_many([user("plain")] * 1200)
     size = (tmp_path / "log").stat().st_size

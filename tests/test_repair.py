@@ -1,4 +1,4 @@
-"""Looking closely at a log, and making a whole one of a damaged one."""
+"""verify and repair: every kind of damage, and crashes in the middle of a repair."""
 
 import base64
 import errno
@@ -14,7 +14,7 @@ from helpers import HEADER, as_file, contents, facts, log_of, mark, node, sealed
 
 from convtree import CorruptLog, LeafUncertain, NotALog, ReadOnlySession, Session, SessionLocked, SessionNotFound
 from convtree._engine import codec
-from convtree._logs import jsonl
+from convtree._logs import atomic_file, descriptors, file_lines, index_file, jsonl, lock
 from convtree.repair import Repair, repair, verify
 
 A, B, C = node("a", None), node("b", "a"), node("c", "b")
@@ -71,8 +71,8 @@ def fixed(path: Path, data: bytes) -> Repair:
 # --- verify ---
 
 
-def test_verify_counts_and_finds_nothing_wrong(log_path: Path) -> None:
-    """A whole log has entries, marks, and no finding."""
+def test_verify_counts_the_records_of_a_good_log(log_path: Path) -> None:
+    """A good log has entries, marks, and no finding."""
     log_path.write_bytes(log_of(A, B, mark("m", "label", target_id="a", label="L")))
     seen: list[tuple[int, int]] = []
     report = verify(log_path, progress=lambda done, size: seen.append((done, size)))
@@ -85,8 +85,8 @@ def test_verify_counts_and_finds_nothing_wrong(log_path: Path) -> None:
     )
 
 
-def test_verify_reads_every_body(log_path: Path) -> None:
-    """A line that verifies and is not what its type says is found by verify, with its place, and by nobody before."""
+def test_verify_decodes_every_record(log_path: Path) -> None:
+    """A record with a valid checksum and a wrong type is found by verify, with its offset; opening does not find it."""
     bad = node("b", "a", message=[])
     lost = node("c", "b", "compaction", summary="s", first_kept_entry_id="nowhere")
     log_path.write_bytes(log_of(A, bad, lost, mark("m", "label", target_id="a", label=None)))
@@ -103,7 +103,7 @@ def test_verify_reads_every_body(log_path: Path) -> None:
 
 
 def test_verify_sees_a_line_that_was_damaged_after_it_was_read(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every line is verified again when its body is read."""
+    """Every checksum is checked again when the record is decoded."""
     log_path.write_bytes(log_of(A, B))
     read_at = jsonl.JsonlLog.read_at
 
@@ -115,15 +115,15 @@ def test_verify_sees_a_line_that_was_damaged_after_it_was_read(log_path: Path, m
 
 
 def test_a_torn_tail_is_no_damage(log_path: Path) -> None:
-    """What the next writer heals by itself is a finding, and nothing to worry about."""
+    """The next writer repairs it: it is a finding, and the log is not damaged."""
     log_path.write_bytes(log_of(A) + b'{"id":')
     report = verify(log_path)
     assert (facts(report.findings), report.damaged) == ([("torn_tail", 3, len(log_of(A)), 6)], False)
 
 
 @pytest.mark.parametrize("look", [verify, repair])
-def test_what_is_no_log_is_left_alone(look: Callable[[Path], Any], tmp_path: Path) -> None:
-    """Nothing there, and something else there, have their errors."""
+def test_other_files_are_refused(look: Callable[[Path], Any], tmp_path: Path) -> None:
+    """A missing file and a file that is not a log have their errors."""
     with pytest.raises(SessionNotFound):
         look(tmp_path / "none.jsonl")
     for number, foreign in enumerate((b'{"a":1}\n', b"\x1f\x8b\x08", b"hello\nworld\n")):
@@ -139,14 +139,14 @@ def test_what_is_no_log_is_left_alone(look: Callable[[Path], Any], tmp_path: Pat
 # --- repair ---
 
 
-def test_a_whole_log_needs_none(log_path: Path) -> None:
-    """Nothing is done where nothing is wrong."""
+def test_a_good_log_is_not_changed(log_path: Path) -> None:
+    """Repair does nothing if nothing is wrong."""
     done = fixed(log_path, as_file(LINES))
     assert (done.needed, done.kept, done.removed, done.original, done.quarantine) == (False, 3, (), None, None)
 
 
-def test_a_damaged_line_is_taken_out_and_saved(log_path: Path) -> None:
-    """Its bytes and its place are in the quarantine, every other body is kept, and who needed it is an orphan."""
+def test_a_damaged_line_is_removed_and_saved(log_path: Path) -> None:
+    """Its bytes and offset are in the quarantine, every other payload is kept, and its child is an orphan."""
     done = fixed(log_path, as_file([HEAD, LINE_A, damaged(LINE_B), LINE_C]))
     at = len(HEAD) + len(LINE_A) + 2
     assert facts(done.removed) == [("bad_seal", 3, at, len(LINE_B))]
@@ -160,14 +160,14 @@ def test_a_damaged_line_is_taken_out_and_saved(log_path: Path) -> None:
 
 
 def test_a_lost_line_leaves_an_orphan(log_path: Path) -> None:
-    """There is nothing to take out: what is left is chained anew, and says what it misses."""
+    """Nothing is removed: the other lines are sealed again, and the orphan stays a finding."""
     done = fixed(log_path, as_file([HEAD, LINE_A, LINE_C]))
     assert (done.kept, done.removed, done.quarantine) == (2, (), None)
     assert [finding.code for finding in done.remaining] == ["orphan"]
 
 
-def test_a_damaged_header_is_made_anew(log_path: Path) -> None:
-    """The session gets the name of its file as its id; its lines are all there."""
+def test_a_damaged_header_is_replaced(log_path: Path) -> None:
+    """The session gets the name of its file as its id; all its records are there."""
     done = fixed(log_path, as_file([HEAD.replace(b"s1", b"s2"), LINE_A, LINE_B]))
     assert [finding.code for finding in done.removed] == ["bad_header"]
     assert bodies(log_path.read_bytes())[1:] == [LINE_A[:-36], LINE_B[:-36]]
@@ -176,23 +176,23 @@ def test_a_damaged_header_is_made_anew(log_path: Path) -> None:
         session.append(user("and on"))
 
 
-def test_a_missing_header_is_made_and_costs_no_line(log_path: Path) -> None:
-    """A good first line that is no header is kept behind a new one."""
+def test_a_missing_header_is_added(log_path: Path) -> None:
+    """A good record in the first line is kept after the new header."""
     done = fixed(log_path, as_file([LINE_A, LINE_B]))
     assert (done.kept, done.removed) == (2, ())
     assert bodies(log_path.read_bytes())[1:] == [LINE_A[:-36], LINE_B[:-36]]
 
 
-def test_zeros_are_taken_out(log_path: Path) -> None:
-    """Zeros as a line of their own, and zeros in front of a good line, which is kept."""
+def test_zeros_are_removed(log_path: Path) -> None:
+    """As a line of their own, and before a good line, which is kept."""
     log = as_file([HEAD, b"\0" * 40, LINE_A]) + b"\0" * 7 + as_file([LINE_B])
     done = fixed(log_path, log)
     assert [(finding.code, finding.length) for finding in done.removed] == [("nul_bytes", 40), ("nul_bytes", 7)]
     assert bodies(log_path.read_bytes()) == [HEAD[:-36], LINE_A[:-36], LINE_B[:-36]]
 
 
-def test_glued_lines_are_taken_out_whole(log_path: Path) -> None:
-    """Two lines without a newline between them are one that does not verify."""
+def test_lines_without_a_newline_between_are_removed(log_path: Path) -> None:
+    """Two lines in one have no valid checksum."""
     done = fixed(log_path, as_file([HEAD, LINE_A, LINE_B[:30] + LINE_C]))
     assert facts(done.removed) == [("bad_seal", 3, len(HEAD) + len(LINE_A) + 2, 30 + len(LINE_C))]
     *kept, doubt = bodies(log_path.read_bytes())
@@ -200,8 +200,8 @@ def test_glued_lines_are_taken_out_whole(log_path: Path) -> None:
     assert (done.leaf_uncertain, b'"type":"session_info"' in doubt) == (True, True)
 
 
-def test_a_leaf_in_doubt_stays_in_doubt_until_it_is_settled(log_path: Path) -> None:
-    """What was taken out may have moved the leaf; `branch` settles it, and a later repair heals the rest."""
+def test_an_uncertain_leaf_stays_uncertain_until_branch(log_path: Path) -> None:
+    """A removed line may have moved the leaf; `branch` sets it, and a later repair seals the rest."""
     log_path.write_bytes(as_file([*sealed((HEADER, A, B)), damaged(LINE_C)]))
     assert repair(log_path).leaf_uncertain
     fixed(log_path, log_path.read_bytes())
@@ -214,8 +214,8 @@ def test_a_leaf_in_doubt_stays_in_doubt_until_it_is_settled(log_path: Path) -> N
         assert (session.leaf_id, session.findings) == ("a", ())
 
 
-def test_a_whole_tail_is_completed_and_a_torn_one_taken_out(log_path: Path) -> None:
-    """A last line that lacks its newline only is a line."""
+def test_a_tail_that_lacks_a_newline_is_completed_and_a_torn_one_removed(log_path: Path) -> None:
+    """A last line that lacks only its newline is a line."""
     done = fixed(log_path, as_file(LINES)[:-1])
     assert (done.kept, done.removed, log_path.read_bytes()) == (3, (), as_file(LINES))
     for leftover in log_path.parent.glob("log.jsonl.*"):
@@ -225,14 +225,14 @@ def test_a_whole_tail_is_completed_and_a_torn_one_taken_out(log_path: Path) -> N
     assert log_path.read_bytes() == as_file(LINES[:3])
 
 
-def test_a_whole_tail_is_completed_whatever_is_found_in_it(log_path: Path) -> None:
-    """One finding goes and another comes: there was something to do."""
+def test_a_completed_tail_may_have_findings_of_its_own(log_path: Path) -> None:
+    """One finding goes and another comes: there was something to repair."""
     done = fixed(log_path, log_of(A, node("c", "gone"))[:-1])
     assert (done.needed, [finding.code for finding in done.remaining]) == (True, ["orphan"])
     assert log_path.read_bytes() == log_of(A, node("c", "gone"))
 
 
-def test_a_repeated_line_goes_and_so_does_a_conflict(log_path: Path) -> None:
+def test_duplicates_and_id_conflicts_are_removed(log_path: Path) -> None:
     """The first line with an id stays."""
     other = node("a", None, message=user("another a"))
     done = fixed(log_path, log_of(A, A, other, B))
@@ -241,22 +241,22 @@ def test_a_repeated_line_goes_and_so_does_a_conflict(log_path: Path) -> None:
 
 
 def test_a_second_header_stays(log_path: Path) -> None:
-    """Two logs in one file are not mixed: the line that tells them apart is kept, and stays a finding."""
+    """The records of two logs in one file are not mixed: the header between them is kept, and stays a finding."""
     second = sealed((HEADER.replace("s1", "s2"), node("x", None)))
     done = fixed(log_path, as_file([HEAD, LINE_A, *second]))
     assert [finding.code for finding in done.remaining] == ["second_header"]
     assert bodies(log_path.read_bytes()) == [HEAD[:-36], LINE_A[:-36], second[0][:-36], second[1][:-36]]
 
 
-def test_a_mark_without_its_entry_goes(log_path: Path) -> None:
-    """A label on nothing says nothing."""
+def test_a_label_without_its_entry_is_removed(log_path: Path) -> None:
+    """Its target is not in the log."""
     done = fixed(log_path, log_of(A, mark("m", "label", target_id="gone", label="L"), B))
     assert [finding.code for finding in done.removed] == ["bad_target"]
     assert log_path.read_bytes() == log_of(A, B)
 
 
-def test_crlf_mark_and_missing_seals_are_put_right(log_path: Path) -> None:
-    """What other programs did to a log is undone, and a log without seals gets them."""
+def test_crlf_byte_order_mark_and_missing_checksums_are_repaired(log_path: Path) -> None:
+    """Changes by other programs are undone, and a log without checksums gets them."""
     assert fixed(log_path, b"\xef\xbb\xbf" + as_file(LINES).replace(b"\n", b"\r\n")).removed == ()
     assert log_path.read_bytes() == as_file(LINES)
     for leftover in log_path.parent.glob("log.jsonl.*"):
@@ -267,8 +267,8 @@ def test_crlf_mark_and_missing_seals_are_put_right(log_path: Path) -> None:
     assert bodies(log_path.read_bytes())[1:] == [LINE_A[:-36], LINE_B[:-36]]
 
 
-def test_a_log_of_a_newer_version_is_not_judged(log_path: Path) -> None:
-    """What this version does not know may be right."""
+def test_a_log_of_a_newer_version_is_not_repaired(log_path: Path) -> None:
+    """Records that this version does not know may be right."""
     log = log_of(A, '{"id":"b","new":1}', header=HEADER.replace('"version":1', '"version":2'))
     log_path.write_bytes(log)
     for dry_run in (True, False):
@@ -277,8 +277,8 @@ def test_a_log_of_a_newer_version_is_not_judged(log_path: Path) -> None:
     assert log_path.read_bytes() == log
 
 
-def test_a_writer_at_work_is_not_disturbed(log_path: Path) -> None:
-    """Repair takes the lock; a dry run takes none."""
+def test_repair_takes_the_lock_and_a_dry_run_does_not(log_path: Path) -> None:
+    """With a writer at work, repair raises SessionLocked."""
     log_path.write_bytes(as_file([HEAD, damaged(LINE_A), LINE_B]))
     with Session.open(log_path, exclusive=True):
         assert repair(log_path).needed
@@ -288,7 +288,7 @@ def test_a_writer_at_work_is_not_disturbed(log_path: Path) -> None:
 
 
 def test_a_live_session_goes_on_in_the_repaired_log(log_path: Path) -> None:
-    """It notices that its file was replaced; nothing it writes goes to the old one."""
+    """It notices that its file was replaced; it writes nothing to the old one."""
     log_path.write_bytes(as_file([HEAD, LINE_A, damaged(LINE_B), LINE_A.replace(b'"a"', b'"z"', 1)]))
     with Session.open(log_path) as session:
         done = repair(log_path, dry_run=False)
@@ -301,7 +301,7 @@ def test_a_live_session_goes_on_in_the_repaired_log(log_path: Path) -> None:
 
 
 def test_an_old_original_is_never_overwritten(log_path: Path) -> None:
-    """A second accident keeps its own files."""
+    """A second repair gets new names for its original and quarantine."""
     names = []
     for _ in range(2):
         log_path.write_bytes(as_file([HEAD, damaged(LINE_A), LINE_B]))
@@ -326,7 +326,7 @@ CALLS = ("open", "write", "fdatasync", "fsync", "link", "rename", "unlink", "pre
 
 
 class Failing:
-    """Stands in for `os` in the log, and fails from the k-th call on."""
+    """Replaces `os` in the log, and fails every call from the k-th on."""
 
     def __init__(self, after: int, error: BaseException) -> None:
         self.left, self.error = after, error
@@ -350,7 +350,9 @@ def interruptions(data: bytes, path: Path, monkeypatch: pytest.MonkeyPatch, erro
     for after in range(1000):
         path.write_bytes(data)
         with monkeypatch.context() as patch, suppress(type(error)):
-            patch.setattr(jsonl, "os", Failing(after, error))
+            failing = Failing(after, error)
+            for module in (jsonl, atomic_file, descriptors, file_lines, index_file, lock):
+                patch.setattr(module, "os", failing)
             repair(path, dry_run=False)
             return
         yield path.read_bytes()
@@ -362,7 +364,7 @@ def interruptions(data: bytes, path: Path, monkeypatch: pytest.MonkeyPatch, erro
 def test_a_crash_leaves_the_old_log_or_the_new_one(
     log_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    """Whatever call fails for ever, the log is whole, and a second repair does what the first would have done."""
+    """Whatever call fails from then on, the log is the old one or the new one, and a second repair completes it."""
     data = as_file([HEAD, LINE_A, damaged(LINE_B), LINE_A.replace(b'"a"', b'"z"', 1), LINE_B])
     log_path.write_bytes(data)
     repair(log_path, dry_run=False)
@@ -381,15 +383,15 @@ def test_a_crash_leaves_the_old_log_or_the_new_one(
     assert (seen[0], seen[-1], len(seen) > 15) == (data, new, True)
 
 
-def test_a_compaction_that_keeps_nothing_is_sound(log_path: Path) -> None:
+def test_a_compaction_may_keep_no_entry(log_path: Path) -> None:
     """It names no entry that could be missing."""
     log_path.write_bytes(log_of(A, node("k", "a", "compaction", summary="S", first_kept_entry_id=None)))
     report = verify(log_path)
     assert (report.entries, report.findings) == (2, ())
 
 
-def test_more_bodies_than_can_be_told_are_one_finding_more(log_path: Path) -> None:
-    """Behind ten thousand, the last says that there are more, and where they begin."""
+def test_findings_of_verify_end_with_too_many(log_path: Path) -> None:
+    """After ten thousand, the last finding says that there are more, and where they start."""
     bad = [node(f"e{number}", None, message=[1]) for number in range(10_003)]
     log_path.write_bytes(log_of(*bad))
     found = verify(log_path).findings
@@ -398,8 +400,8 @@ def test_more_bodies_than_can_be_told_are_one_finding_more(log_path: Path) -> No
     assert found[-1].offset + found[-1].length == log_path.stat().st_size
 
 
-def test_more_damage_than_can_be_dealt_with_at_once_is_refused(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is cut short in silence."""
+def test_more_findings_than_the_limit_of_a_repair_are_refused(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CorruptLog; the log is not changed."""
     monkeypatch.setattr("convtree._tools.repair._REPAIR_LIMIT", 3)
     data = as_file([*LINES, *[b"x"] * 4])
     log_path.write_bytes(data)
@@ -409,8 +411,8 @@ def test_more_damage_than_can_be_dealt_with_at_once_is_refused(log_path: Path, m
     assert (log_path.read_bytes(), files(log_path)) == (data, [log_path.name])
 
 
-def test_a_log_that_lacks_nothing_but_a_header_gets_one(log_path: Path) -> None:
-    """Also when its first line is a good record, and nothing else is wrong."""
+def test_a_log_that_lacks_only_a_header_gets_one(log_path: Path) -> None:
+    """A record in the first line is kept, and nothing else is changed."""
     done = fixed(log_path, as_file(sealed((A, B, C))))
     assert (done.needed, done.kept, done.removed) == (True, 3, ())
     with Session.open(log_path) as session:

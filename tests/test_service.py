@@ -97,7 +97,7 @@ def servers(url: str) -> Iterator[tuple[Server, Server]]:
 
 
 def test_what_one_worker_stores_another_serves(servers: tuple[Server, Server]) -> None:
-    """Messages, contexts and branches are the same, whichever worker is asked."""
+    """Messages, contexts and branches are the same from every worker."""
     one, two = servers
     status, question = one.say(user("Where?"))
     assert (status, question["parent_id"], question["message"]) == (201, None, user("Where?"))
@@ -115,8 +115,8 @@ def test_what_one_worker_stores_another_serves(servers: tuple[Server, Server]) -
         assert (status, found) == (200, {"leaf_id": oslo["id"], "branches": [rome, oslo]})
 
 
-def test_who_has_not_seen_the_leaf_is_told(servers: tuple[Server, Server]) -> None:
-    """409 says where the leaf is now; the same message with its id, sent again, is stored once."""
+def test_a_stale_leaf_is_answered_with_409(servers: tuple[Server, Server]) -> None:
+    """The answer names the leaf; the same message with its id, sent again, is stored once."""
     one, two = servers
     _, question = one.say(user("Where?"), id="q")
     assert two.say(user("Why?")) == (
@@ -131,8 +131,8 @@ def test_who_has_not_seen_the_leaf_is_told(servers: tuple[Server, Server]) -> No
     assert len(one.ask("GET", "/sessions/s/context")[1]["messages"]) == 2
 
 
-def test_what_cannot_be_done_has_its_status(servers: tuple[Server, Server]) -> None:
-    """The caller's mistakes are never the server's errors."""
+def test_mistakes_of_the_caller_have_their_status(servers: tuple[Server, Server]) -> None:
+    """They are never errors of the server."""
     one, _ = servers
     one.say(user("a"), id="a")
     assert one.ask("GET", "/sessions/none/context")[0] == 404
@@ -154,7 +154,7 @@ def test_what_cannot_be_done_has_its_status(servers: tuple[Server, Server]) -> N
 
 
 def test_events_come_from_every_worker(servers: tuple[Server, Server]) -> None:
-    """A follower sees what any worker stores, once and in order, and goes on where it was cut off."""
+    """A follower sees what any worker stores, once and in order, and continues after a disconnect."""
     one, two = servers
     said = [one.say(user("0"), id="0")[1]]
     with one.events() as news:
@@ -169,7 +169,7 @@ def test_events_come_from_every_worker(servers: tuple[Server, Server]) -> None:
 
 
 def test_many_clients_of_two_workers_lose_nothing(servers: tuple[Server, Server], url: str) -> None:
-    """Each goes on behind what it has seen, and tries again when it is told: one chain, gapless."""
+    """Each continues what it has seen and retries on 409: one chain without gaps."""
 
     def talk(name: int) -> int:
         leaf, conflicts = None, 0
@@ -192,8 +192,8 @@ def test_many_clients_of_two_workers_lose_nothing(servers: tuple[Server, Server]
         assert session.findings == ()
 
 
-def test_a_worker_that_is_killed_takes_nothing_with_it(url: str) -> None:
-    """What was answered is stored; another worker goes on."""
+def test_a_killed_worker_loses_nothing(url: str) -> None:
+    """Answered messages are stored; another worker continues."""
     open_store(url, create=True).close()
     one, two = Server(url), Server(url)
     said = [one.say(user(str(number)), parent_id=None)[1]["id"] for number in range(5)]

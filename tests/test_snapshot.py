@@ -59,7 +59,7 @@ from convtree._cli.app import app
 from convtree._engine import journal as ledger
 from convtree._engine.columns import PAGE
 from convtree._engine.tree import COLUMN_TYPES
-from convtree._logs import jsonl
+from convtree._logs.index_file import index_of as path_of_index
 from convtree._model.findings import LOST
 from convtree.repair import repair, verify
 
@@ -1614,4 +1614,4 @@ def test_an_index_has_every_column(log_path: Path) -> None:
     with reader(log_path) as session:
         assert columns_of(session) == [*COLUMN_TYPES, "slots"]
     assert pages(index) == len(COLUMN_TYPES) + 1
-    assert jsonl._index_of(log_path) == index_of(log_path)
+    assert path_of_index(log_path) == index_of(log_path)

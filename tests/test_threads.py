@@ -32,7 +32,7 @@ def run_all(*works: Callable[[], None]) -> None:
 
 
 def test_32_threads_append_one_chain(session: Session) -> None:
-    """Each append is whole: no entry is lost, none is doubled, the path holds them all."""
+    """No entry is lost or doubled; the path holds them all."""
 
     def work(name: int) -> Callable[[], None]:
         def append() -> None:
@@ -68,7 +68,7 @@ def test_threads_read_while_one_writes(session: Session) -> None:
     run_all(write, read, read, read)
 
 
-def test_a_log_is_begun_once_by_many_threads(log_path: Path) -> None:
+def test_a_log_is_created_once_by_many_threads(log_path: Path) -> None:
     """One session, one header."""
     with Session.open(log_path, durability="process") as session:
         run_all(*(lambda: session.rename("n") for _ in range(16)))
@@ -78,7 +78,7 @@ def test_a_log_is_begun_once_by_many_threads(log_path: Path) -> None:
 
 
 def test_two_sessions_in_one_process_behave_as_two_processes(log_path: Path) -> None:
-    """Each append lands or is told that it is stale; nobody's entry is hung on a leaf that was not seen."""
+    """Each append is stored or raises StaleLeaf; no entry continues a leaf that its session has not seen."""
     landed: list[str] = []
     told: list[tuple[bool, bool]] = []
 
@@ -109,7 +109,7 @@ def test_two_sessions_in_one_process_behave_as_two_processes(log_path: Path) -> 
         assert sorted(contents(session)) == ["a"] * 40 + ["b"] * 40
 
 
-def test_an_id_given_by_many_is_stored_once(session: Session) -> None:
+def test_one_id_appended_by_many_threads_is_stored_once(session: Session) -> None:
     """Thirty-two tries with one id and equal content make one entry, and all get it."""
     got: list[Any] = []
     run_all(*(lambda: got.append(session.append(user("a"), id="a")) for _ in range(32)))

@@ -9,7 +9,7 @@ from helpers import HEADER, as_file, contents, node, sealed, user
 
 from convtree import CorruptLog, Session, SessionNotFound
 from convtree._engine.log import Build, Chunk
-from convtree._logs import jsonl
+from convtree._logs import file_lines
 from convtree._logs.copy import Copied, copy_log
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
@@ -33,7 +33,7 @@ def put(store: SessionStore, id: str, data: bytes) -> Path:
 
 
 def test_every_byte_is_the_same(stores: tuple[SessionStore, SessionStore]) -> None:
-    """Many sessions, archived ones and sub-agents' among them; labels, names and branches are lines like others."""
+    """Of many sessions, also archived ones and sub-agents; labels, names and branches are lines like others."""
     a, b = stores
     with a.create(id="one", name="N") as session:
         session.append(user("x"), id="x")
@@ -58,8 +58,8 @@ def test_every_byte_is_the_same(stores: tuple[SessionStore, SessionStore]) -> No
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 500, 501, 1200])
-def test_an_interrupted_copy_goes_on(count: int, stores: tuple[SessionStore, SessionStore]) -> None:
-    """From whatever is there."""
+def test_an_interrupted_copy_is_continued(count: int, stores: tuple[SessionStore, SessionStore]) -> None:
+    """From any number of lines."""
     a, b = stores
     put(a, "s1", as_file(LINES))
     path = put(b, "s1", as_file(LINES[:count]))
@@ -68,7 +68,7 @@ def test_an_interrupted_copy_goes_on(count: int, stores: tuple[SessionStore, Ses
     assert path.read_bytes() == as_file(LINES)
 
 
-def test_a_torn_tail_in_the_copy_is_set_aside(stores: tuple[SessionStore, SessionStore]) -> None:
+def test_a_torn_tail_in_the_copy_is_cut(stores: tuple[SessionStore, SessionStore]) -> None:
     """As every writer does."""
     a, b = stores
     put(a, "s1", as_file(LINES[:9]))
@@ -78,7 +78,7 @@ def test_a_torn_tail_in_the_copy_is_set_aside(stores: tuple[SessionStore, Sessio
 
 
 def test_a_torn_tail_in_the_source_is_not_copied(stores: tuple[SessionStore, SessionStore]) -> None:
-    """It is not in the log."""
+    """It is not part of the log."""
     a, b = stores
     put(a, "s1", as_file(LINES[:5]) + LINES[5][:40])
     assert a.copy_to(b) == [Copied(id="s1", status="copied", lines=5)]
@@ -86,7 +86,7 @@ def test_a_torn_tail_in_the_source_is_not_copied(stores: tuple[SessionStore, Ses
 
 
 def test_damage_is_copied_as_it_is(stores: tuple[SessionStore, SessionStore]) -> None:
-    """Where a file can hold it: a copy is no repair."""
+    """Into a file: a copy is not a repair."""
     a, b = stores
     lines = [*LINES[:3], b"\xff\x00 junk", *LINES[4:9]]
     put(a, "s1", as_file(lines))
@@ -96,14 +96,14 @@ def test_damage_is_copied_as_it_is(stores: tuple[SessionStore, SessionStore]) ->
 
 OTHERS: dict[str, tuple[Sequence[bytes], str]] = {
     "another session": (sealed([HEADER.replace("s1", "s2"), node("a", None)]), "another session"),
-    "gone on": ([*LINES[:5], *sealed([node("other", "n3")])], "gone on by itself"),
-    "longer": (LINES[:12], "gone on by itself"),
+    "gone on": ([*LINES[:5], *sealed([node("other", "n3")])], "continued there"),
+    "longer": (LINES[:12], "continued there"),
 }
 
 
 @pytest.mark.parametrize("case", OTHERS)
-def test_what_is_not_a_beginning_is_refused(case: str, stores: tuple[SessionStore, SessionStore]) -> None:
-    """Nothing is touched, and the others are copied."""
+def test_a_target_with_other_lines_is_refused(case: str, stores: tuple[SessionStore, SessionStore]) -> None:
+    """It is not touched, and the other sessions are copied."""
     a, b = stores
     lines, reason = OTHERS[case]
     put(a, "s1", as_file(LINES[:9]))
@@ -116,8 +116,8 @@ def test_what_is_not_a_beginning_is_refused(case: str, stores: tuple[SessionStor
     assert path.read_bytes() == as_file(lines)
 
 
-def test_what_is_no_session_is_refused_by_name(stores: tuple[SessionStore, SessionStore]) -> None:
-    """And what is asked for must be there."""
+def test_incomplete_sessions_are_refused_by_name(stores: tuple[SessionStore, SessionStore]) -> None:
+    """And a session that was asked for must exist."""
     a, b = stores
     put(a, "foreign", b"hello\n")
     put(a, "not an id", b"")
@@ -135,10 +135,10 @@ def test_what_is_no_session_is_refused_by_name(stores: tuple[SessionStore, Sessi
 def test_a_line_that_is_too_long_is_refused(
     stores: tuple[SessionStore, SessionStore], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be read cannot be copied."""
+    """It cannot be read, and so not copied."""
     a, b = stores
-    monkeypatch.setattr(jsonl, "_CHUNK", 2**8)
-    monkeypatch.setattr(jsonl, "READ_LIMIT", 2**10)
+    monkeypatch.setattr(file_lines, "CHUNK", 2**8)
+    monkeypatch.setattr(file_lines, "READ_LIMIT", 2**10)
     put(a, "s1", as_file([*LINES[:3], b"x" * 9000, *LINES[4:9]]))
     (done,) = a.copy_to(b, ["s1"])
     assert (done.status, "too long" in (done.reason or "")) == ("refused", True)
@@ -157,17 +157,17 @@ class Watched(MemoryLog):
         return super().append(position, build)
 
 
-def test_somebody_else_who_writes_to_the_copy_is_noticed() -> None:
-    """His line is not copied over, and not called ours."""
+def test_another_writer_of_the_copy_is_noticed() -> None:
+    """Its line is neither overwritten nor counted as copied."""
     source = MemoryLog()
     source.append(0, lambda _: LINES[:600])
     target = Watched(lambda log: MemoryLog(log).append(0, lambda _: [b"mine"]))
-    with pytest.raises(Exception, match="somebody else has begun"):
+    with pytest.raises(Exception, match="another process is writing to the copy"):
         copy_log(source, target)
 
 
-def test_what_is_read_back_must_be_what_was_written() -> None:
-    """A store that stores something else is found out."""
+def test_the_copy_is_read_back_and_compared() -> None:
+    """A store that stores something else is detected."""
 
     class Lossy(MemoryLog):
         def append(self, position: int, build: Build) -> Chunk:
@@ -191,8 +191,8 @@ def test_between_kinds_of_stores(tmp_path: Path) -> None:
     assert (tmp_path / "a" / "one.jsonl").read_bytes() == (tmp_path / "c" / "one.jsonl").read_bytes()
 
 
-def test_a_copy_can_be_continued_like_any_other(tmp_path: Path) -> None:
-    """The chain of seals goes on."""
+def test_a_copy_can_be_appended_to(tmp_path: Path) -> None:
+    """Its chain of checksums continues."""
     source = JsonlLog(tmp_path / "a.jsonl")
     source.append(0, lambda _: LINES[:5])
     target = JsonlLog(tmp_path / "b.jsonl")

@@ -228,15 +228,15 @@ def say(session: Session, **arguments: Any) -> list[str] | type[Exception]:
         return type(error)
 
 
-def test_the_files_are_those_told_here() -> None:
+def test_the_corpus_is_what_these_builders_make() -> None:
     """The corpus is for ever: what was kept once reads the same in every later version. One log is too big to keep."""
     files = {file.stem: file.read_bytes() for file in (Path(__file__).parent / "wild").glob("*.jsonl")}
     assert files == {wild.issue: wild.log for wild in CORPUS if len(wild.log) < 2**20}
 
 
 @pytest.mark.parametrize("wild", CORPUS, ids=lambda wild: wild.issue)
-def test_what_becomes_of_it(wild: Wild, log_path: Path) -> None:
-    """Every finding, the leaf, and every context are as stated; reading and verifying change nothing."""
+def test_findings_leaf_and_contexts_are_as_stated(wild: Wild, log_path: Path) -> None:
+    """Reading and verifying change nothing."""
     log_path.write_bytes(wild.log)
     with Session.open(log_path, mode="r") as session:
         found = [(finding.code, finding.line) for finding in session.findings]
@@ -251,8 +251,8 @@ def test_what_becomes_of_it(wild: Wild, log_path: Path) -> None:
 
 
 @pytest.mark.parametrize("wild", CORPUS, ids=lambda wild: wild.issue)
-def test_one_can_go_on(wild: Wild, log_path: Path) -> None:
-    """The next turn is stored and found; where the leaf is uncertain it is settled first, and nothing is lost."""
+def test_a_turn_can_be_appended(wild: Wild, log_path: Path) -> None:
+    """It is stored and found; an uncertain leaf is set first, and nothing is lost."""
     log_path.write_bytes(wild.log)
     whole = wild.log[: wild.log.rfind(b"\n") + 1]
     with Session.open(log_path) as session:
@@ -272,7 +272,7 @@ def test_one_can_go_on(wild: Wild, log_path: Path) -> None:
 
 @pytest.mark.parametrize("wild", CORPUS, ids=lambda wild: wild.issue)
 def test_it_can_be_repaired(wild: Wild, log_path: Path) -> None:
-    """After a repair, twice or once, only what is missing is missing; no context has changed that could be had."""
+    """After one or two repairs, only missing records are missing; no context that could be built has changed."""
     log_path.write_bytes(wild.log)
     try:
         done = repair(log_path, dry_run=False)
@@ -294,7 +294,7 @@ def test_it_can_be_repaired(wild: Wild, log_path: Path) -> None:
 # --- incidents that take more than a file ---
 
 
-def test_w7_the_second_terminal_is_told(log_path: Path) -> None:
+def test_w7_the_second_terminal_gets_an_error(log_path: Path) -> None:
     """fastagent 554: of two sessions that continue one leaf, the second is told before anything is written."""
     log_path.write_bytes(log_of(A, B))
     with Session.open(log_path) as one, Session.open(log_path) as two:

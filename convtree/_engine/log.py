@@ -1,7 +1,7 @@
-"""The seam below the engine: a durable, append-only list of lines that knows nothing about entries.
+"""The interface below the engine: a durable, append-only list of lines. It knows nothing about entries.
 
-A log knows framing and seals, so that it can tell a whole line from a torn one; what a line *means* is decided above.
-Positions are the log's own (byte offsets in files and databases, plain numbers in memory) and only ever grow.
+A log knows newlines and checksums, so that it can tell a whole line from a torn one. What a line *means* is decided
+above. Positions belong to the log (byte offsets in files and databases, plain numbers in memory) and only grow.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 Mode = Literal["a", "x", "r", "r+"]
-"""How a log is opened: open or create, must be new, read only, must exist."""
+"""How a log is opened: "a" open or create, "x" must not exist, "r" read only, "r+" must exist."""
 
 Durability = Literal["power", "process"]
-"""What an append survives when it has returned: a power cut, or the death of every process."""
+"""What an append survives once it has returned: "power" a power cut, "process" the death of every process."""
 
 
 class Chunk(NamedTuple):
-    """Some lines as they stand in a log, without their newlines, and where each begins.
+    """Some lines of a log, without their newlines, and the position of each.
 
-    `end` is the position behind them. With a `fault`, the bytes between the last line and `end` are not a line:
+    `end` is the position after them. With a `fault`, the bytes between the last line and `end` are not a line:
     `torn_tail` (no newline yet, or never) or `line_too_long` (over 64 MiB, not read).
     """
 
@@ -30,13 +30,17 @@ class Chunk(NamedTuple):
 
 
 class SnapshotFile(NamedTuple):
-    """Bytes that were kept beside a log: how many, and how to read some, by offset and length."""
+    """A snapshot stored next to a log: its size, and a function that reads bytes of it by offset and length.
+
+    `read` returns fewer bytes than asked for at the end, and if the snapshot is damaged. It never raises OSError.
+    """
 
     size: int
     read: Callable[[int, int], bytes]
 
 
 Build = Callable[[Iterator[Chunk]], Sequence[bytes]]
+"""Returns the lines to append, given the chunks that others appended since the caller last read. See `Log.append`."""
 
 
 class LogReplaced(Exception):
@@ -44,60 +48,86 @@ class LogReplaced(Exception):
 
 
 class Log(Protocol):
-    """A list of lines. Implementations pass the contract in the tests, and are used by one thread at a time."""
+    """A list of lines.
+
+    One object is used by one thread at a time. Any number of objects, in any number of processes, may use one log at
+    the same time: `append` excludes other appends; `read`, `read_at` and `snapshot` never wait for a writer.
+
+    Every implementation passes the tests in `tests/log_contract.py`.
+    """
 
     @property
     def location(self) -> str:
-        """Where the log is, for messages."""
+        """Where the log is, for error messages. Contains no secrets."""
         ...
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
-        """Yields what stands in the log from a position on. Takes no lock and changes nothing.
+        """Yields the lines from a position on. Takes no lock and changes nothing.
+
+        Lines that are appended while it runs may be missing. Chunks follow each other without gap or overlap.
 
         Raises:
-            LogReplaced: `position` belongs to a log that is no longer there.
+            LogReplaced: `position` belongs to a log that is gone.
         """
         ...
 
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Returns the lines at these (position, length) pairs; a line that is not there any more comes back short."""
+        """Returns the lines at these (position, length) pairs, in their order. Takes no lock.
+
+        A line that is gone comes back short or different; the caller checks it.
+        """
         ...
 
     def append(self, position: int, build: Build) -> Chunk:
-        """Adds lines behind everything that is in the log, as one write.
+        """Appends lines after everything that is in the log, as one write.
 
-        Calls `build` with what stands behind `position`; `build` returns whole lines, or none to write nothing, or
-        raises to write nothing. What it made counts only if, under the lock, nothing else stands there; else it is
-        called again, with that. When this returns, the lines are in the log as durably as the log
-        was asked to be. Returns them with their positions.
+        Calls `build` with the chunks after `position`. It returns whole lines, or none to write nothing, or raises to
+        write nothing. Its lines are used only if nothing else was appended in between, checked under the lock;
+        otherwise it is called again with what was. So it may run more than once, and must not have effects that a
+        second call would repeat.
+
+        When this returns, the lines are as durable as the log was opened for; so is everything that `build` was
+        given, also if it returned no lines. After a crash the log has none of them, all, or (a file) the first few,
+        each of them whole.
+
+        Returns the lines with their positions.
 
         Raises:
             LogReplaced: as `read`; nothing was written.
             SessionLocked: the lock was not free in time; nothing was written.
-            OSError: the write failed; see `failed`.
+            SessionExists: the log was opened with mode "x", and another process has created it; nothing was written.
+            SessionFailed: `failed` was set by an earlier call, or by this one.
+            OSError: the write failed. If `failed` is False, the log can be used; `read` shows which lines, if any,
+                were stored.
         """
         ...
 
     def snapshot(self) -> SnapshotFile | None:
-        """Returns the bytes that `save_snapshot` was last given by anyone, if there are any; they may be damaged."""
+        """Returns what `save_snapshot` stored last, by any process; None if there is nothing.
+
+        The content may be damaged, or describe a log that has been replaced: the caller checks it. It stays readable,
+        unchanged, when another snapshot replaces it.
+        """
         ...
 
     def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
-        """Keeps some bytes beside the log in place of those before, whole or not at all.
+        """Stores bytes next to the log in place of those before: all of them or none.
 
-        They say something about the log up to `end`, so that is made durable first. Does nothing when only reading,
-        and where another, who may have seen more, has been first.
+        They describe the log up to `end`, so the log is made durable first. Does nothing if the log is read only, or
+        if it has grown past `end` and another process has stored a snapshot since ours was read.
 
         Raises:
-            LogReplaced, SessionLocked, OSError: nothing was kept.
+            LogReplaced: as `read`; nothing was stored.
+            SessionLocked: another writer has the lock; nothing was stored.
+            OSError: nothing was stored.
         """
         ...
 
     @property
     def failed(self) -> bool:
-        """True when a write has failed in a way that leaves it unknown what is on disk: nothing more is written."""
+        """True once a write failed so that it is unknown what is stored. Then the log accepts no more writes."""
         ...
 
     def close(self) -> None:
-        """Gives back what the log holds; twice is the same as once."""
+        """Releases files, locks and connections; twice is the same as once."""
         ...

@@ -1,22 +1,20 @@
-"""A log from one place to another: the same lines, byte for byte, looked at again when they are there."""
+"""Copies a log into another one, line by line and byte for byte, and reads back what it has written."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
 from typing import Literal
 from zlib import crc32
 
 import msgspec
 
 from convtree._engine.log import Chunk, Log
+from convtree._model.batches import batched
 from convtree._model.errors import CorruptLog, SessionExists
-
-_BATCH = 500  # lines written at once
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of a session: `lines` were written; `refused` says why none were, and nothing was touched."""
+    """The outcome for one session. `lines` were written; with status "refused", none were, and `reason` says why."""
 
     id: str
     status: Literal["copied", "continued", "unchanged", "refused"]
@@ -25,44 +23,48 @@ class Copied(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def copy_log(source: Log, target: Log) -> int:
-    """Makes a log what another one is; goes on where an earlier copy was interrupted. Returns how many lines it wrote.
+    """Copies the lines of a log that the target does not have yet; returns how many.
 
-    What was written is read back and compared. A torn tail is not in the log, and not copied.
+    The target may be empty, or hold the first lines of the source: an interrupted copy is continued. A torn tail is
+    not part of the log and is not copied. What was written is read back and compared.
 
     Raises:
-        SessionExists: the target holds something else, or has gone on by itself.
-        CorruptLog: the source has a line that cannot be copied, or what was read back is not what was written.
+        SessionExists: the target has lines that the source does not have; they were not touched.
+        CorruptLog: the source has a line that is too long, or the lines read back differ from the source.
     """
     lines = _lines(source)
-    position = _compared(lines, target)
-    written, sent = 0, 0
-    start = position
-    while batch := list(islice(lines, _BATCH)):
+    position = start = _end_of_common_lines(lines, target)
+    count, expected = 0, 0
+    for batch in batched(lines):
 
         def build(news: Iterable[Chunk], batch: Sequence[bytes] = batch) -> Sequence[bytes]:
             if any(chunk.lines for chunk in news):
-                raise SessionExists(f"{target.location}: somebody else has begun to write to the copy")
+                raise SessionExists(
+                    f"{target.location}: another process is writing to the copy; nothing more was copied"
+                )
             return batch
 
         position = target.append(position, build).end
-        written += len(batch)
-        sent = _sum(batch, sent)
+        count += len(batch)
+        expected = _checksum(batch, expected)
     found = 0
-    for chunk in target.read(start) if written else ():
-        found = _sum(chunk.lines, found)
-    if found != sent:
-        raise CorruptLog(f"{target.location}: what was read back is not what was written")
-    return written
+    for chunk in target.read(start) if count else ():
+        found = _checksum(chunk.lines, found)
+    if found != expected:
+        raise CorruptLog(
+            f"{target.location}: the lines read back differ from those written; delete the copy, try again"
+        )
+    return count
 
 
-def _compared(lines: Iterator[bytes], target: Log) -> int:
-    """Passes over the lines that are in the target already; returns the position behind them."""
+def _end_of_common_lines(lines: Iterator[bytes], target: Log) -> int:
+    """Consumes the lines that the target has already; returns the position after them."""
     position = 0
     for chunk in target.read():
         if chunk.fault == "torn_tail":
             break
         if chunk.fault or any(next(lines, None) != line for line in chunk.lines):
-            raise SessionExists(f"{target.location}: another session, or one that has gone on by itself")
+            raise SessionExists(f"{target.location}: holds another session, or one that was continued there")
         position = chunk.end
     return position
 
@@ -70,11 +72,11 @@ def _compared(lines: Iterator[bytes], target: Log) -> int:
 def _lines(log: Log) -> Iterator[bytes]:
     for chunk in log.read():
         if chunk.fault not in (None, "torn_tail"):
-            raise CorruptLog(f"{log.location}: a line is too long to be copied: repair the log first")
+            raise CorruptLog(f"{log.location}: a line is too long to be copied; repair the log first")
         yield from chunk.lines
 
 
-def _sum(lines: Iterable[bytes], before: int) -> int:
+def _checksum(lines: Iterable[bytes], before: int) -> int:
     for line in lines:
         before = crc32(b"\n", crc32(line, before))
     return before

@@ -1,4 +1,4 @@
-"""Which file systems a log can be written on: `flock` must exclude writers, which it does not across a network."""
+"""Refuses to write logs on network file systems, where `flock` does not exclude the writers of other machines."""
 
 from __future__ import annotations
 
@@ -14,10 +14,23 @@ _NETWORK = frozenset(
 )
 
 
-def refuse_network(path: Path, device: int) -> None:
-    """Raises OSError (ENOTSUP) when the file at `path`, on this device, lies on a network file system.
+def check_directory(path: Path, allow_network: bool) -> None:
+    """Checks that a log can be created at `path`.
 
-    Only Linux tells; elsewhere, and where it does not know the device, nothing is refused.
+    Raises:
+        FileNotFoundError: its directory does not exist.
+        OSError: ENOTSUP, the directory is on a network file system, and `allow_network` is False.
+    """
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
+    if not allow_network:
+        refuse_network(path, os.stat(path.parent).st_dev)
+
+
+def refuse_network(path: Path, device: int) -> None:
+    """Raises OSError (ENOTSUP) if this device, which has the file at `path`, is a network file system.
+
+    Knows it on Linux only. Elsewhere, and for a device that Linux does not list, nothing is refused.
     """
     try:
         mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
@@ -27,8 +40,8 @@ def refuse_network(path: Path, device: int) -> None:
     if kind in _NETWORK:
         raise OSError(
             errno.ENOTSUP,
-            f"{kind} is a network file system, where locks do not keep writers apart: use a SQL store, "
-            "or pass allow_network=True when there is only one writer",
+            f"{kind} is a network file system, where locks do not exclude other writers: use a SQL store, "
+            "or pass allow_network=True if there is only one writer",
             str(path),
         )
 

@@ -1,4 +1,4 @@
-"""A log in memory: gone with the process. Also the reference for what a log is."""
+"""A log in memory: gone with the process. The shortest implementation of `Log`, and its reference."""
 
 from __future__ import annotations
 
@@ -10,41 +10,45 @@ from convtree._model.errors import SessionExists
 
 
 class MemoryLog:
-    """Lines in a list; a position is an index into it. Several handles may have one list: that of `other`."""
+    """Lines in a list; a position is an index into it. Given `other`, it is a second handle on the same log.
+
+    Several threads may use a log, each through its own handle.
+    """
 
     location = "memory"
     failed = False
 
     def __init__(self, other: MemoryLog | None = None, *, must_be_new: bool = False) -> None:
+        #: shared by all handles; only grows, under the lock
         self._lines: list[bytes] = [] if other is None else other._lines
         self._lock: Lock = Lock() if other is None else other._lock
-        self._must_be_new = must_be_new
+        self._must_be_new = must_be_new  # mode "x": the first append raises if another handle was faster
 
     def __len__(self) -> int:
         return len(self._lines)
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
-        """Yields what is there from a position on, as one chunk."""
+        """Yields the lines from a position on, as one chunk."""
         lines = self._lines[position:]
         if lines:
             yield Chunk(range(position, position + len(lines)), lines, position + len(lines))
 
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Returns the lines at these places."""
+        """Returns the lines at these positions."""
         return [self._lines[position] for position, _ in spans]
 
     def append(self, position: int, build: Build) -> Chunk:
-        """Adds the lines that `build` returns."""
+        """Appends the lines that `build` returns; calls it once, under the lock."""
         with self._lock:
             if self._must_be_new and self._lines and not position:
-                raise SessionExists("memory: someone else has just created this session")
+                raise SessionExists("memory: another handle has just created this session; open it")
             lines = list(build(self.read(position)))
             start = len(self._lines)
             self._lines.extend(lines)
             return Chunk(range(start, start + len(lines)), lines, start + len(lines))
 
     def snapshot(self) -> SnapshotFile | None:
-        """Returns None: nothing outlives this log that could be of use."""
+        """Returns None: a snapshot is for opening without reading, and this log is always read."""
         return None
 
     def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:

@@ -1,7 +1,7 @@
-"""A database that sessions live in: SQLite or PostgreSQL, by way of SQLAlchemy Core.
+"""A database: SQLite or PostgreSQL, through SQLAlchemy Core.
 
-It knows connections, transactions and what their errors mean for a caller; it knows nothing about sessions. One idea
-carries it: a transaction is a function that can be called again, so whatever the server rolls back is tried again.
+Knows connections, transactions, and what their errors mean for a caller. Knows nothing about sessions. The idea: a
+transaction is a function that can be called again, so a transaction that the server rolls back is simply repeated.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
-from convtree._logs.sqlite_wal import write_ahead
+from convtree._logs.sqlite_wal import enable_wal
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionLocked, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-TRIES = 5  # of one transaction that the server rolled back
+TRIES = 5  # how often a transaction is run that the server rolls back
 _ROLLED_BACK = ("40001", "40P01")  # could not serialize; deadlock
-_TAKEN = ("23505", "42P07", "42710")  # somebody else has just made the same row, table or index
+_UNIQUE_VIOLATIONS = ("23505", "42P07", "42710")  # the row, table or index exists
 _DRIVERS = {
     "sqlite": "sqlite",
     "postgres": "postgresql+psycopg",
@@ -40,37 +40,38 @@ _URLS = "sqlite:///file.db or postgresql://user:password@host/name"
 
 
 class RolledBack(OSError):
-    """A transaction was rolled back by the server, or with its connection: it may be tried again."""
+    """The server rolled a transaction back, or the connection was lost before the commit; it can be repeated."""
 
 
 class UniqueViolation(RolledBack):
-    """Somebody else has just added what was to be added."""
+    """The row to insert exists: another process may have just inserted it."""
 
 
 class CommitUnknown(OSError):
-    """The connection was lost during COMMIT: the transaction is there as a whole, or not at all."""
+    """The connection was lost during COMMIT: the transaction took effect as a whole, or not at all."""
 
 
 class TablesMissing(SessionNotFound):
-    """The database has no tables of ours; `create_tables()` makes them."""
+    """The database has no tables of convtree; `create_tables()` creates them."""
 
 
 class SqlDatabase(Uncopyable, ForkAware):
-    """The tables of `convtree.catalogue` in a database; made by `SqlDatabase.connect`. Any thread may use it.
+    """A database with convtree's tables. Made by `SqlDatabase.connect`. Any thread may use it.
 
-    What the driver says comes out as an OSError without values in it. `location` is the URL without its secrets.
+    Errors of the driver are raised as OSError, without the values of the statement. `location` is the URL without
+    secrets.
     """
 
     def __init__(self, engine: Engine, *, owned: bool) -> None:
         self.dialect: Dialect = "sqlite" if engine.dialect.name == "sqlite" else "postgresql"
-        self.location = _shown(engine.url)
-        self._owned = engine if owned else None
-        # sqlite3 begins only before the first write, and then without the lock: BEGIN is ours to say.
+        self.location = _without_secrets(engine.url)
+        self._owned = engine if owned else None  # to be disposed of by `close`; None if the caller owns it
+        # sqlite3 would begin at the first write only, and without the lock: this module runs BEGIN itself.
         own_begin = {"isolation_level": "AUTOCOMMIT"} if self.dialect == "sqlite" else {}
         self._engine = engine.execution_options(**own_begin)
         self._compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
-        self._inherited = False
-        self._checked = False
+        self._inherited = False  # set in a forked child: the connections belong to the parent
+        self._checked = False  # set when the version of the tables was found to be usable
         watch_forks(self)
 
     @classmethod
@@ -82,28 +83,29 @@ class SqlDatabase(Uncopyable, ForkAware):
         lock_timeout_s: float = 10.0,
         create: bool = True,
     ) -> SqlDatabase:
-        """Says where a database is; the first statement connects to it.
+        """Returns the database at a URL. Does not connect yet: the first statement does.
 
-        `where` is a URL (`sqlite:///file.db`, `postgresql://user:password@host/name`) or an SQLAlchemy engine, which
-        is used as it is and stays the caller's to dispose of. `durability` is for SQLite, whose file is created for
-        its owner only: "power" survives a power cut, "process" the death of every process. A PostgreSQL server has
-        its own setting, `synchronous_commit`, which is left alone. `lock_timeout_s` is how long SQLite waits for
-        another writer; PostgreSQL waits as its `lock_timeout` says. Without `create`, SQLite's file must exist.
+        Args:
+            where: a URL (`sqlite:///file.db`, `postgresql://user:password@host/name`) or an SQLAlchemy engine. An
+                engine is used as it is, and the caller disposes of it.
+            durability: for SQLite only. PostgreSQL has its own setting, `synchronous_commit`, which is not changed.
+            lock_timeout_s: how long SQLite waits for another writer. PostgreSQL has its own setting, `lock_timeout`.
+            create: whether to create the file of SQLite, readable by its owner only; otherwise it must exist.
 
         Raises:
             ImportError: SQLAlchemy or psycopg is not installed.
-            ValueError: `where` is no URL of a database that convtree can use.
-            FileNotFoundError: not `create`, and there is no file.
+            ValueError: `where` is not the URL of a database that convtree can use.
+            FileNotFoundError: there is no file, and `create` is False.
         """
         if not isinstance(where, str):
             if where.dialect.name not in ("sqlite", "postgresql", "cockroachdb"):
-                raise ValueError(f"an engine for {where.dialect.name} cannot be used: {_URLS}")
+                raise ValueError(f"an engine for {where.dialect.name} cannot be used; expected {_URLS}")
             return cls(where, owned=False)
         url = _url_of(where)
         if url.drivername != "sqlite":
             return cls(_postgres_engine(url), owned=True)
         assert url.database is not None
-        # For its owner only; the files beside it follow its mode.
+        # Created here for its mode: readable by its owner only. SQLite gives its other files the same mode.
         os.close(os.open(url.database, os.O_RDWR | (os.O_CREAT if create else 0), 0o600))
         return cls(_sqlite_engine(url, durability, lock_timeout_s), owned=True)
 
@@ -114,40 +116,43 @@ class SqlDatabase(Uncopyable, ForkAware):
 
     @contextmanager
     def reading(self) -> Iterator[Execute]:
-        """Reads in one transaction."""
+        """Opens a transaction that reads; gives a function that runs statements."""
         with self._transaction("BEGIN") as transaction:
             yield transaction
 
     @contextmanager
     def writing(self) -> Iterator[Execute]:
-        """Writes in one transaction: everything, or nothing when an error comes out of it.
+        """Opens a transaction that writes: committed at the end of the block, rolled back if that raises.
 
         Raises:
-            RolledBack: the server gave it up, or the connection was lost; nothing was written.
-            Unsettled: the connection was lost at the very end; it may have been written, as a whole.
-            SessionLocked: another writer took too long; nothing was written.
+            RolledBack: the server rolled it back, or the connection was lost; nothing was written.
+            CommitUnknown: the connection was lost during the commit; everything was written, or nothing.
+            SessionLocked: another writer kept its lock too long; nothing was written.
         """
         with self._transaction("BEGIN IMMEDIATE") as transaction:
             yield transaction
             transaction.commit()
 
-    def transact(self, act: Callable[[Execute], T]) -> T:
-        """Calls `act` in a transaction that writes, again when it was rolled back.
+    def transact(self, work: Callable[[Execute], T]) -> T:
+        """Calls `work` in a transaction that writes; again, after a pause, if the server rolls it back.
 
         Raises:
-            SessionLocked: it was rolled back too often, because of what others wrote.
+            SessionLocked: it was rolled back every time; nothing was written.
         """
         for number in range(TRIES):
             try:
                 with self.writing() as execute:
-                    return act(execute)
+                    return work(execute)
             except RolledBack:
-                pause(number)
-        raise self.crowded()
+                back_off(number)
+        raise self.too_contended()
 
-    def crowded(self) -> SessionLocked:
-        """Makes the error of who came too late every time."""
-        return SessionLocked(f"{self.location}: others wrote at every try; nothing was written, try again", holder=None)
+    def too_contended(self) -> SessionLocked:
+        """Returns the error for a transaction that was rolled back at every try."""
+        return SessionLocked(
+            f"{self.location}: rolled back {TRIES} times because of other writers; nothing was written, try again",
+            holder=None,
+        )
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[_Transaction]:
@@ -161,31 +166,34 @@ class SqlDatabase(Uncopyable, ForkAware):
                     connection.exec_driver_sql(begin)
                 yield _Transaction(connection, self._compile)
         except DBAPIError as error:
-            raise self._explained(error) from error.orig  # which has no values in it
+            raise self._translated(error) from error.orig  # unlike `error`, that does not quote values
         except SQLAlchemyError as error:
             raise OSError(f"{self.location}: {type(error).__name__}") from None
 
-    def _explained(self, error: Any) -> Exception:
-        """Says what an error of the driver means for the caller."""
+    def _translated(self, error: Any) -> Exception:
+        """Returns the error to raise for an error of the driver."""
         code = _code_of(error.orig)
         text = _text_of(error.orig)
         if code in ("SQLITE_BUSY", "55P03"):
             return SessionLocked(f"{self.location}: locked by another writer; nothing was written", holder=None)
         if code == "42P01" or text.startswith("no such table"):
-            return TablesMissing(f"{self.location}: there are no tables yet: open_store(url, create=True) makes them")
-        if code in _TAKEN or code == "SQLITE_CONSTRAINT":
+            return self._tables_missing()
+        if code in _UNIQUE_VIOLATIONS or code == "SQLITE_CONSTRAINT":
             return UniqueViolation(f"{self.location}: {text}")
         if code in _ROLLED_BACK or error.connection_invalidated:
             return RolledBack(f"{self.location}: {text}")
         return OSError(f"{self.location}: {text}")
 
+    def _tables_missing(self) -> TablesMissing:
+        return TablesMissing(f"{self.location}: there are no tables yet; open_store(url, create=True) creates them")
+
     # --- the tables ---
 
     def create_tables(self) -> None:
-        """Creates the tables, unless they are there; several processes may do so at once.
+        """Creates the tables if they are missing; several processes may do so at once.
 
         Raises:
-            ConvtreeError: a newer convtree made them.
+            ConvtreeError: they exist, and were created by a newer version of convtree.
         """
         try:
             self.check_tables()
@@ -194,22 +202,22 @@ class SqlDatabase(Uncopyable, ForkAware):
             self.check_tables()
 
     def check_tables(self) -> None:
-        """Makes sure that this version can use the tables; looks only once.
+        """Checks that this version can use the tables. Asks the database only once.
 
         Raises:
-            TablesMissing: there are none yet.
-            ConvtreeError: a newer convtree made them.
+            TablesMissing: there are no tables.
+            ConvtreeError: they were created by a newer version of convtree.
         """
         if self._checked:
             return
         with self.reading() as execute:
             [(version,)] = execute("SELECT MAX(version) FROM ct_schema")
         if version is None:
-            raise TablesMissing(f"{self.location}: there are no tables yet: open_store(url, create=True) makes them")
+            raise self._tables_missing()
         if version > catalogue.VERSION:
             raise ConvtreeError(
-                f"{self.location}: its tables are of version {version}, this convtree knows {catalogue.VERSION}; "
-                "use a newer convtree"
+                f"{self.location}: its tables have version {version}, this convtree supports up to "
+                f"{catalogue.VERSION}; use a newer convtree"
             )
         self._checked = True
 
@@ -222,19 +230,19 @@ class SqlDatabase(Uncopyable, ForkAware):
     # --- the end ---
 
     def close(self) -> None:
-        """Closes the connections, unless the engine is the caller's; twice is the same as once."""
+        """Closes the connections, unless the engine belongs to the caller; twice is the same as once."""
         if self._owned is not None and not self._inherited:
             self._owned.dispose()
 
     def _after_fork(self) -> None:
-        """In a forked child: leaves the parent its connections."""
+        """Drops the connections in a forked child without closing them: they belong to the parent."""
         self._inherited = True
         if self._owned is not None:
             self._owned.dispose(close=False)
 
 
 class _Transaction:
-    """Runs statements on a connection. The first may find the connection dead: nothing is lost then but the time."""
+    """Runs statements on a connection. If the first finds the connection dead, it is repeated on a new one."""
 
     def __init__(self, connection: Connection, compile: Callable[[str], _Statement]) -> None:
         self._connection = connection
@@ -242,22 +250,23 @@ class _Transaction:
         self._begun = connection.dialect.name == "sqlite"
 
     def __call__(self, sql: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> list[Any]:
-        """Runs a statement; with a list of values, for each of them."""
+        """Runs a statement and returns its rows; with a list of values, runs it for each of them."""
         from sqlalchemy.exc import DBAPIError
 
-        # SQLAlchemy's text() would be compiled anew, or looked up, and its values bound by name, at every execution.
+        # Compiled once: text() would be compiled or looked up, and its values bound by name, at every execution.
         statement, given = self._compile(sql).bound(values)
         try:
             result = self._connection.exec_driver_sql(statement, given)
         except DBAPIError as error:
             if self._begun or not error.connection_invalidated:
                 raise
-            self._connection.rollback()  # the next statement takes a new connection
+            self._connection.rollback()  # then the next statement takes a new connection
             result = self._connection.exec_driver_sql(statement, given)
         self._begun = True
         return list(result.fetchall()) if result.returns_rows else []
 
     def commit(self) -> None:
+        """Commits; raises CommitUnknown if the outcome cannot be known."""
         from sqlalchemy.exc import DBAPIError
 
         try:
@@ -268,31 +277,31 @@ class _Transaction:
             raise CommitUnknown(f"whether the transaction is stored is unknown: {_text_of(error.orig)}") from error.orig
 
 
-def pause(number: int) -> None:
-    """Waits before the next try, longer each time, and never as long as the others."""
+def back_off(number: int) -> None:
+    """Waits before try `number + 1`: four times as long each time, with jitter."""
     time.sleep(random.uniform(0.5, 1) * 0.01 * 4**number)
 
 
 class _Statement(NamedTuple):
-    """A statement as a driver takes it; `order` is None where the driver takes values by their names."""
+    """A statement in the syntax of a driver; `order` is None if the driver takes values by name."""
 
     sql: str
     order: Sequence[str] | None
 
     def bound(self, values: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> tuple[str, Any]:
-        """Returns the statement, and the values as the driver takes them."""
+        """Returns the statement and its values in the form that the driver takes."""
         if not values:
             return self.sql, None
         if isinstance(values, Mapping):
-            return self.sql, self._of(values)
-        return self.sql, self._of(values[0]) if len(values) == 1 else list(map(self._of, values))
+            return self.sql, self._ordered(values)
+        return self.sql, self._ordered(values[0]) if len(values) == 1 else list(map(self._ordered, values))
 
-    def _of(self, values: Mapping[str, Any]) -> Mapping[str, Any] | tuple[Any, ...]:
+    def _ordered(self, values: Mapping[str, Any]) -> Mapping[str, Any] | tuple[Any, ...]:
         return values if self.order is None else tuple(values[name] for name in self.order)
 
 
 def _compiled(dialect: SqlalchemyDialect, sql: str) -> _Statement:
-    """Makes `:name` the driver's own way to say it."""
+    """Translates `:name` parameters into the syntax of the driver."""
     from sqlalchemy import text
 
     compiled = text(sql).compile(dialect=dialect)
@@ -314,27 +323,27 @@ def _url_of(where: str) -> URL:
     sqlalchemy = _import_sqlalchemy()
     try:
         url: URL = sqlalchemy.make_url(where)
-    except (sqlalchemy.exc.ArgumentError, ValueError):  # whose text may have the password in it
-        raise ValueError(f"this is not the URL of a database; expected {_URLS}") from None
+    except (sqlalchemy.exc.ArgumentError, ValueError):  # its text may contain the password
+        raise ValueError(f"not the URL of a database; expected {_URLS}") from None
     if url.drivername not in _DRIVERS:
-        raise ValueError(f"{url.drivername!r} is no database that convtree knows; expected {_URLS}")
+        raise ValueError(f"unknown kind of database {url.drivername!r}; expected {_URLS}")
     if url.drivername == "sqlite" and (url.database or ":memory:") == ":memory:":
-        raise ValueError("an SQLite database is a file here; for memory only, use Session.memory()")
+        raise ValueError("an SQLite database must be a file; for memory only, use Session.memory() or memory:")
     return url.set(drivername=_DRIVERS[url.drivername])
 
 
-def _shown(url: URL) -> str:
-    """Words a URL without what may be secret: the password, and parameters other than where the server is."""
+def _without_secrets(url: URL) -> str:
+    """Returns a URL without its password, and without parameters other than host and port."""
     shown = {name: value for name, value in url.query.items() if name in ("host", "port")}
     return url.set(query=shown).render_as_string(hide_password=True)
 
 
 def _postgres_engine(url: URL) -> Engine:
     try:
-        import psycopg  # noqa: F401  # only to say what is missing
+        import psycopg  # noqa: F401  # for a clear error
     except ImportError:
         raise ImportError("PostgreSQL needs psycopg: pip install 'convtree[postgres]'") from None
-    # Prepared statements break behind a pooler that gives out connections by the transaction.
+    # Prepared statements break behind a pooler that assigns connections per transaction.
     return _import_sqlalchemy().create_engine(  # type: ignore[no-any-return]
         url, pool_size=5, max_overflow=20, hide_parameters=True, connect_args={"prepare_threshold": None}
     )
@@ -346,16 +355,16 @@ def _sqlite_engine(url: URL, durability: Durability, lock_timeout_s: float) -> E
         url, pool_size=5, max_overflow=20, hide_parameters=True, connect_args={"timeout": lock_timeout_s}
     )
 
-    def settle(connection: Any, _: Any) -> None:
-        write_ahead(connection, lock_timeout_s)
+    def configure(connection: Any, _: Any) -> None:
+        enable_wal(connection, lock_timeout_s)
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
 
-    sqlalchemy.event.listen(engine, "connect", settle)
+    sqlalchemy.event.listen(engine, "connect", configure)
     return engine
 
 
 def _code_of(error: Any) -> str | None:
-    """Returns the SQLSTATE of PostgreSQL, or the name of SQLite's primary error code."""
+    """Returns PostgreSQL's SQLSTATE, or the name of SQLite's primary error code."""
     name = getattr(error, "sqlite_errorname", None)
     if name is None:
         return getattr(error, "sqlstate", None)
@@ -363,6 +372,6 @@ def _code_of(error: Any) -> str | None:
 
 
 def _text_of(error: Any) -> str:
-    """Returns what the driver says, without the lines that quote values."""
+    """Returns the first line of the driver's message; the others may quote values."""
     text = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
     return text.splitlines()[0] if text else type(error).__name__

@@ -1,17 +1,20 @@
-"""SQLite files in which several processes read and write at once."""
+"""Puts SQLite files into WAL mode, so that several processes can read and write at once."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
 
-_WAIT_S = 0.01  # before SQLite is asked again for what it does not wait for itself
+_PAUSE_S = 0.01  # before SQLite is asked again
 
 
-def write_ahead(connection: sqlite3.Connection, timeout_s: float) -> None:
-    """Has SQLite write ahead (WAL); who else changes to it, or writes before it is changed, is waited for.
+def enable_wal(connection: sqlite3.Connection, timeout_s: float) -> None:
+    """Switches a database to WAL mode; waits for other connections that write, or switch it, at this moment.
 
-    SQLite itself refuses at once when it meets a writer here, whatever its timeout is.
+    SQLite's own timeout does not apply to this statement: it fails at once if another connection writes.
+
+    Raises:
+        sqlite3.OperationalError: the database was busy for `timeout_s`, or cannot be switched.
     """
     until = time.monotonic() + timeout_s
     while True:
@@ -20,11 +23,11 @@ def write_ahead(connection: sqlite3.Connection, timeout_s: float) -> None:
         except sqlite3.OperationalError as error:
             if not is_busy(error) or time.monotonic() > until:
                 raise
-            time.sleep(_WAIT_S)
+            time.sleep(_PAUSE_S)
         else:
             return
 
 
 def is_busy(error: BaseException) -> bool:
-    """Tells the error of a lock that another has."""
+    """Returns whether an error means that another connection holds the lock."""
     return getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")

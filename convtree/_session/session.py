@@ -20,7 +20,8 @@ from convtree._engine import codec, tree
 from convtree._engine.journal import Journal, PartialWrite
 from convtree._engine.log import Durability, Log, Mode
 from convtree._engine.write_batch import EncodedRecord, SDKObject, WriteBatch, encode_record, message_entry, reseal
-from convtree._logs.jsonl import JsonlLog, write_new
+from convtree._logs.atomic_file import create_atomically
+from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import (
     BranchSummaryEntry,
@@ -411,7 +412,7 @@ class Session(Reader, ForkAware):
             SessionExists: there is something at `path`.
             EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
         """
-        self.copy_path(lambda _, lines: write_new(Path(path), lines, allow_network=allow_network), entry_id)
+        self.copy_path(lambda _, lines: create_atomically(Path(path), lines, allow_network=allow_network), entry_id)
         return Session.open(
             path,
             on_stale=self._on_stale,

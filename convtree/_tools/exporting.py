@@ -9,7 +9,7 @@ from pathlib import Path
 
 from convtree._engine.redact import Redact
 from convtree._formats import WRITERS
-from convtree._logs.jsonl import write_atomically
+from convtree._logs.atomic_file import write_atomically
 from convtree._session.session import Session
 from convtree._tools.redact_log import RedactedSession
 

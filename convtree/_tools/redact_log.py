@@ -1,15 +1,13 @@
-"""A session without its secrets: as writers of other formats read it, a copy of its log, or one in the log's place.
+"""Removes secrets from a session: as a view for exports, in a copy of its log, or in place of the log.
 
-Of a log, every line keeps its id, parent and time; a line in which nothing is found keeps its very bytes; all are
-sealed anew, for a seal vouches for what a line says now. A damaged log is refused: what cannot be read cannot be
-redacted.
+In a redacted log, every record keeps its id, parent and time, and a record without secrets keeps its bytes. All lines
+get new checksums. A damaged log is refused: what cannot be read cannot be redacted.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from itertools import count
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -21,21 +19,27 @@ from convtree._engine.log_index import Index
 from convtree._engine.redact import Redact, Redactor, redact_body, redact_record
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
-from convtree._logs.jsonl import JsonlLog, replace, write_new
+from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.jsonl import JsonlLog
+from convtree._model.batches import BATCH, batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import CorruptLog, ReadOnlySession
 from convtree.stores._folder import CATALOGUE, FolderBackend
 from convtree.stores.base import Progress
 
-_BATCH = 500
-_SIDES = ("torn", "quarantine", "original")  # what accidents and repairs leave, with the old text in it
+_SIDES = ("torn", "quarantine", "original")  # suffixes of files next to a log that hold old text
 
 
 class Redaction(msgspec.Struct, frozen=True, kw_only=True):
-    """What was taken out of a log: how many secrets of which kind, in how many lines.
+    """What `redact_log` did.
 
-    `copy` is the redacted copy, None when it took the log's place; `original` the log as it was, None when there is
-    none beside it. `beside` are files next to it that may hold the same secrets: nobody has looked into them.
+    Attributes:
+        path: the log.
+        kinds: how many secrets of each kind were found.
+        lines: how many lines were changed.
+        copy: the redacted copy; None if it replaced the log, or nothing was found.
+        original: the log as it was; None if it was not replaced, or the original was removed.
+        beside: files next to the log that may hold the same secrets; they were not searched.
     """
 
     path: str
@@ -47,56 +51,56 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RedactedSession:
-    """A session as a writer reads it, without its secrets; nothing is held that the session does not hold.
+    """A view of a session without its secrets, for export writers. Holds no records itself.
 
-    A `Redactor` counts a secret once: when its record, or the header, goes by.
+    A `Redactor` counts each secret once, although records may be read several times.
     """
 
     def __init__(self, session: Exported, redact: Redact) -> None:
         self._session = session
         self._redact = redact
-        self._again = redact.again() if isinstance(redact, Redactor) else redact
-        self._uncounted = 0  # the first row that has not gone by yet
+        self._uncounting = redact.again() if isinstance(redact, Redactor) else redact
+        self._uncounted = 0  # the first row whose secrets were not counted yet
         self.header = redact_record(session.header, redact, places=True)
 
     @property
     def id(self) -> str:
-        """Its id."""
+        """The session's id."""
         return self._session.id
 
     @property
     def name(self) -> str | None:
-        """Its name."""
-        return None if self._session.name is None else self._again(self._session.name)
+        """The session's name, redacted."""
+        return None if self._session.name is None else self._uncounting(self._session.name)
 
     @property
     def leaf_id(self) -> str | None:
-        """Where it goes on."""
+        """Id of the entry that the next append continues."""
         return self._session.leaf_id
 
     @property
     def labels(self) -> dict[str, str]:
-        """Entry ids to labels."""
-        return {id: self._again(label) for id, label in self._session.labels.items()}
+        """Labels by entry id, redacted."""
+        return {id: self._uncounting(label) for id, label in self._session.labels.items()}
 
     def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
-        """Yields what it is made of, in the order of the log, with row numbers."""
+        """Yields entries and marks in the order of the log, with row numbers."""
         for row, record in self._session.records(start):
-            yield row, redact_record(record, self._redact if row >= self._uncounted else self._again)
+            yield row, redact_record(record, self._redact if row >= self._uncounted else self._uncounting)
             self._uncounted = max(self._uncounted, row + 1)
 
     def path(self, entry_id: str | None) -> list[Entry]:
-        """Returns the entries from the first to this one."""
-        return [redact_record(entry, self._again) for entry in self._session.path(entry_id)]
+        """Returns the entries from the root to this one."""
+        return [redact_record(entry, self._uncounting) for entry in self._session.path(entry_id)]
 
     def build_context(self, *, leaf: str | None) -> Context:
-        """Returns what a model would see at an entry."""
+        """Returns the context at an entry."""
         context = self._session.build_context(leaf=leaf)
         return msgspec.structs.replace(
             context,
-            entries=[redact_record(entry, self._again) for entry in context.entries],
-            messages=[self._again(message) for message in context.messages],
-            settings=self._again(context.settings),
+            entries=[redact_record(entry, self._uncounting) for entry in context.entries],
+            messages=[self._uncounting(message) for message in context.messages],
+            settings=self._uncounting(context.settings),
         )
 
 
@@ -111,9 +115,9 @@ def redact_session(
     allow_network: bool = False,
     progress: Progress | None = None,
 ) -> Redaction:
-    """Redacts the log of a session in a folder of them, as `redact_log` does with all its options.
+    """Redacts a session in a folder of sessions. Takes the options of `redact_log`.
 
-    With `in_place`, the folder's catalogue goes as well, for it had the old text; the next list makes it anew.
+    With `in_place`, also deletes the folder's catalogue, which holds the old text; the next `list` rebuilds it.
 
     Raises:
         SessionNotFound: there is no such folder, or no such session in it.
@@ -145,16 +149,24 @@ def redact_log(
     allow_network: bool = False,
     progress: Progress | None = None,
 ) -> Redaction:
-    """Writes a log without its secrets to `<log>.redacted`, or with `in_place` puts it in the log's place.
+    """Writes a log without its secrets to `<log>.redacted`; with `in_place`, replaces the log.
 
-    Then the log as it was is kept as `<log>.original`, unless `remove_original`. Where nothing is found, nothing is
-    written. A crash leaves the old log or the new one. `progress(done, of)` is called with bytes.
+    If nothing is found, nothing is written. A crash leaves the old log or the new one.
+
+    Args:
+        path: the log.
+        redactor: finds and replaces secrets; `Redactor()` by default.
+        in_place: whether to replace the log. The log as it was is kept as `<log>.original`.
+        remove_original: whether to delete that, once the log was replaced.
+        lock_timeout_s: how long to wait for other writers.
+        allow_network: write on a network file system too; then there must be no writer on another machine.
+        progress: called with the bytes read so far, and in all; the log is read twice.
 
     Raises:
-        SessionNotFound, NotALog: there is no log.
-        CorruptLog: something is wrong with it; repair it first.
-        ReadOnlySession: a newer version made it.
-        SessionLocked: a writer is at work.
+        SessionNotFound, NotALog: there is no log at this path.
+        CorruptLog: the log is damaged; repair it first.
+        ReadOnlySession: the log was written by a newer version.
+        SessionLocked: another writer has the lock.
     """
     path = Path(path)
     mode: Mode = "r+" if in_place else "r"
@@ -163,52 +175,51 @@ def redact_log(
         index = Journal(log, use_snapshot=False).index
         _check_sound(index, path)
         redactor = redactor or Redactor()
-        watch = _Watch(path, progress)
-        changed = sum(_redacted(body, redactor, path) is not body for body in watch.passing(_bodies(index)))
+        counter = _ProgressCounter(path, progress)
+        changed = sum(_redacted(each, redactor, path) is not each for each in counter.count(_payloads(index)))
         done = Redaction(path=str(path), kinds=dict(sorted(redactor.counts.items())), lines=changed)
-        if not changed:
-            watch.end()
-            return msgspec.structs.replace(done, beside=_beside(path))
-        again = redactor.again()
-        bodies = (_redacted(body, again, path) for body in watch.passing(_bodies(index)))
-        lines = reseal(next(bodies), bodies)
-        if in_place:
-            done = msgspec.structs.replace(done, original=_put(path, lines, remove_original))
-        else:
-            copy = _free_name(path, "redacted")
-            write_new(copy, lines, allow_network=allow_network)
-            done = msgspec.structs.replace(done, copy=str(copy))
-        watch.end()
+        if changed:
+            uncounting = redactor.again()
+            payloads = (_redacted(each, uncounting, path) for each in counter.count(_payloads(index)))
+            lines = reseal(next(payloads), payloads)
+            if in_place:
+                done = msgspec.structs.replace(done, original=_replace(path, lines, remove_original))
+            else:
+                copy = free_name(path, "redacted")
+                create_atomically(copy, lines, allow_network=allow_network)
+                done = msgspec.structs.replace(done, copy=str(copy))
+        counter.end()
         return msgspec.structs.replace(done, beside=_beside(path))
     finally:
         log.close()
 
 
-class _Watch:
-    """Tells how far two passes over a log have come."""
+class _ProgressCounter:
+    """Reports the progress of two passes over a log."""
 
     def __init__(self, path: Path, progress: Progress | None) -> None:
-        self._of = 2 * path.stat().st_size
+        self._total = 2 * path.stat().st_size
         self._done = 0
         self._progress = progress
 
-    def passing(self, bodies: Iterator[bytes]) -> Iterator[bytes]:
-        """Yields what passes."""
-        for number, body in enumerate(bodies, 1):
-            yield body
-            self._done += len(body)
-            if self._progress is not None and number % _BATCH == 0:
-                self._progress(self._done, self._of)
+    def count(self, payloads: Iterable[bytes]) -> Iterator[bytes]:
+        """Yields the payloads; reports after each batch."""
+        for number, payload in enumerate(payloads, 1):
+            yield payload
+            self._done += len(payload)
+            if self._progress is not None and number % BATCH == 0:
+                self._progress(self._done, self._total)
 
     def end(self) -> None:
-        """Tells that it is done."""
+        """Reports that everything is done."""
         if self._progress is not None:
-            self._progress(self._of, self._of)
+            self._progress(self._total, self._total)
 
 
-def _put(path: Path, lines: Iterator[bytes], remove_original: bool) -> str | None:
-    original = _free_name(path, "original")
-    replace(path, lines, keep_as=original)
+def _replace(path: Path, lines: Iterator[bytes], remove_original: bool) -> str | None:
+    """Replaces the log; returns where the original is, None if it was removed."""
+    original = free_name(path, "original")
+    replace_atomically(path, lines, keep_as=original)
     if not remove_original:
         return str(original)
     original.unlink()
@@ -224,27 +235,24 @@ def _check_sound(index: Index, path: Path) -> None:
         raise CorruptLog(f"{path}: {what}; repair it first", findings=tuple(index.findings))
 
 
-def _bodies(index: Index) -> Iterator[bytes]:
-    """Yields the bodies of the header and of all records."""
+def _payloads(index: Index) -> Iterator[bytes]:
+    """Yields the payloads of the header and of all records."""
     assert index.header_payload is not None
     yield index.header_payload
-    for start in range(0, len(index.tree), _BATCH):
-        yield from index.bodies(range(start, min(start + _BATCH, len(index.tree))))
+    for rows in batched(range(len(index.tree))):
+        yield from index.bodies(rows)
 
 
-def _redacted(body: bytes, redactor: Redactor, path: Path) -> bytes:
+def _redacted(payload: bytes, redactor: Redactor, path: Path) -> bytes:
+    """Returns the payload without its secrets; the same object if it has none."""
     try:
-        return redact_body(body, redactor, places=True)
+        return redact_body(payload, redactor, places=True)
     except msgspec.DecodeError as error:
         raise CorruptLog(f"{path}: a line cannot be read ({error}); repair it first", findings=()) from None
 
 
-def _free_name(path: Path, suffix: str) -> Path:
-    names = (path.with_name(f"{path.name}.{suffix}{'' if n == 1 else f'-{n}'}") for n in count(1))
-    return next(name for name in names if not os.path.lexists(name))
-
-
 def _beside(path: Path) -> tuple[str, ...]:
+    """Returns the names of files next to a log that may hold its old text."""
     names = sorted(each.name for each in path.parent.iterdir())
     own = [name for name in names if name.startswith(f"{path.name}.")]
     found = [name for name in own if name.removeprefix(f"{path.name}.").partition("-")[0] in _SIDES]

@@ -1,7 +1,7 @@
-"""Looking closely at a log, and making a whole one of a damaged one.
+"""Checks a log to the last byte, and rebuilds a damaged one.
 
-`verify` reads every body and changes nothing. `repair` never touches the damaged file either: it builds a new one of
-the lines that verify, their bodies byte for byte, puts it in place of the old one, and keeps the old one beside it.
+`verify` decodes every record and changes nothing. `repair` does not change the damaged file either: it writes a new
+one from the lines whose checksums hold, their payloads byte for byte, renames it into place and keeps the old one.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import base64
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
-from itertools import count, zip_longest
+from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from zlib import crc32
 
@@ -22,26 +22,28 @@ from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Chunk, Mode
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import reseal
-from convtree._logs.jsonl import JsonlLog, replace, write_new
+from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.jsonl import JsonlLog
+from convtree._model.batches import batched
 from convtree._model.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark, SessionInfoMark
 from convtree._model.errors import BrokenPath, CorruptLog, NotALog, ReadOnlySession
 from convtree._model.findings import FINDING_LIMIT, LOST
 from convtree._model.sources import random_id
 
-Progress = Callable[[int, int], None]  # bytes looked at, bytes to look at: each is looked at twice
+Progress = Callable[[int, int], None]  # bytes read so far, bytes to read in all: the log is read twice
 
-_BATCH = 500
-_REPAIR_LIMIT = 1_000_000  # findings that a repair can deal with at once
-#: findings that lines are taken out for; the others speak of what is not there any more, or of nothing wrong
+_REPAIR_LIMIT = 1_000_000  # findings that one repair can handle
+#: findings whose lines are removed; the others are about lines that are missing, or kept
 _REMOVED = frozenset(
     {"torn_tail", "line_too_long", "bad_seal", "bad_line", "nul_bytes", "bad_header", "duplicate"}
     | {"id_conflict", "bad_target"}
 )
+#: findings that are gone once the lines are sealed again
 _RESEALED = frozenset({LOST, "prev_mismatch", "carriage_return", "byte_order_mark", "unsealed"})
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found in a log: how much of it is good, and everything that is not."""
+    """The result of `verify`: how many entries and marks a log has, and everything that is wrong with it."""
 
     path: str
     size_bytes: int
@@ -51,15 +53,22 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def damaged(self) -> bool:
-        """Whether anything is wrong with what the log holds; a torn tail is not, the next writer heals it."""
+        """Whether stored records are damaged or missing. A torn tail does not count: the next writer repairs it."""
         return any(finding.severity == "error" for finding in self.findings)
 
 
 class Repair(msgspec.Struct, frozen=True, kw_only=True):
-    """What a repair did, or would do: lines kept, pieces taken out, and where the old log and the pieces are.
+    """What a repair did, or would do (`dry_run`).
 
-    `leaf_uncertain`: what was taken out may have moved the leaf, and the repaired log goes on saying so, until
-    `branch(id)` settles it.
+    Attributes:
+        path: the log.
+        needed: whether there is anything to repair.
+        kept: how many records the new log has.
+        removed: the findings whose lines are not in the new log.
+        remaining: the findings that the new log still has, such as entries whose parent is missing.
+        leaf_uncertain: a removed line may have moved the leaf. The new log says so too, until `branch(id)` sets it.
+        original: where the log was kept as it was; None if nothing was done.
+        quarantine: where the removed lines were written; None if there are none.
     """
 
     path: str
@@ -73,18 +82,18 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
-    """Checks a log to the last byte: framing, seals, structure, and every body against its type.
+    """Checks a log to the last byte: lines, checksums, tree, and every record against its type.
 
     Takes no lock and changes nothing.
 
     Raises:
-        SessionNotFound, NotALog: there is no log to check.
+        SessionNotFound, NotALog: there is no log at this path.
     """
     log = _WatchedLog(path, mode="r")
     try:
         index = _scan(log, progress)
         size = os.stat(path).st_size
-        findings = [*index.findings, *_deep(index, log, size, progress)]
+        findings = [*index.findings, *_record_findings(index, log, size, progress)]
         if progress is not None:
             progress(2 * size, 2 * size)
         nodes = sum(index.tree.is_node(row) for row in range(len(index.tree)))
@@ -107,17 +116,25 @@ def repair(
     allow_network: bool = False,
     progress: Progress | None = None,
 ) -> Repair:
-    """Takes out of a log what is damaged in it and seals the rest anew; says what it would do unless told to do it.
+    """Rebuilds a damaged log from its good lines. With `dry_run`, only says what it would do.
 
-    The lines that verify are kept, their bodies byte for byte. The log as it was is kept as `<log>.original`, what
-    was taken out is written to `<log>.quarantine` with offsets. Doing it twice does it once; a crash in between
-    leaves the old log or the new one. Entries whose parent is gone stay, and stay findings.
+    The new log has the lines whose checksums hold, their payloads byte for byte, with new checksums. The log as it
+    was is kept as `<log>.original`; removed lines are written to `<log>.quarantine` with their offsets. Entries whose
+    parent is missing stay, and stay findings. A crash leaves the old log or the new one, and a second repair changes
+    nothing.
+
+    Args:
+        path: the log.
+        dry_run: whether to change nothing.
+        lock_timeout_s: how long to wait for other writers.
+        allow_network: repair a log on a network file system too; then there must be no writer on another machine.
+        progress: called with the bytes read so far, and in all; the log is read twice.
 
     Raises:
-        SessionNotFound, NotALog: there is no log to repair.
-        CorruptLog: there is more damage than can be dealt with at once.
-        ReadOnlySession: a newer version made it.
-        SessionLocked: a writer is at work.
+        SessionNotFound, NotALog: there is no log at this path.
+        CorruptLog: the log has more damage than one repair can handle.
+        ReadOnlySession: the log was written by a newer version.
+        SessionLocked: another writer has the lock.
     """
     path = Path(path)
     mode: Mode = "r" if dry_run else "r+"
@@ -126,48 +143,58 @@ def repair(
     )
     try:
         index = _scan(log, progress, _REPAIR_LIMIT)
-        if index.header is None and not index.header_is_damaged and not len(index.tree):
-            raise NotALog(f"{path}: not a convtree log; another tool's session comes in by `convtree import`")
-        if index.header is not None and index.header.version > VERSION:
-            raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell what is damaged in it")
-        if len(index.findings) > _REPAIR_LIMIT:
-            raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.findings))
-        completed = _take_whole_tail(index, log)
-        removed = tuple(f for f in index.findings if f.code in _REMOVED and not _stands_for_header(f, index))
-        kept_doubt = index.leaf_uncertain_because if index.leaf_uncertain_because in index.findings else None
-        healed = [f for f in index.findings if f.code in _RESEALED and f is not kept_doubt]
-        remaining = [f for f in index.findings if f.code not in _REMOVED | _RESEALED]
-        remaining += _deep(index, log, 0, None)
-        if kept_doubt is not None and kept_doubt.code == "prev_mismatch":
-            remaining.append(kept_doubt)
-        cut = {finding.offset for finding in removed}
-        rows = [row for row, offset in enumerate(index.tree.offsets) if offset not in cut]
-        plan = Repair(
-            path=str(path),
-            needed=bool(completed or removed or healed or index.header is None),
-            kept=len(rows),
-            removed=removed,
-            remaining=tuple(remaining),
-            leaf_uncertain=index.leaf_uncertain_because is not None,
-        )
+        _check_repairable(index, path)
+        plan, rows = _plan(index, log)
         if dry_run or not plan.needed:
             return plan
-        quarantine = _quarantine(path, log, removed) if removed else None
+        quarantine = _quarantine(path, log, plan.removed) if plan.removed else None
         ours = os.lstat(path)
-        original = _free_name(path, "original", lambda name: os.path.samestat(os.lstat(name), ours))
-        replace(path, _repaired(index, rows, path, log), keep_as=original)
+        original = free_name(path, "original", lambda name: os.path.samestat(os.lstat(name), ours))
+        replace_atomically(path, _repaired(index, rows, path, log), keep_as=original)
         return msgspec.structs.replace(plan, original=str(original), quarantine=quarantine)
     finally:
         log.close()
 
 
+def _check_repairable(index: Index, path: Path) -> None:
+    if index.header is None and not index.header_is_damaged and not len(index.tree):
+        raise NotALog(f"{path}: not a convtree log; another tool's session comes in by `convtree import`")
+    if index.header is not None and index.header.version > VERSION:
+        raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell what is damaged in it")
+    if len(index.findings) > _REPAIR_LIMIT:
+        raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.findings))
+
+
+def _plan(index: Index, log: JsonlLog) -> tuple[Repair, list[int]]:
+    """Returns what a repair would do, and the rows that the new log keeps."""
+    completed = _complete_tail(index, log)
+    removed = tuple(f for f in index.findings if f.code in _REMOVED and not _is_record_without_header(f, index))
+    kept_doubt = index.leaf_uncertain_because if index.leaf_uncertain_because in index.findings else None
+    resealed = [f for f in index.findings if f.code in _RESEALED and f is not kept_doubt]
+    remaining = [f for f in index.findings if f.code not in _REMOVED | _RESEALED]
+    remaining += _record_findings(index, log, 0, None)
+    if kept_doubt is not None and kept_doubt.code == "prev_mismatch":
+        remaining.append(kept_doubt)
+    offsets = {finding.offset for finding in removed}
+    rows = [row for row, offset in enumerate(index.tree.offsets) if offset not in offsets]
+    plan = Repair(
+        path=str(log.path),
+        needed=bool(completed or removed or resealed or index.header is None),
+        kept=len(rows),
+        removed=removed,
+        remaining=tuple(remaining),
+        leaf_uncertain=index.leaf_uncertain_because is not None,
+    )
+    return plan, rows
+
+
 class _WatchedLog(JsonlLog):
-    """A log that says how far it has been read."""
+    """A log that calls `watch` with the position up to which it was read."""
 
     watch: Callable[[int], None] | None = None
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
-        """Yields what stands in the log from a position on."""
+        """Yields the lines from a position on."""
         for chunk in super().read(position):
             yield chunk
             if self.watch is not None:
@@ -175,7 +202,7 @@ class _WatchedLog(JsonlLog):
 
 
 def _scan(log: _WatchedLog, progress: Progress | None, finding_limit: int = FINDING_LIMIT) -> Index:
-    """Reads a whole log, whatever an index beside it says; the first half of the work."""
+    """Reads a whole log and ignores its index file. This is the first of the two passes that progress counts."""
     if progress is not None:
         size = os.stat(log.path).st_size
         log.watch = lambda done: progress(done, 2 * size)
@@ -184,13 +211,13 @@ def _scan(log: _WatchedLog, progress: Progress | None, finding_limit: int = FIND
     return index
 
 
-def _stands_for_header(finding: Finding, index: Index) -> bool:
-    """Tells whether the first line is no header but a good record: it is kept, and gets a header before it."""
+def _is_record_without_header(finding: Finding, index: Index) -> bool:
+    """Returns whether a finding is about a good record in place of a header: it is kept, and a header put before it."""
     return finding.code == "bad_header" and len(index.tree) > 0 and finding.offset == index.tree.offsets[0]
 
 
-def _header_body(index: Index, path: Path) -> bytes:
-    """Returns the header's body as it stands in the log, or makes one of what is known."""
+def _header_payload(index: Index, path: Path) -> bytes:
+    """Returns the payload of the header, as it is in the log, or made from what is known if it is damaged."""
     if index.header_payload is not None:
         return index.header_payload
     header = index.header or LOST_HEADER
@@ -199,8 +226,8 @@ def _header_body(index: Index, path: Path) -> bytes:
     return codec.encode_header(header)
 
 
-def _take_whole_tail(index: Index, log: JsonlLog) -> bool:
-    """Takes in a last line that lacks nothing but its newline, as the next writer would."""
+def _complete_tail(index: Index, log: JsonlLog) -> bool:
+    """Indexes a last line that lacks only its newline, as the next writer would; returns whether there is one."""
     tail = index.findings[-1] if index.findings else None
     if tail is not None and tail.code == "torn_tail" and tail.length < codec.LINE_LIMIT:
         line = b"".join(data for _, data in log.read_bytes(tail.offset, tail.length))
@@ -210,19 +237,17 @@ def _take_whole_tail(index: Index, log: JsonlLog) -> bool:
     return False
 
 
-def _deep(index: Index, log: JsonlLog, size: int, progress: Progress | None) -> Iterator[Finding]:
-    """Yields what is wrong with the bodies of lines that verify, up to a limit; the second half of the work."""
+def _record_findings(index: Index, log: JsonlLog, size: int, progress: Progress | None) -> Iterator[Finding]:
+    """Yields findings about records whose checksum holds but whose content is wrong. This is the second pass.
+
+    Stops after `FINDING_LIMIT` with the finding `too_many`.
+    """
     offset, line, found = 0, 1, 0
-    for start in range(0, len(index.tree), _BATCH):
-        rows = range(start, min(start + _BATCH, len(index.tree)))
-        try:
-            records: list[Entry | Mark | None] = list(index.records(rows))
-        except BrokenPath:
-            records = [_record(index, row) for row in rows]
-        for row, record in zip(rows, records, strict=True):
+    for rows in batched(range(len(index.tree))):
+        for row, record in zip(rows, _records(index, rows), strict=True):
             if record is None:
                 code = "bad_body"
-            elif isinstance(record, CompactionEntry) and not _keeps_what_is_above(index, row, record):
+            elif isinstance(record, CompactionEntry) and not _keeps_an_ancestor(index, row, record):
                 code = "bad_kept"
             else:
                 continue
@@ -236,6 +261,14 @@ def _deep(index: Index, log: JsonlLog, size: int, progress: Progress | None) -> 
             progress(size + index.tree.offsets[rows[-1]], 2 * size)
 
 
+def _records(index: Index, rows: Sequence[int]) -> list[Entry | Mark | None]:
+    """Reads records; None for one that cannot be read."""
+    try:
+        return list(index.records(rows))
+    except BrokenPath:
+        return [_record(index, row) for row in rows]
+
+
 def _record(index: Index, row: int) -> Entry | Mark | None:
     try:
         return index.records([row])[0]
@@ -243,7 +276,7 @@ def _record(index: Index, row: int) -> Entry | Mark | None:
         return None
 
 
-def _keeps_what_is_above(index: Index, row: int, compaction: CompactionEntry) -> bool:
+def _keeps_an_ancestor(index: Index, row: int, compaction: CompactionEntry) -> bool:
     if compaction.first_kept_entry_id is None:
         return True
     kept = index.node(compaction.first_kept_entry_id)
@@ -253,23 +286,26 @@ def _keeps_what_is_above(index: Index, row: int, compaction: CompactionEntry) ->
 def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Iterator[bytes]:
     """Yields the lines of the new log."""
     line = b""
-    for line in reseal(_header_body(index, path), _bodies(index, rows, log)):
+    for line in reseal(_header_payload(index, path), _payloads(index, rows, log)):
         yield line
     if index.leaf_uncertain_because is not None:
-        # What was taken out may have moved the leaf. A line that does not name the one before it says that something
-        # is missing here, and leaves the leaf uncertain, as it was.
+        # A removed line may have moved the leaf. This mark names a wrong previous line on purpose: readers find
+        # `prev_mismatch` and treat the leaf as uncertain, as they did before the repair.
         yield codec.seal(codec.encode(SessionInfoMark(id=random_id())), crc32(line) ^ 1)
 
 
-def _bodies(index: Index, rows: list[int], log: JsonlLog) -> Iterator[bytes]:
-    """Yields the bodies of rows, and where a second header began another session, that too: the two are not mixed."""
+def _payloads(index: Index, rows: list[int], log: JsonlLog) -> Iterator[bytes]:
+    """Yields the payloads of records, and those of second headers in their places.
+
+    A second header starts another session in the same file; without it, the records of both would be mixed.
+    """
     offsets = [index.tree.offsets[row] for row in rows]
     done = 0
     headers = [finding for finding in index.findings if finding.code == "second_header"]
     for header in (*headers, None):
         end = len(rows) if header is None else bisect_left(offsets, header.offset)
-        for start in range(done, end, _BATCH):
-            yield from index.bodies(rows[start : min(start + _BATCH, end)])
+        for batch in batched(rows[done:end]):
+            yield from index.bodies(batch)
         done = end
         if header is not None:
             line = log.read_at([(header.offset, header.length)])[0]
@@ -277,7 +313,7 @@ def _bodies(index: Index, rows: list[int], log: JsonlLog) -> Iterator[bytes]:
 
 
 def _quarantine(path: Path, log: JsonlLog, removed: tuple[Finding, ...]) -> str:
-    """Writes down what is taken out, piece by piece: offset, code and the bytes themselves."""
+    """Writes removed lines to `<log>.quarantine` as JSON: offset, length, code, bytes. Returns its path."""
 
     def lines() -> Iterator[bytes]:
         for finding in removed:
@@ -285,23 +321,15 @@ def _quarantine(path: Path, log: JsonlLog, removed: tuple[Finding, ...]) -> str:
                 piece = {"offset": offset, "length": len(data), "code": finding.code}
                 yield orjson.dumps(piece | {"base64": base64.b64encode(data).decode()})
 
-    name = _free_name(path, "quarantine", lambda name: _holds(name, lines()))
+    name = free_name(path, "quarantine", lambda name: _has_lines(name, lines()))
     if not os.path.lexists(name):
-        write_new(name, lines(), allow_network=True)
+        create_atomically(name, lines(), allow_network=True)
     return str(name)
 
 
-def _holds(path: Path, lines: Iterator[bytes]) -> bool:
+def _has_lines(path: Path, lines: Iterator[bytes]) -> bool:
+    """Returns whether a file has exactly these lines: it was left by a repair that was interrupted."""
     if path.is_symlink() or not path.is_file():
         return False
     with path.open("rb") as file:
         return all(there == line + b"\n" for there, line in zip_longest(file, lines, fillvalue=b""))
-
-
-def _free_name(path: Path, suffix: str, ours: Callable[[Path], bool]) -> Path:
-    """Returns `<log>.<suffix>`, or `<log>.<suffix>-2` and so on when that is taken.
-
-    One that an interrupted repair has left is used again: `ours` tells.
-    """
-    names = (path.with_name(f"{path.name}.{suffix}{'' if n == 1 else f'-{n}'}") for n in count(1))
-    return next(name for name in names if not os.path.lexists(name) or ours(name))

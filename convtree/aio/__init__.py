@@ -1,4 +1,29 @@
-"""The same calls for asyncio programs: `Session`, `SessionStore` and `open_store`, with the names of the sync ones."""
+"""Sessions and stores for asyncio programs: `Session`, `SessionStore` and `open_store`, named as the sync ones.
+
+>>> import asyncio
+>>> from convtree import aio
+>>> async def main() -> None:
+...     async with aio.Session.memory() as session:  # or: session = await aio.Session.memory()
+...         await session.append({"role": "user", "content": "Where shall we go?"})
+...         context = await session.build_context()
+...         print(context.messages[-1]["content"])
+>>> asyncio.run(main())
+Where shall we go?
+
+Every call that may touch a disk or a socket is awaited; properties are not. The sync classes do the work, in a pool of
+threads, and their docstrings say what each call does. The rules that asyncio adds:
+
+* **Order.** Calls on one session run one at a time, in the order in which they start: the order of the arguments of
+  `gather`, for example. Different sessions run in parallel, and so do up to four calls on one store: await a call
+  before one that depends on it.
+* **Cancelling.** A call that is cancelled before it starts in its thread does not run. After that it runs to its end,
+  and the session's next call waits for it. So a cancelled append may be stored; repeat it with the same `id`. `close`
+  always runs, and a session or store that a cancelled call has opened is closed.
+* **Arguments** are read when the call starts, in a thread. This includes iterables and functions (`render`, `clock`).
+* **The end of the program** waits for calls that have started. Several event loops may share a session.
+
+Opening gives an `AwaitableContext`: await it, or use it with `async with`.
+"""
 
 from convtree.aio._facade import AwaitableContext, Outline, Session, SessionStore, open_store
 

@@ -1,7 +1,7 @@
-"""Calls of async callers, carried out in threads: one pool, and lines in which calls wait for their turn.
+"""Runs the calls of async callers in threads: one pool for the process, and queues that keep calls in order.
 
-The order is kept on the side of the threads, where nobody is cancelled: an abandoned call can neither break it nor run
-beside the next one.
+The order is kept by the threads and not by the event loop, because only tasks are cancelled: an abandoned call can
+neither change the order nor run at the same time as the next one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _THREADS = 16  # most of them wait for a disk, or for a lock that another proces
 
 
 class _Pool(ForkAware):
-    """The threads of the process: a thread starts when there is work for it."""
+    """The threads of the process. A thread starts when there is work for it."""
 
     def __init__(self) -> None:
         self._after_fork()
@@ -34,7 +34,11 @@ class _Pool(ForkAware):
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="convtree")
 
     def submit(self, work: Callable[[], object]) -> None:
-        """Runs `work` in one of the threads; raises RuntimeError when the interpreter is shutting down."""
+        """Runs `work` in one of the threads.
+
+        Raises:
+            RuntimeError: the interpreter is shutting down.
+        """
         self._threads.submit(work)
 
 
@@ -42,7 +46,7 @@ _pool = _Pool()
 
 
 class SerialQueue(ForkAware):
-    """Calls that wait for their turn: so many at a time are carried out, first come, first served."""
+    """A queue of calls, of which at most `width` run at the same time; first come, first served."""
 
     def __init__(self, width: int = 1) -> None:
         self._width = width
@@ -50,37 +54,42 @@ class SerialQueue(ForkAware):
         watch_forks(self)
 
     def _after_fork(self) -> None:
-        """Starts empty."""
-        self._lock = Lock()  # held for a few instructions, never while something is carried out
+        """Starts empty: in a forked child, the threads that served the queue are gone."""
+        self._lock = Lock()  # protects the two below; held for a few instructions, never while a call runs
         self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._running = 0
+        self._running = 0  # threads that serve this queue
 
     async def call(self, work: Callable[[], T]) -> T:
-        """Has some work carried out in its turn."""
+        """Runs `work` when its turn comes; returns what it returns."""
         return await asyncio.wrap_future(self.submit(work))
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
-        """Puts some work at the end of the line."""
+        """Adds `work` to the queue, with a copy of the caller's context variables.
+
+        Raises:
+            RuntimeError: the interpreter is shutting down.
+        """
         future: Future[T] = Future()
         with self._lock:
             if self._running < self._width:
-                _pool.submit(self._run)  # raises when the interpreter is on its way out
+                _pool.submit(self._serve)
                 self._running += 1
             self._waiting.append((future, partial(copy_context().run, work)))
         return future
 
-    def _run(self) -> None:
+    def _serve(self) -> None:
+        """Runs calls until the queue is empty. Goes to the end of the pool's queue after each, to let others run."""
         while True:
-            self._serve()
+            self._run_next()
             with self._lock:
                 if not self._waiting:
                     self._running -= 1
                     return
-            with suppress(RuntimeError):  # the interpreter is on its way out: there is this thread still
-                _pool.submit(self._run)  # behind the others, so that a busy session leaves them their turn
+            with suppress(RuntimeError):  # the interpreter is shutting down: this thread goes on
+                _pool.submit(self._serve)
                 return
 
-    def _serve(self) -> None:
+    def _run_next(self) -> None:
         with self._lock:
             if not self._waiting:
                 return
@@ -96,7 +105,7 @@ class SerialQueue(ForkAware):
             future.set_result(result)
 
 
-def in_background(work: Callable[[], object]) -> None:
-    """Has something carried out that nobody waits for."""
-    with suppress(RuntimeError):  # the interpreter is on its way out, and closes what is open
+def run_in_background(work: Callable[[], object]) -> None:
+    """Runs `work` in the pool without waiting for it. Does nothing if the interpreter is shutting down."""
+    with suppress(RuntimeError):
         _pool.submit(work)

@@ -1,25 +1,6 @@
-"""The same for async callers: `Session`, `SessionStore` and `open_store`, with the names of the sync ones.
+"""The classes of `convtree.aio`: each wraps a sync object and runs its methods through a `SerialQueue`.
 
->>> import asyncio
->>> from convtree import aio
->>> async def main() -> None:
-...     async with aio.Session.memory() as session:  # or: session = await aio.Session.memory()
-...         await session.append({"role": "user", "content": "Where shall we go?"})
-...         context = await session.build_context()
-...         print(context.messages[-1]["content"])
->>> asyncio.run(main())
-Where shall we go?
-
-Whatever may touch a disk or a socket is awaited; properties are plain. It is the sync classes that do the work, in the
-threads of one pool, and their docstrings that say what a call does. What asyncio adds:
-
-* The calls on one session are carried out one at a time, in the order in which they begin: that of the arguments of
-  `gather`, say. Sessions run side by side, and so do up to four calls on one store: await what the next relies on.
-* A call that is cancelled before its turn is not carried out. After that it goes on unseen, and the session's next
-  call waits for it: a cancelled append may have been stored, and is safe to repeat with its `id`. `close` is carried
-  out in any case, and what a cancelled call has opened is closed.
-* What is passed to a call is read when its turn comes, in a thread: so are iterables and functions (`render`).
-* The program's end waits for calls that have begun. A session may be used by several event loops.
+The rules that callers can rely on are in the docstring of the package.
 """
 
 from __future__ import annotations
@@ -29,8 +10,7 @@ import builtins
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from functools import partial, wraps
-from itertools import islice
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar
 
 from convtree._engine.outline import LinearSegment
 from convtree._engine.outline import Outline as SyncOutline
@@ -38,11 +18,12 @@ from convtree._engine.redact import Redact
 from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._logs.copy import Copied
+from convtree._model.batches import batched
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
 from convtree._model.resources import Uncopyable
 from convtree._session.compaction import BranchPlan, CompactionPlan
 from convtree._session.session import Session as SyncSession
-from convtree.aio._executor import SerialQueue, in_background
+from convtree.aio._executor import SerialQueue, run_in_background
 from convtree.stores._open import open_store as open_sync_store
 from convtree.stores._session_store import SessionStore as SyncStore
 from convtree.stores.base import Progress, StoreFinding
@@ -50,8 +31,7 @@ from convtree.stores.base import Progress, StoreFinding
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_STORE_THREADS = 4  # of these: a store that is slow leaves the rest to the sessions
-_BATCH = 500  # records that are fetched at once
+_STORE_THREADS = 4  # of the pool: a slow store leaves the others to the sessions
 
 
 class _Closes(Protocol):
@@ -66,8 +46,24 @@ S_co = TypeVar("S_co", bound=_Closes, covariant=True)
 R = TypeVar("R", bound=_ClosesAwaited | None)
 
 
-class AwaitableContext(Coroutine[Any, Any, R]):
-    """What is being opened: `await` gives it, `async with` gives it and closes it. A coroutine: use it once."""
+class _AsyncOnly:
+    """Answers a plain `with` by saying that it takes an `async with`."""
+
+    if not TYPE_CHECKING:  # a type checker must go on rejecting it
+
+        def __enter__(self) -> NoReturn:
+            raise TypeError(f"{type(self).__name__} of convtree.aio: use `async with`, not `with`")
+
+        def __exit__(self, *exception: object) -> None:
+            """Is there for `with` to look up `__enter__`."""
+
+
+class AwaitableContext(_AsyncOnly, Coroutine[Any, Any, R]):
+    """A session or store that is being opened.
+
+    `await` returns it, and the caller closes it. `async with` returns it and closes it. Like a coroutine, it can be
+    used once.
+    """
 
     def __init__(self, opening: Coroutine[Any, Any, R]) -> None:
         self._opening = opening
@@ -77,15 +73,15 @@ class AwaitableContext(Coroutine[Any, Any, R]):
         return self._opening.__await__()
 
     def send(self, value: Any) -> Any:
-        """Goes on, as a task does it."""
+        """Continues the coroutine; called by the event loop."""
         return self._opening.send(value)
 
     def throw(self, *exception: Any) -> Any:
-        """Goes on with an exception, as a task does it."""
+        """Continues the coroutine with an exception; called by the event loop."""
         return self._opening.throw(*exception)
 
     def close(self) -> None:
-        """Gives up what was not awaited."""
+        """Closes the coroutine. If it was not awaited, nothing is opened."""
         self._opening.close()
 
     async def __aenter__(self) -> R:
@@ -97,9 +93,21 @@ class AwaitableContext(Coroutine[Any, Any, R]):
         if self._opened is not None:
             await self._opened.close()
 
+    if not TYPE_CHECKING:  # a type checker must go on rejecting unknown attributes
 
-async def _open(line: SerialQueue, work: Callable[[], T], wrap: Callable[[T], R]) -> R:
-    future = line.submit(work)
+        def __enter__(self) -> NoReturn:
+            self._opening.close()
+            super().__enter__()
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(
+                f"{name!r} of a session or store that is not open yet: await it first, or use `async with`"
+            )
+
+
+async def _open(queue: SerialQueue, work: Callable[[], T], wrap: Callable[[T], R]) -> R:
+    """Opens and wraps a sync object. If the caller is cancelled meanwhile, the object is closed."""
+    future = queue.submit(work)
     try:
         return wrap(await asyncio.wrap_future(future))
     except asyncio.CancelledError:
@@ -109,19 +117,19 @@ async def _open(line: SerialQueue, work: Callable[[], T], wrap: Callable[[T], R]
 
 def _close_unclaimed(future: Future[Any]) -> None:
     if not future.cancelled() and future.exception() is None and (opened := future.result()) is not None:
-        in_background(opened.close)
+        run_in_background(opened.close)
 
 
-class _AsyncFacade(Uncopyable, Generic[S_co]):
-    """A sync object, and the line of those who call it."""
+class _AsyncFacade(_AsyncOnly, Uncopyable, Generic[S_co]):
+    """A sync object and the queue of the calls on it."""
 
     def __init__(self, sync: S_co, width: int) -> None:
         self._sync = sync
-        self._line = SerialQueue(width)
+        self._queue = SerialQueue(width)
 
     async def close(self) -> None:
-        """Closes it behind the calls that have begun; twice is the same as once. Cancelling does not stop it."""
-        await asyncio.shield(asyncio.wrap_future(self._line.submit(self._sync.close)))
+        """Closes it after the calls that were made before; twice is the same as once. Cancelling does not stop it."""
+        await asyncio.shield(asyncio.wrap_future(self._queue.submit(self._sync.close)))
 
     async def __aenter__(self) -> Self:
         return self
@@ -136,29 +144,29 @@ class _AsyncFacade(Uncopyable, Generic[S_co]):
 def _awaited(
     method: Callable[Concatenate[S_co, P], T],
 ) -> Callable[Concatenate[_AsyncFacade[S_co], P], Coroutine[Any, Any, T]]:
-    """Makes the method that awaits a sync one."""
+    """Returns the method that awaits a sync method."""
 
     @wraps(method)
     async def call(self: _AsyncFacade[S_co], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._line.call(partial(method, self._sync, *args, **kwargs))
+        return await self._queue.call(partial(method, self._sync, *args, **kwargs))
 
     return call
 
 
-def _opens(
+def _opening_method(
     method: Callable[Concatenate[S_co, P], T], wrap: Callable[[T], R]
 ) -> Callable[Concatenate[_AsyncFacade[S_co], P], AwaitableContext[R]]:
-    """Makes the method that opens what a sync one opens."""
+    """Returns the method that opens and wraps what a sync method opens."""
 
     @wraps(method)
     def call(self: _AsyncFacade[S_co], /, *args: P.args, **kwargs: P.kwargs) -> AwaitableContext[R]:
-        return AwaitableContext(_open(self._line, partial(method, self._sync, *args, **kwargs), wrap))
+        return AwaitableContext(_open(self._queue, partial(method, self._sync, *args, **kwargs), wrap))
 
     return call
 
 
-def _opener(function: Callable[P, T], wrap: Callable[[T], R]) -> Callable[P, AwaitableContext[R]]:
-    """Makes the function that opens what a sync one opens."""
+def _opening_function(function: Callable[P, T], wrap: Callable[[T], R]) -> Callable[P, AwaitableContext[R]]:
+    """Returns the function that opens and wraps what a sync function opens."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> AwaitableContext[R]:
@@ -167,16 +175,16 @@ def _opener(function: Callable[P, T], wrap: Callable[[T], R]) -> Callable[P, Awa
     return call
 
 
-async def _asked(summarize: Callable[[Any], Awaitable[str]], plan: CompactionPlan | BranchPlan) -> str:
-    """Asks for a summary.
+async def _summary_by(summarize: Callable[[Any], Awaitable[str]], plan: CompactionPlan | BranchPlan) -> str:
+    """Returns the summary that the caller's function writes.
 
     Raises:
-        TypeError: who writes it is no coroutine function.
+        TypeError: it is not a coroutine function.
     """
-    asked = summarize(plan)
-    if not isinstance(asked, Awaitable):
-        raise TypeError(f"summarize has to be a coroutine function, it returned a {type(asked).__name__}")
-    return await asked
+    summary = summarize(plan)
+    if not isinstance(summary, Awaitable):
+        raise TypeError(f"summarize has to be a coroutine function; it returned a {type(summary).__name__}")
+    return await summary
 
 
 def _session(session: SyncSession) -> Session:
@@ -188,16 +196,17 @@ def _session_or_none(session: SyncSession | None) -> Session | None:
 
 
 class Session(_AsyncFacade[SyncSession]):
-    """A conversation for async callers: `convtree.Session`, call by call.
+    """A conversation for asyncio: the calls of `convtree.Session`, awaited. An async context manager.
 
-    Made by `Session.open`, `Session.memory`, or of a sync session that nobody else closes; a context manager.
+    Opened by `Session.open` or `Session.memory`. `Session(sync)` wraps a sync session; from then on, use only the
+    wrapper.
     """
 
     def __init__(self, session: SyncSession) -> None:
         super().__init__(session, 1)
 
-    open = staticmethod(_opener(SyncSession.open, _session))
-    memory = staticmethod(_opener(SyncSession.memory, _session))
+    open = staticmethod(_opening_function(SyncSession.open, _session))
+    memory = staticmethod(_opening_function(SyncSession.memory, _session))
 
     append = _awaited(SyncSession.append)
     append_many = _awaited(SyncSession.append_many)
@@ -208,7 +217,7 @@ class Session(_AsyncFacade[SyncSession]):
     archive = _awaited(SyncSession.archive)
     update_metadata = _awaited(SyncSession.update_metadata)
     extend = _awaited(SyncSession.extend)
-    fork = _opens(SyncSession.fork, _session)
+    fork = _opening_method(SyncSession.fork, _session)
     copy_path = _awaited(SyncSession.copy_path)
 
     build_context = _awaited(SyncSession.build_context)
@@ -231,19 +240,19 @@ class Session(_AsyncFacade[SyncSession]):
         keep_tokens: int,
         count_tokens: Counter | None = None,
     ) -> CompactionEntry | None:
-        """Lets a summary stand for all but about the last `keep_tokens`, as the sync `compact` does.
+        """Replaces all but about the last `keep_tokens` of the context by a summary, as the sync `compact` does.
 
-        `summarize` is a coroutine function; other calls on the session are carried out while it is awaited.
+        `summarize` is a coroutine function. Other calls on the session run while it is awaited.
 
         Raises:
-            TypeError: `summarize` is no coroutine function; nothing was written.
+            TypeError: `summarize` is not a coroutine function; nothing was written.
             As the sync `compact`.
         """
-        plan = await self._line.call(partial(self._sync._plan_compaction, keep_tokens, count_tokens))
+        plan = await self._queue.call(partial(self._sync._plan_compaction, keep_tokens, count_tokens))
         return (
             None
             if plan is None
-            else await self.apply_compaction(plan, await _asked(summarize, plan), count_tokens=count_tokens)
+            else await self.apply_compaction(plan, await _summary_by(summarize, plan), count_tokens=count_tokens)
         )
 
     async def branch(
@@ -254,42 +263,45 @@ class Session(_AsyncFacade[SyncSession]):
         details: Any = None,
         summarize: Callable[[BranchPlan], Awaitable[str]] | None = None,
     ) -> BranchSummaryEntry | None:
-        """Moves the leaf to an entry and records it, as the sync `branch` does; `summarize` is a coroutine function."""
+        """Moves the leaf to an entry and records that, as the sync `branch` does.
+
+        `summarize` is a coroutine function that writes the summary; give it or `summary`, not both.
+        """
         if summarize is None:
             work = partial(self._sync.branch, entry_id, summary=summary, details=details)
-            return await self._line.call(work)
+            return await self._queue.call(work)
         if summary is not None:
-            raise TypeError("branch takes a summary or someone who writes it, not both")
-        plan = await self._line.call(partial(self._sync._plan_branch, entry_id))
+            raise TypeError("branch takes either summary= or summarize=, not both")
+        plan = await self._queue.call(partial(self._sync._plan_branch, entry_id))
         if plan is None:
-            return await self._line.call(partial(self._sync.branch, entry_id))
-        return await self.apply_branch_summary(plan, await _asked(summarize, plan), entry_id, details=details)
+            return await self._queue.call(partial(self._sync.branch, entry_id))
+        return await self.apply_branch_summary(plan, await _summary_by(summarize, plan), entry_id, details=details)
 
     async def outline(self) -> Outline:
-        """Returns the shape of the tree as it is now; its entries are awaited."""
-        return Outline(await self._line.call(self._sync.outline), self._line)
+        """Returns the shape of the tree as it is now."""
+        return Outline(await self._queue.call(self._sync.outline), self._queue)
 
     async def records(self, start: int = 0) -> AsyncGenerator[tuple[int, Entry | Mark], None]:
-        """Yields every entry and mark with its number in the log, from a number on, without those that are damaged.
+        """Yields every readable entry and mark with its row number, from row `start` on.
 
-        What others wrote since the last call on this session is not among them.
+        Does not refresh: records appended by others since the last call on this session are not included.
         """
-        records = self._sync.records(start)
-        while batch := await self._line.call(lambda: list(islice(records, _BATCH))):
+        batches = batched(self._sync.records(start))
+        while batch := await self._queue.call(partial(next, batches, None)):
             for each in batch:
                 yield each
 
     def follow(self, *, poll_s: float = 0.2, timeout_s: float | None = None) -> AsyncGenerator[Entry | Mark, None]:
-        """Yields what is appended from now on, as the sync `follow` does; no thread waits with it.
+        """Yields entries and marks appended from now on, as the sync `follow` does. Occupies no thread while it waits.
 
-        Ends as that does, and when the task is cancelled; who leaves the loop before closes it
-        (`contextlib.aclosing`). What the call raises comes with the first item.
+        Ends as the sync one does, and when the task is cancelled. To leave the loop earlier, close the generator
+        (`contextlib.aclosing`). Errors are raised with the first item.
         """
-        return self._follow(self._line.submit(partial(self._sync._looks, poll_s, timeout_s)))
+        return self._follow(self._queue.submit(partial(self._sync._looks, poll_s, timeout_s)))
 
-    async def _follow(self, begun: Future[Any]) -> AsyncGenerator[Entry | Mark, None]:
-        looks = await asyncio.wrap_future(begun)
-        while (look := await self._line.call(partial(next, looks, None))) is not None:
+    async def _follow(self, started: Future[Any]) -> AsyncGenerator[Entry | Mark, None]:
+        looks = await asyncio.wrap_future(started)
+        while (look := await self._queue.call(partial(next, looks, None))) is not None:
             news, wait_s = look
             for each in news:
                 yield each
@@ -298,7 +310,7 @@ class Session(_AsyncFacade[SyncSession]):
 
     @property
     def header(self) -> Header:
-        """The session's header; of a session without a record, the one it will have."""
+        """The session's header. A session without records gets it with the first one."""
         return self._sync.header
 
     @property
@@ -313,17 +325,17 @@ class Session(_AsyncFacade[SyncSession]):
 
     @property
     def leaf_id(self) -> str | None:
-        """The entry that the next append continues; None before the first."""
+        """Id of the entry that the next append continues; None in an empty session."""
         return self._sync.leaf_id
 
     @property
     def labels(self) -> dict[str, str]:
-        """The bookmarks: entry id to label."""
+        """Labels by entry id."""
         return self._sync.labels
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The session's metadata, every change applied."""
+        """The session's metadata, all updates applied."""
         return self._sync.metadata
 
     @property
@@ -333,45 +345,45 @@ class Session(_AsyncFacade[SyncSession]):
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """What is wrong with the log, as far as it was read."""
+        """Damage found in the log so far."""
         return self._sync.findings
 
     @property
     def location(self) -> str:
-        """Where the log is: a path, or "memory"."""
+        """Where the log is: a path, a database with the session's id, or "memory"."""
         return self._sync.location
 
 
 class Outline:
-    """The shape of a session's tree at one moment, like the sync one; reading its entries is awaited."""
+    """The shape of a session's tree at one moment: the sync outline, except that `entries` is awaited."""
 
-    def __init__(self, outline: SyncOutline, line: SerialQueue) -> None:
-        self._sync, self._line = outline, line
+    def __init__(self, outline: SyncOutline, queue: SerialQueue) -> None:
+        self._sync, self._queue = outline, queue
         self.tree: Tree = outline.tree
         self.leaf: int = outline.leaf
         self.certain: bool = outline.certain
         self.runs: list[LinearSegment] = outline.runs
 
     def row(self, entry_id: str) -> int | None:
-        """Returns the row of an entry."""
+        """Returns the row of an entry; None if there is no such entry."""
         return self._sync.row(entry_id)
 
     async def entries(self, rows: Sequence[int]) -> list[Entry | None]:
-        """Reads entries; None stands for one whose line is damaged."""
-        return await self._line.call(partial(self._sync.entries, rows))
+        """Returns the entries at these rows; None for one that cannot be read."""
+        return await self._queue.call(partial(self._sync.entries, rows))
 
 
 class SessionStore(_AsyncFacade[SyncStore]):
-    """Many sessions for async callers: `convtree.SessionStore`, call by call. Made by `open_store`."""
+    """Many sessions for asyncio: the calls of `convtree.SessionStore`, awaited. Opened by `open_store`."""
 
     def __init__(self, store: SyncStore) -> None:
         super().__init__(store, _STORE_THREADS)
 
-    create = _opens(SyncStore.create, _session)
-    open = _opens(SyncStore.open, _session)
-    open_or_create = _opens(SyncStore.open_or_create, _session)
-    fork = _opens(SyncStore.fork, _session)
-    resume = _opens(SyncStore.resume, _session_or_none)
+    create = _opening_method(SyncStore.create, _session)
+    open = _opening_method(SyncStore.open, _session)
+    open_or_create = _opening_method(SyncStore.open_or_create, _session)
+    fork = _opening_method(SyncStore.fork, _session)
+    resume = _opening_method(SyncStore.resume, _session_or_none)
     rename = _awaited(SyncStore.rename)
     archive = _awaited(SyncStore.archive)
     unarchive = _awaited(SyncStore.unarchive)
@@ -389,22 +401,22 @@ class SessionStore(_AsyncFacade[SyncStore]):
     async def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None
     ) -> builtins.list[Copied]:
-        """Copies sessions into another store, as the sync `copy_to` does; `progress` is called in a thread."""
-        return await self._line.call(lambda: self._sync.copy_to(target._sync, ids, progress=progress))
+        """Copies sessions into another store, as the sync `copy_to` does. Calls `progress` in a thread."""
+        return await self._queue.call(lambda: self._sync.copy_to(target._sync, ids, progress=progress))
 
     async def findings(self) -> builtins.list[StoreFinding]:
-        """Returns what in the store is no whole session; a method, because it looks."""
-        return await self._line.call(lambda: self._sync.findings)
+        """Returns the files in the store that are not complete sessions. A method here, because it reads the store."""
+        return await self._queue.call(lambda: self._sync.findings)
 
     @property
     def location(self) -> str:
-        """Where the store is; a password in a URL is not shown."""
+        """Where the store is; a URL without its password."""
         return self._sync.location
 
     @property
     def redact(self) -> Redact | None:
-        """What takes secrets out of whatever is written; None when nobody does."""
+        """The function that removes secrets from everything that is written; None if there is none."""
         return self._sync.redact
 
 
-open_store = _opener(open_sync_store, SessionStore)
+open_store = _opening_function(open_sync_store, SessionStore)

@@ -21,7 +21,7 @@ from convtree._catalogue.record_summary import summarise_record
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import Cursor, Filter, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
-from convtree._logs.sqlite_wal import write_ahead
+from convtree._logs.sqlite_wal import enable_wal
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
@@ -162,7 +162,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             os.close(os.open(place, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
         connection = sqlite3.connect(place, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
         try:
-            write_ahead(connection, _PATIENCE_S)
+            enable_wal(connection, _PATIENCE_S)
             connection.execute("PRAGMA synchronous = NORMAL")
             if _version_of(connection) == 0:
                 connection.execute("BEGIN IMMEDIATE")

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
+from convtree._logs.atomic_file import create_atomically
 from convtree._logs.filesystems import refuse_network
-from convtree._logs.jsonl import JsonlLog, write_new
+from convtree._logs.jsonl import JsonlLog
 from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
 from convtree._model.resources import Uncopyable
@@ -77,7 +78,7 @@ class FolderBackend(Uncopyable):
 
     def write_new(self, id: str, lines: Iterable[bytes]) -> None:
         """Stores a whole session."""
-        write_new(self.path_of(id), lines, allow_network=self._allow_network)
+        create_atomically(self.path_of(id), lines, allow_network=self._allow_network)
 
     def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
         """Deletes logs and the files that belong to them. Holds the locks of all logs until the last one is gone."""

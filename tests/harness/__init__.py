@@ -1,5 +1,5 @@
-"""Harnesses that try to break the engine's promises: `python -m tests.harness.kill --cycles 10000 --seed 7`.
+"""Programs that try to break the engine's promises, such as `python -m tests.harness.kill --cycles 10000 --seed 7`.
 
-Each prints its seed first and one line of JSON last, keeps what failed, and exits with 1 when a promise was broken.
-The modules import nothing heavy and do nothing when imported.
+Each prints its seed first and its result last, as one line of JSON. If a promise is broken, it keeps the log, prints
+where it is, and exits with 1. The modules import nothing heavy and do nothing when imported.
 """

@@ -1,7 +1,7 @@
-"""What every writing operation asks of the operating system, in order: the promises that only an accident would show.
+"""Compares the system calls of every writing operation with what they must be, in order.
 
-Some of what keeps a log whole cannot be seen from outside until the power fails at the right moment. Here the calls are
-recorded in this process and compared, one list against the other.
+A missing sync shows only when the power fails at the right moment. Here the calls of each operation are recorded, in
+this process, and compared with a list.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ EXPECTED: dict[str, list[str]] = {
     "fork": [*PUT_NEW, "open log"],
     "repair": [
         *["open log", "lock log"],
-        *PUT_NEW,  # the bytes that are taken out
+        *PUT_NEW,  # the quarantine
         *["open tmp", "sync tmp", "link log", "sync folder", "rename tmp", "sync folder"],
     ],
 }
 
 
 class Recorder:
-    """Stands in front of the calls that matter, and fails the sync on demand."""
+    """Records the calls that matter; fails the next `fail_sync` syncs of the log."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -71,15 +71,15 @@ class Recorder:
         verb = {"fsync": "sync", "fdatasync": "sync", "ftruncate": "cut", "replace": "rename"}.get(name, name)
 
         def wrapper(first: Any, *rest: Any, **named: Any) -> Any:
-            what = _name(first)
+            subject = _name(first)
             if verb == "open" and not (len(rest) > 0 and rest[0] & (os.O_CREAT | os.O_RDWR)):
                 return call(first, *rest, **named)
-            if verb == "sync" and what == "log" and self.fail_sync:
+            if verb == "sync" and subject == "log" and self.fail_sync:
                 self.fail_sync -= 1
                 self.seen.append("sync log failed")
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             done = call(first, *rest, **named)
-            self.seen.append(f"{verb} {what}")
+            self.seen.append(f"{verb} {subject}")
             return done
 
         return wrapper
@@ -93,7 +93,7 @@ class Recorder:
 
 
 def _name(first: Any) -> str:
-    """Names what a call is about: the log, a torn tail, a temporary file, a folder."""
+    """Returns what a call is about: the log, a torn tail, a temporary file, a folder."""
     path = Path(os.readlink(f"/proc/self/fd/{first}") if isinstance(first, int) else os.fspath(first))
     if path.is_dir():
         return "folder"
@@ -105,15 +105,15 @@ def message(text: str) -> dict[str, str]:
 
 
 def observe(folder: Path) -> dict[str, list[str]]:
-    """Does everything once and returns the calls it took."""
+    """Does every operation once; returns the calls of each."""
     recorder = Recorder()
     seen: dict[str, list[str]] = {}
 
-    def record(what: str, act: Callable[[], Any]) -> Any:
+    def record(name: str, act: Callable[[], Any]) -> Any:
         with recorder.recording() as calls:
-            done = act()
-        seen[what] = calls
-        return done
+            result = act()
+        seen[name] = calls
+        return result
 
     path = folder / "log.jsonl"
     session = Session.open(path)
@@ -138,16 +138,16 @@ def observe(folder: Path) -> dict[str, list[str]]:
         damaged.write(b"X")
     record("repair", lambda: repair(path, dry_run=False))
 
-    def failing(what: str, error: type[Exception]) -> None:
+    def failing(name: str, error: type[Exception]) -> None:
         with recorder.recording() as calls:
             try:
                 session.append(message("9"), on_stale="rebase")
             except error:
-                seen[what] = calls
+                seen[name] = calls
             except Exception as other:
-                seen[what] = [*calls, f"raised {type(other).__name__}"]
+                seen[name] = [*calls, f"raised {type(other).__name__}"]
             else:
-                seen[what] = [*calls, "returned as if nothing had happened"]
+                seen[name] = [*calls, "returned normally"]
 
     session.refresh()
     recorder.fail_sync = 1
@@ -158,14 +158,14 @@ def observe(folder: Path) -> dict[str, list[str]]:
 
 
 def main() -> None:
-    options = arguments("Compares the system calls of every writing operation with what they must be.")
+    options = arguments(__doc__ or "")
     sabotage.apply(options.sabotage)
     with tempfile.TemporaryDirectory() as folder:
         seen = observe(Path(folder))
     broken = [
-        f"{what}: {', '.join(seen[what])}; must be {', '.join(expected)}"
-        for what, expected in EXPECTED.items()
-        if seen[what] != expected
+        f"{name}: {', '.join(seen[name])}; must be {', '.join(expected)}"
+        for name, expected in EXPECTED.items()
+        if seen[name] != expected
     ]
     finish(options, {"operations": len(EXPECTED), "as_promised": len(EXPECTED) - len(broken)}, broken)
 

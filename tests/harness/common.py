@@ -1,4 +1,4 @@
-"""What the harnesses share: how they are called, how they report, and a reader that owes the engine nothing."""
+"""Shared by the harnesses: command line, report, and a reader that does not use the engine."""
 
 from __future__ import annotations
 
@@ -10,24 +10,60 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
+from types import ModuleType
 from typing import Any, NoReturn
 from zlib import crc32
 
+import convtree._logs
+
 from .places import raw_lines
 
-_SHOWN = 20  # broken promises that the result line names
+_SHOWN = 20  # broken promises that are printed
+_HELP = {
+    "appends": "how many entries each process appends",
+    "atheris": "let libFuzzer make the inputs; needs `pip install atheris`",
+    "cases": "how many logs to read",
+    "cuts": "how many power cuts",
+    "cycles": "how many times to kill some of the processes",
+    "durability": "power: sync every append; process: do not",
+    "entries": "entries in the log of which every bit of every line is flipped",
+    "every": "run every N-th case only",
+    "fairness": "fewest appends of a process, divided by the most, that is still accepted",
+    "harnesses": "which harnesses to run, separated by commas",
+    "indexed": "with an index file next to the log",
+    "interrupts": "how many signals interrupt appends",
+    "limit_ms": "how long the next writer may wait after the holder of the lock was killed",
+    "pairs": "1: also fail two calls in one run; 0: only one",
+    "processes": "how many processes append",
+    "require": "fail if no power can be cut here",
+    "rounds": "how often each fault is made",
+    "seconds": "run for this long instead of a number of cases; 0: by number",
+    "sqlite": "with the log in an SQLite database",
+    "whole": "entries in the log that is damaged in every way",
+}
+
+
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Shows defaults, and the description as it is written."""
 
 
 def arguments(description: str, flags: Sequence[str] = (), **sizes: int | float | str) -> argparse.Namespace:
-    """Reads the command line: an option for each size with its default, `--seed`, `--sabotage`; prints the seed."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    """Reads the command line and prints the seed. Options: the sizes with their defaults, flags, seed, sabotage."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=_HelpFormatter)
     for name, default in sizes.items():
-        parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default, metavar="N")
+        metavar = "TEXT" if isinstance(default, str) else "N"
+        option = "--" + name.replace("_", "-")
+        parser.add_argument(option, type=type(default), default=default, metavar=metavar, help=_HELP[name])
     for name in flags:
-        parser.add_argument("--" + name.replace("_", "-"), action="store_true")
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="as printed")
-    parser.add_argument("--sabotage", metavar="NAME", help="run against a deliberately broken engine (see sabotage)")
+        parser.add_argument("--" + name.replace("_", "-"), action="store_true", help=_HELP[name])
+    seed = random.SystemRandom().randrange(2**32)
+    parser.add_argument("--seed", type=int, default=seed, metavar="N", help="repeat a run by the seed it printed")
+    parser.add_argument(
+        "--sabotage", metavar="NAME", help="break the engine in this way first (see tests.harness.sabotage)"
+    )
     options = parser.parse_args()
     options.started = time.monotonic()
     print(f"seed {options.seed}", flush=True)
@@ -35,7 +71,7 @@ def arguments(description: str, flags: Sequence[str] = (), **sizes: int | float 
 
 
 def finish(options: argparse.Namespace, result: dict[str, Any], broken: Sequence[str]) -> NoReturn:
-    """Prints the result as one line of JSON and exits: 1 when a promise was broken."""
+    """Prints the result as one line of JSON and exits; with 1 if a promise was broken."""
     for text in broken[:_SHOWN]:
         print(f"BROKEN: {text}", flush=True)
     harness = Path(sys.argv[0]).stem
@@ -50,9 +86,9 @@ def finish(options: argparse.Namespace, result: dict[str, Any], broken: Sequence
 
 
 def keep(*paths: Path) -> Path:
-    """Copies what failed (files, or folders) to a place that stays, and prints where that is."""
+    """Copies files or folders of a failed case to a folder that stays; prints and returns it."""
     if "--sabotage" in sys.argv:
-        return paths[0]  # it failed as it should
+        return paths[0]  # it was meant to fail
     place = Path(tempfile.mkdtemp(prefix="convtree-broken-"))
     for path in paths:
         if path.is_dir():
@@ -63,12 +99,23 @@ def keep(*paths: Path) -> Path:
     return place
 
 
+def modules_using_os() -> list[ModuleType]:
+    """Returns the modules below a log in a file that call the operating system: all whose `os` must be replaced."""
+    names = [found.name for found in iter_modules(convtree._logs.__path__) if not found.name.startswith("sql")]
+    modules = [import_module(f"convtree._logs.{name}") for name in names]
+    return [module for module in modules if "os" in vars(module)]
+
+
 def read_plainly(path: Path) -> Iterator[dict[str, Any]]:
-    """Reads a log with the standard library alone, as FORMAT.md says; raises ValueError for the first bad line."""
+    """Yields the records of a log, read with the standard library alone, by FORMAT.md.
+
+    Raises:
+        ValueError: at the first damaged line.
+    """
     prev = "00000000"
     for number, line in enumerate(raw_lines(path), 1):
         record: dict[str, Any] = json.loads(line)
         if record["crc"] != f"{crc32(line[:-18] + b'}'):08x}" or record["prev"] != prev:
-            raise ValueError(f"line {number}: the seal does not hold")
+            raise ValueError(f"line {number}: the checksum is wrong")
         prev = f"{crc32(line):08x}"
         yield record

@@ -1,10 +1,11 @@
-"""Damages a log in every way there is a name for, and asks: noticed, or without effect?
+"""Damages a log in every way, and checks that each damage is reported or has no effect.
 
-Every bit of every line is flipped and shown to the function that checks seals; in a small log every bit, byte, sector
-and line is damaged, and the whole engine reads the result. Some of those logs are then written to, and repaired.
+In a large log, every bit of every line is flipped and given to the function that checks checksums. In a small log,
+every bit, byte, sector and line is damaged, and the whole engine reads the result. Some of those logs are then written
+to, and repaired.
 
-With `--indexed`, each damaged log has the index of the sound one beside it. What is damaged in place is then found when
-it is read, what is gone at the end is missed, and everything else is as it is without an index.
+With `--indexed`, the index of the undamaged log is next to each damaged one. Then damaged records are found when they
+are read, missing lines at the end are reported, and everything else is as without an index.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from unittest.mock import patch
 import orjson
 
 from convtree import BrokenPath, ConvtreeError, LeafUncertain, NotALog, ReadOnlySession, Session, StaleLeaf
-from convtree._engine import codec
-from convtree._engine import journal as ledger
+from convtree._engine import codec, journal
 from convtree._model.findings import LOST
 from convtree.repair import repair
 
@@ -37,13 +37,13 @@ _MESSAGE = {"role": "user", "content": "after the damage"}
 
 
 class Case(NamedTuple):
-    """A damaged log; `shorter` when it only lost whole lines at its end, which cannot be seen from the log alone."""
+    """A damaged log. `shorter`: it only lost whole lines at its end, which the log alone does not show."""
 
     kind: str
     place: int
     data: bytes
     shorter: bool = False
-    beside: bytes | None = None  # the index, from before it was damaged
+    beside: bytes | None = None  # the index of the undamaged log
 
 
 # --- the damage ---------------------------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ def _line_cases(lines: list[bytes]) -> Iterator[Case]:
 
 
 def line_flips(line: bytes) -> Iterator[str]:
-    """Flips every bit of a line and yields what was believed all the same."""
+    """Flips every bit of a line; yields a text for each that was not noticed."""
     data = bytearray(line)
     verify_seal = cast(Callable[[bytearray], object], codec.verify_seal)  # no copies: this is called millions of times
     for at in range(len(data)):
@@ -90,7 +90,7 @@ def line_flips(line: bytes) -> Iterator[str]:
             pieces = data.split(b"\n") if data[at] == 0x0A else (data,)
             for piece in pieces:
                 if verify_seal(piece) is not None:
-                    yield f"a line is believed with bit {bit} of its byte {at} flipped"
+                    yield f"a line is accepted with bit {bit} of its byte {at} flipped"
             data[at] ^= 1 << bit
 
 
@@ -122,12 +122,12 @@ def judge(path: Path, case: Case, sound: View) -> str:
         try:
             entries = index.entries([row for row in range(len(index.tree)) if index.tree.is_node(row)])
         except BrokenPath:
-            assert index.tree.parents.persisted, "what was taken in is not there any more"
+            assert index.tree.parents.persisted, "a record that was indexed cannot be read"
             return "detected when read"
         if case.beside is not None:
             _check_findings(path, case, session)
         known = {entry.id: entry for entry in sound.entries}
-        assert all(known.get(entry.id) == entry for entry in entries), "an entry is another"
+        assert all(known.get(entry.id) == entry for entry in entries), "an entry has changed"
         if any(finding.severity != "info" for finding in session.findings):
             return "detected"
         if case.shorter:
@@ -138,9 +138,9 @@ def judge(path: Path, case: Case, sound: View) -> str:
 
 
 def _check_findings(path: Path, case: Case, session: Session) -> None:
-    """What is gone is missed, and an index that is not believed takes no finding away."""
+    """Checks that missing lines are reported, and that a rejected index hides no finding."""
     found = list(session.findings)
-    assert LOST in {finding.code for finding in found} or not case.shorter, "lines are gone, and nobody says so"
+    assert LOST in {finding.code for finding in found} or not case.shorter, "lines are missing without a finding"
     if session._index.tree.parents.persisted == 0:
         _index(path).unlink()
         with Session.open(path, mode="r") as without:
@@ -149,7 +149,7 @@ def _check_findings(path: Path, case: Case, session: Session) -> None:
 
 
 def judge_appending(path: Path, case: Case, sound: View) -> str:
-    """Writes to a damaged log: by the rules, or not at all, and never at the cost of a line."""
+    """Appends to a damaged log: no whole line is changed, and the new entry is stored and readable, or refused."""
     torn_file = path.with_name(path.name + ".torn")
     torn_file.unlink(missing_ok=True)
     _put(path, case)
@@ -164,7 +164,7 @@ def judge_appending(path: Path, case: Case, sound: View) -> str:
                 session.branch(session.leaf_id)
                 new = session.append(_MESSAGE)
             except StaleLeaf:
-                assert verifies(case.data.rpartition(b"\n")[2]), "nobody has moved the leaf"
+                assert verifies(case.data.rpartition(b"\n")[2]), "the leaf was not moved"
                 verdict = "completed and appended"
                 session.refresh()
                 new = session.append(_MESSAGE)
@@ -177,11 +177,11 @@ def judge_appending(path: Path, case: Case, sound: View) -> str:
     if tail and not after.startswith(case.data):
         assert tail in torn_file.read_bytes(), "a torn tail was cut and not saved"
     if verdict == "NotALog":
-        assert after == case.data, "a file that is no log was touched"
+        assert after == case.data, "a file that is not a log was changed"
     if new is not None:
         last = after[:-1].rpartition(b"\n")[2]
         kept = verifies(last) and new.id.encode() in last
-        assert kept, "what was acknowledged is not in the file"
+        assert kept, "an acknowledged entry is not in the file"
         _check_new(path, new.id, new.parent_id, sound)
         _index(path).unlink(missing_ok=True)
         _check_new(path, new.id, new.parent_id, sound)
@@ -190,19 +190,19 @@ def judge_appending(path: Path, case: Case, sound: View) -> str:
 
 def _check_new(path: Path, new: str, parent: str | None, sound: View) -> None:
     with Session.open(path, mode="r") as session:
-        assert session.leaf_id == new, "what was acknowledged is not the leaf"
+        assert session.leaf_id == new, "an acknowledged entry is not the leaf"
         try:
             above = session.build_context(leaf=parent).messages
             messages = session.build_context().messages
         except ConvtreeError:
             return  # the damage is above
-        assert messages == [*above, _MESSAGE], "what was acknowledged is not in the context"
+        assert messages == [*above, _MESSAGE], "an acknowledged entry is not in the context"
         if parent in sound.contexts:
-            assert above == sound.contexts[parent].messages, "the context above is another"
+            assert above == sound.contexts[parent].messages, "the context above has changed"
 
 
 def judge_repairing(path: Path, case: Case, _sound: View) -> str:
-    """Repairs a damaged log: every good body is kept, every byte is somewhere, twice is once."""
+    """Repairs a damaged log: good records and the original are kept, a second repair changes nothing."""
     for old in path.parent.glob(path.name + "*"):
         old.unlink()
     _put(path, case)
@@ -213,25 +213,25 @@ def judge_repairing(path: Path, case: Case, _sound: View) -> str:
         assert (path.read_bytes(), after) == (case.data, before), "a dry run wrote"
         done = repair(path, dry_run=False)
     except NotALog:
-        assert path.read_bytes() == case.data, "a file that is no log was touched"
+        assert path.read_bytes() == case.data, "a file that is not a log was changed"
         return "NotALog"
     assert (plan.needed, plan.kept, plan.removed, plan.remaining) == (
         done.needed,
         done.kept,
         done.removed,
         done.remaining,
-    ), "it did not do what it said"
+    ), "the repair differs from its dry run"
     if not done.needed:
         assert path.read_bytes() == case.data, "an intact log was changed"
         return "nothing to repair"
-    assert done.original, "it does not say where the original is"
+    assert done.original, "the repair does not name the original"
     assert Path(done.original).read_bytes() == case.data, "the original was not kept"
     pieces = {finding.offset: case.data[finding.offset :][: finding.length] for finding in done.removed}
     if pieces:
         assert done.quarantine, "there is no quarantine"
         records = [orjson.loads(line) for line in Path(done.quarantine).read_bytes().splitlines()]
         saved = {record["offset"]: b64decode(record["base64"]) for record in records}
-        assert saved == pieces, "what was taken out is not in the quarantine"
+        assert saved == pieces, "a removed line is not in the quarantine"
     _check_bodies(case.data, path.read_bytes(), pieces, done.leaf_uncertain)
     doubt = {"prev_mismatch"} if done.leaf_uncertain else set()
     _check_repaired(path, {finding.code for finding in done.remaining} | doubt)
@@ -239,9 +239,9 @@ def judge_repairing(path: Path, case: Case, _sound: View) -> str:
 
 
 def _check_bodies(damaged: bytes, repaired: bytes, pieces: dict[int, bytes], leaf_uncertain: bool) -> None:
-    """Every line that verifies and was not taken out is there, in order and byte for byte.
+    """Checks that every good line that was not removed is in the new log, in order and byte for byte.
 
-    Behind them is a mark that says that something is missing, when that may have moved the leaf.
+    If a removed line may have moved the leaf, a mark that says so comes last.
     """
     wanted, offset = [], 0
     for line in damaged.split(b"\n"):
@@ -253,7 +253,7 @@ def _check_bodies(damaged: bytes, repaired: bytes, pieces: dict[int, bytes], lea
     if not wanted or not wanted[0].startswith(b'{"type":"session"'):
         got = got[1:]  # the header was made anew
     if leaf_uncertain:
-        assert b'"type":"session_info"' in got.pop(), "the doubt about the leaf was taken away"
+        assert b'"type":"session_info"' in got.pop(), "the leaf is no longer uncertain"
     assert got == wanted, "a good line was lost or changed"
 
 
@@ -278,7 +278,7 @@ def _check_repaired(path: Path, remaining: set[str]) -> None:
 
 
 class Run:
-    """Counts verdicts and keeps what went wrong."""
+    """Counts verdicts and collects broken promises."""
 
     def __init__(self) -> None:
         self.verdicts: Counter[str] = Counter()
@@ -287,14 +287,14 @@ class Run:
 
     @property
     def enough(self) -> bool:
-        """Whether so much is broken that there is no point in going on."""
+        """Whether to stop: too many promises are broken."""
         return len(self.broken) >= 100
 
     def check(self, act: Callable[[Path, Case, View], str], path: Path, case: Case, sound: View) -> None:
-        """Judges a case."""
+        """Judges a case, and keeps it if a promise is broken."""
         try:
             self.verdicts[act(path, case, sound)] += 1
-        except Exception as error:  # whatever a reader throws is a finding about the engine
+        except Exception as error:  # no error may come out of a judge
             text = f"{case.kind} at {case.place}, {act.__name__}: {type(error).__name__}: {error}"
             if len(self.broken) < 3:
                 path.write_bytes(case.data)
@@ -302,28 +302,28 @@ class Run:
             self.broken.append(text)
 
 
-def _keep_index(path: Path) -> bytes:
-    """Has an index of a log kept."""
-    with patch.multiple(ledger, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0):
+def _save_index(path: Path) -> bytes:
+    """Saves an index of a log; returns its bytes."""
+    with patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0):
         Session.open(path, durability="process").close()
     return _index(path).read_bytes()
 
 
 def sweep_lines(path: Path, rng: random.Random, run: Run, indexed: bool) -> int:
-    """Flips every bit of every line of a log, and in some lines one bit in the file itself; returns how many."""
+    """Flips every bit of every line in memory, and one bit of some lines in the file; returns how many in memory."""
     log = path.read_bytes()
     with Session.open(path, mode="r") as session:
         tips = [entry.id for entry in session.leaves()]
         sound = view(session, [*rng.sample(tips, min(5, len(tips)))])
-    index = _keep_index(path) if indexed else None
+    index = _save_index(path) if indexed else None
     bits, start = 0, 0
     lines = log.splitlines(keepends=True)
     in_file = set(rng.sample(range(len(lines)), min(_ENGINE_FLIPS, len(lines))))
     for number, line in enumerate(lines):
         if run.enough:
             break
-        if not indexed:  # a line is believed or not, whatever lies beside its log
-            run.broken += [f"line {number + 1}: {believed}" for believed in islice(line_flips(line[:-1]), 100)]
+        if not indexed:  # an index makes no difference here
+            run.broken += [f"line {number + 1}: {accepted}" for accepted in islice(line_flips(line[:-1]), 100)]
             bits += 8 * (len(line) - 1)
         if number in in_file:
             at = start + rng.randrange(len(line))
@@ -335,11 +335,11 @@ def sweep_lines(path: Path, rng: random.Random, run: Run, indexed: bool) -> int:
 
 
 def sweep_log(path: Path, every: int, rng: random.Random, run: Run, indexed: bool) -> None:
-    """Damages a small log in every way; takes every n-th case only when told so."""
+    """Damages a small log in every way, or in every n-th."""
     log = path.read_bytes()
     with Session.open(path, mode="r") as session:
         sound = view(session, [entry.id for entry in view(session).entries])
-    index = _keep_index(path) if indexed else None
+    index = _save_index(path) if indexed else None
     start = rng.randrange(every)
     for number, case in enumerate(cases(log)):
         case = case._replace(beside=index)  # noqa: PLW2901

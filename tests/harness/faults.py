@@ -1,8 +1,8 @@
-"""Fails the k-th call to the operating system, for every k, of everything a session does and of the recovery after it.
+"""Fails the k-th system call, for every k, of every operation of a session and of the recovery after it.
 
-The calls of the log and of repair go through a door that counts them and fails one, or two, or one for ever. Whatever
-fails: what was acknowledged is in the file, the session says what a fresh reader says or refuses to write, and the next
-one can go on. Where the system allows it, the disk is really filled and a file really limited.
+The calls of the log and of repair are counted; one of them fails, or two, or one and all like it after. Whatever
+fails: acknowledged entries are in the file, the session agrees with a fresh reader or refuses to write, and the next
+session can go on. If the system allows it, a real disk is filled and the size of a real file is limited.
 """
 
 from __future__ import annotations
@@ -27,14 +27,13 @@ import filelock
 
 import convtree._session.session
 from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
-from convtree._engine import journal as ledger
-from convtree._engine import snapshot
-from convtree._logs import jsonl
+from convtree._engine import journal, snapshot
+from convtree._logs import descriptors
 from convtree._tools import repair as repairing
 from convtree.repair import repair, verify
 
 from . import sabotage
-from .common import arguments, finish, keep, read_plainly
+from .common import arguments, finish, keep, modules_using_os, read_plainly
 from .samples import folder, view
 
 _ERRORS = {
@@ -66,14 +65,14 @@ _FIRST_OF_TWO = {
     "fsync": ("EIO",),
 }
 _SECOND_OF_TWO = ("EIO", "ENOSPC", "torn half EIO")
-_ENOUGH = 100  # broken promises after which there is no point in going on
-_KEPT: list[Path] = []  # what failed first
+_ENOUGH = 100  # broken promises after which the sweep stops
+_KEPT: list[Path] = []  # folders of the first failures
 _REPLACING = ("fork", "repair")  # they write other files than the session's
 _KEEPING = "close that keeps an index"
 
 
 class Fault(NamedTuple):
-    """Which call fails, and how; for ever means every later call of the same name as well."""
+    """Which call fails, and how. `for_ever`: every later call of the same name fails too."""
 
     at: int
     kind: str
@@ -81,25 +80,25 @@ class Fault(NamedTuple):
 
 
 class Signal(BaseException):
-    """What a signal handler raises in the middle of everything."""
+    """Raised as if by a signal handler, right after a call."""
 
 
 def _is_index(file: Any) -> bool:
-    """Tells whether a path or a descriptor is that of an index on disk, which is done without when it fails."""
+    """Returns whether a path or descriptor is that of an index file: if that fails, the engine goes on without it."""
     path = os.readlink(f"/proc/self/fd/{file}") if isinstance(file, int) else str(file)
     return path.endswith((".index", ".index (deleted)"))
 
 
 def _is_closing() -> bool:
-    """Tells whether the log asks which file a descriptor is open on before it closes it: in doubt it closes it."""
+    """Returns whether the log is closing a descriptor: it asks which file that is open on, and may fail to learn it."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_code.co_filename != jsonl.__file__:
+    while frame.f_back is not None and frame.f_code.co_filename != descriptors.__file__:
         frame = frame.f_back
-    return frame.f_back is not None and frame.f_back.f_code.co_name == "_close"
+    return frame.f_back is not None and frame.f_back.f_code.co_name == descriptors.close_own.__name__
 
 
 class Door:
-    """Stands in for `os`: counts the calls that matter and fails those of the plan."""
+    """Replaces `os`: counts the calls that matter, and fails those in the plan."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
@@ -118,7 +117,7 @@ class Door:
         kind = self._kind(name)
         if kind is None:
             return real(*args)
-        # An index may be missing; only before a repair must it go, or it would say that lines were lost.
+        # The engine does without an index, except that it must be removed before a repair.
         excused = kind in _ERRORS and name != "unlink" and _is_index(args[0] if args else None)
         excused |= kind in _ERRORS and name == "fstat" and _is_closing()
         self.fired.append((len(self.calls), name, "excused" if excused else kind))
@@ -144,7 +143,7 @@ class Door:
         return None
 
     def file(self, fd: int, mode: str, buffering: int = -1) -> io.BufferedWriter:
-        """Stands in for `open` on a descriptor: what a file object writes goes through the door as well."""
+        """Replaces `open` on a descriptor, so that the writes of a file object are counted as well."""
         door = self
 
         class File(io.FileIO):
@@ -155,13 +154,13 @@ class Door:
 
     @contextmanager
     def watching(self, plan: Sequence[Fault]) -> Iterator[None]:
-        """Has everything go through this door."""
+        """Replaces `os`, `open` and the lock in every module that uses them."""
         self.calls, self.fired, self.plan = [], [], plan
         lock = filelock.lock_descriptor
         with ExitStack() as stack:
-            stack.enter_context(patch.object(jsonl, "os", self))
-            stack.enter_context(patch.object(jsonl, "open", self.file, create=True))
-            stack.enter_context(patch.object(repairing, "os", self))
+            for module in (*modules_using_os(), repairing):
+                stack.enter_context(patch.object(module, "os", self))
+                stack.enter_context(patch.object(module, "open", self.file, create=True))
             stack.enter_context(
                 patch.object(
                     filelock, "lock_descriptor", lambda fd, **named: self.call("lock", lambda: lock(fd, **named))
@@ -170,18 +169,18 @@ class Door:
             yield
 
 
-# --- what is done -------------------------------------------------------------------------------------------------
+# --- operations -------------------------------------------------------------------------------------------------
 
 
 class World:
-    """A log in a folder, a session on it, and what was promised about it."""
+    """A log in a folder, a session on it, and the ids of its acknowledged entries."""
 
     def __init__(self, place: Path) -> None:
         self.path = place / "log.jsonl"
         self.session: Session | None = None
         self.acknowledged: list[str] = []
         self.fired = 0  # how many calls failed during the operation, before the recovery
-        self.indexes: tuple[bytes | None, bytes | None] = (None, None)  # before and behind a close
+        self.indexes: tuple[bytes | None, bytes | None] = (None, None)  # before and after a close
 
     def open(self, **named: Any) -> Session:
         """Opens the session that the operation uses."""
@@ -194,7 +193,7 @@ class World:
 
 
 class Operation(NamedTuple):
-    """Something a session does: how its world is made, and the act itself, during which calls fail."""
+    """An operation of a session: how its world is prepared, and the act during which calls fail."""
 
     name: str
     prepare: Callable[[World], Any]
@@ -247,13 +246,13 @@ def _damaged(world: World) -> None:
     world.path.write_bytes(world.path.read_bytes().replace(b'"here"', b'"hexe"'))
 
 
-def _eager() -> Any:
-    """Has an index kept by every close."""
-    return patch.multiple(ledger, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
+def _always_saving() -> Any:
+    """Makes every close save an index."""
+    return patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
 
 
 def _with_index(world: World) -> None:
-    with _eager():
+    with _always_saving():
         _log(world)
     world.acknowledge(world.open().append(_message("behind the index")))
 
@@ -261,7 +260,7 @@ def _with_index(world: World) -> None:
 def _close(world: World) -> None:
     before = _index(world)
     try:
-        with _eager():
+        with _always_saving():
             _session(world).close()
     finally:
         world.indexes = (before, _index(world))
@@ -356,7 +355,7 @@ OPERATIONS = (
 
 
 def _recover(world: World) -> None:
-    """What comes next after a fault, in another process say: it opens the log and goes on."""
+    """Opens the log after a fault, as another process would, and appends."""
     with Session.open(world.path, lock_timeout_s=0.5, on_stale="rebase") as session:
         world.acknowledge(session.append(_message("and on we go")))
 
@@ -365,7 +364,7 @@ def _recover(world: World) -> None:
 
 
 def run(operation: Operation, plan: Sequence[Fault]) -> tuple[Door, list[str]]:
-    """Does one thing while calls fail, and recovers; returns what was called, and every broken promise."""
+    """Does one operation while calls fail, then recovers; returns the calls, and every broken promise."""
     problems: list[str] = []
     door = Door()
     gc.collect(0)
@@ -382,7 +381,7 @@ def run(operation: Operation, plan: Sequence[Fault]) -> tuple[Door, list[str]]:
                     world.session.close()
                 problems += _attempt("the recovery", _recover, world, door)
             problems += _judge(operation, world, door, before)
-        except Exception as error:  # whatever it is, it is not what was promised
+        except Exception as error:  # no other error may be raised
             problems.append(f"afterwards {type(error).__name__}: {error}")
         if world.session:
             world.session.close()
@@ -431,17 +430,17 @@ def _judge(operation: Operation, world: World, door: Door, before: bytes) -> Ite
         yield from _judge_index(world, door)
     elif world.session and "exclusive" not in operation.name:
         yield from _judge_session(operation, world, door)
-    # Whatever happened, someone new can go on, and finds everything that was acknowledged.
+    # A new session can always go on, and finds every acknowledged entry.
     with Session.open(world.path, lock_timeout_s=0.3, on_stale="rebase") as fresh:
         world.acknowledge(fresh.append(_message("the last word")))
     if operation.name == "repair":
         repair(world.path, dry_run=False)
         if not world.path.with_name("log.jsonl.original").read_bytes().startswith(before):
-            yield "the original is not what it was"
+            yield "the original was changed"
         if list(world.path.parent.glob("*-2")):
             yield "a repair that was interrupted left files that the next one did not use"
     elif not world.path.read_bytes().startswith(before[: before.rfind(b"\n") + 1]):
-        yield "lines that were there are not there any more"
+        yield "lines are lost"
     stored = [record["id"] for record in read_plainly(world.path)]
     for id in world.acknowledged:
         if stored.count(id) != 1:
@@ -456,7 +455,7 @@ def _judge(operation: Operation, world: World, door: Door, before: bytes) -> Ite
 
 
 def _judge_session(operation: Operation, world: World, door: Door) -> Iterator[str]:
-    """The session that met the fault: it says what a fresh reader says, or refuses to write."""
+    """Checks the session that met the fault: it agrees with a fresh reader, or refuses to write."""
     session = _session(world)
     mine = session.leaf_id
     committed = world.path.read_bytes() if world.path.exists() else b""
@@ -467,7 +466,7 @@ def _judge_session(operation: Operation, world: World, door: Door) -> Iterator[s
             yield "a failed session wrote"
         return
     except SessionExists:
-        return  # it wanted to be the first, and the recovery was
+        return  # mode x: the recovery has created the log
     except ReadOnlySession:
         pass
     if _sync_failed(operation, door, world):
@@ -475,30 +474,30 @@ def _judge_session(operation: Operation, world: World, door: Door) -> Iterator[s
     session.refresh()
     with Session.open(world.path, mode="r") as fresh:
         if view(session) != view(fresh):
-            yield "after a refresh, the session says something else than a fresh reader"
+            yield "after a refresh, the session differs from a fresh reader"
 
 
 def _judge_index(world: World, door: Door) -> Iterator[str]:
-    """What lies beside the log after a close: the index from before, or another whole one, or none."""
+    """Checks the index file after a close: the one from before, another complete one, or none."""
     before, after = world.indexes
     if not before:
-        yield "no index was kept before"
+        yield "there was no index before"
     if after not in (before, None) and not (found := _load(after)):
-        yield f"half an index was left: {len(after or b'')} bytes, {found}"
+        yield f"an incomplete index was left: {len(after or b'')} bytes, {found}"
     if not door.fired and after == before:
-        yield "no index was kept although nothing failed"
+        yield "no index was saved although nothing failed"
     with Session.open(world.path, mode="r") as with_it:
-        told = view(with_it)
+        indexed = view(with_it)
     (index := world.path.with_name(world.path.name + ".index")).unlink(missing_ok=True)
     with Session.open(world.path, mode="r") as without:
-        if view(without) != told:
-            yield "with the index that was left, a session says something else"
+        if view(without) != indexed:
+            yield "with the index that was left, a session reads something else"
     if after is not None:
         index.write_bytes(after)
 
 
 def _load(data: bytes | None) -> bool:
-    """Whether these bytes are a whole index: every page, and what comes behind them."""
+    """Returns whether these bytes are a complete index."""
     data = data or b""
     found = snapshot.load(len(data), lambda offset, length: data[offset : offset + length])
     if found is None:
@@ -518,7 +517,7 @@ def _sync_failed(operation: Operation, door: Door, world: World) -> bool:
 
 
 def plans(operation: Operation, pairs: bool) -> Iterator[tuple[Fault, ...]]:
-    """Yields every way in which one call fails, or one and then another."""
+    """Yields every plan in which one call fails, or one and then another."""
     calls = run(operation, ())[0].calls
     for at, name in enumerate(calls, 1):
         for kind in KINDS[name]:
@@ -534,7 +533,7 @@ def plans(operation: Operation, pairs: bool) -> Iterator[tuple[Fault, ...]]:
 
 
 def sweep(every: int, pairs: bool) -> tuple[Counter[str], list[str]]:
-    """Runs every plan of every operation, or every n-th; returns how many, and what was broken."""
+    """Runs every plan of every operation, or every n-th; returns the number of runs, and broken promises."""
     ran: Counter[str] = Counter()
     broken: list[str] = []
     for operation in OPERATIONS:
@@ -549,7 +548,7 @@ def sweep(every: int, pairs: bool) -> tuple[Counter[str], list[str]]:
 
 
 def real_limit() -> list[str]:
-    """Limits the size of files, in a process of its own, and appends until the disk says no, at every limit."""
+    """Limits the size of files, in a separate process, and appends until a write fails; at every limit."""
     with tempfile.TemporaryDirectory() as place:
         done = subprocess.run(
             [sys.executable, "-m", "tests.harness.faults", "--limited", place],
@@ -573,7 +572,7 @@ def limited(place: Path) -> None:
 
 
 def _fill(path: Path, code: int, make_room: Callable[[], object]) -> str | None:
-    """Appends until that fails, makes room, and goes on with the same session; returns what went wrong."""
+    """Appends until that fails, makes room, and goes on with the same session; returns a broken promise."""
     acknowledged: list[str] = []
     session = Session.open(path)
     try:
@@ -592,7 +591,7 @@ def _fill(path: Path, code: int, make_room: Callable[[], object]) -> str | None:
 
 
 def real_full_disk() -> tuple[str, list[str]]:
-    """Fills a small file system, where this process may mount one."""
+    """Fills a small file system, if this process may mount one."""
     if os.geteuid() != 0 or not shutil.which("mount"):
         return "skipped: mounting needs root", []
     with tempfile.TemporaryDirectory() as place:

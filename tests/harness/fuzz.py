@@ -1,6 +1,6 @@
-"""Feeds the reader logs that somebody made up: valid ones cut, spliced and bent, and hostile ones made by hand.
+"""Reads generated logs: valid ones cut, spliced and changed, and hostile ones built from strange records.
 
-Whatever it reads, only documented errors come out, everything ends within a second, and the findings stay bounded.
+Only documented errors may be raised, each case must end in time, and the number of findings must stay bounded.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from convtree.repair import repair, verify
 from .common import arguments, finish, keep
 from .samples import folder, write
 
-_GUARD_S = 10.0  # one case; a loaded machine is slow, a hang is slower
+_GUARD_S = 10.0  # per case; generous, because the machine may be busy
 _DOCUMENTED = (ConvtreeError, OSError)
 _HEADER = {"type": "session", "format": "convtree", "version": 1, "id": "s1", "timestamp": None}
 _TYPES = ("message", "compaction", "branch_summary", "model_change", "extension_data", "leaf", "label", "session_info")
@@ -60,11 +60,11 @@ def _guard() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-# --- making logs up -----------------------------------------------------------------------------------------------
+# --- generating logs -----------------------------------------------------------------------------------------------
 
 
-def make_up(rng: random.Random) -> bytes:
-    """Makes a log of records that nobody would write: unsealed, sealed, or sealed from somewhere on."""
+def generate(rng: random.Random) -> bytes:
+    """Returns a log of strange records: without checksums, with, or with them from some line on."""
     ids = [
         rng.choice(("a", "b", "A", "a.b", "0123456789abcdef", "0123456789ABCDEF", "x" * 128)) + str(n) for n in range(6)
     ]
@@ -122,7 +122,7 @@ def _body(rng: random.Random, ids: list[str]) -> bytes:
     return b"{" + (b" , " if rng.random() < 0.1 else b",").join(members)
 
 
-def bend(log: bytes, other: bytes, rng: random.Random) -> bytes:
+def change(log: bytes, other: bytes, rng: random.Random) -> bytes:
     """Changes a log in one way."""
     lines = log.split(b"\n")
     at = rng.randrange(len(log) + 1)
@@ -175,7 +175,7 @@ def bend(log: bytes, other: bytes, rng: random.Random) -> bytes:
 
 
 def check(path: Path, log: bytes, counts: Counter[str]) -> None:
-    """Does everything one can do with a log; raises whatever is not documented."""
+    """Reads, writes and repairs a log; errors that are not documented are raised."""
     for old in path.parent.glob(path.name + "*"):
         old.unlink()
     path.write_bytes(log)
@@ -205,7 +205,7 @@ def _read(session: Session, counts: Counter[str]) -> None:
     counts["opened"] += 1
     counts.update(finding.code for finding in session.findings)
     if len(session.findings) > FINDING_LIMIT + 1:
-        raise AssertionError("findings without bound")
+        raise AssertionError("too many findings")
     index = session._index
     ids = [index.id_of(row) for row in range(len(index.tree)) if index.tree.is_node(row)]
     places: list[str | None] = [*ids, None]
@@ -233,7 +233,7 @@ def _read_at(session: Session, place: str | None, counts: Counter[str]) -> None:
     exact = _try(partial(session.build_context, leaf=place), counts)
     with_gaps = _try(partial(session.build_context, leaf=place, allow_gaps=True), counts)
     if exact is not None and with_gaps != exact:
-        raise AssertionError("a context without a gap is another when gaps are allowed")
+        raise AssertionError("a context without gaps changes if gaps are allowed")
     if exact is None and with_gaps is not None and not with_gaps.gaps:
         raise AssertionError("a context was refused, and has no gap")
     for act in (session.path, session.children):
@@ -281,9 +281,9 @@ def _repair(path: Path) -> None:
 def logs(rng: random.Random, samples: list[bytes]) -> Iterator[bytes]:
     """Yields logs without end."""
     while True:
-        log = rng.choice(samples) if rng.random() < 0.5 else make_up(rng)
+        log = rng.choice(samples) if rng.random() < 0.5 else generate(rng)
         for _ in range(rng.choice((0, 1, 1, 2, 5))):
-            log = bend(log, rng.choice(samples), rng)
+            log = change(log, rng.choice(samples), rng)
         yield log
 
 
@@ -308,7 +308,7 @@ def main() -> None:
             try:
                 with _guard():
                     check(path, log, counts)
-            except (Exception, Hang) as error:  # every kind is a broken promise: documented ones do not get here
+            except (Exception, Hang) as error:  # documented errors were caught before
                 text = f"case {number}: {type(error).__name__}: {error}"
                 if len(broken) < 5:
                     path.write_bytes(log)
@@ -322,7 +322,7 @@ def main() -> None:
 
 
 def _with_atheris(path: Path, samples: list[bytes]) -> None:
-    """Lets libFuzzer choose the bytes; does not return."""
+    """Lets libFuzzer generate the logs; does not return."""
     try:
         atheris = importlib.import_module("atheris")
     except ImportError:

@@ -1,6 +1,6 @@
-"""Whoever holds the lock may die or stop, the log may be replaced or removed, the process may fork or be interrupted.
+"""Kills, stops, forks and interrupts the process that holds the lock; replaces and removes the log under a writer.
 
-Each fault is made for real, by other processes and by signals; what was acknowledged is compared with the file.
+Each fault is real: other processes and signals make it. Afterwards the file must have every acknowledged entry.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import filelock  # noqa: F401  # imported once here, not once in every fork
 
 from convtree import SessionClosed, SessionLocked, SessionNotFound
 from convtree._engine.log import Durability
-from convtree._logs import jsonl
+from convtree._logs.atomic_file import replace_atomically
+from convtree._logs.jsonl import JsonlLog
 from convtree._session.session import Session
 
 from . import sabotage
@@ -40,7 +41,7 @@ def ids_in(path: Path) -> list[str]:
 
 @contextmanager
 def process(work: Callable[[Callable[[str], None]], Any], variant: str | None = None) -> Iterator[tuple[int, Any]]:
-    """Runs work in a forked process, which is killed in the end; yields its pid, and what it says, line by line."""
+    """Runs `work` in a forked process that is killed in the end; yields its pid and its lines."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -67,7 +68,7 @@ def void(_: object) -> None:
 
 
 def hold(path: Path) -> Callable[[Callable[[str], None]], None]:
-    """Opens a log for itself alone, and keeps it."""
+    """Returns work that opens a log with exclusive=True and keeps it open."""
 
     def work(say: Callable[[str], None]) -> None:
         with Session.open(path, exclusive=True):
@@ -108,7 +109,7 @@ def killed(folder: Path, rounds: int, limit_ms: float, variant: str | None) -> t
 
 
 def stopped(folder: Path, variant: str | None) -> tuple[dict[str, Any], list[str]]:
-    """Stops the holder: others are told who it is, readers read on, and nothing is wrong afterwards."""
+    """Stops the holder: other writers get an error that names it, readers can read, and later all can write."""
     path = folder / "stopped.jsonl"
     broken = []
     timeout_s = 0.3
@@ -132,7 +133,7 @@ def stopped(folder: Path, variant: str | None) -> tuple[dict[str, Any], list[str
             os.kill(pid, signal.SIGCONT)
         session.append(message("2"))
     if len(ids_in(path)) != 2:
-        broken.append("what was refused is in the log")
+        broken.append("a refused append is in the log")
     return {"timeout_s": round(waited_s, 3) if not broken else None}, broken
 
 
@@ -156,20 +157,20 @@ def _append_until_killed(path: Path, durability: Durability = "process") -> Call
 
 
 def replaced(folder: Path, rounds: int, variant: str | None) -> tuple[dict[str, Any], list[str]]:
-    """Puts another file in the place of the log while a writer writes: with the lock as a repair does, and without."""
+    """Replaces the log by another file while a writer writes: with the lock, as a repair does, and without."""
     broken: list[str] = []
     acknowledged = 0
     for number in range(rounds):
         path = folder / f"replaced-{number}.jsonl"
-        politely = number % 2 == 0
+        locked = number % 2 == 0
         with Session.open(path) as session:
             session.append(message("0"))
         with process(_append_until_killed(path), variant) as (pid, lines):
             heard = [lines.readline() for _ in range(20)]
-            if politely:
-                log = jsonl.JsonlLog(path, mode="r+", exclusive=True)
+            if locked:
+                log = JsonlLog(path, mode="r+", exclusive=True)
                 body = [line for chunk in log.read() for line in chunk.lines]
-                jsonl.replace(path, body, keep_as=path.with_suffix(".old"))
+                replace_atomically(path, body, keep_as=path.with_suffix(".old"))
                 log.close()
             else:
                 copy = path.with_suffix(".copy")
@@ -187,15 +188,15 @@ def replaced(folder: Path, rounds: int, variant: str | None) -> tuple[dict[str, 
                 continue
             entry_id, began = line.split()
             acknowledged += 1
-            if entry_id not in there and (politely or float(began) > done):
-                broken.append(f"acknowledged into the orphaned file, {'with' if politely else 'without'} the lock")
+            if entry_id not in there and (locked or float(began) > done):
+                broken.append(f"acknowledged into the orphaned file, {'with' if locked else 'without'} the lock")
                 keep(path, path.with_suffix(".old"))
                 break
     return {"replaced": rounds, "acknowledged_around": acknowledged}, broken
 
 
 def removed(folder: Path, rounds: int, variant: str | None) -> tuple[dict[str, Any], list[str]]:
-    """Removes the log under a writer: from then on it must be told."""
+    """Removes the log under a writer: from then on its appends must fail."""
     broken: list[str] = []
     for number in range(rounds):
         path = folder / f"removed-{number}.jsonl"
@@ -259,7 +260,7 @@ def forked(folder: Path, limit_ms: float, variant: str | None) -> tuple[dict[str
 
     with Session.open(path) as next_one, process(hold_and_fork, variant) as (pid, lines):
         orphan = int(lines.readline())
-        time.sleep(0.05)  # it lets go right after it was made
+        time.sleep(0.05)  # the child closes the inherited file right after the fork
         os.kill(pid, signal.SIGKILL)
         before = time.perf_counter()
         next_one.append(message("3"))
@@ -271,7 +272,7 @@ def forked(folder: Path, limit_ms: float, variant: str | None) -> tuple[dict[str
 
 
 def forked_while_busy(folder: Path, rounds: int, variant: str | None) -> tuple[dict[str, Any], list[str]]:
-    """Forks while another thread appends: the child must be refused, not hang on a mutex nobody will free."""
+    """Forks while another thread appends: the child must get an error, not wait for a mutex of that thread."""
     broken: list[str] = []
     session = Session.open(folder / "busy.jsonl", durability="process")
     stop = threading.Event()
@@ -307,13 +308,13 @@ def forked_while_busy(folder: Path, rounds: int, variant: str | None) -> tuple[d
 
 
 class Interrupt(BaseException):
-    """What Ctrl-C raises, but ours."""
+    """Raised by the signal handler."""
 
 
 def interrupted(
     folder: Path, interrupts: int, choose: random.Random, variant: str | None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Lets a storm of signals raise in the middle of appends: session and file must tell the same story after each."""
+    """Interrupts appends by signals: after each, session and file must agree."""
     seed = choose.getrandbits(32)
 
     def storm(say: Callable[[str], None]) -> None:
@@ -337,7 +338,7 @@ def _storm(path: Path, interrupts: int, choose: random.Random) -> list[str]:
             raise Interrupt
 
     signal.signal(signal.SIGALRM, handler)
-    gc.disable()  # an interrupt in a finaliser goes nowhere
+    gc.disable()  # an exception in a finaliser is lost
     session = Session.open(path, durability="process", on_stale="rebase")
     witness = Session.open(path, durability="process", on_stale="rebase", lock_timeout_s=1)
     acknowledged: list[str] = [session.append(message("first")).id]
@@ -362,8 +363,8 @@ def _storm(path: Path, interrupts: int, choose: random.Random) -> list[str]:
             broken += _compare(session, witness, path)
     there = ids_in(path)
     if len(set(there)) != len(there):
-        broken.append("an interrupted append is there twice")
-    # Between the return of append and the note of it, an id may get lost; never the other way round.
+        broken.append("an interrupted append is stored twice")
+    # A signal between the return of append and the note of its id loses the note; never the entry.
     broken += [f"acknowledged and lost: {each}" for each in set(acknowledged) - set(there)]
     return broken
 
@@ -386,12 +387,7 @@ def _compare(session: Session, witness: Session, path: Path) -> list[str]:
 
 
 def main() -> None:
-    options = arguments(
-        "Kills, stops, forks and interrupts whoever holds the lock; replaces and removes the log.",
-        rounds=20,
-        interrupts=1000,
-        limit_ms=100.0,
-    )
+    options = arguments(__doc__ or "", rounds=20, interrupts=1000, limit_ms=100.0)
     variant = options.sabotage
     choose = random.Random(options.seed)
     result: dict[str, Any] = {}

@@ -1,14 +1,14 @@
-"""kill -9: four writers and two tailers on one log, killed at random moments, again and again.
+"""Kills (SIGKILL) processes that use one log, four writers and two tailers, at random moments, again and again.
 
-A cycle kills one to four of the writers, and now and then a tailer, at one random moment; the others go on and meet
-what the dead have left behind, and new ones take their places. Then the log is opened anew.
+A cycle kills one to four of the writers, and now and then a tailer, at one random moment. The others go on with what
+the killed ones left, new ones replace them, and the log is opened and checked.
 
-With `--sqlite`, the log is in an SQLite database. With `--indexed`, writers close and open again all the time, and
-every close keeps an index beside the log. In the end the log must say with it what it says without.
+With `--sqlite`, the log is in an SQLite database. With `--indexed`, writers close and open the log all the time, and
+every close saves an index; in the end the log must read the same with it and without.
 
-The oracle stands outside the store: what a writer is about to append, and what was acknowledged, goes through a pipe
-that survives it. Every acknowledged entry must be in the log once. What was begun and not acknowledged is begun again
-by the successor, under the same id, and must end up in the log once.
+A writer reports through a pipe what it is about to append and what was acknowledged. Every acknowledged entry must be
+in the log once. An entry that was announced and not acknowledged is appended again by the next writer, under the same
+id, and must be in the log once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from typing import Any, Literal, NoReturn
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
 from convtree import MessageEntry, SessionNotFound, StaleLeaf
-from convtree._engine import journal as ledger
+from convtree._engine import journal
 from convtree._session.session import Session
 
 from . import sabotage
@@ -41,7 +41,7 @@ from .common import arguments, finish, keep, read_plainly
 from .places import DATABASE, findings, open_session
 
 WRITERS, TAILERS = 4, 2
-LOG_LINES, LOG_BYTES = 800, 32 * 2**20  # a log that has more is put away
+LOG_LINES, LOG_BYTES = 800, 32 * 2**20  # a longer log is checked, and a new one started
 F_SETPIPE_SZ = 1031
 
 Style = Literal["rebase", "branch", "own", "refresh"]
@@ -49,7 +49,7 @@ STYLES: tuple[Style, ...] = ("rebase", "branch", "own", "refresh")
 
 
 def text_of(entry_id: str) -> str:
-    """Says what an entry must hold: its id names the size."""
+    """Returns the content of an entry: its id names the size."""
     return f"{entry_id} " + "x" * int(entry_id.rsplit("-", 1)[1])
 
 
@@ -78,8 +78,8 @@ def write(
         open_session, path, durability="process", on_stale="rebase" if style == "rebase" else "branch"
     )
     if indexed:
-        ledger._TAIL_ROWS = ledger._TAIL_BYTES = 0
-        ledger._TAIL_PART = 0
+        journal._TAIL_ROWS = journal._TAIL_BYTES = 0
+        journal._TAIL_PART = 0
     session = open_again()
     last = session.leaf_id
     number = 0
@@ -117,7 +117,7 @@ def _append_seen(session: Session, entry_id: str) -> None:
 
 
 def tail(path: Path, say: Callable[[str], None]) -> NoReturn:
-    """Follows the log; says behind which record it began, and every record it saw."""
+    """Follows the log; reports after which record it started, and every record it saw."""
     while True:
         try:
             session = open_session(path, mode="r")
@@ -134,7 +134,7 @@ def tail(path: Path, say: Callable[[str], None]) -> NoReturn:
 
 @dataclass
 class Child:
-    """A forked process, the pipe through which it speaks, and what it has said."""
+    """A forked process, the pipe through which it reports, and what it has reported."""
 
     pid: int
     pipe: int
@@ -144,7 +144,7 @@ class Child:
     _rest: bytes = b""
 
     def listen(self) -> list[str]:
-        """Returns the lines it has said since."""
+        """Returns the lines that it has written since the last call."""
         heard = [self._rest]
         with suppress(BlockingIOError):
             while data := os.read(self.pipe, 2**20):
@@ -154,7 +154,7 @@ class Child:
 
 
 def start(work: Callable[[Callable[[str], None]], NoReturn], writes: bool, broken_engine: str | None) -> Child:
-    """Forks a process that works until it is killed; what it raises comes through its pipe."""
+    """Forks a process that works until it is killed; it reports errors through its pipe."""
     read_end, write_end = os.pipe()
     os.set_blocking(read_end, False)
     fcntl.fcntl(read_end, F_SETPIPE_SZ, 2**20)
@@ -163,7 +163,7 @@ def start(work: Callable[[Callable[[str], None]], NoReturn], writes: bool, broke
         os.close(write_end)
         return Child(pid, read_end, writes)
     os.close(read_end)
-    os.nice(5)  # so that death comes when it was meant to
+    os.nice(5)  # so that the parent can kill it at the chosen moment
 
     def say(line: str) -> None:
         os.write(write_end, line.encode() + b"\n")
@@ -197,7 +197,7 @@ class Totals:
 
 
 class Ring:
-    """Four writers and two tailers around one log, and what must be true of it."""
+    """Four writers and two tailers of one log, and the checks of that log."""
 
     def __init__(self, path: Path, choose: random.Random, variant: str | None, totals: Totals, indexed: bool) -> None:
         self.path = path
@@ -223,7 +223,7 @@ class Ring:
         return start(lambda say: tail(self.path, say), False, self._variant)
 
     def cycle(self) -> list[str]:
-        """Kills some at a random moment, has others take their places, and opens the log anew."""
+        """Kills some processes at a random moment, checks the log, and starts others in their places."""
         choose = self._choose
         time.sleep(choose.uniform(0.0003, 0.01))
         writers = [child for child in self._children if child.writes]
@@ -237,7 +237,7 @@ class Ring:
         return broken
 
     def end(self) -> list[str]:
-        """Kills all, and reads the log to the last byte."""
+        """Kills all processes and checks the whole log."""
         self._kill(list(self._children))
         return self._check() or _apart(self._read_all, self._totals)
 
@@ -269,7 +269,7 @@ class Ring:
                     self._broken.append(f"a process raised {what}")
 
     def _check(self) -> list[str]:
-        """Opens the log, which others may be writing to, and compares it with what was acknowledged before."""
+        """Opens the log, while others may write to it; returns what is wrong or missing."""
         try:
             session = open_session(self.path, mode="r")
         except SessionNotFound:
@@ -288,7 +288,7 @@ class Ring:
             return broken + [f"acknowledged and lost: {each}" for each in lost_ids]
 
     def _read_all(self) -> list[str]:
-        """Reads a log that is done to the last byte, with the engine and without it."""
+        """Checks a whole log that nobody writes to, with the engine and without it."""
         totals = self._totals
         totals.logs += 1
         totals.acknowledged += len(self._acknowledged)
@@ -296,7 +296,7 @@ class Ring:
             return []
         try:
             found = findings(self.path)
-        except SessionNotFound:  # a database in which nobody came as far as a session
+        except SessionNotFound:  # a database without a session
             return [f"{len(self._acknowledged)} entries acknowledged, and no log"] if self._acknowledged else []
         totals.bytes += self.path.stat().st_size
         totals.torn += any(finding.code == "torn_tail" for finding in found)
@@ -312,10 +312,10 @@ class Ring:
         order = [str(record["id"]) for record in records]
         place = {each: row for row, each in enumerate(order)}
         if len(place) != len(order):
-            broken.append("an id is there twice")
+            broken.append("an id is stored twice")
         for record in records:
             if record["type"] == "message" and record["message"]["content"] != text_of(record["id"]):
-                broken.append(f"{record['id']} holds something else")
+                broken.append(f"{record['id']} has the wrong content")
             if record.get("parent_id") and place.get(record["parent_id"], len(order)) >= place[record["id"]]:
                 broken.append(f"{record['id']} stands above its parent")
         broken += [f"acknowledged and lost: {each}" for each in self._acknowledged if each not in place]
@@ -323,26 +323,26 @@ class Ring:
             totals.tailed += len(sequence)
             begin = place[first] + 1 if first else 0
             if order[begin : begin + len(sequence)] != sequence:
-                broken.append(f"a tailer saw something else than the log behind {first!r}")
+                broken.append(f"a tailer saw other records than the log has after {first!r}")
         return broken + _with_and_without_index(self.path)
 
 
 def _with_and_without_index(path: Path) -> list[str]:
-    """Compares what a log that is done says with its index, and without."""
+    """Compares what a session reads with the index file and without."""
     index = path.with_name(path.name + ".index")
-    told = []
+    seen = []
     for _ in range(2 if index.exists() else 0):
         with open_session(path, mode="r") as session:
             shape = session.outline()
             entries = [entry.id for entry in session.leaves()]
-            told.append((session.leaf_id, session.labels, session.findings, shape.runs, entries, session.header))
+            seen.append((session.leaf_id, session.labels, session.findings, shape.runs, entries, session.header))
         if index.exists():
             index.unlink()
-    return [] if not told or told[0] == told[1] else ["with its index, the log says something else"]
+    return [] if not seen or seen[0] == seen[1] else ["with its index, the log reads differently"]
 
 
 def _apart(read: Callable[[], list[str]], totals: Totals) -> list[str]:
-    """Reads in a forked process: one that has held megabytes is slow to fork."""
+    """Calls `read` in a forked process, so that this one stays small and quick to fork."""
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -361,13 +361,11 @@ def _apart(read: Callable[[], list[str]], totals: Totals) -> list[str]:
 
 
 def main() -> None:
-    options = arguments(
-        "Kills writers and tailers at random moments and looks for what is lost.", ["indexed", "sqlite"], cycles=100
-    )
+    options = arguments(__doc__ or "", ["indexed", "sqlite"], cycles=100)
     choose = random.Random(options.seed)
     totals = Totals()
     broken: list[str] = []
-    gc.freeze()  # a fork is cheaper when the collector leaves its parent's objects alone
+    gc.freeze()  # forks are cheaper if the collector does not touch the parent's objects
     gc.disable()
     folder = Path(tempfile.mkdtemp(prefix="convtree-kill-"))
     ring: Ring | None = None

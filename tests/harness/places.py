@@ -1,4 +1,4 @@
-"""Where a log is: a file, or an SQLite database that has it under one name. What the harnesses need of either."""
+"""Access to a log in a file, or in an SQLite database (`.db`), for harnesses that test both."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ID = "log"
 
 
 def open_session(path: Path, *, mode: Any = "a", durability: Any = "power", **options: Any) -> Session:
-    """Opens the session at a place."""
+    """Opens the session in a file or database."""
     if path.suffix != DATABASE:
         return Session.open(path, mode=mode, durability=durability, **options)
     try:
@@ -30,7 +30,7 @@ def open_session(path: Path, *, mode: Any = "a", durability: Any = "power", **op
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:
-    """Reads the lines without the engine."""
+    """Yields the lines, read without the engine."""
     if path.suffix != DATABASE:
         yield from path.read_bytes().split(b"\n")[:-1]
         return
@@ -40,12 +40,12 @@ def raw_lines(path: Path) -> Iterator[bytes]:
 
 
 def findings(path: Path) -> tuple[Finding, ...]:
-    """What is wrong with a log, looked at as closely as can be."""
+    """Returns the findings of a complete check."""
     if path.suffix != DATABASE:
         return verify(path).findings
     with closing(sqlite3.connect(path)) as connection:
-        ((said,),) = connection.execute("PRAGMA integrity_check").fetchall()
-        assert said == "ok", said
+        ((answer,),) = connection.execute("PRAGMA integrity_check").fetchall()
+        assert answer == "ok", answer
     with open_session(path, mode="r") as session:
-        assert len(list(session.records())) == session._journal.index.lines - 1, "a body cannot be read"
+        assert len(list(session.records())) == session._journal.index.lines - 1, "a record cannot be read"
         return session.findings

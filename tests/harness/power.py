@@ -1,8 +1,8 @@
-"""Power cuts on a real file system: what `durability="power"` acknowledged must be there when the lights are on again.
+"""Cuts the power of a real file system: entries acknowledged with `durability="power"` must be there afterwards.
 
-An image on a loop device is shut down in the middle of the work (the ioctl that file systems have for such tests: what
-is not on the disk by then never gets there), mounted again, and its logs are compared with what was acknowledged
-before the cut. Needs root, loop devices and mkfs; says so loudly when there are none (`--require`: that is a failure).
+A file system in an image is shut down while processes write to it, by the ioctl that ext4 and xfs have for such tests:
+data that is not on the disk by then is lost. It is mounted again, and its logs are compared with what was acknowledged
+before the cut. Needs root, loop devices and mkfs; without them it is skipped, or fails (`--require`).
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Disk:
         for _ in range(100):
             if subprocess.run(["umount", str(self.place)], capture_output=True, check=False).returncode == 0:
                 return
-            time.sleep(0.02)  # a process that was killed is still on its way out
+            time.sleep(0.02)  # a killed process has not ended yet
         subprocess.run(["umount", "-l", str(self.place)], capture_output=True, check=False)
 
 
@@ -132,7 +132,7 @@ def repairing(folder: Path, prefix: str) -> Callable[[Say], None]:
 
 @dataclass
 class Cut:
-    """One power cut: the work before it, and what had been acknowledged when it came."""
+    """One power cut: the kind of work, and what each process had acknowledged before the cut."""
 
     kind: str
     folder: Path
@@ -145,7 +145,7 @@ class Cut:
 
 
 def prepare(cut: Cut, number: int, choose: random.Random) -> list[Callable[[Say], None]]:
-    """Sets the scene, durably, and returns the work of each process."""
+    """Prepares the folder, durably; returns the work of each process."""
     cut.folder.mkdir(exist_ok=True)
     names = [f"c{number}-w{writer}" for writer in range(WRITERS)]
     if cut.kind in ("append", "process", "sqlite"):
@@ -183,7 +183,7 @@ def run(cut: Cut, disk: Disk, number: int, choose: random.Random, variant: str |
         pipes.append(read_end)
     select.select(pipes, [], [], 5)  # until one has acknowledged something
     time.sleep(choose.uniform(0, 0.03))
-    # Acknowledged is what was heard before the cut: a sync that the cut overtakes may still report success.
+    # Only lines read before the cut count as acknowledged: a sync during the cut may report success.
     heard = [_hear(pipe) for pipe in pipes]
     disk.cut(cut.flag)
     for pid in pids:
@@ -196,7 +196,7 @@ def run(cut: Cut, disk: Disk, number: int, choose: random.Random, variant: str |
     disk.unmount()
     disk.mount()
     cut.acknowledged = [[line for line in lines if line[0] != "E"] for lines in heard]
-    # What is raised after the cut is the disk's business; before it, nothing may be.
+    # After the cut, OSError is expected; before it, no error is.
     broken = [line[1:] for lines in heard for line in lines if line[0] == "E"]
     return broken + [line[1:] for lines in late for line in lines if line[0] == "E" and "OSError" not in line]
 
@@ -224,11 +224,11 @@ def _hear(pipe: int) -> list[str]:
     return data.decode().split("\n")[:-1]
 
 
-# --- what must be there -------------------------------------------------------------------------------------------
+# --- checks -------------------------------------------------------------------------------------------
 
 
 def check(cut: Cut, totals: dict[str, int]) -> list[str]:
-    """Compares the file system after the cut with what was acknowledged before it."""
+    """Compares the logs after the cut with what was acknowledged before it."""
     everything = [each for sequence in cut.acknowledged for each in sequence]
     totals["acknowledged"] += len(everything)
     match cut.kind:
@@ -240,7 +240,7 @@ def check(cut: Cut, totals: dict[str, int]) -> list[str]:
             broken = []
             for entry_id in everything:
                 broken += _check_log(cut.folder / f"{entry_id}.jsonl", [entry_id])
-            for path in cut.folder.glob("*.jsonl"):  # begun and not acknowledged: there or not, but never in the way
+            for path in cut.folder.glob("*.jsonl"):  # not acknowledged: may be missing, must be usable
                 broken += _check_usable(path)
             return broken
         case "fork":
@@ -259,7 +259,7 @@ def check(cut: Cut, totals: dict[str, int]) -> list[str]:
 
 
 def _check_repaired(path: Path, good: list[str], acknowledged: bool) -> list[str]:
-    """A repair leaves the old log or the new one; once acknowledged, the new one with the old one beside it."""
+    """Checks for the old log or the new one; if acknowledged, for the new one and the original."""
     codes = [finding.code for finding in verify(path).findings]
     if not codes:
         return _check_whole(path, good) + _check_original(path)
@@ -300,31 +300,31 @@ def _check_whole(path: Path, ids: list[str]) -> list[str]:
 
 
 def _check_loss(cut: Cut, totals: dict[str, int]) -> list[str]:
-    """After `durability="process"`: what is there is what was said, from the beginning; the rest is gone."""
+    """After `durability="process"`: the log has the first entries of each process, and only the last may be lost."""
     try:
         with Session.open(cut.log, mode="r") as session:
             codes = {finding.code for finding in session.findings}
             try:
                 path = session.path()
             except LeafUncertain:
-                path = []  # it says that it does not know: that is not a wrong context
+                path = []  # refused: the leaf is uncertain
     except SessionNotFound:
         path, codes = [], set()
     broken = [f"finding {code}" for code in codes - {"torn_tail", "nul_bytes"}]
     there = [entry.id for entry in path]
     other = [entry.id for entry in path if getattr(entry, "message", {}).get("content") != text_of(entry.id)]
-    broken += [f"{entry_id} holds something else" for entry_id in other]
+    broken += [f"{entry_id} has the wrong content" for entry_id in other]
     for writer, sequence in enumerate(cut.acknowledged):
         mine = [each for each in there if each.split("-")[1] == f"w{writer}"]
         kept = mine[: len(sequence)]
         if kept != sequence[: len(kept)]:
-            broken.append(f"process {writer}: what is lost is not the end")
+            broken.append(f"process {writer}: other entries than the last are lost")
         totals["unsynced_lost"] += len(sequence) - len(kept)
     return broken + (_check_usable(cut.log) if cut.log.exists() else [])
 
 
 def _check_usable(path: Path) -> list[str]:
-    """A writer must be able to go on, and heal what the cut has left."""
+    """Checks that a writer can go on, and repairs the tail."""
     try:
         with open_session(path) as session:
             session.append({"role": "user", "content": "after the cut"})
@@ -335,8 +335,8 @@ def _check_usable(path: Path) -> list[str]:
 
 
 def make_disks(folder: Path) -> tuple[list[Disk], list[str]]:
-    """Makes what this machine can make; says why where it cannot."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+    """Makes the disks that this machine can make; returns them, and why others are missing."""
+    if os.geteuid() != 0:
         return [], ["not root"]
     disks, reasons = [], []
     for number, (kind, options, size) in enumerate(DISKS):
@@ -351,7 +351,7 @@ def make_disks(folder: Path) -> tuple[list[Disk], list[str]]:
 
 
 def main() -> None:
-    options = arguments("Cuts the power of a file system, again and again.", ["require"], cuts=20)
+    options = arguments(__doc__ or "", ["require"], cuts=20)
     choose = random.Random(options.seed)
     totals = {"cuts": 0, "acknowledged": 0, "unsynced_lost": 0}
     kinds = dict.fromkeys(KINDS, 0)

@@ -1,7 +1,7 @@
-"""Deliberately broken engines, and proof that the harnesses notice them: without it, their figures prove nothing.
+"""Runs deliberately broken engines against the harnesses, which must notice them.
 
-A harness calls `apply(name)` in the process that does the writing. `python -m tests.harness.sabotage` runs each variant
-against the harness that must catch it, and exits with 1 when one gets away.
+A harness calls `apply(name)` in the process that writes. This program runs every variant with the harness that must
+catch it, and exits with 1 if one is not caught.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from zlib import crc32
 from convtree._engine import codec
 from convtree._engine.journal import Journal
 from convtree._engine.snapshot import Snapshot
-from convtree._logs import jsonl
+from convtree._logs import atomic_file, jsonl, lock
 from convtree._session.session import Session
 
 from .common import arguments, finish
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def no_tail_check() -> None:
-    """Appends to whatever the last writer left, so that a line is glued to a stub."""
+    """Appends without repairing a torn tail: the new line continues the torn one."""
     _patch(jsonl.JsonlLog, "_repair_tail", lambda _log, size: size)
 
 
@@ -51,21 +51,21 @@ def two_writes() -> None:
 
 def no_lock() -> None:
     """Takes no lock."""
-    _patch(jsonl.JsonlLog, "_wait_for_lock", lambda _log, _timeout_s: None)
+    _patch(lock.FileLock, "acquire", lambda _lock, _fd, _timeout_s: None)
 
 
 def no_sync() -> None:
-    """Says that lines are on the disk which are not."""
-    _patch(jsonl, "_sync", lambda _fd: None)
+    """Does not sync lines."""
+    _patch(atomic_file, "sync", lambda _fd: None)
 
 
 def no_directory_sync() -> None:
-    """Never makes a new name durable."""
-    _patch(jsonl, "_sync_directory", lambda _path: None)
+    """Does not sync directories."""
+    _patch(atomic_file, "sync_directory", lambda _path: None)
 
 
 def rename_without_sync() -> None:
-    """Puts a file in place before what is in it is on the disk."""
+    """Puts files in place without syncing them first."""
 
     @contextmanager
     def temporary(path: Path, lines: Iterable[bytes]) -> Iterator[Path]:
@@ -74,12 +74,12 @@ def rename_without_sync() -> None:
         yield place
         place.unlink(missing_ok=True)
 
-    _patch(jsonl, "_temporary", temporary)
+    _patch(atomic_file, "temporary", temporary)
 
 
 def sync_retried() -> None:
-    """Believes the second sync when the first has failed."""
-    sync = jsonl._sync
+    """Syncs again after a failed sync, and trusts the second."""
+    sync = atomic_file.sync
 
     def twice(fd: int) -> None:
         try:
@@ -87,11 +87,11 @@ def sync_retried() -> None:
         except OSError:
             sync(fd)
 
-    _patch(jsonl, "_sync", twice)
+    _patch(atomic_file, "sync", twice)
 
 
 def no_inode_check() -> None:
-    """Writes to the file it has open, wherever that is by now."""
+    """Writes to the open file, also if another is at the path by now."""
     same_file = jsonl.JsonlLog._checked_size
 
     def unchecked(log: jsonl.JsonlLog, position: int) -> int:
@@ -101,47 +101,47 @@ def no_inode_check() -> None:
 
 
 def seal_not_checked() -> None:
-    """Believes every line that carries a seal, whatever the seal says."""
+    """Accepts every line that has a checksum, right or wrong."""
 
-    def believe(line: bytes) -> codec.Seal | None:
+    def accept(line: bytes) -> codec.Seal | None:
         try:
             return codec.Seal(int(line[-27:-19], 16), crc32(line)) if line[-36:-27] == b',"prev":"' else None
         except ValueError:
             return None
 
-    _patch(codec, "verify_seal", believe)
+    _patch(codec, "verify_seal", accept)
 
 
 def stale_leaf_ignored() -> None:
-    """Continues the leaf it remembers, whoever has moved it since."""
+    """Continues the leaf it knows, also if another writer has moved it."""
     _patch(Session, "_current_leaf", lambda session, _on_stale: session._leaf_id)
 
 
 def index_in_place() -> None:
-    """Writes the index over the one before."""
+    """Overwrites the index file instead of replacing it."""
 
-    def keep(log: jsonl.JsonlLog, _end: int, pieces: Iterable[bytes]) -> None:
-        system: Any = vars(jsonl)["os"]  # which a harness may have put there
+    def save(log: jsonl.JsonlLog, _end: int, pieces: Iterable[bytes]) -> None:
+        system: Any = vars(jsonl)["os"]  # a harness may have replaced it
         fd = system.open(f"{log.path}.index", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         try:
             system.write(fd, b"".join(pieces))
         finally:
             os.close(fd)
 
-    _patch(jsonl.JsonlLog, "save_snapshot", keep)
+    _patch(jsonl.JsonlLog, "save_snapshot", save)
 
 
 def index_believed() -> None:
-    """Believes an index of a log that has another end."""
+    """Accepts an index that belongs to another log."""
     _patch(Snapshot, "covers", lambda _snapshot, _read_log: True)
 
 
 def watermark_ignored() -> None:
-    """Does not miss what is gone at the end of a log."""
+    """Does not notice that lines are missing at the end of a log."""
     begin = Journal._begin
 
-    def forgetful(ledger: Journal, use_snapshot: bool) -> None:
-        begin(ledger, use_snapshot)
+    def forgetful(journal: Journal, use_snapshot: bool) -> None:
+        begin(journal, use_snapshot)
 
     _patch(Journal, "_begin", forgetful)
 
@@ -167,19 +167,19 @@ VARIANTS: dict[str, Callable[[], None]] = {
 
 
 def apply(name: str | None) -> None:
-    """Breaks the engine of this process; None leaves it whole."""
+    """Breaks the engine in this process; does nothing for None."""
     if name is not None:
         VARIANTS[name]()
 
 
 def _patch(owner: Any, name: str, value: Any) -> None:
-    getattr(owner, name)  # what is broken here must be there
+    getattr(owner, name)  # raises if it was renamed
     setattr(owner, name, value)
 
 
 # --- the proof ----------------------------------------------------------------------------------------------------
 
-#: who must notice: the harness and its sizes
+#: the variant, the harness that must catch it, and the sizes of that
 CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("no_tail_check", "calls", []),
     ("no_tail_check", "kill", ["--cycles", "1500"]),
@@ -203,7 +203,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
 
 
 def _run(variant: str, harness: str, sizes: list[str], seed: int) -> dict[str, Any]:
-    """Runs a harness against a variant and tells how it ended: caught, missed, skipped or absent."""
+    """Runs a harness with a variant; its verdict is caught, missed, skipped, crashed or absent."""
     row: dict[str, Any] = {"variant": variant, "harness": harness}
     if not Path(__file__).with_name(f"{harness}.py").exists():
         return row | {"verdict": "absent"}
@@ -220,7 +220,7 @@ def _run(variant: str, harness: str, sizes: list[str], seed: int) -> dict[str, A
 
 
 def main() -> None:
-    options = arguments("Runs every broken engine against the harness that must notice it.", harnesses="all")
+    options = arguments(__doc__ or "", harnesses="all")
     wanted = None if options.harnesses == "all" else options.harnesses.split(",")
     verdicts: dict[str, list[str]] = {}
     broken = []
@@ -231,8 +231,8 @@ def main() -> None:
         print(f"{variant:20} {harness:11} {row['verdict']:8} {row.get('says') or ''}"[:160], flush=True)
         verdicts.setdefault(variant, []).append(row["verdict"])
         if row["verdict"] in ("missed", "crashed"):
-            broken.append(f"{variant} got away from {harness}")
-    broken += [f"nobody caught {variant}" for variant, seen in verdicts.items() if "caught" not in seen]
+            broken.append(f"{harness} did not catch {variant}")
+    broken += [f"no harness caught {variant}" for variant, seen in verdicts.items() if "caught" not in seen]
     runs = [verdict for seen in verdicts.values() for verdict in seen]
     caught = sum("caught" in seen for seen in verdicts.values())
     options.sabotage = None

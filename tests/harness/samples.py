@@ -1,4 +1,4 @@
-"""A log with everything in it, the same bytes for the same seed; and what a reader makes of a log."""
+"""Sample logs with every kind of record, the same bytes for the same seed; and a full view of a log to compare."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _START_NS = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
 
 @contextmanager
 def folder() -> Iterator[Path]:
-    """Makes a folder in memory, where there is one; gone afterwards."""
+    """Makes a temporary folder, in memory if possible."""
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as name:
         yield Path(name)
@@ -122,7 +122,7 @@ def _grow(session: Session, rng: random.Random, kind: int) -> None:
 
 
 class View(NamedTuple):
-    """What a reader sees of a log: everything that must not change without a word."""
+    """Everything that a reader sees of a log."""
 
     leaf: str | None
     labels: dict[str, str]
@@ -135,7 +135,7 @@ class View(NamedTuple):
 
 
 def view(session: Session, tips: list[str | None] | None = None) -> View:
-    """Reads everything; raises what reading raises."""
+    """Reads everything; errors of reading are raised."""
     index = session._index
     entries = index.entries([row for row in range(len(index.tree)) if index.tree.is_node(row)])
     tips = tips if tips is not None else [entry.id for entry in session.leaves()]
@@ -153,18 +153,18 @@ def view(session: Session, tips: list[str | None] | None = None) -> View:
 
 
 def wrong_contexts(session: Session, sound: View) -> Iterator[str]:
-    """Names every leaf whose context is neither what it was nor refused: with findings or without, a promise broken."""
+    """Yields a text for every leaf whose context is neither as before nor refused with an error."""
     for tip, expected in sound.contexts.items():
         try:
             if session.build_context(leaf=tip) != expected:
-                yield f"the context of {tip} is another"
+                yield f"the context of {tip} has changed"
             if session.extension_data(leaf=tip) != sound.states[tip]:
-                yield f"the state of {tip} is another"
+                yield f"the state of {tip} has changed"
         except ConvtreeError:
             pass
 
 
 def verifies(line: bytes) -> bool:
-    """Checks a seal as FORMAT.md says, without the engine."""
+    """Returns whether the checksum of a line holds, by FORMAT.md, without the engine."""
     sealed = crc32(line[:-18] + b"}")
     return line[-36:-27] == b',"prev":"' and line[-19:-18] == b'"' and line[-18:] == b',"crc":"%08x"}' % sealed

@@ -1,0 +1,87 @@
+"""Lines of an open file, read by offset. Knows newlines; knows nothing about locks, writers or what a line means.
+
+Every function takes a descriptor and reads with `pread`, so the position of the descriptor does not matter. Memory is
+bounded: by a chunk, or by `READ_LIMIT` for one long line.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+from convtree._engine.log import Chunk
+
+READ_LIMIT = 64 * 2**20  # bytes of the longest line that readers accept
+CHUNK = 2**16  # bytes read at once; from 128 KiB on, malloc maps and faults in every chunk anew
+
+
+def read_chunk(fd: int, position: int, size: int) -> Chunk:
+    """Reads whole lines from a position on; more than `CHUNK` bytes only if the first line is longer.
+
+    If no line ends before `size`, the chunk has the fault `torn_tail`. If none ends within `READ_LIMIT`, it has the
+    fault `line_too_long`, and its end is how far the line was read: `skip_line` finds where it ends.
+    """
+    want = CHUNK
+    while True:
+        data = os.pread(fd, min(want, size - position), position)
+        cut = data.rfind(b"\n")
+        if cut >= 0:
+            lines = data[:cut].split(b"\n")
+            starts = accumulate((len(line) + 1 for line in lines), initial=position)
+            return Chunk(list(starts)[:-1], lines, position + cut + 1)
+        if position + len(data) >= size or not data:
+            return Chunk((), (), position + len(data), "torn_tail")
+        if want >= READ_LIMIT:
+            return Chunk((), (), position + len(data), "line_too_long")
+        want *= 4
+
+
+def skip_line(fd: int, position: int, size: int) -> Chunk:
+    """Finds the end of a line that is too long; a `torn_tail` if it does not end before `size`."""
+    while position < size and (data := os.pread(fd, CHUNK, position)):
+        cut = data.find(b"\n")
+        if cut >= 0:
+            return Chunk((), (), position + cut + 1, "line_too_long")
+        position += len(data)
+    return Chunk((), (), position, "torn_tail")
+
+
+def read_spans(fd: int, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Returns the lines at these (offset, length) pairs; reads lines that follow each other at once."""
+    lines: list[bytes] = []
+    first = 0
+    while first < len(spans):
+        start, length = spans[first]
+        last, end = first, start + length
+        while last + 1 < len(spans) and spans[last + 1][0] == end + 1 and end - start < CHUNK:
+            last += 1
+            end = spans[last][0] + spans[last][1]
+        data = os.pread(fd, end - start, start)
+        lines.extend(data[at - start : at - start + n] for at, n in spans[first : last + 1])
+        first = last + 1
+    return lines
+
+
+def read_bytes(fd: int, start: int, length: int) -> Iterator[tuple[int, bytes]]:
+    """Yields pieces of the file with their offsets; ends at the end of the file."""
+    while length > 0 and (data := os.pread(fd, min(CHUNK, length), start)):
+        yield start, data
+        start, length = start + len(data), length - len(data)
+
+
+def end_of_lines(fd: int, size: int) -> int:
+    """Returns the offset after the last newline before `size`; 0 if there is none."""
+    end = size
+    while end > 0:
+        start = max(0, end - CHUNK)
+        cut = os.pread(fd, end - start, start).rfind(b"\n")
+        if cut >= 0:
+            return start + cut + 1
+        end = start
+    return 0
+
+
+def first_line(fd: int) -> bytes:
+    """Returns the first line that is not empty, or the start of it, without a byte order mark."""
+    return os.pread(fd, CHUNK, 0).removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n", 1)[0]

@@ -1,0 +1,56 @@
+"""The file `<log>.index`: a snapshot of a log's index, as bytes. It is only a cache; any doubt means there is none."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from convtree._engine.log import SnapshotFile
+from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, close_own, identity_of
+
+
+def index_of(path: Path) -> Path:
+    """Returns the path of the index of a log."""
+    return path.with_name(path.name + ".index")
+
+
+class IndexFile:
+    """The index file of one log, as it was when it was last opened. It stays readable when it is replaced on disk."""
+
+    def __init__(self, log_path: Path) -> None:
+        self.path = index_of(log_path)
+        self._fd = -1  # -1 while no index is open
+        self._identity = UNKNOWN  # of the file behind `_fd`
+
+    def open(self) -> SnapshotFile | None:
+        """Opens the file that is there now; None if there is none, or none that can be read."""
+        self.close()
+        try:
+            self._identity = UNKNOWN
+            self._fd = os.open(self.path, os.O_RDONLY | OPEN_FLAGS)
+            status = os.fstat(self._fd)
+        except OSError:
+            return None
+        self._identity = identity_of(status)
+        return SnapshotFile(status.st_size, self._read) if stat.S_ISREG(status.st_mode) else None
+
+    def is_unchanged(self) -> bool:
+        """Returns whether the file on disk is still the one that was opened, or none at all."""
+        try:
+            status = os.lstat(self.path)
+        except FileNotFoundError:
+            return True
+        return self._fd >= 0 and os.path.samestat(status, os.fstat(self._fd))
+
+    def close(self) -> None:
+        """Closes the file; twice is the same as once."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            close_own(fd, self._identity)
+
+    def _read(self, offset: int, length: int) -> bytes:
+        try:
+            return os.pread(self._fd, length, offset)
+        except OSError:
+            return b""  # short: counts as damaged

@@ -1,0 +1,180 @@
+"""Lines of a log as rows of a database: one row per line, stored as text, byte for byte.
+
+The columns beside the line are for lists and searches. They are empty for a header and for a line that is not a valid
+record: a damaged log is stored as it is. Positions are byte offsets, as if the lines stood in a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import NamedTuple
+from zlib import crc32
+
+from convtree._catalogue import tables as catalogue
+from convtree._catalogue.record_summary import RecordSummary, summarise_record
+from convtree._catalogue.tables import Execute
+from convtree._engine import codec
+from convtree._engine.log import Chunk
+from convtree._model.batches import BATCH, batched
+from convtree._model.entries import Header
+
+_HEADER = b'{"type":"session",'
+_HEX = "\\x"  # begins no JSON
+
+_SELECT_LINES = "SELECT position, line FROM ct_lines WHERE session_id = :session_id AND"
+_SELECT_RANGE = f"{_SELECT_LINES} position >= :start AND position < :until ORDER BY position"
+_SELECT_OVERLAPPING = (  # the range, and the line that begins before it and reaches into it
+    f"{_SELECT_LINES} position >= COALESCE((SELECT MAX(position) FROM ct_lines WHERE session_id = :session_id "
+    "AND position <= :start), 0) AND position < :until ORDER BY position"
+)
+
+
+class SessionRow(NamedTuple):
+    """What the row of a session says about its log."""
+
+    size: int
+    created_ms: int | None
+    copying: int
+    parent_entry: str | None
+
+
+class LineBatch(NamedTuple):
+    """Lines to add, and a summary of each; None for a header and for a line that is not a record."""
+
+    lines: list[bytes]
+    summaries: list[RecordSummary | None]
+
+    @property
+    def records(self) -> list[RecordSummary]:
+        """The summaries of those lines that are records."""
+        return [each for each in self.summaries if each is not None]
+
+    @property
+    def length(self) -> int:
+        """How many bytes longer the log becomes."""
+        return sum(map(len, self.lines)) + len(self.lines)
+
+
+def batch_of(lines: Sequence[bytes]) -> LineBatch:
+    """Summarises lines."""
+    return LineBatch(list(lines), [_summary_of(line) for line in lines])
+
+
+def _summary_of(line: bytes) -> RecordSummary | None:
+    try:
+        return None if line.startswith(_HEADER) else summarise_record(codec.decode(line))
+    except codec.DECODE_ERRORS:
+        return None
+
+
+def without_duplicates(batch: LineBatch, known: set[str]) -> LineBatch:
+    """Drops the summaries of records whose id is in `known`; adds the others to it. The lines stay.
+
+    A damaged log may have an id twice; the columns can have it once, and the first line counts.
+    """
+    summaries: list[RecordSummary | None] = []
+    for each in batch.summaries:
+        summaries.append(None if each is None or each.id in known else each)
+        if each is not None:
+            known.add(each.id)
+    return batch._replace(summaries=summaries)
+
+
+def header_of(line: bytes, session_id: str) -> Header:
+    """Decodes the first line; returns an empty header of this session if the line is damaged."""
+    try:
+        return codec.decode_header(line) or Header(id=session_id)
+    except codec.DECODE_ERRORS:
+        return Header(id=session_id)
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def lock_and_advance(execute: Execute, session_id: str, batch: LineBatch) -> SessionRow | None:
+    """Updates the row of a session for lines that are about to be added; this takes the row's lock.
+
+    Returns the row with its new size; None if there is no such session.
+    """
+    values = catalogue.update_session_row(session_id, batch.records, batch.length, crc32(batch.lines[-1]))
+    rows = execute(catalogue.ADVANCE, values)
+    return SessionRow(*rows[0]) if rows else None
+
+
+def insert_lines(execute: Execute, session_id: str, start: int, batch: LineBatch, row: SessionRow) -> Chunk:
+    """Inserts lines from a position on, and adds their token usage to the session's. The caller holds the lock."""
+    positions = list(accumulate((len(line) + 1 for line in batch.lines), initial=start))
+    rows = []
+    for position, line, each in zip(positions, batch.lines, batch.summaries, strict=False):
+        values = catalogue.line_of(session_id, position, each, _encode(line))
+        rows.append(values if each is not None or position == 0 else {**values, "type": ""})
+    for some in batched(rows):
+        catalogue.add_lines(execute, some)
+    catalogue.add_usage(execute, session_id, batch.records, row.parent_entry if row.copying else None)
+    return Chunk(positions[:-1], batch.lines, positions[-1])
+
+
+def _encode(line: bytes) -> str:
+    """Returns the text to store for a line: hex, as PostgreSQL writes bytes, if the line is not text."""
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    return _HEX + line.hex() if "\0" in text or text.startswith(_HEX) else text
+
+
+def _decode(text: str) -> bytes:
+    return bytes.fromhex(text[len(_HEX) :]) if text.startswith(_HEX) else text.encode()
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def select_range(execute: Execute, session_id: str, start: int, until: int) -> list[tuple[int, bytes]]:
+    """Returns position and content of the lines that begin in a range."""
+    rows = execute(_SELECT_RANGE, {"session_id": session_id, "start": start, "until": until})
+    return [(position, _decode(text)) for position, text in rows]
+
+
+def select_spans(execute: Execute, session_id: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Returns the bytes at these (position, length) pairs, as they would stand in a file; short if lines are missing.
+
+    Pairs that are whole lines are fetched together.
+    """
+    found: dict[int, bytes] = {}
+    for start in range(0, len(spans), BATCH):
+        found.update(_select_at(execute, session_id, spans[start : start + BATCH]))
+    return [
+        line
+        if (line := found.get(position)) is not None and len(line) == length
+        else _select_bytes(execute, session_id, position, length)
+        for position, length in spans
+    ]
+
+
+def _select_at(execute: Execute, session_id: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, bytes]]:
+    """Fetches the lines that begin at these positions; as one range if most of its lines are wanted."""
+    start, until = min(spans)[0], max(position + length + 1 for position, length in spans)
+    if until - start <= 2 * sum(length + 1 for _, length in spans):
+        return select_range(execute, session_id, start, until)
+    # Filled up to a power of two, so that there are few different statements for the database to prepare.
+    positions = [position for position, _ in spans]
+    positions += [spans[0][0]] * ((1 << (len(spans) - 1).bit_length()) - len(spans))
+    marks = ", ".join(f":p{number}" for number in range(len(positions)))
+    values = {f"p{number}": position for number, position in enumerate(positions)}
+    rows = execute(f"{_SELECT_LINES} position IN ({marks})", {"session_id": session_id, **values})
+    return [(position, _decode(text)) for position, text in rows]
+
+
+def _select_bytes(execute: Execute, session_id: str, start: int, length: int) -> bytes:
+    """Fetches any bytes of the log, up to the first missing line."""
+    rows = execute(_SELECT_OVERLAPPING, {"session_id": session_id, "start": start, "until": start + length})
+    first = end = rows[0][0] if rows else start
+    pieces = []
+    for position, text in rows:
+        if position != end:
+            break
+        pieces.append(_decode(text) + b"\n")
+        end += len(pieces[-1])
+    return b"".join(pieces)[max(0, start - first) :][:length]

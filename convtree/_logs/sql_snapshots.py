@@ -1,0 +1,78 @@
+"""Snapshots of a log's index in a database: bytes in parts, one row each, so that a reader fetches what it needs.
+
+Snapshots are numbered (`generation`). The one before the newest is kept for readers that are still using it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from convtree._catalogue.tables import Execute
+from convtree._logs.sql_engine import SqlDatabase
+from convtree._model.batches import batched
+from convtree._model.errors import ConvtreeError
+
+_PART_BYTES = 2**16  # of a snapshot in one row
+_CACHED_PARTS = 2  # per reader
+_PARTS_PER_INSERT = 64
+
+_SELECT_NEWEST = (
+    "SELECT generation, size FROM ct_snapshots WHERE session_id = :session_id ORDER BY generation DESC LIMIT 1"
+)
+_SELECT_PART = (
+    "SELECT data FROM ct_snapshots WHERE session_id = :session_id AND generation = :generation AND part = :part"
+)
+_INSERT_PART = (
+    "INSERT INTO ct_snapshots (session_id, generation, part, size, data) "
+    "VALUES (:session_id, :generation, :part, :size, :data)"
+)
+_DELETE_OLDER = "DELETE FROM ct_snapshots WHERE session_id = :session_id AND generation < :generation"
+
+
+def newest_snapshot(execute: Execute, session_id: str) -> tuple[int, int] | None:
+    """Returns generation and size of the newest snapshot."""
+    rows = execute(_SELECT_NEWEST, {"session_id": session_id})
+    return (rows[0][0], rows[0][1]) if rows else None
+
+
+def split_into_parts(pieces: Iterable[bytes]) -> list[bytes]:
+    """Returns the bytes in parts of the size of a row; one empty part if there are no bytes."""
+    whole = b"".join(pieces)
+    return [whole[start : start + _PART_BYTES] for start in range(0, len(whole), _PART_BYTES)] or [b""]
+
+
+def insert_snapshot(execute: Execute, session_id: str, generation: int, parts: Sequence[bytes]) -> None:
+    """Inserts a snapshot and deletes all but the one before it."""
+    key = {"session_id": session_id, "generation": generation, "size": sum(map(len, parts))}
+    for rows in batched(
+        ({**key, "part": number, "data": part} for number, part in enumerate(parts)), _PARTS_PER_INSERT
+    ):
+        execute(_INSERT_PART, rows)
+    execute(_DELETE_OLDER, {"session_id": session_id, "generation": generation - 1})
+
+
+class SnapshotReader:
+    """Reads one snapshot part by part; keeps the last few parts in memory."""
+
+    def __init__(self, database: SqlDatabase, session_id: str, generation: int) -> None:
+        self._database = database
+        self._key = {"session_id": session_id, "generation": generation}
+        self._parts: dict[int, bytes] = {}
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Returns the bytes there; fewer at the end, and where a part is missing. Short bytes count as damaged."""
+        first, last = offset // _PART_BYTES, (offset + length - 1) // _PART_BYTES
+        try:
+            data = b"".join(map(self._part, range(first, last + 1)))
+        except (OSError, ConvtreeError):
+            return b""
+        return data[offset - first * _PART_BYTES :][:length]
+
+    def _part(self, number: int) -> bytes:
+        if number not in self._parts:
+            with self._database.reading() as execute:
+                rows = execute(_SELECT_PART, {**self._key, "part": number})
+            if len(self._parts) >= _CACHED_PARTS:
+                del self._parts[next(iter(self._parts))]
+            self._parts[number] = bytes(rows[0][0]) if rows else b""
+        return self._parts[number]
