@@ -1,5 +1,6 @@
 """Every operation of a session: what it does, what it refuses, and that a refusal writes nothing."""
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -35,8 +36,10 @@ from convtree import (
     SessionExists,
     SessionNotFound,
     StaleLeaf,
+    aio,
 )
 from convtree._engine.columns import SnapshotDamaged
+from convtree._session.view import LEAF
 
 
 @contextmanager
@@ -216,6 +219,25 @@ def test_arguments_of_messages_do_not_go_with_entries(session: Session) -> None:
         session.append(ModelChangeEntry(provider=None, model="m"), model="n")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="'colour'"):
         session.append(user("a"), colour="red")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("method", [Session.append, aio.Session.append])
+def test_append_names_every_argument_in_its_signature(method: Callable[..., object]) -> None:
+    """`help()` and editors show them with types and defaults, for sync and async callers alike."""
+    parameters = inspect.signature(method).parameters
+    assert {name: each.default for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY} == {
+        "parent_id": LEAF,
+        "id": None,
+        "provider": None,
+        "model": None,
+        "usage": None,
+        "shape": None,
+        "visible_to": "all",
+        "pinned": None,
+        "on_stale": None,
+    }
+    assert all(each.annotation is not each.empty for name, each in parameters.items() if name != "self")
+    assert all(each.kind is not each.VAR_KEYWORD for each in parameters.values())
 
 
 def test_system_and_developer_are_pinned_unless_told_otherwise(session: Session) -> None:

@@ -23,6 +23,7 @@ from convtree._model.entries import (
     Mark,
     MessageEntry,
     Record,
+    Visibility,
 )
 from convtree._model.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage
 from convtree._model.messages import role_of
@@ -57,25 +58,54 @@ def encode_record(record: Record) -> EncodedRecord:
     return EncodedRecord(record, codec.encode_fields(record))
 
 
-def message_entry(item: Mapping[str, Any] | SDKObject, **given: Any) -> MessageEntry:
-    """Makes an entry of a message, and of an SDK object what may be sent back to its provider.
+def message_entry(
+    item: Mapping[str, Any] | SDKObject,
+    *,
+    id: str | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    usage: Any = None,
+    shape: str | None = None,
+    visible_to: Visibility = "all",
+    pinned: bool | None = None,
+) -> MessageEntry:
+    """Makes an entry of a message. Of an SDK's object it keeps what may be sent back to its provider.
+
+    Args:
+        item: a message, or an object of a provider's SDK.
+        id: the entry's id; None leaves it empty, for the write batch to fill in.
+        provider: the provider that made the message.
+        model: the model that made it; None: as the SDK's object says.
+        usage: the tokens it took; None: as the SDK's object says.
+        shape: the provider format of the message; None: as the SDK's object says.
+        visible_to: who sees the message.
+        pinned: whether it survives compactions; None: as its role says.
 
     Raises:
         TypeError: `item` is not a message; the text says what to pass instead.
     """
-    facts: dict[str, Any] = {}
     message: Mapping[str, Any]
     if isinstance(item, Mapping):
         message = item
     elif isinstance(item, SDKObject) and not isinstance(item, type):
-        message, facts = _from_sdk(item)
+        message, known = _from_sdk(item)
+        model = known.get("model") if model is None else model
+        usage = known.get("usage") if usage is None else usage
+        shape = known.get("shape") if shape is None else shape
     else:
         raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
-    facts |= {name: value for name, value in given.items() if value is not None}
-    if "pinned" not in facts:
-        facts["pinned"] = role_of(message) in _PINNED_ROLES
-    facts["pinned"] = facts["pinned"] or None
-    return MessageEntry(message=message if isinstance(message, dict) else dict(message), **facts)
+    if pinned is None:
+        pinned = role_of(message) in _PINNED_ROLES
+    return MessageEntry(
+        id=id or "",
+        message=message if isinstance(message, dict) else dict(message),
+        provider=provider,
+        model=model,
+        usage=usage,
+        shape=shape,
+        visible_to=visible_to,
+        pinned=pinned or None,
+    )
 
 
 def _hint(item: Any) -> str:
@@ -85,7 +115,7 @@ def _hint(item: Any) -> str:
 
 
 def _from_sdk(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns what may be sent back of an SDK's object, and what the entry's fields can take from it."""
+    """Returns the part of an SDK's object that may be sent back, and the fields of an entry that it states."""
     if isinstance(choices := getattr(item, "choices", None), list) and choices:
         facts = {"model": item.model, "usage": item.usage, "shape": "openai-chat"}
         return codec.jsonable(choices[0].message), facts

@@ -104,22 +104,42 @@ class Session(Reader, ForkAware):
         metadata: Mapping[str, Any] | None = None,
         parent_session: ParentSession | None = None,
     ) -> Session:
-        """Opens the log at `path`, or starts one there: the file appears with its first record.
+        """Opens the log at `path`, or starts one there. A new file appears with its first record.
 
-        `mode` is "a" (open or start), "x" (must be new), "r+" (must exist) or "r" (read-only: no lock, no change).
-        `durability="power"` survives a power cut, "process" the death of every process. `exclusive` holds the lock
-        until `close`. `on_stale` says what happens when someone else moved the leaf. `allow_network` permits writing
-        where locks do not keep writers apart. `redact` (`convtree.redact`, say) gets whatever is to be written and
-        returns what is written instead: the same for the same. The arguments after it describe a new session and are
-        ignored when the log exists.
+        Args:
+            path: the log's file.
+            mode: "a" (open or create), "x" (must be new), "r+" (must exist) or "r" (read only: takes no lock and
+                changes nothing).
+            durability: what an append survives when it has returned: "power" (a power cut) or "process" (the death
+                of every process).
+            exclusive: whether to hold the lock until `close`; not with mode "r".
+            strict: whether damage that was found raises `CorruptLog`.
+            on_stale: what an append does if another session moved the leaf, unless it says so itself: "raise",
+                "branch" (continue the leaf that this session has seen) or "rebase" (continue the new leaf).
+            lock_timeout_s: how many seconds to wait for the lock.
+            allow_network: whether to write on a network file system, where locks may not keep writers apart.
+            redact: a function from a JSON value to the value to write in its place, such as `convtree.redact`. It is
+                applied to everything before it is written, and must return the same for the same.
+            clock: where times come from.
+            id_source: where ids come from.
+            id: the id of a new session.
+            cwd: the working directory of a new session.
+            git_root: the root of its git repository.
+            owner: whose session it is.
+            name: its name.
+            metadata: more about it, a JSON object.
+            parent_session: the session that it was made from.
+
+        The arguments from `id` on describe a new session. If the log exists, they are ignored, also where they differ
+        from its header: `header`, `name` and `metadata` have the log's own.
 
         Raises:
-            SessionNotFound: mode "r" or "r+", and there is nothing.
-            SessionExists: mode "x", and there is something.
-            NotALog: what is there is no convtree log; it is not touched.
-            CorruptLog: `strict`, and there are findings that are not mere remarks.
-            SessionLocked: `exclusive`, and someone else holds the lock.
-            OSError: ENOTSUP, a log on a network file system was to be written; and whatever the system says.
+            SessionNotFound: the mode is "r" or "r+", and there is no file.
+            SessionExists: the mode is "x", and there is a file.
+            NotALog: the file is not a convtree log; it is not touched.
+            CorruptLog: `strict` is set, and there are findings above severity "info".
+            SessionLocked: `exclusive` is set, and the lock was not free in time.
+            OSError: as the system raises it; ENOTSUP for a log on a network file system.
         """
         check_choice("mode", mode, ("a", "x", "r", "r+"))
         check_choice("durability", durability, ("power", "process"))
@@ -168,7 +188,21 @@ class Session(Reader, ForkAware):
         metadata: Mapping[str, Any] | None = None,
         parent_session: ParentSession | None = None,
     ) -> Session:
-        """Starts a session that lives in memory only; `fork(path)` writes it to a file."""
+        """Starts a session in memory only. `fork(path)` writes it to a file.
+
+        Args:
+            on_stale: as in `open`.
+            redact: as in `open`.
+            clock: where times come from.
+            id_source: where ids come from.
+            id: the session's id.
+            cwd: its working directory.
+            git_root: the root of its git repository.
+            owner: whose session it is.
+            name: its name.
+            metadata: more about it, a JSON object.
+            parent_session: the session that it was made from.
+        """
         check_choice("on_stale", on_stale, _ON_STALE)
         header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
         return cls(MemoryLog(), header, on_stale=on_stale, redact=redact, clock=clock, id_source=id_source)
@@ -208,24 +242,53 @@ class Session(Reader, ForkAware):
         *,
         parent_id: str | AtLeaf | None = LEAF,
         id: str | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        usage: Mapping[str, Any] | SDKObject | None = None,
+        shape: str | None = None,
+        visible_to: Visibility = "all",
+        pinned: bool | None = None,
         on_stale: OnStale | None = None,
-        **fields: Any,
     ) -> Any:
-        """Appends a message (a dict, always), an SDK's object, or an entry; it is stored when this returns.
+        """Appends one message or entry and moves the leaf to it; when this returns, it is stored.
 
-        The leaf moves to it. With `parent_id` it is branch and append in one record. `id` makes a retry safe: when
-        it is stored already with equal content, the stored entry is returned and nothing is written. A message of
-        role `system` or `developer` is pinned unless `pinned` says otherwise. An entry's own parent and time are
-        replaced, its id is kept if it has one.
+        An entry's own `parent_id` and `timestamp` are replaced; its id is kept if it has one.
+
+        Args:
+            item: a message (a dict is always a message), an object of a provider's SDK, or an `Entry`.
+            parent_id: the entry to append below; left out, the session's leaf; None, the place before the first
+                entry. Branches and appends in one record.
+            id: the new entry's id; left out, a fresh one. Makes a retry safe: if it is stored already with equal
+                content, the stored entry is returned and nothing is written.
+            provider: the provider that made the message.
+            model: the model that made the message.
+            usage: the tokens it took, as the provider reports them.
+            shape: the provider format of the message, as in `Context.to`.
+            visible_to: "all", "user" (not in contexts) or "model" (for the model only).
+            pinned: whether it survives compactions; left out, true for the roles `system` and `developer`.
+            on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
+                session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
+
+        The arguments from `provider` to `pinned` go with a message only.
 
         Raises:
+            TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
             InvalidMessage: a value cannot be stored; the error names the place.
             StaleLeaf: someone else moved the leaf (never with `parent_id`).
             EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
             SessionFailed, SessionClosed: nothing was written.
             OSError: the disk refused; the log was cut back to whole lines, or the session is failed.
         """
-        entry = _entry_of(item, id, fields)
+        entry = _entry_of(
+            item,
+            id=id,
+            provider=provider,
+            model=model,
+            usage=usage,
+            shape=shape,
+            visible_to=visible_to,
+            pinned=pinned,
+        )
         return self._append([self._draft(entry)], parent_id, on_stale)[0]
 
     def append_many(
@@ -242,9 +305,20 @@ class Session(Reader, ForkAware):
         pinned: bool | None = None,
         on_stale: OnStale | None = None,
     ) -> list[Entry]:
-        """Appends a chain with one write and one sync; `usage` goes to the last message.
+        """Appends a chain with one write and one sync.
 
-        Not a transaction: after a crash a prefix may be there. A retry is safe for entries that carry ids.
+        Not a transaction: after a crash, a prefix of the chain may be stored. A retry is safe for entries with ids.
+
+        Args:
+            items: messages and entries, as `append` takes them; each is the parent of the next.
+            parent_id: the parent of the first, as in `append`.
+            provider: as in `append`, for every message.
+            model: as in `append`, for every message.
+            usage: as in `append`, for the last item if it is a message.
+            shape: as in `append`, for every message.
+            visible_to: as in `append`, for every message.
+            pinned: as in `append`, for every message.
+            on_stale: as in `append`.
 
         Raises:
             As `append`.
@@ -252,10 +326,10 @@ class Session(Reader, ForkAware):
         listed = list(items)
         common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
         common |= {"visible_to": visible_to, "pinned": pinned}
-        entries = []
+        entries: list[Entry] = []
         for number, item in enumerate(listed, 1):
             own = {} if isinstance(item, Entry) else common | ({"usage": usage} if number == len(listed) else {})
-            entries.append(_entry_of(item, None, own))
+            entries.append(_entry_of(item, **own))
         return self._append([self._draft(entry) for entry in entries], parent_id, on_stale) if entries else []
 
     def branch(
@@ -604,14 +678,31 @@ def _redacted(record: R, redact: Redact) -> R:
     return redact_record(record, redact)
 
 
-def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, fields: Mapping[str, Any]) -> Entry:
+def _entry_of(
+    item: Entry | Mapping[str, Any] | SDKObject,
+    *,
+    id: str | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    usage: Mapping[str, Any] | SDKObject | None = None,
+    shape: str | None = None,
+    visible_to: Visibility = "all",
+    pinned: bool | None = None,
+) -> Entry:
     if id is not None:
         codec.check_id(id, "id")
     if not isinstance(item, Entry):
-        if fields and (unknown := fields.keys() - {"provider", "model", "usage", "shape", "visible_to", "pinned"}):
-            raise TypeError(f"append has no argument {min(unknown)!r}")
-        return message_entry(item, id=id, **fields)
-    if any(value is not None and (name, value) != ("visible_to", "all") for name, value in fields.items()):
+        return message_entry(
+            item,
+            id=id,
+            provider=provider,
+            model=model,
+            usage=usage,
+            shape=shape,
+            visible_to=visible_to,
+            pinned=pinned,
+        )
+    if visible_to != "all" or any(value is not None for value in (provider, model, usage, shape, pinned)):
         raise TypeError("an entry brings its own fields; these arguments go with a message only")
     if isinstance(item, MessageEntry) and item.pinned is None and item.role in ("system", "developer"):
         item = msgspec.structs.replace(item, pinned=True)
@@ -630,7 +721,18 @@ def new_header(
     clock: Clock = system_clock,
     id_source: IdSource = random_id,
 ) -> Header:
-    """Makes the header of a session that begins now, under a new id (two of the id source's) unless one is given.
+    """Makes the header of a session that begins now.
+
+    Args:
+        id: its id; None takes two of the id source's in a row.
+        cwd: its working directory.
+        git_root: the root of its git repository.
+        owner: whose session it is.
+        name: its name.
+        metadata: more about it, a JSON object.
+        parent_session: the session that it was made from.
+        clock: where its time comes from.
+        id_source: where its id comes from.
 
     Raises:
         InvalidMessage: a value cannot be stored.
