@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from convtree import Context, MessageEntry, Session
-from convtree._engine.write_batch import SDKObject
+from convtree._engine.sdk_objects import SDKObject
 from convtree.stores._session_store import SessionStore, open_store
 
 Model = Callable[[Context], Mapping[str, Any] | SDKObject]

@@ -405,7 +405,7 @@ def test_a_snapshot_is_kept_and_used(database: SqlDatabase, id: str) -> None:
         return read(position)
 
     with patch.object(log, "read", watched):
-        ledger = Journal(log)
+        ledger = Journal.open(log)
     assert starts == [end_of(log)]
     assert ledger.index.leaf.id == leaf.id
     assert len(session_in(database, id, "r").path()) == 5001

@@ -328,6 +328,31 @@ def test_a_refusal_has_its_class_and_writes_nothing(
         assert contents(session) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda s: s.append(user("x"), provider=5),
+        lambda s: s.append(user("x"), visible_to="me"),
+        lambda s: s.append(BranchSummaryEntry(summary="", from_id="a b")),
+        lambda s: s.append(CompactionEntry(summary="", first_kept_entry_id=5)),  # type: ignore[arg-type]
+        lambda s: s.append({"content": "x" * 2**24}),
+        lambda s: s.label("a", 5),
+        lambda s: s.label(5, "x"),
+        lambda s: s.branch(5),
+        lambda s: s.rename(5),
+        lambda s: s.extend([MessageEntry(id="x", timestamp=5, message=user("x"))]),  # type: ignore[arg-type]
+        lambda s: s.extend([MessageEntry(id="x", timestamp="\ud800", message=user("x"))]),
+    ],
+)
+def test_invalid_values_are_refused_before_the_log_is_touched(act: Callable[[Any], object], log_path: Path) -> None:
+    """The torn tail of a crashed writer is cut off by the next write, and these do not get as far as one."""
+    log_path.write_bytes(log_of(node("a", None)) + b'{"id":"torn')
+    with quick(log_path) as session:
+        with unchanged(log_path), pytest.raises((InvalidMessage, InvalidCompaction, EntryNotFound)):
+            act(session)
+        assert contents(session) == ["a"]
+
+
 @pytest.mark.parametrize("parent_id", [5, 1.5])
 def test_an_id_that_is_no_string_is_not_found(parent_id: Any, session: Session) -> None:
     """What cannot be an id is not there."""

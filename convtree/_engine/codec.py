@@ -23,6 +23,7 @@ from convtree._model.entries import (
     LABEL_LIMIT,
     MARK_CLASSES,
     TYPE,
+    BranchSummaryEntry,
     Entry,
     Header,
     LabelMark,
@@ -149,7 +150,23 @@ def assemble(record: Record, fields: bytes, id: str, parent_id: str | None, time
         time = dump({"timestamp": timestamp})  # says why not
     head = b'%b,"timestamp":%b' % (f'{{"id":"{id}"{parent},"type":"{record.type}"'.encode(), time)
     body = b"%b,%b" % (head, fields[1:-1]) if len(fields) > 2 else head
-    return body if len(body) < LINE_LIMIT - SEAL_LENGTH else _limited(body)
+    check_length(body)
+    return body
+
+
+def check_length(data: bytes) -> None:
+    """Raises InvalidMessage if a line with these bytes and a seal would be longer than a line may be."""
+    length = len(data) + SEAL_LENGTH + 1
+    if length > LINE_LIMIT:
+        raise _invalid("the record", f"the line would have {length} bytes, the limit is {LINE_LIMIT}")
+
+
+def check_timestamp(value: Any) -> None:
+    """Raises InvalidMessage unless the value can be stored as a timestamp, which may be any text or None."""
+    if value is not None:
+        if not isinstance(value, str):
+            raise _invalid("timestamp", f"a timestamp is a text or None, not a {type(value).__name__}")
+        _check_text(value, "timestamp")
 
 
 def encode_header(header: Header) -> bytes:
@@ -163,7 +180,8 @@ def encode_header(header: Header) -> bytes:
     start = {"type": "session", "format": "convtree", "version": header.version, "id": header.id}
     head = orjson.dumps(start | {"timestamp": header.timestamp, "seal": "crc32"})[:-1]
     rest = dump(fields)
-    body = _limited(head + b"," + rest[1:-1] if fields else head)
+    body = head + b"," + rest[1:-1] if fields else head
+    check_length(body)
     try:
         decode_header(body + b"}")
     except msgspec.ValidationError as error:
@@ -256,8 +274,11 @@ def _check_fields(record: Record) -> None:
     elif isinstance(record, LabelMark):
         if isinstance(record.label, str) and len(record.label) > LABEL_LIMIT:
             raise _invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
-    elif isinstance(record, ModelChangeEntry) and not record.model:
-        raise _invalid("model", "a model change names a model")
+    elif isinstance(record, ModelChangeEntry):
+        if not record.model:
+            raise _invalid("model", "a model change names a model")
+    elif isinstance(record, BranchSummaryEntry) and record.from_id is not None:
+        check_id(record.from_id, "from_id")
 
 
 def is_own_id(id: str) -> bool:
@@ -269,13 +290,6 @@ def check_id(value: Any, place: str) -> None:
     """Raises InvalidMessage unless the value is an id."""
     if not isinstance(value, str) or not ID.fullmatch(value):
         raise _invalid(place, "an id is 1 to 128 letters, digits, '.', '_', ':' or '-', the first a letter or digit")
-
-
-def _limited(body: bytes) -> bytes:
-    length = len(body) + SEAL_LENGTH + 1
-    if length > LINE_LIMIT:
-        raise _invalid("the record", f"the line would have {length} bytes, the limit is {LINE_LIMIT}")
-    return body
 
 
 def _walk(fields: Mapping[str, Any]) -> None:
@@ -473,6 +487,18 @@ def decode_as(kind: str, line: bytes) -> Entry | Mark:
     if cls is OpaqueEntry and isinstance(fields.get("source_id"), str):
         envelope["source_id"] = fields.pop("source_id")
     return cls(unknown_type=unknown_type, fields=fields, **envelope)
+
+
+def decode_fields(record: Record, fields: bytes) -> Entry | Mark:
+    """Decodes what `encode_fields` made of a record: the record as it will be read back, without parent and time.
+
+    Raises:
+        msgspec.ValidationError: a value is not of its field's type.
+    """
+    parent = ',"parent_id":null' if isinstance(record, Entry) else ""
+    end = b",%b" % fields[1:] if len(fields) > 2 else b"}"
+    start = f'{{"id":"{record.id}"{parent},"type":"{record.type}"'.encode()
+    return decode_as(record.type, start + end)
 
 
 def decode_header(line: bytes) -> Header | None:

@@ -28,7 +28,7 @@ from convtree._model.entries import (
     OpaqueMark,
     SessionInfoMark,
 )
-from convtree._model.errors import BrokenPath
+from convtree._model.errors import BrokenPath, LeafUncertain
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
 _KINDS = {
@@ -457,6 +457,15 @@ class Index:
         """Makes the error that names the place of a row."""
         offset = self.tree.offsets[row]
         return BrokenPath(f"the line at offset {offset} {what}; run verify on the log", missing=missing, offset=offset)
+
+    def leaf_uncertain(self, location: str) -> LeafUncertain:
+        """Makes the error that names the damage behind the line that set the leaf, and what settles it."""
+        doubt = self.leaf_uncertain_because
+        assert doubt is not None
+        return LeafUncertain(
+            f"{location}: {doubt.code} in line {doubt.line}, after the leaf was set: "
+            f"settle it with branch({self.leaf.id!r}) or another entry"
+        )
 
     def _verified(self, rows: Sequence[int]) -> list[bytes]:
         lengths = self.tree.lengths.take(rows)

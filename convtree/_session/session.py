@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
 from pathlib import Path
 from threading import RLock
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 import msgspec
 
-from convtree._engine import codec, tree
+from convtree._engine import codec
+from convtree._engine.intents import AddMark, Append, Import, Intent, MoveLeaf
 from convtree._engine.journal import Journal, PartialWrite
+from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
 from convtree._engine.log import Durability, Log, Mode
-from convtree._engine.write_batch import EncodedRecord, SDKObject, WriteBatch, encode_record, message_entry, reseal
+from convtree._engine.sdk_objects import SDKObject, message_entry
+from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_imported, encode_record, reseal
 from convtree._logs.jsonl import JsonlLog, write_new
 from convtree._logs.memory import MemoryLog
+from convtree._model.batches import batched
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -35,12 +38,11 @@ from convtree._model.entries import (
     SessionInfoMark,
     Visibility,
 )
-from convtree._model.errors import CorruptLog, ReadOnlySession, StaleLeaf
+from convtree._model.errors import CorruptLog, ReadOnlySession
 from convtree._model.resources import ForkAware, watch_forks
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
-from convtree._session.view import LEAF, AtLeaf, Reader, reading
+from convtree._session.view import Reader, reading
 
-OnStale = Literal["raise", "branch", "rebase"]
 if TYPE_CHECKING:
     from convtree._engine.redact import Redact
     from convtree._engine.tokens import Counter
@@ -51,8 +53,6 @@ E = TypeVar("E", bound=Entry)
 R = TypeVar("R", bound="Record | Header")
 
 _ON_STALE = ("raise", "branch", "rebase")
-
-_BATCH = 500  # records that `extend` writes and syncs at once
 
 
 class Session(Reader, ForkAware):
@@ -73,7 +73,9 @@ class Session(Reader, ForkAware):
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
     ) -> None:
-        super().__init__(Journal(log, id_source=id_source), header if redact is None else _redacted(header, redact))
+        super().__init__(
+            Journal.open(log, clock=clock, id_source=id_source), header if redact is None else _redacted(header, redact)
+        )
         self._clock = clock
         self._id_source = id_source
         self._refuses = "it was opened with mode='r'" if read_only else None
@@ -289,7 +291,7 @@ class Session(Reader, ForkAware):
             visible_to=visible_to,
             pinned=pinned,
         )
-        return self._append([self._draft(entry)], parent_id, on_stale)[0]
+        return self._append([self._encode(entry)], parent_id, on_stale)[0]
 
     def append_many(
         self,
@@ -330,7 +332,7 @@ class Session(Reader, ForkAware):
         for number, item in enumerate(listed, 1):
             own = {} if isinstance(item, Entry) else common | ({"usage": usage} if number == len(listed) else {})
             entries.append(_entry_of(item, **own))
-        return self._append([self._draft(entry) for entry in entries], parent_id, on_stale) if entries else []
+        return self._append([self._encode(entry) for entry in entries], parent_id, on_stale) if entries else []
 
     def branch(
         self,
@@ -361,19 +363,9 @@ class Session(Reader, ForkAware):
         if summary is not None:
             with self._lock:
                 left = self._leaf_id
-                note = self._draft(BranchSummaryEntry(from_id=left, summary=summary, details=details))
+                note = self._encode(BranchSummaryEntry(from_id=left, summary=summary, details=details))
                 return cast(BranchSummaryEntry, self._append([note], entry_id, None)[0])
-        move = encode_record(LeafMark(target_id=entry_id))
-
-        def fill(plan: WriteBatch) -> None:
-            if entry_id is not None:
-                plan.row_of(entry_id)
-            if self._index.leaf.id != entry_id or self._index.leaf_uncertain_because is not None:
-                plan.mark(move, timestamp(self._clock))
-
-        with self._lock:
-            self._write(fill)
-            self._leaf_id = entry_id
+        self._write(MoveLeaf(entry_id, encode_record(LeafMark(target_id=entry_id))))
         return None
 
     def compact(
@@ -427,19 +419,19 @@ class Session(Reader, ForkAware):
             EntryNotFound: there is no such entry.
             InvalidMessage: the label is longer than 256 characters.
         """
-        self._mark(LabelMark(target_id=entry_id, label=text))
+        self._add_mark(LabelMark(target_id=entry_id, label=text))
 
     def rename(self, name: str | None) -> None:
         """Gives the session a name, or takes it away with None."""
-        self._mark(SessionInfoMark(name=name))
+        self._add_mark(SessionInfoMark(name=name))
 
     def archive(self, archived: bool = True) -> None:
         """Marks the session as archived, or not; nothing else changes."""
-        self._mark(SessionInfoMark(archived=archived))
+        self._add_mark(SessionInfoMark(archived=archived))
 
     def update_metadata(self, /, **changes: Any) -> None:
         """Sets metadata by key; None removes a key."""
-        self._mark(SessionInfoMark(metadata=changes))
+        self._add_mark(SessionInfoMark(metadata=changes))
 
     def extend(self, records: Iterable[Record]) -> int:
         """Appends records that bring their own ids, parents and times, as importers make them, in batches.
@@ -451,14 +443,9 @@ class Session(Reader, ForkAware):
             As `append`; the batches before are stored.
         """
         written = 0
-        remaining = iter(records)
-        while batch := [self._draft(record) for record in islice(remaining, _BATCH)]:
-
-            def fill(plan: WriteBatch, batch: list[EncodedRecord] = batch) -> None:
-                for each in batch:
-                    plan.add_imported(each)
-
-            written += len(self._write(fill, moves_leaf=True).added)
+        for batch in batched(records):
+            encoded = [encode_imported(self._without_secrets(record)) for record in batch]
+            written += len(self._write(Import(encoded)).added)
         return written
 
     def fork(
@@ -502,30 +489,28 @@ class Session(Reader, ForkAware):
     def __repr__(self) -> str:
         return f"<Session {self.id!r} at {self.location!r}, leaf {self.leaf_id!r}>"
 
+    def _add_mark(self, mark: LabelMark | SessionInfoMark) -> None:
+        self._write(AddMark(self._encode(mark)))
+
     # --- the way to the log ---
 
-    def _draft(self, record: Record) -> EncodedRecord:
-        return encode_record(record if self._redact is None else _redacted(record, self._redact))
+    def _without_secrets(self, record: R) -> R:
+        return record if self._redact is None else _redacted(record, self._redact)
+
+    def _encode(self, record: Record) -> EncodedRecord:
+        return encode_record(self._without_secrets(record))
+
+    def _seen_leaf(self, on_stale: OnStale | None) -> SeenLeaf:
+        """Returns the leaf as this session has seen it; the caller holds the lock until it has written."""
+        return SeenLeaf(self._leaf_id, on_stale or self._on_stale)
 
     def _append(
-        self, drafts: list[EncodedRecord], parent_id: str | AtLeaf | None, on_stale: OnStale | None
+        self, records: list[EncodedRecord], parent_id: str | AtLeaf | None, on_stale: OnStale | None
     ) -> list[Any]:
-        policy = on_stale or self._on_stale
-        if policy not in _ON_STALE:
-            check_choice("on_stale", policy, _ON_STALE)
-
-        def fill(plan: WriteBatch) -> None:
-            stored = plan.find_stored(drafts) if drafts[0].record.id else 0
-            if stored == len(drafts):
-                return
-            if stored:
-                plan.add_chain(drafts[stored:], plan.stored[-1].id, timestamp(self._clock))
-            else:
-                plan.add_chain(
-                    drafts, self._current_leaf(policy) if parent_id is LEAF else parent_id, timestamp(self._clock)
-                )
-
-        return self._write(fill, moves_leaf=True).stored
+        if on_stale is not None:
+            check_choice("on_stale", on_stale, _ON_STALE)
+        with self._lock:
+            return self._write(Append(records, parent_id, self._seen_leaf(on_stale))).stored
 
     def _plan_compaction(self, keep_tokens: int, count_tokens: Counter | None) -> CompactionPlan | None:
         self._check_leaf()
@@ -547,60 +532,28 @@ class Session(Reader, ForkAware):
         self._row(LEAF)
 
     def _land(self, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None = LEAF) -> Entry:
-        """Appends what a plan was made for, below `parent_id` or the leaf, if the plan is right there."""
-        drafted = self._draft(note)
+        from convtree._session.landing import ApplySummary
 
-        def fill(lines: WriteBatch) -> None:
-            leaf = self._current_leaf("branch" if self._on_stale == "branch" else "rebase")
-            row = tree.ROOT if leaf is None else lines.row_of(leaf)
-            if not _compaction().is_still_valid(plan, self._index, row):
-                raise StaleLeaf(
-                    f"the leaf moved from {plan.leaf_id!r} to {leaf!r}, where the plan is not right; "
-                    "call refresh(), then make another",
-                    expected=plan.leaf_id,
-                    actual=leaf,
-                )
-            lines.add_chain([drafted], leaf if parent_id is LEAF else parent_id, timestamp(self._clock))
-
-        return cast(Entry, self._write(fill, moves_leaf=True).stored[-1])
-
-    def _mark(self, mark: LabelMark | SessionInfoMark) -> None:
-        drafted = self._draft(mark)
-        self._write(lambda plan: plan.mark(drafted, timestamp(self._clock)))
-
-    def _write(self, fill: Callable[[WriteBatch], None], moves_leaf: bool = False) -> WriteBatch:
-        """Has a plan written; with `moves_leaf` this session has then seen the log's leaf."""
+        record = self._encode(note)
         with self._lock:
-            ledger = self._journal
-            if self._closed or self._refuses or ledger.index.read_only:
-                self._check_open()
-                self._check_writable()  # before the log is touched: a reader locks and heals nothing
-            try:
-                plan = ledger.write(fill, self._header)
-            except PartialWrite as partly:  # whole lines that reached the log are in it, and were ours
-                self._leaf_id = ledger.index.leaf.id
-                raise partly.reason from None
-            leaf = ledger.index.leaf.id
-            if moves_leaf and plan.stored and (plan.added or plan.stored[-1].id == leaf):
-                self._leaf_id = leaf  # ours now, or long since: a retry
-            return plan
+            return cast(Entry, self._write(ApplySummary(plan, record, parent_id, self._seen_leaf(None))).stored[-1])
 
-    def _current_leaf(self, on_stale: OnStale) -> str | None:
-        """Returns the leaf to continue, under the lock and with everything taken in."""
-        index = self._journal.index
-        if index.leaf_uncertain_because is not None:
-            raise self._uncertain()
-        actual = index.leaf.id
-        if actual == self._leaf_id or on_stale == "branch":
-            return self._leaf_id
-        if on_stale == "rebase":
-            return actual
-        raise StaleLeaf(
-            f"someone else moved the leaf from {self._leaf_id!r} to {actual!r}; "
-            "call refresh(), or pass parent_id or on_stale",
-            expected=self._leaf_id,
-            actual=actual,
-        )
+    def _write(self, intent: Intent) -> WriteBatch:
+        """Writes what is intended; if it moves the leaf, this session has then seen the log's leaf."""
+        with self._lock:
+            journal = self._journal
+            if self._closed or self._refuses or journal.index.read_only:
+                self._check_open()
+                self._check_writable()  # before the log is asked: a reader takes no lock and repairs nothing
+            try:
+                batch = journal.write(intent, self._header)
+            except PartialWrite as partial:  # whole lines of ours are in the log, and stay
+                self._leaf_id = journal.index.leaf.id
+                raise partial.reason from None
+            leaf_id = journal.index.leaf.id
+            if intent.moves_leaf and (batch.added or not batch.stored or batch.stored[-1].id == leaf_id):
+                self._leaf_id = leaf_id  # ours; with nothing added, it was there already: a retry has seen it
+            return batch
 
     def _check_writable(self) -> None:
         if self._refuses is not None:
@@ -654,8 +607,8 @@ class Session(Reader, ForkAware):
         return new.id
 
     def _fork_bodies(self, rows: list[int], marks: list[Record]) -> Iterator[bytes]:
-        for start in range(0, len(rows), _BATCH):
-            yield from self._index.bodies(rows[start : start + _BATCH])
+        for batch in batched(rows):
+            yield from self._index.bodies(batch)
         taken = set(self._ids(rows))
         for mark in marks:
             id = self._id_source()

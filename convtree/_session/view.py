@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from enum import Enum
 from functools import wraps
 from itertools import takewhile
 from threading import RLock
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Literal, ParamSpec, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar, cast
 
 import msgspec
 
@@ -20,28 +19,23 @@ from convtree._engine import context, tree
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.context import Context, Gap, Render, default_render
 from convtree._engine.journal import LOST_HEADER, RECENT, Journal
+from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
 from convtree._model.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, MessageEntry
-from convtree._model.errors import EntryNotFound, LeafUncertain, SessionClosed
+from convtree._model.errors import EntryNotFound, SessionClosed
 from convtree._model.resources import Uncopyable
 
 if TYPE_CHECKING:
     from convtree._engine.diff import BranchDelta, Diff
+
+__all__ = ["LEAF", "AtLeaf", "Reader", "reading"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", bound="Reader")
 
 _BATCH = 500  # records that are read under the lock at once
-
-
-class _Omitted(Enum):
-    LEAF = "the session's leaf"
-
-
-LEAF: Final = _Omitted.LEAF
-AtLeaf = Literal[_Omitted.LEAF]
 
 
 def reading(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T]:
@@ -64,8 +58,8 @@ def reading(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P
 class Reader(Uncopyable):
     """The reading half of a session: a log that is known by its index, and the leaf that was seen."""
 
-    def __init__(self, ledger: Journal, header: Header) -> None:
-        self._journal = ledger
+    def __init__(self, journal: Journal, header: Header) -> None:
+        self._journal = journal
         self._header = header
         self._lock = RLock()
         self._closed = False
@@ -221,7 +215,7 @@ class Reader(Uncopyable):
         self._check_open()
         self._journal.refresh()
         self._leaf_id = self._index.leaf.id
-        rows = [row for row in self._journal.news() if self._index.tree.is_node(row)]
+        rows = [row for row in self._journal.unseen_rows() if self._index.tree.is_node(row)]
         entries = cast(list[Entry], self._index.readable_records(rows))
         self._journal.mark_seen()
         return entries
@@ -345,10 +339,10 @@ class Reader(Uncopyable):
 
     def _row(self, entry_id: str | AtLeaf | None, allow_doubt: bool = False) -> int:
         self._check_open()
-        if not isinstance(entry_id, _Omitted):
+        if entry_id is not LEAF:
             return tree.ROOT if entry_id is None else self._known(entry_id)
         if not allow_doubt and self._doubt() is not None:
-            raise self._uncertain()
+            raise self._index.leaf_uncertain(self.location)
         if self._leaf_id == self._index.leaf.id:
             return self._index.leaf.row
         return tree.ROOT if self._leaf_id is None else self._known(self._leaf_id)
@@ -389,14 +383,6 @@ class Reader(Uncopyable):
             assert isinstance(entry, ExtensionDataEntry)
             yield entry
             row = columns.parents[row]
-
-    def _uncertain(self) -> LeafUncertain:
-        doubt = self._index.leaf_uncertain_because
-        assert doubt is not None
-        return LeafUncertain(
-            f"{self.location}: {doubt.code} in line {doubt.line}, after the leaf was set: "
-            f"settle it with branch({self._index.leaf.id!r}) or another entry"
-        )
 
 
 def _waiting(looks: Iterator[tuple[list[Entry | Mark], float]]) -> Iterator[Entry | Mark]:

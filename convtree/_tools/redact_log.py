@@ -145,7 +145,7 @@ def redact_log(
     mode: Mode = "r+" if in_place else "r"
     log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=in_place, allow_network=allow_network)
     try:
-        index = Journal(log, use_snapshot=False).index
+        index = Journal.open(log, use_snapshot=False).index
         _check_sound(index, path)
         redactor = redactor or Redactor()
         watch = _Watch(path, progress)

@@ -179,7 +179,7 @@ def _scan(log: _WatchedLog, progress: Progress | None, finding_limit: int = FIND
     if progress is not None:
         size = os.stat(log.path).st_size
         log.watch = lambda done: progress(done, 2 * size)
-    index = Journal(log, use_snapshot=False, finding_limit=finding_limit).index
+    index = Journal.open(log, use_snapshot=False, finding_limit=finding_limit).index
     log.watch = None
     return index
 

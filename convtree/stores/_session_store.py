@@ -27,6 +27,7 @@ from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import Usage, ms_of, ms_of_datetime, snippet_of, usage_of, words_of
 from convtree._catalogue.tables import Cursor, Dialect, Execute, Filter, SessionInfo, UsageTotal
 from convtree._engine import codec
+from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_lines
 from convtree._logs.copy import Copied, copy_log
@@ -41,8 +42,7 @@ from convtree._model.errors import (
 )
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session.session import OnStale, Session, check_choice, new_header
-from convtree._session.view import LEAF, AtLeaf
+from convtree._session.session import Session, check_choice, new_header
 from convtree.stores._folder import FolderBackend
 from convtree.stores._memory import MemoryBackend
 from convtree.stores.base import CatalogueReset, Progress, StoreBackend, StoreFinding
