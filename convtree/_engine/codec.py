@@ -495,6 +495,8 @@ def decode_fields(record: Record, fields: bytes) -> Entry | Mark:
     Raises:
         msgspec.ValidationError: a value is not of its field's type.
     """
+    if isinstance(record, MessageEntry) and not record.id:  # nearly all of them
+        return _DECODERS["message"](b'{"id":"","parent_id":null,%b' % fields[1:])
     parent = ',"parent_id":null' if isinstance(record, Entry) else ""
     end = b",%b" % fields[1:] if len(fields) > 2 else b"}"
     start = f'{{"id":"{record.id}"{parent},"type":"{record.type}"'.encode()

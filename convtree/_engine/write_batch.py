@@ -102,7 +102,7 @@ class WriteBatch:
             IdConflict: an id is stored with other content.
         """
         for count, each in enumerate(records):
-            found = self._match_stored(each)
+            found = self._match_stored(each) if each.record.id else None
             if found is None:
                 return count
             self.stored.append(found)
@@ -112,14 +112,18 @@ class WriteBatch:
         """Adds entries as a chain below `parent_id`, with the time now; one that is stored already is a link of it."""
         now = timestamp(self._clock)
         for each in records:
-            found = self._match_stored(each) or self._add(each, parent_id, now)
+            found = self._match_stored(each) if each.record.id else None
+            if found is None:
+                found = self._add(each, parent_id, now)
             self.stored.append(found)
             parent_id = found.id
 
     def add_imported(self, each: EncodedRecord) -> None:
         """Adds a record with its own id, parent and time, unless it is stored already."""
         record = each.record
-        found = self._match_stored(each) or self._add(each, getattr(record, "parent_id", None), record.timestamp)
+        found = self._match_stored(each) if record.id else None
+        if found is None:
+            found = self._add(each, getattr(record, "parent_id", None), record.timestamp)
         self.stored.append(found)
 
     def add_mark(self, each: EncodedRecord) -> None:
@@ -162,14 +166,12 @@ class WriteBatch:
         )
 
     def _match_stored(self, each: EncodedRecord) -> Entry | Mark | None:
-        """Returns the record of the log with this one's id; None when the id is new.
+        """Returns the record of the log with the id that this one brings; None when the log has none.
 
         Raises:
             IdConflict: that record has other content, or this batch has the id already.
         """
         id = each.record.id
-        if not id:
-            return None
         row = self.index.tree.find(id)
         if row is None:
             if id in self._parents or id in self._marks:
