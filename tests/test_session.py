@@ -39,7 +39,7 @@ from convtree import (
     aio,
 )
 from convtree._engine.columns import SnapshotDamaged
-from convtree._session.view import LEAF
+from convtree._engine.leaf import LEAF
 
 
 @contextmanager

@@ -55,8 +55,8 @@ class Journal:
     ) -> None:
         self.log = log
         self._finding_limit = finding_limit
-        self._clock = clock
-        self._id_source = id_source
+        self.clock = clock
+        self.id_source = id_source
         self._seen_rows = 0  # rows before this one are seen
         self._rows_written_here: set[int] = set()  # rows behind it that this journal wrote: seen, too
         self._unsaved_loss = False  # a loss was found that no snapshot knows of: save one before the log grows over it
@@ -147,7 +147,7 @@ class Journal:
             index = self.index
             if index.read_only is not None:
                 self.check_writable()
-            batch = WriteBatch(index, self.log.location, self._clock, self._id_source)
+            batch = WriteBatch(index, self.log.location, self.clock, self.id_source)
             if not index.lines:
                 batch.begin(codec.encode_header(header))
             intent.plan(batch)

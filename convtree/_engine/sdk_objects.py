@@ -1,4 +1,4 @@
-"""From a message, or an object of a provider's SDK, to an entry. Pure.
+"""From what `append` takes (a message, an object of a provider's SDK, an entry) to the entry to be stored. Pure.
 
 No SDK is imported: an object is recognised by its attributes, and kept as its own SDK would send it back.
 """
@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
+import msgspec
+
 from convtree._engine import codec
-from convtree._model.entries import MessageEntry, Visibility
+from convtree._model.entries import Entry, MessageEntry, Visibility
 from convtree._model.messages import role_of
 
 _PINNED_ROLES = frozenset({"system", "developer"})
@@ -22,6 +24,53 @@ class SDKObject(Protocol):
     def model_dump(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Returns the object as plain values."""
         ...
+
+
+def entry_of(
+    item: Entry | Mapping[str, Any] | SDKObject,
+    *,
+    id: str | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    usage: Mapping[str, Any] | SDKObject | None = None,
+    shape: str | None = None,
+    visible_to: Visibility = "all",
+    pinned: bool | None = None,
+) -> Entry:
+    """Returns the entry to be stored for an argument of `append`.
+
+    Args:
+        item: a message, an object of a provider's SDK, or an entry.
+        id: the entry's id; None keeps an entry's own, or leaves it empty, for the write batch to fill in.
+        provider: as in `message_entry`.
+        model: as in `message_entry`.
+        usage: as in `message_entry`.
+        shape: as in `message_entry`.
+        visible_to: as in `message_entry`.
+        pinned: as in `message_entry`.
+
+    Raises:
+        InvalidMessage: `id` is not an id.
+        TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
+    """
+    if id is not None:
+        codec.check_id(id, "id")
+    if not isinstance(item, Entry):
+        return message_entry(
+            item,
+            id=id,
+            provider=provider,
+            model=model,
+            usage=usage,
+            shape=shape,
+            visible_to=visible_to,
+            pinned=pinned,
+        )
+    if visible_to != "all" or any(value is not None for value in (provider, model, usage, shape, pinned)):
+        raise TypeError("an entry brings its own fields; these arguments go with a message only")
+    if isinstance(item, MessageEntry) and item.pinned is None and item.role in _PINNED_ROLES:
+        item = msgspec.structs.replace(item, pinned=True)
+    return item if id is None else msgspec.structs.replace(item, id=id)
 
 
 def message_entry(

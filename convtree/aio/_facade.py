@@ -38,7 +38,9 @@ from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
 from convtree._model.resources import Uncopyable
+from convtree._session import landing
 from convtree._session.compaction import BranchPlan, CompactionPlan
+from convtree._session.follow import looks
 from convtree._session.session import Session as SyncSession
 from convtree.aio._executor import SerialQueue, in_background
 from convtree.stores._session_store import CopiedList, StoreFindings
@@ -238,7 +240,7 @@ class Session(_AsyncFacade[SyncSession]):
             TypeError: `summarize` is no coroutine function; nothing was written.
             As the sync `compact`.
         """
-        plan = await self._line.call(partial(self._sync._plan_compaction, keep_tokens, count_tokens))
+        plan = await self._line.call(partial(landing.plan_compaction, self._sync, keep_tokens, count_tokens))
         return (
             None
             if plan is None
@@ -259,7 +261,7 @@ class Session(_AsyncFacade[SyncSession]):
             return await self._line.call(work)
         if summary is not None:
             raise TypeError("branch takes a summary or someone who writes it, not both")
-        plan = await self._line.call(partial(self._sync._plan_branch, entry_id))
+        plan = await self._line.call(partial(landing.plan_branch, self._sync, entry_id))
         if plan is None:
             return await self._line.call(partial(self._sync.branch, entry_id))
         return await self.apply_branch_summary(plan, await _asked(summarize, plan), entry_id, details=details)
@@ -284,7 +286,7 @@ class Session(_AsyncFacade[SyncSession]):
         Ends as that does, and when the task is cancelled; who leaves the loop before closes it
         (`contextlib.aclosing`). What the call raises comes with the first item.
         """
-        return self._follow(self._line.submit(partial(self._sync._looks, poll_s, timeout_s)))
+        return self._follow(self._line.submit(partial(looks, self._sync, poll_s, timeout_s)))
 
     async def _follow(self, begun: Future[Any]) -> AsyncGenerator[Entry | Mark, None]:
         looks = await asyncio.wrap_future(begun)

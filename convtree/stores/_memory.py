@@ -9,7 +9,8 @@ from convtree._catalogue.tables import Database
 from convtree._engine.log import Build, Chunk, Log, Mode
 from convtree._logs.memory import MemoryLog
 from convtree._model.errors import SessionExists, SessionNotFound
-from convtree._session.session import Session, new_header
+from convtree._session.header import new_header
+from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, FileStamp
 from convtree.stores.base import Progress, StoreFinding
 

@@ -42,7 +42,8 @@ from convtree._model.errors import (
 )
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session.session import Session, check_choice, new_header
+from convtree._session.header import check_choice, new_header
+from convtree._session.session import Session
 from convtree.stores._folder import FolderBackend
 from convtree.stores._memory import MemoryBackend
 from convtree.stores.base import CatalogueReset, Progress, StoreBackend, StoreFinding
