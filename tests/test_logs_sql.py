@@ -38,7 +38,7 @@ from convtree import (
     StaleLeaf,
 )
 from convtree._catalogue import tables as catalogue
-from convtree._engine import codec
+from convtree._engine.bulk import verify_chain
 from convtree._engine.journal import Journal
 from convtree._engine.log import Chunk, Log, LogReplaced, Mode
 from convtree._logs import sql_engine as databases
@@ -135,7 +135,7 @@ def assert_whole(database: SqlDatabase, id: str) -> list[bytes]:
     assert positions[0] == 0
     ends = [position + len(line) + 1 for position, line in zip(positions, lines, strict=True)]
     assert positions[1:] == ends[:-1]
-    assert codec.verify_chain(lines, 0)[0] == len(lines)
+    assert verify_chain(lines, 0)[0] == len(lines)
     assert rows(database, "SELECT size FROM ct_sessions WHERE session_id = :id", id=id) == [(ends[-1],)]
     return lines
 
@@ -407,7 +407,7 @@ def test_a_snapshot_is_kept_and_used(database: SqlDatabase, id: str) -> None:
     with patch.object(log, "read", watched):
         ledger = Journal.open(log)
     assert starts == [end_of(log)]
-    assert ledger.index.leaf.id == leaf.id
+    assert ledger.index.state.leaf.id == leaf.id
     assert len(session_in(database, id, "r").path()) == 5001
 
 

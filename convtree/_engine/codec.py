@@ -6,9 +6,8 @@ another place; a sealed line is never parsed to be written again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from itertools import repeat
 from math import isfinite
 from typing import Any, ClassVar, cast
 from uuid import UUID
@@ -16,6 +15,7 @@ from zlib import crc32
 
 import msgspec
 import orjson
+from msgspec import UNSET
 
 from convtree._model.entries import (
     ENTRY_CLASSES,
@@ -40,8 +40,8 @@ LINE_LIMIT = 16 * 2**20  # bytes a writer may put on a line, its newline include
 DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 SEAL_LENGTH = 36
-_SEAL = b',"prev":"%08x","crc":"%08x"}'
-_OWN = b',"crc":"%08x"}'
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CRC = b',"crc":"%08x"}'
 HEADER_START = b'{"type":"session","format":"convtree"'
 
 _ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -51,16 +51,16 @@ _ENVELOPE = frozenset({"id", "parent_id", "timestamp"})
 # --- the seal -----------------------------------------------------------------------------------------------------
 
 
-def seal(body: bytes, prev: int) -> bytes:
-    """Closes a body into a line that follows the line whose CRC is `prev` (0 for a header)."""
-    return close(body, prev)[0]
+def seal(payload: bytes, prev: int) -> bytes:
+    """Makes the line of a payload that follows the line whose CRC is `prev` (0 for a header)."""
+    return seal_line(payload, prev)[0]
 
 
-def close(body: bytes, prev: int) -> tuple[bytes, int]:
-    """Closes a body into a line, and returns the CRC of that, too."""
-    chained = b'%b,"prev":"%08x"' % (body, prev)
+def seal_line(payload: bytes, prev: int) -> tuple[bytes, int]:
+    """Makes a line as `seal` does, and returns its CRC, too."""
+    chained = b'%b,"prev":"%08x"' % (payload, prev)
     crc = crc32(chained)
-    end = _OWN % crc32(b"}", crc)
+    end = _CRC % crc32(b"}", crc)
     return chained + end, crc32(end, crc)
 
 
@@ -87,26 +87,9 @@ def looks_sealed(line: bytes) -> bool:
     return line[-18:-10] == b',"crc":"' or line[-36:-27] == b',"prev":"'
 
 
-def verify_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
-    """Verifies lines that follow each other behind the line whose CRC is `prev`, all at once.
-
-    Returns how many leading ones verify and name the one before them, and the CRC of the last of those.
-    """
-    crcs = list(map(crc32, [line[:-18] for line in lines]))
-    ends = [line[-36:] for line in lines]
-    wholes = list(map(crc32, [end[18:] for end in ends], crcs))
-    prevs = [prev, *wholes[:-1]]
-    expected = list(map(_SEAL.__mod__, zip(prevs, map(crc32, repeat(b"}"), crcs), strict=True)))
-    good = len(lines)
-    if expected != ends:
-        good = next(i for i, (end, right) in enumerate(zip(ends, expected, strict=True)) if end != right)
-    return good, wholes[good - 1] if good else prev
-
-
-def all_seals_valid(lines: Sequence[bytes]) -> bool:
-    """Tells whether some lines, from anywhere in a log, are all as they were sealed."""
-    own = map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines]))
-    return all(map(bytes.endswith, lines, map(_OWN.__mod__, own)))
+def strip_line_prefix(line: bytes) -> bytes:
+    """Removes what may stand in front of a header that is whole: a byte order mark, zeros that a crash left."""
+    return line.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0")
 
 
 def payload_of(line: bytes) -> bytes:
@@ -239,7 +222,7 @@ def _fields(record: Record) -> dict[str, Any]:
         value = getattr(record, name)
         if value is None and optional:
             continue
-        if value is not msgspec.UNSET and (value != "all" or name != "visible_to"):
+        if value is not UNSET and (value != "all" or name != "visible_to"):
             fields[name] = value
     return fields
 
@@ -356,7 +339,7 @@ class Envelope(msgspec.Struct, gc=False):
 
     id: str
     type: str
-    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    parent_id: str | msgspec.UnsetType | None = UNSET
     provider: str | None = None
     model: str | None = None
     settings: dict[str, msgspec.Raw] | None = None
@@ -372,7 +355,7 @@ class OpaqueEnvelope(msgspec.Struct):
 
     id: str
     type: str
-    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    parent_id: str | msgspec.UnsetType | None = UNSET
     marked: Any = msgspec.field(default=None, name="critical")
 
     known: ClassVar[bool] = False
@@ -383,8 +366,8 @@ class OpaqueEnvelope(msgspec.Struct):
         return self.marked is True
 
 
-_decode_head = msgspec.json.Decoder(Envelope).decode
-_decode_opaque_head = msgspec.json.Decoder(OpaqueEnvelope).decode
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_opaque_envelope = msgspec.json.Decoder(OpaqueEnvelope).decode
 _decode_raw_header = msgspec.json.Decoder(Header).decode
 _DECODERS = {
     name: cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(cls).decode)
@@ -403,41 +386,21 @@ def read_envelope(line: bytes) -> Envelope | OpaqueEnvelope:
     """
     head: Envelope | OpaqueEnvelope
     try:
-        head = _decode_head(line)
+        head = decode_envelope(line)
         if head.type not in _DECODERS:
-            head = _decode_opaque_head(line)
+            head = _decode_opaque_envelope(line)
     except msgspec.ValidationError:  # perhaps because of a field that means nothing in this type
-        head = _decode_opaque_head(line)
+        head = _decode_opaque_envelope(line)
     if head.type not in _DECODERS:
         if not TYPE.fullmatch(head.type):
             raise ValueError("not a type")
-    elif (head.parent_id is msgspec.UNSET) is (head.type in ENTRY_CLASSES):
+    elif (head.parent_id is UNSET) is (head.type in ENTRY_CLASSES):
         raise ValueError("an entry has a parent_id, a mark has none")
     elif isinstance(head, OpaqueEnvelope):
         head = envelope_of(decode_as(head.type, line))
     if not is_own_id(head.id) and not ID.fullmatch(head.id):
         raise ValueError("not an id")
     return head
-
-
-def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
-    """Reads many envelopes as `read_envelope` does; None for a line that is not a plain entry of a known type."""
-    heads: list[Envelope | None]
-    try:
-        heads = list(map(_decode_head, lines))
-    except DECODE_ERRORS:
-        heads = list(map(_try_head, lines))
-    for number, head in enumerate(heads):
-        if head and (head.parent_id is msgspec.UNSET or head.type not in ENTRY_CLASSES or not is_own_id(head.id)):
-            heads[number] = None
-    return heads
-
-
-def _try_head(line: bytes) -> Envelope | None:
-    try:
-        return _decode_head(line)
-    except DECODE_ERRORS:
-        return None
 
 
 def envelope_of(record: Entry | Mark) -> Envelope:
@@ -452,7 +415,7 @@ def envelope_of(record: Entry | Mark) -> Envelope:
             visible_to=record.visible_to,
             pinned=record.pinned,
         )
-    parent_id = record.parent_id if isinstance(record, Entry) else msgspec.UNSET
+    parent_id = record.parent_id if isinstance(record, Entry) else UNSET
     if isinstance(record, ModelChangeEntry):
         settings: dict[str, msgspec.Raw] | None = None if record.settings is None else {}
         return Envelope(record.id, record.type, parent_id, record.provider, record.model, settings)
@@ -524,5 +487,5 @@ def is_header(line: bytes) -> bool:
 
 def begins_header(data: bytes) -> bool:
     """Tells whether these bytes are what a crash may leave of a first line: nothing, zeros, or a header's beginning."""
-    data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\0")
+    data = data.removeprefix(BYTE_ORDER_MARK).rstrip(b"\0")
     return HEADER_START.startswith(data) or is_header(data)

@@ -135,8 +135,8 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         UnknownEntry: a critical record of an unknown type has a say in it.
         BrokenPath: a line it is made of is missing or damaged, and gaps are not allowed.
     """
-    if index.critical_mark is not None:
-        raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.critical_mark!r}")
+    if index.state.critical_mark is not None:
+        raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.state.critical_mark!r}")
     if leaf == tree.ROOT:
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
     gaps = _faults(index, leaf)

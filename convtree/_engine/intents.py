@@ -62,7 +62,7 @@ class MoveLeaf(msgspec.Struct, frozen=True):
         """Needs no line when the leaf is there for certain."""
         if self.target_id is not None:
             batch.row_of(self.target_id)
-        if batch.index.leaf.id != self.target_id or batch.index.leaf_uncertain_because is not None:
+        if batch.index.state.leaf.id != self.target_id or batch.index.state.leaf_uncertain_because is not None:
             batch.add_mark(self.mark)
 
 

@@ -97,7 +97,7 @@ class Journal:
         if self.index_is_partial:
             self._rebuild()
         try:
-            self._scan_chunks(self.log.read(self.index.end))
+            self._scan_chunks(self.log.read(self.index.state.end))
         except LogReplaced:
             self._rebuild()
         except SnapshotDamaged:
@@ -145,10 +145,10 @@ class Journal:
             nonlocal batch
             self._scan_chunks(news)
             index = self.index
-            if index.read_only is not None:
+            if index.state.read_only is not None:
                 self.check_writable()
             batch = WriteBatch(index, self.log.location, self.clock, self.id_source)
-            if not index.lines:
+            if not index.state.lines:
                 batch.begin(codec.encode_header(header))
             intent.plan(batch)
             return batch.lines if batch.added else []
@@ -159,7 +159,7 @@ class Journal:
             if self.index_is_partial:
                 self._rebuild()
             try:
-                chunk = self.log.append(self.index.end, build)
+                chunk = self.log.append(self.index.state.end, build)
             except LogReplaced:
                 self._rebuild()
             except SnapshotDamaged:
@@ -179,14 +179,14 @@ class Journal:
 
     def check_writable(self) -> None:
         """Raises ReadOnlySession when the log holds something that forbids this version to write to it."""
-        if self.index.read_only is not None:
-            raise ReadOnlySession(f"{self.log.location}: this session is read-only: {self.index.read_only}")
+        if self.index.state.read_only is not None:
+            raise ReadOnlySession(f"{self.log.location}: this session is read-only: {self.index.state.read_only}")
 
     def _add_written(self, batch: WriteBatch, chunk: Chunk) -> None:
         start = len(self.index.tree)
         try:
             self.index_is_partial = True
-            if self.index.lines:
+            if self.index.state.lines:
                 self.index.add_written(batch.added, chunk.positions, chunk.lines, batch.crc)
             else:
                 self.index.scan(*chunk)  # the header, too
@@ -202,20 +202,18 @@ class Journal:
     def _log_ends_with(self, batch: WriteBatch) -> bool:
         """Tells, after a failed write that was cut back to whole lines, whether the last of those is of this batch."""
         self.refresh()
-        return self.index.leaf.id in {record.id for record in batch.stored}
+        return self.index.state.leaf.id in {record.id for record in batch.stored}
 
     def _scan_chunks(self, chunks: Iterable[Chunk]) -> None:
         index = self.index
-        if index.findings:
+        if index.state.findings:
             index.forget_torn()
         for chunk in chunks:
             self._scan(chunk)
-        if index.header is None and index.lines:
+        if index.header is None and index.state.lines:
             if not index.header_is_damaged and (index.sealed_from is None or not len(index.tree)):
-                raise NotALog(
-                    f"{self.log.location}: not a convtree log; another tool's session comes in by `convtree import`"
-                )
-            self.index.read_only = "its header is damaged"
+                raise NotALog.at(self.log.location)
+            self.index.state.read_only = "its header is damaged"
 
     def _scan(self, chunk: Chunk) -> None:
         self.index_is_partial = True  # scanning reads: an I/O error or a signal may leave a line indexed in part
@@ -236,7 +234,7 @@ class Journal:
             try:
                 lost = self._begin(use_snapshot)
                 self.index_is_partial = False
-                self._scan_chunks(self.log.read(self.index.end))
+                self._scan_chunks(self.log.read(self.index.state.end))
             except LogReplaced:
                 self.index_is_partial = True  # the index is of a log that is gone
             except SnapshotDamaged:
@@ -259,25 +257,29 @@ class Journal:
         found = snapshot.load(*kept) if kept is not None else None
         if found is None or not found.is_of(self._read_log):
             return None
-        facts = found.facts
+        state = found.state
         if found.covers(self._read_log):
             if use_snapshot:
-                self._snapshot_end = facts.end
+                self._snapshot_end = state.end
                 self.index = found.index(self.log.read_at)
                 return None
-        elif not self._read_log(facts.end - 1, 1):
-            return facts.end
-        return next((finding for finding in facts.findings if finding.code == LOST), None)
+        elif not self._read_log(state.end - 1, 1):
+            return state.end
+        return next((finding for finding in state.findings if finding.code == LOST), None)
 
     def _report_lost(self, lost: int | Finding) -> None:
         """Adds the finding that lines at the end of the log are gone, and saves a snapshot that has it."""
         index, known = self.index, isinstance(lost, Finding)
         if not isinstance(lost, Finding):
-            length = lost - index.end
+            length = lost - index.state.end
             lost = Finding(
-                code=LOST, severity=FINDING_CODES[LOST][0], line=index.lines + 1, offset=index.end, length=length
+                code=LOST,
+                severity=FINDING_CODES[LOST][0],
+                line=index.state.lines + 1,
+                offset=index.state.end,
+                length=length,
             )
-        index.findings.insert(0, lost)
+        index.state.findings.insert(0, lost)
         if not known:
             self._unsaved_loss = True
             self.save_snapshot(always=True)
@@ -288,7 +290,7 @@ class Journal:
         Best effort: errors are ignored, because the snapshot is only a cache.
         """
         index = self.index
-        tail = index.end - self._snapshot_end
+        tail = index.state.end - self._snapshot_end
         rows = len(index.tree) - index.tree.parents.persisted
         worth = rows > max(_TAIL_ROWS, index.tree.parents.persisted * _TAIL_PART) or tail > max(
             _TAIL_BYTES, self._snapshot_end * _TAIL_PART
@@ -296,7 +298,7 @@ class Journal:
         whole = index.header_payload is not None and index.sealed_from == 0 and not self.index_is_partial
         if (worth or always) and whole and not self.log.failed:
             with suppress(OSError, ConvtreeError, LogReplaced, SnapshotDamaged):
-                self.log.save_snapshot(index.end, snapshot.dump(index, self._read_log))
+                self.log.save_snapshot(index.state.end, snapshot.dump(index, self._read_log))
                 self._unsaved_loss = False
 
     def _read_log(self, offset: int, length: int) -> bytes:

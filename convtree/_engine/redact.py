@@ -215,7 +215,7 @@ def redact_lines(lines: Iterable[bytes], redact: Redact) -> Iterator[bytes]:
     """Yields the lines of a whole log without secrets, sealed anew."""
     prev = 0
     for line in lines:
-        sealed, prev = codec.close(redact_body(codec.payload_of(line), redact), prev)
+        sealed, prev = codec.seal_line(redact_body(codec.payload_of(line), redact), prev)
         yield sealed
 
 

@@ -85,14 +85,14 @@ class WriteBatch:
         self._id_source = id_source
         self._parents: dict[str, str | None] = {}  # of the entries added
         self._marks: set[str] = set()  # ids of the marks added
-        self.crc = index.last_crc  # of the last line
+        self.crc = index.state.last_crc  # of the last line
         self.lines: list[bytes] = []
         self.added: list[Entry | Mark] = []
         self.stored: list[Entry | Mark] = []
 
     def begin(self, header_payload: bytes) -> None:
         """Adds the header of a log that has no line yet."""
-        line, self.crc = codec.close(header_payload, self.crc)
+        line, self.crc = codec.seal_line(header_payload, self.crc)
         self.lines.append(line)
 
     def skip_stored(self, records: Sequence[EncodedRecord]) -> int:
@@ -136,8 +136,8 @@ class WriteBatch:
         Raises:
             EntryNotFound: the log has no such entry.
         """
-        if id == self.index.leaf.id:
-            return self.index.leaf.row
+        if id == self.index.state.leaf.id:
+            return self.index.state.leaf.row
         row = self.index.node(id) if isinstance(id, str) else None
         if row is None:
             raise _not_found(id)
@@ -151,9 +151,9 @@ class WriteBatch:
             LeafUncertain: damage lies behind the line that set the leaf.
         """
         index = self.index
-        if index.leaf_uncertain_because is not None:
+        if index.state.leaf_uncertain_because is not None:
             raise index.leaf_uncertain(self._location)
-        actual = index.leaf.id
+        actual = index.state.leaf.id
         if actual == seen.id or seen.on_stale == "branch":
             return seen.id
         if seen.on_stale == "rebase":
@@ -190,7 +190,7 @@ class WriteBatch:
         self._check_references(record, parent_id)
         id = record.id or self._fresh_id()
         payload = codec.assemble(record, each.fields, id, parent_id, timestamp)
-        line, self.crc = codec.close(payload, self.crc)
+        line, self.crc = codec.seal_line(payload, self.crc)
         self.lines.append(line)
         added: Entry | Mark
         if isinstance(record, Entry):
@@ -205,7 +205,7 @@ class WriteBatch:
     def _check_references(self, record: Entry | Mark, parent_id: str | None) -> None:
         """Raises unless the entries that a record refers to are above it."""
         if isinstance(record, Entry):
-            if parent_id is not None and parent_id != self.index.leaf.id:
+            if parent_id is not None and parent_id != self.index.state.leaf.id:
                 self._check_above(parent_id)
             if isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
@@ -237,7 +237,7 @@ def reseal(header_payload: bytes, payloads: Iterable[bytes]) -> Iterator[bytes]:
     """Yields the lines of a log that is made of these payloads."""
     prev = 0
     for payload in chain((header_payload,), payloads):
-        line, prev = codec.close(payload, prev)
+        line, prev = codec.seal_line(payload, prev)
         yield line
 
 

@@ -148,15 +148,11 @@ class JsonlLog(Uncopyable, ForkAware):
                 return Chunk(list(starts)[:-1], lines, position + cut + 1)
             if position + len(data) >= size or not data:
                 if position == 0 and not codec.begins_header(data):
-                    raise NotALog(
-                        f"{self.path}: not a convtree log; another tool's session comes in by `convtree import`"
-                    )
+                    raise NotALog.at(self.path)
                 return Chunk((), (), position + len(data), "torn_tail")
             if want >= READ_LIMIT:
                 if position == 0 and not codec.begins_header(data):
-                    raise NotALog(
-                        f"{self.path}: not a convtree log; another tool's session comes in by `convtree import`"
-                    )
+                    raise NotALog.at(self.path)
                 return self._skip_line(position + len(data), size)
             want *= 4
 

@@ -58,14 +58,14 @@ def _copy_path(
         parent_session=ParentSession(id=view.header.id, entry_id=ids[-1] if ids else None),
     )
     copied = set(ids)
-    labels = view.index.labels.items()
+    labels = view.index.state.labels.items()
     marks: list[Record] = [LabelMark(target_id=target, label=text) for target, text in labels if target in copied]
     if view.name is not None:
         marks.append(SessionInfoMark(name=view.name))
 
     def payloads() -> Iterator[bytes]:
         for batch in batched(rows):
-            yield from view.index.bodies(batch)
+            yield from view.index.payloads(batch)
         for mark in marks:
             mark_id = id_source()
             while mark_id in copied:

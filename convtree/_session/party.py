@@ -62,7 +62,7 @@ class Party(Uncopyable, ForkAware):
         self.journal = journal
         self.lock = RLock()
         self.closed = False
-        self.leaf_id = journal.index.leaf.id  # the leaf that this party has seen
+        self.leaf_id = journal.index.state.leaf.id  # the leaf that this party has seen
         self.on_stale = on_stale
         self.redact = redact
         self._refusal = refusal
@@ -99,7 +99,7 @@ class Party(Uncopyable, ForkAware):
         """Reads what other parties appended, adopts the log's leaf, and returns their new entries that can be read."""
         self.journal.refresh()
         index = self.journal.index
-        self.leaf_id = index.leaf.id
+        self.leaf_id = index.state.leaf.id
         rows = [row for row in self.journal.unseen_rows() if index.tree.is_node(row)]
         entries = cast(list[Entry], index.readable_records(rows))
         self.journal.mark_seen()
@@ -152,15 +152,15 @@ class Party(Uncopyable, ForkAware):
         """Writes an intent. If it moves the leaf, this party has then seen the log's leaf."""
         with self.lock:
             journal = self.journal
-            if self.closed or self._refusal or journal.index.read_only:
+            if self.closed or self._refusal or journal.index.state.read_only:
                 self.check_open()
                 self.check_writable()  # before the log is asked: a reader takes no lock and repairs nothing
             try:
                 batch = journal.write(intent, self._header)
             except PartialWrite as partial:  # whole lines of ours are in the log, and stay
-                self.leaf_id = journal.index.leaf.id
+                self.leaf_id = journal.index.state.leaf.id
                 raise partial.reason from None
-            leaf_id = journal.index.leaf.id
+            leaf_id = journal.index.state.leaf.id
             if intent.moves_leaf and (batch.added or not batch.stored or batch.stored[-1].id == leaf_id):
                 self.leaf_id = leaf_id  # ours; with nothing added, it was there already: a retry has seen it
             return batch
@@ -169,7 +169,7 @@ class Party(Uncopyable, ForkAware):
         """Saves the index of a writer, if it is worth it, and closes the log."""
         with self.lock:
             try:
-                if not self.closed and self._refusal is None and self.journal.index.read_only is None:
+                if not self.closed and self._refusal is None and self.journal.index.state.read_only is None:
                     self.journal.save_snapshot()
             finally:
                 self.closed = True
@@ -196,7 +196,7 @@ class Party(Uncopyable, ForkAware):
 
     def check_findings(self) -> None:
         """Raises CorruptLog if there is a finding above severity "info"."""
-        findings = tuple(self.journal.index.findings)
+        findings = tuple(self.journal.index.state.findings)
         serious = [finding for finding in findings if finding.severity != "info"]
         if serious:
             raise CorruptLog(

@@ -449,7 +449,7 @@ class Session(Uncopyable):
     @property
     def labels(self) -> dict[str, str]:
         """The bookmarks, label by entry id."""
-        return dict(self._index.labels)
+        return dict(self._index.state.labels)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -459,12 +459,12 @@ class Session(Uncopyable):
     @property
     def archived(self) -> bool:
         """Whether the session is archived."""
-        return self._index.archived
+        return self._index.state.archived
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """The damage and the remarks found in the log, as far as it was read."""
-        return tuple(self._index.findings)
+        return tuple(self._index.state.findings)
 
     @property
     def location(self) -> str:

@@ -40,17 +40,17 @@ class SessionView(msgspec.Struct, frozen=True):
     @property
     def header(self) -> Header:
         """The log's header, or what stands for it."""
-        return self.index.header or (LOST_HEADER if self.index.lines else self.new_header)
+        return self.index.header or (LOST_HEADER if self.index.state.lines else self.new_header)
 
     @property
     def name(self) -> str | None:
         """The session's name."""
-        return self.index.name if self.index.lines else self.new_header.name
+        return self.index.state.name if self.index.state.lines else self.new_header.name
 
     @property
     def metadata(self) -> dict[str, Any]:
         """The session's metadata, with every change applied."""
-        return dict(self.index.metadata if self.index.lines else self.new_header.metadata or {})
+        return dict(self.index.state.metadata if self.index.state.lines else self.new_header.metadata or {})
 
     def build_context(
         self, *, leaf: str | AtLeaf | None = LEAF, render: Render = default_render, allow_gaps: bool = False
@@ -152,7 +152,7 @@ class SessionView(msgspec.Struct, frozen=True):
     def outline(self, reader: Callable[[Index], Callable[[Sequence[int]], list[Entry]]]) -> Outline:
         """Returns the shape of the tree; its entries are read by what `reader` makes for the index."""
         row = self.row(LEAF, allow_uncertain=True)
-        certain = self.index.leaf_uncertain_because is None or row != self.index.leaf.row
+        certain = self.index.state.leaf_uncertain_because is None or row != self.index.state.leaf.row
         self.index.tree.load()
         return Outline(self.index.tree, row, certain, reader(self.index))
 
@@ -176,14 +176,14 @@ class SessionView(msgspec.Struct, frozen=True):
             return tree.ROOT if entry_id is None else self.row_of(entry_id)
         if not allow_uncertain and self.leaf_uncertain_because is not None:
             raise self.index.leaf_uncertain(self.location)
-        if self.leaf_id == self.index.leaf.id:
-            return self.index.leaf.row
+        if self.leaf_id == self.index.state.leaf.id:
+            return self.index.state.leaf.row
         return tree.ROOT if self.leaf_id is None else self.row_of(self.leaf_id)
 
     @property
     def leaf_uncertain_because(self) -> Finding | None:
         """The damage that makes the leaf of this view uncertain."""
-        return self.index.leaf_uncertain_because if self.leaf_id == self.index.leaf.id else None
+        return self.index.state.leaf_uncertain_because if self.leaf_id == self.index.state.leaf.id else None
 
     def row_of(self, entry_id: str) -> int:
         """Returns the row of an entry.

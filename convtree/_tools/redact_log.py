@@ -201,12 +201,12 @@ def _put(path: Path, lines: Iterator[bytes], remove_original: bool) -> str | Non
 
 
 def _check_sound(index: Index, path: Path) -> None:
-    if index.read_only is not None and index.header is not None:
-        raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell where its text is")
-    found = [finding for finding in index.findings if finding.severity != "info"]
+    if index.state.read_only is not None and index.header is not None:
+        raise ReadOnlySession(f"{path}: {index.state.read_only}, and cannot tell where its text is")
+    found = [finding for finding in index.state.findings if finding.severity != "info"]
     if found or index.header_payload is None:
         what = f"{found[0].code} in line {found[0].line}" if found else "it has no header"
-        raise CorruptLog(f"{path}: {what}; repair it first", findings=tuple(index.findings))
+        raise CorruptLog(f"{path}: {what}; repair it first", findings=tuple(index.state.findings))
 
 
 def _bodies(index: Index) -> Iterator[bytes]:
@@ -214,7 +214,7 @@ def _bodies(index: Index) -> Iterator[bytes]:
     assert index.header_payload is not None
     yield index.header_payload
     for start in range(0, len(index.tree), _BATCH):
-        yield from index.bodies(range(start, min(start + _BATCH, len(index.tree))))
+        yield from index.payloads(range(start, min(start + _BATCH, len(index.tree))))
 
 
 def _redacted(body: bytes, redactor: Redactor, path: Path) -> bytes:

@@ -84,7 +84,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     try:
         index = _scan(log, progress)
         size = os.stat(path).st_size
-        findings = [*index.findings, *_deep(index, log, size, progress)]
+        findings = [*index.state.findings, *_deep(index, log, size, progress)]
         if progress is not None:
             progress(2 * size, 2 * size)
         nodes = sum(index.tree.is_node(row) for row in range(len(index.tree)))
@@ -127,16 +127,18 @@ def repair(
     try:
         index = _scan(log, progress, _REPAIR_LIMIT)
         if index.header is None and not index.header_is_damaged and not len(index.tree):
-            raise NotALog(f"{path}: not a convtree log; another tool's session comes in by `convtree import`")
+            raise NotALog.at(path)
         if index.header is not None and index.header.version > VERSION:
-            raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell what is damaged in it")
-        if len(index.findings) > _REPAIR_LIMIT:
-            raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.findings))
+            raise ReadOnlySession(f"{path}: {index.state.read_only}, and cannot tell what is damaged in it")
+        if len(index.state.findings) > _REPAIR_LIMIT:
+            raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.state.findings))
         completed = _take_whole_tail(index, log)
-        removed = tuple(f for f in index.findings if f.code in _REMOVED and not _stands_for_header(f, index))
-        kept_doubt = index.leaf_uncertain_because if index.leaf_uncertain_because in index.findings else None
-        healed = [f for f in index.findings if f.code in _RESEALED and f is not kept_doubt]
-        remaining = [f for f in index.findings if f.code not in _REMOVED | _RESEALED]
+        removed = tuple(f for f in index.state.findings if f.code in _REMOVED and not _stands_for_header(f, index))
+        kept_doubt = (
+            index.state.leaf_uncertain_because if index.state.leaf_uncertain_because in index.state.findings else None
+        )
+        healed = [f for f in index.state.findings if f.code in _RESEALED and f is not kept_doubt]
+        remaining = [f for f in index.state.findings if f.code not in _REMOVED | _RESEALED]
         remaining += _deep(index, log, 0, None)
         if kept_doubt is not None and kept_doubt.code == "prev_mismatch":
             remaining.append(kept_doubt)
@@ -148,7 +150,7 @@ def repair(
             kept=len(rows),
             removed=removed,
             remaining=tuple(remaining),
-            leaf_uncertain=index.leaf_uncertain_because is not None,
+            leaf_uncertain=index.state.leaf_uncertain_because is not None,
         )
         if dry_run or not plan.needed:
             return plan
@@ -201,7 +203,7 @@ def _header_body(index: Index, path: Path) -> bytes:
 
 def _take_whole_tail(index: Index, log: JsonlLog) -> bool:
     """Takes in a last line that lacks nothing but its newline, as the next writer would."""
-    tail = index.findings[-1] if index.findings else None
+    tail = index.state.findings[-1] if index.state.findings else None
     if tail is not None and tail.code == "torn_tail" and tail.length < codec.LINE_LIMIT:
         line = b"".join(data for _, data in log.read_bytes(tail.offset, tail.length))
         if codec.verify_seal(line.removesuffix(b"\r")) is not None:
@@ -255,7 +257,7 @@ def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Itera
     line = b""
     for line in reseal(_header_body(index, path), _bodies(index, rows, log)):
         yield line
-    if index.leaf_uncertain_because is not None:
+    if index.state.leaf_uncertain_because is not None:
         # What was taken out may have moved the leaf. A line that does not name the one before it says that something
         # is missing here, and leaves the leaf uncertain, as it was.
         yield codec.seal(codec.encode(SessionInfoMark(id=random_id())), crc32(line) ^ 1)
@@ -265,11 +267,11 @@ def _bodies(index: Index, rows: list[int], log: JsonlLog) -> Iterator[bytes]:
     """Yields the bodies of rows, and where a second header began another session, that too: the two are not mixed."""
     offsets = [index.tree.offsets[row] for row in rows]
     done = 0
-    headers = [finding for finding in index.findings if finding.code == "second_header"]
+    headers = [finding for finding in index.state.findings if finding.code == "second_header"]
     for header in (*headers, None):
         end = len(rows) if header is None else bisect_left(offsets, header.offset)
         for start in range(done, end, _BATCH):
-            yield from index.bodies(rows[start : min(start + _BATCH, end)])
+            yield from index.payloads(rows[start : min(start + _BATCH, end)])
         done = end
         if header is not None:
             line = log.read_at([(header.offset, header.length)])[0]
