@@ -40,6 +40,8 @@ def verify_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
 
     Returns how many leading ones verify and name the one before them, and the CRC of the last of those.
     """
+    if not lines:
+        return 0, prev
     crcs = list(map(crc32, [line[:-18] for line in lines]))
     ends = [line[-36:] for line in lines]
     wholes = list(map(crc32, [end[18:] for end in ends], crcs))
