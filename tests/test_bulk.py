@@ -202,7 +202,7 @@ class Rows:
 
     def __init__(self, pinned: Sequence[bool]) -> None:
         self.ids = IDS[: len(pinned)]
-        self.tree = Tree(lambda row, id: self.ids[row] == id, 7)
+        self.tree = Tree(lambda row, name: self.ids[row] == name, 7)
         for row, each in enumerate(pinned):
             self.tree.add(self.ids[row], row // 2 - 1, PINNED if each else MESSAGE, 100 * row, 10)
 

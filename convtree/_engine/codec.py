@@ -1,7 +1,7 @@
-"""Lines and what they mean: encode, decode, seal, verify. Pure: bytes in, records out.
+"""The codec: records to lines and back, one at a time. Pure: it reads no log, and knows no tree.
 
-A *body* is a line without its seal and without the closing brace. Bodies are made once and may be sealed anew in
-another place; a sealed line is never parsed to be written again.
+A *payload* is a line without its seal and its closing brace. It is made once, and can be sealed anew in another place:
+a sealed line is never parsed to be written again. `bulk` does for many lines what this module does for one.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ def seal_line(payload: bytes, prev: int) -> tuple[bytes, int]:
 
 
 class Seal(msgspec.Struct, frozen=True, gc=False):
-    """What a verified line says: `prev`, and the CRC of the whole line, which the next line's `prev` repeats."""
+    """The seal of a verified line: its `prev`, and the CRC of the whole line, which the next line repeats as `prev`."""
 
     prev: int
     crc: int
 
 
 def verify_seal(line: bytes) -> Seal | None:
-    """Verifies a line on its raw bytes; None when it carries no valid seal."""
+    """Verifies a line on its raw bytes; None if it has no valid seal."""
     chained = crc32(line[:-18])
     if line[-18:] != b',"crc":"%08x"}' % crc32(b"}", chained) or line[-36:-27] != b',"prev":"':
         return None
@@ -83,7 +83,7 @@ def verify_seal(line: bytes) -> Seal | None:
 
 
 def looks_sealed(line: bytes) -> bool:
-    """Tells whether a line ends as sealed ones do, right or wrong; damage to one member of a seal leaves the other."""
+    """Tells whether a line ends like a sealed one, valid or not: damage to one member of a seal leaves the other."""
     return line[-18:-10] == b',"crc":"' or line[-36:-27] == b',"prev":"'
 
 
@@ -93,7 +93,7 @@ def strip_line_prefix(line: bytes) -> bytes:
 
 
 def payload_of(line: bytes) -> bytes:
-    """Returns the body of a verified line, for sealing it anew elsewhere."""
+    """Returns the payload of a verified line, to be sealed anew elsewhere."""
     return line[:-SEAL_LENGTH]
 
 
@@ -101,7 +101,7 @@ def payload_of(line: bytes) -> bytes:
 
 
 def encode(record: Record) -> bytes:
-    """Returns the body of an entry or a mark.
+    """Returns the payload of an entry or a mark.
 
     Raises:
         InvalidMessage: the record holds a value the format does not allow; `place` names it.
@@ -114,15 +114,15 @@ def encode(record: Record) -> bytes:
 
 
 def encode_fields(record: Record) -> bytes:
-    """Encodes what does not depend on the place of a record in the log, which is nearly all of it."""
+    """Encodes the fields of a record that do not depend on its place in the log, which are nearly all."""
     _check_fields(record)
     return dump(_fields(record))
 
 
 def assemble(record: Record, fields: bytes, id: str, parent_id: str | None, timestamp: str | None) -> bytes:
-    """Puts the envelope before the fields, its keys in the order that readers find fastest.
+    """Makes a payload: the envelope, its keys in the order that is parsed fastest, and the fields.
 
-    The ids have been checked.
+    The caller has checked the ids.
     """
     parent = f',"parent_id":"{parent_id}"' if parent_id is not None else ""
     if parent_id is None and isinstance(record, Entry):
@@ -130,11 +130,11 @@ def assemble(record: Record, fields: bytes, id: str, parent_id: str | None, time
     try:
         time = orjson.dumps(timestamp)
     except TypeError:
-        time = dump({"timestamp": timestamp})  # says why not
-    head = b'%b,"timestamp":%b' % (f'{{"id":"{id}"{parent},"type":"{record.type}"'.encode(), time)
-    body = b"%b,%b" % (head, fields[1:-1]) if len(fields) > 2 else head
-    check_length(body)
-    return body
+        time = dump({"timestamp": timestamp})  # raises InvalidMessage
+    start = b'%b,"timestamp":%b' % (f'{{"id":"{id}"{parent},"type":"{record.type}"'.encode(), time)
+    payload = b"%b,%b" % (start, fields[1:-1]) if len(fields) > 2 else start
+    check_length(payload)
+    return payload
 
 
 def check_length(data: bytes) -> None:
@@ -153,27 +153,27 @@ def check_timestamp(value: Any) -> None:
 
 
 def encode_header(header: Header) -> bytes:
-    """Returns the body of a header, which declares the seal."""
+    """Returns the payload of a header. It declares the seal."""
     check_id(header.id, "id")
     fields = {
         name: msgspec.to_builtins(value) if name == "parent_session" else value
         for name in ("cwd", "git_root", "owner", "name", "parent_session", "metadata")
         if (value := getattr(header, name)) is not None
     }
-    start = {"type": "session", "format": "convtree", "version": header.version, "id": header.id}
-    head = orjson.dumps(start | {"timestamp": header.timestamp, "seal": "crc32"})[:-1]
+    first = {"type": "session", "format": "convtree", "version": header.version, "id": header.id}
+    start = orjson.dumps(first | {"timestamp": header.timestamp, "seal": "crc32"})[:-1]
     rest = dump(fields)
-    body = head + b"," + rest[1:-1] if fields else head
-    check_length(body)
+    payload = start + b"," + rest[1:-1] if fields else start
+    check_length(payload)
     try:
-        decode_header(body + b"}")
+        decode_header(payload + b"}")
     except msgspec.ValidationError as error:
         raise _invalid("the header", str(error)) from None
-    return body
+    return payload
 
 
 def dump(fields: Mapping[str, Any]) -> bytes:
-    """Encodes the fields of a line, refusing every value that would not come back as it was."""
+    """Encodes the fields of a line. Refuses every value that would not be decoded as it was."""
     try:
         data = orjson.dumps(fields, jsonable, _ORJSON_OPTIONS)
     except (TypeError, ValueError) as error:
@@ -186,7 +186,7 @@ def dump(fields: Mapping[str, Any]) -> bytes:
 
 
 def jsonable(value: Any) -> Any:
-    """Returns what stands for an object that JSON does not know: SDK models are dumped as their SDK would send them."""
+    """Returns the JSON value of an object that is none. An SDK's model is dumped as its SDK would send it."""
     model_dump = getattr(value, "model_dump", None)
     if callable(model_dump) and not isinstance(value, type):
         excluded = getattr(value, "__api_exclude__", None)
@@ -198,10 +198,10 @@ def jsonable(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
-def same_content(body: bytes, line: bytes) -> bool:
+def same_content(payload: bytes, line: bytes) -> bool:
     """Tells whether two records have equal type and fields, whatever their parent, time, seal and spelling."""
     try:
-        return _content(body + b"}") == _content(line)
+        return _content(payload + b"}") == _content(line)
     except (TypeError, orjson.JSONDecodeError):
         return False  # deeper than anything we write, or damaged
 
@@ -235,7 +235,7 @@ def _opaque_fields(record: Record) -> dict[str, Any]:
 
 
 def _field_table(cls: type[Record]) -> list[tuple[str, bool]]:
-    """Returns a class's own fields in the order they are written, and whether None leaves one out."""
+    """Returns a class's own fields in the order in which they are written, and whether a None is left out."""
     fields = [field for field in msgspec.structs.fields(cls) if field.name not in _ENVELOPE]
     fields.sort(key=lambda field: field.name == "source_id")
     return [(field.name, field.default is None) for field in fields]
@@ -247,10 +247,10 @@ _FIELDS = {cls: _field_table(cls) for cls in (*ENTRY_CLASSES.values(), *MARK_CLA
 def _check_fields(record: Record) -> None:
     if isinstance(record, MessageEntry):
         if not record.message:
-            raise _invalid("message", "a message is a JSON object with something in it")
+            raise _invalid("message", "a message is a JSON object with at least one member")
     elif isinstance(record, OpaqueEntry | OpaqueMark):
         if not TYPE.fullmatch(record.unknown_type) or "." not in record.unknown_type:
-            raise _invalid("unknown_type", "a type of your own is lower case and has a dot in it, as in tool.kind")
+            raise _invalid("unknown_type", "a type of your own is in lower case and has a dot, as in tool.kind")
         taken = _ENVELOPE.union({"type", "prev", "crc"}).intersection(record.fields)
         if taken:
             raise _invalid(f"fields.{min(taken)}", "this name belongs to the envelope of the line")
@@ -259,13 +259,13 @@ def _check_fields(record: Record) -> None:
             raise _invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
     elif isinstance(record, ModelChangeEntry):
         if not record.model:
-            raise _invalid("model", "a model change names a model")
+            raise _invalid("model", "a model change must name a model")
     elif isinstance(record, BranchSummaryEntry) and record.from_id is not None:
         check_id(record.from_id, "from_id")
 
 
 def is_own_id(id: str) -> bool:
-    """Tells whether an id looks like ours, and is one for that."""
+    """Tells whether an id has the form of ours, for which it needs no further check."""
     return len(id) == 16 and id.isalnum() and id.isascii()
 
 
@@ -276,7 +276,7 @@ def check_id(value: Any, place: str) -> None:
 
 
 def _walk(fields: Mapping[str, Any]) -> None:
-    """Looks at every value, without recursion, and raises for the first that is not allowed."""
+    """Checks every value, without recursion, and raises for the first that is not allowed."""
     stack: list[tuple[str, Any, int]] = [("", fields, 1)]
     while stack:
         place, value, depth = stack.pop()
@@ -306,7 +306,7 @@ def _inside(place: str, value: Mapping[Any, Any] | Sequence[Any]) -> list[tuple[
 
 
 def _shown(key: str) -> str:
-    """Names a key in a place, unless it may be content."""
+    """Returns a key as it may be shown in an error, which must not show content."""
     return key if len(key) <= 64 and key.isprintable() else "…"
 
 
@@ -335,7 +335,7 @@ def _invalid(place: str, reason: str) -> InvalidMessage:
 
 
 class Envelope(msgspec.Struct, gc=False):
-    """What the index wants to know of a line; the rest stays unparsed."""
+    """The part of a line that the index needs. The rest stays unparsed."""
 
     id: str
     type: str
@@ -351,7 +351,7 @@ class Envelope(msgspec.Struct, gc=False):
 
 
 class OpaqueEnvelope(msgspec.Struct):
-    """The same of a line of a type this version does not know."""
+    """The envelope of a line whose type this version does not know."""
 
     id: str
     type: str
@@ -362,7 +362,7 @@ class OpaqueEnvelope(msgspec.Struct):
 
     @property
     def critical(self) -> bool:
-        """Whether it forbids what cannot do without it."""
+        """Whether a reader that does not know the type must refuse what depends on it."""
         return self.marked is True
 
 
@@ -374,37 +374,37 @@ _DECODERS = {
     for name, cls in (*ENTRY_CLASSES.items(), *MARK_CLASSES.items())
 }
 
-#: what the decoders raise for a line that is not what it should be
+#: the errors that the decoders raise for a line that is not a record
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, ValueError)
 
 
 def read_envelope(line: bytes) -> Envelope | OpaqueEnvelope:
-    """Parses as much of a line as the index needs.
+    """Parses the envelope of a line.
 
     Raises:
         ValueError: the line is not a record (one of `DECODE_ERRORS`).
     """
-    head: Envelope | OpaqueEnvelope
+    envelope: Envelope | OpaqueEnvelope
     try:
-        head = decode_envelope(line)
-        if head.type not in _DECODERS:
-            head = _decode_opaque_envelope(line)
+        envelope = decode_envelope(line)
+        if envelope.type not in _DECODERS:
+            envelope = _decode_opaque_envelope(line)
     except msgspec.ValidationError:  # perhaps because of a field that means nothing in this type
-        head = _decode_opaque_envelope(line)
-    if head.type not in _DECODERS:
-        if not TYPE.fullmatch(head.type):
+        envelope = _decode_opaque_envelope(line)
+    if envelope.type not in _DECODERS:
+        if not TYPE.fullmatch(envelope.type):
             raise ValueError("not a type")
-    elif (head.parent_id is UNSET) is (head.type in ENTRY_CLASSES):
+    elif (envelope.parent_id is UNSET) is (envelope.type in ENTRY_CLASSES):
         raise ValueError("an entry has a parent_id, a mark has none")
-    elif isinstance(head, OpaqueEnvelope):
-        head = envelope_of(decode_as(head.type, line))
-    if not is_own_id(head.id) and not ID.fullmatch(head.id):
+    elif isinstance(envelope, OpaqueEnvelope):
+        envelope = envelope_of(decode_as(envelope.type, line))
+    if not is_own_id(envelope.id) and not ID.fullmatch(envelope.id):
         raise ValueError("not an id")
-    return head
+    return envelope
 
 
 def envelope_of(record: Entry | Mark) -> Envelope:
-    """Returns the head of a record of a known type, as reading its line would."""
+    """Returns the envelope of a record of a known type, as `read_envelope` does of its line."""
     if isinstance(record, MessageEntry):
         return Envelope(
             record.id,
@@ -432,7 +432,7 @@ def decode(line: bytes) -> Entry | Mark:
 
 
 def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
-    """Returns what decodes lines of a known type."""
+    """Returns the decoder for lines of a known type."""
     return _DECODERS[kind]
 
 
@@ -467,7 +467,7 @@ def decode_fields(record: Record, fields: bytes) -> Entry | Mark:
 
 
 def decode_header(line: bytes) -> Header | None:
-    """Decodes the first line of a log; None when it is not a convtree header."""
+    """Decodes the first line of a log; None if it is not a convtree header."""
     try:
         start = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -478,7 +478,7 @@ def decode_header(line: bytes) -> Header | None:
 
 
 def is_header(line: bytes) -> bool:
-    """Tells whether a line is a convtree header, or was one before it was damaged further back."""
+    """Tells whether a line is a convtree header, or begins like one and is damaged behind that."""
     try:
         return line.startswith(HEADER_START) or decode_header(line) is not None
     except DECODE_ERRORS:
@@ -486,6 +486,6 @@ def is_header(line: bytes) -> bool:
 
 
 def begins_header(data: bytes) -> bool:
-    """Tells whether these bytes are what a crash may leave of a first line: nothing, zeros, or a header's beginning."""
+    """Tells whether a crash may have left these bytes of a first line: nothing, zeros, or the beginning of a header."""
     data = data.removeprefix(BYTE_ORDER_MARK).rstrip(b"\0")
     return HEADER_START.startswith(data) or is_header(data)

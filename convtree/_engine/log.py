@@ -1,7 +1,7 @@
-"""The seam below the engine: a durable, append-only list of lines that knows nothing about entries.
+"""The log protocol: a durable, append-only list of lines that knows nothing about entries.
 
-A log knows framing and seals, so that it can tell a whole line from a torn one; what a line *means* is decided above.
-Positions are the log's own (byte offsets in files and databases, plain numbers in memory) and only ever grow.
+A log knows framing and seals, so that it can tell a whole line from a torn one. The engine decides what a line means.
+Positions are the log's own (byte offsets in files and databases, plain numbers in memory) and only grow.
 """
 
 from __future__ import annotations
