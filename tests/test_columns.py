@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from convtree._engine.bulk import add_ids
 from convtree._engine.columns import PAGE, Column, SnapshotDamaged
 from convtree._engine.id_table import IdTable
 
@@ -216,3 +217,52 @@ def test_a_row_that_the_log_disowns_is_not_found() -> None:
     table.ids.append("a")
     table.table.add("a", 1)
     assert table.table.find("a") == 1
+
+
+def test_ids_are_added_as_long_as_they_are_new() -> None:
+    """`add_ids` stops at the first that is stored, also earlier in the same call, and returns how many were added."""
+
+    def added(persisted: list[str], ids: list[str]) -> int:
+        table = Table(persisted, 5)
+        table.ids += ids
+        count = add_ids(table.table, ids, len(persisted))
+        assert len(table.table.hashes) == len(persisted) + count
+        assert [table.table.find(id) for id in ids[:count]] == list(range(len(persisted), len(persisted) + count))
+        return count
+
+    assert added([], ["a", "b", "c"]) == 3
+    assert added(["x"], ["a", "b", "c"]) == 3
+    assert added(["x"], ["a", "x", "c"]) == 1
+    assert added(["x"], ["x"]) == 0
+    assert added([], ["a", "b", "a"]) == 2
+    assert added([], []) == 0
+
+
+@pytest.mark.parametrize(
+    "id", ["ABCDEFABCDEF0123", "abcdefabcdef012_", "abcdefabcdef012g", "", "\ud800", "\u0661" * 16]
+)
+def test_ids_that_are_nearly_of_our_form_have_a_digest(id: str) -> None:
+    """They do not share a hash with the id that they look like."""
+    table = Table([], 3)
+    table.add([id, "abcdefabcdef0123"])
+    assert (table.table.find(id), table.table.find("abcdefabcdef0123")) == (0, 1)
+    assert table.table.hashes[0] == int.from_bytes(blake2b(id.encode(errors="replace"), digest_size=8).digest())
+    assert table.table.hashes[1] == 0xABCDEFABCDEF0123
+
+
+def test_ids_with_the_digits_of_other_scripts_have_a_digest() -> None:
+    """Digits exist in dozens of scripts; otherwise a writer could make any number of ids with one hash."""
+    table = Table([], 3)
+    table.add(["abcdef" + digit * 10 for digit in "0\u0660\u06f0\u0966"])
+    assert len(set(table.table.hashes)) == 4
+
+
+def test_the_salt_scatters_ids_that_were_chosen_to_collide() -> None:
+    """The slot of a hash depends on the salt, so a writer that chooses ids does not know which of them collide."""
+
+    def filled(salt: int) -> list[int]:
+        table = Table([], salt)
+        table.add([f"{number:016x}" for number in range(20)])
+        return [slot for slot, row in enumerate(table.table.table()) if row != -1]
+
+    assert filled(1) != filled(0x9E3779B97F4A7C15)
