@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from convtree._engine.bulk import add_ids
 from convtree._engine.columns import PAGE, Column, SnapshotDamaged
 from convtree._engine.id_table import IdTable
 
@@ -219,12 +220,12 @@ def test_a_row_that_the_log_disowns_is_not_found() -> None:
 
 
 def test_ids_are_added_as_long_as_they_are_new() -> None:
-    """`add_many` stops at the first that is there, and says how far it came; one that comes twice is there."""
+    """`add_ids` stops at the first that is stored, also earlier in the same call, and returns how many were added."""
 
     def added(persisted: list[str], ids: list[str]) -> int:
         table = Table(persisted, 5)
         table.ids += ids
-        count = table.table.add_many(ids, len(persisted))
+        count = add_ids(table.table, ids, len(persisted))
         assert len(table.table.hashes) == len(persisted) + count
         assert [table.table.find(id) for id in ids[:count]] == list(range(len(persisted), len(persisted) + count))
         return count
@@ -250,14 +251,14 @@ def test_ids_that_are_nearly_of_our_form_have_a_digest(id: str) -> None:
 
 
 def test_ids_with_the_digits_of_other_scripts_have_a_digest() -> None:
-    """Digits are written in dozens of scripts: who could use them would make any number of ids with one hash."""
+    """Digits exist in dozens of scripts; otherwise a writer could make any number of ids with one hash."""
     table = Table([], 3)
     table.add(["abcdef" + digit * 10 for digit in "0\u0660\u06f0\u0966"])
     assert len(set(table.table.hashes)) == 4
 
 
 def test_the_salt_scatters_ids_that_were_chosen_to_collide() -> None:
-    """The slot of a hash depends on the salt, so nobody who chooses ids knows which of them meet."""
+    """The slot of a hash depends on the salt, so a writer that chooses ids does not know which of them collide."""
 
     def filled(salt: int) -> list[int]:
         table = Table([], salt)

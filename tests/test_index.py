@@ -298,7 +298,7 @@ def test_ids_of_one_value_in_many_spellings_cost_no_more() -> None:
 
     index = Index(read_at)
     index.scan(starts, lines, starts[-1] + len(lines[-1]))
-    assert index.findings == []
+    assert index.state.findings == []
     assert all(index.node(id) == row for row, id in enumerate(spellings))
     assert reads < 2 * len(spellings)
 

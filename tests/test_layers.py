@@ -26,7 +26,9 @@ LAYERS = [
     {"_model"},
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PURE = ["_model", "_providers", "_catalogue", "_engine", "_session/compaction.py", "_session/cut_points.py"]
+PURE = ["_model", "_providers", "_catalogue", "_engine"]
+PURE += [f"_session/{name}.py" for name in ("compaction", "cut_points", "forking", "header", "landing", "party")]
+PURE += ["_session/view.py"]
 IMPURE = {"os", "io", "pathlib", "time", "random", "logging", "socket", "subprocess", "shutil", "tempfile", "datetime"}
 FILES = sorted(HOME.rglob("*.py"))
 

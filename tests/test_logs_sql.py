@@ -39,7 +39,7 @@ from convtree import (
 )
 from convtree._catalogue import queries, tables
 from convtree._catalogue.types import Filter
-from convtree._engine import codec
+from convtree._engine.bulk import verify_chain
 from convtree._engine.journal import Journal
 from convtree._engine.log import Chunk, Log, LogReplaced, Mode
 from convtree._logs import sql_engine as databases
@@ -136,7 +136,7 @@ def assert_whole(database: SqlDatabase, id: str) -> list[bytes]:
     assert positions[0] == 0
     ends = [position + len(line) + 1 for position, line in zip(positions, lines, strict=True)]
     assert positions[1:] == ends[:-1]
-    assert codec.verify_chain(lines, 0)[0] == len(lines)
+    assert verify_chain(lines, 0)[0] == len(lines)
     assert rows(database, "SELECT size FROM ct_sessions WHERE session_id = :id", id=id) == [(ends[-1],)]
     return lines
 
@@ -404,9 +404,9 @@ def test_a_snapshot_is_saved_and_used(database: SqlDatabase, id: str) -> None:
         return read(position)
 
     with patch.object(log, "read", watched):
-        ledger = Journal(log)
+        ledger = Journal.open(log)
     assert starts == [end_of(log)]
-    assert ledger.index.leaf.id == leaf.id
+    assert ledger.index.state.leaf.id == leaf.id
     assert len(session_in(database, id, "r").path()) == 5001
 
 

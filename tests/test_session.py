@@ -1,5 +1,6 @@
 """Every operation of a session: what it does, what it refuses, and that a refusal writes nothing."""
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -35,8 +36,10 @@ from convtree import (
     SessionExists,
     SessionNotFound,
     StaleLeaf,
+    aio,
 )
 from convtree._engine.columns import SnapshotDamaged
+from convtree._engine.leaf import LEAF
 
 
 @contextmanager
@@ -218,6 +221,25 @@ def test_arguments_of_messages_do_not_go_with_entries(session: Session) -> None:
         session.append(user("a"), colour="red")  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize("method", [Session.append, aio.Session.append])
+def test_append_names_every_argument_in_its_signature(method: Callable[..., object]) -> None:
+    """`help()` and editors show them with types and defaults, for sync and async callers alike."""
+    parameters = inspect.signature(method).parameters
+    assert {name: each.default for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY} == {
+        "parent_id": LEAF,
+        "id": None,
+        "provider": None,
+        "model": None,
+        "usage": None,
+        "shape": None,
+        "visible_to": "all",
+        "pinned": None,
+        "on_stale": None,
+    }
+    assert all(each.annotation is not each.empty for name, each in parameters.items() if name != "self")
+    assert all(each.kind is not each.VAR_KEYWORD for each in parameters.values())
+
+
 def test_system_and_developer_are_pinned_unless_told_otherwise(session: Session) -> None:
     """By role, for messages and entries alike."""
     assert session.append(system("a")).pinned is True
@@ -304,6 +326,31 @@ def test_a_refusal_has_its_class_and_writes_nothing(
         assert (session.leaf_id, session.labels) == ("b", {"a": "L"})
         assert session.append(user("c")).parent_id == "b"
         assert contents(session) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda s: s.append(user("x"), provider=5),
+        lambda s: s.append(user("x"), visible_to="me"),
+        lambda s: s.append(BranchSummaryEntry(summary="", from_id="a b")),
+        lambda s: s.append(CompactionEntry(summary="", first_kept_entry_id=5)),  # type: ignore[arg-type]
+        lambda s: s.append({"content": "x" * 2**24}),
+        lambda s: s.label("a", 5),
+        lambda s: s.label(5, "x"),
+        lambda s: s.branch(5),
+        lambda s: s.rename(5),
+        lambda s: s.extend([MessageEntry(id="x", timestamp=5, message=user("x"))]),  # type: ignore[arg-type]
+        lambda s: s.extend([MessageEntry(id="x", timestamp="\ud800", message=user("x"))]),
+    ],
+)
+def test_invalid_values_are_refused_before_the_log_is_touched(act: Callable[[Any], object], log_path: Path) -> None:
+    """The torn tail of a crashed writer is cut off by the next write, and these do not get as far as one."""
+    log_path.write_bytes(log_of(node("a", None)) + b'{"id":"torn')
+    with quick(log_path) as session:
+        with unchanged(log_path), pytest.raises((InvalidMessage, InvalidCompaction, EntryNotFound)):
+            act(session)
+        assert contents(session) == ["a"]
 
 
 @pytest.mark.parametrize("parent_id", [5, 1.5])

@@ -163,8 +163,8 @@ def answers(session: Session) -> dict[str, Any]:
         name: getattr(session, name)
         for name in ("header", "id", "name", "leaf_id", "labels", "metadata", "archived", "findings", "location")
     }
-    told["read only"] = (index.read_only, index.critical_mark, index.leaf_uncertain_because)
-    told["position"] = (index.end, index.lines, index.last_crc, index.last_damaged)
+    told["read only"] = (index.state.read_only, index.state.critical_mark, index.state.leaf_uncertain_because)
+    told["position"] = (index.state.end, index.state.lines, index.state.last_crc, index.state.last_damaged)
     told["path"] = ask(session.path)
     told["leaves"] = ask(session.leaves)
     told["roots"] = ask(lambda: session.children(None))
@@ -540,19 +540,19 @@ def other_footer(index: bytes, **changed: Any) -> bytes:
 
 def what_it_may_be(index: bytes) -> dict[str, bytes]:
     footer = json.loads(index[pages(index) * PAGE : -28 - 4 * pages(index)])
-    lengths, facts = footer["lengths"], footer["facts"]
+    lengths, state = footer["lengths"], footer["state"]
     return {
         "empty": b"",
         "garbage": bytes(range(256)) * 100,
         "text": b"hello\n",
         "a log": log_of(A, B),
         "magic": b"cvtindex" * 20,
-        "another version": other_footer(index, version=2),
+        "another version": other_footer(index, version=1),
         "another machine": other_footer(index, layout="big 1 4 4 8"),
         "no columns": other_footer(index, lengths={}),
-        "no facts": other_footer(index, facts={}),
-        "no end": other_footer(index, facts=facts | {"end": 0}),
-        "a leaf behind everything": other_footer(index, facts=facts | {"leaf": facts["leaf"] | {"row": 3}}),
+        "no state": other_footer(index, state={}),
+        "no end": other_footer(index, state=state | {"end": 0}),
+        "a leaf behind everything": other_footer(index, state=state | {"leaf": state["leaf"] | {"row": 3}}),
         "another column": other_footer(index, lengths=lengths | {"more": 0}),
         "a negative length": other_footer(index, lengths=lengths | {"parents": -1}),
         "a huge length": other_footer(index, lengths=dict.fromkeys(lengths, 2**40)),

@@ -1,14 +1,13 @@
-"""Lines and what they mean: encode, decode, seal, verify. Pure: bytes in, records out.
+"""The codec: records to lines and back, one at a time. Pure: it reads no log, and knows no tree.
 
-A *body* is a line without its seal and without the closing brace. Bodies are made once and may be sealed anew in
-another place; a sealed line is never parsed to be written again.
+A *payload* is a line without its seal and its closing brace. It is made once, and can be sealed anew in another place:
+a sealed line is never parsed to be written again. `bulk` does for many lines what this module does for one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from itertools import repeat
 from math import isfinite
 from typing import Any, ClassVar, cast
 from uuid import UUID
@@ -16,6 +15,7 @@ from zlib import crc32
 
 import msgspec
 import orjson
+from msgspec import UNSET
 
 from convtree._model.entries import (
     ENTRY_CLASSES,
@@ -23,6 +23,7 @@ from convtree._model.entries import (
     LABEL_LIMIT,
     MARK_CLASSES,
     TYPE,
+    BranchSummaryEntry,
     Entry,
     Header,
     LabelMark,
@@ -39,8 +40,8 @@ LINE_LIMIT = 16 * 2**20  # bytes a writer may put on a line, its newline include
 DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 SEAL_LENGTH = 36
-_SEAL = b',"prev":"%08x","crc":"%08x"}'
-_OWN = b',"crc":"%08x"}'
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_CRC = b',"crc":"%08x"}'
 HEADER_START = b'{"type":"session","format":"convtree"'
 
 _ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
@@ -50,28 +51,28 @@ _ENVELOPE = frozenset({"id", "parent_id", "timestamp"})
 # --- the seal -----------------------------------------------------------------------------------------------------
 
 
-def seal(body: bytes, prev: int) -> bytes:
-    """Closes a body into a line that follows the line whose CRC is `prev` (0 for a header)."""
-    return close(body, prev)[0]
+def seal(payload: bytes, prev: int) -> bytes:
+    """Makes the line of a payload that follows the line whose CRC is `prev` (0 for a header)."""
+    return seal_line(payload, prev)[0]
 
 
-def close(body: bytes, prev: int) -> tuple[bytes, int]:
-    """Closes a body into a line, and returns the CRC of that, too."""
-    chained = b'%b,"prev":"%08x"' % (body, prev)
+def seal_line(payload: bytes, prev: int) -> tuple[bytes, int]:
+    """Makes a line as `seal` does, and returns its CRC, too."""
+    chained = b'%b,"prev":"%08x"' % (payload, prev)
     crc = crc32(chained)
-    end = _OWN % crc32(b"}", crc)
+    end = _CRC % crc32(b"}", crc)
     return chained + end, crc32(end, crc)
 
 
 class Seal(msgspec.Struct, frozen=True, gc=False):
-    """What a verified line says: `prev`, and the CRC of the whole line, which the next line's `prev` repeats."""
+    """The seal of a verified line: its `prev`, and the CRC of the whole line, which the next line repeats as `prev`."""
 
     prev: int
     crc: int
 
 
 def verify_seal(line: bytes) -> Seal | None:
-    """Verifies a line on its raw bytes; None when it carries no valid seal."""
+    """Verifies a line on its raw bytes; None if it has no valid seal."""
     chained = crc32(line[:-18])
     if line[-18:] != b',"crc":"%08x"}' % crc32(b"}", chained) or line[-36:-27] != b',"prev":"':
         return None
@@ -82,34 +83,17 @@ def verify_seal(line: bytes) -> Seal | None:
 
 
 def looks_sealed(line: bytes) -> bool:
-    """Tells whether a line ends as sealed ones do, right or wrong; damage to one member of a seal leaves the other."""
+    """Tells whether a line ends like a sealed one, valid or not: damage to one member of a seal leaves the other."""
     return line[-18:-10] == b',"crc":"' or line[-36:-27] == b',"prev":"'
 
 
-def verify_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
-    """Verifies lines that follow each other behind the line whose CRC is `prev`, all at once.
-
-    Returns how many leading ones verify and name the one before them, and the CRC of the last of those.
-    """
-    crcs = list(map(crc32, [line[:-18] for line in lines]))
-    ends = [line[-36:] for line in lines]
-    wholes = list(map(crc32, [end[18:] for end in ends], crcs))
-    prevs = [prev, *wholes[:-1]]
-    expected = list(map(_SEAL.__mod__, zip(prevs, map(crc32, repeat(b"}"), crcs), strict=True)))
-    good = len(lines)
-    if expected != ends:
-        good = next(i for i, (end, right) in enumerate(zip(ends, expected, strict=True)) if end != right)
-    return good, wholes[good - 1] if good else prev
-
-
-def all_seals_valid(lines: Sequence[bytes]) -> bool:
-    """Tells whether some lines, from anywhere in a log, are all as they were sealed."""
-    own = map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines]))
-    return all(map(bytes.endswith, lines, map(_OWN.__mod__, own)))
+def strip_line_prefix(line: bytes) -> bytes:
+    """Removes what may stand in front of a header that is whole: a byte order mark, zeros that a crash left."""
+    return line.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0")
 
 
 def payload_of(line: bytes) -> bytes:
-    """Returns the body of a verified line, for sealing it anew elsewhere."""
+    """Returns the payload of a verified line, to be sealed anew elsewhere."""
     return line[:-SEAL_LENGTH]
 
 
@@ -117,7 +101,7 @@ def payload_of(line: bytes) -> bytes:
 
 
 def encode(record: Record) -> bytes:
-    """Returns the body of an entry or a mark.
+    """Returns the payload of an entry or a mark.
 
     Raises:
         InvalidMessage: the record holds a value the format does not allow; `place` names it.
@@ -130,15 +114,15 @@ def encode(record: Record) -> bytes:
 
 
 def encode_fields(record: Record) -> bytes:
-    """Encodes what does not depend on the place of a record in the log, which is nearly all of it."""
+    """Encodes the fields of a record that do not depend on its place in the log, which are nearly all."""
     _check_fields(record)
     return dump(_fields(record))
 
 
 def assemble(record: Record, fields: bytes, id: str, parent_id: str | None, timestamp: str | None) -> bytes:
-    """Puts the envelope before the fields, its keys in the order that readers find fastest.
+    """Makes a payload: the envelope, its keys in the order that is parsed fastest, and the fields.
 
-    The ids have been checked.
+    The caller has checked the ids.
     """
     parent = f',"parent_id":"{parent_id}"' if parent_id is not None else ""
     if parent_id is None and isinstance(record, Entry):
@@ -146,33 +130,50 @@ def assemble(record: Record, fields: bytes, id: str, parent_id: str | None, time
     try:
         time = orjson.dumps(timestamp)
     except TypeError:
-        time = dump({"timestamp": timestamp})  # says why not
-    head = b'%b,"timestamp":%b' % (f'{{"id":"{id}"{parent},"type":"{record.type}"'.encode(), time)
-    body = b"%b,%b" % (head, fields[1:-1]) if len(fields) > 2 else head
-    return body if len(body) < LINE_LIMIT - SEAL_LENGTH else _limited(body)
+        time = dump({"timestamp": timestamp})  # raises InvalidMessage
+    start = b'%b,"timestamp":%b' % (f'{{"id":"{id}"{parent},"type":"{record.type}"'.encode(), time)
+    payload = b"%b,%b" % (start, fields[1:-1]) if len(fields) > 2 else start
+    check_length(payload)
+    return payload
+
+
+def check_length(data: bytes) -> None:
+    """Raises InvalidMessage if a line with these bytes and a seal would be longer than a line may be."""
+    length = len(data) + SEAL_LENGTH + 1
+    if length > LINE_LIMIT:
+        raise _invalid("the record", f"the line would have {length} bytes, the limit is {LINE_LIMIT}")
+
+
+def check_timestamp(value: Any) -> None:
+    """Raises InvalidMessage unless the value can be stored as a timestamp, which may be any text or None."""
+    if value is not None:
+        if not isinstance(value, str):
+            raise _invalid("timestamp", f"a timestamp is a text or None, not a {type(value).__name__}")
+        _check_text(value, "timestamp")
 
 
 def encode_header(header: Header) -> bytes:
-    """Returns the body of a header, which declares the seal."""
+    """Returns the payload of a header. It declares the seal."""
     check_id(header.id, "id")
     fields = {
         name: msgspec.to_builtins(value) if name == "parent_session" else value
         for name in ("cwd", "git_root", "owner", "name", "parent_session", "metadata")
         if (value := getattr(header, name)) is not None
     }
-    start = {"type": "session", "format": "convtree", "version": header.version, "id": header.id}
-    head = orjson.dumps(start | {"timestamp": header.timestamp, "seal": "crc32"})[:-1]
+    first = {"type": "session", "format": "convtree", "version": header.version, "id": header.id}
+    start = orjson.dumps(first | {"timestamp": header.timestamp, "seal": "crc32"})[:-1]
     rest = dump(fields)
-    body = _limited(head + b"," + rest[1:-1] if fields else head)
+    payload = start + b"," + rest[1:-1] if fields else start
+    check_length(payload)
     try:
-        decode_header(body + b"}")
+        decode_header(payload + b"}")
     except msgspec.ValidationError as error:
         raise _invalid("the header", str(error)) from None
-    return body
+    return payload
 
 
 def dump(fields: Mapping[str, Any]) -> bytes:
-    """Encodes the fields of a line, refusing every value that would not come back as it was."""
+    """Encodes the fields of a line. Refuses every value that would not be decoded as it was."""
     try:
         data = orjson.dumps(fields, jsonable, _ORJSON_OPTIONS)
     except (TypeError, ValueError) as error:
@@ -185,7 +186,7 @@ def dump(fields: Mapping[str, Any]) -> bytes:
 
 
 def jsonable(value: Any) -> Any:
-    """Returns what stands for an object that JSON does not know: SDK models are dumped as their SDK would send them."""
+    """Returns the JSON value of an object that is none. An SDK's model is dumped as its SDK would send it."""
     model_dump = getattr(value, "model_dump", None)
     if callable(model_dump) and not isinstance(value, type):
         excluded = getattr(value, "__api_exclude__", None)
@@ -197,10 +198,10 @@ def jsonable(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
-def same_content(body: bytes, line: bytes) -> bool:
+def same_content(payload: bytes, line: bytes) -> bool:
     """Tells whether two records have equal type and fields, whatever their parent, time, seal and spelling."""
     try:
-        return _content(body + b"}") == _content(line)
+        return _content(payload + b"}") == _content(line)
     except (TypeError, orjson.JSONDecodeError):
         return False  # deeper than anything we write, or damaged
 
@@ -221,7 +222,7 @@ def _fields(record: Record) -> dict[str, Any]:
         value = getattr(record, name)
         if value is None and optional:
             continue
-        if value is not msgspec.UNSET and (value != "all" or name != "visible_to"):
+        if value is not UNSET and (value != "all" or name != "visible_to"):
             fields[name] = value
     return fields
 
@@ -234,7 +235,7 @@ def _opaque_fields(record: Record) -> dict[str, Any]:
 
 
 def _field_table(cls: type[Record]) -> list[tuple[str, bool]]:
-    """Returns a class's own fields in the order they are written, and whether None leaves one out."""
+    """Returns a class's own fields in the order in which they are written, and whether a None is left out."""
     fields = [field for field in msgspec.structs.fields(cls) if field.name not in _ENVELOPE]
     fields.sort(key=lambda field: field.name == "source_id")
     return [(field.name, field.default is None) for field in fields]
@@ -246,22 +247,25 @@ _FIELDS = {cls: _field_table(cls) for cls in (*ENTRY_CLASSES.values(), *MARK_CLA
 def _check_fields(record: Record) -> None:
     if isinstance(record, MessageEntry):
         if not record.message:
-            raise _invalid("message", "a message is a JSON object with something in it")
+            raise _invalid("message", "a message is a JSON object with at least one member")
     elif isinstance(record, OpaqueEntry | OpaqueMark):
         if not TYPE.fullmatch(record.unknown_type) or "." not in record.unknown_type:
-            raise _invalid("unknown_type", "a type of your own is lower case and has a dot in it, as in tool.kind")
+            raise _invalid("unknown_type", "a type of your own is in lower case and has a dot, as in tool.kind")
         taken = _ENVELOPE.union({"type", "prev", "crc"}).intersection(record.fields)
         if taken:
             raise _invalid(f"fields.{min(taken)}", "this name belongs to the envelope of the line")
     elif isinstance(record, LabelMark):
         if isinstance(record.label, str) and len(record.label) > LABEL_LIMIT:
             raise _invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
-    elif isinstance(record, ModelChangeEntry) and not record.model:
-        raise _invalid("model", "a model change names a model")
+    elif isinstance(record, ModelChangeEntry):
+        if not record.model:
+            raise _invalid("model", "a model change must name a model")
+    elif isinstance(record, BranchSummaryEntry) and record.from_id is not None:
+        check_id(record.from_id, "from_id")
 
 
 def is_own_id(id: str) -> bool:
-    """Tells whether an id looks like ours, and is one for that."""
+    """Tells whether an id has the form of ours, for which it needs no further check."""
     return len(id) == 16 and id.isalnum() and id.isascii()
 
 
@@ -271,15 +275,8 @@ def check_id(value: Any, place: str) -> None:
         raise _invalid(place, "an id is 1 to 128 letters, digits, '.', '_', ':' or '-', the first a letter or digit")
 
 
-def _limited(body: bytes) -> bytes:
-    length = len(body) + SEAL_LENGTH + 1
-    if length > LINE_LIMIT:
-        raise _invalid("the record", f"the line would have {length} bytes, the limit is {LINE_LIMIT}")
-    return body
-
-
 def _walk(fields: Mapping[str, Any]) -> None:
-    """Looks at every value, without recursion, and raises for the first that is not allowed."""
+    """Checks every value, without recursion, and raises for the first that is not allowed."""
     stack: list[tuple[str, Any, int]] = [("", fields, 1)]
     while stack:
         place, value, depth = stack.pop()
@@ -309,7 +306,7 @@ def _inside(place: str, value: Mapping[Any, Any] | Sequence[Any]) -> list[tuple[
 
 
 def _shown(key: str) -> str:
-    """Names a key in a place, unless it may be content."""
+    """Returns a key as it may be shown in an error, which must not show content."""
     return key if len(key) <= 64 and key.isprintable() else "…"
 
 
@@ -338,11 +335,11 @@ def _invalid(place: str, reason: str) -> InvalidMessage:
 
 
 class Envelope(msgspec.Struct, gc=False):
-    """What the index wants to know of a line; the rest stays unparsed."""
+    """The part of a line that the index needs. The rest stays unparsed."""
 
     id: str
     type: str
-    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    parent_id: str | msgspec.UnsetType | None = UNSET
     provider: str | None = None
     model: str | None = None
     settings: dict[str, msgspec.Raw] | None = None
@@ -354,80 +351,60 @@ class Envelope(msgspec.Struct, gc=False):
 
 
 class OpaqueEnvelope(msgspec.Struct):
-    """The same of a line of a type this version does not know."""
+    """The envelope of a line whose type this version does not know."""
 
     id: str
     type: str
-    parent_id: str | msgspec.UnsetType | None = msgspec.UNSET
+    parent_id: str | msgspec.UnsetType | None = UNSET
     marked: Any = msgspec.field(default=None, name="critical")
 
     known: ClassVar[bool] = False
 
     @property
     def critical(self) -> bool:
-        """Whether it forbids what cannot do without it."""
+        """Whether a reader that does not know the type must refuse what depends on it."""
         return self.marked is True
 
 
-_decode_head = msgspec.json.Decoder(Envelope).decode
-_decode_opaque_head = msgspec.json.Decoder(OpaqueEnvelope).decode
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+_decode_opaque_envelope = msgspec.json.Decoder(OpaqueEnvelope).decode
 _decode_raw_header = msgspec.json.Decoder(Header).decode
 _DECODERS = {
     name: cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(cls).decode)
     for name, cls in (*ENTRY_CLASSES.items(), *MARK_CLASSES.items())
 }
 
-#: what the decoders raise for a line that is not what it should be
+#: the errors that the decoders raise for a line that is not a record
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, ValueError)
 
 
 def read_envelope(line: bytes) -> Envelope | OpaqueEnvelope:
-    """Parses as much of a line as the index needs.
+    """Parses the envelope of a line.
 
     Raises:
         ValueError: the line is not a record (one of `DECODE_ERRORS`).
     """
-    head: Envelope | OpaqueEnvelope
+    envelope: Envelope | OpaqueEnvelope
     try:
-        head = _decode_head(line)
-        if head.type not in _DECODERS:
-            head = _decode_opaque_head(line)
+        envelope = decode_envelope(line)
+        if envelope.type not in _DECODERS:
+            envelope = _decode_opaque_envelope(line)
     except msgspec.ValidationError:  # perhaps because of a field that means nothing in this type
-        head = _decode_opaque_head(line)
-    if head.type not in _DECODERS:
-        if not TYPE.fullmatch(head.type):
+        envelope = _decode_opaque_envelope(line)
+    if envelope.type not in _DECODERS:
+        if not TYPE.fullmatch(envelope.type):
             raise ValueError("not a type")
-    elif (head.parent_id is msgspec.UNSET) is (head.type in ENTRY_CLASSES):
+    elif (envelope.parent_id is UNSET) is (envelope.type in ENTRY_CLASSES):
         raise ValueError("an entry has a parent_id, a mark has none")
-    elif isinstance(head, OpaqueEnvelope):
-        head = envelope_of(decode_as(head.type, line))
-    if not is_own_id(head.id) and not ID.fullmatch(head.id):
+    elif isinstance(envelope, OpaqueEnvelope):
+        envelope = envelope_of(decode_as(envelope.type, line))
+    if not is_own_id(envelope.id) and not ID.fullmatch(envelope.id):
         raise ValueError("not an id")
-    return head
-
-
-def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
-    """Reads many envelopes as `read_envelope` does; None for a line that is not a plain entry of a known type."""
-    heads: list[Envelope | None]
-    try:
-        heads = list(map(_decode_head, lines))
-    except DECODE_ERRORS:
-        heads = list(map(_try_head, lines))
-    for number, head in enumerate(heads):
-        if head and (head.parent_id is msgspec.UNSET or head.type not in ENTRY_CLASSES or not is_own_id(head.id)):
-            heads[number] = None
-    return heads
-
-
-def _try_head(line: bytes) -> Envelope | None:
-    try:
-        return _decode_head(line)
-    except DECODE_ERRORS:
-        return None
+    return envelope
 
 
 def envelope_of(record: Entry | Mark) -> Envelope:
-    """Returns the head of a record of a known type, as reading its line would."""
+    """Returns the envelope of a record of a known type, as `read_envelope` does of its line."""
     if isinstance(record, MessageEntry):
         return Envelope(
             record.id,
@@ -438,7 +415,7 @@ def envelope_of(record: Entry | Mark) -> Envelope:
             visible_to=record.visible_to,
             pinned=record.pinned,
         )
-    parent_id = record.parent_id if isinstance(record, Entry) else msgspec.UNSET
+    parent_id = record.parent_id if isinstance(record, Entry) else UNSET
     if isinstance(record, ModelChangeEntry):
         settings: dict[str, msgspec.Raw] | None = None if record.settings is None else {}
         return Envelope(record.id, record.type, parent_id, record.provider, record.model, settings)
@@ -455,7 +432,7 @@ def decode(line: bytes) -> Entry | Mark:
 
 
 def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
-    """Returns what decodes lines of a known type."""
+    """Returns the decoder for lines of a known type."""
     return _DECODERS[kind]
 
 
@@ -475,8 +452,22 @@ def decode_as(kind: str, line: bytes) -> Entry | Mark:
     return cls(unknown_type=unknown_type, fields=fields, **envelope)
 
 
+def decode_fields(record: Record, fields: bytes) -> Entry | Mark:
+    """Decodes what `encode_fields` made of a record: the record as it will be read back, without parent and time.
+
+    Raises:
+        msgspec.ValidationError: a value is not of its field's type.
+    """
+    if isinstance(record, MessageEntry) and not record.id:  # nearly all of them
+        return _DECODERS["message"](b'{"id":"","parent_id":null,%b' % fields[1:])
+    parent = ',"parent_id":null' if isinstance(record, Entry) else ""
+    end = b",%b" % fields[1:] if len(fields) > 2 else b"}"
+    start = f'{{"id":"{record.id}"{parent},"type":"{record.type}"'.encode()
+    return decode_as(record.type, start + end)
+
+
 def decode_header(line: bytes) -> Header | None:
-    """Decodes the first line of a log; None when it is not a convtree header."""
+    """Decodes the first line of a log; None if it is not a convtree header."""
     try:
         start = orjson.loads(line)
     except orjson.JSONDecodeError:
@@ -487,7 +478,7 @@ def decode_header(line: bytes) -> Header | None:
 
 
 def is_header(line: bytes) -> bool:
-    """Tells whether a line is a convtree header, or was one before it was damaged further back."""
+    """Tells whether a line is a convtree header, or begins like one and is damaged behind that."""
     try:
         return line.startswith(HEADER_START) or decode_header(line) is not None
     except DECODE_ERRORS:
@@ -495,6 +486,6 @@ def is_header(line: bytes) -> bool:
 
 
 def begins_header(data: bytes) -> bool:
-    """Tells whether these bytes are what a crash may leave of a first line: nothing, zeros, or a header's beginning."""
-    data = data.removeprefix(b"\xef\xbb\xbf").rstrip(b"\0")
+    """Tells whether a crash may have left these bytes of a first line: nothing, zeros, or the beginning of a header."""
+    data = data.removeprefix(BYTE_ORDER_MARK).rstrip(b"\0")
     return HEADER_START.startswith(data) or is_header(data)

@@ -1,7 +1,7 @@
-"""Numbers by row, the first of them perhaps still on disk. Pure: someone else fetches the pages.
+"""Columns: numbers by row, of which the first may still be on disk. Pure: a function that is given fetches the pages.
 
-A column grows at its end and is never changed before it. What a snapshot covers is fetched page by page, as somebody
-asks for it; what came since is in memory.
+A column only grows at its end. The rows that a snapshot has are fetched page by page, when one of a page is first
+read; the rows since are in memory.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import Literal, cast
 
-PAGE = 8192  # bytes of a column that are fetched, and vouched for, at once
+PAGE = 8192  # bytes of a column that are fetched, and have a checksum, together
 
 Fetch = Callable[[int], bytes]  # a column's page by number, whole and verified, or `SnapshotDamaged`
 
 
 class SnapshotDamaged(Exception):
-    """A page is not what was written. Never reaches users: the log has the truth, and is read instead."""
+    """A page is not as it was written. Never reaches users: the log is scanned instead."""
 
 
 class Column:
@@ -36,7 +36,7 @@ class Column:
 
     @property
     def page_count(self) -> int:
-        """How many pages the covered rows take."""
+        """How many pages the persisted rows take."""
         return len(self._pages)
 
     def __len__(self) -> int:
@@ -63,7 +63,7 @@ class Column:
         ]
 
     def follow(self, row: int) -> Iterator[int]:
-        """Yields the row, the smaller row that its number names, and so on, as long as there is one."""
+        """Yields the row, then the row that its number names, which is smaller, and so on, while there is one."""
         pages, tail, persisted, shift, mask = self._pages, self.tail, self.persisted, self._shift, self._mask
         while row >= persisted:
             yield row
@@ -71,17 +71,17 @@ class Column:
         while row >= 0:
             yield row
             above = (pages[row >> shift] or self._load(row >> shift))[row & mask]
-            if above >= row:  # a forged page: nobody may be led in a circle
+            if above >= row:  # a forged page could make this loop endless
                 raise SnapshotDamaged(f"row {row} names row {above}")
             row = above
 
     def load(self) -> None:
-        """Fetches every page that is not there yet."""
+        """Fetches every page that is not in memory yet."""
         for number in range(len(self._pages)):
             self._page(number)
 
     def bytes(self) -> Iterator[memoryview]:
-        """Yields the column as it lies in memory, in pieces."""
+        """Yields the column's bytes in memory order, in pieces."""
         rows = self._mask + 1
         for number in range(len(self._pages)):
             yield self._page(number)[: self.persisted - number * rows].cast("B")

@@ -1,7 +1,7 @@
-"""What a model should see: a function of one root-to-leaf path. Pure.
+"""The context: the messages that a model should see, a function of one path from the root to a leaf. Pure.
 
-Not of the order in which things were appended, not of sibling branches, not of where a session stands now. It costs
-what is in the context: the links in the tree lead from the leaf to everything else that has a say.
+It does not depend on the order of appends, on other branches, or on a session's leaf. It costs what it holds: the
+links in the tree lead from the leaf to every row that matters.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from convtree._providers import Shape
     from convtree._providers.parts import Source
 
-#: the kinds of rows that a model sees
+#: the kinds of rows that are in contexts
 _SHOWN = frozenset(
     kind
     for kind in range(256)
     if kind & tree.KIND == tree.BRANCH_SUMMARY or (kind & tree.KIND == tree.MESSAGE and not kind & tree.HIDDEN)
 )
 
-#: who never speaks for a model
+#: roles of messages that no model made
 _NO_MODEL = ("user", "tool", "system", "developer")
 
 Maker = tuple[str | None, str | None]  # provider and model
@@ -38,18 +38,18 @@ Render = Callable[[CompactionEntry | BranchSummaryEntry], Any]
 
 
 class Gap(NamedTuple):
-    """A place where a context is not whole: the line at `offset` is damaged, or needs `missing`, which is not there."""
+    """A place where a context is incomplete: the line at `offset` is damaged, or refers to an id that is `missing`."""
 
     offset: int
     missing: str | None
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model should see, and with which model.
+    """The messages that a model should see, and the provider, model and settings to use.
 
-    `entries[i]` is the entry behind `messages[i]`; those from `fresh_from` on came after the last compaction. `gaps`
-    is empty unless gaps were allowed. `made_by` has provider and model, by entry id, of replies that do not say it
-    themselves.
+    `entries[i]` is the entry behind `messages[i]`; those from `first_after_compaction` on came after the last
+    compaction. `gaps` is empty unless gaps were allowed. `produced_by` has provider and model, by entry id, of replies
+    that do not name them themselves.
     """
 
     messages: list[Any]
@@ -63,15 +63,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def open_calls(self) -> tuple[OpenCall, ...]:
-        """The tool calls that no message answers; most providers refuse a request with one inside."""
+        """The tool calls without a result. Most providers refuse a request that has one."""
         ids = (entry.id for entry in self.entries)
         return open_calls(zip(ids, self.messages, strict=True))
 
     def count_tokens(self, counter: Counter | None = None) -> int:
-        """Counts the tokens of this context: is it too long?
+        """Counts the tokens of this context.
 
-        Where the provider's usage is stored with a reply, it says what that and all before it took, the request's
-        tools among it; the rest is estimated at one token for four characters. `counter` counts one message instead.
+        The usage that is stored with a reply counts the reply and everything before it, the request's tools among it.
+        What came after is estimated, at one token for four characters. `counter` counts one message instead.
         """
         if counter is not None:
             return sum(map(counter, self.messages))
@@ -86,14 +86,13 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         "anthropic"; `system_instruction` and `contents` for "gemini" (Google's SDK wants the former in its config).
         Where the system says nothing, its key is left out.
 
-        What is in that shape already goes out as it came. Every call has its results right behind it. What only the
-        model that made it can read (signatures, encrypted reasoning) goes to that model alone, which is `provider`
-        and `model` of this context; to others readable thinking goes as text. `heal` gives a call without a result
-        one that says so.
+        A message in that shape is sent as it was stored. Results stand directly behind their call. Signatures and
+        encrypted reasoning are sent only to the model that made them, if it is `provider` and `model` of this context;
+        other models get readable thinking as text. With `heal`, a call without a result gets one that says so.
 
-        What was taken once is not sent if it would be refused now: thinking that led to nothing, a search without what
-        it found, a fifth cache mark, a file that the provider cannot reach. Left to the caller is what the request
-        says besides: that the tools of the conversation are among its own, and that somebody has asked something.
+        Parts that a provider would refuse now are left out: thinking without a reply, a search without its results, a
+        fifth cache mark, a file that the provider cannot reach. The caller adds the rest of the request: the tools
+        that the conversation uses must be among its tools, and the last message must be one that asks for a reply.
 
         Raises:
             OpenCalls: a call has no result, and `heal` is not set.
@@ -110,7 +109,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(message, str):
             message = {"role": "user", "content": message}
         if not isinstance(message, Mapping):
-            raise TypeError(f"what stands for entry {entry.id!r} is no message but a {type(message).__name__}")
+            raise TypeError(
+                f"entry {entry.id!r} was rendered as a {type(message).__name__}; render must return a message or a text"
+            )
         if not isinstance(entry, MessageEntry):
             return Source(message=message, entry_id=entry.id, summary=True)
         provider, model = self.produced_by.get(entry.id, (entry.provider, entry.model))
@@ -120,7 +121,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def default_render(entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:
-    """Words a summary as a user message, which every provider takes."""
+    """Returns a summary as a user message, which every provider accepts."""
     if isinstance(entry, CompactionEntry):
         start = "This conversation began earlier. Summary of the part that is not shown any more:"
     else:
@@ -132,26 +133,26 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     """Builds the context of the path that ends at the row `leaf`.
 
     Raises:
-        UnknownEntry: a critical record of an unknown type has a say in it.
-        BrokenPath: a line it is made of is missing or damaged, and gaps are not allowed.
+        UnknownEntry: it depends on a critical record of an unknown type.
+        BrokenPath: a line that it needs is missing or damaged, and gaps are not allowed.
     """
-    if index.critical_mark is not None:
-        raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.critical_mark!r}")
+    if index.state.critical_mark is not None:
+        raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.state.critical_mark!r}")
     if leaf == tree.ROOT:
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
     gaps = _faults(index, leaf)
     if gaps and not allow_gaps:
         raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
-    fetch = _Fetch(index, gaps if allow_gaps else None)
-    rows = _emitted(index, leaf, fetch)
+    cache = _EntryCache(index, gaps if allow_gaps else None)
+    rows = _visible_rows(index, leaf, cache)
     columns = index.tree
     model, settings = columns.nearest(columns.models, leaf), columns.nearest(columns.settings, leaf)
-    fetch.need([*rows, *(row for row in (model, settings) if row != tree.NONE)])
-    shown = [entry for row in rows if (entry := fetch.got.get(row)) is not None and not _is_blank(entry)]
+    cache.load([*rows, *(row for row in (model, settings) if row != tree.NONE)])
+    shown = [entry for row in rows if (entry := cache.entries.get(row)) is not None and not _is_blank(entry)]
     compaction = columns.nearest(columns.compactions, leaf)
-    older = sum(row in fetch.got and not _is_blank(fetch.got[row]) for row in rows if row <= compaction)
-    namer, setter = fetch.got.get(model), fetch.got.get(settings)
-    makers = {} if model == tree.NONE else _makers(index, rows, fetch)
+    older = sum(row in cache.entries and not _is_blank(cache.entries[row]) for row in rows if row <= compaction)
+    namer, setter = cache.entries.get(model), cache.entries.get(settings)
+    makers = {} if model == tree.NONE else _makers(index, rows, cache)
     return Context(
         messages=[entry.message if isinstance(entry, MessageEntry) else _rendered(entry, render) for entry in shown],
         entries=shown,
@@ -164,63 +165,63 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     )
 
 
-def _makers(index: Index, rows: list[int], fetch: _Fetch) -> dict[str, Maker]:
-    """Finds out, for replies that do not say which model made them, which one was set when they were made."""
+def _makers(index: Index, rows: list[int], cache: _EntryCache) -> dict[str, Maker]:
+    """Returns, for replies that do not name their model, the model that was set when they were made."""
     columns = index.tree
     replies: dict[int, MessageEntry] = {}
     for row in rows:
-        entry = fetch.got.get(row)
+        entry = cache.entries.get(row)
         if isinstance(entry, MessageEntry) and entry.model is None and entry.message.get("role") not in _NO_MODEL:
             replies[row] = entry
     namers = {row: namer for row in replies if (namer := columns.nearest(columns.models, row)) != tree.NONE}
-    fetch.need(list(namers.values()))
+    cache.load(list(namers.values()))
     makers: dict[str, Maker] = {}
     for row, namer in namers.items():
-        named = fetch.got.get(namer)
+        named = cache.entries.get(namer)
         if isinstance(named, MessageEntry | ModelChangeEntry):
             makers[replies[row].id] = (named.provider, named.model)
     return makers
 
 
-class _Fetch:
-    """Entries by row, each read once; damage raises, or becomes a gap when there is a list for gaps."""
+class _EntryCache:
+    """Entries by row, each read once. Damage raises, or becomes a gap if there is a list of gaps."""
 
     def __init__(self, index: Index, gaps: list[Gap] | None) -> None:
         self._index = index
         self._gaps = gaps
-        self.got: dict[int, Entry] = {}
+        self.entries: dict[int, Entry] = {}
 
-    def need(self, rows: list[int]) -> None:
-        wanted = [row for row in dict.fromkeys(rows) if row not in self.got]
+    def load(self, rows: list[int]) -> None:
+        wanted = [row for row in dict.fromkeys(rows) if row not in self.entries]
         try:
-            self.got.update(zip(wanted, self._index.entries(wanted), strict=True))
+            self.entries.update(zip(wanted, self._index.entries(wanted), strict=True))
         except BrokenPath:
             if self._gaps is None:
                 raise
             for row in wanted:
-                self._need_one(row, self._gaps)
+                self._load_one(row, self._gaps)
 
-    def _need_one(self, row: int, gaps: list[Gap]) -> None:
+    def _load_one(self, row: int, gaps: list[Gap]) -> None:
         try:
-            self.got[row] = self._index.entries([row])[0]
+            self.entries[row] = self._index.entries([row])[0]
         except BrokenPath as error:
             gaps.append(Gap(error.offset, None))
 
-    def miss(self, row: int, missing: str) -> None:
+    def record_missing(self, row: int, missing: str) -> None:
         if self._gaps is None:
-            raise self._index.broken(row, f"keeps entries from {missing!r}, which is not above it", missing)
+            raise self._index.broken(row, f"keeps entries from {missing!r} on, which is not its ancestor", missing)
         self._gaps.append(Gap(self._index.tree.offsets[row], missing))
 
 
-def _emitted(index: Index, leaf: int, fetch: _Fetch) -> list[int]:
-    """Returns the rows that the context shows, in the order it shows them."""
+def _visible_rows(index: Index, leaf: int, cache: _EntryCache) -> list[int]:
+    """Returns the rows of the context's messages, in order."""
     columns = index.tree
     compaction = columns.nearest(columns.compactions, leaf)
     if compaction == tree.NONE:
         return _shown(columns, columns.path(leaf))
-    fetch.need([compaction])
+    cache.load([compaction])
     after = takewhile(lambda row: row != compaction, columns.walk_up(leaf))
-    kept, start = _kept(index, compaction, fetch)
+    kept, start = _kept(index, compaction, cache)
     pins = []
     pinned = columns.nearest(columns.pins, columns.parents[start])
     while pinned != tree.NONE:
@@ -231,10 +232,10 @@ def _emitted(index: Index, leaf: int, fetch: _Fetch) -> list[int]:
     return _shown(columns, upwards, compaction)
 
 
-def _kept(index: Index, compaction: int, fetch: _Fetch) -> tuple[list[int], int]:
-    """Returns what a compaction keeps, newest first, and the row before which only pinned messages survive."""
+def _kept(index: Index, compaction: int, cache: _EntryCache) -> tuple[list[int], int]:
+    """Returns the rows that a compaction keeps, newest first, and the row before which only pinned ones are kept."""
     columns = index.tree
-    entry = fetch.got.get(compaction)
+    entry = cache.entries.get(compaction)
     first = entry.first_kept_entry_id if isinstance(entry, CompactionEntry) else None
     if first is None:
         return [], compaction
@@ -243,19 +244,19 @@ def _kept(index: Index, compaction: int, fetch: _Fetch) -> tuple[list[int], int]
         kept = list(takewhile(lambda above: above >= row, columns.walk_up(columns.parents[compaction])))
         if kept and kept[-1] == row:
             return kept, row
-    fetch.miss(compaction, first)
+    cache.record_missing(compaction, first)
     return [], compaction
 
 
 def _faults(index: Index, leaf: int) -> list[Gap]:
-    """Looks at what is wrong above a leaf: unknown critical entries raise, a missing parent is a gap."""
+    """Returns the faults above a leaf: a missing parent is a gap, an unknown critical entry raises."""
     columns = index.tree
     row = columns.nearest(columns.faults, leaf)
     if row == tree.NONE:
         return []
     if columns.kinds[row] & tree.CRITICAL:
         raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
-    return [Gap(columns.offsets[row], _parent_named(index, row))]  # an orphan, and nothing is above one
+    return [Gap(columns.offsets[row], _parent_named(index, row))]  # an orphan: no entry is above it
 
 
 def _parent_named(index: Index, row: int) -> str | None:
@@ -267,7 +268,7 @@ def _parent_named(index: Index, row: int) -> str | None:
 
 
 def _shown(columns: tree.Tree, rows: list[int], compaction: int = tree.NONE) -> list[int]:
-    """Leaves out what a model never sees, other compactions among it."""
+    """Leaves out the rows that are in no context, earlier compactions among them."""
     kinds = columns.kinds.take(rows)
     return [row for row, kind in zip(rows, kinds, strict=True) if kind in _SHOWN or row == compaction]
 

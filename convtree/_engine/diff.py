@@ -1,4 +1,4 @@
-"""Two branches side by side: what they share, and what each has that the other has not. Pure."""
+"""The difference of two branches: the entries below their common ancestor, with models and usage. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from convtree._model.usage import Usage, usage_of
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on a branch, and what its replies there took; also one that was set and said nothing yet."""
+    """A model on a branch, and the usage of its replies there. A model that was set and made no reply is one, too."""
 
     provider: str | None
     model: str | None
@@ -19,9 +19,9 @@ class Model(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BranchDelta(msgspec.Struct, frozen=True, kw_only=True):
-    """What a branch has of its own, from below the common ancestor down to `leaf_id`.
+    """The entries of one branch only, from below the common ancestor down to `leaf_id`.
 
-    `models` are in the order in which they come first; `usage` is the sum of theirs.
+    `models` are in order of first appearance; `usage` is the sum of theirs.
     """
 
     leaf_id: str | None
@@ -31,7 +31,7 @@ class BranchDelta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diff(msgspec.Struct, frozen=True, kw_only=True):
-    """Two branches compared: the last entry that both have (None when they share none), and what each has beyond it."""
+    """Two branches compared: the last entry that both have (None: no entry), and the entries of each beyond it."""
 
     ancestor_id: str | None
     a: BranchDelta
@@ -46,9 +46,9 @@ def side_of(leaf_id: str | None, entries: Sequence[Entry], named: Entry | Mark |
 
 
 def _models(entries: Iterable[Entry], named: Entry | Mark | None) -> list[Model]:
-    """Returns the models of a branch, each once, with what it took.
+    """Returns the models of a branch, each once, with their usage.
 
-    A reply that does not say its model is of the one named last; None is who took it where none was named.
+    A reply that does not name its model counts for the model named last; before any was named, for the model None.
     """
     maker = (named.provider, named.model) if isinstance(named, MessageEntry | ModelChangeEntry) else (None, None)
     took: dict[tuple[str | None, str | None], Usage] = {}

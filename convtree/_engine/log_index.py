@@ -1,7 +1,21 @@
-"""What is known of a log: the one loop that looks at lines. Pure: it is fed lines and keeps columns.
+"""The index of a log: the one loop that looks at lines. Pure: it is given lines, and keeps columns and a state.
 
-Lines are verified on their raw bytes before anything is parsed, and of a line only what the tree needs is parsed.
-Damage never stops the loop; it becomes findings.
+A line is verified on its raw bytes before anything is parsed, and only what the tree needs is parsed. Damage never
+stops the loop, it becomes findings. What a line may be depends on the lines before it:
+
+    the line                      no sealed line before    a sealed line before
+    verifies                      the log is sealed from   its prev must be the CRC of the line before, unless that is
+                                  here on                  damaged; else `prev_mismatch`, and the leaf is uncertain
+    verifies behind zeros         as above, `nul_bytes`    as above, `nul_bytes`
+    looks sealed, does not verify `bad_seal`; the log is   `bad_seal`
+                                  sealed from here on
+    has no seal                   as its writer wrote it,  `bad_seal`
+                                  decoded as a whole
+    cannot be decoded             `bad_line`               `bad_line`
+
+The first line must be a header. One that is damaged, or is not a header, is `bad_header` (and without a sealed record
+behind it the journal says that this is not a log). A header anywhere else is `second_header`. Every damaged line makes
+the leaf uncertain, for it may have moved it, until another line moves the leaf.
 """
 
 from __future__ import annotations
@@ -10,11 +24,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 from zlib import crc32
 
-import msgspec
 from msgspec import UNSET
 
-from convtree._engine import codec, tree
+from convtree._engine import bulk, codec, tree
 from convtree._engine.columns import Column
+from convtree._engine.index_state import NO_LEAF, IndexState, Leaf
 from convtree._model.entries import (
     LABEL_LIMIT,
     VERSION,
@@ -28,7 +42,7 @@ from convtree._model.entries import (
     OpaqueMark,
     SessionInfoMark,
 )
-from convtree._model.errors import BrokenPath
+from convtree._model.errors import BrokenPath, LeafUncertain
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
 _KINDS = {
@@ -42,125 +56,76 @@ _DECODERS = {kind: codec.decoder(name) for name, kind in _KINDS.items()}
 _DECODERS |= {tree.OPAQUE: codec.decode, tree.MARK: codec.decode}
 
 
-class Leaf(msgspec.Struct, frozen=True, gc=False):
-    """Where the conversation stands; `row` ROOT and `id` None are the place before the first entry."""
-
-    row: int
-    id: str | None
-
-
-NO_LEAF = Leaf(tree.ROOT, None)
-
-
-class IndexState(msgspec.Struct):
-    """What an index knows besides its columns; the fields are those of `Index`."""
-
-    leaf: Leaf
-    leaf_uncertain_because: Finding | None
-    labels: dict[str, str]
-    name: str | None
-    archived: bool
-    metadata: dict[str, Any]
-    findings: list[Finding]
-    reported_once: set[str]
-    read_only: str | None
-    critical_mark: str | None
-    header_end: int
-    end: int
-    last_crc: int
-    last_damaged: bool
-    lines: int
+ReadAt = Callable[[Sequence[tuple[int, int]]], list[bytes]]
+"""Fetches the lines at some (position, length) pairs from the log."""
 
 
 class Index:
-    """Everything that follows from the lines fed so far, and the way back to them.
+    """What follows from the lines scanned so far (columns and a state), and the way back to the lines.
 
-    `read_at` fetches lines by (position, length); bodies stay in the log until someone asks for them.
+    Payloads stay in the log: `read_at` fetches them when a query needs them.
     """
 
     def __init__(
         self,
-        read_at: Callable[[Sequence[tuple[int, int]]], list[bytes]],
+        read_at: ReadAt,
         salt: int = 0,
         finding_limit: int = FINDING_LIMIT,
+        *,
+        state: IndexState | None = None,
+        columns: Mapping[str, Column] | None = None,
     ) -> None:
         self._read_at = read_at
         self.finding_limit = finding_limit
-        self.tree = tree.Tree(self._same_id, salt)
+        self.state = IndexState() if state is None else state
+        self.tree = tree.Tree(self._same_id, salt, columns)
         self.header: Header | None = None
-        self.header_payload: bytes | None = None  # as it stands in the log, when its seal verifies
-        self.leaf = NO_LEAF
-        self.leaf_uncertain_because: Finding | None = None  # damage behind the line that set the leaf
-        self.labels: dict[str, str] = {}
-        self.name: str | None = None
-        self.archived = False
-        self.metadata: dict[str, Any] = {}
-        self.findings: list[Finding] = []
-        self.read_only: str | None = None  # why nothing may be written
-        self.critical_mark: str | None = None  # the type of a mark that forbids every context
-        self.end = 0  # the position behind the last line
-        self.last_crc = 0  # of the last line as it stands, the next line's prev
-        self.lines = 0  # lines seen, the header and damaged ones included
-        self.sealed_from: int | None = None  # rows from here on must verify when read
-        self.header_end = 0  # the position behind the header
-        self.header_is_damaged = False  # whether the first line says that it is a header, although it is damaged
-        self.reported_once: set[str] = set()  # findings that are made once
-        self.last_damaged = False
+        self.header_payload: bytes | None = None  # as it is in the log, if its seal verifies
+        self.sealed_from: int | None = None  # rows from here on must verify when they are read
+        self.header_is_damaged = False  # the first line looks like a header, and is damaged
         self._seen_first_line = False
         self._leaf_model: tuple[str | None, str] | None = None  # provider and model at the leaf, as far as known
 
     @classmethod
     def restored(
-        cls,
-        read_at: Callable[[Sequence[tuple[int, int]]], list[bytes]],
-        facts: IndexState,
-        columns: Mapping[str, Column],
-        salt: int,
-        header_line: bytes,
+        cls, read_at: ReadAt, state: IndexState, columns: Mapping[str, Column], salt: int, header_line: bytes
     ) -> Index:
-        """Makes an index of a log that is sealed throughout from what was kept of it."""
-        index = cls(read_at)
-        index.tree = tree.Tree(index._same_id, salt, columns)
-        for name in IndexState.__struct_fields__:
-            setattr(index, name, getattr(facts, name))
-        line = header_line.removeprefix(b"\xef\xbb\xbf").lstrip(b"\0").rstrip(b"\r\n")
+        """Makes an index of what a snapshot has, of a log that is sealed throughout."""
+        index = cls(read_at, salt, state=state, columns=columns)
+        line = codec.strip_line_prefix(header_line)
         index.header, index.header_payload = codec.decode_header(line), codec.payload_of(line)
         index.sealed_from, index._seen_first_line = 0, True
         return index
 
-    def facts(self) -> IndexState:
-        """Returns what is known besides the columns, and will still be true when the log has grown."""
-        facts = IndexState(**{name: getattr(self, name) for name in IndexState.__struct_fields__})
-        facts.findings = [finding for finding in self.findings if finding.code != "torn_tail"]
-        return facts
-
-    # --- taking lines in ---
+    # --- scanning ---
 
     def scan(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
-        """Takes in the lines of a chunk, in log order."""
+        """Indexes the lines of a chunk, in log order."""
+        state = self.state
         self.forget_torn()
         done = self._scan_chain(positions, lines)
         for position, line in zip(positions[done:], lines[done:], strict=True):
             self._scan_line(position, line)
-        last = positions[-1] + len(lines[-1]) + 1 if lines else self.end
+        last = positions[-1] + len(lines[-1]) + 1 if lines else state.end
         if fault == "torn_tail":
             # Not in the log for any reader, and read again when the log has grown: the position stays before it.
             self._torn(last, end)
             end = last
         elif fault is not None:
-            self.lines += 1
+            state.lines += 1
             self._damaged(fault, last, end - last)
-        self.end = end
+        state.end = end
 
     def add_written(
         self, records: Sequence[Entry | Mark], positions: Sequence[int], lines: Sequence[bytes], crc: int
     ) -> None:
-        """Takes in records that were just written behind everything; `crc` is that of the last line.
+        """Indexes records that were just written behind every other line; `crc` is that of the last line.
 
-        The same as `feed` would do, without looking at the lines again.
+        Bulk equals one by one (`bulk`): the result is that of `scan`, and the lines are not looked at again.
         """
+        state = self.state
         for record, position, line in zip(records, positions, lines, strict=True):
-            self.lines += 1
+            state.lines += 1
             if isinstance(record, OpaqueEntry | OpaqueMark):
                 self._index_line(position, line, first=False)
             elif isinstance(record, Entry):
@@ -168,64 +133,54 @@ class Index:
             else:
                 self.tree.add(record.id, tree.ROOT, tree.MARK, position, len(line))
                 self._index_mark(record, position, len(line))
-        self.last_crc, self.last_damaged = crc, False
-        self.end = positions[-1] + len(lines[-1]) + 1
+        state.last_crc, state.last_damaged = crc, False
+        state.end = positions[-1] + len(lines[-1]) + 1
 
     def _scan_chain(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
-        """Takes in the leading lines that verify and follow each other, as nearly all do; returns how many."""
-        if self.sealed_from is None or self.last_damaged or not lines:
+        """Indexes the leading lines that verify and follow each other, as nearly all do; returns how many."""
+        state = self.state
+        if self.sealed_from is None or state.last_damaged or not lines:
             return 0
-        good, self.last_crc = codec.verify_chain(lines, self.last_crc)
-        self.last_damaged = False
-        heads = codec.read_entry_envelopes(lines[:good])
+        good, state.last_crc = bulk.verify_chain(lines, state.last_crc)
+        state.last_damaged = False
+        envelopes = bulk.read_entry_envelopes(lines[:good])
         number = 0
         while number < good:
-            number += self._index_message_run(positions[number:good], lines[number:good], heads[number:])
+            number += self._index_message_run(positions[number:good], lines[number:good], envelopes[number:])
             if number < good:
-                self.lines += 1
-                self.last_damaged = False
-                head, line = heads[number], lines[number]
-                if head is not None and self.tree.find(head.id) is None:
-                    self._index_entry(head, positions[number], len(line))
+                state.lines += 1
+                state.last_damaged = False
+                envelope, line = envelopes[number], lines[number]
+                if envelope is not None and self.tree.find(envelope.id) is None:
+                    self._index_entry(envelope, positions[number], len(line))
                 else:
                     self._index_line(positions[number], line, first=False)
                 number += 1
         return good
 
     def _index_message_run(
-        self, positions: Sequence[int], lines: Sequence[bytes], heads: Sequence[codec.Envelope | None]
+        self, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[codec.Envelope | None]
     ) -> int:
-        """Takes in the leading plain messages that continue the leaf one after the other; returns how many."""
-        ids: list[str] = []
-        above, model = self.leaf.id, self._leaf_model
-        for head in heads:
-            if (
-                head is None
-                or head.parent_id != above
-                or head.type != "message"
-                or (head.model is not None and model != (head.provider, head.model))
-                or head.pinned
-                or head.visible_to == "user"
-            ):
-                break
-            above = head.id
-            ids.append(above)
+        """Indexes the leading plain messages that continue the leaf one after the other; returns how many."""
+        state = self.state
+        ids = bulk.message_run(envelopes, state.leaf.id, self._leaf_model)
         if not ids:
             return 0
         size = len(ids)
-        count = self.tree.add_chain(ids, self.leaf.row, positions[:size], list(map(len, lines[:size])))
+        count = bulk.add_messages(self.tree, ids, state.leaf.row, positions[:size], list(map(len, lines[:size])))
         if count:
-            self.leaf, self.leaf_uncertain_because = Leaf(len(self.tree) - 1, ids[count - 1]), None
-            self.lines += count
+            state.leaf, state.leaf_uncertain_because = Leaf(len(self.tree) - 1, ids[count - 1]), None
+            state.lines += count
         return count
 
     def _scan_line(self, position: int, raw: bytes) -> None:
-        self.lines += 1
+        state = self.state
+        state.lines += 1
         line = raw
         if raw.endswith(b"\r"):
             line = raw[:-1]
             self._report_once("carriage_return", position, len(raw))
-        if position == 0 and line.startswith(b"\xef\xbb\xbf"):
+        if position == 0 and line.startswith(codec.BYTE_ORDER_MARK):
             position, line = 3, line[3:]
             self._report("byte_order_mark", 0, 3)
         if not line:
@@ -240,51 +195,51 @@ class Index:
         if seal is not None:
             if self.sealed_from is None:
                 self.sealed_from = len(self.tree)
-            if seal.prev != self.last_crc and not self.last_damaged:
-                self.leaf_uncertain_because = self._report("prev_mismatch", position, len(line))
-            self.last_crc = seal.crc if crc is None else crc
-            self.last_damaged = False
+            if seal.prev != state.last_crc and not state.last_damaged:
+                state.leaf_uncertain_because = self._report("prev_mismatch", position, len(line))
+            state.last_crc = seal.crc if crc is None else crc
+            state.last_damaged = False
             self._index_line(position, line, first)
         else:
-            self.last_crc = crc32(line)
+            state.last_crc = crc32(line)
             if self.sealed_from is not None or codec.looks_sealed(line) or (first and b'"seal"' in line):
                 if self.sealed_from is None:
                     self.sealed_from = len(self.tree)
                 self.header_is_damaged |= first and codec.is_header(line)
                 self._damaged(_name_damage(line, "bad_header" if first else "bad_seal"), position, len(line))
             else:
-                self.last_damaged = False
+                state.last_damaged = False
                 self._index_line(position, line, first)
 
     def _index_line(self, position: int, line: bytes, first: bool) -> None:
-        """Takes in a line that is what its writer wrote, as far as can be told."""
+        """Indexes a line that is as its writer wrote it, as far as that can be known."""
         if first and self._index_header(position, line, first):
             return
         try:
-            head = codec.read_envelope(line)
-            if head.known and self.sealed_from is None:
-                codec.decode_as(head.type, line)  # no seal vouches for the rest of the line
+            envelope = codec.read_envelope(line)
+            if envelope.known and self.sealed_from is None:
+                codec.decode_as(envelope.type, line)  # no seal verifies the rest of the line
         except codec.DECODE_ERRORS:
             if first or not self._index_header(position, line, first):
                 self._damaged(_name_damage(line, "bad_header" if first else "bad_line"), position, len(line))
             return
         if first:
             self._report("bad_header", position, len(line))
-        elif head.type == "session" and self._index_header(position, line, first):
+        elif envelope.type == "session" and self._index_header(position, line, first):
             return
-        twin = self.tree.find(head.id)
-        if twin is not None:
-            self._report_duplicate(head.id, position, line, self.line(twin))
-        elif head.parent_id is not UNSET:
-            self._index_entry(head, position, len(line))
+        earlier = self.tree.find(envelope.id)
+        if earlier is not None:
+            self._report_duplicate(envelope.id, position, line, self.line(earlier))
+        elif envelope.parent_id is not UNSET:
+            self._index_entry(envelope, position, len(line))
         else:
-            self._index_mark_line(head, position, line)
+            self._index_mark_line(envelope, position, line)
 
     def _report_duplicate(self, id: str, position: int, line: bytes, earlier: bytes) -> None:
         same = line == earlier or (self.sealed_from is not None and codec.payload_of(line) == codec.payload_of(earlier))
         found = self._report("duplicate" if same else "id_conflict", position, len(line), id)
         if not same:
-            self.leaf_uncertain_because = found
+            self.state.leaf_uncertain_because = found
 
     def _index_header(self, position: int, line: bytes, first: bool) -> bool:
         try:
@@ -300,59 +255,60 @@ class Index:
             self._report("unsealed", position, len(line))
         self.header = header
         self.header_payload = codec.payload_of(line) if self.sealed_from is not None else None
-        self.header_end = position + len(line)
-        self.name = header.name
-        self.metadata = dict(header.metadata or {})
+        self.state.apply_header(header, position + len(line))
         if header.version > VERSION:
             self._report("newer_version", position, len(line))
-            self.read_only = f"the log has format version {header.version}, this convtree writes version {VERSION}"
+            self.state.read_only = (
+                f"the log has format version {header.version}, this convtree writes version {VERSION}"
+            )
         return True
 
-    def _index_entry(self, head: codec.Envelope | codec.OpaqueEnvelope, position: int, length: int) -> None:
-        leaf = self.leaf
-        if head.parent_id == leaf.id:
+    def _index_entry(self, envelope: codec.Envelope | codec.OpaqueEnvelope, position: int, length: int) -> None:
+        state = self.state
+        leaf = state.leaf
+        if envelope.parent_id == leaf.id:
             parent = leaf.row
-        elif head.parent_id is None:
+        elif envelope.parent_id is None:
             parent = tree.ROOT
         else:
-            found = self.node(str(head.parent_id))
+            found = self.node(str(envelope.parent_id))
             parent = tree.MISSING if found is None else found
             if found is None:
-                self._report("orphan", position, length, head.id)
+                self._report("orphan", position, length, envelope.id)
         if parent != leaf.row:
             self._leaf_model = None
-        kind = _KINDS.get(head.type, tree.OPAQUE)
+        kind = _KINDS.get(envelope.type, tree.OPAQUE)
         if kind in (tree.MESSAGE, tree.MODEL_CHANGE):
-            kind |= self._flags(head, kind)
-        elif isinstance(head, codec.OpaqueEnvelope) and head.critical:
+            kind |= self._flags(envelope, kind)
+        elif isinstance(envelope, codec.OpaqueEnvelope) and envelope.critical:
             kind |= tree.CRITICAL
-            self._refuse_writing(head.type, position, length)
-        self.leaf = Leaf(self.tree.add(head.id, parent, kind, position, length), head.id)
-        self.leaf_uncertain_because = None
+            self._refuse_writing(envelope.type, position, length)
+        state.leaf = Leaf(self.tree.add(envelope.id, parent, kind, position, length), envelope.id)
+        state.leaf_uncertain_because = None
 
-    def _flags(self, head: Any, kind: int) -> int:
+    def _flags(self, envelope: Any, kind: int) -> int:
         """Returns what a message or a model change says about contexts."""
         flags = 0
-        if head.model is not None and self._leaf_model != (head.provider, head.model):
+        if envelope.model is not None and self._leaf_model != (envelope.provider, envelope.model):
             flags = tree.NAMES_MODEL
-            self._leaf_model = head.provider, head.model
-        if head.settings is not None and kind == tree.MODEL_CHANGE:
+            self._leaf_model = envelope.provider, envelope.model
+        if envelope.settings is not None and kind == tree.MODEL_CHANGE:
             flags |= tree.HAS_SETTINGS
-        if head.visible_to == "user":
+        if envelope.visible_to == "user":
             flags |= tree.HIDDEN
-        if head.pinned:
+        if envelope.pinned:
             flags |= tree.PINNED
         return flags
 
-    def _index_mark_line(self, head: codec.Envelope | codec.OpaqueEnvelope, position: int, line: bytes) -> None:
-        self.tree.add(head.id, tree.ROOT, tree.MARK, position, len(line))
-        if not head.known:
-            if head.critical:
-                self.critical_mark = head.type
-                self._refuse_writing(head.type, position, len(line))
+    def _index_mark_line(self, envelope: codec.Envelope | codec.OpaqueEnvelope, position: int, line: bytes) -> None:
+        self.tree.add(envelope.id, tree.ROOT, tree.MARK, position, len(line))
+        if not envelope.known:
+            if envelope.critical:
+                self.state.critical_mark = envelope.type
+                self._refuse_writing(envelope.type, position, len(line))
             return
         try:
-            mark = codec.decode_as(head.type, line)
+            mark = codec.decode_as(envelope.type, line)
         except codec.DECODE_ERRORS:
             self._damaged("bad_line", position, len(line))
             return
@@ -366,31 +322,20 @@ class Index:
                 self._move_leaf(Leaf(row, target))
             case LabelMark(target_id=target, label=label) if self.node(target) is not None:
                 if label is None:
-                    self.labels.pop(target, None)
+                    self.state.labels.pop(target, None)
                 else:
-                    self.labels[target] = label[:LABEL_LIMIT]
+                    self.state.labels[target] = label[:LABEL_LIMIT]
             case SessionInfoMark():
-                self._take_info(mark)
+                self.state.apply_info(mark)
             case _:
                 found = self._report("bad_target", position, length, mark.id)
                 if isinstance(mark, LeafMark):
-                    self.leaf_uncertain_because = found
+                    self.state.leaf_uncertain_because = found
 
     def _move_leaf(self, leaf: Leaf) -> None:
-        self.leaf, self.leaf_uncertain_because, self._leaf_model = leaf, None, None
+        self.state.leaf, self.state.leaf_uncertain_because, self._leaf_model = leaf, None, None
 
-    def _take_info(self, mark: SessionInfoMark) -> None:
-        if mark.name is not UNSET:
-            self.name = mark.name
-        if mark.archived is not UNSET:
-            self.archived = bool(mark.archived)
-        if mark.metadata is None:
-            self.metadata = {}
-        elif mark.metadata is not UNSET:
-            merged = self.metadata | mark.metadata
-            self.metadata = {key: value for key, value in merged.items() if value is not None}
-
-    # --- asking ---
+    # --- reading back ---
 
     def node(self, id: str) -> int | None:
         """Returns the row of an entry."""
@@ -401,11 +346,11 @@ class Index:
         """Fetches the line of a row, as it stands in the log now."""
         return self._read_at([(self.tree.offsets[row], self.tree.lengths[row])])[0]
 
-    def bodies(self, rows: Sequence[int]) -> Iterator[bytes]:
-        """Fetches and verifies lines, and yields their bodies.
+    def payloads(self, rows: Sequence[int]) -> Iterator[bytes]:
+        """Fetches and verifies lines, and yields their payloads.
 
         Raises:
-            BrokenPath: a line is not what it was when it was taken in.
+            BrokenPath: a line was damaged since the scan.
         """
         for row, line in zip(rows, self._verified(rows), strict=True):
             yield codec.payload_of(line) if self._is_sealed(row) else line.rstrip()[:-1]
@@ -414,7 +359,7 @@ class Index:
         """Fetches, verifies and decodes entries.
 
         Raises:
-            BrokenPath: a line is not what it was when it was taken in, or not what its type says.
+            BrokenPath: a line was damaged since the scan, or is not what its type says.
         """
         return cast(list[Entry], self.records(rows))
 
@@ -446,7 +391,7 @@ class Index:
         """Fetches the id of a record.
 
         Raises:
-            BrokenPath: the line is not what it was when it was taken in.
+            BrokenPath: the line was damaged since the scan.
         """
         try:
             return codec.read_envelope(self.line(row)).id
@@ -458,10 +403,19 @@ class Index:
         offset = self.tree.offsets[row]
         return BrokenPath(f"the line at offset {offset} {what}; run verify on the log", missing=missing, offset=offset)
 
+    def leaf_uncertain(self, location: str) -> LeafUncertain:
+        """Makes the error that names the damage behind the line that set the leaf, and what settles it."""
+        doubt = self.state.leaf_uncertain_because
+        assert doubt is not None
+        return LeafUncertain(
+            f"{location}: {doubt.code} in line {doubt.line}, after the leaf was set: "
+            f"settle it with branch({self.state.leaf.id!r}) or another entry"
+        )
+
     def _verified(self, rows: Sequence[int]) -> list[bytes]:
         lengths = self.tree.lengths.take(rows)
         lines = self._read_at(list(zip(self.tree.offsets.take(rows), lengths, strict=True)))
-        if rows and self._is_sealed(min(rows)) and codec.all_seals_valid(lines):
+        if rows and self._is_sealed(min(rows)) and bulk.all_seals_valid(lines):
             return lines
         for row, length, line in zip(rows, lengths, lines, strict=True):
             if len(line) != length or (self._is_sealed(row) and codec.verify_seal(line) is None):
@@ -483,39 +437,37 @@ class Index:
     # --- findings ---
 
     def _report(self, code: str, offset: int, length: int, entry_id: str | None = None) -> Finding:
-        finding = Finding(
-            code=code, severity=FINDING_CODES[code][0], line=self.lines, offset=offset, length=length, entry_id=entry_id
-        )
-        if len(self.findings) < self.finding_limit:
-            self.findings.append(finding)
-        elif len(self.findings) == self.finding_limit:
-            self.findings.append(
-                Finding(code="too_many", severity="error", line=self.lines, offset=offset, length=length)
-            )
-        return finding
+        line, findings = self.state.lines, self.state.findings
+        severity = FINDING_CODES[code][0]
+        found = Finding(code=code, severity=severity, line=line, offset=offset, length=length, entry_id=entry_id)
+        if len(findings) < self.finding_limit:
+            findings.append(found)
+        elif len(findings) == self.finding_limit:
+            findings.append(Finding(code="too_many", severity="error", line=line, offset=offset, length=length))
+        return found
 
     def _report_once(self, code: str, offset: int, length: int) -> None:
-        if code not in self.reported_once:
-            self.reported_once.add(code)
+        if code not in self.state.reported_once:
+            self.state.reported_once.add(code)
             self._report(code, offset, length)
 
     def _damaged(self, code: str, offset: int, length: int) -> None:
-        self.last_damaged = True
-        self.leaf_uncertain_because = self._report(code, offset, length)
+        self.state.last_damaged = True
+        self.state.leaf_uncertain_because = self._report(code, offset, length)
 
     def _torn(self, start: int, end: int) -> None:
-        self.lines += 1
+        self.state.lines += 1
         self._report("torn_tail", start, end - start)
-        self.lines -= 1
+        self.state.lines -= 1
 
     def forget_torn(self) -> None:
-        """Drops the finding of a torn tail that was completed, or cut, since: a fresh look would not have it."""
-        if self.findings and self.findings[-1].code == "torn_tail":
-            self.findings.pop()
+        """Drops the finding of a torn tail, which the next line has completed, or a writer cut off."""
+        if self.state.findings and self.state.findings[-1].code == "torn_tail":
+            self.state.findings.pop()
 
     def _refuse_writing(self, kind: str, position: int, length: int) -> None:
         self._report("critical_unknown", position, length)
-        self.read_only = f"the log holds a critical record of the unknown type {kind!r}"
+        self.state.read_only = f"the log holds a critical record of the unknown type {kind!r}"
 
 
 def _name_damage(line: bytes, code: str) -> str:

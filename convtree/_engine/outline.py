@@ -1,8 +1,8 @@
-"""The tree as runs between forks, which is how it is drawn. Pure.
+"""The outline: the tree as linear segments between forks, for drawing. Pure.
 
-A run is a maximal chain without a fork. A conversation of 100,000 entries is mostly one run; what is worth seeing is
-where it forks. A run has a larger number than the run it continues, as rows do, so sums over subtrees are one loop
-backwards and nothing here recurses. Bodies stay in the log until someone asks for them.
+A segment is a maximal chain without a fork. A conversation of 100,000 entries is mostly one segment; a drawing shows
+where it forks. A segment has a larger number than the one it continues, as rows have, so sums over subtrees are one
+loop backwards and nothing recurses. Entries stay in the log until they are asked for.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from convtree._model.errors import BrokenPath
 class LinearSegment(NamedTuple):
     """A chain of entries without a fork.
 
-    `rows` are its entries, first to last; `parent` is the number of the run it continues (ROOT: it begins the
-    conversation, MISSING: its parent is not there); `children` are the runs that continue it, in log order.
+    `rows` are its entries, first to last. `parent` is the number of the segment it continues (ROOT: it begins the
+    conversation, MISSING: the log has no such parent). `children` are the segments that continue it, in log order.
     """
 
     rows: list[int]
@@ -28,10 +28,11 @@ class LinearSegment(NamedTuple):
 
 
 class Outline:
-    """The shape of a session's tree at one moment: columns by row, and runs; entries are read when asked for.
+    """The shape of a session's tree at one moment: columns by row, and `runs`, its segments.
 
-    `leaf` is the row of the session's leaf (ROOT: before the first entry); it is not `certain` when damage lies
-    behind the line that set it.
+    Entries are read when they are asked for.
+    `leaf` is the row of the session's leaf (ROOT: before the first entry). It is not `certain` if damage lies behind
+    the line that set it.
     """
 
     def __init__(self, tree: Tree, leaf: int, certain: bool, read: Callable[[Sequence[int]], list[Entry]]) -> None:
@@ -61,7 +62,7 @@ class Outline:
 
 
 def split(tree: Tree) -> list[LinearSegment]:
-    """Returns the runs of a tree; a run's number is its place in this list."""
+    """Returns the segments of a tree. A segment's number is its index in this list."""
     kinds, parents = tree.kinds, tree.parents
     size = len(parents)
     child_counts = [0] * size
@@ -87,10 +88,10 @@ def split(tree: Tree) -> list[LinearSegment]:
 
 
 def main_children(runs: Sequence[LinearSegment], active: frozenset[int]) -> list[int]:
-    """Returns for each run the child that goes on in its line when drawn: the active one, else the largest.
+    """Returns for each segment the child that is drawn in the same column: the active one, else the largest.
 
-    Every other child has at most half of what is below its parent, or leaves the active path, so a drawing is never
-    indented deeper than the logarithm of its size.
+    Every other child has at most half of the entries below its parent, or leaves the active path. So a drawing is
+    never indented deeper than the logarithm of its size.
     """
     weights = [len(run.rows) for run in runs]
     for number in range(len(runs) - 1, -1, -1):

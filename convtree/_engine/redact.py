@@ -1,10 +1,10 @@
-"""Secrets taken out of what is said: `[REDACTED:kind]` in the place of each. Pure.
+"""Redaction: replaces secrets in JSON values by `[REDACTED:kind]`. Pure.
 
-Patterns find what providers give out in a form of its own, also inside JSON text, escaped or not, and behind a colour
-code or a `%20`. What nobody can know stays: a password in prose, a secret in another encoding (base64, a URL that is
-percent-encoded as a whole), one that goes on in another text, and the end of a private key without its beginning. The
-same text always becomes the same text, so that a retry is a retry. Keys of objects, numbers, pictures and signatures
-stay as they are: a signature that was changed is worth nothing.
+Patterns find secrets that have a form of their own (keys and tokens of providers), also inside JSON text, escaped or
+not, and behind a colour code or a `%20`. They do not find a password in prose, a secret in another encoding (base64, a
+URL that is percent-encoded as a whole), one that continues in another text, or the end of a private key without its
+beginning. The same text always becomes the same text, so that a retry is a retry. Keys of objects, numbers, pictures
+and signatures are left as they are: a changed signature would be invalid.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from convtree._model.entries import ENTRY_CLASSES, LABEL_LIMIT, MARK_CLASSES, He
 Redact = Callable[[Any], Any]
 R = TypeVar("R", bound=Record | Header)
 
-#: behind these a word can begin that is not alone: an escape, `%20`, a colour code; each of one width
+#: a word may begin directly behind these: an escape, `%20`, a colour code; each pattern has one width
 _BEHIND = (
     *(r"\\[bfnrtv\\]", r"\\u[0-9A-Fa-f]{4}", r"\\x[0-9A-Fa-f]{2}"),
     *("%[0-9A-Fa-f]{2}", r"[\[0-9][mK]"),
@@ -31,10 +31,10 @@ _BEHIND = (
 
 
 def _begin(*words: str) -> str:
-    """Returns a pattern of words, of one width each, where a token can begin: not in another word.
+    """Returns a pattern of words, of one width each, at places where a token can begin: not inside another word.
 
-    It looks back when a word is found, for a word is searched much faster. No token begins with the letter of an
-    escape: what is left of that would be no JSON any more.
+    It looks back once a word is found, because searching a word is much faster. No token begins with the letter of an
+    escape: without that letter the text would not be JSON any more.
     """
     each = []
     for word in words:
@@ -52,15 +52,15 @@ _AWS_NAME, _AWS_SECRET = r"(?:secret_?access_?key|session_?token)", r"(?:[A-Z0-9
 
 @cache
 def usual_patterns() -> Mapping[str, re.Pattern[str]]:
-    """Returns a pattern for each kind; a group `kept` before the secret stays.
+    """Returns a pattern for each kind of secret. The text of its group `kept`, before the secret, is not replaced.
 
-    Each reads on from where it stands, so a text is read once. Compiled when somebody redacts.
+    No pattern looks far ahead or back, so a text is read once. Compiled by the first redaction.
     """
     return {
         "private_key": re.compile(
             r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
             r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-            # torn: as far as it goes, with what a tool may put before its lines (their numbers, a quotation's sign)
+            # cut off: to the end of its lines, in front of which a tool may have put numbers or quotation signs
             r"|(?:\s|\\++(?:[nrt]|u2192)|[A-Za-z0-9+/=]{16,}+|[0-9]{1,6}(?=[\t:|→\\])|[:|→>])*+)"
         ),
         "anthropic_key": re.compile(rf"{_begin('sk-ant-')}[A-Za-z0-9_-]{{16,}}"),
@@ -103,18 +103,18 @@ def _email() -> re.Pattern[str]:
     )
 
 
-#: kind -> the names of members that hold such a secret, and how it looks there
+#: kind -> patterns of the members' names that hold such a secret, and of the secret there
 NAMED: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = {
     "aws_secret": (re.compile(_AWS_NAME, re.IGNORECASE), re.compile(_AWS_SECRET, re.IGNORECASE))
 }
 
-#: members that hold bytes as text, or what only their maker understands
+#: members that hold bytes as text, or a value that only its provider can read
 _BYTES = frozenset({"data", "file_data", "signature", "thinkingSignature", "thoughtSignature", "thought_signature"})
 _OPAQUE = frozenset({"encrypted_content"}) | _BYTES
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=-]{64,}+")
 _DATA_URL = re.compile(r"data:[A-Za-z0-9.+/;=_-]{0,200};base64,[A-Za-z0-9+/_=-]*+")
 
-#: what says where a line stands and how it is read: it stays
+#: fields that are never redacted: they say where a line is and how it is read
 _ENVELOPE = frozenset({"id", "parent_id", "type", "timestamp"})
 _FRAME = (
     _ENVELOPE
@@ -122,13 +122,13 @@ _FRAME = (
     | {"format", "version", "seal", "parent_session"}
 )
 _KNOWN = frozenset({"session"}) | ENTRY_CLASSES.keys() | MARK_CLASSES.keys()
-_PLACES = frozenset({"cwd", "git_root", "owner"})  # by which a store finds a session
+_PLACES = frozenset({"cwd", "git_root", "owner"})  # stores find sessions by these
 
 
 class Redactor:
-    """Takes secrets out of any JSON value; `counts` says how many of which kind so far.
+    """Replaces secrets in JSON values; `counts` has how many of each kind so far.
 
-    `patterns` are more kinds; a pattern's group `kept` stays. `email` takes e-mail addresses out, too.
+    `patterns` adds kinds; the text of a pattern's group `kept` is not replaced. `email` replaces e-mail addresses, too.
     """
 
     def __init__(self, *, email: bool = False, patterns: Mapping[str, re.Pattern[str]] | None = None) -> None:
@@ -136,11 +136,11 @@ class Redactor:
         self._patterns = {**usual_patterns(), **({"email": _email()} if email else {}), **(patterns or {})}
 
     def again(self) -> Redactor:
-        """Returns a redactor with the same patterns that has counted nothing yet."""
+        """Returns a redactor with the same patterns and no counts."""
         return Redactor(patterns=self._patterns)
 
     def __call__(self, value: Any) -> Any:
-        """Returns a copy of a value without secrets; the value itself is not changed."""
+        """Returns a copy of a value without secrets. The value itself is not changed."""
         top = [value]
         waiting: list[tuple[Any, Any, str]] = [(top, 0, "")]
         while waiting:
@@ -170,7 +170,7 @@ class Redactor:
         return text
 
     def _is_bytes(self, text: str, name: str) -> bool:
-        """Tells bytes that stand as text, in which a match would be chance; a secret alone is none."""
+        """Tells whether a text is encoded bytes, in which a match would be chance; a text that is a secret is not."""
         if name in _OPAQUE and _BASE64.fullmatch(text):
             return not any(pattern.fullmatch(text) for pattern in self._patterns.values())
         return text.startswith("data:") and _DATA_URL.fullmatch(text) is not None
@@ -182,25 +182,25 @@ def redact(value: Any) -> Any:
 
 
 def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
-    """Returns a record or a header in which everything that somebody said is redacted; ids and types stay.
+    """Returns a record or a header with its content redacted. Ids and types are left as they are.
 
-    So do the directories and the owner in a header, by which stores find a session, unless `places`.
+    The directories and the owner in a header, by which stores find a session, are redacted only with `places`.
     """
     kept = _FRAME if places else _FRAME | _PLACES
     said = {name: getattr(record, name) for name in record.__struct_fields__ if name not in kept}
     changed = _redacted(said, redact)
     if isinstance(record, LabelMark) and isinstance(label := changed.get("label"), str):
-        changed["label"] = label[:LABEL_LIMIT]  # a mark may be longer than what it stands for
+        changed["label"] = label[:LABEL_LIMIT]  # the replacement may be longer than the secret
     return msgspec.structs.replace(record, **changed)
 
 
 def redact_body(body: bytes, redact: Redact, *, places: bool = False) -> bytes:
-    """Returns the body of a line without secrets, whatever its type; the same bytes where there are none.
+    """Returns the payload of a line without secrets, whatever its type; the same bytes if there are none.
 
-    A header's directories and owner stay unless `places`.
+    The directories and the owner in a header are redacted only with `places`.
 
     Raises:
-        msgspec.DecodeError: it cannot be read.
+        msgspec.DecodeError: the payload is not JSON.
     """
     fields: dict[str, Any] = msgspec.json.decode(body + b"}")  # keeps whole numbers of any size
     kept = _FRAME if fields.get("type") in _KNOWN else _ENVELOPE
@@ -215,7 +215,7 @@ def redact_lines(lines: Iterable[bytes], redact: Redact) -> Iterator[bytes]:
     """Yields the lines of a whole log without secrets, sealed anew."""
     prev = 0
     for line in lines:
-        sealed, prev = codec.close(redact_body(codec.payload_of(line), redact), prev)
+        sealed, prev = codec.seal_line(redact_body(codec.payload_of(line), redact), prev)
         yield sealed
 
 

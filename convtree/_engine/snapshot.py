@@ -1,14 +1,14 @@
-"""The index on disk: a snapshot of what a scan of a log has found, thrown away at the slightest doubt. Pure.
+"""The snapshot: an index on disk, so that opening a log need not scan it. A cache, dropped at any doubt. Pure.
 
-A snapshot is a file of pages, so that opening one reads none of them:
+It is a file of pages, and opening one reads none of them:
 
     pages     the columns one after the other, each from a page boundary on, the last page of each filled with zeros
-    footer    JSON: what it covers, everything an index knows besides its columns, and how long each column is
+    footer    JSON: what it covers, the state of the index, and the length of each column
     checksums the CRC-32 of every page, four bytes each
     trailer   magic, the lengths of footer and checksums, and the CRC-32 of both
 
-It is bound to its log by the header line and by the last bytes that it covers: every line names the one before it, so
-those vouch for what lies before. A page is verified when it is first read.
+It is bound to its log by the header line and the last bytes that it covers: every line names the CRC of the line
+before, so those stand for all that lies before. A page is verified when it is first read.
 """
 
 from __future__ import annotations
@@ -24,27 +24,28 @@ import msgspec
 
 from convtree._engine import tree
 from convtree._engine.columns import PAGE, Column, SnapshotDamaged
-from convtree._engine.log_index import Index, IndexState
+from convtree._engine.index_state import IndexState
+from convtree._engine.log_index import Index
 
 Read = Callable[[int, int], bytes]  # (offset, length): the bytes there, fewer at the end
 
 _MAGIC = b"cvtindex"
 _TRAILER = struct.Struct("<8sQQI")
-_VERSION = 1
+_VERSION = 2
 _BOUND = 4096  # bytes at the end of what is covered that bind a snapshot to its log
 _COLUMN_TYPES = tree.COLUMN_TYPES | {"slots": "i"}
 
 
 class Footer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot says of itself; it covers the log up to `facts.end`."""
+    """The footer of a snapshot, which covers the log up to `state.end`."""
 
     version: int
-    layout: str  # the machine's, which the columns have
+    layout: str  # byte order and number sizes of the machine that wrote the columns
     salt: int
-    header: bytes  # the first line, with what stands before it
+    header: bytes  # the first line, with any bytes in front of it
     bound_crc: int
     lengths: dict[str, int]
-    facts: IndexState
+    state: IndexState
 
 
 _decode_footer = msgspec.json.Decoder(Footer).decode
@@ -58,16 +59,16 @@ def dump(index: Index, read_log: Read) -> Iterator[bytes]:
         for page in _pages(columns[name]):
             crcs.append(crc32(page))
             yield page
-    facts = index.facts()
+    state = index.state.lasting()
     footer = msgspec.json.encode(
         Footer(
             version=_VERSION,
             layout=_layout(),
             salt=index.tree.ids.salt,
-            header=read_log(0, facts.header_end),
-            bound_crc=crc32(_bound(facts.end, read_log)),
+            header=read_log(0, state.header_end),
+            bound_crc=crc32(_bound(state.end, read_log)),
             lengths={name: len(columns[name]) for name in _COLUMN_TYPES},
-            facts=facts,
+            state=state,
         )
     )
     rest = footer + crcs.tobytes()
@@ -88,36 +89,36 @@ def _pages(column: Column) -> Iterator[bytes]:
 
 
 class Snapshot:
-    """A snapshot whose footer is whole; its pages are verified one by one."""
+    """A snapshot whose footer is whole. Its pages are verified one by one, when they are read."""
 
     def __init__(self, read: Read, footer: Footer, crcs: array[int]) -> None:
         self._read = read
         self._crcs = crcs
         self.footer = footer
-        self.facts = footer.facts
+        self.state = footer.state
 
     def is_of(self, read_log: Read) -> bool:
-        """Tells whether a log begins with the header that this snapshot is of, or with as much of it as is left."""
+        """Tells whether a log begins with the header of this snapshot, or with as much of it as the log still has."""
         header = self.footer.header
         found = read_log(0, len(header))
         return header.startswith(found)
 
     def covers(self, read_log: Read) -> bool:
-        """Tells whether a log with that header still ends, as far as it is covered, as it did."""
-        return crc32(_bound(self.facts.end, read_log)) == self.footer.bound_crc
+        """Tells whether a log with that header has the bytes that this snapshot covers the log up to."""
+        return crc32(_bound(self.state.end, read_log)) == self.footer.bound_crc
 
     def index(self, read_at: Callable[..., list[bytes]]) -> Index:
-        """Makes the index that was kept; its columns stay where they are.
+        """Makes the index that was saved. Its columns stay on disk until they are read.
 
         Raises:
-            SnapshotDamaged: later, too, whenever a page is read that is not what was written.
+            SnapshotDamaged: by any later query of the index as well, when a page that it reads is damaged.
         """
         columns, first = {}, 0
         for name, code in _COLUMN_TYPES.items():
             length = self.footer.lengths[name]
             columns[name] = Column(code, length, partial(self._page, first))
             first += columns[name].page_count
-        return Index.restored(read_at, self.facts, columns, self.footer.salt, self.footer.header)
+        return Index.restored(read_at, self.state, columns, self.footer.salt, self.footer.header)
 
     def _page(self, first: int, number: int) -> bytes:
         at = first + number
@@ -128,7 +129,7 @@ class Snapshot:
 
 
 def load(size: int, read: Read) -> Snapshot | None:
-    """Looks at what may be a snapshot of `size` bytes; None when it is not a whole one of this machine's kind."""
+    """Opens a snapshot of `size` bytes; None unless it is whole, of this version and of this machine's layout."""
     trailer = read(max(0, size - _TRAILER.size), _TRAILER.size)
     if len(trailer) != _TRAILER.size:
         return None
@@ -151,9 +152,9 @@ def load(size: int, read: Read) -> Snapshot | None:
 
 
 def _consistent(footer: Footer, pages: int) -> bool:
-    """Tells whether the lengths in a footer go with each other: a checksum vouches for no more than the bytes."""
-    lengths, facts = footer.lengths, footer.facts
-    if lengths.keys() != _COLUMN_TYPES.keys() or not 0 < facts.header_end <= facts.end:
+    """Tells whether the lengths in a footer fit each other: a forged footer can have a right checksum."""
+    lengths, state = footer.lengths, footer.state
+    if lengths.keys() != _COLUMN_TYPES.keys() or not 0 < state.header_end <= state.end:
         return False
     if not all(0 <= length <= pages * PAGE for length in lengths.values()):
         return False
@@ -163,7 +164,7 @@ def _consistent(footer: Footer, pages: int) -> bool:
         and all(lengths[name] == lengths["faults"] > 0 for name in tree.LINKS)
         and slots > rows
         and slots & (slots - 1) == 0
-        and facts.leaf.row < rows
+        and state.leaf.row < rows
         and sum(Column(code, lengths[name]).page_count for name, code in _COLUMN_TYPES.items()) == pages
     )
 

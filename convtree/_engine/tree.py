@@ -1,18 +1,17 @@
-"""The shape of a conversation: who is whose parent. Pure.
+"""The tree: parent links between the records of a log, in columns. Pure; it has no text and reads no line.
 
-One invariant carries this module: a parent is added before its child, so a parent's row is always smaller than its
-child's. Hence no cycle can exist, and no walk needs a visited set, a depth limit or recursion. Everything is kept in
-plain columns, a few dozen bytes a row, one row per record of the log.
+Invariant: a parent is added before its child, so its row is smaller. Hence there is no cycle, and no walk needs a
+visited set, a depth limit or recursion. One row per record of the log, a few dozen bytes each.
 
 Each row also links to the nearest row at or above it that matters for a context (a compaction, a pinned message, a
-model, settings, extension data, a fault), so that a context costs what it holds, not the length of its history. Most
-rows have the links of their parent; the links have columns of their own, and a row has the number of its links there.
+model, settings, extension data, a fault), so a context costs what it holds, not the length of its history. Most rows
+have the links of their parent. So links have columns of their own, and a row has the number of its links there.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 from convtree._engine.columns import Column
 from convtree._engine.id_table import IdTable
@@ -37,8 +36,8 @@ COLUMN_TYPES = ROWS | dict.fromkeys(LINKS, "i")  # every column, with its C type
 class Tree:
     """Columns over the records of a log. `same_id(row, id)` answers from the log whether a row has that id.
 
-    `salt` is a secret number: without it, who chooses ids chooses where they collide. `covered` are the columns that
-    a snapshot has, the table of its ids (`slots`) among them.
+    `salt` is a secret number; without it, a writer could choose ids that collide. `persisted` are the columns of a
+    snapshot, the table of its ids (`slots`) among them.
     """
 
     def __init__(
@@ -55,27 +54,30 @@ class Tree:
         if not len(self.compactions):
             for column in self._link_columns:
                 column.append(NONE)  # links number 0: to nothing
-        self._size = len(self.parents)
-        self._newest_links = self.links[self._size - 1] if self._size else 0
+        self.size = len(self.parents)
+        self.newest_links = self.links[self.size - 1] if self.size else 0
         self._last_child = array("i")
         self._older_sibling = array("i")
         self._newest_root = NONE
-        self._indexed = 0  # rows that the three above know of
+        self._indexed = 0  # rows that the three above cover
 
     def __len__(self) -> int:
-        return self._size
+        return self.size
 
     def load(self) -> None:
-        """Fetches every page that is not there yet: from now on nothing can turn out damaged."""
+        """Fetches every page that is not in memory yet. After that, no query raises SnapshotDamaged."""
         for column in self.columns.values():
             column.load()
 
     # --- growing ---
 
     def add(self, id: str, parent: int, kind: int, offset: int, length: int) -> int:
-        """Adds a record below the row `parent`; returns its row. The caller has made sure that the id is new."""
-        row = self._size
-        links = 0 if parent < 0 else self._newest_links if parent == row - 1 else self.links[parent]
+        """Adds a record below the row `parent`; returns its row.
+
+        The caller has made sure that the id is new. `bulk.add_messages` adds many at once.
+        """
+        row = self.size
+        links = 0 if parent < 0 else self.newest_links if parent == row - 1 else self.links[parent]
         if kind or parent == MISSING:  # most rows are plain messages, which nothing links to
             links = self._link(row, links, parent, kind)
         self.ids.add(id, row)
@@ -84,33 +86,16 @@ class Tree:
         self.kinds.append(kind)
         self.parents.append(parent)
         self.links.append(links)
-        self._newest_links = links
-        self._size = row + 1
+        self.newest_links = links
+        self.size = row + 1
         return row
 
-    def add_chain(self, ids: Sequence[str], parent: int, offsets: Sequence[int], lengths: Sequence[int]) -> int:
-        """Adds plain messages, the first below `parent`, each other below the one before, as long as their ids are new.
-
-        Returns how many were added.
-        """
-        row = self._size
-        links = 0 if parent < 0 else self._newest_links if parent == row - 1 else self.links[parent]
-        self.offsets.tail.extend(offsets)  # first: the same id may be in this chain twice, and is looked up there
-        self.lengths.tail.extend(lengths)
-        count = self.ids.add_many(ids, row)
-        if count < len(offsets):
-            del self.offsets.tail[count - len(offsets) :], self.lengths.tail[count - len(offsets) :]
-        if count:
-            self.kinds.tail.extend(bytes(count))  # MESSAGE is 0
-            self.parents.append(parent)
-            self.parents.tail.extend(range(row, row + count - 1))
-            self.links.tail.extend([links] * count)
-            self._newest_links = links
-            self._size = row + count
-        return count
+    def links_below(self, parent: int) -> int:
+        """Returns the number of the links that a plain message below the row `parent` has."""
+        return 0 if parent < 0 else self.newest_links if parent == self.size - 1 else self.links[parent]
 
     def _link(self, row: int, links: int, parent: int, kind: int) -> int:
-        """Makes the links of a row that others link to; returns their number."""
+        """Adds the links of a row that other rows link to; returns their number."""
         what = kind & KIND
         matters = (
             what == COMPACTION,
@@ -169,7 +154,7 @@ class Tree:
         return max(a, ROOT)
 
     def children(self, row: int) -> list[int]:
-        """Returns the children in log order; ROOT has the first entries. Orphans are nobody's children."""
+        """Returns the children in log order; ROOT has the first entries. Orphans are not children of any row."""
         self._index_children()
         child = self._newest_root if row == ROOT else self._last_child[row]
         rows = []
@@ -215,7 +200,7 @@ class Tree:
         return sorted(found)
 
     def _index_children(self) -> None:
-        """Brings the columns of children up to date; they are not built before someone asks."""
+        """Brings the columns of children up to date. They are built when the first query needs them."""
         last_child, older_sibling, parents = self._last_child, self._older_sibling, self.parents
         if len(last_child) != self._indexed:  # a signal came in between: the columns may not fit each other
             del last_child[:], older_sibling[:]

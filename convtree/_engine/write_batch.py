@@ -1,215 +1,214 @@
-"""From what a caller says to lines of a log. Pure: drafts are made outside the lock, lines are planned inside it.
+"""Records on their way into a log: checked and encoded outside the lock, given a place inside it. Pure.
 
-A draft is checked and encoded once. The plan finds its place: an id that is stored already is a retry and writes
-nothing, every parent and every kept entry must be above, and only then does a line exist.
+`encode_record` does every check that needs no log. A `WriteBatch` makes lines that follow the last line of an index:
+an id that is stored already is a retry and adds nothing, and what a record refers to must be above it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import msgspec
 
 from convtree._engine import codec
+from convtree._engine.leaf import SeenLeaf
 from convtree._engine.log_index import Index
-from convtree._model.entries import (
-    BranchSummaryEntry,
-    CompactionEntry,
-    Entry,
-    LabelMark,
-    LeafMark,
-    Mark,
-    MessageEntry,
-    Record,
-)
-from convtree._model.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage
-from convtree._model.messages import role_of
-
-_PINNED_ROLES = frozenset({"system", "developer"})
-
-
-@runtime_checkable
-class SDKObject(Protocol):
-    """An object of a provider's SDK: a pydantic model."""
-
-    def model_dump(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Returns the object as plain values."""
-        ...
+from convtree._model.entries import CompactionEntry, Entry, LabelMark, LeafMark, Mark, MessageEntry, Record
+from convtree._model.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage, StaleLeaf
+from convtree._model.sources import Clock, IdSource, timestamp
 
 
 class EncodedRecord(NamedTuple):
-    """A record on its way into a log: checked, its fields encoded, its place not yet known."""
+    """A record that can be stored: checked, its fields encoded, its place in the log not known yet.
 
-    record: Record
+    `record` is as it will be read back, but for its place. It shares nothing with the caller's objects.
+    """
+
+    record: Entry | Mark
     fields: bytes
 
 
 def encode_record(record: Record) -> EncodedRecord:
-    """Checks and encodes a record.
+    """Checks and encodes a record that will get its place, and its id if it has none, from a write batch.
 
     Raises:
-        InvalidMessage: a value cannot be stored; the error names the place.
+        InvalidMessage: a value cannot be stored; the error names its place.
+        InvalidCompaction, EntryNotFound: it refers to an entry by something that is not an id.
     """
     if record.id != "":
         codec.check_id(record.id, "id")
-    return EncodedRecord(record, codec.encode_fields(record))
+    fields = codec.encode_fields(record)
+    codec.check_length(fields)
+    if not isinstance(record, MessageEntry):
+        _check_reference(record)
+    try:
+        return EncodedRecord(codec.decode_fields(record, fields), fields)
+    except msgspec.ValidationError as error:
+        raise InvalidMessage(f"{record.type}: {error}", place=record.type) from None
 
 
-def message_entry(item: Mapping[str, Any] | SDKObject, **given: Any) -> MessageEntry:
-    """Makes an entry of a message, and of an SDK object what may be sent back to its provider.
+def encode_imported(record: Record) -> EncodedRecord:
+    """Checks and encodes a record that brings its own parent and time.
 
     Raises:
-        TypeError: `item` is not a message; the text says what to pass instead.
+        As `encode_record`.
     """
-    facts: dict[str, Any] = {}
-    message: Mapping[str, Any]
-    if isinstance(item, Mapping):
-        message = item
-    elif isinstance(item, SDKObject) and not isinstance(item, type):
-        message, facts = _from_sdk(item)
-    else:
-        raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
-    facts |= {name: value for name, value in given.items() if value is not None}
-    if "pinned" not in facts:
-        facts["pinned"] = role_of(message) in _PINNED_ROLES
-    facts["pinned"] = facts["pinned"] or None
-    return MessageEntry(message=message if isinstance(message, dict) else dict(message), **facts)
+    codec.check_timestamp(record.timestamp)
+    checked, fields = encode_record(record)
+    own: dict[str, Any] = {"timestamp": record.timestamp}
+    if isinstance(record, Entry):
+        own["parent_id"] = record.parent_id
+    return EncodedRecord(msgspec.structs.replace(checked, **own), fields)
 
 
-def _hint(item: Any) -> str:
-    if isinstance(item, list | tuple):
-        return ": use append_many for several"
-    return ': use {"role": …, "content": …}' if isinstance(item, str) else ""
-
-
-def _from_sdk(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns what may be sent back of an SDK's object, and what the entry's fields can take from it."""
-    if isinstance(choices := getattr(item, "choices", None), list) and choices:
-        facts = {"model": item.model, "usage": item.usage, "shape": "openai-chat"}
-        return codec.jsonable(choices[0].message), facts
-    if isinstance(getattr(item, "output", None), list) and getattr(item, "object", None) == "response":
-        raise TypeError("a Response holds several items: use append_many(r.output, model=r.model, usage=r.usage)")
-    if isinstance(candidates := getattr(item, "candidates", None), list) and candidates:
-        facts = {"model": item.model_version, "usage": item.usage_metadata, "shape": "gemini"}
-        return codec.jsonable(candidates[0].content), facts
-    dumped = codec.jsonable(item)
-    if dumped.get("type") == "message" and "stop_reason" in dumped and hasattr(item, "usage"):
-        message = {"role": dumped["role"], "content": dumped["content"]}
-        return message, {"model": dumped["model"], "usage": item.usage, "shape": "anthropic"}
-    return dumped, {}
+def _check_reference(record: Record) -> None:
+    """Refuses what cannot be an id, by the errors that an unknown id has."""
+    if isinstance(record, LeafMark | LabelMark) and not isinstance(record.target_id, str | None):
+        raise _not_found(record.target_id)
+    if isinstance(record, CompactionEntry) and not isinstance(record.first_kept_entry_id, str | None):
+        raise _not_kept(record.first_kept_entry_id)
 
 
 class WriteBatch:
-    """Lines to be written behind everything in `index`, one after the other, under the lock.
+    """Lines to be written behind every line of an index, as one write. Made and filled under the log's lock.
 
-    `stored` has an entry or mark for every draft, in order: the one just planned, or the one found in the log.
+    `added` are the records that get a line. `stored` has one record for each that was asked for, in order: the one
+    that was added, or the one with its id that the log has already.
     """
 
-    def __init__(self, index: Index, new_id: Callable[[], str]) -> None:
-        self._index = index
-        self._new_id = new_id
-        self._parents: dict[str, str | None] = {}  # of the entries planned
-        self._marks: set[str] = set()  # ids of the marks planned
-        self.crc = index.last_crc  # of the last line
+    def __init__(self, index: Index, location: str, clock: Clock, id_source: IdSource) -> None:
+        self.index = index
+        self._location = location
+        self._clock = clock
+        self._id_source = id_source
+        self._parents: dict[str, str | None] = {}  # of the entries added
+        self._marks: set[str] = set()  # ids of the marks added
+        self.crc = index.state.last_crc  # of the last line
         self.lines: list[bytes] = []
         self.added: list[Entry | Mark] = []
         self.stored: list[Entry | Mark] = []
 
     def begin(self, header_payload: bytes) -> None:
-        """Plans the header of a log that has no line yet."""
-        line, self.crc = codec.close(header_payload, self.crc)
+        """Adds the header of a log that has no line yet."""
+        line, self.crc = codec.seal_line(header_payload, self.crc)
         self.lines.append(line)
 
-    def find_stored(self, drafts: Iterable[EncodedRecord]) -> int:
-        """Takes the leading drafts whose ids are stored already; returns how many that are.
+    def skip_stored(self, records: Sequence[EncodedRecord]) -> int:
+        """Returns how many leading records the log has already; adds those to `stored`.
 
         Raises:
             IdConflict: an id is stored with other content.
         """
-        count = 0
-        for each in drafts:
-            if not each.record.id or not self._match_stored(each):
-                break
-            count += 1
-        return count
+        for count, each in enumerate(records):
+            found = self._match_stored(each) if each.record.id else None
+            if found is None:
+                return count
+            self.stored.append(found)
+        return len(records)
 
-    def add_chain(self, drafts: Sequence[EncodedRecord], parent_id: str | None, timestamp: str) -> None:
-        """Plans entries as a chain below `parent_id`, stamping what they lack."""
-        for each in drafts:
-            if not each.record.id or not self._match_stored(each):
-                self._add(each, parent_id, timestamp)
-            parent_id = self.stored[-1].id
+    def add_chain(self, records: Sequence[EncodedRecord], parent_id: str | None) -> None:
+        """Adds entries as a chain below `parent_id`, with the time now; one that is stored already is a link of it."""
+        now = timestamp(self._clock)
+        for each in records:
+            found = self._match_stored(each) if each.record.id else None
+            if found is None:
+                found = self._add(each, parent_id, now)
+            self.stored.append(found)
+            parent_id = found.id
 
     def add_imported(self, each: EncodedRecord) -> None:
-        """Plans a record that brings its own id, parent and time; a stored one is passed over."""
-        if not each.record.id or not self._match_stored(each):
-            self._add(each, getattr(each.record, "parent_id", None), each.record.timestamp)
+        """Adds a record with its own id, parent and time, unless it is stored already."""
+        record = each.record
+        found = self._match_stored(each) if record.id else None
+        if found is None:
+            found = self._add(each, getattr(record, "parent_id", None), record.timestamp)
+        self.stored.append(found)
 
-    def mark(self, each: EncodedRecord, timestamp: str) -> None:
-        """Plans a mark."""
-        self._add(each, None, timestamp)
+    def add_mark(self, each: EncodedRecord) -> None:
+        """Adds a mark, with the time now."""
+        self.stored.append(self._add(each, None, timestamp(self._clock)))
 
     def row_of(self, id: str) -> int:
         """Returns the row of an entry in the log.
 
         Raises:
-            EntryNotFound: there is none.
+            EntryNotFound: the log has no such entry.
         """
-        if id == self._index.leaf.id:
-            return self._index.leaf.row
-        row = self._index.node(id) if isinstance(id, str) else None
+        if id == self.index.state.leaf.id:
+            return self.index.state.leaf.row
+        row = self.index.node(id) if isinstance(id, str) else None
         if row is None:
-            raise EntryNotFound(f"no entry {_shown(id)} in this log", id=id)
+            raise _not_found(id)
         return row
 
-    def _match_stored(self, each: EncodedRecord) -> bool:
+    def current_leaf(self, seen: SeenLeaf) -> str | None:
+        """Returns the leaf to continue for a session that last saw the leaf `seen`.
+
+        Raises:
+            StaleLeaf: the leaf has moved since, and `seen` says to raise then.
+            LeafUncertain: damage lies behind the line that set the leaf.
+        """
+        index = self.index
+        if index.state.leaf_uncertain_because is not None:
+            raise index.leaf_uncertain(self._location)
+        actual = index.state.leaf.id
+        if actual == seen.id or seen.on_stale == "branch":
+            return seen.id
+        if seen.on_stale == "rebase":
+            return actual
+        raise StaleLeaf(
+            f"another session moved the leaf from {seen.id!r} to {actual!r}; "
+            "call refresh(), or pass parent_id or on_stale",
+            expected=seen.id,
+            actual=actual,
+        )
+
+    def _match_stored(self, each: EncodedRecord) -> Entry | Mark | None:
+        """Returns the record of the log with the id that this one brings; None when the log has none.
+
+        Raises:
+            IdConflict: that record has other content, or this batch has the id already.
+        """
         id = each.record.id
-        row = self._index.tree.find(id)
+        row = self.index.tree.find(id)
         if row is None:
             if id in self._parents or id in self._marks:
                 raise IdConflict(f"the id {_shown(id)} is given twice", id=id)
-            return False
-        body, line = codec.assemble(each.record, each.fields, id, None, None), self._index.line(row)
-        try:
-            stored = codec.decode(line) if codec.same_content(body, line) else None
-        except codec.DECODE_ERRORS:
-            stored = None  # only its id could be read
-        if stored is None:
-            raise IdConflict(f"the id {_shown(id)} is taken by a record with other content", id=id)
-        self.stored.append(stored)
-        return True
+            return None
+        payload, line = codec.assemble(each.record, each.fields, id, None, None), self.index.line(row)
+        if codec.same_content(payload, line):
+            try:
+                return codec.decode(line)
+            except codec.DECODE_ERRORS:
+                pass  # only its id could be read
+        raise IdConflict(f"the id {_shown(id)} is taken by a record with other content", id=id)
 
-    def _add(self, each: EncodedRecord, parent_id: str | None, timestamp: str | None) -> None:
+    def _add(self, each: EncodedRecord, parent_id: str | None, timestamp: str | None) -> Entry | Mark:
         record = each.record
-        self._check(record, parent_id)
+        self._check_references(record, parent_id)
         id = record.id or self._fresh_id()
-        body = codec.assemble(record, each.fields, id, parent_id, timestamp)
-        try:
-            stored = codec.decode_as(record.type, body + b"}")
-        except msgspec.ValidationError as error:
-            raise InvalidMessage(f"{record.type}: {error}", place=record.type) from None
-        line, self.crc = codec.close(body, self.crc)
+        payload = codec.assemble(record, each.fields, id, parent_id, timestamp)
+        line, self.crc = codec.seal_line(payload, self.crc)
         self.lines.append(line)
-        if isinstance(stored, Entry):
+        added: Entry | Mark
+        if isinstance(record, Entry):
+            added = msgspec.structs.replace(record, id=id, parent_id=parent_id, timestamp=timestamp)
             self._parents[id] = parent_id
         else:
+            added = msgspec.structs.replace(record, id=id, timestamp=timestamp)
             self._marks.add(id)
-        self.added.append(stored)
-        self.stored.append(stored)
+        self.added.append(added)
+        return added
 
-    def _check(self, record: Record, parent_id: str | None) -> None:
-        """Makes sure that what a record refers to is above it."""
+    def _check_references(self, record: Entry | Mark, parent_id: str | None) -> None:
+        """Raises unless the entries that a record refers to are above it."""
         if isinstance(record, Entry):
-            if parent_id is not None and parent_id != self._index.leaf.id:
+            if parent_id is not None and parent_id != self.index.state.leaf.id:
                 self._check_above(parent_id)
-            if isinstance(record, MessageEntry):
-                return
             if isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
-            elif isinstance(record, BranchSummaryEntry) and record.from_id is not None:
-                codec.check_id(record.from_id, "from_id")
         elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
             self._check_above(record.target_id)
 
@@ -222,27 +221,34 @@ class WriteBatch:
             parent_id = self._parents[parent_id]
         if parent_id == kept_id:
             return
-        row = self._index.node(kept_id) if isinstance(kept_id, str) else None
-        if row is None or parent_id is None or not self._index.tree.is_ancestor(row, self.row_of(parent_id)):
-            raise InvalidCompaction(
-                f"first_kept_entry_id {_shown(kept_id)} is not on the path that the compaction continues; "
-                "take an id from path()"
-            )
+        row = self.index.node(kept_id)
+        if row is None or parent_id is None or not self.index.tree.is_ancestor(row, self.row_of(parent_id)):
+            raise _not_kept(kept_id)
 
     def _fresh_id(self) -> str:
-        find = self._index.tree.ids.find
+        find = self.index.tree.ids.find
         while True:
-            id = self._new_id()
+            id = self._id_source()
             if id not in self._parents and id not in self._marks and find(id) is None:
                 return id
 
 
-def reseal(header_payload: bytes, bodies: Iterable[bytes]) -> Iterator[bytes]:
-    """Yields the lines of a log that is made of these bodies."""
+def reseal(header_payload: bytes, payloads: Iterable[bytes]) -> Iterator[bytes]:
+    """Yields the lines of a log that is made of these payloads."""
     prev = 0
-    for body in chain((header_payload,), bodies):
-        line, prev = codec.close(body, prev)
+    for payload in chain((header_payload,), payloads):
+        line, prev = codec.seal_line(payload, prev)
         yield line
+
+
+def _not_found(id: Any) -> EntryNotFound:
+    return EntryNotFound(f"no entry {_shown(id)} in this log", id=id)
+
+
+def _not_kept(id: Any) -> InvalidCompaction:
+    return InvalidCompaction(
+        f"first_kept_entry_id {_shown(id)} is not on the path that the compaction continues; take an id from path()"
+    )
 
 
 def _shown(id: Any) -> str:

@@ -141,7 +141,7 @@ class JsonlLog(Uncopyable, ForkAware):
     def _check_begins_log(self, end: int) -> None:
         """Raises NotALog if the first line, of which no newline was found up to `end`, is not part of a header."""
         if not codec.begins_header(os.pread(self._fd, end, 0)):
-            raise NotALog(f"{self.path}: not a convtree log; another tool's session comes in by `convtree import`")
+            raise NotALog.at(self.path)
 
     # --- the index next to it ---
 

@@ -41,6 +41,11 @@ class SessionExists(ConvtreeError):
 class NotALog(ConvtreeError):
     """The file is not a convtree log. It was not changed."""
 
+    @classmethod
+    def at(cls, location: object) -> NotALog:
+        """Returns the error for something that is not a log, with what to do about another tool's session."""
+        return cls(f"{location}: not a convtree log; another tool's session comes in by `convtree import`")
+
 
 class InvalidMessage(ConvtreeError, ValueError):
     """A value cannot be stored. `place` is its path, such as `message.content[0].score`. Nothing was written."""

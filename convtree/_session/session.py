@@ -1,66 +1,59 @@
-"""A conversation that branches: a tree, a leaf, and the log behind them.
+"""The session: a log with one lock and one leaf, the object that programs hold.
 
-A session is thread-safe and has one leaf. Two sessions on one log, in one process or in several, are two parties:
-each remembers which leaf it has seen, and is told when someone else has moved it.
+It decides little itself. Queries go to a `SessionView`, writes are intents for the `Journal`, both under the lock. It
+adds what one party to a log knows: which leaf it has seen. Two sessions on one log, in one process or in several, are
+two parties; an append raises `StaleLeaf` if the other party has moved the leaf meanwhile.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from threading import RLock
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-import msgspec
-
-from convtree._engine import codec, tree
-from convtree._engine.journal import Journal, PartialWrite
+from convtree._engine.intents import Import
+from convtree._engine.journal import Journal
+from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Durability, Log, Mode
-from convtree._engine.write_batch import EncodedRecord, SDKObject, WriteBatch, encode_record, message_entry, reseal
+from convtree._engine.log_index import Index
+from convtree._engine.outline import Outline
+from convtree._engine.sdk_objects import SDKObject, entry_of
+from convtree._engine.write_batch import encode_imported
 from convtree._logs.atomic_file import create_atomically
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
+from convtree._model.batches import batched
 from convtree._model.entries import (
-    BranchSummaryEntry,
-    CompactionEntry,
     Entry,
+    Finding,
     Header,
     LabelMark,
-    LeafMark,
+    Mark,
     MessageEntry,
     ParentSession,
     Record,
     SessionInfoMark,
     Visibility,
 )
-from convtree._model.errors import CorruptLog, ReadOnlySession, StaleLeaf
-from convtree._model.resources import ForkAware, watch_forks
-from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
-from convtree._session.view import LEAF, AtLeaf, Reader, reading
+from convtree._model.resources import Uncopyable
+from convtree._model.sources import Clock, IdSource, random_id, system_clock
+from convtree._session import follow, forking, landing
+from convtree._session.header import check_choice, new_header
+from convtree._session.party import ON_STALE, Party, method, query
+from convtree._session.view import SessionView
 
-OnStale = Literal["raise", "branch", "rebase"]
 if TYPE_CHECKING:
     from convtree._engine.redact import Redact
-    from convtree._engine.tokens import Counter
-    from convtree._session import compaction
-    from convtree._session.compaction import BranchPlan, CompactionPlan
 
 E = TypeVar("E", bound=Entry)
-R = TypeVar("R", bound="Record | Header")
-
-_ON_STALE = ("raise", "branch", "rebase")
-
-_BATCH = 500  # records that `extend` writes and syncs at once
 
 
-class Session(Reader, ForkAware):
+class Session(Uncopyable):
     """A conversation: `append` to it, `branch` in it, `build_context` from it.
 
-    Made by `Session.open` or `Session.memory`; a context manager. Wherever an entry id is asked for, leaving it out
-    means the session's leaf and `None` means the place before the first entry.
+    Made by `Session.open` or `Session.memory`. Thread-safe; a context manager that closes it. An entry id that is
+    left out is the session's leaf; None is the place before the first entry.
     """
 
     def __init__(
@@ -74,13 +67,13 @@ class Session(Reader, ForkAware):
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
     ) -> None:
-        super().__init__(Journal(log, id_source=id_source), header if redact is None else _redacted(header, redact))
-        self._clock = clock
-        self._id_source = id_source
-        self._refuses = "it was opened with mode='r'" if read_only else None
-        self._on_stale = on_stale
-        self._redact = redact
-        watch_forks(self)
+        self._party = Party(
+            Journal.open(log, clock=clock, id_source=id_source),
+            header,
+            refusal="it was opened with mode='r'" if read_only else None,
+            on_stale=on_stale,
+            redact=redact,
+        )
 
     @classmethod
     def open(
@@ -105,28 +98,48 @@ class Session(Reader, ForkAware):
         metadata: Mapping[str, Any] | None = None,
         parent_session: ParentSession | None = None,
     ) -> Session:
-        """Opens the log at `path`, or starts one there: the file appears with its first record.
+        """Opens the log at `path`, or starts one there. A new file appears with its first record.
 
-        `mode` is "a" (open or start), "x" (must be new), "r+" (must exist) or "r" (read-only: no lock, no change).
-        `durability="power"` survives a power cut, "process" the death of every process. `exclusive` holds the lock
-        until `close`. `on_stale` says what happens when someone else moved the leaf. `allow_network` permits writing
-        where locks do not keep writers apart. `redact` (`convtree.redact`, say) gets whatever is to be written and
-        returns what is written instead: the same for the same. The arguments after it describe a new session and are
-        ignored when the log exists.
+        Args:
+            path: the log's file.
+            mode: "a" (open or create), "x" (must be new), "r+" (must exist) or "r" (read only: takes no lock and
+                changes nothing).
+            durability: what an append survives when it has returned: "power" (a power cut) or "process" (the death
+                of every process).
+            exclusive: whether to hold the lock until `close`; not with mode "r".
+            strict: whether damage that was found raises `CorruptLog`.
+            on_stale: what an append does if another session moved the leaf, unless it says so itself: "raise",
+                "branch" (continue the leaf that this session has seen) or "rebase" (continue the new leaf).
+            lock_timeout_s: how many seconds to wait for the lock.
+            allow_network: whether to write on a network file system, where locks may not keep writers apart.
+            redact: a function from a JSON value to the value to write in its place, such as `convtree.redact`. It is
+                applied to everything before it is written, and must return the same for the same.
+            clock: where times come from.
+            id_source: where ids come from.
+            id: the id of a new session.
+            cwd: the working directory of a new session.
+            git_root: the root of its git repository.
+            owner: whose session it is.
+            name: its name.
+            metadata: more about it, a JSON object.
+            parent_session: the session that it was made from.
+
+        The arguments from `id` on describe a new session. If the log exists, they are ignored, also where they differ
+        from its header: `header`, `name` and `metadata` have the log's own.
 
         Raises:
-            SessionNotFound: mode "r" or "r+", and there is nothing.
-            SessionExists: mode "x", and there is something.
-            NotALog: what is there is no convtree log; it is not touched.
-            CorruptLog: `strict`, and there are findings that are not mere remarks.
-            SessionLocked: `exclusive`, and someone else holds the lock.
-            OSError: ENOTSUP, a log on a network file system was to be written; and whatever the system says.
+            SessionNotFound: the mode is "r" or "r+", and there is no file.
+            SessionExists: the mode is "x", and there is a file.
+            NotALog: the file is not a convtree log; it is not touched.
+            CorruptLog: `strict` is set, and there are findings above severity "info".
+            SessionLocked: `exclusive` is set, and the lock was not free in time.
+            OSError: as the system raises it; ENOTSUP for a log on a network file system.
         """
         check_choice("mode", mode, ("a", "x", "r", "r+"))
         check_choice("durability", durability, ("power", "process"))
-        check_choice("on_stale", on_stale, _ON_STALE)
+        check_choice("on_stale", on_stale, ON_STALE)
         if exclusive and mode == "r":
-            raise ValueError("a reader takes no lock: exclusive goes with the other modes")
+            raise ValueError("a reader takes no lock: exclusive goes with the modes 'a', 'x' and 'r+' only")
         header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
         log = JsonlLog(
             path,
@@ -147,7 +160,7 @@ class Session(Reader, ForkAware):
                 id_source=id_source,
             )
             if strict:
-                session._raise_findings()
+                session._party.check_findings()
         except BaseException:
             log.close()
             raise
@@ -169,8 +182,22 @@ class Session(Reader, ForkAware):
         metadata: Mapping[str, Any] | None = None,
         parent_session: ParentSession | None = None,
     ) -> Session:
-        """Starts a session that lives in memory only; `fork(path)` writes it to a file."""
-        check_choice("on_stale", on_stale, _ON_STALE)
+        """Starts a session in memory only. `fork(path)` writes it to a file.
+
+        Args:
+            on_stale: as in `open`.
+            redact: as in `open`.
+            clock: where times come from.
+            id_source: where ids come from.
+            id: the session's id.
+            cwd: its working directory.
+            git_root: the root of its git repository.
+            owner: whose session it is.
+            name: its name.
+            metadata: more about it, a JSON object.
+            parent_session: the session that it was made from.
+        """
+        check_choice("on_stale", on_stale, ON_STALE)
         header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
         return cls(MemoryLog(), header, on_stale=on_stale, redact=redact, clock=clock, id_source=id_source)
 
@@ -217,30 +244,46 @@ class Session(Reader, ForkAware):
         pinned: bool | None = None,
         on_stale: OnStale | None = None,
     ) -> Any:
-        """Appends a message (a dict, always), an SDK's object, or an entry; it is stored when this returns.
+        """Appends one message or entry and moves the leaf to it; when this returns, it is stored.
 
-        The leaf moves to it. With `parent_id` it is branch and append in one record. `id` makes a retry safe: when
-        it is stored already with equal content, the stored entry is returned and nothing is written. A message of
-        role `system` or `developer` is pinned unless `pinned` says otherwise. An entry's own parent and time are
-        replaced, its id is kept if it has one.
+        An entry's own `parent_id` and `timestamp` are replaced; its id is kept if it has one.
+
+        Args:
+            item: a message (a dict is always a message), an object of a provider's SDK, or an `Entry`.
+            parent_id: the entry to append below; left out, the session's leaf; None, the place before the first
+                entry. Branches and appends in one record.
+            id: the new entry's id; left out, a fresh one. Makes a retry safe: if it is stored already with equal
+                content, the stored entry is returned and nothing is written.
+            provider: the provider that made the message.
+            model: the model that made the message.
+            usage: the tokens it took, as the provider reports them.
+            shape: the provider format of the message, as in `Context.to`.
+            visible_to: "all", "user" (not in contexts) or "model" (for the model only).
+            pinned: whether it survives compactions; left out, true for the roles `system` and `developer`.
+            on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
+                session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
+
+        The arguments from `provider` to `pinned` go with a message only.
 
         Raises:
+            TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
             InvalidMessage: a value cannot be stored; the error names the place.
             StaleLeaf: someone else moved the leaf (never with `parent_id`).
             EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
             SessionFailed, SessionClosed: nothing was written.
             OSError: the disk refused; the log was cut back to whole lines, or the session is failed.
         """
-        fields: dict[str, Any] = {
-            "provider": provider,
-            "model": model,
-            "usage": usage,
-            "shape": shape,
-            "visible_to": visible_to,
-            "pinned": pinned,
-        }
-        entry = _entry_of(item, id, fields)
-        return self._append([self._draft(entry)], parent_id, on_stale)[0]
+        entry = entry_of(
+            item,
+            id=id,
+            provider=provider,
+            model=model,
+            usage=usage,
+            shape=shape,
+            visible_to=visible_to,
+            pinned=pinned,
+        )
+        return self._party.append([entry], parent_id, on_stale)[0]
 
     def append_many(
         self,
@@ -256,9 +299,20 @@ class Session(Reader, ForkAware):
         pinned: bool | None = None,
         on_stale: OnStale | None = None,
     ) -> list[Entry]:
-        """Appends a chain with one write and one sync; `usage` goes to the last message.
+        """Appends a chain with one write and one sync.
 
-        Not a transaction: after a crash a prefix may be there. A retry is safe for entries that carry ids.
+        Not a transaction: after a crash, a prefix of the chain may be stored. A retry is safe for entries with ids.
+
+        Args:
+            items: messages and entries, as `append` takes them; each is the parent of the next.
+            parent_id: the parent of the first, as in `append`.
+            provider: as in `append`, for every message.
+            model: as in `append`, for every message.
+            usage: as in `append`, for the last item if it is a message.
+            shape: as in `append`, for every message.
+            visible_to: as in `append`, for every message.
+            pinned: as in `append`, for every message.
+            on_stale: as in `append`.
 
         Raises:
             As `append`.
@@ -266,402 +320,179 @@ class Session(Reader, ForkAware):
         listed = list(items)
         common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
         common |= {"visible_to": visible_to, "pinned": pinned}
-        entries = []
+        entries: list[Entry] = []
         for number, item in enumerate(listed, 1):
             own = {} if isinstance(item, Entry) else common | ({"usage": usage} if number == len(listed) else {})
-            entries.append(_entry_of(item, None, own))
-        return self._append([self._draft(entry) for entry in entries], parent_id, on_stale) if entries else []
+            entries.append(entry_of(item, **own))
+        return self._party.append(entries, parent_id, on_stale) if entries else []
 
-    def branch(
-        self,
-        entry_id: str | None,
-        *,
-        summary: str | None = None,
-        details: Any = None,
-        summarize: compaction.SummarizeBranch | None = None,
-    ) -> BranchSummaryEntry | None:
-        """Moves the leaf to an entry and records it; the next append continues there.
-
-        With `summary`, what happened on the way that is left is appended below `entry_id` as a branch summary, which
-        becomes the leaf and is returned. `summarize` is asked for one, outside any lock, when the move leaves
-        something; if it fails, nothing is written. To look at another branch, `build_context(leaf=…)` moves nothing.
-
-        Raises:
-            EntryNotFound: there is no such entry.
-            StaleLeaf: the leaf went elsewhere while `summarize` ran.
-            InvalidMessage: what `summarize` returned is no text.
-            LeafUncertain, ReadOnlySession: before `summarize` is asked.
-        """
-        if summary is not None and summarize is not None:
-            raise TypeError("branch takes a summary or someone who writes it, not both")
-        if summary is None and summarize is None and details is not None:
-            raise ValueError("details belong to a summary")
-        if summarize is not None and (planned := self._plan_branch(entry_id)) is not None:
-            return self.apply_branch_summary(planned, summarize(planned), entry_id, details=details)
-        if summary is not None:
-            with self._lock:
-                left = self._leaf_id
-                note = self._draft(BranchSummaryEntry(from_id=left, summary=summary, details=details))
-                return cast(BranchSummaryEntry, self._append([note], entry_id, None)[0])
-        move = encode_record(LeafMark(target_id=entry_id))
-
-        def fill(plan: WriteBatch) -> None:
-            if entry_id is not None:
-                plan.row_of(entry_id)
-            if self._index.leaf.id != entry_id or self._index.leaf_uncertain_because is not None:
-                plan.mark(move, timestamp(self._clock))
-
-        with self._lock:
-            self._write(fill)
-            self._leaf_id = entry_id
-        return None
-
-    def compact(
-        self, summarize: compaction.Summarize, *, keep_tokens: int, count_tokens: Counter | None = None
-    ) -> CompactionEntry | None:
-        """Lets a summary stand for all but about the last `keep_tokens`; None when there is nothing to do.
-
-        Tokens are counted by `count_tokens(message)`, or estimated as `context.count_tokens` does. `summarize` gets
-        the plan of `plan_compaction` and returns the summary; it runs outside any lock. If it fails, nothing is
-        written. If the leaf moved on meanwhile, the compaction lands on the new leaf.
-
-        Raises:
-            StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
-            InvalidMessage: the summary is no text, or says nothing.
-            LeafUncertain, ReadOnlySession: before `summarize` is asked.
-            As `build_context` and `append`.
-        """
-        plan = self._plan_compaction(keep_tokens, count_tokens)
-        return None if plan is None else self.apply_compaction(plan, summarize(plan), count_tokens=count_tokens)
-
-    def apply_compaction(
-        self, plan: CompactionPlan, summary: str, *, count_tokens: Counter | None = None
-    ) -> CompactionEntry:
-        """Appends the compaction of a plan, at the leaf as it is now.
-
-        Raises:
-            StaleLeaf: the leaf went where the plan is not right any more; nothing was written.
-            InvalidMessage: the summary is no text, or says nothing.
-            As `append`.
-        """
-        return cast(CompactionEntry, self._land(plan, plan.entry(summary, count_tokens)))
-
-    def apply_branch_summary(
-        self, plan: BranchPlan, summary: str, entry_id: str | None, *, details: Any = None
-    ) -> BranchSummaryEntry:
-        """Appends the summary of the branch that a plan collected below `entry_id`, which it leaves for.
-
-        Raises:
-            StaleLeaf: the leaf went elsewhere since the plan was made; nothing was written.
-            InvalidMessage: the summary is no text.
-            As `append`.
-        """
-        _compaction().check_text(summary)
-        note = BranchSummaryEntry(from_id=plan.leaf_id, summary=summary, details=details)
-        return cast(BranchSummaryEntry, self._land(plan, note, entry_id))
+    branch = method(landing.branch)
+    compact = method(landing.compact)
+    apply_compaction = method(landing.apply_compaction)
+    apply_branch_summary = method(landing.apply_branch_summary)
 
     def label(self, entry_id: str, text: str | None) -> None:
-        """Sets a bookmark on an entry, or clears it with None; never moves the leaf.
+        """Sets a bookmark on an entry, or clears it with None. Does not move the leaf.
 
         Raises:
             EntryNotFound: there is no such entry.
             InvalidMessage: the label is longer than 256 characters.
         """
-        self._mark(LabelMark(target_id=entry_id, label=text))
+        self._party.add_mark(LabelMark(target_id=entry_id, label=text))
 
     def rename(self, name: str | None) -> None:
-        """Gives the session a name, or takes it away with None."""
-        self._mark(SessionInfoMark(name=name))
+        """Sets the session's name, or removes it with None."""
+        self._party.add_mark(SessionInfoMark(name=name))
 
     def archive(self, archived: bool = True) -> None:
-        """Marks the session as archived, or not; nothing else changes."""
-        self._mark(SessionInfoMark(archived=archived))
+        """Sets or clears the session's archive flag. An archived session can be written to."""
+        self._party.add_mark(SessionInfoMark(archived=archived))
 
     def update_metadata(self, /, **changes: Any) -> None:
         """Sets metadata by key; None removes a key."""
-        self._mark(SessionInfoMark(metadata=changes))
+        self._party.add_mark(SessionInfoMark(metadata=changes))
 
     def extend(self, records: Iterable[Record]) -> int:
-        """Appends records that bring their own ids, parents and times, as importers make them, in batches.
+        """Appends records with their own ids, parents and times, in batches; returns how many were written.
 
-        What is stored already is passed over, so doing it twice adds nothing. The leaf moves as the records say.
-        Returns how many were written.
+        Records that are stored already are passed over, so a repetition adds nothing. The leaf moves as the records
+        say.
 
         Raises:
-            As `append`; the batches before are stored.
+            As `append`; earlier batches are stored.
         """
         written = 0
-        remaining = iter(records)
-        while batch := [self._draft(record) for record in islice(remaining, _BATCH)]:
-
-            def fill(plan: WriteBatch, batch: list[EncodedRecord] = batch) -> None:
-                for each in batch:
-                    plan.add_imported(each)
-
-            written += len(self._write(fill, moves_leaf=True).added)
+        for batch in batched(records):
+            encoded = [encode_imported(self._party.without_secrets(record)) for record in batch]
+            written += len(self._party.write(Import(encoded)).added)
         return written
 
     def fork(
         self, path: str | os.PathLike[str], entry_id: str | AtLeaf | None = LEAF, *, allow_network: bool = False
     ) -> Session:
-        """Copies the path to an entry into a new log and opens it; the file appears whole or not at all, and durably.
+        """Copies the path to an entry into a new log and opens it. The file appears as a whole, and durably.
 
-        Entries keep their ids and their bytes; the labels on them and the session's name go along.
+        Entries keep their ids and bytes. The labels on them and the session's name are copied, too.
 
         Raises:
-            SessionExists: there is something at `path`.
+            SessionExists: there is a file at `path`.
             EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
         """
         self.copy_path(lambda _, lines: create_atomically(Path(path), lines, allow_network=allow_network), entry_id)
         return Session.open(
             path,
-            on_stale=self._on_stale,
+            on_stale=self._party.on_stale,
             allow_network=allow_network,
-            redact=self._redact,
-            clock=self._clock,
-            id_source=self._id_source,
+            redact=self._party.redact,
+            clock=self._party.journal.clock,
+            id_source=self._party.journal.id_source,
         )
 
-    def close(self) -> None:
-        """Closes the log; twice is the same as once.
+    copy_path = method(forking.copy_path)
 
-        When much was added, a writer keeps an index beside the log (`<log>.index`), so that the next open need not
-        read it all. It may be deleted at any time.
+    # --- reading ---
+
+    build_context = query(SessionView.build_context)
+    entry = query(SessionView.entry)
+    path = query(SessionView.path)
+    children = query(SessionView.children)
+    siblings = query(SessionView.siblings)
+    tip = query(SessionView.tip)
+    leaves = query(SessionView.leaves)
+    common_ancestor = query(SessionView.common_ancestor)
+    diff = query(SessionView.diff)
+    extension_data = query(SessionView.extension_data)
+    state = query(SessionView.state)
+    follow = method(follow.follow)
+
+    def outline(self) -> Outline:
+        """Returns the shape of the tree as it is now, for drawing it. Entries are read when the outline is asked."""
+        return self._party.ask(SessionView.outline, self._party.reader)
+
+    def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
+        """Yields every entry and mark from number `start` on, with its number in the log. Damaged ones are left out.
+
+        Does not look into the log for records that other sessions appended since the last call.
         """
-        with self._lock:
-            try:
-                if not self._closed and self._refuses is None and self._index.read_only is None:
-                    self._journal.save_snapshot()
-            finally:
-                super().close()
+        for rows in batched(range(start, len(self._index.tree))):
+            yield from self._party.ask(SessionView.numbered_records, rows)
 
-    def _after_fork(self) -> None:
-        """Frees the lock, which a thread of the parent may hold; the log refuses to be used in the child anyway."""
-        self._lock = RLock()
+    def refresh(self) -> list[Entry]:
+        """Reads what other sessions appended, adopts the log's leaf, and returns their new entries.
+
+        Those are the entries since this session was opened or last refreshed. After the log was replaced (by a
+        repair, for example), every entry. Entries that cannot be read are left out; `verify` reports them.
+        """
+        return self._party.refresh()
+
+    # --- properties ---
+
+    @property
+    def header(self) -> Header:
+        """The session's header. Before the first record, the header that will be written with it."""
+        return self._party.view().header
+
+    @property
+    def id(self) -> str:
+        """The session's id."""
+        return self.header.id
+
+    @property
+    def name(self) -> str | None:
+        """The session's name."""
+        return self._party.view().name
+
+    @property
+    def leaf_id(self) -> str | None:
+        """The id of the entry that the next append continues; None before the first entry."""
+        return self._party.leaf_id
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The bookmarks, label by entry id."""
+        return dict(self._index.state.labels)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The session's metadata, with every change applied."""
+        return self._party.view().metadata
+
+    @property
+    def archived(self) -> bool:
+        """Whether the session is archived."""
+        return self._index.state.archived
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The damage and the remarks found in the log, as far as it was read."""
+        return tuple(self._index.state.findings)
+
+    @property
+    def location(self) -> str:
+        """The place of the log: a path, a URL without its password, or "memory"."""
+        return self._journal.log.location
+
+    def close(self) -> None:
+        """Closes the log. Closing twice is the same as closing once.
+
+        If much was added, a writer saves its index next to the log (`<log>.index`), so that the next open does not
+        have to read all lines. The file may be deleted at any time.
+        """
+        self._party.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def __repr__(self) -> str:
         return f"<Session {self.id!r} at {self.location!r}, leaf {self.leaf_id!r}>"
 
-    # --- the way to the log ---
+    @property
+    def _journal(self) -> Journal:
+        return self._party.journal
 
-    def _draft(self, record: Record) -> EncodedRecord:
-        return encode_record(record if self._redact is None else _redacted(record, self._redact))
-
-    def _append(
-        self, drafts: list[EncodedRecord], parent_id: str | AtLeaf | None, on_stale: OnStale | None
-    ) -> list[Any]:
-        policy = on_stale or self._on_stale
-        if policy not in _ON_STALE:
-            check_choice("on_stale", policy, _ON_STALE)
-
-        def fill(plan: WriteBatch) -> None:
-            stored = plan.find_stored(drafts) if drafts[0].record.id else 0
-            if stored == len(drafts):
-                return
-            if stored:
-                plan.add_chain(drafts[stored:], plan.stored[-1].id, timestamp(self._clock))
-            else:
-                plan.add_chain(
-                    drafts, self._current_leaf(policy) if parent_id is LEAF else parent_id, timestamp(self._clock)
-                )
-
-        return self._write(fill, moves_leaf=True).stored
-
-    def _plan_compaction(self, keep_tokens: int, count_tokens: Counter | None) -> CompactionPlan | None:
-        self._check_leaf()
-        planned: CompactionPlan | None = _compaction().plan_compaction(
-            self, keep_tokens=keep_tokens, count_tokens=count_tokens
-        )
-        return planned
-
-    def _plan_branch(self, entry_id: str | None) -> BranchPlan | None:
-        self._check_leaf()
-        planned: BranchPlan | None = _compaction().plan_branch(self, entry_id)
-        return planned
-
-    @reading
-    def _check_leaf(self) -> None:
-        """Raises what would keep a summary from landing here: before anyone has paid for one."""
-        self._check_open()
-        self._check_writable()
-        self._row(LEAF)
-
-    def _land(self, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None = LEAF) -> Entry:
-        """Appends what a plan was made for, below `parent_id` or the leaf, if the plan is right there."""
-        drafted = self._draft(note)
-
-        def fill(lines: WriteBatch) -> None:
-            leaf = self._current_leaf("branch" if self._on_stale == "branch" else "rebase")
-            row = tree.ROOT if leaf is None else lines.row_of(leaf)
-            if not _compaction().is_still_valid(plan, self._index, row):
-                raise StaleLeaf(
-                    f"the leaf moved from {plan.leaf_id!r} to {leaf!r}, where the plan is not right; "
-                    "call refresh(), then make another",
-                    expected=plan.leaf_id,
-                    actual=leaf,
-                )
-            lines.add_chain([drafted], leaf if parent_id is LEAF else parent_id, timestamp(self._clock))
-
-        return cast(Entry, self._write(fill, moves_leaf=True).stored[-1])
-
-    def _mark(self, mark: LabelMark | SessionInfoMark) -> None:
-        drafted = self._draft(mark)
-        self._write(lambda plan: plan.mark(drafted, timestamp(self._clock)))
-
-    def _write(self, fill: Callable[[WriteBatch], None], moves_leaf: bool = False) -> WriteBatch:
-        """Has a plan written; with `moves_leaf` this session has then seen the log's leaf."""
-        with self._lock:
-            ledger = self._journal
-            if self._closed or self._refuses or ledger.index.read_only:
-                self._check_open()
-                self._check_writable()  # before the log is touched: a reader locks and heals nothing
-            try:
-                plan = ledger.write(fill, self._header)
-            except PartialWrite as partly:  # whole lines that reached the log are in it, and were ours
-                self._leaf_id = ledger.index.leaf.id
-                raise partly.reason from None
-            leaf = ledger.index.leaf.id
-            if moves_leaf and plan.stored and (plan.added or plan.stored[-1].id == leaf):
-                self._leaf_id = leaf  # ours now, or long since: a retry
-            return plan
-
-    def _current_leaf(self, on_stale: OnStale) -> str | None:
-        """Returns the leaf to continue, under the lock and with everything taken in."""
-        index = self._journal.index
-        if index.leaf_uncertain_because is not None:
-            raise self._uncertain()
-        actual = index.leaf.id
-        if actual == self._leaf_id or on_stale == "branch":
-            return self._leaf_id
-        if on_stale == "rebase":
-            return actual
-        raise StaleLeaf(
-            f"someone else moved the leaf from {self._leaf_id!r} to {actual!r}; "
-            "call refresh(), or pass parent_id or on_stale",
-            expected=self._leaf_id,
-            actual=actual,
-        )
-
-    def _check_writable(self) -> None:
-        if self._refuses is not None:
-            raise ReadOnlySession(f"{self.location}: this session is read-only: {self._refuses}")
-        self._journal.check_writable()
-
-    def _raise_findings(self) -> None:
-        serious = tuple(finding for finding in self.findings if finding.severity != "info")
-        if serious:
-            first = serious[0]
-            raise CorruptLog(
-                f"{self.location}: {len(serious)} findings, the first is {first.code} in line {first.line}",
-                findings=self.findings,
-            )
-
-    @reading
-    def copy_path(
-        self,
-        write: Callable[[str, Iterator[bytes]], None],
-        entry_id: str | AtLeaf | None = LEAF,
-        *,
-        id: str | None = None,
-    ) -> str:
-        """Has `write` store the lines of a fork, under the session id that it is given with them; returns that id.
-
-        What `fork` and the stores are made of: `write` stores all the lines, or none and raises; it may be called
-        again after it was interrupted by what the lines raise.
-
-        Raises:
-            EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
-        """
-        row = self._row(entry_id)
-        rows = self._path_rows(row)
-        origin = self.header
-        new = msgspec.structs.replace(
-            origin,
-            id=self._id_source() + self._id_source() if id is None else id,
-            timestamp=timestamp(self._clock),
-            version=1,
-            name=None,
-            metadata=self.metadata or None,
-            parent_session=ParentSession(id=origin.id, entry_id=self._id_of(row)),
-        )
-        copied = set(self._ids(rows))
-        labels = [(target, text) for target, text in self._index.labels.items() if target in copied]
-        marks: list[Record] = [LabelMark(target_id=target, label=text) for target, text in labels]
-        if self.name is not None:
-            marks.append(SessionInfoMark(name=self.name))
-        bodies = self._fork_bodies(rows, marks)
-        write(new.id, reseal(codec.encode_header(new), bodies))
-        return new.id
-
-    def _fork_bodies(self, rows: list[int], marks: list[Record]) -> Iterator[bytes]:
-        for start in range(0, len(rows), _BATCH):
-            yield from self._index.bodies(rows[start : start + _BATCH])
-        taken = set(self._ids(rows))
-        for mark in marks:
-            id = self._id_source()
-            while id in taken:
-                id = self._id_source()
-            taken.add(id)
-            yield codec.encode(msgspec.structs.replace(mark, id=id, timestamp=timestamp(self._clock)))
-
-
-def _compaction() -> ModuleType:
-    """Imports what plans compactions; most programs that open a session have none in mind."""
-    from convtree._session import compaction
-
-    return compaction
-
-
-def _redacted(record: R, redact: Redact) -> R:
-    from convtree._engine.redact import redact_record
-
-    return redact_record(record, redact)
-
-
-def _entry_of(item: Entry | Mapping[str, Any] | SDKObject, id: str | None, fields: Mapping[str, Any]) -> Entry:
-    if id is not None:
-        codec.check_id(id, "id")
-    if not isinstance(item, Entry):
-        return message_entry(item, id=id, **fields)
-    if any(value is not None and (name, value) != ("visible_to", "all") for name, value in fields.items()):
-        raise TypeError("an entry brings its own fields; these arguments go with a message only")
-    if isinstance(item, MessageEntry) and item.pinned is None and item.role in ("system", "developer"):
-        item = msgspec.structs.replace(item, pinned=True)
-    return item if id is None else msgspec.structs.replace(item, id=id)
-
-
-def new_header(
-    id: str | None = None,
-    cwd: str | None = None,
-    git_root: str | None = None,
-    owner: str | None = None,
-    name: str | None = None,
-    metadata: Mapping[str, Any] | None = None,
-    parent_session: ParentSession | None = None,
-    *,
-    clock: Clock = system_clock,
-    id_source: IdSource = random_id,
-) -> Header:
-    """Makes the header of a session that begins now, under a new id (two of the id source's) unless one is given.
-
-    Raises:
-        InvalidMessage: a value cannot be stored.
-    """
-    header = Header(
-        id=id_source() + id_source() if id is None else id,
-        timestamp=timestamp(clock),
-        cwd=cwd,
-        git_root=git_root,
-        owner=owner,
-        name=name,
-        metadata=None if metadata is None else dict(metadata),
-        parent_session=parent_session,
-    )
-    codec.encode_header(header)  # says now, not at the first append, what cannot be stored
-    return header
-
-
-def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """Raises ValueError unless an argument is one of the words that it may be."""
-    if value not in choices:
-        raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")
+    @property
+    def _index(self) -> Index:
+        return self._party.journal.index

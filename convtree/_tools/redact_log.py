@@ -172,7 +172,7 @@ def redact_log(
     mode: Mode = "r+" if in_place else "r"
     log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=in_place, allow_network=allow_network)
     try:
-        index = Journal(log, use_snapshot=False).index
+        index = Journal.open(log, use_snapshot=False).index
         _check_sound(index, path)
         redactor = redactor or Redactor()
         counter = _ProgressCounter(path, progress)
@@ -227,12 +227,12 @@ def _replace(path: Path, lines: Iterator[bytes], remove_original: bool) -> str |
 
 
 def _check_sound(index: Index, path: Path) -> None:
-    if index.read_only is not None and index.header is not None:
-        raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell where its text is")
-    found = [finding for finding in index.findings if finding.severity != "info"]
+    if index.state.read_only is not None and index.header is not None:
+        raise ReadOnlySession(f"{path}: {index.state.read_only}, and cannot tell where its text is")
+    found = [finding for finding in index.state.findings if finding.severity != "info"]
     if found or index.header_payload is None:
         what = f"{found[0].code} in line {found[0].line}" if found else "it has no header"
-        raise CorruptLog(f"{path}: {what}; repair it first", findings=tuple(index.findings))
+        raise CorruptLog(f"{path}: {what}; repair it first", findings=tuple(index.state.findings))
 
 
 def _payloads(index: Index) -> Iterator[bytes]:
@@ -240,7 +240,7 @@ def _payloads(index: Index) -> Iterator[bytes]:
     assert index.header_payload is not None
     yield index.header_payload
     for rows in batched(range(len(index.tree))):
-        yield from index.bodies(rows)
+        yield from index.payloads(rows)
 
 
 def _redacted(payload: bytes, redactor: Redactor, path: Path) -> bytes:

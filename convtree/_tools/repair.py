@@ -93,7 +93,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
     try:
         index = _scan(log, progress)
         size = os.stat(path).st_size
-        findings = [*index.findings, *_record_findings(index, log, size, progress)]
+        findings = [*index.state.findings, *_record_findings(index, log, size, progress)]
         if progress is not None:
             progress(2 * size, 2 * size)
         nodes = sum(index.tree.is_node(row) for row in range(len(index.tree)))
@@ -160,18 +160,20 @@ def _check_repairable(index: Index, path: Path) -> None:
     if index.header is None and not index.header_is_damaged and not len(index.tree):
         raise NotALog(f"{path}: not a convtree log; another tool's session comes in by `convtree import`")
     if index.header is not None and index.header.version > VERSION:
-        raise ReadOnlySession(f"{path}: {index.read_only}, and cannot tell what is damaged in it")
-    if len(index.findings) > _REPAIR_LIMIT:
-        raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.findings))
+        raise ReadOnlySession(f"{path}: {index.state.read_only}, and cannot tell what is damaged in it")
+    if len(index.state.findings) > _REPAIR_LIMIT:
+        raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.state.findings))
 
 
 def _plan(index: Index, log: JsonlLog) -> tuple[Repair, list[int]]:
     """Returns what a repair would do, and the rows that the new log keeps."""
     completed = _complete_tail(index, log)
-    removed = tuple(f for f in index.findings if f.code in _REMOVED and not _is_record_without_header(f, index))
-    kept_doubt = index.leaf_uncertain_because if index.leaf_uncertain_because in index.findings else None
-    resealed = [f for f in index.findings if f.code in _RESEALED and f is not kept_doubt]
-    remaining = [f for f in index.findings if f.code not in _REMOVED | _RESEALED]
+    removed = tuple(f for f in index.state.findings if f.code in _REMOVED and not _is_record_without_header(f, index))
+    kept_doubt = (
+        index.state.leaf_uncertain_because if index.state.leaf_uncertain_because in index.state.findings else None
+    )
+    resealed = [f for f in index.state.findings if f.code in _RESEALED and f is not kept_doubt]
+    remaining = [f for f in index.state.findings if f.code not in _REMOVED | _RESEALED]
     remaining += _record_findings(index, log, 0, None)
     if kept_doubt is not None and kept_doubt.code == "prev_mismatch":
         remaining.append(kept_doubt)
@@ -183,7 +185,7 @@ def _plan(index: Index, log: JsonlLog) -> tuple[Repair, list[int]]:
         kept=len(rows),
         removed=removed,
         remaining=tuple(remaining),
-        leaf_uncertain=index.leaf_uncertain_because is not None,
+        leaf_uncertain=index.state.leaf_uncertain_because is not None,
     )
     return plan, rows
 
@@ -206,7 +208,7 @@ def _scan(log: _WatchedLog, progress: Progress | None, finding_limit: int = FIND
     if progress is not None:
         size = os.stat(log.path).st_size
         log.watch = lambda done: progress(done, 2 * size)
-    index = Journal(log, use_snapshot=False, finding_limit=finding_limit).index
+    index = Journal.open(log, use_snapshot=False, finding_limit=finding_limit).index
     log.watch = None
     return index
 
@@ -228,7 +230,7 @@ def _header_payload(index: Index, path: Path) -> bytes:
 
 def _complete_tail(index: Index, log: JsonlLog) -> bool:
     """Indexes a last line that lacks only its newline, as the next writer would; returns whether there is one."""
-    tail = index.findings[-1] if index.findings else None
+    tail = index.state.findings[-1] if index.state.findings else None
     if tail is not None and tail.code == "torn_tail" and tail.length < codec.LINE_LIMIT:
         line = b"".join(data for _, data in log.read_bytes(tail.offset, tail.length))
         if codec.verify_seal(line.removesuffix(b"\r")) is not None:
@@ -288,7 +290,7 @@ def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Itera
     line = b""
     for line in reseal(_header_payload(index, path), _payloads(index, rows, log)):
         yield line
-    if index.leaf_uncertain_because is not None:
+    if index.state.leaf_uncertain_because is not None:
         # A removed line may have moved the leaf. This mark names a wrong previous line on purpose: readers find
         # `prev_mismatch` and treat the leaf as uncertain, as they did before the repair.
         yield codec.seal(codec.encode(SessionInfoMark(id=random_id())), crc32(line) ^ 1)
@@ -301,11 +303,11 @@ def _payloads(index: Index, rows: list[int], log: JsonlLog) -> Iterator[bytes]:
     """
     offsets = [index.tree.offsets[row] for row in rows]
     done = 0
-    headers = [finding for finding in index.findings if finding.code == "second_header"]
+    headers = [finding for finding in index.state.findings if finding.code == "second_header"]
     for header in (*headers, None):
         end = len(rows) if header is None else bisect_left(offsets, header.offset)
         for batch in batched(rows[done:end]):
-            yield from index.bodies(batch)
+            yield from index.payloads(batch)
         done = end
         if header is not None:
             line = log.read_at([(header.offset, header.length)])[0]

@@ -21,7 +21,9 @@ from convtree._logs.copy import Copied
 from convtree._model.batches import batched
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
 from convtree._model.resources import Uncopyable
+from convtree._session import landing
 from convtree._session.compaction import BranchPlan, CompactionPlan
+from convtree._session.follow import looks
 from convtree._session.session import Session as SyncSession
 from convtree.aio._executor import SerialQueue, run_in_background
 from convtree.stores._open import open_store as open_sync_store
@@ -248,7 +250,7 @@ class Session(_AsyncFacade[SyncSession]):
             TypeError: `summarize` is not a coroutine function; nothing was written.
             As the sync `compact`.
         """
-        plan = await self._queue.call(partial(self._sync._plan_compaction, keep_tokens, count_tokens))
+        plan = await self._queue.call(partial(landing.plan_compaction, self._sync, keep_tokens, count_tokens))
         return (
             None
             if plan is None
@@ -272,7 +274,7 @@ class Session(_AsyncFacade[SyncSession]):
             return await self._queue.call(work)
         if summary is not None:
             raise TypeError("branch takes either summary= or summarize=, not both")
-        plan = await self._queue.call(partial(self._sync._plan_branch, entry_id))
+        plan = await self._queue.call(partial(landing.plan_branch, self._sync, entry_id))
         if plan is None:
             return await self._queue.call(partial(self._sync.branch, entry_id))
         return await self.apply_branch_summary(plan, await _summary_by(summarize, plan), entry_id, details=details)
@@ -297,7 +299,7 @@ class Session(_AsyncFacade[SyncSession]):
         Ends as the sync one does, and when the task is cancelled. To leave the loop earlier, close the generator
         (`contextlib.aclosing`). Errors are raised with the first item.
         """
-        return self._follow(self._queue.submit(partial(self._sync._looks, poll_s, timeout_s)))
+        return self._follow(self._queue.submit(partial(looks, self._sync, poll_s, timeout_s)))
 
     async def _follow(self, started: Future[Any]) -> AsyncGenerator[Entry | Mark, None]:
         looks = await asyncio.wrap_future(started)

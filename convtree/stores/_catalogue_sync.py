@@ -26,7 +26,8 @@ from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
-from convtree._session.session import Session, new_header
+from convtree._session.header import new_header
+from convtree._session.session import Session
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")

@@ -18,7 +18,8 @@ from convtree._logs.jsonl import JsonlLog
 from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
 from convtree._model.resources import Uncopyable
-from convtree._session.session import Session, new_header
+from convtree._session.header import new_header
+from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
 from convtree.stores.base import Catalogue, Deletion
 

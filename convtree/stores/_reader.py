@@ -14,7 +14,8 @@ from convtree._engine.log import Log, Mode
 from convtree._model.errors import SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
-from convtree._session.session import Session, check_choice, new_header
+from convtree._session.header import check_choice, new_header
+from convtree._session.session import Session
 from convtree.stores._arguments import age_ms, check_limit, cursor_text, parsed_cursor, time_ms
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of

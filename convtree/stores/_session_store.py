@@ -20,14 +20,15 @@ from typing import Any
 
 from convtree._catalogue.types import Filter, LogStamp, Progress, SessionInfo
 from convtree._engine import codec
+from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Log, Mode
 from convtree._engine.redact import Redact, redact_lines
 from convtree._logs.copy import Copied
 from convtree._model.entries import Header, ParentSession
 from convtree._model.errors import SessionLocked, SessionNotFound
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session.session import OnStale, Session, check_choice, new_header
-from convtree._session.view import LEAF, AtLeaf
+from convtree._session.header import check_choice, new_header
+from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
 from convtree.stores._copy import copy_session
 from convtree.stores._delete import check_rules, doomed, family_of

@@ -283,7 +283,7 @@ class Ring:
             find = session._journal.index.node
             lost_ids = [each for each in self._acknowledged if find(each) is None]
             self._totals.lost += len(lost_ids)
-            self.lines = session._journal.index.lines
+            self.lines = session._journal.index.state.lines
             self._totals.indexed += session._journal.index.tree.parents.persisted > 0
             return broken + [f"acknowledged and lost: {each}" for each in lost_ids]
 

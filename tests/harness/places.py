@@ -47,5 +47,5 @@ def findings(path: Path) -> tuple[Finding, ...]:
         ((answer,),) = connection.execute("PRAGMA integrity_check").fetchall()
         assert answer == "ok", answer
     with open_session(path, mode="r") as session:
-        assert len(list(session.records())) == session._journal.index.lines - 1, "a record cannot be read"
+        assert len(list(session.records())) == session._journal.index.state.lines - 1, "a record cannot be read"
         return session.findings

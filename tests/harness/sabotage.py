@@ -19,8 +19,8 @@ from zlib import crc32
 from convtree._engine import codec
 from convtree._engine.journal import Journal
 from convtree._engine.snapshot import Snapshot
+from convtree._engine.write_batch import WriteBatch
 from convtree._logs import atomic_file, jsonl, lock
-from convtree._session.session import Session
 
 from .common import arguments, finish
 
@@ -114,7 +114,7 @@ def seal_not_checked() -> None:
 
 def stale_leaf_ignored() -> None:
     """Continues the leaf it knows, also if another writer has moved it."""
-    _patch(Session, "_current_leaf", lambda session, _on_stale: session._leaf_id)
+    _patch(WriteBatch, "current_leaf", lambda _batch, seen: seen.id)
 
 
 def index_in_place() -> None:

@@ -1,0 +1,68 @@
+"""What an index knows besides its columns: the state of a scan, in one value. Pure.
+
+A snapshot of an index is this value and the columns, nothing else. What follows from the header line, and what a scan
+remembers for speed only, is not here: `Index` makes it anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from convtree._engine import tree
+from convtree._model.entries import Finding, Header, SessionInfoMark
+
+
+class Leaf(msgspec.Struct, frozen=True, gc=False):
+    """Where the conversation stands; `row` ROOT and `id` None are the place before the first entry."""
+
+    row: int
+    id: str | None
+
+
+NO_LEAF = Leaf(tree.ROOT, None)
+
+
+class IndexState(msgspec.Struct):
+    """What was found in the lines so far. Every change to it is a line's, in log order."""
+
+    leaf: Leaf = NO_LEAF
+    leaf_uncertain_because: Finding | None = None  # damage behind the line that set the leaf
+    labels: dict[str, str] = msgspec.field(default_factory=dict)  # by entry id
+    name: str | None = None
+    archived: bool = False
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    findings: list[Finding] = msgspec.field(default_factory=list)
+    reported_once: set[str] = msgspec.field(default_factory=set)  # codes of findings that are made once for a log
+    read_only: str | None = None  # why nothing may be written
+    critical_mark: str | None = None  # the type of a mark that forbids every context
+    header_end: int = 0  # the position behind the header
+    end: int = 0  # the position behind the last line
+    last_crc: int = 0  # of the last line as it stands: the next line's prev
+    last_damaged: bool = False  # then the next line's prev says nothing
+    lines: int = 0  # lines seen, the header and damaged ones included
+
+    def apply_header(self, header: Header, end: int) -> None:
+        """Takes name and metadata from the header, which ends at the position `end`."""
+        self.header_end = end
+        self.name = header.name
+        self.metadata = dict(header.metadata or {})
+
+    def apply_info(self, mark: SessionInfoMark) -> None:
+        """Changes name, archive flag and metadata as a mark says."""
+        if mark.name is not UNSET:
+            self.name = mark.name
+        if mark.archived is not UNSET:
+            self.archived = bool(mark.archived)
+        if mark.metadata is None:
+            self.metadata = {}
+        elif mark.metadata is not UNSET:
+            merged = self.metadata | mark.metadata
+            self.metadata = {key: value for key, value in merged.items() if value is not None}
+
+    def lasting(self) -> IndexState:
+        """Returns the state that will still be true when the log has grown: without a torn tail."""
+        findings = [finding for finding in self.findings if finding.code != "torn_tail"]
+        return msgspec.structs.replace(self, findings=findings)

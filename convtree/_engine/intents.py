@@ -1,0 +1,91 @@
+"""What is to be written, as data. Pure.
+
+An intent is frozen and made outside the log's lock, of records that are checked and encoded. `Journal.write` has it
+planned under the lock, when the index knows every line of the log, and plans it again from nothing if the log turns
+out to be another. So planning adds lines to a batch, or raises, and has no other effect.
+
+One more intent, the summary that a plan was made for, is in `_session.landing`: it needs the rules of compaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, Protocol
+
+import msgspec
+
+from convtree._engine.leaf import LEAF, AtLeaf, SeenLeaf
+from convtree._engine.write_batch import EncodedRecord, WriteBatch
+
+
+class Intent(Protocol):
+    """Something to be written."""
+
+    moves_leaf: ClassVar[bool]
+    """Whether the session has seen the log's leaf once this is written."""
+
+    def plan(self, batch: WriteBatch) -> None:
+        """Adds the lines to an empty batch; no line when the log needs none. An error means that nothing is written."""
+        ...
+
+
+class Append(msgspec.Struct, frozen=True):
+    """A chain of entries below `parent_id`, or below the leaf. Those that are stored already are a retry."""
+
+    records: Sequence[EncodedRecord]
+    parent_id: str | AtLeaf | None
+    seen: SeenLeaf
+
+    moves_leaf: ClassVar[bool] = True
+
+    def plan(self, batch: WriteBatch) -> None:
+        """Continues behind what is stored already; only a chain of which nothing is stored needs its parent."""
+        stored = batch.skip_stored(self.records)
+        if stored == len(self.records):
+            return
+        if stored:
+            parent_id: str | None = batch.stored[-1].id
+        else:
+            parent_id = batch.current_leaf(self.seen) if self.parent_id is LEAF else self.parent_id
+        batch.add_chain(self.records[stored:], parent_id)
+
+
+class MoveLeaf(msgspec.Struct, frozen=True):
+    """A mark that the leaf is at `target_id`; None is the place before the first entry."""
+
+    target_id: str | None
+    mark: EncodedRecord
+
+    moves_leaf: ClassVar[bool] = True
+
+    def plan(self, batch: WriteBatch) -> None:
+        """Needs no line when the leaf is there for certain."""
+        if self.target_id is not None:
+            batch.row_of(self.target_id)
+        if batch.index.state.leaf.id != self.target_id or batch.index.state.leaf_uncertain_because is not None:
+            batch.add_mark(self.mark)
+
+
+class AddMark(msgspec.Struct, frozen=True):
+    """A mark that does not move the leaf: a label, a name, an archive flag, metadata."""
+
+    mark: EncodedRecord
+
+    moves_leaf: ClassVar[bool] = False
+
+    def plan(self, batch: WriteBatch) -> None:
+        """Adds the mark."""
+        batch.add_mark(self.mark)
+
+
+class Import(msgspec.Struct, frozen=True):
+    """Records with their own ids, parents and times. Those that are stored already are passed over."""
+
+    records: Sequence[EncodedRecord]
+
+    moves_leaf: ClassVar[bool] = True
+
+    def plan(self, batch: WriteBatch) -> None:
+        """Adds the records that are new."""
+        for each in self.records:
+            batch.add_imported(each)

@@ -1,0 +1,146 @@
+"""From what `append` takes (a message, an object of a provider's SDK, an entry) to the entry to be stored. Pure.
+
+No SDK is imported: an object is recognised by its attributes, and kept as its own SDK would send it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import msgspec
+
+from convtree._engine import codec
+from convtree._model.entries import Entry, MessageEntry, Visibility
+from convtree._model.messages import role_of
+
+_PINNED_ROLES = frozenset({"system", "developer"})
+
+
+@runtime_checkable
+class SDKObject(Protocol):
+    """An object of a provider's SDK: a pydantic model."""
+
+    def model_dump(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Returns the object as plain values."""
+        ...
+
+
+def entry_of(
+    item: Entry | Mapping[str, Any] | SDKObject,
+    *,
+    id: str | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    usage: Mapping[str, Any] | SDKObject | None = None,
+    shape: str | None = None,
+    visible_to: Visibility = "all",
+    pinned: bool | None = None,
+) -> Entry:
+    """Returns the entry to be stored for an argument of `append`.
+
+    Args:
+        item: a message, an object of a provider's SDK, or an entry.
+        id: the entry's id; None keeps an entry's own, or leaves it empty, for the write batch to fill in.
+        provider: as in `message_entry`.
+        model: as in `message_entry`.
+        usage: as in `message_entry`.
+        shape: as in `message_entry`.
+        visible_to: as in `message_entry`.
+        pinned: as in `message_entry`.
+
+    Raises:
+        InvalidMessage: `id` is not an id.
+        TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
+    """
+    if id is not None:
+        codec.check_id(id, "id")
+    if not isinstance(item, Entry):
+        return message_entry(
+            item,
+            id=id,
+            provider=provider,
+            model=model,
+            usage=usage,
+            shape=shape,
+            visible_to=visible_to,
+            pinned=pinned,
+        )
+    if visible_to != "all" or any(value is not None for value in (provider, model, usage, shape, pinned)):
+        raise TypeError("an entry brings its own fields; these arguments go with a message only")
+    if isinstance(item, MessageEntry) and item.pinned is None and item.role in _PINNED_ROLES:
+        item = msgspec.structs.replace(item, pinned=True)
+    return item if id is None else msgspec.structs.replace(item, id=id)
+
+
+def message_entry(
+    item: Mapping[str, Any] | SDKObject,
+    *,
+    id: str | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    usage: Any = None,
+    shape: str | None = None,
+    visible_to: Visibility = "all",
+    pinned: bool | None = None,
+) -> MessageEntry:
+    """Makes an entry of a message. Of an SDK's object it keeps what may be sent back to its provider.
+
+    Args:
+        item: a message, or an object of a provider's SDK.
+        id: the entry's id; None leaves it empty, for the write batch to fill in.
+        provider: the provider that made the message.
+        model: the model that made it; None: as the SDK's object says.
+        usage: the tokens it took; None: as the SDK's object says.
+        shape: the provider format of the message; None: as the SDK's object says.
+        visible_to: who sees the message.
+        pinned: whether it survives compactions; None: as its role says.
+
+    Raises:
+        TypeError: `item` is not a message; the text says what to pass instead.
+    """
+    message: Mapping[str, Any]
+    if isinstance(item, Mapping):
+        message = item
+    elif isinstance(item, SDKObject) and not isinstance(item, type):
+        message, known = _from_sdk(item)
+        model = known.get("model") if model is None else model
+        usage = known.get("usage") if usage is None else usage
+        shape = known.get("shape") if shape is None else shape
+    else:
+        raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
+    if pinned is None:
+        pinned = role_of(message) in _PINNED_ROLES
+    return MessageEntry(
+        id=id or "",
+        message=message if isinstance(message, dict) else dict(message),
+        provider=provider,
+        model=model,
+        usage=usage,
+        shape=shape,
+        visible_to=visible_to,
+        pinned=pinned or None,
+    )
+
+
+def _hint(item: Any) -> str:
+    if isinstance(item, list | tuple):
+        return ": use append_many for several"
+    return ': use {"role": …, "content": …}' if isinstance(item, str) else ""
+
+
+def _from_sdk(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns the part of an SDK's object that may be sent back, and the fields of an entry that it states."""
+    if isinstance(choices := getattr(item, "choices", None), list) and choices:
+        facts = {"model": item.model, "usage": item.usage, "shape": "openai-chat"}
+        return codec.jsonable(choices[0].message), facts
+    if isinstance(getattr(item, "output", None), list) and getattr(item, "object", None) == "response":
+        raise TypeError("a Response holds several items: use append_many(r.output, model=r.model, usage=r.usage)")
+    if isinstance(candidates := getattr(item, "candidates", None), list) and candidates:
+        facts = {"model": item.model_version, "usage": item.usage_metadata, "shape": "gemini"}
+        return codec.jsonable(candidates[0].content), facts
+    dumped = codec.jsonable(item)
+    if dumped.get("type") == "message" and "stop_reason" in dumped and hasattr(item, "usage"):
+        message = {"role": dumped["role"], "content": dumped["content"]}
+        return message, {"model": dumped["model"], "usage": item.usage, "shape": "anthropic"}
+    return dumped, {}

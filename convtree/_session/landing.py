@@ -1,0 +1,175 @@
+"""Moving the leaf and summarising what is left behind: the methods of `Session`, and the intent that they write. Pure.
+
+Between a plan and its summary a model is asked, which takes long. So no plan is made where its summary could not be
+written, and when the summary comes, the plan is checked once more, under the log's lock, at the leaf as it is then.
+What makes plans is imported when the first is made.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+
+import msgspec
+
+from convtree._engine import tree
+from convtree._engine.intents import MoveLeaf
+from convtree._engine.leaf import LEAF, AtLeaf, SeenLeaf
+from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
+from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, LeafMark
+from convtree._model.errors import StaleLeaf
+
+if TYPE_CHECKING:
+    from convtree._engine.tokens import Counter
+    from convtree._session.compaction import (
+        BranchPlan,
+        CompactionPlan,
+        Conversation,
+        Summarize,
+        SummarizeBranch,
+    )
+    from convtree._session.party import HasParty, Party
+
+    class Summarised(Conversation, HasParty, Protocol):
+        """What this module needs of a session."""
+
+
+def branch(  # noqa: D417  # a method: `self` needs no description
+    self: Summarised,
+    entry_id: str | None,
+    *,
+    summary: str | None = None,
+    details: Any = None,
+    summarize: SummarizeBranch | None = None,
+) -> BranchSummaryEntry | None:
+    """Moves the leaf to an entry, so that the next append continues there. The move is recorded in the log.
+
+    With a summary, the entry returned is appended below `entry_id` and becomes the leaf. To look at another
+    branch, `build_context(leaf=…)` moves nothing.
+
+    Args:
+        entry_id: the entry to go to; None, the place before the first entry.
+        summary: the text of a branch summary: what happened on the branch that is left.
+        details: more about the summary, any JSON value.
+        summarize: a function that is called for the summary, outside any lock, if the move leaves something.
+            If it raises, nothing is written.
+
+    Raises:
+        EntryNotFound: there is no such entry.
+        StaleLeaf: another session moved the leaf elsewhere while `summarize` ran.
+        InvalidMessage: `summarize` did not return a text.
+        LeafUncertain, ReadOnlySession: raised before `summarize` is called.
+    """
+    if summary is not None and summarize is not None:
+        raise TypeError("branch takes `summary` or `summarize`, not both")
+    if summary is None and summarize is None and details is not None:
+        raise ValueError("details belong to a summary; pass `summary` or `summarize`, too")
+    if summarize is not None and (plan := plan_branch(self, entry_id)) is not None:
+        return apply_branch_summary(self, plan, summarize(plan), entry_id, details=details)
+    if summary is not None:
+        with self._party.lock:
+            note = BranchSummaryEntry(from_id=self.leaf_id, summary=summary, details=details)
+            return cast(BranchSummaryEntry, self._party.append([note], entry_id)[0])
+    self._party.write(MoveLeaf(entry_id, encode_record(LeafMark(target_id=entry_id))))
+    return None
+
+
+def compact(
+    self: Summarised, summarize: Summarize, *, keep_tokens: int, count_tokens: Counter | None = None
+) -> CompactionEntry | None:
+    """Appends a summary that replaces all but about the last `keep_tokens` in contexts; None if nothing would go.
+
+    `summarize` gets the plan of `plan_compaction` and returns the summary. It is called outside any lock; if it
+    raises, nothing is written. If the leaf moved on meanwhile, the compaction is appended at the new leaf.
+    `count_tokens` counts one message; left out, tokens are estimated as in `Context.count_tokens`.
+
+    Raises:
+        StaleLeaf: the leaf moved to where the plan does not hold; nothing was written.
+        InvalidMessage: the summary is not a text, or empty.
+        LeafUncertain, ReadOnlySession: raised before `summarize` is called.
+        As `build_context` and `append`.
+    """
+    plan = plan_compaction(self, keep_tokens, count_tokens)
+    return None if plan is None else apply_compaction(self, plan, summarize(plan), count_tokens=count_tokens)
+
+
+def apply_compaction(
+    self: Summarised, plan: CompactionPlan, summary: str, *, count_tokens: Counter | None = None
+) -> CompactionEntry:
+    """Appends the compaction of a plan at the current leaf, which may have moved on since the plan was made.
+
+    Raises:
+        StaleLeaf: the leaf moved to where the plan does not hold; nothing was written.
+        InvalidMessage: the summary is not a text, or empty.
+        As `append`.
+    """
+    return cast(CompactionEntry, _apply(self._party, plan, plan.entry(summary, count_tokens), LEAF))
+
+
+def apply_branch_summary(
+    self: Summarised, plan: BranchPlan, summary: str, entry_id: str | None, *, details: Any = None
+) -> BranchSummaryEntry:
+    """Leaves the branch of a plan for `entry_id` and appends the branch's summary there.
+
+    Raises:
+        StaleLeaf: the leaf moved off the branch since the plan was made; nothing was written.
+        InvalidMessage: the summary is not a text.
+        As `append`.
+    """
+    from convtree._session import compaction
+
+    compaction.check_text(summary)
+    note = BranchSummaryEntry(from_id=plan.leaf_id, summary=summary, details=details)
+    return cast(BranchSummaryEntry, _apply(self._party, plan, note, entry_id))
+
+
+def plan_compaction(session: Summarised, keep_tokens: int, count_tokens: Counter | None) -> CompactionPlan | None:
+    """Plans a compaction of a session that can be written to; None when there is nothing to do."""
+    from convtree._session import compaction
+
+    session._party.check_can_append()
+    return compaction.plan_compaction(session, keep_tokens=keep_tokens, count_tokens=count_tokens)
+
+
+def plan_branch(session: Summarised, entry_id: str | None) -> BranchPlan | None:
+    """Plans the summary of what a move to `entry_id` leaves, in a session that can be written to; None for nothing."""
+    from convtree._session import compaction
+
+    session._party.check_can_append()
+    return compaction.plan_branch(session, entry_id)
+
+
+def _apply(party: Party, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None) -> Entry:
+    record = party.encode(note)
+    with party.lock:
+        return cast(Entry, party.write(ApplySummary(plan, record, parent_id, party.seen())).stored[-1])
+
+
+class ApplySummary(msgspec.Struct, frozen=True):
+    """The compaction or branch summary of a plan, below `parent_id` or the leaf, if the plan still holds there."""
+
+    summary_of: CompactionPlan | BranchPlan
+    record: EncodedRecord
+    parent_id: str | AtLeaf | None
+    seen: SeenLeaf
+
+    moves_leaf: ClassVar[bool] = True
+
+    def plan(self, batch: WriteBatch) -> None:
+        """Follows a leaf that has moved, unless the session branches then.
+
+        Raises:
+            StaleLeaf: the plan does not hold at the leaf as it is now.
+        """
+        from convtree._session import compaction
+
+        leaf_id = batch.current_leaf(self.seen if self.seen.on_stale == "branch" else SeenLeaf(self.seen.id, "rebase"))
+        row = tree.ROOT if leaf_id is None else batch.row_of(leaf_id)
+        if not compaction.is_still_valid(self.summary_of, batch.index, row):
+            planned_at = self.summary_of.leaf_id
+            raise StaleLeaf(
+                f"the plan was made for the leaf {planned_at!r} and does not hold at the leaf {leaf_id!r}; "
+                "call refresh(), then make another plan",
+                expected=planned_at,
+                actual=leaf_id,
+            )
+        batch.add_chain([self.record], leaf_id if self.parent_id is LEAF else self.parent_id)

@@ -1,0 +1,229 @@
+"""One party to a log: its journal behind one lock, and the leaf that it has seen.
+
+`Session` is the interface, this is the state behind it. Every query is put to a fresh `SessionView` under the lock,
+every write is an intent for the journal under the same lock, and the rules of what a party has seen stand here: its own
+writes, what it was told by `refresh`, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from threading import RLock
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+from convtree._engine.columns import SnapshotDamaged
+from convtree._engine.intents import AddMark, Append, Intent
+from convtree._engine.journal import Journal, PartialWrite
+from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
+from convtree._engine.log_index import Index
+from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
+from convtree._model.entries import Entry, Header, LabelMark, Mark, Record, SessionInfoMark
+from convtree._model.errors import CorruptLog, ReadOnlySession, SessionClosed
+from convtree._model.resources import ForkAware, Uncopyable, watch_forks
+from convtree._session.header import check_choice
+from convtree._session.view import SessionView
+
+if TYPE_CHECKING:
+    from convtree._engine.redact import Redact
+
+P = ParamSpec("P")
+T = TypeVar("T")
+S = TypeVar("S", bound="HasParty")
+R = TypeVar("R", bound="Record | Header")
+
+ON_STALE = ("raise", "branch", "rebase")
+
+
+def locked(method: Callable[Concatenate[Party, P], T]) -> Callable[Concatenate[Party, P], T]:
+    """Makes a method that reads the index take the lock; if a snapshot turns out damaged, it reads the log instead."""
+
+    @wraps(method)
+    def read(self: Party, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.lock:
+            self.check_open()
+            if self.journal.index_is_partial:
+                self.journal.refresh()  # a signal interrupted a scan
+            try:
+                return method(self, *args, **kwargs)
+            except SnapshotDamaged:
+                self.journal.rescan()
+                return method(self, *args, **kwargs)
+
+    return read
+
+
+class Party(Uncopyable, ForkAware):
+    """The journal, lock and seen leaf of a session. `refusal` says why it does not write; None when it does."""
+
+    def __init__(
+        self, journal: Journal, header: Header, *, refusal: str | None, on_stale: OnStale, redact: Redact | None
+    ) -> None:
+        self.journal = journal
+        self.lock = RLock()
+        self.closed = False
+        self.leaf_id = journal.index.state.leaf.id  # the leaf that this party has seen
+        self.on_stale = on_stale
+        self.redact = redact
+        self._refusal = refusal
+        self._header = self.without_secrets(header)  # to be written before the first record
+        watch_forks(self)
+
+    def _after_fork(self) -> None:
+        """Replaces the lock, which a thread of the parent may hold. The log refuses to be used in the child anyway."""
+        self.lock = RLock()
+
+    # --- reading ---
+
+    def view(self) -> SessionView:
+        """Returns the view of this moment; whatever reads lines through it needs the lock."""
+        return SessionView(self.journal.index, self.leaf_id, self.journal.log.location, self._header)
+
+    @locked
+    def ask(self, question: Callable[Concatenate[SessionView, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Puts a question to the view of this moment."""
+        return question(self.view(), *args, **kwargs)
+
+    def reader(self, index: Index) -> Callable[[Sequence[int]], list[Entry]]:
+        """Returns a function that reads entries of `index`, which may not be the log's any more, under the lock."""
+
+        def read(rows: Sequence[int]) -> list[Entry]:
+            with self.lock:
+                self.check_open()
+                return index.entries(rows)
+
+        return read
+
+    @locked
+    def refresh(self) -> list[Entry]:
+        """Reads what other parties appended, adopts the log's leaf, and returns their new entries that can be read."""
+        self.journal.refresh()
+        index = self.journal.index
+        self.leaf_id = index.state.leaf.id
+        rows = [row for row in self.journal.unseen_rows() if index.tree.is_node(row)]
+        entries = cast(list[Entry], index.readable_records(rows))
+        self.journal.mark_seen()
+        return entries
+
+    @locked
+    def last_records(self) -> list[str]:
+        """Returns the ids of the last records, in log order."""
+        return self.journal.last_records()
+
+    @locked
+    def records_after(self, recent: Sequence[str]) -> tuple[list[Entry | Mark], str | None]:
+        """Looks into the log and reads on behind the last of some records, as `Journal.records_after` does."""
+        self.journal.refresh()
+        return self.journal.records_after(recent)
+
+    # --- writing ---
+
+    def without_secrets(self, record: R) -> R:
+        """Returns a record as it is to be written."""
+        if self.redact is None:
+            return record
+        from convtree._engine.redact import redact_record
+
+        return redact_record(record, self.redact)
+
+    def encode(self, record: Record) -> EncodedRecord:
+        """Checks and encodes a record as it is to be written."""
+        return encode_record(self.without_secrets(record))
+
+    def seen(self, on_stale: OnStale | None = None) -> SeenLeaf:
+        """Returns the leaf that this party has seen; the caller holds the lock until it has written."""
+        return SeenLeaf(self.leaf_id, on_stale or self.on_stale)
+
+    def append(
+        self, entries: Sequence[Entry], parent_id: str | AtLeaf | None, on_stale: OnStale | None = None
+    ) -> list[Any]:
+        """Appends a chain of entries."""
+        records = [self.encode(entry) for entry in entries]
+        if on_stale is not None:
+            check_choice("on_stale", on_stale, ON_STALE)
+        with self.lock:
+            return self.write(Append(records, parent_id, self.seen(on_stale))).stored
+
+    def add_mark(self, mark: LabelMark | SessionInfoMark) -> None:
+        """Appends a mark that does not move the leaf."""
+        self.write(AddMark(self.encode(mark)))
+
+    def write(self, intent: Intent) -> WriteBatch:
+        """Writes an intent. If it moves the leaf, this party has then seen the log's leaf."""
+        with self.lock:
+            journal = self.journal
+            if self.closed or self._refusal or journal.index.state.read_only:
+                self.check_open()
+                self.check_writable()  # before the log is asked: a reader takes no lock and repairs nothing
+            try:
+                batch = journal.write(intent, self._header)
+            except PartialWrite as partial:  # whole lines of ours are in the log, and stay
+                self.leaf_id = journal.index.state.leaf.id
+                raise partial.reason from None
+            leaf_id = journal.index.state.leaf.id
+            if intent.moves_leaf and (batch.added or not batch.stored or batch.stored[-1].id == leaf_id):
+                self.leaf_id = leaf_id  # ours; with nothing added, it was there already: a retry has seen it
+            return batch
+
+    def close(self) -> None:
+        """Saves the index of a writer, if it is worth it, and closes the log."""
+        with self.lock:
+            try:
+                if not self.closed and self._refusal is None and self.journal.index.state.read_only is None:
+                    self.journal.save_snapshot()
+            finally:
+                self.closed = True
+                self.journal.log.close()
+
+    # --- checks ---
+
+    def check_open(self) -> None:
+        """Raises SessionClosed after `close`."""
+        if self.closed:
+            raise SessionClosed(f"{self.journal.log.location}: this session is closed")
+
+    def check_writable(self) -> None:
+        """Raises ReadOnlySession if the session or its log must not be written to."""
+        if self._refusal is not None:
+            raise ReadOnlySession(f"{self.journal.log.location}: this session is read-only: {self._refusal}")
+        self.journal.check_writable()
+
+    @locked
+    def check_can_append(self) -> None:
+        """Raises what an append at the leaf would raise, as far as that is known before it."""
+        self.check_writable()
+        self.view().row(LEAF)
+
+    def check_findings(self) -> None:
+        """Raises CorruptLog if there is a finding above severity "info"."""
+        findings = tuple(self.journal.index.state.findings)
+        serious = [finding for finding in findings if finding.severity != "info"]
+        if serious:
+            raise CorruptLog(
+                f"{self.journal.log.location}: {len(serious)} findings, "
+                f"the first is {serious[0].code} in line {serious[0].line}",
+                findings=findings,
+            )
+
+
+class HasParty(Protocol):
+    """A session, to the functions that are its methods."""
+
+    _party: Party
+
+
+def query(question: Callable[Concatenate[SessionView, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """Makes a method of a session that puts a question to its view."""
+
+    @wraps(question)
+    def ask(self: HasParty, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._party.ask(question, *args, **kwargs)
+
+    ask.__qualname__ = f"Session.{question.__name__}"
+    return ask
+
+
+def method(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """Types a function that takes a session as a method of sessions, and names it so."""
+    function.__qualname__ = f"Session.{function.__name__}"
+    return function

@@ -1,0 +1,300 @@
+"""The law of `bulk`: for many lines at once, the result is that of one line after the other."""
+
+from collections.abc import Sequence
+from typing import Any
+from zlib import crc32
+
+from helpers import node, sealed
+from hypothesis import given
+from hypothesis import strategies as st
+
+from convtree import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    ExtensionDataEntry,
+    LabelMark,
+    LeafMark,
+    Mark,
+    MessageEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+    OpaqueMark,
+    SessionInfoMark,
+)
+from convtree._engine import bulk, codec
+from convtree._engine.columns import PAGE, Column
+from convtree._engine.id_table import IdTable
+from convtree._engine.log_index import Index
+from convtree._engine.tree import COLUMN_TYPES, COMPACTION, MESSAGE, PINNED, Tree
+
+IDS = [f"{number:016x}" for number in range(12)]
+own_ids = st.sampled_from(IDS)
+ids = st.one_of(own_ids, st.sampled_from(["a", "b.c", "0123456789abcdeF", "ffffffffffffffff", "x" * 16]))
+parents = st.one_of(st.none(), ids)
+models = st.sampled_from([None, "m", "n"])
+texts = st.text(max_size=5)
+
+
+@st.composite
+def messages(draw: st.DrawFn, id: st.SearchStrategy[str] = ids) -> MessageEntry:
+    return MessageEntry(
+        id=draw(id),
+        parent_id=draw(parents),
+        message={"role": draw(st.sampled_from(["user", "assistant", "system"])), "content": draw(texts)},
+        provider=draw(models),
+        model=draw(models),
+        visible_to=draw(st.sampled_from(["all", "all", "model", "user"])),
+        pinned=draw(st.sampled_from([None, None, True, False])),
+    )
+
+
+records: st.SearchStrategy[Entry | Mark] = st.one_of(
+    messages(),
+    st.builds(CompactionEntry, id=ids, parent_id=parents, summary=texts, first_kept_entry_id=st.none()),
+    st.builds(BranchSummaryEntry, id=ids, parent_id=parents, summary=texts, from_id=st.none()),
+    st.builds(ModelChangeEntry, id=ids, parent_id=parents, provider=models, model=st.sampled_from(["m", "n"])),
+    st.builds(ExtensionDataEntry, id=ids, parent_id=parents, ext_type=st.just("x.y"), data=st.integers(0, 9)),
+    st.builds(OpaqueEntry, id=ids, parent_id=parents, unknown_type=st.just("x.y"), fields=st.just({"k": 1})),
+    st.builds(OpaqueEntry, id=ids, parent_id=parents, unknown_type=st.just("x.y"), fields=st.just({"critical": True})),
+    st.builds(OpaqueMark, id=ids, unknown_type=st.just("x.y"), fields=st.just({"critical": True})),
+    st.builds(LeafMark, id=ids, target_id=parents),
+    st.builds(LabelMark, id=ids, target_id=ids, label=st.one_of(st.none(), texts)),
+    st.builds(SessionInfoMark, id=ids, name=texts, archived=st.booleans()),
+)
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> list[MessageEntry]:
+    """Messages that mostly follow each other, as a conversation's do."""
+    found: list[MessageEntry] = []
+    for id in draw(st.lists(own_ids, unique=True, max_size=8)):
+        entry = draw(messages(st.just(id)))
+        continues = draw(st.integers(0, 4)) > 0
+        parent_id = (found[-1].id if found else None) if continues else entry.parent_id
+        plain = {"visible_to": "all", "pinned": None, "model": None, "provider": None} if draw(st.booleans()) else {}
+        found.append(
+            MessageEntry(
+                **({name: getattr(entry, name) for name in entry.__struct_fields__} | plain | {"parent_id": parent_id})
+            )
+        )
+    return found
+
+
+def lines_of(found: Sequence[Entry | Mark], prev: int = 0) -> list[bytes]:
+    lines = []
+    for record in found:
+        line, prev = codec.seal_line(codec.encode(record), prev)
+        lines.append(line)
+    return lines
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> list[bytes]:
+    """Lines of a log, some of them changed, dropped or put elsewhere."""
+    lines = lines_of(draw(st.lists(records, max_size=6)), draw(st.integers(0, 2**32 - 1)))
+    for _ in range(draw(st.integers(0, 2)) if lines else 0):
+        number = draw(st.integers(0, len(lines) - 1))
+        at = draw(st.integers(0, len(lines[number])))
+        change = draw(st.sampled_from(["byte", "cut", "empty", "twice", "swap"]))
+        if change == "byte":
+            lines[number] = lines[number][:at] + draw(st.binary(min_size=1, max_size=1)) + lines[number][at + 1 :]
+        elif change == "cut":
+            lines[number] = lines[number][:at]
+        elif change == "empty":
+            lines[number] = b""
+        elif change == "twice":
+            lines.insert(number, lines[number])
+        else:
+            lines[0], lines[number] = lines[number], lines[0]
+    return lines
+
+
+@given(damaged(), st.integers(0, 2**32 - 1))
+def test_a_chain_verifies_as_its_lines_do(lines: list[bytes], prev: int) -> None:
+    """As far as each line's seal is valid and names the CRC of the line before."""
+    if lines and (seal := codec.verify_seal(lines[0])) is not None and prev % 2:
+        prev = seal.prev
+    good, last = 0, prev
+    for line in lines:
+        seal = codec.verify_seal(line)
+        if seal is None or seal.prev != last:
+            break
+        good, last = good + 1, seal.crc
+    assert bulk.verify_chain(lines, prev) == (good, last)
+
+
+@given(damaged())
+def test_all_seals_are_valid_if_each_is(lines: list[bytes]) -> None:
+    """Of lines whose `prev` has the right form, which a scan has made sure of."""
+    with_prev = [
+        line for line in lines if line[-36:-27] == b',"prev":"' and not line[-27:-19].strip(b"0123456789abcdef")
+    ]
+    assert bulk.all_seals_valid(with_prev) == all(codec.verify_seal(line) is not None for line in with_prev)
+
+
+@given(damaged())
+def test_envelopes_are_read_as_each_is(lines: list[bytes]) -> None:
+    """None for a mark, an unknown type, a foreign id, and a line that cannot be read."""
+
+    def one(line: bytes) -> Any:
+        try:
+            envelope = codec.read_envelope(line)
+        except codec.DECODE_ERRORS:
+            return None
+        is_entry = envelope.known and isinstance(envelope.parent_id, str | None)
+        return envelope if is_entry and codec.is_own_id(envelope.id) else None
+
+    assert bulk.read_entry_envelopes(lines) == [one(line) for line in lines]
+
+
+def test_a_field_that_means_nothing_in_a_type_is_left_to_the_slow_way() -> None:
+    """`read_envelope` knows that a compaction has no `pinned`; the bulk reader answers None for the line."""
+    line = sealed([node(IDS[0], None, "compaction", summary="S", first_kept_entry_id=None, pinned="x")])[0]
+    assert codec.read_envelope(line).id == IDS[0]
+    assert bulk.read_entry_envelopes([line]) == [None]
+
+
+class Table:
+    """A table of ids over the names that a log would have, the first of them in a snapshot if `persisted`."""
+
+    def __init__(self, names: Sequence[str], persisted: bool) -> None:
+        self.names = list(names)
+        self.table = IdTable(Column("Q"), self.same_id, 5)
+        for row, name in enumerate(names):
+            self.table.add(name, row)
+        if persisted:
+            slots, hashes = self.table.table(), self.table.hashes
+            self.table = IdTable(saved("Q", hashes), self.same_id, 5, saved("i", slots))
+
+    def same_id(self, row: int, name: str) -> bool:
+        return self.names[row] == name
+
+
+def saved(code: str, column: Column) -> Column:
+    """A column as a snapshot has it."""
+    whole = b"".join(bytes(piece) for piece in column.bytes())
+    return Column(code, len(column), lambda number: whole[number * PAGE :][:PAGE].ljust(PAGE, b"\0"))
+
+
+@given(st.integers(0, 60), st.lists(ids, max_size=20), st.booleans())
+def test_ids_are_added_as_each_is(size: int, found: list[str], persisted: bool) -> None:
+    """As long as they are new, also to each other; while the table grows, and behind the rows of a snapshot."""
+    before = [*IDS[6:], *(f"before-{number}" for number in range(size))]
+    fast, slow = Table(before, persisted), Table(before, persisted)
+    count = 0
+    for each in found:
+        if slow.table.find(each) is not None:
+            break
+        slow.names.append(each)
+        slow.table.add(each, len(before) + count)
+        count += 1
+    fast.names += found
+    assert bulk.add_ids(fast.table, found, len(before)) == count
+    assert list(fast.table.hashes) == list(slow.table.hashes)
+    assert [fast.table.find(each) for each in (*before, *found)] == [
+        slow.table.find(each) for each in (*before, *found)
+    ]
+
+
+class Rows:
+    """A tree over the ids that a log would have; some rows are pinned, so others link to them."""
+
+    def __init__(self, pinned: Sequence[bool]) -> None:
+        self.ids = IDS[: len(pinned)]
+        self.tree = Tree(lambda row, name: self.ids[row] == name, 7)
+        for row, each in enumerate(pinned):
+            self.tree.add(self.ids[row], row // 2 - 1, PINNED if each else MESSAGE, 100 * row, 10)
+
+    def add(self, id: str, parent: int, kind: int = MESSAGE) -> None:
+        self.ids.append(id)
+        self.tree.add(id, parent, kind, 100 * len(self.tree), 10)
+
+    def columns(self) -> dict[str, list[int]]:
+        return {name: list(self.tree.columns[name]) for name in COLUMN_TYPES}
+
+
+@given(st.lists(st.booleans(), max_size=6), st.integers(-1, 5), st.lists(own_ids, max_size=8))
+def test_messages_are_added_as_each_is(pinned: list[bool], parent: int, found: list[str]) -> None:
+    """Below each other, with the links of the row they continue; and what comes next goes on from there."""
+    fast, slow = Rows(pinned), Rows(pinned)
+    start = len(pinned)
+    parent = min(parent, start - 1)
+    count = 0
+    for each in found:
+        if slow.tree.find(each) is not None:
+            break
+        slow.add(each, start + count - 1 if count else parent)
+        count += 1
+    fast.ids += found
+    offsets = [100 * (start + number) for number in range(len(found))]
+    assert bulk.add_messages(fast.tree, found, parent, offsets, [10] * len(found)) == count
+    del fast.ids[start + count :]
+    for rows in (fast, slow):
+        rows.add("next", len(rows.tree) - 1, COMPACTION)
+        rows.add("last", len(rows.tree) - 1)
+    assert fast.columns() == slow.columns()
+
+
+class MemoryLines:
+    """Lines by position, and an index of them."""
+
+    def __init__(self) -> None:
+        self.lines: dict[int, bytes] = {}
+        self.end = 0
+        self.index = Index(self.read_at, 3)
+
+    def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        return [self.lines.get(position, b"")[:length] for position, length in spans]
+
+    def put(self, lines: Sequence[bytes]) -> list[int]:
+        positions = []
+        for line in lines:
+            positions.append(self.end)
+            self.lines[self.end] = line
+            self.end += len(line) + 1
+        return positions
+
+    def scan(self, lines: Sequence[bytes]) -> None:
+        positions = self.put(lines)
+        self.index.scan(positions, lines, self.end)
+
+    def known(self) -> tuple[Any, ...]:
+        index = self.index
+        columns = {name: list(index.tree.columns[name]) for name in COLUMN_TYPES}
+        return index.state, columns, index.header, index.sealed_from, index.header_is_damaged
+
+
+HEADER_LINE, HEADER_CRC = codec.seal_line(
+    b'{"type":"session","format":"convtree","version":1,"id":"s1","timestamp":null,"seal":"crc32"', 0
+)
+
+
+@given(st.one_of(chains(), st.lists(records, max_size=8)), damaged())
+def test_lines_are_indexed_at_once_as_one_by_one(found: list[Entry | Mark], more: list[bytes]) -> None:
+    """Columns, state and findings; with damage behind the whole lines, and the whole lines once more behind that."""
+    lines = [HEADER_LINE, *lines_of(found, HEADER_CRC), *more, *lines_of(found, 1)]
+    at_once, one_by_one = MemoryLines(), MemoryLines()
+    at_once.scan(lines)
+    for line in lines:
+        one_by_one.scan([line])
+    assert at_once.known() == one_by_one.known()
+
+
+@given(chains(), st.lists(records, max_size=8))
+def test_written_records_are_indexed_as_their_lines_are(chain: list[MessageEntry], others: list[Entry | Mark]) -> None:
+    """`add_written` does not look at the lines; a write batch has made sure that ids are new and references above."""
+    taken: set[str] = set()
+    found: list[Entry | Mark] = []
+    for record in (*chain, *others):
+        if record.id not in taken:
+            taken.add(record.id)
+            found.append(record)
+    lines = lines_of(found, HEADER_CRC)
+    scanned, written = MemoryLines(), MemoryLines()
+    scanned.scan([HEADER_LINE])
+    written.scan([HEADER_LINE])
+    if lines:
+        scanned.scan(lines)
+        written.index.add_written(found, written.put(lines), lines, crc32(lines[-1]))
+    assert written.known() == scanned.known()
