@@ -105,7 +105,7 @@ def provider() -> Iterator[Provider]:
     server.close()
 
 
-OWN_TESTS = ("chat", "providers", "service")  # they need input or a server; test_service.py tests the service
+OWN_TESTS = ("chat", "dbm_store", "providers", "service")  # tested elsewhere, or they need input or a server
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in OWN_TESTS])

@@ -27,7 +27,7 @@ LAYERS = [
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 PURE = ["_model", "_providers", "_catalogue", "_engine"]
-PURE += [f"_session/{name}.py" for name in ("compaction", "cut_points", "forking", "header", "landing", "party")]
+PURE += [f"_session/{name}.py" for name in ("compaction", "cut_points", "forking", "header", "landing", "client")]
 PURE += ["_session/view.py"]
 IMPURE = {"os", "io", "pathlib", "time", "random", "logging", "socket", "subprocess", "shutil", "tempfile", "datetime"}
 FILES = sorted(HOME.rglob("*.py"))

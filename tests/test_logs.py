@@ -700,8 +700,8 @@ def test_a_child_forked_while_a_thread_writes_does_not_hang(log_path: Path) -> N
     with quick(log_path, exclusive=True) as holder, quick(log_path, lock_timeout_s=60, on_stale="rebase") as session:
         thread = Thread(target=lambda: session.append(user("a")))
         thread.start()
-        while session._party.lock.acquire(blocking=False):  # until the thread waits for the file with it
-            session._party.lock.release()
+        while session._client.lock.acquire(blocking=False):  # until the thread waits for the file with it
+            session._client.lock.release()
         pid = os.fork()
         if pid == 0:  # pragma: no cover  # in the child
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -829,13 +829,13 @@ def test_the_fork_hooks_close_the_log_in_the_child(log_path: Path) -> None:
     with quick(log_path) as session:
         session.append(user("a"))
         log = JsonlLog(log_path)
-        held = session._party.lock
+        held = session._client.lock
         log._after_fork()
-        session._party._after_fork()
+        session._client._after_fork()
         for act in (lambda: list(log.read()), lambda: log.append(0, lambda _: [b"x"])):
             with pytest.raises(SessionClosed):
                 act()
-        assert session._party.lock is not held
+        assert session._client.lock is not held
         assert contents(session) == ["a"]
 
 

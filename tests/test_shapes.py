@@ -673,7 +673,7 @@ def test_a_summary_may_be_rendered_as_text() -> None:
     session = session_of(user("1"))
     session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
     assert session.build_context(render=lambda entry: entry.summary).to("anthropic") == {"messages": [user("S")]}
-    with pytest.raises(TypeError, match="is no message but a int"):
+    with pytest.raises(TypeError, match="was rendered as a int; render must return a message or a text"):
         session.build_context(render=lambda _: 5).to("anthropic")
 
 

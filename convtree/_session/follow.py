@@ -14,7 +14,7 @@ from typing import NamedTuple
 from convtree._engine.journal import RECENT
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import SessionClosed
-from convtree._session.party import HasParty, Party
+from convtree._session.client import Client, HasClient
 
 
 class Look(NamedTuple):
@@ -24,7 +24,7 @@ class Look(NamedTuple):
     wait_s: float
 
 
-def follow(self: HasParty, *, poll_s: float = 0.2, timeout_s: float | None = None) -> Iterator[Entry | Mark]:
+def follow(self: HasClient, *, poll_s: float = 0.2, timeout_s: float | None = None) -> Iterator[Entry | Mark]:
     """Yields what is appended from now on, by any session. Does not move the leaf.
 
     Only whole, verified lines are yielded. Looks into the log every `poll_s` seconds. Ends when nothing came for
@@ -37,21 +37,21 @@ def follow(self: HasParty, *, poll_s: float = 0.2, timeout_s: float | None = Non
     return _waiting(looks(self, poll_s, timeout_s))
 
 
-def looks(session: HasParty, poll_s: float, timeout_s: float | None) -> Iterator[Look]:
+def looks(session: HasClient, poll_s: float, timeout_s: float | None) -> Iterator[Look]:
     """Yields one look after the other without waiting: the caller waits as long as each says.
 
     What was appended before this call is not found. Ends when nothing was found for `timeout_s` (None: never), and
     when the session is closed.
     """
-    party = session._party
-    return _looks(party, deque(party.last_records(), maxlen=RECENT), poll_s, timeout_s)
+    client = session._client
+    return _looks(client, deque(client.last_records(), maxlen=RECENT), poll_s, timeout_s)
 
 
-def _looks(party: Party, recent: deque[str], poll_s: float, timeout_s: float | None) -> Iterator[Look]:
+def _looks(client: Client, recent: deque[str], poll_s: float, timeout_s: float | None) -> Iterator[Look]:
     quiet_since = monotonic()
     while True:
         try:
-            records, last = party.records_after(recent)
+            records, last = client.records_after(recent)
         except SessionClosed:
             return
         recent.extend(record.id for record in records)

@@ -15,12 +15,12 @@ from convtree._engine.write_batch import reseal
 from convtree._model.batches import batched
 from convtree._model.entries import VERSION, LabelMark, ParentSession, Record, SessionInfoMark
 from convtree._model.sources import Clock, IdSource, timestamp
-from convtree._session.party import HasParty
+from convtree._session.client import HasClient
 from convtree._session.view import SessionView
 
 
 def copy_path(
-    self: HasParty,
+    self: HasClient,
     write: Callable[[str, Iterator[bytes]], None],
     entry_id: str | AtLeaf | None = LEAF,
     *,
@@ -34,7 +34,7 @@ def copy_path(
     Raises:
         EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
     """
-    return self._party.ask(_copy_path, write, entry_id, id, self._party.journal.clock, self._party.journal.id_source)
+    return self._client.ask(_copy_path, write, entry_id, id, self._client.journal.clock, self._client.journal.id_source)
 
 
 def _copy_path(

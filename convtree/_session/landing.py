@@ -20,6 +20,7 @@ from convtree._model.errors import StaleLeaf
 
 if TYPE_CHECKING:
     from convtree._engine.tokens import Counter
+    from convtree._session.client import Client, HasClient
     from convtree._session.compaction import (
         BranchPlan,
         CompactionPlan,
@@ -27,9 +28,8 @@ if TYPE_CHECKING:
         Summarize,
         SummarizeBranch,
     )
-    from convtree._session.party import HasParty, Party
 
-    class Summarised(Conversation, HasParty, Protocol):
+    class Summarised(Conversation, HasClient, Protocol):
         """What this module needs of a session."""
 
 
@@ -66,10 +66,10 @@ def branch(  # noqa: D417  # a method: `self` needs no description
     if summarize is not None and (plan := plan_branch(self, entry_id)) is not None:
         return apply_branch_summary(self, plan, summarize(plan), entry_id, details=details)
     if summary is not None:
-        with self._party.lock:
+        with self._client.lock:
             note = BranchSummaryEntry(from_id=self.leaf_id, summary=summary, details=details)
-            return cast(BranchSummaryEntry, self._party.append([note], entry_id)[0])
-    self._party.write(MoveLeaf(entry_id, encode_record(LeafMark(target_id=entry_id))))
+            return cast(BranchSummaryEntry, self._client.append([note], entry_id)[0])
+    self._client.write(MoveLeaf(entry_id, encode_record(LeafMark(target_id=entry_id))))
     return None
 
 
@@ -102,7 +102,7 @@ def apply_compaction(
         InvalidMessage: the summary is not a text, or empty.
         As `append`.
     """
-    return cast(CompactionEntry, _apply(self._party, plan, plan.entry(summary, count_tokens), LEAF))
+    return cast(CompactionEntry, _apply(self._client, plan, plan.entry(summary, count_tokens), LEAF))
 
 
 def apply_branch_summary(
@@ -119,14 +119,14 @@ def apply_branch_summary(
 
     compaction.check_text(summary)
     note = BranchSummaryEntry(from_id=plan.leaf_id, summary=summary, details=details)
-    return cast(BranchSummaryEntry, _apply(self._party, plan, note, entry_id))
+    return cast(BranchSummaryEntry, _apply(self._client, plan, note, entry_id))
 
 
 def plan_compaction(session: Summarised, keep_tokens: int, count_tokens: Counter | None) -> CompactionPlan | None:
     """Plans a compaction of a session that can be written to; None when there is nothing to do."""
     from convtree._session import compaction
 
-    session._party.check_can_append()
+    session._client.check_can_append()
     return compaction.plan_compaction(session, keep_tokens=keep_tokens, count_tokens=count_tokens)
 
 
@@ -134,14 +134,14 @@ def plan_branch(session: Summarised, entry_id: str | None) -> BranchPlan | None:
     """Plans the summary of what a move to `entry_id` leaves, in a session that can be written to; None for nothing."""
     from convtree._session import compaction
 
-    session._party.check_can_append()
+    session._client.check_can_append()
     return compaction.plan_branch(session, entry_id)
 
 
-def _apply(party: Party, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None) -> Entry:
-    record = party.encode(note)
-    with party.lock:
-        return cast(Entry, party.write(ApplySummary(plan, record, parent_id, party.seen())).stored[-1])
+def _apply(client: Client, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None) -> Entry:
+    record = client.encode(note)
+    with client.lock:
+        return cast(Entry, client.write(ApplySummary(plan, record, parent_id, client.seen())).stored[-1])
 
 
 class ApplySummary(msgspec.Struct, frozen=True):

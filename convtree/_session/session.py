@@ -1,8 +1,8 @@
 """The session: a log with one lock and one leaf, the object that programs hold.
 
 It decides little itself. Queries go to a `SessionView`, writes are intents for the `Journal`, both under the lock. It
-adds what one party to a log knows: which leaf it has seen. Two sessions on one log, in one process or in several, are
-two parties; an append raises `StaleLeaf` if the other party has moved the leaf meanwhile.
+adds what one client of a log knows: which leaf it has seen. Two sessions on one log, in one process or in several, are
+two clients; an append raises `StaleLeaf` if the other client has moved the leaf meanwhile.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from convtree._engine.write_batch import encode_imported
 from convtree._logs.atomic_file import create_atomically
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
-from convtree._model.batches import batched
+from convtree._model.batches import BATCH, batched
 from convtree._model.entries import (
     Entry,
     Finding,
@@ -39,8 +39,8 @@ from convtree._model.entries import (
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session import follow, forking, landing
+from convtree._session.client import ON_STALE, Client, method, query
 from convtree._session.header import check_choice, new_header
-from convtree._session.party import ON_STALE, Party, method, query
 from convtree._session.view import SessionView
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Session(Uncopyable):
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
     ) -> None:
-        self._party = Party(
+        self._client = Client(
             Journal.open(log, clock=clock, id_source=id_source),
             header,
             refusal="it was opened with mode='r'" if read_only else None,
@@ -160,7 +160,7 @@ class Session(Uncopyable):
                 id_source=id_source,
             )
             if strict:
-                session._party.check_findings()
+                session._client.check_findings()
         except BaseException:
             log.close()
             raise
@@ -283,7 +283,7 @@ class Session(Uncopyable):
             visible_to=visible_to,
             pinned=pinned,
         )
-        return self._party.append([entry], parent_id, on_stale)[0]
+        return self._client.append([entry], parent_id, on_stale)[0]
 
     def append_many(
         self,
@@ -324,7 +324,7 @@ class Session(Uncopyable):
         for number, item in enumerate(listed, 1):
             own = {} if isinstance(item, Entry) else common | ({"usage": usage} if number == len(listed) else {})
             entries.append(entry_of(item, **own))
-        return self._party.append(entries, parent_id, on_stale) if entries else []
+        return self._client.append(entries, parent_id, on_stale) if entries else []
 
     branch = method(landing.branch)
     compact = method(landing.compact)
@@ -338,33 +338,33 @@ class Session(Uncopyable):
             EntryNotFound: there is no such entry.
             InvalidMessage: the label is longer than 256 characters.
         """
-        self._party.add_mark(LabelMark(target_id=entry_id, label=text))
+        self._client.add_mark(LabelMark(target_id=entry_id, label=text))
 
     def rename(self, name: str | None) -> None:
         """Sets the session's name, or removes it with None."""
-        self._party.add_mark(SessionInfoMark(name=name))
+        self._client.add_mark(SessionInfoMark(name=name))
 
     def archive(self, archived: bool = True) -> None:
         """Sets or clears the session's archive flag. An archived session can be written to."""
-        self._party.add_mark(SessionInfoMark(archived=archived))
+        self._client.add_mark(SessionInfoMark(archived=archived))
 
     def update_metadata(self, /, **changes: Any) -> None:
         """Sets metadata by key; None removes a key."""
-        self._party.add_mark(SessionInfoMark(metadata=changes))
+        self._client.add_mark(SessionInfoMark(metadata=changes))
 
-    def extend(self, records: Iterable[Record]) -> int:
+    def extend(self, records: Iterable[Record], *, batch_size: int = BATCH) -> int:
         """Appends records with their own ids, parents and times, in batches; returns how many were written.
 
         Records that are stored already are passed over, so a repetition adds nothing. The leaf moves as the records
-        say.
+        say. `batch_size` records are written and synced at once.
 
         Raises:
             As `append`; earlier batches are stored.
         """
         written = 0
-        for batch in batched(records):
-            encoded = [encode_imported(self._party.without_secrets(record)) for record in batch]
-            written += len(self._party.write(Import(encoded)).added)
+        for batch in batched(records, batch_size):
+            encoded = [encode_imported(self._client.without_secrets(record)) for record in batch]
+            written += len(self._client.write(Import(encoded)).added)
         return written
 
     def fork(
@@ -381,11 +381,11 @@ class Session(Uncopyable):
         self.copy_path(lambda _, lines: create_atomically(Path(path), lines, allow_network=allow_network), entry_id)
         return Session.open(
             path,
-            on_stale=self._party.on_stale,
+            on_stale=self._client.on_stale,
             allow_network=allow_network,
-            redact=self._party.redact,
-            clock=self._party.journal.clock,
-            id_source=self._party.journal.id_source,
+            redact=self._client.redact,
+            clock=self._client.journal.clock,
+            id_source=self._client.journal.id_source,
         )
 
     copy_path = method(forking.copy_path)
@@ -407,7 +407,7 @@ class Session(Uncopyable):
 
     def outline(self) -> Outline:
         """Returns the shape of the tree as it is now, for drawing it. Entries are read when the outline is asked."""
-        return self._party.ask(SessionView.outline, self._party.reader)
+        return self._client.ask(SessionView.outline, self._client.reader)
 
     def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
         """Yields every entry and mark from number `start` on, with its number in the log. Damaged ones are left out.
@@ -415,7 +415,7 @@ class Session(Uncopyable):
         Does not look into the log for records that other sessions appended since the last call.
         """
         for rows in batched(range(start, len(self._index.tree))):
-            yield from self._party.ask(SessionView.numbered_records, rows)
+            yield from self._client.ask(SessionView.numbered_records, rows)
 
     def refresh(self) -> list[Entry]:
         """Reads what other sessions appended, adopts the log's leaf, and returns their new entries.
@@ -423,14 +423,14 @@ class Session(Uncopyable):
         Those are the entries since this session was opened or last refreshed. After the log was replaced (by a
         repair, for example), every entry. Entries that cannot be read are left out; `verify` reports them.
         """
-        return self._party.refresh()
+        return self._client.refresh()
 
     # --- properties ---
 
     @property
     def header(self) -> Header:
         """The session's header. Before the first record, the header that will be written with it."""
-        return self._party.view().header
+        return self._client.view().header
 
     @property
     def id(self) -> str:
@@ -440,12 +440,12 @@ class Session(Uncopyable):
     @property
     def name(self) -> str | None:
         """The session's name."""
-        return self._party.view().name
+        return self._client.view().name
 
     @property
     def leaf_id(self) -> str | None:
         """The id of the entry that the next append continues; None before the first entry."""
-        return self._party.leaf_id
+        return self._client.leaf_id
 
     @property
     def labels(self) -> dict[str, str]:
@@ -455,7 +455,7 @@ class Session(Uncopyable):
     @property
     def metadata(self) -> dict[str, Any]:
         """The session's metadata, with every change applied."""
-        return self._party.view().metadata
+        return self._client.view().metadata
 
     @property
     def archived(self) -> bool:
@@ -478,7 +478,7 @@ class Session(Uncopyable):
         If much was added, a writer saves its index next to the log (`<log>.index`), so that the next open does not
         have to read all lines. The file may be deleted at any time.
         """
-        self._party.close()
+        self._client.close()
 
     def __enter__(self) -> Self:
         return self
@@ -491,8 +491,8 @@ class Session(Uncopyable):
 
     @property
     def _journal(self) -> Journal:
-        return self._party.journal
+        return self._client.journal
 
     @property
     def _index(self) -> Index:
-        return self._party.journal.index
+        return self._client.journal.index

@@ -119,6 +119,16 @@ def redact_session(
 
     With `in_place`, also deletes the folder's catalogue, which holds the old text; the next `list` rebuilds it.
 
+    Args:
+        folder: the folder of the store.
+        id: the session.
+        redactor: finds and replaces secrets; `Redactor()` by default.
+        in_place: whether to replace the log. The log as it was is kept as `<log>.original`.
+        remove_original: whether to delete that, once the log was replaced.
+        lock_timeout_s: how long to wait for other writers.
+        allow_network: write on a network file system too; then there must be no writer on another machine.
+        progress: called with the bytes read so far, and in all; the log is read twice.
+
     Raises:
         SessionNotFound: there is no such folder, or no such session in it.
         As `redact_log`.

@@ -25,7 +25,6 @@ from unittest.mock import patch
 
 import filelock
 
-import convtree._session.session
 from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, SessionExists, SessionFailed
 from convtree._engine import journal, snapshot
 from convtree._logs import descriptors
@@ -313,8 +312,7 @@ def _retry(world: World) -> None:
 
 
 def _extend(world: World) -> None:
-    with patch.object(convtree._session.session, "_BATCH", 2):
-        assert _session(world).extend(_records()) == 6
+    assert _session(world).extend(_records(), batch_size=2) == 6
     world.acknowledged += [f"import{n}" for n in range(6)]
 
 

@@ -1,7 +1,7 @@
-"""One party to a log: its journal behind one lock, and the leaf that it has seen.
+"""One client of a log: its journal behind one lock, and the leaf that it has seen.
 
 `Session` is the interface, this is the state behind it. Every query is put to a fresh `SessionView` under the lock,
-every write is an intent for the journal under the same lock, and the rules of what a party has seen stand here: its own
+every write is an intent for the journal under the same lock, and the rules of what a client has seen stand here: its own
 writes, what it was told by `refresh`, and nothing else.
 """
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-S = TypeVar("S", bound="HasParty")
+S = TypeVar("S", bound="HasClient")
 R = TypeVar("R", bound="Record | Header")
 
 ON_STALE = ("raise", "branch", "rebase")
 
 
-def locked(method: Callable[Concatenate[Party, P], T]) -> Callable[Concatenate[Party, P], T]:
+def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[Client, P], T]:
     """Makes a method that reads the index take the lock; if a snapshot turns out damaged, it reads the log instead."""
 
     @wraps(method)
-    def read(self: Party, /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def read(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
         with self.lock:
             self.check_open()
             if self.journal.index_is_partial:
@@ -53,7 +53,7 @@ def locked(method: Callable[Concatenate[Party, P], T]) -> Callable[Concatenate[P
     return read
 
 
-class Party(Uncopyable, ForkAware):
+class Client(Uncopyable, ForkAware):
     """The journal, lock and seen leaf of a session. `refusal` says why it does not write; None when it does."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Party(Uncopyable, ForkAware):
         self.journal = journal
         self.lock = RLock()
         self.closed = False
-        self.leaf_id = journal.index.state.leaf.id  # the leaf that this party has seen
+        self.leaf_id = journal.index.state.leaf.id  # the leaf that this client has seen
         self.on_stale = on_stale
         self.redact = redact
         self._refusal = refusal
@@ -96,7 +96,7 @@ class Party(Uncopyable, ForkAware):
 
     @locked
     def refresh(self) -> list[Entry]:
-        """Reads what other parties appended, adopts the log's leaf, and returns their new entries that can be read."""
+        """Reads what other clients appended, adopts the log's leaf, and returns their new entries that can be read."""
         self.journal.refresh()
         index = self.journal.index
         self.leaf_id = index.state.leaf.id
@@ -131,7 +131,7 @@ class Party(Uncopyable, ForkAware):
         return encode_record(self.without_secrets(record))
 
     def seen(self, on_stale: OnStale | None = None) -> SeenLeaf:
-        """Returns the leaf that this party has seen; the caller holds the lock until it has written."""
+        """Returns the leaf that this client has seen; the caller holds the lock until it has written."""
         return SeenLeaf(self.leaf_id, on_stale or self.on_stale)
 
     def append(
@@ -149,7 +149,7 @@ class Party(Uncopyable, ForkAware):
         self.write(AddMark(self.encode(mark)))
 
     def write(self, intent: Intent) -> WriteBatch:
-        """Writes an intent. If it moves the leaf, this party has then seen the log's leaf."""
+        """Writes an intent. If it moves the leaf, this client has then seen the log's leaf."""
         with self.lock:
             journal = self.journal
             if self.closed or self._refusal or journal.index.state.read_only:
@@ -206,18 +206,18 @@ class Party(Uncopyable, ForkAware):
             )
 
 
-class HasParty(Protocol):
+class HasClient(Protocol):
     """A session, to the functions that are its methods."""
 
-    _party: Party
+    _client: Client
 
 
 def query(question: Callable[Concatenate[SessionView, P], T]) -> Callable[Concatenate[Any, P], T]:
     """Makes a method of a session that puts a question to its view."""
 
     @wraps(question)
-    def ask(self: HasParty, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._party.ask(question, *args, **kwargs)
+    def ask(self: HasClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._client.ask(question, *args, **kwargs)
 
     ask.__qualname__ = f"Session.{question.__name__}"
     return ask
