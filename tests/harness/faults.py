@@ -19,6 +19,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -30,6 +31,7 @@ from convtree import CompactionEntry, MessageEntry, ReadOnlySession, Session, Se
 from convtree._engine import journal as ledger
 from convtree._engine import snapshot
 from convtree._logs import jsonl
+from convtree._model.batches import batched
 from convtree._tools import repair as repairing
 from convtree.repair import repair, verify
 
@@ -314,7 +316,7 @@ def _retry(world: World) -> None:
 
 
 def _extend(world: World) -> None:
-    with patch.object(convtree._session.session, "_BATCH", 2):
+    with patch.object(convtree._session.session, "batched", partial(batched, size=2)):
         assert _session(world).extend(_records()) == 6
     world.acknowledged += [f"import{n}" for n in range(6)]
 
