@@ -1,8 +1,7 @@
 """One client of a log: its journal behind one lock, and the leaf that it has seen.
 
-`Session` is the interface, this is the state behind it. Every query is put to a fresh `SessionView` under the lock,
-every write is an intent for the journal under the same lock, and the rules of what a client has seen stand here: its own
-writes, what it was told by `refresh`, and nothing else.
+`Session` is the interface, this is the state behind it. Each query goes to a fresh `SessionView` under the lock. Each
+write is an intent for the journal, under the same lock. A client has seen its own writes and what `refresh` returned.
 """
 
 from __future__ import annotations
