@@ -160,7 +160,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _opened(self, place: str) -> sqlite3.Connection:
         if place != ":memory:":
-            os.close(os.open(place, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
+            os.close(os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
         connection = sqlite3.connect(place, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
         try:
             enable_wal(connection, _PATIENCE_S)

@@ -11,7 +11,7 @@ from convtree._formats.common.compressed import Unpacked, open_compressed
 from convtree._model.errors import NotALog
 
 _CHUNK = 2**18
-_BLINDLY = sum(getattr(os, name, 0) for name in ("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
+_OPEN_FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class SourceFile(io.BufferedReader):
@@ -23,7 +23,7 @@ class SourceFile(io.BufferedReader):
     """
 
     def __init__(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY | _BLINDLY)
+        fd = os.open(path, _OPEN_FLAGS)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise NotALog(f"{path}: not a regular file")
