@@ -25,6 +25,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
+from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
@@ -76,7 +77,7 @@ def recognises(source: Source) -> bool:
         if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
             return True
         first = first or fields
-    start = source.beginning[:4096].removeprefix(b"\xef\xbb\xbf").lstrip(b"\0 \t\r\n")
+    start = source.beginning[:4096].removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n")
     return start.startswith(b"{") and b'"type":"session_meta"' in start and b'"payload":{' in start
 
 

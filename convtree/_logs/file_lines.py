@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
+from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._engine.log import Chunk
 
 READ_LIMIT = 64 * 2**20  # bytes of the longest line that readers accept
@@ -84,4 +85,4 @@ def end_of_lines(fd: int, size: int) -> int:
 
 def first_line(fd: int) -> bytes:
     """Returns the first line that is not empty, or the start of it, without a byte order mark."""
-    return os.pread(fd, CHUNK, 0).removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").split(b"\n", 1)[0]
+    return os.pread(fd, CHUNK, 0).removeprefix(BYTE_ORDER_MARK).lstrip(b"\r\n").split(b"\n", 1)[0]

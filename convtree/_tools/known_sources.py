@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from convtree._engine.codec import HEADER_START
+from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
 from convtree._formats.common.base import Format, SessionRef, Source, SourceSession
 from convtree._formats.common.files import SourceFile
 from convtree._model.errors import ConvtreeError, NotALog
@@ -53,7 +53,7 @@ def recognise(path: Path) -> KnownSource:
     for form in FORMATS:
         if form.recognises(source):
             return KnownSource(form, source)
-    if source.beginning.removeprefix(b"\xef\xbb\xbf").startswith(HEADER_START):
+    if source.beginning.removeprefix(BYTE_ORDER_MARK).startswith(HEADER_START):
         raise NotALog(
             f"{path}: already a convtree log; open it with Session.open, or copy its store with `convtree copy`"
         )

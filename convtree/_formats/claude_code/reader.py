@@ -32,6 +32,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
+from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.claude_code.lines import (
     SPOKEN,
     TELLING,
@@ -78,7 +79,7 @@ def recognises(source: Source) -> bool:
         known = known or is_line(fields)
         if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
             return True
-    if not source.beginning.removeprefix(b"\xef\xbb\xbf").lstrip(b"\0 \t\r\n").startswith(b"{"):
+    if not source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{"):
         return False
     return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, BinaryIO, NamedTuple
 
+from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SourceSpan
 from convtree._formats.common.jsonl import LINE_LIMIT
 from convtree._formats.common.parsing import Object, parse
@@ -21,7 +22,6 @@ _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 _TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*+:)?|[{}\[\]]', re.DOTALL)
 _OPENING, _CLOSING = b"{[", b"}]"
 _BETWEEN = b" \t\r\n,"
-_MARK = b"\xef\xbb\xbf"
 
 
 def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str, Any]], bool]) -> Iterator[Object]:
@@ -41,7 +41,7 @@ def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str
 @lru_cache(maxsize=1)
 def item_keys(beginning: bytes) -> tuple[frozenset[str], ...]:
     """Returns the keys of each top-level object, or of each object in the top-level array, in the first bytes."""
-    text = beginning.removeprefix(_MARK).lstrip()
+    text = beginning.removeprefix(BYTE_ORDER_MARK).lstrip()
     if not text.startswith((b"[", b"{")):
         return ()
     found: list[set[str]] = []
@@ -92,8 +92,8 @@ class _Splitter:
     def parts(self) -> Iterator[_Part]:
         """Yields the items in order, and anything else than a comma between them."""
         chunk = self._file.read(_CHUNK)
-        if chunk.startswith(_MARK):
-            self.offset, chunk = len(_MARK), chunk[len(_MARK) :]
+        if chunk.startswith(BYTE_ORDER_MARK):
+            self.offset, chunk = len(BYTE_ORDER_MARK), chunk[len(BYTE_ORDER_MARK) :]
         while chunk:
             begin = 0
             for at in self._brackets(chunk):

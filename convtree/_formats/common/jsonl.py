@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
+from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSpan
 from convtree._formats.common.ids import make_ref
 from convtree._formats.common.parsing import Object, parse
@@ -31,7 +32,7 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
         if data is None:
             findings.add("source_line_too_long", span)
             continue
-        text = data.removeprefix(b"\xef\xbb\xbf") if line == 1 else data
+        text = data.removeprefix(BYTE_ORDER_MARK) if line == 1 else data
         for fields in parse(text, span, findings, is_record):
             yield Object(fields, span)
     if getattr(file, "is_cut", False):
@@ -45,7 +46,7 @@ def read_document(file: BinaryIO, findings: Findings) -> Object | None:
     if len(data) > LINE_LIMIT:
         findings.add("source_line_too_long", span)
         return None
-    objects = parse(data.removeprefix(b"\xef\xbb\xbf"), span, findings)
+    objects = parse(data.removeprefix(BYTE_ORDER_MARK), span, findings)
     return Object(objects[0], span) if objects else None
 
 

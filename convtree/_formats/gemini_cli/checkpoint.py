@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
@@ -32,7 +33,6 @@ from convtree._model.entries import Entry, MessageEntry
 NAME = "gemini-checkpoint"
 SHAPE = "gemini"
 
-_MARK = b"\xef\xbb\xbf"
 _HISTORY = re.compile(rb'"history"\s*:\s*\[\s*\{\s*"(?:role"\s*:\s*"(?:user|model)"|parts"\s*:\s*\[)')
 
 
@@ -110,7 +110,7 @@ def _make(node: Node) -> Entry:
 
 
 def _is_array(source: Source) -> bool:
-    return source.beginning.removeprefix(_MARK).lstrip().startswith(b"[")
+    return source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"[")
 
 
 def _is_content(fields: dict[str, Any]) -> bool:

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
@@ -51,7 +52,7 @@ _CALL = frozenset({"id", "name", "args", "result"})
 
 def recognises(source: Source) -> bool:
     """Recognises a session by its first record, which names it and its project."""
-    start = source.beginning.removeprefix(b"\xef\xbb\xbf").lstrip()
+    start = source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip()
     if not start.startswith(b"{") or b'"sessionId"' not in start:
         return False
     for fields, _ in islice(read_objects(io.BytesIO(start), Findings(), _is_record), _LOOK):
