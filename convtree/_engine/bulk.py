@@ -54,9 +54,9 @@ def verify_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
 
 
 def all_seals_valid(lines: Sequence[bytes]) -> bool:
-    """Tells whether lines from anywhere in a log have the checksums that they were sealed with.
+    """Returns whether every line matches its own checksum. The lines may come from anywhere in a log.
 
-    Does not look at the form of `prev`: only for lines that a scan has verified before.
+    Does not check the form of `prev`, so it is only for lines that a scan has verified before.
     """
     own = map(crc32, repeat(b"}"), map(crc32, [line[:-18] for line in lines]))
     return all(map(bytes.endswith, lines, map(_CRC.__mod__, own)))

@@ -83,12 +83,12 @@ def verify_seal(line: bytes) -> Seal | None:
 
 
 def looks_sealed(line: bytes) -> bool:
-    """Tells whether a line ends like a sealed one, valid or not: damage to one member of a seal leaves the other."""
+    """Returns whether a line ends in a seal, valid or not. One of its members is enough: the other may be damaged."""
     return line[-18:-10] == b',"crc":"' or line[-36:-27] == b',"prev":"'
 
 
 def strip_line_prefix(line: bytes) -> bytes:
-    """Removes what may stand in front of a header that is whole: a byte order mark, zeros that a crash left."""
+    """Removes what may precede an undamaged header: a byte order mark, or zeros left by a crash."""
     return line.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0")
 
 
@@ -145,7 +145,7 @@ def check_length(data: bytes) -> None:
 
 
 def check_timestamp(value: Any) -> None:
-    """Raises InvalidMessage unless the value can be stored as a timestamp, which may be any text or None."""
+    """Raises InvalidMessage unless the value is None or a text that can be stored. The text need not be a time."""
     if value is not None:
         if not isinstance(value, str):
             raise _invalid("timestamp", f"a timestamp is a text or None, not a {type(value).__name__}")
@@ -186,7 +186,7 @@ def dump(fields: Mapping[str, Any]) -> bytes:
 
 
 def jsonable(value: Any) -> Any:
-    """Returns the JSON value of an object that is none. An SDK's model is dumped as its SDK would send it."""
+    """Converts a mapping or an SDK's model to a JSON value. A model is dumped as its SDK would send it."""
     model_dump = getattr(value, "model_dump", None)
     if callable(model_dump) and not isinstance(value, type):
         excluded = getattr(value, "__api_exclude__", None)
@@ -199,7 +199,7 @@ def jsonable(value: Any) -> Any:
 
 
 def same_content(payload: bytes, line: bytes) -> bool:
-    """Tells whether two records have equal type and fields, whatever their parent, time, seal and spelling."""
+    """Returns whether two records have equal type and fields. Parent, time, seal and JSON spelling may differ."""
     try:
         return _content(payload + b"}") == _content(line)
     except (TypeError, orjson.JSONDecodeError):
@@ -265,7 +265,7 @@ def _check_fields(record: Record) -> None:
 
 
 def is_own_id(id: str) -> bool:
-    """Tells whether an id has the form of ours, for which it needs no further check."""
+    """Returns whether an id has the form of the ids that convtree makes. Such an id needs no further check."""
     return len(id) == 16 and id.isalnum() and id.isascii()
 
 
@@ -478,7 +478,7 @@ def decode_header(line: bytes) -> Header | None:
 
 
 def is_header(line: bytes) -> bool:
-    """Tells whether a line is a convtree header, or begins like one and is damaged behind that."""
+    """Returns whether a line is a convtree header. A damaged one counts if its beginning is undamaged."""
     try:
         return line.startswith(HEADER_START) or decode_header(line) is not None
     except DECODE_ERRORS:
@@ -486,6 +486,6 @@ def is_header(line: bytes) -> bool:
 
 
 def begins_header(data: bytes) -> bool:
-    """Tells whether a crash may have left these bytes of a first line: nothing, zeros, or the beginning of a header."""
+    """Returns whether these bytes can be a first line cut by a crash: nothing, zeros, or the beginning of a header."""
     data = data.removeprefix(BYTE_ORDER_MARK).rstrip(b"\0")
     return HEADER_START.startswith(data) or is_header(data)

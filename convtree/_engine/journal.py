@@ -200,7 +200,7 @@ class Journal:
             self._rows_written_here.update(range(start, end))
 
     def _log_ends_with(self, batch: WriteBatch) -> bool:
-        """Tells, after a failed write that was cut back to whole lines, whether the last of those is of this batch."""
+        """Returns whether the log ends with a line of this batch, after a failed write was cut back to whole lines."""
         self.refresh()
         return self.index.state.leaf.id in {record.id for record in batch.stored}
 

@@ -212,7 +212,7 @@ class Index:
                 self._index_line(position, line, first)
 
     def _index_line(self, position: int, line: bytes, first: bool) -> None:
-        """Indexes a line that is as its writer wrote it, as far as that can be known."""
+        """Indexes a line whose seal is valid, or that has no seal and needs none."""
         if first and self._index_header(position, line, first):
             return
         try:

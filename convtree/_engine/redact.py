@@ -170,7 +170,7 @@ class Redactor:
         return text
 
     def _is_bytes(self, text: str, name: str) -> bool:
-        """Tells whether a text is encoded bytes, in which a match would be chance; a text that is a secret is not."""
+        """Returns whether a text is encoded bytes, where a match would be chance. False if all of it is a secret."""
         if name in _OPAQUE and _BASE64.fullmatch(text):
             return not any(pattern.fullmatch(text) for pattern in self._patterns.values())
         return text.startswith("data:") and _DATA_URL.fullmatch(text) is not None

@@ -98,13 +98,13 @@ class Snapshot:
         self.state = footer.state
 
     def is_of(self, read_log: Read) -> bool:
-        """Tells whether a log begins with the header of this snapshot, or with as much of it as the log still has."""
+        """Returns whether a log begins with the header of this snapshot. A shorter log must match as far as it goes."""
         header = self.footer.header
         found = read_log(0, len(header))
         return header.startswith(found)
 
     def covers(self, read_log: Read) -> bool:
-        """Tells whether a log with that header has the bytes that this snapshot covers the log up to."""
+        """Returns whether a log still has the bytes at the end of the part that this snapshot covers."""
         return crc32(_bound(self.state.end, read_log)) == self.footer.bound_crc
 
     def index(self, read_at: Callable[..., list[bytes]]) -> Index:
@@ -152,7 +152,7 @@ def load(size: int, read: Read) -> Snapshot | None:
 
 
 def _consistent(footer: Footer, pages: int) -> bool:
-    """Tells whether the lengths in a footer fit each other: a forged footer can have a right checksum."""
+    """Returns whether the lengths in a footer fit each other. A forged footer can have a valid checksum."""
     lengths, state = footer.lengths, footer.state
     if lengths.keys() != _COLUMN_TYPES.keys() or not 0 < state.header_end <= state.end:
         return False

@@ -138,7 +138,7 @@ class Tree:
         return rows
 
     def is_ancestor(self, above: int, row: int) -> bool:
-        """Tells whether `above` lies on the path to `row`, itself included."""
+        """Returns whether `above` is `row` or an ancestor of it."""
         return next((each for each in self.walk_up(row) if each <= above), NONE) == above
 
     def common_ancestor(self, a: int, b: int) -> int:

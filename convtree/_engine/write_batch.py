@@ -147,7 +147,7 @@ class WriteBatch:
         """Returns the leaf to continue for a session that last saw the leaf `seen`.
 
         Raises:
-            StaleLeaf: the leaf has moved since, and `seen` says to raise then.
+            StaleLeaf: another session moved the leaf, and the policy in `seen` is "raise".
             LeafUncertain: damage lies behind the line that set the leaf.
         """
         index = self.index
@@ -234,7 +234,7 @@ class WriteBatch:
 
 
 def reseal(header_payload: bytes, payloads: Iterable[bytes]) -> Iterator[bytes]:
-    """Yields the lines of a log that is made of these payloads."""
+    """Seals payloads as the lines of a new log, and yields them."""
     prev = 0
     for payload in chain((header_payload,), payloads):
         line, prev = codec.seal_line(payload, prev)

@@ -1,7 +1,7 @@
 """Anthropic messages: `system` at the top, then user and assistant by turns, the user first. Pure.
 
-Neighbours of one role become one message, results first in theirs. Thinking goes back, unchanged, to the model that
-signed it; for another it is told as text.
+Consecutive parts of one role become one message, with results first. Thinking goes back unchanged to the model that
+signed it. For another model it becomes text.
 """
 
 from __future__ import annotations

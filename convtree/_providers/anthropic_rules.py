@@ -38,10 +38,10 @@ def thinking_first(group: list[Part]) -> list[Part]:
 
 
 def with_whole_pairs(parts: Iterable[Part]) -> list[Part]:
-    """Leaves out what Anthropic's own tools were asked without what they gave, and the other way round.
+    """Drops calls of Anthropic's own tools without a result, and results without a call.
 
-    A call may wait for its result as long as the user says nothing, and another call that it made is told so only
-    where it is there itself.
+    A call after the user's last message may still get its result, so it stays. A call keeps the mark that another call
+    made it only if that one stays, too.
     """
     listed = list(parts)
     waiting: dict[Any, Part] = {}

@@ -79,7 +79,7 @@ def _mime(media: Media) -> str | None:
 
 
 def _lacks(group: list[Part]) -> bool:
-    """Tells whether the first call of a group comes from another model and has no signature."""
+    """Returns whether the first call of a group comes from another model, and so has no valid signature."""
     first = next((part for part in group if isinstance(part, Call)), None)
     return first is not None and not (first.shape == GEMINI and first.source.trusted)
 

@@ -68,7 +68,7 @@ def _assistant(group: list[Part]) -> list[Message]:
 
 
 def _only_thinks(group: list[Part]) -> bool:
-    """Tells whether there is nothing but reasoning that stands beside a content: without one it is no message."""
+    """Returns whether a group has only reasoning stored next to a content. Without a content there is no message."""
     return all(isinstance(part, Thinking) and part.shape == CHAT and part.source.trusted for part in group)
 
 

@@ -100,12 +100,12 @@ def _output_of(kind: str) -> str:
 
 
 def _has_its_id(call: Call, kind: str) -> bool:
-    """Tells whether a call has an id if it is one of those that need it: a stranger's is taken off."""
+    """Returns whether a call can be sent as its kind: two kinds need an id, and an id of another model was removed."""
     return kind not in ("computer_call", "local_shell_call") or "id" in (call.raw or {})
 
 
 def _assistant(group: list[Part], native: Mapping[str | None, Call], at_edge: bool) -> list[Item]:
-    """Returns the items of one turn; at the edge of what is shown, reasoning may have been cut off before them."""
+    """Returns the items of one turn. `at_edge`: the context begins here, so earlier reasoning may be missing."""
     items: list[Item] = []
     reasoned = not at_edge
     sources = by_source(group)
@@ -146,7 +146,7 @@ def _turn(own: list[Part], native: Mapping[str | None, Call], followed: bool, *,
 
 
 def _is_valid(message: Item, keeps_ids: bool) -> bool:
-    """Tells whether an assistant's message goes as it is: blocks of output belong to an output with an id."""
+    """Returns whether an assistant's message can be sent unchanged. Output blocks need an id; plain text does not."""
     return keeps_ids if "id" in message else isinstance(message.get("content"), str)
 
 

@@ -1,8 +1,8 @@
 """Every call with its results, every result with its call, right after each other: one pass for all providers. Pure.
 
-What the assistant says in one go stays together; behind it come the results of its calls, in the order of the calls,
-then all else. What a later message says behind calls is not in one go with them. A result without its call is told as
-text: it may be the only trace of what was found out.
+Consecutive parts of the assistant stay together. The results of their calls follow in the order of the calls, then
+everything else. Text of a later message after calls begins a new group. A result without its call becomes text: it may
+be the only trace of what the tool returned.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def pair(parts: Sequence[Part], shape: str, *, heal: bool, fits: Fits | None = N
             said = [ids.renamed(_named(part, shape)) for part in run]
             paired += _answered(said, [answers.get(id(part)) for part in run])
         elif id(run[0]) not in claimed:
-            paired += _told(run[0])
+            paired += _without_call(run[0])
     return paired
 
 
@@ -73,7 +73,7 @@ def _check_closed(parts: Iterable[Part], answers: dict[int, Result], heal: bool)
 
 
 def _runs(parts: Iterable[Part]) -> list[list[Part]]:
-    """Groups what an assistant says in one go; anything else stands alone."""
+    """Groups consecutive parts of the assistant; any other part is a group of its own."""
     runs: list[list[Part]] = []
     caller: Source | None = None  # whose calls the last run has
     for part in parts:
@@ -112,14 +112,14 @@ def _answered(run: list[Part], answers: list[Result | None]) -> list[Part]:
     return run + results
 
 
-def _told(part: Part) -> list[Part]:
-    """Returns anything but an assistant's part; a result whose call is not there becomes text."""
+def _without_call(part: Part) -> list[Part]:
+    """Returns a part of a user. A result whose call is missing becomes text."""
     if not isinstance(part, Result):
         return [part]
     name = f" ({part.name})" if part.name else ""
     words = "\n".join(each.text for each in part.content if isinstance(each, Text))
-    told = said_by("user", f"{ORPHANED[:-1]}{name}:\n{words}".rstrip(), part)
-    return [told, *(each for each in part.content if not isinstance(each, Text | Other))]
+    text = said_by("user", f"{ORPHANED[:-1]}{name}:\n{words}".rstrip(), part)
+    return [text, *(each for each in part.content if not isinstance(each, Text | Other))]
 
 
 class _Ids:

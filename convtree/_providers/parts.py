@@ -125,7 +125,7 @@ def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[s
 
 
 def is_plain(message: Mapping[str, Any]) -> bool:
-    """Tells whether a message is nothing but a role and a text."""
+    """Returns whether a message has only a role and a text."""
     return message.keys() == {"role", "content"} and isinstance(message["content"], str)
 
 
@@ -177,18 +177,18 @@ def link_of(media: Media) -> str | None:
 
 
 def named(media: Media) -> str:
-    """Returns what stands in a text for an image or a file."""
+    """Returns the text that replaces an image or a file."""
     where = media.url or media.name
     return f"[{media.kind}: {where}]" if where else f"[{media.kind}]"
 
 
 def without_blanks(parts: Iterable[Part]) -> list[Part]:
-    """Leaves out texts in which there is nothing to read (Gemini signs such)."""
+    """Drops texts of white space only. Gemini puts signatures on such texts."""
     return [part for part in parts if not isinstance(part, Text) or part.text.strip()]
 
 
 def sayable(parts: Iterable[Part], takes: Callable[[Part], bool]) -> Iterator[Part]:
-    """Yields what a provider takes; of the rest, thinking and media in words."""
+    """Yields the parts that a provider takes. Other thinking and media become text; the rest is dropped."""
     for part in parts:
         if takes(part):
             yield part
@@ -197,13 +197,13 @@ def sayable(parts: Iterable[Part], takes: Callable[[Part], bool]) -> Iterator[Pa
 
 
 def as_content(blocks: Sequence[Mapping[str, Any]]) -> str | Sequence[Mapping[str, Any]]:
-    """Returns blocks, or one text where they are nothing else, as both of OpenAI's shapes take it."""
+    """Returns blocks, or one joined text if all of them are plain text. Both of OpenAI's shapes take either."""
     is_text = all(block.keys() == {"type", "text"} for block in blocks)
     return "\n".join(block["text"] for block in blocks) if is_text else blocks
 
 
 def words_of(result: Result) -> str:
-    """Returns the text of a result; where a shape has no place for it, an error says so itself."""
+    """Returns the text of a result, for shapes without an error flag: the text of an error begins with "Error"."""
     text = "\n".join(part.text for part in result.content if isinstance(part, Text))
     if result.is_error and not text.lower().startswith("error"):
         return f"Error: {text}"
@@ -216,7 +216,7 @@ def media_of(result: Result) -> list[Media]:
 
 
 def data_url(media: Media) -> str | None:
-    """Returns where media can be read: a link, or the data themselves as one, if they are what OpenAI takes."""
+    """Returns a URL for media: its link, or a `data:` URL if OpenAI takes data of this type."""
     if media.data is None:
         return link_of(media)
     mime = media.mime or (PDF if media.kind == "document" else None)
@@ -224,7 +224,7 @@ def data_url(media: Media) -> str | None:
 
 
 def as_text(arguments: Any) -> str:
-    """Returns arguments as JSON text; what is text already stays as it is, valid or not."""
+    """Returns arguments as JSON text. A text is returned unchanged, also if it is not valid JSON."""
     if isinstance(arguments, str):
         return arguments or "{}"
     return as_json({} if arguments is None else arguments)
@@ -236,7 +236,7 @@ def as_json(value: Any) -> str:
 
 
 def as_object(call: Call) -> dict[str, Any]:
-    """Returns arguments as an object; text that is none is kept as the member `arguments` (`input` if custom)."""
+    """Returns arguments as an object. Anything else becomes the member `arguments`, or `input` of a custom call."""
     arguments = call.arguments
     if isinstance(arguments, str) and not call.custom:
         try:

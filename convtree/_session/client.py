@@ -212,7 +212,7 @@ class HasClient(Protocol):
 
 
 def query(question: Callable[Concatenate[SessionView, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """Makes a method of a session that puts a question to its view."""
+    """Turns a query of `SessionView` into a method of sessions that runs it on the session's view."""
 
     @wraps(question)
     def ask(self: HasClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -223,6 +223,6 @@ def query(question: Callable[Concatenate[SessionView, P], T]) -> Callable[Concat
 
 
 def method(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """Types a function that takes a session as a method of sessions, and names it so."""
+    """Turns a function that takes a session into a method of sessions: changes its type and its name."""
     function.__qualname__ = f"Session.{function.__name__}"
     return function

@@ -165,12 +165,12 @@ class Findings:
 
     def __init__(self, found: Iterable[Finding] = ()) -> None:
         self.listed = list(found)
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def add_once(self, about: str, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
         """Reports a problem that many records may have, at the first one only."""
-        if (code, about) not in self._told:
-            self._told.add((code, about))
+        if (code, about) not in self._reported:
+            self._reported.add((code, about))
             self.add(code, span, entry_id)
 
     def count(self, code: str) -> int:

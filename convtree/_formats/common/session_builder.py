@@ -62,7 +62,7 @@ class Ancestry:
         return row == wanted != -1
 
     def beside(self, id: str, below: str | None) -> list[int]:
-        """Returns the rows from an entry on that are not on the path from it to another."""
+        """Returns the rows from `id` on that are not on the path between `id` and `below`."""
         first, row = self.row(id), self.row(below)
         path = set[int]()
         while row >= first:
@@ -71,7 +71,7 @@ class Ancestry:
         return [row for row in range(first, len(self._parents)) if row not in path]
 
     def last_below(self, id: str) -> str | None:
-        """Returns the last entry added among the descendants of one, itself included."""
+        """Returns the entry added last among an entry and its descendants."""
         top = self.row(id)
         below = {top}
         for row in range(top + 1, len(self._parents)):
