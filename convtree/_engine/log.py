@@ -53,7 +53,8 @@ class Log(Protocol):
     One object is used by one thread at a time. Any number of objects, in any number of processes, may use one log at
     the same time: `append` excludes other appends; `read`, `read_at` and `snapshot` never wait for a writer.
 
-    Every implementation passes the tests in `tests/log_contract.py`.
+    The logs of convtree pass `tests/log_contract.py` in its repository. A store of another package tests its log
+    through `convtree.testing`.
     """
 
     @property
@@ -90,7 +91,7 @@ class Log(Protocol):
         given, also if it returned no lines. After a crash the log has none of them, all, or (a file) the first few,
         each of them whole.
 
-        Returns the lines with their positions.
+        Returns the lines with their positions; without lines, an empty chunk whose `end` is the end of the log.
 
         Raises:
             LogReplaced: as `read`; nothing was written.

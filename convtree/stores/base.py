@@ -26,8 +26,10 @@ called with the URL and returns the backend:
     [project.entry-points."convtree.stores"]
     dbm = "dbm_store:open_backend"
 
-Then `convtree.open_store("dbm://…")` opens it; `SessionStore(backend)` does without a registration. Clocks and new ids
-are not a backend's business. `examples/dbm_store.py` is a whole store in 200 lines, and `convtree.testing` has the
+Then `convtree.open_store("dbm://…")` opens it; `SessionStore(backend)` does without a registration. The two slashes are
+needed: other text is the path of a folder. Only the URL is passed on. Options such as `create`, `durability` and
+`lock_timeout_s` do not reach the backend, so put into the URL what yours needs. Clocks and new ids are not a backend's
+business. `examples/dbm_store.py` is a whole store in 200 lines, and `convtree.testing` has the
 tests that every store must pass.
 """
 
@@ -140,7 +142,8 @@ class StoreBackend(Protocol):
     def log(self, id: str, mode: Mode) -> Log:
         """Opens a session's log. A new one is stored with its first append, not before.
 
-        Mode "a" opens or begins one, "x" begins one, "r" opens one for reading, "r+" for reading and writing.
+        Mode "a" opens or begins one, "x" begins one, "r" opens one for reading, "r+" for reading and writing. A backend
+        chooses how durable an append is, and should say so to its users.
 
         Raises:
             SessionNotFound: mode "r" or "r+", and there is no such session.
@@ -151,6 +154,9 @@ class StoreBackend(Protocol):
 
     def write_new(self, id: str, lines: Iterable[bytes]) -> None:
         """Stores a whole session, durably. If `lines` or the storage raises, nothing is stored.
+
+        `lines` may read other logs of this backend, in the same thread, while it is iterated: a fork does. A lock that
+        is held meanwhile must allow that.
 
         Raises:
             SessionExists: there is a session with this id.
