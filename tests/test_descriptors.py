@@ -159,3 +159,58 @@ def test_a_reused_index_descriptor_is_not_closed(tmp_path: Path) -> None:
     log.close()
     os.write(fd, b"still open\n")
     os.close(fd)
+
+
+def test_no_index_is_saved_through_a_reused_descriptor(tmp_path: Path) -> None:
+    """It would describe a log that can no longer be checked."""
+    session = Session.open(tmp_path / "a.jsonl")
+    session.append(user("A1"))
+    log: Any = session._journal.log
+    fd = taken_over(log, tmp_path / "mine")
+    with pytest.raises(SessionFailed, match="closed by something else"):
+        log.save_snapshot((tmp_path / "a.jsonl").stat().st_size, [b"an index"])
+    session.close()
+    os.close(fd)
+    assert sorted(os.listdir(tmp_path)) == ["a.jsonl", "mine"]
+
+
+@pytest.mark.parametrize("argument", ["redact", "clock", "id_source"])
+def test_a_function_of_the_caller_closes_the_descriptor(tmp_path: Path, argument: str) -> None:
+    """What runs between two appends may do anything; the next write notices it."""
+    fds: list[int] = []
+
+    def evil(*values: Any) -> Any:
+        if len(fds) == 1:
+            fds.append(taken_over(session._journal.log, tmp_path / "mine"))  # type: ignore[arg-type]
+        return {"redact": values[:1], "clock": [0], "id_source": [os.urandom(8).hex()]}[argument][0]
+
+    arguments: dict[str, Any] = {argument: evil}
+    session = Session.open(tmp_path / "a.jsonl", **arguments)
+    session.append(user("A1"))
+    fds.append(-1)
+    with pytest.raises(SessionFailed, match="closed by something else"):
+        session.append(user("A2"))
+    session.close()
+    os.close(fds[1])
+    assert (tmp_path / "mine").read_bytes() == b""
+    with Session.open(tmp_path / "a.jsonl", mode="r") as again:
+        assert contents(again) == ["A1"]
+
+
+def test_an_index_of_another_log_on_the_descriptor_is_not_believed(tmp_path: Path) -> None:
+    """Its pages have valid checksums, but not those that the footer of this index names."""
+    logs = {}
+    for name, branch_at in (("a", 10), ("b", 300)):
+        with Session.open(tmp_path / f"{name}.jsonl", durability="process") as session:
+            entries = session.append_many([user(f"{name}{number}") for number in range(600)])
+            session.branch(entries[branch_at].id)
+            session.append_many([user(f"{name}{number}") for number in range(600, 1200)])
+            session._journal.save_snapshot(always=True)
+            logs[name] = [entry.id for entry in session.path(session.leaf_id)]
+    with Session.open(tmp_path / "b.jsonl", mode="r") as session:
+        index_file = session._journal.log._index_file  # type: ignore[attr-defined]
+        os.close(index_file._fd)
+        fd = os.open(tmp_path / "a.jsonl.index", os.O_RDONLY)
+        assert fd == index_file._fd
+        assert [entry.id for entry in session.path(session.leaf_id)] == logs["b"]
+    os.close(fd)  # still open: it was not closed with the session

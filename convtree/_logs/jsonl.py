@@ -155,6 +155,7 @@ class JsonlLog(Uncopyable, ForkAware):
         """Writes `<log>.index`. Raises SessionLocked at once if another writer has the lock."""
         if self._read_only or self._fd < 0 or self.failed or self._inherited:
             return
+        self._check_descriptor()
         self._checked_size(end)
         atomic_file.sync(self._fd)
         index = self._index_file.path
