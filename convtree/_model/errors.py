@@ -111,7 +111,10 @@ class ReadOnlySession(ConvtreeError):
 
 
 class SessionFailed(ConvtreeError):
-    """The state on disk is unknown: an earlier write failed, or the log is replaced faster than it can be read.
+    """This session cannot go on, for one of three reasons.
+
+    An earlier write failed, so that it is unknown what is on disk; other code closed the descriptor of the log; or the
+    log is replaced faster than it can be read.
 
     Open the session again to continue.
     """
