@@ -234,6 +234,7 @@ def test_append_names_every_argument_in_its_signature(method: Callable[..., obje
         "shape": None,
         "visible_to": "all",
         "pinned": None,
+        "extra": None,
         "on_stale": None,
     }
     assert all(each.annotation is not each.empty for name, each in parameters.items() if name != "self")

@@ -10,7 +10,20 @@ from unicodedata import normalize
 
 from msgspec import UNSET, UnsetType
 
-from convtree._model.entries import Entry, LeafMark, Mark, MessageEntry, ModelChangeEntry, SessionInfoMark
+from convtree._model.entries import (
+    ENTRY_CLASSES,
+    MARK_CLASSES,
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    LeafMark,
+    Mark,
+    MessageEntry,
+    ModelChangeEntry,
+    OpaqueEntry,
+    OpaqueMark,
+    SessionInfoMark,
+)
 from convtree._model.usage import Usage, usage_of
 
 EXCERPT = 200  # characters of a message that a list shows
@@ -36,8 +49,8 @@ class RecordSummary(NamedTuple):
         ms: the record's time in milliseconds since 1970; None if it has none or an unreadable one.
         excerpt: the beginning of a message, on one line; empty if the user does not see the message.
         words: the words of a message for full text search, separated by spaces.
-        provider, model: of an answer, or of a change of the model.
-        usage: tokens and cost of an answer; None if the message has no usage.
+        provider, model: of an answer or a summary, or of a change of the model.
+        usage: tokens and cost of an answer or a summary; None if it has no usage.
         leaf: where the record moves the leaf; UNSET if it does not move it.
         name: the session's new name; UNSET if the record does not change it.
         archived: the session's new archived flag; UNSET if the record does not change it.
@@ -62,9 +75,11 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
     """Returns the summary of a record. Its texts are sanitised for every database."""
     message = record if isinstance(record, MessageEntry) else None
     text = "" if message is None else message.text
-    shown = message is not None and message.visible_to != "model"
+    shown = message is not None and message.visible_to not in ("model", "nobody")
     info = record if isinstance(record, SessionInfoMark) else None
-    answered = message or (record if isinstance(record, ModelChangeEntry) else None)
+    paid = record if isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry) else None
+    answered = paid or (record if isinstance(record, ModelChangeEntry) else None)
+    is_opaque = isinstance(record, OpaqueEntry | OpaqueMark) and record.type in ENTRY_CLASSES | MARK_CLASSES
     entry = record if isinstance(record, Entry) else None
     leaf: str | UnsetType | None = UNSET if entry is None else entry.id
     if isinstance(record, LeafMark):
@@ -72,14 +87,14 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
     return RecordSummary(
         id=record.id,
         parent_id=None if entry is None else entry.parent_id,
-        type=record.type,
+        type="opaque" if is_opaque else record.type,  # a known type, but with needs that are not known
         role=None if message is None else sanitise_text(message.role),
         ms=ms_of(record.timestamp),
         excerpt=" ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT] if shown else "",
         words=" ".join(words_of(text)),
         provider=None if answered is None else sanitise_text(answered.provider),
         model=None if answered is None else sanitise_text(answered.model),
-        usage=usage_of(message.usage) if message is not None and message.usage else None,
+        usage=usage_of(paid.usage) if paid is not None and paid.usage else None,
         leaf=leaf,
         name=UNSET if info is None or info.name is UNSET else sanitise_text(info.name),
         archived=UNSET if info is None else info.archived,

@@ -18,6 +18,7 @@ from convtree._model.entries import (
 )
 from convtree._model.messages import calls_of, results_of, role_of, text_of
 
+_HIDDEN = {"user": ["hidden from the model"], "model": ["hidden from the user"], "nobody": ["hidden"]}
 _GIST = 2000  # more characters than fit into a preview of one line
 
 
@@ -91,7 +92,7 @@ def to_json(value: Any, option: int = 0) -> bytes:
 
 def _message(entry: MessageEntry) -> Description:
     described = describe_message(entry.message)
-    remarks = {"user": ["hidden from the model"], "model": ["hidden from the user"]}.get(entry.visible_to, [])
+    remarks = _HIDDEN.get(entry.visible_to, [])
     if entry.pinned and described.kind not in ("system", "developer"):
         remarks = [*remarks, "pinned"]
     return described._replace(remarks=remarks)

@@ -25,10 +25,11 @@ from zlib import crc32
 from msgspec import UNSET
 
 from convtree._engine import codec
-from convtree._engine.codec import DECODE_ERRORS, Envelope
+from convtree._engine.codec import DECODE_ERRORS
+from convtree._engine.envelope import Envelope, decode_envelope
 from convtree._engine.id_table import EMPTY, IdTable, hash_of
 from convtree._engine.tree import Tree
-from convtree._model.entries import ENTRY_CLASSES
+from convtree._model.entries import ENTRY_CLASSES, HIDDEN_FROM_MODEL
 
 _SEAL = b',"prev":"%08x","crc":"%08x"}'
 _CRC = b',"crc":"%08x"}'
@@ -65,20 +66,25 @@ def all_seals_valid(lines: Sequence[bytes]) -> bool:
 def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
     """Reads the envelopes of lines; None for a line that is not an entry of a known type with an id of our own form."""
     envelopes: list[Envelope | None]
-    decode = codec.decode_envelope
+
     try:
-        envelopes = list(map(decode, lines))
+        envelopes = list(map(decode_envelope, lines))
     except DECODE_ERRORS:
         envelopes = list(map(_read_or_none, lines))
     for number, each in enumerate(envelopes):
-        if each and (each.parent_id is UNSET or each.type not in ENTRY_CLASSES or not codec.is_own_id(each.id)):
+        if each and (
+            each.parent_id is UNSET
+            or each.type not in ENTRY_CLASSES
+            or not codec.is_own_id(each.id)
+            or each.needs is not None
+        ):
             envelopes[number] = None
     return envelopes
 
 
 def _read_or_none(line: bytes) -> Envelope | None:
     try:
-        return codec.decode_envelope(line)
+        return decode_envelope(line)
     except DECODE_ERRORS:
         return None
 
@@ -98,7 +104,7 @@ def message_run(
             or each.type != "message"
             or (each.model is not None and model != (each.provider, each.model))
             or each.pinned
-            or each.visible_to == "user"
+            or each.visible_to in HIDDEN_FROM_MODEL
         ):
             break
         leaf_id = each.id

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from math import isfinite
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 from uuid import UUID
 from zlib import crc32
 
@@ -17,6 +17,13 @@ import msgspec
 import orjson
 from msgspec import UNSET
 
+from convtree._engine.envelope import (
+    Envelope,
+    OpaqueEnvelope,
+    decode_envelope,
+    decode_opaque_envelope,
+    has_unknown_needs,
+)
 from convtree._model.entries import (
     ENTRY_CLASSES,
     ID,
@@ -334,40 +341,6 @@ def _invalid(place: str, reason: str) -> InvalidMessage:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-class Envelope(msgspec.Struct, gc=False):
-    """The part of a line that the index needs. The rest stays unparsed."""
-
-    id: str
-    type: str
-    parent_id: str | msgspec.UnsetType | None = UNSET
-    provider: str | None = None
-    model: str | None = None
-    settings: dict[str, msgspec.Raw] | None = None
-    visible_to: str | None = None
-    pinned: bool | None = None
-
-    known: ClassVar[bool] = True
-    critical: ClassVar[bool] = False
-
-
-class OpaqueEnvelope(msgspec.Struct):
-    """The envelope of a line whose type this version does not know."""
-
-    id: str
-    type: str
-    parent_id: str | msgspec.UnsetType | None = UNSET
-    marked: Any = msgspec.field(default=None, name="critical")
-
-    known: ClassVar[bool] = False
-
-    @property
-    def critical(self) -> bool:
-        """Whether a reader that does not know the type must refuse what depends on it."""
-        return self.marked is True
-
-
-decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_opaque_envelope = msgspec.json.Decoder(OpaqueEnvelope).decode
 _decode_raw_header = msgspec.json.Decoder(Header).decode
 _DECODERS = {
     name: cast(Callable[[bytes], Entry | Mark], msgspec.json.Decoder(cls).decode)
@@ -387,11 +360,11 @@ def read_envelope(line: bytes) -> Envelope | OpaqueEnvelope:
     envelope: Envelope | OpaqueEnvelope
     try:
         envelope = decode_envelope(line)
-        if envelope.type not in _DECODERS:
-            envelope = _decode_opaque_envelope(line)
+        if envelope.type not in _DECODERS or has_unknown_needs(envelope.needs):
+            envelope = decode_opaque_envelope(line)
     except msgspec.ValidationError:  # perhaps because of a field that means nothing in this type
-        envelope = _decode_opaque_envelope(line)
-    if envelope.type not in _DECODERS:
+        envelope = decode_opaque_envelope(line)
+    if envelope.type not in _DECODERS or has_unknown_needs(envelope.needs):
         if not TYPE.fullmatch(envelope.type):
             raise ValueError("not a type")
     elif (envelope.parent_id is UNSET) is (envelope.type in ENTRY_CLASSES):
@@ -428,7 +401,8 @@ def decode(line: bytes) -> Entry | Mark:
     Raises:
         ValueError: the line is not a record (one of `DECODE_ERRORS`).
     """
-    return decode_as(read_envelope(line).type, line)
+    envelope = read_envelope(line)
+    return decode_as(envelope.type, line) if envelope.known else _decode_opaque(line)
 
 
 def decoder(kind: str) -> Callable[[bytes], Entry | Mark]:
@@ -441,6 +415,10 @@ def decode_as(kind: str, line: bytes) -> Entry | Mark:
     decoder = _DECODERS.get(kind)
     if decoder is not None:
         return decoder(line)
+    return _decode_opaque(line)
+
+
+def _decode_opaque(line: bytes) -> OpaqueEntry | OpaqueMark:
     fields = orjson.loads(line)
     envelope = {name: fields.pop(name) for name in ("id", "parent_id", "timestamp") if name in fields}
     unknown_type = fields.pop("type")

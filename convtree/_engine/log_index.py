@@ -28,8 +28,10 @@ from msgspec import UNSET
 
 from convtree._engine import bulk, codec, tree
 from convtree._engine.columns import Column
+from convtree._engine.envelope import Envelope, OpaqueEnvelope, has_unknown_needs
 from convtree._engine.index_state import NO_LEAF, IndexState, Leaf
 from convtree._model.entries import (
+    HIDDEN_FROM_MODEL,
     LABEL_LIMIT,
     VERSION,
     Entry,
@@ -159,7 +161,7 @@ class Index:
         return good
 
     def _index_message_run(
-        self, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[codec.Envelope | None]
+        self, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[Envelope | None]
     ) -> int:
         """Indexes the leading plain messages that continue the leaf one after the other; returns how many."""
         state = self.state
@@ -256,6 +258,9 @@ class Index:
         self.header = header
         self.header_payload = codec.payload_of(line) if self.sealed_from is not None else None
         self.state.apply_header(header, position + len(line))
+        if has_unknown_needs(header.needs):
+            self.state.critical_mark = "session"
+            self._refuse_writing("session", position, len(line))
         if header.version > VERSION:
             self._report("newer_version", position, len(line))
             self.state.read_only = (
@@ -263,7 +268,7 @@ class Index:
             )
         return True
 
-    def _index_entry(self, envelope: codec.Envelope | codec.OpaqueEnvelope, position: int, length: int) -> None:
+    def _index_entry(self, envelope: Envelope | OpaqueEnvelope, position: int, length: int) -> None:
         state = self.state
         leaf = state.leaf
         if envelope.parent_id == leaf.id:
@@ -277,10 +282,10 @@ class Index:
                 self._report("orphan", position, length, envelope.id)
         if parent != leaf.row:
             self._leaf_model = None
-        kind = _KINDS.get(envelope.type, tree.OPAQUE)
+        kind = _KINDS[envelope.type] if envelope.known else tree.OPAQUE
         if kind in (tree.MESSAGE, tree.MODEL_CHANGE):
             kind |= self._flags(envelope, kind)
-        elif isinstance(envelope, codec.OpaqueEnvelope) and envelope.critical:
+        elif isinstance(envelope, OpaqueEnvelope) and envelope.critical:
             kind |= tree.CRITICAL
             self._refuse_writing(envelope.type, position, length)
         state.leaf = Leaf(self.tree.add(envelope.id, parent, kind, position, length), envelope.id)
@@ -294,13 +299,13 @@ class Index:
             self._leaf_model = envelope.provider, envelope.model
         if envelope.settings is not None and kind == tree.MODEL_CHANGE:
             flags |= tree.HAS_SETTINGS
-        if envelope.visible_to == "user":
+        if envelope.visible_to in HIDDEN_FROM_MODEL:
             flags |= tree.HIDDEN
         if envelope.pinned:
             flags |= tree.PINNED
         return flags
 
-    def _index_mark_line(self, envelope: codec.Envelope | codec.OpaqueEnvelope, position: int, line: bytes) -> None:
+    def _index_mark_line(self, envelope: Envelope | OpaqueEnvelope, position: int, line: bytes) -> None:
         self.tree.add(envelope.id, tree.ROOT, tree.MARK, position, len(line))
         if not envelope.known:
             if envelope.critical:

@@ -36,6 +36,7 @@ def entry_of(
     shape: str | None = None,
     visible_to: Visibility = "all",
     pinned: bool | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Returns the entry to be stored for an argument of `append`.
 
@@ -48,6 +49,7 @@ def entry_of(
         shape: as in `message_entry`.
         visible_to: as in `message_entry`.
         pinned: as in `message_entry`.
+        extra: as in `message_entry`.
 
     Raises:
         InvalidMessage: `id` is not an id.
@@ -65,8 +67,9 @@ def entry_of(
             shape=shape,
             visible_to=visible_to,
             pinned=pinned,
+            extra=extra,
         )
-    if visible_to != "all" or any(value is not None for value in (provider, model, usage, shape, pinned)):
+    if visible_to != "all" or any(value is not None for value in (provider, model, usage, shape, pinned, extra)):
         raise TypeError("an entry brings its own fields; these arguments go with a message only")
     if isinstance(item, MessageEntry) and item.pinned is None and item.role in _PINNED_ROLES:
         item = msgspec.structs.replace(item, pinned=True)
@@ -83,6 +86,7 @@ def message_entry(
     shape: str | None = None,
     visible_to: Visibility = "all",
     pinned: bool | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> MessageEntry:
     """Makes an entry of a message. Of an SDK's object it keeps what may be sent back to its provider.
 
@@ -95,6 +99,7 @@ def message_entry(
         shape: the provider format of the message; None: as the SDK's object says.
         visible_to: who sees the message.
         pinned: whether it survives compactions; None: as its role says.
+        extra: data to be given back with the message.
 
     Raises:
         TypeError: `item` is not a message; the text says what to pass instead.
@@ -120,6 +125,7 @@ def message_entry(
         shape=shape,
         visible_to=visible_to,
         pinned=pinned or None,
+        extra=None if extra is None else dict(extra),
     )
 
 

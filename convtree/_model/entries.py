@@ -18,7 +18,8 @@ TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 LABEL_LIMIT = 256
 VERSION = 1
 
-Visibility = Literal["all", "model", "user"]
+Visibility = Literal["all", "model", "user", "nobody"]
+HIDDEN_FROM_MODEL = ("user", "nobody")
 Severity = Literal["error", "warning", "info"]
 
 
@@ -56,8 +57,9 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
     """A message, stored exactly as the provider defines it.
 
     `shape` names the provider's message format. `provider`, `model` and `usage` say which model produced the message
-    and what it cost. `visible_to="user"` hides it from the model. A `pinned` message stays in the context after a
-    compaction; `append` pins system messages.
+    and what it cost. `visible_to="user"` hides it from the model, "model" from the user, "nobody" from both. A `pinned`
+    message stays in the context after a compaction; `append` pins system messages. `extra` is what a framework or tool
+    must get back with the message; it is never sent to a model.
     """
 
     type: ClassVar[str] = "message"
@@ -68,6 +70,7 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
     usage: dict[str, Any] | None = None
     visible_to: Visibility = "all"
     pinned: bool | None = None
+    extra: dict[str, Any] | None = None
 
     @property
     def role(self) -> str | None:
@@ -81,7 +84,10 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
 
 
 class CompactionEntry(Entry, frozen=True, kw_only=True):
-    """A summary that replaces the entries before `first_kept_entry_id` in the context. None keeps no earlier entry."""
+    """A summary that replaces the entries before `first_kept_entry_id` in the context. None keeps no earlier entry.
+
+    `usage`, `provider` and `model` say what the summary cost. They do not change the conversation's model.
+    """
 
     type: ClassVar[str] = "compaction"
     summary: str
@@ -92,15 +98,24 @@ class CompactionEntry(Entry, frozen=True, kw_only=True):
     read_files: list[str] | None = None
     modified_files: list[str] | None = None
     details: Any = None
+    usage: dict[str, Any] | None = None
+    provider: str | None = None
+    model: str | None = None
 
 
 class BranchSummaryEntry(Entry, frozen=True, kw_only=True):
-    """A summary of an abandoned branch. `from_id` is the leaf of that branch."""
+    """A summary of an abandoned branch. `from_id` is the leaf of that branch.
+
+    `usage`, `provider` and `model` say what the summary cost. They do not change the conversation's model.
+    """
 
     type: ClassVar[str] = "branch_summary"
     from_id: str | None
     summary: str
     details: Any = None
+    usage: dict[str, Any] | None = None
+    provider: str | None = None
+    model: str | None = None
 
 
 class ModelChangeEntry(Entry, frozen=True, kw_only=True):
@@ -196,6 +211,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     parent_session: ParentSession | None = None
     metadata: dict[str, Any] | None = None
+    needs: Any = None  # names of what a reader must know, see FORMAT.md; never written by this version
 
 
 ENTRY_CLASSES: dict[str, type[Entry]] = {

@@ -7,6 +7,7 @@ What makes plans is imported when the first is made.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import msgspec
@@ -93,22 +94,59 @@ def compact(
 
 
 def apply_compaction(
-    self: Summarised, plan: CompactionPlan, summary: str, *, count_tokens: Counter | None = None
+    self: Summarised,
+    plan: CompactionPlan,
+    summary: str,
+    *,
+    count_tokens: Counter | None = None,
+    usage: Mapping[str, Any] | None = None,
+    provider: str | None = None,
+    model: str | None = None,
 ) -> CompactionEntry:
     """Appends the compaction of a plan at the current leaf, which may have moved on since the plan was made.
+
+    Args:
+        self: the session.
+        plan: what `plan_compaction` returned.
+        summary: the text that replaces the messages of the plan.
+        count_tokens: counts the tokens of one message; left out, they are estimated.
+        usage: the tokens that the summary took, as the provider reports them.
+        provider: the provider that made the summary.
+        model: the model that made it. The conversation's model stays.
 
     Raises:
         StaleLeaf: the leaf moved to where the plan does not hold; nothing was written.
         InvalidMessage: the summary is not a text, or empty.
         As `append`.
     """
-    return cast(CompactionEntry, _apply(self._client, plan, plan.entry(summary, count_tokens), LEAF))
+    return cast(
+        CompactionEntry,
+        _apply(self._client, plan, _with_cost(plan.entry(summary, count_tokens), usage, provider, model), LEAF),
+    )
 
 
 def apply_branch_summary(
-    self: Summarised, plan: BranchPlan, summary: str, entry_id: str | None, *, details: Any = None
+    self: Summarised,
+    plan: BranchPlan,
+    summary: str,
+    entry_id: str | None,
+    *,
+    details: Any = None,
+    usage: Mapping[str, Any] | None = None,
+    provider: str | None = None,
+    model: str | None = None,
 ) -> BranchSummaryEntry:
     """Leaves the branch of a plan for `entry_id` and appends the branch's summary there.
+
+    Args:
+        self: the session.
+        plan: what `plan_branch` returned.
+        summary: what happened on the branch.
+        entry_id: the entry to go to; None is the place before the first entry.
+        details: anything else to store with the summary.
+        usage: the tokens that the summary took, as the provider reports them.
+        provider: the provider that made the summary.
+        model: the model that made it. The conversation's model stays.
 
     Raises:
         StaleLeaf: the leaf moved off the branch since the plan was made; nothing was written.
@@ -119,7 +157,7 @@ def apply_branch_summary(
 
     compaction.check_text(summary)
     note = BranchSummaryEntry(from_id=plan.leaf_id, summary=summary, details=details)
-    return cast(BranchSummaryEntry, _apply(self._client, plan, note, entry_id))
+    return cast(BranchSummaryEntry, _apply(self._client, plan, _with_cost(note, usage, provider, model), entry_id))
 
 
 def plan_compaction(session: Summarised, keep_tokens: int, count_tokens: Counter | None) -> CompactionPlan | None:
@@ -136,6 +174,16 @@ def plan_branch(session: Summarised, entry_id: str | None) -> BranchPlan | None:
 
     session._client.check_can_append()
     return compaction.plan_branch(session, entry_id)
+
+
+def _with_cost(
+    note: CompactionEntry | BranchSummaryEntry,
+    usage: Mapping[str, Any] | None,
+    provider: str | None,
+    model: str | None,
+) -> Entry:
+    spent = None if usage is None else dict(usage)
+    return msgspec.structs.replace(note, usage=spent, provider=provider, model=model)
 
 
 def _apply(client: Client, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None) -> Entry:

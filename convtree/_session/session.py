@@ -28,17 +28,15 @@ from convtree._model.entries import (
     Entry,
     Finding,
     Header,
-    LabelMark,
     Mark,
     MessageEntry,
     ParentSession,
     Record,
-    SessionInfoMark,
     Visibility,
 )
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import follow, forking, landing
+from convtree._session import follow, forking, landing, marking
 from convtree._session.client import ON_STALE, Client, method, query
 from convtree._session.header import check_choice, new_header
 from convtree._session.view import SessionView
@@ -227,6 +225,7 @@ class Session(Uncopyable):
         shape: str | None = None,
         visible_to: Visibility = "all",
         pinned: bool | None = None,
+        extra: Mapping[str, Any] | None = None,
         on_stale: OnStale | None = None,
     ) -> MessageEntry: ...
     def append(
@@ -242,6 +241,7 @@ class Session(Uncopyable):
         shape: str | None = None,
         visible_to: Visibility = "all",
         pinned: bool | None = None,
+        extra: Mapping[str, Any] | None = None,
         on_stale: OnStale | None = None,
     ) -> Any:
         """Appends one message or entry and moves the leaf to it; when this returns, it is stored.
@@ -258,12 +258,13 @@ class Session(Uncopyable):
             model: the model that made the message.
             usage: the tokens it took, as the provider reports them.
             shape: the provider format of the message, as in `Context.to`.
-            visible_to: "all", "user" (not in contexts) or "model" (for the model only).
+            visible_to: "all", "user" (not in contexts), "model" (for the model only) or "nobody".
             pinned: whether it survives compactions; left out, true for the roles `system` and `developer`.
+            extra: data that a framework must get back with the message; never sent to a model.
             on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
                 session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
 
-        The arguments from `provider` to `pinned` go with a message only.
+        The arguments from `provider` to `extra` go with a message only.
 
         Raises:
             TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
@@ -282,6 +283,7 @@ class Session(Uncopyable):
             shape=shape,
             visible_to=visible_to,
             pinned=pinned,
+            extra=extra,
         )
         return self._client.append([entry], parent_id, on_stale)[0]
 
@@ -297,6 +299,7 @@ class Session(Uncopyable):
         shape: str | None = None,
         visible_to: Visibility = "all",
         pinned: bool | None = None,
+        extra: Mapping[str, Any] | None = None,
         on_stale: OnStale | None = None,
     ) -> list[Entry]:
         """Appends a chain with one write and one sync.
@@ -312,6 +315,7 @@ class Session(Uncopyable):
             shape: as in `append`, for every message.
             visible_to: as in `append`, for every message.
             pinned: as in `append`, for every message.
+            extra: as in `append`, for the last item if it is a message.
             on_stale: as in `append`.
 
         Raises:
@@ -322,7 +326,11 @@ class Session(Uncopyable):
         common |= {"visible_to": visible_to, "pinned": pinned}
         entries: list[Entry] = []
         for number, item in enumerate(listed, 1):
-            own = {} if isinstance(item, Entry) else common | ({"usage": usage} if number == len(listed) else {})
+            own = (
+                {}
+                if isinstance(item, Entry)
+                else common | ({"usage": usage, "extra": extra} if number == len(listed) else {})
+            )
             entries.append(entry_of(item, **own))
         return self._client.append(entries, parent_id, on_stale) if entries else []
 
@@ -331,26 +339,10 @@ class Session(Uncopyable):
     apply_compaction = method(landing.apply_compaction)
     apply_branch_summary = method(landing.apply_branch_summary)
 
-    def label(self, entry_id: str, text: str | None) -> None:
-        """Sets a bookmark on an entry, or clears it with None. Does not move the leaf.
-
-        Raises:
-            EntryNotFound: there is no such entry.
-            InvalidMessage: the label is longer than 256 characters.
-        """
-        self._client.add_mark(LabelMark(target_id=entry_id, label=text))
-
-    def rename(self, name: str | None) -> None:
-        """Sets the session's name, or removes it with None."""
-        self._client.add_mark(SessionInfoMark(name=name))
-
-    def archive(self, archived: bool = True) -> None:
-        """Sets or clears the session's archive flag. An archived session can be written to."""
-        self._client.add_mark(SessionInfoMark(archived=archived))
-
-    def update_metadata(self, /, **changes: Any) -> None:
-        """Sets metadata by key; None removes a key."""
-        self._client.add_mark(SessionInfoMark(metadata=changes))
+    label = method(marking.label)
+    rename = method(marking.rename)
+    archive = method(marking.archive)
+    update_metadata = method(marking.update_metadata)
 
     def extend(self, records: Iterable[Record], *, batch_size: int = BATCH) -> int:
         """Appends records with their own ids, parents and times, in batches; returns how many were written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from convtree._catalogue.types import UsageTotal
-from convtree._model.entries import MessageEntry
+from convtree._model.entries import BranchSummaryEntry, CompactionEntry, MessageEntry
 from convtree._model.usage import Usage, usage_of
 from convtree._session.session import Session
 from convtree.stores._results import UsageRow
@@ -46,7 +46,7 @@ def usage_by_branch(session: Session) -> list[UsageRow]:
     own = {
         row: usage_of(record.usage)
         for row, record in session.records(0 if copied is None else copied + 1)
-        if isinstance(record, MessageEntry) and record.usage
+        if isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry) and record.usage
     }
     leaves = {entry.id: outline.row(entry.id) for entry in session.leaves()}
     sums: list[Usage] = []

@@ -13,6 +13,7 @@ import orjson
 from convtree._formats.common.base import Exported, origin
 from convtree._formats.common.ids import derive_id, session_id
 from convtree._model.entries import (
+    HIDDEN_FROM_MODEL,
     BranchSummaryEntry,
     CompactionEntry,
     Entry,
@@ -210,7 +211,7 @@ def full_summary(entry: CompactionEntry, shown: Iterable[Entry]) -> str:
 
 def is_hidden(entry: MessageEntry) -> bool:
     """Returns whether a message is hidden from the model."""
-    return entry.visible_to == "user"
+    return entry.visible_to in HIDDEN_FROM_MODEL
 
 
 def line(fields: Any) -> bytes:

@@ -20,6 +20,7 @@ from convtree._model.terminal_text import escape_controls
 
 NAME = "markdown"
 
+_HIDDEN = {"user": ", not for the model", "model": ", not for the user", "nobody": ", hidden"}
 _GIST = 80  # characters of a branch's last words
 _HEADING = re.compile(r"^( {0,3})(#{1,6}(?=\s|$)|={1,}\s*$|-{1,}\s*$)")
 _FENCE = re.compile(r" {0,3}(`{3,}(?!.*`)|~{3,})")
@@ -50,7 +51,7 @@ def _entry(entry: Entry, label: str | None) -> Iterator[str]:
     match entry:
         case MessageEntry():
             model = f", {_inline(entry.model)}" if entry.model else ""
-            hidden = {"user": ", not for the model", "model": ", not for the user"}.get(entry.visible_to, "")
+            hidden = _HIDDEN.get(entry.visible_to, "")
             yield f"## {_inline((role_of(entry.message) or 'message').capitalize())}{model}{hidden}{mark}"
             for part in speech_of(entry.message).parts:
                 yield from _part(part)

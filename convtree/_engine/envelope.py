@@ -1,0 +1,60 @@
+"""The part of a line that the index needs: id, parent, type, and what says who sees it. Pure.
+
+A line may have `needs`: names of what its reader must know. If this version does not know one of them, the line is
+opaque and critical, whatever its type.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import msgspec
+from msgspec import UNSET
+
+#: names in `needs` that this version knows: none so far
+KNOWN_NEEDS: frozenset[str] = frozenset()
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """The part of a line that the index needs. The rest stays unparsed."""
+
+    id: str
+    type: str
+    parent_id: str | msgspec.UnsetType | None = UNSET
+    provider: str | None = None
+    model: str | None = None
+    settings: dict[str, msgspec.Raw] | None = None
+    visible_to: str | None = None
+    pinned: bool | None = None
+    needs: Any = None
+
+    known: ClassVar[bool] = True
+    critical: ClassVar[bool] = False
+
+
+class OpaqueEnvelope(msgspec.Struct):
+    """The envelope of a line whose type, or one of whose needs, this version does not know."""
+
+    id: str
+    type: str
+    parent_id: str | msgspec.UnsetType | None = UNSET
+    marked: Any = msgspec.field(default=None, name="critical")
+    needs: Any = None
+
+    known: ClassVar[bool] = False
+
+    @property
+    def critical(self) -> bool:
+        """Whether a reader that does not know the type must refuse what depends on it."""
+        return self.marked is True or has_unknown_needs(self.needs)
+
+
+def has_unknown_needs(needs: Any) -> bool:
+    """Tells whether a line needs a reader that knows more than this version. What is not a list of names is unknown."""
+    if needs is None:
+        return False
+    return not isinstance(needs, list) or not all(isinstance(each, str) and each in KNOWN_NEEDS for each in needs)
+
+
+decode_envelope = msgspec.json.Decoder(Envelope).decode
+decode_opaque_envelope = msgspec.json.Decoder(OpaqueEnvelope).decode
