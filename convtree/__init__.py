@@ -14,7 +14,8 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from convtree._engine.context import Context, Gap, default_render
+from convtree._engine.context import Context, Gap, Render, default_render
+from convtree._engine.leaf import OnStale
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -30,7 +31,9 @@ from convtree._model.entries import (
     OpaqueEntry,
     OpaqueMark,
     ParentSession,
+    Record,
     SessionInfoMark,
+    Visibility,
 )
 from convtree._model.errors import (
     BrokenPath,
@@ -54,12 +57,26 @@ from convtree._model.errors import (
     UnknownEntry,
 )
 from convtree._model.messages import OpenCall
+from convtree._model.sources import Clock, IdSource
 from convtree._session.session import Session
 
 if TYPE_CHECKING:
-    from convtree._engine.redact import Redactor, redact
-    from convtree._session.compaction import BranchPlan, CompactionPlan, plan_branch, plan_compaction
+    from convtree._catalogue.types import SessionInfo
+    from convtree._engine.diff import Diff
+    from convtree._engine.redact import Redact, Redactor, redact
+    from convtree._logs.copy import Copied
+    from convtree._model.usage import Usage
+    from convtree._providers import Shape
+    from convtree._session.compaction import (
+        BranchPlan,
+        CompactionPlan,
+        Summarize,
+        SummarizeBranch,
+        plan_branch,
+        plan_compaction,
+    )
     from convtree.stores._open import open_store
+    from convtree.stores._results import Hit, Page, UsageRow
     from convtree.stores._session_store import SessionStore
 
 __version__ = "0.1.0"
@@ -69,8 +86,19 @@ __version__ = "0.1.0"
 _LAZY = {
     "BranchPlan": "_session.compaction",
     "CompactionPlan": "_session.compaction",
+    "Copied": "_logs.copy",
+    "Diff": "_engine.diff",
+    "Hit": "stores._results",
+    "Page": "stores._results",
+    "Redact": "_engine.redact",
     "Redactor": "_engine.redact",
+    "SessionInfo": "_catalogue.types",
     "SessionStore": "stores._session_store",
+    "Shape": "_providers",
+    "Summarize": "_session.compaction",
+    "SummarizeBranch": "_session.compaction",
+    "Usage": "_model.usage",
+    "UsageRow": "stores._results",
     "open_store": "stores._open",
     "plan_branch": "_session.compaction",
     "plan_compaction": "_session.compaction",
@@ -94,18 +122,23 @@ __all__ = [
     "BranchPlan",
     "BranchSummaryEntry",
     "BrokenPath",
+    "Clock",
     "CompactionEntry",
     "CompactionPlan",
     "Context",
     "ConvtreeError",
+    "Copied",
     "CorruptLog",
+    "Diff",
     "Entry",
     "EntryNotFound",
     "ExtensionDataEntry",
     "Finding",
     "Gap",
     "Header",
+    "Hit",
     "IdConflict",
+    "IdSource",
     "InvalidCompaction",
     "InvalidMessage",
     "LabelMark",
@@ -115,24 +148,36 @@ __all__ = [
     "MessageEntry",
     "ModelChangeEntry",
     "NotALog",
+    "OnStale",
     "OpaqueEntry",
     "OpaqueMark",
     "OpenCall",
     "OpenCalls",
+    "Page",
     "ParentSession",
     "ReadOnlySession",
+    "Record",
+    "Redact",
     "Redactor",
+    "Render",
     "Session",
     "SessionClosed",
     "SessionExists",
     "SessionFailed",
+    "SessionInfo",
     "SessionInfoMark",
     "SessionLocked",
     "SessionNotFound",
     "SessionStore",
     "SeveralSessions",
+    "Shape",
     "StaleLeaf",
+    "Summarize",
+    "SummarizeBranch",
     "UnknownEntry",
+    "Usage",
+    "UsageRow",
+    "Visibility",
     "default_render",
     "open_store",
     "plan_branch",

@@ -124,6 +124,21 @@ def test_a_closed_descriptor_is_noticed(tmp_path: Path) -> None:
         assert contents(session) == ["A1"]
 
 
+def test_a_descriptor_that_does_not_append_is_not_written_to(tmp_path: Path) -> None:
+    """The same log, opened by other code without O_APPEND: a write would go to its beginning."""
+    with Session.open(tmp_path / "a.jsonl") as session:
+        session.append(user("A1"))
+        log: Any = session._journal.log
+        os.close(log._fd)
+        fd = os.open(tmp_path / "a.jsonl", os.O_RDWR)
+        assert fd == log._fd
+        before = (tmp_path / "a.jsonl").read_bytes()
+        with pytest.raises(SessionFailed, match="closed by something else"):
+            session.append(user("A2"))
+        assert (tmp_path / "a.jsonl").read_bytes() == before
+        os.close(fd)
+
+
 def test_a_descriptor_taken_over_while_lines_are_built(tmp_path: Path) -> None:
     """The check comes right before the write, so that changes under the lock are seen too."""
     log = JsonlLog(tmp_path / "a.jsonl")

@@ -874,6 +874,29 @@ def test_a_registered_scheme(monkeypatch: pytest.MonkeyPatch) -> None:
     assert urls == ["mine://host/x%20y?z"]
 
 
+def test_options_reach_a_registered_scheme_that_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By name. What it does not take is refused, unless it is `create`, which every command passes."""
+    calls: list[object] = []
+
+    def make(url: str, *, create: bool | None, durability: str) -> MemoryBackend:
+        calls.append((url, create, durability))
+        return MemoryBackend()
+
+    class Point:
+        def __init__(self, factory: Callable[..., MemoryBackend]) -> None:
+            self.load = lambda: factory
+
+    points = {"takes": Point(make), "plain": Point(lambda _url: MemoryBackend())}
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda *, group, name: [points[name]])  # noqa: ARG005
+    open_store("takes://x", create=False, durability="process").close()
+    assert calls == [("takes://x", False, "process")]
+    open_store("plain://x", create=False).close()
+    with pytest.raises(ValueError, match="scheme 'takes' do not take lock_timeout_s, allow_network"):
+        open_store("takes://x", lock_timeout_s=1, allow_network=True)
+    with pytest.raises(ValueError, match="scheme 'plain' do not take durability"):
+        open_store("plain://x", durability="process")
+
+
 def test_a_folder_is_created_or_must_exist(tmp_path: Path) -> None:
     """With its parents. `create=False` raises SessionNotFound."""
     with open_store(tmp_path / "a" / "b", create=True) as store:

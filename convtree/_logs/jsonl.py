@@ -20,7 +20,7 @@ from typing import Literal, NoReturn
 from convtree._engine import codec
 from convtree._engine.log import Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile
 from convtree._logs import atomic_file, file_lines
-from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, close_own, identity_of, is_open_on
+from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, appends, close_own, identity_of, is_open_on
 from convtree._logs.filesystems import check_directory, refuse_network
 from convtree._logs.index_file import IndexFile
 from convtree._logs.lock import FileLock
@@ -240,7 +240,7 @@ class JsonlLog(Uncopyable, ForkAware):
             return Chunk((), (), size)
         data = b"\n".join(lines) + b"\n"
         self._directory_unsynced |= size == 0
-        self._check_descriptor()
+        self._check_appends()
         try:
             written = os.write(self._fd, data)
             while written < len(data):  # after a short write, the next one raises the reason
@@ -274,7 +274,7 @@ class JsonlLog(Uncopyable, ForkAware):
         if not (codec.is_header(file_lines.first_line(self._fd)) if end else codec.begins_header(tail)):
             raise NotALog(f"{self.path}: not a convtree log; the file was not touched")
         if len(tail) == size - end and codec.verify_seal(tail.removesuffix(b"\r")) is not None:
-            self._check_descriptor()
+            self._check_appends()
             os.write(self._fd, b"\n")
             self._make_durable()
             return size + 1
@@ -437,12 +437,25 @@ class JsonlLog(Uncopyable, ForkAware):
     def _check_descriptor(self) -> None:
         """Raises SessionFailed if the descriptor's number no longer belongs to the file that was opened."""
         if self._fd >= 0 and self._identity != UNKNOWN and not is_open_on(self._fd, self._identity):
-            self.failed = True
-            self._fd, self._lock.held = -1, False  # never written to, unlocked or closed again
-            raise SessionFailed(
-                f"{self.path}: the descriptor of this log was closed by something else in this process; nothing was "
-                "written, open the session again"
-            )
+            raise self._lost_descriptor()
+
+    def _check_appends(self) -> None:
+        """Raises SessionFailed if a write would not go to the end of this log.
+
+        Other code may have closed the descriptor and opened the same file without O_APPEND: a write would then go to
+        the beginning of the file.
+        """
+        self._check_descriptor()
+        if not appends(self._fd):
+            raise self._lost_descriptor()
+
+    def _lost_descriptor(self) -> SessionFailed:
+        self.failed = True
+        self._fd, self._lock.held = -1, False  # never written to, unlocked or closed again
+        return SessionFailed(
+            f"{self.path}: the descriptor of this log was closed by something else in this process; nothing was "
+            "written, open the session again"
+        )
 
     # --- the end ---
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from inspect import signature
+from typing import TYPE_CHECKING, Any
 
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact
@@ -74,8 +75,28 @@ def open_store(
     elif scheme.partition("+")[0] in ("sqlite", "postgresql", "postgres"):
         backend = _database(path, durability, lock_timeout_s, create)
     else:
-        backend = _plugin(scheme)(path)
+        options = {
+            "durability": durability,
+            "lock_timeout_s": lock_timeout_s,
+            "allow_network": allow_network,
+            "create": create,
+        }
+        backend = _make(_plugin(scheme), path, scheme, options)
     return SessionStore(backend, redact=redact, clock=clock, id_source=id_source)
+
+
+def _make(factory: Callable[..., StoreBackend], url: str, scheme: str, options: dict[str, Any]) -> StoreBackend:
+    """Calls the function of another package with the URL and those options that it takes.
+
+    Raises:
+        ValueError: a durability, timeout or network permission was asked for that it does not take.
+    """
+    taken = signature(factory).parameters
+    defaults = {"durability": "power", "lock_timeout_s": 10.0, "allow_network": False, "create": options["create"]}
+    refused = [name for name, value in options.items() if name not in taken and value != defaults[name]]
+    if refused:
+        raise ValueError(f"stores of the scheme {scheme!r} do not take {', '.join(refused)}; say it in the URL")
+    return factory(url, **{name: value for name, value in options.items() if name in taken})
 
 
 def split_url(url: str | os.PathLike[str]) -> tuple[str, str]:
@@ -106,7 +127,7 @@ def _database(where: str | Engine, durability: Durability, lock_timeout_s: float
     return SqlBackend(where, durability=durability, lock_timeout_s=lock_timeout_s, create=create)
 
 
-def _plugin(scheme: str) -> Callable[[str], StoreBackend]:
+def _plugin(scheme: str) -> Callable[..., StoreBackend]:
     """Returns the function that a package registered for a scheme."""
     from importlib.metadata import entry_points
 
@@ -115,5 +136,5 @@ def _plugin(scheme: str) -> Callable[[str], StoreBackend]:
         raise ValueError(
             f"unknown store URL scheme {scheme!r}; expected a path, sqlite:///…, postgresql://… or memory:"
         )
-    make: Callable[[str], StoreBackend] = next(iter(found)).load()
+    make: Callable[..., StoreBackend] = next(iter(found)).load()
     return make
