@@ -9,12 +9,14 @@ import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from helpers import contents, user
 
 from convtree import Session, SessionFailed, SessionStore, aio, open_store
 from convtree._logs.jsonl import JsonlLog
+from convtree._model import resources
 
 
 @dataclasses.dataclass
@@ -229,3 +231,25 @@ def test_an_index_of_another_log_on_the_descriptor_is_not_believed(tmp_path: Pat
         assert fd == index_file._fd
         assert [entry.id for entry in session.path(session.leaf_id)] == logs["b"]
     os.close(fd)  # still open: it was not closed with the session
+
+
+def test_a_fork_concerns_what_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a child process every watched object that still exists is called, once."""
+    called: list[str] = []
+
+    class Thing(resources.ForkAware):
+        def __init__(self, name: str) -> None:
+            self.name = name
+            resources.watch_forks(self)
+
+        def _after_fork(self) -> None:
+            called.append(self.name)
+
+    monkeypatch.setattr(resources, "_WATCHED", WeakSet())
+    kept, gone = Thing("kept"), Thing("gone")
+    del gone
+    gc.collect()
+    resources._after_fork_in_child()
+    assert called == [kept.name]
+    with pytest.raises(NotImplementedError):
+        resources.ForkAware()._after_fork()

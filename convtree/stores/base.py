@@ -28,9 +28,9 @@ called with the URL and returns the backend:
 
 Then `convtree.open_store("dbm://…")` opens it; `SessionStore(backend)` does without a registration. The two slashes are
 needed: other text is the path of a folder. The function gets the options of `open_store` that are among its parameters:
-`create`, `durability`, `lock_timeout_s`, `allow_network`. A value that it does not take is refused, except for `create`.
-Clocks and new ids are not a backend's business. `examples/dbm_store.py` is a whole store in 200 lines, and `convtree.testing` has the
-tests that every store must pass.
+`create`, `durability`, `lock_timeout_s`, `allow_network`. What it does not take is refused, except for `create`. Clocks
+and new ids are not a backend's business. `examples/dbm_store.py` is a whole store in 200 lines, and `convtree.testing`
+has the tests that every store must pass.
 """
 
 from __future__ import annotations
