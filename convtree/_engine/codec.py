@@ -83,12 +83,12 @@ def verify_seal(line: bytes) -> Seal | None:
 
 
 def looks_sealed(line: bytes) -> bool:
-    """Tells whether a line ends like a sealed one, valid or not: damage to one member of a seal leaves the other."""
+    """Returns whether a line ends like a sealed one, valid or not: damage to one member of a seal leaves the other."""
     return line[-18:-10] == b',"crc":"' or line[-36:-27] == b',"prev":"'
 
 
 def strip_line_prefix(line: bytes) -> bytes:
-    """Removes what may stand in front of a header that is whole: a byte order mark, zeros that a crash left."""
+    """Removes a byte order mark, and zeros that a crash left, from the front of a line."""
     return line.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0")
 
 
@@ -173,7 +173,7 @@ def encode_header(header: Header) -> bytes:
 
 
 def dump(fields: Mapping[str, Any]) -> bytes:
-    """Encodes the fields of a line. Refuses every value that would not be decoded as it was."""
+    """Encodes the fields of a line. Refuses every value that would be decoded as a different one."""
     try:
         data = orjson.dumps(fields, jsonable, _ORJSON_OPTIONS)
     except (TypeError, ValueError) as error:
@@ -186,7 +186,7 @@ def dump(fields: Mapping[str, Any]) -> bytes:
 
 
 def jsonable(value: Any) -> Any:
-    """Returns the JSON value of an object that is none. An SDK's model is dumped as its SDK would send it."""
+    """Converts an object of another class to a JSON value. An SDK's model is dumped as its SDK would send it."""
     model_dump = getattr(value, "model_dump", None)
     if callable(model_dump) and not isinstance(value, type):
         excluded = getattr(value, "__api_exclude__", None)
@@ -199,7 +199,7 @@ def jsonable(value: Any) -> Any:
 
 
 def same_content(payload: bytes, line: bytes) -> bool:
-    """Tells whether two records have equal type and fields, whatever their parent, time, seal and spelling."""
+    """Returns whether two records have equal type and fields, whatever their parent, time, seal and spelling."""
     try:
         return _content(payload + b"}") == _content(line)
     except (TypeError, orjson.JSONDecodeError):
@@ -265,7 +265,7 @@ def _check_fields(record: Record) -> None:
 
 
 def is_own_id(id: str) -> bool:
-    """Tells whether an id has the form of ours, for which it needs no further check."""
+    """Returns whether an id has the form that `new_id` makes; such an id needs no further check."""
     return len(id) == 16 and id.isalnum() and id.isascii()
 
 
@@ -306,7 +306,7 @@ def _inside(place: str, value: Mapping[Any, Any] | Sequence[Any]) -> list[tuple[
 
 
 def _shown(key: str) -> str:
-    """Returns a key as it may be shown in an error, which must not show content."""
+    """Returns a key for an error message; a long or unprintable one is hidden, because it may be content."""
     return key if len(key) <= 64 and key.isprintable() else "…"
 
 
@@ -453,7 +453,7 @@ def decode_as(kind: str, line: bytes) -> Entry | Mark:
 
 
 def decode_fields(record: Record, fields: bytes) -> Entry | Mark:
-    """Decodes what `encode_fields` made of a record: the record as it will be read back, without parent and time.
+    """Decodes the output of `encode_fields`: the record as it will be read back, without parent and time.
 
     Raises:
         msgspec.ValidationError: a value is not of its field's type.
@@ -478,7 +478,7 @@ def decode_header(line: bytes) -> Header | None:
 
 
 def is_header(line: bytes) -> bool:
-    """Tells whether a line is a convtree header, or begins like one and is damaged behind that."""
+    """Returns whether a line is a convtree header, or begins like one and is damaged behind that."""
     try:
         return line.startswith(HEADER_START) or decode_header(line) is not None
     except DECODE_ERRORS:
@@ -486,6 +486,6 @@ def is_header(line: bytes) -> bool:
 
 
 def begins_header(data: bytes) -> bool:
-    """Tells whether a crash may have left these bytes of a first line: nothing, zeros, or the beginning of a header."""
+    """Returns whether a crash can leave these bytes of a first line: nothing, zeros, or the start of a header."""
     data = data.removeprefix(BYTE_ORDER_MARK).rstrip(b"\0")
     return HEADER_START.startswith(data) or is_header(data)

@@ -90,7 +90,7 @@ class Index:
     def restored(
         cls, read_at: ReadAt, state: IndexState, columns: Mapping[str, Column], salt: int, header_line: bytes
     ) -> Index:
-        """Makes an index of what a snapshot has, of a log that is sealed throughout."""
+        """Makes an index from the columns and state of a snapshot. The log is sealed throughout."""
         index = cls(read_at, salt, state=state, columns=columns)
         line = codec.strip_line_prefix(header_line)
         index.header, index.header_payload = codec.decode_header(line), codec.payload_of(line)
@@ -119,9 +119,9 @@ class Index:
     def add_written(
         self, records: Sequence[Entry | Mark], positions: Sequence[int], lines: Sequence[bytes], crc: int
     ) -> None:
-        """Indexes records that were just written behind every other line; `crc` is that of the last line.
+        """Indexes records that this process has just appended; `crc` is that of the last line.
 
-        Bulk equals one by one (`bulk`): the result is that of `scan`, and the lines are not looked at again.
+        Must give the same index as `scan` on their lines (see `bulk`), without parsing them.
         """
         state = self.state
         for record, position, line in zip(records, positions, lines, strict=True):
@@ -137,7 +137,7 @@ class Index:
         state.end = positions[-1] + len(lines[-1]) + 1
 
     def _scan_chain(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
-        """Indexes the leading lines that verify and follow each other, as nearly all do; returns how many."""
+        """Indexes the leading lines that verify and follow each other, which are nearly all; returns how many."""
         state = self.state
         if self.sealed_from is None or state.last_damaged or not lines:
             return 0
@@ -212,7 +212,7 @@ class Index:
                 self._index_line(position, line, first)
 
     def _index_line(self, position: int, line: bytes, first: bool) -> None:
-        """Indexes a line that is as its writer wrote it, as far as that can be known."""
+        """Indexes a line that is whole, or has no seal to verify it."""
         if first and self._index_header(position, line, first):
             return
         try:

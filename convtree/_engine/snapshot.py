@@ -1,9 +1,9 @@
-"""The snapshot: an index on disk, so that opening a log need not scan it. A cache, dropped at any doubt. Pure.
+"""The snapshot: an index on disk, so that opening a log does not scan it. A cache, dropped at any doubt. Pure.
 
 It is a file of pages, and opening one reads none of them:
 
     pages     the columns one after the other, each from a page boundary on, the last page of each filled with zeros
-    footer    JSON: what it covers, the state of the index, and the length of each column
+    footer    JSON: the bytes of the log it covers, the state of the index, and the length of each column
     checksums the CRC-32 of every page, four bytes each
     trailer   magic, the lengths of footer and checksums, and the CRC-32 of both
 
@@ -32,7 +32,7 @@ Read = Callable[[int, int], bytes]  # (offset, length): the bytes there, fewer a
 _MAGIC = b"cvtindex"
 _TRAILER = struct.Struct("<8sQQI")
 _VERSION = 2
-_BOUND = 4096  # bytes at the end of what is covered that bind a snapshot to its log
+_BOUND = 4096  # bytes at the end of the covered part that bind a snapshot to its log
 _COLUMN_TYPES = tree.COLUMN_TYPES | {"slots": "i"}
 
 
@@ -98,13 +98,13 @@ class Snapshot:
         self.state = footer.state
 
     def is_of(self, read_log: Read) -> bool:
-        """Tells whether a log begins with the header of this snapshot, or with as much of it as the log still has."""
+        """Returns whether a log begins with the header of this snapshot, or with as much of it as the log still has."""
         header = self.footer.header
         found = read_log(0, len(header))
         return header.startswith(found)
 
     def covers(self, read_log: Read) -> bool:
-        """Tells whether a log with that header has the bytes that this snapshot covers the log up to."""
+        """Returns whether a log with that header has the bytes that this snapshot covers the log up to."""
         return crc32(_bound(self.state.end, read_log)) == self.footer.bound_crc
 
     def index(self, read_at: Callable[..., list[bytes]]) -> Index:
@@ -152,7 +152,7 @@ def load(size: int, read: Read) -> Snapshot | None:
 
 
 def _consistent(footer: Footer, pages: int) -> bool:
-    """Tells whether the lengths in a footer fit each other: a forged footer can have a right checksum."""
+    """Returns whether the lengths in a footer fit each other: a forged footer can have a right checksum."""
     lengths, state = footer.lengths, footer.state
     if lengths.keys() != _COLUMN_TYPES.keys() or not 0 < state.header_end <= state.end:
         return False
