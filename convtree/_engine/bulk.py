@@ -63,7 +63,7 @@ def all_seals_valid(lines: Sequence[bytes]) -> bool:
 
 
 def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
-    """Reads the envelopes of lines; None unless a line is an entry of a known type with an id as `new_id` makes."""
+    """Reads the envelopes of lines; None unless a line is an entry of a known type with an id like `random_id`'s."""
     envelopes: list[Envelope | None]
     decode = codec.decode_envelope
     try:

@@ -265,7 +265,7 @@ def _check_fields(record: Record) -> None:
 
 
 def is_own_id(id: str) -> bool:
-    """Returns whether an id has the form that `new_id` makes; such an id needs no further check."""
+    """Returns whether an id has the form that `random_id` makes; such an id needs no further check."""
     return len(id) == 16 and id.isalnum() and id.isascii()
 
 
