@@ -1,4 +1,4 @@
-"""The law of `bulk`: for many lines at once, the result is that of one line after the other."""
+"""The law of `bulk`: handling many lines at once gives the same result as handling one line after the other."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -66,7 +66,7 @@ records: st.SearchStrategy[Entry | Mark] = st.one_of(
 
 @st.composite
 def chains(draw: st.DrawFn) -> list[MessageEntry]:
-    """Messages that mostly follow each other, as a conversation's do."""
+    """Draws messages that mostly continue each other, as in a conversation."""
     found: list[MessageEntry] = []
     for id in draw(st.lists(own_ids, unique=True, max_size=8)):
         entry = draw(messages(st.just(id)))
@@ -91,7 +91,7 @@ def lines_of(found: Sequence[Entry | Mark], prev: int = 0) -> list[bytes]:
 
 @st.composite
 def damaged(draw: st.DrawFn) -> list[bytes]:
-    """Lines of a log, some of them changed, dropped or put elsewhere."""
+    """Draws the lines of a log, some of them changed, dropped or moved."""
     lines = lines_of(draw(st.lists(records, max_size=6)), draw(st.integers(0, 2**32 - 1)))
     for _ in range(draw(st.integers(0, 2)) if lines else 0):
         number = draw(st.integers(0, len(lines) - 1))
@@ -111,8 +111,8 @@ def damaged(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(damaged(), st.integers(0, 2**32 - 1))
-def test_a_chain_verifies_as_its_lines_do(lines: list[bytes], prev: int) -> None:
-    """As far as each line's seal is valid and names the CRC of the line before."""
+def test_verify_chain_equals_verify_seal(lines: list[bytes], prev: int) -> None:
+    """The chain ends at the first line with an invalid seal or a wrong CRC of the line before."""
     if lines and (seal := codec.verify_seal(lines[0])) is not None and prev % 2:
         prev = seal.prev
     good, last = 0, prev
@@ -125,8 +125,8 @@ def test_a_chain_verifies_as_its_lines_do(lines: list[bytes], prev: int) -> None
 
 
 @given(damaged())
-def test_all_seals_are_valid_if_each_is(lines: list[bytes]) -> None:
-    """Of lines whose `prev` has the right form, which a scan has made sure of."""
+def test_all_seals_valid_equals_verify_seal(lines: list[bytes]) -> None:
+    """This holds for lines whose `prev` has the right form, which a scan has checked."""
     with_prev = [
         line for line in lines if line[-36:-27] == b',"prev":"' and not line[-27:-19].strip(b"0123456789abcdef")
     ]
@@ -134,8 +134,8 @@ def test_all_seals_are_valid_if_each_is(lines: list[bytes]) -> None:
 
 
 @given(damaged())
-def test_envelopes_are_read_as_each_is(lines: list[bytes]) -> None:
-    """None for a mark, an unknown type, a foreign id, and a line that cannot be read."""
+def test_read_entry_envelopes_equals_read_envelope(lines: list[bytes]) -> None:
+    """It gives None for a mark, an unknown type, a foreign id, and a line that cannot be read."""
 
     def one(line: bytes) -> Any:
         try:
@@ -148,15 +148,15 @@ def test_envelopes_are_read_as_each_is(lines: list[bytes]) -> None:
     assert bulk.read_entry_envelopes(lines) == [one(line) for line in lines]
 
 
-def test_a_field_that_means_nothing_in_a_type_is_left_to_the_slow_way() -> None:
-    """`read_envelope` knows that a compaction has no `pinned`; the bulk reader answers None for the line."""
+def test_a_field_of_another_type_is_left_to_one_by_one() -> None:
+    """`read_envelope` ignores `pinned` on a compaction; the bulk reader returns None for the line."""
     line = sealed([node(IDS[0], None, "compaction", summary="S", first_kept_entry_id=None, pinned="x")])[0]
     assert codec.read_envelope(line).id == IDS[0]
     assert bulk.read_entry_envelopes([line]) == [None]
 
 
 class Table:
-    """A table of ids over the names that a log would have, the first of them in a snapshot if `persisted`."""
+    """An id table over the ids of a log. If `persisted`, the first of them are in a snapshot."""
 
     def __init__(self, names: Sequence[str], persisted: bool) -> None:
         self.names = list(names)
@@ -172,14 +172,14 @@ class Table:
 
 
 def saved(code: str, column: Column) -> Column:
-    """A column as a snapshot has it."""
+    """Returns a column as a snapshot would restore it."""
     whole = b"".join(bytes(piece) for piece in column.bytes())
     return Column(code, len(column), lambda number: whole[number * PAGE :][:PAGE].ljust(PAGE, b"\0"))
 
 
 @given(st.integers(0, 60), st.lists(ids, max_size=20), st.booleans())
-def test_ids_are_added_as_each_is(size: int, found: list[str], persisted: bool) -> None:
-    """As long as they are new, also to each other; while the table grows, and behind the rows of a snapshot."""
+def test_add_ids_equals_add(size: int, found: list[str], persisted: bool) -> None:
+    """Ids are added while they are new, also to each other, as the table grows and behind persisted rows."""
     before = [*IDS[6:], *(f"before-{number}" for number in range(size))]
     fast, slow = Table(before, persisted), Table(before, persisted)
     count = 0
@@ -198,7 +198,7 @@ def test_ids_are_added_as_each_is(size: int, found: list[str], persisted: bool) 
 
 
 class Rows:
-    """A tree over the ids that a log would have; some rows are pinned, so others link to them."""
+    """A tree over the ids of a log. Some rows are pinned, so other rows have links to them."""
 
     def __init__(self, pinned: Sequence[bool]) -> None:
         self.ids = IDS[: len(pinned)]
@@ -215,8 +215,8 @@ class Rows:
 
 
 @given(st.lists(st.booleans(), max_size=6), st.integers(-1, 5), st.lists(own_ids, max_size=8))
-def test_messages_are_added_as_each_is(pinned: list[bool], parent: int, found: list[str]) -> None:
-    """Below each other, with the links of the row they continue; and what comes next goes on from there."""
+def test_add_messages_equals_add(pinned: list[bool], parent: int, found: list[str]) -> None:
+    """Messages get the links of the row they continue, and later rows continue them correctly."""
     fast, slow = Rows(pinned), Rows(pinned)
     start = len(pinned)
     parent = min(parent, start - 1)
@@ -237,7 +237,7 @@ def test_messages_are_added_as_each_is(pinned: list[bool], parent: int, found: l
 
 
 class MemoryLines:
-    """Lines by position, and an index of them."""
+    """A log in memory: lines by position, and an index of them."""
 
     def __init__(self) -> None:
         self.lines: dict[int, bytes] = {}
@@ -271,8 +271,8 @@ HEADER_LINE, HEADER_CRC = codec.seal_line(
 
 
 @given(st.one_of(chains(), st.lists(records, max_size=8)), damaged())
-def test_lines_are_indexed_at_once_as_one_by_one(found: list[Entry | Mark], more: list[bytes]) -> None:
-    """Columns, state and findings; with damage behind the whole lines, and the whole lines once more behind that."""
+def test_scan_of_many_lines_equals_one_by_one(found: list[Entry | Mark], more: list[bytes]) -> None:
+    """Columns, state and findings are equal, also with damage and with repeated lines."""
     lines = [HEADER_LINE, *lines_of(found, HEADER_CRC), *more, *lines_of(found, 1)]
     at_once, one_by_one = MemoryLines(), MemoryLines()
     at_once.scan(lines)
@@ -282,8 +282,8 @@ def test_lines_are_indexed_at_once_as_one_by_one(found: list[Entry | Mark], more
 
 
 @given(chains(), st.lists(records, max_size=8))
-def test_written_records_are_indexed_as_their_lines_are(chain: list[MessageEntry], others: list[Entry | Mark]) -> None:
-    """`add_written` does not look at the lines; a write batch has made sure that ids are new and references above."""
+def test_add_written_equals_scan(chain: list[MessageEntry], others: list[Entry | Mark]) -> None:
+    """`add_written` does not parse lines, because the write batch has checked ids and references."""
     taken: set[str] = set()
     found: list[Entry | Mark] = []
     for record in (*chain, *others):

@@ -1,4 +1,4 @@
-"""Lines and their seals, against bytes and checksums worked out by hand."""
+"""Encoding, sealing and decoding of lines, against bytes and checksums worked out by hand."""
 
 import math
 from collections.abc import Mapping
@@ -110,23 +110,23 @@ EXACT: list[tuple[Record, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("record", "body"), EXACT, ids=lambda value: getattr(value, "type", ""))
-def test_every_record_has_these_bytes_and_comes_back(record: Record, body: str) -> None:
+@pytest.mark.parametrize(("record", "payload"), EXACT, ids=lambda value: getattr(value, "type", ""))
+def test_records_have_the_bytes_of_the_format(record: Record, payload: str) -> None:
     """Each entry and mark is written byte for byte as the format says, and read back equal."""
-    assert codec.encode(record).decode() == body
-    assert codec.decode((body + "}").encode()) == record
-    assert codec.decode(seal_by_hand(body + "}", 7)) == record
+    assert codec.encode(record).decode() == payload
+    assert codec.decode((payload + "}").encode()) == record
+    assert codec.decode(seal_by_hand(payload + "}", 7)) == record
 
 
-def test_an_entry_at_the_root_says_null() -> None:
+def test_the_parent_of_a_root_is_null() -> None:
     """The parent of a first entry is written as null, never left out."""
     record = ExtensionDataEntry(id="a1", ext_type="a.b", data=1)
     expected = b'{"id":"a1","parent_id":null,"type":"extension_data","timestamp":null,"ext_type":"a.b","data":1'
     assert codec.encode(record) == expected
 
 
-def test_the_header_has_these_bytes() -> None:
-    """Header fields stand in the order of the format, absent ones are left out."""
+def test_the_header_has_the_bytes_of_the_format() -> None:
+    """Header fields have the order of the format; absent ones are left out."""
     full = Header(
         id="s1",
         timestamp=TIME,
@@ -148,8 +148,8 @@ def test_the_header_has_these_bytes() -> None:
 
 
 @pytest.mark.parametrize("line", [b"", b"[]", b"42", b'{"type":"session"}', b'{"type":"session","format":"pi"}', b"{"])
-def test_what_is_no_header(line: bytes) -> None:
-    """Another first line is no convtree header, whatever JSON it is."""
+def test_other_lines_are_not_a_header(line: bytes) -> None:
+    """A first line of any other kind decodes to None."""
     assert codec.decode_header(line) is None
 
 
@@ -157,17 +157,17 @@ def test_what_is_no_header(line: bytes) -> None:
 
 
 @given(st.binary(max_size=60), st.integers(0, 2**32 - 1))
-def test_the_seal_is_what_the_format_says(body: bytes, prev: int) -> None:
+def test_the_seal_has_the_bytes_of_the_format(payload: bytes, prev: int) -> None:
     """The last 36 bytes of a line are prev and crc, in lower case and padded with zeros."""
-    line = codec.seal(body, prev)
-    assert line[:-36] == body
+    line = codec.seal(payload, prev)
+    assert line[:-36] == payload
     assert line[-36:-18] == b',"prev":"%08x"' % prev
     assert line[-18:] == b',"crc":"%08x"}' % crc32(line[:-18] + b"}")
     assert codec.verify_seal(line) == codec.Seal(prev, crc32(line))
-    assert codec.payload_of(line) == body
+    assert codec.payload_of(line) == payload
 
 
-def test_every_flipped_bit_is_noticed() -> None:
+def test_a_flipped_bit_breaks_the_seal() -> None:
     """No line that differs in one bit from a sealed line verifies."""
     line = seal_by_hand(node("a1", None), 0xFEDCBA98)
     for position in range(len(line) * 8):
@@ -176,8 +176,8 @@ def test_every_flipped_bit_is_noticed() -> None:
         assert codec.verify_seal(bytes(damaged)) is None
 
 
-def test_every_cut_and_every_lost_byte_is_noticed() -> None:
-    """No beginning, end or line without one byte verifies."""
+def test_a_lost_byte_breaks_the_seal() -> None:
+    """No beginning or end of a sealed line verifies, nor the line without one of its bytes."""
     line = seal_by_hand(node("a1", None), 1)
     for position in range(len(line)):
         assert codec.verify_seal(line[:position]) is None
@@ -188,21 +188,21 @@ def test_every_cut_and_every_lost_byte_is_noticed() -> None:
 @pytest.mark.parametrize(
     "prev", ['"FEDCBA98"', '"+edcba98"', '" edcba98"', '"fedc_a98"', '"fedcba98', '"0xdcba98"', '"gggggggg"']
 )
-def test_prev_is_eight_lower_case_digits(prev: str) -> None:
-    """A seal whose prev is spelled in another way is none, even with the right crc."""
+def test_prev_has_eight_lower_case_digits(prev: str) -> None:
+    """A seal whose prev has another spelling is invalid, even with the right crc."""
     with_prev = b'{"id":"a1","prev":' + prev.encode()
     line = with_prev + b',"crc":"%08x"}' % crc32(with_prev + b"}")
     assert codec.verify_seal(line) is None
 
 
-def test_an_upper_case_crc_is_none() -> None:
-    """The crc is lower case, too."""
+def test_an_upper_case_crc_is_invalid() -> None:
+    """The digits of the crc are lower case, too."""
     line = seal_by_hand(node("a1", None), 3)
     assert line[-10:-2].upper() != line[-10:-2]
     assert codec.verify_seal(line[:-10] + line[-10:-2].upper() + b'"}') is None
 
 
-# --- what may be written ---
+# --- values that a writer accepts ---
 
 
 def refused(message: Mapping[Any, Any]) -> str:
@@ -245,20 +245,20 @@ class Pair(NamedTuple):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_values_that_json_does_not_have_are_refused_by_name(message: dict[Any, Any], place: str) -> None:
-    """What would not come back as it was is refused, and the error names the place."""
+def test_values_outside_json_are_refused(message: dict[Any, Any], place: str) -> None:
+    """A value that would be read back as a different one is refused, and the error names its path."""
     assert refused(message) == place
 
 
-def test_what_holds_itself_is_refused() -> None:
-    """A circular reference is too deep, not a crash."""
+def test_a_circular_reference_is_refused() -> None:
+    """It is reported as nested too deep."""
     circle: dict[str, Any] = {}
     circle["a"] = [circle]
     assert refused(circle).startswith("message.a[0].a[0].a[0]")
 
 
-def test_depth_counts_the_whole_line() -> None:
-    """128 levels may stand on a line, the line's own object included; 129 may not."""
+def test_the_depth_limit_counts_the_whole_line() -> None:
+    """A line can have 128 levels of nesting, including its own object, but not 129."""
     allowed = MessageEntry(id="a1", message=dict(nested(127)))
     assert codec.decode(codec.encode(allowed) + b"}") == allowed
     assert refused(nested(128)).startswith("message.a.a")
@@ -270,14 +270,14 @@ def test_depth_counts_the_whole_line() -> None:
     assert refused({"a": lists}).startswith("message.a[0][0]")
 
 
-def test_brackets_in_text_are_no_depth() -> None:
-    """Only nesting counts, not how many brackets a text holds."""
+def test_brackets_in_text_do_not_count_as_depth() -> None:
+    """Only real nesting counts towards the limit."""
     record = MessageEntry(id="a1", message={"content": "{[" * 1000, "flat": [[] for _ in range(500)]})
     assert codec.decode(codec.encode(record) + b"}") == record
 
 
-def test_a_line_may_have_16_mib_and_not_a_byte_more() -> None:
-    """The limit holds for the line with its seal and its newline."""
+def test_the_length_limit_is_16_mib() -> None:
+    """The limit includes the seal and the newline."""
     empty = len(codec.seal(codec.encode(MessageEntry(id="a1", message={"c": ""})), 0)) + 1
     room = 16 * 2**20 - empty
     line = codec.seal(codec.encode(MessageEntry(id="a1", message={"c": "x" * room})), 0)
@@ -306,15 +306,15 @@ def test_a_line_may_have_16_mib_and_not_a_byte_more() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_fields_out_of_bounds_are_refused_by_name(record: Record, place: str) -> None:
-    """Ids, labels, types and models have their form."""
+def test_invalid_fields_are_refused_by_name(record: Record, place: str) -> None:
+    """Ids, labels, types and models have a form, and the error names the field that breaks it."""
     with pytest.raises(InvalidMessage) as caught:
         codec.encode(record)
     assert caught.value.place == place
 
 
-def test_an_error_shows_no_content() -> None:
-    """What a message says does not get into an error."""
+def test_an_error_hides_content() -> None:
+    """The text of a message does not appear in an error."""
     with pytest.raises(InvalidMessage) as caught:
         codec.encode(MessageEntry(id="a1", message={"content": "secret", "n": [math.nan, "secret"]}))
     assert "secret" not in str(caught.value)
@@ -329,26 +329,26 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(), JSON, min_size=1, max_size=5), JSON)
-def test_any_json_value_comes_back_as_it_was(message: dict[str, Any], data: Any) -> None:
-    """What is accepted is read back equal, of the same types and in the same order, and stands on one line."""
+def test_any_json_value_is_read_back_unchanged(message: dict[str, Any], data: Any) -> None:
+    """An accepted value is read back equal, with the same types and key order, from one line."""
     for record in (
         MessageEntry(id="a1", message=message),
         ExtensionDataEntry(id="a1", ext_type="a.b", data=data),
     ):
-        body = codec.encode(record)
-        again = codec.decode(body + b"}")
+        payload = codec.encode(record)
+        again = codec.decode(payload + b"}")
         assert repr(again) == repr(record)
-        assert codec.encode(again) == body
-        assert b"\n" not in body
+        assert codec.encode(again) == payload
+        assert b"\n" not in payload
 
 
 def test_tuples_and_mappings_become_lists_and_objects() -> None:
-    """What means the same in JSON is taken."""
-    body = codec.encode(MessageEntry(id="a1", message={"a": (1, MappingProxyType({"b": 2}))}))
-    assert body.endswith(b'"message":{"a":[1,{"b":2}]}')
+    """A tuple is stored as an array, and any mapping as an object."""
+    payload = codec.encode(MessageEntry(id="a1", message={"a": (1, MappingProxyType({"b": 2}))}))
+    assert payload.endswith(b'"message":{"a":[1,{"b":2}]}')
 
 
-# --- what may be read ---
+# --- lines that a reader accepts ---
 
 
 @pytest.mark.parametrize(
@@ -381,27 +381,27 @@ def test_tuples_and_mappings_become_lists_and_objects() -> None:
     ],
     ids=lambda value: str(value[:60]),
 )
-def test_what_is_no_record_is_one_kind_of_error(line: bytes) -> None:
-    """A line that is no record raises one of the documented errors, never another."""
+def test_invalid_lines_raise_documented_errors(line: bytes) -> None:
+    """Decoding a line that is not a record raises one of `DECODE_ERRORS`."""
     with pytest.raises(codec.DECODE_ERRORS):
         codec.decode(line)
 
 
-def test_keys_may_stand_in_any_order_with_white_space() -> None:
-    """A reader takes what another writer has spelled in its own way, and passes over fields it does not know."""
+def test_any_key_order_and_white_space_are_read() -> None:
+    """Lines of other writers can have another key order, white space and unknown fields."""
     line = b' { "message" : {"a":1} , "later":[1],"type":"message", "parent_id":null,"id":"\\u0061b" } '
     assert codec.decode(line) == MessageEntry(id="ab", message={"a": 1})
 
 
 def test_critical_counts_for_unknown_types_only() -> None:
-    """`critical` is true by the value true, of a type that is not known."""
+    """A record is critical if its type is unknown and its `critical` is exactly `true`."""
     assert codec.read_envelope(b'{"id":"a1","type":"x","critical":true}').critical
     assert not codec.read_envelope(b'{"id":"a1","type":"x","critical":1}').critical
     assert not codec.read_envelope(b'{"id":"a1","type":"leaf","target_id":null,"critical":true}').critical
 
 
-def test_a_newer_field_of_another_type_does_not_hide_an_opaque_node() -> None:
-    """The fields of an unknown type are its own: `model` may be an object there."""
+def test_an_unknown_type_can_have_any_fields() -> None:
+    """The fields of an unknown type have no fixed types: its `model` can be an object."""
     line = b'{"id":"a1","parent_id":"p","type":"tool.x","model":{"a":1},"pinned":"yes"}'
     assert codec.decode(line) == OpaqueEntry(
         id="a1", parent_id="p", unknown_type="tool.x", fields={"model": {"a": 1}, "pinned": "yes"}
@@ -422,8 +422,8 @@ def test_a_newer_field_of_another_type_does_not_hide_an_opaque_node() -> None:
         (b"\0\0{", False),
     ],
 )
-def test_the_beginning_of_a_header_is_known(data: bytes, answer: bool) -> None:
-    """Only what a crash may leave of a convtree header counts as its beginning."""
+def test_a_torn_header_is_recognised(data: bytes, answer: bool) -> None:
+    """Only bytes that a crash can leave of a header count as its beginning."""
     assert codec.begins_header(data) is answer
 
 
@@ -437,40 +437,40 @@ def test_the_beginning_of_a_header_is_known(data: bytes, answer: bool) -> None:
         ('{"id":"a1","type":"x.y","a":1,"b":[1.5,"x"],"c":null}', False),
     ],
 )
-def test_equal_content_is_told_by_values(other: str, same: bool) -> None:
-    """Type and fields count, in any order; parent, time and seal do not."""
-    body = b'{"id":"a1","parent_id":"p","type":"x.y","timestamp":null,"a":1,"b":[1.5,"x"]'
-    assert codec.same_content(body, seal_by_hand(other, 9)) is same
-    assert codec.same_content(body, other.encode()) is same
+def test_same_content_compares_values(other: str, same: bool) -> None:
+    """Type and fields count, in any order. Parent, time and seal do not."""
+    payload = b'{"id":"a1","parent_id":"p","type":"x.y","timestamp":null,"a":1,"b":[1.5,"x"]'
+    assert codec.same_content(payload, seal_by_hand(other, 9)) is same
+    assert codec.same_content(payload, other.encode()) is same
 
 
 class Role(StrEnum):
-    """A key that is a string, and more than one."""
+    """A class of strings that are not of type `str` itself."""
 
     USER = "user"
 
 
-def test_what_only_the_encoder_refuses_is_refused() -> None:
-    """A key that is of a class of its own is no JSON key, even when it is a kind of string."""
+def test_a_key_of_a_string_subclass_is_refused() -> None:
+    """A key must be a plain `str`; an enum member is not accepted."""
     with pytest.raises(InvalidMessage, match="key must be str") as caught:
         codec.encode(entry(MessageEntry, message={Role.USER: "x"}))
     assert caught.value.place == "the record"
 
 
-def test_a_known_type_with_a_field_of_a_wrong_type_is_no_record() -> None:
-    """It does not become a record of an unknown type."""
+def test_a_known_type_with_invalid_fields_is_refused() -> None:
+    """It is not decoded as a record of an unknown type."""
     with pytest.raises(ValueError, match="pinned"):
         codec.decode(node("a", None, pinned=5).encode())
 
 
-def test_a_header_of_wrong_types_is_no_header() -> None:
-    """In whatever order its keys stand; one that begins as we write it is a header that was damaged."""
+def test_a_header_with_invalid_fields() -> None:
+    """It decodes to None in any key order. If it begins as we write it, it counts as a damaged header."""
     assert codec.is_header(b'{"format":"convtree","type":"session","version":1,"id":"s1"}')
     assert not codec.is_header(b'{"format":"convtree","type":"session","version":"x","id":"s1"}')
     assert codec.is_header(b'{"type":"session","format":"convtree","version":"x","id":"s1"}')
 
 
-def test_a_time_that_is_no_json_is_refused() -> None:
+def test_an_invalid_timestamp_is_refused() -> None:
     """The error names the field."""
     message = entry(MessageEntry, message={"role": "user", "content": "x"})
     with pytest.raises(InvalidMessage) as caught:

@@ -1,4 +1,4 @@
-"""Columns and the table of ids against a plain list and a plain dict: covered pages, a tail, and every border."""
+"""Columns against a list, and the id table against a dict: persisted pages, a tail, and the borders between them."""
 
 from array import array
 from hashlib import blake2b
@@ -17,13 +17,13 @@ LENGTHS = st.sampled_from([0, 1, 2, 1023, 1024, 1025, 2047, 2048, 2049, 8191, 81
 
 
 def pages_of(code: str, numbers: list[int]) -> list[bytes]:
-    """The pages of a column, the last filled with zeros."""
+    """Returns the pages of a column, the last one filled with zeros."""
     data = array(code, numbers).tobytes()
     return [data[at : at + PAGE].ljust(PAGE, b"\0") for at in range(0, len(data), PAGE)]
 
 
 def column_of(code: str, persisted: list[int], tail: list[int]) -> tuple[Column, list[int]]:
-    """A column with a covered part and a tail, and the list of the pages that were fetched."""
+    """Returns a column with persisted rows and a tail, and the list of the pages fetched so far."""
     pages = pages_of(code, persisted)
     fetched: list[int] = []
 
@@ -38,7 +38,7 @@ def column_of(code: str, persisted: list[int], tail: list[int]) -> tuple[Column,
 
 
 def numbers(code: str, count: int) -> list[int]:
-    """Different numbers, from the whole range of a type."""
+    """Returns different numbers from the whole range of a type."""
     return [(number * 2654435761) % (HIGHEST[code] + 1) for number in range(count)]
 
 
@@ -48,8 +48,8 @@ def numbers(code: str, count: int) -> list[int]:
 @pytest.mark.parametrize("code", ROWS)
 @given(persisted=LENGTHS, tail=LENGTHS, some=st.lists(st.integers(0, 40_000), max_size=20))
 @example(persisted=8192, tail=1, some=[0, 8191, 8192])
-def test_a_column_is_a_list(code: str, persisted: int, tail: int, some: list[int]) -> None:
-    """Length, rows, several rows, all rows and the bytes are those of the list, wherever the covered part ends."""
+def test_a_column_equals_a_list(code: str, persisted: int, tail: int, some: list[int]) -> None:
+    """Length, rows, iteration and bytes are those of the list, wherever the persisted rows end."""
     expected = numbers(code, persisted + tail)
     column, fetched = column_of(code, expected[:persisted], expected[persisted:])
     assert (len(column), column.persisted, column.page_count) == (len(expected), persisted, -(-persisted // ROWS[code]))
@@ -64,8 +64,8 @@ def test_a_column_is_a_list(code: str, persisted: int, tail: int, some: list[int
 
 
 @pytest.mark.parametrize("code", ROWS)
-def test_a_column_grows_over_the_borders_of_pages(code: str) -> None:
-    """Row by row, behind a covered part that ends in the middle of a page, and behind none."""
+def test_a_column_grows_past_page_borders(code: str) -> None:
+    """Rows are appended behind any number of persisted rows, also in the middle of a page."""
     for persisted in (0, 1, ROWS[code] - 1, ROWS[code], ROWS[code] + 1):
         expected = numbers(code, persisted + 2 * ROWS[code] + 1)
         column, _ = column_of(code, expected[:persisted], [])
@@ -76,7 +76,7 @@ def test_a_column_grows_over_the_borders_of_pages(code: str) -> None:
 
 
 def test_a_page_is_fetched_once() -> None:
-    """By whatever asks first; `load` fetches the rest."""
+    """The first access fetches a page. `load` fetches the remaining ones."""
     column, fetched = column_of("i", numbers("i", 5000), [7])
     assert column[3000] == numbers("i", 5000)[3000]
     column.take([2048, 2049, 4095])
@@ -88,8 +88,8 @@ def test_a_page_is_fetched_once() -> None:
     assert sorted(fetched) == [0, 1, 2]
 
 
-def test_an_error_of_a_fetch_is_raised_each_time() -> None:
-    """A page that could not be had is asked for again."""
+def test_a_failed_fetch_is_tried_again() -> None:
+    """Every access to a page that cannot be fetched raises."""
 
     def fetch(_number: int) -> bytes:
         raise LookupError
@@ -101,8 +101,8 @@ def test_an_error_of_a_fetch_is_raised_each_time() -> None:
 
 
 @given(persisted=st.sampled_from([0, 1, 2047, 2048, 2049, 4100]), tail=st.sampled_from([0, 1, 3000]), data=st.data())
-def test_following_is_asking_again_and_again(persisted: int, tail: int, data: st.DataObject) -> None:
-    """From the tail into the covered part, to the first negative number, which is not yielded."""
+def test_follow_equals_repeated_lookups(persisted: int, tail: int, data: st.DataObject) -> None:
+    """It leads from the tail into the persisted rows, and ends before the first negative number."""
     size = persisted + tail
     jump = data.draw(st.sampled_from([1, 2, 7, 1000]))
     parents = [max(row - jump, -1 - row % 2) for row in range(size)]
@@ -117,8 +117,8 @@ def test_following_is_asking_again_and_again(persisted: int, tail: int, data: st
 
 
 @pytest.mark.parametrize("circle", [[0], [-1, 1], [2, 0, 1], [-1, 0, 2**31 - 1]])
-def test_nobody_is_led_in_a_circle(circle: list[int]) -> None:
-    """A page that was forged with its checksum names a row that is no smaller one: it is as good as damaged."""
+def test_follow_detects_a_circle(circle: list[int]) -> None:
+    """A forged page with a right checksum can name a larger row. It is treated as damaged."""
     column, _ = column_of("i", circle, [])
     with pytest.raises(SnapshotDamaged):
         list(column.follow(len(circle) - 1))
@@ -128,7 +128,7 @@ def test_nobody_is_led_in_a_circle(circle: list[int]) -> None:
 
 
 class Table:
-    """An id table over rows whose ids are known, as the log knows them, in two parts: one that a snapshot covers."""
+    """An id table with persisted rows and a tail, and the list of ids that stands for the log."""
 
     def __init__(self, persisted: list[str], salt: int) -> None:
         self.ids: list[str] = []
@@ -152,7 +152,7 @@ class Table:
 
 
 def digest(id: str) -> str:
-    """The id of our own form whose value is the digest of another."""
+    """Returns an id of convtree's own form whose value is the hash of another id."""
     return blake2b(id.encode(), digest_size=8).hexdigest()
 
 
@@ -163,8 +163,8 @@ IDS = st.lists(OWN | st.text(min_size=1, max_size=5), unique=True, max_size=300)
 @given(persisted=IDS, tail=IDS, salt=st.integers(0, 2**64 - 1))
 @example(persisted=["a"], tail=[digest("a")], salt=0)
 @example(persisted=[digest("a")], tail=["a"], salt=1)
-def test_an_id_table_is_a_dict(persisted: list[str], tail: list[str], salt: int) -> None:
-    """Every id leads to its row, and no other leads anywhere, before and after a snapshot of a snapshot."""
+def test_an_id_table_equals_a_dict(persisted: list[str], tail: list[str], salt: int) -> None:
+    """Every id leads to its row and no other id to any, also after two snapshots."""
     table = Table(persisted, salt)
     table.add([id for id in tail if id not in persisted])
     again = Table(table.ids, salt)
@@ -181,7 +181,7 @@ def test_an_id_table_is_a_dict(persisted: list[str], tail: list[str], salt: int)
 @pytest.mark.parametrize("size", [0, 31, 32, 33, 34, 64, 65, 1000])
 @pytest.mark.parametrize("persisted", [0, 1, 33, 1024, 1025, 4097])
 def test_an_id_table_grows(persisted: int, size: int) -> None:
-    """Over every size at which it is made anew, behind a covered part of any size."""
+    """Ids are found after every growth of the table, behind any number of persisted rows."""
     ids = [f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}" for number in range(persisted + size)]
     table = Table(ids[:persisted], 12345)
     for row in range(persisted, persisted + size):
@@ -193,8 +193,8 @@ def test_an_id_table_grows(persisted: int, size: int) -> None:
 
 @pytest.mark.parametrize("first", ["own", "foreign"])
 @pytest.mark.parametrize("part", ["persisted", "tail", "both"])
-def test_equal_hashes_are_told_apart_by_the_log(first: str, part: str) -> None:
-    """An id of our form may have the digest of another id as its value: neither is taken for the other."""
+def test_equal_hashes_are_resolved_by_the_log(first: str, part: str) -> None:
+    """Two ids can have one hash. The log decides which row has which id."""
     pair = ["some id", digest("some id")]
     ids = pair if first == "foreign" else pair[::-1]
     persisted = {"persisted": 2, "tail": 0, "both": 1}[part]
@@ -208,8 +208,8 @@ def test_equal_hashes_are_told_apart_by_the_log(first: str, part: str) -> None:
     assert len(table.asked) > 2
 
 
-def test_a_row_that_the_log_disowns_is_not_found() -> None:
-    """The same hash proves nothing: when no row with it has the id, there is none."""
+def test_a_row_whose_line_changed_is_not_found() -> None:
+    """An equal hash is not enough: the line must still have the id."""
     table = Table([], 0)
     table.add(["a"])
     table.ids[0] = "damaged"
@@ -219,8 +219,8 @@ def test_a_row_that_the_log_disowns_is_not_found() -> None:
     assert table.table.find("a") == 1
 
 
-def test_ids_are_added_as_long_as_they_are_new() -> None:
-    """`add_ids` stops at the first that is stored, also earlier in the same call, and returns how many were added."""
+def test_add_ids_stops_at_the_first_known_id() -> None:
+    """A known id is a stored one or an earlier one of the same call. The number of added ids is returned."""
 
     def added(persisted: list[str], ids: list[str]) -> int:
         table = Table(persisted, 5)
@@ -241,8 +241,8 @@ def test_ids_are_added_as_long_as_they_are_new() -> None:
 @pytest.mark.parametrize(
     "id", ["ABCDEFABCDEF0123", "abcdefabcdef012_", "abcdefabcdef012g", "", "\ud800", "\u0661" * 16]
 )
-def test_ids_that_are_nearly_of_our_form_have_a_digest(id: str) -> None:
-    """They do not share a hash with the id that they look like."""
+def test_other_ids_are_hashed(id: str) -> None:
+    """An id that only looks like one of our own gets a digest as hash."""
     table = Table([], 3)
     table.add([id, "abcdefabcdef0123"])
     assert (table.table.find(id), table.table.find("abcdefabcdef0123")) == (0, 1)
@@ -250,15 +250,15 @@ def test_ids_that_are_nearly_of_our_form_have_a_digest(id: str) -> None:
     assert table.table.hashes[1] == 0xABCDEFABCDEF0123
 
 
-def test_ids_with_the_digits_of_other_scripts_have_a_digest() -> None:
-    """Digits exist in dozens of scripts; otherwise a writer could make any number of ids with one hash."""
+def test_ids_with_non_ascii_digits_are_hashed() -> None:
+    """Python reads the digits of many scripts as numbers, so such ids could share one hash."""
     table = Table([], 3)
     table.add(["abcdef" + digit * 10 for digit in "0\u0660\u06f0\u0966"])
     assert len(set(table.table.hashes)) == 4
 
 
-def test_the_salt_scatters_ids_that_were_chosen_to_collide() -> None:
-    """The slot of a hash depends on the salt, so a writer that chooses ids does not know which of them collide."""
+def test_the_salt_scatters_chosen_ids() -> None:
+    """The slot of a hash depends on the salt, so a writer cannot choose ids that collide."""
 
     def filled(salt: int) -> list[int]:
         table = Table([], salt)

@@ -1,4 +1,4 @@
-"""Two branches side by side, by the call and by the command."""
+"""The difference of two branches, by `Session.diff` and by the command `diff`."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ def spent(read: int, written: int) -> dict[str, Any]:
 
 
 def fill(session: Session) -> None:
-    """A question with two answers; the second by two models."""
+    """Adds a question with two answers; two models work on the second."""
     session.append(user("Where?"), id="q")
     session.append(assistant("Rome?"), id="rome", provider="p", model="m", usage=spent(10, 5))
     session.append(user("Why?"), id="why")
@@ -31,8 +31,11 @@ def fill(session: Session) -> None:
     session.append(assistant("Oslo!"), id="sure", provider="r", model="n", usage=spent(20, 1))
 
 
-def test_what_two_branches_share_and_what_each_has(session: Session) -> None:
-    """The last common entry, and beyond it the entries, models and tokens of each; the leaf where B is left out."""
+def test_diff_of_two_branches(session: Session) -> None:
+    """It has the last common entry, and the entries, models and tokens of each branch below it.
+
+    B is the leaf if omitted.
+    """
     fill(session)
     a = Usage(input_tokens=10, output_tokens=5, cost=0.25)
     m = Usage(input_tokens=10, output_tokens=6, cost=0.25)
@@ -58,8 +61,8 @@ def test_what_two_branches_share_and_what_each_has(session: Session) -> None:
     assert session.leaf_id == "sure"
 
 
-def test_replies_are_of_the_model_that_was_named_last(session: Session) -> None:
-    """On the shared path or on their own; as `build_context` has it."""
+def test_replies_count_for_the_model_named_last(session: Session) -> None:
+    """The model may be named on the shared path or on the branch, as for `build_context`."""
     session.append(ModelChangeEntry(provider="p", model="m"))
     session.append(user("Where?"), id="q")
     session.append(assistant("Rome?"), id="rome", usage=spent(10, 5))
@@ -75,8 +78,8 @@ def test_replies_are_of_the_model_that_was_named_last(session: Session) -> None:
     assert session.diff("q", "rome").a.models == []
 
 
-def test_a_damaged_line_that_names_a_model_is_no_part_of_a_branch(log_path: Path) -> None:
-    """It lies above what is compared, so the branches can be compared; whose the replies are nobody knows."""
+def test_damage_above_the_branches_hides_the_model(log_path: Path) -> None:
+    """The branches can still be compared, but the model of their replies is unknown."""
     log_path.write_bytes(
         log_of(
             node("a", None, "model_change", model=7),
@@ -91,8 +94,8 @@ def test_a_damaged_line_that_names_a_model_is_no_part_of_a_branch(log_path: Path
     assert [(each.model, each.usage.total_tokens) for each in found.a.models] == [(None, 2)]
 
 
-def test_branches_that_share_all_or_nothing(session: Session) -> None:
-    """One may be the other's beginning, and two may begin apart."""
+def test_diff_of_nested_and_of_separate_branches(session: Session) -> None:
+    """One branch may contain the other, and two may have no common entry."""
     fill(session)
     same = session.diff("q", "q")
     assert (same.ancestor_id, same.a.entries, same.b.entries) == ("q", [], [])
@@ -107,8 +110,8 @@ def test_branches_that_share_all_or_nothing(session: Session) -> None:
         session.diff("q", "nobody")
 
 
-def test_a_branch_that_lost_its_beginning_cannot_be_compared(log_path: Path) -> None:
-    """Nobody can say what it shares with others, except those that lost the same."""
+def test_diff_below_a_missing_parent(log_path: Path) -> None:
+    """It raises, unless both branches are below the same missing parent."""
     log_path.write_bytes(log_of(node("a", None), node("b", "gone"), node("c", "b"), node("d", "b")))
     with Session.open(log_path, mode="r") as session:
         with pytest.raises(BrokenPath):
@@ -118,8 +121,8 @@ def test_a_branch_that_lost_its_beginning_cannot_be_compared(log_path: Path) -> 
 
 
 @given(sessions())
-def test_each_side_leads_from_the_ancestor_to_its_end(session: Session) -> None:
-    """Shared path and own entries together are the whole path, for any two entries."""
+def test_common_path_and_delta_are_the_whole_path(session: Session) -> None:
+    """For any two entries, the shared path and the entries of one branch make up its path."""
     whole = session.path()
     if not whole:
         return
@@ -146,8 +149,8 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_the_command_shows_both_sides(log: Path) -> None:
-    """What both have last, then each side under what it took; B is the leaf where it is left out."""
+def test_the_command_shows_both_branches(log: Path) -> None:
+    """It prints the last common entry, then each branch under its models and tokens. B defaults to the leaf."""
     code, out, err = run("diff", log, "why", "sure")
     assert (code, err) == (0, "")
     assert [" ".join(line.split()) for line in out.splitlines()] == [
@@ -166,8 +169,8 @@ def test_the_command_shows_both_sides(log: Path) -> None:
     assert max(map(len, out.splitlines())) <= 60
 
 
-def test_the_command_looks_into_a_store(log: Path, tmp_path: Path) -> None:
-    """LOG is an id there, for `export`, too; the store must be there."""
+def test_the_command_reads_a_store(log: Path, tmp_path: Path) -> None:
+    """LOG is then an id in the store, for `export`, too. The store must exist."""
     url = f"sqlite:///{tmp_path}/s.db"
     with Session.open(log, mode="r") as session, convtree.open_store(url) as store:
         id = session.id
@@ -179,8 +182,8 @@ def test_the_command_looks_into_a_store(log: Path, tmp_path: Path) -> None:
     assert run("export", id, "--store", f"sqlite:///{tmp_path}/none.db", "--to", "pi")[0] == 3
 
 
-def test_the_command_gives_a_document(log: Path) -> None:
-    """Entries with all their fields."""
+def test_the_command_prints_json(log: Path) -> None:
+    """The document has the entries with all their fields."""
     code, out, err = run("diff", log, "rome", "oslo", "--json")
     assert (code, err) == (0, "")
     found = json.loads(out)
@@ -192,8 +195,8 @@ def test_the_command_gives_a_document(log: Path) -> None:
     assert found["b"]["usage"] == usage
 
 
-def test_the_command_says_what_is_not_there(log: Path) -> None:
-    """Exit code 3; hostile text stays harmless; two beginnings have nothing in common."""
+def test_the_command_reports_unknown_entries(log: Path) -> None:
+    """The exit code is 3, and control characters are escaped. Branches without a common entry are shown."""
     assert run("diff", log, "q", "\x1bnobody")[0] == 3
     assert "\x1b" not in run("diff", log, "q", "\x1bnobody")[2]
     assert run("diff", log.with_name("none"), "a", "b")[0] == 3
@@ -205,8 +208,8 @@ def test_the_command_says_what_is_not_there(log: Path) -> None:
     assert "\x1b" not in out
 
 
-def test_of_a_source_with_several_sessions_one_is_compared(tmp_path: Path) -> None:
-    """With --session; without it, it is said which there are. Its ids are UUIDs, and shown whole."""
+def test_the_command_needs_a_session_of_a_source(tmp_path: Path) -> None:
+    """For a source with several sessions, `--session` picks one. Without it, they are listed by id."""
     one, two = "01234567-89ab-4cde-8f01-23456789abc1", "01234567-89ab-4cde-8f01-23456789abc2"
 
     def node(id: str, parent: str | None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a model sees: the cases of kit's and pi's tests, with this format's semantics where theirs differ."""
+"""The context of a leaf: cases from the tests of kit and pi, with this format's rules where theirs differ."""
 
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,17 @@ from convtree import (
 
 
 def brief(entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:
-    """A summary as it stands."""
+    """Renders a summary as its bare text."""
     return {"content": entry.summary}
 
 
 def seen(session: Session, **arguments: Any) -> list[Any]:
-    """What the messages of a context say, summaries as they stand."""
+    """Returns the texts of a context's messages, with bare summaries."""
     return contents(session, render=brief, **arguments)
 
 
 def say(session: Session, *texts: str, **arguments: Any) -> list[str]:
-    """Appends user messages; returns their ids."""
+    """Appends user messages and returns their ids."""
     return [session.append(user(text), **arguments).id for text in texts]
 
 
@@ -46,15 +46,15 @@ def compact(session: Session, summary: str, kept: str | None) -> str:
 
 
 def test_an_empty_session_has_an_empty_context(session: Session) -> None:
-    """Nothing said: no messages, no model, no settings."""
+    """Without an entry there are no messages, no model and no settings."""
     expected = Context(messages=[], entries=[], provider=None, model=None, settings={})
     assert session.build_context() == expected
     session.append(user("a"))
     assert session.build_context(leaf=None) == expected
 
 
-def test_an_empty_context_belongs_to_the_caller(session: Session) -> None:
-    """What a caller puts into an empty context is in no other."""
+def test_an_empty_context_is_not_shared(session: Session) -> None:
+    """Changing one empty context changes no other."""
     context = session.build_context()
     context.messages.append(user("mine"))
     context.settings["effort"] = "high"
@@ -63,8 +63,8 @@ def test_an_empty_context_belongs_to_the_caller(session: Session) -> None:
     assert session.build_context().messages == []
 
 
-def test_messages_come_in_the_order_of_the_path(session: Session) -> None:
-    """Four turns give four messages, each with its entry."""
+def test_messages_have_the_order_of_the_path(session: Session) -> None:
+    """Each message comes with its entry."""
     items = [user("1"), assistant("2"), user("3"), assistant("4")]
     stored = session.append_many(items)
     context = session.build_context()
@@ -72,8 +72,8 @@ def test_messages_come_in_the_order_of_the_path(session: Session) -> None:
     assert context.entries == stored
 
 
-def test_what_is_no_message_is_not_shown(session: Session) -> None:
-    """Model changes, extension data and messages for the user only are not for the model."""
+def test_a_context_has_messages_for_the_model_only(session: Session) -> None:
+    """Model changes, extension data and messages for the user are left out."""
     say(session, "a")
     session.append(ModelChangeEntry(provider="p", model="m"))
     session.append(ExtensionDataEntry(ext_type="x.y", data={"role": "user"}))
@@ -82,8 +82,8 @@ def test_what_is_no_message_is_not_shown(session: Session) -> None:
     assert contents(session) == ["a", "b"]
 
 
-def test_the_model_is_that_of_the_last_entry_that_names_one(session: Session) -> None:
-    """Envelope fields count, of messages and model changes alike, as a pair."""
+def test_the_model_is_the_last_one_named(session: Session) -> None:
+    """Messages and model changes count alike. Provider and model are taken from the same entry."""
     session.append(ModelChangeEntry(provider="openai", model="gpt"))
     session.append(assistant("a"), provider="anthropic", model="claude")
     context = session.build_context()
@@ -97,8 +97,8 @@ def test_the_model_is_that_of_the_last_entry_that_names_one(session: Session) ->
     assert session.build_context().model == "hidden"
 
 
-def test_settings_are_those_of_the_last_change_that_has_some(session: Session) -> None:
-    """Settings stay until the next model change with settings replaces them."""
+def test_settings_last_until_the_next_change(session: Session) -> None:
+    """A model change without settings keeps the earlier ones."""
     session.append(ModelChangeEntry(provider="p", model="a", settings={"effort": "low", "x": 1}))
     session.append(ModelChangeEntry(provider="q", model="b"))
     context = session.build_context()
@@ -107,8 +107,8 @@ def test_settings_are_those_of_the_last_change_that_has_some(session: Session) -
     assert session.build_context().settings == {"effort": "high"}
 
 
-def test_a_context_follows_the_path_to_the_leaf_asked_for(session: Session) -> None:
-    """Two branches, two contexts; asking for one moves nothing."""
+def test_a_context_can_be_built_at_any_leaf(session: Session) -> None:
+    """Two branches give two contexts. Building one moves no leaf."""
     (start,) = say(session, "start")
     first = session.append(assistant("A")).id
     second = session.append(assistant("B"), parent_id=start).id
@@ -118,8 +118,8 @@ def test_a_context_follows_the_path_to_the_leaf_asked_for(session: Session) -> N
     assert session.leaf_id == second
 
 
-def test_a_branch_summary_stands_where_it_is(session: Session) -> None:
-    """The summary of a branch that was left is the third of four messages."""
+def test_a_branch_summary_keeps_its_position(session: Session) -> None:
+    """It is a message between the messages before and after it."""
     a, b = say(session, "a", "b")
     say(session, "c")
     summary = session.branch(b, summary="c was tried")
@@ -131,7 +131,7 @@ def test_a_branch_summary_stands_where_it_is(session: Session) -> None:
 
 
 def test_an_empty_branch_summary_is_not_shown(session: Session) -> None:
-    """A summary of nothing emits nothing."""
+    """A summary without text gives no message."""
     (a,) = say(session, "a")
     session.branch(a, summary="")
     say(session, "b")
@@ -139,7 +139,7 @@ def test_an_empty_branch_summary_is_not_shown(session: Session) -> None:
 
 
 def test_a_complex_tree(session: Session) -> None:
-    """A tree with a compaction on one way and a branch summary on the other shows each way only its own."""
+    """A compaction on one branch and a branch summary on another do not affect each other."""
     one, two, three = say(session, "1", "2", "3")
     say(session, "4")
     compact(session, "S", three)
@@ -154,8 +154,8 @@ def test_a_complex_tree(session: Session) -> None:
 # --- with a compaction (pi 7 to 9, kit) ---
 
 
-def test_a_compaction_stands_for_what_is_before_the_kept_entries(session: Session) -> None:
-    """Summary, kept entries, later entries; the compaction is a child of the leaf and the new leaf."""
+def test_a_compaction_replaces_older_messages(session: Session) -> None:
+    """The context is the summary, the kept entries and the later ones. The compaction is the new leaf."""
     stored = say(session, "1", "2", "3", "4")
     entry_id = compact(session, "S", stored[2])
     assert session.entry(entry_id).parent_id == stored[3]
@@ -168,15 +168,15 @@ def test_a_compaction_stands_for_what_is_before_the_kept_entries(session: Sessio
     assert len(session.path()) == 7
 
 
-def test_everything_may_be_kept(session: Session) -> None:
-    """The first entry as the first kept one: the summary and all."""
+def test_a_compaction_can_keep_every_entry(session: Session) -> None:
+    """If the first entry is kept, the context is the summary and all messages."""
     first, *_ = say(session, "1", "2", "3")
     compact(session, "S", first)
     assert seen(session) == ["S", "1", "2", "3"]
 
 
-def test_nothing_may_be_kept(session: Session) -> None:
-    """None keeps nothing but the summary, and what comes later."""
+def test_a_compaction_can_keep_no_entry(session: Session) -> None:
+    """With None, the context is the summary and the later entries."""
     say(session, "1", "2")
     compact(session, "S", None)
     assert seen(session) == ["S"]
@@ -184,8 +184,8 @@ def test_nothing_may_be_kept(session: Session) -> None:
     assert seen(session) == ["S", "3"]
 
 
-def test_a_compaction_may_come_first(session: Session) -> None:
-    """A conversation may begin with a summary."""
+def test_a_compaction_can_be_the_first_entry(session: Session) -> None:
+    """A conversation can begin with a summary."""
     compact(session, "S", None)
     assert seen(session) == ["S"]
 
@@ -200,8 +200,8 @@ def test_the_last_compaction_wins(session: Session) -> None:
     assert seen(session) == ["S2", "3", "4", "5"]
 
 
-def test_an_older_compaction_in_the_kept_range_hides_nothing(session: Session) -> None:
-    """It emits nothing, and the messages it had hidden are there again."""
+def test_a_kept_older_compaction_hides_nothing(session: Session) -> None:
+    """Its summary is left out, and the messages it had replaced are shown again."""
     first, *_ = say(session, "1", "2")
     old = compact(session, "S1", None)
     say(session, "3")
@@ -213,8 +213,8 @@ def test_an_older_compaction_in_the_kept_range_hides_nothing(session: Session) -
     assert seen(session) == ["S3"]
 
 
-def test_a_branch_before_the_compaction_sees_what_was_there(session: Session) -> None:
-    """A compaction counts below itself only."""
+def test_a_compaction_affects_entries_below_it_only(session: Session) -> None:
+    """A branch from above the compaction has all older messages."""
     _, two, three = say(session, "1", "2", "3")
     compact(session, "S", three)
     session.append(user("2b"), parent_id=two)
@@ -223,7 +223,7 @@ def test_a_branch_before_the_compaction_sees_what_was_there(session: Session) ->
 
 
 def test_two_leaves_below_one_compaction(session: Session) -> None:
-    """Both continue the same summary, neither sees the other."""
+    """Both branches begin with the same summary and have no other message in common."""
     _, kept = say(session, "1", "2")
     top = compact(session, "S", kept)
     (left,) = say(session, "left")
@@ -232,8 +232,8 @@ def test_two_leaves_below_one_compaction(session: Session) -> None:
     assert seen(session) == ["S", "2", "right"]
 
 
-def test_siblings_never_leak_into_the_kept_range(session: Session) -> None:
-    """Entries of other branches lie between the kept ones in the log, and stay out."""
+def test_the_kept_range_excludes_other_branches(session: Session) -> None:
+    """Entries of other branches can be between the kept ones in the log. They are left out."""
     _, kept = say(session, "1", "2")
     session.append(user("sibling"), parent_id=kept)
     session.append(user("root"), parent_id=None)
@@ -243,8 +243,8 @@ def test_siblings_never_leak_into_the_kept_range(session: Session) -> None:
     assert seen(session) == ["S", "2", "3"]
 
 
-def test_pinned_messages_survive(session: Session) -> None:
-    """System prompts and what was pinned stand before the summary, in order and once."""
+def test_pinned_messages_stay_in_the_context(session: Session) -> None:
+    """System prompts and pinned messages come before the summary, in order and once."""
     session.append(system("prompt"))
     session.append({"role": "developer", "content": "rules"})
     session.append(system("let go"), pinned=False)
@@ -258,15 +258,15 @@ def test_pinned_messages_survive(session: Session) -> None:
     assert seen(session) == ["prompt", "rules", "fact", "kept and pinned", "2", "T"]
 
 
-def test_what_is_pinned_for_the_user_stays_hidden(session: Session) -> None:
-    """A pin does not show a message that is not for the model."""
+def test_a_pinned_message_for_the_user_is_hidden(session: Session) -> None:
+    """A pin does not change the visibility of a message."""
     say(session, "note", pinned=True, visible_to="user")
     compact(session, "S", None)
     assert seen(session) == ["S"]
 
 
-def test_pins_of_other_branches_stay_there(session: Session) -> None:
-    """Only pins on the path count."""
+def test_pins_of_other_branches_do_not_count(session: Session) -> None:
+    """Only pinned messages on the path are shown."""
     (first,) = say(session, "1")
     session.append(system("elsewhere"))
     session.branch(first)
@@ -274,8 +274,8 @@ def test_pins_of_other_branches_stay_there(session: Session) -> None:
     assert seen(session) == ["S"]
 
 
-def test_model_and_settings_are_remembered_across_a_compaction(session: Session) -> None:
-    """The whole path counts, the compacted part included."""
+def test_a_compaction_keeps_model_and_settings(session: Session) -> None:
+    """They are read from the whole path, including the part that was compacted."""
     session.append(ModelChangeEntry(provider="p", model="m", settings={"effort": "low"}))
     say(session, "1")
     compact(session, "S", None)
@@ -283,15 +283,15 @@ def test_model_and_settings_are_remembered_across_a_compaction(session: Session)
     assert (context.provider, context.model, context.settings) == ("p", "m", {"effort": "low"})
 
 
-def test_extension_data_is_found_across_a_compaction(session: Session) -> None:
-    """State belongs to the path, whatever a model still sees of it."""
+def test_a_compaction_keeps_extension_data(session: Session) -> None:
+    """The state is read from the whole path."""
     session.append(ExtensionDataEntry(ext_type="x.y", data=1))
     compact(session, "S", None)
     assert session.state("x.y") == 1
 
 
 def test_a_branch_summary_in_the_kept_range_is_shown(session: Session) -> None:
-    """What is kept is shown as it would be without a compaction."""
+    """Kept entries are shown as they would be without a compaction."""
     (first,) = say(session, "1")
     say(session, "2")
     session.branch(first, summary="B")
@@ -300,8 +300,8 @@ def test_a_branch_summary_in_the_kept_range_is_shown(session: Session) -> None:
 
 
 @pytest.mark.parametrize("which", ["unknown", "sibling", "below", "later"])
-def test_a_compaction_keeps_entries_of_its_own_path_only(which: str, session: Session) -> None:
-    """What is not above the compaction cannot be kept from, and nothing is written."""
+def test_the_first_kept_entry_must_be_an_ancestor(which: str, session: Session) -> None:
+    """Otherwise the append is refused and nothing is written."""
     first, second = say(session, "1", "2")
     (sibling,) = say(session, "2b", parent_id=first)
     kept = {"unknown": "nothing", "sibling": sibling, "below": second, "later": sibling}[which]
@@ -311,8 +311,8 @@ def test_a_compaction_keeps_entries_of_its_own_path_only(which: str, session: Se
     assert len(session.leaves()) == 2
 
 
-def test_a_compaction_may_keep_what_is_appended_with_it(session: Session) -> None:
-    """In one batch, the kept entry may be one of the batch."""
+def test_a_compaction_can_keep_entries_of_its_batch(session: Session) -> None:
+    """The first kept entry can be an earlier one of the same call, but not a later one."""
     entries = session.append_many(
         [
             MessageEntry(id="m1", message=user("1")),
@@ -332,8 +332,8 @@ def test_a_compaction_may_keep_what_is_appended_with_it(session: Session) -> Non
 # --- rendering ---
 
 
-def test_summaries_are_user_messages_unless_told_otherwise(session: Session) -> None:
-    """The default wording holds the summary; `render` may give any message."""
+def test_a_summary_is_shown_as_a_user_message(session: Session) -> None:
+    """`render` can turn it into any other message."""
     say(session, "1")
     compact(session, "the story so far", None)
     (message,) = session.build_context().messages
@@ -343,8 +343,8 @@ def test_summaries_are_user_messages_unless_told_otherwise(session: Session) -> 
     assert context.messages == context.entries
 
 
-def test_a_context_may_be_changed_without_changing_the_log(session: Session) -> None:
-    """A message is encoded when appended and decoded afresh when read."""
+def test_changing_a_context_does_not_change_the_log(session: Session) -> None:
+    """A message is encoded when it is appended, and decoded again for every context."""
     message = {"role": "user", "content": [{"type": "text", "text": "a"}]}
     stored = session.append(message)
     message["content"] = "changed"
@@ -356,8 +356,8 @@ def test_a_context_may_be_changed_without_changing_the_log(session: Session) -> 
 # --- open calls ---
 
 
-def test_open_calls_are_those_without_a_result(session: Session) -> None:
-    """A call is open until a message of the context answers it."""
+def test_open_calls_have_no_result(session: Session) -> None:
+    """A call is open until a later message of the context answers it."""
     asked = [{"id": "t1", "function": {"name": "f"}}, {"id": "t2", "function": {"name": "g"}}]
     call = session.append({"role": "assistant", "tool_calls": asked})
     session.append({"role": "tool", "tool_call_id": "t1", "content": "1"})
@@ -380,8 +380,8 @@ def damaged(path: Path, number: int) -> tuple[Session, int]:
     return Session.open(path, mode="r"), len(as_file(lines[:number]))
 
 
-def test_a_damaged_line_breaks_the_path_and_names_the_place(log_path: Path) -> None:
-    """A context through a missing parent raises; what does not need it is whole."""
+def test_a_missing_parent_raises(log_path: Path) -> None:
+    """The error names the missing entry. The path to it cannot be read, either."""
     session, _ = damaged(log_path, 2)
     with session:
         with pytest.raises(BrokenPath, match="'b'") as caught:
@@ -391,8 +391,8 @@ def test_a_damaged_line_breaks_the_path_and_names_the_place(log_path: Path) -> N
             session.path()
 
 
-def test_gaps_are_allowed_and_told(log_path: Path) -> None:
-    """With `allow_gaps`, what there is comes, and where it is not whole."""
+def test_allow_gaps_reports_gaps(log_path: Path) -> None:
+    """The context has the readable entries, and says where it is incomplete."""
     session, offset = damaged(log_path, 2)
     child = offset + len(sealed(TEXTS)[2]) + 1
     with session:
@@ -402,8 +402,8 @@ def test_gaps_are_allowed_and_told(log_path: Path) -> None:
         assert contents(session, leaf="a") == ["a"]
 
 
-def test_a_line_damaged_after_opening_is_noticed_when_read(log_path: Path) -> None:
-    """Every body is verified each time it is read; a gap is told once."""
+def test_damage_after_opening_is_noticed(log_path: Path) -> None:
+    """Every line is verified each time it is read. A gap is reported once."""
     lines = sealed(TEXTS)
     log_path.write_bytes(as_file(lines))
     with Session.open(log_path, mode="r") as session:
@@ -422,8 +422,8 @@ def test_a_line_damaged_after_opening_is_noticed_when_read(log_path: Path) -> No
         assert context.gaps == (Gap(offset, None),)
 
 
-def test_an_orphan_damaged_after_opening_is_a_gap_too(log_path: Path) -> None:
-    """With `allow_gaps`, a line that cannot even name its missing parent raises nothing."""
+def test_an_orphan_damaged_after_opening_is_a_gap(log_path: Path) -> None:
+    """`allow_gaps` also accepts a line that cannot name its missing parent."""
     lines = sealed([HEADER, node("b", "gone"), node("c", "b")])
     log_path.write_bytes(as_file(lines))
     with Session.open(log_path, mode="r") as session:
@@ -437,8 +437,8 @@ def test_an_orphan_damaged_after_opening_is_a_gap_too(log_path: Path) -> None:
         assert {gap.offset for gap in context.gaps} == {len(lines[0]) + 1}
 
 
-def test_a_compaction_that_keeps_what_is_not_above_is_a_gap(log_path: Path) -> None:
-    """Such a line, by another writer, raises and names what is missing."""
+def test_an_invalid_first_kept_entry_is_a_gap(log_path: Path) -> None:
+    """A line of another writer can keep an entry that is not an ancestor. The error names that entry."""
     texts = (node("a", None), node("s", "a"), node("b", "a"))
     for kept in ("gone", "s", "k", "later"):
         compaction = node("k", "b", "compaction", summary="S", first_kept_entry_id=kept)
@@ -452,8 +452,8 @@ def test_a_compaction_that_keeps_what_is_not_above_is_a_gap(log_path: Path) -> N
             assert context.gaps == (Gap(len(log_of(*texts)), kept),)
 
 
-def test_damage_outside_the_context_does_not_matter(log_path: Path) -> None:
-    """A body that was compacted away is not read; a sibling's damage breaks nothing."""
+def test_damage_outside_the_context_is_not_read(log_path: Path) -> None:
+    """A line that a compaction has replaced is not read for the context."""
     lines = sealed(
         [
             HEADER,
@@ -473,8 +473,8 @@ def test_damage_outside_the_context_does_not_matter(log_path: Path) -> None:
             session.path()
 
 
-def test_an_orphan_may_be_a_leaf_and_be_continued(log_path: Path) -> None:
-    """It is kept, its context raises, and `allow_gaps` shows what there is."""
+def test_an_orphan_can_be_continued(log_path: Path) -> None:
+    """Its context raises BrokenPath, and `allow_gaps` shows the readable entries."""
     log_path.write_bytes(log_of(node("b", "gone")))
     with Session.open(log_path) as session:
         assert session.leaf_id == "b"
@@ -491,8 +491,8 @@ def test_an_orphan_may_be_a_leaf_and_be_continued(log_path: Path) -> None:
             session.fork(log_path.with_name("fork.jsonl"))
 
 
-def test_a_body_that_is_not_what_its_type_says_breaks_the_path(log_path: Path) -> None:
-    """A sealed entry with fields of the wrong type is refused when it is read, and is a gap if that is allowed."""
+def test_an_entry_with_invalid_fields_raises(log_path: Path) -> None:
+    """A sealed entry whose fields have the wrong type raises when it is read, or is a gap."""
     log_path.write_bytes(log_of(node("a", None), node("b", "a", message="text"), node("c", "b")))
     with Session.open(log_path) as session:
         for leaf in ("b", "c"):
@@ -501,8 +501,8 @@ def test_a_body_that_is_not_what_its_type_says_breaks_the_path(log_path: Path) -
         assert contents(session, allow_gaps=True) == ["a", "c"]
 
 
-def test_an_uncertain_leaf_is_settled_by_branch(log_path: Path) -> None:
-    """Until then everything that relies on it raises; a gap-tolerant context does not."""
+def test_branch_settles_an_uncertain_leaf(log_path: Path) -> None:
+    """Before that, every use of the leaf raises, except for a context that allows gaps."""
     lines = sealed([HEADER, node("a", None), node("b", "a")])
     lines.append(b"damage")
     log_path.write_bytes(as_file(lines))
@@ -518,8 +518,8 @@ def test_an_uncertain_leaf_is_settled_by_branch(log_path: Path) -> None:
         assert contents(session) == ["a", "b", "c"]
 
 
-def test_a_gap_before_a_mark_leaves_the_leaf_uncertain(log_path: Path) -> None:
-    """A dropped line may have been the one that moved the leaf."""
+def test_a_missing_line_makes_the_leaf_uncertain(log_path: Path) -> None:
+    """The missing line may have moved the leaf, and the mark after it does not settle it."""
     lines = sealed([HEADER, node("a", None), node("b", "a"), mark("m", "label", target_id="a", label="L")])
     log_path.write_bytes(as_file([*lines[:2], lines[3]]))
     with Session.open(log_path) as session:
@@ -530,8 +530,8 @@ def test_a_gap_before_a_mark_leaves_the_leaf_uncertain(log_path: Path) -> None:
     assert seal_by_hand(HEADER, 0) == lines[0]
 
 
-def test_who_made_a_reply_is_exact_or_a_gap(log_path: Path) -> None:
-    """A model that was set where nobody can read it any more is not made up."""
+def test_an_unreadable_model_is_a_gap(log_path: Path) -> None:
+    """The model of a reply is never guessed: if the entry that named it is damaged, it is unknown."""
     data = log_of(
         node("a", None, "model_change", provider="p", model="old"),
         node("b", "a", message=assistant("x")),

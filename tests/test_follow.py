@@ -1,4 +1,4 @@
-"""Following a log: whole, verified lines as they come, whatever happens to the file."""
+"""Following a log: whole, verified records as they are appended, also when the file is replaced."""
 
 import threading
 from collections.abc import Iterator
@@ -17,12 +17,12 @@ LINES = sealed((HEADER, A, B, C))
 
 
 def following(session: Session) -> Iterator[Entry | Mark]:
-    """Follows, and ends as soon as there is nothing."""
+    """Follows a session and ends as soon as there is no new record."""
     return session.follow(poll_s=0, timeout_s=0)
 
 
 def test_only_whole_lines_are_yielded(log_path: Path) -> None:
-    """A line is news when its newline is there and it verifies, and not a byte earlier."""
+    """A record is yielded once its line verifies and has its newline."""
     log_path.write_bytes(as_file(LINES[:2]))
     with Session.open(log_path, mode="r") as session:
         news = session.follow(poll_s=0, timeout_s=0)
@@ -36,8 +36,8 @@ def test_only_whole_lines_are_yielded(log_path: Path) -> None:
         assert ids(news) == ["b"]
 
 
-def test_a_damaged_line_is_passed_over(log_path: Path) -> None:
-    """What does not verify, or is not what its type says, is for verify to tell; what comes behind it is news."""
+def test_a_damaged_line_is_skipped(log_path: Path) -> None:
+    """Lines that do not verify or cannot be decoded are left to `verify`. The records behind them are yielded."""
     bad_body = node("x", "a", message="no object")
     first, *rest = sealed((HEADER, A, bad_body, node("y", "a"), node("z", "a")))
     log_path.write_bytes(as_file([first, rest[0]]))
@@ -53,8 +53,8 @@ def test_a_damaged_line_is_passed_over(log_path: Path) -> None:
         assert ids(following(session)) == []
 
 
-def test_marks_come_too_and_the_leaf_stays(log_path: Path) -> None:
-    """Everything that is appended comes in the order of the log; nothing of it moves the follower's leaf."""
+def test_marks_are_yielded_and_the_leaf_stays(log_path: Path) -> None:
+    """Entries and marks come in log order and do not move the follower's leaf."""
     log_path.write_bytes(as_file(LINES[:2]))
     with Session.open(log_path) as session, Session.open(log_path) as other:
         news = following(session)
@@ -69,8 +69,8 @@ def test_marks_come_too_and_the_leaf_stays(log_path: Path) -> None:
         assert (session.leaf_id, session.labels, session.name) == ("a", {"a": "L"}, "Trip")
 
 
-def test_a_follower_may_be_there_before_the_log(log_path: Path) -> None:
-    """The first record is news as well."""
+def test_following_a_log_before_it_exists(log_path: Path) -> None:
+    """The first record is yielded, too."""
     with Session.open(log_path) as session:
         news = following(session)
         with Session.open(log_path) as other:
@@ -78,8 +78,8 @@ def test_a_follower_may_be_there_before_the_log(log_path: Path) -> None:
         assert list(news) == [entry]
 
 
-def test_a_long_absence_is_made_up_for(log_path: Path) -> None:
-    """More than fits into one look comes all the same, once and in order."""
+def test_many_new_records_are_all_yielded(log_path: Path) -> None:
+    """More records than one look returns come once and in order."""
     log_path.write_bytes(as_file(LINES))
     with Session.open(log_path, mode="r") as session, Session.open(log_path, durability="process") as other:
         news = following(session)
@@ -87,8 +87,8 @@ def test_a_long_absence_is_made_up_for(log_path: Path) -> None:
         assert list(news) == entries
 
 
-def test_it_survives_a_repair(log_path: Path) -> None:
-    """The log is replaced while it is followed: nothing comes twice, and what comes later comes."""
+def test_following_continues_after_a_repair(log_path: Path) -> None:
+    """A repair replaces the log. No record is yielded twice, and later ones are yielded."""
     log_path.write_bytes(as_file([*LINES[:2], LINES[2].replace(b"user", b"usex"), *sealed((node("d", "a"),))]))
     with Session.open(log_path, mode="r") as session:
         news = session.follow(poll_s=0.001, timeout_s=2)
@@ -102,8 +102,8 @@ def test_it_survives_a_repair(log_path: Path) -> None:
         assert list(following(session)) == []
 
 
-def test_it_survives_a_replacement(log_path: Path) -> None:
-    """An older copy put in place is followed from the last record known, another log from its beginning."""
+def test_following_continues_after_a_replacement(log_path: Path) -> None:
+    """A copy of the log is followed from the last known record, another log from its first."""
     log_path.write_bytes(log_of(A, B))
     with Session.open(log_path, mode="r") as session:
         news = session.follow(poll_s=0.001, timeout_s=20)
@@ -114,8 +114,8 @@ def test_it_survives_a_replacement(log_path: Path) -> None:
         assert session.id == "s2"
 
 
-def test_a_repair_that_takes_out_the_last_record_loses_nothing_behind_it(log_path: Path) -> None:
-    """The follower finds its place again by the records before."""
+def test_a_repair_may_remove_the_last_seen_record(log_path: Path) -> None:
+    """The follower finds its place by the records before, and skips none behind it."""
     log_path.write_bytes(log_of(A, B, C))
     with Session.open(log_path, mode="r") as session:
         news = session.follow(poll_s=0.001, timeout_s=20)
@@ -133,8 +133,8 @@ def _put(path: Path, data: bytes) -> None:
     new.rename(path)
 
 
-def test_a_log_that_was_removed_ends_it(log_path: Path) -> None:
-    """There is nothing to wait for."""
+def test_a_removed_log_raises(log_path: Path) -> None:
+    """Without a file, SessionNotFound is raised."""
     log_path.write_bytes(as_file(LINES))
     with Session.open(log_path, mode="r") as session:
         news = session.follow(poll_s=0.001)
@@ -143,8 +143,8 @@ def test_a_log_that_was_removed_ends_it(log_path: Path) -> None:
             next(news)
 
 
-def test_it_ends_after_a_quiet_time(log_path: Path) -> None:
-    """The time is counted from the last news, and a long poll does not stretch it."""
+def test_following_ends_after_the_timeout(log_path: Path) -> None:
+    """The time counts from the last record, and a longer `poll_s` does not extend it."""
     log_path.write_bytes(as_file(LINES))
     with Session.open(log_path, mode="r") as session:
         started = monotonic()
@@ -152,8 +152,8 @@ def test_it_ends_after_a_quiet_time(log_path: Path) -> None:
         assert 0.05 <= monotonic() - started < 10
 
 
-def test_closing_ends_it(log_path: Path) -> None:
-    """A follower in a thread ends when its session is closed; a closed session is not followed."""
+def test_following_ends_when_the_session_is_closed(log_path: Path) -> None:
+    """This holds for a follower in another thread. Following a closed session raises."""
     log_path.write_bytes(as_file(LINES))
     session = Session.open(log_path, mode="r")
     got: list[Entry | Mark] = []
@@ -166,8 +166,8 @@ def test_closing_ends_it(log_path: Path) -> None:
         session.follow()
 
 
-def test_a_live_writer_is_followed(log_path: Path) -> None:
-    """Everything comes once and in order while another session writes."""
+def test_following_a_live_writer(log_path: Path) -> None:
+    """Every record comes once and in order while another session writes."""
     log_path.write_bytes(as_file(LINES))
     with Session.open(log_path, mode="r") as session, Session.open(log_path, durability="process") as other:
         news = session.follow(poll_s=0.001, timeout_s=20)
@@ -179,8 +179,8 @@ def test_a_live_writer_is_followed(log_path: Path) -> None:
         assert len(entries) == 300
 
 
-def test_a_line_that_is_damaged_before_it_is_read_ends_it(log_path: Path) -> None:
-    """What was taken in and cannot be read any more is an error, not a gap in the news."""
+def test_a_line_damaged_after_the_scan_raises(log_path: Path) -> None:
+    """A record that was indexed and can no longer be read is an error. It is not skipped silently."""
     log_path.write_bytes(as_file(LINES[:2]))
     with Session.open(log_path, mode="r") as session:
         news = session.follow(poll_s=0.001, timeout_s=20)
@@ -191,8 +191,8 @@ def test_a_line_that_is_damaged_before_it_is_read_ends_it(log_path: Path) -> Non
             list(news)
 
 
-def test_marks_that_name_nothing_are_yielded_as_they_are(log_path: Path) -> None:
-    """A follower sees what is in the log; what it means is for the findings."""
+def test_marks_with_an_unknown_target_are_yielded(log_path: Path) -> None:
+    """A follower yields every record; whether a mark has an effect is reported as a finding."""
     log_path.write_bytes(as_file(LINES[:2]))
     with Session.open(log_path, mode="r") as session:
         news = following(session)

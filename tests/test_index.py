@@ -1,4 +1,4 @@
-"""What is found in a log: every finding with its place, and no damage that goes unseen."""
+"""Scanning a log: every finding with its place, and no damage without a finding."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -197,28 +197,28 @@ CASES: list[Callable[[], tuple[bytes, Facts]]] = [
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_each_finding_names_its_place(case: Callable[[], tuple[bytes, Facts]], log_path: Path) -> None:
-    """Code, line, offset and length are exactly these, and reading changes nothing."""
+    """Code, line, offset and length are as expected, and reading changes no byte."""
     data, expected = case()
     assert found(log_path, data) == expected
     assert log_path.read_bytes() == data
 
 
-def test_every_code_is_provoked_here_or_by_verify() -> None:
-    """The table of codes has none that nothing can find."""
+def test_every_finding_code_has_a_case() -> None:
+    """No code in the table of findings is left without a test."""
     provoked = {fact[0] for case in CASES if case is not too_long for fact in case()[1]}
     assert LOG.keys() - provoked == {"line_too_long", "bad_body", "bad_kept", LOST}
 
 
-def test_findings_are_counted_no_further_than_they_matter(log_path: Path) -> None:
-    """A log of nothing but damage gives 10,000 findings and one that says there are more."""
+def test_the_number_of_findings_is_limited(log_path: Path) -> None:
+    """A log full of damage gives 10,000 findings, and one that says there are more."""
     lines = sealed((HEADER, A)) + [b"x"] * (FINDING_LIMIT + 500)
     with open_bytes(log_path, as_file(lines)) as session:
         assert len(session.findings) == FINDING_LIMIT + 1
         assert facts(session.findings[-1:]) == [("too_many", FINDING_LIMIT + 3, len(as_file(lines[:-500])), 1)]
 
 
-def test_severities_are_those_of_the_table(log_path: Path) -> None:
-    """A torn tail is a warning, a broken seal an error, a missing seal a remark."""
+def test_findings_have_their_severity(log_path: Path) -> None:
+    """A torn tail is a warning, a broken seal an error, a missing seal is only informational."""
     for case, severity in ((torn, "warning"), (broken_seal, "error"), (unsealed, "info")):
         with open_bytes(log_path, case()[0]) as session:
             assert session.findings[0].severity == severity
@@ -227,15 +227,15 @@ def test_severities_are_those_of_the_table(log_path: Path) -> None:
 # --- what the lines mean ---
 
 
-def test_a_line_too_long_is_passed_over(log_path: Path) -> None:
-    """What stands behind a line of more than 64 MiB is read."""
+def test_a_line_over_the_limit_is_skipped(log_path: Path) -> None:
+    """The lines behind a line of more than 64 MiB are read."""
     with open_bytes(log_path, too_long()[0]) as session:
         assert contents(session) == ["a", "b"]
 
 
 @pytest.mark.parametrize("case", [carriage_returns, byte_order_mark, blank_lines, zeros_before_a_line, unsealed])
-def test_what_does_no_harm_is_read(case: Callable[[], tuple[bytes, Facts]], log_path: Path) -> None:
-    """CRLF, a byte order mark, empty lines, zeros before a line and missing seals keep nothing from being read."""
+def test_harmless_deviations_are_read(case: Callable[[], tuple[bytes, Facts]], log_path: Path) -> None:
+    """CRLF, a byte order mark, empty lines, zeros before a line and missing seals hide no entry."""
     with open_bytes(log_path, case()[0]) as session:
         assert session.id == "s1"
         assert contents(session)[0] == "a"
@@ -243,15 +243,15 @@ def test_what_does_no_harm_is_read(case: Callable[[], tuple[bytes, Facts]], log_
 
 
 def test_the_first_line_with_an_id_wins(log_path: Path) -> None:
-    """A second line with a taken id changes nothing, but the leaf is in doubt."""
+    """A second line with the same id is ignored, but it makes the leaf uncertain."""
     with open_bytes(log_path, conflict()[0]) as session:
         assert contents(session, leaf="a") == ["a"]
         with pytest.raises(LeafUncertain, match="id_conflict"):
             session.build_context()
 
 
-def test_a_mark_is_no_entry(log_path: Path) -> None:
-    """Marks share the ids of entries and are never answered as one."""
+def test_a_mark_is_never_returned_as_an_entry(log_path: Path) -> None:
+    """Marks and entries share one set of ids, but queries for entries do not find marks."""
     with open_bytes(log_path, log_of(A, LABEL)) as session:
         for ask in (session.entry, session.path, session.children, session.siblings, session.tip):
             with pytest.raises(EntryNotFound):
@@ -259,16 +259,16 @@ def test_a_mark_is_no_entry(log_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "wär's", "a\ud800", "x" * 200, "a\n", '","type":"', "\0", "0x00000000000001"])
-def test_a_hostile_id_is_simply_not_there(text: str, log_path: Path) -> None:
-    """Any string may be asked for; the answer is EntryNotFound."""
+def test_any_string_can_be_looked_up(text: str, log_path: Path) -> None:
+    """A string that cannot be an id raises EntryNotFound."""
     with open_bytes(log_path, log_of(A, node("0000000000000001", "a"))) as session:
         for ask in (session.entry, session.path, session.children, session.tip):
             with pytest.raises(EntryNotFound):
                 ask(text)
 
 
-def test_an_id_spelled_with_escapes_is_the_same_id(log_path: Path) -> None:
-    """Another writer may escape any letter of an id: it is found, and its children are."""
+def test_an_id_with_json_escapes_is_found(log_path: Path) -> None:
+    """Another writer may escape letters of an id. The entry and its children are found."""
     escaped = A.replace('"id":"a"', '"id":"\\u0061"')
     with open_bytes(log_path, log_of(escaped, LABEL, B, escaped)) as session:
         assert codes(session) == ["duplicate"]
@@ -276,16 +276,16 @@ def test_an_id_spelled_with_escapes_is_the_same_id(log_path: Path) -> None:
         assert session.entry("a").id == "a"
 
 
-def test_keys_in_another_order_are_read(log_path: Path) -> None:
-    """Order and white space are the writer's rule only."""
+def test_any_key_order_is_read(log_path: Path) -> None:
+    """Key order and white space are rules for writers only."""
     text = '{ "type":"message", "message":{"role":"user","content":"b"} , "parent_id":"a", "id":"b"}'
     with open_bytes(log_path, log_of(A, text, C)) as session:
         assert contents(session) == ["a", "b", "c"]
         assert session.findings == ()
 
 
-def test_ids_of_one_value_in_many_spellings_cost_no_more() -> None:
-    """Hex ids that differ in case only do not make looking up slow: no hostile log gets many reads an id."""
+def test_hex_ids_that_differ_in_case_only_are_fast() -> None:
+    """Ids with the same hexadecimal value do not collide, so a hostile log cannot make lookups slow."""
     spellings = ["".join(letters) + "aaaaaa" for letters in product("aA", repeat=10)]
     lines = sealed([HEADER, *(node(id, None) for id in spellings)])
     starts = [sum(map(len, lines[:number])) for number in range(len(lines))]
@@ -303,8 +303,8 @@ def test_ids_of_one_value_in_many_spellings_cost_no_more() -> None:
     assert reads < 2 * len(spellings)
 
 
-def test_marks_and_info_are_replayed(log_path: Path) -> None:
-    """The last label, name and archive flag count; metadata merges its top-level keys, null removes."""
+def test_marks_are_replayed(log_path: Path) -> None:
+    """The last label, name and archive flag count. Metadata is merged by top-level key; null removes one."""
     texts = [
         A,
         mark("m1", "label", target_id="a", label="one"),
@@ -320,8 +320,8 @@ def test_marks_and_info_are_replayed(log_path: Path) -> None:
         assert (session.leaf_id, session.findings) == ("a", ())
 
 
-def test_metadata_of_the_header_is_merged_too(log_path: Path) -> None:
-    """Name and metadata begin with the header's; null takes all metadata away."""
+def test_metadata_starts_with_the_headers(log_path: Path) -> None:
+    """Name and metadata start with the header's. A mark with null removes all metadata."""
     header = HEADER[:-1] + ',"name":"h","metadata":{"a":1,"b":2}}'
     log_path.write_bytes(log_of(A, mark("m1", "session_info", metadata={"b": 3}), header=header))
     with Session.open(log_path) as session:
@@ -331,8 +331,8 @@ def test_metadata_of_the_header_is_merged_too(log_path: Path) -> None:
         assert (session.metadata, session.archived) == ({}, False)
 
 
-def test_a_broken_header_hides_no_later_name(log_path: Path) -> None:
-    """Of a log whose header is lost, names come from its marks, never from who opens it."""
+def test_a_damaged_header_keeps_later_names(log_path: Path) -> None:
+    """If the header is lost, the name comes from marks, never from the arguments of `open`."""
     lines = sealed((HEADER, A, mark("m1", "session_info", name="real", metadata={"k": 1})))
     log_path.write_bytes(as_file([lines[0].replace(b"s1", b"s2"), *lines[1:]]))
     with Session.open(log_path, name="opener's", metadata={"mine": 1}, id="mine") as session:
@@ -340,7 +340,7 @@ def test_a_broken_header_hides_no_later_name(log_path: Path) -> None:
 
 
 def test_opaque_records_are_kept(log_path: Path) -> None:
-    """An unknown node holds its place in the tree, unknown fields come along."""
+    """An unknown entry keeps its place in the tree and its fields."""
     with open_bytes(log_path, log_of(A, node("x", "a", "tool.x", deep={"k": [1]}), node("b", "x"))) as session:
         assert ids(session.path()) == ["a", "x", "b"]
         assert session.entry("x").type == "tool.x"
@@ -357,10 +357,8 @@ def test_opaque_records_are_kept(log_path: Path) -> None:
         (mark("l", "leaf", target_id="gone"), "a", True),
     ],
 )
-def test_the_leaf_is_certain_again_when_a_later_line_sets_it(
-    text: str, leaf: str | None, doubt: bool, log_path: Path
-) -> None:
-    """Damage behind the line that set the leaf makes it uncertain; an entry or a good leaf mark settles it."""
+def test_a_later_line_makes_the_leaf_certain_again(text: str, leaf: str | None, doubt: bool, log_path: Path) -> None:
+    """Damage makes the leaf uncertain until an entry or a valid leaf mark follows it."""
     lines = sealed((HEADER, A))
     lines.append(b"damage")
     lines.append(seal_by_hand(text, crc32(lines[-1])))
@@ -375,8 +373,8 @@ def test_the_leaf_is_certain_again_when_a_later_line_sets_it(
             assert len(session.build_context().messages) == (0 if leaf is None else 1 + (leaf == "b"))
 
 
-def test_critical_marks_forbid_every_context_and_nodes_those_below(log_path: Path) -> None:
-    """A critical node spoils the contexts through it, a critical mark all of them."""
+def test_critical_records_forbid_contexts(log_path: Path) -> None:
+    """A critical entry forbids the contexts through it, a critical mark all of them."""
     with open_bytes(log_path, log_of(A, node("x", "a", "x.y", critical=True), node("b", "x"))) as session:
         assert contents(session, leaf="a") == ["a"]
         for leaf in ("x", "b"):
@@ -407,7 +405,7 @@ DOCUMENTED = (BrokenPath, EntryNotFound, LeafUncertain, UnknownEntry)
 
 
 def contexts(session: Session) -> list[object]:
-    """What is seen at each place, and where the session stands; documented refusals are None."""
+    """Returns the context at each entry and at the leaf; None where a documented error is raised."""
     seen: list[object] = []
     for leaf in NODES:
         try:
@@ -423,7 +421,7 @@ def contexts(session: Session) -> list[object]:
 
 
 def check_damaged(path: Path, data: bytes, whole: list[object], *, finds: bool = True) -> None:
-    """Damage is found; a named context is right or refused; the leaf's is right or there is a finding."""
+    """Asserts that damage is found, and that each context is right, refused or comes with a finding."""
     path.write_bytes(data)
     try:
         session = Session.open(path, mode="r")
@@ -446,9 +444,9 @@ def whole_contexts(path: Path, lines: Iterable[bytes]) -> list[object]:
 
 
 def test_every_flipped_bit_is_found(log_path: Path) -> None:
-    """No single bit of a log changes what a model sees without a finding, nor raises what is not documented.
+    """A flipped bit never changes a context without a finding, nor raises an undocumented error.
 
-    About one bit of every byte here; all of them with --hypothesis-profile=long.
+    Tests about one bit of every byte; all of them with --hypothesis-profile=long.
     """
     lines = sealed(SMALL)
     whole = whole_contexts(log_path, lines)
@@ -460,7 +458,7 @@ def test_every_flipped_bit_is_found(log_path: Path) -> None:
 
 
 def test_every_lost_or_added_byte_is_found(log_path: Path) -> None:
-    """The same for a byte that is missing, doubled, or a newline or a zero more."""
+    """The same holds for a byte that is missing or doubled, and for an added newline or zero."""
     lines = sealed(SMALL)
     whole = whole_contexts(log_path, lines)
     data = as_file(lines)
@@ -471,8 +469,8 @@ def test_every_lost_or_added_byte_is_found(log_path: Path) -> None:
         check_damaged(log_path, data[:at] + b"\0" + data[at:], whole)
 
 
-def test_any_prefix_is_a_log(log_path: Path) -> None:
-    """Cut anywhere, a log opens with what its whole lines say, and the rest is a torn tail."""
+def test_any_prefix_of_a_log_opens(log_path: Path) -> None:
+    """A log that was cut has the content of its whole lines; the rest is a torn tail."""
     lines = sealed(SMALL)
     data = as_file(lines)
     leaves = [None, None, "p", "a", "b", "b", "k", "c", "k", "k"]
@@ -484,8 +482,8 @@ def test_any_prefix_is_a_log(log_path: Path) -> None:
             assert facts(session.findings) == ([] if cut == start else [("torn_tail", count + 1, start, cut - start)])
 
 
-def test_every_line_dropped_doubled_or_swapped_is_found(log_path: Path) -> None:
-    """Whole lines that are missing, there twice or in another order are found, all but the very last ones."""
+def test_every_moved_or_missing_line_is_found(log_path: Path) -> None:
+    """Lines that are missing, doubled or swapped are found, except for missing lines at the end."""
     lines = sealed(SMALL)
     whole = whole_contexts(log_path, lines)
     for at in range(len(lines)):
@@ -497,8 +495,8 @@ def test_every_line_dropped_doubled_or_swapped_is_found(log_path: Path) -> None:
                 check_damaged(log_path, as_file([*rest[:to], lines[at], *rest[to:]]), whole)
 
 
-def test_zeros_from_anywhere_to_the_end_are_found(log_path: Path) -> None:
-    """A tail of zeros, as a power cut leaves it, is a torn tail."""
+def test_a_tail_of_zeros_is_a_torn_tail(log_path: Path) -> None:
+    """A power cut can leave zeros from any byte to the end of the file."""
     lines = sealed(SMALL)
     data = as_file(lines)
     for cut in range(0, len(data), 3):
@@ -512,10 +510,10 @@ FRAGMENTS = st.sampled_from(
 
 
 @given(st.lists(st.tuples(FRAGMENTS, st.booleans()), max_size=12))
-def test_any_lines_open_or_are_no_log(
+def test_any_lines_raise_documented_errors_only(
     tmp_path_factory: pytest.TempPathFactory, pieces: list[tuple[bytes, bool]]
 ) -> None:
-    """Whatever lines a file has, sealed or not, opening and asking raises documented errors only."""
+    """Whatever lines a file has, sealed or not, opening and querying it raises documented errors only."""
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
     prev, lines = 0, [HEADER.encode()]
     for piece, seals in pieces:
@@ -540,16 +538,16 @@ def test_any_lines_open_or_are_no_log(
         assert path.read_bytes() == data
 
 
-def test_a_mark_cannot_be_damaged_into_silence(log_path: Path) -> None:
-    """A sealed mark whose fields are of the wrong type is a finding and means nothing."""
+def test_a_mark_with_invalid_fields_is_a_finding(log_path: Path) -> None:
+    """A sealed mark whose fields have the wrong type is reported and ignored."""
     bad = '{"id":"m1","type":"session_info","timestamp":null,"archived":"yes"}'
     with open_bytes(log_path, log_of(A, bad)) as session:
         assert codes(session) == ["bad_line"]
         assert not session.archived
 
 
-def test_a_sealed_line_of_wrong_types_among_good_ones_is_one_finding(log_path: Path) -> None:
-    """Lines that are looked at together are judged one by one."""
+def test_an_invalid_line_in_a_run_hides_no_other(log_path: Path) -> None:
+    """In lines that are scanned together, each invalid one is a finding and the others are indexed."""
     bad = ('{"id":"x","parent_id":"a","type":5}', '{"id":7}')
     with open_bytes(log_path, log_of(A)) as session:
         log_path.write_bytes(log_of(A, bad[0], B, bad[1], C))
@@ -559,23 +557,23 @@ def test_a_sealed_line_of_wrong_types_among_good_ones_is_one_finding(log_path: P
 
 
 @pytest.mark.parametrize("change", [("{", '{"provider":5,'), ('"s1"', '"no id"')])
-def test_a_second_header_may_have_what_no_entry_may(change: tuple[str, str], log_path: Path) -> None:
-    """It is a header all the same, and the finding says so."""
+def test_an_invalid_second_header_is_still_a_header(change: tuple[str, str], log_path: Path) -> None:
+    """A header in the middle of a log is reported as one, even if its fields are invalid for an entry."""
     with open_bytes(log_path, log_of(A, HEADER.replace(*change, 1), B)) as session:
         assert codes(session) == ["second_header"]
         assert contents(session) == ["a", "b"]
 
 
-def test_a_sealed_header_of_wrong_types_is_a_finding(log_path: Path) -> None:
-    """Its seal verifies and it says nothing; the lines behind it are good."""
+def test_a_sealed_but_invalid_header_is_a_finding(log_path: Path) -> None:
+    """Its checksum is right and its fields are not. The lines behind it are read."""
     lines = sealed((HEADER.replace('"version":1', '"version":"x"'), A))
     with open_bytes(log_path, as_file(lines)) as session:
         assert facts(session.findings) == [("bad_header", 1, 0, len(lines[0]))]
         assert contents(session) == ["a"]
 
 
-def test_a_line_destroyed_after_it_was_read_is_not_taken_for_another(log_path: Path) -> None:
-    """An id that only that line could confirm is not found."""
+def test_a_line_overwritten_after_the_scan_is_noticed(log_path: Path) -> None:
+    """Its id is not found, because only the line itself can confirm an id."""
     lines = sealed((HEADER, A))
     with open_bytes(log_path, as_file(lines)) as session:
         log_path.write_bytes(as_file([lines[0], b"x" * len(lines[1])]))
@@ -586,8 +584,8 @@ def test_a_line_destroyed_after_it_was_read_is_not_taken_for_another(log_path: P
         assert caught.value.offset == len(lines[0]) + 1
 
 
-def test_a_line_that_looks_sealed_and_is_not_right_is_never_believed(log_path: Path) -> None:
-    """Not even when damage has taken the header's claim to be sealed."""
+def test_a_line_with_a_wrong_seal_is_never_read(log_path: Path) -> None:
+    """This holds even if the header's declaration of the seal is damaged."""
     header, a, b = sealed((HEADER, A, B))
     torn_header = header.replace(b'"seal":', b'"sebl":')
     other = a.replace(b'"content":"a"', b'"content":"x"')
@@ -597,15 +595,15 @@ def test_a_line_that_looks_sealed_and_is_not_right_is_never_believed(log_path: P
             session.entry("a")
 
 
-def test_a_log_spelled_anew_is_a_damaged_log(log_path: Path) -> None:
-    """Its header says what it is, although no seal is right any more."""
+def test_a_reformatted_log_is_a_damaged_log(log_path: Path) -> None:
+    """The header still identifies the log, although no checksum is right any more."""
     lines = [json.dumps(json.loads(line)).encode() for line in sealed((HEADER, A, B))]
     with open_bytes(log_path, as_file(lines)) as session:
         assert [finding.code for finding in session.findings] == ["bad_header", "bad_seal", "bad_seal"]
         assert session.leaf_id is None
 
 
-def test_a_long_label_is_cut_when_it_is_read(log_path: Path) -> None:
-    """A hostile log must not turn into memory."""
+def test_a_long_label_is_truncated_on_reading(log_path: Path) -> None:
+    """A hostile log cannot fill the memory with labels."""
     with open_bytes(log_path, log_of(A, mark("m", "label", target_id="a", label="L" * 1000))) as session:
         assert session.labels == {"a": "L" * 256}

@@ -1,4 +1,4 @@
-"""The house: imports only go down, the core does no I/O, and importing it is cheap."""
+"""The layers: imports only go down, the core does no I/O, and importing the package is cheap."""
 
 import ast
 import json
@@ -34,7 +34,7 @@ FILES = sorted(HOME.rglob("*.py"))
 
 
 def parsed(path: Path) -> ast.Module:
-    """The syntax tree of a file; CPython 3.11 may lose count of its own recursion once, and says so."""
+    """Returns the syntax tree of a file. Tries twice, because CPython 3.11 can fail once with a SystemError."""
     text = path.read_text(encoding="utf-8")
     try:
         return ast.parse(text)
@@ -43,7 +43,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def imports_of(path: Path) -> set[str]:
-    """Every module that a file imports, anywhere in it, with its full name."""
+    """Returns the full names of all modules that a file imports, at any level."""
     found: set[str] = set()
     for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
@@ -59,14 +59,14 @@ def layer_of(path: Path) -> str:
     return path.relative_to(HOME).with_suffix("").parts[0]
 
 
-def test_every_module_has_its_layer() -> None:
-    """A new module says where it belongs."""
+def test_every_module_has_a_layer() -> None:
+    """A new module must be added to the table of layers."""
     assert {layer_of(path) for path in FILES} - {"__init__"} <= RANKS.keys()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HOME)))
 def test_imports_only_go_down(path: Path) -> None:
-    """No module imports from its own row or one above, its own package aside."""
+    """No module imports from its own row or one above, except from its own package."""
     own = layer_of(path)
     for name in imports_of(path):
         top, _, rest = name.partition(".")
@@ -80,8 +80,8 @@ def test_imports_only_go_down(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PURE)
-def test_the_core_is_pure(name: str) -> None:
-    """No files, no clock, no chance, no logging."""
+def test_the_core_does_no_io(name: str) -> None:
+    """Pure modules use no files, clock, random numbers or logging."""
     allowed = {
         "_catalogue/record_summary.py": {"datetime"},  # it words times, and never asks for one
         "_engine/journal.py": {"os"},  # the salt of the id table is random
@@ -94,7 +94,7 @@ def test_the_core_is_pure(name: str) -> None:
 
 
 def test_importing_convtree_is_cheap() -> None:
-    """What only some need is imported when they need it."""
+    """Heavy modules are imported when they are first needed."""
     program = "import sys, json, convtree; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     heavy = {"sqlite3", "sqlalchemy", "asyncio", "anytree", "click", "rich", "filelock", "psycopg"}
@@ -108,8 +108,11 @@ def test_importing_convtree_is_cheap() -> None:
     assert set(json.loads(done.stdout)) & heavy == set()
 
 
-def test_formats_are_imported_when_one_is_met() -> None:
-    """Who looks at logs of our own needs none of them; who reads one needs no database and no other one's writer."""
+def test_formats_are_imported_lazily() -> None:
+    """The command line imports no reader until it finds a foreign file.
+
+    A reader imports no database and no other format.
+    """
     program = "import sys, json, convtree._cli.app; print(json.dumps(sorted(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     found = {name for name in json.loads(done.stdout) if name.startswith("convtree._formats.")}
@@ -123,8 +126,8 @@ def test_formats_are_imported_when_one_is_met() -> None:
     assert set(json.loads(done.stdout)) & {"sqlite3", "convtree._formats.sqlite", "convtree._formats.pi"} == set()
 
 
-def test_every_format_is_one_entry_in_one_table() -> None:
-    """Under its own name; the names of what can be written are known before any of it is imported."""
+def test_every_format_has_one_name() -> None:
+    """Names are unique, and the names of writers are known before a writer is imported."""
     from convtree._formats import WRITERS
     from convtree._formats.registry import FORMATS
 
@@ -133,7 +136,7 @@ def test_every_format_is_one_entry_in_one_table() -> None:
     assert [import_module(module).NAME for module in WRITERS.values()] == list(WRITERS)
 
 
-def test_the_public_names_are_sorted_and_there() -> None:
-    """`__all__` is what the package offers."""
+def test_public_names_are_sorted_and_exist() -> None:
+    """Every name in `__all__` is an attribute of the package."""
     assert convtree.__all__ == sorted(convtree.__all__)
     assert all(hasattr(convtree, name) for name in convtree.__all__)

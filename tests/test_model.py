@@ -1,4 +1,4 @@
-"""Two sessions on one log against a plain model: whatever is done in whatever order, they agree."""
+"""Two sessions on one log and a plain model: after any calls in any order, they agree."""
 
 import tempfile
 from pathlib import Path
@@ -20,20 +20,20 @@ from convtree import (
     Session,
     StaleLeaf,
 )
-from convtree._engine import journal as ledger
+from convtree._engine import journal
 
 HANDLES = st.sampled_from([0, 1])
 TEXTS = st.text(max_size=5)
 
 
 class Model(RuleBasedStateMachine):
-    """The log as dicts, and two handles on it, each with the leaf it has seen."""
+    """The log as dicts, and two sessions on it, each with the leaf it has seen."""
 
     nodes = Bundle("nodes")
 
     @initialize()
     def begin(self) -> None:
-        """Starts with no file."""
+        """Starts without a file."""
         self.folder = tempfile.TemporaryDirectory(prefix="convtree-")
         self.path = Path(self.folder.name) / "log.jsonl"
         self.parents: dict[str, str | None] = {}
@@ -50,7 +50,7 @@ class Model(RuleBasedStateMachine):
         self.handles = [self.open(), self.open()]
 
     def prepare(self) -> None:
-        """What a variant does before anything is opened."""
+        """Prepares a variant before the sessions are opened."""
 
     def open(self) -> Session:
         return Session.open(self.path, durability="process")
@@ -98,7 +98,7 @@ class Model(RuleBasedStateMachine):
         return id
 
     def refused(self, who: int, text: str, policy: Any = None) -> bool:
-        """Appends at the leaf when that must fail, which writes nothing; tells whether it had to."""
+        """Appends at the leaf if that must fail, and asserts that it does; returns whether it had to."""
         if self.doubt:
             with pytest.raises(LeafUncertain):
                 self.handles[who].append(user(text), on_stale=policy)
@@ -110,11 +110,11 @@ class Model(RuleBasedStateMachine):
             return False
         return True
 
-    # --- what can be done ---
+    # --- operations ---
 
     @rule(target=nodes, who=HANDLES, text=TEXTS, pinned=st.booleans())
     def append(self, who: int, text: str, pinned: bool) -> Any:
-        """At the leaf: raises when stale or in doubt."""
+        """Appends at the leaf, which raises if the leaf is stale or uncertain."""
         if self.refused(who, text):
             return multiple()
         entry = self.handles[who].append(user(text), pinned=pinned)
@@ -125,13 +125,13 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=nodes, who=HANDLES, text=TEXTS, parent=st.none() | nodes)
     def append_below(self, who: int, text: str, parent: str | None) -> str:
-        """With a parent: never stale, also when this handle has not read the parent yet."""
+        """Appends below a parent, which is never stale, even if this session has not read the parent yet."""
         entry = self.handles[who].append(user(text), parent_id=parent)
         return self.added(who, entry.id, parent, "message", text)
 
     @rule(target=nodes, who=HANDLES, text=TEXTS, policy=st.sampled_from(["branch", "rebase"]))
     def append_stale(self, who: int, text: str, policy: Any) -> Any:
-        """With a policy: never stale either."""
+        """Appends with a policy, which is never stale either."""
         if self.refused(who, text, policy):
             return multiple()
         parent = self.seen[who] if policy == "branch" else self.leaf
@@ -141,7 +141,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=nodes, who=HANDLES, texts=st.lists(TEXTS, max_size=3), parent=st.none() | nodes)
     def append_many(self, who: int, texts: list[str], parent: str | None) -> Any:
-        """A chain."""
+        """Appends a chain."""
         entries = self.handles[who].append_many([user(text) for text in texts], parent_id=parent)
         for entry, text in zip(entries, texts, strict=True):
             assert entry.parent_id == parent
@@ -150,7 +150,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(who=HANDLES, id=nodes, other=st.booleans())
     def retry(self, who: int, id: str, other: bool) -> None:
-        """A message with a stored id: the stored one if equal, else a conflict; nothing moves but a handle's view."""
+        """Appends a stored id: equal content returns the stored entry, other content is a conflict."""
         kind, text = self.said[id]
         if kind != "message":
             return
@@ -167,7 +167,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=nodes, who=HANDLES, parent=nodes, kept=st.none() | nodes)
     def compact(self, who: int, parent: str, kept: str | None) -> Any:
-        """Keeps what is on the path, or is refused."""
+        """Appends a compaction, which is refused unless its first kept entry is on the path."""
         item = CompactionEntry(summary="summary", first_kept_entry_id=kept)
         if kept is not None and kept not in self.path_of(parent):
             with pytest.raises(InvalidCompaction):
@@ -177,20 +177,20 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=nodes, who=HANDLES, data=st.integers(0, 99), parent=st.none() | nodes)
     def extension_data(self, who: int, data: int, parent: str | None) -> str:
-        """State on a branch."""
+        """Appends extension data."""
         entry = self.handles[who].append(ExtensionDataEntry(ext_type="x.y", data=data), parent_id=parent)
         return self.added(who, entry.id, parent, "state", data)
 
     @rule(who=HANDLES, id=st.none() | nodes)
     def branch(self, who: int, id: str | None) -> None:
-        """Moves the leaf; this handle has seen it."""
+        """Moves the leaf; this session has seen it."""
         self.handles[who].branch(id)
         self.leaf = self.seen[who] = id
         self.doubt = False
 
     @rule(who=HANDLES, id=nodes, label=st.none() | TEXTS)
     def label(self, who: int, id: str, label: str | None) -> None:
-        """A bookmark moves nothing."""
+        """Sets or removes a label, which moves no leaf."""
         self.handles[who].label(id, label)
         self.labels[id] = label or ""
         if label is None:
@@ -198,13 +198,13 @@ class Model(RuleBasedStateMachine):
 
     @rule(who=HANDLES, name=st.none() | TEXTS)
     def rename(self, who: int, name: str | None) -> None:
-        """Neither does a name."""
+        """Sets or removes the name, which moves no leaf."""
         self.handles[who].rename(name)
         self.name = name
 
     @rule(who=HANDLES)
     def refresh(self, who: int) -> None:
-        """Tells what others wrote since, and adopts the leaf."""
+        """Asserts that a refresh returns the entries of others and adopts the leaf."""
         news = [entry.id for entry in self.handles[who].refresh()]
         assert news == [id for id in self.parents if id not in self.told[who]]
         self.told[who] = set(self.parents)
@@ -214,7 +214,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(who=HANDLES)
     def reopen(self, who: int) -> None:
-        """A new session stands at the log's leaf."""
+        """Opens a new session, whose leaf is that of the log."""
         self.handles[who].close()
         self.handles[who] = self.open()
         self.seen[who] = self.leaf
@@ -222,14 +222,14 @@ class Model(RuleBasedStateMachine):
 
     @rule(torn=st.binary(min_size=1, max_size=9).filter(lambda data: b"\n" not in data))
     def tear(self, torn: bytes) -> None:
-        """Bytes without a newline are not in the log."""
+        """Adds bytes without a newline, which are not in the log."""
         if self.path.exists():
             with self.path.open("ab") as file:
                 file.write(torn)
 
     @rule(line=st.sampled_from([b"hello", b'{"role":"user","content":"hello"}', b"", b"\r", "last", "first"]))
     def write_foreign(self, line: bytes | str) -> None:
-        """Someone adds a line that is not ours, or one of ours again: damage behind the leaf; an empty line is none."""
+        """Adds a foreign line, or a line of the log again: damage, unless it is empty."""
         if not self.path.exists() or not (data := self.path.read_bytes()):
             return
         *lines, torn = data.split(b"\n")
@@ -241,11 +241,11 @@ class Model(RuleBasedStateMachine):
             self.doubt = True
             self.strange |= {"bad_seal", "nul_bytes", "prev_mismatch", "duplicate", "second_header"}
 
-    # --- what always holds ---
+    # --- invariants ---
 
     @invariant()
-    def each_handle_stands_where_it_has_seen(self) -> None:
-        """Its leaf, its path and its context are those of the model."""
+    def each_session_matches_the_model(self) -> None:
+        """Leaf, path and context of each session are those of the model."""
         for handle, seen in zip(getattr(self, "handles", ()), getattr(self, "seen", ()), strict=True):
             assert handle.leaf_id == seen
             try:
@@ -258,8 +258,8 @@ class Model(RuleBasedStateMachine):
             assert [message["content"] for message in messages] == self.context_of(seen)
 
     @invariant()
-    def a_reader_sees_everything(self) -> None:
-        """Leaf, labels, name, children and states are the model's; there is no damage."""
+    def a_reader_matches_the_model(self) -> None:
+        """Leaf, labels, name, children and extension data are those of the model, and there is no damage."""
         if not getattr(self, "path", None) or not self.path.exists() or not self.path.stat().st_size:
             return
         with Session.open(self.path, mode="r") as reader:
@@ -279,42 +279,42 @@ class Model(RuleBasedStateMachine):
 
 
 class Indexed(Model):
-    """The same where every close keeps an index and every open finds one, or an older one, or none, or half of one."""
+    """The same with snapshots: every close saves one, and an open finds it, an older one, none, or a damaged one."""
 
     def prepare(self) -> None:
-        """Has an index kept behind every line."""
-        self.eager = patch.multiple(ledger, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
+        """Makes every close save a snapshot."""
+        self.eager = patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
         self.eager.start()
         self.index = self.path.with_name(self.path.name + ".index")
         self.older: list[bytes] = []
 
     def teardown(self) -> None:
-        """Closes everything, and is patient again."""
+        """Closes everything and restores the thresholds."""
         super().teardown()
         if hasattr(self, "eager"):
             self.eager.stop()
 
-    def _keep(self) -> bool:
+    def _remember(self) -> bool:
         if hasattr(self, "index") and self.index.exists():
             self.older.append(self.index.read_bytes())
         return bool(getattr(self, "older", ()))
 
     @rule()
     def drop(self) -> None:
-        """It may be deleted at any time."""
-        self._keep()
+        """Deletes the snapshot."""
+        self._remember()
         self.index.unlink(missing_ok=True)
 
     @rule(which=st.integers(0, 99))
     def put_back(self, which: int) -> None:
-        """An index that was kept before comes back."""
-        if self._keep():
+        """Puts an earlier snapshot in place."""
+        if self._remember():
             self.index.write_bytes(self.older[which % len(self.older)])
 
     @rule(place=st.integers(0, 999), length=st.sampled_from([1, 100, 8192, 10**6]))
     def spoil(self, place: int, length: int) -> None:
-        """Some of it is overwritten where it stands, while sessions read from it."""
-        if self._keep() and self.index.exists():
+        """Overwrites a part of the snapshot while sessions read from it."""
+        if self._remember() and self.index.exists():
             data = bytearray(self.index.read_bytes())
             at = len(data) * place // 1000
             data[at : at + length] = bytes(len(data[at : at + length]))
@@ -322,8 +322,8 @@ class Indexed(Model):
                 file.write(data)
 
     @invariant()
-    def nothing_is_left_beside_it(self) -> None:
-        """No temporary file."""
+    def no_temporary_file_is_left(self) -> None:
+        """Saving a snapshot leaves no temporary file."""
         if hasattr(self, "path"):
             assert not list(self.path.parent.glob(".*"))
 

@@ -1,4 +1,4 @@
-"""Secrets taken out: what is found, what stays, while writing and afterwards."""
+"""Redaction: the secrets that are found, the text that stays, and redacting while writing and afterwards."""
 
 import json
 import re
@@ -37,13 +37,13 @@ from convtree.exchange import export_file, export_lines, read_foreign
 
 
 def test_every_kind_has_a_sample() -> None:
-    """No pattern without a case."""
+    """No pattern is without a test case."""
     assert FOUND.keys() == usual_patterns().keys()
 
 
 @pytest.mark.parametrize("kind", FOUND)
-def test_each_kind_is_found_wherever_it_stands(kind: str) -> None:
-    """Once, as its own kind, in the middle of a text; a second time changes nothing."""
+def test_each_kind_is_found_in_any_position(kind: str) -> None:
+    """A secret in a text is found once, as its own kind. Redacting again changes nothing."""
     redactor = Redactor()
     expected = KEPT.get(kind, f"[REDACTED:{kind}]")
     text = redactor(f"Take ({FOUND[kind]}) and go")
@@ -52,8 +52,8 @@ def test_each_kind_is_found_wherever_it_stands(kind: str) -> None:
     assert redact(text) == text
 
 
-def test_every_text_of_a_message_is_looked_at() -> None:
-    """However deep, in any shape; the message given is not changed."""
+def test_every_text_of_a_message_is_redacted() -> None:
+    """Texts at any depth and in any shape are redacted in a copy of the message."""
     message = {
         "role": "assistant",
         "content": [{"type": "text", "text": f"key {OPENAI}"}],
@@ -89,21 +89,21 @@ def test_every_text_of_a_message_is_looked_at() -> None:
         "hf_hub_download_with_progress_bar",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
-    """As far as anybody can tell."""
+def test_text_without_secrets_stays(text: str) -> None:
+    """Texts that only resemble secrets are not changed."""
     assert redact(text) == text
 
 
-def test_mail_addresses_go_on_request() -> None:
-    """They are no secrets, but some want them out; own patterns come on top."""
+def test_email_addresses_are_redacted_on_request() -> None:
+    """They are no secrets, so they need an option. Patterns of the caller are added to the usual ones."""
     assert Redactor(email=True)("write to me@example.org.") == "write to [REDACTED:email]."
     own = Redactor(patterns={"ticket": re.compile(r"(?P<kept>T-)\d+")})
     assert own(["T-123"]) == ["T-[REDACTED:ticket]"]
     assert own.counts == {"ticket": 1}
 
 
-def test_a_key_without_its_end_is_taken_out_as_far_as_it_goes() -> None:
-    """A torn key is a key; the words behind it stay."""
+def test_a_truncated_private_key_is_redacted() -> None:
+    """The lines of the key are redacted, and the words behind them stay."""
     start = KEY.split("\n", maxsplit=1)[0]
     assert redact(f"{start}\n{'A' * 64}\n{'B' * 64}\nand so on") == "[REDACTED:private_key]and so on"
     assert redact(f"{start}{KEY}") == "[REDACTED:private_key][REDACTED:private_key]"
@@ -127,8 +127,8 @@ BORDERS = ["{}", "={}", "\n{}", "\t{}\r\n", "'{}'", '"{}"', "\x1b[31m{}\x1b[0m",
         if (kind, border) != ("npm_token", "\\{}")  # where it is no JSON, nobody can tell `\n` from a line's end
     ],
 )
-def test_json_inside_a_text_is_redacted_and_stays_json(kind: str, border: str) -> None:
-    """However often it is escaped: arguments of a tool are JSON text, and a tool's output may have such in it."""
+def test_json_text_is_redacted_and_stays_valid(kind: str, border: str) -> None:
+    """Arguments and outputs of tools are JSON in a text, sometimes escaped more than once."""
     said = {"cmd": [border.format(FOUND[kind])]}
     for escaped in (json.dumps(said), json.dumps(said, ensure_ascii=False)):
         assert json.loads(redact(escaped)) == redact(said) != said
@@ -137,14 +137,14 @@ def test_json_inside_a_text_is_redacted_and_stays_json(kind: str, border: str) -
 
 
 @pytest.mark.parametrize("kind", sorted(FOUND.keys() - {"private_key", "url_password"}))
-def test_a_token_in_a_percent_encoded_text_is_found(kind: str) -> None:
-    """As long as the token itself is not in another form; a URL that is encoded as a whole is not taken apart."""
+def test_a_token_in_a_percent_encoded_text(kind: str) -> None:
+    """It is found as long as the token itself has no encoded characters."""
     redacted = redact(quote(f"next={FOUND[kind]}&x", safe=""))
     assert redacted == quote(f"next={KEPT.get(kind, '')}", safe="").partition("%5B")[0] + f"[REDACTED:{kind}]%26x"
 
 
-def test_other_words_for_the_same() -> None:
-    """As the tools of a provider write them."""
+def test_other_spellings_of_field_names() -> None:
+    """The names of a secret are found as the tools of a provider write them."""
     secret = "a/b+" * 10
     for text in ('"SecretAccessKey": "{}"', "<SecretAccessKey>{}</SecretAccessKey>", 'aws_session_token\\": \\"{}\\"'):
         assert redact(text.format(secret)) == text.format("[REDACTED:aws_secret]")
@@ -157,16 +157,16 @@ def test_other_words_for_the_same() -> None:
     assert redact("Authorization:Bearer%20abcdefgh12345678") == "Authorization:Bearer%20[REDACTED:bearer_token]"
 
 
-def test_an_escape_before_a_mail_address_stays_whole() -> None:
-    """What is left of an escape would be no JSON."""
+def test_an_escape_before_an_email_address_stays() -> None:
+    """Half an escape sequence would make the text invalid JSON."""
     redactor = Redactor(email=True)
     for said in ("a\nme@example.org", "CORP\\me@example.org", "ünne@example.org", "a\u2028me@example.org"):
         assert json.loads(redactor(json.dumps(said))).endswith("[REDACTED:email]")
         assert "example" not in redactor(json.dumps(said))
 
 
-def test_pictures_and_signatures_stay_as_they_are() -> None:
-    """They are bytes; a chance match in them would break them."""
+def test_images_and_signatures_are_not_redacted() -> None:
+    """They are encoded bytes, and a chance match would break them."""
     chance = "AI" + "za" + "x" * 35 + "+" + "A" * 100
     picture = {"type": "base64", "media_type": "image/png", "data": chance}
     assert redact(picture) == picture
@@ -201,22 +201,22 @@ def test_pictures_and_signatures_stay_as_they_are() -> None:
         "\\",
     ],
 )
-def test_no_text_takes_long(piece: str) -> None:
-    """Two hundred thousand characters of what almost matches."""
+def test_redaction_takes_linear_time(piece: str) -> None:
+    """Two hundred thousand characters that almost match are redacted quickly."""
     started = perf_counter()
     Redactor(email=True)((piece * 200_000)[:200_000])
     assert perf_counter() - started < 3
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda v: st.lists(v) | st.dictionaries(st.text(), v)))
-def test_without_a_secret_nothing_changes(value: Any) -> None:
-    """And twice is the same as once, whatever it is."""
+def test_a_value_without_secrets_is_unchanged(value: Any) -> None:
+    """Any JSON value without a secret is returned equal."""
     assert redact(value) == value
 
 
 @given(st.lists(st.sampled_from([*FOUND.values(), "\n", "x", "-", "@", '"'])).map(" ".join))
-def test_twice_is_the_same_as_once(text: str) -> None:
-    """What is redacted has no secret in it."""
+def test_redaction_is_idempotent(text: str) -> None:
+    """A redacted text has no secret left, so redacting it again changes nothing."""
     once = redact(text)
     assert redact(once) == once
     assert not any(secret in once for secret in (OPENAI, ANTHROPIC, GITHUB))
@@ -225,8 +225,8 @@ def test_twice_is_the_same_as_once(text: str) -> None:
 # --- while writing ---
 
 
-def test_a_session_redacts_what_it_writes(log_path: Path) -> None:
-    """Messages, summaries, data and names; a retry with the same id is a retry."""
+def test_a_session_redacts_before_writing(log_path: Path) -> None:
+    """This holds for messages, summaries, data and names. A retry with the same id is still a retry."""
     with Session.open(log_path, redact=redact, name=GITHUB, metadata={"key": OPENAI}) as session:
         stored = session.append(user(f"my key is {OPENAI}"), id="m")
         assert stored.message == user("my key is [REDACTED:openai_key]")
@@ -246,18 +246,18 @@ def test_a_session_redacts_what_it_writes(log_path: Path) -> None:
         assert session.append(user("a")).message == user("-")
 
 
-# --- going out ---
+# --- exports ---
 
 
 def plain(pieces: Iterable[bytes]) -> str:
-    """What is written, without the backslashes that Markdown and JSON need."""
+    """Returns written text without the backslashes that Markdown and JSON need."""
     return b"".join(pieces).decode().replace("\\", "")
 
 
 @pytest.mark.parametrize("format", WRITERS)
 @pytest.mark.parametrize("kind", FOUND)
-def test_no_writer_lets_a_secret_out(format: str, kind: str, tmp_path: Path) -> None:
-    """Wherever it stands, and as often as it would be written there is its mark."""
+def test_no_writer_exports_a_secret(format: str, kind: str, tmp_path: Path) -> None:
+    """Every occurrence of a secret is replaced in every export format."""
     with planted(FOUND[kind]) as session:
         would_be = plain(export_lines(session, format))
         redacted = plain(export_lines(session, format, redact=redact))
@@ -270,14 +270,14 @@ def test_no_writer_lets_a_secret_out(format: str, kind: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("format", WRITERS)
-def test_what_has_no_secret_goes_out_as_ever(format: str) -> None:
-    """Byte for byte."""
+def test_an_export_without_secrets_is_unchanged(format: str) -> None:
+    """With and without redaction, the bytes are the same."""
     with planted("hush") as session:
         assert list(export_lines(session, format, redact=redact)) == list(export_lines(session, format))
 
 
-def test_what_is_redacted_opens_elsewhere(tmp_path: Path) -> None:
-    """The tree, the leaf and the calls of what was exported are what they were."""
+def test_a_redacted_export_can_be_read(tmp_path: Path) -> None:
+    """Its path and its open calls are those of the full export."""
     with planted(OPENAI) as session:
         for format in ("pi", "kit"):
             export_file(session, tmp_path / format, format, redact=redact)
@@ -288,8 +288,8 @@ def test_what_is_redacted_opens_elsewhere(tmp_path: Path) -> None:
             assert ours.build_context().open_calls == theirs.build_context().open_calls
 
 
-def test_what_a_writer_may_ask_is_without_secrets() -> None:
-    """The context of every entry, too, though no writer looks at all of it today."""
+def test_contexts_for_writers_are_redacted() -> None:
+    """`RedactedSession` redacts the context of every entry, though no writer reads all of them today."""
     with planted(GITHUB) as session:
         reader = RedactedSession(session, redact)
         for _, record in session.records():
@@ -300,16 +300,16 @@ def test_what_a_writer_may_ask_is_without_secrets() -> None:
                 assert BARE["github_token"] not in shown
 
 
-def test_a_label_stays_within_its_limit() -> None:
-    """A mark may be longer than the secret that it stands for."""
+def test_a_redacted_label_stays_within_its_limit() -> None:
+    """The replacement can be longer than the secret, so the label is truncated."""
     with Session.memory(redact=redact) as session:
         entry = session.append(user("a"))
         session.label(entry.id, "a://b:c@ " * 28)
         assert session.labels[entry.id] == ("a://b:[REDACTED:url_password]@ " * 28)[:256]
 
 
-def test_a_secret_is_counted_once() -> None:
-    """However often a writer looks at what it stands in."""
+def test_a_secret_is_counted_once_per_export() -> None:
+    """The count does not depend on how often a writer reads the record."""
     with Session.memory(name=GITHUB) as session:
         first = session.append(system(OPENAI))
         session.append(CompactionEntry(summary=OPENAI, first_kept_entry_id=None))
@@ -327,15 +327,15 @@ CALLS = st.lists(st.tuples(st.sampled_from(["call", "result"]), st.sampled_from(
 
 
 @given(st.text(), st.sampled_from(sorted(FOUND)), st.text())
-def test_a_secret_goes_and_nothing_else(before: str, kind: str, after: str) -> None:
-    """Whatever stands around it."""
+def test_only_the_secret_is_replaced(before: str, kind: str, after: str) -> None:
+    """The text around it stays, whatever it is."""
     text = f"{before} {FOUND[kind]} {after}"
     assert redact(text) == f"{before} {KEPT.get(kind, f'[REDACTED:{kind}]')} {after}"
 
 
 @given(CALLS)
-def test_open_calls_stay_open(traffic: list[tuple[str, str, str]]) -> None:
-    """Whatever is said around them, each call has the results that it had; redacted before or after is the same."""
+def test_redaction_keeps_open_calls(traffic: list[tuple[str, str, str]]) -> None:
+    """Each call keeps its results. Redacting while writing and redacting on export give the same files."""
     with Session.memory() as said_all:
         for kind, id, said in traffic:
             call = {"id": id, "type": "function", "function": {"name": "f", "arguments": json.dumps({"k": said})}}
@@ -352,8 +352,8 @@ def test_open_calls_stay_open(traffic: list[tuple[str, str, str]]) -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["text", "data", "signature", "k"]), SAID), st.booleans())
-def test_json_of_anything_stays_json(said: dict[str, str], is_ascii: bool) -> None:
-    """Redacted as text, it reads as something that has no secret any more; twice is the same as once."""
+def test_redacted_json_is_still_json(said: dict[str, str], is_ascii: bool) -> None:
+    """Redacting the text of a JSON document gives a document without secrets. Redacting again changes nothing."""
     text = redact(json.dumps(said, ensure_ascii=is_ascii))
     assert json.loads(text).keys() == said.keys()
     assert not any(secret in text for secret in (ANTHROPIC, GITHUB, BARE["private_key"]))
@@ -376,14 +376,14 @@ def log(log_path: Path) -> Path:
 
 
 def facts_of(path: Path) -> list[Any]:
-    """What redaction must not touch."""
+    """Returns the facts about a log that redaction must not change."""
     with Session.open(path, mode="r", strict=True) as session:
         frame = [(r.id, r.timestamp, getattr(r, "parent_id", None)) for _, r in session.records()]
         return [session.id, session.leaf_id, session.labels, session.header.timestamp, frame]
 
 
-def test_a_redacted_copy_beside_the_log(log: Path) -> None:
-    """The same ids, parents and times, good seals, lines without a secret byte for byte; the log is not touched."""
+def test_redact_writes_a_copy_next_to_the_log(log: Path) -> None:
+    """Ids, parents and times are the same, and lines without a secret are equal. The log is unchanged."""
     before = log.read_bytes()
     done = redact_log(log)
     assert (done.kinds, done.lines, done.original, done.beside) == ({"github_token": 1, "openai_key": 2}, 3, None, ())
@@ -400,8 +400,8 @@ def test_a_redacted_copy_beside_the_log(log: Path) -> None:
     assert redact_log(log).copy == f"{log}.redacted-2"
 
 
-def test_a_redacted_log_in_the_place_of_the_old(log: Path) -> None:
-    """The old one is kept, or not; what else may hold the secrets is named."""
+def test_redact_in_place(log: Path) -> None:
+    """The original is kept or removed, and other files that may hold the secrets are named."""
     facts, before = facts_of(log), log.read_bytes()
     log.with_name(f"{log.name}.torn").write_bytes(b"x")
     done = redact_log(log, in_place=True)
@@ -418,8 +418,8 @@ def test_a_redacted_log_in_the_place_of_the_old(log: Path) -> None:
     ]
 
 
-def test_what_is_damaged_newer_or_in_use_is_not_redacted(log: Path) -> None:
-    """Nothing is written then."""
+def test_redact_refuses_damaged_or_used_logs(log: Path) -> None:
+    """A log that is damaged, of a newer version or in use is not changed."""
     with Session.open(log, exclusive=True), pytest.raises(SessionLocked):
         redact_log(log, in_place=True, lock_timeout_s=0.01)
     whole = log.read_bytes()
@@ -438,8 +438,8 @@ def run(*arguments: object) -> tuple[int, str, str]:
     return done.exit_code, done.stdout, done.stderr
 
 
-def test_the_command_says_what_it_did(log: Path) -> None:
-    """By kind; and where the copy and the old log are."""
+def test_the_command_reports_its_work(log: Path) -> None:
+    """It prints the number of secrets by kind, and the paths of the copy and of the original."""
     counts = "  1 github_token\n  2 openai_key\n"
     assert run("redact", log) == (
         0,
@@ -459,8 +459,8 @@ def test_the_command_says_what_it_did(log: Path) -> None:
     assert "deleted" in run("redact", log, "--email", "--yes", "--remove-original")[1]
 
 
-def test_an_export_says_what_it_took_out(log: Path, tmp_path: Path) -> None:
-    """On stderr, by kind; to a file and to stdout alike."""
+def test_an_export_reports_redactions(log: Path, tmp_path: Path) -> None:
+    """The number of secrets by kind goes to stderr, whether the export goes to a file or to stdout."""
     told = "3 secrets redacted\n  1 github_token\n  2 openai_key\n"
     code, said, errors = run("export", log, "--to", "json", "--redact")
     assert (code, errors) == (0, told)

@@ -1,4 +1,4 @@
-"""The tree as runs between forks."""
+"""The outline: a tree as linear segments between forks."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,20 +9,20 @@ from convtree._engine.tree import MARK, MESSAGE, MISSING, NONE, ROOT, Tree
 
 
 def grown(parents: list[int], marks: frozenset[int] = frozenset()) -> Tree:
-    """Grows a tree from the parents of its rows."""
+    """Returns a tree made from the parents of its rows."""
     tree = Tree(lambda row, name: str(row) == name)
     for row, parent in enumerate(parents):
         tree.add(str(row), parent, MARK if row in marks else MESSAGE, row, 1)
     return tree
 
 
-def test_chain_is_one_run() -> None:
-    """Without a fork there is one run."""
+def test_a_chain_is_one_segment() -> None:
+    """Without a fork there is one segment."""
     assert split(grown([ROOT, 0, 1, 2])) == [LinearSegment([0, 1, 2, 3], ROOT, [])]
 
 
-def test_fork_ends_a_run() -> None:
-    """The entry at a fork ends its run, and every child begins one, in log order."""
+def test_a_fork_ends_a_segment() -> None:
+    """The entry at a fork ends its segment, and every child begins one, in log order."""
     assert split(grown([ROOT, 0, 1, 1, 2, 3])) == [
         LinearSegment([0, 1], ROOT, [1, 2]),
         LinearSegment([2, 4], 0, []),
@@ -30,8 +30,8 @@ def test_fork_ends_a_run() -> None:
     ]
 
 
-def test_first_entries_and_orphans_begin_runs() -> None:
-    """Every first entry and every orphan begins a run that continues none; marks are in no run."""
+def test_roots_and_orphans_begin_segments() -> None:
+    """Their segments continue no other. Marks are in no segment."""
     tree = grown([ROOT, ROOT, ROOT, MISSING, 3], marks=frozenset({1}))
     assert split(tree) == [
         LinearSegment([0], ROOT, []),
@@ -40,13 +40,13 @@ def test_first_entries_and_orphans_begin_runs() -> None:
     ]
 
 
-def test_nothing_has_no_runs() -> None:
-    """An empty tree has no run."""
+def test_an_empty_tree_has_no_segments() -> None:
+    """An empty tree gives an empty list."""
     assert split(grown([])) == []
 
 
-def test_active_child_goes_on_else_the_largest() -> None:
-    """The way to the leaf goes on in its line, else the child with most below it."""
+def test_the_main_child_is_the_active_or_largest_one() -> None:
+    """The child on the path to the leaf comes first, else the one with most entries below it."""
     runs = split(grown([ROOT, 0, 0, 2, 2, 4]))
     assert [run.rows for run in runs] == [[0], [1], [2], [3], [4, 5]]
     assert main_children(runs, frozenset()) == [2, NONE, 4, NONE, NONE]
@@ -61,8 +61,8 @@ def _parents(draw: st.DrawFn) -> list[int]:
 
 
 @given(_parents(), st.data())
-def test_runs_partition_the_tree(parents: list[int], data: st.DataObject) -> None:
-    """Every entry is in one run, runs are chains, and no drawing is deeper than the logarithm of its size."""
+def test_segments_partition_the_tree(parents: list[int], data: st.DataObject) -> None:
+    """Every entry is in one segment, and a drawing is never deeper than the logarithm of its size."""
     tree = grown(parents)
     runs = split(tree)
     assert sorted(row for run in runs for row in run.rows) == list(range(len(parents)))
@@ -78,8 +78,8 @@ def test_runs_partition_the_tree(parents: list[int], data: st.DataObject) -> Non
     assert max(depths, default=0) <= 1 + len(parents).bit_length()
 
 
-def test_outline_reads_nothing_until_asked() -> None:
-    """A session's outline has the shape, the leaf and the entries one asks for."""
+def test_an_outline_reads_entries_on_request() -> None:
+    """A session's outline has the shape and the leaf, and reads entries by row."""
     session = Session.memory()
     first = session.append({"role": "user", "content": "one"})
     second = session.append({"role": "assistant", "content": "two"})
@@ -92,8 +92,8 @@ def test_outline_reads_nothing_until_asked() -> None:
     assert outline.entries([1, 0]) == [second, first]
 
 
-def test_damaged_entry_is_none() -> None:
-    """An entry that cannot be read is None; the others are there all the same."""
+def test_an_outline_returns_none_for_damaged_entries() -> None:
+    """The other entries are returned all the same."""
     kept = MessageEntry(id="a", message={"role": "user", "content": "one"})
     session = Session.memory()
     session.append(kept)

@@ -1,4 +1,4 @@
-"""Every operation of a session: what it does, what it refuses, and that a refusal writes nothing."""
+"""Every operation of a session: its effect, its errors, and that a refused call writes nothing."""
 
 import inspect
 import os
@@ -44,7 +44,7 @@ from convtree._engine.leaf import LEAF
 
 @contextmanager
 def unchanged(path: Path) -> Iterator[None]:
-    """Makes sure that nothing in the folder of a log changes."""
+    """Asserts that no file in the log's folder changes."""
 
     def state() -> dict[str, bytes]:
         return {each.name: each.read_bytes() for each in path.parent.iterdir()}
@@ -61,8 +61,8 @@ def quick(path: Path, **arguments: Any) -> Session:
 # --- opening ---
 
 
-def test_the_file_appears_with_the_first_record(log_path: Path) -> None:
-    """Opening writes nothing; header and entry come in one write."""
+def test_the_first_append_creates_the_file(log_path: Path) -> None:
+    """Opening writes nothing. The first append writes header and entry together."""
     with quick(log_path, id="s1", name="trip", cwd="/w", metadata={"k": 1}) as session:
         assert (session.id, session.name, session.metadata, session.leaf_id) == ("s1", "trip", {"k": 1}, None)
         assert session.build_context().messages == []
@@ -77,8 +77,8 @@ def test_the_file_appears_with_the_first_record(log_path: Path) -> None:
         assert session.header.cwd == "/w"
 
 
-def test_the_header_fields_are_kept(log_path: Path) -> None:
-    """Every field of the header comes back."""
+def test_header_fields_are_read_back(log_path: Path) -> None:
+    """Every field of a header is read back as it was given."""
     parent = ParentSession(id="p", entry_id="e", kind="task")
     with quick(log_path, git_root="/g", owner="ann", parent_session=parent) as session:
         session.append(user("a"))
@@ -90,16 +90,16 @@ def test_the_header_fields_are_kept(log_path: Path) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", header.timestamp or "")
 
 
-def test_a_mark_may_be_the_first_record(log_path: Path) -> None:
-    """Naming a session is enough to make its file."""
+def test_a_mark_can_be_the_first_record(log_path: Path) -> None:
+    """Renaming a new session creates its file."""
     with quick(log_path) as session:
         session.rename("n")
     with quick(log_path) as session:
         assert (session.name, session.leaf_id, session.findings) == ("n", None, ())
 
 
-def test_modes(log_path: Path) -> None:
-    """r and r+ want a log, x wants none, a takes both."""
+def test_open_modes(log_path: Path) -> None:
+    """Modes `r` and `r+` need a log, `x` refuses one, `a` accepts both."""
     for mode in ("r", "r+"):
         with pytest.raises(SessionNotFound):
             quick(log_path, mode=mode)
@@ -116,8 +116,8 @@ def test_modes(log_path: Path) -> None:
 
 
 @pytest.mark.parametrize("argument", ["mode", "durability", "on_stale"])
-def test_a_wrong_choice_is_named(argument: str, log_path: Path) -> None:
-    """An argument out of its choices is a ValueError that lists them."""
+def test_an_invalid_option_names_the_allowed_ones(argument: str, log_path: Path) -> None:
+    """An invalid value of an option raises ValueError with a list of the allowed values."""
     with pytest.raises(ValueError, match=f"{argument} is one of"):
         Session.open(log_path, **{argument: "?"})  # type: ignore[arg-type]
 
@@ -125,8 +125,8 @@ def test_a_wrong_choice_is_named(argument: str, log_path: Path) -> None:
 @pytest.mark.parametrize(
     "fields", [{"id": "../x"}, {"id": ""}, {"name": 5}, {"metadata": {"a": float("nan")}}, {"cwd": "\ud800"}]
 )
-def test_a_header_that_cannot_be_stored_is_refused_at_once(fields: dict[str, Any], log_path: Path) -> None:
-    """Opening says what the first append would otherwise say."""
+def test_open_refuses_an_invalid_header(fields: dict[str, Any], log_path: Path) -> None:
+    """Invalid header fields raise when the session is opened, not at the first append."""
     with pytest.raises(InvalidMessage):
         Session.open(log_path, **fields)
     with pytest.raises(InvalidMessage):
@@ -134,8 +134,8 @@ def test_a_header_that_cannot_be_stored_is_refused_at_once(fields: dict[str, Any
     assert list(log_path.parent.iterdir()) == []
 
 
-def test_strict_raises_findings_but_not_remarks(log_path: Path) -> None:
-    """With `strict`, damage raises and is listed; CRLF does not."""
+def test_strict_raises_for_damage_only(log_path: Path) -> None:
+    """With `strict`, damage raises CorruptLog; findings of severity `info` do not."""
     log_path.write_bytes(log_of(node("a", "gone")))
     with pytest.raises(CorruptLog, match="orphan in line 2") as caught:
         quick(log_path, strict=True)
@@ -145,8 +145,8 @@ def test_strict_raises_findings_but_not_remarks(log_path: Path) -> None:
         assert codes(session) == ["carriage_return"]
 
 
-def test_a_session_is_never_false(session: Session) -> None:
-    """An empty session is a session; it has no length."""
+def test_an_empty_session_is_true(session: Session) -> None:
+    """An empty session is true in a condition, because it has no length."""
     assert session
     assert not hasattr(session, "__len__")
     assert "leaf None" in repr(session)
@@ -155,8 +155,8 @@ def test_a_session_is_never_false(session: Session) -> None:
 # --- appending ---
 
 
-def test_append_stamps_id_parent_and_time(session: Session) -> None:
-    """The entry returned is the entry stored, and the leaf."""
+def test_append_sets_id_parent_and_time(session: Session) -> None:
+    """The returned entry is the stored one, and the new leaf."""
     first = session.append(user("a"))
     second = session.append(assistant("b"), provider="p", model="m", usage={"in": 1}, shape="x.y", visible_to="model")
     assert (first.parent_id, second.parent_id, session.leaf_id) == (None, first.id, second.id)
@@ -168,14 +168,14 @@ def test_append_stamps_id_parent_and_time(session: Session) -> None:
 
 
 def test_a_dict_is_always_a_message(session: Session) -> None:
-    """Even with a type key that names an entry."""
+    """A dict is stored as a message, even if its `type` key names an entry."""
     item = {"type": "compaction", "summary": "S", "first_kept_entry_id": None}
     assert session.append(item).message == item
     assert session.build_context().messages == [item]
 
 
 def test_every_entry_class_can_be_appended(session: Session) -> None:
-    """An entry comes back as its own class, its own parent and time replaced, its id kept."""
+    """Every class of entry is stored. Its parent and time are replaced, its id is kept."""
     a = session.append(MessageEntry(id="a", parent_id="nowhere", timestamp="then", message=user("a"), source_id="s"))
     assert (a.id, a.parent_id, a.source_id) == ("a", None, "s")
     assert a.timestamp != "then"
@@ -194,16 +194,16 @@ def test_every_entry_class_can_be_appended(session: Session) -> None:
 @pytest.mark.parametrize(
     "item", [[user("a")], (user("a"),), "text", None, 5, {"role"}, LabelMark(target_id="a", label=None)]
 )
-def test_what_is_no_message_is_a_type_error(item: Any, session: Session) -> None:
-    """A list is pointed to append_many, a string to a message."""
+def test_append_refuses_other_types(item: Any, session: Session) -> None:
+    """The error for a list suggests `append_many`."""
     hint = "append_many" if isinstance(item, list | tuple) else "append takes"
     with pytest.raises(TypeError, match=hint):
         session.append(item)
     assert session.leaf_id is None
 
 
-def test_a_bare_or_derived_entry_is_a_type_error(session: Session) -> None:
-    """The classes of entries are those of the format."""
+def test_append_refuses_other_entry_classes(session: Session) -> None:
+    """The base class `Entry` and subclasses of the entry classes cannot be stored."""
 
     class Mine(MessageEntry, frozen=True, kw_only=True):
         pass
@@ -213,8 +213,8 @@ def test_a_bare_or_derived_entry_is_a_type_error(session: Session) -> None:
             session.append(item)
 
 
-def test_arguments_of_messages_do_not_go_with_entries(session: Session) -> None:
-    """An entry brings its own fields; an unknown argument is named."""
+def test_message_arguments_are_refused_for_entries(session: Session) -> None:
+    """An entry has its own fields, so arguments such as `model` raise; an unknown argument is named."""
     with pytest.raises(TypeError, match="with a message only"):
         session.append(ModelChangeEntry(provider=None, model="m"), model="n")  # type: ignore[call-overload]
     with pytest.raises(TypeError, match="'colour'"):
@@ -222,8 +222,8 @@ def test_arguments_of_messages_do_not_go_with_entries(session: Session) -> None:
 
 
 @pytest.mark.parametrize("method", [Session.append, aio.Session.append])
-def test_append_names_every_argument_in_its_signature(method: Callable[..., object]) -> None:
-    """`help()` and editors show them with types and defaults, for sync and async callers alike."""
+def test_the_signature_of_append_is_explicit(method: Callable[..., object]) -> None:
+    """Both `append` methods list every argument with type and default, for `help()` and editors."""
     parameters = inspect.signature(method).parameters
     assert {name: each.default for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY} == {
         "parent_id": LEAF,
@@ -241,8 +241,8 @@ def test_append_names_every_argument_in_its_signature(method: Callable[..., obje
     assert all(each.kind is not each.VAR_KEYWORD for each in parameters.values())
 
 
-def test_system_and_developer_are_pinned_unless_told_otherwise(session: Session) -> None:
-    """By role, for messages and entries alike."""
+def test_system_and_developer_messages_are_pinned(session: Session) -> None:
+    """Their role pins them by default, whether given as messages or as entries."""
     assert session.append(system("a")).pinned is True
     assert session.append({"role": "developer", "content": "a"}).pinned is True
     assert session.append(system("a"), pinned=False).pinned in (None, False)
@@ -252,8 +252,8 @@ def test_system_and_developer_are_pinned_unless_told_otherwise(session: Session)
     assert session.append(MessageEntry(message=system("a"), pinned=False)).pinned is False
 
 
-def test_a_parent_makes_a_branch_in_one_record(log_path: Path) -> None:
-    """With `parent_id` one line is written, and the leaf is there."""
+def test_append_with_a_parent_writes_one_line(log_path: Path) -> None:
+    """With `parent_id`, an append branches without a leaf mark."""
     with quick(log_path) as session:
         a = session.append(user("a"))
         session.append(user("b"))
@@ -316,10 +316,10 @@ REFUSALS: list[tuple[str, Callable[[Session], object], type[Exception]]] = [
 
 
 @pytest.mark.parametrize(("act", "error"), [case[1:] for case in REFUSALS], ids=[case[0] for case in REFUSALS])
-def test_a_refusal_has_its_class_and_writes_nothing(
+def test_a_refused_call_writes_nothing(
     act: Callable[[Session], object], error: type[Exception], log_path: Path
 ) -> None:
-    """The file is byte for byte what it was, the leaf too, and the session goes on."""
+    """An invalid call raises its error, changes no byte and no leaf, and the session stays usable."""
     log_path.write_bytes(log_of(node("a", None), mark("m", "label", target_id="a", label="L"), node("b", "a")))
     with quick(log_path) as session:
         with unchanged(log_path), pytest.raises(error):
@@ -345,8 +345,8 @@ def test_a_refusal_has_its_class_and_writes_nothing(
         lambda s: s.extend([MessageEntry(id="x", timestamp="\ud800", message=user("x"))]),
     ],
 )
-def test_invalid_values_are_refused_before_the_log_is_touched(act: Callable[[Any], object], log_path: Path) -> None:
-    """The torn tail of a crashed writer is cut off by the next write, and these do not get as far as one."""
+def test_invalid_values_are_refused_before_the_write(act: Callable[[Any], object], log_path: Path) -> None:
+    """They do not even cause the repair of a torn tail, which every write begins with."""
     log_path.write_bytes(log_of(node("a", None)) + b'{"id":"torn')
     with quick(log_path) as session:
         with unchanged(log_path), pytest.raises((InvalidMessage, InvalidCompaction, EntryNotFound)):
@@ -355,8 +355,8 @@ def test_invalid_values_are_refused_before_the_log_is_touched(act: Callable[[Any
 
 
 @pytest.mark.parametrize("parent_id", [5, 1.5])
-def test_an_id_that_is_no_string_is_not_found(parent_id: Any, session: Session) -> None:
-    """What cannot be an id is not there."""
+def test_an_id_of_another_type_is_not_found(parent_id: Any, session: Session) -> None:
+    """Queries for a number as id raise EntryNotFound."""
     session.append(user("a"), id="a")
     for act in (session.entry, session.path, session.children, session.tip, session.siblings, session.branch):
         with pytest.raises(EntryNotFound):
@@ -365,8 +365,8 @@ def test_an_id_that_is_no_string_is_not_found(parent_id: Any, session: Session) 
         session.append(user("b"), parent_id=parent_id)
 
 
-def test_append_many_is_a_chain(session: Session) -> None:
-    """Each entry is the parent of the next; usage goes to the last, model to all messages."""
+def test_append_many_appends_a_chain(session: Session) -> None:
+    """Each entry is the parent of the next. `usage` goes to the last message, `model` to all."""
     root = session.append(user("root"))
     session.append(user("elsewhere"))
     chain = session.append_many(
@@ -384,13 +384,13 @@ def test_append_many_is_a_chain(session: Session) -> None:
 
 
 def test_append_many_takes_any_iterable(session: Session) -> None:
-    """A generator, or nothing at all."""
+    """A generator and an empty iterator are accepted."""
     assert len(session.append_many(user(text) for text in "abc")) == 3
     assert session.append_many(iter(())) == []
 
 
 def test_append_many_is_one_write(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Header and all entries go to the system at once."""
+    """Header and entries reach the system in one `write` call."""
     written: list[int] = []
     write = os.write
 
@@ -408,7 +408,7 @@ def test_append_many_is_one_write(log_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_retry_writes_nothing(log_path: Path) -> None:
-    """The same id with equal content returns what is stored, whatever else has happened."""
+    """An append with a stored id and equal content returns the stored entry, also after other appends."""
     with quick(log_path) as session:
         first = session.append({"role": "user", "n": 1, "x": [1.0]}, id="a", model="m")
         session.append(user("b"))
@@ -421,8 +421,8 @@ def test_a_retry_writes_nothing(log_path: Path) -> None:
         assert caught.value.id == "a"
 
 
-def test_a_retry_of_what_is_the_leaf_has_seen_it(log_path: Path) -> None:
-    """Who retries an append whose answer was lost goes on from it, without a StaleLeaf."""
+def test_a_retry_of_the_leaf_updates_the_seen_leaf(log_path: Path) -> None:
+    """After a retry of an append whose answer was lost, the next append is not stale."""
     with quick(log_path) as session, quick(log_path) as lost:
         session.append(user("q"), id="q")
         lost.append(user("q"), id="q")
@@ -431,8 +431,8 @@ def test_a_retry_of_what_is_the_leaf_has_seen_it(log_path: Path) -> None:
             session.append(user("q2"))
 
 
-def test_a_retry_of_many_continues_where_it_broke_off(log_path: Path) -> None:
-    """What is stored is passed over, the rest goes below it; a third time writes nothing."""
+def test_append_many_resumes_after_a_partial_write(log_path: Path) -> None:
+    """Stored entries are skipped, the others are appended below them. A third call writes nothing."""
     batch = [MessageEntry(id=id, message=user(id)) for id in "abc"]
     with quick(log_path) as session:
         session.append_many(batch[:2])
@@ -445,8 +445,8 @@ def test_a_retry_of_many_continues_where_it_broke_off(log_path: Path) -> None:
             session.append_many([batch[0], MessageEntry(id="b", message=user("other")), batch[2]])
 
 
-def test_a_retry_is_looked_up_before_anything_else(log_path: Path) -> None:
-    """It needs no valid parent and cannot be stale."""
+def test_a_retry_skips_all_other_checks(log_path: Path) -> None:
+    """A retry needs no valid parent and is never stale."""
     with quick(log_path) as one, quick(log_path) as two:
         one.append(user("a"), id="a")
         one.append(user("b"))
@@ -454,8 +454,8 @@ def test_a_retry_is_looked_up_before_anything_else(log_path: Path) -> None:
         assert two.append_many([MessageEntry(id="a", message=user("a"))])[0].id == "a"
 
 
-def test_a_retry_against_a_line_of_another_writer(log_path: Path) -> None:
-    """Values count, not spelling; a line too deep to compare is a conflict, no crash."""
+def test_a_retry_compares_values_not_bytes(log_path: Path) -> None:
+    """A stored line with other spelling is equal; one nested too deep to compare is a conflict."""
     deep = '{"id":"d","parent_id":null,"type":"extension_data","ext_type":"x.y","data":' + "[" * 300 + "]" * 300 + "}"
     log_path.write_bytes(
         log_of('{"type":"message","parent_id":null,"message":{"content":"\\u0061","role":"user"},"id":"a"}', deep)
@@ -466,8 +466,8 @@ def test_a_retry_against_a_line_of_another_writer(log_path: Path) -> None:
             session.append(ExtensionDataEntry(ext_type="x.y", data=[]), id="d")
 
 
-def test_a_retry_against_a_line_damaged_meanwhile_is_documented(log_path: Path) -> None:
-    """A stored line that is not what it was raises an error of convtree, and writes nothing."""
+def test_a_retry_of_a_damaged_line_raises(log_path: Path) -> None:
+    """If the stored line was damaged after opening, a retry raises a ConvtreeError and writes nothing."""
     log_path.write_bytes(log_of(node("a", None)))
     with quick(log_path) as session:
         data = bytearray(log_path.read_bytes())
@@ -477,11 +477,11 @@ def test_a_retry_against_a_line_damaged_meanwhile_is_documented(log_path: Path) 
             session.append(user("a"), id="a")
 
 
-# --- branching and looking around ---
+# --- branches and queries ---
 
 
-def test_branch_moves_the_leaf_for_good(log_path: Path) -> None:
-    """The move is recorded once and survives a restart."""
+def test_branch_moves_the_leaf_durably(log_path: Path) -> None:
+    """The move is written once and is still there after a restart."""
     with quick(log_path) as session:
         a, _ = session.append_many([user("a"), user("b")])
         assert session.branch(a.id) is None
@@ -498,8 +498,8 @@ def test_branch_moves_the_leaf_for_good(log_path: Path) -> None:
         assert session.append(user("root")).parent_id is None
 
 
-def test_branch_with_a_summary_appends_it(session: Session) -> None:
-    """The summary goes below the entry, says which leaf was left, and is the leaf."""
+def test_branch_appends_a_summary(session: Session) -> None:
+    """The summary is appended below the target, names the leaf that was left, and becomes the leaf."""
     a, b = session.append_many([user("a"), user("b")])
     summary = session.branch(a.id, summary="b was wrong", details={"n": 1})
     assert summary is not None
@@ -510,8 +510,8 @@ def test_branch_with_a_summary_appends_it(session: Session) -> None:
     assert (first.parent_id, first.from_id) == (None, summary.id)
 
 
-def test_siblings_and_tip_make_a_switcher(session: Session) -> None:
-    """`branch(tip(sibling.id))` goes to where the other alternative ended."""
+def test_siblings_and_tip_switch_between_branches(session: Session) -> None:
+    """`branch(tip(sibling.id))` moves to the last entry of the other alternative."""
     question = session.append(user("q"))
     first = session.append(assistant("1"))
     end = session.append(user("more"))
@@ -523,8 +523,8 @@ def test_siblings_and_tip_make_a_switcher(session: Session) -> None:
     assert contents(session) == ["q", "1", "more"]
 
 
-def test_siblings_look_through_what_is_no_message(session: Session) -> None:
-    """Model changes and summaries between a message and its alternative do not part them."""
+def test_siblings_ignore_entries_that_are_not_messages(session: Session) -> None:
+    """Model changes and summaries between a message and its alternative do not separate them."""
     question = session.append(user("q"))
     first = session.append(assistant("1"))
     session.branch(question.id, summary="S")
@@ -537,7 +537,7 @@ def test_siblings_look_through_what_is_no_message(session: Session) -> None:
 
 
 def test_children_leaves_and_common_ancestors(session: Session) -> None:
-    """None is the place before the first entry; marks are nobody's children."""
+    """None is the place before the first entry. Marks are not children of any entry."""
     a = session.append(user("a"))
     b = session.append(user("b"))
     session.label(b.id, "L")
@@ -558,8 +558,8 @@ def test_children_leaves_and_common_ancestors(session: Session) -> None:
 # --- marks ---
 
 
-def test_labels_names_and_metadata_survive_and_move_nothing(log_path: Path) -> None:
-    """They are replayed when the log is opened again; the leaf stays where it is."""
+def test_labels_name_and_metadata_are_read_back(log_path: Path) -> None:
+    """They are restored when the log is opened again, and do not move the leaf."""
     with quick(log_path, name="old") as session:
         a, b = session.append_many([user("a"), user("b")])
         session.label(a.id, "one")
@@ -581,8 +581,8 @@ def test_labels_names_and_metadata_survive_and_move_nothing(log_path: Path) -> N
         assert (session.archived, session.name) == (False, None)
 
 
-def test_extension_data_belongs_to_the_path(session: Session) -> None:
-    """The last one of a type on the path is the state; other branches do not matter."""
+def test_extension_data_is_read_along_the_path(session: Session) -> None:
+    """The state is the last extension data of a type on the path. Other branches do not count."""
     a = session.append(user("a"))
     one = session.append(ExtensionDataEntry(ext_type="x.y", data={"n": 1}))
     two = session.append(ExtensionDataEntry(ext_type="x.y", data=None))
@@ -600,7 +600,7 @@ def test_extension_data_belongs_to_the_path(session: Session) -> None:
 
 
 def test_a_fork_copies_the_path(log_path: Path, tmp_path: Path) -> None:
-    """Entries with their ids and bytes, labels on them, the name; a new header that says where it comes from."""
+    """A fork has the entries with ids and bytes, their labels, the name, and a header that names its source."""
     with quick(log_path, name="old", cwd="/w", metadata={"k": 1}) as session:
         a, b = session.append_many([user("a"), system("b")])
         session.append(user("left"))
@@ -618,14 +618,14 @@ def test_a_fork_copies_the_path(log_path: Path, tmp_path: Path) -> None:
             assert fork.header.parent_session == ParentSession(id=session.id, entry_id=compaction.id, kind="fork")
             assert fork.id != session.id
             assert fork.append(user("goes on")).parent_id == compaction.id
-        bodies = {line[:-36] for line in log_path.read_bytes().split(b"\n")}
+        payloads = {line[:-36] for line in log_path.read_bytes().split(b"\n")}
         copied = (tmp_path / "fork.jsonl").read_bytes().split(b"\n")[1:4]
-        assert all(line[:-36] in bodies for line in copied)
+        assert all(line[:-36] in payloads for line in copied)
     assert (tmp_path / "fork.jsonl").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_fork_that_fails_leaves_nothing_behind(log_path: Path, tmp_path: Path) -> None:
-    """A line damaged meanwhile stops the copy before the new file has its name."""
+def test_a_failed_fork_leaves_no_file(log_path: Path, tmp_path: Path) -> None:
+    """A line damaged after opening stops the copy before the new file gets its name."""
     log_path.write_bytes(log_of(node("a", None), node("b", "a"), node("c", "b")))
     with quick(log_path) as session:
         data = bytearray(log_path.read_bytes())
@@ -637,16 +637,16 @@ def test_a_fork_that_fails_leaves_nothing_behind(log_path: Path, tmp_path: Path)
             assert ids(fork.path()) == ["a", "b"]
 
 
-def test_a_fork_of_nothing_is_an_empty_session(tmp_path: Path, session: Session) -> None:
-    """Before the first entry there is nothing to copy but who it was."""
+def test_a_fork_before_the_first_entry_is_empty(tmp_path: Path, session: Session) -> None:
+    """Only the reference to the source session is copied."""
     session.append(user("a"))
     with session.fork(tmp_path / "fork.jsonl", None) as fork:
         assert (fork.leaf_id, fork.leaves()) == (None, [])
         assert fork.header.parent_session == ParentSession(id=session.id, entry_id=None, kind="fork")
 
 
-def test_a_memory_session_is_kept_by_forking_it(tmp_path: Path) -> None:
-    """Its name and metadata go along, also when it has no entry yet."""
+def test_a_memory_session_is_saved_by_a_fork(tmp_path: Path) -> None:
+    """The fork has its name and metadata, also if there is no entry yet."""
     for entries in (0, 2):
         session = Session.memory(name="n", metadata={"k": 1})
         session.append_many([user(str(number)) for number in range(entries)])
@@ -654,8 +654,8 @@ def test_a_memory_session_is_kept_by_forking_it(tmp_path: Path) -> None:
             assert (fork.name, fork.metadata, len(fork.path())) == ("n", {"k": 1}, entries)
 
 
-def test_a_fork_of_a_log_without_seals_is_sealed(log_path: Path, tmp_path: Path) -> None:
-    """Bodies are taken as they stand, white space and unknown fields included."""
+def test_a_fork_of_an_unsealed_log_is_sealed(log_path: Path, tmp_path: Path) -> None:
+    """Payloads are copied byte for byte, with their white space and unknown fields."""
     header = HEADER.replace(',"seal":"crc32"', "").encode()
     odd = b'{"id":"b","parent_id":"a","type":"message","later":[1 , 2],"message":{"role":"user","content":"b"} } '
     log_path.write_bytes(b"\xef\xbb\xbf" + as_file([header + b"\r", node("a", None).encode() + b"\r", odd]))
@@ -674,14 +674,14 @@ def test_a_fork_of_a_log_without_seals_is_sealed(log_path: Path, tmp_path: Path)
 
 @pytest.fixture
 def pair(log_path: Path) -> Iterator[tuple[Session, Session]]:
-    """Two sessions that have seen the same leaf, a."""
+    """Returns two sessions that have both seen the leaf `a`."""
     log_path.write_bytes(log_of(node("a", None)))
     with quick(log_path) as one, quick(log_path) as two:
         yield one, two
 
 
-def test_who_has_not_seen_the_leaf_is_told(pair: tuple[Session, Session], log_path: Path) -> None:
-    """Nothing is written; `refresh` returns what was missed and adopts the leaf."""
+def test_an_append_at_an_unseen_leaf_is_stale(pair: tuple[Session, Session], log_path: Path) -> None:
+    """StaleLeaf is raised and nothing is written. `refresh` returns the missed entries and adopts the leaf."""
     one, two = pair
     b = one.append(user("b"))
     with unchanged(log_path), pytest.raises(StaleLeaf) as caught:
@@ -694,8 +694,8 @@ def test_who_has_not_seen_the_leaf_is_told(pair: tuple[Session, Session], log_pa
     assert two.append(user("c")).parent_id == b.id
 
 
-def test_refresh_returns_what_was_taken_in_on_the_way(pair: tuple[Session, Session]) -> None:
-    """What others wrote is told once, also when another operation had to read it first; own entries are not told."""
+def test_refresh_returns_entries_read_by_other_calls(pair: tuple[Session, Session]) -> None:
+    """Entries of others are returned once, even if another call had to read them first; own entries never are."""
     one, two = pair
     b = one.append(user("b"))
     two.label("a", "L")
@@ -708,8 +708,8 @@ def test_refresh_returns_what_was_taken_in_on_the_way(pair: tuple[Session, Sessi
     assert (one.labels, two.labels) == ({"a": "L"}, {"a": "L"})
 
 
-def test_refresh_passes_over_what_cannot_be_read(pair: tuple[Session, Session], log_path: Path) -> None:
-    """A new line whose body is not what its type says hides none of the others."""
+def test_refresh_skips_unreadable_entries(pair: tuple[Session, Session], log_path: Path) -> None:
+    """A new line whose fields are of a wrong type does not hide the others."""
     one, two = pair
     lines = sealed([HEADER, node("a", None), node("b", "a", message="text"), node("c", "a")])
     log_path.write_bytes(as_file(lines))
@@ -720,8 +720,8 @@ def test_refresh_passes_over_what_cannot_be_read(pair: tuple[Session, Session], 
     assert ids(two.refresh()) == ["c", "d"]
 
 
-def test_a_stale_write_may_branch_or_rebase(pair: tuple[Session, Session]) -> None:
-    """`branch` hangs it on the leaf that was seen, `rebase` on the log's; both are seen afterwards."""
+def test_a_stale_append_can_branch_or_rebase(pair: tuple[Session, Session]) -> None:
+    """`branch` appends at the leaf that was seen, `rebase` at the log's. Afterwards the new leaf is seen."""
     one, two = pair
     b = one.append(user("b"))
     assert two.append(user("c"), on_stale="branch").parent_id == "a"
@@ -731,8 +731,8 @@ def test_a_stale_write_may_branch_or_rebase(pair: tuple[Session, Session]) -> No
     assert one.append(user("e")).parent_id == d.id
 
 
-def test_the_policy_may_be_the_sessions(log_path: Path) -> None:
-    """`on_stale` of `open` holds for every write that does not say otherwise."""
+def test_on_stale_can_be_set_for_a_session(log_path: Path) -> None:
+    """`on_stale` of `open` applies to every write that does not pass its own."""
     log_path.write_bytes(log_of(node("a", None)))
     with quick(log_path) as one, quick(log_path, on_stale="rebase") as two:
         b = one.append(user("b"))
@@ -742,8 +742,8 @@ def test_the_policy_may_be_the_sessions(log_path: Path) -> None:
             two.append(user("e"), on_stale="raise")
 
 
-def test_the_loop_to_copy_always_lands(pair: tuple[Session, Session]) -> None:
-    """A reply with an explicit parent is never stale."""
+def test_a_reply_with_a_parent_is_never_stale(pair: tuple[Session, Session]) -> None:
+    """The loop of the guides appends each reply below its question, so it never raises StaleLeaf."""
     one, two = pair
     question = one.append(user("q"))
     two.append(user("other"), parent_id="a")
@@ -752,8 +752,8 @@ def test_the_loop_to_copy_always_lands(pair: tuple[Session, Session]) -> None:
     assert one.append(user("next")).parent_id == reply.id
 
 
-def test_labels_and_names_neither_check_nor_cause_staleness(pair: tuple[Session, Session]) -> None:
-    """They are about the session, not about the leaf."""
+def test_marks_about_the_session_ignore_the_leaf(pair: tuple[Session, Session]) -> None:
+    """Labels, names and metadata can be written at a stale leaf, and make no other session stale."""
     one, two = pair
     b = one.append(user("b"))
     two.label("a", "L")
@@ -767,8 +767,8 @@ def test_labels_and_names_neither_check_nor_cause_staleness(pair: tuple[Session,
     assert (one.name, one.labels, one.archived, one.metadata) == ("n", {"a": "L"}, True, {"k": 1})
 
 
-def test_a_branch_of_someone_else_makes_stale_and_ones_own_does_not(pair: tuple[Session, Session]) -> None:
-    """A leaf mark moves the log's leaf like an entry."""
+def test_a_branch_makes_other_sessions_stale(pair: tuple[Session, Session]) -> None:
+    """A leaf mark moves the log's leaf like an entry. The session that wrote it has seen it."""
     one, two = pair
     one.branch(None)
     with pytest.raises(StaleLeaf) as caught:
@@ -780,8 +780,8 @@ def test_a_branch_of_someone_else_makes_stale_and_ones_own_does_not(pair: tuple[
         one.append(user("c"))
 
 
-def test_a_session_keeps_its_own_view_until_it_refreshes(pair: tuple[Session, Session]) -> None:
-    """Reading at the leaf means the leaf that was seen."""
+def test_reads_use_the_seen_leaf_until_refresh(pair: tuple[Session, Session]) -> None:
+    """Queries at the leaf use the leaf that this session has seen, even if it has read newer lines."""
     one, two = pair
     one.append(user("b"))
     two.label("a", "taken in")
@@ -792,8 +792,8 @@ def test_a_session_keeps_its_own_view_until_it_refreshes(pair: tuple[Session, Se
     assert contents(two) == ["a", "b"]
 
 
-def test_both_start_the_log(log_path: Path) -> None:
-    """Of two sessions that were opened before there was a log, the second adopts the first one's and is stale."""
+def test_two_sessions_create_the_same_log(log_path: Path) -> None:
+    """The second writer adopts the header of the first, and its first append is stale."""
     with quick(log_path, id="one") as one, quick(log_path, id="two") as two:
         a = one.append(user("a"))
         with unchanged(log_path), pytest.raises(StaleLeaf):
@@ -805,8 +805,8 @@ def test_both_start_the_log(log_path: Path) -> None:
         assert (contents(session), session.findings) == (["a", "b"], ())
 
 
-def test_a_new_log_is_new_or_not_at_all(log_path: Path) -> None:
-    """With mode x, a log that someone else has just made is never written to, however often one tries."""
+def test_mode_x_never_writes_to_an_existing_log(log_path: Path) -> None:
+    """If another session has created the log first, every write raises SessionExists."""
     with quick(log_path, mode="x") as late, quick(log_path, mode="x") as first:
         first.append(user("a"))
         with unchanged(log_path):
@@ -817,7 +817,7 @@ def test_a_new_log_is_new_or_not_at_all(log_path: Path) -> None:
                 late.rename("mine")
 
 
-# --- who may not write ---
+# --- read-only and closed sessions ---
 
 WRITES: list[Callable[[Session], object]] = [
     lambda s: s.append(user("x")),
@@ -846,7 +846,7 @@ READ_ONLY = {
 @pytest.mark.parametrize("why", READ_ONLY)
 @pytest.mark.parametrize("tail", [b"", b'{"id":"torn'])
 def test_a_read_only_session_writes_nothing(why: str, tail: bytes, log_path: Path) -> None:
-    """No write changes a byte, not even of a torn tail; a fork may."""
+    """No write changes a byte, not even of a torn tail."""
     log_path.write_bytes(as_file(sealed(READ_ONLY[why])) + tail)
     with quick(log_path, mode="r" if why == "reader" else "a") as session:
         for write in WRITES:
@@ -855,8 +855,8 @@ def test_a_read_only_session_writes_nothing(why: str, tail: bytes, log_path: Pat
         assert ids(session.path("a")) == ["a"]
 
 
-def test_a_closed_session_does_nothing(session: Session) -> None:
-    """Everything that reads or writes entries says that the session is closed; closing twice is closing once."""
+def test_a_closed_session_refuses_every_call(session: Session) -> None:
+    """Every call that reads or writes entries raises SessionClosed. A second close has no effect."""
     session.append(user("a"), id="a")
     session.close()
     session.close()
@@ -880,8 +880,8 @@ def test_a_closed_session_does_nothing(session: Session) -> None:
     assert session.leaf_id == "a"
 
 
-def test_a_file_of_another_kind_is_never_touched(log_path: Path) -> None:
-    """It is refused when opened, and when it comes to the place of a log that was only opened."""
+def test_a_foreign_file_is_never_written(log_path: Path) -> None:
+    """It is refused by `open`, and by `append` if it appeared after the session was opened."""
     log_path.write_text("hello\n")
     for mode in ("a", "r", "r+"):
         with unchanged(log_path), pytest.raises(NotALog):
@@ -899,8 +899,8 @@ def test_a_file_of_another_kind_is_never_touched(log_path: Path) -> None:
             log_path.unlink()
 
 
-def test_an_importer_may_extend_twice(log_path: Path) -> None:
-    """Records bring ids, parents and times; what is stored is passed over; the leaf is where they say."""
+def test_extend_skips_stored_records(log_path: Path) -> None:
+    """Records keep their ids, parents and times. A second import writes nothing."""
     records = [
         MessageEntry(id="a", parent_id=None, timestamp="2020-01-01T00:00:00Z", message=user("a"), source_id="1"),
         MessageEntry(id="b", parent_id="a", timestamp=None, message=user("b")),
@@ -922,7 +922,7 @@ def test_an_importer_may_extend_twice(log_path: Path) -> None:
 
 
 class Model:
-    """Stands for a pydantic model."""
+    """A stand-in for a pydantic model."""
 
     def __init__(self, **fields: Any) -> None:
         self.__dict__.update(fields)
@@ -933,8 +933,8 @@ class Model:
         }
 
 
-def test_an_object_is_stored_as_what_may_be_sent_back(session: Session) -> None:
-    """A completion gives its message, an Anthropic message its role and content; model and usage go to the entry."""
+def test_an_sdk_object_is_stored_as_its_message(session: Session) -> None:
+    """The part that can be sent back is stored as the message. Model and usage go to the entry."""
     usage = Model(total_tokens=5)
     chat = Model(choices=[Model(message=Model(role="assistant", content="a"))], model="gpt", usage=usage)
     entry = session.append(chat)
@@ -955,8 +955,8 @@ def test_an_object_is_stored_as_what_may_be_sent_back(session: Session) -> None:
     ]
 
 
-def test_an_answer_of_gemini_is_stored_as_its_content(session: Session) -> None:
-    """The content of the first candidate, spelled as the API spells it; model and usage go to the entry."""
+def test_a_gemini_response_is_stored_as_its_content(session: Session) -> None:
+    """The content of the first candidate is stored in the API's spelling. Model and usage go to the entry."""
     from google.genai.types import GenerateContentResponse
 
     content = {"role": "model", "parts": [{"functionCall": {"name": "look", "args": {"a": 1}}}]}
@@ -969,8 +969,8 @@ def test_an_answer_of_gemini_is_stored_as_its_content(session: Session) -> None:
 # --- following ---
 
 
-def test_follow_yields_what_comes_and_moves_nothing(pair: tuple[Session, Session]) -> None:
-    """Entries and marks of anyone, from now on, and the leaf stays."""
+def test_follow_yields_new_records(pair: tuple[Session, Session]) -> None:
+    """It yields entries and marks of any session from now on, and does not move the leaf."""
     one, two = pair
     news = two.follow(poll_s=0.01, timeout_s=0.05)
     b = one.append(user("b"))
@@ -984,8 +984,8 @@ def test_follow_yields_what_comes_and_moves_nothing(pair: tuple[Session, Session
         two.append(user("c"))
 
 
-def test_arguments_that_do_not_go_together_are_refused(log_path: Path, session: Session) -> None:
-    """A reader takes no lock, and details without a summary would be lost."""
+def test_conflicting_arguments_are_refused(log_path: Path, session: Session) -> None:
+    """`exclusive` needs a mode that writes, and `details` need a summary."""
     with pytest.raises(ValueError, match="a reader takes no lock"):
         Session.open(log_path, mode="r", exclusive=True)
     with pytest.raises(ValueError, match="details belong to a summary"):
@@ -993,16 +993,16 @@ def test_arguments_that_do_not_go_together_are_refused(log_path: Path, session: 
     assert session.leaf_id is None
 
 
-def test_new_ids_are_never_taken_ones() -> None:
-    """An id source may repeat itself, in the log and within one call."""
+def test_a_new_id_is_never_a_stored_one() -> None:
+    """An id source can repeat itself; a stored id, or one of the same call, is skipped."""
     source = iter(["a", "a", "b", "b", "c"])
     session = Session.memory(id="s", id_source=lambda: next(source))
     assert session.append(user("1")).id == "a"
     assert ids(session.append_many([user("2"), user("3")])) == ["b", "c"]
 
 
-def test_the_marks_of_a_fork_take_no_id_of_its_entries(tmp_path: Path) -> None:
-    """Nor that of each other. The fork's own id is two of the source's."""
+def test_ids_of_marks_in_a_fork_are_unique(tmp_path: Path) -> None:
+    """Marks of a fork get ids that no entry and no other mark has. The fork's own id is two ids in a row."""
     source = iter(["l", "r", "f", "g", "a", "m", "m", "n", "unused", "unused"])
     session = Session.memory(id="s", id_source=lambda: next(source))
     session.append(user("a"), id="a")
@@ -1012,8 +1012,8 @@ def test_the_marks_of_a_fork_take_no_id_of_its_entries(tmp_path: Path) -> None:
         assert (fork.id, fork.labels, fork.name, codes(fork)) == ("fg", {"a": "L"}, "n", [])
 
 
-def test_a_stored_entry_may_stand_within_a_chain(session: Session) -> None:
-    """It is passed over, and what follows it in the call continues it."""
+def test_a_chain_can_contain_a_stored_entry(session: Session) -> None:
+    """The stored entry is skipped, and the next entry of the call continues it."""
     session.append(user("b"), id="b")
     given = [MessageEntry(id=id, message=user(id)) for id in ("n", "b", "c")]
     stored = session.append_many(given, parent_id="b")
@@ -1021,8 +1021,8 @@ def test_a_stored_entry_may_stand_within_a_chain(session: Session) -> None:
     assert len(session.leaves()) == 2
 
 
-def test_an_id_whose_line_says_nothing_valid_is_taken(log_path: Path) -> None:
-    """Equal in what it says is not enough when the stored line is not a record."""
+def test_the_id_of_an_invalid_record_is_a_conflict(log_path: Path) -> None:
+    """Equal content is not enough for a retry if the stored line is not a valid record."""
     log_path.write_bytes(log_of(node("a", None).replace('"timestamp":null', '"timestamp":5')))
     before = log_path.read_bytes()
     with quick(log_path) as session, pytest.raises(IdConflict, match="other content"):
@@ -1030,8 +1030,8 @@ def test_an_id_whose_line_says_nothing_valid_is_taken(log_path: Path) -> None:
     assert log_path.read_bytes() == before
 
 
-def test_a_compaction_may_keep_what_comes_with_it(session: Session) -> None:
-    """In one call, entries and the compaction that keeps all or some of them."""
+def test_a_compaction_can_keep_entries_of_its_batch(session: Session) -> None:
+    """One call can append entries and a compaction that keeps some of them."""
     chain = [MessageEntry(id=id, message=user(id)) for id in "abc"]
     compaction = CompactionEntry(id="k", summary="S", first_kept_entry_id="b")
     assert ids(session.append_many([*chain, compaction])) == ["a", "b", "c", "k"]
@@ -1042,14 +1042,14 @@ def test_a_compaction_may_keep_what_comes_with_it(session: Session) -> None:
     assert session.leaf_id == "k"
 
 
-def test_an_empty_id_is_none(session: Session) -> None:
-    """A retry with it could not be told from another append."""
+def test_an_empty_id_is_refused(session: Session) -> None:
+    """An empty id is refused: it would turn every append into a retry of the same one."""
     with pytest.raises(InvalidMessage):
         session.append(user("a"), id="")
 
 
-def test_what_is_said_is_not_in_the_repr_of_an_entry(session: Session) -> None:
-    """Tracebacks and logs print it."""
+def test_the_repr_of_an_entry_hides_its_content(session: Session) -> None:
+    """The repr appears in tracebacks and logs, so it has ids only."""
     first = session.append(user("secret"))
     second = session.append(user("secret"))
     assert repr(second) == f"MessageEntry(id={second.id!r}, parent_id={first.id!r}, …)"
@@ -1057,8 +1057,8 @@ def test_what_is_said_is_not_in_the_repr_of_an_entry(session: Session) -> None:
     assert "secret" not in repr(session.findings)
 
 
-def test_an_error_does_not_carry_content(session: Session) -> None:
-    """A key may be content, too, and may be long."""
+def test_an_error_hides_content(session: Session) -> None:
+    """Keys in the path of an error are shortened, because they can be content."""
     with pytest.raises(InvalidMessage) as caught:
         session.append({"role": "user", "k" * 1000: {"\x1b[31m": object()}})
     assert caught.value.place == "message.….…"
@@ -1068,14 +1068,14 @@ def test_an_error_does_not_carry_content(session: Session) -> None:
 
 
 class Interrupt(BaseException):
-    """What a signal raises."""
+    """The exception that a signal handler raises."""
 
 
 @pytest.mark.parametrize("after", ["", "offsets", "lengths", "kinds", "parents", "links"])
-def test_a_signal_while_lines_are_taken_in_leaves_nothing_by_half(
+def test_a_signal_during_a_scan_leaves_a_whole_index(
     after: str, log_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever is asked next is answered from the whole log; the leaf of this session is where it was."""
+    """The next query is answered from the whole log, and the seen leaf has not moved."""
 
     def interrupted(*_: object) -> None:
         raise Interrupt
@@ -1095,8 +1095,8 @@ def test_a_signal_while_lines_are_taken_in_leaves_nothing_by_half(
         assert contents(session) == ["1", "2", "3"]
 
 
-def test_a_signal_while_children_are_counted_leaves_nothing_by_half(log_path: Path) -> None:
-    """They are counted anew."""
+def test_a_signal_during_indexing_of_children(log_path: Path) -> None:
+    """The columns of children are built again by the next query."""
     with Session.open(log_path, durability="process") as session:
         session.append_many([user(str(number)) for number in range(5)])
         tree = session._index.tree
@@ -1107,8 +1107,8 @@ def test_a_signal_while_children_are_counted_leaves_nothing_by_half(log_path: Pa
         assert [entry.id for entry in session.leaves()] == [session.leaf_id]
 
 
-def test_records_come_in_log_order_with_their_numbers(log_path: Path) -> None:
-    """Entries and marks, from a number on; those that are damaged are left out."""
+def test_records_yields_numbered_records(log_path: Path) -> None:
+    """Entries and marks come in log order, from a number on. Damaged ones are skipped."""
     log_path.write_bytes(log_of(node("a", None), node("b", "a"), mark("m", "label", target_id="a", label="L")))
     with Session.open(log_path, mode="r") as session:
         assert [(number, each.id) for number, each in session.records()] == [(0, "a"), (1, "b"), (2, "m")]
@@ -1118,10 +1118,8 @@ def test_records_come_in_log_order_with_their_numbers(log_path: Path) -> None:
         assert [(number, each.id) for number, each in session.records()] == [(0, "a"), (2, "m")]
 
 
-def test_a_snapshot_that_turns_out_damaged_behind_a_write_is_done_without(
-    log_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The line is in the log, and the log is read instead."""
+def test_a_snapshot_found_damaged_after_a_write(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line was written, and the index is rebuilt from the log."""
 
     def damaged(*_: object) -> None:
         raise SnapshotDamaged

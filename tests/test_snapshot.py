@@ -1,7 +1,6 @@
-"""The index on disk: it never changes an answer, it is thrown away at the slightest doubt, and it remembers one thing.
+"""The snapshot: it never changes an answer, is dropped at any doubt, and remembers how long the log was.
 
-What it remembers is how long the log was. Here every close of a writer keeps an index, unless a test says otherwise:
-the thresholds are zero.
+Here every close of a writer saves one, because the thresholds are zero, unless a test sets them.
 """
 
 import errno
@@ -56,38 +55,38 @@ from convtree import (
     StaleLeaf,
 )
 from convtree._cli.app import app
-from convtree._engine import journal as ledger
+from convtree._engine import journal
 from convtree._engine.columns import PAGE
 from convtree._engine.tree import COLUMN_TYPES
 from convtree._logs.index_file import index_of as path_of_index
 from convtree._model.findings import LOST
 from convtree.repair import repair, verify
 
-THRESHOLDS = (ledger._TAIL_ROWS, ledger._TAIL_BYTES, ledger._TAIL_PART)
+THRESHOLDS = (journal._TAIL_ROWS, journal._TAIL_BYTES, journal._TAIL_PART)
 A, B, C, D = node("a", None), node("b", "a"), node("c", "b"), node("d", "c")
 OTHER = HEADER.replace('"s1"', '"s2"')
 
 
 def thresholds(rows: float, size: float, part: float) -> AbstractContextManager[Any]:
-    """Behind how many rows and bytes an index is kept, and behind which part of what it covers."""
-    return patch.multiple(ledger, _TAIL_ROWS=rows, _TAIL_BYTES=size, _TAIL_PART=part)
+    """Sets the rows, bytes and share of the snapshot that must be added before it is saved again."""
+    return patch.multiple(journal, _TAIL_ROWS=rows, _TAIL_BYTES=size, _TAIL_PART=part)
 
 
 def usual() -> AbstractContextManager[Any]:
-    """The thresholds that users have."""
+    """Sets the thresholds that users have."""
     return thresholds(*THRESHOLDS)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def eager() -> Iterator[None]:
-    """Every close of a writer keeps an index."""
+    """Makes every close of a writer save a snapshot."""
     with thresholds(0, 0, 0):
         yield
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for laws."""
+    """Returns a folder for property-based tests."""
     return tmp_path_factory.mktemp("snapshot")
 
 
@@ -95,8 +94,8 @@ def index_of(path: Path) -> Path:
     return path.with_name(path.name + ".index")
 
 
-def keep(path: Path, data: bytes | None = None) -> bytes | None:
-    """Has an index of a log kept, of which it is the first; returns its bytes when there is one."""
+def save(path: Path, data: bytes | None = None) -> bytes | None:
+    """Deletes the snapshot of a log and saves a new one; returns its bytes, None if none was saved."""
     index_of(path).unlink(missing_ok=True)
     if data is not None:
         path.write_bytes(data)
@@ -105,20 +104,20 @@ def keep(path: Path, data: bytes | None = None) -> bytes | None:
     return index_of(path).read_bytes() if index_of(path).exists() else None
 
 
-def kept(path: Path, data: bytes | None = None) -> bytes:
-    """The same where there must be one."""
-    index = keep(path, data)
+def saved(path: Path, data: bytes | None = None) -> bytes:
+    """Saves a snapshot as `save` does, and asserts that there is one."""
+    index = save(path, data)
     assert index is not None
     return index
 
 
 def persisted(session: Session) -> int:
-    """How many rows a session has from an index."""
+    """Returns how many rows of a session come from a snapshot."""
     return session._index.tree.parents.persisted
 
 
 def files(path: Path) -> dict[str, tuple[int, int, bytes]]:
-    """Everything in the log's folder, and whether it was touched."""
+    """Returns inode, time and content of every file in the log's folder."""
     found = {}
     for each in sorted(path.parent.iterdir()):
         status = each.lstat()
@@ -143,11 +142,11 @@ def found(path: Path, **arguments: Any) -> Facts:
         return facts(session.findings)
 
 
-# --- what a session can tell ---
+# --- all answers of a session ---
 
 
 def ask(question: Callable[[], Any]) -> Any:
-    """An answer, or the error that stands for it."""
+    """Returns an answer, or the type and text of the error raised instead."""
     try:
         return question()
     except ConvtreeError as error:
@@ -155,7 +154,7 @@ def ask(question: Callable[[], Any]) -> Any:
 
 
 def answers(session: Session) -> dict[str, Any]:
-    """Everything a session can tell, about everything that anyone could ask for."""
+    """Returns the answers to every query of a session, for every id."""
     outline = session.outline()
     index = session._index
     every = [id for row in range(len(index.tree)) if isinstance(id := ask(lambda row=row: index.id_of(row)), str)]  # type: ignore[misc]
@@ -192,8 +191,8 @@ def answers(session: Session) -> dict[str, Any]:
     return told
 
 
-def the_same(path: Path) -> int:
-    """Asks with an index and without; returns how many rows the index covered."""
+def check(path: Path) -> int:
+    """Asserts equal answers with and without the snapshot; returns how many rows it had."""
     with reader(path) as session:
         rows, with_it = persisted(session), answers(session)
     index = index_of(path)
@@ -210,7 +209,7 @@ def the_same(path: Path) -> int:
 
 
 def rich() -> list[str]:
-    """Records of every kind."""
+    """Returns records of every kind."""
     return [
         node("a", None, message={"role": "system", "content": "a"}, pinned=True),
         node("b", "a", provider="p", model="m"),
@@ -240,7 +239,7 @@ def damaged(line: bytes) -> bytes:
 
 
 def logs() -> dict[str, list[bytes]]:
-    """Logs of many kinds, as lines with their newlines; the last may lack it."""
+    """Returns logs of many kinds, as lines with their newlines. The last line may lack it."""
     lines = [line + b"\n" for line in sealed((HEADER, *rich()))]
     twice = sealed(
         (HEADER, A, B, A, node("b", "a", message={"other": 1}), mark("a", "label", target_id="b", label="x"), C)
@@ -294,34 +293,34 @@ def logs() -> dict[str, list[bytes]]:
     }
 
 
-NOT_KEPT = {"unsealed", "sealed later", "no header", "damaged header", "newer"}
+NOT_SAVED = {"unsealed", "sealed later", "no header", "damaged header", "newer"}
 LOGS = logs()
 
 
 @pytest.mark.parametrize("name", LOGS)
-def test_an_index_never_changes_an_answer(name: str, log_path: Path) -> None:
-    """Of every log, with a tail of every length behind what is covered; none is kept of one without seals."""
+def test_a_snapshot_changes_no_answer(name: str, log_path: Path) -> None:
+    """Checks every log with a tail of every length. Logs without seals have no snapshot."""
     lines = LOGS[name]
     most = 0
     for count in range(len(lines) + 1):
-        if keep(log_path, b"".join(lines[:count])) is None:
-            assert name in NOT_KEPT | {"critical mark", "critical entry"} or not any(map(bytes.strip, lines[:count]))
+        if save(log_path, b"".join(lines[:count])) is None:
+            assert name in NOT_SAVED | {"critical mark", "critical entry"} or not any(map(bytes.strip, lines[:count]))
             continue
         log_path.write_bytes(b"".join(lines))
-        most = max(most, the_same(log_path))
+        most = max(most, check(log_path))
     with reader(log_path) as session:
         rows = len(session._index.tree)
-    assert (most == 0) == (name in NOT_KEPT | {"header"})
+    assert (most == 0) == (name in NOT_SAVED | {"header"})
     assert most in (0, rows) or name in ("critical mark", "critical entry")
 
 
-def test_zeros_before_the_header_do_not_hide_it(log_path: Path) -> None:
-    """As a power cut may leave them: the header is found behind them with an index as without."""
+def test_zeros_before_the_header(log_path: Path) -> None:
+    """A header behind zeros, which a power cut can leave, is found with a snapshot as without."""
     lines = sealed((HEADER, A))
     lines[0] = bytes(7) + lines[0]
     lines[1] = seal_by_hand(A, crc32(lines[0]))
-    kept(log_path, as_file(lines))
-    assert the_same(log_path) == 1
+    saved(log_path, as_file(lines))
+    assert check(log_path) == 1
 
 
 MAKERS: list[Callable[[str, str | None, str], str]] = [
@@ -341,7 +340,7 @@ MAKERS: list[Callable[[str, str | None, str], str]] = [
     lambda own, _parent, other: mark(own, "label", target_id=other, label=None),
     lambda own, _parent, _other: mark(own, "session_info", name=own, metadata={"k": own}),
     lambda own, _parent, _other: mark(own, "tool.mark", n=1),
-    lambda own, parent, other: node(own if len(other) == 16 else other, parent),  # see `test_an_id_twice_in_one_run`
+    lambda own, parent, other: node(own if len(other) == 16 else other, parent),  # see `test_an_id_twice_in_one_chain`
     lambda own, parent, _: node(own, parent, message=[]),
 ]
 DAMAGE: list[Callable[[bytes], bytes]] = [
@@ -357,7 +356,7 @@ DAMAGE: list[Callable[[bytes], bytes]] = [
 
 @st.composite
 def any_log(draw: st.DrawFn) -> list[bytes]:
-    """Lines of a log that may be damaged anywhere behind its header."""
+    """Draws the lines of a log, with damage anywhere behind its header."""
     texts, known = [HEADER], ["gone"]
     for number in range(draw(st.integers(0, 12))):
         id = f"n{number}" if draw(st.booleans()) else f"{number:016x}"
@@ -374,13 +373,13 @@ def any_log(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(lines=any_log(), data=st.data())
-def test_an_index_never_changes_an_answer_nor_any_news(lines: list[bytes], data: st.DataObject, place: Path) -> None:
-    """Not when the log grows behind what it covers, nor while a session is open; nor what is written then."""
+def test_a_snapshot_changes_no_refresh_and_no_append(lines: list[bytes], data: st.DataObject, place: Path) -> None:
+    """Answers, new entries and writes are the same with and without one while the log grows."""
     log = place / "log.jsonl"
     first, second = sorted(data.draw(st.integers(1, len(lines))) for _ in range(2))
     told = []
     for indexed in (True, False):
-        keep(log, b"".join(lines[:first]))
+        save(log, b"".join(lines[:first]))
         if not indexed:
             index_of(log).unlink(missing_ok=True)
         log.write_bytes(b"".join(lines[:second]))
@@ -397,13 +396,13 @@ def test_an_index_never_changes_an_answer_nor_any_news(lines: list[bytes], data:
         with reader(log) as session:
             assert session.leaf_id == finished["leaf_id"]
         if index_of(log).exists():
-            the_same(log)
+            check(log)
     assert told[0] == told[1]
 
 
 @pytest.mark.parametrize("texts", [(0, 0), (0, 1, 0), (0, 1, 2, 1)])
-def test_an_id_twice_in_one_run(texts: tuple[int, ...], log_path: Path) -> None:
-    """An entry below itself is a conflict, wherever a chunk begins."""
+def test_an_id_twice_in_one_chain(texts: tuple[int, ...], log_path: Path) -> None:
+    """The second line is a conflict, also directly below the first."""
     names = [f"{number:016x}" for number in texts]
     chain = [node(id, above) for id, above in zip(names, [None, *names], strict=False)]
     log_path.write_bytes(log_of())
@@ -413,13 +412,13 @@ def test_an_id_twice_in_one_run(texts: tuple[int, ...], log_path: Path) -> None:
         assert codes(session) == ["id_conflict"]
 
 
-def test_a_chain_may_begin_with_an_id_that_is_taken(log_path: Path) -> None:
-    """By a record that is covered, or in the tail: it is a conflict, and what comes behind it continues nothing new."""
+def test_a_chain_can_begin_with_a_stored_id(log_path: Path) -> None:
+    """It is a conflict, whether the stored record is in the snapshot or in the tail."""
     names = [f"{number:016x}" for number in range(4)]
     first = log_of(node(names[0], None), node(names[1], names[0]))
     again = [node(names[0], names[1]), node(names[2], names[1]), node(names[1], names[2]), node(names[3], names[2])]
     for indexed in (True, False):
-        kept(log_path, first)
+        saved(log_path, first)
         if not indexed:
             index_of(log_path).unlink()
         with reader(log_path) as session:
@@ -429,10 +428,10 @@ def test_a_chain_may_begin_with_an_id_that_is_taken(log_path: Path) -> None:
             assert ids(session.path()) == names
 
 
-def test_followers_see_the_same(log_path: Path) -> None:
-    """What comes behind a covered part is yielded, record by record, and nothing else."""
+def test_follow_with_a_snapshot(log_path: Path) -> None:
+    """Exactly the records behind the end of the log are yielded."""
     lines = LOGS["rich"]
-    kept(log_path, b"".join(lines[:9]))
+    saved(log_path, b"".join(lines[:9]))
     log_path.write_bytes(b"".join(lines[:12]))
     with reader(log_path) as session:
         assert persisted(session) == 8
@@ -441,23 +440,23 @@ def test_followers_see_the_same(log_path: Path) -> None:
         assert [record.id for record in news] == ["m3", "j", "m4", "m5", "k", "l", "m6", "n", "o"]
 
 
-def test_an_index_of_an_index_is_as_good(log_path: Path) -> None:
-    """Kept over and over, each time of an index and a tail: the last is that of the first scan."""
+def test_a_snapshot_of_a_snapshot_and_a_tail(log_path: Path) -> None:
+    """After many saves the index is still that of a full scan."""
     lines = LOGS["rich"]
-    kept(log_path, b"".join(lines[:3]))
+    saved(log_path, b"".join(lines[:3]))
     for count in range(4, len(lines) + 1):
         log_path.write_bytes(b"".join(lines[:count]))
         with opened(log_path) as session:
             assert persisted(session) == count - 2
-        assert the_same(log_path) == count - 1
+        assert check(log_path) == count - 1
 
 
-def test_many_rows_take_many_pages(log_path: Path) -> None:
-    """Columns of several pages, kept twice: every row, every id, the ends of the path."""
+def test_columns_of_several_pages(log_path: Path) -> None:
+    """Every row and id is found after columns of several pages were saved twice."""
     texts = [node(f"{number:016x}", f"{number - 1:016x}" if number else None) for number in range(1, 9001)]
     texts[0] = node(f"{1:016x}", None)
     lines = sealed((HEADER, *texts))
-    kept(log_path, as_file(lines[:5001]))
+    saved(log_path, as_file(lines[:5001]))
     log_path.write_bytes(as_file(lines))
     for rows in (5000, 9000):
         with opened(log_path) as session:
@@ -469,13 +468,13 @@ def test_many_rows_take_many_pages(log_path: Path) -> None:
     assert list(index_of(log_path).parent.glob(".*")) == []
 
 
-# --- it is thrown away at the slightest doubt ---
+# --- it is dropped at any doubt ---
 
 
 def small(path: Path) -> tuple[bytes, bytes, dict[str, Any]]:
-    """A small log, an index of its first lines, and what it says."""
+    """Returns a small log, a snapshot of its first lines, and the answers of a session on it."""
     data = log_of(A, node("b", "a", "extension_data", ext_type="x.y", data=1), C, D)
-    index = kept(path, b"".join(data.splitlines(keepends=True)[:4]))
+    index = saved(path, b"".join(data.splitlines(keepends=True)[:4]))
     path.write_bytes(data)
     index_of(path).unlink()
     with reader(path) as session:
@@ -483,14 +482,14 @@ def small(path: Path) -> tuple[bytes, bytes, dict[str, Any]]:
 
 
 def pages(index: bytes) -> int:
-    """How many pages an index has."""
+    """Returns the number of pages in a snapshot."""
     _, footer, crcs, _ = struct.unpack("<8sQQI", index[-28:])
     assert (len(index) - 28 - footer - crcs) % PAGE == 0
     return int(crcs) // 4
 
 
-def test_every_byte_of_an_index_may_be_another(log_path: Path) -> None:
-    """Of what is looked at on opening every byte, of the pages every 499th and all the first: the same answers."""
+def test_a_changed_byte_changes_no_answer(log_path: Path) -> None:
+    """Tests every byte that is read on opening, and the first bytes and every 499th of the pages."""
     _, index, expected = small(log_path)
     start = pages(index) * PAGE
     places = {*range(start, len(index)), *range(0, start, 499)}
@@ -501,8 +500,8 @@ def test_every_byte_of_an_index_may_be_another(log_path: Path) -> None:
             assert answers(session) == expected, at
 
 
-def test_an_index_may_end_anywhere(log_path: Path) -> None:
-    """At every byte behind the pages, and around every page's border: the same answers, from the log."""
+def test_a_truncated_snapshot_is_ignored(log_path: Path) -> None:
+    """It may end at any byte behind the pages or around the border of a page."""
     _, index, expected = small(log_path)
     start = pages(index) * PAGE
     cuts = {*range(start, len(index)), *range(30)}
@@ -513,8 +512,8 @@ def test_an_index_may_end_anywhere(log_path: Path) -> None:
             assert (persisted(session), answers(session)) == (0, expected), cut
 
 
-def test_pages_may_be_zeros(log_path: Path) -> None:
-    """Each one, and all: as a power cut leaves them. A page that is all zeros anyway is what it was."""
+def test_pages_of_zeros_change_no_answer(log_path: Path) -> None:
+    """A power cut can leave one page or all of them as zeros."""
     _, index, expected = small(log_path)
     count = pages(index)
     for first, length in [*((page, 1) for page in range(count)), (0, count), (0, len(index) // PAGE + 1)]:
@@ -525,20 +524,20 @@ def test_pages_may_be_zeros(log_path: Path) -> None:
 
 
 def trailer(footer: bytes, crcs: bytes, index: bytes = b"") -> bytes:
-    """An index that is whole as far as its checksum goes."""
+    """Returns a snapshot with a footer and a matching checksum."""
     rest = footer + crcs
     return index + rest + struct.pack("<8sQQI", b"cvtindex", len(footer), len(crcs), crc32(rest))
 
 
 def other_footer(index: bytes, **changed: Any) -> bytes:
-    """An index with another footer, and a checksum that fits."""
+    """Returns a snapshot with changed fields in its footer, and a matching checksum."""
     _, length, crcs, _ = struct.unpack("<8sQQI", index[-28:])
     start = len(index) - 28 - length - crcs
     footer = json.loads(index[start : start + length]) | changed
     return trailer(json.dumps(footer).encode(), index[start + length : -28], index[:start])
 
 
-def what_it_may_be(index: bytes) -> dict[str, bytes]:
+def invalid_snapshots(index: bytes) -> dict[str, bytes]:
     footer = json.loads(index[pages(index) * PAGE : -28 - 4 * pages(index)])
     lengths, state = footer["lengths"], footer["state"]
     return {
@@ -571,17 +570,17 @@ def what_it_may_be(index: bytes) -> dict[str, bytes]:
     }
 
 
-def test_an_index_may_be_anything(log_path: Path) -> None:
-    """Nothing, garbage, another program's, another version's: the same answers."""
+def test_an_invalid_snapshot_changes_no_answer(log_path: Path) -> None:
+    """The file may be empty, garbage, or from another program or version."""
     _, index, expected = small(log_path)
-    for name, other in what_it_may_be(index).items():
+    for name, other in invalid_snapshots(index).items():
         index_of(log_path).write_bytes(other)
         with reader(log_path) as session:
             assert answers(session) == expected, name
 
 
-def test_the_lengths_in_an_index_may_be_any(log_path: Path) -> None:
-    """Those of footer and checksums, up to and over what there is."""
+def test_invalid_lengths_change_no_answer(log_path: Path) -> None:
+    """The footer's length in the trailer may be any number, up to more than the file has."""
     _, index, expected = small(log_path)
     for footer in (0, 1, len(index) - 29, len(index) - 28, len(index) - 4, len(index), len(index) + 1, 2**64 - 1):
         index_of(log_path).write_bytes(index[:-28] + struct.pack("<8sQQI", b"cvtindex", footer, 0, 0))
@@ -607,8 +606,8 @@ def _victim(index: Path) -> Path:
 
 
 @pytest.mark.parametrize("thing", THINGS)
-def test_something_else_may_stand_in_its_place(thing: str, log_path: Path) -> None:
-    """It is not read, nothing behind a link is touched, and close says nothing; a directory stays."""
+def test_another_kind_of_file_in_its_place(thing: str, log_path: Path) -> None:
+    """It is not read, the target of a link is not touched, and `close` raises nothing. A directory stays."""
     _, _, expected = small(log_path)
     index = index_of(log_path)
     THINGS[thing](index)
@@ -623,19 +622,19 @@ def test_something_else_may_stand_in_its_place(thing: str, log_path: Path) -> No
         assert log_path.with_name("victim").read_bytes() == b"precious"
     assert not list(log_path.parent.glob(".*"))
     if not index.is_dir():
-        assert the_same(log_path) == 5
+        assert check(log_path) == 5
 
 
-def test_a_directory_in_its_place_does_not_keep_a_log_from_being_repaired(log_path: Path) -> None:
-    """A repair takes the index away; what is none is left alone."""
+def test_repair_with_a_directory_in_its_place(log_path: Path) -> None:
+    """A repair deletes a snapshot, but leaves a directory alone."""
     log_path.write_bytes(log_of(A).replace(b"\n", b"\njunk\n", 1))
     index_of(log_path).mkdir()
     assert repair(log_path, dry_run=False).needed
     assert found(log_path) == []
 
 
-def test_an_index_that_may_not_be_opened_is_none(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the system says to opening it."""
+def test_a_snapshot_that_cannot_be_opened_is_ignored(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any error of `open` is treated as no snapshot."""
     _, index, expected = small(log_path)
     index_of(log_path).write_bytes(index)
     really = os.open
@@ -652,8 +651,8 @@ def test_an_index_that_may_not_be_opened_is_none(log_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("when", ["opening", "later"])
-def test_an_index_that_cannot_be_read_is_none(when: str, log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bad sector under the index: the log has the truth, on opening and when a page is asked for."""
+def test_a_snapshot_that_cannot_be_read_is_ignored(when: str, log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a bad sector the log is read instead, on opening and when a page is fetched."""
     _, index, expected = small(log_path)
     index_of(log_path).write_bytes(index)
     inode = index_of(log_path).stat().st_ino
@@ -669,10 +668,10 @@ def test_an_index_that_cannot_be_read_is_none(when: str, log_path: Path, monkeyp
         assert answers(session) == expected
 
 
-def test_an_index_of_another_log_is_none(log_path: Path) -> None:
-    """Also when the logs are of one length, and when only their ends differ."""
+def test_a_snapshot_of_another_log_is_ignored(log_path: Path) -> None:
+    """The logs may have one length, or differ at their ends only."""
     first = log_of(A, B, C)
-    index = kept(log_path, first)
+    index = saved(log_path, first)
     for other in (
         log_of(A, B, C, header=OTHER),
         log_of(A, B, node("x", "b")),
@@ -682,19 +681,19 @@ def test_an_index_of_another_log_is_none(log_path: Path) -> None:
         index_of(log_path).write_bytes(index)
         with reader(log_path) as session:
             assert (persisted(session), codes(session)) == (0, [])
-        assert the_same(log_path) == 0
+        assert check(log_path) == 0
 
 
-def test_an_older_index_of_the_same_log_is_good(log_path: Path) -> None:
-    """The tail behind it is read."""
+def test_an_older_snapshot_is_used(log_path: Path) -> None:
+    """The lines behind its end are scanned."""
     lines = LOGS["rich"]
-    index = kept(log_path, b"".join(lines[:7]))
-    kept(log_path, b"".join(lines))
+    index = saved(log_path, b"".join(lines[:7]))
+    saved(log_path, b"".join(lines))
     index_of(log_path).write_bytes(index)
-    assert the_same(log_path) == 6
+    assert check(log_path) == 6
 
 
-# --- a page that is read later, and is not what was written ---
+# --- a page that is found damaged when it is read ---
 
 
 def _records() -> list[Any]:
@@ -750,16 +749,16 @@ _FORKS: list[Session] = []
 
 @pytest.fixture
 def half_covered(log_path: Path) -> tuple[bytes, bytes]:
-    """A log with an index of its first records; returns the log, and the index."""
+    """Returns a log and a snapshot of its first records."""
     lines = LOGS["rich"]
-    index = kept(log_path, b"".join(lines[:15]))
+    index = saved(log_path, b"".join(lines[:15]))
     data = b"".join(lines)
     log_path.write_bytes(data)
     return data, index
 
 
 def every_damage(index: bytes) -> Iterator[bytes]:
-    """An index with one page damaged, each in turn, and with all."""
+    """Yields a snapshot with each of its pages damaged in turn, then with all."""
     count = pages(index)
     for page in range(count):
         yield b"%b%c%b" % (index[: page * PAGE], index[page * PAGE] ^ 1, index[page * PAGE + 1 :])
@@ -767,10 +766,8 @@ def every_damage(index: bytes) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("name", READS)
-def test_a_damaged_page_does_not_change_what_is_read(
-    name: str, half_covered: tuple[bytes, bytes], log_path: Path
-) -> None:
-    """Whichever page it is, and whoever meets it first: the log is read instead, once."""
+def test_reads_survive_a_damaged_page(name: str, half_covered: tuple[bytes, bytes], log_path: Path) -> None:
+    """Whichever page it is and whichever query fetches it, the log is scanned instead, once."""
     _, index = half_covered
     index_of(log_path).unlink()
     with reader(log_path) as session:
@@ -786,10 +783,8 @@ def test_a_damaged_page_does_not_change_what_is_read(
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_damaged_page_does_not_keep_anything_from_being_written(
-    name: str, half_covered: tuple[bytes, bytes], log_path: Path
-) -> None:
-    """Once, and behind everything: the log is then what it would be without an index."""
+def test_writes_survive_a_damaged_page(name: str, half_covered: tuple[bytes, bytes], log_path: Path) -> None:
+    """Each write is stored once, and the log is the same as without a snapshot."""
     data, index = half_covered
     fork = log_path.with_name("fork.jsonl")
     results = []
@@ -815,7 +810,7 @@ def test_a_damaged_page_does_not_keep_anything_from_being_written(
         stored = [json.loads(line)["id"] for line in log_path.read_bytes().splitlines()]
         assert len(stored) == len(set(stored))
         if index_of(log_path).exists():
-            the_same(log_path)
+            check(log_path)
         with reader(log_path) as session:
             assert (session.leaf_id, session.labels, session.name) == (leaf, labels, called)
         leaf = leaf if leaf in ("g", "o", "x", "x1", "f") else "new"
@@ -823,8 +818,8 @@ def test_a_damaged_page_does_not_keep_anything_from_being_written(
     assert all(result == results[0] for result in results)
 
 
-def test_a_page_may_be_damaged_while_a_session_is_open(log_path: Path, half_covered: tuple[bytes, bytes]) -> None:
-    """Written over in place, cut, or taken away: what was opened says what it would have said."""
+def test_a_snapshot_changed_while_a_session_is_open(log_path: Path, half_covered: tuple[bytes, bytes]) -> None:
+    """It may be overwritten, truncated or deleted; the answers stay the same."""
     _, index = half_covered
     spoil: list[Callable[[Path], object]] = [
         lambda path: path.write_bytes(bytes(len(index))),
@@ -843,8 +838,8 @@ def test_a_page_may_be_damaged_while_a_session_is_open(log_path: Path, half_cove
             assert answers(session) == told
 
 
-def test_what_others_write_meets_a_damaged_page(log_path: Path, half_covered: tuple[bytes, bytes]) -> None:
-    """Taking in what is new needs the columns, too: by refresh, by a follower, and on the way to an append."""
+def test_new_lines_survive_a_damaged_page(log_path: Path, half_covered: tuple[bytes, bytes]) -> None:
+    """Scanning new lines needs the columns, too: in a refresh, in a follower and before an append."""
     data, index = half_covered
     more = [
         node("p", "b"),  # its parent is looked up in what is covered
@@ -885,11 +880,11 @@ def test_what_others_write_meets_a_damaged_page(log_path: Path, half_covered: tu
     assert all(result == ["p", "m9", "q"] for result in followed)
 
 
-def test_the_news_of_a_replaced_log_survive_a_damaged_page(log_path: Path) -> None:
-    """After a replacement all entries are news, also when the new log has a damaged index."""
+def test_a_replaced_log_with_a_damaged_snapshot(log_path: Path) -> None:
+    """After a replacement `refresh` returns all entries, also with a damaged snapshot of the new log."""
     log_path.write_bytes(log_of(A))
     other = log_path.with_name("other.jsonl")
-    index = kept(other, log_of(A, B, C, header=OTHER))
+    index = saved(other, log_of(A, B, C, header=OTHER))
     for spoilt in (index, *every_damage(index)):
         with reader(log_path) as session:
             other.write_bytes(log_of(A, B, C, header=OTHER))
@@ -903,9 +898,9 @@ def test_the_news_of_a_replaced_log_survive_a_damaged_page(log_path: Path) -> No
 
 @pytest.mark.parametrize("indexed", [True])
 @pytest.mark.parametrize("act", ["append", "refresh", "close"])
-def test_a_backup_copied_over_the_log_is_noticed(act: str, indexed: bool, log_path: Path) -> None:
-    """Also when nothing was read but an index: no entry goes to another log, and no index says of it what is not so."""
-    kept(log_path, log_of(A, B, C))
+def test_a_log_overwritten_by_another_is_noticed(act: str, indexed: bool, log_path: Path) -> None:
+    """No entry is appended to the other log, and no snapshot mixes the two."""
+    saved(log_path, log_of(A, B, C))
     other = log_of(node("x", None), node("y", "x"), node("z", "y"), header=OTHER)
     assert len(other) == log_path.stat().st_size
     with opened(log_path) as session:
@@ -931,15 +926,15 @@ WHOLE = as_file(LONG)
 
 
 def lost_behind(count: int) -> Facts:
-    """The finding of a log that has lost what was behind so many lines."""
+    """Returns the finding of a log that lost the lines behind its first `count`."""
     return [(LOST, count + 1, ENDS[count], ENDS[-1] - ENDS[count])]
 
 
 @pytest.mark.parametrize("count", range(len(LONG)))
 @pytest.mark.parametrize("mode", ["r", "a"])
-def test_lines_that_are_gone_at_the_end_are_missed(mode: str, count: int, log_path: Path) -> None:
-    """Where they began, and how many bytes they were; a reader writes nothing."""
-    index = kept(log_path, WHOLE)
+def test_lost_lines_at_the_end_are_found(mode: str, count: int, log_path: Path) -> None:
+    """The finding says where they began and how long they were. A reader writes nothing."""
+    index = saved(log_path, WHOLE)
     os.truncate(log_path, ENDS[count])
     before = files(log_path)
     with Session.open(log_path, mode=mode) as session:  # type: ignore[arg-type]
@@ -955,7 +950,7 @@ def test_lines_that_are_gone_at_the_end_are_missed(mode: str, count: int, log_pa
 
 
 def torn_at(cut: int) -> Facts:
-    """What is found in a log that was cut in the middle of a line."""
+    """Returns the findings of a log that was cut inside a line."""
     count = next(number for number, end in enumerate(ENDS) if end > cut) - 1
     return [*lost_behind(count), ("torn_tail", count + 1, ENDS[count], cut - ENDS[count])]
 
@@ -963,41 +958,41 @@ def torn_at(cut: int) -> Facts:
 INSIDE = [cut for cut in range(ENDS[1] + 1, ENDS[-1]) if cut not in ENDS]
 
 
-def test_a_log_that_was_cut_in_the_middle_of_a_line_has_lost_that_line_and_more(log_path: Path) -> None:
-    """At every byte: the torn tail is a finding of its own."""
-    kept(log_path, WHOLE)
+def test_a_cut_inside_a_line_is_a_loss_and_a_torn_tail(log_path: Path) -> None:
+    """Tested at every byte: both are reported."""
+    saved(log_path, WHOLE)
     for cut in INSIDE:
         log_path.write_bytes(WHOLE[:cut])
         assert found(log_path, mode="r") == torn_at(cut)
 
 
-def test_a_writer_finds_the_torn_tail_as_well(log_path: Path) -> None:
-    """The same as a reader."""
-    index = kept(log_path, WHOLE)
+def test_a_writer_reports_the_loss_and_the_torn_tail(log_path: Path) -> None:
+    """Its findings are those of a reader."""
+    index = saved(log_path, WHOLE)
     for cut in INSIDE:
         log_path.write_bytes(WHOLE[:cut])
         index_of(log_path).write_bytes(index)
         assert found(log_path, mode="a") == torn_at(cut)
 
 
-def test_a_log_that_was_cut_in_its_header_has_lost_everything(log_path: Path) -> None:
-    """At every byte of the first line."""
-    kept(log_path, WHOLE)
+def test_a_cut_inside_the_header_is_a_loss(log_path: Path) -> None:
+    """Tested at every byte of the first line."""
+    saved(log_path, WHOLE)
     for cut in range(ENDS[1] - 1, 0, -1):
         log_path.write_bytes(WHOLE[:cut])
         assert found(log_path, mode="r") == torn_at(cut)
 
 
 def grow(path: Path, **arguments: Any) -> Facts:
-    """Appends more than was lost, and returns what is found then."""
+    """Appends more bytes than were lost, and returns the findings."""
     with opened(path, **arguments) as session:
         session.append_many([user("more" * 200), user("and more" * 200)])
         return facts(session.findings)
 
 
-def test_it_is_not_forgotten(log_path: Path) -> None:
-    """Not when the log grows again, nor on reopening, nor when the index is renewed or is found damaged."""
-    kept(log_path, WHOLE)
+def test_a_loss_is_remembered(log_path: Path) -> None:
+    """It is still reported after appends, reopening, a new snapshot and damage to the snapshot."""
+    saved(log_path, WHOLE)
     os.truncate(log_path, ENDS[3])
     with usual():
         assert grow(log_path) == lost_behind(3)
@@ -1017,9 +1012,9 @@ def test_it_is_not_forgotten(log_path: Path) -> None:
             assert facts(session.findings) == lost_behind(3)
 
 
-def test_it_is_not_forgotten_when_what_is_covered_is_changed(log_path: Path) -> None:
-    """The log is read from its beginning then, and the finding goes along."""
-    kept(log_path, WHOLE)
+def test_a_loss_is_remembered_after_other_damage(log_path: Path) -> None:
+    """If a line that the snapshot covers changes, the log is scanned, but the loss is still reported."""
+    saved(log_path, WHOLE)
     os.truncate(log_path, ENDS[3])
     grow(log_path)
     data = log_path.read_bytes()
@@ -1028,9 +1023,9 @@ def test_it_is_not_forgotten_when_what_is_covered_is_changed(log_path: Path) -> 
         assert (persisted(session), codes(session)) == (0, [LOST, "bad_seal"])
 
 
-def test_it_is_not_forgotten_by_who_is_killed(log_path: Path) -> None:
-    """A writer that has seen it has written it down before anything else can happen."""
-    kept(log_path, WHOLE)
+def test_a_loss_is_remembered_by_a_killed_writer(log_path: Path) -> None:
+    """A writer that finds a loss saves it before it does anything else."""
+    saved(log_path, WHOLE)
     os.truncate(log_path, ENDS[2])
     script = (
         "import os, signal, sys; from convtree import Session; "
@@ -1046,10 +1041,10 @@ def test_it_is_not_forgotten_by_who_is_killed(log_path: Path) -> None:
         assert found(log_path, mode=mode) == lost_behind(2)
 
 
-def test_lines_that_are_gone_under_an_open_session_are_missed(log_path: Path) -> None:
-    """By its next append, which goes through, or by its refresh."""
+def test_lines_lost_under_an_open_session_are_found(log_path: Path) -> None:
+    """The next append or refresh reports them. The append is stored."""
     for act in ("append", "refresh"):
-        kept(log_path, WHOLE)
+        saved(log_path, WHOLE)
         with usual(), opened(log_path, on_stale="rebase") as session:
             assert session.findings == ()
             os.truncate(log_path, ENDS[3])
@@ -1062,18 +1057,16 @@ def test_lines_that_are_gone_under_an_open_session_are_missed(log_path: Path) ->
 
 
 def hold(path: Path) -> Callable[[], None]:
-    """Takes the lock as another process would; returns how to give it back."""
+    """Takes the lock as another process would; returns a function that releases it."""
     fd = os.open(path, os.O_RDWR)
     assert filelock.lock_descriptor(fd, blocking=False)
     return lambda: os.close(fd)
 
 
 @pytest.mark.parametrize("reason", ["locked", "full"])
-def test_it_is_not_forgotten_when_it_could_not_be_written_down_at_once(
-    reason: str, log_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Someone had the lock, or the disk was full, when it was found: then it is done before the log grows."""
-    kept(log_path, WHOLE)
+def test_a_loss_is_saved_later_if_not_at_once(reason: str, log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the lock is taken or the disk is full, the loss is saved before the log grows."""
+    saved(log_path, WHOLE)
     os.truncate(log_path, ENDS[3])
     with usual():
         if reason == "locked":
@@ -1094,18 +1087,18 @@ def refuse_all(*_: Any, **__: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_it_is_not_forgotten_when_everything_is_gone(log_path: Path) -> None:
-    """A log that was emptied begins anew, and has lost what it had."""
-    kept(log_path, WHOLE)
+def test_an_emptied_log_reports_its_loss(log_path: Path) -> None:
+    """A log that was truncated to nothing gets a new header, and the loss is still reported."""
+    saved(log_path, WHOLE)
     os.truncate(log_path, 0)
     with usual():
         assert grow(log_path) == lost_behind(0)
         assert found(log_path, mode="r") == lost_behind(0)
 
 
-def test_strict_refuses_a_log_that_has_lost_lines(log_path: Path) -> None:
-    """As it refuses every damage."""
-    kept(log_path, WHOLE)
+def test_strict_refuses_a_loss(log_path: Path) -> None:
+    """With `strict`, lost lines raise CorruptLog like other damage."""
+    saved(log_path, WHOLE)
     os.truncate(log_path, ENDS[3])
     for mode in ("r", "a"):
         with pytest.raises(CorruptLog) as caught:
@@ -1114,14 +1107,14 @@ def test_strict_refuses_a_log_that_has_lost_lines(log_path: Path) -> None:
 
 
 def convtree(*arguments: object) -> tuple[int, str]:
-    """Runs the command line."""
+    """Runs a command; returns its exit code and output."""
     done = CliRunner().invoke(app, [str(each) for each in arguments])
     return done.exit_code, done.output
 
 
-def test_verify_says_so_and_repair_accepts_it(log_path: Path) -> None:
-    """A dry run says that there is something to do; done once, nothing is left of it, now or later."""
-    kept(log_path, WHOLE)
+def test_verify_reports_a_loss_and_repair_clears_it(log_path: Path) -> None:
+    """A dry run reports that a repair is needed. After the repair, nothing reports the loss any more."""
+    saved(log_path, WHOLE)
     os.truncate(log_path, ENDS[3])
     assert facts(verify(log_path).findings) == lost_behind(3)
     code, output = convtree("verify", log_path)
@@ -1139,7 +1132,7 @@ def test_verify_says_so_and_repair_accepts_it(log_path: Path) -> None:
         assert found(log_path, mode=mode) == []
     assert grow(log_path) == []
     assert not repair(log_path).needed
-    assert the_same(log_path) == 4
+    assert check(log_path) == 4
 
 
 @pytest.mark.parametrize(
@@ -1149,9 +1142,9 @@ def test_verify_says_so_and_repair_accepts_it(log_path: Path) -> None:
         pytest.param(ENDS[4] - 1, id="before a newline"),
     ],
 )
-def test_repair_does_what_it_said_to_a_log_with_a_torn_tail(cut: int, log_path: Path) -> None:
-    """A last line that only lacks its newline is kept, whatever was behind it."""
-    kept(log_path, WHOLE)
+def test_repair_of_a_torn_tail_matches_its_dry_run(cut: int, log_path: Path) -> None:
+    """A last line that only lacks its newline is kept."""
+    saved(log_path, WHOLE)
     os.truncate(log_path, cut)
     plan = repair(log_path)
     done = repair(log_path, dry_run=False)
@@ -1161,9 +1154,9 @@ def test_repair_does_what_it_said_to_a_log_with_a_torn_tail(cut: int, log_path: 
     assert found(log_path, mode="r") == []
 
 
-def test_repair_says_that_it_took_out_a_torn_tail(log_path: Path) -> None:
-    """A dry run does, and so does the repair."""
-    kept(log_path, WHOLE)
+def test_repair_reports_the_torn_tail_it_removed(log_path: Path) -> None:
+    """The dry run and the repair report the same."""
+    saved(log_path, WHOLE)
     os.truncate(log_path, ENDS[4] - 9)
     plan = repair(log_path)
     done = repair(log_path, dry_run=False)
@@ -1174,14 +1167,12 @@ def test_repair_says_that_it_took_out_a_torn_tail(log_path: Path) -> None:
 
 @pytest.mark.parametrize("lost", [False, True])
 @pytest.mark.parametrize("then", ["close", "append", "refresh"])
-def test_a_session_from_before_a_repair_does_not_miss_what_the_repair_took_out(
-    then: str, lost: bool, log_path: Path
-) -> None:
-    """It has a longer log in mind than there is now, and keeps no index of that."""
+def test_a_session_opened_before_a_repair(then: str, lost: bool, log_path: Path) -> None:
+    """It knows the longer log, but reports no loss and saves no snapshot of it."""
     for damage in (b"junk\n" * 50, b""):
         for each in log_path.parent.iterdir():
             each.unlink()
-        kept(log_path, WHOLE[: ENDS[2]] + damage + WHOLE[ENDS[2] :])
+        saved(log_path, WHOLE[: ENDS[2]] + damage + WHOLE[ENDS[2] :])
         os.truncate(log_path, len(damage) + ENDS[4 if lost else -1])
         old = opened(log_path, on_stale="rebase")
         if not lost and not damage:
@@ -1196,12 +1187,12 @@ def test_a_session_from_before_a_repair_does_not_miss_what_the_repair_took_out(
         for mode in ("r", "a", "r"):
             assert found(log_path, mode=mode) == []
         assert grow(log_path) == []
-        assert the_same(log_path) > 0
+        assert check(log_path) > 0
 
 
-def test_another_log_in_its_place_has_lost_nothing(log_path: Path) -> None:
-    """Shorter, longer, or begun there after the first was removed: the index is of another log."""
-    index = kept(log_path, WHOLE)
+def test_another_log_in_its_place_is_not_a_loss(log_path: Path) -> None:
+    """The snapshot belongs to the former log, whether the new one is shorter, longer or just created."""
+    index = saved(log_path, WHOLE)
     for other in (log_of(A, header=OTHER), log_of(*rich(), header=OTHER)):
         for mode in ("r", "a"):
             log_path.write_bytes(other)
@@ -1217,18 +1208,18 @@ def test_another_log_in_its_place_has_lost_nothing(log_path: Path) -> None:
     assert index_of(log_path).read_bytes() != index
 
 
-def test_an_exclusive_session_that_begins_a_log_has_lost_nothing(log_path: Path) -> None:
-    """Where a log was removed and its index was left."""
-    kept(log_path, WHOLE)
+def test_an_exclusive_session_on_a_removed_log(log_path: Path) -> None:
+    """A new log next to the snapshot of a removed one has lost nothing."""
+    saved(log_path, WHOLE)
     log_path.unlink()
     assert found(log_path, exclusive=True) == []
 
 
-# --- when it is kept, and how ---
+# --- when it is saved, and how ---
 
 
 def unchanged(path: Path, act: Callable[[], object]) -> bool:
-    """Tells whether something leaves the index as it was, to the inode and the time, and nothing else beside it."""
+    """Returns whether a call leaves all files but the log as they were, including inode and time."""
     before = {name: facts for name, facts in files(path).items() if name != path.name}
     act()
     return before == {name: facts for name, facts in files(path).items() if name != path.name}
@@ -1239,8 +1230,8 @@ def append_and_close(path: Path, count: int, size: int = 1) -> None:
         session.append_many([user("x" * size) for _ in range(count)])
 
 
-def test_an_index_is_kept_behind_4096_rows(log_path: Path) -> None:
-    """Not before; and then again behind as many."""
+def test_a_snapshot_is_saved_after_4096_rows(log_path: Path) -> None:
+    """It is saved again after as many new rows."""
     with usual():
         append_and_close(log_path, 4096)
         assert names(log_path) == ["log.jsonl"]
@@ -1258,8 +1249,8 @@ def test_an_index_is_kept_behind_4096_rows(log_path: Path) -> None:
             assert persisted(session) == 4097 + 3 + 4093 + 1
 
 
-def test_an_index_is_kept_behind_four_megabytes(log_path: Path) -> None:
-    """However few rows they are."""
+def test_a_snapshot_is_saved_after_four_megabytes(log_path: Path) -> None:
+    """The number of rows does not matter then."""
     with usual():
         append_and_close(log_path, 4, 2**20 - 1000)
         assert names(log_path) == ["log.jsonl"]
@@ -1267,12 +1258,12 @@ def test_an_index_is_kept_behind_four_megabytes(log_path: Path) -> None:
         assert names(log_path) == ["log.jsonl", "log.jsonl.index"]
         assert unchanged(log_path, lambda: append_and_close(log_path, 3, 2**20))
         assert not unchanged(log_path, lambda: append_and_close(log_path, 1, 2**20))
-        assert the_same(log_path) == 9
+        assert check(log_path) == 9
 
 
 @pytest.mark.parametrize("unit", ["rows", "bytes"])
-def test_an_index_is_kept_behind_a_64th_of_what_it_covers(unit: str, log_path: Path) -> None:
-    """So that a long log is not copied for every few thousand entries."""
+def test_a_snapshot_is_saved_after_a_64th_of_its_size(unit: str, log_path: Path) -> None:
+    """So a long log is not saved again for every few thousand entries."""
     never = float("inf")
     with opened(log_path) as session:
         session.append_many([user("x" * 100) for _ in range(640)])
@@ -1286,8 +1277,8 @@ def test_an_index_is_kept_behind_a_64th_of_what_it_covers(unit: str, log_path: P
             assert persisted(session) == 651
 
 
-def test_readers_keep_none(log_path: Path) -> None:
-    """Nor does a session over a log that it may not write to, or whose lines carry no seals."""
+def test_readers_save_no_snapshot(log_path: Path) -> None:
+    """Nor do sessions on a log that is read-only or has no seals."""
     log_path.write_bytes(WHOLE)
     before = files(log_path)
     with reader(log_path) as session:
@@ -1301,44 +1292,44 @@ def test_readers_keep_none(log_path: Path) -> None:
         assert names(log_path) == ["log.jsonl"], name
 
 
-def test_a_log_in_memory_has_none() -> None:
-    """There is nothing to keep, and nowhere."""
+def test_a_memory_log_has_no_snapshot() -> None:
+    """Saving one has no effect."""
     with Session.memory() as session:
         session.append(user("a"))
         session._journal.save_snapshot(always=True)
         assert session._journal.log.snapshot() is None
 
 
-def test_a_session_without_a_record_leaves_nothing(log_path: Path) -> None:
-    """No log, no index."""
+def test_a_session_without_a_record_saves_no_snapshot(log_path: Path) -> None:
+    """Nothing was written, so there is nothing to save."""
     opened(log_path).close()
     opened(log_path, exclusive=True).close()
     assert names(log_path) == ["log.jsonl"]
     assert log_path.read_bytes() == b""
 
 
-def test_none_is_kept_while_someone_else_has_the_lock(log_path: Path) -> None:
-    """Closing does not wait; the next writer does it."""
+def test_no_snapshot_is_saved_while_the_lock_is_taken(log_path: Path) -> None:
+    """`close` does not wait for the lock. The next writer saves one."""
     with opened(log_path) as session:
         session.append(user("a"))
         free = hold(log_path)
         session.close()
         free()
     assert names(log_path) == ["log.jsonl"]
-    kept(log_path)
-    assert the_same(log_path) == 1
+    saved(log_path)
+    assert check(log_path) == 1
 
 
-def test_who_has_the_lock_keeps_one(log_path: Path) -> None:
-    """An exclusive session holds it itself."""
+def test_an_exclusive_session_saves_a_snapshot(log_path: Path) -> None:
+    """It already has the lock that saving needs."""
     with opened(log_path, exclusive=True) as session:
         session.append(user("a"))
-    assert the_same(log_path) == 1
+    assert check(log_path) == 1
 
 
-def test_none_is_kept_after_a_failed_write(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody knows what is on the disk."""
-    index = kept(log_path, log_of(A))
+def test_no_snapshot_is_saved_after_a_failed_write(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a failed write it is unknown what is on the disk."""
+    index = saved(log_path, log_of(A))
 
     def fail(*_: Any) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -1351,11 +1342,11 @@ def test_none_is_kept_after_a_failed_write(log_path: Path, monkeypatch: pytest.M
             session.append(user("c"))
     session.close()
     assert index_of(log_path).read_bytes() == index
-    assert the_same(log_path) == 1
+    assert check(log_path) == 1
 
 
-def test_the_log_is_made_durable_before_its_index(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that is not synced otherwise, or a power cut would look as if lines had been lost."""
+def test_the_log_is_synced_before_its_snapshot(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a power cut could make a whole log look as if it had lost lines."""
     session = opened(log_path)
     session.append(user("a"))
     calls: list[str] = []
@@ -1378,12 +1369,12 @@ def test_the_log_is_made_durable_before_its_index(log_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])
-def test_an_index_is_for_its_owner_only(umask: int, log_path: Path) -> None:
-    """Whatever else files are for."""
+def test_a_snapshot_is_readable_by_its_owner_only(umask: int, log_path: Path) -> None:
+    """Its permissions do not depend on the umask."""
     log_path.write_bytes(WHOLE)
     before = os.umask(umask)
     try:
-        kept(log_path)
+        saved(log_path)
     finally:
         os.umask(before)
     assert stat.S_IMODE(index_of(log_path).stat().st_mode) == 0o600
@@ -1391,11 +1382,11 @@ def test_an_index_is_for_its_owner_only(umask: int, log_path: Path) -> None:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES])
 @pytest.mark.parametrize("call", ["open", "fdatasync", "rename", "fsync"])
-def test_a_disk_that_refuses_does_not_keep_a_session_from_closing(
+def test_a_disk_error_does_not_fail_close(
     call: str, code: int, log_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The old index stays, or the new one is there whole; nothing else is left."""
-    kept(log_path, WHOLE)
+    """There is the old snapshot or the whole new one, and no other file."""
+    saved(log_path, WHOLE)
     session = opened(log_path)
     session.append(user("x"))
     really = getattr(os, call)
@@ -1410,13 +1401,13 @@ def test_a_disk_that_refuses_does_not_keep_a_session_from_closing(
         patched.setattr(os, call, refuse)
         session.close()
     assert names(log_path) == ["log.jsonl", "log.jsonl.index"]
-    assert the_same(log_path) == (6 if call == "fsync" else 5)
+    assert check(log_path) == (6 if call == "fsync" else 5)
     assert found(log_path) == []
 
 
 @contextmanager
 def small_disk(at: Path, size: str) -> Iterator[None]:
-    """Mounts a file system, where this process may."""
+    """Mounts a small file system; skips the test where that is not permitted."""
     if os.geteuid() != 0 or not shutil.which("mount"):
         pytest.skip("mounting needs root")
     mounted = subprocess.run(
@@ -1430,11 +1421,11 @@ def small_disk(at: Path, size: str) -> Iterator[None]:
         subprocess.run(["umount", at], check=False)
 
 
-def test_a_full_disk_leaves_the_old_index(tmp_path: Path) -> None:
-    """Really full: closing says nothing, nothing is left behind, and when there is room again there is a new one."""
+def test_a_full_disk_leaves_the_old_snapshot(tmp_path: Path) -> None:
+    """`close` raises nothing on a full disk. With room again, it saves a new snapshot."""
     with small_disk(tmp_path, "512k"):
         path, ballast = tmp_path / "log.jsonl", tmp_path / "ballast"
-        index = kept(path, WHOLE)
+        index = saved(path, WHOLE)
         for room in (0, 4096, 40_000, len(index) - 4096):
             with suppress(OSError), opened(path) as session:
                 session.append(user("x"))
@@ -1444,26 +1435,26 @@ def test_a_full_disk_leaves_the_old_index(tmp_path: Path) -> None:
                 os.truncate(ballast, ballast.stat().st_size - room)
             assert (index_of(path).read_bytes(), names(path)) == (index, ["ballast", "log.jsonl", "log.jsonl.index"])
             ballast.unlink()
-        assert the_same(path) == 5
-        assert the_same(path) == 5
+        assert check(path) == 5
+        assert check(path) == 5
         opened(path).close()
-        assert the_same(path) == 9
+        assert check(path) == 9
 
 
-def test_a_damaged_index_is_renewed_by_the_next_writer(log_path: Path) -> None:
-    """Also when what it covered is little more than what is worth keeping one for."""
+def test_the_next_writer_replaces_a_damaged_snapshot(log_path: Path) -> None:
+    """It does so as soon as the whole log is over the threshold."""
     with thresholds(3, 10**9, 0):
-        index = kept(log_path, WHOLE)
+        index = saved(log_path, WHOLE)
         index_of(log_path).write_bytes(bytes(PAGE) + index[PAGE:])
         with opened(log_path) as session:
             session.path()
         assert index_of(log_path).read_bytes()[:PAGE] == index[:PAGE]
-        assert the_same(log_path) == 5
+        assert check(log_path) == 5
 
 
-def test_it_may_be_deleted_at_any_time(log_path: Path) -> None:
-    """Before opening, while a session is open, and while another closes."""
-    kept(log_path, WHOLE)
+def test_a_snapshot_can_be_deleted_at_any_time(log_path: Path) -> None:
+    """It may be deleted before opening, while sessions are open and before they close."""
+    saved(log_path, WHOLE)
     for when in ("before", "while open", "while reading", "before closing"):
         if when == "before":
             index_of(log_path).unlink()
@@ -1477,16 +1468,16 @@ def test_it_may_be_deleted_at_any_time(log_path: Path) -> None:
                 assert answers(session) == told
             if when == "before closing":
                 index_of(log_path).unlink()
-        assert the_same(log_path) > 4
+        assert check(log_path) > 4
         with reader(log_path) as session:
             assert (codes(session), session.leaf_id) == ([], told["leaf_id"])
 
 
-# --- several at once ---
+# --- several sessions at once ---
 
 
-def test_two_sessions_keep_one_index(log_path: Path) -> None:
-    """Who closes last has the last word, unless another that was not there before may say more."""
+def test_two_sessions_share_one_snapshot(log_path: Path) -> None:
+    """The last to close replaces it, unless another session has saved one that it does not know."""
     log_path.write_bytes(WHOLE)
     first, second = opened(log_path, on_stale="rebase"), opened(log_path, on_stale="rebase")
     first.append(user("1"))
@@ -1494,22 +1485,22 @@ def test_two_sessions_keep_one_index(log_path: Path) -> None:
     first.append(user("3"))
     second.append(user("4"))
     first.close()
-    assert the_same(log_path) == 5 + 3
+    assert check(log_path) == 5 + 3
     second.close()
-    assert the_same(log_path) == 5 + 4
+    assert check(log_path) == 5 + 4
     third, fourth = opened(log_path, on_stale="rebase"), opened(log_path, on_stale="rebase")
     third.append(user("5"))
     fourth.append(user("6"))
     fourth.append(user("7"))
     fourth.close()
     third.close()
-    assert the_same(log_path) == 5 + 7
+    assert check(log_path) == 5 + 7
     with reader(log_path) as session:
         assert contents(session) == ["a", "b", "c", "d", "1", "2", "3", "4", "5", "6", "7"]
 
 
-def test_threads_may_close_at_once(log_path: Path) -> None:
-    """Sessions of their own, and one session from all sides: one index, whole, and nothing beside it."""
+def test_threads_can_close_sessions_at_once(log_path: Path) -> None:
+    """Afterwards there is one whole snapshot and no other file."""
     log_path.write_bytes(WHOLE)
     sessions = [opened(log_path, on_stale="rebase") for _ in range(8)]
     barrier = Barrier(16)
@@ -1532,13 +1523,13 @@ def test_threads_may_close_at_once(log_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert errors == []
-    kept(log_path)
-    assert the_same(log_path) >= 5
+    saved(log_path)
+    assert check(log_path) >= 5
     assert names(log_path) == ["log.jsonl", "log.jsonl.index"]
 
 
 def in_child(act: Callable[[], object]) -> int:
-    """Forks, does something in the child, and returns the child's exit code: 0 when it raised nothing."""
+    """Calls a function in a forked child; returns the exit code, 0 if nothing was raised."""
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -1554,27 +1545,27 @@ def in_child(act: Callable[[], object]) -> int:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_keeps_no_index_of_its_parents_session(log_path: Path) -> None:
-    """It closes what it inherited and leaves no trace; a session of its own is like any other, and the parent's too."""
-    index = kept(log_path, WHOLE)
+def test_a_forked_child_saves_no_snapshot_on_close(log_path: Path) -> None:
+    """Closing an inherited session writes nothing. Sessions that the child opens work as usual."""
+    index = saved(log_path, WHOLE)
     with opened(log_path, on_stale="rebase") as session:
         session.append(user("parent's"))
         assert in_child(session.close) == 0
         assert index_of(log_path).read_bytes() == index
         assert in_child(lambda: append_and_close(log_path, 1)) == 0
-        assert the_same(log_path) == 7
+        assert check(log_path) == 7
         assert len(session.path()) == 5
         session.refresh()
         assert len(session.path()) == 6
         session.append(user("again"))
-    assert the_same(log_path) == 8
+    assert check(log_path) == 8
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_is_told_that_the_session_is_not_its_own(log_path: Path) -> None:
-    """Whatever it asks, as without an index."""
-    kept(log_path, b"".join(LOGS["rich"]))
+def test_a_forked_child_cannot_use_the_session(log_path: Path) -> None:
+    """Every query raises SessionClosed, with a snapshot as without."""
+    saved(log_path, b"".join(LOGS["rich"]))
     for name in ("path", "children", "siblings", "tip", "leaves", "extension data", "context", "refresh"):
         for indexed in (False, True):
             if not indexed:
@@ -1591,9 +1582,9 @@ def test_a_forked_child_is_told_that_the_session_is_not_its_own(log_path: Path) 
             assert (name, code) == (name, 0)
 
 
-def test_keeping_one_for_many_sessions_leaves_no_descriptor_open(log_path: Path) -> None:
-    """Neither of the log nor of the index."""
-    kept(log_path, WHOLE)
+def test_snapshots_leave_no_descriptor_open(log_path: Path) -> None:
+    """The descriptors of log and snapshot are closed after use."""
+    saved(log_path, WHOLE)
     before = len(os.listdir("/proc/self/fd"))
     for number in range(20):
         append_and_close(log_path, 1)
@@ -1608,9 +1599,9 @@ def columns_of(session: Session) -> Sequence[str]:
     return [*session._index.tree.columns]
 
 
-def test_an_index_has_every_column(log_path: Path) -> None:
-    """And the table of ids; as many pages as they fill."""
-    index = kept(log_path, WHOLE)
+def test_a_snapshot_has_every_column(log_path: Path) -> None:
+    """It has all columns of the tree and the id table, each in its own pages."""
+    index = saved(log_path, WHOLE)
     with reader(log_path) as session:
         assert columns_of(session) == [*COLUMN_TYPES, "slots"]
     assert pages(index) == len(COLUMN_TYPES) + 1

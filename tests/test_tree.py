@@ -1,4 +1,4 @@
-"""The columns of the tree, against dicts."""
+"""The tree in columns, against a model of dicts."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ KINDS = st.sampled_from(
 
 
 class Grown:
-    """A tree and its model: who is whose parent, and of what kind."""
+    """A tree and its model: the parent and the kind of every row."""
 
     def __init__(self, choices: list[tuple[int, int, bool]]) -> None:
         self.ids: list[str] = []
@@ -69,7 +69,7 @@ TREES = st.lists(st.tuples(KINDS, st.integers(0, 10_000), st.booleans()), max_si
 
 @given(TREES)
 def test_every_id_is_found_at_its_row(grown: Grown) -> None:
-    """And no other is."""
+    """Looking up an unknown id returns None."""
     for row, id in enumerate(grown.ids):
         assert grown.tree.find(id) == row
         assert grown.tree.is_node(row) is (grown.kinds[row] != MARK)
@@ -78,8 +78,8 @@ def test_every_id_is_found_at_its_row(grown: Grown) -> None:
 
 
 @given(TREES)
-def test_paths_and_links_are_those_of_the_model(grown: Grown) -> None:
-    """Each column names the nearest row at or above that matters, of the same path."""
+def test_paths_and_links_match_the_model(grown: Grown) -> None:
+    """Each link leads to the nearest row of its kind at or above, on the same path."""
     for row in grown.nodes():
         path = grown.path(row)
         assert grown.tree.path(row) == path
@@ -90,8 +90,8 @@ def test_paths_and_links_are_those_of_the_model(grown: Grown) -> None:
 
 
 @given(TREES, st.integers(0, 40))
-def test_children_leaves_and_tips_are_those_of_the_model(grown: Grown, asked_early: int) -> None:
-    """Also when children are asked for while the tree grows."""
+def test_children_leaves_and_tips_match_the_model(grown: Grown, asked_early: int) -> None:
+    """They are also right when they are queried while the tree grows."""
     columns = grown.tree
     if asked_early < len(grown.ids):
         columns.children(ROOT)
@@ -105,8 +105,8 @@ def test_children_leaves_and_tips_are_those_of_the_model(grown: Grown, asked_ear
 
 @given(TREES)
 @settings(max_examples=40)
-def test_ancestors_are_those_of_the_model(grown: Grown) -> None:
-    """The last row that two paths share, or none."""
+def test_ancestors_match_the_model(grown: Grown) -> None:
+    """The common ancestor is the last row that two paths share, or ROOT."""
     for a in (ROOT, *grown.nodes()[:12]):
         for b in (ROOT, *grown.nodes()[:12]):
             shared = [row for row in grown.path(a) if row in grown.path(b)]
@@ -116,8 +116,8 @@ def test_ancestors_are_those_of_the_model(grown: Grown) -> None:
 
 
 @given(TREES)
-def test_siblings_are_those_of_the_model(grown: Grown) -> None:
-    """The messages with the same nearest message above, other entries looked through."""
+def test_siblings_match_the_model(grown: Grown) -> None:
+    """Siblings are the messages with the same nearest message above, ignoring other entries."""
 
     def above(row: int) -> int:
         row = grown.parents[row]
@@ -131,8 +131,8 @@ def test_siblings_are_those_of_the_model(grown: Grown) -> None:
         assert grown.tree.siblings(row) == expected
 
 
-def test_flags_do_not_hide_what_a_row_is() -> None:
-    """A pinned and hidden message is a message."""
+def test_flags_do_not_change_the_kind() -> None:
+    """A pinned and hidden message is still a message."""
     columns = Tree(lambda _row, _id: True)
     row = columns.add("a", ROOT, MESSAGE | PINNED | HIDDEN, 7, 9)
     assert (columns.kinds[row] & tree.KIND, columns.is_node(row)) == (MESSAGE, True)
@@ -141,14 +141,14 @@ def test_flags_do_not_hide_what_a_row_is() -> None:
 
 @pytest.fixture(scope="module")
 def chain() -> Session:
-    """A conversation of 100,000 messages, with a branch at its middle."""
+    """Returns a conversation of 100,000 messages, with a branch in its middle."""
     session = Session.memory()
     session.append_many([user(str(number)) for number in range(100_000)])
     return session
 
 
-def test_a_chain_of_100_000_entries_is_walked(chain: Session) -> None:
-    """Nothing recurses over the length of a conversation."""
+def test_a_long_chain_needs_no_recursion(chain: Session) -> None:
+    """A conversation of 100,000 entries can be walked."""
     assert len(chain.build_context().messages) == 100_000
     path = chain.path()
     first, middle, last = path[0].id, path[50_000].id, path[-1].id
@@ -162,8 +162,8 @@ def test_a_chain_of_100_000_entries_is_walked(chain: Session) -> None:
     assert chain.tip(first) == other.id
 
 
-def test_a_wide_tree_is_looked_at() -> None:
-    """Five hundred alternatives, and as many roots."""
+def test_a_wide_tree() -> None:
+    """Five hundred alternatives, and as many roots, are listed correctly."""
     session = Session.memory()
     root = session.append(user("root"))
     for _ in range(20):
@@ -178,7 +178,7 @@ def test_a_wide_tree_is_looked_at() -> None:
     assert len(session.leaves()) == 1001
 
 
-def test_an_id_that_looks_like_ours_and_is_not_is_found(session: Session) -> None:
+def test_a_16_letter_id_that_is_not_hex_is_found(session: Session) -> None:
     """Sixteen small letters need not be hexadecimal digits."""
     session.append(user("z"), id="z" * 16)
     session.append(user("a"), id="a" * 16)

@@ -17,13 +17,13 @@ from convtree._cli.terminal import Terminal, readable_size
 from convtree._engine import tree
 from convtree._engine.context import Context
 from convtree._engine.outline import LinearSegment, main_children
+from convtree._model.batches import batched
 from convtree._model.entries import Entry, Finding, MessageEntry
 from convtree._model.findings import FINDING_CODES
 from convtree._model.terminal_text import escape_controls
 
 EDGE = 2  # entries shown at each end of a run
 FINDINGS_SHOWN = 20
-_BATCH = 500  # entries read in one call
 _KIND_CELLS, _SIZE_CELLS = 10, 5
 _SHORT_ID, _LONG_ID = 16, 36  # an id of convtree, and a UUID, the id of most other tools
 _SAMPLE = 20  # runs that decide the width of the id column
@@ -146,8 +146,7 @@ class Drawing:
             yield indent + self._terminal.paint(f"{signs.elided} {signs.dots} {len(rows):,} more, {size}", "dim")
 
     def _rows(self, rows: list[int], lead: str, indent: str) -> Iterator[str]:
-        for start in range(0, len(rows), _BATCH):
-            batch = rows[start : start + _BATCH]
+        for batch in batched(rows):
             for row, entry in zip(batch, self._view.entries(batch), strict=True):
                 if entry is None:
                     place = f"unreadable: the line at offset {self._view.outline.tree.offsets[row]} is damaged"

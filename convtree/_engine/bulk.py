@@ -1,8 +1,8 @@
 """Bulk equals one by one: each function here does for many lines at once what another does line by line.
 
 A scan of a log spends its time on plain messages that follow each other. These are the fast ways through them; no rule
-of the format is stated here. Whoever reads the engine may skip this module, and whoever changes a function of the first
-column changes its twin. `tests/test_bulk.py` states the law for each pair.
+of the format is stated here. A reader of the engine may skip this module. A change to a function in the first column
+needs the same change to its twin. `tests/test_bulk.py` states the law for each pair.
 
     one by one                                  bulk
     codec.verify_seal, and prev is the last CRC verify_chain
@@ -39,7 +39,7 @@ _64_BITS = 2**64 - 1
 def verify_chain(lines: Sequence[bytes], prev: int) -> tuple[int, int]:
     """Verifies lines that follow the line whose CRC is `prev`.
 
-    Returns how many leading ones verify and name the one before them, and the CRC of the last of those.
+    Returns how many leading lines verify and name the line before them, and the CRC of the last of those.
     """
     if not lines:
         return 0, prev
@@ -64,7 +64,7 @@ def all_seals_valid(lines: Sequence[bytes]) -> bool:
 
 
 def read_entry_envelopes(lines: Iterable[bytes]) -> list[Envelope | None]:
-    """Reads the envelopes of lines; None for a line that is not an entry of a known type with an id of our own form."""
+    """Reads the envelopes of lines; None unless a line is an entry of a known type with an id like `random_id`'s."""
     envelopes: list[Envelope | None]
 
     try:

@@ -180,7 +180,7 @@ def encode_header(header: Header) -> bytes:
 
 
 def dump(fields: Mapping[str, Any]) -> bytes:
-    """Encodes the fields of a line. Refuses every value that would not be decoded as it was."""
+    """Encodes the fields of a line. Refuses every value that would be decoded as a different one."""
     try:
         data = orjson.dumps(fields, jsonable, _ORJSON_OPTIONS)
     except (TypeError, ValueError) as error:
@@ -313,7 +313,7 @@ def _inside(place: str, value: Mapping[Any, Any] | Sequence[Any]) -> list[tuple[
 
 
 def _shown(key: str) -> str:
-    """Returns a key as it may be shown in an error, which must not show content."""
+    """Returns a key for an error message; a long or unprintable one is hidden, because it may be content."""
     return key if len(key) <= 64 and key.isprintable() else "…"
 
 
@@ -431,7 +431,7 @@ def _decode_opaque(line: bytes) -> OpaqueEntry | OpaqueMark:
 
 
 def decode_fields(record: Record, fields: bytes) -> Entry | Mark:
-    """Decodes what `encode_fields` made of a record: the record as it will be read back, without parent and time.
+    """Decodes the output of `encode_fields`: the record as it will be read back, without parent and time.
 
     Raises:
         msgspec.ValidationError: a value is not of its field's type.

@@ -1,7 +1,6 @@
-"""Columns: numbers by row, of which the first may still be on disk. Pure: a function that is given fetches the pages.
+"""Append-only integer columns. Pure: pages on disk are fetched by a function that the caller passes.
 
-A column only grows at its end. The rows that a snapshot has are fetched page by page, when one of a page is first
-read; the rows since are in memory.
+Rows from a snapshot are loaded page by page on first use; rows added since live in memory.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Column:
         ]
 
     def follow(self, row: int) -> Iterator[int]:
-        """Yields the row, then the row that its number names, which is smaller, and so on, while there is one."""
+        """Yields the row, then the row that its number names, and so on, down to a negative number. Each is smaller."""
         pages, tail, persisted, shift, mask = self._pages, self.tail, self.persisted, self._shift, self._mask
         while row >= persisted:
             yield row

@@ -1,7 +1,7 @@
 """The context: the messages that a model should see, a function of one path from the root to a leaf. Pure.
 
-It does not depend on the order of appends, on other branches, or on a session's leaf. It costs what it holds: the
-links in the tree lead from the leaf to every row that matters.
+It does not depend on the order of appends, on other branches, or on a session's leaf. Its cost depends on its own
+length, not on that of the history: the links in the tree lead from the leaf to every row that matters.
 """
 
 from __future__ import annotations
@@ -88,7 +88,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
         A message in that shape is sent as it was stored. Results stand directly behind their call. Signatures and
         encrypted reasoning are sent only to the model that made them, if it is `provider` and `model` of this context;
-        other models get readable thinking as text. With `heal`, a call without a result gets one that says so.
+        other models get readable thinking as text. With `heal`, a call without a result gets a placeholder
+        result.
 
         Parts that a provider would refuse now are left out: thinking without a reply, a search without its results, a
         fifth cache mark, a file that the provider cannot reach. The caller adds the rest of the request: the tools
@@ -218,7 +219,7 @@ def _visible_rows(index: Index, leaf: int, cache: _EntryCache) -> list[int]:
     columns = index.tree
     compaction = columns.nearest(columns.compactions, leaf)
     if compaction == tree.NONE:
-        return _shown(columns, columns.path(leaf))
+        return _visible(columns, columns.path(leaf))
     cache.load([compaction])
     after = takewhile(lambda row: row != compaction, columns.walk_up(leaf))
     kept, start = _kept(index, compaction, cache)
@@ -229,7 +230,7 @@ def _visible_rows(index: Index, leaf: int, cache: _EntryCache) -> list[int]:
         pinned = columns.nearest(columns.pins, columns.parents[pinned])
     upwards = [*after, *kept, compaction, *pins]
     upwards.reverse()
-    return _shown(columns, upwards, compaction)
+    return _visible(columns, upwards, compaction)
 
 
 def _kept(index: Index, compaction: int, cache: _EntryCache) -> tuple[list[int], int]:
@@ -267,7 +268,7 @@ def _parent_named(index: Index, row: int) -> str | None:
         return None
 
 
-def _shown(columns: tree.Tree, rows: list[int], compaction: int = tree.NONE) -> list[int]:
+def _visible(columns: tree.Tree, rows: list[int], compaction: int = tree.NONE) -> list[int]:
     """Leaves out the rows that are in no context, earlier compactions among them."""
     kinds = columns.kinds.take(rows)
     return [row for row, kind in zip(rows, kinds, strict=True) if kind in _SHOWN or row == compaction]

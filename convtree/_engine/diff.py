@@ -11,7 +11,7 @@ from convtree._model.usage import Usage, usage_of
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on a branch, and the usage of its replies there. A model that was set and made no reply is one, too."""
+    """A model on a branch, and the usage of its replies there: none if it was set but made no reply."""
 
     provider: str | None
     model: str | None
@@ -31,7 +31,7 @@ class BranchDelta(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Diff(msgspec.Struct, frozen=True, kw_only=True):
-    """Two branches compared: the last entry that both have (None: no entry), and the entries of each beyond it."""
+    """Two branches compared: their last common entry (None: no entry), and the entries of each below it."""
 
     ancestor_id: str | None
     a: BranchDelta
@@ -39,7 +39,7 @@ class Diff(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def side_of(leaf_id: str | None, entries: Sequence[Entry], named: Entry | Mark | None = None) -> BranchDelta:
-    """Sums up what a branch has of its own; `named` is the last entry above it that names a model."""
+    """Sums up the entries of one branch only; `named` is the last entry above them that names a model."""
     models = _models(entries, named)
     usage = sum((each.usage for each in models), Usage())
     return BranchDelta(leaf_id=leaf_id, entries=list(entries), models=models, usage=usage)

@@ -1,7 +1,7 @@
-"""What an index knows besides its columns: the state of a scan, in one value. Pure.
+"""The state of a scan: everything an index knows besides its columns, in one value. Pure.
 
-A snapshot of an index is this value and the columns, nothing else. What follows from the header line, and what a scan
-remembers for speed only, is not here: `Index` makes it anew.
+A snapshot of an index is this value and the columns, nothing else. Values that follow from the header line, and values
+that a scan remembers for speed only, are not here: `Index` recomputes them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ NO_LEAF = Leaf(tree.ROOT, None)
 
 
 class IndexState(msgspec.Struct):
-    """What was found in the lines so far. Every change to it is a line's, in log order."""
+    """The results of scanning the lines so far. Every change to it comes from a line, in log order."""
 
     leaf: Leaf = NO_LEAF
     leaf_uncertain_because: Finding | None = None  # damage behind the line that set the leaf

@@ -1,4 +1,4 @@
-"""What is to be written, as data. Pure.
+"""Intents: a write, described as data. Pure.
 
 An intent is frozen and made outside the log's lock, of records that are checked and encoded. `Journal.write` has it
 planned under the lock, when the index knows every line of the log, and plans it again from nothing if the log turns
@@ -19,7 +19,7 @@ from convtree._engine.write_batch import EncodedRecord, WriteBatch
 
 
 class Intent(Protocol):
-    """Something to be written."""
+    """A write that can be planned again if the log changes."""
 
     moves_leaf: ClassVar[bool]
     """Whether the session has seen the log's leaf once this is written."""
@@ -39,7 +39,7 @@ class Append(msgspec.Struct, frozen=True):
     moves_leaf: ClassVar[bool] = True
 
     def plan(self, batch: WriteBatch) -> None:
-        """Continues behind what is stored already; only a chain of which nothing is stored needs its parent."""
+        """Adds the records behind those already stored. Only a chain with none stored needs its parent."""
         stored = batch.skip_stored(self.records)
         if stored == len(self.records):
             return
@@ -59,7 +59,7 @@ class MoveLeaf(msgspec.Struct, frozen=True):
     moves_leaf: ClassVar[bool] = True
 
     def plan(self, batch: WriteBatch) -> None:
-        """Needs no line when the leaf is there for certain."""
+        """Adds a mark, unless the leaf is certain and already there."""
         if self.target_id is not None:
             batch.row_of(self.target_id)
         if batch.index.state.leaf.id != self.target_id or batch.index.state.leaf_uncertain_because is not None:

@@ -1,7 +1,7 @@
 """The journal: a log and its index, kept in step. The only place where lines enter an index and intents a log.
 
-It does no I/O of its own, it asks the log. Disk before memory: a line is indexed when the log has it. Whenever the
-two might not fit each other (a signal in the middle of a scan, another log in the same place, a damaged snapshot), the
+It does no I/O of its own, it calls the log. Disk before memory: a line is indexed when the log has it. Whenever the
+two might disagree (a signal in the middle of a scan, another log in the same place, a damaged snapshot), the
 index is thrown away and rebuilt from the log.
 """
 
@@ -248,8 +248,8 @@ class Journal:
     def _begin(self, use_snapshot: bool) -> int | Finding | None:
         """Starts an index: that of a snapshot, or an empty one.
 
-        Returns what a snapshot knows of lines that the log has lost at its end, and the index does not: the size that
-        the log once had, or an earlier finding; None when it knows of no loss.
+        Returns a loss at the end of the log that only the snapshot knows of: the size that the log once had, or an
+        earlier finding. None if there is no such loss.
         """
         self.index = Index(self.log.read_at, int.from_bytes(os.urandom(8)), self._finding_limit)
         self._snapshot_end = 0

@@ -1,4 +1,4 @@
-"""How callers name the leaf, and what a session knows of it. Pure."""
+"""The argument that stands for the leaf, and the leaf as a session last saw it. Pure."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ class Index:
     def restored(
         cls, read_at: ReadAt, state: IndexState, columns: Mapping[str, Column], salt: int, header_line: bytes
     ) -> Index:
-        """Makes an index of what a snapshot has, of a log that is sealed throughout."""
+        """Makes an index from the columns and state of a snapshot. The log is sealed throughout."""
         index = cls(read_at, salt, state=state, columns=columns)
         line = codec.strip_line_prefix(header_line)
         index.header, index.header_payload = codec.decode_header(line), codec.payload_of(line)
@@ -121,9 +121,9 @@ class Index:
     def add_written(
         self, records: Sequence[Entry | Mark], positions: Sequence[int], lines: Sequence[bytes], crc: int
     ) -> None:
-        """Indexes records that were just written behind every other line; `crc` is that of the last line.
+        """Indexes records that this process has just appended; `crc` is that of the last line.
 
-        Bulk equals one by one (`bulk`): the result is that of `scan`, and the lines are not looked at again.
+        Must give the same index as `scan` on their lines (see `bulk`), without parsing them.
         """
         state = self.state
         for record, position, line in zip(records, positions, lines, strict=True):
@@ -139,7 +139,7 @@ class Index:
         state.end = positions[-1] + len(lines[-1]) + 1
 
     def _scan_chain(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
-        """Indexes the leading lines that verify and follow each other, as nearly all do; returns how many."""
+        """Indexes the leading lines that verify and follow each other, which are nearly all; returns how many."""
         state = self.state
         if self.sealed_from is None or state.last_damaged or not lines:
             return 0

@@ -1,7 +1,7 @@
 """The outline: the tree as linear segments between forks, for drawing. Pure.
 
 A segment is a maximal chain without a fork. A conversation of 100,000 entries is mostly one segment; a drawing shows
-where it forks. A segment has a larger number than the one it continues, as rows have, so sums over subtrees are one
+its forks. A segment has a larger number than the one it continues, as rows have, so sums over subtrees are one
 loop backwards and nothing recurses. Entries stay in the log until they are asked for.
 """
 

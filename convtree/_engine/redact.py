@@ -31,7 +31,7 @@ _BEHIND = (
 
 
 def _begin(*words: str) -> str:
-    """Returns a pattern of words, of one width each, at places where a token can begin: not inside another word.
+    """Returns a pattern of words at positions where a token can begin: not inside another word. Each has one width.
 
     It looks back once a word is found, because searching a word is much faster. No token begins with the letter of an
     escape: without that letter the text would not be JSON any more.
@@ -194,7 +194,7 @@ def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
     return msgspec.structs.replace(record, **changed)
 
 
-def redact_body(body: bytes, redact: Redact, *, places: bool = False) -> bytes:
+def redact_payload(payload: bytes, redact: Redact, *, places: bool = False) -> bytes:
     """Returns the payload of a line without secrets, whatever its type; the same bytes if there are none.
 
     The directories and the owner in a header are redacted only with `places`.
@@ -202,20 +202,20 @@ def redact_body(body: bytes, redact: Redact, *, places: bool = False) -> bytes:
     Raises:
         msgspec.DecodeError: the payload is not JSON.
     """
-    fields: dict[str, Any] = msgspec.json.decode(body + b"}")  # keeps whole numbers of any size
+    fields: dict[str, Any] = msgspec.json.decode(payload + b"}")  # keeps whole numbers of any size
     kept = _FRAME if fields.get("type") in _KNOWN else _ENVELOPE
     if fields.get("type") == "session" and not places:
         kept |= _PLACES
     changed = _redacted({name: value for name, value in fields.items() if name not in kept}, redact)
     is_same = all(fields[name] == value for name, value in changed.items())
-    return body if is_same else msgspec.json.encode(fields | changed)[:-1]
+    return payload if is_same else msgspec.json.encode(fields | changed)[:-1]
 
 
 def redact_lines(lines: Iterable[bytes], redact: Redact) -> Iterator[bytes]:
     """Yields the lines of a whole log without secrets, sealed anew."""
     prev = 0
     for line in lines:
-        sealed, prev = codec.seal_line(redact_body(codec.payload_of(line), redact), prev)
+        sealed, prev = codec.seal_line(redact_payload(codec.payload_of(line), redact), prev)
         yield sealed
 
 

@@ -1,4 +1,4 @@
-"""From what `append` takes (a message, an object of a provider's SDK, an entry) to the entry to be stored. Pure.
+"""Turns an argument of `append` (a message, an object of a provider's SDK, an entry) into the entry to store. Pure.
 
 No SDK is imported: an object is recognised by its attributes, and kept as its own SDK would send it back.
 """
@@ -88,7 +88,7 @@ def message_entry(
     pinned: bool | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> MessageEntry:
-    """Makes an entry of a message. Of an SDK's object it keeps what may be sent back to its provider.
+    """Makes an entry of a message. Of an SDK's object it keeps the part that may be sent back to its provider.
 
     Args:
         item: a message, or an object of a provider's SDK.

@@ -1,9 +1,9 @@
-"""The snapshot: an index on disk, so that opening a log need not scan it. A cache, dropped at any doubt. Pure.
+"""The snapshot: an index on disk, so that opening a log does not scan it. A cache, dropped at any doubt. Pure.
 
 It is a file of pages, and opening one reads none of them:
 
     pages     the columns one after the other, each from a page boundary on, the last page of each filled with zeros
-    footer    JSON: what it covers, the state of the index, and the length of each column
+    footer    JSON: the bytes of the log it covers, the state of the index, and the length of each column
     checksums the CRC-32 of every page, four bytes each
     trailer   magic, the lengths of footer and checksums, and the CRC-32 of both
 
@@ -32,7 +32,7 @@ Read = Callable[[int, int], bytes]  # (offset, length): the bytes there, fewer a
 _MAGIC = b"cvtindex"
 _TRAILER = struct.Struct("<8sQQI")
 _VERSION = 2
-_BOUND = 4096  # bytes at the end of what is covered that bind a snapshot to its log
+_BOUND = 4096  # bytes at the end of the covered part that bind a snapshot to its log
 _COLUMN_TYPES = tree.COLUMN_TYPES | {"slots": "i"}
 
 

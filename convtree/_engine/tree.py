@@ -4,8 +4,9 @@ Invariant: a parent is added before its child, so its row is smaller. Hence ther
 visited set, a depth limit or recursion. One row per record of the log, a few dozen bytes each.
 
 Each row also links to the nearest row at or above it that matters for a context (a compaction, a pinned message, a
-model, settings, extension data, a fault), so a context costs what it holds, not the length of its history. Most rows
-have the links of their parent. So links have columns of their own, and a row has the number of its links there.
+model, settings, extension data, a fault), so the cost of a context depends on its own length, not on that of its
+history. Most rows have the links of their parent. So links have columns of their own, and a row has the number of its
+links there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ KIND = 0b0000_0111  # the part of a row's kind that says what it is
 MESSAGE, COMPACTION, BRANCH_SUMMARY, MODEL_CHANGE, EXTENSION_DATA, OPAQUE, MARK = range(7)
 HIDDEN = 0b0000_1000  # a message that is not for the model
 PINNED = 0b0001_0000
-NAMES_MODEL = 0b0010_0000  # another than its parent has, as far as that is known
+NAMES_MODEL = 0b0010_0000  # differs from its parent's, as far as that is known
 HAS_SETTINGS = 0b0100_0000
 CRITICAL = 0b1000_0000
 
@@ -118,11 +119,11 @@ class Tree:
         return self.ids.find(id)
 
     def is_node(self, row: int) -> bool:
-        """Tells an entry from a mark."""
+        """Returns whether a row is an entry, not a mark."""
         return self.kinds[row] & KIND != MARK
 
     def nearest(self, what: Column, row: int) -> int:
-        """Returns the nearest row at or above `row` that is one of `what` (`compactions`, `pins`, …), or NONE."""
+        """Returns the nearest row at or above `row` in a column of links (`compactions`, `pins`, …), or NONE."""
         return what[self.links[row]] if row >= 0 else NONE
 
     # --- walking ---

@@ -1,7 +1,7 @@
 """Records on their way into a log: checked and encoded outside the lock, given a place inside it. Pure.
 
 `encode_record` does every check that needs no log. A `WriteBatch` makes lines that follow the last line of an index:
-an id that is stored already is a retry and adds nothing, and what a record refers to must be above it.
+an id that is stored already is a retry and adds nothing, and an entry that a record refers to must be above it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from convtree._model.sources import Clock, IdSource, timestamp
 
 
 class EncodedRecord(NamedTuple):
-    """A record that can be stored: checked, its fields encoded, its place in the log not known yet.
+    """A record that is checked and has its fields encoded, but has no place in the log yet.
 
-    `record` is as it will be read back, but for its place. It shares nothing with the caller's objects.
+    `record` is what a reader will get, except for id, parent and time. It shares nothing with the caller's objects.
     """
 
     record: Entry | Mark
@@ -35,7 +35,7 @@ def encode_record(record: Record) -> EncodedRecord:
 
     Raises:
         InvalidMessage: a value cannot be stored; the error names its place.
-        InvalidCompaction, EntryNotFound: it refers to an entry by something that is not an id.
+        InvalidCompaction, EntryNotFound: a reference to an entry is not an id.
     """
     if record.id != "":
         codec.check_id(record.id, "id")
@@ -64,7 +64,7 @@ def encode_imported(record: Record) -> EncodedRecord:
 
 
 def _check_reference(record: Record) -> None:
-    """Refuses what cannot be an id, by the errors that an unknown id has."""
+    """Refuses a reference that cannot be an id, with the error of an unknown id."""
     if isinstance(record, LeafMark | LabelMark) and not isinstance(record.target_id, str | None):
         raise _not_found(record.target_id)
     if isinstance(record, CompactionEntry) and not isinstance(record.first_kept_entry_id, str | None):
@@ -72,10 +72,10 @@ def _check_reference(record: Record) -> None:
 
 
 class WriteBatch:
-    """Lines to be written behind every line of an index, as one write. Made and filled under the log's lock.
+    """Lines to append to a log as one write. Made and filled under the log's lock.
 
-    `added` are the records that get a line. `stored` has one record for each that was asked for, in order: the one
-    that was added, or the one with its id that the log has already.
+    `added` are the records that get a line. `stored` has one record for each requested one, in order: the added record,
+    or the record with that id that the log has already.
     """
 
     def __init__(self, index: Index, location: str, clock: Clock, id_source: IdSource) -> None:
@@ -109,7 +109,7 @@ class WriteBatch:
         return len(records)
 
     def add_chain(self, records: Sequence[EncodedRecord], parent_id: str | None) -> None:
-        """Adds entries as a chain below `parent_id`, with the time now; one that is stored already is a link of it."""
+        """Adds entries as a chain below `parent_id`, with the time now. One stored already is a link of the chain."""
         now = timestamp(self._clock)
         for each in records:
             found = self._match_stored(each) if each.record.id else None
@@ -203,7 +203,7 @@ class WriteBatch:
         return added
 
     def _check_references(self, record: Entry | Mark, parent_id: str | None) -> None:
-        """Raises unless the entries that a record refers to are above it."""
+        """Raises unless every entry that a record refers to is above it."""
         if isinstance(record, Entry):
             if parent_id is not None and parent_id != self.index.state.leaf.id:
                 self._check_above(parent_id)

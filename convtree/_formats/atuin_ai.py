@@ -1,17 +1,17 @@
 """atuin-ai's sessions: a SQLite database of events, each naming its parent.
 
-A session for each row of `sessions`; events whose session has no row have one of their own. What becomes of
-what:
+One session for each row of `sessions`, and for each session id of events without a row. Mapping:
 
 - `user_message`, `text`: a message of the user or the assistant. `tool_call`, `tool_result`: a message with that block.
-- `system_context`: a user's message for the model only. `skill_invocation`: a user's message with what it brought.
+- `system_context`: a user's message for the model only. `skill_invocation`: a user's message with the text of the
+  skill.
 - `out_of_band_output`: a user's message for the user only; atuin never sends it.
-- Any other type, and data that is no object: extension data `atuin_ai.<type>`.
-- `parent_id`: the parent, which atuin stores and does not read: where two shells went on with one session, both
-  branches are here. `head_id`: the leaf.
-- `directory`, `git_root`: of the header. `archived_at`: archived. `session_metadata`: metadata of the session.
+- Any other type, and data that is not an object: extension data `atuin_ai.<type>`.
+- `parent_id`: the parent. atuin stores it but does not read it; if two shells continued one session, both branches are
+  imported. `head_id`: the leaf.
+- `directory`, `git_root`: fields of the header. `archived_at`: archived. `session_metadata`: metadata of the session.
 
-Fields of an event without a place are kept in the message under `atuin_ai`. Shape `atuin_ai.message`.
+Other fields of an event are kept in the message under `atuin_ai`. Shape `atuin_ai.message`.
 """
 
 from __future__ import annotations

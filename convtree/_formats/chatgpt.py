@@ -1,22 +1,22 @@
 """ChatGPT's export: `conversations.json`, an array of conversations, each a tree with every branch.
 
-A session for each conversation; the archive that is downloaded is read as it is. `mapping` holds the nodes by id:
-`parent` is the truth, `children` the order of siblings, `current_node` the leaf. A root without a message is no node
-here: what follows it begins the tree. What becomes of what:
+One session for each conversation; the downloaded archive is read, too. `mapping` holds the nodes by id: `parent` is
+authoritative, `children` gives the order of siblings, `current_node` the leaf. A root without a message is left out, so
+its children are roots. Mapping:
 
 - A message with text: a message. Its author's role is the role, its parts are the content, joined if all are texts.
-- `thoughts`, `reasoning_recap`: a message for the user, since no model is sent them again; blocks as they stand.
-- Other kinds of content: their `text` or `result`; else one block with the kind as its type.
+- `thoughts`, `reasoning_recap`: a message for the user, because no model is sent them again; blocks unchanged.
+- Other kinds of content: their `text` or `result`, or one block with the kind as its type.
 - `is_visually_hidden_from_conversation`: for the model only.
 - An empty message, and a node without one inside the tree: extension data `chatgpt.message` and `chatgpt.node`.
 - `metadata.model_slug`: the model; the provider is `openai`.
-- `title`: the session's name. `is_archived`: archived. Every other field of a message: kept in it under `chatgpt`;
-  every other one of the conversation: metadata of the session under that name.
-- The context a person wrote (`user_editable_context`) and what the model noted (`model_editable_context`): their texts,
-  for the model; the fields are kept as they are, too.
+- `title`: the session's name. `is_archived`: archived. Every other field of a message: kept in the message under
+  `chatgpt`. Every other field of the conversation: metadata of the session under that name.
+- The context written by the user (`user_editable_context`) and the notes of the model (`model_editable_context`): their
+  texts, for the model; the fields are kept, too.
 
-Tool traffic has no ids in the export: a call is an assistant's message to a `recipient`, its result one of the role
-`tool`. Both stay as they are. Shape `chatgpt.message`.
+Tool traffic has no ids in the export: a call is an assistant's message to a `recipient`, its result a message of the
+role `tool`. Both are imported unchanged. Shape `chatgpt.message`.
 """
 
 from __future__ import annotations

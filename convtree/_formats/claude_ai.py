@@ -1,16 +1,16 @@
 """Claude.ai's export: `conversations.json`, an array of conversations whose messages name their parents.
 
-A session for each conversation; the archive that is downloaded is read as it is. What becomes of what:
+One session for each conversation; the downloaded archive is read, too. Mapping:
 
 - `parent_message_uuid`: the parent; the all-zero UUID stands for none. Exports without the field are chains.
-- A message: a message, `sender` `human` being the role `user`. Its content is blocks as Anthropic defines them, kept as
-  they stand; a result inside what the assistant said becomes a user's message of its own. Without content: `text`.
+- A message: a message; `sender` `human` is the role `user`. Its content is kept unchanged, as blocks of Anthropic's; a
+  result inside an assistant's message becomes a user's message of its own. Without content: `text`.
 - `attachments` whose text was extracted: document blocks before the message, as the model saw them.
-- `current_leaf_message_uuid`: the leaf; the bulk export has none, so it is the one that was created last.
-- `name`: the session's name. `model`: the model of what the assistant said; the provider is `anthropic`.
-- Calls and results without ids, as they were once: each result belongs to the oldest call that has none.
-- Every other field of a message: kept in it under `claude_ai`; of the conversation: metadata of the session under that
-  name. An empty message: extension data `claude_ai.message`.
+- `current_leaf_message_uuid`: the leaf; the bulk export has none, so the leaf is the message created last.
+- `name`: the session's name. `model`: the model of the assistant's messages; the provider is `anthropic`.
+- Calls and results without ids, as in old exports: each result belongs to the oldest call that has none.
+- Every other field of a message: kept in it under `claude_ai`. Every other field of the conversation: metadata of the
+  session under that name. An empty message: extension data `claude_ai.message`.
 
 Shape `claude_ai.message`.
 """

@@ -1,21 +1,21 @@
-"""Rollouts of the Codex CLI: a line of events in JSONL, plain or compressed, whose branches have to be read out of it.
+"""Rollouts of the Codex CLI: a linear log of events in JSONL, plain or compressed, with branches only implied.
 
-What becomes of what:
+Mapping:
 
-- `response_item`: a message, the item of OpenAI's Responses as it is, shape `openai-responses`. A `ghost_snapshot`,
+- `response_item`: a message, the item of OpenAI's Responses unchanged, shape `openai-responses`. A `ghost_snapshot`,
   which only Codex itself reads: extension data of that type.
-- `turn_context`: a model change; all it says beside the model is its settings.
-- `compacted`: a compaction that keeps nothing, with all but the summary and the history in its details. What
-  `replacement_history` says the model saw next follows as messages, without the summary among them. Older ones have
-  none: there Codex goes on with what the user said, the newest `_RETAINED` bytes of it, and so that follows.
-- `thread_rolled_back`: the newest turns are a branch that was left. The event itself, and what follows, goes below
-  what stood before the first of them; so a roll back at the end of the file is where the leaf is.
-- `session_meta`: the header, and with everything in it extension data at the top; a fork names its parent.
-- all else: extension data of the type `codex.<type>`, in its place. Events mirror what the items say, and are no
+- `turn_context`: a model change; its other fields are the settings.
+- `compacted`: a compaction that keeps no entry, with all fields but the summary and the history in its details. The
+  messages of `replacement_history` follow, without the summary among them. Older files have none: there Codex continues
+  with the newest `_RETAINED` bytes of the user's messages, so these follow.
+- `thread_rolled_back`: the newest turns become a branch that was left. The event and all later lines continue the entry
+  before these turns. A roll back at the end of the file sets the leaf there.
+- `session_meta`: the header; all of it is also extension data at the root. A fork names its parent.
+- Any other type: extension data `codex.<type>`, in its place. Events repeat the content of items, so they are not
   messages.
 
-A line has no id of its own, so ids follow from the place in the file. The oldest rollouts, with a bare first line and
-items that are not wrapped, are read as well, and so is the document of `session` and `items` from before them.
+A line has no id, so ids are derived from its position in the file. The oldest rollouts, with a bare first line and
+unwrapped items, are read, too, as is the even older document of `session` and `items`.
 """
 
 from __future__ import annotations

@@ -1,18 +1,17 @@
 """goose's sessions: `sessions.db`, and the JSONL files from before it. Both are linear.
 
-A session for each row of `sessions`; messages whose session has no row are kept in one of their own. What becomes of
-what:
+One session for each row of `sessions`, and for each session id of messages without a row. Mapping:
 
-- A message: a message. Texts and thinking stay as they are, since Anthropic has the same; `toolRequest` and
-  `toolResponse` become calls and results, images what Anthropic takes. What only the program shows
-  (`systemNotification`, `actionRequired`) is kept under `goose`, with every other field of the message.
-- `userVisible`, `agentVisible`: whom the message is for; for nobody: extension data `goose.message`.
-- Where a compaction has hidden messages from the agent, ids are derived from there on: a later compaction then makes a
-  new branch, which shows what goose shows now, and nothing that was imported before is contradicted.
-- `provider_name` and the model of the session: kept in the header's metadata, since they are those of now.
-- `name`, `archived_at`: name and archived. `extension_data`: metadata of the session, and so is, under `goose`, what
-  else its row says. `usage_ledger` is not read; of `thread_messages`, which repeat those of the sessions, the ones that
-  belong to none are reported.
+- A message: a message. Texts and thinking stay, because they equal Anthropic's; `toolRequest` and `toolResponse` become
+  calls and results, images become Anthropic's. Content that only the program shows (`systemNotification`,
+  `actionRequired`) is kept under `goose`, with every other field of the message.
+- `userVisible`, `agentVisible`: the visibility of the message. If both are false: extension data `goose.message`.
+- From a message on that a compaction has hidden from the agent, ids are derived from the content. A later compaction
+  then makes a new branch with the messages that goose shows now, and contradicts no earlier import.
+- `provider_name` and the model of the session: kept in the header's metadata, because only the current ones are stored.
+- `name`, `archived_at`: name and archived. `extension_data`: metadata of the session, as are the other columns of its
+  row, under `goose`. `usage_ledger` is not read. `thread_messages` repeat the messages of sessions; those that belong
+  to no session are reported.
 
 Shape `goose.message`.
 """

@@ -1,14 +1,14 @@
 """kubectl-ai's sessions: a folder with `metadata.yaml` and `history.json`, which is JSONL in spite of its name.
 
-One session, linear. `history.json` alone is read too, with the metadata beside it if it is there; a history that begins
-with a bracket is the array that older versions wrote. What becomes of what:
+One linear session. `history.json` alone is read, too, with the metadata next to it if there is any. A history that
+begins with a bracket is the array that older versions wrote. Mapping:
 
-- Type `text`: a message of the user (`user`) or the model (`model`). What the program itself says (`agent`) is an
+- Type `text`: a message of the user (`user`) or the model (`model`). A message of the program itself (`agent`) is an
   assistant's message for the user only.
 - `error`, the tool requests and responses, the questions and choices: messages for the user only, because they have no
-  ids and kubectl-ai does not send them again when it resumes. A payload that is no text is shown as its JSON.
-- Any other type, and what is no such record: extension data `kubectl_ai.<type>`.
-- `providerID` and `modelID`: a model change below the last message, since they are those of now.
+  ids and kubectl-ai does not send them again when it resumes. A payload that is not a text is shown as JSON.
+- Any other type, and any other line: extension data `kubectl_ai.<type>`.
+- `providerID` and `modelID`: a model change below the last message, because only the current ones are stored.
 - `createdAt`: the time of the header. `Type` and `Source` are kept in the message under `kubectl_ai`.
 
 The folder's name is the id of the session, as it is for kubectl-ai. Shape `kubectl_ai.message`.

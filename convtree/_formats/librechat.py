@@ -1,16 +1,16 @@
 """LibreChat's export of one conversation: messages that name their parents, or a tree of them.
 
-One session. What becomes of what:
+One session. Mapping:
 
 - `messages`, or `messagesTree` with `children` inside: the nodes. `parentMessageId` is the parent; the all-zero UUID
-  stands for none. An export of the visible branch alone has no other.
-- A message: a message. `isCreatedByUser` tells the role. `content` is blocks where there is one: texts, reasoning, and
+  means none. An export of the visible branch has no other branches.
+- A message: a message. `isCreatedByUser` gives the role. `content`, if there is one, has blocks: texts, reasoning, and
   calls, whose results become a user's message of their own. Without it: `text`.
-- `model` and `endpoint`: model and provider of what the assistant said. A message with `error`: for the user.
+- `model` and `endpoint`: model and provider of the assistant's messages. A message with `error`: for the user.
 - The leaf is the message that was created last; LibreChat stores none.
-- `title`: the session's name. Every other field of a message: kept in it under `librechat`; of the export: metadata of
-  the session under that name. A message's `summary` is among them, and reported: there it stands for what lies before,
-  here it does not.
+- `title`: the session's name. Every other field of a message: kept in it under `librechat`. Every other field of the
+  export: metadata of the session under that name. A message's `summary` is kept this way and reported: in LibreChat it
+  replaces the messages before, here it does not.
 
 Shape `librechat.message`.
 """

@@ -1,17 +1,17 @@
-"""Open WebUI's chats: the export, which is an array of them, and the database `webui.db`; each is a tree of messages.
+"""Open WebUI's chats: an export, which is an array of chats, or the database `webui.db`. A chat is a tree of messages.
 
-A session for each chat; a chat without the envelope that has its id is read too. In the database a chat is a row of
-`chat`, with the same JSON; messages that only its table `chat_message` has are taken in. What becomes of what:
+One session for each chat, also for a chat without the envelope that has its id. In the database a chat is a row of
+`chat`, with the same JSON; messages that are only in the table `chat_message` are added. Mapping:
 
-- `history.messages`: the nodes by id; `parentId` is the truth, `childrenIds` the order of siblings, `currentId` the
-  leaf. A chat without a history, as in the oldest exports, has the chain `messages`.
-- A message: a message. `output`, where there is one, holds what was really said: texts, reasoning, calls and results
-  become blocks. Without it the content is the content. What several answers were `merged` to stands for the content,
-  which is then kept: so Open WebUI goes on with it.
-- `model`, `usage` (or `info`): the model and usage of what the assistant said. The tool names no provider.
+- `history.messages`: the nodes by id; `parentId` is authoritative, `childrenIds` gives the order of siblings,
+  `currentId` the leaf. A chat without a history, as in the oldest exports, has the chain `messages`.
+- A message: a message. `output`, if there is one, has the original content: texts, reasoning, calls and results become
+  blocks. Without it: the content. If several answers were `merged`, the merged text is the content, because Open WebUI
+  continues with it, and the original content is kept.
+- `model`, `usage` (or `info`): the model and usage of the assistant's messages. The provider is not stored.
 - `title`: the session's name. `archived`: archived.
-- Every other field of a message: kept in it under `openwebui`; of the chat: metadata of the session under that name.
-  An empty message: extension data `openwebui.message`.
+- Every other field of a message: kept in it under `openwebui`. Other fields of the chat: metadata under that name. An
+  empty message: extension data `openwebui.message`.
 
 Shape `openwebui.message`.
 """

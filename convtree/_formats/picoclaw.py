@@ -1,15 +1,15 @@
 """picoclaw's sessions: provider messages in JSONL with a `.meta.json` beside, and the JSON files from before it.
 
-One session, linear, without ids: an entry's id follows from what the line says, so that lines
-which picoclaw deletes when it compacts take nothing with them. What becomes of what:
+One linear session without ids. An entry's id is derived from the content of its line, so the other ids stay the same
+when picoclaw deletes lines in a compaction. Mapping:
 
-- A line: a message, verbatim; its shape is that of OpenAI's chat completions with picoclaw's own fields beside.
-  `model_name` is the model of what the assistant said. A line without a role: extension data `picoclaw.unknown`.
-- `summary` and `skip` of the metadata: a compaction below the last message, which keeps from the line that is not
-  skipped. picoclaw has one summary only: when it moves on, so does the compaction, and the old one stays behind.
-- Thoughts without anything else (`reasoning_content` alone): for the user only, as picoclaw leaves them out. A call
-  without its result, and what follows it, picoclaw leaves out when it starts again; here it is in the context.
-- `key`: the id of the session, the file's name when there is no metadata. `scope` and `aliases`: of the header.
+- A line: a message, unchanged, in the shape of OpenAI's chat completions with picoclaw's own fields. `model_name` is
+  the model of an assistant's message. A line without a role: extension data `picoclaw.unknown`.
+- `summary` and `skip` of the metadata: a compaction below the last message, which keeps the lines that are not skipped.
+  picoclaw has only one summary: a new one becomes a new compaction, and the old one stays in the tree.
+- A message with only `reasoning_content`: for the user only, because picoclaw leaves it out. On a restart picoclaw also
+  leaves out a call without a result and all later messages; here they are in the context.
+- `key`: the id of the session; without metadata, the file's name. `scope` and `aliases`: metadata in the header.
 
 A legacy file is one object: `key`, `messages`, `summary`. Shape `picoclaw.message`.
 """

@@ -1,4 +1,4 @@
-"""The formats that can be read, in the order in which they are asked.
+"""The formats that can be read, in the order in which they are tried.
 
 Importing this module imports every format, so it is imported only when a file of another tool has to be recognised.
 """

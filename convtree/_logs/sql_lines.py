@@ -16,7 +16,7 @@ from convtree._catalogue.record_summary import RecordSummary, summarise_record
 from convtree._catalogue.tables import Execute
 from convtree._engine import codec
 from convtree._engine.log import Chunk
-from convtree._model.batches import BATCH, batched
+from convtree._model.batches import batched
 from convtree._model.entries import Header
 
 _HEADER = b'{"type":"session",'
@@ -143,8 +143,8 @@ def select_spans(execute: Execute, session_id: str, spans: Sequence[tuple[int, i
     Pairs that are whole lines are fetched together.
     """
     found: dict[int, bytes] = {}
-    for start in range(0, len(spans), BATCH):
-        found.update(_select_at(execute, session_id, spans[start : start + BATCH]))
+    for some in batched(spans):
+        found.update(_select_at(execute, session_id, some))
     return [
         line
         if (line := found.get(position)) is not None and len(line) == length

@@ -1,7 +1,8 @@
-"""Conversations in the shape of a provider's request. Pure.
+"""Writes conversations in the shape of a provider's request. Pure.
 
-Read into one middle form (`reading`, `blocks`), paired once for all (`pairing`), written by one module per provider.
-The same messages always give the same request: a prompt cache lives by it.
+Messages are read into one intermediate form (`reading`, `blocks`), calls are paired with their results once for all
+providers (`pairing`), and one module per provider writes the request. The same messages always give the same request,
+because prompt caches depend on it.
 """
 
 from __future__ import annotations

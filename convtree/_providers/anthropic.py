@@ -1,4 +1,4 @@
-"""Anthropic messages: `system` at the top, then user and assistant by turns, the user first. Pure.
+"""Writes Anthropic messages: a `system` field, then user and assistant in turns, the user first. Pure.
 
 Consecutive parts of one role become one message, with results first. Thinking goes back unchanged to the model that
 signed it. For another model it becomes text.
@@ -29,12 +29,12 @@ from convtree._providers.parts import (
     Result,
     Text,
     Thinking,
+    accepted,
     as_object,
     by_role,
     is_plain,
     link_of,
     media_of,
-    sayable,
     verbatim,
     without_system,
 )
@@ -44,11 +44,11 @@ Block = dict[str, Any]
 
 
 def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
-    """Writes a conversation as `messages`, and `system` where the system spoke."""
+    """Writes a conversation as `messages`, with `system` if there are system messages."""
     system, rest = without_system(parts)
     messages: list[Block] = []
     paired = pair(rest, ANTHROPIC, heal=heal, fits=_fits)
-    said = without_last_thoughts(with_whole_pairs(sayable(paired, _takes)))
+    said = without_last_thoughts(with_whole_pairs(accepted(paired, _takes)))
     for role, group in by_role(said):
         if not messages and role == "assistant":
             messages.append({"role": "user", "content": OPENING})
@@ -60,10 +60,10 @@ def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
 
 
 def _content(group: list[Part]) -> str | list[Block]:
-    """Returns blocks, or the text where that is all."""
+    """Returns blocks, or a text if there is nothing else."""
     results = [part for part in group if isinstance(part, Result)]
     others = [part for part in group if not isinstance(part, Result)]
-    apart = [media for result in results if result.is_error for media in sayable(media_of(result), _takes)]
+    apart = [media for result in results if result.is_error for media in accepted(media_of(result), _takes)]
     blocks = [_block(part) for part in (*results, *apart, *thinking_first(others))]
     is_text = len(blocks) == 1 and blocks[0].keys() == {"type", "text"}
     return str(blocks[0]["text"]) if is_text else blocks
@@ -74,7 +74,7 @@ def _fits(call: Call) -> bool:
 
 
 def _system(texts: list[Text]) -> str | list[Block]:
-    """Returns one text, or blocks where one of them says more than its text."""
+    """Returns one text, or blocks if one of them has more fields than its text."""
     blocks = [_block(part) for part in texts]
     if any(block.keys() != {"type", "text"} for block in blocks):
         return blocks
@@ -117,11 +117,11 @@ def _block(part: Part) -> Block:
 
 
 def _result(result: Result, raw: Block | None) -> Block:
-    """Returns a result; that of an error holds text only, and what else there is stands behind the results."""
+    """Returns a result block. An error result holds text only; its media are written behind the results."""
     if raw is not None:
         return raw | {"tool_use_id": result.id}
     given = [part for part in result.content if isinstance(part, Text)] if result.is_error else result.content
-    content = [_block(part) for part in sayable(given, _takes)]
+    content = [_block(part) for part in accepted(given, _takes)]
     block: Block = {"type": "tool_result", "tool_use_id": result.id}
     if content and all(each.keys() == {"type", "text"} for each in content):
         block["content"] = "\n".join(each["text"] for each in content)
@@ -138,7 +138,7 @@ def _media(media: Media) -> Block:
 
 
 def _trimmed(message: Block) -> Block:
-    """Takes the white space off the end of the last words: a request may not end with it."""
+    """Removes white space from the end of the last text: Anthropic refuses a request that ends with it."""
     if is_plain(message):
         return message | {"content": message["content"].rstrip()}
     last = message["content"][-1]

@@ -1,7 +1,7 @@
-"""What Anthropic refuses in a conversation it has made itself, once parts of it are cut off or put together. Pure.
+"""Anthropic's rules that a conversation can break once parts of it are cut off or merged. Pure.
 
-Thinking stands first in a message and never last. What its own tools were asked goes with what they gave, or not at
-all. Only so many blocks are marked for its cache.
+Thinking comes first in a message and never last. A call of a server tool needs its result, and the other way round. At
+most four blocks have a cache mark.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Block = dict[str, Any]
 
 
 def without_last_thoughts(parts: Sequence[Part]) -> list[Part]:
-    """Leaves out thinking that leads to nothing: it would be the last in an assistant's message."""
+    """Leaves out thinking without a reply, because it would be the last block of an assistant's message."""
     kept: list[Part] = []
     for part in reversed(parts):
         if not isinstance(part, Thinking) or (kept and kept[-1].role == "assistant"):
@@ -29,7 +29,7 @@ def without_last_thoughts(parts: Sequence[Part]) -> list[Part]:
 
 
 def thinking_first(group: list[Part]) -> list[Part]:
-    """Puts the first thoughts before what others said, where several messages become one."""
+    """Moves the first thinking to the front if several messages were merged into one."""
     first = next((place for place, part in enumerate(group) if isinstance(part, Thinking)), 0)
     if first == 0 or group[0].source is group[first].source:
         return group
@@ -50,7 +50,7 @@ def with_whole_pairs(parts: Iterable[Part]) -> list[Part]:
     for part in listed:
         if part.role == "user" and not isinstance(part, Result):
             waiting.clear()
-        raw = _served(part)
+        raw = _server_block(part)
         if raw.get("type") in _USES:
             waiting[raw.get("id")] = part
         elif (asked := waiting.pop(raw.get("tool_use_id"), None)) is not None:
@@ -58,11 +58,11 @@ def with_whole_pairs(parts: Iterable[Part]) -> list[Part]:
             made.add(raw.get("tool_use_id"))
     whole |= {id(part) for part in waiting.values()}
     made |= set(waiting)
-    return [_called(part, made) for part in listed if not _is_of_a_pair(_served(part)) or id(part) in whole]
+    return [_called(part, made) for part in listed if not _is_of_a_pair(_server_block(part)) or id(part) in whole]
 
 
 def with_few_marks(system: Any, messages: list[Block]) -> list[Block]:
-    """Takes the oldest cache marks off messages if there are more than Anthropic takes; the system's stay."""
+    """Removes the oldest cache marks of messages beyond Anthropic's limit. Those of the system prompt stay."""
     spare = _count(system) + _count(messages) - _MARKS_LIMIT
     if spare <= 0:
         return messages
@@ -70,7 +70,7 @@ def with_few_marks(system: Any, messages: list[Block]) -> list[Block]:
     return [_unmarked(message, left) for message in messages]
 
 
-def _served(part: Part) -> Mapping[str, Any]:
+def _server_block(part: Part) -> Mapping[str, Any]:
     return part.raw if isinstance(part, Other) and part.raw is not None else {}
 
 
@@ -79,7 +79,7 @@ def _is_of_a_pair(raw: Mapping[str, Any]) -> bool:
 
 
 def _called(part: Part, made: set[Any]) -> Part:
-    """Returns a call without its caller, if that is not there."""
+    """Returns a call without its `caller` if that call is left out."""
     caller = part.raw.get("caller") if isinstance(part, Call) and part.raw is not None else None
     if not isinstance(caller, Mapping) or part.raw is None or caller.get("tool_id") in (None, *made):
         return part
@@ -95,7 +95,7 @@ def _count(value: Any) -> int:
 
 
 def _unmarked(value: Any, spare: Iterator[int]) -> Any:
-    """Returns blocks without their first marks, as many as there are spare ones."""
+    """Returns blocks without cache marks, as long as `spare` yields; it is shared by all messages."""
     if isinstance(value, list):
         return [_unmarked(each, spare) for each in value]
     if not isinstance(value, dict):

@@ -1,6 +1,6 @@
-"""Content blocks of every provider, read into parts. Pure.
+"""Reads content blocks of every provider into parts. Pure.
 
-The types of blocks are disjoint between the providers, so one table reads them all, whatever message they are in.
+No two providers use one type of block for different things, so one table reads them all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Where = tuple[Role, Source]
 
 
 def read_block(block: Mapping[str, Any], role: Role, source: Source) -> Part | None:
-    """Reads one block; None where there is nothing in it."""
+    """Reads one block; None if it is empty."""
     kind = block.get("type", "text" if "text" in block else None)
     read = _READERS.get(kind) if isinstance(kind, str) else None
     if read is None:
@@ -24,7 +24,7 @@ def read_block(block: Mapping[str, Any], role: Role, source: Source) -> Part | N
 
 
 def read_content(content: Any, role: Role, source: Source) -> list[Part]:
-    """Reads a message's content: a text, or blocks; empty texts are no parts, and the source is then not whole."""
+    """Reads a message's content, a text or blocks. Empty blocks are left out, and the source is then not whole."""
     if isinstance(content, str):
         return [Text(role=role, source=source, text=content)] if content.strip() else []
     found = []
@@ -39,7 +39,7 @@ def read_content(content: Any, role: Role, source: Source) -> list[Part]:
 
 
 def media_from_url(url: Any, kind: Kind, block: Mapping[str, Any], where: Where, name: Any = None) -> Media:
-    """Reads a link that may be a data URL."""
+    """Reads media from a link, which may be a data URL."""
     mime, data = None, None
     if isinstance(url, str) and url.startswith("data:") and ";base64," in url:
         head, data = url.split(";base64,", 1)
@@ -58,12 +58,12 @@ def media_from_url(url: Any, kind: Kind, block: Mapping[str, Any], where: Where,
 
 
 def text_or_none(value: Any) -> str | None:
-    """Returns a text, or None for anything else."""
+    """Returns a non-empty text, or None for anything else."""
     return value if isinstance(value, str) and value else None
 
 
 def mime_of(value: Any) -> str | None:
-    """Returns a MIME type by the name that providers know, or None for anything else."""
+    """Returns a MIME type with the spelling that providers accept, or None for anything else."""
     mime = text_or_none(value)
     return "image/jpeg" if mime == "image/jpg" else mime
 
@@ -79,7 +79,7 @@ def listed(value: Any) -> Sequence[Any]:
 
 
 def kind_of(mime: str | None) -> Kind:
-    """Returns what kind of media a MIME type names."""
+    """Returns the kind of media of a MIME type."""
     start = (mime or "").partition("/")[0]
     return start if start in ("image", "audio", "video") else "document"  # type: ignore[return-value]  # just checked
 
@@ -93,10 +93,10 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
     if not isinstance(text, str) or not text.strip():
         return None
     role, source = where
-    if block.get("type") in (None, "input_text" if role == "assistant" else "output_text"):  # nobody takes it so
+    if block.get("type") in (None, "input_text" if role == "assistant" else "output_text"):  # no provider accepts it
         source.whole = False
         return Text(role=role, source=source, text=text)
-    if role == "assistant" and block.get("citations") and not source.trusted:  # of searches that stay behind
+    if role == "assistant" and block.get("citations") and not source.trusted:  # of searches that are not sent
         source.whole = False
         block = {name: value for name, value in block.items() if name != "citations"}
     return Text(role=role, source=source, raw=block, shape=_shape_of_block(block, source), text=text)
@@ -120,7 +120,7 @@ def _audio(block: Mapping[str, Any], where: Where) -> Part | None:
 
 
 def _image(block: Mapping[str, Any], where: Where) -> Part | None:
-    """Anthropic's image or document has a source, pi's image is its own."""
+    """Reads images and documents of Anthropic, which have a `source`, and images of pi, which have none."""
     source = members(block.get("source")) if "source" in block else block
     kind: Kind = "document" if block.get("type") == "document" else "image"
     if source.get("type") in ("text", "content"):
@@ -146,7 +146,7 @@ def _search_result(block: Mapping[str, Any], where: Where) -> Part | None:
 
 
 def _words(content: Any) -> str:
-    """Returns the words of a text, or of blocks of it."""
+    """Returns the text of a text or of text blocks."""
     if isinstance(content, str):
         return content
     texts = (members(each).get("text") for each in listed(content))
@@ -161,7 +161,7 @@ def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
     signature = block.get("signature", block.get("thinkingSignature"))  # pi's, if Anthropic's model made it
     raw = {"type": "thinking", "thinking": text} | ({} if signature is None else {"signature": signature})
     sealed = isinstance(signature, str) and bool(signature) and not signature.startswith("{")
-    if str(where[1].message.get("api")).startswith(("google", "openai")):  # pi says whose signature it is
+    if str(where[1].message.get("api")).startswith(("google", "openai")):  # pi records whose signature it is
         sealed = False
     elif sealed and block.get("redacted") is True:
         raw, text = {"type": "redacted_thinking", "data": signature}, ""
@@ -209,7 +209,7 @@ def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
 
 
 def result_content(content: Any, source: Source) -> tuple[Text | Media, ...]:
-    """Reads what a tool gave; what has no other words, as JSON."""
+    """Reads the content of a tool result. Content without texts and media becomes JSON text."""
     found = tuple(part for part in read_content(content, "user", source) if isinstance(part, Text | Media))
     if found or not content or isinstance(content, str):
         return found

@@ -1,4 +1,4 @@
-"""Contents of Gemini, read into parts. Pure."""
+"""Reads contents of Gemini into parts. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from convtree._providers.parts import Call, Media, Other, Part, Result, Role, So
 
 
 def read_contents(source: Source, role: Role) -> list[Part]:
-    """Reads a message; parts in which there is nothing are none, and the source is then not whole."""
+    """Reads a message. Empty parts are left out, and the source is then not whole."""
     found = []
     for each in source.message["parts"]:
         part = _part(members(each), role, source)
@@ -30,7 +30,7 @@ def read_contents(source: Source, role: Role) -> list[Part]:
 
 
 def _part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
-    """Reads a part; a stranger's signature is left out."""
+    """Reads a part. The signature of another model is left out."""
     signed = [name for name in GEMINI_SIGNATURE_KEYS if raw.get(name)]
     if signed and not source.trusted:
         source.whole = False

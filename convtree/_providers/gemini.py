@@ -1,7 +1,7 @@
-"""Gemini contents: `system_instruction` beside them, then user and model by turns, the user first. Pure.
+"""Writes Gemini contents: `system_instruction`, and user and model in turns, the user first. Pure.
 
-Calls need no ids here and get none, unless they came with one: results stand in the order of the calls. A signature
-goes back to the model that gave it; where a call comes from elsewhere, Gemini asks for a constant.
+Results are in the order of the calls, so calls need no ids; an id is sent only if the call came with one. A signature
+is sent only to the model that made it. For calls of other models Gemini expects a constant instead.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from convtree._providers.parts import (
     Result,
     Text,
     Thinking,
+    accepted,
     as_object,
     by_role,
     link_of,
     media_of,
-    sayable,
     verbatim,
     without_system,
 )
 
-#: what Google documents for calls that no Gemini model made
+#: the signature that Google documents for calls that no Gemini model made
 UNSIGNED = "skip_thought_signature_validator"
 _MIMES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"}
 _IMAGES = (*_MIMES.values(), "image/heic", "image/heif")
@@ -38,9 +38,9 @@ Block = dict[str, Any]
 
 
 def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
-    """Writes a conversation as `contents`, and `system_instruction` where the system spoke."""
+    """Writes a conversation as `contents`, with `system_instruction` if there are system messages."""
     system, rest = without_system(parts)
-    groups = by_role(sayable(pair(rest, GEMINI, heal=heal), _takes))
+    groups = by_role(accepted(pair(rest, GEMINI, heal=heal), _takes))
     contents: list[Block] = []
     calls: list[Call] = []
     for role, group in groups:
@@ -78,14 +78,15 @@ def _mime(media: Media) -> str | None:
     return _MIMES.get((media.url or "").rpartition(".")[2].lower())
 
 
-def _lacks(group: list[Part]) -> bool:
-    """Returns whether the first call of a group comes from another model, and so has no valid signature."""
+def _lacks_signature(group: list[Part]) -> bool:
+    """Returns whether the first call of a group comes from another model and so has no signature."""
     first = next((part for part in group if isinstance(part, Call)), None)
     return first is not None and not (first.shape == GEMINI and first.source.trusted)
 
 
 def _model(group: list[Part]) -> list[Block]:
-    unsigned = _lacks(group)  # asked for in the current turn only; always there, it keeps what was sent as it was
+    # Required in the current turn only. It is sent in all turns, so that an earlier request stays a prefix of the next.
+    unsigned = _lacks_signature(group)
     written = []
     for part in group:
         block = _part(part)
@@ -109,12 +110,12 @@ def _part(part: Part) -> Block:
 
 
 def _user(group: list[Part], calls: list[Call]) -> list[Block]:
-    """Returns results, in the order of the calls before, what they hold besides text, and what the user says."""
+    """Returns the results in the order of `calls`, then their media, then the user's other parts."""
     results = [part for part in group if isinstance(part, Result)]
     written = [_result(result, call) for result, call in zip(results, calls, strict=True)]
     for result in results:
         if result.as_read(GEMINI) is None:
-            written += [_part(part) for part in sayable(media_of(result), _takes)]
+            written += [_part(part) for part in accepted(media_of(result), _takes)]
     return written + [_part(part) for part in group if not isinstance(part, Result)]
 
 
@@ -131,7 +132,7 @@ def _result(result: Result, call: Call) -> Block:
 
 
 def _given_id(call: Call) -> str | None:
-    """Returns the id that a call goes out with: the one it came with, in this shape."""
+    """Returns the id of a call that came in this shape; None for any other."""
     raw = call.as_read(GEMINI)
     if raw is None:
         return None

@@ -1,4 +1,4 @@
-"""Items of OpenAI's Responses, read into parts. Pure."""
+"""Reads items of OpenAI's Responses into parts. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from convtree._providers.parts import Call, Other, Part, Result, Role, Source, T
 
 
 def read_item(source: Source, role: Role) -> list[Part]:
-    """Reads an item; a stranger's own ids are left out, for they name what its provider keeps.
+    """Reads an item. The ids of another model's items are left out, because they refer to data stored by its provider.
 
-    Members without a value are left out too: OpenAI gives some that it does not take back.
+    Fields without a value are left out, too: OpenAI returns some that it does not accept back.
     """
     item = {name: value for name, value in source.message.items() if value is not None}
     source.message = item
@@ -22,7 +22,7 @@ def read_item(source: Source, role: Role) -> list[Part]:
     if not source.trusted and raw.pop("id", None) is not None and kind != "local_shell_call_output":
         source.whole = False
     if not source.trusted:
-        raw.pop("caller", None)  # a program that stays behind
+        raw.pop("caller", None)  # refers to a program that is not sent
     if kind.endswith("_call_output") or (kind == SEARCH_OUTPUT_ITEM and "call_id" in item):
         return [_output(source, raw)]
     if kind.endswith("_call") and isinstance(item.get("call_id"), str):

@@ -1,4 +1,4 @@
-"""Messages of kit, whose parts have what they say apart from their type. Pure."""
+"""Reads messages of kit, whose parts have a `type` and a `data` object. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from convtree._providers.parts import Call, Media, Other, Part, Result, Role, So
 
 
 def is_kit(part: Any) -> bool:
-    """Tells a part of kit's."""
+    """Returns whether a message part is one of kit."""
     return isinstance(part, Mapping) and isinstance(part.get("type"), str) and isinstance(part.get("data"), Mapping)
 
 
 def read_kit(source: Source, role: Role) -> list[Part]:
-    """Reads a message; how it finished is nothing that was said."""
+    """Reads a message. Its `finish` part is left out, because it has no content."""
     parts = [members(part) for part in source.message["parts"]]
     return [read for part in parts if part.get("type") != "finish" and (read := _part(part, role, source)) is not None]
 
@@ -48,7 +48,7 @@ def _part(part: Mapping[str, Any], role: Role, source: Source) -> Part | None:
 
 
 def _thinking(data: Mapping[str, Any], common: dict[str, Any]) -> Thinking:
-    """Reads reasoning; what is signed is Anthropic's."""
+    """Reads reasoning; a signature is Anthropic's."""
     text, signature = text_or_none(data.get("thinking")) or "", text_or_none(data.get("signature"))
     raw = {"type": "thinking", "thinking": text} | ({"signature": signature} if signature else {})
     return Thinking(**common | {"raw": raw, "shape": ANTHROPIC}, text=text, sealed=signature is not None)

@@ -1,7 +1,7 @@
-"""OpenAI chat completions: `messages`, the system's among them. Pure.
+"""Writes OpenAI chat completions: `messages`, including the system's. Pure.
 
-A tool's message holds text only, so what else a tool gave goes into a user message behind the results. An assistant's
-message holds no images; they are named in words.
+A tool message holds text only, so media of a result go into a user message behind the results. An assistant message
+holds no images; a short text names them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from convtree._providers.parts import (
     words_of,
 )
 
-_ID_LIMIT = 40  # what OpenAI takes; ids that the model itself gave are not questioned
+_ID_LIMIT = 40  # OpenAI's limit; ids made by the same model are not checked
 _REASONING = {"reasoning_content", "reasoning", "reasoning_details"}
 _OWN_KEYS = {"content", "tool_calls", "function_call", "refusal", "audio", "parsed"} | _REASONING
 Message = dict[str, Any]
@@ -45,9 +45,9 @@ def write(parts: Sequence[Part], *, heal: bool) -> Message:
         else:
             results = [part for part in group if isinstance(part, Result)]
             messages += [_result(part) for part in results]
-            messages += _returned(results)
+            messages += _media_message(results)
             for own in by_source(part for part in group if not isinstance(part, Result)):
-                messages += _said(role, own)
+                messages += _user_messages(role, own)
     return {"messages": messages}
 
 
@@ -56,7 +56,7 @@ def _fits(call: Call) -> bool:
 
 
 def _assistant(group: list[Part]) -> list[Message]:
-    """One message for each that was read, and one for all from the first on that cannot stay as it is."""
+    """Returns a message for each source; from the first call on, they are merged (all, if it has another shape)."""
     sources = by_source(group)
     calling = next((place for place, own in enumerate(sources) if any(isinstance(part, Call) for part in own)), None)
     apart, rest = sources, list[Part]()
@@ -73,13 +73,13 @@ def _only_thinks(group: list[Part]) -> bool:
 
 
 def _rebuilt(group: list[Part]) -> Message:
-    """Returns an assistant's message made of parts; empty when nothing of it can be said."""
+    """Returns an assistant's message made of parts; empty if no part can be written."""
     texts, calls = [], []
     for part in group:
         if isinstance(part, Call):
             calls.append(_call(part))
         elif isinstance(part, Thinking) and part.shape == CHAT and part.source.trusted:
-            continue  # it stands beside the content, see _kept
+            continue  # in a field of its own, see _kept
         elif isinstance(part, Text):
             texts.append(part.text)
         elif isinstance(part, Thinking | Media) and (said := readable(part)):
@@ -91,7 +91,7 @@ def _rebuilt(group: list[Part]) -> Message:
 
 
 def _kept(group: list[Part]) -> Message:
-    """Returns what else stood in the message, if all of it comes from one of this shape."""
+    """Returns the other fields of the message, if all parts come from one message of this shape."""
     source = group[0].source
     if source.shape != CHAT or any(part.source is not source for part in group):
         return {}
@@ -117,7 +117,7 @@ def _result(result: Result) -> Message:
     return {"role": "tool", "tool_call_id": result.id, "content": words}
 
 
-def _returned(results: list[Result]) -> list[Message]:
+def _media_message(results: list[Result]) -> list[Message]:
     """Returns a user message with the images and files of results."""
     media = [part for result in results for part in media_of(result)]
     if not media:
@@ -126,7 +126,7 @@ def _returned(results: list[Result]) -> list[Message]:
     return [{"role": "user", "content": [start, *(_block(part) for part in media)]}]
 
 
-def _said(role: str, group: list[Part]) -> list[Message]:
+def _user_messages(role: str, group: list[Part]) -> list[Message]:
     if message := verbatim(group, CHAT):
         return [message]
     blocks = [_block(part) for part in group if isinstance(part, Text | Media)]

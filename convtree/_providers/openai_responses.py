@@ -1,7 +1,7 @@
-"""OpenAI Responses: `instructions` for the system's first words, `input` for everything else, item by item. Pure.
+"""Writes OpenAI Responses: `instructions` for the first system messages, `input` for all other items. Pure.
 
-A reasoning item is sent back only to the model that made it, and only right before what it led to; where it stays
-behind, the ids of its items do too, for the provider would look for it.
+A reasoning item is sent only to the model that made it, and only directly before the item it led to. If it is left out,
+the ids of its items are left out, too, because the provider would look for it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ from convtree._providers.parts import (
 
 _ID_LIMIT = 64
 _PLAIN_OUTPUTS = ("function_call_output", "custom_tool_call_output")
-_FREE = ("compaction", "mcp_approval_response")  # of OpenAI's own items those that need no id
+_FREE = ("compaction", "mcp_approval_response")  # OpenAI's own items that need no id
 Item = dict[str, Any]
 
 
 def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
-    """Writes a conversation as `input`, and `instructions` where the system spoke first."""
+    """Writes a conversation as `input`, with `instructions` if it begins with system messages."""
     paired = _taken(pair(without_blanks(parts), RESPONSES, heal=heal, fits=_fits))
     first = [part for part in takewhile(lambda part: part.role == "system", paired) if isinstance(part, Text)]
     native = _native_pairs(paired)
@@ -60,7 +60,7 @@ def _fits(call: Call) -> bool:
 
 
 def _taken(parts: Sequence[Part]) -> list[Part]:
-    """Leaves out what OpenAI's own tools did for another model, and approvals of what is not asked any more."""
+    """Leaves out items of OpenAI's own tools for another model, and approvals whose request is not sent."""
     asked = {raw.get("id") for part in parts if (raw := _trusted_item(part)).get("type") == "mcp_approval_request"}
     return [part for part in parts if not isinstance(part, Other) or _is_taken(part, asked)]
 
@@ -70,20 +70,20 @@ def _trusted_item(part: Part) -> Item:
 
 
 def _item_of(part: Part) -> Item:
-    """Returns the item that a part is; a block of a message is none."""
+    """Returns the item of a part; empty for a block of a message."""
     raw = part.as_read(RESPONSES) or {}
     return raw if "type" in raw and raw["type"] == part.source.message.get("type") else {}
 
 
 def _is_taken(part: Other, asked: set[Any]) -> bool:
     raw = _item_of(part)
-    if raw.get("type") == "mcp_approval_response":  # the user's, whatever the model
+    if raw.get("type") == "mcp_approval_response":  # made by the user, not by a model
         return raw.get("approval_request_id") in asked
     return bool(_trusted_item(part))
 
 
 def _native_pairs(paired: Sequence[Part]) -> dict[str | None, Call]:
-    """Returns the calls by id; those of special tools (a shell, a screen) only if their result is of that tool too."""
+    """Returns the calls by id. Calls of special tools (shell, computer) need a result of the same tool."""
     results = {part.id: part.as_read(RESPONSES) or {} for part in paired if isinstance(part, Result)}
     calls = [part for part in paired if isinstance(part, Call)]
     kinds = {call.id: (call.as_read(RESPONSES) or {}).get("type", "function_call") for call in calls}
@@ -117,7 +117,7 @@ def _assistant(group: list[Part], native: Mapping[str | None, Call], at_edge: bo
 
 
 def _followed(sources: list[list[Part]]) -> list[bool]:
-    """Tells for each message whether the next is something that reasoning may lead to."""
+    """Returns for each message whether the next one may follow reasoning."""
     followed = [False] * len(sources)
     for place in range(len(sources) - 2, -1, -1):
         next = sources[place + 1][0]
@@ -151,7 +151,7 @@ def _is_valid(message: Item, keeps_ids: bool) -> bool:
 
 
 def _words(texts: list[str], like: Part) -> list[Item]:
-    """Returns an assistant's message, with the phase of the turn that its model gave it."""
+    """Returns an assistant's message with the `phase` of the one it was read from."""
     if not texts:
         return []
     source = like.source
@@ -171,7 +171,7 @@ def _call(part: Part, native: Mapping[str | None, Call], keeps_ids: bool) -> lis
     raw = part.as_read(RESPONSES)
     if raw is not None and not keeps_ids:
         raw.pop("id", None)
-    if isinstance(part, Other):  # which are nothing without their ids
+    if isinstance(part, Other):  # most need their ids
         named = "id" not in part.source.message or keeps_ids or part.source.message["type"] in _FREE
         return [raw] if raw is not None and named else []
     assert isinstance(part, Call)

@@ -1,4 +1,4 @@
-"""Every call with its results, every result with its call, right after each other: one pass for all providers. Pure.
+"""Puts every result directly behind its call, once for all providers. Pure.
 
 Consecutive parts of the assistant stay together. The results of their calls follow in the order of the calls, then
 everything else. Text of a later message after calls begins a new group. A result without its call becomes text: it may
@@ -15,7 +15,7 @@ import msgspec
 
 from convtree._model.errors import OpenCalls
 from convtree._model.messages import OpenCall, PendingCalls, ToolCall
-from convtree._providers.parts import Call, Other, Part, Result, Source, Text, Thinking, said_by
+from convtree._providers.parts import Call, Other, Part, Result, Source, Text, Thinking, text_part
 
 HEALED = "No result: the conversation was interrupted before this tool call returned one."
 ORPHANED = "Result of a tool call that is not shown any more:"
@@ -23,19 +23,19 @@ UNNAMED = "unknown"  # a tool's name is never empty
 _NAME_LIMIT = 64
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 
-#: says whether a call's id may stay as it is
+#: whether a call can keep its id
 Fits = Callable[[Call], bool]
 
 
 def pair(parts: Sequence[Part], shape: str, *, heal: bool, fits: Fits | None = None) -> list[Part]:
-    """Brings calls and results together, in an order that every provider takes.
+    """Orders calls and results so that every provider accepts them.
 
-    With `fits`, ids become unique, and those that do not fit get another, the same for call and result. With `heal`,
-    a call without a result gets one that says so. Names of tools that come from another shape than `shape` become such
-    as all providers take.
+    With `fits`, ids become unique, and an id that does not fit is replaced, in call and result alike. With `heal`, a
+    call without a result gets a placeholder result. Tool names from another shape than `shape` are changed to names
+    that all providers accept.
 
     Raises:
-        OpenCalls: a call has no result, and nobody asked to heal it.
+        OpenCalls: a call has no result, and `heal` is not set.
     """
     answers = _answers(parts)
     _check_closed(parts, answers, heal)
@@ -47,7 +47,7 @@ def pair(parts: Sequence[Part], shape: str, *, heal: bool, fits: Fits | None = N
             said = [ids.renamed(_named(part, shape)) for part in run]
             paired += _answered(said, [answers.get(id(part)) for part in run])
         elif id(run[0]) not in claimed:
-            paired += _without_call(run[0])
+            paired += _standalone(run[0])
     return paired
 
 
@@ -69,13 +69,13 @@ def _check_closed(parts: Iterable[Part], answers: dict[int, Result], heal: bool)
         calls = tuple(OpenCall(call.id, call.name, call.source.entry_id) for call in unanswered)
         many = f"{len(calls)} tool calls have no result, the first is" if len(calls) > 1 else "no result for"
         where = f"call {calls[0].id!r} in entry {calls[0].entry_id!r}"
-        raise OpenCalls(f"{many} {where}: append what is missing, or pass heal=True", calls=calls)
+        raise OpenCalls(f"{many} {where}: append the missing results, or pass heal=True", calls=calls)
 
 
 def _runs(parts: Iterable[Part]) -> list[list[Part]]:
     """Groups consecutive parts of the assistant; any other part is a group of its own."""
     runs: list[list[Part]] = []
-    caller: Source | None = None  # whose calls the last run has
+    caller: Source | None = None  # the message of the last run's calls
     for part in parts:
         speaks_again = isinstance(part, Text | Thinking) and caller not in (None, part.source)
         if part.role == "assistant" and runs and runs[-1][0].role == "assistant" and not speaks_again:
@@ -89,7 +89,7 @@ def _runs(parts: Iterable[Part]) -> list[list[Part]]:
 
 
 def _named(part: Part, shape: str) -> Part:
-    """Returns a call under a name that every provider takes; in its own shape it was taken already."""
+    """Returns a call with a name that every provider accepts. A name from the target's own shape stays."""
     if not isinstance(part, Call) or (part.shape == shape and part.name):
         return part
     name = _NO_NAME.sub("_", part.name) or UNNAMED
@@ -98,13 +98,13 @@ def _named(part: Part, shape: str) -> Part:
 
 
 def _answered(run: list[Part], answers: list[Result | None]) -> list[Part]:
-    """Returns what an assistant said, and the results of its calls."""
+    """Returns an assistant's parts, followed by the results of its calls."""
     results: list[Part] = []
     for part, answer in zip(run, answers, strict=True):
         if not isinstance(part, Call):
             continue
         if answer is None:
-            note = said_by("user", HEALED, part)
+            note = text_part("user", HEALED, part)
             source = note.source
             answer = Result(role="user", source=source, id=None, name="", content=(note,), is_error=True)  # noqa: PLW2901
         same = answer.id == part.id and answer.name in ("", part.name)
@@ -112,18 +112,18 @@ def _answered(run: list[Part], answers: list[Result | None]) -> list[Part]:
     return run + results
 
 
-def _without_call(part: Part) -> list[Part]:
-    """Returns a part of a user. A result whose call is missing becomes text."""
+def _standalone(part: Part) -> list[Part]:
+    """Returns a part of another role; a result without its call becomes text."""
     if not isinstance(part, Result):
         return [part]
     name = f" ({part.name})" if part.name else ""
     words = "\n".join(each.text for each in part.content if isinstance(each, Text))
-    text = said_by("user", f"{ORPHANED[:-1]}{name}:\n{words}".rstrip(), part)
-    return [text, *(each for each in part.content if not isinstance(each, Text | Other))]
+    told = text_part("user", f"{ORPHANED[:-1]}{name}:\n{words}".rstrip(), part)
+    return [told, *(each for each in part.content if not isinstance(each, Text | Other))]
 
 
 class _Ids:
-    """Ids for calls: unique, and such as a provider takes; the same for the same conversation."""
+    """Makes ids for calls: unique, accepted by the provider, and the same for the same conversation."""
 
     def __init__(self, fits: Fits | None) -> None:
         self._fits = fits

@@ -1,7 +1,7 @@
-"""The middle form between providers: a conversation as a flat run of parts. Pure.
+"""The intermediate form between providers: a conversation as a flat list of parts. Pure.
 
-One idea carries it: where one message ends and the next begins is the provider's business. A part remembers the
-message it was read from, so that whole messages in the target's own shape go out as they came.
+Every provider groups parts into messages in its own way. A part keeps the message it was read from, so a whole message
+that is already in the target's shape is sent unchanged.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import orjson
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["image", "audio", "video", "document"]
 
-#: where a provider expects something to stand before an assistant's first words
+#: the first user message, for providers that require one before an assistant's message
 OPENING = "(The conversation begins here.)"
 PDF = "application/pdf"
-#: the images that all providers take who take some
+#: the image types that every provider with images accepts
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
-_WORDS = ("application/json", "application/xml", "application/yaml")  # besides all of text/
-_FILES_OF_GEMINI = "https://generativelanguage.googleapis.com/"  # nobody else may read them
-#: all that a message has for those who refuse what they do not know, and who may say it
+_WORDS = ("application/json", "application/xml", "application/yaml")  # text files, besides text/*
+_FILES_OF_GEMINI = "https://generativelanguage.googleapis.com/"  # readable by Google only
+#: keys and roles of messages, for providers that refuse others
 _FRAMES = {"anthropic": ({"role", "content"}, ("user", "assistant")), "gemini": ({"role", "parts"}, ("user", "model"))}
 
 
 class Source(msgspec.Struct, kw_only=True, eq=False):
     """The message that parts were read from.
 
-    `shape` is None where several providers would take it. `trusted`: the model that made it is the one it goes to.
-    `whole`: nothing in it had to be left out. `foreign`: a tool's own, of which no provider knows all. `summary`: it
-    stands for what is not shown any more.
+    `shape` is None if several providers accept it. `trusted`: it goes to the model that made it. `whole`: no part of it
+    was left out. `foreign`: it is in the format of another tool, not of a provider. `summary`: it replaces messages
+    that are not in the context.
     """
 
     message: Mapping[str, Any]
@@ -47,7 +47,7 @@ class Source(msgspec.Struct, kw_only=True, eq=False):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """Something said: `raw` is the block, part or item it was read from, in the shape `shape`."""
+    """A part of a message; `raw` is the provider's block, part or item, in the shape `shape`."""
 
     role: Role
     source: Source
@@ -55,25 +55,25 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     shape: str | None = None
 
     def as_read(self, shape: str) -> dict[str, Any] | None:
-        """Returns what it was read from if that is of this shape."""
+        """Returns a copy of `raw` if it is of this shape."""
         return dict(self.raw) if self.raw is not None and self.shape == shape else None
 
 
 class Text(Part, frozen=True, kw_only=True, eq=False):
-    """Words for a person to read."""
+    """Plain text."""
 
     text: str
 
 
 class Thinking(Part, frozen=True, kw_only=True, eq=False):
-    """Reasoning; `sealed` when it carries what only its own model can read."""
+    """Reasoning; `sealed` if it has content that only its own model can read."""
 
     text: str
     sealed: bool = False
 
 
 class Media(Part, frozen=True, kw_only=True, eq=False):
-    """An image or a file: base64 `data`, or a `url`, or neither where only its provider has it."""
+    """An image or a file: base64 `data`, a `url`, or neither if only its provider has it."""
 
     kind: Kind
     mime: str | None = None
@@ -83,7 +83,7 @@ class Media(Part, frozen=True, kw_only=True, eq=False):
 
 
 class Call(Part, frozen=True, kw_only=True, eq=False):
-    """A tool call; `arguments` as they came, an object or text; `custom` when the text is meant to be no JSON."""
+    """A tool call; `arguments` are an object or text, as received; `custom` if the text is not meant to be JSON."""
 
     id: str | None
     name: str
@@ -92,7 +92,7 @@ class Call(Part, frozen=True, kw_only=True, eq=False):
 
 
 class Result(Part, frozen=True, kw_only=True, eq=False):
-    """What a tool call gave."""
+    """The result of a tool call."""
 
     id: str | None
     name: str
@@ -101,13 +101,13 @@ class Result(Part, frozen=True, kw_only=True, eq=False):
 
 
 class Other(Part, frozen=True, kw_only=True, eq=False):
-    """What only its own provider understands (a search it made itself, say)."""
+    """A part that only its own provider understands, such as a search on its servers."""
 
 
 def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[str, Any] | None:
-    """Returns the message that a group was read from, if it is all of it, untouched, and of this shape.
+    """Returns the message that a group was read from, if the group is the whole of it, unchanged, and in this shape.
 
-    `plain` says whether the shape takes a message that is nothing but a role and a text.
+    `plain`: whether the shape accepts a message with only a role and a text.
     """
     source = group[0].source
     if not source.whole or len(group) != len(source.parts):
@@ -118,7 +118,7 @@ def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[s
         return None  # blocks of one provider in a message of another
     keys, roles = _FRAMES.get(shape, (None, ()))
     if keys is not None and (source.message.keys() != keys or source.message["role"] not in roles):
-        return None  # an answer as it came, with its id and its usage
+        return None  # a response object, with its id and usage
     if source.shape == shape or (plain and source.shape is None and is_plain(source.message)):
         return dict(source.message)
     return None
@@ -130,36 +130,36 @@ def is_plain(message: Mapping[str, Any]) -> bool:
 
 
 def by_role(parts: Iterable[Part]) -> list[tuple[Role, list[Part]]]:
-    """Groups neighbours of one role."""
+    """Groups consecutive parts of one role."""
     return [(role, list(group)) for role, group in groupby(parts, key=lambda part: part.role)]
 
 
 def by_source(parts: Iterable[Part]) -> list[list[Part]]:
-    """Groups neighbours that were read from one message."""
+    """Groups consecutive parts that were read from one message."""
     return [list(group) for _, group in groupby(parts, key=lambda part: id(part.source))]
 
 
 def without_system(parts: Iterable[Part]) -> tuple[list[Text], list[Part]]:
-    """Takes the system's texts out, for providers that have one place for them."""
+    """Separates the system's texts, for providers that have a field of their own for them."""
     listed = list(parts)
     system = [part for part in listed if part.role == "system" and isinstance(part, Text)]
     return system, [part for part in listed if part.role != "system"]
 
 
-def said_by(role: Role, text: str, like: Part) -> Text:
-    """Makes a text that was in no message as it stands."""
+def text_part(role: Role, text: str, like: Part) -> Text:
+    """Makes a text part with the source of another part."""
     return Text(role=role, source=like.source, text=text)
 
 
 def readable(part: Thinking | Media) -> Text | None:
-    """Returns in words what a provider does not take as it is; None where there are none."""
+    """Returns thinking or media as text, for a provider that does not accept them; None for empty thinking."""
     if isinstance(part, Thinking):
-        return said_by(part.role, part.text, part) if part.text.strip() else None
-    return said_by(part.role, _written(part) or named(part), part)
+        return text_part(part.role, part.text, part) if part.text.strip() else None
+    return text_part(part.role, _file_text(part) or named(part), part)
 
 
-def _written(media: Media) -> str | None:
-    """Returns the words of a file that is nothing but words."""
+def _file_text(media: Media) -> str | None:
+    """Returns the text of a text file; None for any other file."""
     mime = (media.mime or "").partition(";")[0]
     if media.data is None or not (mime.startswith("text/") or mime in _WORDS):
         return None
@@ -171,7 +171,7 @@ def _written(media: Media) -> str | None:
 
 
 def link_of(media: Media) -> str | None:
-    """Returns a link that another provider could follow."""
+    """Returns a link that another provider can follow; None if there is none."""
     url = media.url or ""
     return url if url.startswith(("https://", "http://")) and not url.startswith(_FILES_OF_GEMINI) else None
 
@@ -183,12 +183,12 @@ def named(media: Media) -> str:
 
 
 def without_blanks(parts: Iterable[Part]) -> list[Part]:
-    """Drops texts of white space only. Gemini puts signatures on such texts."""
+    """Leaves out blank texts. Gemini makes some, to carry a signature."""
     return [part for part in parts if not isinstance(part, Text) or part.text.strip()]
 
 
-def sayable(parts: Iterable[Part], takes: Callable[[Part], bool]) -> Iterator[Part]:
-    """Yields the parts that a provider takes. Other thinking and media become text; the rest is dropped."""
+def accepted(parts: Iterable[Part], takes: Callable[[Part], bool]) -> Iterator[Part]:
+    """Yields the parts that a provider accepts, and other thinking and media as text."""
     for part in parts:
         if takes(part):
             yield part

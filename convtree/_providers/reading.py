@@ -1,7 +1,7 @@
-"""Messages of every shape, read into parts. Pure.
+"""Reads messages of every shape into parts. Pure.
 
-A message is recognised by its own keys, by its `shape` where those are silent, never by its provider. Nothing is
-required of it: what nobody knows stays as it is for its own provider and is not there for the others.
+A message is recognised by its own keys, and by its `shape` if the keys do not decide, never by its provider. Nothing
+is required of it: unknown content is sent to its own provider unchanged and left out for the others.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _ROLES: dict[str, Role] = {**dict.fromkeys(SYSTEM_ROLES, "system"), **dict.fromk
 
 
 def read_message(source: Source) -> tuple[Part, ...]:
-    """Reads what a model is to see of a message into parts, and leaves them with their source.
+    """Reads the parts of a message that a model should see, and stores them in their source.
 
-    Of a tool's own message (its `shape` has a dot) only the meaning is read: the rest is no provider's business.
+    Of a message in the format of another tool (its `shape` has a dot) only the meaning is read.
     """
     source.foreign = "." in (source.shape or "")
     parts = [] if _is_left_out(source.message) else read_parts(source)
@@ -52,7 +52,7 @@ def read_message(source: Source) -> tuple[Part, ...]:
 
 
 def read_parts(source: Source) -> list[Part]:
-    """Reads all that a message says, for a model or not, into parts; settles the source's shape."""
+    """Reads all parts of a message, for a model or not; sets the source's shape."""
     source.shape = shape_of(source.message, source.shape)
     if source.shape == GEMINI:
         return read_contents(source, _role_of(source.message))
@@ -64,7 +64,7 @@ def read_parts(source: Source) -> list[Part]:
 
 
 def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None:
-    """Returns the shape of a message: what its keys say, else what was given; None for a mere role and content."""
+    """Returns the shape that a message's keys imply, else the given one; None for only a role and content."""
     if (shape := _shape_of_frame(message)) is not None:
         return shape
     content, kind = message.get("content"), message.get("type")
@@ -73,11 +73,11 @@ def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None
             return shape
     if isinstance(kind, str) and not (given == ANTHROPIC and kind == "message"):
         return RESPONSES
-    return None if given == GEMINI else given  # which has parts
+    return None if given == GEMINI else given  # Gemini's messages have `parts`
 
 
 def _shape_of_frame(message: Mapping[str, Any]) -> str | None:
-    """Returns what a message's keys say without a look at its content."""
+    """Returns the shape that a message's keys imply, ignoring its content."""
     role = message.get("role")
     if isinstance(parts := message.get("parts"), list | tuple):
         return KIT if any(is_kit(part) for part in parts) else GEMINI
@@ -85,17 +85,17 @@ def _shape_of_frame(message: Mapping[str, Any]) -> str | None:
         return CHAT
     if role in PI_ROLES:
         return PI
-    is_answer = message.get("type") == "message" and "stop_reason" in message  # Anthropic's, as it came
+    is_answer = message.get("type") == "message" and "stop_reason" in message  # a response object of Anthropic
     return ANTHROPIC if is_answer else None
 
 
 def _is_left_out(message: Mapping[str, Any]) -> bool:
-    """Tells what pi shows to no model."""
+    """Returns whether pi hides a message from the model."""
     return message.get("stopReason") in FAILED_STOPS or message.get("excludeFromContext") is True
 
 
 def _without_raw(part: Part) -> Part | None:
-    """Returns a part without what it was read from; reasoning keeps it, for it is nothing else but what was signed."""
+    """Returns a part without its `raw`. Reasoning keeps it, because it holds the signed text."""
     if isinstance(part, Other):
         return None
     if isinstance(part, Thinking):
@@ -133,10 +133,10 @@ def _message(source: Source) -> list[Part]:
         return [_result(source)]
     role = _role_of(message)
     if said == "bashExecution":
-        return [Text(role=role, source=source, text=_ran(message))]
+        return [Text(role=role, source=source, text=_shell_command(message))]
     content = message.get("content", message.get("summary"))
     said = [*_reasoning(source), *read_content(content, role, source)]
-    return [*said, *_spoken(source), *_refusal(source), *_calls(source)]
+    return [*said, *_transcript(source), *_refusal(source), *_calls(source)]
 
 
 def _result(source: Source) -> Result:
@@ -153,8 +153,8 @@ def _result(source: Source) -> Result:
     )
 
 
-def _ran(message: Mapping[str, Any]) -> str:
-    """Words a command that pi's user ran, as pi does."""
+def _shell_command(message: Mapping[str, Any]) -> str:
+    """Describes a command that pi's user ran, in pi's words."""
     output = text_or_none(message.get("output"))
     text = f"Ran `{message.get('command')}`\n" + (f"```\n{output}\n```" if output else "(no output)")
     if message.get("cancelled"):
@@ -163,7 +163,7 @@ def _ran(message: Mapping[str, Any]) -> str:
 
 
 def _reasoning(source: Source) -> list[Part]:
-    """The reasoning of OpenAI's imitators, beside the content; a stranger's is not sent on as it is."""
+    """Reads reasoning in a field next to the content. That of another model is not sent unchanged."""
     message = source.message
     if source.shape != CHAT or not any(message.get(name) for name in REASONING_KEYS):
         return []
@@ -173,8 +173,8 @@ def _reasoning(source: Source) -> list[Part]:
     return [Thinking(role="assistant", source=source, shape=CHAT, text=text)]
 
 
-def _spoken(source: Source) -> list[Part]:
-    """Reads what was said aloud: its words, for the sound itself is gone within the hour."""
+def _transcript(source: Source) -> list[Part]:
+    """Reads the transcript of spoken audio, because the provider deletes the audio itself within an hour."""
     audio = source.message.get("audio")
     if not isinstance(audio, Mapping):
         return []
@@ -189,12 +189,12 @@ def _refusal(source: Source) -> list[Part]:
 
 
 def _calls(source: Source) -> list[Part]:
-    """Reads the calls of an OpenAI chat message, the single one of its first version among them."""
+    """Reads the calls of an OpenAI chat message, also the `function_call` of its first version."""
     found: list[Part] = []
     message = source.message
     if any(not message[name] for name in CHAT_KEYS & message.keys()) or message.get("content") == []:
-        source.whole = False  # OpenAI refuses an empty list, and nothing where a list may be
-    if "parsed" in message:  # what the SDK made of the content
+        source.whole = False  # OpenAI refuses an empty list, and null in place of a list
+    if "parsed" in message:  # added by the SDK
         source.whole = False
     for each in listed(message.get("tool_calls")):
         call = members(each)

@@ -80,11 +80,11 @@ class Client(Uncopyable, ForkAware):
 
     @locked
     def ask(self, question: Callable[Concatenate[SessionView, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Puts a question to the view of this moment."""
+        """Calls a query of `SessionView` on the view of this moment."""
         return question(self.view(), *args, **kwargs)
 
     def reader(self, index: Index) -> Callable[[Sequence[int]], list[Entry]]:
-        """Returns a function that reads entries of `index`, which may not be the log's any more, under the lock."""
+        """Returns a function that reads entries of `index` under the lock, also after the log got a new index."""
 
         def read(rows: Sequence[int]) -> list[Entry]:
             with self.lock:
@@ -111,14 +111,14 @@ class Client(Uncopyable, ForkAware):
 
     @locked
     def records_after(self, recent: Sequence[str]) -> tuple[list[Entry | Mark], str | None]:
-        """Looks into the log and reads on behind the last of some records, as `Journal.records_after` does."""
+        """Reads new lines of the log and returns the records after `recent`, as `Journal.records_after` does."""
         self.journal.refresh()
         return self.journal.records_after(recent)
 
     # --- writing ---
 
     def without_secrets(self, record: R) -> R:
-        """Returns a record as it is to be written."""
+        """Returns a record with its secrets replaced, if the session redacts."""
         if self.redact is None:
             return record
         from convtree._engine.redact import redact_record
@@ -126,11 +126,11 @@ class Client(Uncopyable, ForkAware):
         return redact_record(record, self.redact)
 
     def encode(self, record: Record) -> EncodedRecord:
-        """Checks and encodes a record as it is to be written."""
+        """Redacts, checks and encodes a record."""
         return encode_record(self.without_secrets(record))
 
     def seen(self, on_stale: OnStale | None = None) -> SeenLeaf:
-        """Returns the leaf that this client has seen; the caller holds the lock until it has written."""
+        """Returns the leaf that this client has seen. The caller holds the lock until it has written."""
         return SeenLeaf(self.leaf_id, on_stale or self.on_stale)
 
     def append(
@@ -165,7 +165,7 @@ class Client(Uncopyable, ForkAware):
             return batch
 
     def close(self) -> None:
-        """Saves the index of a writer, if it is worth it, and closes the log."""
+        """Closes the log. A writer first saves its index if enough was added."""
         with self.lock:
             try:
                 if not self.closed and self._refusal is None and self.journal.index.state.read_only is None:
@@ -189,7 +189,7 @@ class Client(Uncopyable, ForkAware):
 
     @locked
     def check_can_append(self) -> None:
-        """Raises what an append at the leaf would raise, as far as that is known before it."""
+        """Raises the errors of an append at the leaf that are known before it is tried."""
         self.check_writable()
         self.view().row(LEAF)
 
@@ -206,7 +206,7 @@ class Client(Uncopyable, ForkAware):
 
 
 class HasClient(Protocol):
-    """A session, to the functions that are its methods."""
+    """The part of a session that the functions in other modules need: its client."""
 
     _client: Client
 

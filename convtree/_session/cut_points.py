@@ -1,4 +1,4 @@
-"""Where a context may be cut in two. Pure.
+"""Cut points: the indexes at which a context may be cut in two. Pure.
 
 A call stays with its results, and reasoning with its reply. A cut between two turns is better than one inside a turn.
 Positions are indexes into the messages of the context; a cut at `i` keeps the messages from `i` on.

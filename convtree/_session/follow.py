@@ -1,4 +1,4 @@
-"""Following a log: looks at what was appended, with waits in between.
+"""Following a log: reads new records again and again, with waits in between.
 
 A look takes the session's lock, a wait does not. A follower finds its place by the ids of the last records it has
 seen, so it goes on when the log is repaired or replaced, and never yields a record twice.
@@ -25,7 +25,7 @@ class Look(NamedTuple):
 
 
 def follow(self: HasClient, *, poll_s: float = 0.2, timeout_s: float | None = None) -> Iterator[Entry | Mark]:
-    """Yields what is appended from now on, by any session. Does not move the leaf.
+    """Yields the records appended from now on, by any session. Does not move the leaf.
 
     Only whole, verified lines are yielded. Looks into the log every `poll_s` seconds. Ends when nothing came for
     `timeout_s` seconds (None: never), or when the session is closed. Continues when the log is repaired or
@@ -38,9 +38,9 @@ def follow(self: HasClient, *, poll_s: float = 0.2, timeout_s: float | None = No
 
 
 def looks(session: HasClient, poll_s: float, timeout_s: float | None) -> Iterator[Look]:
-    """Yields one look after the other without waiting: the caller waits as long as each says.
+    """Yields one look after the other without waiting; the caller waits for the time that each names.
 
-    What was appended before this call is not found. Ends when nothing was found for `timeout_s` (None: never), and
+    Records appended before this call are not found. Ends when nothing was found for `timeout_s` (None: never), and
     when the session is closed.
     """
     client = session._client

@@ -1,4 +1,4 @@
-"""The header of a new session, and the check of arguments that are one of a few words."""
+"""Makes the header of a new session, and checks arguments that must be one of a few words."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def new_header(
         metadata=None if metadata is None else dict(metadata),
         parent_session=parent_session,
     )
-    codec.encode_header(header)  # says now, not at the first append, what cannot be stored
+    codec.encode_header(header)  # a value that cannot be stored raises now, not at the first append
     return header
 
 

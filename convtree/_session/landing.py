@@ -1,8 +1,8 @@
-"""Moving the leaf and summarising what is left behind: the methods of `Session`, and the intent that they write. Pure.
+"""Moving the leaf and summarising the branch that is left: methods of `Session`, and the intent that they write. Pure.
 
 Between a plan and its summary a model is asked, which takes long. So no plan is made where its summary could not be
-written, and when the summary comes, the plan is checked once more, under the log's lock, at the leaf as it is then.
-What makes plans is imported when the first is made.
+written, and when the summary comes, the plan is checked once more, under the log's lock, at the current leaf.
+The planning modules are imported when the first plan is made.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     )
 
     class Summarised(Conversation, HasClient, Protocol):
-        """What this module needs of a session."""
+        """The methods of a session that this module calls."""
 
 
 def branch(  # noqa: D417  # a method: `self` needs no description
@@ -50,7 +50,7 @@ def branch(  # noqa: D417  # a method: `self` needs no description
     Args:
         entry_id: the entry to go to; None, the place before the first entry.
         summary: the text of a branch summary: what happened on the branch that is left.
-        details: more about the summary, any JSON value.
+        details: additional data for the summary, any JSON value.
         summarize: a function that is called for the summary, outside any lock, if the move leaves something.
             If it raises, nothing is written.
 
@@ -161,7 +161,10 @@ def apply_branch_summary(
 
 
 def plan_compaction(session: Summarised, keep_tokens: int, count_tokens: Counter | None) -> CompactionPlan | None:
-    """Plans a compaction of a session that can be written to; None when there is nothing to do."""
+    """Plans a compaction; None if there is nothing to summarise.
+
+    Raises first if the session cannot be written to.
+    """
     from convtree._session import compaction
 
     session._client.check_can_append()
@@ -169,7 +172,10 @@ def plan_compaction(session: Summarised, keep_tokens: int, count_tokens: Counter
 
 
 def plan_branch(session: Summarised, entry_id: str | None) -> BranchPlan | None:
-    """Plans the summary of what a move to `entry_id` leaves, in a session that can be written to; None for nothing."""
+    """Plans the summary of the branch that a move to `entry_id` leaves; None if it leaves no messages.
+
+    Raises first if the session cannot be written to.
+    """
     from convtree._session import compaction
 
     session._client.check_can_append()
@@ -203,7 +209,7 @@ class ApplySummary(msgspec.Struct, frozen=True):
     moves_leaf: ClassVar[bool] = True
 
     def plan(self, batch: WriteBatch) -> None:
-        """Follows a leaf that has moved, unless the session branches then.
+        """Adds the summary. If the leaf has moved, continues the new leaf, unless `on_stale` is "branch".
 
         Raises:
             StaleLeaf: the plan does not hold at the leaf as it is now.

@@ -1,7 +1,7 @@
 """The session: a log with one lock and one leaf, the object that programs hold.
 
 It decides little itself. Queries go to a `SessionView`, writes are intents for the `Journal`, both under the lock. It
-adds what one client of a log knows: which leaf it has seen. Two sessions on one log, in one process or in several, are
+adds the leaf that this client of the log has seen. Two sessions on one log, in one process or in several, are
 two clients; an append raises `StaleLeaf` if the other client has moved the leaf meanwhile.
 """
 
@@ -106,8 +106,8 @@ class Session(Uncopyable):
                 of every process).
             exclusive: whether to hold the lock until `close`; not with mode "r".
             strict: whether damage that was found raises `CorruptLog`.
-            on_stale: what an append does if another session moved the leaf, unless it says so itself: "raise",
-                "branch" (continue the leaf that this session has seen) or "rebase" (continue the new leaf).
+            on_stale: what an append does if another session moved the leaf, unless the call names another policy:
+                "raise", "branch" (continue the leaf that this session has seen) or "rebase" (continue the new leaf).
             lock_timeout_s: how many seconds to wait for the lock.
             allow_network: whether to write on a network file system, where locks may not keep writers apart.
             redact: a function from a JSON value to the value to write in its place, such as `convtree.redact`. It is
@@ -269,7 +269,7 @@ class Session(Uncopyable):
         Raises:
             TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
             InvalidMessage: a value cannot be stored; the error names the place.
-            StaleLeaf: someone else moved the leaf (never with `parent_id`).
+            StaleLeaf: another session moved the leaf (never with `parent_id`).
             EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
             SessionFailed, SessionClosed: nothing was written.
             OSError: the disk refused; the log was cut back to whole lines, or the session is failed.
@@ -461,7 +461,7 @@ class Session(Uncopyable):
 
     @property
     def location(self) -> str:
-        """The place of the log: a path, a URL without its password, or "memory"."""
+        """Where the log is: a path, a URL without its password, or "memory"."""
         return self._journal.log.location
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""What a session can be asked: a view of an index at a leaf. Pure.
+"""The queries of a session: a view of an index at a leaf. Pure.
 
-A view takes no lock, writes nothing and outlives nothing: a session makes one under its lock for every call, so the
-index in it is the one that the log has now, and the leaf is the one that the session has seen.
+A view takes no lock and writes nothing. A session makes a fresh one under its lock for every call, so the view has the
+current index of the log, and the leaf that the session has seen.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class SessionView(msgspec.Struct, frozen=True):
-    """An index, and the leaf at which it is looked at; `new_header` is of a session that has no record yet.
+    """An index and a leaf; `new_header` is the header of a session that has no record yet.
 
     Where an entry id can be left out, `LEAF` stands for the leaf of the view, and None for the place before the first
     entry.
@@ -39,7 +39,7 @@ class SessionView(msgspec.Struct, frozen=True):
 
     @property
     def header(self) -> Header:
-        """The log's header, or what stands for it."""
+        """The log's header; a placeholder if it is damaged, the future header if the log is empty."""
         return self.index.header or (LOST_HEADER if self.index.state.lines else self.new_header)
 
     @property
@@ -114,7 +114,7 @@ class SessionView(msgspec.Struct, frozen=True):
         return self.id_of(self.index.tree.common_ancestor(self.row(a), self.row(b)))
 
     def diff(self, a: str | None, b: str | AtLeaf | None = LEAF) -> Diff:
-        """Compares the branches that end at `a` and `b`: what both have last, and what each has beyond it.
+        """Compares the branches that end at `a` and `b`: their last common entry, and the entries of each below it.
 
         Raises:
             EntryNotFound: there is no such entry.
@@ -150,7 +150,7 @@ class SessionView(msgspec.Struct, frozen=True):
         return next((entry.data for entry in self._states(leaf) if entry.ext_type == ext_type), default)
 
     def outline(self, reader: Callable[[Index], Callable[[Sequence[int]], list[Entry]]]) -> Outline:
-        """Returns the shape of the tree; its entries are read by what `reader` makes for the index."""
+        """Returns the shape of the tree. `reader` makes the function that reads its entries from the index."""
         row = self.row(LEAF, allow_uncertain=True)
         certain = self.index.state.leaf_uncertain_because is None or row != self.index.state.leaf.row
         self.index.tree.load()

@@ -16,7 +16,7 @@ from convtree._engine.context import Context
 from convtree._engine.journal import Journal
 from convtree._engine.log import Mode
 from convtree._engine.log_index import Index
-from convtree._engine.redact import Redact, Redactor, redact_body, redact_record
+from convtree._engine.redact import Redact, Redactor, redact_payload, redact_record
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
@@ -256,7 +256,7 @@ def _payloads(index: Index) -> Iterator[bytes]:
 def _redacted(payload: bytes, redactor: Redactor, path: Path) -> bytes:
     """Returns the payload without its secrets; the same object if it has none."""
     try:
-        return redact_body(payload, redactor, places=True)
+        return redact_payload(payload, redactor, places=True)
     except msgspec.DecodeError as error:
         raise CorruptLog(f"{path}: a line cannot be read ({error}); repair it first", findings=()) from None
 

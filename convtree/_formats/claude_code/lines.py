@@ -1,4 +1,4 @@
-"""Kinds of lines in a transcript of Claude Code. Pure."""
+"""The kinds of lines in a transcript of Claude Code. Pure."""
 
 from __future__ import annotations
 

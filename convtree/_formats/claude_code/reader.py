@@ -1,28 +1,28 @@
-"""Transcripts of Claude Code: a tree in JSONL, in which one message of the model may be several lines.
+"""Reads transcripts of Claude Code: a tree in JSONL, in which one message of the model can take several lines.
 
-What becomes of what:
+Mapping:
 
 - `user`, `assistant`: a message of Anthropic's shape, its role and content; model and usage go to the envelope. A
   message that is hidden from the user (`isMeta`) is for the model; one for the transcript only, or of an error of the
   API (`isApiErrorMessage`), is for the user.
-- One message of the model in several lines (same `message.id`) stays several entries, so that a file that has grown
-  adds to what is there. Each line tells the usage of the whole message, so the first alone keeps it. They and the
-  results of their calls form one chain in the order of the file: parallel calls make a fork of them in the file, and on
-  its branches each result would miss the others. The first line that goes on from there goes below the last of the
-  chain; what goes on later is a branch, where the file says.
+- One message of the model in several lines (same `message.id`): several entries, so that a longer file adds entries and
+  changes none. Each line has the usage of the whole message, so only the first keeps it. The lines and the results of
+  their calls form one chain in the order of the file: in the file, parallel calls are branches, and on each branch the
+  other results would be missing. The first line that continues from there is appended to the chain; later ones are
+  branches, at the parent that the file names.
 - `system` of the subtype `compact_boundary`: extension data below its `logicalParentUuid`, so that the path does not
-  end there. The `isCompactSummary` message that follows: a compaction, with the message in its details, that keeps
-  what `preservedSegment` or `preservedMessages` names where that lies above. The boundary then goes below the last of
-  what is kept, and what the file goes on with below that one goes below the compaction: so Claude Code reads it.
-- Side chains (`isSidechain`): branches, mostly with a beginning of their own. A file that begins in the side chain of
-  an agent is the agent's: a session of its own, `<session>.<agent>`, and a task of the other.
-- `custom-title`, before that `ai-title`, before that a `summary` of something in this file: the session's name, too.
-- all else, and what lacks what its type needs: extension data of the type `claude-code.<type>`; what has no `uuid`
-  stands in a chain of its own beside the conversation.
+  end there. The `isCompactSummary` message that follows: a compaction, with the message in its details, that keeps the
+  entries named by `preservedSegment` or `preservedMessages` if they are above it. The boundary is then placed below the
+  last kept entry, and lines that continue that entry below the compaction, as Claude Code reads them.
+- Side chains (`isSidechain`): branches, mostly with a root of their own. A file that begins in the side chain of an
+  agent is a session of its own, `<session>.<agent>`, and a task of the main session.
+- `custom-title`, else `ai-title`, else a `summary` of an entry in this file: also the session's name.
+- Any other type, and any line without the fields of its type: extension data `claude-code.<type>`. Lines without a
+  `uuid` form a chain of their own beside the conversation.
 
-The leaf is the last message in the file that is of the main chain and not hidden, as where Claude Code resumes.
-Of an entry's other fields, the bookkeeping is left out (`_KNOWN`); what else there is, is reported where it is first
-seen. A message's own `id`, `stop_reason` and the like are left out too: they are not sent back.
+The leaf is the last message of the main chain that is not hidden: Claude Code resumes there. Known bookkeeping fields
+(`_KNOWN`) are left out; any other unknown field is reported once. A message's own `id`, `stop_reason` and the like are
+left out, too, because they are not sent back.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A session as one plain JSON document, for programs that know nothing of logs: the header, the entries, the leaf.
+"""Writes a session as one plain JSON document, for programs that do not read logs: the header, the entries, the leaf.
 
-`entries` has every entry in the order of the log, with `id`, `parent_id` and `type` first; `path` the ids from the
-first to the leaf. Fields may be added in a version, none changes its meaning.
+`entries` has every entry in log order, with `id`, `parent_id` and `type` first; `path` has the ids from the root to the
+leaf. A version may add fields, but changes the meaning of none.
 """
 
 from __future__ import annotations

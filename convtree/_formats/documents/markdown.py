@@ -1,7 +1,7 @@
-"""A session as one Markdown document for people: the path to the leaf, then the other branches by their last words.
+"""Writes a session as one Markdown document for people: the path to the leaf, then the last message of other branches.
 
-What a message says stands as it is: it is Markdown more often than not. But no line of it may look like one of this
-document's headings, and no HTML of it gets through; calls and their results stand in code blocks.
+The text of a message is written unchanged, because it is mostly Markdown. But lines that look like headings of this
+document are escaped, and so is HTML. Calls and their results are in code blocks.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
-"""Checkpoints of the Gemini CLI: what `/chat save` writes, the contents of a conversation and nothing about it.
+"""Reads checkpoints of the Gemini CLI, which `/chat save` writes: the contents of a conversation without any metadata.
 
-An array of contents, or a document with that as its `history`. It names no session, so what it begins with says which
-it is, and the id of a content follows from all that was said so far: a checkpoint that was saved again adds what is
-new, and two of one conversation are its branches. What becomes of what:
+An array of contents, or a document with that array as its `history`. It has no session id, so the id is derived from
+its first contents, and the id of a content from all contents up to it. So a checkpoint that was saved again adds only
+its new contents, and two checkpoints of one conversation are its branches. Mapping:
 
-- A content: a message of Gemini's shape, as it stands; what is none: extension data `gemini-checkpoint.content`.
-- What else a document says: metadata of the session under `gemini-checkpoint`.
+- A content: a message of Gemini's shape, unchanged. Anything else in the array: extension data
+  `gemini-checkpoint.content`.
+- Other fields of a document: metadata of the session under `gemini-checkpoint`.
 
-What was typed and nothing else (`logs.json`) is no session.
+A file with only the user's input (`logs.json`) is not a session.
 """
 
 from __future__ import annotations

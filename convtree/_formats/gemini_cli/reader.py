@@ -1,20 +1,20 @@
-"""Sessions of the Gemini CLI: a line of records in JSONL that are replaced and taken back, or one JSON document of old.
+"""Reads sessions of the Gemini CLI: JSONL whose records can be replaced and undone, or an older JSON document.
 
-What becomes of what:
+Mapping:
 
 - `user`: a message of Gemini's shape, its content as parts.
 - `gemini`: a message of the model: thoughts, content and calls as parts; model and tokens go to the envelope. The
-  results of its calls, which the record has too, follow as the message that brings them back.
-- An id again replaces the message: the new version stands beside the old one, and what followed is repeated below
-  it. The same version again is ignored. Only the last `_REACH` messages are repeated; an older one is replaced in the
-  tree, but not in what comes after it, which is reported.
-- `$rewindTo`: extension data, below what stands before that message; what follows goes there, too. So taking back
-  makes a branch, and an unknown id begins anew, as in the tool.
+  results of its calls, which are in the same record, follow as a message of their own.
+- A repeated id replaces the message: the new version becomes a sibling of the old one, and the later messages are
+  repeated below it. An equal version is ignored. At most the last `_REACH` messages are repeated; if an older one is
+  replaced, the later messages stay below the old version, which is reported.
+- `$rewindTo`: extension data below the entry before that message; later messages are appended there. So an undo makes a
+  branch, and an unknown id starts a new root, as in the tool.
 - `$set`: metadata of the session under `gemini-cli`, in one mark at the end; `summary` is its name. `$set.messages`,
-  which tells the whole conversation again, goes on from what it has in common with the one that was there.
-- `info`, `error`, `warning` and all else: extension data of the type `gemini-cli.<type>`.
+  which has the whole conversation, branches at the last message that both have in common.
+- `info`, `error`, `warning` and any other type: extension data `gemini-cli.<type>`.
 
-Of a message's other fields, each is reported where it is first seen.
+Every other field of a message is dropped and reported once.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The order of a session's entries in a file of kit. Pure.
+"""Computes the order of a session's entries in a file of kit. Pure.
 
-kit keeps whatever stands between a compaction and what it keeps from, and reads the model off the changes there, so
-nothing else may stand there. Of every entry only what this takes is held: the entries themselves just go by.
+kit keeps every line between a compaction and its first kept entry, and reads the model from the changes there, so the
+file must have no other lines there. Only the fields needed for that are held in memory, not the entries.
 """
 
 from __future__ import annotations

@@ -1,22 +1,22 @@
-"""Sessions of kit, version 3: a tree in JSONL like pi's, in which a compaction stands apart.
+"""Reads sessions of kit, version 3: a tree in JSONL like pi's, but compactions have no parent.
 
-What becomes of what:
+Mapping:
 
-- `message`: a message of kit's own `role` and `parts`, verbatim, shape `kit.message`; its model and provider go to the
-  envelope. kit itself reads the model from `model_change` only; here both tell which model was used.
-- `compaction`: a compaction. kit writes it without a parent; here it goes below what it compacts: the entry before it
-  in the file, if what it keeps lies above that, else the last entry below the first that it keeps. kit keeps whatever
-  stands between the two lines in the file, side branches too; here only the path is kept, and where that makes a
-  difference it is reported and noted in the details, under `kit`.
-- `branch_summary`, `model_change`: the same here.
-- `extension_data`: extension data; `data` stays the text it is in kit.
+- `message`: a message of kit's own `role` and `parts`, unchanged, shape `kit.message`; its model and provider go to the
+  envelope. kit reads the model from `model_change` only; here both count.
+- `compaction`: a compaction. kit writes it without a parent. Its parent here is the entry before it in the file if the
+  first kept entry is above that, else the last entry below the first kept one. kit keeps every line between the two in
+  the file, even of other branches; here only the path is kept. A difference is reported and noted in the details under
+  `kit`.
+- `branch_summary`, `model_change`: entries of the same type.
+- `extension_data`: extension data; `data` stays a text, as in kit.
 - `label`, `session_info`: extension data, so that no parent changes, and a mark that says the same.
-- all else (`incomplete_output`, a `system_prompt` in a shared file), and what lacks what its type needs: extension
-  data of the type `kit.<type>`.
+- Any other type (`incomplete_output`, a `system_prompt` in a shared file), and any line without the fields of its type:
+  extension data `kit.<type>`.
 
-An id that comes again goes to the later entry from there on, as in kit. kit resumes at the last line, so that is the
-leaf; a `system_prompt` there, with which kit would show nothing, is passed over. Written again, a session gives kit
-the context that it gives here; `write` says how.
+A repeated id means the later entry from there on, as in kit. kit resumes at the last line, so that is the leaf, except
+for a `system_prompt`, with which kit would show nothing. A session that is exported again has the same context in kit
+as here; see `write`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the conversations of llm share, and its tables keep apart: fragments, attachments, tools and schemas."""
+"""Reads the tables that llm's conversations share: fragments, attachments, tools and schemas."""
 
 from __future__ import annotations
 

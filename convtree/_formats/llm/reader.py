@@ -1,17 +1,17 @@
-"""llm's `logs.db`, both generations: linear responses, and since 0.32 a tree of messages that conversations share.
+"""Reads llm's `logs.db` of both generations: linear responses, and since 0.32 a tree of shared messages.
 
-A session for each conversation, or thread, which is what a conversation is called now. What becomes of what:
+One session for each conversation, which newer versions call a thread. Mapping:
 
-- `responses`: the prompt and the response, a chain. A system prompt is a message where it changes. Fragments stand
-  before the prompt, as llm puts them; attachments, tool results and calls are blocks of the messages they belong to.
-- `messages` and `parts`: the messages that a thread's tip and its turns reach, under their hashes. The tip is the leaf.
-  What no thread reaches is a session of its own.
-- What a part says beside, the provider's metadata for one: kept in the message under `llm`, in `parts`.
-- `turns`, and the columns of a response: model and usage of what the assistant said; options, duration and such are
-  kept in the message under `llm`. `response_json` and `prompt_json` too, where an old database has them.
-- A response that a turn has as well is read once, from the turn, as llm does.
-- `forked_from`: the session that the header names as the one it was forked from.
-- Responses without a conversation: a session each.
+- `responses`: the prompt and the response, in a chain. A system prompt becomes a message when it changes. Fragments
+  come before the prompt, as in llm; attachments, tool results and calls are blocks of their messages.
+- `messages` and `parts`: the messages that a thread's tip and its turns reach, with their hashes as ids. The tip is the
+  leaf. Messages that no thread reaches are a session of their own.
+- Other fields of a part, such as the provider's metadata: kept in the message under `llm`, in `parts`.
+- `turns`, and the columns of a response: model and usage of the assistant's messages; options, duration and such are
+  kept in the message under `llm`, as are `response_json` and `prompt_json` of old databases.
+- A response that is also in a turn is read once, from the turn, as in llm.
+- `forked_from`: the parent session in the header.
+- Every response without a conversation: a session of its own.
 - Tools and schemas that a conversation used: metadata of the session under `llm`.
 
 Shape `llm.message`.

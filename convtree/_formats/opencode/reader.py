@@ -1,22 +1,21 @@
 """opencode's sessions: a SQLite database, and the folder of JSON files from before it. Both are linear.
 
-A session for each row of `session`, or each file under `session/`. Messages are in the order of their times and ids.
-What becomes of what:
+One session for each row of `session`, or each file under `session/`. Messages are ordered by time and id. Mapping:
 
-- `message` with its `part`s: a message. `text` and `reasoning` are blocks; a `tool` is a call and, when it has ended,
-  its result in a user's message of its own, after all calls of the same step. `file` stays as it is.
-- Parts that say nothing to a model (`step-start`, `step-finish`, `snapshot`, `patch`, ignored texts …) and every field
-  of a message without a place: kept in the message under `opencode`.
+- `message` with its `part`s: a message. `text` and `reasoning` are blocks; a `tool` is a call and, if it has ended, its
+  result in a user's message of its own, after all calls of the same step. `file` is kept unchanged.
+- Parts that no model sees (`step-start`, `step-finish`, `snapshot`, `patch`, ignored texts …) and every other field of
+  a message: kept in the message under `opencode`.
 - A user's message with a `compaction` part: extension data `opencode.compaction`. The assistant's finished summary that
-  follows: a compaction, which keeps from `tail_start_id`, and nothing without it.
-- `modelID`, `providerID`, `tokens` and `cost`: model, provider and usage of what the assistant said.
-- `revert`: the leaf is the message before the one that was reverted to.
-- `title`: the session's name. `parent_id`: the session that this one works for, of the kind `task`. `time_archived`:
-  archived. What else is said of a session, and its list of things to do: metadata of it under `opencode`.
-- A `session_message`, where a session of the database has nothing else: extension data `opencode.session_message`,
-  which is reported, since its kinds are not known here.
+  follows: a compaction, which keeps the entries from `tail_start_id` on, or none without that field.
+- `modelID`, `providerID`, `tokens` and `cost`: model, provider and usage of the assistant's messages.
+- `revert`: the leaf is the message before the reverted one.
+- `title`: the session's name. `parent_id`: the parent session, with the kind `task`. `time_archived`: archived. Other
+  fields of a session and its to-do list: metadata under `opencode`.
+- A `session_message`, if a session of the database has nothing else: extension data `opencode.session_message`. It is
+  reported, because its kinds are unknown here.
 
-The folder may be `storage` or the one it lies in. Shape `opencode.message`.
+The folder may be `storage` or its parent. Shape `opencode.message`.
 """
 
 from __future__ import annotations

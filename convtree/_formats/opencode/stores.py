@@ -1,4 +1,4 @@
-"""Where opencode keeps messages and their parts: the tables of a database, or the files of a folder."""
+"""Reads opencode's messages and their parts from the tables of a database or the files of a folder."""
 
 from __future__ import annotations
 

@@ -1,24 +1,23 @@
-"""Sessions of pi, versions 1 to 3: a tree in JSONL, the closest relative of our own log.
+"""Reads sessions of pi, versions 1 to 3: a tree in JSONL, and the format most similar to convtree's.
 
-pi is the measure: where a context is built, an imported session shows the messages pi would show. What becomes of what:
+The context of an imported session has the messages that pi would show. Mapping:
 
-- `message`: a message, verbatim, shape `pi.message`. An assistant's provider, model and usage go to the envelope too,
-  because in pi an assistant's message sets the model. A `bashExecution` that pi hides from the model is for the user.
-  A system message is pinned: behind a compaction pi shows what all of them came to, which is its `systemMessage`.
-- `custom_message`: a message, exactly the one that pi shows its model.
-- `compaction`: a compaction. What it keeps must lie on its own path above it; in pi nothing is kept otherwise.
-- `branch_summary`: a branch summary. `fromId` is `root` when nothing was left, which is None here. What else pi says of
-  this or of a compaction (`usage`, `fromHook`, `systemMessage`) is in the details, under `pi`.
+- `message`: a message, unchanged, shape `pi.message`. An assistant's provider, model and usage also go to the envelope,
+  because in pi an assistant's message sets the model. A `bashExecution` that pi hides from the model is for the user. A
+  system message is pinned: after a compaction pi shows all of them merged, in its `systemMessage`.
+- `custom_message`: the message that pi shows its model.
+- `compaction`: a compaction. Its first kept entry must be an ancestor; otherwise pi keeps no entry.
+- `branch_summary`: a branch summary. `fromId` is `root` if no branch was left, which is None here. Other fields of this
+  or of a compaction (`usage`, `fromHook`, `systemMessage`) are in the details under `pi`.
 - `model_change`, `thinking_level_change`: a model change; the level is the setting `thinkingLevel`. A level that comes
   before any model is extension data, and joins the settings of the next model change below it.
 - `custom`: extension data of the extension's own type.
 - `label`, `session_info`: extension data, so that no parent changes, and a mark that says the same.
-- all else, and what lacks what its type needs: extension data of the type `pi.<type>`.
+- Any other type, and any line without the fields of its type: extension data `pi.<type>`.
 
-Version 1 has no ids: its entries are a chain, and what a compaction keeps is a place in the file. Its header names a
-model that pi itself does not look at any more: extension data at the top. Version 2 calls the role `custom` by another
-name. An id that comes again goes to the later entry from there on, as in pi. pi resumes at the last line, so that is
-the leaf.
+Version 1 has no ids: its entries are a chain, and the first kept entry of a compaction is a line number. Its header
+names a model that pi no longer reads: extension data at the root. Version 2 has another name for the role `custom`. A
+repeated id means the later entry from there on, as in pi. pi resumes at the last line, so that is the leaf.
 """
 
 from __future__ import annotations
