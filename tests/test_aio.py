@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import os
 import random
 import subprocess
 import sys
@@ -908,7 +907,6 @@ def run_program(program: str, *arguments: Path) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_forked_child_gets_new_threads(tmp_path: Path) -> None:
     """An inherited session raises as the sync one does; the parent goes on."""
     said = run_program(FORK, tmp_path / "a.jsonl", tmp_path / "b.jsonl").splitlines()

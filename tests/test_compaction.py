@@ -11,7 +11,7 @@ from helpers import assistant, contents, ids, log_of, node, system, user
 from hypothesis import given
 from hypothesis import strategies as st
 from request_checker import check_types, faults
-from test_shapes_laws import MODELS, SHAPES, odd_messages, sessions, turns
+from test_providers_laws import MODELS, SHAPES, odd_messages, sessions, turns
 
 from convtree import (
     BranchPlan,

@@ -14,9 +14,9 @@ from hypothesis import given
 from test_formats_exports import SAMPLES as EXPORTS
 from test_formats_stores_laws import sources
 from test_messages import CASES
-from test_shapes import OWN
-from test_shapes import SAMPLES as REQUESTS
-from test_shapes_laws import sessions
+from test_providers import OWN
+from test_providers import SAMPLES as REQUESTS
+from test_providers_laws import sessions
 
 from convtree import MessageEntry
 from convtree._model.messages import ToolCall, calls_of, results_of

@@ -280,7 +280,6 @@ def test_a_compressed_source_says_the_same(samples: dict[str, tuple[Format, Path
     assert any(found)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_pipes_and_folders_in_place_of_files_are_reported(tmp_path: Path) -> None:
     """A pipe or a folder where a part of a session should be is a finding."""
     history = write_lines(tmp_path / "kube" / "history.json", KUBECTL)

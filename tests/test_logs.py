@@ -668,7 +668,6 @@ def test_a_real_file_size_limit_leaves_the_session_usable(log_path: Path) -> Non
 # --- processes ---
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_refuses_to_write(log_path: Path) -> None:
     """Its inherited sessions raise SessionClosed; lock and file of the parent are unchanged."""
@@ -693,7 +692,6 @@ def test_a_forked_child_refuses_to_write(log_path: Path) -> None:
         assert contents(session) == contents(held) == ["a", "b"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_child_forked_while_a_thread_writes_does_not_hang(log_path: Path) -> None:
     """The session's own lock is held by a thread that the child does not have."""

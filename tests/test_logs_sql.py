@@ -561,7 +561,6 @@ def test_a_database_that_is_being_created_is_waited_for(tmp_path: Path) -> None:
         assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_leaves_its_parent_the_connections(database: SqlDatabase, id: str) -> None:
     """The child gets an error that says to connect again; the parent goes on."""
     session = session_in(database, id)

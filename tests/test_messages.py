@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_shapes_laws import JSON, odd_messages
+from test_providers_laws import JSON, odd_messages
 
 from convtree import MessageEntry, ModelChangeEntry, OpenCall, open_store, redact
 from convtree._formats import WRITERS

@@ -1543,7 +1543,6 @@ def in_child(act: Callable[[], object]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_saves_no_snapshot_on_close(log_path: Path) -> None:
     """Closing an inherited session writes nothing. Sessions that the child opens work as usual."""
@@ -1561,7 +1560,6 @@ def test_a_forked_child_saves_no_snapshot_on_close(log_path: Path) -> None:
     assert check(log_path) == 8
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_cannot_use_the_session(log_path: Path) -> None:
     """Every query raises SessionClosed, with a snapshot as without."""

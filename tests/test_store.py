@@ -697,7 +697,6 @@ def test_a_session_added_during_a_sync_stays(store: SessionStore, folder: Path) 
         assert rows == [("a",), ("b",)]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_forked_child_opens_its_own_tables(store: SessionStore) -> None:
     """It does not touch its parent's connection or wait for its locks."""

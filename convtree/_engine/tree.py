@@ -30,7 +30,7 @@ HAS_SETTINGS = 0b0100_0000
 CRITICAL = 0b1000_0000
 
 ROWS = {"offsets": "Q", "lengths": "I", "kinds": "B", "parents": "i", "links": "I", "hashes": "Q"}
-LINKS = ("compactions", "pins", "models", "settings", "states", "faults")
+LINKS = ("compactions", "pins", "models", "settings", "extension_data", "faults")
 COLUMN_TYPES = ROWS | dict.fromkeys(LINKS, "i")  # every column, with its C type
 
 
@@ -47,7 +47,7 @@ class Tree:
         columns = persisted or {name: Column(code) for name, code in COLUMN_TYPES.items()}
         self.columns = columns
         self.offsets, self.lengths, self.kinds, self.parents, self.links, hashes = (columns[name] for name in ROWS)
-        self.compactions, self.pins, self.models, self.settings, self.states, self.faults = (
+        self.compactions, self.pins, self.models, self.settings, self.extension_data, self.faults = (
             columns[name] for name in LINKS
         )
         self._link_columns = tuple(columns[name] for name in LINKS)

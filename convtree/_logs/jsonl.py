@@ -272,7 +272,7 @@ class JsonlLog(Uncopyable, ForkAware):
             return size
         tail = os.pread(self._fd, min(size - end, file_lines.READ_LIMIT), end)
         if not (codec.is_header(file_lines.first_line(self._fd)) if end else codec.begins_header(tail)):
-            raise NotALog(f"{self.path}: not a convtree log; the file was not touched")
+            raise NotALog.at(self.path)
         if len(tail) == size - end and codec.verify_seal(tail.removesuffix(b"\r")) is not None:
             self._check_appends()
             os.write(self._fd, b"\n")

@@ -223,7 +223,7 @@ class SessionView(msgspec.Struct, frozen=True):
         """Yields the extension data on the path to a leaf, last first."""
         columns = self.index.tree
         row = self.row(leaf)
-        while (row := columns.nearest(columns.states, row)) != tree.NONE:
+        while (row := columns.nearest(columns.extension_data, row)) != tree.NONE:
             entry = self.index.entries([row])[0]
             assert isinstance(entry, ExtensionDataEntry)
             yield entry

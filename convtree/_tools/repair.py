@@ -158,7 +158,7 @@ def repair(
 
 def _check_repairable(index: Index, path: Path) -> None:
     if index.header is None and not index.header_is_damaged and not len(index.tree):
-        raise NotALog(f"{path}: not a convtree log; another tool's session comes in by `convtree import`")
+        raise NotALog.at(path)
     if index.header is not None and index.header.version > VERSION:
         raise ReadOnlySession(f"{path}: {index.state.read_only}, and cannot tell what is damaged in it")
     if len(index.state.findings) > _REPAIR_LIMIT:

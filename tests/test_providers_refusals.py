@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from helpers import assistant, user
-from test_shapes import PNG, body, session_of, texts
+from test_providers import PNG, body, session_of, texts
 
 from convtree import CompactionEntry, ModelChangeEntry
 

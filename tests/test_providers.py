@@ -1,4 +1,4 @@
-"""A conversation as each provider wants it, case by case; the laws are in test_shapes_laws."""
+"""A conversation as each provider wants it, case by case; the laws are in test_providers_laws."""
 
 import copy
 from hashlib import sha256

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from helpers import assistant, ids, log_of, node, user
 from hypothesis import given
-from test_shapes_laws import sessions
+from test_providers_laws import sessions
 
 import convtree
 from convtree import BrokenPath, EntryNotFound, ModelChangeEntry, Session

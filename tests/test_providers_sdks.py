@@ -10,7 +10,7 @@ from google import genai
 from helpers import user
 from openai import OpenAI
 from test_examples import ANTHROPIC, CHAT, GEMINI, RESPONSE, Provider
-from test_shapes import OWN, SAMPLES
+from test_providers import OWN, SAMPLES
 
 from convtree import Session
 
