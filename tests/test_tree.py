@@ -11,7 +11,7 @@ from convtree import Session
 from convtree._engine import tree
 from convtree._engine.tree import HIDDEN, MARK, MESSAGE, MISSING, NONE, PINNED, ROOT, Tree
 
-COLUMNS = ("compactions", "pins", "models", "settings", "states", "faults")
+COLUMNS = ("compactions", "pins", "models", "settings", "extension_data", "faults")
 KINDS = st.sampled_from(
     [
         tree.MESSAGE,
@@ -59,7 +59,7 @@ class Grown:
             "pins": bool(kind & tree.PINNED),
             "models": bool(kind & tree.NAMES_MODEL),
             "settings": bool(kind & tree.HAS_SETTINGS),
-            "states": what == tree.EXTENSION_DATA,
+            "extension_data": what == tree.EXTENSION_DATA,
             "faults": bool(kind & tree.CRITICAL) or self.parents[row] == MISSING,
         }[column]
 
