@@ -1,4 +1,4 @@
-"""Fields beside what is said: data for frameworks, messages for nobody, and what summaries cost."""
+"""Fields beside the message itself: extra data, messages for nobody, interrupted replies, the cost of summaries."""
 
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from convtree import (
     CompactionEntry,
     IdConflict,
     InvalidMessage,
+    OpenCalls,
     Session,
     SessionStore,
     open_store,
@@ -113,3 +114,68 @@ def test_planned_summaries_take_their_cost(session: Session) -> None:
     note = session.apply_branch_summary(leaving, "N", root, usage=USAGE, provider="q", model="small")
     assert (note.usage, note.provider, note.model) == (USAGE, "q", "small")
     assert session.build_context().model is None
+
+
+CALLS: dict[str, dict[str, Any]] = {
+    "openai-chat": {
+        "role": "assistant",
+        "content": "Let me look",
+        "tool_calls": [{"id": "t1", "type": "function", "function": {"name": "look", "arguments": "{}"}}],
+    },
+    "anthropic": {
+        "role": "assistant",
+        "content": [
+            {"type": "text", "text": "Let me look"},
+            {"type": "tool_use", "id": "t1", "name": "look", "input": {}},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("shape", ["openai-chat", "openai-responses", "anthropic", "gemini"])
+@pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
+def test_calls_of_an_interrupted_reply_are_answered(session: Session, shape: Any, call: dict[str, Any]) -> None:
+    """They are not open; the user goes on, and a request has the call with a placeholder for its result."""
+    session.append(user("a"))
+    session.append(call, status="interrupted")
+    session.append(user("stop, do this instead"))
+    context = session.build_context()
+    assert context.open_calls == ()
+    assert call in context.messages
+    request = str(context.to(shape))
+    assert "Let me look" in request
+    assert request.count("interrupted before this tool call returned") == 1
+    assert "stop, do this instead" in request
+
+
+def test_a_result_of_an_interrupted_reply_counts(session: Session) -> None:
+    """A call that was answered before the reply was stopped keeps its result."""
+    session.append(user("a"))
+    session.append(CALLS["openai-chat"], status="interrupted")
+    session.append({"role": "tool", "tool_call_id": "t1", "content": "found"})
+    request = str(session.build_context().to("anthropic"))
+    assert "found" in request
+    assert "interrupted" not in request
+
+
+def test_calls_of_other_replies_stay_open(session: Session) -> None:
+    """Only the reply that says so is interrupted."""
+    session.append(user("a"))
+    session.append(CALLS["openai-chat"], id="c1", status="interrupted")
+    session.append(user("b"))
+    other = dict(CALLS["openai-chat"])
+    other["tool_calls"] = [{"id": "t2", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
+    session.append(other, id="c2")
+    context = session.build_context()
+    assert [(call.id, call.entry_id) for call in context.open_calls] == [("t2", "c2")]
+    with pytest.raises(OpenCalls) as caught:
+        context.to("anthropic")
+    assert [call.entry_id for call in caught.value.calls] == ["c2"]
+
+
+@pytest.mark.parametrize("status", ["stopped", "", 1])
+def test_an_unknown_status_is_refused(session: Session, status: Any) -> None:
+    """Before anything is written."""
+    with pytest.raises(InvalidMessage, match="status"):
+        session.append(user("a"), status=status)
+    assert session.path() == []

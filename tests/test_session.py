@@ -234,6 +234,7 @@ def test_the_signature_of_append_is_explicit(method: Callable[..., object]) -> N
         "shape": None,
         "visible_to": "all",
         "pinned": None,
+        "status": None,
         "extra": None,
         "on_stale": None,
     }

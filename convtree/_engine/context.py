@@ -63,9 +63,14 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def open_calls(self) -> tuple[OpenCall, ...]:
-        """The tool calls without a result. Most providers refuse a request that has one."""
+        """The tool calls without a result. Calls of interrupted replies are not among them.
+
+        Most providers refuse a request with an open call.
+        """
         ids = (entry.id for entry in self.entries)
-        return open_calls(zip(ids, self.messages, strict=True))
+        found = open_calls(zip(ids, self.messages, strict=True))
+        stopped = {entry.id for entry in self.entries if isinstance(entry, MessageEntry) and entry.status is not None}
+        return tuple(call for call in found if call.entry_id not in stopped)
 
     def count_tokens(self, counter: Counter | None = None) -> int:
         """Counts the tokens of this context.
@@ -118,7 +123,8 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         provider, model = self.produced_by.get(entry.id, (entry.provider, entry.model))
         same_provider = None in (provider, self.provider) or provider == self.provider
         trusted = model == self.model and same_provider
-        return Source(message=message, entry_id=entry.id, shape=entry.shape, trusted=trusted)
+        stopped = entry.status is not None
+        return Source(message=message, entry_id=entry.id, shape=entry.shape, trusted=trusted, interrupted=stopped)
 
 
 def default_render(entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:

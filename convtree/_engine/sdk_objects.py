@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from convtree._engine import codec
-from convtree._model.entries import Entry, MessageEntry, Visibility
+from convtree._model.entries import Entry, MessageEntry, Status, Visibility
 from convtree._model.messages import role_of
 
 _PINNED_ROLES = frozenset({"system", "developer"})
@@ -36,6 +36,7 @@ def entry_of(
     shape: str | None = None,
     visible_to: Visibility = "all",
     pinned: bool | None = None,
+    status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Entry:
     """Returns the entry to be stored for an argument of `append`.
@@ -49,6 +50,7 @@ def entry_of(
         shape: as in `message_entry`.
         visible_to: as in `message_entry`.
         pinned: as in `message_entry`.
+        status: as in `message_entry`.
         extra: as in `message_entry`.
 
     Raises:
@@ -67,9 +69,12 @@ def entry_of(
             shape=shape,
             visible_to=visible_to,
             pinned=pinned,
+            status=status,
             extra=extra,
         )
-    if visible_to != "all" or any(value is not None for value in (provider, model, usage, shape, pinned, extra)):
+    if visible_to != "all" or any(
+        value is not None for value in (provider, model, usage, shape, pinned, status, extra)
+    ):
         raise TypeError("an entry brings its own fields; these arguments go with a message only")
     if isinstance(item, MessageEntry) and item.pinned is None and item.role in _PINNED_ROLES:
         item = msgspec.structs.replace(item, pinned=True)
@@ -86,6 +91,7 @@ def message_entry(
     shape: str | None = None,
     visible_to: Visibility = "all",
     pinned: bool | None = None,
+    status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> MessageEntry:
     """Makes an entry of a message. Of an SDK's object it keeps the part that may be sent back to its provider.
@@ -99,6 +105,7 @@ def message_entry(
         shape: the provider format of the message; None: as the SDK's object says.
         visible_to: who sees the message.
         pinned: whether it survives compactions; None: as its role says.
+        status: "interrupted" for a reply that was stopped.
         extra: data to be given back with the message.
 
     Raises:
@@ -125,6 +132,7 @@ def message_entry(
         shape=shape,
         visible_to=visible_to,
         pinned=pinned or None,
+        status=status,
         extra=None if extra is None else dict(extra),
     )
 

@@ -20,6 +20,7 @@ VERSION = 1
 
 Visibility = Literal["all", "model", "user", "nobody"]
 HIDDEN_FROM_MODEL = ("user", "nobody")
+Status = Literal["interrupted"]
 Severity = Literal["error", "warning", "info"]
 
 
@@ -58,8 +59,9 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
 
     `shape` names the provider's message format. `provider`, `model` and `usage` say which model produced the message
     and what it cost. `visible_to="user"` hides it from the model, "model" from the user, "nobody" from both. A `pinned`
-    message stays in the context after a compaction; `append` pins system messages. `extra` is what a framework or tool
-    must get back with the message; it is never sent to a model.
+    message stays in the context after a compaction; `append` pins system messages. `status="interrupted"` marks a reply
+    that was stopped: user and model see it, and its calls without a result count as interrupted. `extra` is data that a
+    framework must get back with the message; it is never sent to a model.
     """
 
     type: ClassVar[str] = "message"
@@ -70,6 +72,7 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
     usage: dict[str, Any] | None = None
     visible_to: Visibility = "all"
     pinned: bool | None = None
+    status: Status | None = None
     extra: dict[str, Any] | None = None
 
     @property

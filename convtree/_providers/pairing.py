@@ -31,8 +31,8 @@ def pair(parts: Sequence[Part], shape: str, *, heal: bool, fits: Fits | None = N
     """Orders calls and results so that every provider accepts them.
 
     With `fits`, ids become unique, and an id that does not fit is replaced, in call and result alike. With `heal`, a
-    call without a result gets a placeholder result. Tool names from another shape than `shape` are changed to names
-    that all providers accept.
+    call without a result gets a placeholder result; a call of an interrupted reply always does. Tool names from another
+    shape than `shape` are changed to names that all providers accept.
 
     Raises:
         OpenCalls: a call has no result, and `heal` is not set.
@@ -64,7 +64,9 @@ def _answers(parts: Sequence[Part]) -> dict[int, Result]:
 
 
 def _check_closed(parts: Iterable[Part], answers: dict[int, Result], heal: bool) -> None:
-    unanswered = [part for part in parts if isinstance(part, Call) and id(part) not in answers]
+    unanswered = [
+        part for part in parts if isinstance(part, Call) and id(part) not in answers and not part.source.interrupted
+    ]
     if unanswered and not heal:
         calls = tuple(OpenCall(call.id, call.name, call.source.entry_id) for call in unanswered)
         many = f"{len(calls)} tool calls have no result, the first is" if len(calls) > 1 else "no result for"

@@ -33,7 +33,7 @@ class Source(msgspec.Struct, kw_only=True, eq=False):
 
     `shape` is None if several providers accept it. `trusted`: it goes to the model that made it. `whole`: no part of it
     was left out. `foreign`: it is in the format of another tool, not of a provider. `summary`: it replaces messages
-    that are not in the context.
+    that are not in the context. `interrupted`: the reply was stopped, so its calls may lack a result.
     """
 
     message: Mapping[str, Any]
@@ -43,6 +43,7 @@ class Source(msgspec.Struct, kw_only=True, eq=False):
     whole: bool = True
     foreign: bool = False
     summary: bool = False
+    interrupted: bool = False
     parts: tuple[Part, ...] = ()
 
 

@@ -32,6 +32,7 @@ from convtree._model.entries import (
     MessageEntry,
     ParentSession,
     Record,
+    Status,
     Visibility,
 )
 from convtree._model.resources import Uncopyable
@@ -225,6 +226,7 @@ class Session(Uncopyable):
         shape: str | None = None,
         visible_to: Visibility = "all",
         pinned: bool | None = None,
+        status: Status | None = None,
         extra: Mapping[str, Any] | None = None,
         on_stale: OnStale | None = None,
     ) -> MessageEntry: ...
@@ -241,6 +243,7 @@ class Session(Uncopyable):
         shape: str | None = None,
         visible_to: Visibility = "all",
         pinned: bool | None = None,
+        status: Status | None = None,
         extra: Mapping[str, Any] | None = None,
         on_stale: OnStale | None = None,
     ) -> Any:
@@ -260,6 +263,7 @@ class Session(Uncopyable):
             shape: the provider format of the message, as in `Context.to`.
             visible_to: "all", "user" (not in contexts), "model" (for the model only) or "nobody".
             pinned: whether it survives compactions; left out, true for the roles `system` and `developer`.
+            status: "interrupted" for a reply that was stopped: its calls without a result count as interrupted.
             extra: data that a framework must get back with the message; never sent to a model.
             on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
                 session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
@@ -283,6 +287,7 @@ class Session(Uncopyable):
             shape=shape,
             visible_to=visible_to,
             pinned=pinned,
+            status=status,
             extra=extra,
         )
         return self._client.append([entry], parent_id, on_stale)[0]
@@ -299,6 +304,7 @@ class Session(Uncopyable):
         shape: str | None = None,
         visible_to: Visibility = "all",
         pinned: bool | None = None,
+        status: Status | None = None,
         extra: Mapping[str, Any] | None = None,
         on_stale: OnStale | None = None,
     ) -> list[Entry]:
@@ -315,6 +321,7 @@ class Session(Uncopyable):
             shape: as in `append`, for every message.
             visible_to: as in `append`, for every message.
             pinned: as in `append`, for every message.
+            status: as in `append`, for the last item if it is a message.
             extra: as in `append`, for the last item if it is a message.
             on_stale: as in `append`.
 
@@ -329,7 +336,7 @@ class Session(Uncopyable):
             own = (
                 {}
                 if isinstance(item, Entry)
-                else common | ({"usage": usage, "extra": extra} if number == len(listed) else {})
+                else common | ({"usage": usage, "status": status, "extra": extra} if number == len(listed) else {})
             )
             entries.append(entry_of(item, **own))
         return self._client.append(entries, parent_id, on_stale) if entries else []
