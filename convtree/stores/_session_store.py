@@ -8,6 +8,7 @@
 ['Trip']
 >>> store.search("shall go")[0].snippet
 'Where shall we go?'
+>>> store.close()
 """
 
 from __future__ import annotations
