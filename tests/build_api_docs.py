@@ -3,12 +3,15 @@
 import runpy
 import sys
 from importlib import import_module
+from typing import get_type_hints
 
 from public_api import MODULES, names
 
 if __name__ == "__main__":
     for module in map(import_module, MODULES):
         for name in names(module):
-            getattr(module, name)  # pdoc sees a lazy name only after its first use
+            found = getattr(module, name)  # pdoc sees a lazy name only after its first use
+            if hasattr(found, "_fields"):  # pdoc cannot resolve the postponed annotations of a NamedTuple
+                found.__new__.__annotations__ = get_type_hints(found)
     sys.argv = ["pdoc", "--output-directory", sys.argv[1], *MODULES]
     runpy.run_module("pdoc", run_name="__main__")
