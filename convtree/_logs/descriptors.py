@@ -7,7 +7,6 @@ the next file that is opened gets the number. The device and inode taken when th
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from contextlib import suppress
 
@@ -35,11 +34,6 @@ def is_open_on(fd: int, identity: Identity) -> bool:
             return False
         raise
     return (status.st_dev, status.st_ino) == identity
-
-
-def appends(fd: int) -> bool:
-    """Returns whether writes to a descriptor go to the end of its file, whatever else was written meanwhile."""
-    return bool(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_APPEND)
 
 
 def close_own(fd: int, identity: Identity) -> None:

@@ -14,13 +14,14 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from fcntl import F_GETFL, fcntl
 from pathlib import Path
 from typing import Literal, NoReturn
 
 from convtree._engine import codec
 from convtree._engine.log import Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile
 from convtree._logs import atomic_file, file_lines
-from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, appends, close_own, identity_of, is_open_on
+from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, close_own, identity_of
 from convtree._logs.filesystems import check_directory, refuse_network
 from convtree._logs.index_file import IndexFile
 from convtree._logs.lock import FileLock
@@ -99,7 +100,7 @@ class JsonlLog(Uncopyable, ForkAware):
     @property
     def location(self) -> str:
         """The path of the file."""
-        return str(self.path)
+        return self._name
 
     # --- reading ---
 
@@ -436,7 +437,16 @@ class JsonlLog(Uncopyable, ForkAware):
 
     def _check_descriptor(self) -> None:
         """Raises SessionFailed if the descriptor's number no longer belongs to the file that was opened."""
-        if self._fd >= 0 and self._identity != UNKNOWN and not is_open_on(self._fd, self._identity):
+        if self._fd < 0:
+            return
+        try:
+            status = os.fstat(self._fd)
+        except OSError as error:
+            if error.errno != errno.EBADF:
+                raise
+            raise self._lost_descriptor() from None
+        # flat, because every append does this twice
+        if self._identity not in ((status.st_dev, status.st_ino), UNKNOWN):
             raise self._lost_descriptor()
 
     def _check_appends(self) -> None:
@@ -446,7 +456,7 @@ class JsonlLog(Uncopyable, ForkAware):
         the beginning of the file.
         """
         self._check_descriptor()
-        if not appends(self._fd):
+        if not fcntl(self._fd, F_GETFL) & os.O_APPEND:
             raise self._lost_descriptor()
 
     def _lost_descriptor(self) -> SessionFailed:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from convtree._model.errors import SessionLocked
 
@@ -30,6 +31,7 @@ class FileLock:
         self.contended = False  # other writers waited, wrote or made us wait since the last `acquire`
         self._location = location
         self._released_s = 0.0  # when the lock was last given back (monotonic)
+        self._filelock: Any = None  # the module, once it was imported
 
     def acquire(self, fd: int, timeout_s: float) -> None:
         """Takes the lock; tries once if `timeout_s` is 0.
@@ -37,14 +39,16 @@ class FileLock:
         Raises:
             SessionLocked: it was not free in time.
         """
-        import filelock  # importing it takes longer than most programs run
+        if self._filelock is None:
+            import filelock  # importing it takes longer than most programs run
 
+            self._filelock = filelock
         began_s = time.monotonic()
         if self.contended and began_s - self._released_s < _FAIRNESS_WINDOW_S:
             time.sleep(_YIELD_S)
         self.contended = False
         pause_s = _FIRST_PAUSE_S
-        while not filelock.lock_descriptor(fd, blocking=False):
+        while not self._filelock.lock_descriptor(fd, blocking=False):
             self.contended = True
             waited_s = time.monotonic() - began_s
             if waited_s >= timeout_s:
@@ -58,9 +62,8 @@ class FileLock:
 
     def release(self, fd: int) -> None:
         """Gives the lock back; does no harm if it is not held."""
-        import filelock
-
-        filelock.unlock_descriptor(fd)
+        if self._filelock is not None:  # it was taken once
+            self._filelock.unlock_descriptor(fd)
         self.held = False
         self._released_s = time.monotonic()
 

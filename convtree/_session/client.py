@@ -137,7 +137,8 @@ class Client(Uncopyable, ForkAware):
         self, entries: Sequence[Entry], parent_id: str | AtLeaf | None, on_stale: OnStale | None = None
     ) -> list[Any]:
         """Appends a chain of entries."""
-        records = [self.encode(entry) for entry in entries]
+        encode = encode_record if self.redact is None else self.encode
+        records = list(map(encode, entries))
         if on_stale is not None:
             check_choice("on_stale", on_stale, ON_STALE)
         with self.lock:
