@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+import filelock
 import pytest
 from helpers import contents, user
 
 from convtree import Session, SessionFailed, SessionStore, aio, open_store
 from convtree._logs.jsonl import JsonlLog
+from convtree._logs.lock import FileLock
 from convtree._model import resources
 
 
@@ -253,3 +255,22 @@ def test_a_fork_concerns_what_is_alive(monkeypatch: pytest.MonkeyPatch) -> None:
     assert called == [kept.name]
     with pytest.raises(NotImplementedError):
         resources.ForkAware()._after_fork()
+
+
+def test_closing_a_log_whose_descriptor_is_gone(tmp_path: Path) -> None:
+    """Nothing is left to close, and another file that is opened later keeps its number."""
+    session = Session.open(tmp_path / "a.jsonl")
+    session.append(user("A1"))
+    log: Any = session._journal.log
+    os.close(log._fd)
+    session.close()
+    with Session.open(tmp_path / "a.jsonl") as again:
+        assert contents(again) == ["A1"]
+
+
+def test_a_lock_that_was_never_taken_is_not_given_back(tmp_path: Path) -> None:
+    """Another file's lock, held through that descriptor, stays."""
+    with open(tmp_path / "a", "wb") as file, open(tmp_path / "a", "rb") as other:
+        assert filelock.lock_descriptor(file.fileno(), blocking=False)
+        FileLock("elsewhere").release(file.fileno())
+        assert not filelock.lock_descriptor(other.fileno(), blocking=False)
