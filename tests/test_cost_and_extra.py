@@ -99,6 +99,16 @@ def test_summaries_cost_and_set_no_model(store: SessionStore) -> None:
     assert by_branch[leaf] == 5
 
 
+def test_message_for_nobody_is_not_found(store: SessionStore) -> None:
+    """A search would show it to the user. It is counted, and is nobody's first message in a list."""
+    with store.create(id="s") as session:
+        session.append(user("hidden needle"), visible_to="nobody")
+        session.append(user("shown"))
+    assert list(store.search("needle")) == []
+    assert [hit.snippet for hit in store.search("shown")] == ["shown"]
+    assert (store.info("s").messages, store.info("s").first_user_message) == (2, "shown")
+
+
 def test_planned_summaries_take_their_cost(session: Session) -> None:
     """`apply_compaction` and `apply_branch_summary` store what the summary cost."""
     from convtree import plan_branch, plan_compaction

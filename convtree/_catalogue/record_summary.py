@@ -48,7 +48,7 @@ class RecordSummary(NamedTuple):
         role: the role of a message.
         ms: the record's time in milliseconds since 1970; None if it has none or an unreadable one.
         excerpt: the beginning of a message, on one line; empty if the user does not see the message.
-        words: the words of a message for full text search, separated by spaces.
+        words: the words of a message for full text search, separated by spaces; empty if nobody sees the message.
         provider, model: of an answer or a summary, or of a change of the model.
         usage: tokens and cost of an answer or a summary; None if it has no usage.
         leaf: where the record moves the leaf; UNSET if it does not move it.
@@ -91,7 +91,7 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
         role=None if message is None else sanitise_text(message.role),
         ms=ms_of(record.timestamp),
         excerpt=" ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT] if shown else "",
-        words=" ".join(words_of(text)),
+        words="" if message is not None and message.visible_to == "nobody" else " ".join(words_of(text)),
         provider=None if answered is None else sanitise_text(answered.provider),
         model=None if answered is None else sanitise_text(answered.model),
         usage=usage_of(paid.usage) if paid is not None and paid.usage else None,

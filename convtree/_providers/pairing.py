@@ -120,8 +120,8 @@ def _standalone(part: Part) -> list[Part]:
         return [part]
     name = f" ({part.name})" if part.name else ""
     words = "\n".join(each.text for each in part.content if isinstance(each, Text))
-    told = text_part("user", f"{ORPHANED[:-1]}{name}:\n{words}".rstrip(), part)
-    return [told, *(each for each in part.content if not isinstance(each, Text | Other))]
+    note = text_part("user", f"{ORPHANED[:-1]}{name}:\n{words}".rstrip(), part)
+    return [note, *(each for each in part.content if not isinstance(each, Text | Other))]
 
 
 class _Ids:
