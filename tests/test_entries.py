@@ -12,6 +12,7 @@ from convtree import (
     Header,
     LabelMark,
     LeafMark,
+    LostEntry,
     MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
@@ -19,6 +20,8 @@ from convtree import (
     ParentSession,
     Session,
     SessionInfoMark,
+    VacuumEntry,
+    VisibilityMark,
 )
 from convtree._model.entries import ENTRY_CLASSES, ID, MARK_CLASSES, TYPE
 
@@ -28,9 +31,12 @@ RECORDS: list[Any] = [
     BranchSummaryEntry(from_id=None, summary=""),
     ModelChangeEntry(provider=None, model="m"),
     ExtensionDataEntry(ext_type="x.y", data=None),
+    LostEntry(line_crc="0123abcd"),
+    VacuumEntry(dropped=3),
     OpaqueEntry(unknown_type="x.y", fields={}),
     LeafMark(target_id=None),
     LabelMark(target_id="a", label=None),
+    VisibilityMark(target_id="a", pinned=True),
     SessionInfoMark(),
     OpaqueMark(unknown_type="x.y", fields={}),
     Header(id="s"),
@@ -49,10 +55,18 @@ def test_records_are_frozen_and_keyword_only(record: Any) -> None:
 
 
 def test_types_are_those_of_the_format() -> None:
-    """There are five entry types and three mark types."""
-    assert list(ENTRY_CLASSES) == ["message", "compaction", "branch_summary", "model_change", "extension_data"]
-    assert list(MARK_CLASSES) == ["leaf", "label", "session_info"]
-    assert [record.type for record in RECORDS[:6]] == [*ENTRY_CLASSES, "x.y"]
+    """There are seven entry types and four mark types; the mark of a group has no class."""
+    assert list(ENTRY_CLASSES) == [
+        "message",
+        "compaction",
+        "branch_summary",
+        "model_change",
+        "extension_data",
+        "lost",
+        "vacuum",
+    ]
+    assert list(MARK_CLASSES) == ["leaf", "label", "visibility", "session_info"]
+    assert [record.type for record in RECORDS[:8]] == [*ENTRY_CLASSES, "x.y"]
 
 
 def test_defaults() -> None:

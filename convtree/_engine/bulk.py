@@ -105,6 +105,7 @@ def message_run(
             or (each.model is not None and model != (each.provider, each.model))
             or each.pinned
             or each.visible_to in HIDDEN_FROM_MODEL
+            or each.replaces is not None
         ):
             break
         leaf_id = each.id
@@ -125,7 +126,7 @@ def add_messages(tree: Tree, ids: Sequence[str], parent: int, offsets: Sequence[
     if count < len(offsets):
         del tree.offsets.tail[count - len(offsets) :], tree.lengths.tail[count - len(offsets) :]
     if count:
-        tree.kinds.tail.extend(bytes(count))  # MESSAGE is 0
+        tree.kinds.tail.frombytes(bytes(count * tree.kinds.tail.itemsize))  # MESSAGE is 0
         tree.parents.append(parent)
         tree.parents.tail.extend(range(row, row + count - 1))
         tree.links.tail.extend([links] * count)

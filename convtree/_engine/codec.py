@@ -6,6 +6,7 @@ a sealed line is never parsed to be written again. `bulk` does for many lines wh
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from math import isfinite
@@ -34,12 +35,14 @@ from convtree._model.entries import (
     Entry,
     Header,
     LabelMark,
+    LostEntry,
     Mark,
     MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
     OpaqueMark,
     Record,
+    VisibilityMark,
 )
 from convtree._model.errors import InvalidMessage
 
@@ -53,6 +56,8 @@ HEADER_START = b'{"type":"session","format":"convtree"'
 
 _ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _ENVELOPE = frozenset({"id", "parent_id", "timestamp"})
+_HEADER_FIELDS = ("cwd", "git_root", "owner", "name", "parent_session", "metadata", "copied_to", "arrived", "key")
+_LINE_CRC = re.compile("[0-9a-f]{8}")
 
 
 # --- the seal -----------------------------------------------------------------------------------------------------
@@ -164,7 +169,7 @@ def encode_header(header: Header) -> bytes:
     check_id(header.id, "id")
     fields = {
         name: msgspec.to_builtins(value) if name == "parent_session" else value
-        for name in ("cwd", "git_root", "owner", "name", "parent_session", "metadata")
+        for name in _HEADER_FIELDS
         if (value := getattr(header, name)) is not None
     }
     first = {"type": "session", "format": "convtree", "version": header.version, "id": header.id}
@@ -229,7 +234,7 @@ def _fields(record: Record) -> dict[str, Any]:
         value = getattr(record, name)
         if value is None and optional:
             continue
-        if value is not UNSET and (value != "all" or name != "visible_to"):
+        if value is not UNSET and (value != "all" or name != "visible_to" or table is _VISIBILITY):
             fields[name] = value
     return fields
 
@@ -249,26 +254,46 @@ def _field_table(cls: type[Record]) -> list[tuple[str, bool]]:
 
 
 _FIELDS = {cls: _field_table(cls) for cls in (*ENTRY_CLASSES.values(), *MARK_CLASSES.values())}
+_VISIBILITY = _FIELDS[VisibilityMark]  # where "all" is a change, not the default
 
 
 def _check_fields(record: Record) -> None:
-    if isinstance(record, MessageEntry):
-        if not record.message:
-            raise _invalid("message", "a message is a JSON object with at least one member")
-    elif isinstance(record, OpaqueEntry | OpaqueMark):
-        if not TYPE.fullmatch(record.unknown_type) or "." not in record.unknown_type:
-            raise _invalid("unknown_type", "a type of your own is in lower case and has a dot, as in tool.kind")
-        taken = _ENVELOPE.union({"type", "prev", "crc"}).intersection(record.fields)
-        if taken:
-            raise _invalid(f"fields.{min(taken)}", "this name belongs to the envelope of the line")
-    elif isinstance(record, LabelMark):
-        if isinstance(record.label, str) and len(record.label) > LABEL_LIMIT:
-            raise _invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
-    elif isinstance(record, ModelChangeEntry):
-        if not record.model:
-            raise _invalid("model", "a model change must name a model")
-    elif isinstance(record, BranchSummaryEntry) and record.from_id is not None:
-        check_id(record.from_id, "from_id")
+    """Checks what the types of the fields do not say."""
+    match record:
+        case MessageEntry():
+            if not record.message:
+                raise _invalid("message", "a message is a JSON object with at least one member")
+            _check_optional_ids(record, "replaces", "reply_to")
+        case OpaqueEntry() | OpaqueMark():
+            _check_opaque(record)
+        case LabelMark():
+            if isinstance(record.label, str) and len(record.label) > LABEL_LIMIT:
+                raise _invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
+        case ModelChangeEntry():
+            if not record.model:
+                raise _invalid("model", "a model change must name a model")
+        case BranchSummaryEntry():
+            _check_optional_ids(record, "from_id")
+        case LostEntry():
+            if isinstance(record.line_crc, str) and not _LINE_CRC.fullmatch(record.line_crc):
+                raise _invalid("line_crc", "a checksum is 8 lower-case hexadecimal digits")
+        case VisibilityMark():
+            if record.visible_to is UNSET and record.pinned is UNSET:
+                raise _invalid("visible_to", "a visibility mark changes `visible_to`, `pinned` or both")
+
+
+def _check_optional_ids(record: Record, *names: str) -> None:
+    for name in names:
+        if getattr(record, name) is not None:
+            check_id(getattr(record, name), name)
+
+
+def _check_opaque(record: OpaqueEntry | OpaqueMark) -> None:
+    if not TYPE.fullmatch(record.unknown_type) or "." not in record.unknown_type:
+        raise _invalid("unknown_type", "a type of your own is in lower case and has a dot, as in tool.kind")
+    taken = _ENVELOPE.union({"type", "prev", "crc"}).intersection(record.fields)
+    if taken:
+        raise _invalid(f"fields.{min(taken)}", "this name belongs to the envelope of the line")
 
 
 def is_own_id(id: str) -> bool:
@@ -387,6 +412,7 @@ def envelope_of(record: Entry | Mark) -> Envelope:
             record.model,
             visible_to=record.visible_to,
             pinned=record.pinned,
+            replaces=record.replaces,
         )
     parent_id = record.parent_id if isinstance(record, Entry) else UNSET
     if isinstance(record, ModelChangeEntry):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 #: the kinds of rows that are in contexts
 _SHOWN = frozenset(
     kind
-    for kind in range(256)
+    for kind in range(1 << 10)
     if kind & tree.KIND == tree.BRANCH_SUMMARY or (kind & tree.KIND == tree.MESSAGE and not kind & tree.HIDDEN)
 )
 

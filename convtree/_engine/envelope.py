@@ -26,6 +26,7 @@ class Envelope(msgspec.Struct, gc=False):
     settings: dict[str, msgspec.Raw] | None = None
     visible_to: str | None = None
     pinned: bool | None = None
+    replaces: str | None = None
     needs: Any = None
 
     known: ClassVar[bool] = True

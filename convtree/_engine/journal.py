@@ -151,7 +151,7 @@ class Journal:
             if not index.state.lines:
                 batch.begin(codec.encode_header(header))
             intent.plan(batch)
-            return batch.lines if batch.added else []
+            return batch.lines()
 
         if self._unsaved_loss:
             self.save_snapshot(always=True)

@@ -53,6 +53,8 @@ _KINDS = {
     "branch_summary": tree.BRANCH_SUMMARY,
     "model_change": tree.MODEL_CHANGE,
     "extension_data": tree.EXTENSION_DATA,
+    "lost": tree.LOST,
+    "vacuum": tree.VACUUM,
 }
 _DECODERS = {kind: codec.decoder(name) for name, kind in _KINDS.items()}
 _DECODERS |= {tree.OPAQUE: codec.decode, tree.MARK: codec.decode}
@@ -303,6 +305,8 @@ class Index:
             flags |= tree.HIDDEN
         if envelope.pinned:
             flags |= tree.PINNED
+        if envelope.replaces is not None:
+            flags |= tree.REPLACES
         return flags
 
     def _index_mark_line(self, envelope: Envelope | OpaqueEnvelope, position: int, line: bytes) -> None:

@@ -31,7 +31,7 @@ Read = Callable[[int, int], bytes]  # (offset, length): the bytes there, fewer a
 
 _MAGIC = b"cvtindex"
 _TRAILER = struct.Struct("<8sQQI")
-_VERSION = 2
+_VERSION = 3
 _BOUND = 4096  # bytes at the end of the covered part that bind a snapshot to its log
 _COLUMN_TYPES = tree.COLUMN_TYPES | {"slots": "i"}
 
@@ -175,4 +175,4 @@ def _bound(end: int, read_log: Read) -> bytes:
 
 
 def _layout() -> str:
-    return f"{sys.byteorder} {' '.join(str(array(code).itemsize) for code in 'BIiQ')}"
+    return f"{sys.byteorder} {' '.join(str(array(code).itemsize) for code in 'HIiQ')}"

@@ -21,15 +21,16 @@ ROOT = -1  # the parent of a first entry
 MISSING = -2  # the parent of an orphan
 NONE = -1  # no such row
 
-KIND = 0b0000_0111  # the part of a row's kind that says what it is
-MESSAGE, COMPACTION, BRANCH_SUMMARY, MODEL_CHANGE, EXTENSION_DATA, OPAQUE, MARK = range(7)
-HIDDEN = 0b0000_1000  # a message that is not for the model
-PINNED = 0b0001_0000
-NAMES_MODEL = 0b0010_0000  # differs from its parent's, as far as that is known
-HAS_SETTINGS = 0b0100_0000
-CRITICAL = 0b1000_0000
+KIND = 0b0000_1111  # the part of a row's kind that says what it is
+MESSAGE, COMPACTION, BRANCH_SUMMARY, MODEL_CHANGE, EXTENSION_DATA, LOST, VACUUM, OPAQUE, MARK = range(9)
+HIDDEN = 1 << 4  # a message that is not for the model
+PINNED = 1 << 5
+NAMES_MODEL = 1 << 6  # differs from its parent's, as far as that is known
+HAS_SETTINGS = 1 << 7
+CRITICAL = 1 << 8
+REPLACES = 1 << 9  # a message that takes the place of an entry above it
 
-ROWS = {"offsets": "Q", "lengths": "I", "kinds": "B", "parents": "i", "links": "I", "hashes": "Q"}
+ROWS = {"offsets": "Q", "lengths": "I", "kinds": "H", "parents": "i", "links": "I", "hashes": "Q"}
 LINKS = ("compactions", "pins", "models", "settings", "extension_data", "faults")
 COLUMN_TYPES = ROWS | dict.fromkeys(LINKS, "i")  # every column, with its C type
 

@@ -75,7 +75,7 @@ class WriteBatch:
     """Lines to append to a log as one write. Made and filled under the log's lock.
 
     `added` are the records that get a line. `stored` has one record for each requested one, in order: the added record,
-    or the record with that id that the log has already.
+    or the record with that id that the log has already. `lines` seals what was added; then `crc` is that of the last.
     """
 
     def __init__(self, index: Index, location: str, clock: Clock, id_source: IdSource) -> None:
@@ -85,15 +85,27 @@ class WriteBatch:
         self._id_source = id_source
         self._parents: dict[str, str | None] = {}  # of the entries added
         self._marks: set[str] = set()  # ids of the marks added
-        self.crc = index.state.last_crc  # of the last line
-        self.lines: list[bytes] = []
+        self._header_payload: bytes | None = None
+        self._payloads: list[bytes] = []  # of the records added
+        self.crc = index.state.last_crc
         self.added: list[Entry | Mark] = []
         self.stored: list[Entry | Mark] = []
 
     def begin(self, header_payload: bytes) -> None:
-        """Adds the header of a log that has no line yet."""
-        line, self.crc = codec.seal_line(header_payload, self.crc)
-        self.lines.append(line)
+        """Sets the header of a log that has no line yet."""
+        self._header_payload = header_payload
+
+    def lines(self) -> list[bytes]:
+        """Seals what was added as the lines that follow the log's last one; none if nothing was added."""
+        if not self._payloads:
+            return []
+        lines: list[bytes] = []
+        crc = self.index.state.last_crc
+        for payload in self._payloads if self._header_payload is None else [self._header_payload, *self._payloads]:
+            line, crc = codec.seal_line(payload, crc)
+            lines.append(line)
+        self.crc = crc
+        return lines
 
     def skip_stored(self, records: Sequence[EncodedRecord]) -> int:
         """Returns how many leading records the log has already; adds those to `stored`.
@@ -189,9 +201,7 @@ class WriteBatch:
         record = each.record
         self._check_references(record, parent_id)
         id = record.id or self._fresh_id()
-        payload = codec.assemble(record, each.fields, id, parent_id, timestamp)
-        line, self.crc = codec.seal_line(payload, self.crc)
-        self.lines.append(line)
+        self._payloads.append(codec.assemble(record, each.fields, id, parent_id, timestamp))
         added: Entry | Mark
         if isinstance(record, Entry):
             added = msgspec.structs.replace(record, id=id, parent_id=parent_id, timestamp=timestamp)

@@ -59,9 +59,11 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
 
     `shape` names the provider's message format. `provider`, `model` and `usage` say which model produced the message
     and what it cost. `visible_to="user"` hides it from the model, "model" from the user, "nobody" from both. A `pinned`
-    message stays in the context after a compaction; `append` pins system messages. `status="interrupted"` marks a reply
-    that was stopped: user and model see it, and its calls without a result count as interrupted. `extra` is data that a
-    framework must get back with the message; it is never sent to a model.
+    message stays in the context after a compaction; `append` pins system messages. A `VisibilityMark` changes either
+    later. `replaces` is an entry on the path to this one that contexts leave out from here on: a system prompt, a
+    message that was edited. `reply_to` is the entry that a reply answers: its request ended there.
+    `status="interrupted"` marks a reply that was stopped: user and model see it, and its calls without a result count
+    as interrupted. `extra` is data that a framework must get back with the message; it is never sent to a model.
     """
 
     type: ClassVar[str] = "message"
@@ -72,6 +74,8 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
     usage: dict[str, Any] | None = None
     visible_to: Visibility = "all"
     pinned: bool | None = None
+    replaces: str | None = None
+    reply_to: str | None = None
     status: Status | None = None
     extra: dict[str, Any] | None = None
 
@@ -138,6 +142,37 @@ class ExtensionDataEntry(Entry, frozen=True, kw_only=True):
     data: Any
 
 
+class LostEntry(Entry, frozen=True, kw_only=True):
+    """The place of a damaged line whose id and parent could be read. `repair` with `rejoin` writes it.
+
+    No context or path leads through it, unless gaps are allowed. `line_crc` is the CRC-32 of the line that stood here,
+    without its seal, in hexadecimal; None if the seal was damaged, too. The entry itself can be put back: `extend`
+    takes an entry with this id, parent and checksum.
+    """
+
+    type: ClassVar[str] = "lost"
+    line_crc: str | None = None
+
+
+class VacuumEntry(Entry, frozen=True, kw_only=True):
+    """The first entry of a vacuumed log: what the part that was dropped still contributes.
+
+    `provider`, `model` and `settings` are those at the end of that part, `state` has its last extension data by
+    `ext_type`, and `usage` has its token usage: a list of objects with `provider`, `model`, `answers` and the fields of
+    `Usage`. `dropped` is how many entries are gone, and `dropped_ids` their ids as hashes (see FORMAT.md), so that an
+    import or a retry does not bring them back.
+    """
+
+    type: ClassVar[str] = "vacuum"
+    provider: str | None = None
+    model: str | None = None
+    settings: dict[str, Any] | None = None
+    state: dict[str, Any] | None = None
+    usage: list[dict[str, Any]] | None = None
+    dropped: int = 0
+    dropped_ids: str | None = None
+
+
 class OpaqueEntry(Entry, frozen=True, kw_only=True):
     """An entry of an unknown type. It is kept and part of paths, but never part of a context."""
 
@@ -169,8 +204,20 @@ class LabelMark(Mark, frozen=True, kw_only=True):
     label: str | None
 
 
+class VisibilityMark(Mark, frozen=True, kw_only=True):
+    """A change of who sees a message or a branch summary, or of whether it is pinned. A field left out is unchanged.
+
+    The last mark for a target counts, on every path through the target.
+    """
+
+    type: ClassVar[str] = "visibility"
+    target_id: str
+    visible_to: Visibility | UnsetType = UNSET
+    pinned: bool | UnsetType = UNSET
+
+
 class SessionInfoMark(Mark, frozen=True, kw_only=True):
-    """A change of name, archive flag or metadata.
+    """A change of name, archive flag, metadata, directories or hold. A session on `hold` is not deleted.
 
     A field left out is unchanged and None removes it. Metadata is merged by top-level key.
     """
@@ -179,6 +226,9 @@ class SessionInfoMark(Mark, frozen=True, kw_only=True):
     name: str | UnsetType | None = UNSET
     archived: bool | UnsetType | None = UNSET
     metadata: dict[str, Any] | UnsetType | None = UNSET
+    cwd: str | UnsetType | None = UNSET
+    git_root: str | UnsetType | None = UNSET
+    hold: bool | UnsetType | None = UNSET
 
 
 class OpaqueMark(Mark, frozen=True, kw_only=True):
@@ -202,7 +252,11 @@ class ParentSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Header(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line of a log: it describes the session. `id` is empty only if a damaged header could not be read."""
+    """The first line of a log: it describes the session. `id` is empty only if a damaged header could not be read.
+
+    Every entry line up to and including `copied_to` was copied from `parent_session`. `arrived` is when an imported
+    session came into this store. `key` is what `session_key` made the id from.
+    """
 
     id: str
     timestamp: str | None = None
@@ -214,10 +268,23 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     parent_session: ParentSession | None = None
     metadata: dict[str, Any] | None = None
+    copied_to: str | None = None
+    arrived: str | None = None
+    key: Any = None
     needs: Any = None  # names of what a reader must know, see FORMAT.md; never written by this version
 
 
 ENTRY_CLASSES: dict[str, type[Entry]] = {
-    cls.type: cls for cls in (MessageEntry, CompactionEntry, BranchSummaryEntry, ModelChangeEntry, ExtensionDataEntry)
+    cls.type: cls
+    for cls in (
+        MessageEntry,
+        CompactionEntry,
+        BranchSummaryEntry,
+        ModelChangeEntry,
+        ExtensionDataEntry,
+        LostEntry,
+        VacuumEntry,
+    )
 }
-MARK_CLASSES: dict[str, type[Mark]] = {cls.type: cls for cls in (LeafMark, LabelMark, SessionInfoMark)}
+MARK_CLASSES: dict[str, type[Mark]] = {cls.type: cls for cls in (LeafMark, LabelMark, VisibilityMark, SessionInfoMark)}
+GROUP = "group"  # the type of the mark before the lines of one write; it has no class, because no reader gets to see it
