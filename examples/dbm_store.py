@@ -71,6 +71,7 @@ class Contents:
 class DbmLog:
     """The log of a session. A position is the number of a line."""
 
+    append_is_atomic = True  # a line that the table of contents does not count is not there
     failed = False  # a write that fails is not committed, so it is never unknown what is stored
 
     def __init__(self, backend: "DbmBackend", id: str, mode: Mode) -> None:

@@ -1,11 +1,12 @@
 """What the tests share: messages, and logs made by hand, byte for byte, without the engine."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from zlib import crc32
 
 from convtree import Finding, Session
+from convtree._engine.log import Addition, Build, Chunk
 
 HEADER = '{"type":"session","format":"convtree","version":1,"id":"s1","timestamp":null,"seal":"crc32"}'
 Facts = list[tuple[str, int, int, int]]
@@ -94,3 +95,15 @@ def nested(depth: int) -> Mapping[str, Any]:
     for _ in range(depth - 1):
         value = {"a": value}
     return value
+
+
+def adding(position: int, lines: Iterable[bytes]) -> Build:
+    """What `Log.append` calls, for lines that go behind everything that is whole after `position`."""
+
+    def build(news: Iterator[Chunk]) -> Addition:
+        end = position
+        for chunk in news:
+            end = end if chunk.fault == "torn_tail" else chunk.end
+        return Addition(lines, end)
+
+    return build

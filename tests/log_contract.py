@@ -5,15 +5,15 @@ outlive its handle, `keeps` if it stores no snapshots.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 from zlib import crc32
 
 import pytest
-from helpers import HEADER, node, sealed
+from helpers import HEADER, adding, node, sealed
 
-from convtree._engine.log import Chunk, Log
+from convtree._engine.log import Addition, Chunk, Log
 
 LINES = sealed([HEADER, *(node(f"n{number}", f"n{number - 1}" if number else None) for number in range(5))])
 
@@ -30,7 +30,8 @@ def end_of(log: Log) -> int:
 
 def add(log: Log, *lines: bytes, position: int | None = None) -> Chunk:
     """Appends lines, whatever else is there."""
-    return log.append(end_of(log) if position is None else position, lambda _: lines)
+    start = end_of(log) if position is None else position
+    return log.append(start, adding(start, lines))
 
 
 def kept(log: Log) -> bytes | None:
@@ -116,7 +117,7 @@ class LogContract(ABC):
         if begun:
             add(log, *before)
 
-        def build(_: Iterator[Chunk]) -> Sequence[bytes]:
+        def build(_: Iterator[Chunk]) -> Addition:
             raise Refused
 
         with pytest.raises(Refused):
@@ -132,20 +133,21 @@ class LogContract(ABC):
         add(other, *LINES[2:4])
         seen: list[bytes] = []
 
-        def build(news: Iterator[Chunk]) -> Sequence[bytes]:
-            seen.extend(line for chunk in news for line in chunk.lines)
-            return LINES[4:]
+        def build(news: Iterator[Chunk]) -> Addition:
+            chunks = list(news)
+            seen.extend(line for chunk in chunks for line in chunk.lines)
+            return Addition(LINES[4:], chunks[-1].end if chunks else position)
 
         chunk = log.append(position, build)
         assert seen == LINES[2:4]
         assert list(chunk.lines) == LINES[4:]
         assert everything(other) == LINES
 
-    def test_build_may_ignore_what_others_appended(self, log: Log, other: Log) -> None:
-        """Its lines still come after them."""
+    def test_lines_come_after_what_others_appended(self, log: Log, other: Log) -> None:
+        """Whatever position the caller knows."""
         add(log, LINES[0])
         add(other, LINES[1])
-        log.append(0, lambda _: LINES[2:3])
+        log.append(0, adding(0, LINES[2:3]))
         assert everything(log) == LINES[:3]
 
     def test_two_handles_may_create_a_log(self, log: Log, other: Log) -> None:
@@ -154,9 +156,10 @@ class LogContract(ABC):
         add(log, *LINES[:2], position=0)
         builds: list[int] = []
 
-        def build(news: Iterator[Chunk]) -> Sequence[bytes]:
-            builds.append(sum(len(chunk.lines) for chunk in news))
-            return LINES[2:3] if builds[-1] else LINES[:1]
+        def build(news: Iterator[Chunk]) -> Addition:
+            chunks = list(news)
+            builds.append(sum(len(chunk.lines) for chunk in chunks))
+            return Addition(LINES[2:3], chunks[-1].end) if builds[-1] else Addition(LINES[:1], 0)
 
         other.append(0, build)
         assert builds[-1] == 2
@@ -174,7 +177,7 @@ class LogContract(ABC):
 
         def run(handle: Log, lines: list[bytes]) -> None:
             for line in lines:
-                handle.append(0, lambda _, line=line: [line])  # type: ignore[misc]
+                handle.append(0, adding(0, [line]))
 
         threads = [Thread(target=run, args=pair) for pair in zip((log, other), texts, strict=True)]
         for thread in threads:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from helpers import HEADER, as_file, contents, node, sealed, user
+from helpers import HEADER, adding, as_file, contents, node, sealed, user
 
 from convtree import CorruptLog, Session, SessionNotFound
 from convtree._engine.log import Build, Chunk
@@ -160,8 +160,8 @@ class Watched(MemoryLog):
 def test_another_writer_of_the_copy_is_noticed() -> None:
     """Its line is neither overwritten nor counted as copied."""
     source = MemoryLog()
-    source.append(0, lambda _: LINES[:600])
-    target = Watched(lambda log: MemoryLog(log).append(0, lambda _: [b"mine"]))
+    source.append(0, adding(0, LINES[:600]))
+    target = Watched(lambda log: MemoryLog(log).append(0, adding(0, [b"mine"])))
     with pytest.raises(Exception, match="another process is writing to the copy"):
         copy_log(source, target)
 
@@ -171,10 +171,10 @@ def test_the_copy_is_read_back_and_compared() -> None:
 
     class Lossy(MemoryLog):
         def append(self, position: int, build: Build) -> Chunk:
-            return super().append(position, lambda news: [line.upper() for line in build(news)])
+            return super().append(position, adding(position, [line.upper() for line in build(iter(()))]))
 
     source = MemoryLog()
-    source.append(0, lambda _: LINES[:3])
+    source.append(0, adding(0, LINES[:3]))
     with pytest.raises(CorruptLog, match="read back"):
         copy_log(source, Lossy())
 
@@ -194,7 +194,7 @@ def test_between_kinds_of_stores(tmp_path: Path) -> None:
 def test_a_copy_can_be_appended_to(tmp_path: Path) -> None:
     """Its chain of checksums continues."""
     source = JsonlLog(tmp_path / "a.jsonl")
-    source.append(0, lambda _: LINES[:5])
+    source.append(0, adding(0, LINES[:5]))
     target = JsonlLog(tmp_path / "b.jsonl")
     assert copy_log(source, target) == 5
     source.close()

@@ -16,6 +16,7 @@ import pytest
 from helpers import contents, user
 
 from convtree import Session, SessionFailed, SessionStore, aio, open_store
+from convtree._engine.log import Addition
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.lock import FileLock
 from convtree._model import resources
@@ -153,9 +154,9 @@ def test_a_descriptor_taken_over_while_lines_are_built(tmp_path: Path) -> None:
         pass
     fds = []
 
-    def build(_: object) -> list[bytes]:
+    def build(_: object) -> Addition:
         fds.append(taken_over(log, tmp_path / "mine"))
-        return [b"{}"]
+        return Addition([b"{}"], size)
 
     with pytest.raises(SessionFailed, match="closed by something else"):
         log.append(size, build)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers import contents, user
+from helpers import adding, contents, user
 from hypothesis import settings
 
 from convtree import SessionLocked, SessionNotFound, SessionStore, open_store
@@ -62,7 +62,7 @@ def test_a_log_whose_session_was_replaced_is_read_again(tmp_path: Path) -> None:
         list(log.read())
     backend.write_new("a", [b"two", b"three"])
     with pytest.raises(LogReplaced):
-        log.append(1, lambda _: [b"more"])
+        log.append(1, adding(1, [b"more"]))
     assert list(log.read()) == [Chunk(range(2), [b"two", b"three"], 2)]
     assert log.read_at([(1, 5), (7, 5)]) == [b"three", b""]
 
@@ -97,13 +97,13 @@ def test_an_append_that_fails_leaves_nothing(tmp_path: Path) -> None:
     backend = DbmBackend(tmp_path / "chats")
     backend.write_new("a", [b"one"])
 
-    def torn() -> list[bytes]:
+    def torn() -> bytes:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        backend.log("a", "r+").append(1, lambda _: torn())
+        backend.log("a", "r+").append(1, adding(1, (torn() for _ in range(1))))
     with pytest.raises(KeyboardInterrupt):
-        backend.write_new("b", (torn() if number else b"x" for number in range(2)))  # type: ignore[misc]
+        backend.write_new("b", (torn() if number else b"x" for number in range(2)))
     assert [chunk.lines for chunk in backend.log("a", "r").read()] == [[b"one"]]
     with pytest.raises(SessionNotFound):
         backend.log("b", "r")

@@ -181,6 +181,16 @@ def unsealed_not_utf8() -> tuple[bytes, Facts]:
     return as_file([header, line]), [("unsealed", 1, 0, len(header)), ("bad_line", 2, len(header) + 1, len(line))]
 
 
+def bad_group() -> tuple[bytes, Facts]:
+    lines = sealed((HEADER, A, mark("g", "group", count=1), B))
+    return as_file(lines), [("bad_group", 3, len(lines[0]) + len(lines[1]) + 2, len(lines[2]))]
+
+
+def torn_group() -> tuple[bytes, Facts]:
+    lines = sealed((HEADER, A, mark("g", "group", count=2), B))
+    return as_file(lines), [("torn_tail", 3, len(lines[0]) + len(lines[1]) + 2, len(lines[2]) + len(lines[3]) + 2)]
+
+
 def too_long() -> tuple[bytes, Facts]:
     lines = sealed((HEADER, A, B))
     start, length = len(as_file(lines[:2])), 64 * 2**20 + 1
@@ -191,7 +201,7 @@ CASES: list[Callable[[], tuple[bytes, Facts]]] = [
     *(broken_seal, broken_line, zeros, zeros_before_a_line, broken_header, no_header, two_headers, dropped, twice),
     *(conflict, mark_takes_an_entry_id, orphan, parent_is_a_mark, parent_is_empty, bad_targets, unsealed),
     *(carriage_returns, byte_order_mark, blank_lines, newer, critical_node, critical_mark, torn, torn_but_complete),
-    *(not_utf8, unsealed_not_utf8, too_long, two_headers_in_other_words),
+    *(not_utf8, unsealed_not_utf8, bad_group, torn_group, too_long, two_headers_in_other_words),
 ]
 
 

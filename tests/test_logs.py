@@ -8,7 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -17,7 +17,7 @@ from zlib import crc32
 
 import filelock
 import pytest
-from helpers import HEADER, as_file, codes, contents, facts, ids, log_of, node, sealed, user
+from helpers import HEADER, adding, as_file, codes, contents, facts, ids, log_of, node, sealed, user
 from log_contract import LogContract
 
 from convtree import (
@@ -35,7 +35,7 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
 )
-from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode
+from convtree._engine.log import Addition, Build, Chunk, Log, LogReplaced, Mode
 from convtree._engine.log_index import Index
 from convtree._logs import file_lines
 from convtree._logs.jsonl import JsonlLog
@@ -115,17 +115,15 @@ def test_the_next_writer_saves_and_cuts_a_torn_tail(log_path: Path) -> None:
 
 
 def test_the_next_writer_completes_a_tail_whose_checksum_holds(log_path: Path) -> None:
-    """Only its newline was missing: it is an entry again, and nothing is saved elsewhere."""
+    """Only its newline was missing: it is an entry again, of a branch of its own, and nothing is saved elsewhere."""
     for end in (b"", b"\r"):
         lines = sealed([HEADER, node("a", None), node("b", "a")])
         log_path.write_bytes(as_file(lines)[:-1] + end)
         with quick(log_path) as session:
             assert session.leaf_id == "a"
-            with pytest.raises(StaleLeaf):
-                session.append(user("c"))
-            session.refresh()
-            session.append(user("c"))
-            assert contents(session) == ["a", "b", "c"]
+            assert session.append(user("c")).parent_id == "a"
+            assert ids(session.children("a"))[0] == "b"
+            assert contents(session) == ["a", "c"]
         assert not torn_of(log_path).exists()
         with quick(log_path) as session:
             assert codes(session) == (["carriage_return"] if end else [])
@@ -528,16 +526,17 @@ def test_a_full_disk_leaves_the_session_usable(code: int, written: int, disk: Di
         assert (contents(session), session.findings) == (["a", "c"], ())
 
 
-def test_a_full_disk_keeps_the_whole_lines_of_a_batch(disk: Disk, log_path: Path) -> None:
-    """Lines that reached the file stay and are indexed; a retry adds the rest."""
+def test_a_full_disk_keeps_no_part_of_a_batch(disk: Disk, log_path: Path) -> None:
+    """The file is cut back to where the write began; a retry adds the whole batch."""
     entries = [MessageEntry(id=id, message=user("x" * 100)) for id in "abc"]
     with Session.open(log_path) as session:
         root = session.append(user("root"))
+        before = log_path.read_bytes()
         disk.fail(write=[-500, errno.ENOSPC])
         with pytest.raises(OSError, match="No space"):
             session.append_many(entries)
-        assert session.leaf_id in ("a", "b")
-        assert contents(session) == ["root", *["x" * 100] * len(session.path()[1:])]
+        assert (session.leaf_id, contents(session)) == (root.id, ["root"])
+        assert log_path.read_bytes() == before
         assert ids(session.append_many(entries)) == ["a", "b", "c"]
         assert ids(session.path()) == [root.id, "a", "b", "c"]
         assert session.append(user("d")).parent_id == "c"
@@ -625,7 +624,7 @@ def test_a_new_log_syncs_its_folder_also_after_a_failed_try(disk: Disk, log_path
         with pytest.raises(OSError, match="No space"):
             session.append(user("a" * 300))
         session.append(user("b"))
-        assert disk.calls.count("fsync") == 1
+        assert disk.calls.count("fsync") == 2  # when the first try was cut off, and with the second
         disk.calls.clear()
         session.append(user("c"))
         assert disk.calls == ["write", "fdatasync"]
@@ -791,15 +790,15 @@ def test_a_creator_that_was_overtaken_waits_for_the_lock(log_path: Path) -> None
     """Another writer may lock the file between its creation and our lock; afterwards both can write."""
     others: list[JsonlLog] = []
 
-    def build(_: Iterable[Chunk]) -> list[bytes]:
+    def build(news: Iterator[Chunk]) -> Addition:
         if not others:
             others.append(JsonlLog(log_path, exclusive=True))
-        return [b"mine"]
+        return Addition([b"mine"], max([0, *(chunk.end for chunk in news)]))
 
     log = JsonlLog(log_path, lock_timeout_s=0)
     with pytest.raises(SessionLocked):
         log.append(0, build)
-    others[0].append(0, lambda _: [b"theirs"])
+    others[0].append(0, adding(0, [b"theirs"]))
     others[0].close()
     log.append(0, build)
     log.close()
@@ -830,7 +829,7 @@ def test_the_fork_hooks_close_the_log_in_the_child(log_path: Path) -> None:
         held = session._client.lock
         log._after_fork()
         session._client._after_fork()
-        for act in (lambda: list(log.read()), lambda: log.append(0, lambda _: [b"x"])):
+        for act in (lambda: list(log.read()), lambda: log.append(0, adding(0, [b"x"]))):
             with pytest.raises(SessionClosed):
                 act()
         assert session._client.lock is not held
@@ -1070,8 +1069,8 @@ def test_a_new_log_that_cannot_be_checked_is_created_again(
     with monkeypatch.context() as patch:
         patch.setattr("os.fstat", refuse)
         with pytest.raises(OSError, match="refused"):
-            log.append(0, lambda _: lines)
-    assert log.append(0, lambda _: lines).lines == lines
+            log.append(0, adding(0, lines))
+    assert log.append(0, adding(0, lines)).lines == lines
     log.close()
     assert log_path.read_bytes() == as_file(lines)
 

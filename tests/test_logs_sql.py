@@ -20,7 +20,7 @@ from zlib import crc32
 
 import pytest
 import sqlalchemy
-from helpers import HEADER, contents, ids, node, sealed, user
+from helpers import HEADER, adding, contents, ids, node, sealed, user
 from log_contract import LINES, LogContract, add, end_of, everything, kept
 from postgres import Server, new_database, private_server
 
@@ -268,7 +268,7 @@ def test_a_session_that_was_deleted_is_gone(database: SqlDatabase, id: str) -> N
     lines = sealed([header, node("z", None)])
     write_session(database, id, lines)
     with pytest.raises(LogReplaced):
-        log.append(end_of(SqlLog(database, id)), lambda _: LINES[3:4])
+        log.append(end_of(SqlLog(database, id)), adding(end_of(SqlLog(database, id)), LINES[3:4]))
     with pytest.raises(LogReplaced):
         list(SqlLog(database, id).read(10**9))
     assert contents(session_in(database, id)) == ["z"]

@@ -27,6 +27,7 @@ from convtree._engine.envelope import (
 )
 from convtree._model.entries import (
     ENTRY_CLASSES,
+    GROUP,
     ID,
     LABEL_LIMIT,
     MARK_CLASSES,
@@ -46,6 +47,7 @@ from convtree._model.entries import (
 )
 from convtree._model.errors import InvalidMessage
 
+GROUP_LIMIT = 65_536  # lines of a group
 LINE_LIMIT = 16 * 2**20  # bytes a writer may put on a line, its newline included
 DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
@@ -147,6 +149,11 @@ def assemble(record: Record, fields: bytes, id: str, parent_id: str | None, time
     payload = b"%b,%b" % (start, fields[1:-1]) if len(fields) > 2 else start
     check_length(payload)
     return payload
+
+
+def encode_group(id: str, timestamp: str, count: int) -> bytes:
+    """Returns the payload of the mark before a group of `count` lines."""
+    return f'{{"id":"{id}","type":"{GROUP}","timestamp":"{timestamp}","count":{count}'.encode()
 
 
 def check_length(data: bytes) -> None:
@@ -372,6 +379,8 @@ _DECODERS = {
     for name, cls in (*ENTRY_CLASSES.items(), *MARK_CLASSES.items())
 }
 
+_KNOWN = frozenset({*_DECODERS, GROUP})
+
 #: the errors that the decoders raise for a line that is not a record
 DECODE_ERRORS = (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, RecursionError, ValueError)
 
@@ -385,20 +394,34 @@ def read_envelope(line: bytes) -> Envelope | OpaqueEnvelope:
     envelope: Envelope | OpaqueEnvelope
     try:
         envelope = decode_envelope(line)
-        if envelope.type not in _DECODERS or has_unknown_needs(envelope.needs):
+        if envelope.type not in _KNOWN or has_unknown_needs(envelope.needs):
             envelope = decode_opaque_envelope(line)
     except msgspec.ValidationError:  # perhaps because of a field that means nothing in this type
         envelope = decode_opaque_envelope(line)
-    if envelope.type not in _DECODERS or has_unknown_needs(envelope.needs):
+    if envelope.type not in _KNOWN or has_unknown_needs(envelope.needs):
         if not TYPE.fullmatch(envelope.type):
             raise ValueError("not a type")
     elif (envelope.parent_id is UNSET) is (envelope.type in ENTRY_CLASSES):
         raise ValueError("an entry has a parent_id, a mark has none")
     elif isinstance(envelope, OpaqueEnvelope):
+        if envelope.type == GROUP:
+            return Envelope(envelope.id, GROUP)
         envelope = envelope_of(decode_as(envelope.type, line))
     if not is_own_id(envelope.id) and not ID.fullmatch(envelope.id):
         raise ValueError("not an id")
     return envelope
+
+
+def group_count(line: bytes) -> int | None:
+    """Returns how many lines belong to a group mark; None for any other line, and for a mark that is not valid."""
+    if b'"group"' not in line and b"\\u00" not in line:  # the letters of a type may be escaped
+        return None
+    try:
+        envelope = read_envelope(line)
+        count = orjson.loads(line).get("count") if envelope.type == GROUP and envelope.known else None
+    except DECODE_ERRORS:
+        return None
+    return count if type(count) is int and 2 <= count <= GROUP_LIMIT else None
 
 
 def envelope_of(record: Entry | Mark) -> Envelope:

@@ -86,6 +86,7 @@ class Import(msgspec.Struct, frozen=True):
     moves_leaf: ClassVar[bool] = True
 
     def plan(self, batch: WriteBatch) -> None:
-        """Adds the records that are new."""
+        """Adds the records that are new. They need not be stored together: an import can be repeated."""
+        batch.is_group = False
         for each in self.records:
             batch.add_imported(each)

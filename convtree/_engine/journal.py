@@ -13,8 +13,9 @@ from contextlib import suppress
 
 from convtree._engine import codec, snapshot
 from convtree._engine.columns import SnapshotDamaged
+from convtree._engine.index_state import Leaf
 from convtree._engine.intents import Intent
-from convtree._engine.log import Chunk, Log, LogReplaced
+from convtree._engine.log import Addition, Chunk, Log, LogReplaced
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import WriteBatch
 from convtree._model.entries import Entry, Finding, Header, Mark
@@ -29,14 +30,6 @@ _TRIES = 8  # how often a log may be replaced during one call
 # A snapshot is saved when the part of the log that the last one lacks is longer than this, and not much shorter than
 # the rest: opening and closing per request costs nothing, and a long log is not copied for every few thousand entries.
 _TAIL_ROWS, _TAIL_BYTES, _TAIL_PART = 4096, 4 * 2**20, 1 / 64
-
-
-class PartialWrite(Exception):
-    """A write failed after some whole lines of it had reached the log, where they stay."""
-
-    def __init__(self, reason: OSError) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
 
 
 class Journal:
@@ -54,12 +47,14 @@ class Journal:
         id_source: IdSource = random_id,
     ) -> None:
         self.log = log
+        self._append_is_atomic = getattr(log, "append_is_atomic", True)
         self._finding_limit = finding_limit
         self.clock = clock
         self.id_source = id_source
         self._seen_rows = 0  # rows before this one are seen
         self._rows_written_here: set[int] = set()  # rows behind it that this journal wrote: seen, too
         self._unsaved_loss = False  # a loss was found that no snapshot knows of: save one before the log grows over it
+        self._leaf_before_tail: Leaf | None = None  # the leaf before a last line that lacks only its newline
         self._snapshot_end = 0  # the position in the log up to which the snapshot covers it
         self.index_is_partial = True  # a line may be indexed in part: the index must be rebuilt before it is used
         self.index: Index  # from `open` on
@@ -131,27 +126,27 @@ class Journal:
     def write(self, intent: Intent, header: Header) -> WriteBatch:
         """Plans an intent under the log's lock, writes its lines, and adds them to the index.
 
-        A log without a line gets `header` first. If planning raises, nothing is written.
+        A log without a line gets `header` first. If planning raises, no byte changes.
 
         Raises:
-            PartialWrite: the write failed, after some of its lines had reached the log.
             OSError: the write failed; no line was added, or the log is failed.
             ReadOnlySession: the log holds something that forbids this version to write to it.
             As `intent.plan`.
         """
         batch: WriteBatch | None = None
 
-        def build(news: Iterable[Chunk]) -> list[bytes]:
+        def build(news: Iterable[Chunk]) -> Addition:
             nonlocal batch
             self._scan_chunks(news)
             index = self.index
             if index.state.read_only is not None:
                 self.check_writable()
             batch = WriteBatch(index, self.log.location, self.clock, self.id_source)
+            batch.leaf_before_tail = self._leaf_before_tail
             if not index.state.lines:
                 batch.begin(codec.encode_header(header))
             intent.plan(batch)
-            return batch.lines()
+            return Addition(batch.lines(self._append_is_atomic), index.state.end)
 
         if self._unsaved_loss:
             self.save_snapshot(always=True)
@@ -164,14 +159,13 @@ class Journal:
                 self._rebuild()
             except SnapshotDamaged:
                 self.rescan()
-            except OSError as error:
-                if batch is not None and not self.log.failed and self._log_ends_with(batch):
-                    raise PartialWrite(error) from error
-                raise
             else:
                 assert batch is not None
+                if self.index.state.findings:
+                    self.index.forget_torn()  # it was cut off
                 if chunk.lines:
                     self._add_written(batch, chunk)
+                self.index_is_partial = False
                 if self._unsaved_loss:
                     self.save_snapshot(always=True)
                 return batch
@@ -186,10 +180,10 @@ class Journal:
         start = len(self.index.tree)
         try:
             self.index_is_partial = True
-            if self.index.state.lines:
+            if self.index.state.lines and len(chunk.lines) - len(batch.added) < 2:
                 self.index.add_written(batch.added, chunk.positions, chunk.lines, batch.crc)
             else:
-                self.index.scan(*chunk)  # the header, too
+                self.index.scan(*chunk)  # the header, too, or several groups
             self.index_is_partial = False
         except SnapshotDamaged:
             self.rescan()
@@ -199,17 +193,18 @@ class Journal:
         else:
             self._rows_written_here.update(range(start, end))
 
-    def _log_ends_with(self, batch: WriteBatch) -> bool:
-        """Returns whether the log ends with a line of this batch, after a failed write was cut back to whole lines."""
-        self.refresh()
-        return self.index.state.leaf.id in {record.id for record in batch.stored}
-
     def _scan_chunks(self, chunks: Iterable[Chunk]) -> None:
         index = self.index
+        self._leaf_before_tail = None
         if index.state.findings:
             index.forget_torn()
         for chunk in chunks:
+            if chunk.fault == "newline_missing":
+                self._leaf_before_tail = index.state.leaf
             self._scan(chunk)
+        index.end_scan()
+        if self._leaf_before_tail is not None:
+            self.index_is_partial = True  # until the append that was given the last line has completed it
         if index.header is None and index.state.lines:
             if not index.header_is_damaged and (index.sealed_from is None or not len(index.tree)):
                 raise NotALog.at(self.log.location)

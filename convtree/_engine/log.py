@@ -19,8 +19,9 @@ Durability = Literal["power", "process"]
 class Chunk(NamedTuple):
     """Some lines of a log, without their newlines, and the position of each.
 
-    `end` is the position after them. With a `fault`, the bytes between the last line and `end` are not a line:
-    `torn_tail` (no newline yet, or never) or `line_too_long` (over 64 MiB, not read).
+    `end` is the position after them. With the fault `torn_tail` (no newline yet, or never) or `line_too_long` (over
+    64 MiB, not read), the bytes between the last line and `end` are not a line. With `newline_missing`, the one line is
+    whole but for its newline, which `end` counts already: only `append` passes it on, and writes the newline.
     """
 
     positions: Sequence[int]
@@ -39,8 +40,18 @@ class SnapshotFile(NamedTuple):
     read: Callable[[int, int], bytes]
 
 
-Build = Callable[[Iterator[Chunk]], Sequence[bytes]]
-"""Returns the lines to append, given the chunks that others appended since the caller last read. See `Log.append`."""
+class Addition(list[bytes]):
+    """Lines to append behind the position `end`. What a log has behind it is the rest of a write that was cut off."""
+
+    __slots__ = ("end",)
+
+    def __init__(self, lines: Iterable[bytes], end: int) -> None:
+        super().__init__(lines)
+        self.end = end
+
+
+Build = Callable[[Iterator[Chunk]], Addition]
+"""Returns what to append, given the chunks that others appended since the caller last read. See `Log.append`."""
 
 
 class LogReplaced(Exception):
@@ -56,6 +67,14 @@ class Log(Protocol):
     The logs of convtree pass `tests/log_contract.py` in its repository. A store of another package tests its log
     through `convtree.testing`.
     """
+
+    @property
+    def append_is_atomic(self) -> bool:
+        """Whether a crash leaves all lines of an append or none, also if this attribute is missing.
+
+        If not, a group mark goes before several lines.
+        """
+        ...
 
     @property
     def location(self) -> str:
@@ -82,14 +101,15 @@ class Log(Protocol):
     def append(self, position: int, build: Build) -> Chunk:
         """Appends lines after everything that is in the log, as one write.
 
-        Calls `build` with the chunks after `position`. It returns whole lines, or none to write nothing, or raises to
-        write nothing. Its lines are used only if nothing else was appended in between, checked under the lock;
+        Calls `build` with the chunks after `position`. It returns whole lines, or none to write nothing, or raises;
+        then no byte changes. Its lines are used only if nothing else was appended in between, checked under the lock;
         otherwise it is called again with what was. So it may run more than once, and must not have effects that a
-        second call would repeat.
+        second call would repeat. Before its lines are written, what the log has behind `Addition.end` is saved
+        elsewhere and cut off.
 
         When this returns, the lines are as durable as the log was opened for; so is everything that `build` was
-        given, also if it returned no lines. After a crash the log has none of them, all, or (a file) the first few,
-        each of them whole.
+        given, also if it returned no lines. After a crash the log has none of them, all, or (without
+        `append_is_atomic`) the first few, each of them whole.
 
         Returns the lines with their positions; without lines, an empty chunk whose `end` is the end of the log.
 
@@ -98,8 +118,7 @@ class Log(Protocol):
             SessionLocked: the lock was not free in time; nothing was written.
             SessionExists: the log was opened with mode "x", and another process has created it; nothing was written.
             SessionFailed: `failed` was set by an earlier call, or by this one.
-            OSError: the write failed. If `failed` is False, the log can be used; `read` shows which lines, if any,
-                were stored.
+            OSError: the write failed. If `failed` is False, none of the lines is stored and the log can be used.
         """
         ...
 

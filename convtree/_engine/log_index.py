@@ -13,6 +13,9 @@ stops the loop, it becomes findings. What a line may be depends on the lines bef
                                   decoded as a whole
     cannot be decoded             `bad_line`               `bad_line`
 
+A mark of the type `group` says how many of the next lines were one write. While the log has not all of them, none is
+indexed, and the index ends before the mark: as if they were a torn tail.
+
 The first line must be a header. One that is damaged, or is not a header, is `bad_header` (and without a sealed record
 behind it the journal says that this is not a log). A header anywhere else is `second_header`. Every damaged line makes
 the leaf uncertain, for it may have moved it, until another line moves the leaf.
@@ -29,8 +32,11 @@ from msgspec import UNSET
 from convtree._engine import bulk, codec, tree
 from convtree._engine.columns import Column
 from convtree._engine.envelope import Envelope, OpaqueEnvelope, has_unknown_needs
+from convtree._engine.groups import OpenGroup, Span, is_whole
 from convtree._engine.index_state import NO_LEAF, IndexState, Leaf
+from convtree._model.batches import batched
 from convtree._model.entries import (
+    GROUP,
     HIDDEN_FROM_MODEL,
     LABEL_LIMIT,
     VERSION,
@@ -89,6 +95,9 @@ class Index:
         self.header_is_damaged = False  # the first line looks like a header, and is damaged
         self._seen_first_line = False
         self._leaf_model: tuple[str | None, str] | None = None  # provider and model at the leaf, as far as known
+        self._open_group: OpenGroup | None = None  # a group that the lines scanned so far have not completed
+        self._group_line = 0  # the line number of the last mark whose group is whole
+        self._group_end = 0  # the line number of the last line of that group
 
     @classmethod
     def restored(
@@ -105,12 +114,33 @@ class Index:
 
     def scan(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
         """Indexes the lines of a chunk, in log order."""
-        state = self.state
         self.forget_torn()
+        if fault == "newline_missing":
+            fault = None
+        if self._open_group is not None:
+            self._continue_group(self._open_group, positions, lines, end, fault)
+        else:
+            self._scan_lines(positions, lines, end, fault)
+
+    def end_scan(self) -> None:
+        """Ends a scan of everything that the log has: a group that is still open is torn, and not in the log."""
+        group, self._open_group = self._open_group, None
+        if group is not None:
+            self._torn(group.start, group.end)
+
+    def _scan_lines(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None) -> None:
+        state = self.state
         done = self._scan_chain(positions, lines)
-        for position, line in zip(positions[done:], lines[done:], strict=True):
-            self._scan_line(position, line)
+        while done < len(lines) and self._open_group is None:
+            if self._begins_open_group(positions[done], lines, done):
+                break
+            self._scan_line(positions[done], lines[done])
+            done += 1
         last = positions[-1] + len(lines[-1]) + 1 if lines else state.end
+        if self._open_group is not None:
+            state.end = self._open_group.start  # as with a torn tail, the position stays before it
+            self._continue_group(self._open_group, positions[done:], lines[done:], end, fault)
+            return
         if fault == "torn_tail":
             # Not in the log for any reader, and read again when the log has grown: the position stays before it.
             self._torn(last, end)
@@ -120,6 +150,54 @@ class Index:
             self._damaged(fault, last, end - last)
         state.end = end
 
+    def _begins_open_group(self, position: int, lines: Sequence[bytes], number: int) -> bool:
+        """Looks for a group mark in a line; opens its group if the lines after it in the chunk do not complete it."""
+        line = lines[number].removesuffix(b"\r").lstrip(b"\0")
+        count = codec.group_count(line)
+        if count is None or self.state.lines < self._group_end:
+            return False
+        if (self.sealed_from is not None or codec.looks_sealed(line)) and codec.verify_seal(line) is None:
+            return False
+        if not is_whole(count, lines, number + 1):
+            self._open_group = OpenGroup(position, count)
+            return True
+        self._group_line = self.state.lines + 1
+        self._group_end = self._group_line + count
+        return False
+
+    def _continue_group(
+        self, group: OpenGroup, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None
+    ) -> None:
+        """Adds a chunk to the open group. If that completes it, indexes the group and the rest of the chunk."""
+        taken = group.take(positions, lines)
+        start = group.end
+        if fault is not None and taken == len(lines) and not group.is_whole(followed=True):
+            group.take_fault(start, end, fault)
+            fault = None
+        if not group.is_whole(followed=taken < len(lines) or fault is not None):
+            return
+        self._open_group = None
+        self._group_line = self.state.lines + 1
+        self._group_end = self.state.lines + len(group.spans)
+        for spans in batched(group.spans):
+            self._scan_spans(spans)
+        if taken < len(lines) or fault is not None:
+            self.state.end = group.end
+            self._scan_lines(positions[taken:], lines[taken:], end, fault)
+        else:
+            self.state.end = end
+
+    def _scan_spans(self, spans: Sequence[Span]) -> None:
+        """Indexes lines of a group that is known to be whole, by their places."""
+        lines = self._read_at([(position, length) for position, length, fault in spans if fault is None])
+        at = iter(lines)
+        for position, length, fault in spans:
+            if fault is None:
+                self._scan_line(position, next(at))
+            else:
+                self.state.lines += 1
+                self._damaged(fault, position, length)
+
     def add_written(
         self, records: Sequence[Entry | Mark], positions: Sequence[int], lines: Sequence[bytes], crc: int
     ) -> None:
@@ -128,6 +206,9 @@ class Index:
         Must give the same index as `scan` on their lines (see `bulk`), without parsing them.
         """
         state = self.state
+        if len(lines) > len(records):  # a group mark first
+            state.lines += 1
+            positions, lines = positions[1:], lines[1:]
         for record, position, line in zip(records, positions, lines, strict=True):
             state.lines += 1
             if isinstance(record, OpaqueEntry | OpaqueMark):
@@ -152,9 +233,12 @@ class Index:
         while number < good:
             number += self._index_message_run(positions[number:good], lines[number:good], envelopes[number:])
             if number < good:
+                envelope, line = envelopes[number], lines[number]
+                if envelope is None and self._begins_open_group(positions[number], lines, number):
+                    state.last_crc = int(line[-27:-19], 16)  # as before this line, which is not in the log yet
+                    return number
                 state.lines += 1
                 state.last_damaged = False
-                envelope, line = envelopes[number], lines[number]
                 if envelope is not None and self.tree.find(envelope.id) is None:
                     self._index_entry(envelope, positions[number], len(line))
                 else:
@@ -230,6 +314,8 @@ class Index:
         if first:
             self._report("bad_header", position, len(line))
         elif envelope.type == "session" and self._index_header(position, line, first):
+            return
+        if envelope.type == GROUP and envelope.known and self.state.lines == self._group_line:
             return
         earlier = self.tree.find(envelope.id)
         if earlier is not None:
@@ -311,6 +397,9 @@ class Index:
 
     def _index_mark_line(self, envelope: Envelope | OpaqueEnvelope, position: int, line: bytes) -> None:
         self.tree.add(envelope.id, tree.ROOT, tree.MARK, position, len(line))
+        if envelope.type == GROUP and envelope.known:
+            self._report("bad_group", position, len(line), envelope.id)
+            return
         if not envelope.known:
             if envelope.critical:
                 self.state.critical_mark = envelope.type

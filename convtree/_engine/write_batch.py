@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from convtree._engine import codec
+from convtree._engine.index_state import Leaf
 from convtree._engine.leaf import SeenLeaf
 from convtree._engine.log_index import Index
+from convtree._model.batches import batched
 from convtree._model.entries import CompactionEntry, Entry, LabelMark, LeafMark, Mark, MessageEntry, Record
 from convtree._model.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage, StaleLeaf
 from convtree._model.sources import Clock, IdSource, timestamp
@@ -88,6 +90,8 @@ class WriteBatch:
         self._header_payload: bytes | None = None
         self._payloads: list[bytes] = []  # of the records added
         self.crc = index.state.last_crc
+        self.leaf_before_tail: Leaf | None = None  # the leaf before a last line that this write completes
+        self.is_group = True  # whether its lines must be stored together
         self.added: list[Entry | Mark] = []
         self.stored: list[Entry | Mark] = []
 
@@ -95,17 +99,28 @@ class WriteBatch:
         """Sets the header of a log that has no line yet."""
         self._header_payload = header_payload
 
-    def lines(self) -> list[bytes]:
-        """Seals what was added as the lines that follow the log's last one; none if nothing was added."""
-        if not self._payloads:
-            return []
+    def lines(self, append_is_atomic: bool) -> list[bytes]:
+        """Seals what was added as the lines that follow the log's last one; none if nothing was added.
+
+        Before several lines goes a group mark, unless the log keeps an append together by itself. Lines that are too
+        many for one group are several.
+        """
+        payloads = self._payloads
+        if len(payloads) > 1 and self.is_group and not append_is_atomic:
+            groups = list(batched(payloads, codec.GROUP_LIMIT))
+            payloads = [payload for group in groups for payload in self._marked(group)]
+        if payloads and self._header_payload is not None:
+            payloads = [self._header_payload, *payloads]
         lines: list[bytes] = []
-        crc = self.index.state.last_crc
-        for payload in self._payloads if self._header_payload is None else [self._header_payload, *self._payloads]:
-            line, crc = codec.seal_line(payload, crc)
+        for payload in payloads:
+            line, self.crc = codec.seal_line(payload, self.crc)
             lines.append(line)
-        self.crc = crc
         return lines
+
+    def _marked(self, group: list[bytes]) -> list[bytes]:
+        if len(group) == 1:
+            return group
+        return [codec.encode_group(self._fresh_id(), timestamp(self._clock), len(group)), *group]
 
     def skip_stored(self, records: Sequence[EncodedRecord]) -> int:
         """Returns how many leading records the log has already; adds those to `stored`.
@@ -170,6 +185,8 @@ class WriteBatch:
             return seen.id
         if seen.on_stale == "rebase":
             return actual
+        if self.leaf_before_tail is not None and self.leaf_before_tail.id == seen.id:
+            return seen.id  # no reader could see the line of a write that was cut off; it becomes another branch
         raise StaleLeaf(
             f"another session moved the leaf from {seen.id!r} to {actual!r}; "
             "call refresh(), or pass parent_id or on_stale",

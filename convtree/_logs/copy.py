@@ -8,7 +8,7 @@ from zlib import crc32
 
 import msgspec
 
-from convtree._engine.log import Chunk, Log
+from convtree._engine.log import Addition, Chunk, Log
 from convtree._model.batches import batched
 from convtree._model.errors import CorruptLog, SessionExists
 
@@ -37,12 +37,12 @@ def copy_log(source: Log, target: Log) -> int:
     count, expected = 0, 0
     for batch in batched(lines):
 
-        def build(news: Iterable[Chunk], batch: Sequence[bytes] = batch) -> Sequence[bytes]:
+        def build(news: Iterable[Chunk], position: int = position, batch: Sequence[bytes] = batch) -> Addition:
             if any(chunk.lines for chunk in news):
                 raise SessionExists(
                     f"{target.location}: another process is writing to the copy; nothing more was copied"
                 )
-            return batch
+            return Addition(batch, position)
 
         position = target.append(position, build).end
         count += len(batch)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from convtree._engine import codec
-from convtree._engine.log import Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile
+from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile
 from convtree._logs import atomic_file, file_lines
 from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, close_own, identity_of
 from convtree._logs.filesystems import check_directory, refuse_network
@@ -40,6 +40,8 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 class JsonlLog(Uncopyable, ForkAware):
     """A log in a file. It need not exist yet: the first append creates it."""
+
+    append_is_atomic = False
 
     def __init__(
         self,
@@ -125,6 +127,18 @@ class JsonlLog(Uncopyable, ForkAware):
                 return
             position = chunk.end
 
+    def read_to_append(self, position: int) -> Iterator[Chunk]:
+        """Yields what an append has to take for the log: a last line that only lacks its newline is part of it."""
+        for chunk in self.read(position):
+            length = chunk.end - position
+            if chunk.fault == "torn_tail" and length < file_lines.READ_LIMIT:
+                tail = os.pread(self._fd, length, position)
+                if codec.verify_seal(tail.removesuffix(b"\r")) is not None:
+                    yield Chunk((position,), (tail,), chunk.end + 1, "newline_missing")
+                    return
+            yield chunk
+            position = chunk.end
+
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Returns the lines at these (offset, length) pairs."""
         self._check_usable()
@@ -187,10 +201,10 @@ class JsonlLog(Uncopyable, ForkAware):
 
         def add() -> Chunk:
             size = self._checked_size(position)
-            if size != position or size == 0:
-                self._lock.contended = True
-                size = self._repair_tail(size)
-            return self._write(build(self.read(position) if size > position else iter(())), size)
+            if size == position > 0:
+                return self._write(build(iter(())), size)
+            self._lock.contended = True
+            return self._write(build(self.read_to_append(position)), size)
 
         return self._while_locked(add)
 
@@ -215,16 +229,11 @@ class JsonlLog(Uncopyable, ForkAware):
 
         def begin() -> Chunk:
             size = self._checked_size(0)
-            size = self._repair_tail(size) if size and not must_be_new else size
-            if size == 0:
-                lines = first
-            elif must_be_new:
+            if size and must_be_new:
                 raise SessionExists(
                     f"{self.path}: another process has just created this log; open it, or choose another path"
                 )
-            else:
-                lines = build(self.read(0))
-            return self._write(lines, size)
+            return self._write(build(self.read_to_append(0)) if size else first, size)
 
         try:
             return self._while_locked(begin)
@@ -234,12 +243,21 @@ class JsonlLog(Uncopyable, ForkAware):
                 self._create = "x"
             raise
 
-    def _write(self, lines: Sequence[bytes], size: int) -> Chunk:
-        """Writes whole lines at the end of the file. If that fails, cuts back to the last whole line."""
-        if not lines:
+    def _write(self, addition: Addition, size: int) -> Chunk:
+        """Writes whole lines behind `addition.end`, in a file of `size` bytes. If that fails, cuts them off again.
+
+        What the file has behind that end is cut off first. If the end is behind the file, its last newline is missing.
+        """
+        end, lines = addition.end, addition
+        data = b"\n".join(lines) + b"\n" if lines else b""
+        if end > size:
+            data = b"\n" + data
+        if end < size:
+            self._save_torn_tail(end, size)
+            self._truncate(end)
+        if not data:
             self._make_durable()  # lines found stored already may be another writer's, not synced yet
-            return Chunk((), (), size)
-        data = b"\n".join(lines) + b"\n"
+            return Chunk((), (), end)
         self._directory_unsynced |= size == 0
         self._check_appends()
         try:
@@ -249,39 +267,20 @@ class JsonlLog(Uncopyable, ForkAware):
         except OSError as error:
             self.failed = error.errno not in _NO_SPACE
             try:
-                self._truncate(max(size, file_lines.end_of_lines(self._fd, os.fstat(self._fd).st_size)))
+                self._truncate(min(end, size))
             except (OSError, SessionFailed):
                 self.failed = True
             raise
         self._make_durable()
-        starts = [size]
+        starts = [end]
         for line in lines:
-            size += len(line) + 1
-            starts.append(size)
-        self._end = starts.pop(), data[-codec.SEAL_LENGTH - 1 :]
-        return Chunk(starts, lines, size)
+            end += len(line) + 1
+            starts.append(end)
+        if lines:
+            self._end = end, data[-codec.SEAL_LENGTH - 1 :]
+        return Chunk(starts[:-1], lines, end)
 
     # --- the tail ---
-
-    def _repair_tail(self, size: int) -> int:
-        """Deals with bytes after the last newline: completes a whole line, saves and cuts a torn one.
-
-        Called under the lock. Returns the new size.
-        """
-        end = file_lines.end_of_lines(self._fd, size)
-        if end == size:
-            return size
-        tail = os.pread(self._fd, min(size - end, file_lines.READ_LIMIT), end)
-        if not (codec.is_header(file_lines.first_line(self._fd)) if end else codec.begins_header(tail)):
-            raise NotALog.at(self.path)
-        if len(tail) == size - end and codec.verify_seal(tail.removesuffix(b"\r")) is not None:
-            self._check_appends()
-            os.write(self._fd, b"\n")
-            self._make_durable()
-            return size + 1
-        self._save_torn_tail(end, size)
-        self._truncate(end)
-        return end
 
     def _save_torn_tail(self, start: int, end: int) -> None:
         """Saves a torn tail to `<log>.torn`, durably, before it is cut."""

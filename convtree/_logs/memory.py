@@ -15,6 +15,7 @@ class MemoryLog:
     Several threads may use a log, each through its own handle.
     """
 
+    append_is_atomic = True
     location = "memory"
     failed = False
 

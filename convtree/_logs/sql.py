@@ -42,6 +42,8 @@ class _StaleGuess(Exception):
 class SqlLog(Uncopyable):
     """A log in a database. It need not exist yet: the first append adds it."""
 
+    append_is_atomic = True
+
     def __init__(self, database: SqlDatabase, session_id: str, *, mode: Mode = "a") -> None:
         """Looks for the session.
 

@@ -26,6 +26,7 @@ LOG: dict[str, tuple[Severity, str]] = {
     "bad_kept": ("error", "first_kept_entry_id is not an ancestor of the compaction"),
     "orphan": ("error", "parent entry not found earlier in the log"),
     "bad_target": ("error", "target entry not found earlier in the log; ignored"),
+    "bad_group": ("error", "a group mark inside another group, or without a count from 2 to 65,536; ignored"),
     LOST: ("error", "the log used to be longer: lines at its end are missing"),
     "unsealed": ("info", "the log has no checksums, so damage in it cannot be detected"),
     "carriage_return": ("info", "lines end in CRLF"),

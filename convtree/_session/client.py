@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.intents import AddMark, Append, Intent
-from convtree._engine.journal import Journal, PartialWrite
+from convtree._engine.journal import Journal
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
@@ -155,11 +155,7 @@ class Client(Uncopyable, ForkAware):
             if self.closed or self._refusal or journal.index.state.read_only:
                 self.check_open()
                 self.check_writable()  # before the log is asked: a reader takes no lock and repairs nothing
-            try:
-                batch = journal.write(intent, self._header)
-            except PartialWrite as partial:  # whole lines of ours are in the log, and stay
-                self.leaf_id = journal.index.state.leaf.id
-                raise partial.reason from None
+            batch = journal.write(intent, self._header)
             leaf_id = journal.index.state.leaf.id
             if intent.moves_leaf and (batch.added or not batch.stored or batch.stored[-1].id == leaf_id):
                 self.leaf_id = leaf_id  # ours; with nothing added, it was there already: a retry has seen it

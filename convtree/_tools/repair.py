@@ -36,7 +36,7 @@ _REPAIR_LIMIT = 1_000_000  # findings that one repair can handle
 #: findings whose lines are removed; the others are about lines that are missing, or kept
 _REMOVED = frozenset(
     {"torn_tail", "line_too_long", "bad_seal", "bad_line", "nul_bytes", "bad_header", "duplicate"}
-    | {"id_conflict", "bad_target"}
+    | {"id_conflict", "bad_target", "bad_group"}
 )
 #: findings that are gone once the lines are sealed again
 _RESEALED = frozenset({LOST, "prev_mismatch", "carriage_return", "byte_order_mark", "unsealed"})
@@ -230,13 +230,13 @@ def _header_payload(index: Index, path: Path) -> bytes:
 
 def _complete_tail(index: Index, log: JsonlLog) -> bool:
     """Indexes a last line that lacks only its newline, as the next writer would; returns whether there is one."""
-    tail = index.state.findings[-1] if index.state.findings else None
-    if tail is not None and tail.code == "torn_tail" and tail.length < codec.LINE_LIMIT:
-        line = b"".join(data for _, data in log.read_bytes(tail.offset, tail.length))
-        if codec.verify_seal(line.removesuffix(b"\r")) is not None:
-            index.scan((tail.offset,), (line,), tail.offset + tail.length + 1)
-            return True
-    return False
+    fault = None
+    if index.state.findings and index.state.findings[-1].code == "torn_tail":
+        for chunk in log.read_to_append(index.state.end):
+            index.scan(*chunk)
+            fault = chunk.fault
+        index.end_scan()
+    return fault == "newline_missing"
 
 
 def _record_findings(index: Index, log: JsonlLog, size: int, progress: Progress | None) -> Iterator[Finding]:

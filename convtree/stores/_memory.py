@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from itertools import count
 
 from convtree._catalogue.types import LogStamp, Progress
-from convtree._engine.log import Build, Chunk, Log, Mode
+from convtree._engine.log import Addition, Build, Chunk, Log, Mode
 from convtree._logs.memory import MemoryLog
 from convtree._model.errors import SessionExists, SessionNotFound
 from convtree.stores._catalogue_sync import CatalogueSync
@@ -37,7 +37,7 @@ class _Handle(MemoryLog):
     def append(self, position: int, build: Build) -> Chunk:
         """Adds the lines that `build` returns, unless the session was deleted."""
 
-        def build_unless_deleted(news: Iterator[Chunk]) -> Sequence[bytes]:
+        def build_unless_deleted(news: Iterator[Chunk]) -> Addition:
             if self._shared.deleted:
                 raise SessionNotFound("memory: this session was deleted")
             return build(news)
@@ -69,7 +69,7 @@ class MemoryBackend:
     def write_new(self, id: str, lines: Iterable[bytes]) -> None:
         """Stores a whole session."""
         whole = list(lines)
-        self.log(id, "x").append(0, lambda _: whole)
+        self.log(id, "x").append(0, lambda _: Addition(whole, 0))
 
     def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
         """Deletes sessions. A session that is open can still be read."""

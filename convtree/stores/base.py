@@ -4,7 +4,9 @@ A store needs three things from its storage, and each is a small protocol:
 
 1. A **log** for each session (`Log`): a list of lines that only grows. `read` returns lines with their positions,
    `append` adds lines as one write. Positions are yours; they grow, and 0 is the beginning. `MemoryLog` is the
-   reference. A log without a place for snapshots returns None from `snapshot()` and ignores `save_snapshot()`.
+   reference. A log without a place for snapshots returns None from `snapshot()` and ignores `save_snapshot()`. If a
+   crash can leave a part of an append, `append_is_atomic` is False: then several lines come with a group mark, and
+   `append` first cuts off what lies behind the position `Addition.end`.
 2. A **catalogue** of all sessions (`Catalogue`): lists, searches and sums. Storage that cannot do these uses
    `CatalogueSync`, which reads the logs itself. It needs `scan()`, the stamp of every log by session id, and
    `open_log(id)`. A stamp is `(size, time, identity)`: the size grows with every append, and another session under
@@ -50,12 +52,13 @@ from convtree._catalogue.types import (
     StoreFinding,
     UsageTotal,
 )
-from convtree._engine.log import Build, Chunk, Durability, Log, LogReplaced, Mode, SnapshotFile
+from convtree._engine.log import Addition, Build, Chunk, Durability, Log, LogReplaced, Mode, SnapshotFile
 from convtree._logs.memory import MemoryLog
 from convtree._model.usage import Usage
 from convtree.stores._catalogue_sync import CatalogueSync
 
 __all__ = [
+    "Addition",
     "Build",
     "Catalogue",
     "CatalogueSync",

@@ -1,0 +1,55 @@
+"""Groups: the lines of one write, which count together or not at all. Pure.
+
+A mark with a count stands before them. Which lines belong to it is decided by position alone, so a damaged line is a
+line of its group, too. While the log ends before the last of them, the group is torn: what it has is not in the log
+for any reader, and the next writer cuts it off. Positions of lines wait here meanwhile, not the lines themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+Span = tuple[int, int, str | None]  # position, length, and the fault of a line that is too long
+
+
+class OpenGroup:
+    """A group of which not every line was read yet, from its mark at the position `start` on."""
+
+    __slots__ = ("_has_zeros", "_missing", "end", "spans", "start")
+
+    def __init__(self, start: int, count: int) -> None:
+        self.start = start
+        self.end = start  # of what was read
+        self.spans: list[Span] = []
+        self._missing = count + 1  # with the mark itself
+        self._has_zeros = False
+
+    def take(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
+        """Takes the lines that belong to the group from the beginning of a chunk; returns how many those are."""
+        taken = min(self._missing, len(lines))
+        for position, line in islice(zip(positions, lines, strict=True), taken):
+            self._add(position, len(line), None, position + len(line) + 1)
+            self._has_zeros |= b"\0" in line
+        return taken
+
+    def take_fault(self, position: int, end: int, fault: str) -> None:
+        """Takes the end of a chunk that is not a line: one that is too long, or the beginning of one."""
+        if fault == "line_too_long":
+            self._add(position, end - position, fault, end)
+        self.end = end
+
+    def _add(self, position: int, length: int, fault: str | None, end: int) -> None:
+        self.spans.append((position, length, fault))
+        self._missing -= 1
+        self.end = end
+
+    def is_whole(self, followed: bool) -> bool:
+        """Returns whether every line was read. Zeros in the last bytes of a log were never written: a power cut."""
+        return not self._missing and (followed or not self._has_zeros)
+
+
+def is_whole(count: int, lines: Sequence[bytes], start: int) -> bool:
+    """Returns whether the lines from the index `start` on complete a group, as `OpenGroup.is_whole` does."""
+    left = len(lines) - start
+    return left > count or (left == count and not any(b"\0" in line for line in lines[start:]))
