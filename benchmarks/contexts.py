@@ -33,7 +33,7 @@ def kept(path: str, calls: int) -> Figure:
 def whole(path: str, calls: int) -> Figure:
     """Times the context of the path before the compaction."""
     with open(path, "rb") as file:
-        lines = file.read().splitlines()[1:-1]
+        lines = [line for line in file.read().splitlines()[1:-1] if b'"type":"group"' not in line[:99]]
     return _beside_loads(path, lines, calls, (_WHOLE, _WHOLE_LOADS), whole=True)
 
 

@@ -106,6 +106,17 @@ def modules_using_os() -> list[ModuleType]:
     return [module for module in modules if "os" in vars(module)]
 
 
+def without_groups(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns records without the marks of groups, and without a group that the log ends in the middle of."""
+    kept: list[dict[str, Any]] = []
+    for place, record in enumerate(records):
+        if record["type"] != "group":
+            kept.append(record)
+        elif place + record["count"] >= len(records):
+            break
+    return kept
+
+
 def read_plainly(path: Path) -> Iterator[dict[str, Any]]:
     """Yields the records of a log, read with the standard library alone, by FORMAT.md.
 

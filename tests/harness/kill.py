@@ -8,7 +8,7 @@ every close saves an index; in the end the log must read the same with it and wi
 
 A writer reports through a pipe what it is about to append and what was acknowledged. Every acknowledged entry must be
 in the log once. An entry that was announced and not acknowledged is appended again by the next writer, under the same
-id, and must be in the log once.
+id, and must be in the log once. Entries that were appended together must be there together, or not at all.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from convtree._engine import journal
 from convtree._session.session import Session
 
 from . import sabotage
-from .common import arguments, finish, keep, read_plainly
+from .common import arguments, finish, keep, read_plainly, without_groups
 from .places import DATABASE, findings, open_session
 
 WRITERS, TAILERS = 4, 2
@@ -86,7 +86,7 @@ def write(
     while True:
         ids, begun = begun, []
         if not ids:
-            count = 3 if choose.random() < 0.05 else 1
+            count = choose.randint(2, 5) if choose.random() < 0.25 else 1
             ids = [f"{prefix}-{number + i}-{pick_size(choose, heavy)}" for i in range(count)]
             number += count
         say("?" + " ".join(ids))
@@ -192,6 +192,8 @@ class Totals:
     retried: int = 0
     tailed: int = 0
     lost: int = 0
+    groups: int = 0  # of entries that were appended together
+    partial: int = 0  # of which a part was found
     unreadable: int = 0
     indexed: int = 0  # how often the log was opened with an index
 
@@ -208,6 +210,7 @@ class Ring:
         self._totals = totals
         self._started = 0
         self._acknowledged: set[str] = set()
+        self._groups: dict[str, list[str]] = {}  # ids announced together, by the first
         self._seen: list[tuple[str, list[str]]] = []
         self._broken: list[str] = []
         self._children = [self._start_writer([]) for _ in range(WRITERS)]
@@ -257,6 +260,8 @@ class Ring:
                 kind, what = line[0], line[1:]
                 if kind == "?":
                     child.begun = what.split()
+                    if len(child.begun) > 1:
+                        self._groups[child.begun[0]] = child.begun
                 elif kind == "!":
                     self._acknowledged.update(child.begun)
                     child.begun = []
@@ -283,9 +288,16 @@ class Ring:
             find = session._journal.index.node
             lost_ids = [each for each in self._acknowledged if find(each) is None]
             self._totals.lost += len(lost_ids)
+            broken += self._partial_groups(lambda each: find(each) is not None)
             self.lines = session._journal.index.state.lines
             self._totals.indexed += session._journal.index.tree.parents.persisted > 0
             return broken + [f"acknowledged and lost: {each}" for each in lost_ids]
+
+    def _partial_groups(self, is_stored: Callable[[str], bool]) -> list[str]:
+        """Returns the groups of which a part is stored. This process may not have read yet that a group began."""
+        parts = [group for group in self._groups.values() if len({is_stored(id) for id in group}) > 1]
+        self._totals.partial += len(parts)
+        return [f"a part of the group {group[0]} .. {group[-1]}" for group in parts]
 
     def _read_all(self) -> list[str]:
         """Checks a whole log that nobody writes to, with the engine and without it."""
@@ -304,8 +316,9 @@ class Ring:
         if torn.exists():
             totals.torn += torn.read_bytes().count(b"\n")
         broken = [f"verify found {finding.code}" for finding in found if finding.code != "torn_tail"]
+        totals.groups += len(self._groups)
         try:
-            records = list(read_plainly(self.path))[1:]
+            records = without_groups(list(read_plainly(self.path))[1:])
         except (ValueError, KeyError) as error:
             return [*broken, f"read without the engine: {error}"]
         totals.entries += sum("parent_id" in record for record in records)
@@ -319,6 +332,7 @@ class Ring:
             if record.get("parent_id") and place.get(record["parent_id"], len(order)) >= place[record["id"]]:
                 broken.append(f"{record['id']} stands above its parent")
         broken += [f"acknowledged and lost: {each}" for each in self._acknowledged if each not in place]
+        broken += self._partial_groups(place.__contains__)
         for first, sequence in self._seen:
             totals.tailed += len(sequence)
             begin = place[first] + 1 if first else 0

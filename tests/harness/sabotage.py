@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from convtree._engine import codec
+from convtree._engine import codec, log_index
 from convtree._engine.journal import Journal
+from convtree._engine.log import Addition, Chunk
 from convtree._engine.snapshot import Snapshot
 from convtree._engine.write_batch import WriteBatch
-from convtree._logs import atomic_file, jsonl, lock
+from convtree._logs import atomic_file, file_lines, jsonl, lock
 
 from .common import arguments, finish
 
@@ -31,8 +32,30 @@ ROOT = Path(__file__).parents[2]
 
 
 def no_tail_check() -> None:
-    """Appends without repairing a torn tail: the new line continues the torn one."""
-    _patch(jsonl.JsonlLog, "_repair_tail", lambda _log, size: size)
+    """Appends without cutting a torn tail off: the new line continues the torn one."""
+    write = jsonl.JsonlLog._write
+
+    def careless(log: jsonl.JsonlLog, addition: Addition, size: int) -> Chunk:
+        addition.end = size
+        return write(log, addition, size)
+
+    _patch(jsonl.JsonlLog, "_write", careless)
+
+
+def no_count_check() -> None:
+    """Takes a group for whole, however many of its lines there are."""
+    _patch(log_index, "is_whole", lambda _count, _lines, _start: True)
+
+
+def cut_to_newest_newline() -> None:
+    """Cuts a write that failed or was torn back to its last whole line, not to where it began."""
+    truncate = jsonl.JsonlLog._truncate
+
+    def keeping(log: jsonl.JsonlLog, end: int) -> None:
+        size = os.fstat(log._fd).st_size
+        truncate(log, max(end, file_lines.end_of_lines(log._fd, size)))
+
+    _patch(jsonl.JsonlLog, "_truncate", keeping)
 
 
 def two_writes() -> None:
@@ -150,6 +173,8 @@ VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
         no_tail_check,
+        no_count_check,
+        cut_to_newest_newline,
         two_writes,
         no_lock,
         no_sync,
@@ -183,6 +208,8 @@ def _patch(owner: Any, name: str, value: Any) -> None:
 CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("no_tail_check", "calls", []),
     ("no_tail_check", "kill", ["--cycles", "1500"]),
+    ("no_count_check", "kill", ["--cycles", "1500"]),
+    ("cut_to_newest_newline", "faults", []),
     ("two_writes", "calls", []),
     ("no_lock", "contention", ["--processes", "4", "--appends", "300"]),
     ("no_sync", "calls", []),
