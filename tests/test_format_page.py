@@ -3,44 +3,74 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 from zlib import crc32
+
+import pytest
 
 import convtree
 from convtree._engine import codec
+from convtree._model.entries import ENTRY_CLASSES, MARK_CLASSES, Header
 
 PAGE = (Path(convtree.__file__).parent / "docs" / "FORMAT.md").read_text(encoding="utf-8")
-LINES = [line.encode() for line in re.findall(r"^\{.*\}$", PAGE, re.MULTILINE)]
+LOGS = [block.encode().splitlines() for block in re.findall(r"^```json\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)]
+LINES = LOGS[0]
+CLASSES: dict[str, Any] = {"session": Header, **ENTRY_CLASSES, **MARK_CLASSES}
 
 
-def test_every_line_decodes_and_encodes_to_the_same_bytes() -> None:
+def payload_of(line: bytes) -> bytes:
+    """A line, decoded and encoded again."""
+    fields = json.loads(line)
+    if fields["type"] == "session":
+        header = codec.decode_header(line)
+        assert header is not None
+        return codec.encode_header(header)
+    if fields["type"] == "group":
+        return codec.encode_group(fields["id"], fields["timestamp"], fields["count"])
+    return codec.encode(codec.decode(line))
+
+
+@pytest.mark.parametrize("log", LOGS)
+def test_every_line_decodes_and_encodes_to_the_same_bytes(log: list[bytes]) -> None:
     """Decoding and encoding a line of the page gives the same bytes."""
     prev = 0
-    for number, line in enumerate(LINES):
-        if number == 0:
-            header = codec.decode_header(line)
-            assert header is not None
-            body = codec.encode_header(header)
-        else:
-            body = codec.encode(codec.decode(line))
-        assert codec.seal(body, prev) == line
+    for line in log:
+        assert codec.seal(payload_of(line), prev) == line
         prev = crc32(line)
 
 
 def test_page_shows_every_type() -> None:
-    """The header, the five entry types, an unknown one and the three mark types are there."""
-    assert [json.loads(line)["type"] for line in LINES] == [
-        "session",
-        "message",
-        "message",
-        "model_change",
-        "extension_data",
-        "branch_summary",
-        "compaction",
-        "tool.note",
-        "label",
-        "session_info",
-        "leaf",
-    ]
+    """The header, the seven entry types, an unknown one and the five mark types are there."""
+    seen = dict.fromkeys(json.loads(line)["type"] for log in LOGS for line in log)
+    assert set(seen) == {"session", *ENTRY_CLASSES, "tool.note", *MARK_CLASSES, "group"}
+
+
+def test_page_shows_every_field() -> None:
+    """Every field of every class is on the page, but for those of the format's older rows that are alike."""
+    shown = {(fields["type"], name) for log in LOGS for fields in map(json.loads, log) for name in fields}
+    missing = {
+        (name, field) for name, cls in CLASSES.items() for field in cls.__struct_fields__ if (name, field) not in shown
+    }
+    assert missing == {
+        ("session", "git_root"),
+        ("session", "owner"),
+        ("session", "name"),
+        ("session", "metadata"),
+        ("session", "needs"),
+        ("message", "visible_to"),
+        ("message", "pinned"),
+        ("compaction", "tokens_after"),
+        ("compaction", "messages_removed"),
+        ("compaction", "read_files"),
+        ("compaction", "modified_files"),
+        ("compaction", "details"),
+        ("branch_summary", "details"),
+        ("branch_summary", "usage"),
+        ("branch_summary", "provider"),
+        ("branch_summary", "model"),
+        ("session_info", "archived"),
+        *((name, "source_id") for name in ENTRY_CLASSES),
+    }
 
 
 def test_page_is_a_log(tmp_path: Path) -> None:
@@ -48,7 +78,7 @@ def test_page_is_a_log(tmp_path: Path) -> None:
     log = tmp_path / "page.jsonl"
     log.write_bytes(b"".join(line + b"\n" for line in LINES))
     with convtree.Session.open(log, mode="r") as session:
-        assert session.findings == ()
+        assert {finding.code for finding in session.findings} <= {"lost_entry", "bad_target"}
         assert (session.id, session.name, session.leaf_id) == ("s1", "trip", "a2")
         assert session.labels == {"a1": "start"}
         assert [entry.id for entry in session.path("a7")] == ["a1", "a3", "a4", "a5", "a6", "a7"]
