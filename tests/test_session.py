@@ -37,6 +37,7 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
     aio,
+    open_store,
 )
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.leaf import LEAF
@@ -816,6 +817,18 @@ def test_mode_x_never_writes_to_an_existing_log(log_path: Path) -> None:
                     late.append(user("b"), **arguments)
             with pytest.raises(SessionExists):
                 late.rename("mine")
+
+
+def test_two_sessions_of_a_memory_store() -> None:
+    """Each reads what the other wrote, also after several appends of its own."""
+    with open_store("memory:") as store, store.create(id="s") as one:
+        one.append(user("x"))
+        with store.open("s") as two:
+            for writer, reader in ((one, two), (two, one), (one, two)):
+                written = [writer.append(user("x")) for _ in range(3)]
+                with pytest.raises(StaleLeaf):
+                    reader.append(user("y"))
+                assert reader.refresh() == written
 
 
 # --- read-only and closed sessions ---
