@@ -46,6 +46,7 @@ from convtree._model.entries import (
 )
 from convtree._model.errors import InvalidMessage
 
+GROUP_LIMIT = 65_536  # lines of a group
 LINE_LIMIT = 16 * 2**20  # bytes a writer may put on a line, its newline included
 DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1

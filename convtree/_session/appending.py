@@ -1,4 +1,8 @@
-"""Appending messages and entries: methods of `Session`. Pure."""
+"""Appending: methods of `Session`. Pure.
+
+Whatever needs no log is checked before the lock. Where an entry belongs, and whether it is stored already, is decided
+under the lock, in an intent.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,10 @@ def append(
     *,
     parent_id: str | AtLeaf | None = LEAF,
     id: str | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
+    label: str | None = None,
+    move_leaf: bool = True,
     on_stale: OnStale | None = None,
 ) -> E: ...
 @overload
@@ -39,6 +47,10 @@ def append(
     pinned: bool | None = None,
     status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
+    label: str | None = None,
+    move_leaf: bool = True,
     on_stale: OnStale | None = None,
 ) -> MessageEntry: ...
 def append(
@@ -56,6 +68,10 @@ def append(
     pinned: bool | None = None,
     status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
+    label: str | None = None,
+    move_leaf: bool = True,
     on_stale: OnStale | None = None,
 ) -> Any:
     """Appends one message or entry and moves the leaf to it; when this returns, it is stored.
@@ -68,7 +84,7 @@ def append(
         parent_id: the entry to append below; left out, the session's leaf; None, the place before the first
             entry. Branches and appends in one record.
         id: the new entry's id; left out, a fresh one. Makes a retry safe: if it is stored already with equal
-            content, the stored entry is returned and nothing is written.
+            content, the stored entry is returned and nothing is written, no label either.
         provider: the provider that made the message.
         model: the model that made the message.
         usage: the tokens it took, as the provider reports them.
@@ -77,15 +93,28 @@ def append(
         pinned: whether it survives compactions; left out, true for the roles `system` and `developer`.
         status: "interrupted" for a reply that was stopped: its calls without a result count as interrupted.
         extra: data that a framework must get back with the message; never sent to a model.
+        replaces: an entry on the path to the message that contexts leave out from here on.
+        reply_to: the entry that the message answers; it decides the place, so `parent_id` and `on_stale` are left out.
+            If only notes lie between that entry and the leaf, the reply continues at the leaf: a compaction that landed
+            meanwhile is above it. If somebody said something there, the reply is a sibling, below the entry it
+            answers. If the leaf has been moved off that entry, the reply is below the entry and the leaf stays where it
+            is. If the leaf is uncertain, the reply is below the entry and becomes the leaf. Never raises StaleLeaf.
+        label: a bookmark on the new entry, stored with it.
+        move_leaf: False leaves the leaf where it is. The entry and a leaf mark are stored together.
         on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
             session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
 
-    The arguments from `provider` to `extra` go with a message only.
+    The arguments from `provider` to `reply_to` go with a message only; a `MessageEntry` takes the last two.
+
+    A note is an entry that nobody said: a compaction, a model change, extension data, an entry of another tool's type,
+    a message that is visible to nobody, and a text of role `user` for the model only, as `resume` appends it. Where
+    other sessions only added notes, the leaf has not moved for anybody: the append continues below them.
 
     Raises:
         TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
-        InvalidMessage: a value cannot be stored; the error names the place.
-        StaleLeaf: another session moved the leaf (never with `parent_id`).
+        ValueError: `reply_to` came with `parent_id` or `on_stale`.
+        InvalidMessage: a value cannot be stored, or `replaces` is not on the path; the error names the place.
+        StaleLeaf: another session moved the leaf (never with `parent_id` or `reply_to`).
         EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
         SessionFailed, SessionClosed: nothing was written.
         OSError: the disk refused; the log was cut back to whole lines, or the session is failed.
@@ -101,8 +130,10 @@ def append(
         pinned=pinned,
         status=status,
         extra=extra,
+        replaces=replaces,
+        reply_to=reply_to,
     )
-    return self._client.append([entry], parent_id, on_stale)[0]
+    return self._client.append([entry], parent_id, on_stale, reply_to=reply_to, label=label, move_leaf=move_leaf)[0]
 
 
 def append_many(
@@ -119,15 +150,22 @@ def append_many(
     pinned: bool | None = None,
     status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
+    label: str | None = None,
+    move_leaf: bool = True,
     on_stale: OnStale | None = None,
 ) -> list[Entry]:
-    """Appends a chain with one write and one sync.
+    """Appends a chain with one write and one sync: all of it or nothing.
 
-    Not a transaction: after a crash, a prefix of the chain may be stored. A retry is safe for entries with ids.
+    An item whose id is stored already stays where it is, and is returned as it is stored. The others form a chain at
+    the place that the call names, so they never continue an entry of another branch. If all are stored, nothing is
+    written.
 
     Args:
         self: the session.
-        items: messages and entries, as `append` takes them; each is the parent of the next.
+        items: messages and entries, as `append` takes them; each is the parent of the next. At most 65,536, with the
+            marks for `label`, `move_leaf` and `reply_to`.
         parent_id: the parent of the first, as in `append`.
         provider: as in `append`, for every message.
         model: as in `append`, for every message.
@@ -137,9 +175,14 @@ def append_many(
         pinned: as in `append`, for every message.
         status: as in `append`, for the last item if it is a message.
         extra: as in `append`, for the last item if it is a message.
+        replaces: as in `append`, for the first item.
+        reply_to: as in `append`, for the first item; decides the place of the chain.
+        label: as in `append`, for the last item.
+        move_leaf: as in `append`.
         on_stale: as in `append`.
 
     Raises:
+        ValueError: there are too many items, or as `append`.
         As `append`.
     """
     listed = list(items)
@@ -147,10 +190,12 @@ def append_many(
     common |= {"visible_to": visible_to, "pinned": pinned}
     entries: list[Entry] = []
     for number, item in enumerate(listed, 1):
-        own = (
-            {}
-            if isinstance(item, Entry)
-            else common | ({"usage": usage, "status": status, "extra": extra} if number == len(listed) else {})
-        )
+        own = {} if isinstance(item, Entry) else dict(common)
+        if number == 1:
+            own |= {"replaces": replaces, "reply_to": reply_to}
+        if number == len(listed) and not isinstance(item, Entry):
+            own |= {"usage": usage, "status": status, "extra": extra}
         entries.append(entry_of(item, **own))
-    return self._client.append(entries, parent_id, on_stale) if entries else []
+    if not entries:
+        return []
+    return self._client.append(entries, parent_id, on_stale, reply_to=reply_to, label=label, move_leaf=move_leaf)
