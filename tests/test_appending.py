@@ -290,6 +290,8 @@ def test_a_message_entry_takes_reply_to(pair: tuple[Session, Session]) -> None:
         (lambda s: s.append(user("x"), replaces="a", parent_id=None), InvalidMessage, "'a' is not on the path"),
         (lambda s: s.append(user("x"), label="x" * 257), InvalidMessage, "at most 256"),
         (lambda s: s.append(user("x"), label=5), InvalidMessage, "label"),
+        (lambda s: s.set_system({"role": "user", "content": "x"}), InvalidMessage, "role system or developer"),
+        (lambda s: s.set_system("x", on_stale="maybe"), ValueError, "on_stale is one of"),
         (
             lambda s: s.extend([MessageEntry(id="x", parent_id="a", message=user("x"), replaces="b")]),
             InvalidMessage,
@@ -503,13 +505,89 @@ def test_a_call_has_a_limit(pair: tuple[Session, Session], monkeypatch: pytest.M
     assert ids(one.append_many(entries_of("bcd"))) == ["b", "c", "d"]
 
 
+# --- the system message ---
+
+
+def test_a_system_message_is_set_once(store: SessionStore) -> None:
+    """A program that starts again writes nothing. Another text replaces the message in effect."""
+    with store.create(id="s") as session:
+        first = session.set_system("Be brief.")
+        assert (first.message, first.pinned, first.replaces) == (system("Be brief."), True, None)
+        session.append(user("a"))
+    with store.open("s") as session:
+        count = len(records_of(session))
+        assert session.set_system("Be brief.") == first
+        assert len(records_of(session)) == count
+        second = session.set_system("Be kind.")
+        assert (second.parent_id, second.replaces, session.leaf_id) == (session.path()[-2].id, first.id, second.id)
+        assert session.set_system("Be kind.") == second
+        third = session.set_system("Be brief.")
+        assert (third.parent_id, third.replaces) == (second.id, second.id)
+
+
+def test_a_system_message_belongs_to_its_path(pair: tuple[Session, Session]) -> None:
+    """Another branch has its own. Messages that no model sees are not in effect."""
+    one, _ = pair
+    below = one.set_system("Be brief.")
+    one.append(system("hidden"), visible_to="user")
+    assert one.set_system("Be brief.") == below
+    one.branch("a")
+    beside = one.set_system("Be brief.")
+    assert (beside.id != below.id, beside.parent_id, beside.replaces) == (True, "a", None)
+
+
+def test_a_system_message_given_as_a_message_is_compared_as_a_whole(pair: tuple[Session, Session]) -> None:
+    """A text is compared with the text of the message in effect."""
+    one, _ = pair
+    message = {"role": "developer", "content": [{"type": "text", "text": "Be brief."}]}
+    first = one.set_system(message)
+    assert (first.message, first.pinned) == (message, True)
+    assert one.set_system(dict(message)) == first
+    assert one.set_system("Be brief.") == first
+    assert one.set_system(system("Be brief.")).replaces == first.id
+
+
+def test_a_system_message_and_a_stale_leaf(pair: tuple[Session, Session]) -> None:
+    """A message in effect is found before the leaf is compared, as a retry is. A new one is appended as by `append`."""
+    one, two = pair
+    first = two.set_system("Be brief.")
+    assert one.set_system("Be brief.") == first
+    assert one.leaf_id == first.id  # it is the log's leaf
+    two.append(user("x"))
+    assert one.set_system("Be brief.") == first
+    assert one.leaf_id == first.id
+    with pytest.raises(StaleLeaf):
+        one.set_system("Be kind.")
+    beside = one.set_system("Be kind.", on_stale="branch")
+    assert (beside.parent_id, beside.replaces) == (first.id, first.id)
+    rebased = two.set_system("Be wise.", on_stale="rebase")
+    assert (rebased.parent_id, rebased.replaces) == (beside.id, beside.id)
+
+
+def test_a_redacted_system_message_is_set_once() -> None:
+    """What is compared is what was written."""
+    session = Session.memory(redact=convtree.redact)
+    first = session.set_system("The key is AKIAABCDEFGHIJKLMNOP.")
+    assert first.text == "The key is [REDACTED:aws_key_id]."
+    assert session.set_system("The key is AKIAABCDEFGHIJKLMNOP.") == first
+
+
+def test_the_system_message_behind_a_compaction(pair: tuple[Session, Session]) -> None:
+    """It is pinned, so it is in effect after a compaction, too."""
+    one, _ = pair
+    first = one.set_system("Be brief.")
+    one.append(CompactionEntry(summary="S", first_kept_entry_id=None))
+    assert one.set_system("Be brief.") == first
+
+
 def test_async_appends_land_where_the_sync_ones_do() -> None:
     """The arguments of the sync calls reach them."""
     import asyncio
 
     async def main() -> None:
         async with aio.Session.memory() as session:
-            first = await session.append(system("x"))
+            first = await session.set_system("Be brief.")
+            assert await session.set_system("Be brief.") == first
             question = await session.append(user("q"), label="L")
             await session.append(STATE)
             reply = await session.append(assistant("r"), reply_to=question.id, move_leaf=False)

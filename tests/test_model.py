@@ -196,6 +196,27 @@ class Model(RuleBasedStateMachine):
         entry = self.handles[who].append(user(text), parent_id=parent, move_leaf=False)
         return self.added(who, entry.id, parent, "message", text, moves=False)
 
+    @rule(target=nodes, who=HANDLES, text=st.sampled_from("ab"))
+    def set_system(self, who: int, text: str) -> Any:
+        """Sets the system message, which writes nothing if the path says it already."""
+        if self.doubt:
+            with pytest.raises(LeafUncertain):
+                self.handles[who].set_system(text)
+            return multiple()
+        current = next((id for id in self.path_of(self.leaf)[::-1] if self.said[id][0] == "system"), None)
+        if current is not None and self.said[current][1] == text:
+            assert self.handles[who].set_system(text).id == current
+            if current == self.leaf:
+                self.seen[who] = current
+            return multiple()
+        if not self.only_notes(self.seen[who], self.leaf):
+            with pytest.raises(StaleLeaf):
+                self.handles[who].set_system(text)
+            return multiple()
+        entry = self.handles[who].set_system(text)
+        assert (entry.parent_id, entry.replaces, entry.pinned) == (self.leaf, current, True)
+        return self.added(who, entry.id, entry.parent_id, "system", text)
+
     @rule(target=nodes, who=HANDLES, stored=nodes, text=TEXTS)
     def append_again(self, who: int, stored: str, text: str) -> Any:
         """Appends a stored message and a new one, which never continues the stored one on another branch."""

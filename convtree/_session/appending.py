@@ -1,4 +1,4 @@
-"""Appending: methods of `Session`. Pure.
+"""Appending: methods of `Session`, and the intent that sets the system message. Pure.
 
 Whatever needs no log is checked before the lock. Where an entry belongs, and whether it is stored already, is decided
 under the lock, in an intent.
@@ -7,12 +7,19 @@ under the lock, in an intent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, overload
+from typing import Any, ClassVar, TypeVar, cast, overload
 
-from convtree._engine.leaf import LEAF, AtLeaf, OnStale
-from convtree._engine.sdk_objects import SDKObject, entry_of
+import msgspec
+
+from convtree._engine import tree
+from convtree._engine.context import build_context
+from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
+from convtree._engine.sdk_objects import PINNED_ROLES, SDKObject, entry_of, message_entry
+from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
-from convtree._session.client import HasClient
+from convtree._model.errors import InvalidMessage
+from convtree._session.client import ON_STALE, HasClient
+from convtree._session.header import check_choice
 
 E = TypeVar("E", bound=Entry)
 
@@ -199,3 +206,63 @@ def append_many(
     if not entries:
         return []
     return self._client.append(entries, parent_id, on_stale, reply_to=reply_to, label=label, move_leaf=move_leaf)
+
+
+def set_system(
+    self: HasClient, message: str | Mapping[str, Any], /, *, on_stale: OnStale | None = None
+) -> MessageEntry:
+    """Makes a text the system message from here on. Writes nothing if it is the system message in effect already.
+
+    So a program may call it at every start. Otherwise it appends the message with `replaces` set to the system message
+    in effect, which contexts below leave out. `message` is a text or a message of role `system` or `developer`.
+
+    Raises:
+        InvalidMessage: the message has another role, or a value cannot be stored.
+        As `append`.
+    """
+    text = message if isinstance(message, str) else None
+    entry = message_entry({"role": "system", "content": text} if isinstance(message, str) else message)
+    if entry.role not in PINNED_ROLES:
+        raise InvalidMessage("set_system takes a text, or a message of role system or developer", place="message.role")
+    if on_stale is not None:
+        check_choice("on_stale", on_stale, ON_STALE)
+    client = self._client
+    record = client.encode(entry)
+    with client.lock:
+        return cast(MessageEntry, client.write(SetSystem(record, text is not None, client.seen(on_stale))).stored[-1])
+
+
+class SetSystem(msgspec.Struct, frozen=True):
+    """A system message at the leaf, unless the one in effect there says the same.
+
+    `only_text` compares the text alone: the message was given as a text.
+    """
+
+    record: EncodedRecord
+    only_text: bool
+    seen: SeenLeaf
+
+    moves_leaf: ClassVar[bool] = True
+
+    def plan(self, batch: WriteBatch) -> None:
+        """Adds the message with `replaces`. Like a retry, one that is in effect is noticed before a stale leaf."""
+        leaf_id = batch.current_leaf(self.seen.or_newer())
+        current = _system_message(batch, leaf_id)
+        message = cast(MessageEntry, self.record.record)
+        if current is None:
+            record = self.record
+        elif current.text == message.text if self.only_text else current.message == message.message:
+            batch.stored.append(current)
+            return
+        else:
+            record = encode_record(msgspec.structs.replace(message, replaces=current.id))
+        batch.add_chain([record], batch.current_leaf(self.seen))
+
+
+def _system_message(batch: WriteBatch, leaf_id: str | None) -> MessageEntry | None:
+    """Returns the last system message that a model sees at a leaf."""
+    row = tree.ROOT if leaf_id is None else batch.row_of(leaf_id)
+    for entry in reversed(build_context(batch.index, row, allow_gaps=True).entries):
+        if isinstance(entry, MessageEntry) and entry.role in PINNED_ROLES:
+            return entry
+    return None

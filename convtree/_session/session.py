@@ -198,6 +198,7 @@ class Session(Uncopyable):
 
     append = method(appending.append)
     append_many = method(appending.append_many)
+    set_system = method(appending.set_system)
 
     branch = method(landing.branch)
     compact = method(landing.compact)
