@@ -197,7 +197,7 @@ class WriteBatch:
             return seen.id
         raise StaleLeaf(
             f"another session moved the leaf from {seen.id!r} to {actual!r}; "
-            "call refresh(), or pass parent_id or on_stale",
+            "call refresh(), or pass reply_to, parent_id or on_stale",
             expected=seen.id,
             actual=actual,
         )
