@@ -37,6 +37,7 @@ from convtree import (
     SessionNotFound,
     StaleLeaf,
     aio,
+    open_store,
 )
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.leaf import LEAF
@@ -236,6 +237,10 @@ def test_the_signature_of_append_is_explicit(method: Callable[..., object]) -> N
         "pinned": None,
         "status": None,
         "extra": None,
+        "replaces": None,
+        "reply_to": None,
+        "label": None,
+        "move_leaf": True,
         "on_stale": None,
     }
     assert all(each.annotation is not each.empty for name, each in parameters.items() if name != "self")
@@ -338,6 +343,9 @@ def test_a_refused_call_writes_nothing(
         lambda s: s.append(BranchSummaryEntry(summary="", from_id="a b")),
         lambda s: s.append(CompactionEntry(summary="", first_kept_entry_id=5)),  # type: ignore[arg-type]
         lambda s: s.append({"content": "x" * 2**24}),
+        lambda s: s.append(user("x"), label="x" * 257),
+        lambda s: s.append(user("x"), replaces="a b"),
+        lambda s: s.set_system(user("x")),
         lambda s: s.label("a", 5),
         lambda s: s.label(5, "x"),
         lambda s: s.branch(5),
@@ -436,8 +444,7 @@ def test_append_many_resumes_after_a_partial_write(log_path: Path) -> None:
     """Stored entries are skipped, the others are appended below them. A third call writes nothing."""
     batch = [MessageEntry(id=id, message=user(id)) for id in "abc"]
     with quick(log_path) as session:
-        session.append_many(batch[:2])
-        session.append(user("elsewhere"), parent_id=None)
+        session.append_many(batch[:2])  # all that is there of a call that an earlier version began
         assert ids(session.append_many(batch)) == ["a", "b", "c"]
         assert ids(session.path("c")) == ["a", "b", "c"]
         with unchanged(log_path):
@@ -818,6 +825,18 @@ def test_mode_x_never_writes_to_an_existing_log(log_path: Path) -> None:
                 late.rename("mine")
 
 
+def test_two_sessions_of_a_memory_store() -> None:
+    """Each reads what the other wrote, also after several appends of its own."""
+    with open_store("memory:") as store, store.create(id="s") as one:
+        one.append(user("x"))
+        with store.open("s") as two:
+            for writer, reader in ((one, two), (two, one), (one, two)):
+                written = [writer.append(user("x")) for _ in range(3)]
+                with pytest.raises(StaleLeaf):
+                    reader.append(user("y"))
+                assert reader.refresh() == written
+
+
 # --- read-only and closed sessions ---
 
 WRITES: list[Callable[[Session], object]] = [
@@ -825,6 +844,9 @@ WRITES: list[Callable[[Session], object]] = [
     lambda s: s.append(user("x"), parent_id=None),
     lambda s: s.append(user("a"), id="a"),
     lambda s: s.append_many([user("x")]),
+    lambda s: s.append(user("x"), reply_to="a"),
+    lambda s: s.append(user("x"), move_leaf=False, label="L"),
+    lambda s: s.set_system("x"),
     lambda s: s.branch("a"),
     lambda s: s.branch(None),
     lambda s: s.branch("a", summary="S"),
@@ -1014,12 +1036,12 @@ def test_ids_of_marks_in_a_fork_are_unique(tmp_path: Path) -> None:
 
 
 def test_a_chain_can_contain_a_stored_entry(session: Session) -> None:
-    """The stored entry is skipped, and the next entry of the call continues it."""
+    """The stored entry is skipped, and the next entry of the call continues the one before it."""
     session.append(user("b"), id="b")
     given = [MessageEntry(id=id, message=user(id)) for id in ("n", "b", "c")]
     stored = session.append_many(given, parent_id="b")
-    assert [(entry.id, entry.parent_id) for entry in stored] == [("n", "b"), ("b", None), ("c", "b")]
-    assert len(session.leaves()) == 2
+    assert [(entry.id, entry.parent_id) for entry in stored] == [("n", "b"), ("b", None), ("c", "n")]
+    assert len(session.leaves()) == 1
 
 
 def test_the_id_of_an_invalid_record_is_a_conflict(log_path: Path) -> None:

@@ -182,6 +182,7 @@ class Journal:
             self.index_is_partial = True
             if self.index.state.lines and len(chunk.lines) - len(batch.added) < 2:
                 self.index.add_written(batch.added, chunk.positions, chunk.lines, batch.crc)
+                self.index.state.end = chunk.end  # in memory, positions are not bytes
             else:
                 self.index.scan(*chunk)  # the header, too, or several groups
             self.index_is_partial = False

@@ -118,7 +118,17 @@ _DATA_URL = re.compile(r"data:[A-Za-z0-9.+/;=_-]{0,200};base64,[A-Za-z0-9+/_=-]*
 _ENVELOPE = frozenset({"id", "parent_id", "type", "timestamp"})
 _FRAME = (
     _ENVELOPE
-    | {"target_id", "first_kept_entry_id", "from_id", "shape", "visible_to", "ext_type", "unknown_type"}
+    | {
+        "target_id",
+        "first_kept_entry_id",
+        "from_id",
+        "replaces",
+        "reply_to",
+        "shape",
+        "visible_to",
+        "ext_type",
+        "unknown_type",
+    }
     | {"format", "version", "seal", "parent_session"}
 )
 _KNOWN = frozenset({"session"}) | ENTRY_CLASSES.keys() | MARK_CLASSES.keys()

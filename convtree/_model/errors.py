@@ -64,9 +64,9 @@ class IdConflict(ConvtreeError):
 
 
 class StaleLeaf(ConvtreeError):
-    """Another writer moved the leaf from `expected` to `actual`. Nothing was written.
+    """Another writer said something, or moved the leaf, from `expected` to `actual`. Nothing was written.
 
-    Call `refresh()` to read the new entries and try again, or pass `parent_id` or `on_stale`.
+    Call `refresh()` to read the new entries and try again, or pass `reply_to`, `parent_id` or `on_stale`.
     """
 
     expected: str | None

@@ -212,6 +212,7 @@ class Session(_AsyncFacade[SyncSession]):
 
     append = _awaited(SyncSession.append)
     append_many = _awaited(SyncSession.append_many)
+    set_system = _awaited(SyncSession.set_system)
     apply_compaction = _awaited(SyncSession.apply_compaction)
     apply_branch_summary = _awaited(SyncSession.apply_branch_summary)
     label = _awaited(SyncSession.label)
