@@ -240,12 +240,16 @@ class WriteBatch:
         if isinstance(record, Entry):
             if parent_id is not None and parent_id != self.index.state.leaf.id:
                 self._check_above(parent_id)
-            if isinstance(record, VacuumEntry) and (parent_id is not None or self.added or len(self.index.tree)):
-                raise InvalidMessage("a vacuum entry can only be the first record of a log", place="vacuum")
+            if isinstance(record, VacuumEntry) and record.id not in self.index.state.lost:
+                self._check_is_first()
             if isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
         elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
             self._check_above(record.target_id)
+
+    def _check_is_first(self) -> None:
+        if self.added or len(self.index.tree):
+            raise InvalidMessage("a vacuum entry can only be the first record of a log", place="vacuum")
 
     def _check_above(self, id: str) -> None:
         if id not in self._parents:
