@@ -5,6 +5,7 @@ from zlib import crc32
 
 import orjson
 import pytest
+from click.testing import CliRunner, Result
 from helpers import HEADER, as_file, codes, contents, log_of, mark, node, seal_by_hand, sealed, user
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +24,13 @@ from convtree import (
     OpaqueEntry,
     Session,
 )
+from convtree._cli.app import app
 from convtree._engine import codec, journal, lost
 from convtree._engine.context import Gap
+from convtree._engine.journal import Journal
+from convtree._logs.jsonl import JsonlLog
+from convtree._tools.rejoin import rejoin
+from convtree.exchange import export_lines
 from convtree.repair import Repair, redact_log, repair, verify
 
 A, B, C, D = node("a", None), node("b", "a"), node("c", "b"), node("d", "c")
@@ -548,3 +554,87 @@ def test_a_seal_says_the_crc_of_body_and_line(payload: bytes, prev: int) -> None
     crc = int(line[-10:-2], 16)
     assert lost.body_crc_from_seal(prev, crc) == lost.body_crc(payload) == crc32(payload + b"}")
     assert lost.line_crc_from_seal(crc) == crc32(line)
+
+
+# --- nothing is guessed ---
+
+
+def test_no_single_damage_makes_a_wrong_place(log_path: Path) -> None:
+    """Each bit flipped, each byte missing or doubled where a line names its place; the ids differ by little."""
+    parents = {"e1": None, "e2": "e1", "e3": "e1", "e11": "e3", "e12": "e11", "e13": "e12", "e5": "e13"}
+    lines = sealed((HEADER, *(node(id, parent_id) for id, parent_id in parents.items())))
+    found = 0
+    for number in (3, 5):
+        line = lines[number]
+        for at in (*range(34), *range(60, 100, 4)):
+            before, byte, after = line[:at], line[at : at + 1], line[at + 1 :]
+            bad = [before + bytes([byte[0] ^ 1 << bit]) + after for bit in range(8)]
+            for each in (*bad, before + after, before + 2 * byte + after):
+                if b"\n" in each:
+                    continue
+                log_path.write_bytes(as_file([*lines[:number], each, *lines[number + 1 :]]))
+                log = JsonlLog(log_path, mode="r")
+                for place in rejoin(Journal.open(log, use_snapshot=False).index, log):
+                    entry = codec.decode(place.payload + b"}")
+                    assert isinstance(entry, Entry)
+                    assert parents[entry.id] == entry.parent_id
+                    found += 1
+                log.close()
+    assert found > 100  # those with the damage behind the place
+
+
+# --- the command line ---
+
+
+def run(*arguments: object) -> Result:
+    """Runs the command."""
+    return CliRunner(env={"NO_COLOR": "1", "COLUMNS": "100"}).invoke(app, [str(each) for each in arguments])
+
+
+def test_the_command_rejoins(log_path: Path) -> None:
+    """Without `--yes` it says what it would do."""
+    lines = [*LINES[:2], damaged(LINES[2]), LINES[3].replace(b'"prev"', b'"prew"'), LINES[4]]
+    log_path.write_bytes(as_file(lines))
+    plan = run("repair", "--rejoin", log_path)
+    assert plan.exit_code == 1
+    assert "(4 records kept, 2 pieces removed, 1 rejoined, 1 recovered); add --yes" in plan.output
+    assert "  to rejoin: error bad_seal: line 3" in plan.output
+    assert "  to recover: error bad_seal: line 4" in plan.output
+    assert "  remains: error lost_entry: line 3" in plan.output
+    document = orjson.loads(run("repair", "--rejoin", "--yes", "--json", log_path).output)
+    assert [each["entry_id"] for each in document["rejoined"]] == ["b"]
+    assert [each["entry_id"] for each in document["recovered"]] == ["c"]
+    assert document["restored"] == 0
+    with Session.open(log_path) as session:
+        session.extend([MessageEntry(id="b", parent_id="a", message=user("b"))])
+    assert "(4 records kept, 0 pieces removed, 1 restored)" in run("repair", log_path).output
+    assert run("repair", "--yes", log_path).exit_code == 0
+    assert log_path.read_bytes() == as_file(LINES)
+
+
+def test_inspect_shows_a_lost_entry(log_path: Path) -> None:
+    """In the tree, with a finding; a path and a context through it are refused."""
+    log_path.write_bytes(log_of(A, node("b", "a", "lost", line_crc="0a1b2c3d"), node("c", "b", "lost"), D))
+    shown = run("inspect", log_path)
+    assert "lost       a damaged entry was here" in shown.output
+    assert "error lost_entry: line 3" in shown.output
+    assert "checksum of its line: 0a1b2c3d" in run("inspect", "--full", log_path).output
+    for option in ("--path", "--context"):
+        refused = run("inspect", option, log_path)
+        assert refused.exit_code == 5
+        assert "'c', which is lost" in refused.output
+    assert run("inspect", "--path", "--leaf", "a", log_path).output.count("user ") == 1
+    document = orjson.loads(run("inspect", "--full", "--json", log_path).output)
+    assert document["entries"][1]["line_crc"] == "0a1b2c3d"
+
+
+def test_exports_keep_the_place_of_a_lost_entry(log_path: Path) -> None:
+    """As an entry of a type that the other tool does not know; a document of the path is refused."""
+    log_path.write_bytes(log_of(A, node("b", "a", "lost", line_crc="0a1b2c3d"), C))
+    with Session.open(log_path, mode="r") as session:
+        for form in ("pi", "kit"):
+            rows = [orjson.loads(line) for line in export_lines(session, form)]
+            assert "convtree.lost" in [row.get("customType", row.get("ext_type")) for row in rows]
+        assert b'"line_crc":"0a1b2c3d"' in b"".join(export_lines(session, "json"))
+        with pytest.raises(BrokenPath):
+            list(export_lines(session, "markdown"))

@@ -4,7 +4,9 @@ from base64 import b64decode, b64encode
 from hashlib import sha256
 from pathlib import Path
 
+import orjson
 import pytest
+from click.testing import CliRunner
 from helpers import as_file, codes, contents, log_of, node, user
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +21,11 @@ from convtree import (
     Session,
     VacuumEntry,
 )
+from convtree._cli.app import app
 from convtree._engine import codec, journal
 from convtree._engine.dropped import DroppedIds, encode_dropped
 from convtree._model.entries import Entry
+from convtree.exchange import export_lines
 from convtree.repair import redact_log, repair, verify
 
 DROPPED = ["gone-1", "gone-2", "gone-mark"]
@@ -236,3 +240,29 @@ def test_no_text_is_an_empty_set() -> None:
 def test_the_ids_as_bytes() -> None:
     """The SHA-256 of `a1` begins with f55ff16f66f43360, that of `a2` with 2c3a4249d7707005."""
     assert encode_dropped(["a1", "a2"]) == "LDpCSddwcAX1X/FvZvQzYA=="
+
+
+def test_inspect_shows_a_vacuum_entry(log_path: Path) -> None:
+    """With what it stands for; the model in effect is its model."""
+    vacuumed(log_path, node("a", "v"))
+    shown = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "100"}).invoke(app, ["inspect", str(log_path)])
+    assert shown.exit_code == 0
+    assert "vacuum     stands for 2 dropped entries" in shown.output
+    assert "anthropic opus" in shown.output
+    full = CliRunner(env={"NO_COLOR": "1", "COLUMNS": "100"}).invoke(app, ["inspect", "--full", str(log_path)])
+    assert '"effort": "low"' in full.output
+    assert "dropped_ids" not in full.output
+
+
+@pytest.mark.parametrize(("form", "name"), [("pi", "modelId"), ("kit", "model_id")])
+def test_exports_know_the_model_of_a_vacuumed_log(form: str, name: str, log_path: Path) -> None:
+    """The other tool gets a change of the model, and the entry itself as data."""
+    vacuumed(log_path, node("a", "v"))
+    with Session.open(log_path, mode="r") as session:
+        rows = [orjson.loads(line) for line in export_lines(session, form)]
+    assert "convtree.vacuum" in [row.get("customType", row.get("ext_type")) for row in rows]
+    assert "opus" in [row.get(name) for row in rows]
+    vacuumed(log_path, node("a", "v"), vacuum=VacuumEntry(id="v"))
+    with Session.open(log_path, mode="r") as session:
+        rows = [orjson.loads(line) for line in export_lines(session, form)]
+    assert [row.get(name) for row in rows] == [None] * len(rows)
