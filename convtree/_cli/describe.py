@@ -12,9 +12,11 @@ from convtree._model.entries import (
     CompactionEntry,
     Entry,
     ExtensionDataEntry,
+    LostEntry,
     MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
+    VacuumEntry,
 )
 from convtree._model.messages import calls_of, results_of, role_of, text_of
 
@@ -50,8 +52,8 @@ def describe(entry: Entry) -> Description:
         case ExtensionDataEntry():
             whole = f"{entry.ext_type}\n{indented(entry.data)}"
             return Description("data", [], f"{entry.ext_type} {brief(entry.data)}", whole)
-        case OpaqueEntry():
-            return Description(entry.type, ["unknown type"], brief(entry.fields), indented(entry.fields))
+        case LostEntry() | VacuumEntry() | OpaqueEntry():
+            return _rare(entry)
     raise AssertionError(f"an entry of the class {type(entry).__name__}")  # all subclasses of Entry are above
 
 
@@ -96,6 +98,24 @@ def _message(entry: MessageEntry) -> Description:
     if entry.pinned and described.kind not in ("system", "developer"):
         remarks = [*remarks, "pinned"]
     return described._replace(remarks=remarks)
+
+
+def _rare(entry: LostEntry | VacuumEntry | OpaqueEntry) -> Description:
+    if isinstance(entry, OpaqueEntry):
+        return Description(entry.type, ["unknown type"], brief(entry.fields), indented(entry.fields))
+    if isinstance(entry, LostEntry):
+        whole = "Its line was damaged. The entry can be put back from a copy of the log."
+        proof = "" if entry.line_crc is None else f"\nchecksum of its line: {entry.line_crc}"
+        return Description("lost", [], "a damaged entry was here", whole + proof)
+    gist = f"stands for {entry.dropped:,} dropped entries"
+    facts = {
+        "provider": entry.provider,
+        "model": entry.model,
+        "settings": entry.settings,
+        "state": entry.state,
+        "usage": entry.usage,
+    }
+    return Description("vacuum", [], gist, gist + _more({name: fact for name, fact in facts.items() if fact}))
 
 
 def _summary(kind: str, facts: list[str], summary: str, details: Any) -> Description:

@@ -29,7 +29,7 @@ _SHORT_ID, _LONG_ID = 16, 36  # an id of convtree, and a UUID, the id of most ot
 _SAMPLE = 20  # runs that decide the width of the id column
 _NAME_CELLS = 60  # the most columns for the name of a session or model
 _MIN_TEXT_CELLS = 20  # left for the text of an entry, however deep the drawing
-_ALWAYS_SHOWN = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.OPAQUE))
+_ALWAYS_SHOWN = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.LOST, tree.VACUUM, tree.OPAQUE))
 
 
 class Drawing:

@@ -14,7 +14,14 @@ import msgspec
 
 from convtree._engine import tree
 from convtree._engine.log_index import Index
-from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, ModelChangeEntry
+from convtree._model.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    MessageEntry,
+    ModelChangeEntry,
+    VacuumEntry,
+)
 from convtree._model.errors import BrokenPath, UnknownEntry
 from convtree._model.messages import OpenCall, open_calls
 
@@ -29,6 +36,10 @@ _SHOWN = frozenset(
     for kind in range(1 << 10)
     if kind & tree.KIND == tree.BRANCH_SUMMARY or (kind & tree.KIND == tree.MESSAGE and not kind & tree.HIDDEN)
 )
+
+#: entries that say which model is used from there on, and those that say its settings
+_NAMERS = (MessageEntry, ModelChangeEntry, VacuumEntry)
+_SETTERS = (ModelChangeEntry, VacuumEntry)
 
 #: roles of messages that no model made
 _NO_MODEL = ("user", "tool", "system", "developer")
@@ -149,6 +160,8 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
     gaps = _faults(index, leaf)
     if gaps and not allow_gaps:
+        if (row := index.lost_above(leaf)) != tree.NONE:
+            raise index.lost(row)
         raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
     cache = _EntryCache(index, gaps if allow_gaps else None)
     rows = _visible_rows(index, leaf, cache)
@@ -163,9 +176,9 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     return Context(
         messages=[entry.message if isinstance(entry, MessageEntry) else _rendered(entry, render) for entry in shown],
         entries=shown,
-        provider=namer.provider if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
-        model=namer.model if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
-        settings=(setter.settings or {}) if isinstance(setter, ModelChangeEntry) else {},
+        provider=namer.provider if isinstance(namer, _NAMERS) else None,
+        model=namer.model if isinstance(namer, _NAMERS) else None,
+        settings=(setter.settings or {}) if isinstance(setter, _SETTERS) else {},
         gaps=tuple(dict.fromkeys(gaps)),
         first_after_compaction=older,
         produced_by=makers,
@@ -185,7 +198,7 @@ def _makers(index: Index, rows: list[int], cache: _EntryCache) -> dict[str, Make
     makers: dict[str, Maker] = {}
     for row, namer in namers.items():
         named = cache.entries.get(namer)
-        if isinstance(named, MessageEntry | ModelChangeEntry):
+        if isinstance(named, _NAMERS):
             makers[replies[row].id] = (named.provider, named.model)
     return makers
 
@@ -256,14 +269,23 @@ def _kept(index: Index, compaction: int, cache: _EntryCache) -> tuple[list[int],
 
 
 def _faults(index: Index, leaf: int) -> list[Gap]:
-    """Returns the faults above a leaf: a missing parent is a gap, an unknown critical entry raises."""
-    columns = index.tree
+    """Returns the faults at and above a leaf, first to last: a lost entry or a missing parent is a gap.
+
+    Raises:
+        UnknownEntry: an entry of an unknown type is critical.
+    """
+    columns, gaps = index.tree, list[Gap]()
     row = columns.nearest(columns.faults, leaf)
-    if row == tree.NONE:
-        return []
-    if columns.kinds[row] & tree.CRITICAL:
-        raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
-    return [Gap(columns.offsets[row], _parent_named(index, row))]  # an orphan: no entry is above it
+    while row != tree.NONE:
+        kind = columns.kinds[row]
+        if kind & tree.CRITICAL:
+            raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
+        if kind & tree.KIND == tree.LOST:
+            gaps.append(Gap(columns.offsets[row], index.lost(row).missing))
+        if columns.parents[row] == tree.MISSING:
+            gaps.append(Gap(columns.offsets[row], _parent_named(index, row)))  # no entry is above it
+        row = columns.nearest(columns.faults, columns.parents[row])
+    return gaps[::-1]
 
 
 def _parent_named(index: Index, row: int) -> str | None:

@@ -36,6 +36,9 @@ class IndexState(msgspec.Struct):
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     findings: list[Finding] = msgspec.field(default_factory=list)
     reported_once: set[str] = msgspec.field(default_factory=set)  # codes of findings that are made once for a log
+    lost: dict[str, int] = msgspec.field(default_factory=dict)  # rows of the lost entries, by id
+    restored: dict[int, int] = msgspec.field(default_factory=dict)  # rows that were lost: where their lost entries are
+    vacuumed: bool = False  # row 0 is a vacuum entry in effect
     read_only: str | None = None  # why nothing may be written
     critical_mark: str | None = None  # the type of a mark that forbids every context
     header_end: int = 0  # the position behind the header

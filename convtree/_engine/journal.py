@@ -188,7 +188,7 @@ class Journal:
             self.index_is_partial = False
         except SnapshotDamaged:
             self.rescan()
-        end = start + len(batch.added)
+        end = min(start + len(batch.added), len(self.index.tree))  # an entry that was lost takes its old row
         if start == self._seen_rows:
             self._seen_rows = end
         else:

@@ -46,22 +46,25 @@ class Tree:
         self, same_id: Callable[[int, str], bool], salt: int = 0, persisted: Mapping[str, Column] | None = None
     ) -> None:
         columns = persisted or {name: Column(code) for name, code in COLUMN_TYPES.items()}
-        self.columns = columns
-        self.offsets, self.lengths, self.kinds, self.parents, self.links, hashes = (columns[name] for name in ROWS)
-        self.compactions, self.pins, self.models, self.settings, self.extension_data, self.faults = (
-            columns[name] for name in LINKS
-        )
-        self._link_columns = tuple(columns[name] for name in LINKS)
-        self.ids = IdTable(hashes, same_id, salt, columns.get("slots"))
-        if not len(self.compactions):
-            for column in self._link_columns:
-                column.append(NONE)  # links number 0: to nothing
+        self._use(columns)
+        self.ids = IdTable(columns["hashes"], same_id, salt, columns.get("slots"))
         self.size = len(self.parents)
         self.newest_links = self.links[self.size - 1] if self.size else 0
         self._last_child = array("i")
         self._older_sibling = array("i")
         self._newest_root = NONE
         self._indexed = 0  # rows that the three above cover
+
+    def _use(self, columns: Mapping[str, Column]) -> None:
+        self.columns = columns
+        self.offsets, self.lengths, self.kinds, self.parents, self.links, _ = (columns[name] for name in ROWS)
+        self.compactions, self.pins, self.models, self.settings, self.extension_data, self.faults = (
+            columns[name] for name in LINKS
+        )
+        self._link_columns = tuple(columns[name] for name in LINKS)
+        if not len(self.compactions):
+            for column in self._link_columns:
+                column.append(NONE)  # links number 0: to nothing
 
     def __len__(self) -> int:
         return self.size
@@ -92,6 +95,22 @@ class Tree:
         self.size = row + 1
         return row
 
+    def replace(self, row: int, kind: int, offset: int, length: int) -> None:
+        """Puts another record with the same id and parent in the place of a row.
+
+        Makes every link anew, because those of the rows below may change. This takes as long as the log is.
+        """
+        own = {"kinds": kind, "offsets": offset, "lengths": length}
+        columns = {name: Column(COLUMN_TYPES[name]) for name in (*own, "links", *LINKS)}
+        for name, value in own.items():
+            columns[name].tail.extend(self.columns[name])
+            columns[name].tail[row] = value
+        self._use({**self.columns, **columns})
+        for each, (parent, what) in enumerate(zip(self.parents, self.kinds, strict=True)):
+            links = 0 if parent < 0 else self.links[parent]
+            self.links.append(self._link(each, links, parent, what) if what or parent == MISSING else links)
+        self.newest_links = self.links[self.size - 1]
+
     def links_below(self, parent: int) -> int:
         """Returns the number of the links that a plain message below the row `parent` has."""
         return 0 if parent < 0 else self.newest_links if parent == self.size - 1 else self.links[parent]
@@ -104,8 +123,8 @@ class Tree:
             kind & PINNED,
             kind & NAMES_MODEL,
             kind & HAS_SETTINGS,
-            what == EXTENSION_DATA,
-            parent == MISSING or kind & CRITICAL,
+            what in (EXTENSION_DATA, VACUUM),
+            parent == MISSING or what == LOST or kind & CRITICAL,
         )
         if not any(matters):
             return links

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from convtree._engine import codec, tree
+from convtree._engine import codec, lost, tree
 from convtree._engine.index_state import Leaf
 from convtree._engine.leaf import SeenLeaf, only_notes_below
 from convtree._engine.log_index import Index
 from convtree._model.batches import batched
-from convtree._model.entries import CompactionEntry, Entry, LabelMark, LeafMark, Mark, MessageEntry, Record
+from convtree._model.entries import CompactionEntry, Entry, LabelMark, LeafMark, Mark, MessageEntry, Record, VacuumEntry
 from convtree._model.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage, StaleLeaf
 from convtree._model.sources import Clock, IdSource, timestamp
 
@@ -150,7 +150,7 @@ class WriteBatch:
     def add_imported(self, each: EncodedRecord) -> None:
         """Adds a record with its own id, parent and time, unless it is stored already."""
         record = each.record
-        found = self._match_stored(each) if record.id else None
+        found = self._match_stored(each, imported=True) if record.id else None
         if found is None:
             found = self._add(each, getattr(record, "parent_id", None), record.timestamp)
         self.stored.append(found)
@@ -192,6 +192,8 @@ class WriteBatch:
             return self.index.state.leaf.row
         row = self.index.node(id) if isinstance(id, str) else None
         if row is None:
+            if isinstance(id, str) and self.index.was_dropped(id):
+                raise EntryNotFound(f"the entry {_shown(id)} is not in this log any more: vacuum has removed it", id=id)
             raise _not_found(id)
         return row
 
@@ -245,17 +247,25 @@ class WriteBatch:
         if self.index.state.leaf_uncertain_because is not None:
             raise self.index.leaf_uncertain(self._location)
 
-    def _match_stored(self, each: EncodedRecord) -> Entry | Mark | None:
-        """Returns the record of the log with the id that this one brings; None when the log has none.
+    def _match_stored(self, each: EncodedRecord, imported: bool = False) -> Entry | Mark | None:
+        """Returns the record of the log with the id that this one brings; None when the log has none, or lost it.
+
+        An imported record that a vacuum has dropped counts as stored.
 
         Raises:
-            IdConflict: that record has other content, or this batch has the id already.
+            IdConflict: that record has other content or was dropped, or this batch has the id already.
         """
         id = each.record.id
         row = self.index.tree.find(id)
-        if row is None:
+        if row is None or id in self.index.state.lost:
             if id in self._parents or id in self._marks:
                 raise IdConflict(f"the id {_shown(id)} is given twice", id=id)
+            if row is not None:
+                self._check_restores(each, row, imported)
+            elif self.index.was_dropped(id):
+                if imported:
+                    return each.record
+                raise IdConflict(f"the id {_shown(id)} belongs to a record that vacuum has removed", id=id)
             return None
         payload, line = codec.assemble(each.record, each.fields, id, None, None), self.index.line(row)
         if codec.same_content(payload, line):
@@ -264,6 +274,19 @@ class WriteBatch:
             except codec.DECODE_ERRORS:
                 pass  # only its id could be read
         raise IdConflict(f"the id {_shown(id)} is taken by a record with other content", id=id)
+
+    def _check_restores(self, each: EncodedRecord, row: int, imported: bool) -> None:
+        """Raises IdConflict unless this is the entry that was lost at a row."""
+        record = each.record
+        if imported and isinstance(record, Entry):
+            payload = codec.assemble(record, each.fields, record.id, record.parent_id, record.timestamp)
+            if lost.restores(self.index.line(row), payload):
+                return
+        raise IdConflict(
+            f"the entry {_shown(record.id)} is lost: its line was damaged; "
+            "extend() takes it back with the parent, time and content that it had",
+            id=record.id,
+        )
 
     def _add(self, each: EncodedRecord, parent_id: str | None, timestamp: str | None) -> Entry | Mark:
         record = each.record
@@ -285,13 +308,19 @@ class WriteBatch:
         if isinstance(record, Entry):
             if parent_id is not None and parent_id != self.index.state.leaf.id:
                 self._check_above(parent_id)
-            if isinstance(record, MessageEntry):
+            if isinstance(record, VacuumEntry) and record.id not in self.index.state.lost:
+                self._check_is_first()
+            elif isinstance(record, MessageEntry):
                 if record.replaces is not None:
                     self._check_replaced(record.replaces, parent_id)
             elif isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
         elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
             self._check_above(record.target_id)
+
+    def _check_is_first(self) -> None:
+        if self.added or len(self.index.tree):
+            raise InvalidMessage("a vacuum entry can only be the first record of a log", place="vacuum")
 
     def _check_above(self, id: str) -> None:
         if id not in self._parents:
@@ -322,7 +351,8 @@ class WriteBatch:
         find = self.index.tree.ids.find
         while True:
             id = self._id_source()
-            if id not in self._parents and id not in self._marks and find(id) is None:
+            taken = id in self._parents or id in self._marks or find(id) is not None or self.index.was_dropped(id)
+            if not taken:
                 return id
 
 

@@ -25,6 +25,8 @@ LOG: dict[str, tuple[Severity, str]] = {
     "bad_body": ("error", "content does not fit its type, or cannot be read any more"),
     "bad_kept": ("error", "first_kept_entry_id is not an ancestor of the compaction"),
     "orphan": ("error", "parent entry not found earlier in the log"),
+    "lost_entry": ("error", "a damaged entry was here; the true one can be put back"),
+    "bad_vacuum": ("error", "a vacuum entry that is not the first record, or has a parent; it has no effect"),
     "bad_target": ("error", "target entry not found earlier in the log; ignored"),
     "bad_group": ("error", "a group mark inside another group, or without a count from 2 to 65,536; ignored"),
     LOST: ("error", "the log used to be longer: lines at its end are missing"),

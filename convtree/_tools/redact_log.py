@@ -1,7 +1,7 @@
 """Removes secrets from a session: as a view for exports, in a copy of its log, or in place of the log.
 
 In a redacted log, every record keeps its id, parent and time, and a record without secrets keeps its bytes. All lines
-get new checksums. A damaged log is refused: what cannot be read cannot be redacted.
+get new checksums. A damaged log is refused: what cannot be read cannot be redacted. Lost entries stay as they are.
 """
 
 from __future__ import annotations
@@ -239,7 +239,8 @@ def _replace(path: Path, lines: Iterator[bytes], remove_original: bool) -> str |
 def _check_sound(index: Index, path: Path) -> None:
     if index.state.read_only is not None and index.header is not None:
         raise ReadOnlySession(f"{path}: {index.state.read_only}, and cannot tell where its text is")
-    found = [finding for finding in index.state.findings if finding.severity != "info"]
+    readable = [finding for finding in index.state.findings if finding.code != "lost_entry"]  # it holds no text
+    found = [finding for finding in readable if finding.severity != "info"]
     if found or index.header_payload is None:
         what = f"{found[0].code} in line {found[0].line}" if found else "it has no header"
         raise CorruptLog(f"{path}: {what}; repair it first", findings=tuple(index.state.findings))
