@@ -122,7 +122,10 @@ def test_a_message_keeps_its_text_whoever_sees_it(seen: Visibility) -> None:
         (SessionInfoMark(id="a", archived=True), {"leaf": UNSET, "archived": True}),
         (SessionInfoMark(id="a", hold=True, cwd="/c\0"), {"leaf": UNSET, "held": True, "cwd": "/c "}),
         (SessionInfoMark(id="a", hold=None, git_root=None), {"leaf": UNSET, "held": False, "git_root": None}),
-        (VisibilityMark(id="a", target_id="b", visible_to="user"), {"leaf": UNSET, "target": "b", "visible_to": "user"}),
+        (
+            VisibilityMark(id="a", target_id="b", visible_to="user"),
+            {"leaf": UNSET, "target": "b", "visible_to": "user"},
+        ),
         (VisibilityMark(id="a", target_id="b", pinned=True), {"leaf": UNSET, "target": "b"}),
         (LostEntry(id="a", line_crc="0" * 8), {"leaf": "a"}),
         (VacuumEntry(id="a", provider="p", model="m"), {"provider": "p", "model": "m", "leaf": "a"}),

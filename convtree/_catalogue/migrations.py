@@ -35,12 +35,18 @@ FILL_LINE = """
 UPDATE ct_lines SET visible_to = :visible_to, excerpt = :excerpt, words = :words
 WHERE session_id = :session_id AND position = :position
 """
-FILL_SESSION = "UPDATE ct_sessions SET arrived_ms = :arrived_ms, session_key = :session_key WHERE session_id = :session_id"
+FILL_SESSION = (
+    "UPDATE ct_sessions SET arrived_ms = :arrived_ms, session_key = :session_key WHERE session_id = :session_id"
+)
 FILL_COPYING = "UPDATE ct_sessions SET copying_to = :copying_to WHERE session_id = :session_id"
-#: version 1 stored no words of messages for nobody, and its trigger leaves empty words out
-FILL_WORDS: dict[Dialect, tuple[str, ...]] = {
+#: (before, after) the lines are filled in. Version 1 stored no words of messages for nobody, so they are not indexed yet.
+AROUND_FILLING: dict[Dialect, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sqlite": (
-        "INSERT INTO ct_words (rowid, words) SELECT row, words FROM ct_lines WHERE visible_to = 'nobody' AND words <> ''",
+        (
+            "CREATE TRIGGER ct_words_fill AFTER UPDATE OF words ON ct_lines WHEN old.words = '' AND new.words <> '' "
+            "BEGIN INSERT INTO ct_words (rowid, words) VALUES (new.row, new.words); END",
+        ),
+        ("DROP TRIGGER ct_words_fill",),
     ),
-    "postgresql": (),
+    "postgresql": ((), ()),
 }

@@ -27,7 +27,8 @@ _MATCH: dict[Dialect, str] = {
     "ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
     "postgresql": "SELECT l.session_id, l.id, ts_rank(to_tsvector('simple', l.words), q) AS score "
     "FROM plainto_tsquery('simple', :words) q, ct_lines l {join} WHERE l.words <> '' "
-    "AND to_tsvector('simple', l.words) @@ q AND {searched} {where} ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
+    "AND to_tsvector('simple', l.words) @@ q AND {searched} {where} "
+    "ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
 }
 _IN_MATCH: dict[Dialect, str] = {
     "sqlite": "SELECT l.session_id FROM ct_words JOIN ct_lines l ON l.row = ct_words.rowid WHERE ct_words MATCH :words "

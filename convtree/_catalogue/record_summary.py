@@ -141,9 +141,7 @@ def _rare_fields(record: SessionInfoMark | VisibilityMark | VacuumEntry) -> dict
             return {"spent": tuple(spent_in(record))}
         case SessionInfoMark():
             texts = {name: getattr(record, name) for name in ("name", "cwd", "git_root")}
-            changed: dict[str, Any] = {
-                name: sanitise_text(text) for name, text in texts.items() if text is not UNSET
-            }
+            changed: dict[str, Any] = {name: sanitise_text(text) for name, text in texts.items() if text is not UNSET}
             held = record.hold if record.hold is UNSET else bool(record.hold)
             return changed | {"archived": record.archived, "held": held}
 
@@ -151,7 +149,9 @@ def _rare_fields(record: SessionInfoMark | VisibilityMark | VacuumEntry) -> dict
 def spent_in(entry: VacuumEntry) -> Iterator[Spent]:
     """Yields what each model has used in the entries that a vacuum dropped. An absurd number counts as 0."""
     for each in entry.usage or ():
-        provider, model = (value if isinstance(value := each.get(name), str) else None for name in ("provider", "model"))
+        provider, model = (
+            value if isinstance(value := each.get(name), str) else None for name in ("provider", "model")
+        )
         numbers: dict[str, Any] = {name: int(_sum_in(each, name)) for name in _TOKENS}
         yield Spent(
             sanitise_text(provider),

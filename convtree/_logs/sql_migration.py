@@ -18,13 +18,14 @@ def migrate(execute: Execute, dialect: Dialect) -> None:
     if not execute(migrations.CLAIM):
         return
     copying = execute(migrations.SELECT_COPYING)
-    for statement in migrations.LAYOUT:
+    before, after = migrations.AROUND_FILLING[dialect]
+    for statement in (*migrations.LAYOUT, *before):
         execute(statement)
     for (session_id,) in execute(migrations.SELECT_SESSIONS):
         _fill(execute, session_id)
     for session_id, copying_to in copying:
         execute(migrations.FILL_COPYING, {"session_id": session_id, "copying_to": copying_to})
-    for statement in migrations.FILL_WORDS[dialect]:
+    for statement in after:
         execute(statement)
 
 
