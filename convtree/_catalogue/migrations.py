@@ -39,7 +39,7 @@ FILL_SESSION = (
     "UPDATE ct_sessions SET arrived_ms = :arrived_ms, session_key = :session_key WHERE session_id = :session_id"
 )
 FILL_COPYING = "UPDATE ct_sessions SET copying_to = :copying_to WHERE session_id = :session_id"
-#: (before, after) the lines are filled in. Version 1 stored no words of messages for nobody, so they are not indexed yet.
+#: (before, after) the lines are filled in; version 1 stored no words of messages for nobody, so they are not indexed
 AROUND_FILLING: dict[Dialect, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "sqlite": (
         (
