@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 import pytest
 import sqlalchemy
+from click.testing import CliRunner
 from helpers import assistant, contents, user
 from postgres import new_database
 
@@ -33,6 +34,7 @@ from convtree import (
     open_store,
 )
 from convtree._catalogue import marks
+from convtree._cli.app import app
 from convtree._engine import codec
 from convtree._engine.write_batch import reseal
 from convtree._logs.sql_engine import SqlDatabase, TablesOutdated
@@ -270,6 +272,23 @@ def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
         with pytest.raises(TablesOutdated):
             open_store(old)
     assert rows(old, "SELECT version FROM ct_schema") == [(1,)]
+
+
+def test_the_command_line_migrates(old: str) -> None:
+    """By one command. The others refuse, and say so."""
+    code, _, err = call("ls", "-s", old)
+    assert (code, "`convtree upgrade` migrates them" in err) == (5, True)
+    assert call("upgrade", old) == (0, "", "tables migrated\n")
+    assert call("upgrade", old) == (0, "", "nothing to do\n")
+    assert call("upgrade", old, "--json")[1].endswith('"migrated":false}\n')
+    assert call("ls", "-s", old)[0] == 0
+    assert call("upgrade", "mongodb://x")[0] == 2
+
+
+def call(*arguments: str) -> tuple[int, str, str]:
+    """Runs a command. Returns its exit code, its output, and its output on stderr."""
+    done = CliRunner().invoke(app, arguments)
+    return done.exit_code, done.stdout, done.stderr
 
 
 def test_a_role_that_may_not_alter_tables_migrates_nothing(postgres_server: str) -> None:

@@ -23,6 +23,7 @@ from convtree._cli.manage import (
     hold_command,
     prune_command,
     rm_command,
+    upgrade_command,
 )
 from convtree._cli.redacting import redact_command
 from convtree._cli.sessions import (
@@ -50,7 +51,15 @@ _SECTIONS = {
     "One conversation": (inspect_command, diff_command, import_command, export_command),
     "Damage and secrets": (verify_command, repair_command, redact_command),
     "Look into a store": (ls_command, show_command, search_command, latest_command, resume_command, usage_command),
-    "Change a store": (fork_command, archive_command, hold_command, rm_command, prune_command, copy_command),
+    "Change a store": (
+        fork_command,
+        archive_command,
+        hold_command,
+        rm_command,
+        prune_command,
+        copy_command,
+        upgrade_command,
+    ),
 }
 
 

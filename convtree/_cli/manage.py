@@ -1,4 +1,4 @@
-"""The commands that change a store: `fork`, `archive`, `hold`, `rm`, `prune`, `copy`."""
+"""The commands that change a store: `fork`, `archive`, `hold`, `rm`, `prune`, `copy`, `upgrade`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from convtree._cli import json_output
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
 from convtree._cli.terminal import write
+from convtree._logs.sql_engine import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
@@ -124,6 +125,29 @@ def prune_command(
         click.echo(f"{escape_controls(info.id)} is on hold and is kept", err=True)
     sessions = count(len(pruned), "sessions")
     click.echo(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete", err=True)
+
+
+@click.command("upgrade")
+@click.argument("url")
+@as_json
+def upgrade_command(url: str, as_json: bool) -> None:
+    """Migrate the tables of a database to this version of convtree.
+
+    The migration is one transaction, and lines are not changed. Earlier versions refuse the database from then on. Does
+    nothing if the tables are of this version already. On a server, the role must own the tables.
+    """
+    try:
+        open_store(url, create=False).close()
+        migrated = False
+    except TablesOutdated:
+        open_store(url, create=True).close()
+        migrated = True
+    except (ValueError, ImportError) as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        write([json_output.to_text(json_output.store_document("upgrade", migrated=migrated))])
+    else:
+        click.echo("tables migrated" if migrated else "nothing to do", err=True)
 
 
 @click.command("copy")

@@ -231,7 +231,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         if version < catalogue.VERSION:
             raise TablesOutdated(
                 f"{self.location}: its tables have version {version}, this convtree needs version "
-                f"{catalogue.VERSION}; open_store(url, create=True) migrates them, by a role that may alter tables"
+                f"{catalogue.VERSION}; open_store(url, create=True) or `convtree upgrade` migrates them"
             )
         self._checked = True
 

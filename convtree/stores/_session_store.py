@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from convtree._catalogue.types import Filter, LogStamp, Progress
@@ -28,7 +29,7 @@ from convtree._engine.redact import Redact, redact_lines
 from convtree._logs.copy import Copied
 from convtree._model.entries import Header, ParentSession
 from convtree._model.errors import SessionHeld, SessionLocked, SessionNotFound
-from convtree._model.sources import Clock, IdSource, random_id, system_clock
+from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
@@ -139,13 +140,17 @@ class SessionStore(StoreReader):
         mode: Mode = "r" if read_only else "a" if create else "r+"
         return self._session(id, mode, on_stale, header)
 
-    def open_or_create(self, header: Header, *, on_stale: OnStale = "raise") -> Session:
+    def open_or_create(self, header: Header, *, arrives: bool = False, on_stale: OnStale = "raise") -> Session:
         """Opens the session with the id of `header`, or begins it with that header.
+
+        With `arrives`, a session that begins says in its header that it came into this store now.
 
         Raises:
             InvalidMessage: the header's id is not valid.
         """
         codec.check_id(header.id, "id")
+        if arrives:
+            header = msgspec.structs.replace(header, arrived=timestamp(self._clock))
         return self._session(header.id, "a", on_stale, header)
 
     def fork(self, id: str, entry_id: str | AtLeaf | None = LEAF, *, new_id: str | None = None) -> Session:
