@@ -34,6 +34,7 @@ from convtree import (
     Session,
     SessionClosed,
     SessionExists,
+    SessionInfoMark,
     SessionNotFound,
     StaleLeaf,
     aio,
@@ -589,6 +590,26 @@ def test_labels_name_and_metadata_are_read_back(log_path: Path) -> None:
         assert (session.archived, session.name) == (False, None)
 
 
+def test_hold_and_directories_are_read_back(log_path: Path) -> None:
+    """They begin as the header says, and change by marks. The header keeps the first directories."""
+    with quick(log_path, cwd="/a", git_root="/g") as session:
+        assert (session.held, session.cwd, session.git_root) == (False, "/a", "/g")
+        session.hold()
+        session.set_directories(cwd="/b")
+        assert (session.held, session.cwd, session.git_root) == (True, "/b", "/g")
+        session.set_directories(git_root=None)
+    with quick(log_path, cwd="/ignored") as session:
+        assert (session.held, session.cwd, session.git_root) == (True, "/b", None)
+        assert (session.header.cwd, session.header.git_root) == ("/a", "/g")
+        session.hold(False)
+        session.extend([SessionInfoMark(id="i", cwd=None, hold=None)])
+        assert (session.held, session.cwd, session.leaf_id) == (False, None, None)
+        with pytest.raises(TypeError, match="cwd, git_root, or both"):
+            session.set_directories()
+        with pytest.raises(InvalidMessage):
+            session.set_directories(cwd="\ud800")
+
+
 def test_extension_data_is_read_along_the_path(session: Session) -> None:
     """The state is the last extension data of a type on the path. Other branches do not count."""
     a = session.append(user("a"))
@@ -624,6 +645,7 @@ def test_a_fork_copies_the_path(log_path: Path, tmp_path: Path) -> None:
             assert (fork.labels, fork.name, fork.metadata) == ({a.id: "L"}, "new", {"k": 1})
             assert (fork.leaf_id, fork.findings, fork.header.cwd) == (compaction.id, (), "/w")
             assert fork.header.parent_session == ParentSession(id=session.id, entry_id=compaction.id, kind="fork")
+            assert fork.header.copied_to == compaction.id
             assert fork.id != session.id
             assert fork.append(user("goes on")).parent_id == compaction.id
         payloads = {line[:-36] for line in log_path.read_bytes().split(b"\n")}
@@ -651,6 +673,7 @@ def test_a_fork_before_the_first_entry_is_empty(tmp_path: Path, session: Session
     with session.fork(tmp_path / "fork.jsonl", None) as fork:
         assert (fork.leaf_id, fork.leaves()) == (None, [])
         assert fork.header.parent_session == ParentSession(id=session.id, entry_id=None, kind="fork")
+        assert fork.header.copied_to is None
 
 
 def test_a_memory_session_is_saved_by_a_fork(tmp_path: Path) -> None:

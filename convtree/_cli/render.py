@@ -57,6 +57,7 @@ class Drawing:
         names = [paint(cut(escape_controls(session.name), _NAME_CELLS), "title")] if session.name else []
         names.append(f"session {escape_controls(session.id) or 'unknown'}")
         names += ["archived"] if session.archived else []
+        names += ["on hold"] if session.held else []
         names += [f"{origin.kind} of {escape_controls(origin.id)}"] if origin else []
         yield ", ".join(names)
         facts = [count(number, noun) for noun, number in counts.items() if number or noun != "compactions"]

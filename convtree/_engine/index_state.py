@@ -34,6 +34,9 @@ class IndexState(msgspec.Struct):
     name: str | None = None
     archived: bool = False
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    cwd: str | None = None
+    git_root: str | None = None
+    hold: bool = False
     findings: list[Finding] = msgspec.field(default_factory=list)
     reported_once: set[str] = msgspec.field(default_factory=set)  # codes of findings that are made once for a log
     lost: dict[str, int] = msgspec.field(default_factory=dict)  # rows of the lost entries, by id
@@ -48,17 +51,25 @@ class IndexState(msgspec.Struct):
     lines: int = 0  # lines seen, the header and damaged ones included
 
     def apply_header(self, header: Header, end: int) -> None:
-        """Takes name and metadata from the header, which ends at the position `end`."""
+        """Takes name, metadata and directories from the header, which ends at the position `end`."""
         self.header_end = end
         self.name = header.name
         self.metadata = dict(header.metadata or {})
+        self.cwd = header.cwd
+        self.git_root = header.git_root
 
     def apply_info(self, mark: SessionInfoMark) -> None:
-        """Changes name, archive flag and metadata as a mark says."""
+        """Changes name, archive flag, metadata, directories and hold as a mark says."""
         if mark.name is not UNSET:
             self.name = mark.name
         if mark.archived is not UNSET:
             self.archived = bool(mark.archived)
+        if mark.cwd is not UNSET:
+            self.cwd = mark.cwd
+        if mark.git_root is not UNSET:
+            self.git_root = mark.git_root
+        if mark.hold is not UNSET:
+            self.hold = bool(mark.hold)
         if mark.metadata is None:
             self.metadata = {}
         elif mark.metadata is not UNSET:

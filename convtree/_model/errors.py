@@ -79,6 +79,12 @@ class SessionLocked(ConvtreeError):
     holder: str | None
 
 
+class SessionHeld(ConvtreeError):
+    """The session `id` is on hold and was not deleted. `release` of the store, or `hold(False)`, ends the hold."""
+
+    id: str
+
+
 class BrokenPath(ConvtreeError):
     """A line needed for the result is missing or damaged: `missing` is its id, `offset` a position in the log."""
 

@@ -1,6 +1,7 @@
 """Forking: the lines of a new log that begins with the path to an entry of another. Pure.
 
-Payloads are copied as they are and sealed anew. Name and metadata are those of now; the name comes in a mark.
+Payloads are copied as they are and sealed anew. Name, directories and metadata are those of now; the name comes in a
+mark. A hold is not copied.
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ def _copy_path(
         timestamp=timestamp(clock),
         version=VERSION,
         name=None,
+        cwd=view.cwd,
+        git_root=view.git_root,
+        copied_to=ids[-1] if ids else None,
+        arrived=None,
+        key=None,
         metadata=view.metadata or None,
         parent_session=ParentSession(id=view.header.id, entry_id=ids[-1] if ids else None),
     )

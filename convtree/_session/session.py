@@ -35,6 +35,7 @@ from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session import appending, follow, forking, landing, marking
 from convtree._session.client import ON_STALE, Client, method, query
+from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
 from convtree._session.view import SessionView
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from convtree._engine.redact import Redact
 
 
-class Session(Uncopyable):
+class Session(Described, Uncopyable):
     """A conversation: `append` to it, `branch` in it, `build_context` from it.
 
     Made by `Session.open` or `Session.memory`. Thread-safe; a context manager that closes it. An entry id that is
@@ -208,6 +209,8 @@ class Session(Uncopyable):
     label = method(marking.label)
     rename = method(marking.rename)
     archive = method(marking.archive)
+    hold = method(marking.hold)
+    set_directories = method(marking.set_directories)
     update_metadata = method(marking.update_metadata)
 
     def extend(self, records: Iterable[Record], *, batch_size: int = BATCH) -> int:
@@ -296,29 +299,9 @@ class Session(Uncopyable):
         return self.header.id
 
     @property
-    def name(self) -> str | None:
-        """The session's name."""
-        return self._client.view().name
-
-    @property
     def leaf_id(self) -> str | None:
         """The id of the entry that the next append continues; None before the first entry."""
         return self._client.leaf_id
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The bookmarks, label by entry id."""
-        return dict(self._index.state.labels)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The session's metadata, with every change applied."""
-        return self._client.view().metadata
-
-    @property
-    def archived(self) -> bool:
-        """Whether the session is archived."""
-        return self._index.state.archived
 
     @property
     def findings(self) -> tuple[Finding, ...]:

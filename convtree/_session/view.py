@@ -48,6 +48,16 @@ class SessionView(msgspec.Struct, frozen=True):
         return self.index.state.name if self.index.state.lines else self.new_header.name
 
     @property
+    def cwd(self) -> str | None:
+        """The session's working directory, with every change applied."""
+        return self.index.state.cwd if self.index.state.lines else self.new_header.cwd
+
+    @property
+    def git_root(self) -> str | None:
+        """The root of the session's git repository, with every change applied."""
+        return self.index.state.git_root if self.index.state.lines else self.new_header.git_root
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """The session's metadata, with every change applied."""
         return dict(self.index.state.metadata if self.index.state.lines else self.new_header.metadata or {})

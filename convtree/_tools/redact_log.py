@@ -86,7 +86,8 @@ class RedactedSession:
     def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
         """Yields entries and marks in the order of the log, with row numbers."""
         for row, record in self._session.records(start):
-            yield row, redact_record(record, self._redact if row >= self._uncounted else self._uncounting)
+            redact = self._redact if row >= self._uncounted else self._uncounting
+            yield row, redact_record(record, redact, places=True)
             self._uncounted = max(self._uncounted, row + 1)
 
     def path(self, entry_id: str | None) -> list[Entry]:

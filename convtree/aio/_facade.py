@@ -218,6 +218,8 @@ class Session(_AsyncFacade[SyncSession]):
     label = _awaited(SyncSession.label)
     rename = _awaited(SyncSession.rename)
     archive = _awaited(SyncSession.archive)
+    hold = _awaited(SyncSession.hold)
+    set_directories = _awaited(SyncSession.set_directories)
     update_metadata = _awaited(SyncSession.update_metadata)
     extend = _awaited(SyncSession.extend)
     fork = _opening_method(SyncSession.fork, _session)
@@ -347,6 +349,21 @@ class Session(_AsyncFacade[SyncSession]):
         return self._sync.archived
 
     @property
+    def held(self) -> bool:
+        """Whether the session is on hold."""
+        return self._sync.held
+
+    @property
+    def cwd(self) -> str | None:
+        """The session's working directory, with every change applied."""
+        return self._sync.cwd
+
+    @property
+    def git_root(self) -> str | None:
+        """The root of the session's git repository, with every change applied."""
+        return self._sync.git_root
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """Damage found in the log so far."""
         return self._sync.findings
@@ -390,6 +407,9 @@ class SessionStore(_AsyncFacade[SyncStore]):
     rename = _awaited(SyncStore.rename)
     archive = _awaited(SyncStore.archive)
     unarchive = _awaited(SyncStore.unarchive)
+    hold = _awaited(SyncStore.hold)
+    release = _awaited(SyncStore.release)
+    set_directories = _awaited(SyncStore.set_directories)
     delete = _awaited(SyncStore.delete)
 
     list = _awaited(SyncStore.list)
