@@ -43,6 +43,7 @@ from convtree._model.entries import (
     OpaqueEntry,
     OpaqueMark,
     SessionInfoMark,
+    VisibilityMark,
 )
 from convtree._model.errors import BrokenPath, LeafUncertain
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
@@ -290,8 +291,16 @@ class Index:
         elif isinstance(envelope, OpaqueEnvelope) and envelope.critical:
             kind |= tree.CRITICAL
             self._refuse_writing(envelope.type, position, length)
-        state.leaf = Leaf(self.tree.add(envelope.id, parent, kind, position, length), envelope.id)
+        replaced = self._row_above(envelope, parent) if kind & tree.REPLACES else tree.NONE
+        if replaced == tree.NONE:
+            kind &= ~tree.REPLACES
+        state.leaf = Leaf(self.tree.add(envelope.id, parent, kind, position, length, replaced), envelope.id)
         state.leaf_uncertain_because = None
+
+    def _row_above(self, envelope: Any, parent: int) -> int:
+        """Returns the row that a message replaces; NONE if that is not on the path to the row `parent`."""
+        row = self.node(envelope.replaces) if parent >= 0 else None
+        return row if row is not None and self.tree.is_ancestor(row, parent) else tree.NONE
 
     def _flags(self, envelope: Any, kind: int) -> int:
         """Returns what a message or a model change says about contexts."""
@@ -305,7 +314,7 @@ class Index:
             flags |= tree.HIDDEN
         if envelope.pinned:
             flags |= tree.PINNED
-        if envelope.replaces is not None:
+        if envelope.replaces is not None and kind == tree.MESSAGE:
             flags |= tree.REPLACES
         return flags
 
@@ -336,6 +345,8 @@ class Index:
                     self.state.labels[target] = label[:LABEL_LIMIT]
             case SessionInfoMark():
                 self.state.apply_info(mark)
+            case VisibilityMark(target_id=target) if (row := self.tree.hideable(target)) != tree.NONE:
+                self.state.apply_visibility(mark, len(self.tree) - 1, row)
             case _:
                 found = self._report("bad_target", position, length, mark.id)
                 if isinstance(mark, LeafMark):

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from convtree._engine import context, tree
-from convtree._engine.context import Context, Gap, Render, default_render
+from convtree._engine.context import Context, Render, default_render
 from convtree._engine.journal import LOST_HEADER
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
+from convtree._engine.path_rows import Gap
 from convtree._model.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, MessageEntry
 from convtree._model.errors import EntryNotFound
 
