@@ -347,6 +347,9 @@ class Session(Uncopyable):
     apply_branch_summary = method(landing.apply_branch_summary)
 
     label = method(marking.label)
+    hide = method(marking.hide)
+    show = method(marking.show)
+    pin = method(marking.pin)
     rename = method(marking.rename)
     archive = method(marking.archive)
     update_metadata = method(marking.update_metadata)
