@@ -24,6 +24,7 @@ LOG: dict[str, tuple[Severity, str]] = {
     "id_conflict": ("error", "id already used by a record with other content; ignored"),
     "bad_body": ("error", "content does not fit its type, or cannot be read any more"),
     "bad_kept": ("error", "first_kept_entry_id is not an ancestor of the compaction"),
+    "bad_replaces": ("error", "the message replaces an entry that is not its ancestor; nothing is replaced"),
     "orphan": ("error", "parent entry not found earlier in the log"),
     "bad_target": ("error", "target entry not found earlier in the log; ignored"),
     LOST: ("error", "the log used to be longer: lines at its end are missing"),

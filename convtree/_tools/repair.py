@@ -21,11 +21,12 @@ from convtree._engine import codec
 from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Chunk, Mode
 from convtree._engine.log_index import Index
+from convtree._engine.tree import NONE
 from convtree._engine.write_batch import reseal
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.batches import batched
-from convtree._model.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark, SessionInfoMark
+from convtree._model.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark, MessageEntry, SessionInfoMark
 from convtree._model.errors import BrokenPath, CorruptLog, NotALog, ReadOnlySession
 from convtree._model.findings import FINDING_LIMIT, LOST
 from convtree._model.sources import random_id
@@ -251,6 +252,8 @@ def _record_findings(index: Index, log: JsonlLog, size: int, progress: Progress 
                 code = "bad_body"
             elif isinstance(record, CompactionEntry) and not _keeps_an_ancestor(index, row, record):
                 code = "bad_kept"
+            elif isinstance(record, MessageEntry) and not _replaces_an_ancestor(index, row, record):
+                code = "bad_replaces"
             else:
                 continue
             line += log.count_lines(offset, index.tree.offsets[row])
@@ -283,6 +286,10 @@ def _keeps_an_ancestor(index: Index, row: int, compaction: CompactionEntry) -> b
         return True
     kept = index.node(compaction.first_kept_entry_id)
     return kept is not None and kept != row and index.tree.is_ancestor(kept, row)
+
+
+def _replaces_an_ancestor(index: Index, row: int, message: MessageEntry) -> bool:
+    return message.replaces is None or index.tree.replaced_by(row) != NONE
 
 
 def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Iterator[bytes]:
