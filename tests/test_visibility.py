@@ -37,6 +37,10 @@ KINDS = ("say", "say", "say", "hidden", "pinned", "replace", "compact", "note", 
 STEPS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 99), st.integers(0, 99)), max_size=40)
 
 
+def records(session: Session) -> int:
+    return len(list(session.records()))
+
+
 class Line(NamedTuple):
     """A line of the model's log: an entry, or a mark with a target."""
 
@@ -143,16 +147,21 @@ class Both:
         self.model.leaf = added.id
 
     def _mark(self, kind: str, target: str) -> None:
-        before = self.model.context(self.model.leaf)
+        model, before = self.model, self.model.context(self.model.leaf)
         calls: dict[str, Callable[[], bool]] = {
             "hide": lambda: self.session.hide(target),
             "show": lambda: self.session.show(target),
             "pin": lambda: self.session.pin(target),
             "unpin": lambda: self.session.pin(target, False),
         }
-        changed = calls[kind]()
-        self.model.lines.append(Line(f"mark {len(self.model.lines)}", kind, None, target))
-        assert changed is (self.model.context(self.model.leaf) != before)
+        entry, size, written = model.lines[model.at(target)], len(model.lines), records(self.session)
+        was = model.visible(entry, size), model.is_pinned(entry, size)
+        model.lines.append(Line(f"mark {size}", kind, None, target))
+        after = model.context(model.leaf)
+        if after == before and was == (model.visible(entry, size + 1), model.is_pinned(entry, size + 1)):
+            model.lines.pop()
+        assert calls[kind]() is (after != before)
+        assert records(self.session) - written == len(model.lines) - size
 
     def check(self, session: Session) -> None:
         """Compares the contexts at every entry with those of the model."""
@@ -215,10 +224,6 @@ def test_a_fork_has_the_contexts_of_its_path(steps: list[tuple[str, int, int]]) 
 
 
 # --- the calls ---
-
-
-def records(session: Session) -> int:
-    return len(list(session.records()))
 
 
 def test_a_mark_is_written_only_if_it_changes_something(session: Session) -> None:

@@ -166,21 +166,21 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     model, settings = columns.nearest(columns.models, leaf), columns.nearest(columns.settings, leaf)
     shown = [row for row in found.rows if row not in found.hidden] if found.hidden else found.rows
     cache.load([*shown, *(row for row in (model, settings) if row != tree.NONE)])
-    unusable = frozenset(row for row in shown if row not in cache.entries or _is_blank(cache.entries[row]))
+    read = cache.entries
+    usable = [row for row in shown if row in read and (type(read[row]) is MessageEntry or not _is_blank(read[row]))]
     above = _hidden_above(index, found, cache)
+    arranged = Arranged(usable)
     if found.hidden or above:
         from convtree._engine.hidden_parts import arrange
 
-        arranged = arrange(found._replace(hidden=found.hidden | unusable), above, cache)
-    else:
-        arranged = Arranged([row for row in shown if row not in unusable])
+        arranged = arrange(found._replace(hidden=found.hidden.union(set(shown).difference(usable))), above, cache)
     rows = arranged.rows
-    entries = [cache.entries[row] for row in rows]
+    entries = [read[row] for row in rows]
     messages = [entry.message if isinstance(entry, MessageEntry) else _rendered(entry, render) for entry in entries]
     if arranged.messages:
         messages = [arranged.messages.get(row, message) for row, message in zip(rows, messages, strict=True)]
     compaction = columns.nearest(columns.compactions, leaf)
-    older = sum(row <= compaction for row in rows)
+    older = sum(row <= compaction for row in rows) if compaction != tree.NONE else 0
     namer, setter = cache.entries.get(model), cache.entries.get(settings)
     makers = {} if model == tree.NONE else _makers(index, rows, cache)
     pins = index.state.pinned
@@ -277,7 +277,7 @@ def _parent_named(index: Index, row: int) -> str | None:
 
 
 def _is_blank(entry: Entry) -> bool:
-    return type(entry) is BranchSummaryEntry and not entry.summary
+    return isinstance(entry, BranchSummaryEntry) and not entry.summary
 
 
 def _rendered(entry: Entry, render: Render) -> Any:

@@ -291,9 +291,9 @@ class Index:
         elif isinstance(envelope, OpaqueEnvelope) and envelope.critical:
             kind |= tree.CRITICAL
             self._refuse_writing(envelope.type, position, length)
-        replaced = self._row_above(envelope, parent) if kind & tree.REPLACES else tree.NONE
-        if replaced == tree.NONE:
-            kind &= ~tree.REPLACES
+        replaced = tree.NONE
+        if kind & tree.REPLACES and (replaced := self._row_above(envelope, parent)) == tree.NONE:
+            kind ^= tree.REPLACES
         state.leaf = Leaf(self.tree.add(envelope.id, parent, kind, position, length, replaced), envelope.id)
         state.leaf_uncertain_because = None
 

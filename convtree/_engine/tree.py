@@ -122,24 +122,22 @@ class Tree:
     def _link(self, row: int, links: int, parent: int, kind: int) -> int:
         """Adds the links of a row that other rows link to; returns their number."""
         what = kind & KIND
-        pins = self.pins[links]
+        pins = before = self.pins[links]
         if kind & REPLACES:
             pins = self._pins_without(self.replaced_by(row), pins)
         if kind & PINNED:
             pins = self._add_pin(row, pins)
-        before = [column[links] for column in self._link_columns]
-        after = [
-            row if what == COMPACTION else before[0],
-            pins,
-            row if kind & NAMES_MODEL else before[2],
-            row if kind & HAS_SETTINGS else before[3],
-            row if what == EXTENSION_DATA else before[4],
-            row if parent == MISSING or kind & CRITICAL else before[5],
-        ]
-        if after == before:
+        broken = parent == MISSING or kind & CRITICAL
+        if not (
+            kind & (NAMES_MODEL | HAS_SETTINGS) or what in (COMPACTION, EXTENSION_DATA) or broken or pins != before
+        ):
             return links
-        for column, link in zip(self._link_columns, after, strict=True):
-            column.append(link)
+        self.compactions.append(row if what == COMPACTION else self.compactions[links])
+        self.pins.append(pins)
+        self.models.append(row if kind & NAMES_MODEL else self.models[links])
+        self.settings.append(row if kind & HAS_SETTINGS else self.settings[links])
+        self.extension_data.append(row if what == EXTENSION_DATA else self.extension_data[links])
+        self.faults.append(row if broken else self.faults[links])
         return len(self.compactions) - 1
 
     def _add_pin(self, row: int, pins: int) -> int:
