@@ -75,6 +75,12 @@ class IndexState(msgspec.Struct):
         if mark.pinned is not UNSET:
             self.pinned.setdefault(target, []).append((row, mark.pinned))
 
+    def changed_visibility(self) -> dict[int, tuple[Visibility | None, bool | None]]:
+        """Returns by row who sees an entry, and whether it is pinned, where marks changed that."""
+        views = {row: history[-1][1] for row, history in self.visible_to.items()}
+        pins = {row: history[-1][1] for row, history in self.pinned.items()}
+        return {row: (views.get(row), pins.get(row)) for row in (*views, *pins)}
+
     def lasting(self) -> IndexState:
         """Returns the state that will still be true when the log has grown: without a torn tail."""
         findings = [finding for finding in self.findings if finding.code != "torn_tail"]

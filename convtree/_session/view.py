@@ -155,7 +155,7 @@ class SessionView(msgspec.Struct, frozen=True):
         row = self.row(LEAF, allow_uncertain=True)
         certain = self.index.state.leaf_uncertain_because is None or row != self.index.state.leaf.row
         self.index.tree.load()
-        return Outline(self.index.tree, row, certain, reader(self.index))
+        return Outline(self.index.tree, row, certain, reader(self.index), self.index.state.changed_visibility())
 
     def numbered_records(self, rows: Sequence[int]) -> list[tuple[int, Entry | Mark]]:
         """Returns the records of some rows with their numbers, without those that are damaged."""

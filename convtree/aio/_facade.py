@@ -368,6 +368,7 @@ class Outline:
         self.leaf: int = outline.leaf
         self.certain: bool = outline.certain
         self.runs: list[LinearSegment] = outline.runs
+        self.visibility = outline.visibility
 
     def row(self, entry_id: str) -> int | None:
         """Returns the row of an entry; None if there is no such entry."""
