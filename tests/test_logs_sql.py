@@ -311,7 +311,7 @@ def test_the_id_of_a_lost_entry_is_not_taken(database: SqlDatabase, id: str) -> 
     write_session(database, id, lines)
     write_session(database, id + "-2", lines[:3])
     log = SqlLog(database, id + "-2")
-    log.append(end_of(log), lambda _: lines[4:])
+    log.append(end_of(log), adding(end_of(log), lines[4:]))
     for each in (id, id + "-2"):
         found = rows(database, "SELECT type FROM ct_lines WHERE session_id = :id AND id = 'b'", id=each)
         assert found == [("message",)]

@@ -16,6 +16,7 @@ from convtree import (
     CorruptLog,
     Entry,
     ExtensionDataEntry,
+    Gap,
     IdConflict,
     LabelMark,
     LostEntry,
@@ -26,7 +27,6 @@ from convtree import (
 )
 from convtree._cli.app import app
 from convtree._engine import codec, journal, lost
-from convtree._engine.context import Gap
 from convtree._engine.journal import Journal
 from convtree._logs.jsonl import JsonlLog
 from convtree._tools.rejoin import rejoin

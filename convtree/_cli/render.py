@@ -160,7 +160,7 @@ class Drawing:
 
     def _line(self, row: int, entry: Entry, lead: str) -> str:
         """Returns an entry on one line: sign, kind, remarks, text, size and id."""
-        terminal, described = self._terminal, describe(entry)
+        terminal, described = self._terminal, self._described(row, entry)
         size = readable_size(self._view.outline.tree.lengths[row])
         cells = max(self._id_cells, id_cells([entry.id]))
         tail = f"  {size:>{_SIZE_CELLS}}  {terminal.cut(escape_controls(entry.id), cells)}"
@@ -173,7 +173,7 @@ class Drawing:
 
     def _full_entry(self, row: int, entry: Entry, lead: str, indent: str) -> Iterator[str]:
         """Yields an entry with its whole text."""
-        described = describe(entry)
+        described = self._described(row, entry)
         facts = [entry.id, readable_size(self._view.outline.tree.lengths[row]), entry.timestamp or "no time"]
         if isinstance(entry, MessageEntry):
             facts += filter(None, (entry.provider, entry.model, brief(entry.usage) if entry.usage else None))
@@ -182,6 +182,9 @@ class Drawing:
         for line in escape_controls(described.whole, lines=True).split("\n"):
             yield f"{indent}  {line}".rstrip()
         yield indent.rstrip()
+
+    def _described(self, row: int, entry: Entry) -> Description:
+        return describe(entry, self._view.outline.visibility.get(row, (None, None)))
 
     def _kind(self, entry: Entry, described: Description) -> str:
         style = described.kind if isinstance(entry, MessageEntry) else "entry"

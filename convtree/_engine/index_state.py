@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET
 
 from convtree._engine import tree
-from convtree._model.entries import Finding, Header, SessionInfoMark
+from convtree._model.entries import Finding, Header, SessionInfoMark, Visibility, VisibilityMark
 
 
 class Leaf(msgspec.Struct, frozen=True, gc=False):
@@ -24,6 +24,10 @@ class Leaf(msgspec.Struct, frozen=True, gc=False):
 
 NO_LEAF = Leaf(tree.ROOT, None)
 
+VisibilityHistory = list[tuple[int, Visibility]]
+PinHistory = list[tuple[int, bool]]
+"""The values that marks gave a target, in log order, each with the row of its mark."""
+
 
 class IndexState(msgspec.Struct):
     """The results of scanning the lines so far. Every change to it comes from a line, in log order."""
@@ -31,6 +35,8 @@ class IndexState(msgspec.Struct):
     leaf: Leaf = NO_LEAF
     leaf_uncertain_because: Finding | None = None  # damage behind the line that set the leaf
     labels: dict[str, str] = msgspec.field(default_factory=dict)  # by entry id
+    visible_to: dict[int, VisibilityHistory] = msgspec.field(default_factory=dict)  # by the row of the target
+    pinned: dict[int, PinHistory] = msgspec.field(default_factory=dict)  # by the row of the target
     name: str | None = None
     archived: bool = False
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -75,6 +81,19 @@ class IndexState(msgspec.Struct):
         elif mark.metadata is not UNSET:
             merged = self.metadata | mark.metadata
             self.metadata = {key: value for key, value in merged.items() if value is not None}
+
+    def apply_visibility(self, mark: VisibilityMark, row: int, target: int) -> None:
+        """Adds what a mark in the row `row` says about a target to the history of the target."""
+        if mark.visible_to is not UNSET:
+            self.visible_to.setdefault(target, []).append((row, mark.visible_to))
+        if mark.pinned is not UNSET:
+            self.pinned.setdefault(target, []).append((row, mark.pinned))
+
+    def changed_visibility(self) -> dict[int, tuple[Visibility | None, bool | None]]:
+        """Returns by row who sees an entry, and whether it is pinned, where marks changed that."""
+        views = {row: history[-1][1] for row, history in self.visible_to.items()}
+        pins = {row: history[-1][1] for row, history in self.pinned.items()}
+        return {row: (views.get(row), pins.get(row)) for row in (*views, *pins)}
 
     def lasting(self) -> IndexState:
         """Returns the state that will still be true when the log has grown: without a torn tail."""

@@ -51,6 +51,7 @@ from convtree._model.entries import (
     OpaqueMark,
     SessionInfoMark,
     VacuumEntry,
+    VisibilityMark,
 )
 from convtree._model.errors import LeafUncertain
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
@@ -334,9 +335,12 @@ class Index(LineReader):
         del state.lost[envelope.id]
         state.findings = [each for each in state.findings if (each.code, each.offset) != ("lost_entry", place)]
         self._leaf_model = None  # the entry must say which model it names
-        kind = self._kind_of(envelope, row, self.tree.parents[row], position, len(line))
+        parent = self.tree.parents[row]
+        kind, replaced = self._kind_of(envelope, row, parent, position, len(line)), tree.NONE
+        if kind & tree.REPLACES and (replaced := self._row_above(envelope, parent)) == tree.NONE:
+            kind ^= tree.REPLACES
         self._leaf_model = None
-        self.tree.replace(row, kind, position, len(line))
+        self.tree.replace(row, kind, position, len(line), replaced)
         return True
 
     def _index_header(self, position: int, line: bytes, first: bool) -> bool:
@@ -379,8 +383,16 @@ class Index(LineReader):
         if parent != leaf.row:
             self._leaf_model = None
         kind = self._kind_of(envelope, len(self.tree), parent, position, length)
-        state.leaf = Leaf(self.tree.add(envelope.id, parent, kind, position, length), envelope.id)
+        replaced = tree.NONE
+        if kind & tree.REPLACES and (replaced := self._row_above(envelope, parent)) == tree.NONE:
+            kind ^= tree.REPLACES
+        state.leaf = Leaf(self.tree.add(envelope.id, parent, kind, position, length, replaced), envelope.id)
         state.leaf_uncertain_because = None
+
+    def _row_above(self, envelope: Any, parent: int) -> int:
+        """Returns the row that a message replaces; NONE if that is not on the path to the row `parent`."""
+        row = self.node(envelope.replaces) if parent >= 0 else None
+        return row if row is not None and self.tree.is_ancestor(row, parent) else tree.NONE
 
     def _kind_of(self, envelope: Envelope | OpaqueEnvelope, row: int, parent: int, position: int, length: int) -> int:
         """Returns the kind of an entry whose row is `row`, or will be."""
@@ -414,7 +426,7 @@ class Index(LineReader):
             flags |= tree.HIDDEN
         if envelope.pinned:
             flags |= tree.PINNED
-        if envelope.replaces is not None:
+        if envelope.replaces is not None and kind == tree.MESSAGE:
             flags |= tree.REPLACES
         return flags
 
@@ -448,6 +460,8 @@ class Index(LineReader):
                     self.state.labels[target] = label[:LABEL_LIMIT]
             case SessionInfoMark():
                 self.state.apply_info(mark)
+            case VisibilityMark(target_id=target) if (row := self.tree.hideable(target)) != tree.NONE:
+                self.state.apply_visibility(mark, len(self.tree) - 1, row)
             case _:
                 found = self._report("bad_target", position, length, mark.id)
                 if isinstance(mark, LeafMark):

@@ -24,6 +24,7 @@ LOG: dict[str, tuple[Severity, str]] = {
     "id_conflict": ("error", "id already used by a record with other content; ignored"),
     "bad_body": ("error", "content does not fit its type, or cannot be read any more"),
     "bad_kept": ("error", "first_kept_entry_id is not an ancestor of the compaction"),
+    "bad_replaces": ("error", "the message replaces an entry that is not its ancestor; nothing is replaced"),
     "orphan": ("error", "parent entry not found earlier in the log"),
     "lost_entry": ("error", "a damaged entry was here; the true one can be put back"),
     "bad_vacuum": ("error", "a vacuum entry that is not the first record, or has a parent; it has no effect"),

@@ -207,6 +207,9 @@ class Session(Described, Uncopyable):
     apply_branch_summary = method(landing.apply_branch_summary)
 
     label = method(marking.label)
+    hide = method(marking.hide)
+    show = method(marking.show)
+    pin = method(marking.pin)
     rename = method(marking.rename)
     archive = method(marking.archive)
     hold = method(marking.hold)

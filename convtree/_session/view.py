@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from convtree._engine import context, tree
-from convtree._engine.context import Context, Gap, Render, default_render
+from convtree._engine.context import Context, Render, default_render
 from convtree._engine.journal import LOST_HEADER
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
+from convtree._engine.path_rows import Gap
 from convtree._model.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, MessageEntry, VacuumEntry
 from convtree._model.errors import EntryNotFound
 
@@ -181,7 +182,7 @@ class SessionView(msgspec.Struct, frozen=True):
         row = self.row(LEAF, allow_uncertain=True)
         certain = self.index.state.leaf_uncertain_because is None or row != self.index.state.leaf.row
         self.index.tree.load()
-        return Outline(self.index.tree, row, certain, reader(self.index))
+        return Outline(self.index.tree, row, certain, reader(self.index), self.index.state.changed_visibility())
 
     def numbered_records(self, rows: Sequence[int]) -> list[tuple[int, Entry | Mark]]:
         """Returns the records of some rows with their numbers, without those that are damaged."""

@@ -22,11 +22,22 @@ from convtree._engine.dropped import DroppedIds
 from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Chunk, Mode
 from convtree._engine.log_index import Index
+from convtree._engine.tree import NONE
 from convtree._engine.write_batch import reseal
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.batches import batched
-from convtree._model.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark, SessionInfoMark, VacuumEntry
+from convtree._model.entries import (
+    ID,
+    VERSION,
+    CompactionEntry,
+    Entry,
+    Finding,
+    Mark,
+    MessageEntry,
+    SessionInfoMark,
+    VacuumEntry,
+)
 from convtree._model.errors import CorruptLog, NotALog, ReadOnlySession
 from convtree._model.findings import FINDING_LIMIT, LOST
 from convtree._model.sources import random_id
@@ -333,6 +344,8 @@ def _fault_of(index: Index, row: int, record: Entry | Mark | None) -> str | None
         return "bad_body"
     if isinstance(record, CompactionEntry) and not _keeps_an_ancestor(index, row, record):
         return "bad_kept"
+    if isinstance(record, MessageEntry) and not _replaces_an_ancestor(index, row, record):
+        return "bad_replaces"
     return None
 
 
@@ -349,6 +362,10 @@ def _keeps_an_ancestor(index: Index, row: int, compaction: CompactionEntry) -> b
         return True
     kept = index.node(compaction.first_kept_entry_id)
     return kept is not None and kept != row and index.tree.is_ancestor(kept, row)
+
+
+def _replaces_an_ancestor(index: Index, row: int, message: MessageEntry) -> bool:
+    return message.replaces is None or index.tree.replaced_by(row) != NONE
 
 
 def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Iterator[bytes]:

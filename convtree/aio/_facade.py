@@ -216,6 +216,9 @@ class Session(_AsyncFacade[SyncSession]):
     apply_compaction = _awaited(SyncSession.apply_compaction)
     apply_branch_summary = _awaited(SyncSession.apply_branch_summary)
     label = _awaited(SyncSession.label)
+    hide = _awaited(SyncSession.hide)
+    show = _awaited(SyncSession.show)
+    pin = _awaited(SyncSession.pin)
     rename = _awaited(SyncSession.rename)
     archive = _awaited(SyncSession.archive)
     hold = _awaited(SyncSession.hold)
@@ -383,6 +386,7 @@ class Outline:
         self.leaf: int = outline.leaf
         self.certain: bool = outline.certain
         self.runs: list[LinearSegment] = outline.runs
+        self.visibility = outline.visibility
 
     def row(self, entry_id: str) -> int | None:
         """Returns the row of an entry; None if there is no such entry."""
