@@ -7,7 +7,7 @@ import pytest
 from helpers import HEADER, codes, contents, log_of, mark, node, user
 
 from convtree import OpaqueEntry, OpaqueMark, ReadOnlySession, Session, UnknownEntry, open_store
-from convtree._engine import codec
+from convtree._engine import codec, json_values
 from convtree._engine.bulk import read_entry_envelopes
 
 A = node("a", None, message=user("a"))
@@ -60,7 +60,7 @@ def test_mark_with_unknown_needs_forbids_every_context(log_path: Path, needs: An
 @pytest.mark.parametrize("needs", UNKNOWN, ids=str)
 def test_header_with_unknown_needs_forbids_every_context(log_path: Path, needs: Any) -> None:
     """The session is listed by its header and can be walked, and nothing else."""
-    header = HEADER.replace('"seal":"crc32"', f'"seal":"crc32","needs":{codec.dump({"n": needs})[5:-1].decode()}')
+    header = HEADER.replace('"seal":"crc32"', f'"seal":"crc32","needs":{json_values.dump({"n": needs})[5:-1].decode()}')
     with opened(log_path, A, header=header) as session:
         assert [entry.id for entry in session.path()] == ["a"]
         with pytest.raises(UnknownEntry):

@@ -7,11 +7,8 @@ a sealed line is never parsed to be written again. `bulk` does for many lines wh
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
-from math import isfinite
+from collections.abc import Callable
 from typing import Any, cast
-from uuid import UUID
 from zlib import crc32
 
 import msgspec
@@ -25,6 +22,7 @@ from convtree._engine.envelope import (
     decode_opaque_envelope,
     has_unknown_needs,
 )
+from convtree._engine.json_values import check_text, dump, invalid
 from convtree._model.entries import (
     ENTRY_CLASSES,
     GROUP,
@@ -46,18 +44,14 @@ from convtree._model.entries import (
     VacuumEntry,
     VisibilityMark,
 )
-from convtree._model.errors import InvalidMessage
 
 GROUP_LIMIT = 65_536  # lines of a group
 LINE_LIMIT = 16 * 2**20  # bytes a writer may put on a line, its newline included
-DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
-INT_MIN, INT_MAX = -(2**63), 2**64 - 1
 SEAL_LENGTH = 36
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _CRC = b',"crc":"%08x"}'
 HEADER_START = b'{"type":"session","format":"convtree"'
 
-_ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
 _ENVELOPE = frozenset({"id", "parent_id", "timestamp"})
 _HEADER_FIELDS = ("cwd", "git_root", "owner", "name", "parent_session", "metadata", "copied_to", "arrived", "key")
 _LINE_CRC = re.compile("[0-9a-f]{8}")
@@ -161,15 +155,15 @@ def check_length(data: bytes) -> None:
     """Raises InvalidMessage if a line with these bytes and a seal would be longer than a line may be."""
     length = len(data) + SEAL_LENGTH + 1
     if length > LINE_LIMIT:
-        raise _invalid("the record", f"the line would have {length} bytes, the limit is {LINE_LIMIT}")
+        raise invalid("the record", f"the line would have {length} bytes, the limit is {LINE_LIMIT}")
 
 
 def check_timestamp(value: Any) -> None:
     """Raises InvalidMessage unless the value is None or a text that can be stored. The text need not be a time."""
     if value is not None:
         if not isinstance(value, str):
-            raise _invalid("timestamp", f"a timestamp is a text or None, not a {type(value).__name__}")
-        _check_text(value, "timestamp")
+            raise invalid("timestamp", f"a timestamp is a text or None, not a {type(value).__name__}")
+        check_text(value, "timestamp")
 
 
 def encode_header(header: Header) -> bytes:
@@ -188,34 +182,8 @@ def encode_header(header: Header) -> bytes:
     try:
         decode_header(payload + b"}")
     except msgspec.ValidationError as error:
-        raise _invalid("the header", str(error)) from None
+        raise invalid("the header", str(error)) from None
     return payload
-
-
-def dump(fields: Mapping[str, Any]) -> bytes:
-    """Encodes the fields of a line. Refuses every value that would be decoded as a different one."""
-    try:
-        data = orjson.dumps(fields, jsonable, _ORJSON_OPTIONS)
-    except (TypeError, ValueError) as error:
-        _walk(fields)
-        raise _invalid("the record", str(error)) from None
-    # orjson writes NaN as null and stops at 254 levels: look closer where either may have happened.
-    if data.count(b"{") + data.count(b"[") > DEPTH_LIMIT or b"null" in data:
-        _walk(fields)
-    return data
-
-
-def jsonable(value: Any) -> Any:
-    """Converts a mapping or an SDK's model to a JSON value. A model is dumped as its SDK would send it."""
-    model_dump = getattr(value, "model_dump", None)
-    if callable(model_dump) and not isinstance(value, type):
-        excluded = getattr(value, "__api_exclude__", None)
-        if type(value).__module__.startswith("google.genai"):
-            return model_dump(mode="json", by_alias=True, exclude_none=True)
-        return model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=excluded)
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is not a JSON value")
 
 
 def same_content(payload: bytes, line: bytes) -> bool:
@@ -270,24 +238,24 @@ def _check_fields(record: Record) -> None:
     match record:
         case MessageEntry():
             if not record.message:
-                raise _invalid("message", "a message is a JSON object with at least one member")
+                raise invalid("message", "a message is a JSON object with at least one member")
             _check_optional_ids(record, "replaces", "reply_to")
         case OpaqueEntry() | OpaqueMark():
             _check_opaque(record)
         case LabelMark():
             if isinstance(record.label, str) and len(record.label) > LABEL_LIMIT:
-                raise _invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
+                raise invalid("label", f"a label has at most {LABEL_LIMIT} characters, this has {len(record.label)}")
         case ModelChangeEntry():
             if not record.model:
-                raise _invalid("model", "a model change must name a model")
+                raise invalid("model", "a model change must name a model")
         case BranchSummaryEntry():
             _check_optional_ids(record, "from_id")
         case LostEntry():
             if isinstance(record.line_crc, str) and not _LINE_CRC.fullmatch(record.line_crc):
-                raise _invalid("line_crc", "a checksum is 8 lower-case hexadecimal digits")
+                raise invalid("line_crc", "a checksum is 8 lower-case hexadecimal digits")
         case VisibilityMark():
             if record.visible_to is UNSET and record.pinned is UNSET:
-                raise _invalid("visible_to", "a visibility mark changes `visible_to`, `pinned` or both")
+                raise invalid("visible_to", "a visibility mark changes `visible_to`, `pinned` or both")
 
 
 def _check_optional_ids(record: Record, *names: str) -> None:
@@ -298,10 +266,10 @@ def _check_optional_ids(record: Record, *names: str) -> None:
 
 def _check_opaque(record: OpaqueEntry | OpaqueMark) -> None:
     if not TYPE.fullmatch(record.unknown_type) or "." not in record.unknown_type:
-        raise _invalid("unknown_type", "a type of your own is in lower case and has a dot, as in tool.kind")
+        raise invalid("unknown_type", "a type of your own is in lower case and has a dot, as in tool.kind")
     taken = _ENVELOPE.union({"type", "prev", "crc"}).intersection(record.fields)
     if taken:
-        raise _invalid(f"fields.{min(taken)}", "this name belongs to the envelope of the line")
+        raise invalid(f"fields.{min(taken)}", "this name belongs to the envelope of the line")
 
 
 def is_own_id(id: str) -> bool:
@@ -312,63 +280,7 @@ def is_own_id(id: str) -> bool:
 def check_id(value: Any, place: str) -> None:
     """Raises InvalidMessage unless the value is an id."""
     if not isinstance(value, str) or not ID.fullmatch(value):
-        raise _invalid(place, "an id is 1 to 128 letters, digits, '.', '_', ':' or '-', the first a letter or digit")
-
-
-def _walk(fields: Mapping[str, Any]) -> None:
-    """Checks every value, without recursion, and raises for the first that is not allowed."""
-    stack: list[tuple[str, Any, int]] = [("", fields, 1)]
-    while stack:
-        place, value, depth = stack.pop()
-        if isinstance(value, Mapping | list | tuple):
-            if depth > DEPTH_LIMIT:
-                raise _invalid(place, f"more than {DEPTH_LIMIT} levels of nesting on one line")
-            stack.extend((inner, item, depth + 1) for inner, item in reversed(_inside(place, value)))
-        elif isinstance(value, Enum):
-            stack.append((place, value.value, depth))
-        elif not isinstance(value, str | int | float | UUID | None):
-            try:
-                stack.append((place, jsonable(value), depth))
-            except TypeError as error:
-                raise _invalid(place, str(error)) from None
-        else:
-            _check_scalar(place, value)
-
-
-def _inside(place: str, value: Mapping[Any, Any] | Sequence[Any]) -> list[tuple[str, Any]]:
-    if not isinstance(value, Mapping):
-        return [(f"{place}[{i}]", item) for i, item in enumerate(value)]
-    for key in value:
-        if not isinstance(key, str):
-            raise _invalid(place, f"a key is a {type(key).__name__}, JSON has string keys only")
-        _check_text(key, f"a key of {place or 'the record'}")
-    return [(f"{place}.{_shown(key)}" if place else _shown(key), item) for key, item in value.items()]
-
-
-def _shown(key: str) -> str:
-    """Returns a key for an error message; a long or unprintable one is hidden, because it may be content."""
-    return key if len(key) <= 64 and key.isprintable() else "…"
-
-
-def _check_scalar(place: str, value: Any) -> None:
-    if isinstance(value, str):
-        _check_text(value, place)
-    elif isinstance(value, float) and not isfinite(value):
-        raise _invalid(place, "NaN and Infinity are not JSON")
-    elif isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
-        raise _invalid(place, "an integer is outside -2**63 to 2**64 - 1")
-
-
-def _check_text(text: str, place: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise _invalid(place, f"a lone surrogate at character {error.start} is not Unicode text") from None
-
-
-def _invalid(place: str, reason: str) -> InvalidMessage:
-    place = place if len(place) <= 200 else f"{place[:200]}…"
-    return InvalidMessage(f"{place}: {reason}", place=place)
+        raise invalid(place, "an id is 1 to 128 letters, digits, '.', '_', ':' or '-', the first a letter or digit")
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import msgspec
 
 from convtree._engine import codec
+from convtree._engine.json_values import jsonable
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
 from convtree._model.messages import role_of
 
@@ -164,13 +165,13 @@ def _from_sdk(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Returns the part of an SDK's object that may be sent back, and the fields of an entry that it states."""
     if isinstance(choices := getattr(item, "choices", None), list) and choices:
         facts = {"model": item.model, "usage": item.usage, "shape": "openai-chat"}
-        return codec.jsonable(choices[0].message), facts
+        return jsonable(choices[0].message), facts
     if isinstance(getattr(item, "output", None), list) and getattr(item, "object", None) == "response":
         raise TypeError("a Response holds several items: use append_many(r.output, model=r.model, usage=r.usage)")
     if isinstance(candidates := getattr(item, "candidates", None), list) and candidates:
         facts = {"model": item.model_version, "usage": item.usage_metadata, "shape": "gemini"}
-        return codec.jsonable(candidates[0].content), facts
-    dumped = codec.jsonable(item)
+        return jsonable(candidates[0].content), facts
+    dumped = jsonable(item)
     if dumped.get("type") == "message" and "stop_reason" in dumped and hasattr(item, "usage"):
         message = {"role": dumped["role"], "content": dumped["content"]}
         return message, {"model": dumped["model"], "usage": item.usage, "shape": "anthropic"}

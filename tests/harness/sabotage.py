@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from convtree._engine import codec, log_index, lost
+from convtree._engine import codec, line_scan, lost
 from convtree._engine.journal import Journal
 from convtree._engine.log import Addition, Chunk
 from convtree._engine.snapshot import Snapshot
@@ -46,7 +46,7 @@ def no_tail_check() -> None:
 
 def no_count_check() -> None:
     """Takes a group for whole, however many of its lines there are."""
-    _patch(log_index, "is_whole", lambda _count, _lines, _start: True)
+    _patch(line_scan, "is_whole", lambda _count, _lines, _start: True)
 
 
 def cut_to_newest_newline() -> None:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from convtree._engine import codec
+from convtree._engine import json_values
 from convtree._formats.common.base import Findings, SourceSpan
 
-DEPTH_LIMIT = codec.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
+DEPTH_LIMIT = json_values.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
 
 _LONG_NUMBER = re.compile(rb"\d{19}")  # may be outside of what the fast parser keeps exact
 _START = re.compile(r'\{\s*"')
@@ -150,7 +150,7 @@ class _Slow:
         return at
 
     def _int(self, digits: str) -> int | float | str:
-        if len(digits) <= 20 and codec.INT_MIN <= (value := int(digits)) <= codec.INT_MAX:
+        if len(digits) <= 20 and json_values.INT_MIN <= (value := int(digits)) <= json_values.INT_MAX:
             return value
         self.has_replaced = True
         return self._float(digits)

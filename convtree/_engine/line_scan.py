@@ -1,0 +1,257 @@
+"""The scan of a log: the one loop that looks at lines, and decides which of them count. Pure.
+
+A line is verified on its raw bytes before anything is parsed. Damage never stops the loop, it becomes findings. What a
+line may be depends on the lines before it:
+
+    the line                      no sealed line before    a sealed line before
+    verifies                      the log is sealed from   its prev must be the CRC of the line before, unless that is
+                                  here on                  damaged; else `prev_mismatch`, and the leaf is uncertain
+    verifies behind zeros         as above, `nul_bytes`    as above, `nul_bytes`
+    looks sealed, does not verify `bad_seal`; the log is   `bad_seal`
+                                  sealed from here on
+    has no seal                   as its writer wrote it,  `bad_seal`
+                                  decoded as a whole
+    cannot be decoded             `bad_line`               `bad_line`
+
+A mark of the type `group` says how many of the next lines were one write. While the log has not all of them, none is
+indexed, and the index ends before the mark: as if they were a torn tail.
+
+The first line must be a header. One that is damaged, or is not a header, is `bad_header` (and without a sealed record
+behind it the journal says that this is not a log). A header anywhere else is `second_header`. Every damaged line makes
+the leaf uncertain, for it may have moved it, until another line moves the leaf.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from zlib import crc32
+
+from convtree._engine import bulk, codec
+from convtree._engine.columns import Column
+from convtree._engine.envelope import Envelope
+from convtree._engine.groups import OpenGroup, Span, is_whole
+from convtree._engine.index_state import IndexState
+from convtree._engine.line_reader import LineReader, ReadAt
+from convtree._model.batches import batched
+from convtree._model.entries import Finding
+from convtree._model.findings import FINDING_CODES
+
+
+class LineScan(LineReader, ABC):
+    """A scan of the lines so far, and its findings. `Index` says what a line means."""
+
+    def __init__(
+        self, read_at: ReadAt, salt: int, columns: Mapping[str, Column] | None, state: IndexState, finding_limit: int
+    ) -> None:
+        super().__init__(read_at, salt, columns)
+        self.state = state
+        self.finding_limit = finding_limit
+        self.header_is_damaged = False  # the first line looks like a header, and is damaged
+        self._seen_first_line = False
+        self._open_group: OpenGroup | None = None  # a group that the lines scanned so far have not completed
+        self._group_line = 0  # the line number of the last mark whose group is whole
+        self._group_end = 0  # the line number of the last line of that group
+
+    @abstractmethod
+    def _index_line(self, position: int, line: bytes, first: bool) -> None:
+        """Indexes a line whose seal is valid, or that has no seal and needs none."""
+
+    @abstractmethod
+    def _index_entry(self, envelope: Envelope, position: int, length: int) -> None:
+        """Indexes an entry of a known type whose id is new."""
+
+    @abstractmethod
+    def _index_message_run(
+        self, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[Envelope | None]
+    ) -> int:
+        """Indexes the leading plain messages that continue the leaf one after the other; returns how many."""
+
+    def scan(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
+        """Indexes the lines of a chunk, in log order."""
+        self.forget_torn()
+        if fault == "newline_missing":
+            fault = None
+        if self._open_group is not None:
+            self._continue_group(self._open_group, positions, lines, end, fault)
+        else:
+            self._scan_lines(positions, lines, end, fault)
+
+    def end_scan(self) -> None:
+        """Ends a scan of everything that the log has: a group that is still open is torn, and not in the log."""
+        group, self._open_group = self._open_group, None
+        if group is not None:
+            self._torn(group.start, group.end)
+
+    def _scan_lines(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None) -> None:
+        state = self.state
+        done = self._scan_chain(positions, lines)
+        while done < len(lines) and self._open_group is None:
+            if self._begins_open_group(positions[done], lines, done):
+                break
+            self._scan_line(positions[done], lines[done])
+            done += 1
+        last = positions[-1] + len(lines[-1]) + 1 if lines else state.end
+        if self._open_group is not None:
+            state.end = self._open_group.start  # as with a torn tail, the position stays before it
+            self._continue_group(self._open_group, positions[done:], lines[done:], end, fault)
+            return
+        if fault == "torn_tail":
+            # Not in the log for any reader, and read again when the log has grown: the position stays before it.
+            self._torn(last, end)
+            end = last
+        elif fault is not None:
+            state.lines += 1
+            self._damaged(fault, last, end - last)
+        state.end = end
+
+    def _begins_open_group(self, position: int, lines: Sequence[bytes], number: int) -> bool:
+        """Looks for a group mark in a line; opens its group if the lines after it in the chunk do not complete it."""
+        line = lines[number].removesuffix(b"\r").lstrip(b"\0")
+        count = codec.group_count(line)
+        if count is None or self.state.lines < self._group_end:
+            return False
+        if (self.sealed_from is not None or codec.looks_sealed(line)) and codec.verify_seal(line) is None:
+            return False
+        if not is_whole(count, lines, number + 1):
+            self._open_group = OpenGroup(position, count)
+            return True
+        self._group_line = self.state.lines + 1
+        self._group_end = self._group_line + count
+        return False
+
+    def _continue_group(
+        self, group: OpenGroup, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None
+    ) -> None:
+        """Adds a chunk to the open group. If that completes it, indexes the group and the rest of the chunk."""
+        taken = group.take(positions, lines)
+        start = group.end
+        if fault is not None and taken == len(lines) and not group.is_whole(followed=True):
+            group.take_fault(start, end, fault)
+            fault = None
+        if not group.is_whole(followed=taken < len(lines) or fault is not None):
+            return
+        self._open_group = None
+        self._group_line = self.state.lines + 1
+        self._group_end = self.state.lines + len(group.spans)
+        for spans in batched(group.spans):
+            self._scan_spans(spans)
+        if taken < len(lines) or fault is not None:
+            self.state.end = group.end
+            self._scan_lines(positions[taken:], lines[taken:], end, fault)
+        else:
+            self.state.end = end
+
+    def _scan_spans(self, spans: Sequence[Span]) -> None:
+        """Indexes lines of a group that is known to be whole, by their places."""
+        lines = self._read_at([(position, length) for position, length, fault in spans if fault is None])
+        at = iter(lines)
+        for position, length, fault in spans:
+            if fault is None:
+                self._scan_line(position, next(at))
+            else:
+                self.state.lines += 1
+                self._damaged(fault, position, length)
+
+    def _scan_chain(self, positions: Sequence[int], lines: Sequence[bytes]) -> int:
+        """Indexes the leading lines that verify and follow each other, which are nearly all; returns how many."""
+        state = self.state
+        if self.sealed_from is None or state.last_damaged or not lines:
+            return 0
+        good, state.last_crc = bulk.verify_chain(lines, state.last_crc)
+        state.last_damaged = False
+        envelopes = bulk.read_entry_envelopes(lines[:good])
+        number = 0
+        while number < good:
+            number += self._index_message_run(positions[number:good], lines[number:good], envelopes[number:])
+            if number < good:
+                envelope, line = envelopes[number], lines[number]
+                if envelope is None and self._begins_open_group(positions[number], lines, number):
+                    state.last_crc = int(line[-27:-19], 16)  # as before this line, which is not in the log yet
+                    return number
+                state.lines += 1
+                state.last_damaged = False
+                if envelope is not None and self.tree.find(envelope.id) is None:
+                    self._index_entry(envelope, positions[number], len(line))
+                else:
+                    self._index_line(positions[number], line, first=False)
+                number += 1
+        return good
+
+    def _scan_line(self, position: int, raw: bytes) -> None:
+        state = self.state
+        state.lines += 1
+        line = raw
+        if raw.endswith(b"\r"):
+            line = raw[:-1]
+            self._report_once("carriage_return", position, len(raw))
+        if position == 0 and line.startswith(codec.BYTE_ORDER_MARK):
+            position, line = 3, line[3:]
+            self._report("byte_order_mark", 0, 3)
+        if not line:
+            return
+        first, self._seen_first_line = not self._seen_first_line, True
+        seal, crc = codec.verify_seal(line), None
+        if seal is None and line.startswith(b"\0") and (seal := codec.verify_seal(line.lstrip(b"\0"))):
+            # Zeros that an earlier crash left in front of a good line; its successor's prev covers them too.
+            crc, zeros = crc32(line), len(line) - len(line.lstrip(b"\0"))
+            self._report("nul_bytes", position, zeros)
+            position, line = position + zeros, line[zeros:]
+        if seal is not None:
+            if self.sealed_from is None:
+                self.sealed_from = len(self.tree)
+            if seal.prev != state.last_crc and not state.last_damaged:
+                state.leaf_uncertain_because = self._report("prev_mismatch", position, len(line))
+            state.last_crc = seal.crc if crc is None else crc
+            state.last_damaged = False
+            self._index_line(position, line, first)
+        else:
+            state.last_crc = crc32(line)
+            if self.sealed_from is not None or codec.looks_sealed(line) or (first and b'"seal"' in line):
+                if self.sealed_from is None:
+                    self.sealed_from = len(self.tree)
+                self.header_is_damaged |= first and codec.is_header(line)
+                self._damaged(name_damage(line, "bad_header" if first else "bad_seal"), position, len(line))
+            else:
+                state.last_damaged = False
+                self._index_line(position, line, first)
+
+    # --- findings ---
+
+    def _report(self, code: str, offset: int, length: int, entry_id: str | None = None) -> Finding:
+        line, findings = self.state.lines, self.state.findings
+        severity = FINDING_CODES[code][0]
+        found = Finding(code=code, severity=severity, line=line, offset=offset, length=length, entry_id=entry_id)
+        if len(findings) < self.finding_limit:
+            findings.append(found)
+        elif len(findings) == self.finding_limit:
+            findings.append(Finding(code="too_many", severity="error", line=line, offset=offset, length=length))
+        return found
+
+    def _report_once(self, code: str, offset: int, length: int) -> None:
+        if code not in self.state.reported_once:
+            self.state.reported_once.add(code)
+            self._report(code, offset, length)
+
+    def _damaged(self, code: str, offset: int, length: int) -> None:
+        self.state.last_damaged = True
+        self.state.leaf_uncertain_because = self._report(code, offset, length)
+
+    def _torn(self, start: int, end: int) -> None:
+        self.state.lines += 1
+        self._report("torn_tail", start, end - start)
+        self.state.lines -= 1
+
+    def forget_torn(self) -> None:
+        """Drops the finding of a torn tail, which the next line has completed, or a writer cut off."""
+        if self.state.findings and self.state.findings[-1].code == "torn_tail":
+            self.state.findings.pop()
+
+    def _refuse_writing(self, kind: str, position: int, length: int) -> None:
+        self._report("critical_unknown", position, length)
+        self.state.read_only = f"the log holds a critical record of the unknown type {kind!r}"
+
+
+def name_damage(line: bytes, code: str) -> str:
+    """Returns the code of a damaged line: `nul_bytes` if nothing else is in it."""
+    return code if line.strip(b"\0") else "nul_bytes"
