@@ -143,7 +143,8 @@ def test_flags_do_not_change_the_kind() -> None:
 def chain() -> Session:
     """Returns a conversation of 100,000 messages, with a branch in its middle."""
     session = Session.memory()
-    session.append_many([user(str(number)) for number in range(100_000)])
+    for start in (0, 50_000):  # one call appends at most 65,536
+        session.append_many([user(str(number)) for number in range(start, start + 50_000)])
     return session
 
 
