@@ -23,7 +23,7 @@ class Intent(Protocol):
     """A write that can be planned again if the log changes."""
 
     moves_leaf: ClassVar[bool]
-    """Whether the session has seen the log's leaf once this is written."""
+    """Whether the session has seen the log's leaf once this is written, unless the batch `keeps_leaf`."""
 
     def plan(self, batch: WriteBatch) -> None:
         """Adds the lines to an empty batch; no line when the log needs none. An error means that nothing is written."""
@@ -55,7 +55,8 @@ class Append(msgspec.Struct, frozen=True):
         if self.parent_id is not LEAF:
             parent_id = batch.end_of_stored(self.parent_id)
         elif self.reply_to is None:
-            parent_id = batch.current_leaf(self.seen._replace(id=batch.end_of_stored(self.seen.id)))
+            seen = self.seen._replace(id=batch.end_of_stored(self.seen.id)) if stored else self.seen
+            parent_id = batch.current_leaf(seen)
         else:
             answered_end, elsewhere = batch.place_of_reply(self.reply_to)
             parent_id, stays = batch.end_of_stored(answered_end), stays or elsewhere

@@ -7,7 +7,7 @@ under the lock, in an intent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, TypeVar, cast, overload
+from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
 
 import msgspec
 
@@ -24,9 +24,17 @@ from convtree._session.header import check_choice
 E = TypeVar("E", bound=Entry)
 
 
+class Appendable(HasClient, Protocol):
+    """The part of a session that this module needs, and that a method of `convtree.aio` asks for."""
+
+    def close(self) -> None:
+        """Closes the log."""
+        ...
+
+
 @overload
 def append(
-    self: HasClient,
+    self: Appendable,
     item: E,
     /,
     *,
@@ -40,7 +48,7 @@ def append(
 ) -> E: ...
 @overload
 def append(
-    self: HasClient,
+    self: Appendable,
     item: Mapping[str, Any] | SDKObject,
     /,
     *,
@@ -61,7 +69,7 @@ def append(
     on_stale: OnStale | None = None,
 ) -> MessageEntry: ...
 def append(
-    self: HasClient,
+    self: Appendable,
     item: Any,
     /,
     *,
@@ -144,7 +152,7 @@ def append(
 
 
 def append_many(
-    self: HasClient,
+    self: Appendable,
     items: Iterable[Any],
     /,
     *,
@@ -207,7 +215,7 @@ def append_many(
 
 
 def set_system(
-    self: HasClient, message: str | Mapping[str, Any], /, *, on_stale: OnStale | None = None
+    self: Appendable, message: str | Mapping[str, Any], /, *, on_stale: OnStale | None = None
 ) -> MessageEntry:
     """Makes a text the system message from here on. Writes nothing if it is the system message in effect already.
 

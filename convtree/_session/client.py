@@ -30,6 +30,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", bound="HasClient")
 R = TypeVar("R", bound="Record | Header")
+F = TypeVar("F", bound=Callable[..., Any])
 
 ON_STALE = ("raise", "branch", "rebase")
 
@@ -242,6 +243,12 @@ def query(question: Callable[Concatenate[SessionView, P], T]) -> Callable[Concat
 
     ask.__qualname__ = f"Session.{question.__name__}"
     return ask
+
+
+def overloaded_method(function: F) -> F:
+    """Turns a function that takes a session into a method as `method` does. Its type stays, with every overload."""
+    function.__qualname__ = f"Session.{function.__name__}"
+    return function
 
 
 def method(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[Any, P], T]:

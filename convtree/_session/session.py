@@ -34,7 +34,7 @@ from convtree._model.entries import (
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session import appending, follow, forking, landing, marking
-from convtree._session.client import ON_STALE, Client, method, query
+from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
 from convtree._session.view import SessionView
@@ -197,7 +197,7 @@ class Session(Described, Uncopyable):
 
     # --- writing ---
 
-    append = method(appending.append)
+    append = overloaded_method(appending.append)
     append_many = method(appending.append_many)
     set_system = method(appending.set_system)
 
