@@ -144,6 +144,17 @@ def test_every_gap_of_a_path_is_named(log_path: Path) -> None:
             session.build_context()
 
 
+def test_a_lost_entry_whose_line_is_damaged_later_is_a_gap_without_a_name(log_path: Path) -> None:
+    """The index knows its place, and the log no longer says its id."""
+    log_path.write_bytes(log_of(A, stub := node("b", "a", "lost"), C))
+    with Session.open(log_path, mode="r") as session:
+        data = log_path.read_bytes()
+        log_path.write_bytes(data.replace(stub.encode()[:-1], b"x" * (len(stub) - 1)))
+        assert session.build_context(allow_gaps=True).gaps == (Gap(data.index(stub.encode()[:-1]), None),)
+        with pytest.raises(BrokenPath):
+            session.build_context()
+
+
 def test_state_below_a_lost_entry_is_known_and_above_it_is_not(log_path: Path) -> None:
     """The lost entry may have been extension data, so nothing is not the answer."""
     log_path.write_bytes(
