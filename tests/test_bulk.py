@@ -15,18 +15,20 @@ from convtree import (
     ExtensionDataEntry,
     LabelMark,
     LeafMark,
+    LostEntry,
     Mark,
     MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
     OpaqueMark,
     SessionInfoMark,
+    VacuumEntry,
 )
 from convtree._engine import bulk, codec
 from convtree._engine.columns import PAGE, Column
 from convtree._engine.id_table import IdTable
 from convtree._engine.log_index import Index
-from convtree._engine.tree import COLUMN_TYPES, COMPACTION, MESSAGE, PINNED, Tree
+from convtree._engine.tree import COLUMN_TYPES, COMPACTION, LINKS, MESSAGE, PINNED, Tree
 
 IDS = [f"{number:016x}" for number in range(12)]
 own_ids = st.sampled_from(IDS)
@@ -57,6 +59,8 @@ records: st.SearchStrategy[Entry | Mark] = st.one_of(
     st.builds(ExtensionDataEntry, id=ids, parent_id=parents, ext_type=st.just("x.y"), data=st.integers(0, 9)),
     st.builds(OpaqueEntry, id=ids, parent_id=parents, unknown_type=st.just("x.y"), fields=st.just({"k": 1})),
     st.builds(OpaqueEntry, id=ids, parent_id=parents, unknown_type=st.just("x.y"), fields=st.just({"critical": True})),
+    st.builds(LostEntry, id=ids, parent_id=parents, line_crc=st.sampled_from([None, "00000000"])),
+    st.builds(VacuumEntry, id=ids, parent_id=parents, model=models, settings=st.sampled_from([None, {}])),
     st.builds(OpaqueMark, id=ids, unknown_type=st.just("x.y"), fields=st.just({"critical": True})),
     st.builds(LeafMark, id=ids, target_id=parents),
     st.builds(LabelMark, id=ids, target_id=ids, label=st.one_of(st.none(), texts)),
@@ -299,3 +303,51 @@ def test_add_written_equals_scan(chain: list[MessageEntry], others: list[Entry |
         scanned.scan(lines)
         written.index.add_written(found, written.put(lines), lines, crc32(lines[-1]))
     assert written.known() == scanned.known()
+
+
+@given(chains(), st.lists(records, max_size=8), st.integers(0, 20))
+def test_an_entry_that_came_back_is_as_if_it_had_never_been_lost(
+    chain: list[MessageEntry], others: list[Entry | Mark], lost: int
+) -> None:
+    """Scanned at once, one by one, or as written here: the same index, and what every row is linked to is as before."""
+    found = list({record.id: record for record in (*chain, *others)}.values())
+    entries = [number for number, record in enumerate(found) if isinstance(record, Entry)]
+    if not entries:
+        return
+    place = entries[lost % len(entries)]
+    true = found[place]
+    stub = LostEntry(
+        id=true.id,
+        parent_id=getattr(true, "parent_id", None),
+        line_crc=f"{crc32(codec.encode(true) + b'}'):08x}",
+    )
+    lines = lines_of([*found[:place], stub, *found[place + 1 :], true], HEADER_CRC)
+    at_once, one_by_one, written, sound = MemoryLines(), MemoryLines(), MemoryLines(), MemoryLines()
+    at_once.scan([HEADER_LINE, *lines])
+    for line in (HEADER_LINE, *lines):
+        one_by_one.scan([line])
+    written.scan([HEADER_LINE, *lines[:-1]])
+    written.index.add_written([true], written.put(lines[-1:]), lines[-1:], crc32(lines[-1]))
+    sound.scan([HEADER_LINE, *lines_of(found, HEADER_CRC)])
+    assert at_once.known() == one_by_one.known() == written.known()
+    assert at_once.index.records(range(len(found))) == sound.index.records(range(len(found)))
+    assert [linked(at_once.index, row) for row in range(len(found))] == [
+        linked(sound.index, row) for row in range(len(found))
+    ]
+    state, before = at_once.index.state, sound.index.state
+    assert (state.leaf, state.labels, state.lost, state.vacuumed) == (
+        before.leaf,
+        before.labels,
+        before.lost,
+        before.vacuumed,
+    )
+    assert {each.code for each in state.findings} == {each.code for each in before.findings}
+
+
+def linked(index: Index, row: int) -> list[Any]:
+    """The rows that matter for a context at a row; of a model, what it is."""
+    columns = index.tree
+    rows = [columns.nearest(columns.columns[name], row) for name in LINKS if name != "models"]
+    namer = columns.nearest(columns.models, row)
+    named: Any = index.records([namer])[0] if namer >= 0 else None
+    return [*rows, getattr(named, "provider", None), getattr(named, "model", None)]

@@ -32,9 +32,11 @@ from convtree._logs.jsonl import JsonlLog
 from convtree._tools.rejoin import rejoin
 from convtree.exchange import export_lines
 from convtree.repair import Repair, redact_log, repair, verify
+from convtree.stores._open import open_store
 
 A, B, C, D = node("a", None), node("b", "a"), node("c", "b"), node("d", "c")
 LINES = sealed((HEADER, A, B, C, D))
+EARLIER = "2020-01-01T00:00:00.000000Z"
 
 
 def damaged(line: bytes) -> bytes:
@@ -139,6 +141,17 @@ def test_every_gap_of_a_path_is_named(log_path: Path) -> None:
     with Session.open(log_path, mode="r") as session:
         assert [gap.missing for gap in session.build_context(allow_gaps=True).gaps] == ["gone", "x", "z"]
         with pytest.raises(BrokenPath, match="'z'"):
+            session.build_context()
+
+
+def test_a_lost_entry_whose_line_is_damaged_later_is_a_gap_without_a_name(log_path: Path) -> None:
+    """The index knows its place, and the log no longer says its id."""
+    log_path.write_bytes(log_of(A, stub := node("b", "a", "lost"), C))
+    with Session.open(log_path, mode="r") as session:
+        data = log_path.read_bytes()
+        log_path.write_bytes(data.replace(stub.encode()[:-1], b"x" * (len(stub) - 1)))
+        assert session.build_context(allow_gaps=True).gaps == (Gap(data.index(stub.encode()[:-1]), None),)
+        with pytest.raises(BrokenPath):
             session.build_context()
 
 
@@ -638,3 +651,31 @@ def test_exports_keep_the_place_of_a_lost_entry(log_path: Path) -> None:
         assert b'"line_crc":"0a1b2c3d"' in b"".join(export_lines(session, "json"))
         with pytest.raises(BrokenPath):
             list(export_lines(session, "markdown"))
+
+
+# --- stores ---
+
+
+@pytest.mark.parametrize("kind", ["folder", "sqlite"])
+def test_the_true_entry_comes_back_in_a_store(kind: str, tmp_path: Path) -> None:
+    """Lists and searches know it; it is counted once, and neither the leaf nor the last activity moves."""
+    b = node("b", "a", message=user("banana"), timestamp=EARLIER)
+    c = node("c", "b", timestamp="2026-01-02T03:04:05.000000Z")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "s1.jsonl").write_bytes(log_of(A, node("b", "a", "lost", line_crc=body_crc(b)), c))
+    store = open_store(tmp_path / "folder")
+    if kind == "sqlite":
+        folder, store = store, open_store(f"sqlite:///{tmp_path}/store.db")
+        assert [each.status for each in folder.copy_to(store)] == ["copied"]
+    assert [(each.entries, each.messages) for each in store.list()] == [(3, 2)]
+    with store.open("s1") as session:
+        assert codes(session) == ["lost_entry"]
+        assert session.extend([MessageEntry(id="b", parent_id="a", message=user("banana"), timestamp=EARLIER)]) == 1
+        assert (contents(session), session.leaf_id) == (["a", "banana", "c"], "c")
+    with store.open("s1") as session:
+        assert (contents(session), codes(session)) == (["a", "banana", "c"], [])
+    [info] = store.list()
+    assert (info.entries, info.messages, info.leaf_id) == (3, 3, "c")
+    assert info.last_activity == "2026-01-02T03:04:05.000Z"
+    assert [(hit.entry_id, hit.on_path) for hit in store.search("banana")] == [("b", True)]
+    store.close()

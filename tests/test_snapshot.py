@@ -552,6 +552,7 @@ def invalid_snapshots(index: bytes) -> dict[str, bytes]:
         "no state": other_footer(index, state={}),
         "no end": other_footer(index, state=state | {"end": 0}),
         "a leaf behind everything": other_footer(index, state=state | {"leaf": state["leaf"] | {"row": 3}}),
+        "a lost entry behind everything": other_footer(index, state=state | {"lost": {"a": 3}}),
         "another column": other_footer(index, lengths=lengths | {"more": 0}),
         "a negative length": other_footer(index, lengths=lengths | {"parents": -1}),
         "a huge length": other_footer(index, lengths=dict.fromkeys(lengths, 2**40)),

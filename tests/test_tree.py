@@ -22,6 +22,8 @@ KINDS = st.sampled_from(
         tree.MODEL_CHANGE | tree.NAMES_MODEL | tree.HAS_SETTINGS,
         tree.EXTENSION_DATA,
         tree.OPAQUE | tree.CRITICAL,
+        tree.LOST,
+        tree.VACUUM | tree.NAMES_MODEL,
         tree.MARK,
     ]
 )
@@ -58,8 +60,8 @@ class Grown:
             "compactions": what == tree.COMPACTION,
             "models": bool(kind & tree.NAMES_MODEL),
             "settings": bool(kind & tree.HAS_SETTINGS),
-            "extension_data": what == tree.EXTENSION_DATA,
-            "faults": bool(kind & tree.CRITICAL) or self.parents[row] == MISSING,
+            "extension_data": what in (tree.EXTENSION_DATA, tree.VACUUM),
+            "faults": bool(kind & tree.CRITICAL) or what == tree.LOST or self.parents[row] == MISSING,
         }[column]
 
 
@@ -86,6 +88,27 @@ def test_paths_and_links_match_the_model(grown: Grown) -> None:
         for column in COLUMNS:
             expected = [each for each in path if grown.matters(column, each)]
             assert grown.tree.nearest(getattr(grown.tree, column), row) == (expected[-1] if expected else NONE)
+
+
+@given(TREES, st.integers(0, 40), KINDS)
+def test_a_replaced_row_is_as_if_it_had_always_been_there(grown: Grown, row: int, kind: int) -> None:
+    """Every column is that of a tree that grew with the other record, and it grows on."""
+    nodes = grown.nodes()
+    if not nodes or kind == MARK:
+        return
+    row = nodes[row % len(nodes)]
+    grown.tree.replace(row, kind, 7, 9)
+    other = Tree(lambda row, asked: grown.ids[row] == asked, salt=12345)
+    grown.kinds[row] = kind
+    for each, id in enumerate(grown.ids):
+        place = (7, 9) if each == row else (each * 100, each)
+        other.add(id, grown.parents[each], grown.kinds[each], *place)
+    for columns in (grown.tree, other):
+        columns.add("next", row, PINNED, 1, 1)
+        columns.add("last", len(columns) - 1, MESSAGE, 1, 1)
+    assert [list(column) for column in grown.tree.columns.values()] == [
+        list(column) for column in other.columns.values()
+    ]
 
 
 @given(TREES, st.integers(0, 40))

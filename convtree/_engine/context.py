@@ -18,6 +18,7 @@ from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
     Entry,
+    LostEntry,
     MessageEntry,
     ModelChangeEntry,
     VacuumEntry,
@@ -279,23 +280,20 @@ def _faults(index: Index, leaf: int) -> list[Gap]:
     columns, gaps = index.tree, list[Gap]()
     row = columns.nearest(columns.faults, leaf)
     while row != tree.NONE:
-        kind = columns.kinds[row]
-        if kind & tree.CRITICAL:
+        if columns.kinds[row] & tree.CRITICAL:
             raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
-        if kind & tree.KIND == tree.LOST:
-            gaps.append(Gap(columns.offsets[row], index.lost(row).missing))
-        if columns.parents[row] == tree.MISSING:
-            gaps.append(Gap(columns.offsets[row], _parent_named(index, row)))  # no entry is above it
+        gaps.append(Gap(columns.offsets[row], _missing_at(index, row)))
         row = columns.nearest(columns.faults, columns.parents[row])
     return gaps[::-1]
 
 
-def _parent_named(index: Index, row: int) -> str | None:
-    """Returns the parent that an orphan's line names; None when the line was damaged meanwhile."""
+def _missing_at(index: Index, row: int) -> str | None:
+    """Returns the id of a lost entry, or the parent that an orphan names; None when the line was damaged meanwhile."""
     try:
-        return index.entries([row])[0].parent_id
+        entry = index.entries([row])[0]
     except BrokenPath:
         return None
+    return entry.id if isinstance(entry, LostEntry) else entry.parent_id
 
 
 def _is_blank(entry: Entry) -> bool:

@@ -170,6 +170,8 @@ def _consistent(footer: Footer, pages: int) -> bool:
         and slots > rows
         and slots & (slots - 1) == 0
         and state.leaf.row < rows
+        and all(0 <= row < rows for row in state.lost.values())
+        and (rows > 0 or not state.vacuumed)
         and sum(Column(code, lengths[name]).page_count for name, code in _COLUMN_TYPES.items()) == pages
     )
 

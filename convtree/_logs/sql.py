@@ -161,7 +161,7 @@ class SqlLog(Uncopyable):
                     if guess is not None:
                         chunk = self._add_guessed(execute, position, guess)
                     else:
-                        chunk = self._add(execute, position, build, unknown)
+                        chunk = self._add(execute, position, build, unknown, retried=number > 0)
                 if chunk.lines:
                     self._mode = "r+"
                 return chunk
@@ -204,10 +204,11 @@ class SqlLog(Uncopyable):
             raise _StaleGuess
         return sql_lines.insert_lines(execute, self._id, position, guess, row)
 
-    def _add(self, execute: Execute, position: int, build: Build, unknown: Chunk | None) -> Chunk:
+    def _add(self, execute: Execute, position: int, build: Build, unknown: Chunk | None, *, retried: bool) -> Chunk:
         """Takes the lock, then builds lines on what is stored and adds them.
 
-        `unknown` are the lines of an earlier try whose commit may have taken effect; if it has, returns those.
+        `unknown` are the lines of an earlier try whose commit may have taken effect; if it has, returns those. An
+        earlier try may have failed because an id is that of a lost entry, which the lines bring back.
         """
         rows = execute(catalogue.LOCK, {"session_id": self._id})
         if not rows:
@@ -225,6 +226,8 @@ class SqlLog(Uncopyable):
         batch = sql_lines.batch_of(build(self._chunks(position, row.size)))
         if not batch.lines:
             return Chunk((), (), row.size)
+        if retried:
+            batch = sql_lines.take_lost_ids(execute, self._id, batch)
         sql_lines.lock_and_advance(execute, self._id, batch)
         return sql_lines.insert_lines(execute, self._id, row.size, batch, row)
 

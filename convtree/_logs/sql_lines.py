@@ -11,6 +11,8 @@ from itertools import accumulate
 from typing import NamedTuple
 from zlib import crc32
 
+from msgspec import UNSET
+
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import RecordSummary, summarise_record
@@ -29,6 +31,10 @@ _SELECT_OVERLAPPING = (  # the range, and the line that begins before it and rea
     f"{_SELECT_LINES} position >= COALESCE((SELECT MAX(position) FROM ct_lines WHERE session_id = :session_id "
     "AND position <= :start), 0) AND position < :until ORDER BY position"
 )
+_TAKE_LOST_ID = """
+UPDATE ct_lines SET id = NULL, parent_id = NULL WHERE session_id = :session_id AND id = :id AND type = 'lost'
+RETURNING position
+"""
 
 
 class SessionRow(NamedTuple):
@@ -81,6 +87,21 @@ def without_duplicates(batch: LineBatch, known: set[str]) -> LineBatch:
         summaries.append(None if each is None or each.id in known else each)
         if each is not None and each.type != "lost":
             known.add(each.id)
+    return batch._replace(summaries=summaries)
+
+
+def take_lost_ids(execute: Execute, session_id: str, batch: LineBatch) -> LineBatch:
+    """Takes the ids of lost entries that these lines bring back, so that the columns have each id once.
+
+    Returns the batch with those entries counted once: they are old, so they move neither the leaf nor the time of the
+    last activity. The line of the lost entry stays.
+    """
+    summaries: list[RecordSummary | None] = []
+    for each in batch.summaries:
+        if each is not None and execute(_TAKE_LOST_ID, {"session_id": session_id, "id": each.id}):
+            summaries.append(each._replace(leaf=UNSET, ms=None, excerpt=""))
+        else:
+            summaries.append(each)
     return batch._replace(summaries=summaries)
 
 

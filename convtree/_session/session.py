@@ -219,8 +219,8 @@ class Session(Described, Uncopyable):
     def extend(self, records: Iterable[Record], *, batch_size: int = BATCH) -> int:
         """Appends records with their own ids, parents and times, in batches; returns how many were written.
 
-        Records that are stored already are passed over, so a repetition adds nothing. The leaf moves as the records
-        say. `batch_size` records are written and synced at once.
+        Records that are stored already, or were dropped by a vacuum, are passed over. The true entry of a lost one
+        comes back in its place. The leaf moves as the new records say. `batch_size` are written and synced at once.
 
         Raises:
             As `append`; earlier batches are stored.
