@@ -222,6 +222,20 @@ def test_lines_that_version_1_did_not_know_count_after_the_migration(old: str) -
     assert rows(old, "SELECT id FROM ct_lines WHERE type = 'lost'") == [(None,)]
 
 
+def test_a_session_of_many_lines(old: str) -> None:
+    """Its lines are read in batches, some of them without a message."""
+    said: list[Record] = [
+        MessageEntry(id=f"m{number}", parent_id=None, message=user(f"word{number}")) for number in range(520)
+    ]
+    moved: list[Record] = [SessionInfoMark(id=f"i{number}", cwd=f"/{number}") for number in range(1100)]
+    hidden: list[Record] = [VisibilityMark(id="h", target_id="m519", visible_to="model")]
+    add_as_version_1(old, "long", Header(id="long"), [*said, *moved, *hidden])
+    with open_store(old, create=True) as store:
+        info = store.info("long")
+        assert (info.cwd, info.first_user_message, info.last_user_message) == ("/1099", "word0", "word518")
+        assert [hit.entry_id for hit in store.search("word519")] == ["m519"]
+
+
 def test_a_session_that_version_1_was_still_copying(old: str) -> None:
     """The entries that are copied after the migration are not counted, either."""
     run(old, "UPDATE ct_sessions SET copying = 1 WHERE session_id = 'fork';")

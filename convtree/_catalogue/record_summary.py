@@ -133,17 +133,14 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
 
 def _rare_fields(record: SessionInfoMark | VisibilityMark | VacuumEntry) -> dict[str, Any]:
     """Returns the fields of a summary that only these records have."""
-    match record:
-        case VisibilityMark():
-            seen = None if record.visible_to is UNSET else record.visible_to
-            return {"target": record.target_id, "visible_to": seen}
-        case VacuumEntry():
-            return {"spent": tuple(spent_in(record))}
-        case SessionInfoMark():
-            texts = {name: getattr(record, name) for name in ("name", "cwd", "git_root")}
-            changed: dict[str, Any] = {name: sanitise_text(text) for name, text in texts.items() if text is not UNSET}
-            held = record.hold if record.hold is UNSET else bool(record.hold)
-            return changed | {"archived": record.archived, "held": held}
+    if isinstance(record, VisibilityMark):
+        return {"target": record.target_id, "visible_to": None if record.visible_to is UNSET else record.visible_to}
+    if isinstance(record, VacuumEntry):
+        return {"spent": tuple(spent_in(record))}
+    texts = {name: getattr(record, name) for name in ("name", "cwd", "git_root")}
+    changed: dict[str, Any] = {name: sanitise_text(text) for name, text in texts.items() if text is not UNSET}
+    held = record.hold if record.hold is UNSET else bool(record.hold)
+    return changed | {"archived": record.archived, "held": held}
 
 
 def spent_in(entry: VacuumEntry) -> Iterator[Spent]:
