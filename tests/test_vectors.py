@@ -140,7 +140,7 @@ def test_what_is_not_a_log_is_refused(vector: Json, log_path: Path) -> None:
     log_path.write_bytes(log_of(vector))
     for mode in ("r", "a"):
         with pytest.raises(getattr(convtree, vector["error"])):
-            Session.open(log_path, mode=mode)  # type: ignore[arg-type]
+            Session.open(log_path, mode=mode)
     with pytest.raises(NotALog):
         verify(log_path)
     assert log_path.read_bytes() == log_of(vector)
