@@ -8,11 +8,29 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from . import rows_groups, rows_lines
+from . import (
+    rows_groups,
+    rows_ids,
+    rows_lines,
+    rows_lost,
+    rows_records,
+    rows_replaces,
+    rows_session,
+    rows_visibility,
+)
 from .sealing import Vector
 
 HERE = Path(__file__).parent
-VECTORS: list[Vector] = [*rows_lines.VECTORS, *rows_groups.VECTORS]
+VECTORS: list[Vector] = [
+    *rows_lines.VECTORS,
+    *rows_ids.VECTORS,
+    *rows_records.VECTORS,
+    *rows_groups.VECTORS,
+    *rows_visibility.VECTORS,
+    *rows_replaces.VECTORS,
+    *rows_lost.VECTORS,
+    *rows_session.VECTORS,
+]
 
 
 def files() -> dict[str, bytes]:

@@ -127,6 +127,7 @@ class Vector:
         record_fields: fields of records, by id.
         header_fields: fields of the header.
         usage: the sums of a session's usage.
+        dropped: ids that an import does not bring back.
         read_only: whether the log must not be written to.
         error: the error in place of all this.
         keeps: what an append keeps of the log; None for all of it.
@@ -147,6 +148,7 @@ class Vector:
     record_fields: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     header_fields: Mapping[str, Any] = field(default_factory=dict)
     usage: Sequence[Mapping[str, Any]] | None = None
+    dropped: str = ""
     read_only: bool = False
     error: str | None = None
     keeps: bytes | None = None
@@ -164,6 +166,8 @@ class Vector:
         for name in ("session", "record_fields", "header_fields", "usage"):
             if getattr(self, name):
                 stated[name] = getattr(self, name)
+        if self.dropped:
+            stated["dropped"] = self.dropped.split()
         return stated if self.read_only else stated | {"after_append": self._after_append()}
 
     def _after_append(self) -> dict[str, Any]:
