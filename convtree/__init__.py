@@ -14,8 +14,9 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from convtree._engine.context import Context, Gap, Render, default_render
+from convtree._engine.context import Context, Render, default_render
 from convtree._engine.leaf import OnStale
+from convtree._engine.path_rows import Gap
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -53,6 +54,7 @@ from convtree._model.errors import (
     SessionClosed,
     SessionExists,
     SessionFailed,
+    SessionHeld,
     SessionLocked,
     SessionNotFound,
     SeveralSessions,
@@ -168,6 +170,7 @@ __all__ = [
     "SessionClosed",
     "SessionExists",
     "SessionFailed",
+    "SessionHeld",
     "SessionInfo",
     "SessionInfoMark",
     "SessionLocked",

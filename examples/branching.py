@@ -8,7 +8,7 @@ from convtree import MessageEntry, Session
 
 def regenerate(session: Session, answer: MessageEntry, text: str) -> MessageEntry:
     """Stores another answer to the same question: a sibling of the first."""
-    return session.append({"role": "assistant", "content": text}, parent_id=answer.parent_id)
+    return session.append({"role": "assistant", "content": text}, reply_to=answer.reply_to)
 
 
 def edit(session: Session, question: MessageEntry, text: str) -> MessageEntry:
@@ -28,7 +28,7 @@ def switch(session: Session, entry: MessageEntry, step: int) -> str:
 def main() -> None:
     session = Session.memory()
     question = session.append({"role": "user", "content": "Name a city."})
-    first = session.append({"role": "assistant", "content": "Rome"})
+    first = session.append({"role": "assistant", "content": "Rome"}, reply_to=question.id)
     session.append({"role": "user", "content": "Why?"})
     session.append({"role": "assistant", "content": "The light."})
 

@@ -47,7 +47,7 @@ def answer(session: Session, model: Model, question: MessageEntry) -> None:
     except Exception as error:  # the question is stored, so /again can ask it again
         print(f"{type(error).__name__}: {error}")
     else:
-        print(session.append(reply, parent_id=question.id).text)
+        print(session.append(reply, reply_to=question.id).text)
 
 
 def last_question(session: Session) -> MessageEntry | None:

@@ -3,7 +3,7 @@
 Needs the three SDKs, and the API key of the provider you call: pip install anthropic openai google-genai
 
 The pattern to copy: append the question, which may raise before a token is spent; call the model; append the reply
-with `parent_id`, which stores it even if another writer was faster.
+with `reply_to`, which stores it even if another writer was faster.
 """
 
 from anthropic import Anthropic
@@ -18,14 +18,14 @@ def ask_anthropic(session: Session, client: Anthropic, text: str, model: str) ->
     question = session.append({"role": "user", "content": text})
     context = session.build_context(leaf=question.id)
     reply = client.messages.create(model=context.model or model, max_tokens=1000, **context.to("anthropic"))
-    return session.append(reply, parent_id=question.id, provider="anthropic")
+    return session.append(reply, reply_to=question.id, provider="anthropic")
 
 
 def ask_openai_chat(session: Session, client: OpenAI, text: str, model: str) -> MessageEntry:
     question = session.append({"role": "user", "content": text})
     context = session.build_context(leaf=question.id)
     reply = client.chat.completions.create(model=context.model or model, **context.to("openai-chat"))
-    return session.append(reply, parent_id=question.id, provider="openai")
+    return session.append(reply, reply_to=question.id, provider="openai")
 
 
 def ask_openai_responses(session: Session, client: OpenAI, text: str, model: str) -> list[Entry]:
@@ -33,7 +33,7 @@ def ask_openai_responses(session: Session, client: OpenAI, text: str, model: str
     context = session.build_context(leaf=question.id)
     reply = client.responses.create(model=context.model or model, **context.to("openai-responses"))
     return session.append_many(
-        reply.output, parent_id=question.id, provider="openai", model=reply.model, usage=reply.usage
+        reply.output, reply_to=question.id, provider="openai", model=reply.model, usage=reply.usage
     )
 
 
@@ -43,7 +43,7 @@ def ask_gemini(session: Session, client: Client, text: str, model: str) -> Messa
     request = context.to("gemini")
     config = GenerateContentConfig(system_instruction=request.get("system_instruction"))
     reply = client.models.generate_content(model=context.model or model, contents=request["contents"], config=config)
-    return session.append(reply, parent_id=question.id, provider="google")
+    return session.append(reply, reply_to=question.id, provider="google")
 
 
 if __name__ == "__main__":

@@ -13,18 +13,19 @@ import convtree
 
 def main(path: Path) -> None:
     with convtree.Session.open(path, name="A trip") as session:
-        session.append({"role": "system", "content": "You plan trips."})  # pinned: stays after a compaction
+        session.set_system("You plan trips.")  # stays after a compaction; a second run writes nothing here
         question = session.append({"role": "user", "content": "Where shall we go in March?"})
-        rome = session.append({"role": "assistant", "content": "To Rome."}, provider="anthropic", model="claude")
+        answer = {"role": "assistant", "content": "To Rome."}
+        rome = session.append(answer, reply_to=question.id, provider="anthropic", model="claude")
 
         # Regenerate: the second answer is a sibling of the first.
-        session.append({"role": "assistant", "content": "To Oslo."}, parent_id=question.id)
+        session.append({"role": "assistant", "content": "To Oslo."}, reply_to=question.id)
         session.label(rome.id, "the warm one")
 
         # Go back to the first answer. The move is recorded, so it survives a restart.
         session.branch(rome.id)
         wish = session.append({"role": "user", "content": "Three days, on foot."})
-        session.append({"role": "assistant", "content": "Day one: the Forum."}, provider="anthropic", model="claude")
+        session.append({"role": "assistant", "content": "Day one: the Forum."}, reply_to=wish.id)
 
         # A summary replaces the messages before the kept entry. The log keeps everything.
         session.append(convtree.CompactionEntry(summary="They chose Rome.", first_kept_entry_id=wish.id))

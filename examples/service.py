@@ -5,14 +5,16 @@ Needs the extra `postgres` (or `sql`, or a folder) and a web framework: pip inst
     python -c "import convtree; convtree.open_store('postgresql://…', create=True)"            # once
     CONVTREE_URL=postgresql://… uvicorn --app-dir examples --workers 4 --timeout-graceful-shutdown 3 service:app
 
-    POST /sessions/ID/messages   {"message": {…}, "parent_id": …}  appends below an entry (null: a new root)
+    POST /sessions/ID/messages   {"message": {…}, "reply_to": …}   appends the reply to an entry: never a conflict
+                                 {"message": {…}, "parent_id": …}  appends below an entry (null: a new root)
                                  {"message": {…}, "leaf_id": …}    appends at the leaf that the client has seen
     GET  /sessions/ID/context    the context at the leaf, or at ?leaf=…
     GET  /sessions/ID/branches   the leaves of all branches
     GET  /sessions/ID/events     new records, from now on or since Last-Event-ID, as server-sent events
 
 Send an `id` with the message to make a retry safe. Status 409 means that another client moved the leaf; the answer has
-the new one. Each request opens the session anew, so the workers share no state but the store.
+the new one. A reply continues below notes that landed while the model thought, and becomes a sibling of what somebody
+said meanwhile. Each request opens the session anew, so the workers share no state but the store.
 """
 
 import json
@@ -79,7 +81,9 @@ async def append(request: Request) -> Response:
         raise InvalidMessage("the body needs `message`, a JSON object")
     id = body.get("id")
     async with store_of(request).open(request.path_params["id"], create=True) as session:
-        if "parent_id" in body:
+        if (answered := body.get("reply_to")) is not None:
+            entry = await session.append(message, id=id, reply_to=answered)
+        elif "parent_id" in body:
             entry = await session.append(message, id=id, parent_id=body["parent_id"])
         else:
             seen = body.get("leaf_id")

@@ -300,6 +300,9 @@ def test_every_call_does_what_the_sync_one_does(log_path: Path) -> None:
             await session.archive()
             await session.update_metadata(self="key", a=None)
             assert (session.labels, session.name, session.archived) == ({rome.id: "warm"}, "Trip", True)
+            await session.hold()
+            await session.set_directories(cwd="/here", git_root="/")
+            assert (session.held, session.cwd, session.git_root) == (True, "/here", "/")
             assert (session.metadata, session.header.id) == ({"self": "key"}, session.id)
             state = await session.append(convtree.ExtensionDataEntry(ext_type="x.y", data=7))
             assert await session.extension_data() == [state]
@@ -1002,6 +1005,10 @@ def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
             latest = await store.latest()
             assert (latest and latest.id, await store.findings()) == ("s1", [])
             await store.unarchive("s2")
+            await store.hold("s2")
+            await store.set_directories("s2", cwd="/home/me")
+            assert [info.id for info in await store.list(held=True, cwd="/home/me")] == ["s2"]
+            await store.release("s2")
             resumed = await store.resume(cwd="/home/me")
             assert resumed is not None
             assert resumed.id in ("s1", "s2")

@@ -61,6 +61,7 @@ records: st.SearchStrategy[Entry | Mark] = st.one_of(
     st.builds(LeafMark, id=ids, target_id=parents),
     st.builds(LabelMark, id=ids, target_id=ids, label=st.one_of(st.none(), texts)),
     st.builds(SessionInfoMark, id=ids, name=texts, archived=st.booleans()),
+    st.builds(SessionInfoMark, id=ids, cwd=st.none() | texts, git_root=st.none() | texts, hold=st.booleans()),
 )
 
 

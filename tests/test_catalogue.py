@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET
 
-from convtree._catalogue import queries, tables
+from convtree._catalogue import marks, queries, tables
 from convtree._catalogue.record_summary import RecordSummary, words_of
 from convtree._catalogue.tables import Execute, Values
 from convtree._catalogue.types import Cursor, Filter
@@ -57,10 +57,12 @@ class Database:
     def grow(self, id: str, summaries: list[RecordSummary], start: int = 1) -> Values:
         """Adds records to a session, as every backend does."""
         values = tables.update_session_row(id, summaries, len(summaries), crc32(b""))
-        ((_, _, copying, copied_up_to),) = self.execute(tables.ADVANCE, values)
-        rows = [tables.line_of(id, start + number, each, None) for number, each in enumerate(summaries)]
+        ((_, _, copying_to),) = self.execute(tables.ADVANCE, values)
+        positions = range(start, start + len(summaries))
+        rows = [tables.line_of(id, number, each, None) for number, each in zip(positions, summaries, strict=True)]
         tables.add_lines(self.execute, rows)
-        tables.add_usage(self.execute, id, summaries, copied_up_to if copying else None)
+        tables.add_usage(self.execute, id, summaries, copying_to)
+        marks.apply_marks(self.execute, id, positions, summaries)
         return values
 
     def ids(self, **wanted: Any) -> list[str]:
@@ -83,7 +85,7 @@ def message(id: str, text: str = "", **fields: Any) -> RecordSummary:
     """The summary of a user message."""
     words = " ".join(words_of(text))
     common: dict[str, Any] = {"parent_id": None, "type": "message", "role": "user", "ms": None, "usage": None}
-    common |= {"excerpt": text, "words": words, "provider": None, "model": None, "leaf": id}
+    common |= {"excerpt": text, "words": words, "provider": None, "model": None, "leaf": id, "visible_to": "all"}
     return RecordSummary(id=id, **common | fields)
 
 

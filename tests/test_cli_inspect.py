@@ -198,6 +198,28 @@ def test_every_kind_of_entry(tmp_path: Path) -> None:
     ]
 
 
+def test_marks_that_hide_or_pin_are_shown(tmp_path: Path) -> None:
+    """The remarks say what is so now. As JSON, an entry has its own fields and what marks changed."""
+    path = tmp_path / "log"
+    with Session.open(path) as session:
+        first = session.append({"role": "user", "content": "a"}, visible_to="nobody")
+        note = session.append(BranchSummaryEntry(from_id=None, summary="S"))
+        last = session.append({"role": "user", "content": "b"}, pinned=True)
+        session.show(first)
+        session.pin(first)
+        session.hide(note, visible_to="nobody")
+        session.pin(last, False)
+    shown = [line[2:53].rstrip() for line in inspect(path).output.splitlines()[3:]]
+    assert shown == ["user       (pinned) a", "summary    (hidden) S", "user       (leaf) b"]
+    entries = shown_json(path, "--full")["entries"]
+    assert [each.get("visibility") for each in entries] == [
+        {"visible_to": "all", "pinned": True},
+        {"visible_to": "nobody"},
+        {"pinned": False},
+    ]
+    assert [entries[0]["visible_to"], entries[2]["pinned"]] == ["nobody", True]
+
+
 def test_several_roots(tmp_path: Path) -> None:
     """Every root starts a drawing of its own. The leaf may be before the first entry."""
     session = stored(tmp_path / "log", user("one", "a"), user("two", "b"))

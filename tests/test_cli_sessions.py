@@ -189,6 +189,23 @@ def test_archive_and_undo() -> None:
 
 
 @pytest.mark.usefixtures("store")
+def test_hold_and_undo() -> None:
+    """Sessions on hold are listed with --held, and are kept by rm and prune."""
+    assert call("hold", "trip") == (0, "", "")
+    assert [each["id"] for each in json_of("ls", "--held")["sessions"]] == ["trip"]
+    assert call("ls")[1].count("(held)") == 1
+    assert "on hold" in call("show", "trip")[1]
+    code, _, err = call("rm", "trip", "-y")
+    assert (code, "'trip' is on hold; nothing was deleted" in err) == (4, True)
+    code, out, err = call("prune", "--keep", 0)
+    assert (code, out) == (0, "code\n")
+    assert err == "trip is on hold and is kept\n1 session would be deleted; add --yes to delete\n"
+    assert [each["id"] for each in json_of("prune", "--keep", 0, "--yes")["held"]] == ["trip"]
+    assert json_of("hold", "--undo", "trip")["held"] is False
+    assert json_of("rm", "trip", "-y")["ids"] == ["trip"]
+
+
+@pytest.mark.usefixtures("store")
 def test_rm_asks() -> None:
     """The question is printed on stderr. The answer no deletes nothing."""
     code, out, err = call("rm", "trip", answer="n\n")

@@ -44,6 +44,9 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("sync_retried", ("faults", "--every", "40", "--pairs", "0")),
         ("index_in_place", ("faults", "--every", "9", "--pairs", "0")),
         ("index_believed", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
+        ("places_unconfirmed", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
+        ("any_entry_restores", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
+        ("links_stay", ("damage", "--entries", "2", "--whole", "12", "--every", "60")),
         ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],
 )

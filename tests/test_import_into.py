@@ -22,6 +22,7 @@ from convtree._model.entries import Header, MessageEntry
 from convtree._model.errors import SeveralSessions
 from convtree.exchange import ImportReport, import_file, import_into, read_foreign
 from convtree.stores._session_store import SessionStore
+from convtree.testing import Clock
 
 
 class Many:
@@ -64,7 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def store() -> Iterator[SessionStore]:
     """An empty store."""
-    with open_store("memory:") as store:
+    with open_store("memory:", clock=Clock()) as store:
         yield store
 
 
@@ -86,6 +87,8 @@ def test_a_folder_comes_in(folder: Path, store: SessionStore) -> None:
     assert {info.id for info in store.list()} == {"p1", KIT[0]["id"], "one", "two", "whole-session"}
     with store.open("p1", read_only=True) as session:
         assert (session.name, session.leaf_id) == ("w8", "ab")
+        assert session.header.arrived == "2030-01-01T00:00:00.000000Z"
+    assert {info.arrived for info in store.list()} == {"2030-01-01T00:00:00.000Z"}
     assert sum(report.written for report in import_into(folder, store)) == 0
 
 

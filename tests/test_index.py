@@ -126,6 +126,16 @@ def bad_targets() -> tuple[bytes, Facts]:
     return as_file(lines), [("bad_target", n + 1, starts[n], len(lines[n])) for n in (2, 3)]
 
 
+def lost_entry() -> tuple[bytes, Facts]:
+    lines = sealed((HEADER, node("a", None, "lost"), B))
+    return as_file(lines), [("lost_entry", 2, len(lines[0]) + 1, len(lines[1]))]
+
+
+def vacuum_below() -> tuple[bytes, Facts]:
+    lines = sealed((HEADER, A, node("v", None, "vacuum")))
+    return as_file(lines), [("bad_vacuum", 3, len(lines[0]) + len(lines[1]) + 2, len(lines[2]))]
+
+
 def unsealed() -> tuple[bytes, Facts]:
     header = HEADER.replace(',"seal":"crc32"', "").encode()
     return as_file([header, A.encode()]), [("unsealed", 1, 0, len(header))]
@@ -202,6 +212,7 @@ CASES: list[Callable[[], tuple[bytes, Facts]]] = [
     *(conflict, mark_takes_an_entry_id, orphan, parent_is_a_mark, parent_is_empty, bad_targets, unsealed),
     *(carriage_returns, byte_order_mark, blank_lines, newer, critical_node, critical_mark, torn, torn_but_complete),
     *(not_utf8, unsealed_not_utf8, bad_group, torn_group, too_long, two_headers_in_other_words),
+    *(lost_entry, vacuum_below),
 ]
 
 
@@ -216,7 +227,7 @@ def test_each_finding_names_its_place(case: Callable[[], tuple[bytes, Facts]], l
 def test_every_finding_code_has_a_case() -> None:
     """No code in the table of findings is left without a test."""
     provoked = {fact[0] for case in CASES if case is not too_long for fact in case()[1]}
-    assert LOG.keys() - provoked == {"line_too_long", "bad_body", "bad_kept", LOST}
+    assert LOG.keys() - provoked == {"line_too_long", "bad_body", "bad_kept", "bad_replaces", LOST}
 
 
 def test_the_number_of_findings_is_limited(log_path: Path) -> None:

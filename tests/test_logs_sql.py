@@ -20,7 +20,7 @@ from zlib import crc32
 
 import pytest
 import sqlalchemy
-from helpers import HEADER, adding, contents, ids, node, sealed, user
+from helpers import HEADER, adding, contents, ids, mark, node, sealed, user
 from log_contract import LINES, LogContract, add, end_of, everything, kept
 from postgres import Server, new_database, private_server
 
@@ -294,6 +294,27 @@ def test_a_whole_session_is_written_at_once(database: SqlDatabase, id: str) -> N
         write_session(database, id, lines)
     found = rows(database, "SELECT COUNT(*), COUNT(id) FROM ct_lines WHERE session_id = :id", id=id)
     assert found == [(len(lines), len(lines) - 4)]
+
+
+def test_marks_of_groups_are_stored_as_lines_only(database: SqlDatabase, id: str) -> None:
+    """They come in with the lines of a file, and are no records."""
+    lines = sealed([HEADER, mark("g", "group", count=2), node("a", None), node("b", "a")])
+    write_session(database, id, lines)
+    assert everything(SqlLog(database, id, mode="r")) == lines
+    found = rows(database, "SELECT id, type FROM ct_lines WHERE session_id = :id ORDER BY position", id=id)
+    assert found == [(None, "session"), (None, ""), ("a", "message"), ("b", "message")]
+
+
+def test_the_id_of_a_lost_entry_is_not_taken(database: SqlDatabase, id: str) -> None:
+    """The entry itself may be stored after it, at once or later."""
+    lines = sealed([HEADER, node("a", None), node("b", "a", "lost"), node("b", "a", "lost"), node("b", "a")])
+    write_session(database, id, lines)
+    write_session(database, id + "-2", lines[:3])
+    log = SqlLog(database, id + "-2")
+    log.append(end_of(log), adding(end_of(log), lines[4:]))
+    for each in (id, id + "-2"):
+        found = rows(database, "SELECT type FROM ct_lines WHERE session_id = :id AND id = 'b'", id=each)
+        assert found == [("message",)]
 
 
 def test_of_two_that_write_a_session_one_is_refused(database: SqlDatabase, id: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from helpers import user
+from helpers import assistant, user
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
@@ -39,6 +39,7 @@ class Model(RuleBasedStateMachine):
         self.parents: dict[str, str | None] = {}
         self.said: dict[str, tuple[str, Any]] = {}
         self.pinned: set[str] = set()
+        self.answers: dict[str, str] = {}
         self.labels: dict[str, str] = {}
         self.name: str | None = None
         self.leaf: str | None = None
@@ -89,20 +90,27 @@ class Model(RuleBasedStateMachine):
             if kind == "message" or (kind == "compaction" and number in compactions)
         ]
 
-    def added(self, who: int, id: str, parent: str | None, kind: str, value: Any) -> str:
+    def added(self, who: int, id: str, parent: str | None, kind: str, value: Any, *, moves: bool = True) -> str:
         self.parents[id] = parent
         self.said[id] = (kind, value)
-        self.leaf = self.seen[who] = id
+        if moves:
+            self.leaf = self.seen[who] = id
         self.doubt = False
         self.told[who].add(id)
         return id
+
+    def only_notes(self, above: str | None, below: str | None) -> bool:
+        """Whether `above` is `below`, or above it with entries in between that nobody said."""
+        while below is not None and below != above and self.said[below][0] in ("compaction", "state", "nobody"):
+            below = self.parents[below]
+        return below == above
 
     def refused(self, who: int, text: str, policy: Any = None) -> bool:
         """Appends at the leaf if that must fail, and asserts that it does; returns whether it had to."""
         if self.doubt:
             with pytest.raises(LeafUncertain):
                 self.handles[who].append(user(text), on_stale=policy)
-        elif policy is None and self.seen[who] != self.leaf:
+        elif policy is None and not self.only_notes(self.seen[who], self.leaf):
             with pytest.raises(StaleLeaf) as caught:
                 self.handles[who].append(user(text))
             assert (caught.value.expected, caught.value.actual) == (self.seen[who], self.leaf)
@@ -134,7 +142,8 @@ class Model(RuleBasedStateMachine):
         """Appends with a policy, which is never stale either."""
         if self.refused(who, text, policy):
             return multiple()
-        parent = self.seen[who] if policy == "branch" else self.leaf
+        stays = policy == "branch" and not self.only_notes(self.seen[who], self.leaf)
+        parent = self.seen[who] if stays else self.leaf
         entry = self.handles[who].append(user(text), on_stale=policy)
         assert entry.parent_id == parent
         return self.added(who, entry.id, parent, "message", text)
@@ -148,15 +157,94 @@ class Model(RuleBasedStateMachine):
             parent = self.added(who, entry.id, parent, "message", text)
         return multiple(*(entry.id for entry in entries))
 
+    @rule(target=nodes, who=HANDLES, text=TEXTS, answered=nodes, moves=st.booleans(), label=st.none() | TEXTS)
+    def reply(self, who: int, text: str, answered: str, moves: bool, label: str | None) -> Any:
+        """Appends a reply, which is never stale: at the end of notes, else below the entry that it answers."""
+
+        def act() -> MessageEntry:
+            return self.handles[who].append(assistant(text), reply_to=answered, move_leaf=moves, label=label)
+
+        if self.doubt and not moves:
+            with pytest.raises(LeafUncertain):
+                act()
+            return multiple()
+        entry = act()
+        behind = not self.doubt and self.only_notes(answered, self.leaf)
+        assert (entry.parent_id, entry.reply_to) == (self.leaf if behind else answered, answered)
+        moves = moves and (self.doubt or answered in self.path_of(self.leaf))
+        if label is not None:
+            self.labels[entry.id] = label
+        self.answers[entry.id] = answered
+        return self.added(who, entry.id, entry.parent_id, "message", text, moves=moves)
+
+    @rule(target=nodes, who=HANDLES, text=TEXTS)
+    def say_nothing(self, who: int, text: str) -> Any:
+        """Appends a message for nobody at the leaf: a note."""
+        if self.refused(who, text):
+            return multiple()
+        entry = self.handles[who].append(user(text), visible_to="nobody")
+        assert entry.parent_id == self.leaf
+        return self.added(who, entry.id, entry.parent_id, "nobody", text)
+
+    @rule(target=nodes, who=HANDLES, text=TEXTS, parent=st.none() | nodes)
+    def append_aside(self, who: int, text: str, parent: str | None) -> Any:
+        """Appends below a parent and leaves the leaf where it is, if that is known."""
+        if self.doubt:
+            with pytest.raises(LeafUncertain):
+                self.handles[who].append(user(text), parent_id=parent, move_leaf=False)
+            return multiple()
+        entry = self.handles[who].append(user(text), parent_id=parent, move_leaf=False)
+        return self.added(who, entry.id, parent, "message", text, moves=False)
+
+    @rule(target=nodes, who=HANDLES, text=st.sampled_from("ab"))
+    def set_system(self, who: int, text: str) -> Any:
+        """Sets the system message, which writes nothing if the path says it already."""
+        if self.doubt:
+            with pytest.raises(LeafUncertain):
+                self.handles[who].set_system(text)
+            return multiple()
+        current = next((id for id in self.path_of(self.leaf)[::-1] if self.said[id][0] == "system"), None)
+        if current is not None and self.said[current][1] == text:
+            assert self.handles[who].set_system(text).id == current
+            if current == self.leaf:
+                self.seen[who] = current
+            return multiple()
+        if not self.only_notes(self.seen[who], self.leaf):
+            with pytest.raises(StaleLeaf):
+                self.handles[who].set_system(text)
+            return multiple()
+        entry = self.handles[who].set_system(text)
+        assert (entry.parent_id, entry.replaces, entry.pinned) == (self.leaf, current, True)
+        return self.added(who, entry.id, entry.parent_id, "system", text)
+
+    @rule(target=nodes, who=HANDLES, stored=nodes, text=TEXTS)
+    def append_again(self, who: int, stored: str, text: str) -> Any:
+        """Appends a stored message and a new one, which never continues the stored one on another branch."""
+        if self.said[stored][0] != "message":
+            return multiple()
+        items = [self.item(stored), user(text)]
+        begun = self.only_notes(self.seen[who], self.parents[stored])  # as if an earlier call had been cut off
+        seen = stored if begun else self.seen[who]
+        if self.doubt or not self.only_notes(seen, self.leaf):
+            with pytest.raises(LeafUncertain if self.doubt else StaleLeaf):
+                self.handles[who].append_many(items)
+            return multiple()
+        again, entry = self.handles[who].append_many(items)
+        assert (again.parent_id, entry.parent_id) == (self.parents[stored], self.leaf)
+        return self.added(who, entry.id, entry.parent_id, "message", text)
+
+    def item(self, id: str, more: str = "") -> MessageEntry:
+        """A stored message as it was given."""
+        answered, text = self.answers.get(id), self.said[id][1] + more
+        message = user(text) if answered is None else assistant(text)
+        return MessageEntry(id=id, message=message, pinned=id in self.pinned or None, reply_to=answered)
+
     @rule(who=HANDLES, id=nodes, other=st.booleans())
     def retry(self, who: int, id: str, other: bool) -> None:
         """Appends a stored id: equal content returns the stored entry, other content is a conflict."""
-        kind, text = self.said[id]
-        if kind != "message":
+        if self.said[id][0] != "message":
             return
-        item = MessageEntry(
-            id=id, message=user(text + "?" if other else text), pinned=True if id in self.pinned else None
-        )
+        item = self.item(id, "?" if other else "")
         if other:
             with pytest.raises(IdConflict):
                 self.handles[who].append(item)
@@ -255,7 +343,8 @@ class Model(RuleBasedStateMachine):
                 continue
             assert [entry.id for entry in handle.path()] == self.path_of(seen)
             messages = handle.build_context(render=lambda entry: {"content": entry.summary}).messages
-            assert [message["content"] for message in messages] == self.context_of(seen)
+            said = [message["content"] for message in messages if message.get("role") != "system"]
+            assert said == self.context_of(seen)
 
     @invariant()
     def a_reader_matches_the_model(self) -> None:

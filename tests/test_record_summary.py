@@ -14,15 +14,20 @@ from convtree import (
     Entry,
     LabelMark,
     LeafMark,
+    LostEntry,
     Mark,
     MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
     OpaqueMark,
     SessionInfoMark,
+    VacuumEntry,
+    Visibility,
+    VisibilityMark,
 )
 from convtree._catalogue.record_summary import (
     EXCERPT,
+    Spent,
     ms_of,
     ms_of_datetime,
     sanitise_text,
@@ -76,6 +81,12 @@ def test_the_summary_of_a_message() -> None:
         "leaf": "a",
         "name": UNSET,
         "archived": UNSET,
+        "cwd": UNSET,
+        "git_root": UNSET,
+        "held": UNSET,
+        "visible_to": "all",
+        "target": None,
+        "spent": (),
     }
 
 
@@ -87,11 +98,11 @@ def test_an_excerpt_is_short_and_words_are_many() -> None:
     assert len(summarise_record(message("x " * 2**20)).words) <= 2**16
 
 
-def test_a_message_for_the_model_has_no_excerpt() -> None:
-    """But it can be searched for."""
-    kept = summarise_record(message(visible_to="model"))
-    assert (kept.excerpt, kept.words) == ("", "hello")
-    assert summarise_record(message(visible_to="user")).excerpt == "hello"
+@pytest.mark.parametrize("seen", ["all", "model", "user", "nobody"])
+def test_a_message_keeps_its_text_whoever_sees_it(seen: Visibility) -> None:
+    """A later mark may show it. Lists and searches judge by `visible_to`."""
+    kept = summarise_record(message(visible_to=seen))
+    assert (kept.excerpt, kept.words, kept.visible_to) == ("hello", "hello", seen)
 
 
 @pytest.mark.parametrize(
@@ -109,13 +120,35 @@ def test_a_message_for_the_model_has_no_excerpt() -> None:
         (SessionInfoMark(id="a", name="n\0"), {"leaf": UNSET, "name": "n "}),
         (SessionInfoMark(id="a", name=None, archived=None), {"leaf": UNSET, "name": None, "archived": None}),
         (SessionInfoMark(id="a", archived=True), {"leaf": UNSET, "archived": True}),
+        (SessionInfoMark(id="a", hold=True, cwd="/c\0"), {"leaf": UNSET, "held": True, "cwd": "/c "}),
+        (SessionInfoMark(id="a", hold=None, git_root=None), {"leaf": UNSET, "held": False, "git_root": None}),
+        (
+            VisibilityMark(id="a", target_id="b", visible_to="user"),
+            {"leaf": UNSET, "target": "b", "visible_to": "user"},
+        ),
+        (VisibilityMark(id="a", target_id="b", pinned=True), {"leaf": UNSET, "target": "b"}),
+        (LostEntry(id="a", line_crc="0" * 8), {"leaf": "a"}),
+        (VacuumEntry(id="a", provider="p", model="m"), {"provider": "p", "model": "m", "leaf": "a"}),
     ],
 )
 def test_the_summary_of_other_records(record: Entry | Mark, expected: dict[str, Any]) -> None:
     """No words, and what they change in the session."""
     empty = {"parent_id": None, "role": None, "ms": None, "excerpt": "", "words": "", "usage": None}
     rest = {"id": "a", "type": record.type, "provider": None, "model": None, "name": UNSET, "archived": UNSET}
-    assert summarise_record(record)._asdict() == empty | rest | expected
+    more = {"cwd": UNSET, "git_root": UNSET, "held": UNSET, "visible_to": None, "target": None, "spent": ()}
+    assert summarise_record(record)._asdict() == empty | rest | more | expected
+
+
+def test_what_a_vacuum_says_was_spent() -> None:
+    """One total for each provider and model, answers included. Absurd numbers and names count as none."""
+    totals: list[dict[str, Any]] = [
+        {"provider": "p", "model": "m\0", "answers": 3, "input_tokens": 5, "cache_read_tokens": 2**52, "cost": 0.5},
+        {"provider": 7, "answers": True, "output_tokens": -1, "cache_write_tokens": 2**53, "cost": "much"},
+    ]
+    assert summarise_record(VacuumEntry(id="a", usage=totals)).spent == (
+        Spent("p", "m ", 3, Usage(input_tokens=5, cache_read_tokens=2**52, cost=0.5)),
+        Spent(None, None, 0, Usage()),
+    )
 
 
 # --- times --------------------------------------------------------------------------------------------------------

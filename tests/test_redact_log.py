@@ -17,7 +17,7 @@ from planted import BARE, FOUND, GITHUB, OPENAI, planted
 from convtree import IdConflict, Redactor, Session, SessionStore, aio, open_store, redact
 from convtree._cli.app import app
 from convtree._tools.redact_log import redact_log
-from convtree.exchange import import_file, import_into
+from convtree.exchange import export_lines, import_file, import_into
 
 MARK = "[REDACTED:openai_key]"
 
@@ -198,12 +198,18 @@ def test_a_fork_copies_no_secret(scheme: str, kind: str, tmp_path: Path) -> None
 
 
 def test_directories_and_owners_are_not_redacted(store: SessionStore) -> None:
-    """Sessions are found by them."""
+    """Sessions are found by them. An export redacts them."""
     with open_store("memory:", redact=Redactor(email=True)) as strict:
         with strict.create(cwd="/home/me@example.org", owner="me@example.org") as session:
             session.append(user("I am me@example.org"))
-        (info,) = strict.list(cwd="/home/me@example.org", owner="me@example.org")
+        strict.set_directories(session.id, cwd="/srv/me@example.org")
+        (info,) = strict.list(cwd="/srv/me@example.org", owner="me@example.org")
         assert info.first_user_message == "I am [REDACTED:email]"
+        with strict.fork(info.id) as fork:
+            assert fork.cwd == "/srv/me@example.org"
+        with strict.open(info.id) as moved:
+            exported = b"".join(export_lines(moved, "json", redact=Redactor(email=True)))
+        assert b"example.org" not in exported
     assert store.redact is redact
     assert open_store("memory:").redact is None
 

@@ -89,8 +89,9 @@ def test_verify_decodes_every_record(log_path: Path) -> None:
     """A record with a valid checksum and a wrong type is found by verify, with its offset; opening does not find it."""
     bad = node("b", "a", message=[])
     lost = node("c", "b", "compaction", summary="s", first_kept_entry_id="nowhere")
-    log_path.write_bytes(log_of(A, bad, lost, mark("m", "label", target_id="a", label=None)))
-    _, line_a, line_bad, line_lost, _ = log_path.read_bytes().splitlines()
+    edits = [node("d", "c", replaces="a"), node("e", "a", replaces="d"), node("f", "a", replaces="m")]
+    log_path.write_bytes(log_of(A, bad, lost, mark("m", "label", target_id="a", label=None), *edits))
+    _, line_a, line_bad, line_lost, _, _, line_e, line_f = log_path.read_bytes().splitlines()
     with Session.open(log_path, mode="r") as session:
         assert session.findings == ()
     at = len(HEAD) + 1 + len(line_a) + 1
@@ -98,8 +99,11 @@ def test_verify_decodes_every_record(log_path: Path) -> None:
     assert facts(report.findings) == [
         ("bad_body", 3, at, len(line_bad)),
         ("bad_kept", 4, at + len(line_bad) + 1, len(line_lost)),
+        ("bad_replaces", 7, (start := log_path.stat().st_size - len(line_e) - len(line_f) - 2), len(line_e)),
+        ("bad_replaces", 8, start + len(line_e) + 1, len(line_f)),
     ]
     assert report.damaged
+    assert not repair(log_path).needed
 
 
 def test_verify_sees_a_line_that_was_damaged_after_it_was_read(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

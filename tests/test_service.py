@@ -18,6 +18,7 @@ import pytest
 from helpers import assistant, user
 from postgres import new_database
 
+from convtree import ModelChangeEntry
 from convtree.stores._open import open_store
 
 SERVICE = Path(__file__).parents[1] / "examples" / "service.py"
@@ -113,6 +114,22 @@ def test_what_one_worker_stores_another_serves(servers: tuple[Server, Server]) -
         assert server.ask("GET", f"/sessions/s/context?leaf={rome['id']}")[1]["messages"][-1] == assistant("Rome")
         status, found = server.ask("GET", "/sessions/s/branches")
         assert (status, found) == (200, {"leaf_id": oslo["id"], "branches": [rome, oslo]})
+
+
+def test_a_reply_lands_whatever_happened_meanwhile(servers: tuple[Server, Server], url: str) -> None:
+    """It continues a note that another program appended, and is a sibling of what another client said."""
+    one, two = servers
+    one.say(user("Where?"), id="q")
+    with open_store(url) as store, store.open("s") as session:
+        note = session.append(ModelChangeEntry(provider="p", model="m"))
+    status, rome = two.say(assistant("Rome"), reply_to="q", id="a")
+    assert (status, rome["parent_id"]) == (201, note.id)
+    assert one.say(assistant("Rome"), reply_to="q", id="a") == (201, rome)
+    status, oslo = one.say(assistant("Oslo"), reply_to="q")
+    assert (status, oslo["parent_id"]) == (201, "q")
+    assert one.say(assistant("x"), reply_to="none")[0] == 404
+    assert one.say(assistant("x"), reply_to=5)[0] == 422
+    assert one.say(assistant("x"), reply_to=None, leaf_id="q")[0] == 409
 
 
 def test_a_stale_leaf_is_answered_with_409(servers: tuple[Server, Server]) -> None:

@@ -34,9 +34,11 @@ from convtree import (
     Session,
     SessionClosed,
     SessionExists,
+    SessionInfoMark,
     SessionNotFound,
     StaleLeaf,
     aio,
+    open_store,
 )
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.leaf import LEAF
@@ -236,6 +238,10 @@ def test_the_signature_of_append_is_explicit(method: Callable[..., object]) -> N
         "pinned": None,
         "status": None,
         "extra": None,
+        "replaces": None,
+        "reply_to": None,
+        "label": None,
+        "move_leaf": True,
         "on_stale": None,
     }
     assert all(each.annotation is not each.empty for name, each in parameters.items() if name != "self")
@@ -338,6 +344,9 @@ def test_a_refused_call_writes_nothing(
         lambda s: s.append(BranchSummaryEntry(summary="", from_id="a b")),
         lambda s: s.append(CompactionEntry(summary="", first_kept_entry_id=5)),  # type: ignore[arg-type]
         lambda s: s.append({"content": "x" * 2**24}),
+        lambda s: s.append(user("x"), label="x" * 257),
+        lambda s: s.append(user("x"), replaces="a b"),
+        lambda s: s.set_system(user("x")),
         lambda s: s.label("a", 5),
         lambda s: s.label(5, "x"),
         lambda s: s.branch(5),
@@ -436,8 +445,7 @@ def test_append_many_resumes_after_a_partial_write(log_path: Path) -> None:
     """Stored entries are skipped, the others are appended below them. A third call writes nothing."""
     batch = [MessageEntry(id=id, message=user(id)) for id in "abc"]
     with quick(log_path) as session:
-        session.append_many(batch[:2])
-        session.append(user("elsewhere"), parent_id=None)
+        session.append_many(batch[:2])  # all that is there of a call that an earlier version began
         assert ids(session.append_many(batch)) == ["a", "b", "c"]
         assert ids(session.path("c")) == ["a", "b", "c"]
         with unchanged(log_path):
@@ -582,6 +590,26 @@ def test_labels_name_and_metadata_are_read_back(log_path: Path) -> None:
         assert (session.archived, session.name) == (False, None)
 
 
+def test_hold_and_directories_are_read_back(log_path: Path) -> None:
+    """They begin as the header says, and change by marks. The header keeps the first directories."""
+    with quick(log_path, cwd="/a", git_root="/g") as session:
+        assert (session.held, session.cwd, session.git_root) == (False, "/a", "/g")
+        session.hold()
+        session.set_directories(cwd="/b")
+        assert (session.held, session.cwd, session.git_root) == (True, "/b", "/g")
+        session.set_directories(git_root=None)
+    with quick(log_path, cwd="/ignored") as session:
+        assert (session.held, session.cwd, session.git_root) == (True, "/b", None)
+        assert (session.header.cwd, session.header.git_root) == ("/a", "/g")
+        session.hold(False)
+        session.extend([SessionInfoMark(id="i", cwd=None, hold=None)])
+        assert (session.held, session.cwd, session.leaf_id) == (False, None, None)
+        with pytest.raises(TypeError, match="cwd, git_root, or both"):
+            session.set_directories()
+        with pytest.raises(InvalidMessage):
+            session.set_directories(cwd="\ud800")
+
+
 def test_extension_data_is_read_along_the_path(session: Session) -> None:
     """The state is the last extension data of a type on the path. Other branches do not count."""
     a = session.append(user("a"))
@@ -617,6 +645,7 @@ def test_a_fork_copies_the_path(log_path: Path, tmp_path: Path) -> None:
             assert (fork.labels, fork.name, fork.metadata) == ({a.id: "L"}, "new", {"k": 1})
             assert (fork.leaf_id, fork.findings, fork.header.cwd) == (compaction.id, (), "/w")
             assert fork.header.parent_session == ParentSession(id=session.id, entry_id=compaction.id, kind="fork")
+            assert fork.header.copied_to == compaction.id
             assert fork.id != session.id
             assert fork.append(user("goes on")).parent_id == compaction.id
         payloads = {line[:-36] for line in log_path.read_bytes().split(b"\n")}
@@ -644,6 +673,7 @@ def test_a_fork_before_the_first_entry_is_empty(tmp_path: Path, session: Session
     with session.fork(tmp_path / "fork.jsonl", None) as fork:
         assert (fork.leaf_id, fork.leaves()) == (None, [])
         assert fork.header.parent_session == ParentSession(id=session.id, entry_id=None, kind="fork")
+        assert fork.header.copied_to is None
 
 
 def test_a_memory_session_is_saved_by_a_fork(tmp_path: Path) -> None:
@@ -818,6 +848,18 @@ def test_mode_x_never_writes_to_an_existing_log(log_path: Path) -> None:
                 late.rename("mine")
 
 
+def test_two_sessions_of_a_memory_store() -> None:
+    """Each reads what the other wrote, also after several appends of its own."""
+    with open_store("memory:") as store, store.create(id="s") as one:
+        one.append(user("x"))
+        with store.open("s") as two:
+            for writer, reader in ((one, two), (two, one), (one, two)):
+                written = [writer.append(user("x")) for _ in range(3)]
+                with pytest.raises(StaleLeaf):
+                    reader.append(user("y"))
+                assert reader.refresh() == written
+
+
 # --- read-only and closed sessions ---
 
 WRITES: list[Callable[[Session], object]] = [
@@ -825,6 +867,9 @@ WRITES: list[Callable[[Session], object]] = [
     lambda s: s.append(user("x"), parent_id=None),
     lambda s: s.append(user("a"), id="a"),
     lambda s: s.append_many([user("x")]),
+    lambda s: s.append(user("x"), reply_to="a"),
+    lambda s: s.append(user("x"), move_leaf=False, label="L"),
+    lambda s: s.set_system("x"),
     lambda s: s.branch("a"),
     lambda s: s.branch(None),
     lambda s: s.branch("a", summary="S"),
@@ -1014,12 +1059,12 @@ def test_ids_of_marks_in_a_fork_are_unique(tmp_path: Path) -> None:
 
 
 def test_a_chain_can_contain_a_stored_entry(session: Session) -> None:
-    """The stored entry is skipped, and the next entry of the call continues it."""
+    """The stored entry is skipped, and the next entry of the call continues the one before it."""
     session.append(user("b"), id="b")
     given = [MessageEntry(id=id, message=user(id)) for id in ("n", "b", "c")]
     stored = session.append_many(given, parent_id="b")
-    assert [(entry.id, entry.parent_id) for entry in stored] == [("n", "b"), ("b", None), ("c", "b")]
-    assert len(session.leaves()) == 2
+    assert [(entry.id, entry.parent_id) for entry in stored] == [("n", "b"), ("b", None), ("c", "n")]
+    assert len(session.leaves()) == 1
 
 
 def test_the_id_of_an_invalid_record_is_a_conflict(log_path: Path) -> None:

@@ -1599,7 +1599,7 @@ def columns_of(session: Session) -> Sequence[str]:
 
 def test_a_snapshot_has_every_column(log_path: Path) -> None:
     """It has all columns of the tree and the id table, each in its own pages."""
-    index = saved(log_path, WHOLE)
+    index = saved(log_path, log_of(A, node("p", "a", pinned=True), node("q", "p", replaces="p")))
     with reader(log_path) as session:
         assert columns_of(session) == [*COLUMN_TYPES, "slots"]
     assert pages(index) == len(COLUMN_TYPES) + 1

@@ -11,7 +11,7 @@ from convtree import Session
 from convtree._engine import tree
 from convtree._engine.tree import HIDDEN, MARK, MESSAGE, MISSING, NONE, PINNED, ROOT, Tree
 
-COLUMNS = ("compactions", "pins", "models", "settings", "extension_data", "faults")
+COLUMNS = ("compactions", "models", "settings", "extension_data", "faults")
 KINDS = st.sampled_from(
     [
         tree.MESSAGE,
@@ -56,7 +56,6 @@ class Grown:
         what = kind & tree.KIND
         return {
             "compactions": what == tree.COMPACTION,
-            "pins": bool(kind & tree.PINNED),
             "models": bool(kind & tree.NAMES_MODEL),
             "settings": bool(kind & tree.HAS_SETTINGS),
             "extension_data": what == tree.EXTENSION_DATA,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from convtree._catalogue.record_summary import sanitise_text, timestamp_of, words_of
+import msgspec
+
+from convtree._catalogue.record_summary import NOT_SEARCHED, sanitise_text, timestamp_of, words_of
 from convtree._catalogue.tables import SLOT_MS, Dialect, Execute
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, UsageTotal
 from convtree._model.batches import batched
@@ -16,20 +18,23 @@ _QUERY_LIMIT = 200  # words in one query
 
 _INFO = (
     "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, messages, first_user, "
-    "last_user, kind, parent_id, parent_entry, leaf, size, crc"
+    "last_user, kind, parent_id, parent_entry, leaf, held, arrived_ms, session_key, size, crc"
 )
+_SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
 _MATCH: dict[Dialect, str] = {
     "sqlite": "SELECT l.session_id, l.id, -bm25(ct_words) AS score FROM ct_words JOIN ct_lines l "
-    "ON l.row = ct_words.rowid {join} WHERE ct_words MATCH :words {where} "
+    "ON l.row = ct_words.rowid {join} WHERE ct_words MATCH :words AND {searched} {where} "
     "ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
     "postgresql": "SELECT l.session_id, l.id, ts_rank(to_tsvector('simple', l.words), q) AS score "
     "FROM plainto_tsquery('simple', :words) q, ct_lines l {join} WHERE l.words <> '' "
-    "AND to_tsvector('simple', l.words) @@ q {where} ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
+    "AND to_tsvector('simple', l.words) @@ q AND {searched} {where} "
+    "ORDER BY score DESC, l.session_id, l.position LIMIT :limit",
 }
 _IN_MATCH: dict[Dialect, str] = {
-    "sqlite": "SELECT l.session_id FROM ct_words JOIN ct_lines l ON l.row = ct_words.rowid WHERE ct_words MATCH :words",
+    "sqlite": "SELECT l.session_id FROM ct_words JOIN ct_lines l ON l.row = ct_words.rowid WHERE ct_words MATCH :words "
+    f"AND {_SEARCHED}",
     "postgresql": "SELECT l.session_id FROM ct_lines l WHERE l.words <> '' "
-    "AND to_tsvector('simple', l.words) @@ plainto_tsquery('simple', :words)",
+    f"AND to_tsvector('simple', l.words) @@ plainto_tsquery('simple', :words) AND {_SEARCHED}",
 }
 
 
@@ -62,6 +67,7 @@ def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit
     where, values = _conditions(filters, dialect)
     sql = _MATCH[dialect].format(
         join="JOIN ct_sessions s ON s.session_id = l.session_id" if where else "",
+        searched=_SEARCHED,
         where="".join(f" AND {each}" for each in where),
     )
     return [SearchMatch(*row) for row in execute(sql, values | {"words": _query(dialect, words), "limit": limit})]
@@ -117,9 +123,10 @@ def _conditions(filters: Filter, dialect: Dialect) -> tuple[list[str], dict[str,
     if filters.here is not None:
         where.append("(s.cwd = :here_cwd OR s.git_root = :here_root)")
         values |= dict(zip(("here_cwd", "here_root"), map(sanitise_text, filters.here), strict=True))
-    if filters.archived is not None:
-        where.append("s.archived = :archived")
-        values["archived"] = int(filters.archived)
+    for name in ("archived", "held"):
+        if (flag := getattr(filters, name)) is not None:
+            where.append(f"s.{name} = :{name}")
+            values[name] = int(flag)
     if filters.since_ms is not None:
         where.append("s.active_slot >= :since_slot AND s.active_ms >= :since")
         values |= {"since_slot": filters.since_ms // SLOT_MS, "since": filters.since_ms}
@@ -164,7 +171,7 @@ def _any_of(ids: Sequence[str]) -> tuple[str, dict[str, Any]]:
 
 def _listed(row: Sequence[Any], totals: Iterable[UsageTotal]) -> ListedSession:
     id, name, owner, cwd, git_root, archived, created, active, entries, messages, first, last, *others = row
-    kind, parent_id, parent_entry, leaf, size, crc = others
+    kind, parent_id, parent_entry, leaf, held, arrived, key, size, crc = others
     totals = list(totals)
     info = SessionInfo(
         id=id,
@@ -183,5 +190,8 @@ def _listed(row: Sequence[Any], totals: Iterable[UsageTotal]) -> ListedSession:
         usage=sum((each.usage for each in totals), Usage()),
         parent_session=ParentSession(id=parent_id, entry_id=parent_entry, kind=kind) if kind else None,
         leaf_id=leaf,
+        held=bool(held),
+        arrived=timestamp_of(arrived),
+        key=None if key is None else msgspec.json.decode(key),
     )
     return ListedSession(info, Cursor(active, id), (size, created or 0, crc))

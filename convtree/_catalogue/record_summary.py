@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, overload
+from typing import Any, NamedTuple, overload
 from unicodedata import normalize
 
 from msgspec import UNSET, UnsetType
@@ -16,6 +16,7 @@ from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
     Entry,
+    Header,
     LeafMark,
     Mark,
     MessageEntry,
@@ -23,10 +24,19 @@ from convtree._model.entries import (
     OpaqueEntry,
     OpaqueMark,
     SessionInfoMark,
+    VacuumEntry,
+    Visibility,
+    VisibilityMark,
 )
 from convtree._model.usage import Usage, usage_of
 
+HIDDEN_FROM_USER = ("model", "nobody")
+"""Lists show no excerpt of a message that is visible to these."""
+NOT_SEARCHED = ("nobody",)
+"""A search does not find a message that is visible to these."""
 EXCERPT = 200  # characters of a message that a list shows
+_TOKENS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+_SUM_LIMIT = 2**53  # of tokens, answers or cost in a sum
 _WORDS_LIMIT = 2**16  # characters of a message that are searched; the rest may be a data URL
 _WORD_LIMIT = 64  # characters; longer words are not searched
 #: scripts written without spaces: each character is a word
@@ -38,6 +48,15 @@ _ACCENTS = re.compile("[\u0300-\u036f]")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+class Spent(NamedTuple):
+    """What a model has used in entries that a vacuum dropped."""
+
+    provider: str | None
+    model: str | None
+    answers: int
+    usage: Usage
+
+
 class RecordSummary(NamedTuple):
     """What the catalogue stores of an entry or a mark.
 
@@ -47,13 +66,18 @@ class RecordSummary(NamedTuple):
         type: the record's type.
         role: the role of a message.
         ms: the record's time in milliseconds since 1970; None if it has none or an unreadable one.
-        excerpt: the beginning of a message, on one line; empty if the user does not see the message.
-        words: the words of a message for full text search, separated by spaces; empty if nobody sees the message.
+        excerpt: the beginning of a message, on one line. Lists show it only if the user sees the message.
+        words: the words of a message for full text search, separated by spaces. Not searched if nobody sees it.
         provider, model: of an answer or a summary, or of a change of the model.
         usage: tokens and cost of an answer or a summary; None if it has no usage.
         leaf: where the record moves the leaf; UNSET if it does not move it.
         name: the session's new name; UNSET if the record does not change it.
         archived: the session's new archived flag; UNSET if the record does not change it.
+        cwd, git_root: the session's new directories; UNSET if the record does not change them.
+        held: whether the session is on hold from here on; UNSET if the record does not change it.
+        visible_to: who sees a message; of a visibility mark, who sees its target from here on; None if unchanged.
+        target: the entry that a visibility mark is about; None for every other record.
+        spent: the usage of the entries that a vacuum dropped; empty for every other record.
     """
 
     id: str
@@ -69,36 +93,87 @@ class RecordSummary(NamedTuple):
     leaf: str | UnsetType | None
     name: str | UnsetType | None = UNSET
     archived: bool | UnsetType | None = UNSET
+    cwd: str | UnsetType | None = UNSET
+    git_root: str | UnsetType | None = UNSET
+    held: bool | UnsetType = UNSET
+    visible_to: Visibility | None = None
+    target: str | None = None
+    spent: tuple[Spent, ...] = ()
 
 
 def summarise_record(record: Entry | Mark) -> RecordSummary:
     """Returns the summary of a record. Its texts are sanitised for every database."""
     message = record if isinstance(record, MessageEntry) else None
     text = "" if message is None else message.text
-    shown = message is not None and message.visible_to not in ("model", "nobody")
-    info = record if isinstance(record, SessionInfoMark) else None
     paid = record if isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry) else None
-    answered = paid or (record if isinstance(record, ModelChangeEntry) else None)
+    answered = paid or (record if isinstance(record, ModelChangeEntry | VacuumEntry) else None)
     is_opaque = isinstance(record, OpaqueEntry | OpaqueMark) and record.type in ENTRY_CLASSES | MARK_CLASSES
     entry = record if isinstance(record, Entry) else None
     leaf: str | UnsetType | None = UNSET if entry is None else entry.id
     if isinstance(record, LeafMark):
         leaf = record.target_id
-    return RecordSummary(
+    summary = RecordSummary(
         id=record.id,
         parent_id=None if entry is None else entry.parent_id,
         type="opaque" if is_opaque else record.type,  # a known type, but with needs that are not known
         role=None if message is None else sanitise_text(message.role),
         ms=ms_of(record.timestamp),
-        excerpt=" ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT] if shown else "",
-        words="" if message is not None and message.visible_to == "nobody" else " ".join(words_of(text)),
+        excerpt=" ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT],
+        words=" ".join(words_of(text)),
         provider=None if answered is None else sanitise_text(answered.provider),
         model=None if answered is None else sanitise_text(answered.model),
         usage=usage_of(paid.usage) if paid is not None and paid.usage else None,
         leaf=leaf,
-        name=UNSET if info is None or info.name is UNSET else sanitise_text(info.name),
-        archived=UNSET if info is None else info.archived,
+        visible_to=None if message is None else message.visible_to,
     )
+    if isinstance(record, SessionInfoMark | VisibilityMark | VacuumEntry):
+        return summary._replace(**_rare_fields(record))
+    return summary
+
+
+def _rare_fields(record: SessionInfoMark | VisibilityMark | VacuumEntry) -> dict[str, Any]:
+    """Returns the fields of a summary that only these records have."""
+    if isinstance(record, VisibilityMark):
+        return {"target": record.target_id, "visible_to": None if record.visible_to is UNSET else record.visible_to}
+    if isinstance(record, VacuumEntry):
+        return {"spent": tuple(spent_in(record))}
+    texts = {name: getattr(record, name) for name in ("name", "cwd", "git_root")}
+    changed: dict[str, Any] = {name: sanitise_text(text) for name, text in texts.items() if text is not UNSET}
+    held = record.hold if record.hold is UNSET else bool(record.hold)
+    return changed | {"archived": record.archived, "held": held}
+
+
+def spent_in(entry: VacuumEntry) -> Iterator[Spent]:
+    """Yields what each model has used in the entries that a vacuum dropped. An absurd number counts as 0."""
+    for each in entry.usage or ():
+        provider, model = (
+            value if isinstance(value := each.get(name), str) else None for name in ("provider", "model")
+        )
+        numbers: dict[str, Any] = {name: int(_sum_in(each, name)) for name in _TOKENS}
+        yield Spent(
+            sanitise_text(provider),
+            sanitise_text(model),
+            int(_sum_in(each, "answers")),
+            Usage(**numbers, cost=float(_sum_in(each, "cost"))),
+        )
+
+
+def _sum_in(fields: Mapping[str, Any], name: str) -> float:
+    """Returns a number of a sum, or 0 if there is none in range."""
+    value = fields.get(name)
+    in_range = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _SUM_LIMIT
+    return value if in_range else 0  # type: ignore[return-value]  # a number, as just checked
+
+
+def copied_up_to(header: Header) -> str | None:
+    """Returns the id of the last entry that a session copied from its parent; None if it has copied nothing.
+
+    A fork without `copied_to` names that entry as the place where it left its parent.
+    """
+    parent = header.parent_session
+    if parent is None:
+        return None
+    return header.copied_to or (parent.entry_id if parent.kind == "fork" else None)
 
 
 def ms_of(timestamp: str | None) -> int | None:

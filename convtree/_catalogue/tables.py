@@ -14,7 +14,15 @@ from typing import Any, Literal, Protocol
 import msgspec
 from msgspec import UNSET
 
-from convtree._catalogue.record_summary import RecordSummary, ms_of, sanitise_text, words_of
+from convtree._catalogue.record_summary import (
+    HIDDEN_FROM_USER,
+    RecordSummary,
+    Spent,
+    copied_up_to,
+    ms_of,
+    sanitise_text,
+    words_of,
+)
 from convtree._catalogue.types import LogStamp
 from convtree._model.entries import Header
 from convtree._model.usage import Usage
@@ -24,15 +32,16 @@ Values = Mapping[str, Any]
 Execute = Callable[..., list[Any]]
 """(SQL, values or a list of values) -> rows. With a list, the statement runs once for each and returns no rows."""
 
-VERSION = 1  # of these tables
+VERSION = 2  # of these tables; `migrations` has the way from the versions before
 SLOT_MS = 600_000
 """Length of an activity slot. The index on the last activity holds slots, which change rarely, instead of times."""
 
+VERSIONS = "CREATE TABLE IF NOT EXISTS ct_schema (version INTEGER NOT NULL PRIMARY KEY)"
 _SESSIONS = """
 CREATE TABLE IF NOT EXISTS ct_sessions (
   session_id TEXT NOT NULL PRIMARY KEY, owner TEXT, cwd TEXT, git_root TEXT, name TEXT, name_words TEXT NOT NULL,
-  archived INTEGER NOT NULL,
-  kind TEXT NOT NULL, parent_id TEXT, parent_entry TEXT, copying INTEGER NOT NULL,
+  archived INTEGER NOT NULL, held INTEGER NOT NULL,
+  kind TEXT NOT NULL, parent_id TEXT, parent_entry TEXT, copying_to TEXT, arrived_ms BIGINT, session_key TEXT,
   created_ms BIGINT, active_ms BIGINT NOT NULL, active_slot BIGINT NOT NULL, size BIGINT NOT NULL, crc BIGINT NOT NULL,
   leaf TEXT,
   entries BIGINT NOT NULL, messages BIGINT NOT NULL, first_user TEXT, last_user TEXT)
@@ -40,7 +49,8 @@ CREATE TABLE IF NOT EXISTS ct_sessions (
 _LINES = """
 CREATE TABLE IF NOT EXISTS ct_lines (
   {row}session_id TEXT NOT NULL, position BIGINT NOT NULL, id TEXT, parent_id TEXT, type TEXT NOT NULL, role TEXT,
-  ms BIGINT, words TEXT NOT NULL, line TEXT, {key} (session_id, position), UNIQUE (session_id, id))
+  ms BIGINT, visible_to TEXT NOT NULL, excerpt TEXT NOT NULL, words TEXT NOT NULL, line TEXT,
+  {key} (session_id, position), UNIQUE (session_id, id))
 """
 _USAGE = """
 CREATE TABLE IF NOT EXISTS ct_usage (
@@ -54,7 +64,7 @@ CREATE TABLE IF NOT EXISTS ct_snapshots (
   data {bytes} NOT NULL, PRIMARY KEY (session_id, generation, part))
 """
 _COMMON = (
-    "CREATE TABLE IF NOT EXISTS ct_schema (version INTEGER NOT NULL PRIMARY KEY)",
+    VERSIONS,
     _SESSIONS,
     # Not on active_ms: each append changes it, and PostgreSQL updates a row in place only if no index is concerned.
     *(
@@ -107,16 +117,18 @@ class Database(Protocol):
 
 
 _ADD_SESSION = """
-INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, kind, parent_id, parent_entry,
-  copying, created_ms, active_ms, active_slot, size, crc, leaf, entries, messages, first_user, last_user)
-VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, :kind, :parent_id, :parent_entry, :copying,
-  :created_ms, :active_ms, :active_slot, 0, 0, NULL, 0, 0, NULL, NULL)
+INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id,
+  parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, crc, leaf, entries,
+  messages, first_user, last_user)
+VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :parent_id, :parent_entry, :copying_to,
+  :arrived_ms, :session_key, :created_ms, :active_ms, :active_slot, 0, 0, NULL, 0, 0, NULL, NULL)
 """
-_ROW = "RETURNING size, created_ms, copying, parent_entry"
+#: of a session's row, what its writers need; `copying_to` is the last copied entry until that is stored, then NULL
+ROW = "size, created_ms, copying_to"
 # A fork's copied records are older than the fork. They do not count as its activity.
 _ACTIVE = "CASE WHEN CAST(:ms AS BIGINT) >= COALESCE(created_ms, CAST(:ms AS BIGINT))"
 #: locks the session's row without changing it
-LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id {_ROW}"
+LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETURNING {ROW}"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
 ADVANCE = f"""
 UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :entries,
@@ -128,11 +140,11 @@ UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :en
   archived = COALESCE(CAST(:archived AS INTEGER), archived),
   first_user = COALESCE(first_user, CAST(:first_user AS TEXT)),
   last_user = COALESCE(CAST(:last_user AS TEXT), last_user)
-WHERE session_id = :session_id {_ROW}
+WHERE session_id = :session_id RETURNING {ROW}
 """
 _ADD_LINES = """
-INSERT INTO ct_lines (session_id, position, id, parent_id, type, role, ms, words, line)
-VALUES (:session_id, :position, :id, :parent_id, :type, :role, :ms, :words, :line)
+INSERT INTO ct_lines (session_id, position, id, parent_id, type, role, ms, visible_to, excerpt, words, line)
+VALUES (:session_id, :position, :id, :parent_id, :type, :role, :ms, :visible_to, :excerpt, :words, :line)
 """
 _ADD_USAGE = """
 INSERT INTO ct_usage (session_id, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
@@ -163,12 +175,20 @@ def add_session(execute: Execute, session_id: str, header: Header) -> None:
         "kind": "" if parent is None else parent.kind,
         "parent_id": None if parent is None else sanitise_text(parent.id),
         "parent_entry": None if parent is None else sanitise_text(parent.entry_id),
-        "copying": int(parent is not None and parent.kind == "fork" and parent.entry_id is not None),
         "created_ms": created,
         "active_ms": created or 0,
         "active_slot": (created or 0) // SLOT_MS,
     }
-    execute(_ADD_SESSION, values)
+    execute(_ADD_SESSION, values | header_values(header))
+
+
+def header_values(header: Header) -> dict[str, Any]:
+    """Returns the columns for the fields of a header that say how the session came here."""
+    return {
+        "copying_to": sanitise_text(copied_up_to(header)),
+        "arrived_ms": ms_of(header.arrived),
+        "session_key": None if header.key is None else msgspec.json.encode(header.key).decode(),
+    }
 
 
 def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grown: int, crc: int) -> Values:
@@ -176,7 +196,7 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
 
     `grown` is how many bytes the log grew, `crc` the checksum of its last line.
     """
-    users = [each.excerpt for each in summaries if each.role == "user" and each.excerpt]
+    users = [each.excerpt for each in summaries if has_excerpt(each) and each.visible_to not in HIDDEN_FROM_USER]
     times = [each.ms for each in summaries if each.ms is not None]
     moves = [each.leaf for each in summaries if each.leaf is not UNSET]
     names = [each.name for each in summaries if each.name is not UNSET]
@@ -207,31 +227,53 @@ def add_lines(execute: Execute, rows: Sequence[Values]) -> None:
 
 def line_of(session_id: str, position: int, summary: RecordSummary | None, line: str | None) -> Values:
     """Returns the row of a line. A line without a summary is the header."""
+    row: dict[str, Any] = {"session_id": session_id, "position": position, "line": line}
     if summary is None:
-        fields = {"id": None, "parent_id": None, "type": "session", "role": None, "ms": None, "words": ""}
-    else:
-        names = ("id", "parent_id", "type", "role", "ms", "words")
-        fields = {name: getattr(summary, name) for name in names}
-    return {"session_id": session_id, "position": position, "line": line, **fields}
+        none = {"id": None, "parent_id": None, "role": None, "ms": None}
+        return row | none | {"type": "session", "visible_to": "all", "excerpt": "", "words": ""}
+    return row | {
+        "id": None if summary.type == "lost" else summary.id,  # the lost entry itself may come back under its id
+        "parent_id": summary.parent_id,
+        "type": summary.type,
+        "role": summary.role,
+        "ms": summary.ms,
+        **text_values(summary),
+    }
 
 
-def add_usage(execute: Execute, session_id: str, summaries: Sequence[RecordSummary], copied_up_to: str | None) -> None:
+def text_values(summary: RecordSummary) -> dict[str, Any]:
+    """Returns the columns for the text of a message, and for who sees it."""
+    return {
+        "visible_to": summary.visible_to if summary.visible_to and summary.target is None else "all",
+        "excerpt": summary.excerpt if has_excerpt(summary) else "",
+        "words": summary.words,
+    }
+
+
+def has_excerpt(summary: RecordSummary) -> bool:
+    """Returns whether a list may show the beginning of this message."""
+    return summary.role == "user" and summary.excerpt != ""
+
+
+def add_usage(execute: Execute, session_id: str, summaries: Sequence[RecordSummary], copying_to: str | None) -> None:
     """Adds the records' token usage to the session's totals.
 
-    In a fork, skips the entries up to `copied_up_to`: they were copied and are counted in the parent. Until that entry
-    appears, everything counts, because a session whose header merely names a parent has copied nothing.
+    Skips the entries up to `copying_to`: they were copied and are counted in the parent. Until that entry appears,
+    everything counts, because a session whose header merely names a parent has copied nothing.
     """
-    last = next((number for number, each in enumerate(summaries) if each.id == copied_up_to), None)
-    if copied_up_to is not None and last is not None:
+    last = next((number for number, each in enumerate(summaries) if each.id == copying_to), None)
+    if copying_to is not None and last is not None:
         summaries = summaries[last + 1 :]
         execute("DELETE FROM ct_usage WHERE session_id = :session_id", {"session_id": session_id})
-        execute("UPDATE ct_sessions SET copying = 0 WHERE session_id = :session_id", {"session_id": session_id})
+        execute("UPDATE ct_sessions SET copying_to = NULL WHERE session_id = :session_id", {"session_id": session_id})
     totals: dict[tuple[str, str], tuple[int, Usage]] = {}
     for each in summaries:
+        spent = each.spent
         if each.model is not None or each.usage is not None:
-            key = each.provider or "", each.model or ""
-            answers, usage = totals.get(key, (0, Usage()))
-            totals[key] = answers + (each.type == "message"), usage + (each.usage or Usage())
+            spent = *spent, Spent(each.provider, each.model, int(each.type == "message"), each.usage or Usage())
+        for provider, model, count, used in spent:
+            answers, usage = totals.get((provider or "", model or ""), (0, Usage()))
+            totals[provider or "", model or ""] = answers + count, usage + used
     if totals:
         execute(
             _ADD_USAGE,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -28,17 +28,22 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: the session's id.
         name: its name; None if it has none.
-        owner, cwd, git_root: as in the header.
+        owner: as in the header.
+        cwd, git_root: its directories, as the header or a later mark says.
         archived: whether it is archived.
+        held: whether it is on hold. A session on hold is not deleted.
         created: the time of the header; None if it has none.
         last_activity: the time of the last record; None if unknown.
         entries: how many entries it has, on all branches.
         messages: how many of them are messages.
         first_user_message, last_user_message: their first 200 characters, on one line.
         models: the models that answered, the one with the most answers first.
-        usage: tokens and cost of this session's own answers; entries that a fork copied are not counted again.
+        usage: tokens and cost of this session's own answers, vacuumed ones included; entries that were copied from
+            the parent are not counted again.
         parent_session: the session it was forked from, or whose sub-agent it is.
         leaf_id: the entry that the next append continues.
+        arrived: when it was imported into this store; None if it was not imported.
+        key: what `session_key` made the id from; None if the id was made otherwise.
     """
 
     id: str
@@ -57,15 +62,19 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
     usage: Usage = Usage()
     parent_session: ParentSession | None = None
     leaf_id: str | None = None
+    held: bool = False
+    arrived: str | None = None
+    key: Any = None
 
 
 class Filter(msgspec.Struct, frozen=True, kw_only=True):
     """Which sessions a query is about. All conditions must hold; None means any.
 
     Attributes:
-        cwd, git_root, owner: equal to the header's, as text.
+        cwd, git_root, owner: equal to the session's, as text.
         here: (cwd, git root): the session has this cwd or, unless None, this git root.
         archived: True for archived sessions only, False for the others only.
+        held: True for sessions on hold only, False for the others only.
         since_ms: last active at this time or later, in milliseconds since 1970.
         until_ms: last active before this time.
         text: all its words occur in the name, or all in one message. A text without words matches every session.
@@ -79,6 +88,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     here: tuple[str | None, str | None] | None = None
     owner: str | None = None
     archived: bool | None = None
+    held: bool | None = None
     since_ms: int | None = None
     until_ms: int | None = None
     text: str | None = None

@@ -16,7 +16,15 @@ from convtree._cli.comparing import diff_command
 from convtree._cli.exporting import export_command
 from convtree._cli.importing import import_command
 from convtree._cli.inspect import inspect_command
-from convtree._cli.manage import archive_command, copy_command, fork_command, prune_command, rm_command
+from convtree._cli.manage import (
+    archive_command,
+    copy_command,
+    fork_command,
+    hold_command,
+    prune_command,
+    rm_command,
+    upgrade_command,
+)
 from convtree._cli.redacting import redact_command
 from convtree._cli.sessions import (
     latest_command,
@@ -31,6 +39,7 @@ from convtree._model.errors import (
     EntryNotFound,
     IdConflict,
     SessionExists,
+    SessionHeld,
     SessionLocked,
     SessionNotFound,
     SeveralSessions,
@@ -42,7 +51,15 @@ _SECTIONS = {
     "One conversation": (inspect_command, diff_command, import_command, export_command),
     "Damage and secrets": (verify_command, repair_command, redact_command),
     "Look into a store": (ls_command, show_command, search_command, latest_command, resume_command, usage_command),
-    "Change a store": (fork_command, archive_command, rm_command, prune_command, copy_command),
+    "Change a store": (
+        fork_command,
+        archive_command,
+        hold_command,
+        rm_command,
+        prune_command,
+        copy_command,
+        upgrade_command,
+    ),
 }
 
 
@@ -67,7 +84,7 @@ class App(click.Group):
             raise click.exceptions.Exit(CLOSED_PIPE) from None
         except (SessionNotFound, EntryNotFound, FileNotFoundError) as error:
             _fail(error, NOT_FOUND)
-        except (SessionExists, SeveralSessions, SessionLocked, IdConflict) as error:
+        except (SessionExists, SessionHeld, SeveralSessions, SessionLocked, IdConflict) as error:
             _fail(error, CONFLICT)
         except (ConvtreeError, OSError, ImportError) as error:  # ImportError: the message names the missing extra
             _fail(error, UNREADABLE)
@@ -108,7 +125,7 @@ def app() -> None:
       1    finished, but problems were found; the output lists them
       2    wrong usage
       3    log, session or entry not found
-      4    conflict: it exists already, is locked, or holds several sessions
+      4    conflict: it exists already, is locked or on hold, or has several sessions
       5    cannot be read; for `verify`: damaged
       130  interrupted
     """  # noqa: D301  # click wants the control character

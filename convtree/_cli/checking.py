@@ -59,26 +59,32 @@ def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) ->
 @click.argument("log", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Repair the log. Without this, only show what would be done.")
 @click.option(
+    "--rejoin", is_flag=True, help="Keep the place of a damaged entry in the tree if its id and parent are certain."
+)
+@click.option(
     "--allow-network", is_flag=True, help="Allow a network file system. Only if no other machine writes to LOG."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
-def repair_command(ctx: click.Context, log: Path, yes: bool, allow_network: bool, as_json: bool) -> None:
+def repair_command(ctx: click.Context, log: Path, yes: bool, rejoin: bool, allow_network: bool, as_json: bool) -> None:
     """Remove damaged lines from a log; without --yes, only list them.
 
     The other lines are kept and get new checksums. The damaged log is kept as LOG.original. The removed lines are
     written to LOG.quarantine, with their offsets.
 
+    With --rejoin, the branches below a damaged entry stay in the tree. A lost entry takes its place, until the true one
+    is put back from a copy.
+
     Exit codes: 0 no problems are left, 1 the log needs a repair, or problems remain after it.
     """
-    done = repair(log, dry_run=not yes, allow_network=allow_network, progress=log_progress(log))
+    done = repair(log, dry_run=not yes, rejoin=rejoin, allow_network=allow_network, progress=log_progress(log))
     if as_json:
         write([json_output.to_text(json_output.repaired(done))])
     else:
         terminal = Terminal()
         write([_verdict(done)])
-        removed = "to remove" if done.original is None else "removed"
-        write(f"  {removed}: {finding_line(finding, terminal)}" for finding in done.removed[:_SHOWN])
+        fates = _fates(done)
+        write(f"  {fates[each.offset]}: {finding_line(each, terminal)}" for each in done.removed[:_SHOWN])
         if len(done.removed) > _SHOWN:
             write([f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"])
         write(f"  remains: {finding_line(finding, terminal)}" for finding in done.remaining)
@@ -103,11 +109,20 @@ def _lines(report: Report, terminal: Terminal) -> list[str]:
     return [first, *(f"  {finding_line(finding, terminal)}" for finding in report.findings)]
 
 
+def _fates(done: Repair) -> dict[int, str]:
+    """Returns what becomes of the removed lines, by offset."""
+    words = ("to remove", "to rejoin", "to recover") if done.original is None else ("removed", "rejoined", "recovered")
+    groups = (done.removed, done.rejoined, done.recovered)  # the later ones are parts of the first
+    return {finding.offset: word for word, group in zip(words, groups, strict=True) for finding in group}
+
+
 def _verdict(done: Repair) -> str:
     path = escape_controls(done.path)
     if not done.needed:
         return f"{path}: nothing to repair"
     counts = f"{count(done.kept, 'records')} kept, {count(len(done.removed), 'pieces')} removed"
+    numbers = {"rejoined": len(done.rejoined), "recovered": len(done.recovered), "restored": done.restored}
+    counts += "".join(f", {number:,} {word}" for word, number in numbers.items() if number)
     if done.original is None:
         return f"{path}: would be repaired ({counts}); add --yes to repair"
     where = f"the damaged log: {escape_controls(done.original)}"

@@ -7,14 +7,18 @@ from typing import Any, NamedTuple
 import msgspec
 import orjson
 
+from convtree._engine.outline import Changed
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
     Entry,
     ExtensionDataEntry,
+    LostEntry,
     MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
+    VacuumEntry,
+    Visibility,
 )
 from convtree._model.messages import calls_of, results_of, role_of, text_of
 
@@ -31,18 +35,19 @@ class Description(NamedTuple):
     whole: str
 
 
-def describe(entry: Entry) -> Description:
-    """Describes an entry."""
+def describe(entry: Entry, changed: Changed = (None, None)) -> Description:
+    """Describes an entry; `changed` is what marks say about who sees it, and whether it is pinned."""
     match entry:
         case MessageEntry():
-            return _message(entry)
+            return _message(entry, changed)
         case CompactionEntry():
             kept = entry.first_kept_entry_id
             facts = ["keeps nothing" if kept is None else f"keeps from {kept}", *_tokens(entry)]
             return _summary("compaction", facts, entry.summary, entry.details)
         case BranchSummaryEntry():
             facts = [] if entry.from_id is None else [f"of the branch that ends at {entry.from_id}"]
-            return _summary("summary", facts, entry.summary, entry.details)
+            described = _summary("summary", facts, entry.summary, entry.details)
+            return described._replace(remarks=_visibility("all", None, changed))
         case ModelChangeEntry():
             named = " ".join(filter(None, (entry.provider, entry.model)))
             gist = named + (f" {brief(entry.settings)}" if entry.settings else "")
@@ -50,8 +55,8 @@ def describe(entry: Entry) -> Description:
         case ExtensionDataEntry():
             whole = f"{entry.ext_type}\n{indented(entry.data)}"
             return Description("data", [], f"{entry.ext_type} {brief(entry.data)}", whole)
-        case OpaqueEntry():
-            return Description(entry.type, ["unknown type"], brief(entry.fields), indented(entry.fields))
+        case LostEntry() | VacuumEntry() | OpaqueEntry():
+            return _rare(entry)
     raise AssertionError(f"an entry of the class {type(entry).__name__}")  # all subclasses of Entry are above
 
 
@@ -90,12 +95,34 @@ def to_json(value: Any, option: int = 0) -> bytes:
         return msgspec.json.format(msgspec.json.encode(value), indent=2 if option else -1)
 
 
-def _message(entry: MessageEntry) -> Description:
+def _message(entry: MessageEntry, changed: Changed) -> Description:
     described = describe_message(entry.message)
-    remarks = _HIDDEN.get(entry.visible_to, [])
-    if entry.pinned and described.kind not in ("system", "developer"):
-        remarks = [*remarks, "pinned"]
-    return described._replace(remarks=remarks)
+    pinned = entry.pinned and described.kind not in ("system", "developer")
+    return described._replace(remarks=_visibility(entry.visible_to, pinned, changed))
+
+
+def _visibility(visible_to: Visibility, pinned: bool | None, changed: Changed) -> list[str]:
+    """Returns remarks on who sees an entry, and on whether it is pinned."""
+    remarks = _HIDDEN.get(changed[0] or visible_to, [])
+    return [*remarks, "pinned"] if (pinned if changed[1] is None else changed[1]) else remarks
+
+
+def _rare(entry: LostEntry | VacuumEntry | OpaqueEntry) -> Description:
+    if isinstance(entry, OpaqueEntry):
+        return Description(entry.type, ["unknown type"], brief(entry.fields), indented(entry.fields))
+    if isinstance(entry, LostEntry):
+        whole = "Its line was damaged. The entry can be put back from a copy of the log."
+        proof = "" if entry.line_crc is None else f"\nchecksum of its line: {entry.line_crc}"
+        return Description("lost", [], "a damaged entry was here", whole + proof)
+    gist = f"stands for {entry.dropped:,} dropped entries"
+    facts = {
+        "provider": entry.provider,
+        "model": entry.model,
+        "settings": entry.settings,
+        "state": entry.state,
+        "usage": entry.usage,
+    }
+    return Description("vacuum", [], gist, gist + _more({name: fact for name, fact in facts.items() if fact}))
 
 
 def _summary(kind: str, facts: list[str], summary: str, details: Any) -> Description:

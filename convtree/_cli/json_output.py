@@ -33,6 +33,9 @@ def session_document(view: LeafView) -> dict[str, Any]:
         "id": session.id,
         "name": session.name,
         "archived": session.archived,
+        "held": session.held,
+        "cwd": session.cwd,
+        "git_root": session.git_root,
         "metadata": session.metadata,
         "leaf_id": view.leaf_id,
         "leaf_is_certain": view.is_certain,
@@ -65,8 +68,18 @@ def runs(view: LeafView) -> list[dict[str, Any]]:
 
 
 def entries(view: LeafView, rows: Iterable[int]) -> list[dict[str, Any] | None]:
-    """Returns entries with all their fields. None stands for one that cannot be read."""
-    return [None if entry is None else _entry(entry) for entry in view.entries(rows)]
+    """Returns entries with all their fields. None stands for one that cannot be read.
+
+    The fields are those in the log. Where marks changed who sees an entry or whether it is pinned, `visibility` has
+    what they changed.
+    """
+    listed = list(rows)
+    found: list[dict[str, Any] | None] = []
+    for row, entry in zip(listed, view.entries(listed), strict=True):
+        changed = zip(("visible_to", "pinned"), view.outline.visibility.get(row, ()), strict=False)
+        now = {name: value for name, value in changed if value is not None}
+        found.append(None if entry is None else _entry(entry) | ({"visibility": now} if now else {}))
+    return found
 
 
 def context_document(context: Context) -> dict[str, Any]:
@@ -185,6 +198,9 @@ def repaired(done: Repair) -> dict[str, Any]:
         "done": done.original is not None,
         "kept": done.kept,
         "removed": findings(done.removed),
+        "rejoined": findings(done.rejoined),
+        "recovered": findings(done.recovered),
+        "restored": done.restored,
         "remaining": findings(done.remaining),
         "leaf_uncertain": done.leaf_uncertain,
         "original": done.original,

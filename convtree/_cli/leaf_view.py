@@ -8,7 +8,7 @@ from functools import cached_property
 
 from convtree._engine import tree
 from convtree._engine.outline import Outline
-from convtree._model.entries import Entry, Finding, MessageEntry, ModelChangeEntry
+from convtree._model.entries import Entry, Finding, MessageEntry, ModelChangeEntry, VacuumEntry
 from convtree._model.errors import EntryNotFound, LeafUncertain
 from convtree._session.session import Session
 from convtree.exchange import ImportReport
@@ -59,9 +59,10 @@ class LeafView:
             BrokenPath: an entry on the way has no parent.
         """
         self.check_certain()
-        rows = self.outline.tree.path(self.leaf)
-        if rows and self.outline.tree.parents[rows[0]] == tree.MISSING:
-            self.session.path(self.leaf_id)  # raises BrokenPath with the missing id
+        columns = self.outline.tree
+        rows = columns.path(self.leaf)
+        if columns.nearest(columns.faults, self.leaf) != tree.NONE:
+            self.session.path(self.leaf_id)  # raises BrokenPath if an entry is missing or lost
         return rows
 
     def check_certain(self) -> None:
@@ -101,7 +102,9 @@ class LeafView:
         columns = self.outline.tree
         row = columns.nearest(columns.models, self.leaf)
         entry = self.outline.entries([row])[0] if row != tree.NONE else None
-        return (entry.provider, entry.model) if isinstance(entry, MessageEntry | ModelChangeEntry) else (None, None)
+        if isinstance(entry, MessageEntry | ModelChangeEntry | VacuumEntry):
+            return entry.provider, entry.model
+        return None, None
 
     @property
     def is_sound(self) -> bool:

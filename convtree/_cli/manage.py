@@ -1,4 +1,4 @@
-"""The commands that change a store: `fork`, `archive`, `rm`, `prune`, `copy`."""
+"""The commands that change a store: `fork`, `archive`, `hold`, `rm`, `prune`, `copy`, `upgrade`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from convtree._cli import json_output
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
 from convtree._cli.terminal import write
+from convtree._logs.sql_engine import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
@@ -50,6 +51,22 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
         write([json_output.to_text(json_output.store_document("archive", ids=ids, archived=not undo))])
 
 
+@click.command("hold")
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.option("--undo", is_flag=True, help="Release sessions from their hold.")
+@with_store
+@as_json
+def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json: bool) -> None:
+    """Put sessions on hold, so that `rm` and `prune` do not delete them.
+
+    `ls --held` lists the sessions on hold.
+    """
+    for id in ids:
+        store.hold(id, not undo)
+    if as_json:
+        write([json_output.to_text(json_output.store_document("hold", ids=ids, held=not undo))])
+
+
 @click.command("rm")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
@@ -58,7 +75,8 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
 def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Delete sessions permanently.
 
-    Sessions of their sub-agents are deleted, too. The ids of the deleted sessions are printed.
+    Sessions of their sub-agents are deleted, too. The ids of the deleted sessions are printed. A session on hold is
+    refused.
     """
     infos = [store.info(id) for id in ids]
     if not yes:
@@ -88,7 +106,7 @@ def prune_command(
 ) -> None:
     """Delete old sessions; without --yes, only list them.
 
-    Give --max-age, --keep or both. With both, a session is deleted if either applies.
+    Give --max-age, --keep or both. With both, a session is deleted if either applies. Sessions on hold are kept.
     """
     if max_age is None and keep is None:
         raise click.UsageError("give --max-age DAYS, --keep N, or both")
@@ -100,11 +118,36 @@ def prune_command(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        write([json_output.to_text(json_output.store_document("prune", done=yes, sessions=pruned))])
+        write([json_output.to_text(json_output.store_document("prune", done=yes, sessions=pruned, held=pruned.held))])
         return
     write(escape_controls(info.id) for info in pruned)
+    for info in pruned.held:
+        click.echo(f"{escape_controls(info.id)} is on hold and is kept", err=True)
     sessions = count(len(pruned), "sessions")
     click.echo(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete", err=True)
+
+
+@click.command("upgrade")
+@click.argument("url")
+@as_json
+def upgrade_command(url: str, as_json: bool) -> None:
+    """Migrate the tables of a database to this version of convtree.
+
+    The migration is one transaction, and lines are not changed. Earlier versions refuse the database from then on. Does
+    nothing if the tables are of this version already. On a server, the role must own the tables.
+    """
+    try:
+        open_store(url, create=False).close()
+        migrated = False
+    except TablesOutdated:
+        open_store(url, create=True).close()
+        migrated = True
+    except (ValueError, ImportError) as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        write([json_output.to_text(json_output.store_document("upgrade", migrated=migrated))])
+    else:
+        click.echo("tables migrated" if migrated else "nothing to do", err=True)
 
 
 @click.command("copy")

@@ -29,7 +29,7 @@ _SHORT_ID, _LONG_ID = 16, 36  # an id of convtree, and a UUID, the id of most ot
 _SAMPLE = 20  # runs that decide the width of the id column
 _NAME_CELLS = 60  # the most columns for the name of a session or model
 _MIN_TEXT_CELLS = 20  # left for the text of an entry, however deep the drawing
-_ALWAYS_SHOWN = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.OPAQUE))
+_ALWAYS_SHOWN = frozenset((tree.COMPACTION, tree.BRANCH_SUMMARY, tree.LOST, tree.VACUUM, tree.OPAQUE))
 
 
 class Drawing:
@@ -57,6 +57,7 @@ class Drawing:
         names = [paint(cut(escape_controls(session.name), _NAME_CELLS), "title")] if session.name else []
         names.append(f"session {escape_controls(session.id) or 'unknown'}")
         names += ["archived"] if session.archived else []
+        names += ["on hold"] if session.held else []
         names += [f"{origin.kind} of {escape_controls(origin.id)}"] if origin else []
         yield ", ".join(names)
         facts = [count(number, noun) for noun, number in counts.items() if number or noun != "compactions"]
@@ -159,7 +160,7 @@ class Drawing:
 
     def _line(self, row: int, entry: Entry, lead: str) -> str:
         """Returns an entry on one line: sign, kind, remarks, text, size and id."""
-        terminal, described = self._terminal, describe(entry)
+        terminal, described = self._terminal, self._described(row, entry)
         size = readable_size(self._view.outline.tree.lengths[row])
         cells = max(self._id_cells, id_cells([entry.id]))
         tail = f"  {size:>{_SIZE_CELLS}}  {terminal.cut(escape_controls(entry.id), cells)}"
@@ -172,7 +173,7 @@ class Drawing:
 
     def _full_entry(self, row: int, entry: Entry, lead: str, indent: str) -> Iterator[str]:
         """Yields an entry with its whole text."""
-        described = describe(entry)
+        described = self._described(row, entry)
         facts = [entry.id, readable_size(self._view.outline.tree.lengths[row]), entry.timestamp or "no time"]
         if isinstance(entry, MessageEntry):
             facts += filter(None, (entry.provider, entry.model, brief(entry.usage) if entry.usage else None))
@@ -181,6 +182,9 @@ class Drawing:
         for line in escape_controls(described.whole, lines=True).split("\n"):
             yield f"{indent}  {line}".rstrip()
         yield indent.rstrip()
+
+    def _described(self, row: int, entry: Entry) -> Description:
+        return describe(entry, self._view.outline.visibility.get(row, (None, None)))
 
     def _kind(self, entry: Entry, described: Description) -> str:
         style = described.kind if isinstance(entry, MessageEntry) else "entry"

@@ -69,9 +69,10 @@ def open_log(log: str, store: SessionStore | None, session_id: str | None = None
 
 @click.command("ls")
 @with_store
-@click.option("--cwd", metavar="DIR", help="Only sessions started in this directory.")
+@click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option("--all", "everything", is_flag=True, help="Include archived sessions.")
+@click.option("--held", is_flag=True, default=None, help="Only sessions on hold.")
 @click.option("--tasks", is_flag=True, help="Include sessions of sub-agents.")
 @click.option("--text", metavar="WORDS", help="Only sessions with all these words in the name or in one message.")
 @click.option("--since", metavar="TIME", help="Only sessions active at TIME or later, as in 2026-01-31T00:00:00Z.")
@@ -123,7 +124,7 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 @click.command("search")
 @click.argument("words", nargs=-1, required=True)
 @with_store
-@click.option("--cwd", metavar="DIR", help="Only sessions started in this directory.")
+@click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The most to list."
@@ -145,7 +146,7 @@ def search_command(store: SessionStore, words: tuple[str, ...], as_json: bool, *
 
 @click.command("latest")
 @with_store
-@click.option("--cwd", metavar="DIR", help="Only sessions started in this directory.")
+@click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @as_json
 def latest_command(store: SessionStore, as_json: bool, **filters: Any) -> None:
@@ -170,8 +171,8 @@ def resume_command(
 ) -> None:
     """Print the id of the session to continue here.
 
-    That is the most recently active session that was started in this directory or in its git repository. Archived
-    sessions do not count.
+    That is the most recently active session of this directory or of its git repository. Archived sessions do not
+    count.
     """
     root = git_root or _git_root(Path(cwd))
     found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=timedelta(minutes=max_age))
@@ -188,7 +189,7 @@ def resume_command(
     show_default=True,
     help="Print one line for each of these.",
 )
-@click.option("--cwd", metavar="DIR", help="Only sessions started in this directory.")
+@click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
 @as_json
 def usage_command(
@@ -221,12 +222,12 @@ def _git_root(directory: Path) -> str | None:
 
 def _session_line(info: SessionInfo, terminal: Terminal, id_cells: int) -> str:
     title = info.name or info.first_user_message or ""
-    archived = " (archived)" if info.archived else ""
+    flags = (" (archived)" if info.archived else "") + (" (held)" if info.held else "")
     when = (info.last_activity or "")[:_TIME_CELLS].replace("T", " ")
     id = terminal.cut(escape_controls(info.id), id_cells, fill=True)
     facts = f"{id}  {when:{_TIME_CELLS}}  {info.messages:>6,}  "
-    room = max(terminal.width - len(facts) - len(archived), _MIN_TITLE_CELLS)
-    return terminal.paint(facts, "dim") + terminal.cut(escape_controls(title), room) + archived
+    room = max(terminal.width - len(facts) - len(flags), _MIN_TITLE_CELLS)
+    return terminal.paint(facts, "dim") + terminal.cut(escape_controls(title), room) + flags
 
 
 def _hit_line(hit: Hit, terminal: Terminal) -> str:

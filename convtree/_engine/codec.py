@@ -43,6 +43,7 @@ from convtree._model.entries import (
     OpaqueEntry,
     OpaqueMark,
     Record,
+    VacuumEntry,
     VisibilityMark,
 )
 from convtree._model.errors import InvalidMessage
@@ -438,7 +439,7 @@ def envelope_of(record: Entry | Mark) -> Envelope:
             replaces=record.replaces,
         )
     parent_id = record.parent_id if isinstance(record, Entry) else UNSET
-    if isinstance(record, ModelChangeEntry):
+    if isinstance(record, ModelChangeEntry | VacuumEntry):
         settings: dict[str, msgspec.Raw] | None = None if record.settings is None else {}
         return Envelope(record.id, record.type, parent_id, record.provider, record.model, settings)
     return Envelope(record.id, record.type, parent_id)

@@ -7,28 +7,32 @@ length, not on that of the history: the links in the tree lead from the leaf to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from convtree._engine import tree
 from convtree._engine.log_index import Index
-from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, ModelChangeEntry
+from convtree._engine.path_rows import Arranged, EntryCache, Gap, PathRows, Together, hidden_above, rows_of_path
+from convtree._model.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    MessageEntry,
+    ModelChangeEntry,
+    VacuumEntry,
+)
 from convtree._model.errors import BrokenPath, UnknownEntry
-from convtree._model.messages import OpenCall, open_calls
+from convtree._model.messages import OpenCall, open_calls, results_of
 
 if TYPE_CHECKING:
     from convtree._engine.tokens import Counter
     from convtree._providers import Shape
     from convtree._providers.parts import Source
 
-#: the kinds of rows that are in contexts
-_SHOWN = frozenset(
-    kind
-    for kind in range(1 << 10)
-    if kind & tree.KIND == tree.BRANCH_SUMMARY or (kind & tree.KIND == tree.MESSAGE and not kind & tree.HIDDEN)
-)
+#: entries that say which model is used from there on, and those that say its settings
+_NAMERS = (MessageEntry, ModelChangeEntry, VacuumEntry)
+_SETTERS = (ModelChangeEntry, VacuumEntry)
 
 #: roles of messages that no model made
 _NO_MODEL = ("user", "tool", "system", "developer")
@@ -37,19 +41,26 @@ Maker = tuple[str | None, str | None]  # provider and model
 Render = Callable[[CompactionEntry | BranchSummaryEntry], Any]
 
 
-class Gap(NamedTuple):
-    """A place where a context is incomplete: the line at `offset` is damaged, or refers to an id that is `missing`."""
-
-    offset: int
-    missing: str | None
-
-
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The messages that a model should see, and the provider, model and settings to use.
 
-    `entries[i]` is the entry behind `messages[i]`; those from `first_after_compaction` on came after the last
-    compaction. `gaps` is empty unless gaps were allowed. `produced_by` has provider and model, by entry id, of replies
-    that do not name them themselves.
+    `entries[i]` is the entry behind `messages[i]`, as it is in the log. The message is another one where results of a
+    hidden call are left out of it, or where it answers a call in place of a hidden result.
+
+    Attributes:
+        messages: the messages.
+        entries: their entries.
+        provider: the provider to ask.
+        model: the model to ask.
+        settings: other choices, such as a thinking level.
+        gaps: where the context is incomplete; empty unless gaps were allowed.
+        produced_by: provider and model, by entry id, of replies that do not name them themselves.
+        first_after_compaction: the index of the first entry that came after the last compaction.
+        pin_changes: whether an entry is pinned, by entry id, where a mark says so.
+        stale_usage: indexes of messages before which something was hidden, shown or replaced since they came, and of
+            replies to what came before the last compaction. Their usage does not count this context.
+        together: ranges of indexes at which the context cannot be cut: from a hidden call to its results. None as an
+            end stands for results that are still to come.
     """
 
     messages: list[Any]
@@ -60,6 +71,15 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     gaps: tuple[Gap, ...] = ()
     produced_by: dict[str, Maker] = {}
     first_after_compaction: int = 0
+    pin_changes: dict[str, bool] = {}
+    stale_usage: frozenset[int] = frozenset()
+    together: tuple[Together, ...] = ()
+
+    def is_pinned(self, index: int) -> bool:
+        """Returns whether a message stays when this context is compacted."""
+        entry = self.entries[index]
+        changed = self.pin_changes.get(entry.id)
+        return isinstance(entry, MessageEntry) and entry.pinned is True if changed is None else changed
 
     @property
     def open_calls(self) -> tuple[OpenCall, ...]:
@@ -76,13 +96,14 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         """Counts the tokens of this context.
 
         The usage that is stored with a reply counts the reply and everything before it, the request's tools among it.
-        What came after is estimated, at one token for four characters. `counter` counts one message instead.
+        What came after is estimated, at one token for four characters. `counter` counts one message instead. A usage
+        is not used if the context before the reply has changed since, see `stale_usage`.
         """
         if counter is not None:
             return sum(map(counter, self.messages))
         from convtree._engine.tokens import count_tokens
 
-        return count_tokens(self.messages, self.entries, self.first_after_compaction)
+        return count_tokens(self.messages, self.entries, self.first_after_compaction, self.stale_usage)
 
     def to(self, shape: Shape, *, heal: bool = False) -> dict[str, Any]:
         """Returns the conversation part of a request in a provider's shape, ready for `**`.
@@ -149,30 +170,89 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
     gaps = _faults(index, leaf)
     if gaps and not allow_gaps:
+        if (row := index.lost_above(leaf)) != tree.NONE:
+            raise index.lost(row)
         raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
-    cache = _EntryCache(index, gaps if allow_gaps else None)
-    rows = _visible_rows(index, leaf, cache)
+    cache = EntryCache(index, gaps if allow_gaps else None)
+    found = rows_of_path(index, leaf, cache)
     columns = index.tree
     model, settings = columns.nearest(columns.models, leaf), columns.nearest(columns.settings, leaf)
-    cache.load([*rows, *(row for row in (model, settings) if row != tree.NONE)])
-    shown = [entry for row in rows if (entry := cache.entries.get(row)) is not None and not _is_blank(entry)]
+    shown = [row for row in found.rows if row not in found.hidden] if found.hidden else found.rows
+    cache.load([*shown, *(row for row in (model, settings) if row != tree.NONE)])
+    read = cache.entries
+    usable = [row for row in shown if row in read and (type(read[row]) is MessageEntry or not _is_blank(read[row]))]
+    above = _hidden_above(index, found, cache)
+    arranged = Arranged(usable)
+    if found.hidden or above:
+        from convtree._engine.hidden_parts import arrange
+
+        arranged = arrange(found._replace(hidden=found.hidden.union(set(shown).difference(usable))), above, cache)
+    rows = arranged.rows
+    entries = [read[row] for row in rows]
+    messages = [entry.message if isinstance(entry, MessageEntry) else _rendered(entry, render) for entry in entries]
+    if arranged.messages:
+        messages = [arranged.messages.get(row, message) for row, message in zip(rows, messages, strict=True)]
     compaction = columns.nearest(columns.compactions, leaf)
-    older = sum(row in cache.entries and not _is_blank(cache.entries[row]) for row in rows if row <= compaction)
+    older = sum(row <= compaction for row in rows) if compaction != tree.NONE else 0
     namer, setter = cache.entries.get(model), cache.entries.get(settings)
     makers = {} if model == tree.NONE else _makers(index, rows, cache)
+    pins = index.state.pinned
     return Context(
-        messages=[entry.message if isinstance(entry, MessageEntry) else _rendered(entry, render) for entry in shown],
-        entries=shown,
-        provider=namer.provider if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
-        model=namer.model if isinstance(namer, MessageEntry | ModelChangeEntry) else None,
-        settings=(setter.settings or {}) if isinstance(setter, ModelChangeEntry) else {},
+        messages=messages,
+        entries=entries,
+        provider=namer.provider if isinstance(namer, _NAMERS) else None,
+        model=namer.model if isinstance(namer, _NAMERS) else None,
+        settings=(setter.settings or {}) if isinstance(setter, _SETTERS) else {},
         gaps=tuple(dict.fromkeys(gaps)),
         first_after_compaction=older,
         produced_by=makers,
+        pin_changes={cache.entries[row].id: pins[row][-1][1] for row in rows if row in pins} if pins else {},
+        stale_usage=_changed_before(index, found, above, rows) | _answers_before(index, compaction, entries, older),
+        together=arranged.together,
     )
 
 
-def _makers(index: Index, rows: list[int], cache: _EntryCache) -> dict[str, Maker]:
+def _hidden_above(index: Index, found: PathRows, cache: EntryCache) -> list[int]:
+    """Returns hidden rows before the kept range that are not in `found`, if a pinned message may be their result."""
+    if not index.state.visible_to or not found.pinned:
+        return []
+    pinned = (cache.entries.get(row) for row in found.rows[: found.pinned] if row not in found.hidden)
+    return (
+        hidden_above(index, found)
+        if any(isinstance(entry, MessageEntry) and results_of(entry.message) for entry in pinned)
+        else []
+    )
+
+
+def _changed_before(index: Index, found: PathRows, above: list[int], rows: list[int]) -> frozenset[int]:
+    """Returns the indexes of messages before which something was hidden, shown or replaced since they came."""
+    if not found.changed and not above:
+        return frozenset()
+    numbers = {row: number for number, row in enumerate(rows)}
+    newest = max((index.state.visible_to[row][-1][0] for row in above), default=tree.NONE)
+    stale = []
+    for row in found.rows:
+        newest = max(newest, found.changed.get(row, tree.NONE))
+        if newest > row and row in numbers:
+            stale.append(numbers[row])
+    return frozenset(stale)
+
+
+def _answers_before(index: Index, compaction: int, entries: list[Entry], older: int) -> frozenset[int]:
+    """Returns the indexes of replies to something before the compaction: their request was a longer one."""
+    if compaction == tree.NONE:
+        return frozenset()
+    after = {entry.id for entry in entries[older:]}
+    stale = []
+    for number, entry in enumerate(entries[older:], older):
+        if isinstance(entry, MessageEntry) and entry.reply_to is not None and entry.reply_to not in after:
+            row = index.node(entry.reply_to)
+            if row is not None and row < compaction:
+                stale.append(number)
+    return frozenset(stale)
+
+
+def _makers(index: Index, rows: list[int], cache: EntryCache) -> dict[str, Maker]:
     """Returns, for replies that do not name their model, the model that was set when they were made."""
     columns = index.tree
     replies: dict[int, MessageEntry] = {}
@@ -185,85 +265,29 @@ def _makers(index: Index, rows: list[int], cache: _EntryCache) -> dict[str, Make
     makers: dict[str, Maker] = {}
     for row, namer in namers.items():
         named = cache.entries.get(namer)
-        if isinstance(named, MessageEntry | ModelChangeEntry):
+        if isinstance(named, _NAMERS):
             makers[replies[row].id] = (named.provider, named.model)
     return makers
 
 
-class _EntryCache:
-    """Entries by row, each read once. Damage raises, or becomes a gap if there is a list of gaps."""
-
-    def __init__(self, index: Index, gaps: list[Gap] | None) -> None:
-        self._index = index
-        self._gaps = gaps
-        self.entries: dict[int, Entry] = {}
-
-    def load(self, rows: list[int]) -> None:
-        wanted = [row for row in dict.fromkeys(rows) if row not in self.entries]
-        try:
-            self.entries.update(zip(wanted, self._index.entries(wanted), strict=True))
-        except BrokenPath:
-            if self._gaps is None:
-                raise
-            for row in wanted:
-                self._load_one(row, self._gaps)
-
-    def _load_one(self, row: int, gaps: list[Gap]) -> None:
-        try:
-            self.entries[row] = self._index.entries([row])[0]
-        except BrokenPath as error:
-            gaps.append(Gap(error.offset, None))
-
-    def record_missing(self, row: int, missing: str) -> None:
-        if self._gaps is None:
-            raise self._index.broken(row, f"keeps entries from {missing!r} on, which is not its ancestor", missing)
-        self._gaps.append(Gap(self._index.tree.offsets[row], missing))
-
-
-def _visible_rows(index: Index, leaf: int, cache: _EntryCache) -> list[int]:
-    """Returns the rows of the context's messages, in order."""
-    columns = index.tree
-    compaction = columns.nearest(columns.compactions, leaf)
-    if compaction == tree.NONE:
-        return _visible(columns, columns.path(leaf))
-    cache.load([compaction])
-    after = takewhile(lambda row: row != compaction, columns.walk_up(leaf))
-    kept, start = _kept(index, compaction, cache)
-    pins = []
-    pinned = columns.nearest(columns.pins, columns.parents[start])
-    while pinned != tree.NONE:
-        pins.append(pinned)
-        pinned = columns.nearest(columns.pins, columns.parents[pinned])
-    upwards = [*after, *kept, compaction, *pins]
-    upwards.reverse()
-    return _visible(columns, upwards, compaction)
-
-
-def _kept(index: Index, compaction: int, cache: _EntryCache) -> tuple[list[int], int]:
-    """Returns the rows that a compaction keeps, newest first, and the row before which only pinned ones are kept."""
-    columns = index.tree
-    entry = cache.entries.get(compaction)
-    first = entry.first_kept_entry_id if isinstance(entry, CompactionEntry) else None
-    if first is None:
-        return [], compaction
-    row = index.node(first)
-    if row is not None:
-        kept = list(takewhile(lambda above: above >= row, columns.walk_up(columns.parents[compaction])))
-        if kept and kept[-1] == row:
-            return kept, row
-    cache.record_missing(compaction, first)
-    return [], compaction
-
-
 def _faults(index: Index, leaf: int) -> list[Gap]:
-    """Returns the faults above a leaf: a missing parent is a gap, an unknown critical entry raises."""
-    columns = index.tree
+    """Returns the faults at and above a leaf, first to last: a lost entry or a missing parent is a gap.
+
+    Raises:
+        UnknownEntry: an entry of an unknown type is critical.
+    """
+    columns, gaps = index.tree, list[Gap]()
     row = columns.nearest(columns.faults, leaf)
-    if row == tree.NONE:
-        return []
-    if columns.kinds[row] & tree.CRITICAL:
-        raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
-    return [Gap(columns.offsets[row], _parent_named(index, row))]  # an orphan: no entry is above it
+    while row != tree.NONE:
+        kind = columns.kinds[row]
+        if kind & tree.CRITICAL:
+            raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
+        if kind & tree.KIND == tree.LOST:
+            gaps.append(Gap(columns.offsets[row], index.lost(row).missing))
+        if columns.parents[row] == tree.MISSING:
+            gaps.append(Gap(columns.offsets[row], _parent_named(index, row)))  # no entry is above it
+        row = columns.nearest(columns.faults, columns.parents[row])
+    return gaps[::-1]
 
 
 def _parent_named(index: Index, row: int) -> str | None:
@@ -274,14 +298,8 @@ def _parent_named(index: Index, row: int) -> str | None:
         return None
 
 
-def _visible(columns: tree.Tree, rows: list[int], compaction: int = tree.NONE) -> list[int]:
-    """Leaves out the rows that are in no context, earlier compactions among them."""
-    kinds = columns.kinds.take(rows)
-    return [row for row, kind in zip(rows, kinds, strict=True) if kind in _SHOWN or row == compaction]
-
-
 def _is_blank(entry: Entry) -> bool:
-    return type(entry) is BranchSummaryEntry and not entry.summary
+    return isinstance(entry, BranchSummaryEntry) and not entry.summary
 
 
 def _rendered(entry: Entry, render: Render) -> Any:

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from convtree._model.entries import Entry, Mark, MessageEntry, ModelChangeEntry
+from convtree._model.entries import Entry, Mark, MessageEntry, ModelChangeEntry, VacuumEntry
 from convtree._model.usage import Usage, usage_of
+
+_NAMERS = (MessageEntry, ModelChangeEntry, VacuumEntry)  # entries that may name a model
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,10 +52,10 @@ def _models(entries: Iterable[Entry], named: Entry | Mark | None) -> list[Model]
 
     A reply that does not name its model counts for the model named last; before any was named, for the model None.
     """
-    maker = (named.provider, named.model) if isinstance(named, MessageEntry | ModelChangeEntry) else (None, None)
+    maker = (named.provider, named.model) if isinstance(named, _NAMERS) else (None, None)
     took: dict[tuple[str | None, str | None], Usage] = {}
     for entry in entries:
-        if not isinstance(entry, MessageEntry | ModelChangeEntry):
+        if not isinstance(entry, _NAMERS):
             continue
         if entry.model is not None:
             maker = (entry.provider, entry.model)

@@ -15,7 +15,8 @@ from typing import ClassVar, Protocol
 import msgspec
 
 from convtree._engine.leaf import LEAF, AtLeaf, SeenLeaf
-from convtree._engine.write_batch import EncodedRecord, WriteBatch
+from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
+from convtree._model.entries import LabelMark
 
 
 class Intent(Protocol):
@@ -30,24 +31,39 @@ class Intent(Protocol):
 
 
 class Append(msgspec.Struct, frozen=True):
-    """A chain of entries below `parent_id`, or below the leaf. Those that are stored already are a retry."""
+    """A chain of entries below `parent_id`, below the leaf, or where a reply to `reply_to` belongs.
+
+    Those that are stored already are a retry. `label` is for the last one. Without `move_leaf`, the leaf stays.
+    """
 
     records: Sequence[EncodedRecord]
     parent_id: str | AtLeaf | None
     seen: SeenLeaf
+    reply_to: str | None = None
+    label: str | None = None
+    move_leaf: bool = True
 
     moves_leaf: ClassVar[bool] = True
 
     def plan(self, batch: WriteBatch) -> None:
-        """Adds the records behind those already stored. Only a chain with none stored needs its parent."""
+        """Adds the records that are new. Only then the parent or the leaf is looked at."""
         stored = batch.skip_stored(self.records)
         if stored == len(self.records):
+            batch.keeps_leaf = not self.move_leaf
             return
-        if stored:
-            parent_id: str | None = batch.stored[-1].id
+        stays = not self.move_leaf
+        if self.parent_id is not LEAF:
+            parent_id = batch.end_of_stored(self.parent_id)
+        elif self.reply_to is None:
+            parent_id = batch.current_leaf(self.seen._replace(id=batch.end_of_stored(self.seen.id)))
         else:
-            parent_id = batch.current_leaf(self.seen) if self.parent_id is LEAF else self.parent_id
+            answered_end, elsewhere = batch.place_of_reply(self.reply_to)
+            parent_id, stays = batch.end_of_stored(answered_end), stays or elsewhere
         batch.add_chain(self.records[stored:], parent_id)
+        if self.label is not None and batch.added[-1] is batch.stored[-1]:
+            batch.add_mark(encode_record(LabelMark(target_id=batch.added[-1].id, label=self.label)))
+        if stays:
+            batch.keep_leaf()
 
 
 class MoveLeaf(msgspec.Struct, frozen=True):

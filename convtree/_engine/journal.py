@@ -182,12 +182,13 @@ class Journal:
             self.index_is_partial = True
             if self.index.state.lines and len(chunk.lines) - len(batch.added) < 2:
                 self.index.add_written(batch.added, chunk.positions, chunk.lines, batch.crc)
+                self.index.state.end = chunk.end  # in memory, positions are not bytes
             else:
                 self.index.scan(*chunk)  # the header, too, or several groups
             self.index_is_partial = False
         except SnapshotDamaged:
             self.rescan()
-        end = start + len(batch.added)
+        end = min(start + len(batch.added), len(self.index.tree))  # an entry that was lost takes its old row
         if start == self._seen_rows:
             self._seen_rows = end
         else:

@@ -23,17 +23,18 @@ the leaf uncertain, for it may have moved it, until another line moves the leaf.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
 from zlib import crc32
 
 from msgspec import UNSET
 
-from convtree._engine import bulk, codec, tree
+from convtree._engine import bulk, codec, lost, tree
 from convtree._engine.columns import Column
 from convtree._engine.envelope import Envelope, OpaqueEnvelope, has_unknown_needs
 from convtree._engine.groups import OpenGroup, Span, is_whole
 from convtree._engine.index_state import NO_LEAF, IndexState, Leaf
+from convtree._engine.line_reader import KINDS, LineReader, ReadAt
 from convtree._model.batches import batched
 from convtree._model.entries import (
     GROUP,
@@ -49,28 +50,17 @@ from convtree._model.entries import (
     OpaqueEntry,
     OpaqueMark,
     SessionInfoMark,
+    VacuumEntry,
+    VisibilityMark,
 )
-from convtree._model.errors import BrokenPath, LeafUncertain
+from convtree._model.errors import LeafUncertain
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
-_KINDS = {
-    "message": tree.MESSAGE,
-    "compaction": tree.COMPACTION,
-    "branch_summary": tree.BRANCH_SUMMARY,
-    "model_change": tree.MODEL_CHANGE,
-    "extension_data": tree.EXTENSION_DATA,
-    "lost": tree.LOST,
-    "vacuum": tree.VACUUM,
-}
-_DECODERS = {kind: codec.decoder(name) for name, kind in _KINDS.items()}
-_DECODERS |= {tree.OPAQUE: codec.decode, tree.MARK: codec.decode}
+if TYPE_CHECKING:
+    from convtree._engine.dropped import DroppedIds
 
 
-ReadAt = Callable[[Sequence[tuple[int, int]]], list[bytes]]
-"""Fetches the lines at some (position, length) pairs from the log."""
-
-
-class Index:
+class Index(LineReader):
     """What follows from the lines scanned so far (columns and a state), and the way back to the lines.
 
     Payloads stay in the log: `read_at` fetches them when a query needs them.
@@ -85,15 +75,14 @@ class Index:
         state: IndexState | None = None,
         columns: Mapping[str, Column] | None = None,
     ) -> None:
-        self._read_at = read_at
+        super().__init__(read_at, salt, columns)
         self.finding_limit = finding_limit
         self.state = IndexState() if state is None else state
-        self.tree = tree.Tree(self._same_id, salt, columns)
         self.header: Header | None = None
         self.header_payload: bytes | None = None  # as it is in the log, if its seal verifies
-        self.sealed_from: int | None = None  # rows from here on must verify when they are read
         self.header_is_damaged = False  # the first line looks like a header, and is damaged
         self._seen_first_line = False
+        self._dropped: DroppedIds | None = None  # decoded when it is asked for
         self._leaf_model: tuple[str | None, str] | None = None  # provider and model at the leaf, as far as known
         self._open_group: OpenGroup | None = None  # a group that the lines scanned so far have not completed
         self._group_line = 0  # the line number of the last mark whose group is whole
@@ -213,6 +202,8 @@ class Index:
             state.lines += 1
             if isinstance(record, OpaqueEntry | OpaqueMark):
                 self._index_line(position, line, first=False)
+            elif record.id in state.lost:
+                self._restore(codec.envelope_of(record), position, line)
             elif isinstance(record, Entry):
                 self._index_entry(codec.envelope_of(record), position, len(line))
             else:
@@ -319,7 +310,8 @@ class Index:
             return
         earlier = self.tree.find(envelope.id)
         if earlier is not None:
-            self._report_duplicate(envelope.id, position, line, self.line(earlier))
+            if envelope.id not in self.state.lost or not self._restore(envelope, position, line):
+                self._report_duplicate(envelope.id, position, line, self.line(earlier))
         elif envelope.parent_id is not UNSET:
             self._index_entry(envelope, position, len(line))
         else:
@@ -330,6 +322,26 @@ class Index:
         found = self._report("duplicate" if same else "id_conflict", position, len(line), id)
         if not same:
             self.state.leaf_uncertain_because = found
+
+    def _restore(self, envelope: Envelope | OpaqueEnvelope, position: int, line: bytes) -> bool:
+        """Puts an entry in the place of the lost one with its id, if it is that entry; returns whether it is.
+
+        The leaf does not move: the entry is where it was before it was lost.
+        """
+        state, row = self.state, self.state.lost[envelope.id]
+        if not lost.restores(self.line(row), codec.payload_of(line)):
+            return False
+        place = state.restored[row] = self.tree.offsets[row]
+        del state.lost[envelope.id]
+        state.findings = [each for each in state.findings if (each.code, each.offset) != ("lost_entry", place)]
+        self._leaf_model = None  # the entry must say which model it names
+        parent = self.tree.parents[row]
+        kind, replaced = self._kind_of(envelope, row, parent, position, len(line)), tree.NONE
+        if kind & tree.REPLACES and (replaced := self._row_above(envelope, parent)) == tree.NONE:
+            kind ^= tree.REPLACES
+        self._leaf_model = None
+        self.tree.replace(row, kind, position, len(line), replaced)
+        return True
 
     def _index_header(self, position: int, line: bytes, first: bool) -> bool:
         try:
@@ -370,28 +382,51 @@ class Index:
                 self._report("orphan", position, length, envelope.id)
         if parent != leaf.row:
             self._leaf_model = None
-        kind = _KINDS[envelope.type] if envelope.known else tree.OPAQUE
-        if kind in (tree.MESSAGE, tree.MODEL_CHANGE):
-            kind |= self._flags(envelope, kind)
-        elif isinstance(envelope, OpaqueEnvelope) and envelope.critical:
-            kind |= tree.CRITICAL
-            self._refuse_writing(envelope.type, position, length)
-        state.leaf = Leaf(self.tree.add(envelope.id, parent, kind, position, length), envelope.id)
+        kind = self._kind_of(envelope, len(self.tree), parent, position, length)
+        replaced = tree.NONE
+        if kind & tree.REPLACES and (replaced := self._row_above(envelope, parent)) == tree.NONE:
+            kind ^= tree.REPLACES
+        state.leaf = Leaf(self.tree.add(envelope.id, parent, kind, position, length, replaced), envelope.id)
         state.leaf_uncertain_because = None
 
+    def _row_above(self, envelope: Any, parent: int) -> int:
+        """Returns the row that a message replaces; NONE if that is not on the path to the row `parent`."""
+        row = self.node(envelope.replaces) if parent >= 0 else None
+        return row if row is not None and self.tree.is_ancestor(row, parent) else tree.NONE
+
+    def _kind_of(self, envelope: Envelope | OpaqueEnvelope, row: int, parent: int, position: int, length: int) -> int:
+        """Returns the kind of an entry whose row is `row`, or will be."""
+        kind = KINDS[envelope.type] if envelope.known else tree.OPAQUE
+        if kind in (tree.MESSAGE, tree.MODEL_CHANGE):
+            return kind | self._flags(envelope, kind)
+        if envelope.critical:
+            self._refuse_writing(envelope.type, position, length)
+            return kind | tree.CRITICAL
+        if kind == tree.LOST:
+            self.state.lost[envelope.id] = row
+            self._report("lost_entry", position, length, envelope.id)
+            self._leaf_model = None  # it may have named a model
+        elif kind == tree.VACUUM:
+            if row or parent != tree.ROOT:
+                self._report("bad_vacuum", position, length, envelope.id)
+                return tree.OPAQUE
+            self.state.vacuumed = True
+            return kind | self._flags(envelope, kind)
+        return kind
+
     def _flags(self, envelope: Any, kind: int) -> int:
-        """Returns what a message or a model change says about contexts."""
+        """Returns what a message, a model change or a vacuum entry says about contexts."""
         flags = 0
         if envelope.model is not None and self._leaf_model != (envelope.provider, envelope.model):
             flags = tree.NAMES_MODEL
             self._leaf_model = envelope.provider, envelope.model
-        if envelope.settings is not None and kind == tree.MODEL_CHANGE:
+        if envelope.settings is not None and kind != tree.MESSAGE:
             flags |= tree.HAS_SETTINGS
         if envelope.visible_to in HIDDEN_FROM_MODEL:
             flags |= tree.HIDDEN
         if envelope.pinned:
             flags |= tree.PINNED
-        if envelope.replaces is not None:
+        if envelope.replaces is not None and kind == tree.MESSAGE:
             flags |= tree.REPLACES
         return flags
 
@@ -425,6 +460,8 @@ class Index:
                     self.state.labels[target] = label[:LABEL_LIMIT]
             case SessionInfoMark():
                 self.state.apply_info(mark)
+            case VisibilityMark(target_id=target) if (row := self.tree.hideable(target)) != tree.NONE:
+                self.state.apply_visibility(mark, len(self.tree) - 1, row)
             case _:
                 found = self._report("bad_target", position, length, mark.id)
                 if isinstance(mark, LeafMark):
@@ -433,73 +470,22 @@ class Index:
     def _move_leaf(self, leaf: Leaf) -> None:
         self.state.leaf, self.state.leaf_uncertain_because, self._leaf_model = leaf, None, None
 
-    # --- reading back ---
-
-    def node(self, id: str) -> int | None:
-        """Returns the row of an entry."""
-        row = self.tree.find(id)
-        return row if row is not None and self.tree.is_node(row) else None
-
-    def line(self, row: int) -> bytes:
-        """Fetches the line of a row, as it stands in the log now."""
-        return self._read_at([(self.tree.offsets[row], self.tree.lengths[row])])[0]
-
-    def payloads(self, rows: Sequence[int]) -> Iterator[bytes]:
-        """Fetches and verifies lines, and yields their payloads.
+    def was_dropped(self, id: str) -> bool:
+        """Returns whether a vacuum has removed the record with this id.
 
         Raises:
-            BrokenPath: a line was damaged since the scan.
+            BrokenPath: the vacuum entry cannot be read.
         """
-        for row, line in zip(rows, self._verified(rows), strict=True):
-            yield codec.payload_of(line) if self._is_sealed(row) else line.rstrip()[:-1]
+        if not self.state.vacuumed:
+            return False
+        if self._dropped is None:
+            from convtree._engine.dropped import DroppedIds
 
-    def entries(self, rows: Sequence[int]) -> list[Entry]:
-        """Fetches, verifies and decodes entries.
-
-        Raises:
-            BrokenPath: a line was damaged since the scan, or is not what its type says.
-        """
-        return cast(list[Entry], self.records(rows))
-
-    def records(self, rows: Sequence[int]) -> list[Entry | Mark]:
-        """Fetches, verifies and decodes entries and marks.
-
-        Raises:
-            BrokenPath: as `entries`.
-        """
-        records: list[Entry | Mark] = []
-        for row, kind, line in zip(rows, self.tree.kinds.take(rows), self._verified(rows), strict=True):
-            decode = _DECODERS[kind & tree.KIND]
             try:
-                records.append(decode(line))
-            except codec.DECODE_ERRORS:
-                raise self.broken(row, "is not a valid record") from None
-        return records
-
-    def readable_records(self, rows: Sequence[int]) -> list[Entry | Mark]:
-        """Fetches entries and marks, without those that are damaged."""
-        try:
-            return self.records(rows)
-        except BrokenPath:
-            if len(rows) == 1:
-                return []
-        return [record for row in rows for record in self.readable_records([row])]
-
-    def id_of(self, row: int) -> str:
-        """Fetches the id of a record.
-
-        Raises:
-            BrokenPath: the line was damaged since the scan.
-        """
-        try:
-            return codec.read_envelope(self.line(row)).id
-        except codec.DECODE_ERRORS:
-            raise self.broken(row, "was damaged after it was read") from None
-
-    def broken(self, row: int, what: str, missing: str | None = None) -> BrokenPath:
-        """Makes the error that names the place of a row."""
-        offset = self.tree.offsets[row]
-        return BrokenPath(f"the line at offset {offset} {what}; run verify on the log", missing=missing, offset=offset)
+                self._dropped = DroppedIds(cast(VacuumEntry, self.records([0])[0]).dropped_ids)
+            except ValueError:
+                raise self.broken(0, "has `dropped_ids` that cannot be read") from None
+        return id in self._dropped
 
     def leaf_uncertain(self, location: str) -> LeafUncertain:
         """Makes the error that names the damage behind the line that set the leaf, and what settles it."""
@@ -509,28 +495,6 @@ class Index:
             f"{location}: {doubt.code} in line {doubt.line}, after the leaf was set: "
             f"settle it with branch({self.state.leaf.id!r}) or another entry"
         )
-
-    def _verified(self, rows: Sequence[int]) -> list[bytes]:
-        lengths = self.tree.lengths.take(rows)
-        lines = self._read_at(list(zip(self.tree.offsets.take(rows), lengths, strict=True)))
-        if rows and self._is_sealed(min(rows)) and bulk.all_seals_valid(lines):
-            return lines
-        for row, length, line in zip(rows, lengths, lines, strict=True):
-            if len(line) != length or (self._is_sealed(row) and codec.verify_seal(line) is None):
-                raise self.broken(row, "was damaged after it was read")
-        return lines
-
-    def _is_sealed(self, row: int) -> bool:
-        return self.sealed_from is not None and row >= self.sealed_from
-
-    def _same_id(self, row: int, id: str) -> bool:
-        line = self.line(row)
-        if line.startswith(b'{"id":"%b"' % id.encode(errors="replace")):
-            return True
-        try:
-            return codec.read_envelope(line).id == id  # written by others: escaped, or in another order
-        except codec.DECODE_ERRORS:
-            return False
 
     # --- findings ---
 

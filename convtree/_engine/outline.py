@@ -7,12 +7,14 @@ loop backwards and nothing recurses. Entries stay in the log until they are aske
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from convtree._engine.tree import KIND, MARK, NONE, Tree
-from convtree._model.entries import Entry
+from convtree._model.entries import Entry, Visibility
 from convtree._model.errors import BrokenPath
+
+Changed = tuple[Visibility | None, bool | None]  # who sees an entry, and whether it is pinned
 
 
 class LinearSegment(NamedTuple):
@@ -30,13 +32,22 @@ class LinearSegment(NamedTuple):
 class Outline:
     """The shape of a session's tree at one moment: columns by row, and `runs`, its segments.
 
-    Entries are read when they are asked for.
+    Entries are read when they are asked for, as they are in the log. `visibility` says by row who sees an entry and
+    whether it is pinned, where marks changed that; None is what they left unchanged.
     `leaf` is the row of the session's leaf (ROOT: before the first entry). It is not `certain` if damage lies behind
     the line that set it.
     """
 
-    def __init__(self, tree: Tree, leaf: int, certain: bool, read: Callable[[Sequence[int]], list[Entry]]) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        leaf: int,
+        certain: bool,
+        read: Callable[[Sequence[int]], list[Entry]],
+        visibility: Mapping[int, Changed] | None = None,
+    ) -> None:
         self.tree = tree
+        self.visibility = visibility or {}
         self.leaf = leaf
         self.certain = certain
         self.runs = split(tree)

@@ -118,11 +118,12 @@ _DATA_URL = re.compile(r"data:[A-Za-z0-9.+/;=_-]{0,200};base64,[A-Za-z0-9+/_=-]*
 _ENVELOPE = frozenset({"id", "parent_id", "type", "timestamp"})
 _FRAME = (
     _ENVELOPE
-    | {"target_id", "first_kept_entry_id", "from_id", "shape", "visible_to", "ext_type", "unknown_type"}
-    | {"format", "version", "seal", "parent_session"}
+    | {"target_id", "first_kept_entry_id", "from_id", "replaces", "reply_to", "copied_to"}
+    | {"shape", "visible_to", "status", "ext_type", "unknown_type", "line_crc", "dropped_ids"}
+    | {"format", "version", "seal", "parent_session", "arrived"}
 )
 _KNOWN = frozenset({"session"}) | ENTRY_CLASSES.keys() | MARK_CLASSES.keys()
-_PLACES = frozenset({"cwd", "git_root", "owner"})  # stores find sessions by these
+_PLACES = frozenset({"cwd", "git_root", "owner", "key"})  # stores find sessions by these
 
 
 class Redactor:
@@ -184,7 +185,7 @@ def redact(value: Any) -> Any:
 def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
     """Returns a record or a header with its content redacted. Ids and types are left as they are.
 
-    The directories and the owner in a header, by which stores find a session, are redacted only with `places`.
+    Directories, owner and key in a header or a mark, by which stores find a session, are redacted only with `places`.
     """
     kept = _FRAME if places else _FRAME | _PLACES
     said = {name: getattr(record, name) for name in record.__struct_fields__ if name not in kept}
@@ -197,14 +198,14 @@ def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
 def redact_payload(payload: bytes, redact: Redact, *, places: bool = False) -> bytes:
     """Returns the payload of a line without secrets, whatever its type; the same bytes if there are none.
 
-    The directories and the owner in a header are redacted only with `places`.
+    Directories, owner and key of a session are redacted only with `places`.
 
     Raises:
         msgspec.DecodeError: the payload is not JSON.
     """
     fields: dict[str, Any] = msgspec.json.decode(payload + b"}")  # keeps whole numbers of any size
     kept = _FRAME if fields.get("type") in _KNOWN else _ENVELOPE
-    if fields.get("type") == "session" and not places:
+    if fields.get("type") in ("session", "session_info") and not places:
         kept |= _PLACES
     changed = _redacted({name: value for name, value in fields.items() if name not in kept}, redact)
     is_same = all(fields[name] == value for name, value in changed.items())

@@ -14,7 +14,7 @@ from convtree._engine import codec
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
 from convtree._model.messages import role_of
 
-_PINNED_ROLES = frozenset({"system", "developer"})
+PINNED_ROLES = frozenset({"system", "developer"})  # messages of these stay in contexts after a compaction
 
 
 @runtime_checkable
@@ -38,6 +38,8 @@ def entry_of(
     pinned: bool | None = None,
     status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
 ) -> Entry:
     """Returns the entry to be stored for an argument of `append`.
 
@@ -52,6 +54,8 @@ def entry_of(
         pinned: as in `message_entry`.
         status: as in `message_entry`.
         extra: as in `message_entry`.
+        replaces: the entry that the message replaces; None keeps that of an entry.
+        reply_to: the entry that the message answers; None keeps that of an entry.
 
     Raises:
         InvalidMessage: `id` is not an id.
@@ -71,14 +75,21 @@ def entry_of(
             pinned=pinned,
             status=status,
             extra=extra,
+            replaces=replaces,
+            reply_to=reply_to,
         )
     if visible_to != "all" or any(
         value is not None for value in (provider, model, usage, shape, pinned, status, extra)
     ):
         raise TypeError("an entry brings its own fields; these arguments go with a message only")
-    if isinstance(item, MessageEntry) and item.pinned is None and item.role in _PINNED_ROLES:
-        item = msgspec.structs.replace(item, pinned=True)
-    return item if id is None else msgspec.structs.replace(item, id=id)
+    links = {"replaces": replaces, "reply_to": reply_to}
+    own: dict[str, Any] = {name: value for name, value in ({"id": id} | links).items() if value is not None}
+    if isinstance(item, MessageEntry):
+        if item.pinned is None and item.role in PINNED_ROLES:
+            own["pinned"] = True
+    elif own.keys() & links.keys():
+        raise TypeError(f"`replaces` and `reply_to` go with a message only, not with a {type(item).__name__}")
+    return msgspec.structs.replace(item, **own) if own else item
 
 
 def message_entry(
@@ -93,6 +104,8 @@ def message_entry(
     pinned: bool | None = None,
     status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
 ) -> MessageEntry:
     """Makes an entry of a message. Of an SDK's object it keeps the part that may be sent back to its provider.
 
@@ -107,6 +120,8 @@ def message_entry(
         pinned: whether it survives compactions; None: as its role says.
         status: "interrupted" for a reply that was stopped.
         extra: data to be given back with the message.
+        replaces: the entry that the message replaces.
+        reply_to: the entry that the message answers.
 
     Raises:
         TypeError: `item` is not a message; the text says what to pass instead.
@@ -122,7 +137,7 @@ def message_entry(
     else:
         raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
     if pinned is None:
-        pinned = role_of(message) in _PINNED_ROLES
+        pinned = role_of(message) in PINNED_ROLES
     return MessageEntry(
         id=id or "",
         message=message if isinstance(message, dict) else dict(message),
@@ -134,6 +149,8 @@ def message_entry(
         pinned=pinned or None,
         status=status,
         extra=None if extra is None else dict(extra),
+        replaces=replaces,
+        reply_to=reply_to,
     )
 
 

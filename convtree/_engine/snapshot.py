@@ -162,6 +162,11 @@ def _consistent(footer: Footer, pages: int) -> bool:
     return (
         all(lengths[name] == rows for name in tree.ROWS)
         and all(lengths[name] == lengths["faults"] > 0 for name in tree.LINKS)
+        and all(
+            lengths[name] == lengths[names[0]]
+            for names in (tree.CHAINS, tree.PINS, tree.REPLACEMENTS)
+            for name in names
+        )
         and slots > rows
         and slots & (slots - 1) == 0
         and state.leaf.row < rows

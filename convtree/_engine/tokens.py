@@ -7,7 +7,7 @@ takes more tokens than estimated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import accumulate
 from typing import Any
 
@@ -43,23 +43,28 @@ def estimate_tokens(message: Any) -> int:
     return -(-characters // _CHARACTERS_PER_TOKEN)
 
 
-def count_tokens(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> int:
+def count_tokens(
+    messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int] = frozenset()
+) -> int:
     """Returns the tokens of a context: the usage of the last reply, and an estimate of the messages after it.
 
-    Usage of messages before `first_after_compaction` is ignored: it was reported for a longer context.
+    Usage of messages before `first_after_compaction` is ignored: it was reported for a longer context. So is that of
+    the messages at the indexes `stale`, whose request was another one.
     """
-    index, counted = _usage_covers(messages, entries, first_after_compaction)
+    index, counted = _usage_covers(messages, entries, first_after_compaction, stale)
     return counted + sum(map(estimate_tokens, messages[index:]))
 
 
-def count_each(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> list[int]:
+def count_each(
+    messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int] = frozenset()
+) -> list[int]:
     """Returns the estimated tokens of each message of a context.
 
     If the provider reported more for the messages together, the estimates are scaled up to that. So their sum is never
     less than `count_tokens`, and a context that is too long is not taken for a short one.
     """
     estimates = list(map(estimate_tokens, messages))
-    index, counted = _usage_covers(messages, entries, first_after_compaction)
+    index, counted = _usage_covers(messages, entries, first_after_compaction, stale)
     if counted <= sum(estimates[:index]):
         return estimates
     weights = [estimate or 1 for estimate in estimates[:index]]
@@ -68,14 +73,18 @@ def count_each(messages: Sequence[Any], entries: Sequence[Entry], first_after_co
     return [share - before for share, before in zip(shares, [0, *shares], strict=False)] + estimates[index:]
 
 
-def _usage_covers(messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int) -> tuple[int, int]:
+def _usage_covers(
+    messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int]
+) -> tuple[int, int]:
     """Returns how many of the first messages the last reported usage covers, and its tokens."""
     for index in range(len(entries) - 1, first_after_compaction - 1, -1):
         entry = entries[index]
         if isinstance(entry, MessageEntry) and entry.usage and (counted := usage_of(entry.usage).total_tokens):
             # usage may be stored with the results behind a reply; it does not count them
             replies = (each for each in range(index, first_after_compaction - 1, -1) if _is_reply(messages[each]))
-            return next(replies, index) + 1, counted
+            reply = next(replies, index)
+            if stale.isdisjoint((reply, index)):
+                return reply + 1, counted
     return 0, 0
 
 

@@ -6,12 +6,17 @@ visited set, a depth limit or recursion. One row per record of the log, a few do
 Each row also links to the nearest row at or above it that matters for a context (a compaction, a pinned message, a
 model, settings, extension data, a fault), so the cost of a context depends on its own length, not on that of its
 history. Most rows have the links of their parent. So links have columns of their own, and a row has the number of its
-links there.
+links there. The pinned messages of a path are a linked list whose cells are never changed: the link of a row is the
+number of its first cell, and a row that replaces a pinned message has a list without it.
+
+Nearly all rows continue the entry before them. Rows that do so without a break are a chain, and each chain has a jump
+to a chain further up, as in a skew-binary list. So ancestors are found in a time logarithmic in the number of chains.
 """
 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Mapping
 
 from convtree._engine.columns import Column
@@ -29,10 +34,14 @@ NAMES_MODEL = 1 << 6  # differs from its parent's, as far as that is known
 HAS_SETTINGS = 1 << 7
 CRITICAL = 1 << 8
 REPLACES = 1 << 9  # a message that takes the place of an entry above it
+_UNKNOWN = -3  # the newest entry is not looked up yet
 
 ROWS = {"offsets": "Q", "lengths": "I", "kinds": "H", "parents": "i", "links": "I", "hashes": "Q"}
 LINKS = ("compactions", "pins", "models", "settings", "extension_data", "faults")
-COLUMN_TYPES = ROWS | dict.fromkeys(LINKS, "i")  # every column, with its C type
+CHAINS = ("chain_starts", "chain_depths", "chain_jumps")
+PINS = ("pin_rows", "pin_nexts")  # the cells of the lists of pinned messages
+REPLACEMENTS = ("replacing", "replaced")
+COLUMN_TYPES = ROWS | dict.fromkeys((*LINKS, *CHAINS, *PINS, *REPLACEMENTS), "i")  # every column, with its C type
 
 
 class Tree:
@@ -46,22 +55,30 @@ class Tree:
         self, same_id: Callable[[int, str], bool], salt: int = 0, persisted: Mapping[str, Column] | None = None
     ) -> None:
         columns = persisted or {name: Column(code) for name, code in COLUMN_TYPES.items()}
-        self.columns = columns
-        self.offsets, self.lengths, self.kinds, self.parents, self.links, hashes = (columns[name] for name in ROWS)
-        self.compactions, self.pins, self.models, self.settings, self.extension_data, self.faults = (
-            columns[name] for name in LINKS
-        )
-        self._link_columns = tuple(columns[name] for name in LINKS)
-        self.ids = IdTable(hashes, same_id, salt, columns.get("slots"))
-        if not len(self.compactions):
-            for column in self._link_columns:
-                column.append(NONE)  # links number 0: to nothing
+        self._use(columns)
+        self.ids = IdTable(columns["hashes"], same_id, salt, columns.get("slots"))
         self.size = len(self.parents)
         self.newest_links = self.links[self.size - 1] if self.size else 0
+        self.newest_entry = _UNKNOWN
+        self._replacers: dict[int, list[int]] = {}  # the rows that replace a row
+        self._replacers_read = 0  # how many replacements the dict above has
         self._last_child = array("i")
         self._older_sibling = array("i")
         self._newest_root = NONE
         self._indexed = 0  # rows that the three above cover
+
+    def _use(self, columns: Mapping[str, Column]) -> None:
+        self.columns = columns
+        self.offsets, self.lengths, self.kinds, self.parents, self.links, _ = (columns[name] for name in ROWS)
+        self.compactions, self.pins, self.models, self.settings, self.extension_data, self.faults = (
+            columns[name] for name in LINKS
+        )
+        self.chain_starts, self.chain_depths, self.chain_jumps = (columns[name] for name in CHAINS)
+        self.pin_rows, self.pin_nexts = (columns[name] for name in PINS)
+        self.replacing, self.replaced = (columns[name] for name in REPLACEMENTS)
+        if not len(self.compactions):
+            for name in LINKS:
+                columns[name].append(NONE)  # links number 0: to nothing
 
     def __len__(self) -> int:
         return self.size
@@ -73,15 +90,23 @@ class Tree:
 
     # --- growing ---
 
-    def add(self, id: str, parent: int, kind: int, offset: int, length: int) -> int:
+    def add(self, id: str, parent: int, kind: int, offset: int, length: int, replaced: int = NONE) -> int:
         """Adds a record below the row `parent`; returns its row.
 
-        The caller has made sure that the id is new. `bulk.add_messages` adds many at once.
+        The caller has made sure that the id is new, and that the row `replaced` is above the new one.
+        `bulk.add_messages` adds many at once.
         """
         row = self.size
         links = 0 if parent < 0 else self.newest_links if parent == row - 1 else self.links[parent]
         if kind or parent == MISSING:  # most rows are plain messages, which nothing links to
+            if replaced != NONE:
+                self.replacing.append(row)
+                self.replaced.append(replaced)
             links = self._link(row, links, parent, kind)
+        if kind != MARK:
+            if parent != self.newest_entry:
+                self.begin_chain(row, parent)
+            self.newest_entry = row
         self.ids.add(id, row)
         self.offsets.append(offset)
         self.lengths.append(length)
@@ -92,6 +117,29 @@ class Tree:
         self.size = row + 1
         return row
 
+    def replace(self, row: int, kind: int, offset: int, length: int, replaced: int = NONE) -> None:
+        """Puts another record with the same id and parent in the place of a row; `replaced` is as in `add`.
+
+        Makes every link anew, because those of the rows below may change. This takes as long as the log is.
+        """
+        own = {"kinds": kind, "offsets": offset, "lengths": length}
+        columns = {name: Column(COLUMN_TYPES[name]) for name in (*own, "links", *LINKS, *PINS, *REPLACEMENTS)}
+        for name, value in own.items():
+            columns[name].tail.extend(self.columns[name])
+            columns[name].tail[row] = value
+        pairs = list(zip(self.replacing, self.replaced, strict=True))
+        if replaced != NONE:
+            pairs = sorted([*pairs, (row, replaced)])
+        for each, other in pairs:
+            columns["replacing"].append(each)
+            columns["replaced"].append(other)
+        self._use({**self.columns, **columns})
+        self._replacers, self._replacers_read = {}, 0
+        for each, (parent, what) in enumerate(zip(self.parents, self.kinds, strict=True)):
+            links = 0 if parent < 0 else self.links[parent]
+            self.links.append(self._link(each, links, parent, what) if what or parent == MISSING else links)
+        self.newest_links = self.links[self.size - 1]
+
     def links_below(self, parent: int) -> int:
         """Returns the number of the links that a plain message below the row `parent` has."""
         return 0 if parent < 0 else self.newest_links if parent == self.size - 1 else self.links[parent]
@@ -99,19 +147,66 @@ class Tree:
     def _link(self, row: int, links: int, parent: int, kind: int) -> int:
         """Adds the links of a row that other rows link to; returns their number."""
         what = kind & KIND
-        matters = (
-            what == COMPACTION,
-            kind & PINNED,
-            kind & NAMES_MODEL,
-            kind & HAS_SETTINGS,
-            what == EXTENSION_DATA,
-            parent == MISSING or kind & CRITICAL,
-        )
-        if not any(matters):
+        pins = before = self.pins[links]
+        if kind & REPLACES:
+            pins = self._pins_without(self.replaced_by(row), pins)
+        if kind & PINNED:
+            pins = self._add_pin(row, pins)
+        has_data = what in (EXTENSION_DATA, VACUUM)
+        broken = parent == MISSING or what == LOST or kind & CRITICAL
+        if not (kind & (NAMES_MODEL | HAS_SETTINGS) or what == COMPACTION or has_data or broken or pins != before):
             return links
-        for column, here in zip(self._link_columns, matters, strict=True):
-            column.append(row if here else column[links])
+        self.compactions.append(row if what == COMPACTION else self.compactions[links])
+        self.pins.append(pins)
+        self.models.append(row if kind & NAMES_MODEL else self.models[links])
+        self.settings.append(row if kind & HAS_SETTINGS else self.settings[links])
+        self.extension_data.append(row if has_data else self.extension_data[links])
+        self.faults.append(row if broken else self.faults[links])
         return len(self.compactions) - 1
+
+    def _add_pin(self, row: int, pins: int) -> int:
+        """Puts a row in front of a list of pinned messages; returns the number of the new list's first cell."""
+        self.pin_rows.append(row)
+        self.pin_nexts.append(pins)
+        return len(self.pin_rows) - 1
+
+    def _pins_without(self, row: int, pins: int) -> int:
+        """Returns a list of pinned messages without a row. The cells in front of the row are copied."""
+        newer: list[int] = []
+        for cell in self.pin_nexts.follow(pins):
+            pinned = self.pin_rows[cell]
+            if pinned <= row:
+                if pinned < row:
+                    break
+                pins = self.pin_nexts[cell]
+                for each in reversed(newer):
+                    pins = self._add_pin(each, pins)
+                break
+            newer.append(pinned)
+        return pins
+
+    def begin_chain(self, row: int, parent: int) -> None:
+        """Begins a chain with a row, unless the row `parent` is the entry before it."""
+        newest = self.newest_entry
+        if newest == _UNKNOWN:
+            newest = self.size - 1
+            while newest >= 0 and self.kinds[newest] == MARK:
+                newest -= 1
+        if parent == newest and parent >= 0:
+            return
+        depth, jump = 0, NONE
+        if parent >= 0:
+            above = self._chain_of(parent)
+            depth, jump = self.chain_depths[above] + 1, above
+            further = self.chain_jumps[above]
+            if further != NONE:
+                furthest = self.chain_jumps[further]
+                depths = self.chain_depths
+                if furthest != NONE and depths[above] - depths[further] == depths[further] - depths[furthest]:
+                    jump = furthest
+        self.chain_starts.append(row)
+        self.chain_depths.append(depth)
+        self.chain_jumps.append(jump)
 
     # --- finding ---
 
@@ -123,9 +218,22 @@ class Tree:
         """Returns whether a row is an entry, not a mark."""
         return self.kinds[row] & KIND != MARK
 
+    def hideable(self, id: str) -> int:
+        """Returns the row of an entry that visibility marks can have as their target; NONE if the id is of no such one.
+
+        A lost entry may have been a message. If it is put back, it is hidden again.
+        """
+        row = self.find(id)
+        known = row is not None and self.kinds[row] & KIND in (MESSAGE, BRANCH_SUMMARY, LOST)
+        return row if row is not None and known else NONE
+
     def nearest(self, what: Column, row: int) -> int:
-        """Returns the nearest row at or above `row` in a column of links (`compactions`, `pins`, …), or NONE."""
+        """Returns the nearest row at or above `row` in a column of links (`compactions`, `models`, …), or NONE."""
         return what[self.links[row]] if row >= 0 else NONE
+
+    def pinned(self, row: int) -> list[int]:
+        """Returns the pinned messages at or above `row`, last first, without those that are replaced on the way."""
+        return self.pin_rows.take(list(self.pin_nexts.follow(self.nearest(self.pins, row))))
 
     # --- walking ---
 
@@ -140,20 +248,56 @@ class Tree:
         return rows
 
     def is_ancestor(self, above: int, row: int) -> bool:
-        """Returns whether `above` is `row` or an ancestor of it."""
-        return next((each for each in self.walk_up(row) if each <= above), NONE) == above
+        """Returns whether the entry `above` is `row` or an ancestor of it."""
+        return self._last_shared(self._chain_of(above), row) >= above
 
     def common_ancestor(self, a: int, b: int) -> int:
         """Returns the last row that two paths share, or ROOT."""
-        parents = self.parents
-        while a != b:
-            if a < 0 or b < 0:
-                return ROOT
-            if a > b:
-                a = parents[a]
-            else:
-                b = parents[b]
-        return max(a, ROOT)
+        while a >= 0 and b >= 0:
+            chain = self._chain_of(a)
+            shared = self._last_shared(chain, b)
+            if shared != NONE:
+                return min(a, shared)
+            while (jump := self.chain_jumps[chain]) != NONE and self._last_shared(jump, b) == NONE:
+                chain = min(jump, chain - 1)
+            a = self.parents[self.chain_starts[chain]]
+        return ROOT
+
+    def _chain_of(self, row: int) -> int:
+        """Returns the number of the chain that an entry is in."""
+        starts = self.chain_starts
+        if starts.tail and row >= starts.tail[0]:
+            return starts.persisted + bisect_right(starts.tail, row) - 1
+        return bisect_right(starts, row, 0, starts.persisted) - 1
+
+    def _last_shared(self, chain: int, row: int) -> int:
+        """Returns the last row of a chain that is on the path to an entry; NONE if none is."""
+        own, jumps = self._chain_of(row), self.chain_jumps
+        while own > chain:
+            jump = min(jumps[own], own - 1)  # a forged page could make this loop endless
+            if jump > chain:
+                own = jump
+                continue
+            row = self.parents[self.chain_starts[own]]
+            if row < 0:
+                return NONE
+            own = min(self._chain_of(row), own - 1)
+        return row if own == chain else NONE
+
+    # --- replaced messages ---
+
+    def replaced_by(self, row: int) -> int:
+        """Returns the row whose place an entry takes, or NONE."""
+        number = bisect_left(self.replacing, row)
+        known = number < len(self.replacing) and self.replacing[number] == row
+        return self.replaced[number] if known else NONE
+
+    def is_replaced(self, row: int, leaf: int) -> bool:
+        """Returns whether an entry on the path to `leaf` takes the place of the row."""
+        for number in range(self._replacers_read, len(self.replacing)):
+            self._replacers.setdefault(self.replaced[number], []).append(self.replacing[number])
+        self._replacers_read = len(self.replacing)
+        return any(self.is_ancestor(each, leaf) for each in self._replacers.get(row, ()))
 
     def children(self, row: int) -> list[int]:
         """Returns the children in log order; ROOT has the first entries. Orphans are not children of any row."""

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from convtree._engine import codec
+from convtree._engine import codec, lost, tree
 from convtree._engine.index_state import Leaf
-from convtree._engine.leaf import SeenLeaf
+from convtree._engine.leaf import SeenLeaf, only_notes_below
 from convtree._engine.log_index import Index
 from convtree._model.batches import batched
-from convtree._model.entries import CompactionEntry, Entry, LabelMark, LeafMark, Mark, MessageEntry, Record
+from convtree._model.entries import CompactionEntry, Entry, LabelMark, LeafMark, Mark, MessageEntry, Record, VacuumEntry
 from convtree._model.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage, StaleLeaf
 from convtree._model.sources import Clock, IdSource, timestamp
 
@@ -78,6 +78,7 @@ class WriteBatch:
 
     `added` are the records that get a line. `stored` has one record for each requested one, in order: the added record,
     or the record with that id that the log has already. `lines` seals what was added; then `crc` is that of the last.
+    `keeps_leaf` says that the log's leaf, and the leaf that the session has seen, stay where they are.
     """
 
     def __init__(self, index: Index, location: str, clock: Clock, id_source: IdSource) -> None:
@@ -94,6 +95,7 @@ class WriteBatch:
         self.is_group = True  # whether its lines must be stored together
         self.added: list[Entry | Mark] = []
         self.stored: list[Entry | Mark] = []
+        self.keeps_leaf = False
 
     def begin(self, header_payload: bytes) -> None:
         """Sets the header of a log that has no line yet."""
@@ -136,19 +138,19 @@ class WriteBatch:
         return len(records)
 
     def add_chain(self, records: Sequence[EncodedRecord], parent_id: str | None) -> None:
-        """Adds entries as a chain below `parent_id`, with the time now. One stored already is a link of the chain."""
+        """Adds entries as a chain below `parent_id`, with the time now. One stored already is no link of the chain."""
         now = timestamp(self._clock)
         for each in records:
             found = self._match_stored(each) if each.record.id else None
             if found is None:
                 found = self._add(each, parent_id, now)
+                parent_id = found.id
             self.stored.append(found)
-            parent_id = found.id
 
     def add_imported(self, each: EncodedRecord) -> None:
         """Adds a record with its own id, parent and time, unless it is stored already."""
         record = each.record
-        found = self._match_stored(each) if record.id else None
+        found = self._match_stored(each, imported=True) if record.id else None
         if found is None:
             found = self._add(each, getattr(record, "parent_id", None), record.timestamp)
         self.stored.append(found)
@@ -156,6 +158,29 @@ class WriteBatch:
     def add_mark(self, each: EncodedRecord) -> None:
         """Adds a mark, with the time now."""
         self.stored.append(self._add(each, None, timestamp(self._clock)))
+
+    def keep_leaf(self) -> None:
+        """Adds a mark that the leaf is where it was before this batch, so that what was added does not move it.
+
+        Raises:
+            LeafUncertain: it is not known where it was.
+        """
+        self._check_leaf_certain()
+        self.add_mark(encode_record(LeafMark(target_id=self.index.state.leaf.id)))
+        self.keeps_leaf = True
+
+    def end_of_stored(self, parent_id: str | None) -> str | None:
+        """Returns the last of the records in `stored` that are at the place `parent_id` already; else `parent_id`.
+
+        They are where a chain below `parent_id` would be, so the rest of the chain continues them.
+        """
+        parents = self.index.tree.parents
+        for each in self.stored:
+            above = tree.ROOT if parent_id is None else self.index.node(parent_id)
+            row = self.index.node(each.id)
+            if above is not None and row is not None and only_notes_below(self.index, above, parents[row]):
+                parent_id = each.id
+        return parent_id
 
     def row_of(self, id: str) -> int:
         """Returns the row of an entry in the log.
@@ -167,44 +192,80 @@ class WriteBatch:
             return self.index.state.leaf.row
         row = self.index.node(id) if isinstance(id, str) else None
         if row is None:
+            if isinstance(id, str) and self.index.was_dropped(id):
+                raise EntryNotFound(f"the entry {_shown(id)} is not in this log any more: vacuum has removed it", id=id)
             raise _not_found(id)
         return row
 
     def current_leaf(self, seen: SeenLeaf) -> str | None:
         """Returns the leaf to continue for a session that last saw the leaf `seen`.
 
+        Where others only added notes, that is the log's leaf.
+
         Raises:
             StaleLeaf: another session moved the leaf, and the policy in `seen` is "raise".
             LeafUncertain: damage lies behind the line that set the leaf.
         """
-        index = self.index
-        if index.state.leaf_uncertain_because is not None:
-            raise index.leaf_uncertain(self._location)
-        actual = index.state.leaf.id
-        if actual == seen.id or seen.on_stale == "branch":
-            return seen.id
-        if seen.on_stale == "rebase":
+        self._check_leaf_certain()
+        actual = self.index.state.leaf.id
+        if actual == seen.id or seen.on_stale == "rebase" or self._only_notes_since(seen.id):
             return actual
+        if seen.on_stale == "branch":
+            return seen.id
         if self.leaf_before_tail is not None and self.leaf_before_tail.id == seen.id:
             return seen.id  # no reader could see the line of a write that was cut off; it becomes another branch
         raise StaleLeaf(
             f"another session moved the leaf from {seen.id!r} to {actual!r}; "
-            "call refresh(), or pass parent_id or on_stale",
+            "call refresh(), or pass reply_to, parent_id or on_stale",
             expected=seen.id,
             actual=actual,
         )
 
-    def _match_stored(self, each: EncodedRecord) -> Entry | Mark | None:
-        """Returns the record of the log with the id that this one brings; None when the log has none.
+    def place_of_reply(self, answered_id: str) -> tuple[str | None, bool]:
+        """Returns the parent of a reply to an entry, and whether the leaf stays where it is.
+
+        The reply continues at the leaf if only notes lie between the entry and the leaf. Otherwise it is a child of the
+        entry. The leaf stays if it is not at or below the entry. With an uncertain leaf, the reply is a child of the
+        entry and the new leaf.
 
         Raises:
-            IdConflict: that record has other content, or this batch has the id already.
+            EntryNotFound: the log has no such entry.
+        """
+        answered, state = self.row_of(answered_id), self.index.state
+        if state.leaf_uncertain_because is not None:
+            return answered_id, False
+        if only_notes_below(self.index, answered, state.leaf.row):
+            return state.leaf.id, False
+        return answered_id, not self.index.tree.is_ancestor(answered, state.leaf.row)
+
+    def _only_notes_since(self, id: str | None) -> bool:
+        """Returns whether only notes lie between an entry and the log's leaf."""
+        above = tree.ROOT if id is None else self.index.node(id)
+        return above is not None and only_notes_below(self.index, above, self.index.state.leaf.row)
+
+    def _check_leaf_certain(self) -> None:
+        if self.index.state.leaf_uncertain_because is not None:
+            raise self.index.leaf_uncertain(self._location)
+
+    def _match_stored(self, each: EncodedRecord, imported: bool = False) -> Entry | Mark | None:
+        """Returns the record of the log with the id that this one brings; None when the log has none, or lost it.
+
+        An imported record that a vacuum has dropped counts as stored.
+
+        Raises:
+            IdConflict: that record has other content or was dropped, or this batch has the id already.
         """
         id = each.record.id
         row = self.index.tree.find(id)
-        if row is None:
+        if row is None or id in self.index.state.lost:
             if id in self._parents or id in self._marks:
                 raise IdConflict(f"the id {_shown(id)} is given twice", id=id)
+            if row is not None:
+                self._check_restores(each, row, imported)
+            elif self.index.was_dropped(id):
+                if imported:
+                    return each.record
+                raise IdConflict(f"the id {_shown(id)} belongs to a record that vacuum has removed", id=id)
             return None
         payload, line = codec.assemble(each.record, each.fields, id, None, None), self.index.line(row)
         if codec.same_content(payload, line):
@@ -213,6 +274,19 @@ class WriteBatch:
             except codec.DECODE_ERRORS:
                 pass  # only its id could be read
         raise IdConflict(f"the id {_shown(id)} is taken by a record with other content", id=id)
+
+    def _check_restores(self, each: EncodedRecord, row: int, imported: bool) -> None:
+        """Raises IdConflict unless this is the entry that was lost at a row."""
+        record = each.record
+        if imported and isinstance(record, Entry):
+            payload = codec.assemble(record, each.fields, record.id, record.parent_id, record.timestamp)
+            if lost.restores(self.index.line(row), payload):
+                return
+        raise IdConflict(
+            f"the entry {_shown(record.id)} is lost: its line was damaged; "
+            "extend() takes it back with the parent, time and content that it had",
+            id=record.id,
+        )
 
     def _add(self, each: EncodedRecord, parent_id: str | None, timestamp: str | None) -> Entry | Mark:
         record = each.record
@@ -234,29 +308,51 @@ class WriteBatch:
         if isinstance(record, Entry):
             if parent_id is not None and parent_id != self.index.state.leaf.id:
                 self._check_above(parent_id)
-            if isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
+            if isinstance(record, VacuumEntry) and record.id not in self.index.state.lost:
+                self._check_is_first()
+            elif isinstance(record, MessageEntry):
+                if record.replaces is not None:
+                    self._check_replaced(record.replaces, parent_id)
+            elif isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
         elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
             self._check_above(record.target_id)
+
+    def _check_is_first(self) -> None:
+        if self.added or len(self.index.tree):
+            raise InvalidMessage("a vacuum entry can only be the first record of a log", place="vacuum")
 
     def _check_above(self, id: str) -> None:
         if id not in self._parents:
             self.row_of(id)
 
     def _check_kept(self, kept_id: str, parent_id: str | None) -> None:
-        while parent_id is not None and parent_id != kept_id and parent_id in self._parents:
-            parent_id = self._parents[parent_id]
-        if parent_id == kept_id:
-            return
-        row = self.index.node(kept_id)
-        if row is None or parent_id is None or not self.index.tree.is_ancestor(row, self.row_of(parent_id)):
+        if not self._is_on_path(kept_id, parent_id):
             raise _not_kept(kept_id)
+
+    def _check_replaced(self, replaced_id: str, parent_id: str | None) -> None:
+        if not self._is_on_path(replaced_id, parent_id):
+            self._check_above(replaced_id)
+            raise InvalidMessage(
+                f"replaces: {_shown(replaced_id)} is not on the path to the message; take an id from path()",
+                place="replaces",
+            )
+
+    def _is_on_path(self, id: str, end_id: str | None) -> bool:
+        """Returns whether the path down to `end_id`, an entry of the log or of this batch, has the entry `id`."""
+        while end_id is not None and end_id != id and end_id in self._parents:
+            end_id = self._parents[end_id]
+        if end_id is None or end_id == id:
+            return end_id is not None
+        row = self.index.node(id)
+        return row is not None and self.index.tree.is_ancestor(row, self.row_of(end_id))
 
     def _fresh_id(self) -> str:
         find = self.index.tree.ids.find
         while True:
             id = self._id_source()
-            if id not in self._parents and id not in self._marks and find(id) is None:
+            taken = id in self._parents or id in self._marks or find(id) is not None or self.index.was_dropped(id)
+            if not taken:
                 return id
 
 

@@ -32,7 +32,7 @@ from convtree._model.resources import Uncopyable
 
 _WINDOW = 2**20  # bytes of the log that one query reads
 
-_SELECT_SESSION = "SELECT size, created_ms, copying, parent_entry FROM ct_sessions WHERE session_id = :session_id"
+_SELECT_SESSION = f"SELECT {catalogue.ROW} FROM ct_sessions WHERE session_id = :session_id"
 
 
 class _StaleGuess(Exception):

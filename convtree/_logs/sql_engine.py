@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
+from convtree._logs.sql_migration import migrate
 from convtree._logs.sqlite_wal import enable_wal
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionLocked, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
@@ -36,6 +37,7 @@ _DRIVERS = {
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
+_SELECT_VERSION = "SELECT MAX(version) FROM ct_schema"
 _URLS = "sqlite:///file.db or postgresql://user:password@host/name"
 
 
@@ -53,6 +55,10 @@ class CommitUnknown(OSError):
 
 class TablesMissing(SessionNotFound):
     """The database has no tables of convtree; `create_tables()` creates them."""
+
+
+class TablesOutdated(ConvtreeError):
+    """The tables are of an earlier version; `create_tables()` migrates them."""
 
 
 class SqlDatabase(Uncopyable, ForkAware):
@@ -190,15 +196,17 @@ class SqlDatabase(Uncopyable, ForkAware):
     # --- the tables ---
 
     def create_tables(self) -> None:
-        """Creates the tables if they are missing; several processes may do so at once.
+        """Creates the tables if they are missing, or migrates those of an earlier version of convtree.
+
+        Several processes may do so at once. A migration is one transaction.
 
         Raises:
             ConvtreeError: they exist, and were created by a newer version of convtree.
         """
         try:
             self.check_tables()
-        except TablesMissing:
-            self.transact(self._create)
+        except (TablesMissing, TablesOutdated):
+            self.transact(self._create_or_migrate)
             self.check_tables()
 
     def check_tables(self) -> None:
@@ -206,12 +214,13 @@ class SqlDatabase(Uncopyable, ForkAware):
 
         Raises:
             TablesMissing: there are no tables.
+            TablesOutdated: they were created by an earlier version of convtree, and not migrated.
             ConvtreeError: they were created by a newer version of convtree.
         """
         if self._checked:
             return
         with self.reading() as execute:
-            [(version,)] = execute("SELECT MAX(version) FROM ct_schema")
+            [(version,)] = execute(_SELECT_VERSION)
         if version is None:
             raise self._tables_missing()
         if version > catalogue.VERSION:
@@ -219,9 +228,19 @@ class SqlDatabase(Uncopyable, ForkAware):
                 f"{self.location}: its tables have version {version}, this convtree supports up to "
                 f"{catalogue.VERSION}; use a newer convtree"
             )
+        if version < catalogue.VERSION:
+            raise TablesOutdated(
+                f"{self.location}: its tables have version {version}, this convtree needs version "
+                f"{catalogue.VERSION}; open_store(url, create=True) or `convtree upgrade` migrates them"
+            )
         self._checked = True
 
-    def _create(self, execute: Execute) -> None:
+    def _create_or_migrate(self, execute: Execute) -> None:
+        execute(catalogue.VERSIONS)
+        [(version,)] = execute(_SELECT_VERSION)
+        if version is not None and version < catalogue.VERSION:
+            migrate(execute, self.dialect)
+            return
         for statement in catalogue.SCHEMA[self.dialect]:
             execute(statement)
         added = "INSERT INTO ct_schema (version) VALUES (:version) ON CONFLICT DO NOTHING"

@@ -12,12 +12,13 @@ from typing import NamedTuple
 from zlib import crc32
 
 from convtree._catalogue import tables as catalogue
+from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import RecordSummary, summarise_record
 from convtree._catalogue.tables import Execute
 from convtree._engine import codec
 from convtree._engine.log import Chunk
 from convtree._model.batches import batched
-from convtree._model.entries import Header
+from convtree._model.entries import GROUP, Header
 
 _HEADER = b'{"type":"session",'
 _HEX = "\\x"  # begins no JSON
@@ -35,8 +36,7 @@ class SessionRow(NamedTuple):
 
     size: int
     created_ms: int | None
-    copying: int
-    parent_entry: str | None
+    copying_to: str | None
 
 
 class LineBatch(NamedTuple):
@@ -63,7 +63,9 @@ def batch_of(lines: Sequence[bytes]) -> LineBatch:
 
 def _summary_of(line: bytes) -> RecordSummary | None:
     try:
-        return None if line.startswith(_HEADER) else summarise_record(codec.decode(line))
+        record = None if line.startswith(_HEADER) else codec.decode(line)
+        # A transaction is the group of a database. Lines copied from a file may have marks of groups.
+        return None if record is None or record.type == GROUP else summarise_record(record)
     except codec.DECODE_ERRORS:
         return None
 
@@ -71,12 +73,13 @@ def _summary_of(line: bytes) -> RecordSummary | None:
 def without_duplicates(batch: LineBatch, known: set[str]) -> LineBatch:
     """Drops the summaries of records whose id is in `known`; adds the others to it. The lines stay.
 
-    A damaged log may have an id twice; the columns can have it once, and the first line counts.
+    A damaged log may have an id twice; the columns can have it once, and the first line counts. The id of a lost entry
+    is not taken.
     """
     summaries: list[RecordSummary | None] = []
     for each in batch.summaries:
         summaries.append(None if each is None or each.id in known else each)
-        if each is not None:
+        if each is not None and each.type != "lost":
             known.add(each.id)
     return batch._replace(summaries=summaries)
 
@@ -111,7 +114,8 @@ def insert_lines(execute: Execute, session_id: str, start: int, batch: LineBatch
         rows.append(values if each is not None or position == 0 else {**values, "type": ""})
     for some in batched(rows):
         catalogue.add_lines(execute, some)
-    catalogue.add_usage(execute, session_id, batch.records, row.parent_entry if row.copying else None)
+    catalogue.add_usage(execute, session_id, batch.records, row.copying_to)
+    apply_marks(execute, session_id, positions[:-1], batch.summaries)
     return Chunk(positions[:-1], batch.lines, positions[-1])
 
 
@@ -124,7 +128,8 @@ def _encode(line: bytes) -> str:
     return _HEX + line.hex() if "\0" in text or text.startswith(_HEX) else text
 
 
-def _decode(text: str) -> bytes:
+def decode_line(text: str) -> bytes:
+    """Returns the line that is stored as this text."""
     return bytes.fromhex(text[len(_HEX) :]) if text.startswith(_HEX) else text.encode()
 
 
@@ -134,7 +139,7 @@ def _decode(text: str) -> bytes:
 def select_range(execute: Execute, session_id: str, start: int, until: int) -> list[tuple[int, bytes]]:
     """Returns position and content of the lines that begin in a range."""
     rows = execute(_SELECT_RANGE, {"session_id": session_id, "start": start, "until": until})
-    return [(position, _decode(text)) for position, text in rows]
+    return [(position, decode_line(text)) for position, text in rows]
 
 
 def select_spans(execute: Execute, session_id: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -164,7 +169,7 @@ def _select_at(execute: Execute, session_id: str, spans: Sequence[tuple[int, int
     marks = ", ".join(f":p{number}" for number in range(len(positions)))
     values = {f"p{number}": position for number, position in enumerate(positions)}
     rows = execute(f"{_SELECT_LINES} position IN ({marks})", {"session_id": session_id, **values})
-    return [(position, _decode(text)) for position, text in rows]
+    return [(position, decode_line(text)) for position, text in rows]
 
 
 def _select_bytes(execute: Execute, session_id: str, start: int, length: int) -> bytes:
@@ -175,6 +180,6 @@ def _select_bytes(execute: Execute, session_id: str, start: int, length: int) ->
     for position, text in rows:
         if position != end:
             break
-        pieces.append(_decode(text) + b"\n")
+        pieces.append(decode_line(text) + b"\n")
         end += len(pieces[-1])
     return b"".join(pieces)[max(0, start - first) :][:length]

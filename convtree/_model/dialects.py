@@ -35,6 +35,10 @@ RESULT_BLOCKS = ("tool_result",)
 KIT_CALL, KIT_RESULT = "tool_call", "tool_result"
 #: items of OpenAI Responses that name their tool; the type of any other call is the name of its tool
 NAMED_CALL_ITEMS = ("function_call", "custom_tool_call")
+#: result items of OpenAI Responses whose output is a text
+PLAIN_OUTPUT_ITEMS = ("function_call_output", "custom_tool_call_output")
+#: the text in place of a result that is hidden from the model
+HIDDEN_RESULT = "hidden"
 #: result item that does not end in `_call_output`
 SEARCH_OUTPUT_ITEM = "tool_search_output"
 

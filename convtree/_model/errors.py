@@ -64,9 +64,9 @@ class IdConflict(ConvtreeError):
 
 
 class StaleLeaf(ConvtreeError):
-    """Another writer moved the leaf from `expected` to `actual`. Nothing was written.
+    """Another writer said something, or moved the leaf, from `expected` to `actual`. Nothing was written.
 
-    Call `refresh()` to read the new entries and try again, or pass `parent_id` or `on_stale`.
+    Call `refresh()` to read the new entries and try again, or pass `reply_to`, `parent_id` or `on_stale`.
     """
 
     expected: str | None
@@ -77,6 +77,12 @@ class SessionLocked(ConvtreeError):
     """The lock was not free within the timeout. `holder` describes the process that holds it, or is None if unknown."""
 
     holder: str | None
+
+
+class SessionHeld(ConvtreeError):
+    """The session `id` is on hold and was not deleted. `release` of the store, or `hold(False)`, ends the hold."""
+
+    id: str
 
 
 class BrokenPath(ConvtreeError):

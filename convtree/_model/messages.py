@@ -8,16 +8,18 @@ Anthropic and Gemini, and those of pi and kit. For any other message they return
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from convtree._model.dialects import (
     CALL_BLOCKS,
     GEMINI_CALL_KEYS,
     GEMINI_RESULT_KEYS,
+    HIDDEN_RESULT,
     KIT_CALL,
     KIT_RESULT,
     NAMED_CALL_ITEMS,
+    PLAIN_OUTPUT_ITEMS,
     RESULT_BLOCKS,
     RESULT_ID_KEYS,
     RESULT_NAME_KEY,
@@ -94,6 +96,15 @@ def calls_of(message: Mapping[str, Any]) -> list[ToolCall]:
 
 def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
     """Returns the calls that a message has results for, in order. Only Gemini, pi and kit repeat the tool's name."""
+    results = _own_results(message)
+    for key, read in _RESULT_READERS:
+        for block in _mappings(message.get(key)):
+            results += read(block)
+    return results
+
+
+def _own_results(message: Mapping[str, Any]) -> list[ToolCall]:
+    """Returns the calls that a message as a whole is the result of."""
     results: list[ToolCall] = []
     kind = _string(message.get("type")) or ""
     if kind.endswith("_call_output") or (kind == SEARCH_OUTPUT_ITEM and isinstance(message.get("call_id"), str)):
@@ -103,16 +114,86 @@ def results_of(message: Mapping[str, Any]) -> list[ToolCall]:
     for key in RESULT_ID_KEYS:
         if isinstance(message.get(key), str):
             results.append(ToolCall(message[key], _string(message.get(RESULT_NAME_KEY)) or ""))
-    for block in _mappings(message.get("content")):
-        if block.get("type") in RESULT_BLOCKS:
-            results.append(ToolCall(_string(block.get("tool_use_id")), ""))
-    for part in map(_flattened, _mappings(message.get("parts"))):
-        if part.get("type") == KIT_RESULT:
-            results.append(ToolCall(_string(part.get("tool_call_id")), _string(part.get("name")) or ""))
-        answer = _first_of(part, GEMINI_RESULT_KEYS)
-        if isinstance(answer, Mapping):
-            results.append(ToolCall(_string(answer.get("id")), _string(answer.get("name")) or ""))
     return results
+
+
+def _results_in_block(block: Mapping[str, Any]) -> list[ToolCall]:
+    return [ToolCall(_string(block.get("tool_use_id")), "")] if block.get("type") in RESULT_BLOCKS else []
+
+
+def _results_in_part(part: Mapping[str, Any]) -> list[ToolCall]:
+    results: list[ToolCall] = []
+    part = _flattened(part)
+    if part.get("type") == KIT_RESULT:
+        results.append(ToolCall(_string(part.get("tool_call_id")), _string(part.get("name")) or ""))
+    answer = _first_of(part, GEMINI_RESULT_KEYS)
+    if isinstance(answer, Mapping):
+        results.append(ToolCall(_string(answer.get("id")), _string(answer.get("name")) or ""))
+    return results
+
+
+_RESULT_READERS = (("content", _results_in_block), ("parts", _results_in_part))
+
+
+def without_results(message: Mapping[str, Any], numbers: Set[int]) -> dict[str, Any] | None:
+    """Returns a message without some of its results, which are numbered as in `results_of`; None if nothing is left."""
+    if min(numbers) < len(_own_results(message)):
+        return None
+    kept: dict[str, list[Any]] = {}
+    for key, block, own in _numbered_blocks(message):
+        kept.setdefault(key, [])
+        if numbers.isdisjoint(own):
+            kept[key].append(block)
+    left = {**message, **kept}
+    return left if left.get("content") or left.get("parts") else None
+
+
+def with_hidden_results(message: Mapping[str, Any], numbers: Set[int]) -> dict[str, Any]:
+    """Returns a message of its shape that answers some of its calls with a placeholder, and says nothing else.
+
+    The results are numbered as in `results_of`.
+    """
+    if min(numbers) < len(_own_results(message)):
+        return _hidden_result(message)
+    kept: dict[str, Any] = {"role": message["role"]} if "role" in message else {}
+    for key, block, own in _numbered_blocks(message):
+        if not numbers.isdisjoint(own):
+            kept.setdefault(key, []).append(_hidden_block(key, block))
+    return kept
+
+
+def _numbered_blocks(message: Mapping[str, Any]) -> Iterator[tuple[str, Any, range]]:
+    """Yields the blocks of a message, each with the key they are under and the numbers of its results."""
+    number = len(_own_results(message))
+    for key, read in _RESULT_READERS:
+        blocks = message.get(key)
+        for block in blocks if isinstance(blocks, list | tuple) else ():
+            count = len(read(block)) if isinstance(block, Mapping) else 0
+            yield key, block, range(number, number + count)
+            number += count
+
+
+def _hidden_result(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the placeholder of a message that is a result as a whole."""
+    kind = _string(message.get("type")) or ""
+    if kind.endswith("_output"):  # an item of OpenAI Responses; the output of its special tools cannot be a plain text
+        kind = kind if kind in PLAIN_OUTPUT_ITEMS else PLAIN_OUTPUT_ITEMS[0]
+        return {"type": kind, "call_id": message.get("call_id", message.get("id")), "output": HIDDEN_RESULT}
+    kept = {key: message[key] for key in ("role", *RESULT_ID_KEYS, RESULT_NAME_KEY, "name") if key in message}
+    as_blocks = isinstance(message.get("content"), list | tuple)
+    return kept | {"content": [{"type": "text", "text": HIDDEN_RESULT}] if as_blocks else HIDDEN_RESULT}
+
+
+def _hidden_block(key: str, block: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the placeholder of a block, or of a part, that is a result."""
+    if key == "content":
+        return {"type": block["type"], "tool_use_id": block.get("tool_use_id"), "content": HIDDEN_RESULT}
+    id, name = _results_in_part(block)[0]
+    if block.get("type") == KIT_RESULT:
+        return {"type": KIT_RESULT, "data": {"tool_call_id": id, "name": name, "content": HIDDEN_RESULT}}
+    spelling = next((each for each in GEMINI_RESULT_KEYS if each in block), GEMINI_RESULT_KEYS[0])
+    answer = ({} if id is None else {"id": id}) | {"name": name, "response": {"output": HIDDEN_RESULT}}
+    return {spelling: answer}
 
 
 class PendingCalls(Generic[T]):

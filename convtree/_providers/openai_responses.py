@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from convtree._model.dialects import NAMED_CALL_ITEMS, RESPONSES
+from convtree._model.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RESPONSES
 from convtree._providers.pairing import pair
 from convtree._providers.parts import (
     Call,
@@ -33,7 +33,6 @@ from convtree._providers.parts import (
 )
 
 _ID_LIMIT = 64
-_PLAIN_OUTPUTS = ("function_call_output", "custom_tool_call_output")
 _FREE = ("compaction", "mcp_approval_response")  # OpenAI's own items that need no id
 Item = dict[str, Any]
 
@@ -201,7 +200,7 @@ def _result(result: Result, call: Call | None) -> Item:
     if called is not None:
         kind = _output_of(called["type"])
     raw = result.as_read(RESPONSES)
-    if raw is not None and raw["type"] == kind and ("output" in raw or kind not in _PLAIN_OUTPUTS):
+    if raw is not None and raw["type"] == kind and ("output" in raw or kind not in PLAIN_OUTPUT_ITEMS):
         return raw | ({"call_id": result.id} if "call_id" in raw else {})
     media = media_of(result)
     words = words_of(result)

@@ -134,15 +134,36 @@ class Client(Uncopyable, ForkAware):
         return SeenLeaf(self.leaf_id, on_stale or self.on_stale)
 
     def append(
-        self, entries: Sequence[Entry], parent_id: str | AtLeaf | None, on_stale: OnStale | None = None
+        self,
+        entries: Sequence[Entry],
+        parent_id: str | AtLeaf | None,
+        on_stale: OnStale | None = None,
+        *,
+        reply_to: str | None = None,
+        label: str | None = None,
+        move_leaf: bool = True,
     ) -> list[Any]:
-        """Appends a chain of entries."""
-        encode = encode_record if self.redact is None else self.encode
-        records = list(map(encode, entries))
+        """Appends a chain of entries.
+
+        Args:
+            entries: the entries; each is the parent of the next.
+            parent_id: the parent of the first.
+            on_stale: what to do if another client moved the leaf; None: as this client was opened with.
+            reply_to: the entry that the first one answers: it decides the parent.
+            label: the label of the last one.
+            move_leaf: whether the leaf moves to the last one.
+        """
         if on_stale is not None:
             check_choice("on_stale", on_stale, ON_STALE)
+        if reply_to is not None and (parent_id is not LEAF or on_stale is not None):
+            raise ValueError("the place of a reply follows from reply_to; leave out parent_id and on_stale")
+        encode = encode_record if self.redact is None else self.encode
+        records = list(map(encode, entries))
+        if label is not None:  # its target is known under the lock
+            label = cast(LabelMark, self.encode(LabelMark(target_id="", label=label)).record).label
         with self.lock:
-            return self.write(Append(records, parent_id, self.seen(on_stale))).stored
+            appended = Append(records, parent_id, self.seen(on_stale), reply_to, label, move_leaf)
+            return self.write(appended).stored[: len(entries)]
 
     def add_mark(self, mark: LabelMark | SessionInfoMark) -> None:
         """Appends a mark that does not move the leaf."""
@@ -157,7 +178,11 @@ class Client(Uncopyable, ForkAware):
                 self.check_writable()  # before the log is asked: a reader takes no lock and repairs nothing
             batch = journal.write(intent, self._header)
             leaf_id = journal.index.state.leaf.id
-            if intent.moves_leaf and (batch.added or not batch.stored or batch.stored[-1].id == leaf_id):
+            if (
+                intent.moves_leaf
+                and not batch.keeps_leaf
+                and (batch.added or not batch.stored or batch.stored[-1].id == leaf_id)
+            ):
                 self.leaf_id = leaf_id  # ours; with nothing added, it was there already: a retry has seen it
             return batch
 

@@ -26,10 +26,10 @@ from convtree._model.dialects import (
     READ_TOOLS,
     WRITE_TOOLS,
 )
-from convtree._model.entries import CompactionEntry, Entry
+from convtree._model.entries import CompactionEntry, Entry, MessageEntry
 from convtree._model.errors import InvalidMessage
 from convtree._model.messages import calls_of
-from convtree._session.cut_points import allowed_cuts, choose_cut, is_pinned, turn_prefix
+from convtree._session.cut_points import allowed_cuts, choose_cut, turn_prefix
 
 
 class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,12 +149,12 @@ def plan_compaction(
     counts = _counts(context, count_tokens)
     start = _after_summary(context)
     cut = choose_cut(context, counts, start, keep_tokens)
-    removed = [index for index in range(start, cut) if not is_pinned(context.entries[index])]
-    if not removed:
+    removed = _removed(context, start, cut)
+    if not any(index >= start for index in removed):
         return None
     previous = context.entries[start - 1] if start else None
     read, modified = _files(context, removed, previous)
-    pinned = sum(counts[index] for index in range(cut) if is_pinned(context.entries[index]))
+    pinned = sum(counts[index] for index in range(cut) if context.is_pinned(index))
     return CompactionPlan(
         leaf_id=leaf_id,
         entries=tuple(context.entries[index] for index in removed),
@@ -192,24 +192,60 @@ def is_still_valid(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -
     """Returns whether a plan made earlier can be applied at the leaf in row `leaf`.
 
     A compaction can if its last compaction is still the same, the first kept entry is still an ancestor, and a cut is
-    still allowed there. The summary of a branch can if that branch has only grown.
+    still allowed there. The summary of a branch can if that branch has only grown. Neither can if a message that it
+    stands for was hidden, shown, pinned, unpinned or replaced since.
     """
-    columns = index.tree
     planned = index.node(plan.leaf_id)
-    if planned is None or planned == leaf:
-        return planned == leaf
+    if planned is None or leaf == tree.ROOT:
+        return False
+    is_marked = bool(index.state.visible_to or index.state.pinned)
     if isinstance(plan, BranchPlan):
-        return leaf != tree.ROOT and columns.is_ancestor(planned, leaf)
+        grown = index.tree.is_ancestor(planned, leaf)
+        return grown and not (is_marked and _has_changed_branch(plan, index, planned))
+    if planned == leaf:
+        return not is_marked or _stands_for_the_same(plan, index, leaf)
+    return _has_grown_after(plan, index, planned, leaf) and _stands_for_the_same(plan, index, leaf)
+
+
+def _has_grown_after(plan: CompactionPlan, index: Index, planned: int, leaf: int) -> bool:
+    """Returns whether a leaf is below the first kept entry of a plan, with the same last compaction above it."""
+    columns = index.tree
     kept = index.node(plan.first_kept_entry_id) if plan.first_kept_entry_id is not None else None
-    if kept is None or leaf == tree.ROOT or not columns.is_ancestor(kept, leaf):
+    if kept is None or not columns.is_ancestor(kept, leaf):
         return False
-    if columns.nearest(columns.compactions, leaf) != columns.nearest(columns.compactions, planned):
-        return False
+    return columns.nearest(columns.compactions, leaf) == columns.nearest(columns.compactions, planned)
+
+
+def _stands_for_the_same(plan: CompactionPlan, index: Index, leaf: int) -> bool:
+    """Returns whether a cut at the first kept entry is allowed in the context at `leaf`, and would remove the same."""
     context = build_context(index, leaf)
-    allowed = set(allowed_cuts(context))
-    return any(
-        entry.id == plan.first_kept_entry_id for number, entry in enumerate(context.entries) if number in allowed
+    ids = [*(entry.id for entry in context.entries), None]
+    cut = ids.index(plan.first_kept_entry_id) if plan.first_kept_entry_id in ids else -1
+    if cut not in allowed_cuts(context):
+        return False
+    removed = _removed(context, _after_summary(context), cut)
+    now = _outline_of(context.entries, context.messages, removed)
+    return now == _outline_of(plan.entries, plan.messages, range(len(plan.entries)))
+
+
+def _has_changed_branch(plan: BranchPlan, index: Index, planned: int) -> bool:
+    """Returns whether the context at the leaf of a branch is not what it was for the plan."""
+    ancestor = tree.ROOT if plan.ancestor_id is None else index.node(plan.ancestor_id)
+    context = build_context(index, planned)
+    rows = [index.node(entry.id) for entry in context.entries]
+    left = [number for number, row in enumerate(rows) if row is not None and ancestor is not None and row > ancestor]
+    return _outline_of(context.entries, context.messages, left) != _outline_of(
+        plan.entries, plan.messages, range(len(plan.entries))
     )
+
+
+def _outline_of(entries: Sequence[Entry], messages: Sequence[Any], indexes: Sequence[int]) -> list[tuple[str, Any]]:
+    """Returns the ids of some entries of a context, and the messages that are not those of their entries."""
+    shown = ((entries[index], messages[index]) for index in indexes)
+    return [
+        (entry.id, None if not isinstance(entry, MessageEntry) or message == entry.message else message)
+        for entry, message in shown
+    ]
 
 
 # --- counting ---
@@ -218,8 +254,16 @@ def is_still_valid(plan: CompactionPlan | BranchPlan, index: Index, leaf: int) -
 def _counts(context: Context, count_tokens: Counter | None) -> list[int]:
     """Returns the tokens of each message."""
     if count_tokens is None:
-        return count_each(context.messages, context.entries, context.first_after_compaction)
+        return count_each(context.messages, context.entries, context.first_after_compaction, context.stale_usage)
     return list(map(count_tokens, context.messages))
+
+
+def _removed(context: Context, start: int, cut: int) -> list[int]:
+    """Returns the indexes of the messages before a cut that a summary stands for.
+
+    A message before the earlier summary, at `start - 1`, that is not pinned any more is one of them.
+    """
+    return [index for index in range(cut) if index != start - 1 and not context.is_pinned(index)]
 
 
 def _after_summary(context: Context) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 from convtree._engine.context import Context
 from convtree._model.dialects import ASSISTANT_ROLES, THINKING_BLOCKS, TURN_ROLES
-from convtree._model.entries import BranchSummaryEntry, Entry, MessageEntry
+from convtree._model.entries import BranchSummaryEntry
 from convtree._model.messages import PendingCalls, calls_of, results_of, role_of
 
 
@@ -44,7 +44,8 @@ def allowed_cuts(context: Context) -> list[int]:
     """
     end = len(context.messages)
     depth = [0] * (end + 2)
-    for first, behind in chain(_calls_with_results(context), _reasoning_with_reply(context.messages)):
+    ranges = chain(_calls_with_results(context), _hidden_calls(context), _reasoning_with_reply(context.messages))
+    for first, behind in ranges:
         depth[first] += 1
         depth[behind] -= 1
     return [index for index, open in enumerate(accumulate(depth[: end + 1])) if not open]
@@ -60,12 +61,23 @@ def _calls_with_results(context: Context) -> Iterator[tuple[int, int]]:
             if call is None:
                 yield index, index + 1
             else:  # a pinned call stays in the context, and would be open without its result
-                stays = is_pinned(context.entries[call]) and not is_pinned(context.entries[index])
+                stays = context.is_pinned(call) and not context.is_pinned(index)
                 yield call + 1, behind if stays else index + 1
         for made in calls_of(message):
             pending.add(made, index)
     last_answered = _last_answered_turn(context)
     yield from ((call + 1, behind) for call in pending.remaining() if call >= last_answered)
+
+
+def _hidden_calls(context: Context) -> Iterator[tuple[int, int]]:
+    """Yields ranges without a cut from a hidden call to its results, which may still be to come."""
+    end = len(context.messages) + 1
+    last_answered = _last_answered_turn(context) if context.together else 0
+    for first, behind in context.together:
+        if behind is not None:
+            yield first, behind
+        elif first >= last_answered:
+            yield first, end
 
 
 def _last_answered_turn(context: Context) -> int:
@@ -117,8 +129,3 @@ def turn_prefix(context: Context, removed: Sequence[int], cut: int) -> int:
         return 0
     begun = [number for number, index in enumerate(removed) if begins_turn(context, index)]
     return len(removed) - begun[-1] if begun else len(removed)
-
-
-def is_pinned(entry: Entry) -> bool:
-    """Returns whether an entry survives every compaction."""
-    return isinstance(entry, MessageEntry) and entry.pinned is True

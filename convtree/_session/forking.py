@@ -1,19 +1,23 @@
 """Forking: the lines of a new log that begins with the path to an entry of another. Pure.
 
-Payloads are copied as they are and sealed anew. Name and metadata are those of now; the name comes in a mark.
+Payloads are copied as they are and sealed anew. Marks of visibility keep their places among the entries. Name,
+directories and metadata are those of now; the name comes in a mark. A hold is not copied.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 
 from convtree._engine import codec
+from convtree._engine.index_state import IndexState
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.write_batch import reseal
 from convtree._model.batches import batched
-from convtree._model.entries import VERSION, LabelMark, ParentSession, Record, SessionInfoMark
+from convtree._model.entries import VERSION, LabelMark, ParentSession, Record, SessionInfoMark, VisibilityMark
 from convtree._model.sources import Clock, IdSource, timestamp
 from convtree._session.client import HasClient
 from convtree._session.view import SessionView
@@ -54,6 +58,11 @@ def _copy_path(
         timestamp=timestamp(clock),
         version=VERSION,
         name=None,
+        cwd=view.cwd,
+        git_root=view.git_root,
+        copied_to=ids[-1] if ids else None,
+        arrived=None,
+        key=None,
         metadata=view.metadata or None,
         parent_session=ParentSession(id=view.header.id, entry_id=ids[-1] if ids else None),
     )
@@ -63,15 +72,40 @@ def _copy_path(
     if view.name is not None:
         marks.append(SessionInfoMark(name=view.name))
 
+    placed = [*_visibility_marks(view.index.state, dict(zip(rows, ids, strict=True)))]
+    placed += [(len(view.index.tree), mark) for mark in marks]
+
     def payloads() -> Iterator[bytes]:
+        waiting = deque(placed)
         for batch in batched(rows):
-            yield from view.index.payloads(batch)
-        for mark in marks:
+            for row, payload in zip(batch, view.index.payloads(batch), strict=True):
+                while waiting and waiting[0][0] < row:
+                    yield encoded(waiting.popleft()[1])
+                yield payload
+        yield from (encoded(mark) for _, mark in waiting)
+
+    def encoded(mark: Record) -> bytes:
+        mark_id = id_source()
+        while mark_id in copied:
             mark_id = id_source()
-            while mark_id in copied:
-                mark_id = id_source()
-            copied.add(mark_id)
-            yield codec.encode(msgspec.structs.replace(mark, id=mark_id, timestamp=timestamp(clock)))
+        copied.add(mark_id)
+        return codec.encode(msgspec.structs.replace(mark, id=mark_id, timestamp=timestamp(clock)))
 
     write(header.id, reseal(codec.encode_header(header), payloads()))
     return header.id
+
+
+def _visibility_marks(state: IndexState, ids: Mapping[int, str]) -> list[tuple[int, Record]]:
+    """Returns marks with the visibility of some rows, in order, each with the row that it had.
+
+    What a mark means depends on whether a compaction comes before it. So each keeps its place among the entries.
+    """
+    changes: dict[tuple[int, str], dict[str, Any]] = {}
+    for name, histories in (("visible_to", state.visible_to), ("pinned", state.pinned)):
+        for target, history in histories.items():
+            for at, value in history if target in ids else ():
+                changes.setdefault((at, ids[target]), {})[name] = value
+    return [
+        (at, VisibilityMark(target_id=target, **fields))
+        for (at, target), fields in sorted(changes.items(), key=lambda each: each[0])
+    ]

@@ -216,7 +216,7 @@ class ApplySummary(msgspec.Struct, frozen=True):
         """
         from convtree._session import compaction
 
-        leaf_id = batch.current_leaf(self.seen if self.seen.on_stale == "branch" else SeenLeaf(self.seen.id, "rebase"))
+        leaf_id = batch.current_leaf(self.seen.or_newer())
         row = tree.ROOT if leaf_id is None else batch.row_of(leaf_id)
         if not compaction.is_still_valid(self.summary_of, batch.index, row):
             planned_at = self.summary_of.leaf_id

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self
 
 from convtree._engine.intents import Import
 from convtree._engine.journal import Journal
@@ -18,7 +18,6 @@ from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Durability, Log, Mode
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
-from convtree._engine.sdk_objects import SDKObject, entry_of
 from convtree._engine.write_batch import encode_imported
 from convtree._logs.atomic_file import create_atomically
 from convtree._logs.jsonl import JsonlLog
@@ -29,26 +28,22 @@ from convtree._model.entries import (
     Finding,
     Header,
     Mark,
-    MessageEntry,
     ParentSession,
     Record,
-    Status,
-    Visibility,
 )
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import follow, forking, landing, marking
+from convtree._session import appending, follow, forking, landing, marking
 from convtree._session.client import ON_STALE, Client, method, query
+from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
 from convtree._session.view import SessionView
 
 if TYPE_CHECKING:
     from convtree._engine.redact import Redact
 
-E = TypeVar("E", bound=Entry)
 
-
-class Session(Uncopyable):
+class Session(Described, Uncopyable):
     """A conversation: `append` to it, `branch` in it, `build_context` from it.
 
     Made by `Session.open` or `Session.memory`. Thread-safe; a context manager that closes it. An entry id that is
@@ -202,144 +197,9 @@ class Session(Uncopyable):
 
     # --- writing ---
 
-    @overload
-    def append(
-        self,
-        item: E,
-        /,
-        *,
-        parent_id: str | AtLeaf | None = LEAF,
-        id: str | None = None,
-        on_stale: OnStale | None = None,
-    ) -> E: ...
-    @overload
-    def append(
-        self,
-        item: Mapping[str, Any] | SDKObject,
-        /,
-        *,
-        parent_id: str | AtLeaf | None = LEAF,
-        id: str | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        usage: Mapping[str, Any] | SDKObject | None = None,
-        shape: str | None = None,
-        visible_to: Visibility = "all",
-        pinned: bool | None = None,
-        status: Status | None = None,
-        extra: Mapping[str, Any] | None = None,
-        on_stale: OnStale | None = None,
-    ) -> MessageEntry: ...
-    def append(
-        self,
-        item: Any,
-        /,
-        *,
-        parent_id: str | AtLeaf | None = LEAF,
-        id: str | None = None,
-        provider: str | None = None,
-        model: str | None = None,
-        usage: Mapping[str, Any] | SDKObject | None = None,
-        shape: str | None = None,
-        visible_to: Visibility = "all",
-        pinned: bool | None = None,
-        status: Status | None = None,
-        extra: Mapping[str, Any] | None = None,
-        on_stale: OnStale | None = None,
-    ) -> Any:
-        """Appends one message or entry and moves the leaf to it; when this returns, it is stored.
-
-        An entry's own `parent_id` and `timestamp` are replaced; its id is kept if it has one.
-
-        Args:
-            item: a message (a dict is always a message), an object of a provider's SDK, or an `Entry`.
-            parent_id: the entry to append below; left out, the session's leaf; None, the place before the first
-                entry. Branches and appends in one record.
-            id: the new entry's id; left out, a fresh one. Makes a retry safe: if it is stored already with equal
-                content, the stored entry is returned and nothing is written.
-            provider: the provider that made the message.
-            model: the model that made the message.
-            usage: the tokens it took, as the provider reports them.
-            shape: the provider format of the message, as in `Context.to`.
-            visible_to: "all", "user" (not in contexts), "model" (for the model only) or "nobody".
-            pinned: whether it survives compactions; left out, true for the roles `system` and `developer`.
-            status: "interrupted" for a reply that was stopped: its calls without a result count as interrupted.
-            extra: data that a framework must get back with the message; never sent to a model.
-            on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
-                session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
-
-        The arguments from `provider` to `extra` go with a message only.
-
-        Raises:
-            TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
-            InvalidMessage: a value cannot be stored; the error names the place.
-            StaleLeaf: another session moved the leaf (never with `parent_id`).
-            EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
-            SessionFailed, SessionClosed: nothing was written.
-            OSError: the disk refused; the log was cut back to whole lines, or the session is failed.
-        """
-        entry = entry_of(
-            item,
-            id=id,
-            provider=provider,
-            model=model,
-            usage=usage,
-            shape=shape,
-            visible_to=visible_to,
-            pinned=pinned,
-            status=status,
-            extra=extra,
-        )
-        return self._client.append([entry], parent_id, on_stale)[0]
-
-    def append_many(
-        self,
-        items: Iterable[Any],
-        /,
-        *,
-        parent_id: str | AtLeaf | None = LEAF,
-        provider: str | None = None,
-        model: str | None = None,
-        usage: Mapping[str, Any] | SDKObject | None = None,
-        shape: str | None = None,
-        visible_to: Visibility = "all",
-        pinned: bool | None = None,
-        status: Status | None = None,
-        extra: Mapping[str, Any] | None = None,
-        on_stale: OnStale | None = None,
-    ) -> list[Entry]:
-        """Appends a chain with one write and one sync.
-
-        Not a transaction: after a crash, a prefix of the chain may be stored. A retry is safe for entries with ids.
-
-        Args:
-            items: messages and entries, as `append` takes them; each is the parent of the next.
-            parent_id: the parent of the first, as in `append`.
-            provider: as in `append`, for every message.
-            model: as in `append`, for every message.
-            usage: as in `append`, for the last item if it is a message.
-            shape: as in `append`, for every message.
-            visible_to: as in `append`, for every message.
-            pinned: as in `append`, for every message.
-            status: as in `append`, for the last item if it is a message.
-            extra: as in `append`, for the last item if it is a message.
-            on_stale: as in `append`.
-
-        Raises:
-            As `append`.
-        """
-        listed = list(items)
-        common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
-        common |= {"visible_to": visible_to, "pinned": pinned}
-        entries: list[Entry] = []
-        for number, item in enumerate(listed, 1):
-            own = (
-                {}
-                if isinstance(item, Entry)
-                else common | ({"usage": usage, "status": status, "extra": extra} if number == len(listed) else {})
-            )
-            entries.append(entry_of(item, **own))
-        return self._client.append(entries, parent_id, on_stale) if entries else []
+    append = method(appending.append)
+    append_many = method(appending.append_many)
+    set_system = method(appending.set_system)
 
     branch = method(landing.branch)
     compact = method(landing.compact)
@@ -347,8 +207,13 @@ class Session(Uncopyable):
     apply_branch_summary = method(landing.apply_branch_summary)
 
     label = method(marking.label)
+    hide = method(marking.hide)
+    show = method(marking.show)
+    pin = method(marking.pin)
     rename = method(marking.rename)
     archive = method(marking.archive)
+    hold = method(marking.hold)
+    set_directories = method(marking.set_directories)
     update_metadata = method(marking.update_metadata)
 
     def extend(self, records: Iterable[Record], *, batch_size: int = BATCH) -> int:
@@ -437,29 +302,9 @@ class Session(Uncopyable):
         return self.header.id
 
     @property
-    def name(self) -> str | None:
-        """The session's name."""
-        return self._client.view().name
-
-    @property
     def leaf_id(self) -> str | None:
         """The id of the entry that the next append continues; None before the first entry."""
         return self._client.leaf_id
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """The bookmarks, label by entry id."""
-        return dict(self._index.state.labels)
-
-    @property
-    def metadata(self) -> dict[str, Any]:
-        """The session's metadata, with every change applied."""
-        return self._client.view().metadata
-
-    @property
-    def archived(self) -> bool:
-        """Whether the session is archived."""
-        return self._index.state.archived
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from convtree._engine import context, tree
-from convtree._engine.context import Context, Gap, Render, default_render
+from convtree._engine.context import Context, Render, default_render
 from convtree._engine.journal import LOST_HEADER
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
-from convtree._model.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, MessageEntry
+from convtree._engine.path_rows import Gap
+from convtree._model.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, MessageEntry, VacuumEntry
 from convtree._model.errors import EntryNotFound
 
 if TYPE_CHECKING:
@@ -46,6 +47,16 @@ class SessionView(msgspec.Struct, frozen=True):
     def name(self) -> str | None:
         """The session's name."""
         return self.index.state.name if self.index.state.lines else self.new_header.name
+
+    @property
+    def cwd(self) -> str | None:
+        """The session's working directory, with every change applied."""
+        return self.index.state.cwd if self.index.state.lines else self.new_header.cwd
+
+    @property
+    def git_root(self) -> str | None:
+        """The root of the session's git repository, with every change applied."""
+        return self.index.state.git_root if self.index.state.lines else self.new_header.git_root
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -85,7 +96,7 @@ class SessionView(msgspec.Struct, frozen=True):
 
         Raises:
             EntryNotFound: there is no such entry.
-            BrokenPath: a parent is missing, or a line was damaged.
+            BrokenPath: an entry is lost, a parent is missing, or a line was damaged.
         """
         return self.index.entries(self.path_rows(self.row(entry_id)))
 
@@ -118,7 +129,7 @@ class SessionView(msgspec.Struct, frozen=True):
 
         Raises:
             EntryNotFound: there is no such entry.
-            BrokenPath: a parent is missing, or a line was damaged.
+            BrokenPath: an entry is lost, a parent is missing, or a line was damaged.
         """
         from convtree._engine.diff import Diff
 
@@ -133,6 +144,8 @@ class SessionView(msgspec.Struct, frozen=True):
         if shared == tree.ROOT:
             rows = self.path_rows(row)
         else:
+            if (lost := self.index.lost_above(row)) > shared:
+                raise self.index.lost(lost)
             rows = list(takewhile(lambda above: above != shared, self.index.tree.walk_up(row)))[::-1]
         namer = self.index.tree.nearest(self.index.tree.models, shared)
         named = self.index.readable_records([namer]) if namer != tree.NONE else []
@@ -141,20 +154,35 @@ class SessionView(msgspec.Struct, frozen=True):
     def extension_data(
         self, ext_type: str | None = None, *, leaf: str | AtLeaf | None = LEAF
     ) -> list[ExtensionDataEntry]:
-        """Returns the extension data on the path to a leaf, first to last, of one type or of all."""
-        found = [entry for entry in self._states(leaf) if ext_type in (None, entry.ext_type)]
-        return found[::-1]
+        """Returns the extension data on the path to a leaf, first to last, of one type or of all.
+
+        In a vacuumed log, those that were dropped are not among them; `state` knows the last of each type.
+
+        Raises:
+            BrokenPath: an entry on the path is lost.
+        """
+        entries = (entry for entry in self._states(leaf) if isinstance(entry, ExtensionDataEntry))
+        return [entry for entry in entries if ext_type in (None, entry.ext_type)][::-1]
 
     def state(self, ext_type: str, default: Any = None, *, leaf: str | AtLeaf | None = LEAF) -> Any:
-        """Returns the `data` of the last extension data of this type on the path to a leaf."""
-        return next((entry.data for entry in self._states(leaf) if entry.ext_type == ext_type), default)
+        """Returns the `data` of the last extension data of this type on the path to a leaf.
+
+        Raises:
+            BrokenPath: there is none below an entry that is lost.
+        """
+        for entry in self._states(leaf):
+            if isinstance(entry, VacuumEntry):
+                return (entry.state or {}).get(ext_type, default)
+            if entry.ext_type == ext_type:
+                return entry.data
+        return default
 
     def outline(self, reader: Callable[[Index], Callable[[Sequence[int]], list[Entry]]]) -> Outline:
         """Returns the shape of the tree. `reader` makes the function that reads its entries from the index."""
         row = self.row(LEAF, allow_uncertain=True)
         certain = self.index.state.leaf_uncertain_because is None or row != self.index.state.leaf.row
         self.index.tree.load()
-        return Outline(self.index.tree, row, certain, reader(self.index))
+        return Outline(self.index.tree, row, certain, reader(self.index), self.index.state.changed_visibility())
 
     def numbered_records(self, rows: Sequence[int]) -> list[tuple[int, Entry | Mark]]:
         """Returns the records of some rows with their numbers, without those that are damaged."""
@@ -203,8 +231,10 @@ class SessionView(msgspec.Struct, frozen=True):
         """Returns the rows from the first entry down to `row`.
 
         Raises:
-            BrokenPath: a parent is missing.
+            BrokenPath: an entry is lost, or a parent is missing.
         """
+        if (lost := self.index.lost_above(row)) != tree.NONE:
+            raise self.index.lost(lost)
         rows = self.index.tree.path(row)
         if rows and self.index.tree.parents[rows[0]] == tree.MISSING:
             missing = self.index.entries(rows[:1])[0].parent_id
@@ -219,12 +249,19 @@ class SessionView(msgspec.Struct, frozen=True):
         """Reads the id of an entry; None for ROOT."""
         return self.ids([row])[0] if row >= 0 else None
 
-    def _states(self, leaf: str | AtLeaf | None) -> Iterator[ExtensionDataEntry]:
-        """Yields the extension data on the path to a leaf, last first."""
+    def _states(self, leaf: str | AtLeaf | None) -> Iterator[ExtensionDataEntry | VacuumEntry]:
+        """Yields the extension data on the path to a leaf, last first, and at its beginning a vacuum entry.
+
+        Raises:
+            BrokenPath: an entry is lost; it may have been extension data.
+        """
         columns = self.index.tree
         row = self.row(leaf)
-        while (row := columns.nearest(columns.extension_data, row)) != tree.NONE:
+        lost = self.index.lost_above(row)
+        while (row := columns.nearest(columns.extension_data, row)) > lost:
             entry = self.index.entries([row])[0]
-            assert isinstance(entry, ExtensionDataEntry)
+            assert isinstance(entry, ExtensionDataEntry | VacuumEntry)
             yield entry
             row = columns.parents[row]
+        if lost != tree.NONE:
+            raise self.index.lost(lost)

@@ -309,7 +309,7 @@ def _open_in_store(store: SessionStore, header: Header) -> Iterator[Session]:
     Raises:
         SessionExists: another session has its id.
     """
-    with store.open_or_create(header) as session:
+    with store.open_or_create(header, arrives=True) as session:
         expected = header if store.redact is None else redact_record(header, store.redact)
         if _identity(session.header) not in (_identity(header), _identity(expected)):
             raise SessionExists(f"{store.location}: another session has the id {header.id}; import this one elsewhere")

@@ -1,7 +1,7 @@
 """Removes secrets from a session: as a view for exports, in a copy of its log, or in place of the log.
 
 In a redacted log, every record keeps its id, parent and time, and a record without secrets keeps its bytes. All lines
-get new checksums. A damaged log is refused: what cannot be read cannot be redacted.
+get new checksums. A damaged log is refused: what cannot be read cannot be redacted. Lost entries stay as they are.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class RedactedSession:
     def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
         """Yields entries and marks in the order of the log, with row numbers."""
         for row, record in self._session.records(start):
-            yield row, redact_record(record, self._redact if row >= self._uncounted else self._uncounting)
+            redact = self._redact if row >= self._uncounted else self._uncounting
+            yield row, redact_record(record, redact, places=True)
             self._uncounted = max(self._uncounted, row + 1)
 
     def path(self, entry_id: str | None) -> list[Entry]:
@@ -239,7 +240,8 @@ def _replace(path: Path, lines: Iterator[bytes], remove_original: bool) -> str |
 def _check_sound(index: Index, path: Path) -> None:
     if index.state.read_only is not None and index.header is not None:
         raise ReadOnlySession(f"{path}: {index.state.read_only}, and cannot tell where its text is")
-    found = [finding for finding in index.state.findings if finding.severity != "info"]
+    readable = [finding for finding in index.state.findings if finding.code != "lost_entry"]  # it holds no text
+    found = [finding for finding in readable if finding.severity != "info"]
     if found or index.header_payload is None:
         what = f"{found[0].code} in line {found[0].line}" if found else "it has no header"
         raise CorruptLog(f"{path}: {what}; repair it first", findings=tuple(index.state.findings))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from zlib import crc32
@@ -18,17 +18,31 @@ import msgspec
 import orjson
 
 from convtree._engine import codec
+from convtree._engine.dropped import DroppedIds
 from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Chunk, Mode
 from convtree._engine.log_index import Index
+from convtree._engine.tree import NONE
 from convtree._engine.write_batch import reseal
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.batches import batched
-from convtree._model.entries import ID, VERSION, CompactionEntry, Entry, Finding, Mark, SessionInfoMark
-from convtree._model.errors import BrokenPath, CorruptLog, NotALog, ReadOnlySession
+from convtree._model.entries import (
+    ID,
+    VERSION,
+    CompactionEntry,
+    Entry,
+    Finding,
+    Mark,
+    MessageEntry,
+    SessionInfoMark,
+    VacuumEntry,
+)
+from convtree._model.errors import CorruptLog, NotALog, ReadOnlySession
 from convtree._model.findings import FINDING_LIMIT, LOST
 from convtree._model.sources import random_id
+from convtree._tools.rejoin import Rejoined, records_or_none
+from convtree._tools.rejoin import rejoin as find_places
 
 Progress = Callable[[int, int], None]  # bytes read so far, bytes to read in all: the log is read twice
 
@@ -66,6 +80,9 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
         kept: how many records the new log has.
         removed: the findings whose lines are not in the new log.
         remaining: the findings that the new log still has, such as entries whose parent is missing.
+        rejoined: those of the removed findings in whose places the new log has a lost entry; `entry_id` is its id.
+        recovered: those of the removed findings whose records are kept, because only their seals were damaged.
+        restored: how many entries that were lost and came back are moved to their places.
         leaf_uncertain: a removed line may have moved the leaf. The new log says so too, until `branch(id)` sets it.
         original: where the log was kept as it was; None if nothing was done.
         quarantine: where the removed lines were written; None if there are none.
@@ -76,6 +93,9 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     kept: int
     removed: tuple[Finding, ...]
     remaining: tuple[Finding, ...]
+    rejoined: tuple[Finding, ...] = ()
+    recovered: tuple[Finding, ...] = ()
+    restored: int = 0
     leaf_uncertain: bool = False
     original: str | None = None
     quarantine: str | None = None
@@ -112,6 +132,7 @@ def repair(
     path: str | os.PathLike[str],
     *,
     dry_run: bool = True,
+    rejoin: bool = False,
     lock_timeout_s: float = 10.0,
     allow_network: bool = False,
     progress: Progress | None = None,
@@ -123,9 +144,19 @@ def repair(
     parent is missing stay, and stay findings. A crash leaves the old log or the new one, and a second repair changes
     nothing.
 
+    With `rejoin`, a damaged entry keeps its place in the tree where its id and parent can be read and are certain: a
+    lost entry stands there, and its children are no orphans. `path` raises `BrokenPath` at it, and `build_context` does
+    unless gaps are allowed. `extend` takes the true entry back, from a copy of the log for example. A record of which
+    only the seal was damaged is kept as it is.
+
+    The id is certain if no good line has it and an entry further down names it as its parent. The parent is certain if
+    it is null or an entry further up, and no other entry further up has an id that is one edited character away; if one
+    has, the checksum of the damaged line must rule it out.
+
     Args:
         path: the log.
         dry_run: whether to change nothing.
+        rejoin: whether to keep the places of damaged entries.
         lock_timeout_s: how long to wait for other writers.
         allow_network: repair a log on a network file system too; then there must be no writer on another machine.
         progress: called with the bytes read so far, and in all; the log is read twice.
@@ -144,7 +175,12 @@ def repair(
     try:
         index = _scan(log, progress, _REPAIR_LIMIT)
         _check_repairable(index, path)
-        plan, rows = _plan(index, log)
+        completed = _complete_tail(index, log)
+        rejoined = find_places(index, log) if rejoin else []
+        if rejoined:
+            index = _scan_rejoined(log, rejoined)
+            _complete_tail(index, log)
+        plan, rows = _plan(index, log, rejoined, completed)
         if dry_run or not plan.needed:
             return plan
         quarantine = _quarantine(path, log, plan.removed) if plan.removed else None
@@ -165,9 +201,11 @@ def _check_repairable(index: Index, path: Path) -> None:
         raise CorruptLog(f"{path}: more than {_REPAIR_LIMIT:,} findings", findings=tuple(index.state.findings))
 
 
-def _plan(index: Index, log: JsonlLog) -> tuple[Repair, list[int]]:
-    """Returns what a repair would do, and the rows that the new log keeps."""
-    completed = _complete_tail(index, log)
+def _plan(index: Index, log: JsonlLog, rejoined: Sequence[Rejoined], completed: bool) -> tuple[Repair, list[int]]:
+    """Returns what a repair would do, and the rows that the new log keeps.
+
+    In `index`, the rejoined lines are in their places, and a last line without a newline was completed if `completed`.
+    """
     removed = tuple(f for f in index.state.findings if f.code in _REMOVED and not _is_record_without_header(f, index))
     kept_doubt = (
         index.state.leaf_uncertain_because if index.state.leaf_uncertain_because in index.state.findings else None
@@ -179,21 +217,34 @@ def _plan(index: Index, log: JsonlLog) -> tuple[Repair, list[int]]:
         remaining.append(kept_doubt)
     offsets = {finding.offset for finding in removed}
     rows = [row for row, offset in enumerate(index.tree.offsets) if offset not in offsets]
+    replaced = [each.finding for each in rejoined]
+    restored = len(index.state.restored)
     plan = Repair(
         path=str(log.path),
-        needed=bool(completed or removed or resealed or index.header is None),
+        needed=bool(completed or removed or replaced or resealed or restored or index.header is None),
         kept=len(rows),
-        removed=removed,
+        removed=tuple(sorted((*removed, *replaced), key=lambda finding: finding.offset)),
         remaining=tuple(remaining),
+        rejoined=tuple(each.finding for each in rejoined if not each.is_whole),
+        recovered=tuple(each.finding for each in rejoined if each.is_whole),
+        restored=restored,
         leaf_uncertain=index.state.leaf_uncertain_because is not None,
     )
     return plan, rows
 
 
 class _WatchedLog(JsonlLog):
-    """A log that calls `watch` with the position up to which it was read."""
+    """A log that calls `watch` with the position up to which it was read. `replaced` are lines to read as others."""
 
     watch: Callable[[int], None] | None = None
+    replaced: Mapping[int, bytes] = {}  # by position
+
+    def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+        """Returns the lines at some (position, length) pairs."""
+        lines = super().read_at(spans)
+        if not self.replaced:
+            return lines
+        return [self.replaced.get(position, line) for (position, _), line in zip(spans, lines, strict=True)]
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields the lines from a position on."""
@@ -211,6 +262,30 @@ def _scan(log: _WatchedLog, progress: Progress | None, finding_limit: int = FIND
     index = Journal.open(log, use_snapshot=False, finding_limit=finding_limit).index
     log.watch = None
     return index
+
+
+def _scan_rejoined(log: _WatchedLog, rejoined: Sequence[Rejoined]) -> Index:
+    """Reads a log once more, with other lines in the places of damaged ones."""
+    index = Index(log.read_at, int.from_bytes(os.urandom(8)), _REPAIR_LIMIT)
+    payloads = {each.finding.offset: each for each in rejoined}
+    log.replaced = replaced = dict[int, bytes]()
+    for chunk in log.read():
+        done = 0
+        for number, position in enumerate(chunk.positions):
+            if position in payloads:
+                before = Chunk(chunk.positions[done:number], chunk.lines[done:number], position)
+                index.scan(*before)
+                done = number + 1
+                replaced[position] = line = _line_of(payloads[position], index.state.last_crc)
+                index.scan((position,), (line,), position + len(chunk.lines[number]) + 1)
+                index.state.last_damaged = True  # the next line names the damaged line
+        index.scan(chunk.positions[done:], chunk.lines[done:], chunk.end, chunk.fault)
+    return index
+
+
+def _line_of(each: Rejoined, prev: int) -> bytes:
+    """Returns the line in the place of a damaged one. Where the log has no seals, it has none."""
+    return codec.seal(each.payload, prev) if each.finding.code != "bad_line" else each.payload + b"}"
 
 
 def _is_record_without_header(finding: Finding, index: Index) -> bool:
@@ -246,15 +321,15 @@ def _record_findings(index: Index, log: JsonlLog, size: int, progress: Progress 
     """
     offset, line, found = 0, 1, 0
     for rows in batched(range(len(index.tree))):
-        for row, record in zip(rows, _records(index, rows), strict=True):
-            if record is None:
-                code = "bad_body"
-            elif isinstance(record, CompactionEntry) and not _keeps_an_ancestor(index, row, record):
-                code = "bad_kept"
-            else:
+        for row, record in zip(rows, records_or_none(index, rows), strict=True):
+            code = _fault_of(index, row, record)
+            if code is None:
                 continue
-            line += log.count_lines(offset, index.tree.offsets[row])
-            offset, found = index.tree.offsets[row], found + 1
+            at = index.tree.offsets[row]
+            if at < offset:  # the line before was that of an entry that came back
+                offset, line = 0, 1
+            line += log.count_lines(offset, at)
+            offset, found = at, found + 1
             if found > FINDING_LIMIT:
                 yield Finding(code="too_many", severity="error", line=line, offset=offset, length=size - offset)
                 return
@@ -263,19 +338,23 @@ def _record_findings(index: Index, log: JsonlLog, size: int, progress: Progress 
             progress(size + index.tree.offsets[rows[-1]], 2 * size)
 
 
-def _records(index: Index, rows: Sequence[int]) -> list[Entry | Mark | None]:
-    """Reads records; None for one that cannot be read."""
-    try:
-        return list(index.records(rows))
-    except BrokenPath:
-        return [_record(index, row) for row in rows]
+def _fault_of(index: Index, row: int, record: Entry | Mark | None) -> str | None:
+    """Returns the code of the finding about a record whose checksum holds; None if it is sound."""
+    if record is None or (isinstance(record, VacuumEntry) and not _has_valid_ids(record)):
+        return "bad_body"
+    if isinstance(record, CompactionEntry) and not _keeps_an_ancestor(index, row, record):
+        return "bad_kept"
+    if isinstance(record, MessageEntry) and not _replaces_an_ancestor(index, row, record):
+        return "bad_replaces"
+    return None
 
 
-def _record(index: Index, row: int) -> Entry | Mark | None:
+def _has_valid_ids(vacuum: VacuumEntry) -> bool:
     try:
-        return index.records([row])[0]
-    except BrokenPath:
-        return None
+        DroppedIds(vacuum.dropped_ids)
+    except ValueError:
+        return False
+    return True
 
 
 def _keeps_an_ancestor(index: Index, row: int, compaction: CompactionEntry) -> bool:
@@ -283,6 +362,10 @@ def _keeps_an_ancestor(index: Index, row: int, compaction: CompactionEntry) -> b
         return True
     kept = index.node(compaction.first_kept_entry_id)
     return kept is not None and kept != row and index.tree.is_ancestor(kept, row)
+
+
+def _replaces_an_ancestor(index: Index, row: int, message: MessageEntry) -> bool:
+    return message.replaces is None or index.tree.replaced_by(row) != NONE
 
 
 def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Iterator[bytes]:
@@ -301,7 +384,8 @@ def _payloads(index: Index, rows: list[int], log: JsonlLog) -> Iterator[bytes]:
 
     A second header starts another session in the same file; without it, the records of both would be mixed.
     """
-    offsets = [index.tree.offsets[row] for row in rows]
+    restored = index.state.restored  # whose places are those of the lost entries
+    offsets = [restored.get(row, index.tree.offsets[row]) for row in rows]
     done = 0
     headers = [finding for finding in index.state.findings if finding.code == "second_header"]
     for header in (*headers, None):

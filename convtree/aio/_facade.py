@@ -212,11 +212,17 @@ class Session(_AsyncFacade[SyncSession]):
 
     append = _awaited(SyncSession.append)
     append_many = _awaited(SyncSession.append_many)
+    set_system = _awaited(SyncSession.set_system)
     apply_compaction = _awaited(SyncSession.apply_compaction)
     apply_branch_summary = _awaited(SyncSession.apply_branch_summary)
     label = _awaited(SyncSession.label)
+    hide = _awaited(SyncSession.hide)
+    show = _awaited(SyncSession.show)
+    pin = _awaited(SyncSession.pin)
     rename = _awaited(SyncSession.rename)
     archive = _awaited(SyncSession.archive)
+    hold = _awaited(SyncSession.hold)
+    set_directories = _awaited(SyncSession.set_directories)
     update_metadata = _awaited(SyncSession.update_metadata)
     extend = _awaited(SyncSession.extend)
     fork = _opening_method(SyncSession.fork, _session)
@@ -346,6 +352,21 @@ class Session(_AsyncFacade[SyncSession]):
         return self._sync.archived
 
     @property
+    def held(self) -> bool:
+        """Whether the session is on hold."""
+        return self._sync.held
+
+    @property
+    def cwd(self) -> str | None:
+        """The session's working directory, with every change applied."""
+        return self._sync.cwd
+
+    @property
+    def git_root(self) -> str | None:
+        """The root of the session's git repository, with every change applied."""
+        return self._sync.git_root
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """Damage found in the log so far."""
         return self._sync.findings
@@ -365,6 +386,7 @@ class Outline:
         self.leaf: int = outline.leaf
         self.certain: bool = outline.certain
         self.runs: list[LinearSegment] = outline.runs
+        self.visibility = outline.visibility
 
     def row(self, entry_id: str) -> int | None:
         """Returns the row of an entry; None if there is no such entry."""
@@ -389,6 +411,9 @@ class SessionStore(_AsyncFacade[SyncStore]):
     rename = _awaited(SyncStore.rename)
     archive = _awaited(SyncStore.archive)
     unarchive = _awaited(SyncStore.unarchive)
+    hold = _awaited(SyncStore.hold)
+    release = _awaited(SyncStore.release)
+    set_directories = _awaited(SyncStore.set_directories)
     delete = _awaited(SyncStore.delete)
 
     list = _awaited(SyncStore.list)

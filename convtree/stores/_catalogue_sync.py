@@ -17,6 +17,7 @@ from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
+from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import summarise_record
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import Cursor, Filter, ListedSession, LogStamp, Progress, StoreFinding
@@ -304,12 +305,12 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 tables.add_session(execute, id, session.header)
                 start = 1
             summaries = [summarise_record(record) for _, record in batch]
-            ((_, _, copying, copied_up_to),) = execute(
-                tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0)
-            )
-            numbered = zip((number for number, _ in batch), summaries, strict=True)
+            ((_, _, copying_to),) = execute(tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0))
+            numbers = [number for number, _ in batch]
+            numbered = zip(numbers, summaries, strict=True)
             tables.add_lines(execute, [tables.line_of(id, number, each, None) for number, each in numbered])
-            tables.add_usage(execute, id, summaries, copied_up_to if copying else None)
+            tables.add_usage(execute, id, summaries, copying_to)
+            apply_marks(execute, id, numbers, summaries)
             yield batch[-1]
 
     def _remove(self, execute: Execute, id: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 from convtree._catalogue.record_summary import ms_of
 from convtree._catalogue.types import Filter, ListedSession, LogStamp
 from convtree._model.batches import batched
+from convtree._model.errors import SessionHeld
 from convtree.stores._arguments import age_ms
 from convtree.stores.base import Catalogue
 
@@ -40,8 +42,43 @@ def _is_older(last_activity: str | None, oldest_ms: int | None) -> bool:
     return oldest_ms is not None and active_ms is not None and active_ms < oldest_ms
 
 
-def family_of(catalogue: Catalogue, id: str) -> tuple[list[str], dict[str, LogStamp]]:
-    """Returns a session and those of its sub-agents, children before parents, and the stamps of those listed."""
+class Family(NamedTuple):
+    """A session and those of its sub-agents, as a catalogue has them.
+
+    Attributes:
+        ids: their ids, children before parents.
+        stamps: the stamps of those listed, by id.
+        held: ids of those on hold.
+    """
+
+    ids: list[str]
+    stamps: dict[str, LogStamp]
+    held: list[str]
+
+
+def family_of(catalogue: Catalogue, id: str) -> Family:
+    """Returns a session and those of its sub-agents. Hold and stamp of each come from the same look at it."""
     ids = [id, *catalogue.descendants([id], "task")]
     listed = [each for some in batched(ids) for each in catalogue.sessions(Filter(ids=tuple(some), tasks=True))]
-    return ids[::-1], {each.info.id: each.stamp for each in listed}
+    stamps = {each.info.id: each.stamp for each in listed}
+    return Family(ids[::-1], stamps, [each.info.id for each in listed if each.info.held])
+
+
+def held_among(catalogue: Catalogue, ids: Sequence[str]) -> set[str]:
+    """Returns those of `ids` that are on hold, or have a sub-agent on hold at any depth; and those sub-agents."""
+    held = {each.info.id for each in catalogue.sessions(Filter(held=True, tasks=True)) if each.info.held}
+    if held:
+        below = catalogue.descendants(ids, "task")
+        for child in reversed(below):  # parents come first in it
+            if child in held:
+                held.add(below[child])
+    return held
+
+
+def held_error(location: str, id: str) -> SessionHeld:
+    """Returns the error for a session on hold."""
+    return SessionHeld(
+        f"{location}: {id!r} is on hold; nothing was deleted; end the hold with release({id!r}), or "
+        f"`convtree hold --undo {id}`",
+        id=id,
+    )

@@ -42,6 +42,7 @@ class StoreReader(Uncopyable, ForkAware):
         git_root: str | None = None,
         owner: str | None = None,
         archived: bool | None = False,
+        held: bool | None = None,
         since: str | datetime | None = None,
         until: str | datetime | None = None,
         text: str | None = None,
@@ -58,6 +59,7 @@ class StoreReader(Uncopyable, ForkAware):
             git_root: sessions of this repository.
             owner: sessions of this owner.
             archived: True for archived sessions only, False for the others only.
+            held: True for sessions on hold only, False for the others only.
             since: last active at this time or later: a datetime or RFC 3339 text; UTC if it has no zone.
             until: last active before this time.
             text: all its words occur in the name, or all in one message.
@@ -72,6 +74,7 @@ class StoreReader(Uncopyable, ForkAware):
             git_root=git_root,
             owner=owner,
             archived=archived,
+            held=held,
             since_ms=time_ms(since),
             until_ms=time_ms(until),
             text=text,

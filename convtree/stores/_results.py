@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -26,6 +26,18 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     def __len__(self) -> int:
         return len(self.sessions)
+
+
+class Pruned(list[SessionInfo]):
+    """The sessions that `prune` deleted, or would delete, last active first.
+
+    Attributes:
+        held: the sessions that its rules chose, but that are on hold, or have a sub-agent on hold.
+    """
+
+    def __init__(self, deleted: Iterable[SessionInfo] = (), *, held: tuple[SessionInfo, ...] = ()) -> None:
+        super().__init__(deleted)
+        self.held = held
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,25 +15,28 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
-from convtree._catalogue.types import Filter, LogStamp, Progress, SessionInfo
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from convtree._catalogue.types import Filter, LogStamp, Progress
 from convtree._engine import codec
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Log, Mode
 from convtree._engine.redact import Redact, redact_lines
 from convtree._logs.copy import Copied
 from convtree._model.entries import Header, ParentSession
-from convtree._model.errors import SessionLocked, SessionNotFound
-from convtree._model.sources import Clock, IdSource, random_id, system_clock
+from convtree._model.errors import SessionHeld, SessionLocked, SessionNotFound
+from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
 from convtree.stores._copy import copy_session
-from convtree.stores._delete import check_rules, doomed, family_of
+from convtree.stores._delete import check_rules, doomed, family_of, held_among, held_error
 from convtree.stores._reader import StoreReader
+from convtree.stores._results import Pruned
 from convtree.stores.base import Deletion, StoreBackend
 
 _DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
@@ -137,13 +140,17 @@ class SessionStore(StoreReader):
         mode: Mode = "r" if read_only else "a" if create else "r+"
         return self._session(id, mode, on_stale, header)
 
-    def open_or_create(self, header: Header, *, on_stale: OnStale = "raise") -> Session:
+    def open_or_create(self, header: Header, *, arrives: bool = False, on_stale: OnStale = "raise") -> Session:
         """Opens the session with the id of `header`, or begins it with that header.
+
+        With `arrives`, a session that begins says in its header that it came into this store now.
 
         Raises:
             InvalidMessage: the header's id is not valid.
         """
         codec.check_id(header.id, "id")
+        if arrives:
+            header = msgspec.structs.replace(header, arrived=timestamp(self._clock))
         return self._session(header.id, "a", on_stale, header)
 
     def fork(self, id: str, entry_id: str | AtLeaf | None = LEAF, *, new_id: str | None = None) -> Session:
@@ -174,6 +181,22 @@ class SessionStore(StoreReader):
         """Restores an archived session."""
         self.archive(id, False)
 
+    def hold(self, id: str, held: bool = True) -> None:
+        """Puts a session on hold, so that `delete` and `prune` refuse it; or releases it with `held=False`."""
+        with self.open(id) as session:
+            session.hold(held)
+
+    def release(self, id: str) -> None:
+        """Releases a session from its hold."""
+        self.hold(id, False)
+
+    def set_directories(
+        self, id: str, *, cwd: str | UnsetType | None = UNSET, git_root: str | UnsetType | None = UNSET
+    ) -> None:
+        """Changes the directories of a session, by which it is found. None removes one, left out it is unchanged."""
+        with self.open(id) as session:
+            session.set_directories(cwd=cwd, git_root=git_root)
+
     def delete(self, id: str) -> builtins.list[str]:
         """Deletes a session and the sessions of its sub-agents: all of them, or none.
 
@@ -182,9 +205,12 @@ class SessionStore(StoreReader):
         Raises:
             SessionNotFound: there is no session with this id.
             NotALog: something else is stored under this id.
+            SessionHeld: one of the sessions is on hold.
             SessionLocked: another writer holds a lock, or wrote to one of the sessions meanwhile.
         """
-        self.open(id, read_only=True).close()  # raises SessionNotFound, whatever sub-agents there are
+        with self.open(id, read_only=True) as session:  # raises SessionNotFound, whatever sub-agents there are
+            if session.held:
+                raise held_error(self.location, id)
         deleted, changed = self._delete(id)
         if changed:
             raise SessionLocked(
@@ -236,23 +262,29 @@ class SessionStore(StoreReader):
         keep: int | None = None,
         owner: str | None = None,
         dry_run: bool = True,
-    ) -> builtins.list[SessionInfo]:
+    ) -> Pruned:
         """Deletes sessions inactive for longer than `max_age` (a timedelta or seconds), and all but the last `keep`.
 
         Archived sessions count as well. Sub-agents' sessions are deleted with theirs. A session is left if another
         writer holds its lock or wrote to it since it was judged, and if its age is unknown it is not too old. Returns
-        the deleted sessions, last active first; with `dry_run`, those it would delete.
+        the deleted sessions, last active first; with `dry_run`, those it would delete. Sessions that are left because
+        they or their sub-agents are on hold are in its `held`.
         """
         check_rules(max_age, keep)
         found = doomed(self._listed(Filter(owner=owner)), max_age, keep, self._now_ms())
-        if dry_run:
-            return [each.info for each in found]
+        held = self._query(lambda catalogue: held_among(catalogue, [each.info.id for each in found]))
         gone = []
         for each in found:
-            with suppress(SessionLocked):
-                if each.info.id in self._delete(each.info.id, each.stamp).deleted:
+            if each.info.id in held:
+                continue
+            try:
+                if dry_run or each.info.id in self._delete(each.info.id, each.stamp).deleted:
                     gone.append(each.info)
-        return gone
+            except SessionHeld:
+                held.add(each.info.id)  # since it was judged
+            except SessionLocked:
+                pass
+        return Pruned(gone, held=tuple(each.info for each in found if each.info.id in held))
 
     def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None
@@ -323,10 +355,16 @@ class SessionStore(StoreReader):
     def _delete(self, id: str, stamp: LogStamp | None = None) -> Deletion:
         """Deletes a session and those of its sub-agents, unless one of them changes after this looked at them.
 
-        `stamp` is what an earlier look at the session found; it must not have changed since then.
+        A hold that comes after the look is a change, too. `stamp` is what an earlier look at the session found; it must
+        not have changed since then.
+
+        Raises:
+            SessionHeld: one of them is on hold.
         """
         with self._lock:
-            ids, expected = self._query(lambda catalogue: family_of(catalogue, id))
+            ids, expected, held = self._query(lambda catalogue: family_of(catalogue, id))
+            if held:
+                raise held_error(self.location, held[0])
             if stamp is not None:
                 expected[id] = stamp
             return self._backend.delete(ids, expected)

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from convtree._catalogue.record_summary import copied_up_to, spent_in
 from convtree._catalogue.types import UsageTotal
-from convtree._model.entries import BranchSummaryEntry, CompactionEntry, MessageEntry
+from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Mark, MessageEntry, VacuumEntry
 from convtree._model.usage import Usage, usage_of
 from convtree._session.session import Session
 from convtree.stores._results import UsageRow
 from convtree.stores.base import Catalogue
+
+
+def _usage_of(record: Entry | Mark) -> Usage | None:
+    if isinstance(record, VacuumEntry):
+        return sum((each.usage for each in spent_in(record)), Usage())
+    paid = isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry) and record.usage
+    return usage_of(paid) if paid else None
 
 
 def totals_with_tasks(catalogue: Catalogue, ids: Sequence[str]) -> tuple[list[UsageTotal], dict[str, str]]:
@@ -39,14 +47,17 @@ def usage_by_session(totals: Sequence[UsageTotal], counted_in: Mapping[str, str]
 
 
 def usage_by_branch(session: Session) -> list[UsageRow]:
-    """Returns a row for each leaf: the sum over the path to it. Entries that a fork copied count as nothing."""
+    """Returns a row for each leaf: the sum over the path to it. Entries that were copied count as nothing.
+
+    What a vacuum dropped counts on every branch below its entry.
+    """
     outline = session.outline()
-    origin = session.header.parent_session
-    copied = outline.row(origin.entry_id) if origin and origin.kind == "fork" and origin.entry_id else None
+    last_copied = copied_up_to(session.header)
+    copied = None if last_copied is None else outline.row(last_copied)
     own = {
-        row: usage_of(record.usage)
+        row: usage
         for row, record in session.records(0 if copied is None else copied + 1)
-        if isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry) and record.usage
+        if (usage := _usage_of(record)) is not None
     }
     leaves = {entry.id: outline.row(entry.id) for entry in session.leaves()}
     sums: list[Usage] = []

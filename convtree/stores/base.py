@@ -40,7 +40,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from convtree._catalogue.record_summary import RecordSummary, summarise_record, words_of
+from convtree._catalogue.record_summary import (
+    HIDDEN_FROM_USER,
+    NOT_SEARCHED,
+    RecordSummary,
+    Spent,
+    copied_up_to,
+    summarise_record,
+    words_of,
+)
 from convtree._catalogue.types import (
     Cursor,
     Filter,
@@ -58,6 +66,8 @@ from convtree._model.usage import Usage
 from convtree.stores._catalogue_sync import CatalogueSync
 
 __all__ = [
+    "HIDDEN_FROM_USER",
+    "NOT_SEARCHED",
     "Addition",
     "Build",
     "Catalogue",
@@ -78,10 +88,12 @@ __all__ = [
     "SearchMatch",
     "SessionInfo",
     "SnapshotFile",
+    "Spent",
     "StoreBackend",
     "StoreFinding",
     "Usage",
     "UsageTotal",
+    "copied_up_to",
     "summarise_record",
     "words_of",
 ]
@@ -92,6 +104,8 @@ class Catalogue(Protocol):
 
     Used by one thread at a time, and only until the backend is asked for its catalogue again. `CatalogueSync` is one.
     `summarise_record` and `words_of` are what it uses to index records; another implementation should use them, too.
+    It keeps the text of hidden messages, because a visibility mark may show them later: `HIDDEN_FROM_USER` says whose
+    excerpts are not listed, `NOT_SEARCHED` what is not found.
     """
 
     def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:
@@ -99,6 +113,8 @@ class Catalogue(Protocol):
 
         Sessions are ordered by the time of their last activity, then by id, both descending. With `after`, the list
         begins after that position, whether or not a session is there. A log without a record is not a session yet.
+        `held` and the stamp of a session are from one look at it: a store does not delete what is on hold, and a hold
+        that comes later must change the stamp.
         """
         ...
 

@@ -13,6 +13,7 @@ failures show the values compared. Needs pytest and hypothesis.
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
 from convtree.testing._forks import ForkTests
+from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
 from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
@@ -36,7 +37,9 @@ __all__ = [
 ]
 
 
-class StoreContract(SessionTests, ListTests, LifecycleTests, ForkTests, SearchTests, UsageTests, ConcurrencyTests):
+class StoreContract(
+    SessionTests, ListTests, LifecycleTests, HoldTests, ForkTests, SearchTests, UsageTests, ConcurrencyTests
+):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.
 
     Attributes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from convtree.stores._session_store import SessionStore
+from convtree.stores.base import Deletion, LogStamp, StoreBackend
 
 ODD = "naïve \0 \x1b[31m \u202e ' \" \\ % _ ; -- 🦊 \U0010ffff"
 
@@ -60,6 +61,35 @@ def begin(store: SessionStore, id: str, *texts: str, **header: Any) -> str:
 def asked(store: SessionStore, text: str, **arguments: Any) -> list[tuple[str, str]]:
     """Returns the (session id, entry id) pairs that a search finds, sorted."""
     return sorted((hit.session_id, hit.entry_id) for hit in store.search(text, **arguments))
+
+
+class _RacingBackend:
+    """Delegates to a store's backend. Calls `act` just before its first `delete`."""
+
+    def __init__(self, backend: StoreBackend, act: Callable[[], object]) -> None:
+        self._backend = backend
+        self._act: Callable[[], object] | None = act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
+        act, self._act = self._act, None
+        if act is not None:
+            act()
+        return self._backend.delete(ids, expected)
+
+
+def racing(store: SessionStore, clock: Clock, act: Callable[[], object]) -> SessionStore:
+    """Returns a store on the same backend that calls `act` between listing and deleting."""
+    backend: Any = _RacingBackend(store._backend, act)
+    return SessionStore(backend, clock=clock)
+
+
+def append_to(store: SessionStore, id: str, text: str) -> None:
+    """Appends a user message to a session."""
+    with store.open(id) as session:
+        session.append(user(text))
 
 
 class StoreTests(ABC):

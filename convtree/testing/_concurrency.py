@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from threading import Barrier, Thread
-from typing import Any
 
 import pytest
 
 from convtree._model.entries import ParentSession
 from convtree._model.errors import SessionClosed, SessionExists, SessionLocked, SessionNotFound, StaleLeaf
 from convtree.stores._session_store import SessionStore
-from convtree.stores.base import Deletion, Filter, LogStamp, StoreBackend
-from convtree.testing._base import Clock, StoreTests, assistant, begin, ids, user
-
-
-class _RacingBackend:
-    """Delegates to a store's backend. Calls `act` just before its first `delete`."""
-
-    def __init__(self, backend: StoreBackend, act: Callable[[], object]) -> None:
-        self._backend = backend
-        self._act: Callable[[], object] | None = act
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._backend, name)
-
-    def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
-        act, self._act = self._act, None
-        if act is not None:
-            act()
-        return self._backend.delete(ids, expected)
-
-
-def _racing(store: SessionStore, clock: Clock, act: Callable[[], object]) -> SessionStore:
-    """Returns a store on the same backend that calls `act` between listing and deleting."""
-    backend: Any = _RacingBackend(store._backend, act)
-    return SessionStore(backend, clock=clock)
-
-
-def _append(store: SessionStore, id: str, text: str) -> None:
-    with store.open(id) as session:
-        session.append(user(text))
+from convtree.stores.base import Deletion, Filter
+from convtree.testing._base import Clock, StoreTests, append_to, assistant, begin, ids, racing, user
 
 
 class ConcurrencyTests(StoreTests):
@@ -88,7 +59,7 @@ class ConcurrencyTests(StoreTests):
             begin(store, id)
         backend = store._backend
         stamps = {each.info.id: each.stamp for each in backend.catalogue().sessions(Filter())}
-        _append(store, "b", "again")
+        append_to(store, "b", "again")
         assert backend.delete(["a", "b", "missing"], stamps) == Deletion([], ["b"])
         assert sorted(ids(store.list())) == ["a", "b", "c"]
         assert backend.delete(["a", "missing"], stamps) == Deletion(["a"], [])
@@ -104,8 +75,8 @@ class ConcurrencyTests(StoreTests):
             begin(store, id)
         begin(store, "t", parent_session=ParentSession(id="b", kind="task"))
         clock.pass_by(days=2)
-        racing = _racing(store, clock, lambda: _append(other, "a", "still here"))
-        assert ids(racing.prune(max_age=timedelta(days=1), dry_run=False)) == ["b"]
+        raced = racing(store, clock, lambda: append_to(other, "a", "still here"))
+        assert ids(raced.prune(max_age=timedelta(days=1), dry_run=False)) == ["b"]
         assert ids(store.list(tasks=True)) == ids(other.list(tasks=True)) == ["a"]
         with other.open("a") as session:
             assert [entry.text for entry in session.path()] == ["hello", "still here"]  # type: ignore[attr-defined]
@@ -117,12 +88,12 @@ class ConcurrencyTests(StoreTests):
         """The append, to a session or to one of its sub-agents, comes after `delete` has looked at them."""
         begin(store, "a")
         begin(store, "t", parent_session=ParentSession(id="a", kind="task"))
-        racing = _racing(store, clock, lambda: _append(other, written_to, "still here"))
+        raced = racing(store, clock, lambda: append_to(other, written_to, "still here"))
         with pytest.raises(SessionLocked, match=repr(written_to)):
-            racing.delete("a")
+            raced.delete("a")
         assert sorted(ids(other.list(tasks=True))) == ["a", "t"]
         assert (store.info(written_to).messages, store.info("a").messages + store.info("t").messages) == (2, 3)
-        assert racing.delete("a") == ["t", "a"]
+        assert raced.delete("a") == ["t", "a"]
 
     def test_prune_leaves_a_new_session_with_the_id_of_an_old_one(
         self, store: SessionStore, other: SessionStore, clock: Clock
@@ -135,7 +106,7 @@ class ConcurrencyTests(StoreTests):
             other.delete("a")
             begin(other, "a", "two")
 
-        assert _racing(store, clock, replace).prune(max_age=timedelta(days=1), dry_run=False) == []
+        assert racing(store, clock, replace).prune(max_age=timedelta(days=1), dry_run=False) == []
         assert other.info("a").first_user_message == "two"
 
     def test_prune_while_another_handle_appends(self, store: SessionStore, other: SessionStore, clock: Clock) -> None:
@@ -148,7 +119,7 @@ class ConcurrencyTests(StoreTests):
             start.wait()
             for name in names:
                 try:
-                    _append(other, name, "still here")
+                    append_to(other, name, "still here")
                     outcomes[name] = True
                 except SessionNotFound:
                     outcomes[name] = False

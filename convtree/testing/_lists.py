@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from convtree._catalogue.types import SessionInfo
-from convtree._model.entries import ModelChangeEntry, ParentSession
+from convtree._model.entries import (
+    Header,
+    LostEntry,
+    MessageEntry,
+    ModelChangeEntry,
+    ParentSession,
+    Visibility,
+    VisibilityMark,
+)
 from convtree._model.usage import Usage
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import ODD, Clock, StoreTests, assistant, begin, ids, user
@@ -55,6 +63,76 @@ class ListTests(StoreTests):
             session.append(user("an hour has passed"), visible_to="model")
         info = store.info("s")
         assert info.first_user_message == info.last_user_message == "é" * 200
+
+    def test_excerpts_follow_the_visibility(self, store: SessionStore) -> None:
+        """A mark hides a message from the user later, or shows it again. The last mark counts."""
+        with store.create(id="s") as session:
+            names = [session.append(user(text)).id for text in ("one", "two", "three")]
+
+            def excerpts(number: int, target: int, seen: Visibility) -> tuple[str | None, str | None]:
+                session.extend([VisibilityMark(id=f"v{number}", target_id=names[target], visible_to=seen)])
+                info = store.info("s")
+                return info.first_user_message, info.last_user_message
+
+            assert excerpts(1, 0, "model") == ("two", "three")
+            assert excerpts(2, 2, "nobody") == ("two", "two")
+            assert excerpts(3, 1, "model") == (None, None)
+            assert excerpts(4, 2, "user") == ("three", "three")
+            assert excerpts(5, 0, "all") == ("one", "three")
+            hidden = session.append(user("four"), visible_to="model").id
+            assert store.info("s").last_user_message == "three"
+            session.extend(
+                [
+                    VisibilityMark(id="v6", target_id=hidden, visible_to="all"),
+                    VisibilityMark(id="v7", target_id="nothing", visible_to="nobody"),
+                    VisibilityMark(id="v8", target_id=hidden, pinned=True),
+                    VisibilityMark(id="v9", target_id=names[0], visible_to="model"),
+                    VisibilityMark(id="v10", target_id=names[0], visible_to="all"),
+                ]
+            )
+        info = store.info("s")
+        assert (info.first_user_message, info.last_user_message) == ("one", "four")
+        assert (info.messages, info.entries) == (4, 4)
+
+    def test_a_message_and_its_mark_in_one_write(self, store: SessionStore) -> None:
+        """The mark counts behind its message, and not in front of it."""
+        with store.create(id="s") as session:
+            session.extend(
+                [
+                    VisibilityMark(id="early", target_id="b", visible_to="model"),
+                    MessageEntry(id="a", parent_id=None, message=user("hidden")),
+                    MessageEntry(id="b", parent_id="a", message=user("shown")),
+                    VisibilityMark(id="late", target_id="a", visible_to="model"),
+                ]
+            )
+        info = store.info("s")
+        assert (info.first_user_message, info.last_user_message) == ("shown", "shown")
+
+    def test_a_lost_entry_is_an_entry_without_words(self, store: SessionStore) -> None:
+        """It is no message."""
+        with store.create(id="s") as session:
+            session.extend(
+                [
+                    MessageEntry(id="a", parent_id=None, message=user("hello")),
+                    LostEntry(id="b", parent_id="a", line_crc="0" * 8),
+                    MessageEntry(id="c", parent_id="b", message=user("again")),
+                ]
+            )
+        info = store.info("s")
+        assert (info.entries, info.messages, info.leaf_id, info.last_user_message) == (3, 2, "c", "again")
+
+    def test_how_a_session_came_here(self, store: SessionStore) -> None:
+        """A header's `arrived` and `key` are listed. A fork begins here and has neither."""
+        header = Header(id="s", timestamp="2029-01-01T00:00:00Z", key=["chat", {"\0": 2**64 - 1}])
+        with store.open_or_create(header, arrives=True) as session:
+            session.append(user("hello"))
+            assert (session.header.arrived, session.header.key) == ("2030-01-01T00:00:00.000000Z", header.key)
+        with store.open_or_create(header) as session:
+            session.append(user("again"))
+        info = store.info("s")
+        assert (info.arrived, info.key) == ("2030-01-01T00:00:00.000Z", header.key)
+        store.fork("s", new_id="f").close()
+        assert (store.info("f").arrived, store.info("f").key) == (None, None)
 
     def test_a_list_knows_the_leaf(self, store: SessionStore) -> None:
         """`leaf_id` in a list follows `branch`."""

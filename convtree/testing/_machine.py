@@ -12,7 +12,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from convtree._model.errors import SessionExists, SessionNotFound
+from convtree._model.entries import Visibility, VisibilityMark
+from convtree._model.errors import SessionExists, SessionHeld, SessionNotFound
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import Clock, user
 
@@ -27,6 +28,8 @@ class _Model:
         self.texts: dict[str, str] = {}
         self.spent: dict[str, int] = {}
         self.copied: frozenset[str] = frozenset()
+        self.held = False
+        self.hidden: set[str] = set()  # from everybody, by a mark
         self.leaf: str | None = None
 
     def path(self, entry: str | None) -> list[str]:
@@ -107,6 +110,23 @@ class StoreMachine(RuleBasedStateMachine):
         """Archives or restores a session, or expects SessionNotFound."""
         self._change(handle, id, lambda store: store.archive(id, archived), archived=archived)
 
+    @rule(handle=st.integers(0, 1), id=_IDS, held=st.booleans())
+    def hold(self, handle: int, id: str, held: bool) -> None:
+        """Puts a session on hold or releases it, or expects SessionNotFound."""
+        self._change(handle, id, lambda store: store.hold(id, held), held=held)
+
+    @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9), hides=st.booleans())
+    def hide(self, handle: int, id: str, at: int, hides: bool) -> None:
+        """Hides a message from everybody, or shows it again."""
+        model = self.models.get(id)
+        if model is None or not model.entries:
+            return
+        target, moment = model.entries[at % len(model.entries)], self._tick()
+        with self.stores[handle].open(id) as session:
+            seen: Visibility = "nobody" if hides else "all"
+            session.extend([VisibilityMark(id=f"mark{moment}", target_id=target, visible_to=seen)])
+        (model.hidden.add if hides else model.hidden.discard)(target)  # without a time, it is no activity
+
     def _change(self, handle: int, id: str, change: Callable[[SessionStore], None], **facts: Any) -> None:
         moment = self._tick()
         if id not in self.models:
@@ -118,11 +138,13 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=st.integers(0, 1), id=_IDS)
     def delete(self, handle: int, id: str) -> None:
-        """Deletes a session, or expects SessionNotFound."""
-        if self.models.pop(id, None) is None:
-            with pytest.raises(SessionNotFound):
+        """Deletes a session, or expects SessionNotFound or SessionHeld."""
+        model = self.models.get(id)
+        if model is None or model.held:
+            with pytest.raises(SessionNotFound if model is None else SessionHeld):
                 self.stores[handle].delete(id)
         else:
+            del self.models[id]
             assert self.stores[handle].delete(id) == [id]
 
     @rule(handle=st.integers(0, 1), id=_IDS, new_id=_IDS, at=st.integers(0, 9))
@@ -143,6 +165,7 @@ class StoreMachine(RuleBasedStateMachine):
         for entry in path:
             self._say(copy, model.active, entry, model.texts[entry], model.spent[entry])
         copy.copied = frozenset(path)
+        copy.hidden = model.hidden.intersection(path)
         copy.active = moment  # copied entries are older and do not count as activity
 
     @rule(handle=st.integers(0, 1), text=_WORDS)
@@ -153,7 +176,7 @@ class StoreMachine(RuleBasedStateMachine):
             (id, entry): entry in model.path(model.leaf)
             for id, model in self.models.items()
             for entry, said in model.texts.items()
-            if words <= set(said.lower().split())
+            if entry not in model.hidden and words <= set(said.lower().split())
         }
         hits = self.stores[handle].search(text, limit=1000)
         assert {(hit.session_id, hit.entry_id): hit.on_path for hit in hits} == expected
@@ -164,17 +187,30 @@ class StoreMachine(RuleBasedStateMachine):
         if not hasattr(self, "stores"):
             return
         expected = [
-            (id, model.name, model.archived, len(model.entries), model.leaf, self._own(model))
+            (id, model.name, model.archived, model.held, self._shown(model), model.leaf, self._own(model))
             for id, model in sorted(self.models.items(), key=lambda each: (-each[1].active, each[0]))
         ]
         for store in self.stores:
             listed = store.list(archived=None, limit=None)
             found = [
-                (info.id, info.name, info.archived, info.entries, info.leaf_id, info.usage.output_tokens)
+                (
+                    info.id,
+                    info.name,
+                    info.archived,
+                    info.held,
+                    (info.entries, info.first_user_message, info.last_user_message),
+                    info.leaf_id,
+                    info.usage.output_tokens,
+                )
                 for info in listed
             ]
             assert found == expected
             assert store.findings == []
+
+    @staticmethod
+    def _shown(model: _Model) -> tuple[int, str | None, str | None]:
+        said = [model.texts[entry] for entry in model.entries if entry not in model.hidden]
+        return len(model.entries), *((said[0], said[-1]) if said else (None, None))
 
     @staticmethod
     def _own(model: _Model) -> int:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from convtree._model.entries import MessageEntry, Visibility, VisibilityMark
 from convtree.stores._results import Hit
 from convtree.stores._session_store import SessionStore
-from convtree.testing._base import Clock, StoreTests, asked, assistant, begin, user
+from convtree.testing._base import Clock, StoreTests, asked, assistant, begin, ids, user
 
 
 class SearchTests(StoreTests):
@@ -91,6 +92,38 @@ class SearchTests(StoreTests):
         with store.open("a") as session:
             session.branch(None)
         assert {hit.on_path for hit in store.search("needle")} == {False}
+
+    def test_messages_for_nobody_are_not_found(self, store: SessionStore) -> None:
+        """Whether they were appended so or hidden later. A message that is shown again is found again."""
+        with store.create(id="a") as session:
+            seen_by: list[Visibility] = ["all", "model", "user", "nobody"]
+            names = [session.append(user("needle"), visible_to=seen).id for seen in seen_by]
+            found = dict(zip(names, "amun", strict=True))
+
+            def asked_for() -> str:
+                hits = "".join(sorted(found[hit.entry_id] for hit in store.search("needle")))
+                assert ids(store.list(text="needle")) == (["a"] if hits else [])
+                return hits
+
+            assert asked_for() == "amu"
+            for number, id in enumerate(names):
+                session.extend([VisibilityMark(id=f"h{number}", target_id=id, visible_to="nobody")])
+            assert asked_for() == ""
+            session.extend([VisibilityMark(id="p", target_id=names[0], pinned=True)])
+            assert asked_for() == ""
+            for id, seen in zip(names, seen_by[:3] + seen_by[:1], strict=True):
+                session.extend([VisibilityMark(id=f"s-{id}", target_id=id, visible_to=seen)])
+            assert asked_for() == "amnu"
+        store.delete("a")
+        assert store.search("needle") == []
+
+    def test_a_replaced_message_is_still_found(self, store: SessionStore) -> None:
+        """It is on other paths, and what was said before an edit can be looked up."""
+        with store.create(id="a") as session:
+            first = session.append(user("needle one")).id
+            second = session.append(MessageEntry(message=user("needle two"), replaces=first)).id
+        assert asked(store, "needle") == sorted([("a", first), ("a", second)])
+        assert store.info("a").first_user_message == "needle one"
 
     def test_better_hits_come_first(self, store: SessionStore) -> None:
         """Scores do not increase, and `limit` keeps the best."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from convtree._model.entries import ParentSession
+from convtree._model.entries import Header, MessageEntry, ParentSession, VacuumEntry
 from convtree._model.usage import Usage
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import StoreTests, assistant, user
@@ -157,6 +157,53 @@ class UsageTests(StoreTests):
             session.append(assistant("x"), model="m", usage={"output_tokens": 7})
         assert store.info("a").usage.output_tokens == store.usage("a")[0].usage.output_tokens == 7
         assert store.usage("a", by="branch")[0].usage.output_tokens == 7
+
+    def test_what_a_header_says_was_copied_is_not_counted(self, store: SessionStore) -> None:
+        """Up to the entry `copied_to`, in a session of any kind. Otherwise, a fork names its last copied entry."""
+        copied = [
+            MessageEntry(
+                id=str(number), parent_id=None, message=assistant("x"), model="m", usage={"output_tokens": 10**number}
+            )
+            for number in range(4)
+        ]
+        origins: dict[str, tuple[str | None, ParentSession | None, int]] = {
+            "f": ("1", ParentSession(id="a", entry_id="2", kind="fork"), 1100),
+            "t": ("2", ParentSession(id="a", kind="task"), 1000),
+            "u": (None, ParentSession(id="a", entry_id="2", kind="task"), 1111),
+            "v": (None, ParentSession(id="a", entry_id="2", kind="fork"), 1000),
+            "w": ("nothing", ParentSession(id="a", entry_id="2", kind="fork"), 1111),
+            "x": ("1", None, 1111),
+        }
+        for id, (copied_to, parent, _) in origins.items():
+            with store.open_or_create(Header(id=id, parent_session=parent, copied_to=copied_to)) as session:
+                session.extend(copied)
+        with store.fork("v", "0", new_id="g") as fork:
+            assert fork.header.copied_to == "0"
+        expected = {id: tokens for id, (_, _, tokens) in origins.items()} | {"g": 0}
+        assert {info.id: info.usage.output_tokens for info in store.list(tasks=True)} == expected
+        for id, tokens in expected.items():
+            by_branch = [row.usage.output_tokens for row in store.usage(id, by="branch")]
+            assert sum(by_branch) == tokens
+
+    def test_what_a_vacuum_dropped_is_counted_once(self, store: SessionStore) -> None:
+        """By provider and model, with its answers. A fork does not count it again."""
+        totals: list[dict[str, Any]] = [
+            {"provider": "p", "model": "m", "answers": 2, "input_tokens": 1, "output_tokens": 2, "cost": 0.5},
+            {"provider": "p", "model": "n", "answers": 3, "cache_read_tokens": 3, "cache_write_tokens": 4},
+        ]
+        with store.create(id="a") as session:
+            session.extend([VacuumEntry(id="v", parent_id=None, provider="p", model="m", usage=totals, dropped=9)])
+            session.append(assistant("1"), provider="p", model="m", usage={"output_tokens": 10}, parent_id="v")
+            session.append(assistant("2"), provider="p", model="m", parent_id="v")
+        store.fork("a", new_id="f").close()
+        expected = Usage(input_tokens=1, output_tokens=12, cache_read_tokens=3, cache_write_tokens=4, cost=0.5)
+        assert {info.id: info.usage for info in store.list()} == {"a": expected, "f": Usage()}
+        assert [(row.model, row.usage) for row in store.usage("a", by="model")] == [
+            ("m", Usage(input_tokens=1, output_tokens=12, cost=0.5)),
+            ("n", Usage(cache_read_tokens=3, cache_write_tokens=4)),
+        ]
+        assert [row.usage.output_tokens for row in store.usage("a", by="branch")] == [12, 2]
+        assert (store.info("a").models, store.info("a").messages, store.info("a").entries) == (("m", "n"), 2, 3)
 
     def test_absurd_numbers_are_ignored(self, store: SessionStore) -> None:
         """Numbers out of range count as 0."""

@@ -2,7 +2,7 @@
 
 In a large log, every bit of every line is flipped and given to the function that checks checksums. In a small log,
 every bit, byte, sector and line is damaged, and the whole engine reads the result. Some of those logs are then written
-to, and repaired.
+to, repaired, and repaired with `rejoin`.
 
 With `--indexed`, the index of the undamaged log is next to each damaged one. Then damaged records are found when they
 are read, missing lines at the end are reported, and everything else is as without an index.
@@ -21,8 +21,19 @@ from typing import NamedTuple, cast
 from unittest.mock import patch
 
 import orjson
+from msgspec import structs
 
-from convtree import BrokenPath, ConvtreeError, LeafUncertain, NotALog, ReadOnlySession, Session
+from convtree import (
+    BrokenPath,
+    ConvtreeError,
+    Entry,
+    IdConflict,
+    LeafUncertain,
+    LostEntry,
+    NotALog,
+    ReadOnlySession,
+    Session,
+)
 from convtree._engine import codec, journal
 from convtree._model.findings import LOST
 from convtree.repair import repair
@@ -31,7 +42,7 @@ from . import sabotage
 from .common import arguments, finish, keep
 from .samples import View, folder, verifies, view, write, wrong_contexts
 
-_APPEND_EVERY, _REPAIR_EVERY = 7, 13  # of the damaged logs, how many are written to and repaired
+_APPEND_EVERY, _REPAIR_EVERY, _REJOIN_EVERY = 7, 13, 5  # of the damaged logs, how many are written to and repaired
 _ENGINE_FLIPS = 1000  # lines of the big log that are damaged in the file, one bit each
 _MESSAGE = {"role": "user", "content": "after the damage"}
 
@@ -259,6 +270,77 @@ def judge_repairing(path: Path, case: Case, _sound: View) -> str:
     return "repaired"
 
 
+def judge_rejoining(path: Path, case: Case, sound: View) -> str:
+    """Repairs a damaged log with `rejoin`: the tree is part of the sound one, and the true entries come back.
+
+    Every entry is one of the sound log, as it was there or as a lost one: its id and its parent are the same. The new
+    log has no finding that the repair does not name, and a second repair changes nothing.
+    """
+    for old in path.parent.glob(path.name + "*"):
+        old.unlink()
+    _put(path, case)
+    try:
+        done = repair(path, rejoin=True, dry_run=False)
+    except NotALog:
+        return "NotALog"
+    if not done.needed:
+        return "nothing to repair"
+    doubt = {"prev_mismatch"} if done.leaf_uncertain else set()
+    _check_rejoined(path, sound, {finding.code for finding in done.remaining} | doubt)
+    lost_ids = [finding.entry_id for finding in done.rejoined]
+    if not lost_ids:
+        return "recovered" if done.recovered else "repaired"
+    _check_restoring(path, sound, lost_ids)
+    return "rejoined"
+
+
+def _check_rejoined(path: Path, sound: View, remaining: set[str]) -> None:
+    known = {entry.id: entry for entry in sound.entries}
+    with Session.open(path, mode="r") as session:
+        codes = {finding.code for finding in session.findings}
+        assert codes <= remaining, f"after the repair there is still {codes - remaining}"
+        for _, entry in session.records():
+            if isinstance(entry, LostEntry):
+                true = known.get(entry.id)
+                assert true is not None, "a lost entry was never there"
+                assert true.parent_id == entry.parent_id, "a lost entry has another parent"
+            elif isinstance(entry, Entry):
+                assert known.get(entry.id) == entry, "an entry has changed"
+        for wrong in wrong_contexts(session, sound):
+            raise AssertionError(wrong)
+    content = path.read_bytes()
+    again = repair(path, rejoin=True, dry_run=False)
+    assert (again.needed, path.read_bytes()) == (False, content), "a second repair found something to do"
+
+
+def _check_restoring(path: Path, sound: View, lost_ids: list[str | None]) -> None:
+    """Puts the lost entries back whose checksum is known; then their contexts are as before."""
+    with Session.open(path, durability="process") as session:
+        wanted = [entry for entry in sound.entries if entry.id in lost_ids]
+        known = [entry for entry in wanted if getattr(session.entry(entry.id), "line_crc", None) is not None]
+        with suppress(IdConflict):
+            session.extend([structs.replace(entry, timestamp="another") for entry in wanted])
+            raise AssertionError("another entry was taken for a lost one")
+        assert session.extend(known) == len(known), "a true entry was not taken back"
+        back = [entry for entry in session._index.readable_records(range(len(session._index.tree))) if entry in known]
+        assert back == known, "a true entry is not in its place"
+        _check_as_before(session, sound)
+    if known:
+        done = repair(path, dry_run=False)
+        assert (done.needed, done.restored) == (True, len(known)), "a true entry was not put in its place"
+        with Session.open(path, mode="r") as session:
+            left = {entry.id for _, entry in session.records() if isinstance(entry, LostEntry)}
+            assert left == set(lost_ids) - {entry.id for entry in known}, "a lost entry was not replaced"
+            _check_as_before(session, sound)
+
+
+def _check_as_before(session: Session, sound: View) -> None:
+    for wrong in wrong_contexts(session, sound):
+        raise AssertionError(wrong)
+    if not session.findings:
+        assert view(session, list(sound.contexts)) == sound, "the true entry is back, and not all is as before"
+
+
 def _check_bodies(damaged: bytes, repaired: bytes, pieces: dict[int, bytes], leaf_uncertain: bool) -> None:
     """Checks that every good line that was not removed is in the new log, in order and byte for byte.
 
@@ -378,6 +460,8 @@ def sweep_log(path: Path, every: int, rng: random.Random, run: Run, indexed: boo
             run.check(judge_appending, path, case, sound)
         if by_hand or turn % _REPAIR_EVERY == 0:
             run.check(judge_repairing, path, case, sound)
+        if turn % _REJOIN_EVERY == 0:
+            run.check(judge_rejoining, path, case, sound)
 
 
 def main() -> None:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -92,9 +93,11 @@ def appending(path: Path, durability: Durability, prefix: str, seed: int) -> Cal
         choose = random.Random(seed)
         session = open_session(path, durability=durability, on_stale="rebase")
         for number in range(10**6):
-            entry_id = f"{prefix}-{number}-{pick_size(choose, False)}"
-            session.append(entry_of(entry_id))
-            say(entry_id)
+            count = choose.choice((1, 1, 1, 2, 5))
+            ids = [f"{prefix}-{number}_{each}of{count}-{pick_size(choose, False)}" for each in range(count)]
+            session.append_many(map(entry_of, ids))
+            for each in ids:
+                say(each)
 
     return work
 
@@ -287,7 +290,18 @@ def _check_log(path: Path, acknowledged: list[str]) -> list[str]:
         return [f"unreadable: {error!r}, {len(acknowledged)} acknowledged"]
     broken = [f"finding {f.code} in line {f.line}" for f in found if f.code != "torn_tail"]
     broken += [f"acknowledged and lost: {each}" for each in acknowledged if each not in there]
+    broken += _partial_groups(there)
     return broken + _check_usable(path)
+
+
+def _partial_groups(stored: set[str]) -> list[str]:
+    """Returns the groups of which a part is stored; `w1-7_0of3-500` is the id of the first of three entries."""
+    found: Counter[str] = Counter()
+    for each in stored:
+        name, _, rest = each.partition("_")
+        if rest:
+            found[f"{name} of {rest.partition('of')[2].partition('-')[0]}"] += 1
+    return [f"{count} entries of the group {name}" for name, count in found.items() if not name.endswith(f" {count}")]
 
 
 def _check_whole(path: Path, ids: list[str]) -> list[str]:

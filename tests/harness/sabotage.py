@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from convtree._engine import codec, log_index
+from convtree._engine import codec, log_index, lost
 from convtree._engine.journal import Journal
 from convtree._engine.log import Addition, Chunk
 from convtree._engine.snapshot import Snapshot
+from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
 from convtree._logs import atomic_file, file_lines, jsonl, lock
+from convtree._tools import rejoin
 
 from .common import arguments, finish
 
@@ -169,6 +171,33 @@ def watermark_ignored() -> None:
     _patch(Journal, "_begin", forgetful)
 
 
+def places_unconfirmed() -> None:
+    """Believes every id that a damaged line still shows, although no other line names it."""
+
+    class Everything(dict[str, int]):
+        def get(self, _id: str, _default: Any = None) -> Any:
+            return 2**62
+
+    _patch(rejoin, "_named_parents", lambda _index: Everything())
+
+
+def any_entry_restores() -> None:
+    """Takes every entry with the id of a lost one for that entry."""
+    _patch(lost, "restores", lambda _lost_line, _payload: True)
+
+
+def links_stay() -> None:
+    """Puts an entry that came back into its place, and keeps the links of the rows below."""
+    replace = Tree.replace
+
+    def forgetful(tree: Tree, row: int, kind: int, offset: int, length: int) -> None:
+        links = {name: tree.columns[name] for name in ("links", *LINKS)}
+        replace(tree, row, kind, offset, length)
+        tree._use({**tree.columns, **links})
+
+    _patch(Tree, "replace", forgetful)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -187,6 +216,9 @@ VARIANTS: dict[str, Callable[[], None]] = {
         index_in_place,
         index_believed,
         watermark_ignored,
+        places_unconfirmed,
+        any_entry_restores,
+        links_stay,
     )
 }
 
@@ -226,6 +258,9 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("index_in_place", "faults", []),
     ("index_believed", "damage", ["--indexed"]),
     ("watermark_ignored", "damage", ["--indexed"]),
+    ("places_unconfirmed", "damage", ["--entries", "60"]),
+    ("any_entry_restores", "damage", ["--entries", "60"]),
+    ("links_stay", "damage", ["--entries", "60"]),
 ]
 
 

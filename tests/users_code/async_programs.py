@@ -18,7 +18,7 @@ async def converse(path: Path) -> None:
         assert_type(question, MessageEntry)
         await asyncio.gather(
             session.append({"role": "assistant", "content": "Rome?"}, parent_id=question.id),
-            session.append({"role": "assistant", "content": "Oslo?"}, parent_id=question.id, model="claude"),
+            session.append({"role": "assistant", "content": "Oslo?"}, reply_to=question.id, model="claude"),
         )
         assert_type(await session.append_many([{"role": "user", "content": "Why?"}]), list[Entry])
         state = convtree.ExtensionDataEntry(ext_type="my.state", data=1)

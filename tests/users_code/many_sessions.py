@@ -61,6 +61,10 @@ def keep_house(store: SessionStore) -> None:
     store.rename("chat", "A chat")
     store.archive("chat")
     store.unarchive("chat")
+    store.hold("chat")
+    store.release("chat")
+    store.set_directories("chat", cwd="/home/me", git_root=None)
+    assert_type([info.id for info in store.prune(keep=0).held], list[str])
     assert_type([info.id for info in store.prune(max_age=timedelta(days=30), keep=100, dry_run=True)], list[str])
     with open_store("memory:") as copy:
         for copied in store.copy_to(copy, progress=print):

@@ -23,8 +23,12 @@ def read_and_write(path: Path) -> None:
         reply = session.append(
             {"role": "assistant", "content": "Rome?"}, provider="anthropic", model="claude", usage=usage, pinned=False
         )
-        other = session.append({"role": "assistant", "content": "Oslo?"}, parent_id=question.id, shape="anthropic")
+        other = session.append({"role": "assistant", "content": "Oslo?"}, reply_to=question.id, shape="anthropic")
         assert_type(session.append_many([{"role": "user", "content": "Why?"}], model=None), list[Entry])
+        assert_type(session.set_system("You plan trips."), MessageEntry)
+        told = convtree.MessageEntry(message={"role": "assistant", "content": "Bern?"})
+        assert_type(session.append(told, reply_to=question.id, label="third", move_leaf=False), MessageEntry)
+        session.append_many([told], reply_to=other.id, replaces=other.id, label="fourth", status="interrupted")
         change = convtree.ModelChangeEntry(provider="openai", model="gpt", settings={"effort": "low"})
         assert_type(session.append(change), convtree.ModelChangeEntry)
         state = convtree.ExtensionDataEntry(ext_type="my.state", data={"step": 1})

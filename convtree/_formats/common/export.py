@@ -22,6 +22,7 @@ from convtree._model.entries import (
     MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
+    VacuumEntry,
 )
 from convtree._model.errors import BrokenPath
 
@@ -38,6 +39,8 @@ class Model(NamedTuple):
 
     def after(self, entry: Entry) -> Model:
         """Returns the model in effect after an entry."""
+        if isinstance(entry, VacuumEntry) and (change := change_of(entry)) is not None:
+            entry = change
         if isinstance(entry, ModelChangeEntry):
             level = self.level if entry.settings is None else entry.settings.get("thinkingLevel")
             return Model(entry.provider, entry.model, level)
@@ -139,7 +142,8 @@ class ExportWriter(ABC):
                 return self._model_change(entry)
             case ExtensionDataEntry():
                 return [self._extension_data(entry)]
-        return [self._unknown(entry)]
+        change = change_of(entry) if isinstance(entry, VacuumEntry) else None
+        return [self._unknown(entry), *([] if change is None else self._model_change(change))]
 
     @abstractmethod
     def _header(self) -> dict[str, Any]: ...
@@ -167,6 +171,15 @@ class ExportWriter(ABC):
 
     @abstractmethod
     def _unknown(self, entry: Entry) -> dict[str, Any]: ...
+
+
+def change_of(entry: VacuumEntry) -> ModelChangeEntry | None:
+    """Returns the change of the model that a vacuum entry stands for; None if it names no model."""
+    if entry.model is None:
+        return None
+    return ModelChangeEntry(
+        id=entry.id, parent_id=entry.parent_id, provider=entry.provider, model=entry.model, settings=entry.settings
+    )
 
 
 def chain_lines(entry: Entry, bodies: list[dict[str, Any]]) -> list[tuple[str, str | None, dict[str, Any]]]:

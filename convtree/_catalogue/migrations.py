@@ -1,0 +1,52 @@
+"""How the tables of version 1 become those of version 2. SQL text only. Pure.
+
+Version 2 knows who sees a message, what is on hold, and how a session came here. Its new columns follow from the lines,
+which do not change. `sql_migration` reads them and fills the columns in.
+"""
+
+from __future__ import annotations
+
+from convtree._catalogue.tables import Dialect
+
+CLAIM = "UPDATE ct_schema SET version = 2 WHERE version = 1 RETURNING version"
+"""Locks the version. Of two processes that migrate at once, the second waits, and finds nothing to do."""
+
+SELECT_COPYING = "SELECT session_id, parent_entry FROM ct_sessions WHERE copying = 1"
+LAYOUT = (
+    "ALTER TABLE ct_sessions ADD COLUMN held INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE ct_sessions ADD COLUMN copying_to TEXT",
+    "ALTER TABLE ct_sessions ADD COLUMN arrived_ms BIGINT",
+    "ALTER TABLE ct_sessions ADD COLUMN session_key TEXT",
+    # Writers of version 1 that are still running ask for this column. They fail, and leave no new column unfilled.
+    "ALTER TABLE ct_sessions DROP COLUMN copying",
+    "ALTER TABLE ct_lines ADD COLUMN visible_to TEXT NOT NULL DEFAULT 'all'",
+    "ALTER TABLE ct_lines ADD COLUMN excerpt TEXT NOT NULL DEFAULT ''",
+    "UPDATE ct_lines SET id = NULL WHERE type = 'lost'",
+)
+SELECT_SESSIONS = "SELECT session_id FROM ct_sessions ORDER BY session_id"
+SELECT_LINES = """
+SELECT position, line FROM ct_lines WHERE session_id = :session_id AND position > :after
+  AND (type IN ('session', 'session_info', 'visibility', 'vacuum')
+    OR type = 'message' AND (role = 'user' OR line LIKE '%visible_to%'))
+ORDER BY position LIMIT :limit
+"""
+"""The lines that the new columns follow from."""
+FILL_LINE = """
+UPDATE ct_lines SET visible_to = :visible_to, excerpt = :excerpt, words = :words
+WHERE session_id = :session_id AND position = :position
+"""
+FILL_SESSION = (
+    "UPDATE ct_sessions SET arrived_ms = :arrived_ms, session_key = :session_key WHERE session_id = :session_id"
+)
+FILL_COPYING = "UPDATE ct_sessions SET copying_to = :copying_to WHERE session_id = :session_id"
+#: (before, after) the lines are filled in; version 1 stored no words of messages for nobody, so they are not indexed
+AROUND_FILLING: dict[Dialect, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "sqlite": (
+        (
+            "CREATE TRIGGER ct_words_fill AFTER UPDATE OF words ON ct_lines WHEN old.words = '' AND new.words <> '' "
+            "BEGIN INSERT INTO ct_words (rowid, words) VALUES (new.row, new.words); END",
+        ),
+        ("DROP TRIGGER ct_words_fill",),
+    ),
+    "postgresql": ((), ()),
+}

@@ -1,0 +1,140 @@
+"""The way back from rows to lines: an index keeps no payload, it fetches lines from the log when a query needs them.
+
+Every line is verified again when it is read: a log may be damaged after it was scanned. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
+
+from convtree._engine import bulk, codec, tree
+from convtree._engine.columns import Column
+from convtree._model.entries import Entry, Mark
+from convtree._model.errors import BrokenPath
+
+KINDS = {
+    "message": tree.MESSAGE,
+    "compaction": tree.COMPACTION,
+    "branch_summary": tree.BRANCH_SUMMARY,
+    "model_change": tree.MODEL_CHANGE,
+    "extension_data": tree.EXTENSION_DATA,
+    "lost": tree.LOST,
+    "vacuum": tree.VACUUM,
+}
+_DECODERS = {kind: codec.decoder(name) for name, kind in KINDS.items()}
+_DECODERS |= {tree.OPAQUE: codec.decode, tree.MARK: codec.decode}
+
+ReadAt = Callable[[Sequence[tuple[int, int]]], list[bytes]]
+"""Fetches the lines at some (position, length) pairs from the log."""
+
+
+class LineReader:
+    """The rows of a tree, and the log that has their lines. `Index` is one."""
+
+    def __init__(self, read_at: ReadAt, salt: int, columns: Mapping[str, Column] | None) -> None:
+        self._read_at = read_at
+        self.tree = tree.Tree(self._same_id, salt, columns)
+        self.sealed_from: int | None = None  # rows from here on must verify when they are read
+
+    def node(self, id: str) -> int | None:
+        """Returns the row of an entry."""
+        row = self.tree.find(id)
+        return row if row is not None and self.tree.is_node(row) else None
+
+    def line(self, row: int) -> bytes:
+        """Fetches the line of a row, as it stands in the log now."""
+        return self._read_at([(self.tree.offsets[row], self.tree.lengths[row])])[0]
+
+    def payloads(self, rows: Sequence[int]) -> Iterator[bytes]:
+        """Fetches and verifies lines, and yields their payloads.
+
+        Raises:
+            BrokenPath: a line was damaged since the scan.
+        """
+        for row, line in zip(rows, self._verified(rows), strict=True):
+            yield codec.payload_of(line) if self._is_sealed(row) else line.rstrip()[:-1]
+
+    def entries(self, rows: Sequence[int]) -> list[Entry]:
+        """Fetches, verifies and decodes entries.
+
+        Raises:
+            BrokenPath: a line was damaged since the scan, or is not what its type says.
+        """
+        return cast(list[Entry], self.records(rows))
+
+    def records(self, rows: Sequence[int]) -> list[Entry | Mark]:
+        """Fetches, verifies and decodes entries and marks.
+
+        Raises:
+            BrokenPath: as `entries`.
+        """
+        records: list[Entry | Mark] = []
+        for row, kind, line in zip(rows, self.tree.kinds.take(rows), self._verified(rows), strict=True):
+            decode = _DECODERS[kind & tree.KIND]
+            try:
+                records.append(decode(line))
+            except codec.DECODE_ERRORS:
+                raise self.broken(row, "is not a valid record") from None
+        return records
+
+    def readable_records(self, rows: Sequence[int]) -> list[Entry | Mark]:
+        """Fetches entries and marks, without those that are damaged."""
+        try:
+            return self.records(rows)
+        except BrokenPath:
+            if len(rows) == 1:
+                return []
+        return [record for row in rows for record in self.readable_records([row])]
+
+    def id_of(self, row: int) -> str:
+        """Fetches the id of a record.
+
+        Raises:
+            BrokenPath: the line was damaged since the scan.
+        """
+        try:
+            return codec.read_envelope(self.line(row)).id
+        except codec.DECODE_ERRORS:
+            raise self.broken(row, "was damaged after it was read") from None
+
+    def broken(self, row: int, what: str, missing: str | None = None) -> BrokenPath:
+        """Makes the error that names the place of a row."""
+        offset = self.tree.offsets[row]
+        return BrokenPath(f"the line at offset {offset} {what}; run verify on the log", missing=missing, offset=offset)
+
+    def lost_above(self, row: int) -> int:
+        """Returns the nearest lost entry at or above a row, or NONE."""
+        columns = self.tree
+        while (row := columns.nearest(columns.faults, row)) != tree.NONE:
+            if columns.kinds[row] & tree.KIND == tree.LOST:
+                break
+            row = columns.parents[row]
+        return row
+
+    def lost(self, row: int) -> BrokenPath:
+        """Makes the error that names a lost entry."""
+        id = self.id_of(row)
+        return self.broken(row, f"stands for the entry {id!r}, which is lost", id)
+
+    def _verified(self, rows: Sequence[int]) -> list[bytes]:
+        lengths = self.tree.lengths.take(rows)
+        lines = self._read_at(list(zip(self.tree.offsets.take(rows), lengths, strict=True)))
+        if rows and self._is_sealed(min(rows)) and bulk.all_seals_valid(lines):
+            return lines
+        for row, length, line in zip(rows, lengths, lines, strict=True):
+            if len(line) != length or (self._is_sealed(row) and codec.verify_seal(line) is None):
+                raise self.broken(row, "was damaged after it was read")
+        return lines
+
+    def _is_sealed(self, row: int) -> bool:
+        return self.sealed_from is not None and row >= self.sealed_from
+
+    def _same_id(self, row: int, id: str) -> bool:
+        line = self.line(row)
+        if line.startswith(b'{"id":"%b"' % id.encode(errors="replace")):
+            return True
+        try:
+            return codec.read_envelope(line).id == id  # written by others: escaped, or in another order
+        except codec.DECODE_ERRORS:
+            return False

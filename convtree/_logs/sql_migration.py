@@ -1,0 +1,56 @@
+"""Migrates the tables of a database to the version of this convtree, in the transaction of the caller.
+
+The layout changes first. Then each session's lines are read once, for what the new columns say about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from convtree._catalogue import marks, migrations, tables
+from convtree._catalogue.tables import Dialect, Execute
+from convtree._logs import sql_lines
+from convtree._model.batches import BATCH
+
+
+def migrate(execute: Execute, dialect: Dialect) -> None:
+    """Migrates tables of version 1. Does nothing if another process has just done it."""
+    if not execute(migrations.CLAIM):
+        return
+    copying = execute(migrations.SELECT_COPYING)
+    before, after = migrations.AROUND_FILLING[dialect]
+    for statement in (*migrations.LAYOUT, *before):
+        execute(statement)
+    for (session_id,) in execute(migrations.SELECT_SESSIONS):
+        _fill(execute, session_id)
+    for session_id, copying_to in copying:
+        execute(migrations.FILL_COPYING, {"session_id": session_id, "copying_to": copying_to})
+    for statement in after:
+        execute(statement)
+
+
+def _fill(execute: Execute, session_id: str) -> None:
+    """Fills in the new columns of a session and its lines."""
+    for positions, lines in _lines(execute, session_id):
+        if positions[0] == 0:
+            values = tables.header_values(sql_lines.header_of(lines[0], session_id))
+            execute(migrations.FILL_SESSION, {"session_id": session_id} | values)
+        batch = sql_lines.batch_of(lines)
+        rows = [
+            {"session_id": session_id, "position": position} | tables.text_values(each)
+            for position, each in zip(positions, batch.summaries, strict=True)
+            if each is not None and each.type == "message"
+        ]
+        if rows:
+            execute(migrations.FILL_LINE, rows)
+        marks.apply_marks(execute, session_id, positions, batch.summaries)
+        tables.add_usage(execute, session_id, [each for each in batch.records if each.spent], None)
+
+
+def _lines(execute: Execute, session_id: str) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Yields positions and content of the lines that matter, in batches."""
+    after = -1
+    values = {"session_id": session_id, "limit": BATCH}
+    while rows := execute(migrations.SELECT_LINES, values | {"after": after}):
+        yield [position for position, _ in rows], [sql_lines.decode_line(text) for _, text in rows]
+        after = rows[-1][0]

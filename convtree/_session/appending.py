@@ -1,0 +1,266 @@
+"""Appending: methods of `Session`, and the intent that sets the system message. Pure.
+
+Whatever needs no log is checked before the lock. Where an entry belongs, and whether it is stored already, is decided
+under the lock, in an intent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, TypeVar, cast, overload
+
+import msgspec
+
+from convtree._engine import tree
+from convtree._engine.context import build_context
+from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
+from convtree._engine.sdk_objects import PINNED_ROLES, SDKObject, entry_of, message_entry
+from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
+from convtree._model.entries import Entry, MessageEntry, Status, Visibility
+from convtree._model.errors import InvalidMessage
+from convtree._session.client import ON_STALE, HasClient
+from convtree._session.header import check_choice
+
+E = TypeVar("E", bound=Entry)
+
+
+@overload
+def append(
+    self: HasClient,
+    item: E,
+    /,
+    *,
+    parent_id: str | AtLeaf | None = LEAF,
+    id: str | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
+    label: str | None = None,
+    move_leaf: bool = True,
+    on_stale: OnStale | None = None,
+) -> E: ...
+@overload
+def append(
+    self: HasClient,
+    item: Mapping[str, Any] | SDKObject,
+    /,
+    *,
+    parent_id: str | AtLeaf | None = LEAF,
+    id: str | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    usage: Mapping[str, Any] | SDKObject | None = None,
+    shape: str | None = None,
+    visible_to: Visibility = "all",
+    pinned: bool | None = None,
+    status: Status | None = None,
+    extra: Mapping[str, Any] | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
+    label: str | None = None,
+    move_leaf: bool = True,
+    on_stale: OnStale | None = None,
+) -> MessageEntry: ...
+def append(
+    self: HasClient,
+    item: Any,
+    /,
+    *,
+    parent_id: str | AtLeaf | None = LEAF,
+    id: str | None = None,
+    provider: str | None = None,
+    model: str | None = None,
+    usage: Mapping[str, Any] | SDKObject | None = None,
+    shape: str | None = None,
+    visible_to: Visibility = "all",
+    pinned: bool | None = None,
+    status: Status | None = None,
+    extra: Mapping[str, Any] | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
+    label: str | None = None,
+    move_leaf: bool = True,
+    on_stale: OnStale | None = None,
+) -> Any:
+    """Appends one message or entry and moves the leaf to it; when this returns, it is stored.
+
+    An entry's own `parent_id` and `timestamp` are replaced; its id is kept if it has one.
+
+    Args:
+        self: the session.
+        item: a message (a dict is always a message), an object of a provider's SDK, or an `Entry`.
+        parent_id: the entry to append below; left out, the session's leaf; None, the place before the first
+            entry. Branches and appends in one record.
+        id: the new entry's id; left out, a fresh one. Makes a retry safe: if it is stored already with equal
+            content, the stored entry is returned and nothing is written, no label either.
+        provider: the provider that made the message.
+        model: the model that made the message.
+        usage: the tokens it took, as the provider reports them.
+        shape: the provider format of the message, as in `Context.to`.
+        visible_to: "all", "user" (not in contexts), "model" (for the model only) or "nobody".
+        pinned: whether it survives compactions; left out, true for the roles `system` and `developer`.
+        status: "interrupted" for a reply that was stopped: its calls without a result count as interrupted.
+        extra: data that a framework must get back with the message; never sent to a model.
+        replaces: an entry on the path to the message that contexts leave out from here on.
+        reply_to: the entry that the message answers; it decides the place, so `parent_id` and `on_stale` are left out.
+            If only notes lie between that entry and the leaf, the reply continues at the leaf: a compaction that landed
+            meanwhile is above it. If somebody said something there, the reply is a sibling, below the entry it
+            answers. If the leaf has been moved off that entry, the reply is below the entry and the leaf stays where it
+            is. If the leaf is uncertain, the reply is below the entry and becomes the leaf. Never raises StaleLeaf.
+        label: a bookmark on the new entry, stored with it.
+        move_leaf: False leaves the leaf where it is. The entry and a leaf mark are stored together.
+        on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
+            session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
+
+    The arguments from `provider` to `reply_to` go with a message only; a `MessageEntry` takes the last two.
+
+    A note is an entry that nobody said: a compaction, a model change, extension data, an entry of another tool's type,
+    a message that is visible to nobody, and a text of role `user` for the model only, as `resume` appends it. Where
+    other sessions only added notes, the leaf has not moved for anybody: the append continues below them.
+
+    Raises:
+        TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
+        ValueError: `reply_to` came with `parent_id` or `on_stale`.
+        InvalidMessage: a value cannot be stored, or `replaces` is not on the path; the error names the place.
+        StaleLeaf: another session moved the leaf (never with `parent_id` or `reply_to`).
+        EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
+        SessionFailed, SessionClosed: nothing was written.
+        OSError: the disk refused; nothing was stored, or the session is failed.
+    """
+    entry = entry_of(
+        item,
+        id=id,
+        provider=provider,
+        model=model,
+        usage=usage,
+        shape=shape,
+        visible_to=visible_to,
+        pinned=pinned,
+        status=status,
+        extra=extra,
+        replaces=replaces,
+        reply_to=reply_to,
+    )
+    return self._client.append([entry], parent_id, on_stale, reply_to=reply_to, label=label, move_leaf=move_leaf)[0]
+
+
+def append_many(
+    self: HasClient,
+    items: Iterable[Any],
+    /,
+    *,
+    parent_id: str | AtLeaf | None = LEAF,
+    provider: str | None = None,
+    model: str | None = None,
+    usage: Mapping[str, Any] | SDKObject | None = None,
+    shape: str | None = None,
+    visible_to: Visibility = "all",
+    pinned: bool | None = None,
+    status: Status | None = None,
+    extra: Mapping[str, Any] | None = None,
+    replaces: str | None = None,
+    reply_to: str | None = None,
+    label: str | None = None,
+    move_leaf: bool = True,
+    on_stale: OnStale | None = None,
+) -> list[Entry]:
+    """Appends a chain with one write and one sync: all of it or nothing.
+
+    An item whose id is stored already stays where it is, and is returned as it is stored. The others form a chain at
+    the place that the call names, so they never continue an entry of another branch. If all are stored, nothing is
+    written. More than 65,536 items are several groups: after a crash, the first groups may be stored without the rest.
+
+    Args:
+        self: the session.
+        items: messages and entries, as `append` takes them; each is the parent of the next.
+        parent_id: the parent of the first, as in `append`.
+        provider: as in `append`, for every message.
+        model: as in `append`, for every message.
+        usage: as in `append`, for the last item if it is a message.
+        shape: as in `append`, for every message.
+        visible_to: as in `append`, for every message.
+        pinned: as in `append`, for every message.
+        status: as in `append`, for the last item if it is a message.
+        extra: as in `append`, for the last item if it is a message.
+        replaces: as in `append`, for the first item.
+        reply_to: as in `append`, for the first item; decides the place of the chain.
+        label: as in `append`, for the last item.
+        move_leaf: as in `append`.
+        on_stale: as in `append`.
+
+    Raises:
+        As `append`.
+    """
+    listed = list(items)
+    common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
+    common |= {"visible_to": visible_to, "pinned": pinned}
+    entries: list[Entry] = []
+    for number, item in enumerate(listed, 1):
+        own = {} if isinstance(item, Entry) else dict(common)
+        if number == 1:
+            own |= {"replaces": replaces, "reply_to": reply_to}
+        if number == len(listed) and not isinstance(item, Entry):
+            own |= {"usage": usage, "status": status, "extra": extra}
+        entries.append(entry_of(item, **own))
+    if not entries:
+        return []
+    return self._client.append(entries, parent_id, on_stale, reply_to=reply_to, label=label, move_leaf=move_leaf)
+
+
+def set_system(
+    self: HasClient, message: str | Mapping[str, Any], /, *, on_stale: OnStale | None = None
+) -> MessageEntry:
+    """Makes a text the system message from here on. Writes nothing if it is the system message in effect already.
+
+    So a program may call it at every start. Otherwise it appends the message with `replaces` set to the system message
+    in effect, which contexts below leave out. `message` is a text or a message of role `system` or `developer`.
+
+    Raises:
+        InvalidMessage: the message has another role, or a value cannot be stored.
+        As `append`.
+    """
+    text = message if isinstance(message, str) else None
+    entry = message_entry({"role": "system", "content": text} if isinstance(message, str) else message)
+    if entry.role not in PINNED_ROLES:
+        raise InvalidMessage("set_system takes a text, or a message of role system or developer", place="message.role")
+    if on_stale is not None:
+        check_choice("on_stale", on_stale, ON_STALE)
+    client = self._client
+    record = client.encode(entry)
+    with client.lock:
+        return cast(MessageEntry, client.write(SetSystem(record, text is not None, client.seen(on_stale))).stored[-1])
+
+
+class SetSystem(msgspec.Struct, frozen=True):
+    """A system message at the leaf, unless the one in effect there says the same.
+
+    `only_text` compares the text alone: the message was given as a text.
+    """
+
+    record: EncodedRecord
+    only_text: bool
+    seen: SeenLeaf
+
+    moves_leaf: ClassVar[bool] = True
+
+    def plan(self, batch: WriteBatch) -> None:
+        """Adds the message with `replaces`. Like a retry, one that is in effect is noticed before a stale leaf."""
+        leaf_id = batch.current_leaf(self.seen.or_newer())
+        current = _system_message(batch, leaf_id)
+        message = cast(MessageEntry, self.record.record)
+        if current is None:
+            record = self.record
+        elif current.text == message.text if self.only_text else current.message == message.message:
+            batch.stored.append(current)
+            return
+        else:
+            record = encode_record(msgspec.structs.replace(message, replaces=current.id))
+        batch.add_chain([record], batch.current_leaf(self.seen))
+
+
+def _system_message(batch: WriteBatch, leaf_id: str | None) -> MessageEntry | None:
+    """Returns the last system message that a model sees at a leaf."""
+    row = tree.ROOT if leaf_id is None else batch.row_of(leaf_id)
+    for entry in reversed(build_context(batch.index, row, allow_gaps=True).entries):
+        if isinstance(entry, MessageEntry) and entry.role in PINNED_ROLES:
+            return entry
+    return None

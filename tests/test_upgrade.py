@@ -1,0 +1,355 @@
+"""Data of earlier versions: logs open as they are, the tables of databases are migrated.
+
+`version_1/` has sessions as version 1 of the tables stored them: the statements that created its tables, its rows, and
+the same sessions as logs.
+"""
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import sqlalchemy
+from click.testing import CliRunner
+from helpers import assistant, contents, user
+from postgres import new_database
+
+from convtree import (
+    ConvtreeError,
+    Header,
+    LostEntry,
+    MessageEntry,
+    ParentSession,
+    Record,
+    Session,
+    SessionInfoMark,
+    Usage,
+    VacuumEntry,
+    VisibilityMark,
+    open_store,
+)
+from convtree._catalogue import marks
+from convtree._cli.app import app
+from convtree._engine import codec
+from convtree._engine.write_batch import reseal
+from convtree._logs.sql_engine import SqlDatabase, TablesOutdated
+
+OLD = Path(__file__).parent / "version_1"
+EVERY = ["notes", "old", "task", "fork", "trip"]  # last active first
+NAMES = "session_id, position, id, parent_id, type, role, ms, visible_to, excerpt, words, line"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database, of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/old.db"
+    else:
+        with new_database(request.getfixturevalue("postgres_server")) as made:
+            yield made
+
+
+@pytest.fixture
+def old(url: str) -> str:
+    """A database with the tables and sessions of version 1."""
+    run(url, (OLD / f"{kind(url)}.sql").read_text(), (OLD / "rows.sql").read_text())
+    return url
+
+
+def kind(url: str) -> str:
+    return "sqlite" if url.startswith("sqlite") else "postgresql"
+
+
+def run(url: str, *scripts: str) -> None:
+    """Runs statements without convtree."""
+    if kind(url) == "sqlite":
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+            for script in scripts:
+                connection.executescript(script)
+        return
+    engine = sqlalchemy.create_engine(url)
+    try:
+        with engine.begin() as connected:
+            for script in scripts:
+                connected.exec_driver_sql(script)
+    finally:
+        engine.dispose()
+
+
+def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
+    with closing(SqlDatabase.connect(url)) as database, database.reading() as execute:
+        return [tuple(row) for row in execute(sql)]
+
+
+def tables_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
+    """All that the tables say. Columns are in one order, whatever the layout is."""
+    columns = (
+        "session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id, parent_entry, "
+        "copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, crc, leaf, entries, messages, "
+        "first_user, last_user"
+    )
+    return {
+        "sessions": rows(url, f"SELECT {columns} FROM ct_sessions ORDER BY session_id"),
+        "lines": rows(url, f"SELECT {NAMES} FROM ct_lines ORDER BY session_id, position"),
+        "usage": rows(
+            url,
+            "SELECT session_id, provider, model, answers, input_tokens, output_tokens, cost FROM ct_usage "
+            "ORDER BY session_id, provider, model",
+        ),
+    }
+
+
+def literal(value: Any) -> str:
+    """A value in the text of a statement."""
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return "NULL" if value is None else str(value)
+
+
+def add_as_version_1(url: str, id: str, header: Header, records: list[Record]) -> list[bytes]:
+    """Stores a log as version 1 does when it is copied into its tables. Returns the lines.
+
+    Version 1 does not know the new types, nor the new fields of the old ones.
+    """
+    lines = list(reseal(codec.encode_header(header), map(codec.encode, records)))
+    position, statements = 0, []
+    for line, record in zip(lines, [None, *records], strict=True):
+        message = record if isinstance(record, MessageEntry) else None
+        values = {
+            "session_id": id,
+            "position": position,
+            "id": record.id if record else None,
+            "parent_id": getattr(record, "parent_id", None),
+            "type": record.type if record else "session",
+            "role": message.role if message else None,
+            "ms": None,
+            "words": message.text if message and message.visible_to != "nobody" else "",
+            "line": line.decode(),
+        }
+        shown = ", ".join(map(literal, values.values()))
+        statements.append(f"INSERT INTO ct_lines ({', '.join(values)}) VALUES ({shown});")
+        position += len(line) + 1
+    statements.append(
+        "INSERT INTO ct_sessions (session_id, name_words, archived, kind, copying, active_ms, active_slot, size, crc, "
+        f"entries, messages, first_user, last_user) VALUES ('{id}', '  ', 0, '', 0, 0, 0, {position}, "
+        f"{codec.verify_seal(lines[-1]).crc}, 4, 3, 'one', 'three');"  # type: ignore[union-attr]
+    )
+    run(url, "\n".join(statements))
+    return lines
+
+
+# --- the tables ---------------------------------------------------------------------------------------------------
+
+
+def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, tmp_path: Path) -> None:
+    """Every column of every line and session, and the full text index."""
+    fresh = f"sqlite:///{tmp_path}/fresh.db"
+    shutil.copytree(OLD / "store", tmp_path / "logs")
+    with open_store(tmp_path / "logs") as logs, open_store(fresh) as today:
+        assert {each.status for each in logs.copy_to(today)} == {"copied"}
+        with open_store(old, create=True) as migrated:
+            assert list(migrated.list(archived=None, tasks=True)) == list(today.list(archived=None, tasks=True))
+            for text in ("rome", "größe", "note model", "secret", "draft", "thing", "help"):
+                found, expected = (
+                    sorted((hit.session_id, hit.entry_id) for hit in store.search(text)) for store in (migrated, today)
+                )
+                assert found == expected
+    assert tables_of(old) == tables_of(fresh)
+    assert rows(old, "SELECT version FROM ct_schema") == [(2,)]
+    if kind(old) == "sqlite":
+        indexed = [rows(url, "SELECT id FROM ct_words_docsize ORDER BY id") for url in (old, fresh)]
+        assert [len(each) for each in indexed] == [len(rows(old, "SELECT 1 FROM ct_lines WHERE words <> ''"))] * 2
+        run(old, "DELETE FROM ct_lines; INSERT INTO ct_words (ct_words, rank) VALUES ('integrity-check', 1);")
+
+
+def test_migrated_sessions_are_used_as_before(old: str) -> None:
+    """They are listed, read, appended to, forked and deleted."""
+    with open_store(old, create=True) as store:
+        assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
+        trip = store.info("trip")
+        assert (trip.first_user_message, trip.last_user_message) == ("Where shall we go?", "draft for the user")
+        assert (trip.entries, trip.messages, trip.held, trip.usage) == (
+            8,
+            7,
+            False,
+            Usage(input_tokens=5, output_tokens=9, cost=0.5),
+        )
+        assert (store.info("fork").usage, store.info("old").archived) == (Usage(output_tokens=11), True)
+        assert [(hit.session_id, hit.on_path) for hit in store.search("rome")] == [("fork", True), ("trip", False)]
+        with store.open("trip") as session:
+            assert (contents(session)[-1], session.findings) == ("Oslo", ())
+            session.append(user("What is the word for this?"))
+        assert store.search("word")[0].session_id == "trip"
+        store.fork("trip", new_id="again").close()
+        assert store.delete("trip") == ["task", "trip"]
+        assert sorted(info.id for info in store.list(archived=None)) == ["again", "fork", "notes", "old"]
+
+
+def test_lines_that_version_1_did_not_know_count_after_the_migration(old: str) -> None:
+    """A log of today that version 1 has copied into its tables: marks, hidden messages, vacuum, lost, header."""
+    header = Header(
+        id="new",
+        parent_session=ParentSession(id="trip", kind="task"),
+        copied_to="m1",
+        arrived="1970-01-01T00:00:05Z",
+        key=["chat", 7],
+    )
+    records: list[Record] = [
+        VacuumEntry(id="v", model="m", usage=[{"model": "m", "answers": 2, "output_tokens": 9}]),
+        MessageEntry(id="m1", parent_id="v", message=user("one")),
+        MessageEntry(id="m2", parent_id="m1", message=user("two"), visible_to="nobody"),
+        MessageEntry(id="m3", parent_id="m2", message=user("three")),
+        LostEntry(id="x", parent_id="m3"),
+        VisibilityMark(id="h1", target_id="m1", visible_to="nobody"),
+        VisibilityMark(id="h2", target_id="m2", visible_to="all"),
+        SessionInfoMark(id="i", cwd="/new", git_root="/git", hold=True),
+    ]
+    lines = add_as_version_1(old, "new", header, records)
+    with open_store(old, create=True) as store:
+        info = store.info("new")
+        assert (info.cwd, info.git_root, info.held, info.key) == ("/new", "/git", True, ["chat", 7])
+        assert (info.arrived, info.usage) == ("1970-01-01T00:00:05.000Z", Usage(output_tokens=9))
+        assert (info.first_user_message, info.last_user_message) == ("two", "three")
+        found = {text: [hit.entry_id for hit in store.search(text)] for text in ("one", "two", "three")}
+        assert found == {"one": [], "two": ["m2"], "three": ["m3"]}
+        with closing(store._log("new", "r")) as log:
+            assert [line for chunk in log.read() for line in chunk.lines] == lines
+    assert rows(old, "SELECT id FROM ct_lines WHERE type = 'lost'") == [(None,)]
+
+
+def test_a_session_of_many_lines(old: str) -> None:
+    """Its lines are read in batches, some of them without a message."""
+    said: list[Record] = [
+        MessageEntry(id=f"m{number}", parent_id=None, message=user(f"word{number}")) for number in range(520)
+    ]
+    moved: list[Record] = [SessionInfoMark(id=f"i{number}", cwd=f"/{number}") for number in range(1100)]
+    hidden: list[Record] = [VisibilityMark(id="h", target_id="m519", visible_to="model")]
+    add_as_version_1(old, "long", Header(id="long"), [*said, *moved, *hidden])
+    with open_store(old, create=True) as store:
+        info = store.info("long")
+        assert (info.cwd, info.first_user_message, info.last_user_message) == ("/1099", "word0", "word518")
+        assert [hit.entry_id for hit in store.search("word519")] == ["m519"]
+
+
+def test_a_session_that_version_1_was_still_copying(old: str) -> None:
+    """The entries that are copied after the migration are not counted, either."""
+    run(old, "UPDATE ct_sessions SET copying = 1 WHERE session_id = 'fork';")
+    with open_store(old, create=True):
+        assert rows(old, "SELECT session_id, copying_to FROM ct_sessions WHERE copying_to IS NOT NULL") == [
+            ("fork", "0000000000000004")
+        ]
+
+
+def test_several_processes_migrate_at_once(old: str) -> None:
+    """One of them does it, the others wait."""
+    databases = [SqlDatabase.connect(old) for _ in range(4)]
+    failed: list[Exception] = []
+
+    def migrate(database: SqlDatabase) -> None:
+        try:
+            database.create_tables()
+        except Exception as error:  # shown by the test
+            failed.append(error)
+
+    threads = [Thread(target=migrate, args=(database,)) for database in databases]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for database in databases:
+        database.close()
+    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(2,)])
+    with open_store(old) as store:
+        assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
+
+
+def test_a_migration_that_fails_changes_nothing(old: str) -> None:
+    """It can be repeated."""
+    with patch.object(marks, "apply_marks", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+        open_store(old, create=True)
+    assert rows(old, "SELECT version FROM ct_schema") == [(1,)]
+    assert rows(old, "SELECT COUNT(*) FROM ct_sessions WHERE copying = 0") == [(5,)]
+    with open_store(old, create=True) as store:
+        assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
+
+
+def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
+    """Nor migrated by somebody who did not ask for it. The error says what to do."""
+    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 2; open_store\(url, create=True\)"):
+        open_store(old, create=False)
+    if kind(old) == "postgresql":
+        with pytest.raises(TablesOutdated):
+            open_store(old)
+    assert rows(old, "SELECT version FROM ct_schema") == [(1,)]
+
+
+def test_the_command_line_migrates(old: str) -> None:
+    """By one command. The others refuse, and say so."""
+    code, _, err = call("ls", "-s", old)
+    assert (code, "`convtree upgrade` migrates them" in err) == (5, True)
+    assert call("upgrade", old) == (0, "", "tables migrated\n")
+    assert call("upgrade", old) == (0, "", "nothing to do\n")
+    assert call("upgrade", old, "--json")[1].endswith('"migrated":false}\n')
+    assert call("ls", "-s", old)[0] == 0
+    assert call("upgrade", "mongodb://x")[0] == 2
+
+
+def call(*arguments: str) -> tuple[int, str, str]:
+    """Runs a command. Returns its exit code, its output, and its output on stderr."""
+    done = CliRunner().invoke(app, arguments)
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_a_role_that_may_not_alter_tables_migrates_nothing(postgres_server: str) -> None:
+    """The error of the server says which permission is missing."""
+    with new_database(postgres_server) as url:
+        run(url, (OLD / "postgresql.sql").read_text(), (OLD / "rows.sql").read_text())
+        role = f"reader_{url.rpartition('/')[2].partition('?')[0]}"
+        run(url, f"CREATE ROLE {role} LOGIN; GRANT SELECT, UPDATE ON ALL TABLES IN SCHEMA public TO {role};")
+        try:
+            with pytest.raises(OSError, match=r"permission denied|must be owner"):
+                open_store(sqlalchemy.make_url(url).set(username=role).render_as_string(), create=True)
+            assert rows(url, "SELECT version FROM ct_schema") == [(1,)]
+        finally:
+            run(url, f"DROP OWNED BY {role}; DROP ROLE {role};")
+
+
+def test_a_writer_of_version_1_that_is_still_running_fails(old: str) -> None:
+    """It would leave the new columns empty. Every one of its appends begins with this statement."""
+    append = "UPDATE ct_sessions SET size = size WHERE session_id = 'trip' RETURNING size, created_ms, copying"
+    run(old, append + ";")
+    open_store(old, create=True).close()
+    with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match="copying"):
+        run(old, append + ";")
+
+
+def test_tables_of_a_later_version_are_refused(old: str) -> None:
+    """As version 1 refuses those of version 2, by the same check."""
+    run(old, "UPDATE ct_schema SET version = 3;")
+    calls: list[Callable[[], object]] = [lambda: open_store(old, create=True), lambda: open_store(old, create=False)]
+    for call in calls:
+        with pytest.raises(ConvtreeError, match="version 3, this convtree supports up to 2"):
+            call()
+
+
+# --- logs ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("id", EVERY)
+def test_a_log_of_today_opens_unchanged(id: str, tmp_path: Path) -> None:
+    """Without findings; and it is continued."""
+    path = tmp_path / f"{id}.jsonl"
+    shutil.copy(OLD / "store" / path.name, path)
+    before = path.read_bytes()
+    with Session.open(path, mode="r", strict=True) as session:
+        assert session.findings == ()
+    assert path.read_bytes() == before
+    with Session.open(path) as session:
+        entry = session.append(assistant("more"))
+    with Session.open(path, mode="r", strict=True) as session:
+        assert (session.leaf_id, path.read_bytes()[: len(before)]) == (entry.id, before)
