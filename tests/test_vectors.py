@@ -31,7 +31,6 @@ Json = dict[str, Any]
 ATTRIBUTES = {"hold": "held"}  # of a session, where they are called otherwise than their keys
 NO_USAGE = msgspec.to_builtins(Usage())
 TWICE = "a mark whose fields do not fit is found twice: as bad_line, and as bad_body"
-GROUP_IDS = "the tables of a database have the ids of group marks among those of records"
 RESTORED = "the tables of a database have an id once, so an entry that was restored does not fit in"
 FIRST = "a vacuum entry is in effect as the first record only, not as the first entry"
 HEADER = "a header that verifies and does not fit is read as a mark"
@@ -40,8 +39,6 @@ SHOWN = "a message that was hidden after a compaction can be shown again"
 CALL_ABOVE = "a hidden call before the kept range does not hide its result in it"
 #: where convtree does not do what the vectors say, by vector: tests, and the difference
 DIFFERENCES: dict[str, tuple[str, str]] = {
-    "group-mark-with-the-id-of-an-entry": ("sql", GROUP_IDS),
-    "group-two-marks-with-one-id": ("sql", GROUP_IDS),
     "leaf-without-a-target": ("verify", TWICE),
     "label-not-a-text": ("verify", TWICE),
     "visibility-another-word": ("verify", TWICE),
