@@ -46,7 +46,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def shipped() -> set[str]:
     """Returns the files, other than code, that every distribution must contain."""
     docs = {path.relative_to(ROOT).as_posix() for path in (ROOT / "convtree" / "docs").rglob("*.md")}
-    return docs | {"convtree/docs/FORMAT.md", "convtree/LICENSE", "convtree/py.typed"}
+    named = {"convtree/docs/FORMAT.md", "convtree/docs/format.schema.json", "convtree/LICENSE", "convtree/py.typed"}
+    return docs | named
 
 
 def test_metadata_names_licence_systems_and_versions(built: tuple[Path, Path]) -> None:
