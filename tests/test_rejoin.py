@@ -670,12 +670,13 @@ def test_the_true_entry_comes_back_in_a_store(kind: str, tmp_path: Path) -> None
     assert [(each.entries, each.messages) for each in store.list()] == [(3, 2)]
     with store.open("s1") as session:
         assert codes(session) == ["lost_entry"]
-        assert session.extend([MessageEntry(id="b", parent_id="a", message=user("banana"), timestamp=EARLIER)]) == 1
-        assert (contents(session), session.leaf_id) == (["a", "banana", "c"], "c")
+        true = MessageEntry(id="b", parent_id="a", message=user("banana"), timestamp=EARLIER)
+        assert session.extend([MessageEntry(id="d", parent_id="c", message=user("d")), true]) == 2
+        assert (contents(session), session.leaf_id) == (["a", "banana", "c", "d"], "d")
     with store.open("s1") as session:
-        assert (contents(session), codes(session)) == (["a", "banana", "c"], [])
+        assert (contents(session), codes(session)) == (["a", "banana", "c", "d"], [])
     [info] = store.list()
-    assert (info.entries, info.messages, info.leaf_id) == (3, 3, "c")
+    assert (info.entries, info.messages, info.leaf_id) == (4, 4, "d")
     assert info.last_activity == "2026-01-02T03:04:05.000Z"
     assert [(hit.entry_id, hit.on_path) for hit in store.search("banana")] == [("b", True)]
     store.close()
