@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from convtree import (
+    BrokenPath,
     CompactionEntry,
     ExtensionDataEntry,
     IdConflict,
     InvalidCompaction,
+    InvalidMessage,
     LeafUncertain,
     MessageEntry,
     Session,
     StaleLeaf,
 )
 from convtree._engine import journal
+from convtree.repair import repair
 
 HANDLES = st.sampled_from([0, 1])
 TEXTS = st.text(max_size=5)
@@ -40,6 +43,11 @@ class Model(RuleBasedStateMachine):
         self.said: dict[str, tuple[str, Any]] = {}
         self.pinned: set[str] = set()
         self.answers: dict[str, str] = {}
+        self.stopped: set[str] = set()
+        self.lost: set[str] = set()  # once; they were put back
+        self.moment = 0  # counts nodes and marks
+        self.born: dict[str, int] = {}
+        self.marks: list[tuple[int, str, str, Any]] = []  # moment, node, field, value
         self.labels: dict[str, str] = {}
         self.name: str | None = None
         self.leaf: str | None = None
@@ -80,19 +88,34 @@ class Model(RuleBasedStateMachine):
             at = compactions[-1]
             kept = self.said[path[at]][1]
             start = at if kept is None else path.index(kept)
-            pins = [id for id in path[:start] if id in self.pinned]
+            pins = [id for id in path[:start] if self.stays(id, self.born[path[at]])]
             shown = [*pins, path[at], *path[start:at], *path[at + 1 :]]
             compactions = [shown.index(path[at])]
         return [
             "summary" if kind == "compaction" else value
             for number, id in enumerate(shown)
             for kind, value in [self.said[id]]
-            if kind == "message" or (kind == "compaction" and number in compactions)
+            if (kind in ("message", "nobody") and self.now(id, "visible_to") in ("all", "model"))
+            or (kind == "compaction" and number in compactions)
         ]
+
+    def now(self, id: str, field: str, until: float = float("inf")) -> Any:
+        """Who sees a message, or whether it is pinned, by the marks before a moment."""
+        own = {"visible_to": "nobody" if self.said[id][0] == "nobody" else "all", "pinned": id in self.pinned}
+        values = [value for at, target, name, value in self.marks if (target, name) == (id, field) and at < until]
+        return values[-1] if values else own[field]
+
+    def stays(self, id: str, compacted: int) -> bool:
+        """Whether a message before the kept range of a compaction is in the context, if it is visible now."""
+        if any(at > compacted for at, *mark in self.marks if mark == [id, "pinned", True]):
+            return True
+        return self.now(id, "pinned", compacted) and self.now(id, "visible_to", compacted) in ("all", "model")
 
     def added(self, who: int, id: str, parent: str | None, kind: str, value: Any, *, moves: bool = True) -> str:
         self.parents[id] = parent
         self.said[id] = (kind, value)
+        self.moment += 1
+        self.born[id] = self.moment
         if moves:
             self.leaf = self.seen[who] = id
         self.doubt = False
@@ -120,12 +143,14 @@ class Model(RuleBasedStateMachine):
 
     # --- operations ---
 
-    @rule(target=nodes, who=HANDLES, text=TEXTS, pinned=st.booleans())
-    def append(self, who: int, text: str, pinned: bool) -> Any:
+    @rule(target=nodes, who=HANDLES, text=TEXTS, pinned=st.booleans(), stopped=st.booleans())
+    def append(self, who: int, text: str, pinned: bool, stopped: bool) -> Any:
         """Appends at the leaf, which raises if the leaf is stale or uncertain."""
         if self.refused(who, text):
             return multiple()
-        entry = self.handles[who].append(user(text), pinned=pinned)
+        entry = self.handles[who].append(user(text), pinned=pinned, status="interrupted" if stopped else None)
+        if stopped:
+            self.stopped.add(entry.id)
         assert entry.parent_id == self.leaf
         if pinned:
             self.pinned.add(entry.id)
@@ -237,7 +262,66 @@ class Model(RuleBasedStateMachine):
         """A stored message as it was given."""
         answered, text = self.answers.get(id), self.said[id][1] + more
         message = user(text) if answered is None else assistant(text)
-        return MessageEntry(id=id, message=message, pinned=id in self.pinned or None, reply_to=answered)
+        stopped: Any = "interrupted" if id in self.stopped else None
+        return MessageEntry(id=id, message=message, pinned=id in self.pinned or None, reply_to=answered, status=stopped)
+
+    @rule(who=HANDLES, id=nodes, visible_to=st.sampled_from(["all", "user", "model", "nobody"]))
+    def hide(self, who: int, id: str, visible_to: Any) -> None:
+        """Hides a message from somebody, or shows it; a note that nobody said, too."""
+        self._mark(who, id, "visible_to", visible_to)
+
+    @rule(who=HANDLES, id=nodes, pinned=st.booleans())
+    def pin(self, who: int, id: str, pinned: bool) -> None:
+        """Pins or unpins a message."""
+        self._mark(who, id, "pinned", pinned)
+
+    def _mark(self, who: int, id: str, field: str, value: Any) -> None:
+        handle = self.handles[who]
+        if self.said[id][0] not in ("message", "nobody"):
+            if self.said[id][0] != "system":
+                with pytest.raises(InvalidMessage):
+                    handle.hide(id)
+            return
+        before = self.context_of(self.seen[who])
+        if self.now(id, field) != value:
+            self.moment += 1
+            self.marks.append((self.moment, id, field, value))
+        if field == "pinned":
+            changed = handle.pin(id, value)
+        else:
+            changed = handle.show(id) if value == "all" else handle.hide(id, visible_to=value)
+        assert changed or self.context_of(self.seen[who]) == before
+        for each in (0, 1):  # a session knows of a mark when it has read it
+            self.refresh(each)
+
+    @rule(which=st.integers(0, 99))
+    def lose(self, which: int) -> None:
+        """Damages a message, keeps its place by a repair, and puts it back: nothing changes but the log's file."""
+        told = [id for id in self.parents if self.said[id][0] == "message" and id not in self.lost]
+        above = [id for id in told if id in self.parents.values()]  # its children confirm the id
+        if self.doubt or self.strange or not above:
+            return
+        id = above[which % len(above)]
+        self.lost.add(id)
+        with Session.open(self.path, mode="r") as reader:
+            entry = reader.entry(id)
+        data = bytearray(self.path.read_bytes())
+        data[data.index(b'"message":{', data.index(b'{"id":"%s"' % id.encode())) + 2] ^= 1
+        self.path.write_bytes(data)
+        done = repair(self.path, dry_run=False, rejoin=True)
+        assert [each.entry_id for each in done.rejoined] == [id], done
+        with self.open() as session:
+            with pytest.raises(BrokenPath):
+                session.path(id)
+            session.extend([entry])
+            assert session.entry(id) == entry
+            try:
+                session.path()
+            except LeafUncertain:
+                session.branch(self.leaf)
+        self.told = [set(), set()]  # of a log that was replaced, every entry is new
+        for each in (0, 1):
+            self.refresh(each)
 
     @rule(who=HANDLES, id=nodes, other=st.booleans())
     def retry(self, who: int, id: str, other: bool) -> None:

@@ -50,6 +50,7 @@ class LineScan(LineReader, ABC):
         self.header_is_damaged = False  # the first line looks like a header, and is damaged
         self._seen_first_line = False
         self._open_group: OpenGroup | None = None  # a group that the lines scanned so far have not completed
+        self.whole_until = 0  # groups that begin before this position are known to be whole
         self._group_line = 0  # the line number of the last mark whose group is whole
         self._group_end = 0  # the line number of the last line of that group
 
@@ -113,7 +114,7 @@ class LineScan(LineReader, ABC):
             return False
         if (self.sealed_from is not None or codec.looks_sealed(line)) and codec.verify_seal(line) is None:
             return False
-        if not is_whole(count, lines, number + 1):
+        if position >= self.whole_until and not is_whole(count, lines, number + 1):
             self._open_group = OpenGroup(position, count)
             return True
         self._group_line = self.state.lines + 1

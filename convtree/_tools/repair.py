@@ -178,7 +178,7 @@ def repair(
         completed = _complete_tail(index, log)
         rejoined = find_places(index, log) if rejoin else []
         if rejoined:
-            index = _scan_rejoined(log, rejoined)
+            index = _scan_rejoined(log, rejoined, index.state.end)
             _complete_tail(index, log)
         plan, rows = _plan(index, log, rejoined, completed)
         if dry_run or not plan.needed:
@@ -264,9 +264,10 @@ def _scan(log: _WatchedLog, progress: Progress | None, finding_limit: int = FIND
     return index
 
 
-def _scan_rejoined(log: _WatchedLog, rejoined: Sequence[Rejoined]) -> Index:
-    """Reads a log once more, with other lines in the places of damaged ones."""
+def _scan_rejoined(log: _WatchedLog, rejoined: Sequence[Rejoined], end: int) -> Index:
+    """Reads a log once more, with other lines in the places of damaged ones. The scan before came to `end`."""
     index = Index(log.read_at, int.from_bytes(os.urandom(8)), _REPAIR_LIMIT)
+    index.whole_until = end
     payloads = {each.finding.offset: each for each in rejoined}
     log.replaced = replaced = dict[int, bytes]()
     for chunk in log.read():
@@ -280,6 +281,7 @@ def _scan_rejoined(log: _WatchedLog, rejoined: Sequence[Rejoined]) -> Index:
                 index.scan((position,), (line,), position + len(chunk.lines[number]) + 1)
                 index.state.last_damaged = True  # the next line names the damaged line
         index.scan(chunk.positions[done:], chunk.lines[done:], chunk.end, chunk.fault)
+    index.end_scan()
     return index
 
 
