@@ -129,8 +129,8 @@ def test_children_leaves_and_tips_match_the_model(grown: Grown, asked_early: int
 @settings(max_examples=40)
 def test_ancestors_match_the_model(grown: Grown) -> None:
     """The common ancestor is the last row that two paths share, or ROOT."""
-    for a in (ROOT, *grown.nodes()[:12]):
-        for b in (ROOT, *grown.nodes()[:12]):
+    for a in (ROOT, *grown.nodes()):
+        for b in (ROOT, *grown.nodes()):
             shared = [row for row in grown.path(a) if row in grown.path(b)]
             assert grown.tree.common_ancestor(a, b) == (shared[-1] if shared else ROOT)
             if a >= 0 and b >= 0:

@@ -83,7 +83,7 @@ def entries(view: LeafView, rows: Iterable[int]) -> list[dict[str, Any] | None]:
 
 
 def context_document(context: Context) -> dict[str, Any]:
-    """Returns the fields of a context. The messages are those of the log, unchanged."""
+    """Returns the fields of a context. The messages are those of the log, with a placeholder for a hidden result."""
     return {
         "messages": context.messages,
         "entry_ids": [entry.id for entry in context.entries],

@@ -130,9 +130,6 @@ def add_messages(tree: Tree, ids: Sequence[str], parent: int, offsets: Sequence[
         tree.parents.append(parent)
         tree.parents.tail.extend(range(row, row + count - 1))
         tree.links.tail.extend([links] * count)
-        if parent != tree.newest_entry:
-            tree.begin_chain(row, parent)
-        tree.newest_entry = row + count - 1
         tree.newest_links = links
         tree.size = row + count
     return count

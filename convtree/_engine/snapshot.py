@@ -53,6 +53,7 @@ _decode_footer = msgspec.json.Decoder(Footer).decode
 
 def dump(index: Index, read_log: Read) -> Iterator[bytes]:
     """Yields a snapshot of an index whose log is read through `read_log`."""
+    index.tree.index_chains()
     columns = {**index.tree.columns, "slots": index.tree.ids.table()}
     crcs = array("I")
     for name in _COLUMN_TYPES:

@@ -11,6 +11,7 @@ number of its first cell, and a row that replaces a pinned message has a list wi
 
 Nearly all rows continue the entry before them. Rows that do so without a break are a chain, and each chain has a jump
 to a chain further up, as in a skew-binary list. So ancestors are found in a time logarithmic in the number of chains.
+Chains are found when someone asks for an ancestor, and when a snapshot is saved.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ NAMES_MODEL = 1 << 6  # differs from its parent's, as far as that is known
 HAS_SETTINGS = 1 << 7
 CRITICAL = 1 << 8
 REPLACES = 1 << 9  # a message that takes the place of an entry above it
-_UNKNOWN = -3  # the newest entry is not looked up yet
 
 ROWS = {"offsets": "Q", "lengths": "I", "kinds": "H", "parents": "i", "links": "I", "hashes": "Q"}
 LINKS = ("compactions", "pins", "models", "settings", "extension_data", "faults")
@@ -59,7 +59,8 @@ class Tree:
         self.ids = IdTable(columns["hashes"], same_id, salt, columns.get("slots"))
         self.size = len(self.parents)
         self.newest_links = self.links[self.size - 1] if self.size else 0
-        self.newest_entry = _UNKNOWN
+        self._chained = self.size  # rows that the chains cover
+        self._chain_count = len(self.chain_starts)
         self._replacers: dict[int, list[int]] = {}  # the rows that replace a row
         self._replacers_read = 0  # how many replacements the dict above has
         self._last_child = array("i")
@@ -103,10 +104,6 @@ class Tree:
                 self.replacing.append(row)
                 self.replaced.append(replaced)
             links = self._link(row, links, parent, kind)
-        if kind != MARK:
-            if parent != self.newest_entry:
-                self.begin_chain(row, parent)
-            self.newest_entry = row
         self.ids.add(id, row)
         self.offsets.append(offset)
         self.lengths.append(length)
@@ -185,29 +182,6 @@ class Tree:
             newer.append(pinned)
         return pins
 
-    def begin_chain(self, row: int, parent: int) -> None:
-        """Begins a chain with a row, unless the row `parent` is the entry before it."""
-        newest = self.newest_entry
-        if newest == _UNKNOWN:
-            newest = self.size - 1
-            while newest >= 0 and self.kinds[newest] == MARK:
-                newest -= 1
-        if parent == newest and parent >= 0:
-            return
-        depth, jump = 0, NONE
-        if parent >= 0:
-            above = self._chain_of(parent)
-            depth, jump = self.chain_depths[above] + 1, above
-            further = self.chain_jumps[above]
-            if further != NONE:
-                furthest = self.chain_jumps[further]
-                depths = self.chain_depths
-                if furthest != NONE and depths[above] - depths[further] == depths[further] - depths[furthest]:
-                    jump = furthest
-        self.chain_starts.append(row)
-        self.chain_depths.append(depth)
-        self.chain_jumps.append(jump)
-
     # --- finding ---
 
     def find(self, id: str) -> int | None:
@@ -249,10 +223,12 @@ class Tree:
 
     def is_ancestor(self, above: int, row: int) -> bool:
         """Returns whether the entry `above` is `row` or an ancestor of it."""
+        self.index_chains()
         return self._last_shared(self._chain_of(above), row) >= above
 
     def common_ancestor(self, a: int, b: int) -> int:
         """Returns the last row that two paths share, or ROOT."""
+        self.index_chains()
         while a >= 0 and b >= 0:
             chain = self._chain_of(a)
             shared = self._last_shared(chain, b)
@@ -262,6 +238,40 @@ class Tree:
                 chain = min(jump, chain - 1)
             a = self.parents[self.chain_starts[chain]]
         return ROOT
+
+    def index_chains(self) -> None:
+        """Brings the chains up to date."""
+        if self._chained == self.size:
+            return
+        columns = (self.chain_starts, self.chain_depths, self.chain_jumps)
+        for column in columns:
+            del column.tail[self._chain_count - column.persisted :]  # a signal may have come in between
+        first, kinds = self._chained - self.parents.persisted, self.kinds
+        newest = self._chained - 1
+        while newest >= 0 and kinds[newest] == MARK:
+            newest -= 1
+        rows = zip(range(self._chained, self.size), self.parents.tail[first:], kinds.tail[first:], strict=True)
+        for row, parent, kind in rows:
+            if parent != newest or parent < 0:
+                if kind == MARK:
+                    continue
+                depth, jump = self._chain_below(parent)
+                for column, value in zip(columns, (row, depth, jump), strict=True):
+                    column.append(value)
+            newest = row
+        self._chain_count = len(self.chain_starts)
+        self._chained = self.size
+
+    def _chain_below(self, parent: int) -> tuple[int, int]:
+        """Returns the depth of a chain below the row `parent`, and the chain to which it jumps."""
+        if parent < 0:
+            return 0, NONE
+        above, depths, jumps = self._chain_of(parent), self.chain_depths, self.chain_jumps
+        further = jumps[above]
+        furthest = jumps[further] if further != NONE else NONE
+        depth = depths[above]
+        is_even = furthest != NONE and depth - depths[further] == depths[further] - depths[furthest]
+        return depth + 1, furthest if is_even else above
 
     def _chain_of(self, row: int) -> int:
         """Returns the number of the chain that an entry is in."""
