@@ -680,3 +680,31 @@ def test_the_true_entry_comes_back_in_a_store(kind: str, tmp_path: Path) -> None
     assert info.last_activity == "2026-01-02T03:04:05.000Z"
     assert [(hit.entry_id, hit.on_path) for hit in store.search("banana")] == [("b", True)]
     store.close()
+
+
+def test_a_child_of_an_entry_that_came_back_is_rejoined(log_path: Path) -> None:
+    """The entry stands behind its child, but its place is above it."""
+    lines = sealed([HEADER, node("a", None), node("b", "a"), node("c", "b")])
+    log_path.write_bytes(as_file([lines[0], damaged(lines[1]), *lines[2:]]))
+    repair(log_path, rejoin=True, dry_run=False)
+    with Session.open(log_path) as session:
+        session.extend([MessageEntry(id="a", message=user("a"))])
+    data = log_path.read_bytes()
+    at = data.index(b'"message"', data.index(b'{"id":"b"'))
+    log_path.write_bytes(data[:at] + data[at:].replace(b"user", b"usex", 1))
+    assert [finding.entry_id for finding in repair(log_path, rejoin=True, dry_run=False).rejoined] == ["b"]
+    with Session.open(log_path, mode="r") as session:
+        assert [record.id for _, record in session.records()] == ["a", "b", "c"]
+
+
+def test_rejoining_in_a_group(log_path: Path) -> None:
+    """A damaged line is a line of its group, also where the file is read in pieces."""
+    texts = [node("b", "a"), node("c", "b", message=user("x" * 70_000)), node("d", "c")]
+    lines = sealed([HEADER, node("a", None), mark("g", "group", count=3), *texts, node("e", "d")])
+    lines[3] = damaged(lines[3])
+    for end, expected in ((None, ["a", "b", "c", "d", "e"]), (-2, ["a"])):
+        log_path.write_bytes(as_file(lines[:end]))
+        done = repair(log_path, rejoin=True, dry_run=False)
+        assert [finding.entry_id for finding in done.rejoined] == (["b"] if end is None else [])
+        with Session.open(log_path, mode="r") as session:
+            assert [record.id for _, record in session.records()] == expected

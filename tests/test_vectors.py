@@ -30,32 +30,9 @@ IN_SQL = [
 Json = dict[str, Any]
 ATTRIBUTES = {"hold": "held"}  # of a session, where they are called otherwise than their keys
 NO_USAGE = msgspec.to_builtins(Usage())
-TWICE = "a mark whose fields do not fit is found twice: as bad_line, and as bad_body"
-RESTORED = "the tables of a database have an id once, so an entry that was restored does not fit in"
-FIRST = "a vacuum entry is in effect as the first record only, not as the first entry"
-HEADER = "a header that verifies and does not fit is read as a mark"
-SILENT = "a model change that names no model is passed over"
-SHOWN = "a message that was hidden after a compaction can be shown again"
 CALL_ABOVE = "a hidden call before the kept range does not hide its result in it"
 #: where convtree does not do what the vectors say, by vector: tests, and the difference
 DIFFERENCES: dict[str, tuple[str, str]] = {
-    "leaf-without-a-target": ("verify", TWICE),
-    "label-not-a-text": ("verify", TWICE),
-    "visibility-another-word": ("verify", TWICE),
-    "visibility-without-a-target": ("verify", TWICE),
-    "info-name-of-the-wrong-type": ("verify", TWICE),
-    "info-archived-of-the-wrong-type": ("verify", TWICE),
-    "info-metadata-of-the-wrong-type": ("verify", TWICE),
-    "info-cwd-of-the-wrong-type": ("verify", TWICE),
-    "info-git_root-of-the-wrong-type": ("verify", TWICE),
-    "info-hold-of-the-wrong-type": ("verify", TWICE),
-    "header-copied_to-of-the-wrong-type": ("read", HEADER),
-    "header-arrived-of-the-wrong-type": ("read", HEADER),
-    "model-change-without-a-model": ("read sql", SILENT),
-    "lost-and-restored": ("sql", RESTORED),
-    "lost-and-restored-before-more": ("sql", RESTORED),
-    "vacuum-behind-a-mark": ("read verify append sql", FIRST),
-    "visibility-before-the-kept-range-hidden-and-shown-later": ("read sql", SHOWN),
     "visibility-of-a-call-before-the-kept-range": ("read sql", CALL_ABOVE),
 }
 

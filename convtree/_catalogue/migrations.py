@@ -21,7 +21,6 @@ LAYOUT = (
     "ALTER TABLE ct_sessions DROP COLUMN copying",
     "ALTER TABLE ct_lines ADD COLUMN visible_to TEXT NOT NULL DEFAULT 'all'",
     "ALTER TABLE ct_lines ADD COLUMN excerpt TEXT NOT NULL DEFAULT ''",
-    "UPDATE ct_lines SET id = NULL WHERE type = 'lost'",
 )
 SELECT_SESSIONS = "SELECT session_id FROM ct_sessions ORDER BY session_id"
 SELECT_LINES = """

@@ -78,6 +78,7 @@ class RecordSummary(NamedTuple):
         visible_to: who sees a message; of a visibility mark, who sees its target from here on; None if unchanged.
         target: the entry that a visibility mark is about; None for every other record.
         spent: the usage of the entries that a vacuum dropped; empty for every other record.
+        keeps_id: False for a lost entry that came back: the entry itself has the id in the tables.
     """
 
     id: str
@@ -99,6 +100,7 @@ class RecordSummary(NamedTuple):
     visible_to: Visibility | None = None
     target: str | None = None
     spent: tuple[Spent, ...] = ()
+    keeps_id: bool = True
 
 
 def summarise_record(record: Entry | Mark) -> RecordSummary:

@@ -232,7 +232,7 @@ def line_of(session_id: str, position: int, summary: RecordSummary | None, line:
         none = {"id": None, "parent_id": None, "role": None, "ms": None}
         return row | none | {"type": "session", "visible_to": "all", "excerpt": "", "words": ""}
     return row | {
-        "id": None if summary.type == "lost" else summary.id,  # the lost entry itself may come back under its id
+        "id": summary.id if summary.keeps_id else None,
         "parent_id": summary.parent_id,
         "type": summary.type,
         "role": summary.role,

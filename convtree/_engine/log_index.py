@@ -126,6 +126,10 @@ class Index(LineScan):
             if first or not self._index_header(position, line, first):
                 self._damaged(name_damage(line, "bad_header" if first else "bad_line"), position, len(line))
             return
+        if first and codec.is_header(line):
+            self.header_is_damaged = True
+            self._damaged("bad_header", position, len(line))
+            return
         if first:
             self._report("bad_header", position, len(line))
         elif envelope.type == "session" and self._index_header(position, line, first):
@@ -244,6 +248,9 @@ class Index(LineScan):
         if envelope.model is not None and self._leaf_model != (envelope.provider, envelope.model):
             flags = tree.NAMES_MODEL
             self._leaf_model = envelope.provider, envelope.model
+        elif envelope.model is None and kind == tree.MODEL_CHANGE:
+            flags = tree.NAMES_MODEL  # so that a context does not pass over it in silence: it cannot be decoded
+            self._leaf_model = None
         if envelope.settings is not None and kind != tree.MESSAGE:
             flags |= tree.HAS_SETTINGS
         if envelope.visible_to in HIDDEN_FROM_MODEL:
@@ -255,21 +262,21 @@ class Index(LineScan):
         return flags
 
     def _index_mark_line(self, envelope: Envelope | OpaqueEnvelope, position: int, line: bytes) -> None:
+        if envelope.known and envelope.type != GROUP:
+            try:
+                mark = codec.decode_as(envelope.type, line)
+            except codec.DECODE_ERRORS:
+                self._damaged("bad_line", position, len(line))
+                return
+            self.tree.add(envelope.id, tree.ROOT, tree.MARK, position, len(line))
+            self._index_mark(mark, position, len(line))
+            return
         self.tree.add(envelope.id, tree.ROOT, tree.MARK, position, len(line))
         if envelope.type == GROUP and envelope.known:
             self._report("bad_group", position, len(line), envelope.id)
-            return
-        if not envelope.known:
-            if envelope.critical:
-                self.state.critical_mark = envelope.type
-                self._refuse_writing(envelope.type, position, len(line))
-            return
-        try:
-            mark = codec.decode_as(envelope.type, line)
-        except codec.DECODE_ERRORS:
-            self._damaged("bad_line", position, len(line))
-            return
-        self._index_mark(mark, position, len(line))
+        elif envelope.critical:
+            self.state.critical_mark = envelope.type
+            self._refuse_writing(envelope.type, position, len(line))
 
     def _index_mark(self, mark: Entry | Mark, position: int, length: int) -> None:
         match mark:

@@ -208,7 +208,8 @@ class SqlLog(Uncopyable):
         """Takes the lock, then builds lines on what is stored and adds them.
 
         `unknown` are the lines of an earlier try whose commit may have taken effect; if it has, returns those. An
-        earlier try may have failed because an id is that of a lost entry, which the lines bring back.
+        earlier try may have failed because an id is in the columns: that of a lost entry, which the lines bring back,
+        or of a line that a damaged log, which is being copied, has twice.
         """
         rows = execute(catalogue.LOCK, {"session_id": self._id})
         if not rows:
@@ -228,6 +229,7 @@ class SqlLog(Uncopyable):
             return Chunk((), (), row.size)
         if retried:
             batch = sql_lines.take_lost_ids(execute, self._id, batch)
+            batch = sql_lines.without_duplicates(batch, sql_lines.stored_ids(execute, self._id, batch))
         sql_lines.lock_and_advance(execute, self._id, batch)
         return sql_lines.insert_lines(execute, self._id, row.size, batch, row)
 
@@ -236,6 +238,7 @@ class SqlLog(Uncopyable):
         self._check_may_create()
         if not batch.lines:
             return Chunk((), (), 0)
+        batch = sql_lines.without_duplicates(batch, set())
         header = sql_lines.header_of(batch.lines[0], self._id)
         self._created_ms = ms_of(header.timestamp)
         catalogue.add_session(execute, self._id, header)
@@ -306,9 +309,12 @@ def write_session(database: SqlDatabase, session_id: str, lines: Iterable[bytes]
 
 def _write_lines(execute: Execute, session_id: str, lines: Iterable[bytes]) -> None:
     known: set[str] = set()
-    end = 0
+    has_lost, end = False, 0
     for some in batched(lines):
         batch = sql_lines.without_duplicates(sql_lines.batch_of(some), known)
+        if has_lost:
+            batch = sql_lines.take_lost_ids(execute, session_id, batch)
+        has_lost = has_lost or any(each.type == "lost" for each in batch.records)
         if end == 0:
             catalogue.add_session(execute, session_id, sql_lines.header_of(some[0], session_id))
         row = sql_lines.lock_and_advance(execute, session_id, batch)

@@ -37,6 +37,9 @@ RETURNING position
 """
 
 
+_SELECT_ID = "SELECT id FROM ct_lines WHERE session_id = :session_id AND id = :id"
+
+
 class SessionRow(NamedTuple):
     """What the row of a session says about its log."""
 
@@ -80,14 +83,29 @@ def without_duplicates(batch: LineBatch, known: set[str]) -> LineBatch:
     """Drops the summaries of records whose id is in `known`; adds the others to it. The lines stay.
 
     A damaged log may have an id twice; the columns can have it once, and the first line counts. The id of a lost entry
-    is not taken.
+    is not taken: if the entry itself comes after it, that has the id.
     """
     summaries: list[RecordSummary | None] = []
+    lost: dict[str, int] = {}  # where in `summaries`
     for each in batch.summaries:
-        summaries.append(None if each is None or each.id in known else each)
-        if each is not None and each.type != "lost":
+        if each is None or each.id in known or (each.type == "lost" and each.id in lost):
+            summaries.append(None)
+            continue
+        if each.type == "lost":
+            lost[each.id] = len(summaries)
+        else:
             known.add(each.id)
+        at = lost.get(each.id) if each.type != "lost" else None
+        if at is not None and (before := summaries[at]) is not None:
+            summaries[at] = before._replace(keeps_id=False)
+            each = _came_back(each)  # noqa: PLW2901
+        summaries.append(each)
     return batch._replace(summaries=summaries)
+
+
+def _came_back(entry: RecordSummary) -> RecordSummary:
+    """Returns the summary of an entry that was lost: it is old, so it moves neither the leaf nor the last activity."""
+    return entry._replace(leaf=UNSET, ms=None, excerpt="")
 
 
 def take_lost_ids(execute: Execute, session_id: str, batch: LineBatch) -> LineBatch:
@@ -99,10 +117,16 @@ def take_lost_ids(execute: Execute, session_id: str, batch: LineBatch) -> LineBa
     summaries: list[RecordSummary | None] = []
     for each in batch.summaries:
         if each is not None and execute(_TAKE_LOST_ID, {"session_id": session_id, "id": each.id}):
-            summaries.append(each._replace(leaf=UNSET, ms=None, excerpt=""))
+            summaries.append(_came_back(each))
         else:
             summaries.append(each)
     return batch._replace(summaries=summaries)
+
+
+def stored_ids(execute: Execute, session_id: str, batch: LineBatch) -> set[str]:
+    """Returns the ids of these lines that the columns have already."""
+    ids = {each.id for each in batch.records}
+    return {id for id in ids if execute(_SELECT_ID, {"session_id": session_id, "id": id})}
 
 
 def header_of(line: bytes, session_id: str) -> Header:

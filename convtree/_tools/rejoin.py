@@ -203,7 +203,10 @@ def _lost_entry(each: _DamagedLine, place: _Place, id: str, index: Index, taken:
 
     def is_above(id: str) -> bool:
         row = index.node(id)
-        return id in taken if row is None else index.tree.offsets[row] < each.finding.offset
+        if row is None:
+            return id in taken
+        # an entry that came back stands behind its children, but its place is that of its lost entry
+        return index.state.restored.get(row, index.tree.offsets[row]) < each.finding.offset
 
     crc, parent_id = _body_crc(each), place.parent_id
     if parent_id is not None:

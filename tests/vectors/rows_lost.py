@@ -289,12 +289,13 @@ VACUUMS = [
     ),
     Vector(
         name="vacuum-behind-a-mark",
-        about="It is the first entry, and not the first record.",
+        about="It is the first entry, and not the first record: kept, and without effect.",
         log=log(mark("m", "session_info", name="x"), vacuum(), said("a", "v")),
         records="m v a",
         leaf="a",
         says=["a"],
-        contexts=[context("a", ["a"], provider="p", model="m", settings=SETTINGS, state=STATE)],
+        findings=[("bad_vacuum", 3)],
+        contexts=[context("a", ["a"], **NOTHING)],
         session={"name": "x"},
     ),
     Vector(

@@ -263,8 +263,8 @@ COMPACTED = [
     ),
     _compacted(
         "hidden-and-shown-later",
-        "Hiding has an effect there, showing has none: the message stays hidden.",
-        [SUMMARY, "c", "d"],
+        "Showing takes back the hiding that came after the compaction.",
+        ["a", SUMMARY, "c", "d"],
         see("a", "user"),
         see("a", "all", id="n"),
         first=PINNED,
