@@ -210,7 +210,8 @@ def test_a_log_in_a_database_is_read_as_stated(vector: Json, tmp_path: Path) -> 
         with store.open("s1") as session:
             check(session, vector)
         if "usage" in vector:
-            rows = [msgspec.to_builtins(row) for row in store.usage("s1", by="model")]
+            spent = [row for row in store.usage("s1", by="model") if row.usage != Usage()]  # not only set
+            rows = [msgspec.to_builtins(row) for row in spent]
             found = [{"provider": row["provider"], "model": row["model"], **row["usage"]} for row in rows]
             stated = [NO_USAGE | each for each in vector["usage"]]
             assert sorted(found, key=model_of) == sorted(stated, key=model_of)
