@@ -30,21 +30,11 @@ IN_SQL = [
 Json = dict[str, Any]
 ATTRIBUTES = {"hold": "held"}  # of a session, where they are called otherwise than their keys
 NO_USAGE = msgspec.to_builtins(Usage())
-CALL_ABOVE = "a hidden call before the kept range does not hide its result in it"
-#: where convtree does not do what the vectors say, by vector: tests, and the difference
-DIFFERENCES: dict[str, tuple[str, str]] = {
-    "visibility-of-a-call-before-the-kept-range": ("read sql", CALL_ABOVE),
-}
 
 
-def cases(test: str, vectors: list[Json]) -> list[Any]:
-    """The vectors of a test. A difference that is gone is to be removed from the list."""
-    found = []
-    for vector in vectors:
-        tests, why = DIFFERENCES.get(vector["name"], ("", ""))
-        marks = [pytest.mark.xfail(strict=True, reason=why)] if test in tests.split() else []
-        found.append(pytest.param(vector, id=vector["name"], marks=marks))
-    return found
+def cases(vectors: list[Json]) -> list[Any]:
+    """Vectors, each with its name."""
+    return [pytest.param(vector, id=vector["name"]) for vector in vectors]
 
 
 def log_of(vector: Json) -> bytes:
@@ -120,7 +110,7 @@ def test_the_files_are_what_the_builders_make() -> None:
     assert logs | {"vectors.json": (FOLDER / "vectors.json").read_bytes()} == build.files()
 
 
-@pytest.mark.parametrize("vector", cases("read", READABLE))
+@pytest.mark.parametrize("vector", cases(READABLE))
 def test_a_log_is_read_as_stated(vector: Json, log_path: Path) -> None:
     """Reading changes nothing."""
     log_path.write_bytes(log_of(vector))
@@ -130,14 +120,14 @@ def test_a_log_is_read_as_stated(vector: Json, log_path: Path) -> None:
     assert list(log_path.parent.iterdir()) == [log_path]
 
 
-@pytest.mark.parametrize("vector", cases("verify", READABLE))
+@pytest.mark.parametrize("vector", cases(READABLE))
 def test_verify_finds_what_is_stated(vector: Json, log_path: Path) -> None:
     """It decodes every record, so it may find more than reading does."""
     log_path.write_bytes(log_of(vector))
     assert as_stated(verify(log_path).findings) == in_order(vector["findings"] + vector["more_findings"])
 
 
-@pytest.mark.parametrize("vector", cases("refuse", [each for each in VECTORS if "error" in each]))
+@pytest.mark.parametrize("vector", cases([each for each in VECTORS if "error" in each]))
 def test_what_is_not_a_log_is_refused(vector: Json, log_path: Path) -> None:
     """The file is not touched."""
     log_path.write_bytes(log_of(vector))
@@ -160,7 +150,7 @@ def without_ends(findings: list[Json]) -> list[Json]:
     return [finding for finding in findings if finding["code"] not in ("torn_tail", "carriage_return")]
 
 
-@pytest.mark.parametrize("vector", cases("append", [each for each in READABLE if "after_append" in each]))
+@pytest.mark.parametrize("vector", cases([each for each in READABLE if "after_append" in each]))
 def test_an_append_keeps_what_is_stated(vector: Json, log_path: Path) -> None:
     """What it cuts off is in `<log>.torn`. The log is whole afterwards: the first new line names the last old one."""
     data, stated = log_of(vector), vector["after_append"]
@@ -181,7 +171,7 @@ def test_an_append_keeps_what_is_stated(vector: Json, log_path: Path) -> None:
         assert session.leaf_id == "appended"
 
 
-@pytest.mark.parametrize("vector", cases("dropped", [each for each in READABLE if "dropped" in each]))
+@pytest.mark.parametrize("vector", cases([each for each in READABLE if "dropped" in each]))
 def test_ids_that_were_dropped_do_not_come_back(vector: Json, log_path: Path) -> None:
     """An import passes over them and stores another entry."""
     log_path.write_bytes(log_of(vector))
@@ -191,7 +181,7 @@ def test_ids_that_were_dropped_do_not_come_back(vector: Json, log_path: Path) ->
         assert [record.id for _, record in session.records()] == [*vector["records"], "another"]
 
 
-@pytest.mark.parametrize("vector", cases("write", [each for each in READABLE if each["read_only"]]))
+@pytest.mark.parametrize("vector", cases([each for each in READABLE if each["read_only"]]))
 def test_a_log_that_must_not_be_written_to(vector: Json, log_path: Path) -> None:
     """Every append is refused, and no byte changes."""
     log_path.write_bytes(log_of(vector))
@@ -200,7 +190,7 @@ def test_a_log_that_must_not_be_written_to(vector: Json, log_path: Path) -> None
     assert log_path.read_bytes() == log_of(vector)
 
 
-@pytest.mark.parametrize("vector", cases("sql", IN_SQL))
+@pytest.mark.parametrize("vector", cases(IN_SQL))
 def test_a_log_in_a_database_is_read_as_stated(vector: Json, tmp_path: Path) -> None:
     """The lines of a log are copied into SQLite as they are."""
     (tmp_path / "s1.jsonl").write_bytes(log_of(vector))

@@ -214,15 +214,12 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
 
 
 def _hidden_above(index: Index, found: PathRows, cache: EntryCache) -> list[int]:
-    """Returns hidden rows before the kept range that are not in `found`, if a pinned message may be their result."""
-    if not index.state.visible_to or not found.pinned:
+    """Returns hidden rows before the kept range that are not in `found`, if a shown message may be their result."""
+    if not index.state.visible_to or found.start == tree.NONE:
         return []
-    pinned = (cache.entries.get(row) for row in found.rows[: found.pinned] if row not in found.hidden)
-    return (
-        hidden_above(index, found)
-        if any(isinstance(entry, MessageEntry) and results_of(entry.message) for entry in pinned)
-        else []
-    )
+    shown = (cache.entries.get(row) for row in found.rows if row not in found.hidden)
+    has_results = any(isinstance(entry, MessageEntry) and results_of(entry.message) for entry in shown)
+    return hidden_above(index, found) if has_results else []
 
 
 def _changed_before(index: Index, found: PathRows, above: list[int], rows: list[int]) -> frozenset[int]:
