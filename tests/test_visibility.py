@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import pytest
-from helpers import assistant, contents, ids, log_of, mark, node, system, user
+from helpers import assistant, codes, contents, ids, log_of, mark, node, system, user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from convtree import (
     BranchPlan,
     BranchSummaryEntry,
+    BrokenPath,
     CompactionEntry,
     CompactionPlan,
     EntryNotFound,
@@ -30,7 +31,7 @@ from convtree import (
     plan_compaction,
 )
 from convtree._engine import journal
-from convtree.repair import verify
+from convtree.repair import repair, verify
 
 #: what a step of a random history does
 KINDS = ("say", "say", "say", "hidden", "pinned", "replace", "compact", "note", "hide", "show", "pin", "unpin", "move")
@@ -320,7 +321,27 @@ def test_marks_without_a_target_are_findings(log_path: Path) -> None:
     with Session.open(log_path, mode="r") as session:
         found = [(finding.code, finding.line) for finding in session.findings if finding.code.startswith("bad")]
         assert found == [("bad_target", 3), ("bad_target", 4), ("bad_target", 6), ("bad_line", 8)]
-        assert contents(session, leaf="c")[1:] == ["a"]
+        with pytest.raises(BrokenPath, match="visibility mark"):
+            session.build_context(leaf="c")
+        assert contents(session, leaf="c", allow_gaps=True)[1:] == ["a"]
+
+
+@pytest.mark.parametrize("old", [b"visibility", b"visible_to", b"m1", b"user", b'"target_id":"a"', b"crc"])
+def test_a_damaged_mark_makes_no_context_certain(old: bytes, log_path: Path) -> None:
+    """What was hidden must not be sent because a line is damaged. A repair takes the mark out, and says so."""
+    data = log_of(node("a", None), mark("m1", "visibility", target_id="a", visible_to="user"), node("b", "a"))
+    at = data.index(old, data.index(b'{"id":"m1"'))
+    log_path.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    with Session.open(log_path, mode="r") as session:
+        assert codes(session) == ["bad_seal"]
+        with pytest.raises(BrokenPath, match="visibility mark") as caught:
+            session.build_context()
+        assert caught.value.offset == session.findings[0].offset
+        context = session.build_context(allow_gaps=True)
+        assert [(gap.offset, gap.missing) for gap in context.gaps] == [(session.findings[0].offset, None)]
+    assert [finding.code for finding in repair(log_path, dry_run=False).removed] == ["bad_seal"]
+    with Session.open(log_path, mode="r") as session:
+        assert contents(session) == ["a", "b"]
 
 
 # --- compactions ---

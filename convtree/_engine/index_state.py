@@ -37,6 +37,7 @@ class IndexState(msgspec.Struct):
     labels: dict[str, str] = msgspec.field(default_factory=dict)  # by entry id
     visible_to: dict[int, VisibilityHistory] = msgspec.field(default_factory=dict)  # by the row of the target
     pinned: dict[int, PinHistory] = msgspec.field(default_factory=dict)  # by the row of the target
+    damaged_mark: Finding | None = None  # a damaged line that looks like a visibility mark: no context is certain
     name: str | None = None
     archived: bool = False
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)

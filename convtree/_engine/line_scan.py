@@ -212,7 +212,7 @@ class LineScan(LineReader, ABC):
                 if self.sealed_from is None:
                     self.sealed_from = len(self.tree)
                 self.header_is_damaged |= first and codec.is_header(line)
-                self._damaged(name_damage(line, "bad_header" if first else "bad_seal"), position, len(line))
+                self._damaged(name_damage(line, "bad_header" if first else "bad_seal"), position, len(line), line)
             else:
                 state.last_damaged = False
                 self._index_line(position, line, first)
@@ -234,9 +234,11 @@ class LineScan(LineReader, ABC):
             self.state.reported_once.add(code)
             self._report(code, offset, length)
 
-    def _damaged(self, code: str, offset: int, length: int) -> None:
+    def _damaged(self, code: str, offset: int, length: int, line: bytes = b"") -> None:
         self.state.last_damaged = True
-        self.state.leaf_uncertain_because = self._report(code, offset, length)
+        self.state.leaf_uncertain_because = found = self._report(code, offset, length)
+        if _looks_like_visibility(line):
+            self.state.damaged_mark = found
 
     def _torn(self, start: int, end: int) -> None:
         self.state.lines += 1
@@ -256,3 +258,10 @@ class LineScan(LineReader, ABC):
 def name_damage(line: bytes, code: str) -> str:
     """Returns the code of a damaged line: `nul_bytes` if nothing else is in it."""
     return code if line.strip(b"\0") else "nul_bytes"
+
+
+def _looks_like_visibility(line: bytes) -> bool:
+    """Returns whether a damaged line was a visibility mark. Damage of one place leaves the rest of it."""
+    if b'"type":"visibility"' in line:
+        return True
+    return b'"parent_id":' not in line and (b'"visible_to":' in line or b'"pinned":' in line)

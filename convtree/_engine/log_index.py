@@ -124,7 +124,7 @@ class Index(LineScan):
                 codec.decode_as(envelope.type, line)  # no seal verifies the rest of the line
         except codec.DECODE_ERRORS:
             if first or not self._index_header(position, line, first):
-                self._damaged(name_damage(line, "bad_header" if first else "bad_line"), position, len(line))
+                self._damaged(name_damage(line, "bad_header" if first else "bad_line"), position, len(line), line)
             return
         if first and codec.is_header(line):
             self.header_is_damaged = True
@@ -266,7 +266,7 @@ class Index(LineScan):
             try:
                 mark = codec.decode_as(envelope.type, line)
             except codec.DECODE_ERRORS:
-                self._damaged("bad_line", position, len(line))
+                self._damaged("bad_line", position, len(line), line)
                 return
             self.tree.add(envelope.id, tree.ROOT, tree.MARK, position, len(line))
             self._index_mark(mark, position, len(line))

@@ -168,24 +168,25 @@ PLACES = [
     ),
     Vector(
         name="visibility-damaged",
-        about="A mark that does not verify has no effect, and may have moved the leaf.",
+        about="What the mark said is lost, so no context is certain; and the line may have moved the leaf.",
         log=in_file(changed(sealed(HEADER, A, B, see("a", "user")), 4, b'"user"', b'"usex"')),
         records="a b",
         leaf="b",
         uncertain=True,
         says="LeafUncertain",
         findings=[("bad_seal", 4)],
-        contexts=[context("b", ["a", "b"])],
+        contexts=[context("b", "BrokenPath"), context("b", ["a", "b"], gaps_allowed=True)],
     ),
     *(
         Vector(
             name=f"visibility-{name}",
-            about=f"{about}: the mark is damage.",
+            about=f"{about}: the mark is damage, and no context is certain.",
             log=log(A, line, B),
             records="a b",
             leaf="b",
-            says=["a", "b"],
+            says="BrokenPath",
             findings=[("bad_line", 3)],
+            contexts=[context("b", ["a", "b"], gaps_allowed=True)],
         )
         for name, about, line in (
             ("another-word", "`visible_to` is none of the four words", see("a", "some")),
