@@ -246,11 +246,13 @@ class Tree:
         columns = (self.chain_starts, self.chain_depths, self.chain_jumps)
         for column in columns:
             del column.tail[self._chain_count - column.persisted :]  # a signal may have come in between
-        first, kinds = self._chained - self.parents.persisted, self.kinds
+        parents, kinds = self.parents, self.kinds
+        first = self._chained
         newest = self._chained - 1
         while newest >= 0 and kinds[newest] == MARK:
             newest -= 1
-        rows = zip(range(self._chained, self.size), self.parents.tail[first:], kinds.tail[first:], strict=True)
+        tails = (column.tail[first - column.persisted :] for column in (parents, kinds))
+        rows = zip(range(first, self.size), *tails, strict=True)
         for row, parent, kind in rows:
             if parent != newest or parent < 0:
                 if kind == MARK:
