@@ -12,6 +12,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from convtree._model.entries import Visibility, VisibilityMark
 from convtree._model.errors import SessionExists, SessionHeld, SessionNotFound
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import Clock, user
@@ -28,6 +29,7 @@ class _Model:
         self.spent: dict[str, int] = {}
         self.copied: frozenset[str] = frozenset()
         self.held = False
+        self.hidden: set[str] = set()  # from everybody, by a mark
         self.leaf: str | None = None
 
     def path(self, entry: str | None) -> list[str]:
@@ -113,6 +115,18 @@ class StoreMachine(RuleBasedStateMachine):
         """Puts a session on hold or releases it, or expects SessionNotFound."""
         self._change(handle, id, lambda store: store.hold(id, held), held=held)
 
+    @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9), hides=st.booleans())
+    def hide(self, handle: int, id: str, at: int, hides: bool) -> None:
+        """Hides a message from everybody, or shows it again."""
+        model = self.models.get(id)
+        if model is None or not model.entries:
+            return
+        target, moment = model.entries[at % len(model.entries)], self._tick()
+        with self.stores[handle].open(id) as session:
+            seen: Visibility = "nobody" if hides else "all"
+            session.extend([VisibilityMark(id=f"mark{moment}", target_id=target, visible_to=seen)])
+        (model.hidden.add if hides else model.hidden.discard)(target)  # without a time, it is no activity
+
     def _change(self, handle: int, id: str, change: Callable[[SessionStore], None], **facts: Any) -> None:
         moment = self._tick()
         if id not in self.models:
@@ -151,6 +165,7 @@ class StoreMachine(RuleBasedStateMachine):
         for entry in path:
             self._say(copy, model.active, entry, model.texts[entry], model.spent[entry])
         copy.copied = frozenset(path)
+        copy.hidden = model.hidden.intersection(path)
         copy.active = moment  # copied entries are older and do not count as activity
 
     @rule(handle=st.integers(0, 1), text=_WORDS)
@@ -161,7 +176,7 @@ class StoreMachine(RuleBasedStateMachine):
             (id, entry): entry in model.path(model.leaf)
             for id, model in self.models.items()
             for entry, said in model.texts.items()
-            if words <= set(said.lower().split())
+            if entry not in model.hidden and words <= set(said.lower().split())
         }
         hits = self.stores[handle].search(text, limit=1000)
         assert {(hit.session_id, hit.entry_id): hit.on_path for hit in hits} == expected
@@ -194,7 +209,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @staticmethod
     def _shown(model: _Model) -> tuple[int, str | None, str | None]:
-        said = [model.texts[entry] for entry in model.entries]
+        said = [model.texts[entry] for entry in model.entries if entry not in model.hidden]
         return len(model.entries), *((said[0], said[-1]) if said else (None, None))
 
     @staticmethod
