@@ -33,7 +33,7 @@ from convtree._model.entries import (
     VacuumEntry,
     VisibilityMark,
 )
-from convtree._model.errors import LeafUncertain
+from convtree._model.errors import EntryNotFound, LeafUncertain
 from convtree._model.findings import FINDING_LIMIT
 
 if TYPE_CHECKING:
@@ -317,6 +317,11 @@ class Index(LineScan):
             except ValueError:
                 raise self.broken(0, "has `dropped_ids` that cannot be read") from None
         return id in self._dropped
+
+    def check_not_dropped(self, id: Any) -> None:
+        """Raises EntryNotFound if a vacuum has removed the entry with this id."""
+        if isinstance(id, str) and self.was_dropped(id):
+            raise EntryNotFound(f"the entry {id!r} is not in this log any more: vacuum has removed it", id=id)
 
     def leaf_uncertain(self, location: str) -> LeafUncertain:
         """Makes the error that names the damage behind the line that set the leaf, and what settles it."""

@@ -6,7 +6,7 @@ All are frozen and keyword-only. `append` fills in `id`, `parent_id` and `timest
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,6 +21,7 @@ VERSION = 1
 Visibility = Literal["all", "model", "user", "nobody"]
 HIDDEN_FROM_MODEL = ("user", "nobody")
 Status = Literal["interrupted"]
+CHOICES = {"visible_to": get_args(Visibility), "status": get_args(Status)}
 Severity = Literal["error", "warning", "info"]
 
 

@@ -224,10 +224,13 @@ def set_system(
 
     Raises:
         InvalidMessage: the message has another role, or a value cannot be stored.
+        TypeError: `message` is neither a text nor a message.
         As `append`.
     """
-    text = message if isinstance(message, str) else None
-    entry = message_entry({"role": "system", "content": text} if isinstance(message, str) else message)
+    if not isinstance(message, str | Mapping):
+        raise TypeError(f"set_system takes a text or a message, not {type(message).__name__}")
+    only_text = isinstance(message, str)
+    entry = message_entry({"role": "system", "content": message} if isinstance(message, str) else message)
     if entry.role not in PINNED_ROLES:
         raise InvalidMessage("set_system takes a text, or a message of role system or developer", place="message.role")
     if on_stale is not None:
@@ -235,7 +238,7 @@ def set_system(
     client = self._client
     record = client.encode(entry)
     with client.lock:
-        return cast(MessageEntry, client.write(SetSystem(record, text is not None, client.seen(on_stale))).stored[-1])
+        return cast(MessageEntry, client.write(SetSystem(record, only_text, client.seen(on_stale))).stored[-1])
 
 
 class SetSystem(msgspec.Struct, frozen=True):
