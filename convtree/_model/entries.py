@@ -256,7 +256,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of a log: it describes the session. `id` is empty only if a damaged header could not be read.
 
     Every entry line up to and including `copied_to` was copied from `parent_session`. `arrived` is when an imported
-    session came into this store. `key` is what `session_key` made the id from.
+    session came into this store. `key` is what the id was made from.
     """
 
     id: str

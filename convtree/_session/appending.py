@@ -119,11 +119,12 @@ def append(
         on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
             session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
 
-    The arguments from `provider` to `reply_to` go with a message only; a `MessageEntry` takes the last two.
+    The arguments from `provider` to `reply_to` go with a message only; a `MessageEntry` takes the last two. Only the
+    argument `reply_to` decides the place; one that a `MessageEntry` brings itself is stored as it is.
 
     A note is an entry that nobody said: a compaction, a model change, extension data, an entry of another tool's type,
-    a message that is visible to nobody, and a text of role `user` for the model only, as `resume` appends it. Where
-    other sessions only added notes, the leaf has not moved for anybody: the append continues below them.
+    a message that is visible to nobody, and a text of role `user` for the model only, such as the `note` of
+    `SessionStore.resume`. Where other sessions only added notes, the append continues below them.
 
     Raises:
         TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
@@ -223,8 +224,8 @@ def set_system(
     in effect, which contexts below leave out. `message` is a text or a message of role `system` or `developer`.
 
     Raises:
-        InvalidMessage: the message has another role, or a value cannot be stored.
         TypeError: `message` is neither a text nor a message.
+        InvalidMessage: the message has another role, or a value cannot be stored.
         As `append`.
     """
     if not isinstance(message, str | Mapping):

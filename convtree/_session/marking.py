@@ -64,7 +64,7 @@ def pin(self: HasClient, entry_id: str | Entry, pinned: bool = True) -> bool:
     """Pins a message or a branch summary, so that it survives compactions; returns whether the leaf's context changed.
 
     If it lies before the kept range of the last compaction, pinning brings it back, and unpinning changes nothing until
-    the next compaction. Whoever pins a call pins its results, too. Otherwise as `hide`.
+    the next compaction. Pin a call together with its results: alone, it is an open call there. Otherwise as `hide`.
 
     Raises:
         EntryNotFound: there is no such entry.
