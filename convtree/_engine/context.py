@@ -1,7 +1,8 @@
-"""The context: the messages that a model should see, a function of one path from the root to a leaf. Pure.
+"""The context: the messages that a model should see at a leaf. Pure.
 
-It does not depend on the order of appends, on other branches, or on a session's leaf. Its cost depends on its own
-length, not on that of the history: the links in the tree lead from the leaf to every row that matters.
+It is a function of the path to the leaf and of the visibility marks for the entries of that path. It does not depend on
+other branches or on a session's leaf. Its cost depends on its own length, not on that of the history: the links in the
+tree lead from the leaf to every row that matters.
 """
 
 from __future__ import annotations
