@@ -170,15 +170,10 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.state.critical_mark!r}")
     if leaf == tree.ROOT:
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
-    if (damaged := index.state.damaged_mark) is not None and not allow_gaps:
-        raise BrokenPath(
-            f"the line at offset {damaged.offset} is damaged and was a visibility mark, so it is not certain what the "
-            "model may see; allow gaps, or repair the log and hide again what must be hidden",
-            missing=None,
-            offset=damaged.offset,
-        )
+    if not allow_gaps:
+        index.check_visibility()
     gaps = _faults(index, leaf)
-    if damaged is not None:
+    if (damaged := index.state.damaged_mark) is not None:
         gaps.append(Gap(damaged.offset, None))
     if gaps and not allow_gaps:
         if (row := index.lost_above(leaf)) != tree.NONE:
