@@ -289,7 +289,12 @@ def test_a_message_entry_takes_reply_to(pair: tuple[Session, Session]) -> None:
         (lambda s: s.append(user("x"), replaces="a", parent_id=None), InvalidMessage, "'a' is not on the path"),
         (lambda s: s.append(user("x"), label="x" * 257), InvalidMessage, "at most 256"),
         (lambda s: s.append(user("x"), label=5), InvalidMessage, "label"),
+        (lambda s: s.append(user("x"), status="stopped"), InvalidMessage, "^status: .*; expected 'interrupted'$"),
+        (lambda s: s.append(user("x"), visible_to="x"), InvalidMessage, "expected 'all', 'model', 'user', 'nobody'$"),
+        (lambda s: s.append(user("x"), extra="x"), InvalidMessage, "^extra: "),
+        (lambda s: s.append(user("x"), extra=[1]), InvalidMessage, "^extra: "),
         (lambda s: s.set_system({"role": "user", "content": "x"}), InvalidMessage, "role system or developer"),
+        (lambda s: s.set_system(["x"]), TypeError, "takes a text or a message, not list"),
         (lambda s: s.set_system("x", on_stale="maybe"), ValueError, "on_stale is one of"),
         (
             lambda s: s.extend([MessageEntry(id="x", parent_id="a", message=user("x"), replaces="b")]),

@@ -16,6 +16,7 @@ from convtree import (
     SessionStore,
     open_store,
 )
+from convtree._catalogue.record_summary import summarise_record
 from convtree._model.entries import MessageEntry
 from convtree.exchange import export_lines
 
@@ -50,12 +51,13 @@ def test_extra_is_checked(session: Session) -> None:
 
 
 def test_message_for_nobody_is_kept_and_not_shown(session: Session) -> None:
-    """Contexts leave it out; a run of such messages is scanned like single ones."""
+    """Contexts leave it out, and the summary of the record says who sees it; exports say that it is hidden."""
     session.append(user("a"))
     hidden = session.append(user("secret"), visible_to="nobody")
     session.append(user("b"))
     assert contents(session) == ["a", "b"]
     assert ids(session.path())[1] == hidden.id
+    assert summarise_record(hidden).visible_to == "nobody"
     assert b", hidden" in b"".join(export_lines(session, "markdown"))
 
 

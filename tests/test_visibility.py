@@ -225,6 +225,16 @@ def test_a_fork_has_the_contexts_of_its_path(steps: list[tuple[str, int, int]]) 
         assert fork.findings == ()
 
 
+def test_a_log_with_a_damaged_mark_is_not_forked(log_path: Path) -> None:
+    """The fork would show what the mark hid, and would have no finding that says so."""
+    data = log_of(node("a", None), mark("m1", "visibility", target_id="a", visible_to="user"), node("b", "a"))
+    log_path.write_bytes(data.replace(b'"user","prev"', b'"usex","prev"'))
+    fork_path = log_path.with_name("fork.jsonl")
+    with Session.open(log_path, mode="r") as session, pytest.raises(BrokenPath, match="visibility mark"):
+        session.fork(fork_path)
+    assert not fork_path.exists()
+
+
 # --- the calls ---
 
 

@@ -247,13 +247,12 @@ class Tree:
         for column in columns:
             del column.tail[self._chain_count - column.persisted :]  # a signal may have come in between
         parents, kinds = self.parents, self.kinds
-        first = self._chained
         newest = self._chained - 1
         while newest >= 0 and kinds[newest] == MARK:
             newest -= 1
-        tails = (column.tail[first - column.persisted :] for column in (parents, kinds))
-        rows = zip(range(first, self.size), *tails, strict=True)
-        for row, parent, kind in rows:
+        # `replace` takes the kinds into memory, so that the two may be persisted up to different rows
+        tails = (column.tail[self._chained - column.persisted :] for column in (parents, kinds))
+        for row, parent, kind in zip(range(self._chained, self.size), *tails, strict=True):
             if parent != newest or parent < 0:
                 if kind == MARK:
                     continue

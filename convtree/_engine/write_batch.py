@@ -18,6 +18,7 @@ from convtree._engine.leaf import SeenLeaf, only_notes_below
 from convtree._engine.log_index import Index
 from convtree._model.batches import batched
 from convtree._model.entries import (
+    CHOICES,
     BranchSummaryEntry,
     CompactionEntry,
     Entry,
@@ -59,7 +60,17 @@ def encode_record(record: Record) -> EncodedRecord:
     try:
         return EncodedRecord(codec.decode_fields(record, fields), fields)
     except msgspec.ValidationError as error:
-        raise InvalidMessage(f"{record.type}: {error}", place=record.type) from None
+        raise _not_valid(record, str(error)) from None
+
+
+def _not_valid(record: Record, error: str) -> InvalidMessage:
+    """Makes the error for a field of another type than the format has; `error` is what the decoder says."""
+    reason, _, path = error.partition(" - at `$.")
+    place = path.rstrip("`") or record.type
+    allowed = CHOICES.get(place, ())
+    if allowed and "enum" in reason:
+        reason = f"{reason}; expected {', '.join(map(repr, allowed))}"
+    return InvalidMessage(f"{place}: {reason}", place=place)
 
 
 def encode_imported(record: Record) -> EncodedRecord:
@@ -203,8 +214,7 @@ class WriteBatch:
             return self.index.state.leaf.row
         row = self.index.node(id) if isinstance(id, str) else None
         if row is None:
-            if isinstance(id, str) and self.index.was_dropped(id):
-                raise EntryNotFound(f"the entry {_shown(id)} is not in this log any more: vacuum has removed it", id=id)
+            self.index.check_not_dropped(id)
             raise _not_found(id)
         return row
 

@@ -488,8 +488,10 @@ def main() -> None:
             write(path, entries, options.seed, visibility=path is big)  # a line that is gone may have hidden something
         sabotage.apply(options.sabotage)
         run.broken += wrong_forks(big)
-        bits = sweep_lines(big, rng, run, options.indexed)
-        sweep_log(small, options.every, rng, run, options.indexed)
+        bits = 0
+        if not run.broken:
+            bits = sweep_lines(big, rng, run, options.indexed)
+            sweep_log(small, options.every, rng, run, options.indexed)
     result = {"entries": options.entries, "line_bits": bits, "whole": options.whole, "damaged_logs": run.kinds.total()}
     finish(options, result | {"kinds": dict(run.kinds), "verdicts": dict(run.verdicts)}, run.broken)
 
