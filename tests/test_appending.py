@@ -289,6 +289,11 @@ def test_a_message_entry_takes_reply_to(pair: tuple[Session, Session]) -> None:
         (lambda s: s.append(user("x"), replaces="a", parent_id=None), InvalidMessage, "'a' is not on the path"),
         (lambda s: s.append(user("x"), label="x" * 257), InvalidMessage, "at most 256"),
         (lambda s: s.append(user("x"), label=5), InvalidMessage, "label"),
+        (lambda s: s.append(user("x"), extra=5), InvalidMessage, "extra"),
+        (lambda s: s.append(user("x"), extra=[]), InvalidMessage, "extra"),
+        (lambda s: s.append_many([user("x")], extra=[("a", 1)]), InvalidMessage, "extra"),
+        (lambda s: s.append(user("x"), move_leaf="no"), TypeError, "move_leaf"),
+        (lambda s: s.append(user("x"), parent_id=["a"]), EntryNotFound, "no entry list"),
         (lambda s: s.set_system({"role": "user", "content": "x"}), InvalidMessage, "role system or developer"),
         (lambda s: s.set_system("x", on_stale="maybe"), ValueError, "on_stale is one of"),
         (
@@ -296,6 +301,9 @@ def test_a_message_entry_takes_reply_to(pair: tuple[Session, Session]) -> None:
             InvalidMessage,
             "'b' is not on the path",
         ),
+        (lambda s: s.extend([STATE, 5]), TypeError, "not a int"),
+        (lambda s: s.extend([], batch_size=0), ValueError, "batch_size"),
+        (lambda s: s.extend([], batch_size="5"), ValueError, "batch_size"),
     ],
 )
 def test_a_refused_append_writes_nothing(

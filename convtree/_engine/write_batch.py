@@ -17,7 +17,19 @@ from convtree._engine.index_state import Leaf
 from convtree._engine.leaf import SeenLeaf, only_notes_below
 from convtree._engine.log_index import Index
 from convtree._model.batches import batched
-from convtree._model.entries import CompactionEntry, Entry, LabelMark, LeafMark, Mark, MessageEntry, Record, VacuumEntry
+from convtree._model.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    LabelMark,
+    LeafMark,
+    LostEntry,
+    Mark,
+    MessageEntry,
+    Record,
+    VacuumEntry,
+    VisibilityMark,
+)
 from convtree._model.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage, StaleLeaf
 from convtree._model.sources import Clock, IdSource, timestamp
 
@@ -55,8 +67,11 @@ def encode_imported(record: Record) -> EncodedRecord:
     """Checks and encodes a record that brings its own parent and time.
 
     Raises:
+        TypeError: it is not a record.
         As `encode_record`.
     """
+    if not isinstance(record, Entry | Mark):
+        raise TypeError(f"an entry or a mark is needed, not a {type(record).__name__}")
     codec.check_timestamp(record.timestamp)
     checked, fields = encode_record(record)
     own: dict[str, Any] = {"timestamp": record.timestamp}
@@ -71,6 +86,18 @@ def _check_reference(record: Record) -> None:
         raise _not_found(record.target_id)
     if isinstance(record, CompactionEntry) and not isinstance(record.first_kept_entry_id, str | None):
         raise _not_kept(record.first_kept_entry_id)
+    if isinstance(record, VacuumEntry) and isinstance(record.dropped_ids, str):
+        _check_dropped(record.dropped_ids)
+
+
+def _check_dropped(ids: str) -> None:
+    """Refuses ids that cannot be read: nothing could be appended to the log any more."""
+    from convtree._engine.dropped import DroppedIds
+
+    try:
+        DroppedIds(ids)
+    except ValueError as error:
+        raise InvalidMessage(f"dropped_ids: {error}", place="dropped_ids") from None
 
 
 class WriteBatch:
@@ -87,6 +114,7 @@ class WriteBatch:
         self._clock = clock
         self._id_source = id_source
         self._parents: dict[str, str | None] = {}  # of the entries added
+        self._hideable: set[str] = set()  # those of them that a visibility mark can have as its target
         self._marks: set[str] = set()  # ids of the marks added
         self._header_payload: bytes | None = None
         self._payloads: list[bytes] = []  # of the records added
@@ -297,6 +325,8 @@ class WriteBatch:
         if isinstance(record, Entry):
             added = msgspec.structs.replace(record, id=id, parent_id=parent_id, timestamp=timestamp)
             self._parents[id] = parent_id
+            if isinstance(added, MessageEntry | BranchSummaryEntry | LostEntry):
+                self._hideable.add(id)
         else:
             added = msgspec.structs.replace(record, id=id, timestamp=timestamp)
             self._marks.add(id)
@@ -317,14 +347,28 @@ class WriteBatch:
                 self._check_kept(record.first_kept_entry_id, parent_id)
         elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
             self._check_above(record.target_id)
+        elif isinstance(record, VisibilityMark):
+            self._check_hideable(record.target_id)
 
     def _check_is_first(self) -> None:
         if self.added or len(self.index.tree):
             raise InvalidMessage("a vacuum entry can only be the first record of a log", place="vacuum")
 
     def _check_above(self, id: str) -> None:
-        if id not in self._parents:
+        if not isinstance(id, str) or id not in self._parents:
             self.row_of(id)
+
+    def _check_hideable(self, id: str) -> None:
+        if id in self._parents:
+            known = id in self._hideable
+        else:
+            self.row_of(id)
+            known = self.index.tree.hideable(id) != tree.NONE
+        if not known:
+            raise InvalidMessage(
+                f"target_id: {_shown(id)} is neither a message nor a branch summary, and cannot be hidden or pinned",
+                place="target_id",
+            )
 
     def _check_kept(self, kept_id: str, parent_id: str | None) -> None:
         if not self._is_on_path(kept_id, parent_id):
