@@ -293,6 +293,11 @@ def test_a_message_entry_takes_reply_to(pair: tuple[Session, Session]) -> None:
         (lambda s: s.append(user("x"), visible_to="x"), InvalidMessage, "expected 'all', 'model', 'user', 'nobody'$"),
         (lambda s: s.append(user("x"), extra="x"), InvalidMessage, "^extra: "),
         (lambda s: s.append(user("x"), extra=[1]), InvalidMessage, "^extra: "),
+        (lambda s: s.append(user("x"), extra=5), InvalidMessage, "extra"),
+        (lambda s: s.append(user("x"), extra=[]), InvalidMessage, "extra"),
+        (lambda s: s.append_many([user("x")], extra=[("a", 1)]), InvalidMessage, "extra"),
+        (lambda s: s.append(user("x"), move_leaf="no"), TypeError, "move_leaf"),
+        (lambda s: s.append(user("x"), parent_id=["a"]), EntryNotFound, "no entry list"),
         (lambda s: s.set_system({"role": "user", "content": "x"}), InvalidMessage, "role system or developer"),
         (lambda s: s.set_system(["x"]), TypeError, "takes a text or a message, not list"),
         (lambda s: s.set_system("x", on_stale="maybe"), ValueError, "on_stale is one of"),
@@ -301,6 +306,9 @@ def test_a_message_entry_takes_reply_to(pair: tuple[Session, Session]) -> None:
             InvalidMessage,
             "'b' is not on the path",
         ),
+        (lambda s: s.extend([STATE, 5]), TypeError, "not a int"),
+        (lambda s: s.extend([], batch_size=0), ValueError, "batch_size"),
+        (lambda s: s.extend([], batch_size="5"), ValueError, "batch_size"),
     ],
 )
 def test_a_refused_append_writes_nothing(

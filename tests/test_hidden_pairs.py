@@ -2,6 +2,7 @@
 
 from collections import Counter
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from helpers import assistant, contents, ids, user
@@ -280,6 +281,24 @@ def test_a_hidden_call_before_the_kept_range_takes_no_result_of_another_call(
     assert context.messages[1:] == [user("x"), *both, assistant("y")]
     assert context.to("openai-chat")
     assert plan_compaction(session, keep_tokens=1) is not None
+
+
+def test_what_was_hidden_before_the_kept_range_is_not_read_again(session: Session) -> None:
+    """Not even where a hidden result in the kept range needs a placeholder."""
+    turn = [*calls("openai-chat", "", TWO[:1], False, 0), *results("openai-chat", TWO[:1], False, False)]
+    for _ in range(20):
+        session.hide(session.append_many([user("x"), *turn, assistant("y")])[2])
+    session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
+    hidden = session.append_many([user("x"), *turn, assistant("y")])[2]
+    session.append_many([user("x"), *calls("openai-chat", "", [("c2", "g", {})], False, 0)])
+    session.append_many(results("openai-chat", [("c2", "g", {})], False, False))
+    session.hide(hidden)
+    index, read = session._index, list[Any]()
+    read_at = index._read_at
+    with patch.object(index, "_read_at", lambda spans: read.extend(spans) or read_at(spans)):  # type: ignore[func-returns-value]
+        context = session.build_context()
+    assert [message["content"] for message in context.messages[1:4]] == ["x", None, "hidden"]
+    assert len(read) == len(context.messages)
 
 
 def unpaired(context: Context) -> tuple[Counter[Any], Counter[Any]]:

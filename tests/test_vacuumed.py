@@ -187,6 +187,8 @@ def test_ids_that_cannot_be_read(text: str, log_path: Path) -> None:
         assert contents(session) == ["a"]
         with pytest.raises(BrokenPath, match="`dropped_ids` that cannot be read"):
             session.extend([MessageEntry(id="b", parent_id="a", message=user("b"))])
+    with Session.memory() as session, pytest.raises(InvalidMessage, match="dropped_ids"):
+        session.extend([VacuumEntry(id="v", dropped_ids=text)])
 
 
 def test_a_fork_of_a_vacuumed_log_begins_with_its_vacuum_entry(log_path: Path) -> None:

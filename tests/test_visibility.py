@@ -297,6 +297,30 @@ def test_visible_to_is_checked(session: Session) -> None:
         session.hide(entry, visible_to="all")  # type: ignore[arg-type]
 
 
+def test_pinned_is_checked(session: Session) -> None:
+    """Nothing but True and False says whether a message is pinned."""
+    entry = session.append(user("a"))
+    with pytest.raises(InvalidMessage, match="pinned"):
+        session.pin(entry, "no")  # type: ignore[arg-type]
+    assert records(session) == 1
+
+
+def test_an_imported_mark_needs_its_target(session: Session) -> None:
+    """A message or a branch summary, which may come with it: a mark without effect would be damage."""
+    session.append(user("a"), id="a")
+    other = CompactionEntry(id="c", parent_id="a", summary="S", first_kept_entry_id=None)
+    with pytest.raises(EntryNotFound):
+        session.extend([VisibilityMark(id="m", target_id="gone", pinned=True)])
+    for before in ([other], []):
+        with pytest.raises(InvalidMessage, match="neither a message nor a branch summary"):
+            session.extend([*before, VisibilityMark(id="m", target_id="c", pinned=True)])
+        session.extend([other])
+    new = MessageEntry(id="b", parent_id="a", message=user("b"))
+    marks = [VisibilityMark(id=f"m{target}", target_id=target, visible_to="user") for target in "ab"]
+    assert session.extend([new, *marks]) == 3
+    assert (contents(session, leaf="b"), session.findings) == ([], ())
+
+
 def test_a_reader_hides_nothing(log_path: Path) -> None:
     """The log is not touched."""
     with Session.open(log_path) as session:

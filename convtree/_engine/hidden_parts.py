@@ -43,8 +43,11 @@ def arrange(found: PathRows, above: Sequence[int], cache: EntryCache) -> Arrange
     """Arranges the messages of a context. Its shown messages are in the cache already.
 
     `above` are hidden rows before the kept range that are not among the rows of the context. Where most of a path is
-    hidden, that part is read only if calls and results of the shown part do not fit each other.
+    hidden, that part is read only if calls and results of the shown part do not fit each other. `above` is read only if
+    something in the context needs it, so that hiding costs nothing once it is behind a compaction.
     """
+    if above and not _may_answer_above(found, cache):
+        above = ()
     rows = [*sorted((*above, *found.rows[: found.pinned])), *found.rows[found.pinned :]]
     hidden = found.hidden.union(above)
     shown, unseen = [row for row in rows if row not in hidden], [row for row in rows if row in hidden]
@@ -59,6 +62,14 @@ def arrange(found: PathRows, above: Sequence[int], cache: EntryCache) -> Arrange
         return Arranged(shown)
     older = len(above) + found.pinned
     return _Pairing(cache, rows, hidden, older).arranged(edited=not _fit(_messages(cache, shown)))
+
+
+def _may_answer_above(found: PathRows, cache: EntryCache) -> bool:
+    """Returns whether the rows of a context have a result without a call, or a pinned call without a result."""
+    if _fit(_messages(cache, [row for row in found.rows if row not in found.hidden])):
+        return False
+    cache.load(row for row in found.rows if row in found.hidden)
+    return not _Pairing(cache, found.rows, found.hidden, found.pinned).is_complete
 
 
 def _messages(cache: EntryCache, rows: Iterable[int]) -> list[tuple[int, Message]]:
@@ -101,6 +112,7 @@ class _Pairing:
         self._rows = rows
         self._hidden = hidden
         self._older = older
+        self.is_complete = True  # every shown result has a call, and every shown call before the kept range a result
         self._dropped: dict[int, set[int]] = {}  # numbers of shown results, by position: their call is hidden
         self._covered: list[tuple[_Call, _Result]] = []  # shown calls with their hidden results
         self._together: list[tuple[int, int | None]] = []  # positions of hidden calls and of their results
@@ -130,11 +142,14 @@ class _Pairing:
                     pending.add(made, call)
                 if made.id is not None and (made.id not in first or first[made.id].hidden):
                     first[made.id] = call
-        for result in self._answer_old(old, self._answer_again(unmatched)):
-            known = first.get(result.call.id)
-            if known is not None and known.hidden:  # one more result of a hidden call
-                self._leave_out(known, result, hidden=False)
-        self._together += [(call.position, None) for call in pending.remaining() if call.hidden]
+        rest = self._answer_old(old, self._answer_again(unmatched))
+        repeated = [result for result in rest if (call := first.get(result.call.id)) is not None and call.hidden]
+        for result in repeated:  # one more result of a hidden call
+            self._leave_out(first[result.call.id], result, hidden=False)
+        left = pending.remaining()
+        self._together += [(call.position, None) for call in left if call.hidden]
+        no_call_waits = all(call.hidden or call.position >= self._older for call in left)
+        self.is_complete = len(repeated) == len(rest) and no_call_waits
 
     def _answer_old(self, calls: list[_Call], results: list[_Result]) -> list[_Result]:
         """Leaves out shown results that answer hidden calls before the kept range; returns the rest."""

@@ -24,6 +24,7 @@ from convtree._model.entries import (
     Entry,
     LabelMark,
     LeafMark,
+    LostEntry,
     Mark,
     MessageEntry,
     Record,
@@ -77,8 +78,11 @@ def encode_imported(record: Record) -> EncodedRecord:
     """Checks and encodes a record that brings its own parent and time.
 
     Raises:
+        TypeError: it is not a record.
         As `encode_record`.
     """
+    if not isinstance(record, Entry | Mark):
+        raise TypeError(f"an entry or a mark is needed, not a {type(record).__name__}")
     codec.check_timestamp(record.timestamp)
     checked, fields = encode_record(record)
     own: dict[str, Any] = {"timestamp": record.timestamp}
@@ -93,6 +97,18 @@ def _check_reference(record: Record) -> None:
         raise _not_found(record.target_id)
     if isinstance(record, CompactionEntry) and not isinstance(record.first_kept_entry_id, str | None):
         raise _not_kept(record.first_kept_entry_id)
+    if isinstance(record, VacuumEntry) and isinstance(record.dropped_ids, str):
+        _check_dropped(record.dropped_ids)
+
+
+def _check_dropped(ids: str) -> None:
+    """Refuses ids that cannot be read: nothing could be appended to the log any more."""
+    from convtree._engine.dropped import DroppedIds
+
+    try:
+        DroppedIds(ids)
+    except ValueError as error:
+        raise InvalidMessage(f"dropped_ids: {error}", place="dropped_ids") from None
 
 
 class WriteBatch:
@@ -109,6 +125,7 @@ class WriteBatch:
         self._clock = clock
         self._id_source = id_source
         self._parents: dict[str, str | None] = {}  # of the entries added
+        self._hideable: set[str] = set()  # those of them that a visibility mark can have as its target
         self._marks: set[str] = set()  # ids of the marks added
         self._header_payload: bytes | None = None
         self._payloads: list[bytes] = []  # of the records added
@@ -318,6 +335,8 @@ class WriteBatch:
         if isinstance(record, Entry):
             added = msgspec.structs.replace(record, id=id, parent_id=parent_id, timestamp=timestamp)
             self._parents[id] = parent_id
+            if isinstance(added, MessageEntry | BranchSummaryEntry | LostEntry):
+                self._hideable.add(id)
         else:
             added = msgspec.structs.replace(record, id=id, timestamp=timestamp)
             self._marks.add(id)
@@ -336,25 +355,28 @@ class WriteBatch:
                     self._check_replaced(record.replaces, parent_id)
             elif isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
-        elif isinstance(record, LeafMark | LabelMark | VisibilityMark) and record.target_id is not None:
+        elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
             self._check_above(record.target_id)
-            if isinstance(record, VisibilityMark):
-                self._check_can_be_hidden(record.target_id)
+        elif isinstance(record, VisibilityMark):
+            self._check_hideable(record.target_id)
 
     def _check_is_first(self) -> None:
         if self.added or len(self.index.tree):
             raise InvalidMessage("a vacuum entry can only be the first record of a log", place="vacuum")
 
     def _check_above(self, id: str) -> None:
-        if id not in self._parents:
+        if not isinstance(id, str) or id not in self._parents:
             self.row_of(id)
 
-    def _check_can_be_hidden(self, id: str) -> None:
-        added = id in self._parents
-        found = next((each for each in self.added if each.id == id), None) if added else None
-        if not (isinstance(found, MessageEntry | BranchSummaryEntry) if added else self.index.tree.hideable(id) >= 0):
+    def _check_hideable(self, id: str) -> None:
+        if id in self._parents:
+            known = id in self._hideable
+        else:
+            self.row_of(id)
+            known = self.index.tree.hideable(id) != tree.NONE
+        if not known:
             raise InvalidMessage(
-                f"the entry {_shown(id)} is neither a message nor a branch summary: it cannot be hidden or pinned",
+                f"target_id: {_shown(id)} is neither a message nor a branch summary, and cannot be hidden or pinned",
                 place="target_id",
             )
 

@@ -158,6 +158,8 @@ class Client(Uncopyable, ForkAware):
             check_choice("on_stale", on_stale, ON_STALE)
         if reply_to is not None and (parent_id is not LEAF or on_stale is not None):
             raise ValueError("the place of a reply follows from reply_to; leave out parent_id and on_stale")
+        if not isinstance(move_leaf, bool):
+            raise TypeError(f"move_leaf is True or False, not a {type(move_leaf).__name__}")
         encode = encode_record if self.redact is None else self.encode
         records = list(map(encode, entries))
         if label is not None:  # its target is known under the lock

@@ -70,7 +70,7 @@ def pin(self: HasClient, entry_id: str | Entry, pinned: bool = True) -> bool:
         EntryNotFound: there is no such entry.
         InvalidMessage: it is neither a message nor a branch summary.
     """
-    return _change(self, entry_id, pinned=bool(pinned))
+    return _change(self, entry_id, pinned=pinned)
 
 
 def rename(self: HasClient, name: str | None) -> None:
