@@ -170,15 +170,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.state.critical_mark!r}")
     if leaf == tree.ROOT:
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
-    if not allow_gaps:
-        index.check_visibility()
-    gaps = _faults(index, leaf)
-    if (damaged := index.state.damaged_mark) is not None:
-        gaps.append(Gap(damaged.offset, None))
-    if gaps and not allow_gaps:
-        if (row := index.lost_above(leaf)) != tree.NONE:
-            raise index.lost(row)
-        raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
+    gaps = _gaps(index, leaf, allow_gaps)
     cache = EntryCache(index, gaps if allow_gaps else None)
     found = rows_of_path(index, leaf, cache)
     columns = index.tree
@@ -271,6 +263,20 @@ def _makers(index: Index, rows: list[int], cache: EntryCache) -> dict[str, Maker
         if isinstance(named, _NAMERS):
             makers[replies[row].id] = (named.provider, named.model)
     return makers
+
+
+def _gaps(index: Index, leaf: int, allow_gaps: bool) -> list[Gap]:
+    """Returns the faults on the path, and a damaged visibility mark: without `allow_gaps`, each of them raises."""
+    if not allow_gaps:
+        index.check_visibility()
+    gaps = _faults(index, leaf)
+    if (damaged := index.state.damaged_mark) is not None:
+        gaps.append(Gap(damaged.offset, None))
+    if gaps and not allow_gaps:
+        if (row := index.lost_above(leaf)) != tree.NONE:
+            raise index.lost(row)
+        raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
+    return gaps
 
 
 def _faults(index: Index, leaf: int) -> list[Gap]:
