@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from zlib import crc32
 
 import pytest
@@ -447,6 +448,26 @@ def test_readers_show_no_part_of_a_group(log_path: Path) -> None:
         log_path.write_bytes(data)
         assert ids(reader.refresh()) == ["b", "c", "d"]
         assert [record.id for record in following] == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("completed", [False, True])
+def test_a_signal_in_a_torn_group_does_no_harm(completed: bool, log_path: Path) -> None:
+    """The next call does not take the lines that were read before for more lines of the group."""
+    with quick(log_path) as session:
+        session.append(user("a"), id="a")
+        with quick(log_path) as other:
+            other.append_many([MessageEntry(id=id, message=user(id)) for id in "bc"])
+        data = log_path.read_bytes()
+        log_path.write_bytes(data[:-9])
+        with patch.object(Index, "end_scan", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+            session.refresh()
+        if completed:
+            log_path.write_bytes(data)
+        session.append(user("d"), id="d", on_stale="rebase")
+        expected = ["a", "b", "c", "d"] if completed else ["a", "d"]
+        assert (everything(session), codes(session)) == (expected, [])
+    with quick(log_path, mode="r") as session:
+        assert (everything(session), codes(session)) == (expected, [])
 
 
 def test_an_index_ends_at_the_edge_of_a_group(log_path: Path) -> None:

@@ -263,6 +263,25 @@ def test_a_pinned_call_hidden_later_takes_its_pinned_results_along(session: Sess
 # --- laws ---
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("pinned", [False, True])
+def test_a_hidden_call_before_the_kept_range_takes_no_result_of_another_call(
+    pinned: bool, shape: str, session: Session
+) -> None:
+    """Not even where both calls have one id, or none: its own results are gone, and so are not in the context."""
+    both = [*calls(shape, "", TWO[:1], False, 0), *results(shape, TWO[:1], shape == "gemini", False)]
+    entries = session.append_many(both)
+    session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
+    if pinned:
+        session.pin(entries[0])
+    session.hide(entries[0])
+    session.append_many([user("x"), *both, assistant("y")])
+    context = session.build_context()
+    assert context.messages[1:] == [user("x"), *both, assistant("y")]
+    assert context.to("openai-chat")
+    assert plan_compaction(session, keep_tokens=1) is not None
+
+
 def unpaired(context: Context) -> tuple[Counter[Any], Counter[Any]]:
     """Returns the open calls of a context, and its results without a call, with their entries."""
     pending: PendingCalls[Any] = PendingCalls()

@@ -27,6 +27,7 @@ from convtree import (
     ReadOnlySession,
     Session,
     StaleLeaf,
+    VisibilityMark,
     plan_branch,
     plan_compaction,
 )
@@ -352,6 +353,21 @@ def test_a_damaged_mark_makes_no_context_certain(old: bytes, log_path: Path) -> 
     assert [finding.code for finding in repair(log_path, dry_run=False).removed] == ["bad_seal"]
     with Session.open(log_path, mode="r") as session:
         assert contents(session) == ["a", "b"]
+
+
+def test_an_import_checks_the_targets_of_marks(session: Session) -> None:
+    """Those in the log, and those that it brings itself."""
+    message = MessageEntry(id="a", message=user("a"))
+    change = ModelChangeEntry(id="b", parent_id="a", provider=None, model="m")
+    session.extend([message, change, VisibilityMark(id="m1", target_id="a", visible_to="user")])
+    with pytest.raises(EntryNotFound):
+        session.extend([VisibilityMark(id="m2", target_id="nope", pinned=True)])
+    with pytest.raises(InvalidMessage, match="neither a message nor a branch summary"):
+        session.extend([VisibilityMark(id="m2", target_id="b", pinned=True)])
+    other = ModelChangeEntry(id="c", parent_id="b", provider=None, model="n")
+    with pytest.raises(InvalidMessage, match="neither a message nor a branch summary"):
+        session.extend([other, VisibilityMark(id="m3", target_id="c", visible_to="user")])
+    assert [record.id for _, record in session.records()] == ["a", "b", "m1"]
 
 
 # --- compactions ---

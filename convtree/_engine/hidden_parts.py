@@ -6,6 +6,7 @@ Both happen part by part, and in the context only: the log keeps what it has.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -56,7 +57,8 @@ def arrange(found: PathRows, above: Sequence[int], cache: EntryCache) -> Arrange
     cache.load(unseen)
     if not any(calls_of(message) or results_of(message) for _, message in _messages(cache, unseen)):
         return Arranged(shown)
-    return _Pairing(cache, rows, hidden).arranged(edited=not _fit(_messages(cache, shown)))
+    older = len(above) + found.pinned
+    return _Pairing(cache, rows, hidden, older).arranged(edited=not _fit(_messages(cache, shown)))
 
 
 def _messages(cache: EntryCache, rows: Iterable[int]) -> list[tuple[int, Message]]:
@@ -88,12 +90,17 @@ def _fit(messages: Iterable[tuple[int, Message]]) -> bool:
 
 
 class _Pairing:
-    """The calls and results of a path, hidden or not, and which of them belong to each other."""
+    """The calls and results of a path, hidden or not, and which of them belong to each other.
 
-    def __init__(self, cache: EntryCache, rows: Sequence[int], hidden: frozenset[int]) -> None:
+    The first `older` rows lie before the kept range. Results there are among the rows only if they are pinned or
+    hidden, so a hidden call there may have its results elsewhere. It gets those that answer no other call.
+    """
+
+    def __init__(self, cache: EntryCache, rows: Sequence[int], hidden: frozenset[int], older: int) -> None:
         self._cache = cache
         self._rows = rows
         self._hidden = hidden
+        self._older = older
         self._dropped: dict[int, set[int]] = {}  # numbers of shown results, by position: their call is hidden
         self._covered: list[tuple[_Call, _Result]] = []  # shown calls with their hidden results
         self._together: list[tuple[int, int | None]] = []  # positions of hidden calls and of their results
@@ -101,6 +108,7 @@ class _Pairing:
 
     def _match(self) -> None:
         pending: PendingCalls[_Call] = PendingCalls()
+        old: list[_Call] = []  # hidden ones before the kept range
         unmatched: list[_Result] = []  # shown ones
         first: dict[str | None, _Call] = {}  # the first call with an id; a shown one, if there is one
         for position, message in _messages(self._cache, self._rows):
@@ -116,14 +124,31 @@ class _Pairing:
                     unmatched.append(result)
             for made in calls_of(message):
                 call = _Call(position, hidden, made)
-                pending.add(made, call)
+                if hidden and position < self._older:
+                    old.append(call)
+                else:
+                    pending.add(made, call)
                 if made.id is not None and (made.id not in first or first[made.id].hidden):
                     first[made.id] = call
-        for result in self._answer_again(unmatched):
+        for result in self._answer_old(old, self._answer_again(unmatched)):
             known = first.get(result.call.id)
             if known is not None and known.hidden:  # one more result of a hidden call
                 self._leave_out(known, result, hidden=False)
         self._together += [(call.position, None) for call in pending.remaining() if call.hidden]
+
+    def _answer_old(self, calls: list[_Call], results: list[_Result]) -> list[_Result]:
+        """Leaves out shown results that answer hidden calls before the kept range; returns the rest."""
+        pending: PendingCalls[_Call] = PendingCalls()
+        waiting, rest = deque(calls), []
+        for result in results:
+            while waiting and waiting[0].position < result.position:
+                pending.add(waiting[0].call, waiting.popleft())
+            call = pending.answer(result.call)
+            if call is None:
+                rest.append(result)
+            else:
+                self._leave_out(call, result, hidden=False)
+        return rest
 
     def _leave_out(self, call: _Call, result: _Result, hidden: bool) -> None:
         if not hidden:

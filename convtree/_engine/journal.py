@@ -204,8 +204,8 @@ class Journal:
                 self._leaf_before_tail = index.state.leaf
             self._scan(chunk)
         index.end_scan()
-        if self._leaf_before_tail is not None:
-            self.index_is_partial = True  # until the append that was given the last line has completed it
+        # a last line that lacks its newline is in the log once the append that was given it has completed it
+        self.index_is_partial = self._leaf_before_tail is not None
         if index.header is None and index.state.lines:
             if not index.header_is_damaged and (index.sealed_from is None or not len(index.tree)):
                 raise NotALog.at(self.log.location)
@@ -214,7 +214,7 @@ class Journal:
     def _scan(self, chunk: Chunk) -> None:
         self.index_is_partial = True  # scanning reads: an I/O error or a signal may leave a line indexed in part
         self.index.scan(*chunk)
-        self.index_is_partial = False
+        self.index_is_partial = self.index.has_open_group
 
     def rescan(self) -> None:
         """Reads the log from its first line, because a snapshot of it turned out to be damaged."""

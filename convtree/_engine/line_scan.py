@@ -78,6 +78,11 @@ class LineScan(LineReader, ABC):
         else:
             self._scan_lines(positions, lines, end, fault)
 
+    @property
+    def has_open_group(self) -> bool:
+        """Whether the lines scanned so far begin a group that they do not complete: the scan must go on, or end."""
+        return self._open_group is not None
+
     def end_scan(self) -> None:
         """Ends a scan of everything that the log has: a group that is still open is torn, and not in the log."""
         group, self._open_group = self._open_group, None

@@ -19,6 +19,7 @@ from convtree._engine.log_index import Index
 from convtree._model.batches import batched
 from convtree._model.entries import (
     CHOICES,
+    BranchSummaryEntry,
     CompactionEntry,
     Entry,
     LabelMark,
@@ -27,6 +28,7 @@ from convtree._model.entries import (
     MessageEntry,
     Record,
     VacuumEntry,
+    VisibilityMark,
 )
 from convtree._model.errors import EntryNotFound, IdConflict, InvalidCompaction, InvalidMessage, StaleLeaf
 from convtree._model.sources import Clock, IdSource, timestamp
@@ -87,7 +89,7 @@ def encode_imported(record: Record) -> EncodedRecord:
 
 def _check_reference(record: Record) -> None:
     """Refuses a reference that cannot be an id, with the error of an unknown id."""
-    if isinstance(record, LeafMark | LabelMark) and not isinstance(record.target_id, str | None):
+    if isinstance(record, LeafMark | LabelMark | VisibilityMark) and not isinstance(record.target_id, str | None):
         raise _not_found(record.target_id)
     if isinstance(record, CompactionEntry) and not isinstance(record.first_kept_entry_id, str | None):
         raise _not_kept(record.first_kept_entry_id)
@@ -334,8 +336,10 @@ class WriteBatch:
                     self._check_replaced(record.replaces, parent_id)
             elif isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
-        elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
+        elif isinstance(record, LeafMark | LabelMark | VisibilityMark) and record.target_id is not None:
             self._check_above(record.target_id)
+            if isinstance(record, VisibilityMark):
+                self._check_can_be_hidden(record.target_id)
 
     def _check_is_first(self) -> None:
         if self.added or len(self.index.tree):
@@ -344,6 +348,15 @@ class WriteBatch:
     def _check_above(self, id: str) -> None:
         if id not in self._parents:
             self.row_of(id)
+
+    def _check_can_be_hidden(self, id: str) -> None:
+        added = id in self._parents
+        found = next((each for each in self.added if each.id == id), None) if added else None
+        if not (isinstance(found, MessageEntry | BranchSummaryEntry) if added else self.index.tree.hideable(id) >= 0):
+            raise InvalidMessage(
+                f"the entry {_shown(id)} is neither a message nor a branch summary: it cannot be hidden or pinned",
+                place="target_id",
+            )
 
     def _check_kept(self, kept_id: str, parent_id: str | None) -> None:
         if not self._is_on_path(kept_id, parent_id):
