@@ -166,8 +166,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         UnknownEntry: it depends on a critical record of an unknown type.
         BrokenPath: a line that it needs, or any visibility mark, is missing or damaged, and gaps are not allowed.
     """
-    if index.state.critical_mark is not None:
-        raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.state.critical_mark!r}")
+    index.check_critical()
     if leaf == tree.ROOT:
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
     gaps = _gaps(index, leaf, allow_gaps)
@@ -289,7 +288,10 @@ def _faults(index: Index, leaf: int) -> list[Gap]:
     row = columns.nearest(columns.faults, leaf)
     while row != tree.NONE:
         if columns.kinds[row] & tree.CRITICAL:
-            raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
+            raise UnknownEntry(
+                f"the entry at offset {columns.offsets[row]} is critical, and this convtree does not "
+                "know it; use the program that wrote it"
+            )
         gaps.append(Gap(columns.offsets[row], _missing_at(index, row)))
         row = columns.nearest(columns.faults, columns.parents[row])
     return gaps[::-1]

@@ -21,7 +21,7 @@ from convtree._model.entries import (
     ExtensionDataEntry,
     MessageEntry,
 )
-from convtree._model.errors import BrokenPath, UnknownEntry
+from convtree._model.errors import BrokenPath
 
 
 class ShownEntries:
@@ -31,6 +31,7 @@ class ShownEntries:
 
     Raises:
         BrokenPath: a damaged line was a visibility mark: it is not certain what it hid.
+        UnknownEntry: the context at the leaf depends on a critical record of an unknown type.
     """
 
     def __init__(self, session: Exported) -> None:
@@ -49,8 +50,6 @@ class ShownEntries:
             return  # what can be read is written
         try:
             context = session.build_context(leaf=session.leaf_id)
-        except UnknownEntry:
-            return
         except BrokenPath as error:
             if error.missing is None:
                 raise
