@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 import pytest
 from helpers import assistant, user
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
@@ -503,3 +504,6 @@ class Indexed(Model):
 
 TestModel = Model.TestCase
 TestIndexedModel = Indexed.TestCase
+for each in (TestModel, TestIndexedModel):  # a step opens, repairs and reads logs: fewer of them, unless asked for more
+    each.settings = settings(each.settings, max_examples=max(25, each.settings.max_examples // 2))
+del each

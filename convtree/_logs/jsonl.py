@@ -389,10 +389,12 @@ class JsonlLog(Uncopyable, ForkAware):
             status = None
         if status is None or (status.st_dev, status.st_ino) != self._identity:
             self._reopen()
+            self._end = 0, b""  # of the log that is gone
             raise LogReplaced(self.location)
         end, tail = self._end
         changed = end == position and os.pread(self._fd, len(tail), end - len(tail)) != tail
         if changed or status.st_size < position:
+            self._end = 0, b""
             raise LogReplaced(self.location)
         return status.st_size
 
