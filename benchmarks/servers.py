@@ -182,8 +182,8 @@ class FewestColumns(Statements):
         super().__init__()
         self.update = "UPDATE ct_sessions SET size = size + %(grown)s WHERE session_id = %(session_id)s RETURNING size"
         self.insert = (
-            "INSERT INTO ct_lines (session_id, position, id, type, words, line) "
-            "VALUES (%(session_id)s, %(position)s, %(id)s, %(type)s, %(words)s, %(line)s)"
+            "INSERT INTO ct_lines (session_id, position, id, type, visible_to, excerpt, words, line) VALUES "
+            "(%(session_id)s, %(position)s, %(id)s, %(type)s, %(visible_to)s, %(excerpt)s, %(words)s, %(line)s)"
         )
 
 

@@ -81,7 +81,7 @@ if TYPE_CHECKING:
         plan_compaction,
     )
     from convtree.stores._open import open_store
-    from convtree.stores._results import Hit, Page, UsageRow
+    from convtree.stores._results import Hit, Page, Pruned, UsageRow
     from convtree.stores._session_store import SessionStore
 
 __version__ = "0.1.0"
@@ -95,6 +95,7 @@ _LAZY = {
     "Diff": "_engine.diff",
     "Hit": "stores._results",
     "Page": "stores._results",
+    "Pruned": "stores._results",
     "Redact": "_engine.redact",
     "Redactor": "_engine.redact",
     "SessionInfo": "_catalogue.types",
@@ -161,6 +162,7 @@ __all__ = [
     "OpenCalls",
     "Page",
     "ParentSession",
+    "Pruned",
     "ReadOnlySession",
     "Record",
     "Redact",

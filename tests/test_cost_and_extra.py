@@ -51,13 +51,13 @@ def test_extra_is_checked(session: Session) -> None:
 
 
 def test_message_for_nobody_is_kept_and_not_shown(session: Session) -> None:
-    """Neither in contexts nor in lists; a run of such messages is scanned like single ones."""
+    """Contexts leave it out, and the summary of the record says who sees it; exports say that it is hidden."""
     session.append(user("a"))
     hidden = session.append(user("secret"), visible_to="nobody")
     session.append(user("b"))
     assert contents(session) == ["a", "b"]
     assert ids(session.path())[1] == hidden.id
-    assert summarise_record(hidden).excerpt == ""
+    assert summarise_record(hidden).visible_to == "nobody"
     assert b", hidden" in b"".join(export_lines(session, "markdown"))
 
 

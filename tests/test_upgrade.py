@@ -219,7 +219,6 @@ def test_lines_that_version_1_did_not_know_count_after_the_migration(old: str) -
         assert found == {"one": [], "two": ["m2"], "three": ["m3"]}
         with closing(store._log("new", "r")) as log:
             assert [line for chunk in log.read() for line in chunk.lines] == lines
-    assert rows(old, "SELECT id FROM ct_lines WHERE type = 'lost'") == [(None,)]
 
 
 def test_a_session_of_many_lines(old: str) -> None:

@@ -120,6 +120,8 @@ def test_dropped_records_do_not_come_back(indexed: bool, log_path: Path, monkeyp
                 session.extend([child])
         with pytest.raises(EntryNotFound, match="vacuum has removed it"):
             session.append(user("c"), parent_id="gone-2")
+        with pytest.raises(EntryNotFound, match="vacuum has removed it"):
+            session.entry("gone-2")
         with pytest.raises(EntryNotFound, match="no entry"):
             session.append(user("c"), parent_id="never")
         assert log_path.read_bytes() == content

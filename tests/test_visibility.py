@@ -22,6 +22,7 @@ from convtree import (
     CompactionPlan,
     EntryNotFound,
     InvalidMessage,
+    LostEntry,
     MessageEntry,
     ModelChangeEntry,
     ReadOnlySession,
@@ -225,6 +226,16 @@ def test_a_fork_has_the_contexts_of_its_path(steps: list[tuple[str, int, int]]) 
         assert fork.findings == ()
 
 
+def test_a_log_with_a_damaged_mark_is_not_forked(log_path: Path) -> None:
+    """The fork would show what the mark hid, and would have no finding that says so."""
+    data = log_of(node("a", None), mark("m1", "visibility", target_id="a", visible_to="user"), node("b", "a"))
+    log_path.write_bytes(data.replace(b'"user","prev"', b'"usex","prev"'))
+    fork_path = log_path.with_name("fork.jsonl")
+    with Session.open(log_path, mode="r") as session, pytest.raises(BrokenPath, match="visibility mark"):
+        session.fork(fork_path)
+    assert not fork_path.exists()
+
+
 # --- the calls ---
 
 
@@ -305,10 +316,10 @@ def test_an_imported_mark_needs_its_target(session: Session) -> None:
         with pytest.raises(InvalidMessage, match="neither a message nor a branch summary"):
             session.extend([*before, VisibilityMark(id="m", target_id="c", pinned=True)])
         session.extend([other])
-    new = MessageEntry(id="b", parent_id="a", message=user("b"))
-    marks = [VisibilityMark(id=f"m{target}", target_id=target, visible_to="user") for target in "ab"]
-    assert session.extend([new, *marks]) == 3
-    assert (contents(session, leaf="b"), session.findings) == ([], ())
+    new = [MessageEntry(id="b", parent_id="a", message=user("b")), LostEntry(id="l", parent_id="a")]
+    marks = [VisibilityMark(id=f"m{target}", target_id=target, visible_to="user") for target in "abl"]
+    assert session.extend([*new, *marks]) == 5
+    assert (contents(session, leaf="b"), codes(session)) == ([], ["lost_entry"])
 
 
 def test_a_reader_hides_nothing(log_path: Path) -> None:
@@ -367,6 +378,21 @@ def test_a_damaged_mark_makes_no_context_certain(old: bytes, log_path: Path) -> 
     assert [finding.code for finding in repair(log_path, dry_run=False).removed] == ["bad_seal"]
     with Session.open(log_path, mode="r") as session:
         assert contents(session) == ["a", "b"]
+
+
+def test_an_import_checks_the_targets_of_marks(session: Session) -> None:
+    """Those in the log, and those that it brings itself."""
+    message = MessageEntry(id="a", message=user("a"))
+    change = ModelChangeEntry(id="b", parent_id="a", provider=None, model="m")
+    session.extend([message, change, VisibilityMark(id="m1", target_id="a", visible_to="user")])
+    with pytest.raises(EntryNotFound):
+        session.extend([VisibilityMark(id="m2", target_id="nope", pinned=True)])
+    with pytest.raises(InvalidMessage, match="neither a message nor a branch summary"):
+        session.extend([VisibilityMark(id="m2", target_id="b", pinned=True)])
+    other = ModelChangeEntry(id="c", parent_id="b", provider=None, model="n")
+    with pytest.raises(InvalidMessage, match="neither a message nor a branch summary"):
+        session.extend([other, VisibilityMark(id="m3", target_id="c", visible_to="user")])
+    assert [record.id for _, record in session.records()] == ["a", "b", "m1"]
 
 
 # --- compactions ---

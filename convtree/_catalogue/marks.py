@@ -7,6 +7,7 @@ row and has inserted the lines.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from msgspec import UNSET
 
@@ -32,22 +33,21 @@ def apply_marks(
     execute: Execute, session_id: str, positions: Sequence[int], summaries: Sequence[RecordSummary | None]
 ) -> None:
     """Applies those of some lines that hide or show messages, change the directories, or hold the session."""
-    seen = [
-        {"session_id": session_id, "target": each.target, "visible_to": each.visible_to, "position": position}
-        for position, each in zip(positions, summaries, strict=True)
-        if each is not None and each.target is not None and each.visible_to is not None
-    ]
+    seen: list[dict[str, Any]] = []
+    changes: dict[str, Any] = {}
+    for position, each in zip(positions, summaries, strict=True):
+        if each is None or each.type not in ("visibility", "session_info"):
+            continue  # nearly every line
+        if each.target is not None and each.visible_to is not None:
+            values = {"target": each.target, "visible_to": each.visible_to, "position": position}
+            seen.append({"session_id": session_id, **values})
+        info = {"cwd": each.cwd, "git_root": each.git_root, "held": each.held}
+        changes |= {name: value for name, value in info.items() if value is not UNSET}
     if seen:
         execute(_SHOW_OR_HIDE, seen)
         execute(_UPDATE_EXCERPTS, {"session_id": session_id})
-    changes = {
-        name: value
-        for each in summaries
-        if each is not None
-        for name, value in (("cwd", each.cwd), ("git_root", each.git_root), ("held", each.held))
-        if value is not UNSET
-    }
     if changes:
+        if "held" in changes:
+            changes["held"] = int(changes["held"])
         assigned = ", ".join(f"{name} = :{name}" for name in changes)
-        values = {name: int(value) if isinstance(value, bool) else value for name, value in changes.items()}
-        execute(_UPDATE_INFO.format(changes=assigned), {"session_id": session_id} | values)
+        execute(_UPDATE_INFO.format(changes=assigned), {"session_id": session_id} | changes)

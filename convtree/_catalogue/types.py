@@ -43,7 +43,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
         parent_session: the session it was forked from, or whose sub-agent it is.
         leaf_id: the entry that the next append continues.
         arrived: when it was imported into this store; None if it was not imported.
-        key: what `session_key` made the id from; None if the id was made otherwise.
+        key: what the id was made from; None if the header does not say it.
     """
 
     id: str

@@ -1,7 +1,8 @@
-"""The context: the messages that a model should see, a function of one path from the root to a leaf. Pure.
+"""The context: the messages that a model should see at a leaf. Pure.
 
-It does not depend on the order of appends, on other branches, or on a session's leaf. Its cost depends on its own
-length, not on that of the history: the links in the tree lead from the leaf to every row that matters.
+It is a function of the path to the leaf and of the visibility marks for the entries of that path. It does not depend on
+other branches or on a session's leaf. Its cost depends on its own length, not on that of the history: the links in the
+tree lead from the leaf to every row that matters.
 """
 
 from __future__ import annotations
@@ -169,15 +170,10 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.state.critical_mark!r}")
     if leaf == tree.ROOT:
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
-    if (damaged := index.state.damaged_mark) is not None and not allow_gaps:
-        raise BrokenPath(
-            f"the line at offset {damaged.offset} is damaged and was a visibility mark, so it is not certain what the "
-            "model may see; allow gaps, or repair the log and hide again what must be hidden",
-            missing=None,
-            offset=damaged.offset,
-        )
+    if not allow_gaps:
+        index.check_visibility()
     gaps = _faults(index, leaf)
-    if damaged is not None:
+    if (damaged := index.state.damaged_mark) is not None:
         gaps.append(Gap(damaged.offset, None))
     if gaps and not allow_gaps:
         if (row := index.lost_above(leaf)) != tree.NONE:

@@ -114,8 +114,13 @@ class LineReader:
 
     def lost(self, row: int) -> BrokenPath:
         """Makes the error that names a lost entry."""
-        id = self.id_of(row)
-        return self.broken(row, f"stands for the entry {id!r}, which is lost", id)
+        id, offset = self.id_of(row), self.tree.offsets[row]
+        return BrokenPath(
+            f"the line at offset {offset} stands for the entry {id!r}, which is lost; put it back with extend(), "
+            "from a copy of the log",
+            missing=id,
+            offset=offset,
+        )
 
     def _verified(self, rows: Sequence[int]) -> list[bytes]:
         lengths = self.tree.lengths.take(rows)

@@ -33,7 +33,7 @@ from convtree._model.entries import (
     VacuumEntry,
     VisibilityMark,
 )
-from convtree._model.errors import LeafUncertain
+from convtree._model.errors import BrokenPath, EntryNotFound, LeafUncertain
 from convtree._model.findings import FINDING_LIMIT
 
 if TYPE_CHECKING:
@@ -317,6 +317,21 @@ class Index(LineScan):
             except ValueError:
                 raise self.broken(0, "has `dropped_ids` that cannot be read") from None
         return id in self._dropped
+
+    def check_visibility(self) -> None:
+        """Raises BrokenPath if a damaged line was a visibility mark: any message may have been hidden by it."""
+        if (damaged := self.state.damaged_mark) is not None:
+            raise BrokenPath(
+                f"the line at offset {damaged.offset} is damaged and was a visibility mark, so it is not certain what "
+                "the model may see; allow gaps, or repair the log and hide again what must be hidden",
+                missing=None,
+                offset=damaged.offset,
+            )
+
+    def check_not_dropped(self, id: Any) -> None:
+        """Raises EntryNotFound if a vacuum has removed the entry with this id."""
+        if isinstance(id, str) and self.was_dropped(id):
+            raise EntryNotFound(f"the entry {id!r} is not in this log any more: vacuum has removed it", id=id)
 
     def leaf_uncertain(self, location: str) -> LeafUncertain:
         """Makes the error that names the damage behind the line that set the leaf, and what settles it."""

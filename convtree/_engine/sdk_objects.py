@@ -104,7 +104,7 @@ def message_entry(
     visible_to: Visibility = "all",
     pinned: bool | None = None,
     status: Status | None = None,
-    extra: Mapping[str, Any] | None = None,
+    extra: Any = None,
     replaces: str | None = None,
     reply_to: str | None = None,
 ) -> MessageEntry:
@@ -149,7 +149,7 @@ def message_entry(
         visible_to=visible_to,
         pinned=pinned or None,
         status=status,
-        extra=dict(extra) if isinstance(extra, Mapping) else extra,
+        extra=extra,
         replaces=replaces,
         reply_to=reply_to,
     )

@@ -246,12 +246,13 @@ class Tree:
         columns = (self.chain_starts, self.chain_depths, self.chain_jumps)
         for column in columns:
             del column.tail[self._chain_count - column.persisted :]  # a signal may have come in between
-        first, kinds = self._chained - self.parents.persisted, self.kinds
+        parents, kinds = self.parents, self.kinds
         newest = self._chained - 1
         while newest >= 0 and kinds[newest] == MARK:
             newest -= 1
-        rows = zip(range(self._chained, self.size), self.parents.tail[first:], kinds.tail[first:], strict=True)
-        for row, parent, kind in rows:
+        # `replace` takes the kinds into memory, so that the two may be persisted up to different rows
+        tails = (column.tail[self._chained - column.persisted :] for column in (parents, kinds))
+        for row, parent, kind in zip(range(self._chained, self.size), *tails, strict=True):
             if parent != newest or parent < 0:
                 if kind == MARK:
                     continue

@@ -18,6 +18,7 @@ from convtree._engine.leaf import SeenLeaf, only_notes_below
 from convtree._engine.log_index import Index
 from convtree._model.batches import batched
 from convtree._model.entries import (
+    CHOICES,
     BranchSummaryEntry,
     CompactionEntry,
     Entry,
@@ -60,7 +61,17 @@ def encode_record(record: Record) -> EncodedRecord:
     try:
         return EncodedRecord(codec.decode_fields(record, fields), fields)
     except msgspec.ValidationError as error:
-        raise InvalidMessage(f"{record.type}: {error}", place=record.type) from None
+        raise _not_valid(record, str(error)) from None
+
+
+def _not_valid(record: Record, error: str) -> InvalidMessage:
+    """Makes the error for a field of another type than the format has; `error` is what the decoder says."""
+    reason, _, path = error.partition(" - at `$.")
+    place = path.rstrip("`") or record.type
+    allowed = CHOICES.get(place, ())
+    if allowed and "enum" in reason:
+        reason = f"{reason}; expected {', '.join(map(repr, allowed))}"
+    return InvalidMessage(f"{place}: {reason}", place=place)
 
 
 def encode_imported(record: Record) -> EncodedRecord:
@@ -82,7 +93,7 @@ def encode_imported(record: Record) -> EncodedRecord:
 
 def _check_reference(record: Record) -> None:
     """Refuses a reference that cannot be an id, with the error of an unknown id."""
-    if isinstance(record, LeafMark | LabelMark) and not isinstance(record.target_id, str | None):
+    if isinstance(record, LeafMark | LabelMark | VisibilityMark) and not isinstance(record.target_id, str | None):
         raise _not_found(record.target_id)
     if isinstance(record, CompactionEntry) and not isinstance(record.first_kept_entry_id, str | None):
         raise _not_kept(record.first_kept_entry_id)
@@ -220,8 +231,7 @@ class WriteBatch:
             return self.index.state.leaf.row
         row = self.index.node(id) if isinstance(id, str) else None
         if row is None:
-            if isinstance(id, str) and self.index.was_dropped(id):
-                raise EntryNotFound(f"the entry {_shown(id)} is not in this log any more: vacuum has removed it", id=id)
+            self.index.check_not_dropped(id)
             raise _not_found(id)
         return row
 
@@ -345,10 +355,10 @@ class WriteBatch:
                     self._check_replaced(record.replaces, parent_id)
             elif isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
-        elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
+        elif isinstance(record, LeafMark | LabelMark | VisibilityMark) and record.target_id is not None:
             self._check_above(record.target_id)
-        elif isinstance(record, VisibilityMark):
-            self._check_hideable(record.target_id)
+            if isinstance(record, VisibilityMark):
+                self._check_can_be_hidden(record.target_id)
 
     def _check_is_first(self) -> None:
         if self.added or len(self.index.tree):
@@ -358,15 +368,10 @@ class WriteBatch:
         if not isinstance(id, str) or id not in self._parents:
             self.row_of(id)
 
-    def _check_hideable(self, id: str) -> None:
-        if id in self._parents:
-            known = id in self._hideable
-        else:
-            self.row_of(id)
-            known = self.index.tree.hideable(id) != tree.NONE
-        if not known:
+    def _check_can_be_hidden(self, id: str) -> None:
+        if not (id in self._hideable if id in self._parents else self.index.tree.hideable(id) >= 0):
             raise InvalidMessage(
-                f"target_id: {_shown(id)} is neither a message nor a branch summary, and cannot be hidden or pinned",
+                f"the entry {_shown(id)} is neither a message nor a branch summary: it cannot be hidden or pinned",
                 place="target_id",
             )
 

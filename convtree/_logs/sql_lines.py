@@ -35,8 +35,6 @@ _TAKE_LOST_ID = """
 UPDATE ct_lines SET id = NULL, parent_id = NULL WHERE session_id = :session_id AND id = :id AND type = 'lost'
 RETURNING position
 """
-
-
 _SELECT_ID = "SELECT id FROM ct_lines WHERE session_id = :session_id AND id = :id"
 
 

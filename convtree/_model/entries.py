@@ -6,7 +6,7 @@ All are frozen and keyword-only. `append` fills in `id`, `parent_id` and `timest
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -21,6 +21,7 @@ VERSION = 1
 Visibility = Literal["all", "model", "user", "nobody"]
 HIDDEN_FROM_MODEL = ("user", "nobody")
 Status = Literal["interrupted"]
+CHOICES = {"visible_to": get_args(Visibility), "status": get_args(Status)}
 Severity = Literal["error", "warning", "info"]
 
 
@@ -255,7 +256,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     """The first line of a log: it describes the session. `id` is empty only if a damaged header could not be read.
 
     Every entry line up to and including `copied_to` was copied from `parent_session`. `arrived` is when an imported
-    session came into this store. `key` is what `session_key` made the id from.
+    session came into this store. `key` is what the id was made from.
     """
 
     id: str

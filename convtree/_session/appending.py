@@ -119,11 +119,12 @@ def append(
         on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
             session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
 
-    The arguments from `provider` to `reply_to` go with a message only; a `MessageEntry` takes the last two.
+    The arguments from `provider` to `reply_to` go with a message only; a `MessageEntry` takes the last two. Only the
+    argument `reply_to` decides the place; one that a `MessageEntry` brings itself is stored as it is.
 
     A note is an entry that nobody said: a compaction, a model change, extension data, an entry of another tool's type,
-    a message that is visible to nobody, and a text of role `user` for the model only, as `resume` appends it. Where
-    other sessions only added notes, the leaf has not moved for anybody: the append continues below them.
+    a message that is visible to nobody, and a text of role `user` for the model only, such as the `note` of
+    `SessionStore.resume`. Where other sessions only added notes, the append continues below them.
 
     Raises:
         TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
@@ -223,11 +224,14 @@ def set_system(
     in effect, which contexts below leave out. `message` is a text or a message of role `system` or `developer`.
 
     Raises:
+        TypeError: `message` is neither a text nor a message.
         InvalidMessage: the message has another role, or a value cannot be stored.
         As `append`.
     """
-    text = message if isinstance(message, str) else None
-    entry = message_entry({"role": "system", "content": text} if isinstance(message, str) else message)
+    if not isinstance(message, str | Mapping):
+        raise TypeError(f"set_system takes a text or a message, not {type(message).__name__}")
+    only_text = isinstance(message, str)
+    entry = message_entry({"role": "system", "content": message} if isinstance(message, str) else message)
     if entry.role not in PINNED_ROLES:
         raise InvalidMessage("set_system takes a text, or a message of role system or developer", place="message.role")
     if on_stale is not None:
@@ -235,7 +239,7 @@ def set_system(
     client = self._client
     record = client.encode(entry)
     with client.lock:
-        return cast(MessageEntry, client.write(SetSystem(record, text is not None, client.seen(on_stale))).stored[-1])
+        return cast(MessageEntry, client.write(SetSystem(record, only_text, client.seen(on_stale))).stored[-1])
 
 
 class SetSystem(msgspec.Struct, frozen=True):

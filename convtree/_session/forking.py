@@ -17,7 +17,7 @@ from convtree._engine.index_state import IndexState
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.write_batch import reseal
 from convtree._model.batches import batched
-from convtree._model.entries import VERSION, LabelMark, ParentSession, Record, SessionInfoMark, VisibilityMark
+from convtree._model.entries import VERSION, Header, LabelMark, ParentSession, Record, SessionInfoMark, VisibilityMark
 from convtree._model.sources import Clock, IdSource, timestamp
 from convtree._session.client import HasClient
 from convtree._session.view import SessionView
@@ -36,7 +36,8 @@ def copy_path(
     called again if the lines raise.
 
     Raises:
-        EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
+        EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied; or, with BrokenPath, a visibility mark is
+            damaged: the fork would not know what it hid.
     """
     return self._client.ask(_copy_path, write, entry_id, id, self._client.journal.clock, self._client.journal.id_source)
 
@@ -49,30 +50,18 @@ def _copy_path(
     clock: Clock,
     id_source: IdSource,
 ) -> str:
+    view.index.check_visibility()
     row = view.row(entry_id)
     rows = view.path_rows(row)
     ids = view.ids(rows)
-    header = msgspec.structs.replace(
-        view.header,
-        id=id_source() + id_source() if id is None else id,
-        timestamp=timestamp(clock),
-        version=VERSION,
-        name=None,
-        cwd=view.cwd,
-        git_root=view.git_root,
-        copied_to=ids[-1] if ids else None,
-        arrived=None,
-        key=None,
-        metadata=view.metadata or None,
-        parent_session=ParentSession(id=view.header.id, entry_id=ids[-1] if ids else None),
-    )
+    header = _header(view, id_source() + id_source() if id is None else id, timestamp(clock), ids[-1] if ids else None)
     copied = set(ids)
     labels = view.index.state.labels.items()
     marks: list[Record] = [LabelMark(target_id=target, label=text) for target, text in labels if target in copied]
     if view.name is not None:
         marks.append(SessionInfoMark(name=view.name))
 
-    placed = [*_visibility_marks(view.index.state, dict(zip(rows, ids, strict=True)))]
+    placed = _visibility_marks(view.index.state, dict(zip(rows, ids, strict=True)))
     placed += [(len(view.index.tree), mark) for mark in marks]
 
     def payloads() -> Iterator[bytes]:
@@ -93,6 +82,24 @@ def _copy_path(
 
     write(header.id, reseal(codec.encode_header(header), payloads()))
     return header.id
+
+
+def _header(view: SessionView, id: str, time: str, last_id: str | None) -> Header:
+    """Returns the header of a fork whose last copied entry is `last_id`."""
+    return msgspec.structs.replace(
+        view.header,
+        id=id,
+        timestamp=time,
+        version=VERSION,
+        name=None,
+        cwd=view.cwd,
+        git_root=view.git_root,
+        copied_to=last_id,
+        arrived=None,
+        key=None,
+        metadata=view.metadata or None,
+        parent_session=ParentSession(id=view.header.id, entry_id=last_id),
+    )
 
 
 def _visibility_marks(state: IndexState, ids: Mapping[int, str]) -> list[tuple[int, Record]]:

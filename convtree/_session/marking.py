@@ -64,7 +64,7 @@ def pin(self: HasClient, entry_id: str | Entry, pinned: bool = True) -> bool:
     """Pins a message or a branch summary, so that it survives compactions; returns whether the leaf's context changed.
 
     If it lies before the kept range of the last compaction, pinning brings it back, and unpinning changes nothing until
-    the next compaction. Whoever pins a call pins its results, too. Otherwise as `hide`.
+    the next compaction. Pin a call together with its results: alone, it is an open call there. Otherwise as `hide`.
 
     Raises:
         EntryNotFound: there is no such entry.
@@ -116,9 +116,7 @@ def _change(self: HasClient, entry_id: str | Entry, **change: Any) -> bool:
     """Adds a visibility mark; returns whether the context at the session's leaf has another content now."""
     client, target_id = self._client, entry_id.id if isinstance(entry_id, Entry) else entry_id
     if not isinstance(target_id, str):
-        raise EntryNotFound(
-            f"an entry is named by its id or by itself, not by a {type(target_id).__name__}", id=target_id
-        )
+        raise EntryNotFound(f"entry_id is an entry or the id of one, not {type(target_id).__name__}", id=target_id)
     mark = client.encode(VisibilityMark(target_id=target_id, **change))
     with client.lock:
         before = client.ask(_shows, target_id)

@@ -221,6 +221,7 @@ class SessionView(msgspec.Struct, frozen=True):
         """
         row = self.index.node(entry_id) if isinstance(entry_id, str) else None
         if row is None:
+            self.index.check_not_dropped(entry_id)
             shown = repr(entry_id)[:140] if isinstance(entry_id, str) else type(entry_id).__name__
             raise EntryNotFound(
                 f"{self.location}: no entry {shown}; `path()` and `convtree inspect --full` have the ids", id=entry_id

