@@ -293,6 +293,8 @@ def test_a_message_entry_takes_reply_to(pair: tuple[Session, Session]) -> None:
         (lambda s: s.append(user("x"), visible_to="x"), InvalidMessage, "expected 'all', 'model', 'user', 'nobody'$"),
         (lambda s: s.append(user("x"), extra="x"), InvalidMessage, "^extra: "),
         (lambda s: s.append(user("x"), extra=[1]), InvalidMessage, "^extra: "),
+        (lambda s: s.append(user("x"), extra=5), InvalidMessage, "extra"),
+        (lambda s: s.append(user("x"), extra=[]), InvalidMessage, "extra"),
         (lambda s: s.append_many([user("x")], extra=[("a", 1)]), InvalidMessage, "extra"),
         (lambda s: s.append(user("x"), move_leaf="no"), TypeError, "move_leaf"),
         (lambda s: s.append(user("x"), parent_id=["a"]), EntryNotFound, "no entry list"),

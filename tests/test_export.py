@@ -29,7 +29,15 @@ from foreign import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convtree import CompactionEntry, ExtensionDataEntry, MessageEntry, ModelChangeEntry, Session, SessionExists
+from convtree import (
+    BrokenPath,
+    CompactionEntry,
+    ExtensionDataEntry,
+    MessageEntry,
+    ModelChangeEntry,
+    Session,
+    SessionExists,
+)
 from convtree._engine import codec
 from convtree._model.entries import Entry
 from convtree.exchange import export_file, export_lines, read_foreign
@@ -395,6 +403,49 @@ def test_hidden_messages_stay_hidden_and_pinned_ones_survive(format: str) -> Non
         assert texts(context(exported(session, format))[0]) == ["rules", "a"]
         session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
         assert texts(context(exported(session, format))[0]) == ["rules\n\nS"]
+
+
+@pytest.mark.parametrize("format", ["pi", "kit"])
+def test_marks_and_replacements_reach_the_tool(format: str) -> None:
+    """It shows its model the same context, although it knows neither marks nor replaced messages."""
+    context = kit_context if format == "kit" else pi_context
+    with Session.memory() as session:
+        rules = session.set_system("old rules")
+        session.set_system("rules")
+        hidden = session.append({"role": "user", "content": "secret"})
+        shown = session.append({"role": "user", "content": "a"}, visible_to="user")
+        calls = [{"id": f"t{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in (1, 2)]
+        asked = session.append({"role": "assistant", "content": None, "tool_calls": calls[:1]})
+        session.append({"role": "tool", "tool_call_id": "t1", "content": "gone"})
+        session.append({"role": "assistant", "content": None, "tool_calls": calls[1:]})
+        result = session.append({"role": "tool", "tool_call_id": "t2", "content": "taken back"})
+        end = session.append({"role": "user", "content": "z"})
+        summary = session.branch(end.id, summary="elsewhere")
+        assert summary is not None
+        for entry in (hidden, asked, result, summary):
+            session.hide(entry)
+        session.show(shown)
+        said = texts(context(exported(session, format))[0])
+        assert [text for text in said if text] == ["rules", "a", "z"]
+        data = b"".join(export_lines(session, format))
+        assert (data.count(b'"t2"'), data.count(b'"hidden"'), b"taken back" in data) == (2, 1, False)
+        session.append(CompactionEntry(summary="S", first_kept_entry_id=end.id))
+        assert texts(context(exported(session, format))[0]) == ["rules\n\nS", "z"]
+        assert session.entry(rules.id) == rules
+
+
+@pytest.mark.parametrize("format", ["pi", "kit"])
+def test_a_log_with_a_damaged_mark_is_not_exported_to_a_tool(format: str, tmp_path: Path) -> None:
+    """The tool would show its model what the mark hid. A document for people is written, and says who sees what."""
+    path = tmp_path / "log.jsonl"
+    with Session.open(path) as session:
+        session.hide(session.append({"role": "user", "content": "secret"}))
+        assert b"## User, not for the model" in b"".join(export_lines(session, "markdown"))
+    path.write_bytes(path.read_bytes().replace(b'"visible_to":"user"', b'"visible_to":"usex"'))
+    with Session.open(path, mode="r") as session:
+        with pytest.raises(BrokenPath, match="visibility mark"):
+            export_lines(session, format)
+        assert b"secret" in b"".join(export_lines(session, "markdown"))
 
 
 def test_tool_traffic_of_every_shape_is_in_the_words_of_the_tool(tmp_path: Path) -> None:

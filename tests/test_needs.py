@@ -9,6 +9,7 @@ from helpers import HEADER, codes, contents, log_of, mark, node, user
 from convtree import OpaqueEntry, OpaqueMark, ReadOnlySession, Session, UnknownEntry, open_store
 from convtree._engine import codec, json_values
 from convtree._engine.bulk import read_entry_envelopes
+from convtree.exchange import export_lines
 
 A = node("a", None, message=user("a"))
 OWN_ID = "0123456789abcdef"
@@ -18,6 +19,15 @@ UNKNOWN: list[Any] = [["blobs"], ["blobs", "crypt"], [7], "blobs", {"blobs": 1},
 def opened(path: Path, *lines: str, header: str = HEADER) -> Session:
     path.write_bytes(log_of(*lines, header=header))
     return Session.open(path)
+
+
+def forbids_contexts(session: Session, log_path: Path) -> None:
+    """Nor is there a fork or an export, which would not have the mark and so would show something."""
+    fork_path = log_path.with_name("fork.jsonl")
+    for ask in (session.build_context, lambda: session.fork(fork_path), lambda: export_lines(session, "pi")):
+        with pytest.raises(UnknownEntry, match="the program that wrote it"):
+            ask()
+    assert not fork_path.exists()
 
 
 @pytest.mark.parametrize("id", ["b", OWN_ID], ids=["foreign", "own"])
@@ -51,8 +61,7 @@ def test_mark_with_unknown_needs_forbids_every_context(log_path: Path, needs: An
             OpaqueMark(id="m", unknown_type="label", fields={"target_id": "a", "label": "x", "needs": needs}),
             OpaqueMark(id="n", unknown_type="leaf", fields={"target_id": "a", "needs": needs}),
         ]
-        with pytest.raises(UnknownEntry):
-            session.build_context()
+        forbids_contexts(session, log_path)
         with pytest.raises(ReadOnlySession):
             session.label("a", "y")
 
@@ -63,8 +72,7 @@ def test_header_with_unknown_needs_forbids_every_context(log_path: Path, needs: 
     header = HEADER.replace('"seal":"crc32"', f'"seal":"crc32","needs":{json_values.dump({"n": needs})[5:-1].decode()}')
     with opened(log_path, A, header=header) as session:
         assert [entry.id for entry in session.path()] == ["a"]
-        with pytest.raises(UnknownEntry):
-            session.build_context()
+        forbids_contexts(session, log_path)
         with pytest.raises(ReadOnlySession):
             session.append(user("d"))
 

@@ -57,7 +57,7 @@ def archive_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_js
 @with_store
 @as_json
 def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json: bool) -> None:
-    """Put sessions on hold, so that `rm` and `prune` do not delete them.
+    """Keep sessions from `rm` and `prune` until released.
 
     `ls --held` lists the sessions on hold.
     """

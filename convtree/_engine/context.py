@@ -166,19 +166,10 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         UnknownEntry: it depends on a critical record of an unknown type.
         BrokenPath: a line that it needs, or any visibility mark, is missing or damaged, and gaps are not allowed.
     """
-    if index.state.critical_mark is not None:
-        raise UnknownEntry(f"the log holds a critical mark of the unknown type {index.state.critical_mark!r}")
+    index.check_critical()
     if leaf == tree.ROOT:
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
-    if not allow_gaps:
-        index.check_visibility()
-    gaps = _faults(index, leaf)
-    if (damaged := index.state.damaged_mark) is not None:
-        gaps.append(Gap(damaged.offset, None))
-    if gaps and not allow_gaps:
-        if (row := index.lost_above(leaf)) != tree.NONE:
-            raise index.lost(row)
-        raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
+    gaps = _gaps(index, leaf, allow_gaps)
     cache = EntryCache(index, gaps if allow_gaps else None)
     found = rows_of_path(index, leaf, cache)
     columns = index.tree
@@ -273,6 +264,20 @@ def _makers(index: Index, rows: list[int], cache: EntryCache) -> dict[str, Maker
     return makers
 
 
+def _gaps(index: Index, leaf: int, allow_gaps: bool) -> list[Gap]:
+    """Returns the faults on the path, and a damaged visibility mark: without `allow_gaps`, each of them raises."""
+    if not allow_gaps:
+        index.check_visibility()
+    gaps = _faults(index, leaf)
+    if (damaged := index.state.damaged_mark) is not None:
+        gaps.append(Gap(damaged.offset, None))
+    if gaps and not allow_gaps:
+        if (row := index.lost_above(leaf)) != tree.NONE:
+            raise index.lost(row)
+        raise index.broken(leaf, f"has an ancestor whose parent {gaps[0].missing!r} is missing", gaps[0].missing)
+    return gaps
+
+
 def _faults(index: Index, leaf: int) -> list[Gap]:
     """Returns the faults at and above a leaf, first to last: a lost entry or a missing parent is a gap.
 
@@ -283,7 +288,10 @@ def _faults(index: Index, leaf: int) -> list[Gap]:
     row = columns.nearest(columns.faults, leaf)
     while row != tree.NONE:
         if columns.kinds[row] & tree.CRITICAL:
-            raise UnknownEntry(f"the entry at offset {columns.offsets[row]} is critical and of an unknown type")
+            raise UnknownEntry(
+                f"the entry at offset {columns.offsets[row]} is critical, and this convtree does not "
+                "know it; use the program that wrote it"
+            )
         gaps.append(Gap(columns.offsets[row], _missing_at(index, row)))
         row = columns.nearest(columns.faults, columns.parents[row])
     return gaps[::-1]

@@ -257,7 +257,10 @@ class LineScan(LineReader, ABC):
 
     def _refuse_writing(self, kind: str, position: int, length: int) -> None:
         self._report("critical_unknown", position, length)
-        self.state.read_only = f"the log holds a critical record of the unknown type {kind!r}"
+        self.state.read_only = (
+            f"the log holds a critical record of the type {kind!r} that this convtree does not know; "
+            "use the program that wrote it"
+        )
 
 
 def name_damage(line: bytes, code: str) -> str:

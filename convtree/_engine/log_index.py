@@ -33,7 +33,7 @@ from convtree._model.entries import (
     VacuumEntry,
     VisibilityMark,
 )
-from convtree._model.errors import BrokenPath, EntryNotFound, LeafUncertain
+from convtree._model.errors import BrokenPath, EntryNotFound, LeafUncertain, UnknownEntry
 from convtree._model.findings import FINDING_LIMIT
 
 if TYPE_CHECKING:
@@ -317,6 +317,14 @@ class Index(LineScan):
             except ValueError:
                 raise self.broken(0, "has `dropped_ids` that cannot be read") from None
         return id in self._dropped
+
+    def check_critical(self) -> None:
+        """Raises UnknownEntry if a critical mark, or the header, is one that this version cannot read."""
+        if (kind := self.state.critical_mark) is not None:
+            raise UnknownEntry(
+                f"the log holds a critical record of the type {kind!r} that this convtree does not know; "
+                "use the program that wrote it"
+            )
 
     def check_visibility(self) -> None:
         """Raises BrokenPath if a damaged line was a visibility mark: any message may have been hidden by it."""

@@ -149,7 +149,7 @@ def message_entry(
         visible_to=visible_to,
         pinned=pinned or None,
         status=status,
-        extra=extra,
+        extra=dict(extra) if isinstance(extra, Mapping) else extra,
         replaces=replaces,
         reply_to=reply_to,
     )

@@ -355,10 +355,10 @@ class WriteBatch:
                     self._check_replaced(record.replaces, parent_id)
             elif isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
                 self._check_kept(record.first_kept_entry_id, parent_id)
-        elif isinstance(record, LeafMark | LabelMark | VisibilityMark) and record.target_id is not None:
+        elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
             self._check_above(record.target_id)
-            if isinstance(record, VisibilityMark):
-                self._check_can_be_hidden(record.target_id)
+        elif isinstance(record, VisibilityMark):
+            self._check_hideable(record.target_id)
 
     def _check_is_first(self) -> None:
         if self.added or len(self.index.tree):
@@ -368,10 +368,15 @@ class WriteBatch:
         if not isinstance(id, str) or id not in self._parents:
             self.row_of(id)
 
-    def _check_can_be_hidden(self, id: str) -> None:
-        if not (id in self._hideable if id in self._parents else self.index.tree.hideable(id) >= 0):
+    def _check_hideable(self, id: str) -> None:
+        if id in self._parents:
+            known = id in self._hideable
+        else:
+            self.row_of(id)
+            known = self.index.tree.hideable(id) != tree.NONE
+        if not known:
             raise InvalidMessage(
-                f"the entry {_shown(id)} is neither a message nor a branch summary: it cannot be hidden or pinned",
+                f"target_id: {_shown(id)} is neither a message nor a branch summary, and cannot be hidden or pinned",
                 place="target_id",
             )
 

@@ -36,8 +36,9 @@ def copy_path(
     called again if the lines raise.
 
     Raises:
-        EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied; or, with BrokenPath, a visibility mark is
-            damaged: the fork would not know what it hid.
+        EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
+        BrokenPath: a visibility mark is damaged: the fork would not know what it hid.
+        UnknownEntry: there is a critical mark of an unknown type, which the fork would not have.
     """
     return self._client.ask(_copy_path, write, entry_id, id, self._client.journal.clock, self._client.journal.id_source)
 
@@ -50,6 +51,7 @@ def _copy_path(
     clock: Clock,
     id_source: IdSource,
 ) -> str:
+    view.index.check_critical()
     view.index.check_visibility()
     row = view.row(entry_id)
     rows = view.path_rows(row)

@@ -84,7 +84,8 @@ def compact(
     `count_tokens` counts one message; left out, tokens are estimated as in `Context.count_tokens`.
 
     Raises:
-        StaleLeaf: the leaf moved to where the plan does not hold; nothing was written.
+        StaleLeaf: the leaf moved to where the plan does not hold, or marks changed what it stands for; nothing was
+            written.
         InvalidMessage: the summary is not a text, or empty.
         LeafUncertain, ReadOnlySession: raised before `summarize` is called.
         As `build_context` and `append`.
@@ -115,7 +116,8 @@ def apply_compaction(
         model: the model that made it. The conversation's model stays.
 
     Raises:
-        StaleLeaf: the leaf moved to where the plan does not hold; nothing was written.
+        StaleLeaf: the leaf moved to where the plan does not hold, or marks changed what it stands for; nothing was
+            written.
         InvalidMessage: the summary is not a text, or empty.
         As `append`.
     """
@@ -212,7 +214,7 @@ class ApplySummary(msgspec.Struct, frozen=True):
         """Adds the summary. If the leaf has moved, continues the new leaf, unless `on_stale` is "branch".
 
         Raises:
-            StaleLeaf: the plan does not hold at the leaf as it is now.
+            StaleLeaf: the plan does not hold at the leaf as it is now, or marks have changed what it stands for.
         """
         from convtree._session import compaction
 
@@ -220,9 +222,11 @@ class ApplySummary(msgspec.Struct, frozen=True):
         row = tree.ROOT if leaf_id is None else batch.row_of(leaf_id)
         if not compaction.is_still_valid(self.summary_of, batch.index, row):
             planned_at = self.summary_of.leaf_id
+            reason = f"the plan was made for the leaf {planned_at!r} and does not hold at the leaf {leaf_id!r}"
+            if planned_at == leaf_id:
+                reason = "a message that the summary stands for was hidden, shown, pinned or unpinned since the plan"
             raise StaleLeaf(
-                f"the plan was made for the leaf {planned_at!r} and does not hold at the leaf {leaf_id!r}; "
-                "call refresh(), then make another plan",
+                f"{reason}; call refresh(), then make another plan",
                 expected=planned_at,
                 actual=leaf_id,
             )

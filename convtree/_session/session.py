@@ -243,7 +243,7 @@ class Session(Described, Uncopyable):
 
         Raises:
             SessionExists: there is a file at `path`.
-            EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
+            EntryNotFound, BrokenPath, LeafUncertain, UnknownEntry: the path cannot be copied, see `copy_path`.
         """
         self.copy_path(lambda _, lines: create_atomically(Path(path), lines, allow_network=allow_network), entry_id)
         return Session.open(

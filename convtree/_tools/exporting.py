@@ -35,6 +35,7 @@ def export_file(
 
     Raises:
         ValueError: `format` is not one of these.
+        BrokenPath, UnknownEntry: As `export_lines`.
         SessionExists: The file exists, and `replace` is not set.
     """
     write_atomically(Path(path), export_lines(session, format, redact=redact), replace=replace)
@@ -48,6 +49,8 @@ def export_lines(session: Session, format: str, *, redact: Redact | None = None)
 
     Raises:
         ValueError: `format` is not one of "pi", "kit", "json" and "markdown".
+        BrokenPath: `format` is "pi" or "kit", and a visibility mark is damaged: the tool would show what it hid.
+        UnknownEntry: `format` is "pi" or "kit", and the context depends on a critical record of an unknown type.
     """
     if format not in WRITERS:
         raise ValueError(f"unknown export format {format!r}; choose one of {', '.join(WRITERS)}")

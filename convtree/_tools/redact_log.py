@@ -16,6 +16,7 @@ from convtree._engine.context import Context
 from convtree._engine.journal import Journal
 from convtree._engine.log import Mode
 from convtree._engine.log_index import Index
+from convtree._engine.outline import Outline
 from convtree._engine.redact import Redact, Redactor, redact_payload, redact_record
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
@@ -103,6 +104,10 @@ class RedactedSession:
             messages=[self._uncounting(message) for message in context.messages],
             settings=self._uncounting(context.settings),
         )
+
+    def outline(self) -> Outline:
+        """Returns the shape of the tree. Entries that it reads are not redacted."""
+        return self._session.outline()
 
 
 def redact_session(

@@ -161,7 +161,7 @@ class SessionStore(StoreReader):
         Raises:
             SessionNotFound: there is no session with this id.
             SessionExists: there is a session with the new id.
-            EntryNotFound, BrokenPath, LeafUncertain: the path cannot be copied.
+            EntryNotFound, BrokenPath, LeafUncertain, UnknownEntry: the path cannot be copied.
         """
         with self.open(id, read_only=True) as source:
             copied = source.copy_path(self._write_new, entry_id, id=checked_id(new_id))

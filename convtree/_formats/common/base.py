@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from convtree._engine.context import Context
+from convtree._engine.outline import Outline
 from convtree._formats.common.files import SourceFile
 from convtree._model.entries import Entry, Finding, Header, Mark, Record
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
@@ -149,6 +150,10 @@ class Exported(Protocol):
 
     def build_context(self, *, leaf: str | None) -> Context:
         """Returns the context at an entry."""
+        ...
+
+    def outline(self) -> Outline:
+        """Returns the shape of the tree. Entries that it reads are not redacted."""
         ...
 
 

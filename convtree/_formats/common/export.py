@@ -24,7 +24,6 @@ from convtree._model.entries import (
     OpaqueEntry,
     VacuumEntry,
 )
-from convtree._model.errors import BrokenPath
 
 FOREIGN = "convtree."  # before the type of what the other tool has no word for
 LONG_AGO = "1970-01-01T00:00:00.000000Z"  # where a time is not known and the tool wants one
@@ -206,14 +205,6 @@ def as_data(entry: Entry) -> dict[str, Any]:
     if isinstance(entry, OpaqueEntry):
         fields = entry.fields | {name: fields[name] for name in ("id", "timestamp") if name in fields}
     return {name: value for name, value in fields.items() if name not in ("id", "parent_id") and value is not None}
-
-
-def context_at(session: Exported, entry: CompactionEntry) -> list[Entry]:
-    """Returns the entries of the context at a compaction, itself included; only itself if the path is broken."""
-    try:
-        return session.build_context(leaf=entry.id).entries
-    except BrokenPath:
-        return [entry]
 
 
 def full_summary(entry: CompactionEntry, shown: Iterable[Entry]) -> str:

@@ -38,20 +38,24 @@ def _paragraphs(session: Exported) -> Iterator[str]:
     yield f"# {_inline(session.name or session.id)}"
     facts = {"Session": session.id, "Begun": header.timestamp, "Directory": header.cwd}
     yield "\n".join(f"- {name}: {_inline(value)}" for name, value in facts.items() if value)
+    outline = session.outline()
     for entry in session.path(session.leaf_id):
-        yield from _entry(entry, session.labels.get(entry.id))
+        row = outline.row(entry.id)
+        seen_by, _ = outline.visibility.get(-1 if row is None else row, (None, None))
+        yield from _entry(entry, seen_by, session.labels.get(entry.id))
     branches = list(_branches(session))
     if branches:
         yield "## Other branches"
         yield "\n".join(branches)
 
 
-def _entry(entry: Entry, label: str | None) -> Iterator[str]:
+def _entry(entry: Entry, seen_by: str | None, label: str | None) -> Iterator[str]:
+    """Yields the paragraphs of an entry. `seen_by` is what a mark says of who sees it; None without such a mark."""
     mark = f" ({_inline(label)})" if label else ""
     match entry:
         case MessageEntry():
             model = f", {_inline(entry.model)}" if entry.model else ""
-            hidden = _HIDDEN.get(entry.visible_to, "")
+            hidden = _HIDDEN.get(seen_by or entry.visible_to, "")
             yield f"## {_inline((role_of(entry.message) or 'message').capitalize())}{model}{hidden}{mark}"
             for part in speech_of(entry.message).parts:
                 yield from _part(part)

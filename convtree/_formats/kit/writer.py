@@ -13,13 +13,12 @@ from convtree._formats.common.export import (
     ExportWriter,
     Model,
     as_data,
-    context_at,
-    entries_of,
     full_summary,
     is_hidden,
     line,
     own_id,
 )
+from convtree._formats.common.shown import ShownEntries
 from convtree._formats.common.speech import Call, Image, Part, Result, Thought, speech_of
 from convtree._formats.common.values import text
 from convtree._formats.kit.order import Order
@@ -68,7 +67,8 @@ class _Writer(ExportWriter):
 
     def __init__(self, session: Exported) -> None:
         super().__init__(session)
-        self._order = Order(entries_of(session), session.leaf_id)
+        self._entries = ShownEntries(session)
+        self._order = Order(self._entries, session.leaf_id)
 
     def _header(self) -> dict[str, Any]:
         header, facts = self._session.header, origin(self._session.header)
@@ -98,7 +98,7 @@ class _Writer(ExportWriter):
         compaction = self._order.compaction
         moved = {} if compaction is None or self._keeps_more(compaction) else self._order.moved()
         for turn in range(3 if moved else 1):
-            for entry in entries_of(self._session):
+            for entry in self._entries:
                 if entry.id in self._order and moved.get(entry.id, 0) == turn:
                     yield entry
 
@@ -185,7 +185,7 @@ class _Writer(ExportWriter):
         files = {"read_files": entry.read_files, "modified_files": entry.modified_files}
         return {
             "type": entry.type,
-            "summary": full_summary(entry, context_at(self._session, entry)),
+            "summary": full_summary(entry, self._entries.context_at(entry)),
             "first_kept_entry_id": "" if kept is None else self._first_lines.get(kept, kept),
             "tokens_before": entry.tokens_before or 0,
             "tokens_after": entry.tokens_after or 0,

@@ -13,14 +13,13 @@ from convtree._formats.common.export import (
     ExportWriter,
     Models,
     as_data,
-    context_at,
-    entries_of,
     full_summary,
     is_hidden,
     line,
     own_id,
 )
 from convtree._formats.common.ids import derive_id
+from convtree._formats.common.shown import ShownEntries
 from convtree._formats.common.speech import Call, Image, Part, Result, Speech, Text, Thought, speech_of
 from convtree._formats.common.values import milliseconds, text
 from convtree._formats.pi.system_prompt import merge_system_messages
@@ -62,9 +61,10 @@ class _Writer(ExportWriter):
     def __init__(self, session: Exported) -> None:
         super().__init__(session)
         self._models = Models()
+        self._entries = ShownEntries(session)
 
     def _ordered(self) -> Iterator[Entry]:
-        for entry in entries_of(self._session):
+        for entry in self._entries:
             yield entry
             self._models.take(entry)  # behind its lines, which ask for the model above it
 
@@ -172,7 +172,7 @@ class _Writer(ExportWriter):
         }
 
     def _compaction(self, entry: CompactionEntry) -> dict[str, Any]:
-        kept, shown = entry.first_kept_entry_id, context_at(self._session, entry)
+        kept, shown = entry.first_kept_entry_id, self._entries.context_at(entry)
         details, more = self._details(entry)
         if details is None and (entry.read_files is not None or entry.modified_files is not None):
             details = {"readFiles": entry.read_files or [], "modifiedFiles": entry.modified_files or []}
