@@ -3,16 +3,18 @@
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
+from unittest.mock import patch
 
 import pytest
 from helpers import HEADER, adding, as_file, contents, node, sealed, user
 
-from convtree import CorruptLog, Session, SessionNotFound
+from convtree import CorruptLog, ReadOnlySession, Session, SessionNotFound
 from convtree._engine.log import Build, Chunk
 from convtree._logs import file_lines
 from convtree._logs.copy import Copied, copy_log
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
+from convtree._logs.sql import SqlLog
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
 
@@ -203,3 +205,46 @@ def test_a_copy_can_be_appended_to(tmp_path: Path) -> None:
         session.append(user("more"))
     with Session.open(tmp_path / "b.jsonl", strict=True, mode="r") as session:
         assert contents(session)[-1] == "more"
+
+
+@pytest.mark.parametrize("cut", [1, 2, 300])
+def test_a_torn_group_in_the_source_is_not_copied(cut: int, tmp_path: Path) -> None:
+    """Its whole lines are no part of the log either; a database could not cut them off again."""
+    with open_store(tmp_path / "a") as a, open_store(f"sqlite:///{tmp_path}/b.db") as b:
+        with a.create(id="s1") as session:
+            session.append(user("a"))
+            session.append_many([user("b"), user("c")])
+        path = tmp_path / "a" / "s1.jsonl"
+        path.write_bytes(path.read_bytes()[:-cut])
+        assert a.copy_to(b) == [Copied(id="s1", status="copied", lines=2)]
+        with b.open("s1") as session:
+            session.append_many([user("d"), user("e")])
+        with b.open("s1") as session:
+            assert (contents(session), session.findings) == (["a", "d", "e"], ())
+
+
+def test_an_interrupted_copy_of_a_group_in_a_database_takes_no_appends(tmp_path: Path) -> None:
+    """Until the copy is continued: nothing is written behind a part of a group."""
+    with open_store(tmp_path / "a") as a, open_store(f"sqlite:///{tmp_path}/b.db") as b:
+        with a.create(id="s1") as session:
+            session.append(user("a"))
+            session.append_many([user("b")] * 1200)
+        copied, append = 0, SqlLog.append
+
+        def interrupted(log: SqlLog, position: int, build: Build) -> Chunk:
+            nonlocal copied
+            copied += 1
+            if copied == 2:
+                raise OSError("gone")
+            return append(log, position, build)
+
+        with patch.object(SqlLog, "append", interrupted), pytest.raises(OSError, match="gone"):
+            a.copy_to(b)
+        with b.open("s1") as session:
+            assert contents(session) == ["a"]
+            with pytest.raises(ReadOnlySession, match="a copy was interrupted"):
+                session.append(user("x"))
+        assert [each.status for each in a.copy_to(b)] == ["continued"]
+        with b.open("s1") as session:
+            session.append(user("x"))
+            assert (contents(session), session.findings) == (["a", *["b"] * 1200, "x"], ())

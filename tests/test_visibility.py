@@ -22,6 +22,7 @@ from convtree import (
     CompactionPlan,
     EntryNotFound,
     InvalidMessage,
+    LostEntry,
     MessageEntry,
     ModelChangeEntry,
     ReadOnlySession,
@@ -315,10 +316,10 @@ def test_an_imported_mark_needs_its_target(session: Session) -> None:
         with pytest.raises(InvalidMessage, match="neither a message nor a branch summary"):
             session.extend([*before, VisibilityMark(id="m", target_id="c", pinned=True)])
         session.extend([other])
-    new = MessageEntry(id="b", parent_id="a", message=user("b"))
-    marks = [VisibilityMark(id=f"m{target}", target_id=target, visible_to="user") for target in "ab"]
-    assert session.extend([new, *marks]) == 3
-    assert (contents(session, leaf="b"), session.findings) == ([], ())
+    new = [MessageEntry(id="b", parent_id="a", message=user("b")), LostEntry(id="l", parent_id="a")]
+    marks = [VisibilityMark(id=f"m{target}", target_id=target, visible_to="user") for target in "abl"]
+    assert session.extend([*new, *marks]) == 5
+    assert (contents(session, leaf="b"), codes(session)) == ([], ["lost_entry"])
 
 
 def test_a_reader_hides_nothing(log_path: Path) -> None:

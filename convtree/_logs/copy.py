@@ -8,6 +8,7 @@ from zlib import crc32
 
 import msgspec
 
+from convtree._engine.journal import Journal
 from convtree._engine.log import Addition, Chunk, Log
 from convtree._model.batches import batched
 from convtree._model.errors import CorruptLog, SessionExists
@@ -26,13 +27,14 @@ def copy_log(source: Log, target: Log) -> int:
     """Copies the lines of a log that the target does not have yet; returns how many.
 
     The target may be empty, or hold the first lines of the source: an interrupted copy is continued. A torn tail is
-    not part of the log and is not copied. What was written is read back and compared.
+    not part of the log and is not copied, nor is a torn group. What was written is read back and compared.
 
     Raises:
         SessionExists: the target has lines that the source does not have; they were not touched.
+        NotALog: the source has no record that can be read.
         CorruptLog: the source has a line that is too long, or the lines read back differ from the source.
     """
-    lines = _lines(source)
+    lines = _lines(source, Journal.open(source).index.state.end)
     position = start = _end_of_common_lines(lines, target)
     count, expected = 0, 0
     for batch in batched(lines):
@@ -69,11 +71,12 @@ def _end_of_common_lines(lines: Iterator[bytes], target: Log) -> int:
     return position
 
 
-def _lines(log: Log) -> Iterator[bytes]:
+def _lines(log: Log, end: int) -> Iterator[bytes]:
+    """Yields the lines up to a position."""
     for chunk in log.read():
         if chunk.fault not in (None, "torn_tail"):
             raise CorruptLog(f"{log.location}: a line is too long to be copied; repair the log first")
-        yield from chunk.lines
+        yield from (line for position, line in zip(chunk.positions, chunk.lines, strict=True) if position < end)
 
 
 def _checksum(lines: Iterable[bytes], before: int) -> int:

@@ -224,7 +224,12 @@ class SqlLog(Uncopyable):
             self._mode, self._created_ms = "r+", row.created_ms
         self._check_same(row, position)
         self._contended = row.size != position
-        batch = sql_lines.batch_of(build(self._chunks(position, row.size)))
+        lines = build(self._chunks(position, row.size))
+        if lines.end < row.size:  # copied lines; those written here are whole
+            raise ReadOnlySession(
+                f"{self.location}: the log ends within a group, because a copy was interrupted; copy it again"
+            )
+        batch = sql_lines.batch_of(lines)
         if not batch.lines:
             return Chunk((), (), row.size)
         if retried:
