@@ -176,7 +176,8 @@ def append_many(
 
     An item whose id is stored already stays where it is, and is returned as it is stored. The others form a chain at
     the place that the call names, so they never continue an entry of another branch. If all are stored, nothing is
-    written. More than 65,536 items are several groups: after a crash, the first groups may be stored without the rest.
+    written. More than 65,536 lines, the marks of `label` and `move_leaf` included, are several groups: after a crash,
+    the first of them may be stored without the rest.
 
     Args:
         self: the session.
