@@ -39,7 +39,9 @@ from convtree import (
     StaleLeaf,
     open_store,
 )
+from convtree._engine.log import Chunk
 from convtree._engine.log_index import Index
+from convtree._logs import file_lines
 from convtree._logs.file_lines import CHUNK
 from convtree.repair import repair, verify
 
@@ -468,6 +470,26 @@ def test_a_signal_in_a_torn_group_does_no_harm(completed: bool, log_path: Path) 
         assert (everything(session), codes(session)) == (expected, [])
     with quick(log_path, mode="r") as session:
         assert (everything(session), codes(session)) == (expected, [])
+
+
+def test_a_group_that_is_written_anew_while_it_is_read(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader takes no lock. Between two pieces, a writer cuts the torn group off and writes another one."""
+    with quick(log_path) as session:
+        session.append(user("a"), id="a")
+        session.append_many([user("y" * 70_000) for _ in range(3)])
+    log_path.write_bytes(log_path.read_bytes()[:-30])
+    read_chunk, pieces = file_lines.read_chunk, [0]
+
+    def reading(fd: int, position: int, size: int) -> Chunk:
+        pieces[0] += 1
+        if pieces[0] == 3:
+            with quick(log_path) as writer:
+                writer.append_many([MessageEntry(id=f"n{number}", message=user("z" * 50_000)) for number in range(4)])
+        return read_chunk(fd, position, size)
+
+    monkeypatch.setattr(file_lines, "read_chunk", reading)
+    with quick(log_path, mode="r") as session:
+        assert (everything(session), codes(session)) == (["a", "n0", "n1", "n2", "n3"], [])
 
 
 def test_an_index_ends_at_the_edge_of_a_group(log_path: Path) -> None:

@@ -3,6 +3,9 @@
 A mark with a count stands before them. Which lines belong to it is decided by position alone, so a damaged line is a
 line of its group, too. While the log ends before the last of them, the group is torn: what it has is not in the log
 for any reader, and the next writer cuts it off. Positions of lines wait here meanwhile, not the lines themselves.
+
+A reader takes no lock. Between two pieces that it reads, a writer may cut a torn group off and write another one in its
+place. So the mark is read once more when the last line is there: the id of a mark is not used twice.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ Span = tuple[int, int, str | None]  # position, length, and the fault of a line 
 
 
 class OpenGroup:
-    """A group of which not every line was read yet, from its mark at the position `start` on."""
+    """A group of which not every line was read yet, from its `mark` at the position `start` on."""
 
-    __slots__ = ("_has_zeros", "_missing", "end", "spans", "start")
+    __slots__ = ("_has_zeros", "_missing", "end", "mark", "spans", "start")
 
-    def __init__(self, start: int, count: int) -> None:
+    def __init__(self, start: int, mark: bytes, count: int) -> None:
         self.start = start
+        self.mark = mark
         self.end = start  # of what was read
         self.spans: list[Span] = []
         self._missing = count + 1  # with the mark itself

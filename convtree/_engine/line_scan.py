@@ -33,6 +33,7 @@ from convtree._engine.envelope import Envelope
 from convtree._engine.groups import OpenGroup, Span, is_whole
 from convtree._engine.index_state import IndexState
 from convtree._engine.line_reader import LineReader, ReadAt
+from convtree._engine.log import LogReplaced
 from convtree._model.batches import batched
 from convtree._model.entries import Finding
 from convtree._model.findings import FINDING_CODES
@@ -120,7 +121,7 @@ class LineScan(LineReader, ABC):
         if (self.sealed_from is not None or codec.looks_sealed(line)) and codec.verify_seal(line) is None:
             return False
         if position >= self.whole_until and not is_whole(count, lines, number + 1):
-            self._open_group = OpenGroup(position, count)
+            self._open_group = OpenGroup(position, lines[number], count)
             return True
         self._group_line = self.state.lines + 1
         self._group_end = self._group_line + count
@@ -129,7 +130,11 @@ class LineScan(LineReader, ABC):
     def _continue_group(
         self, group: OpenGroup, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None
     ) -> None:
-        """Adds a chunk to the open group. If that completes it, indexes the group and the rest of the chunk."""
+        """Adds a chunk to the open group. If that completes it, indexes the group and the rest of the chunk.
+
+        Raises:
+            LogReplaced: the group was cut off while it was read.
+        """
         taken = group.take(positions, lines)
         start = group.end
         if fault is not None and taken == len(lines) and not group.is_whole(followed=True):
@@ -138,6 +143,8 @@ class LineScan(LineReader, ABC):
         if not group.is_whole(followed=taken < len(lines) or fault is not None):
             return
         self._open_group = None
+        if self._read_at([(group.start, len(group.mark))]) != [group.mark]:
+            raise LogReplaced("a group was cut off and another one written in its place")
         self._group_line = self.state.lines + 1
         self._group_end = self.state.lines + len(group.spans)
         for spans in batched(group.spans):
