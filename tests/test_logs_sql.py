@@ -305,6 +305,15 @@ def test_marks_of_groups_are_stored_as_lines_only(database: SqlDatabase, id: str
     assert found == [(None, "session"), (None, ""), ("a", "message"), ("b", "message")]
 
 
+def test_a_lost_entry_that_comes_back_in_a_later_batch(database: SqlDatabase, id: str) -> None:
+    """It has the id in the tables, and is counted once."""
+    texts = [HEADER, node("a", None, "lost"), *(node(f"n{number}", "a") for number in range(600)), node("a", None)]
+    write_session(database, id, sealed(texts))
+    assert rows(database, "SELECT type FROM ct_lines WHERE session_id = :id AND id = 'a'", id=id) == [("message",)]
+    found = rows(database, "SELECT entries, messages, leaf FROM ct_sessions WHERE session_id = :id", id=id)
+    assert found == [(601, 601, "n599")]
+
+
 def test_the_id_of_a_lost_entry_is_not_taken(database: SqlDatabase, id: str) -> None:
     """The entry itself may be stored after it, at once or later."""
     lines = sealed([HEADER, node("a", None), node("b", "a", "lost"), node("b", "a", "lost"), node("b", "a")])

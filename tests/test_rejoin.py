@@ -18,12 +18,14 @@ from convtree import (
     ExtensionDataEntry,
     Gap,
     IdConflict,
+    InvalidMessage,
     LabelMark,
     LostEntry,
     MessageEntry,
     ModelChangeEntry,
     OpaqueEntry,
     Session,
+    VisibilityMark,
 )
 from convtree._cli.app import app
 from convtree._engine import codec, journal, lost
@@ -708,3 +710,24 @@ def test_rejoining_in_a_group(log_path: Path) -> None:
         assert [finding.entry_id for finding in done.rejoined] == (["b"] if end is None else [])
         with Session.open(log_path, mode="r") as session:
             assert [record.id for _, record in session.records()] == expected
+
+
+def test_a_restored_message_replaces_as_it_did(log_path: Path) -> None:
+    """What it replaces is left out again; what is not above it has no effect."""
+    for replaces, others, expected in (("a", [], ["b", "c"]), ("zz", [], ["a", "b", "c"]), ("a", ["c"], ["b", "d"])):
+        true = node("b", "a", replaces=replaces)
+        last = [node("c", "b"), *(node("d", "c", replaces=each) for each in others)]
+        texts = [HEADER, node("a", None), node("b", "a", "lost", line_crc=body_crc(true)), *last, true]
+        log_path.write_bytes(as_file(sealed(texts)))
+        with Session.open(log_path, mode="r") as session:
+            assert (codes(session), contents(session)) == ([], expected)
+
+
+def test_checksums_and_marks_are_checked(log_path: Path) -> None:
+    """A checksum is hexadecimal, and a visibility mark changes something."""
+    with Session.open(log_path) as session:
+        session.append(user("a"), id="a")
+        with pytest.raises(InvalidMessage, match="8 lower-case hexadecimal digits"):
+            session.extend([LostEntry(id="b", parent_id="a", line_crc="0123456X")])
+        with pytest.raises(InvalidMessage, match="changes `visible_to`, `pinned` or both"):
+            session.extend([VisibilityMark(id="m", target_id="a")])

@@ -10,7 +10,6 @@ import os
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._engine.log import Chunk
 
 READ_LIMIT = 64 * 2**20  # bytes of the longest line that readers accept
@@ -69,20 +68,3 @@ def read_bytes(fd: int, start: int, length: int) -> Iterator[tuple[int, bytes]]:
     while length > 0 and (data := os.pread(fd, min(CHUNK, length), start)):
         yield start, data
         start, length = start + len(data), length - len(data)
-
-
-def end_of_lines(fd: int, size: int) -> int:
-    """Returns the offset after the last newline before `size`; 0 if there is none."""
-    end = size
-    while end > 0:
-        start = max(0, end - CHUNK)
-        cut = os.pread(fd, end - start, start).rfind(b"\n")
-        if cut >= 0:
-            return start + cut + 1
-        end = start
-    return 0
-
-
-def first_line(fd: int) -> bytes:
-    """Returns the first line that is not empty, or the start of it, without a byte order mark."""
-    return os.pread(fd, CHUNK, 0).removeprefix(BYTE_ORDER_MARK).lstrip(b"\r\n").split(b"\n", 1)[0]
