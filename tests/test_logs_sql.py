@@ -43,6 +43,7 @@ from convtree._engine.bulk import verify_chain
 from convtree._engine.journal import Journal
 from convtree._engine.log import Chunk, Log, LogReplaced, Mode
 from convtree._logs import sql_engine as databases
+from convtree._logs import sql_lines
 from convtree._logs.sql import SqlLog, write_session
 from convtree._logs.sql_engine import CommitUnknown, RolledBack, SqlDatabase, TablesMissing
 from convtree._model.errors import InvalidMessage
@@ -303,6 +304,17 @@ def test_marks_of_groups_are_stored_as_lines_only(database: SqlDatabase, id: str
     assert everything(SqlLog(database, id, mode="r")) == lines
     found = rows(database, "SELECT id, type FROM ct_lines WHERE session_id = :id ORDER BY position", id=id)
     assert found == [(None, "session"), (None, ""), ("a", "message"), ("b", "message")]
+
+
+def test_another_writer_costs_no_look_at_ids(database: SqlDatabase, id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids of the columns are looked up after one of them was taken, not after every lost race."""
+    one, other = SqlLog(database, id), SqlLog(database, id)
+    add(one, *LINES[:2])
+    for name in ("stored_ids", "take_lost_ids"):
+        monkeypatch.setattr(sql_lines, name, lambda *_arguments: pytest.fail("ids were looked up"))
+    add(other, LINES[2])
+    add(one, LINES[3], position=end_of(one) - len(LINES[2]) - 1)
+    assert everything(one) == LINES[:4]
 
 
 def test_a_lost_entry_that_comes_back_in_a_later_batch(database: SqlDatabase, id: str) -> None:

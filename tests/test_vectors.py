@@ -105,7 +105,7 @@ def check(session: Session, vector: Json) -> None:
 
 
 def test_the_files_are_what_the_builders_make() -> None:
-    """Whoever changes a vector runs `build`; a published vector does not change."""
+    """After a change of a vector, `build` must be run. A published vector does not change."""
     logs = {f"logs/{path.name}": path.read_bytes() for path in (FOLDER / "logs").iterdir()}
     assert logs | {"vectors.json": (FOLDER / "vectors.json").read_bytes()} == build.files()
 

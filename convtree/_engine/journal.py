@@ -141,12 +141,11 @@ class Journal:
             index = self.index
             if index.state.read_only is not None:
                 self.check_writable()
-            batch = WriteBatch(index, self.log.location, self.clock, self.id_source)
-            batch.leaf_before_tail = self._leaf_before_tail
+            batch = WriteBatch(index, self.log.location, self.clock, self.id_source, self._leaf_before_tail)
             if not index.state.lines:
                 batch.begin(codec.encode_header(header))
             intent.plan(batch)
-            return Addition(batch.lines(self._append_is_atomic), index.state.end)
+            return Addition(batch.seal(self._append_is_atomic), index.state.end)
 
         if self._unsaved_loss:
             self.save_snapshot(always=True)

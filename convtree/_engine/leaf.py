@@ -48,16 +48,16 @@ _NOTES = frozenset({tree.COMPACTION, tree.MODEL_CHANGE, tree.EXTENSION_DATA, tre
 def is_note(index: Index, row: int) -> bool:
     """Returns whether nobody said the entry in this row.
 
-    Reads a message to decide: one that is visible to nobody is a note, and so is a text that a program tells the model
-    alone in the role of the user. A message that cannot be read is not.
+    Reads a message to decide: one that is visible to nobody is a note, and so is a text of the role `user` that only
+    the model sees, because a program wrote it. A message that cannot be read is not a note.
     """
     what = index.tree.kinds[row] & tree.KIND
     if what != tree.MESSAGE:
         return what in _NOTES
     for entry in index.readable_records([row]):
         assert isinstance(entry, MessageEntry)
-        told = entry.visible_to == "model" and entry.role == "user" and not results_of(entry.message)
-        return told or entry.visible_to == "nobody"
+        is_instruction = entry.visible_to == "model" and entry.role == "user" and not results_of(entry.message)
+        return is_instruction or entry.visible_to == "nobody"
     return False
 
 

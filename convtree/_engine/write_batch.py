@@ -115,11 +115,13 @@ class WriteBatch:
     """Lines to append to a log as one write. Made and filled under the log's lock.
 
     `added` are the records that get a line. `stored` has one record for each requested one, in order: the added record,
-    or the record with that id that the log has already. `lines` seals what was added; then `crc` is that of the last.
+    or the record with that id that the log has already. `seal` makes the lines; then `crc` is that of the last one.
     `keeps_leaf` says that the log's leaf, and the leaf that the session has seen, stay where they are.
     """
 
-    def __init__(self, index: Index, location: str, clock: Clock, id_source: IdSource) -> None:
+    def __init__(
+        self, index: Index, location: str, clock: Clock, id_source: IdSource, leaf_before_tail: Leaf | None = None
+    ) -> None:
         self.index = index
         self._location = location
         self._clock = clock
@@ -130,7 +132,7 @@ class WriteBatch:
         self._header_payload: bytes | None = None
         self._payloads: list[bytes] = []  # of the records added
         self.crc = index.state.last_crc
-        self.leaf_before_tail: Leaf | None = None  # the leaf before a last line that this write completes
+        self._leaf_before_tail = leaf_before_tail  # the leaf before a last line that this write completes
         self.is_group = True  # whether its lines must be stored together
         self.added: list[Entry | Mark] = []
         self.stored: list[Entry | Mark] = []
@@ -140,7 +142,7 @@ class WriteBatch:
         """Sets the header of a log that has no line yet."""
         self._header_payload = header_payload
 
-    def lines(self, append_is_atomic: bool) -> list[bytes]:
+    def seal(self, append_is_atomic: bool) -> list[bytes]:
         """Seals what was added as the lines that follow the log's last one; none if nothing was added.
 
         Before several lines goes a group mark, unless the log keeps an append together by itself. Lines that are too
@@ -250,7 +252,7 @@ class WriteBatch:
             return actual
         if seen.on_stale == "branch":
             return seen.id
-        if self.leaf_before_tail is not None and self.leaf_before_tail.id == seen.id:
+        if self._leaf_before_tail is not None and self._leaf_before_tail.id == seen.id:
             return seen.id  # no reader could see the line of a write that was cut off; it becomes another branch
         raise StaleLeaf(
             f"another session moved the leaf from {seen.id!r} to {actual!r}; "

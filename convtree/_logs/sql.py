@@ -154,6 +154,7 @@ class SqlLog(Uncopyable):
             raise ReadOnlySession(f"{self.location}: it was opened with mode='r'; open it with another mode to write")
         guess = None if self._contended else _build_on_guess(build)
         unknown: Chunk | None = None
+        ids_taken = False
         for number in range(TRIES):
             chunk = Chunk((), (), position)
             try:
@@ -161,7 +162,7 @@ class SqlLog(Uncopyable):
                     if guess is not None:
                         chunk = self._add_guessed(execute, position, guess)
                     else:
-                        chunk = self._add(execute, position, build, unknown, retried=number > 0)
+                        chunk = self._add(execute, position, build, unknown, ids_taken)
                 if chunk.lines:
                     self._mode = "r+"
                 return chunk
@@ -170,7 +171,8 @@ class SqlLog(Uncopyable):
             except CommitUnknown:
                 unknown = chunk
                 back_off(number)
-            except RolledBack:
+            except RolledBack as error:
+                ids_taken = ids_taken or isinstance(error, UniqueViolation)
                 back_off(number)
             except (OSError, SessionLocked):
                 if unknown is None:
@@ -204,12 +206,12 @@ class SqlLog(Uncopyable):
             raise _StaleGuess
         return sql_lines.insert_lines(execute, self._id, position, guess, row)
 
-    def _add(self, execute: Execute, position: int, build: Build, unknown: Chunk | None, *, retried: bool) -> Chunk:
+    def _add(self, execute: Execute, position: int, build: Build, unknown: Chunk | None, ids_taken: bool) -> Chunk:
         """Takes the lock, then builds lines on what is stored and adds them.
 
-        `unknown` are the lines of an earlier try whose commit may have taken effect; if it has, returns those. An
-        earlier try may have failed because an id is in the columns: that of a lost entry, which the lines bring back,
-        or of a line that a damaged log, which is being copied, has twice.
+        `unknown` are the lines of an earlier try whose commit may have taken effect; if it has, returns those. After a
+        try that failed because an id is in the columns (`ids_taken`), looks which: that of a lost entry, which the
+        lines bring back, or of a line that a damaged log, which is being copied, has twice.
         """
         rows = execute(catalogue.LOCK, {"session_id": self._id})
         if not rows:
@@ -232,7 +234,7 @@ class SqlLog(Uncopyable):
         batch = sql_lines.batch_of(lines)
         if not batch.lines:
             return Chunk((), (), row.size)
-        if retried:
+        if ids_taken:
             batch = sql_lines.take_lost_ids(execute, self._id, batch)
             batch = sql_lines.without_duplicates(batch, sql_lines.stored_ids(execute, self._id, batch))
         sql_lines.lock_and_advance(execute, self._id, batch)

@@ -86,18 +86,17 @@ def without_duplicates(batch: LineBatch, known: set[str]) -> LineBatch:
     summaries: list[RecordSummary | None] = []
     lost: dict[str, int] = {}  # where in `summaries`
     for each in batch.summaries:
-        if each is None or each.id in known or (each.type == "lost" and each.id in lost):
+        if each is None or each.id in known:
             summaries.append(None)
-            continue
-        if each.type == "lost":
-            lost[each.id] = len(summaries)
+        elif each.type == "lost":
+            summaries.append(None if each.id in lost else each)
+            lost.setdefault(each.id, len(summaries) - 1)
         else:
             known.add(each.id)
-        at = lost.get(each.id) if each.type != "lost" else None
-        if at is not None and (before := summaries[at]) is not None:
-            summaries[at] = before._replace(keeps_id=False)
-            each = _came_back(each)  # noqa: PLW2901
-        summaries.append(each)
+            at = lost.get(each.id)
+            if at is not None and (before := summaries[at]) is not None:
+                summaries[at] = before._replace(keeps_id=False)
+            summaries.append(each if at is None else _came_back(each))
     return batch._replace(summaries=summaries)
 
 
