@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from convtree._engine.context import Context, Render, default_render
 from convtree._engine.leaf import OnStale
 from convtree._engine.path_rows import Gap
+from convtree._messages.messages import OpenCall
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -61,7 +62,6 @@ from convtree._model.errors import (
     StaleLeaf,
     UnknownEntry,
 )
-from convtree._model.messages import OpenCall
 from convtree._model.sources import Clock, IdSource
 from convtree._session.session import Session
 

@@ -33,8 +33,8 @@ from convtree import (
 )
 from convtree._engine.context import Context
 from convtree._engine.tokens import estimate_tokens
+from convtree._messages.messages import PendingCalls, calls_of, results_of, role_of
 from convtree._model.entries import Visibility
-from convtree._model.messages import PendingCalls, calls_of, results_of, role_of
 
 Message = dict[str, Any]
 

@@ -19,9 +19,9 @@ from test_providers import SAMPLES as REQUESTS
 from test_providers_laws import sessions
 
 from convtree import MessageEntry
-from convtree._model.messages import ToolCall, calls_of, results_of
-from convtree._providers.parts import Call, Result, Source
-from convtree._providers.reading import read_message
+from convtree._messages.messages import ToolCall, calls_of, results_of
+from convtree._messages.parts import Call, Result, Source
+from convtree._messages.reading import read_message
 from convtree.exchange import import_into
 from convtree.stores._open import open_store
 

@@ -12,7 +12,7 @@ from request_checker import check_types, faults
 from test_providers_laws import SHAPES, calls, results, sessions
 
 from convtree import BranchSummaryEntry, CompactionEntry, Context, MessageEntry, Session, plan_compaction
-from convtree._model.messages import PendingCalls, calls_of, results_of
+from convtree._messages.messages import PendingCalls, calls_of, results_of
 from convtree._session.cut_points import allowed_cuts
 
 Message = dict[str, Any]

@@ -24,9 +24,10 @@ LAYERS = [
     {"_engine"},
     {"_catalogue", "_providers"},
     {"_model"},
+    {"_messages"},
 ]
 RANKS = {name: rank for rank, names in enumerate(LAYERS) for name in names}
-PURE = ["_model", "_providers", "_catalogue", "_engine"]
+PURE = ["_messages", "_model", "_providers", "_catalogue", "_engine"]
 PURE += [f"_session/{name}.py" for name in ("compaction", "cut_points", "forking", "header", "landing", "client")]
 PURE += ["_session/view.py"]
 IMPURE = {"os", "io", "pathlib", "time", "random", "logging", "socket", "subprocess", "shutil", "tempfile", "datetime"}

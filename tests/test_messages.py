@@ -9,7 +9,7 @@ from test_providers_laws import JSON, odd_messages
 
 from convtree import MessageEntry, ModelChangeEntry, OpenCall, open_store, redact
 from convtree._formats import WRITERS
-from convtree._model.messages import ToolCall, calls_of, open_calls, results_of, role_of, text_of
+from convtree._messages.messages import ToolCall, calls_of, open_calls, results_of, role_of, text_of
 from convtree.exchange import export_lines
 
 Message = dict[str, Any]

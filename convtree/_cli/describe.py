@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from convtree._engine.outline import Changed
+from convtree._messages.messages import calls_of, results_of, role_of, text_of
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -20,7 +21,6 @@ from convtree._model.entries import (
     VacuumEntry,
     Visibility,
 )
-from convtree._model.messages import calls_of, results_of, role_of, text_of
 
 _HIDDEN = {"user": ["hidden from the model"], "model": ["hidden from the user"], "nobody": ["hidden"]}
 _GIST = 2000  # more characters than fit into a preview of one line

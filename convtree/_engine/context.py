@@ -15,6 +15,7 @@ import msgspec
 from convtree._engine import tree
 from convtree._engine.log_index import Index
 from convtree._engine.path_rows import Arranged, EntryCache, Gap, PathRows, Together, hidden_above, rows_of_path
+from convtree._messages.messages import OpenCall, open_calls, results_of
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -25,12 +26,11 @@ from convtree._model.entries import (
     VacuumEntry,
 )
 from convtree._model.errors import BrokenPath, UnknownEntry
-from convtree._model.messages import OpenCall, open_calls, results_of
 
 if TYPE_CHECKING:
     from convtree._engine.tokens import Counter
+    from convtree._messages.parts import Source
     from convtree._providers import Shape
-    from convtree._providers.parts import Source
 
 #: entries that say which model is used from there on, and those that say its settings
 _NAMERS = (MessageEntry, ModelChangeEntry, VacuumEntry)
@@ -133,7 +133,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         return write([self._source(entry, message) for entry, message in both], shape, heal=heal)
 
     def _source(self, entry: Entry, message: Any) -> Source:
-        from convtree._providers.parts import Source
+        from convtree._messages.parts import Source
 
         if isinstance(message, str):
             message = {"role": "user", "content": message}

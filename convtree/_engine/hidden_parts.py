@@ -12,9 +12,8 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from convtree._engine.path_rows import Arranged, EntryCache, PathRows
-from convtree._model.dialects import ASSISTANT_ROLES
-from convtree._model.entries import MessageEntry
-from convtree._model.messages import (
+from convtree._messages.dialects import ASSISTANT_ROLES
+from convtree._messages.messages import (
     PendingCalls,
     ToolCall,
     calls_of,
@@ -23,6 +22,7 @@ from convtree._model.messages import (
     with_hidden_results,
     without_results,
 )
+from convtree._model.entries import MessageEntry
 
 Message = Mapping[str, Any]
 

@@ -10,8 +10,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from convtree._engine import tree
+from convtree._messages.messages import results_of
 from convtree._model.entries import MessageEntry
-from convtree._model.messages import results_of
 
 if TYPE_CHECKING:
     from convtree._engine.log_index import Index

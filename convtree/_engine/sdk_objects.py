@@ -12,8 +12,8 @@ import msgspec
 
 from convtree._engine import codec
 from convtree._engine.json_values import jsonable
+from convtree._messages.messages import role_of
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
-from convtree._model.messages import role_of
 
 PINNED_ROLES = frozenset({"system", "developer"})  # messages of these stay in contexts after a compaction
 

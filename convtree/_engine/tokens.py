@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import accumulate
 from typing import Any
 
-from convtree._model.dialects import ASSISTANT_ROLES, AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
+from convtree._messages.dialects import ASSISTANT_ROLES, AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
+from convtree._messages.messages import role_of
 from convtree._model.entries import Entry, MessageEntry
-from convtree._model.messages import role_of
 from convtree._model.usage import usage_of
 
 Counter = Callable[[Any], int]

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
+from convtree._messages.parts import Part, Source
+from convtree._messages.reading import read_message
 from convtree._providers import anthropic, gemini, openai_chat, openai_responses
-from convtree._providers.parts import Part, Source
-from convtree._providers.reading import read_message
 
 Shape = Literal["openai-chat", "openai-responses", "anthropic", "gemini"]
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from convtree._model.dialects import ANTHROPIC
+from convtree._messages.dialects import ANTHROPIC
+from convtree._messages.parts import Call, Media, Other, Part, Result, Text, Thinking
 from convtree._providers.anthropic_rules import (
     thinking_first,
     with_few_marks,
@@ -18,17 +19,10 @@ from convtree._providers.anthropic_rules import (
     without_last_thoughts,
 )
 from convtree._providers.pairing import pair
-from convtree._providers.parts import (
+from convtree._providers.writing import (
     IMAGES,
     OPENING,
     PDF,
-    Call,
-    Media,
-    Other,
-    Part,
-    Result,
-    Text,
-    Thinking,
     accepted,
     as_object,
     by_role,

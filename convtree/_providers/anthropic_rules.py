@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from convtree._providers.parts import Call, Other, Part, Result, Thinking
+from convtree._messages.parts import Call, Other, Part, Result, Thinking
 
 _MARK = "cache_control"
 _MARKS_LIMIT = 4

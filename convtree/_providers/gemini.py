@@ -9,18 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convtree._model.dialects import GEMINI
+from convtree._messages.dialects import GEMINI
+from convtree._messages.parts import Call, Media, Other, Part, Result, Text, Thinking
 from convtree._providers.pairing import pair
-from convtree._providers.parts import (
+from convtree._providers.writing import (
     OPENING,
     PDF,
-    Call,
-    Media,
-    Other,
-    Part,
-    Result,
-    Text,
-    Thinking,
     accepted,
     as_object,
     by_role,

@@ -9,15 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convtree._model.dialects import CHAT, SYSTEM_ROLES
+from convtree._messages.dialects import CHAT, SYSTEM_ROLES
+from convtree._messages.parts import Call, Media, Part, Result, Text, Thinking
 from convtree._providers.pairing import pair
-from convtree._providers.parts import (
-    Call,
-    Media,
-    Part,
-    Result,
-    Text,
-    Thinking,
+from convtree._providers.writing import (
     as_content,
     as_text,
     by_role,

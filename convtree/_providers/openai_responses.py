@@ -10,16 +10,10 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from convtree._model.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RESPONSES
+from convtree._messages.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RESPONSES
+from convtree._messages.parts import Call, Media, Other, Part, Result, Text, Thinking
 from convtree._providers.pairing import pair
-from convtree._providers.parts import (
-    Call,
-    Media,
-    Other,
-    Part,
-    Result,
-    Text,
-    Thinking,
+from convtree._providers.writing import (
     as_content,
     as_text,
     by_role,

@@ -13,9 +13,10 @@ from hashlib import sha256
 
 import msgspec
 
+from convtree._messages.messages import OpenCall, PendingCalls, ToolCall
+from convtree._messages.parts import Call, Other, Part, Result, Source, Text, Thinking
 from convtree._model.errors import OpenCalls
-from convtree._model.messages import OpenCall, PendingCalls, ToolCall
-from convtree._providers.parts import Call, Other, Part, Result, Source, Text, Thinking, text_part
+from convtree._providers.writing import text_part
 
 HEALED = "No result: the conversation was interrupted before this tool call returned one."
 ORPHANED = "Result of a tool call that is not shown any more:"

@@ -17,7 +17,7 @@ from convtree._engine.context import Context, build_context, default_render
 from convtree._engine.diff import Diff
 from convtree._engine.log_index import Index
 from convtree._engine.tokens import Counter, count_each, estimate_tokens
-from convtree._model.dialects import (
+from convtree._messages.dialects import (
     COMMAND_READS,
     COMMAND_TOOLS,
     PATCH_TOOL,
@@ -26,9 +26,9 @@ from convtree._model.dialects import (
     READ_TOOLS,
     WRITE_TOOLS,
 )
+from convtree._messages.messages import calls_of
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry
 from convtree._model.errors import InvalidMessage
-from convtree._model.messages import calls_of
 from convtree._session.cut_points import allowed_cuts, choose_cut, turn_prefix
 
 
@@ -305,8 +305,9 @@ def _paths(name: str, arguments: dict[str, Any]) -> list[str]:
 
 def _calls(message: Any) -> list[tuple[str, dict[str, Any]]]:
     """Returns the names of the tools that a message calls, in lower case, with their arguments."""
-    from convtree._providers.parts import Call, Source, as_object
-    from convtree._providers.reading import read_message
+    from convtree._messages.parts import Call, Source
+    from convtree._messages.reading import read_message
+    from convtree._providers.writing import as_object
 
     parts = read_message(Source(message=message)) if calls_of(message) else ()
     return [(part.name.lower(), as_object(part)) for part in parts if isinstance(part, Call)]

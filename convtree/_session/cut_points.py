@@ -11,9 +11,9 @@ from itertools import accumulate, chain
 from typing import Any
 
 from convtree._engine.context import Context
-from convtree._model.dialects import ASSISTANT_ROLES, THINKING_BLOCKS, TURN_ROLES
+from convtree._messages.dialects import ASSISTANT_ROLES, THINKING_BLOCKS, TURN_ROLES
+from convtree._messages.messages import PendingCalls, calls_of, results_of, role_of
 from convtree._model.entries import BranchSummaryEntry
-from convtree._model.messages import PendingCalls, calls_of, results_of, role_of
 
 
 def choose_cut(context: Context, counts: Sequence[int], start: int, keep_tokens: int) -> int:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
-from convtree._model.dialects import ASSISTANT_ROLES, SYSTEM_ROLES
-from convtree._model.messages import role_of
-from convtree._providers import parts as read
-from convtree._providers.reading import read_parts
+from convtree._messages import parts as read
+from convtree._messages.dialects import ASSISTANT_ROLES, SYSTEM_ROLES
+from convtree._messages.messages import role_of
+from convtree._messages.reading import read_parts
+from convtree._providers.writing import as_object, named
 
 
 class Text(NamedTuple):
@@ -87,7 +88,7 @@ def _said(part: read.Part) -> Iterator[Part]:
         case read.Text() | read.Media():
             yield _shown(part)
         case read.Call():
-            yield Call(part.id or part.name, part.name, read.as_object(part))
+            yield Call(part.id or part.name, part.name, as_object(part))
         case read.Result():
             shown = [_shown(each) for each in part.content]
             text = "\n".join(each.text for each in shown if isinstance(each, Text))
@@ -102,4 +103,4 @@ def _shown(part: read.Text | read.Media) -> Text | Image:
         return Text(part.text)
     if part.kind == "image" and part.data is not None:
         return Image(part.data, part.mime or "image/png")
-    return Text(read.named(part))
+    return Text(named(part))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convtree._model.dialects import NAMED_CALL_ITEMS, RESPONSES, SEARCH_OUTPUT_ITEM
-from convtree._providers.blocks import listed, members, read_content, result_content, text_or_none
-from convtree._providers.parts import Call, Other, Part, Result, Role, Source, Thinking
+from convtree._messages.blocks import listed, members, read_content, result_content, text_or_none
+from convtree._messages.dialects import NAMED_CALL_ITEMS, RESPONSES, SEARCH_OUTPUT_ITEM
+from convtree._messages.parts import Call, Other, Part, Result, Role, Source, Thinking
 
 
 def read_item(source: Source, role: Role) -> list[Part]:

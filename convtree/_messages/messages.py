@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Set
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from convtree._model.dialects import (
+from convtree._messages.dialects import (
     CALL_BLOCKS,
     GEMINI_CALL_KEYS,
     GEMINI_RESULT_KEYS,

@@ -11,7 +11,9 @@ from typing import Any
 
 import msgspec
 
-from convtree._model.dialects import (
+from convtree._messages.blocks import listed, members, read_content, result_content, text_or_none
+from convtree._messages.contents import read_contents
+from convtree._messages.dialects import (
     ANTHROPIC,
     ASSISTANT_ROLES,
     CHAT,
@@ -28,11 +30,9 @@ from convtree._model.dialects import (
     SHAPE_OF_BLOCK,
     SYSTEM_ROLES,
 )
-from convtree._providers.blocks import listed, members, read_content, result_content, text_or_none
-from convtree._providers.contents import read_contents
-from convtree._providers.items import read_item
-from convtree._providers.kit import is_kit, read_kit
-from convtree._providers.parts import Call, Other, Part, Result, Role, Source, Text, Thinking
+from convtree._messages.items import read_item
+from convtree._messages.kit import is_kit, read_kit
+from convtree._messages.parts import Call, Other, Part, Result, Role, Source, Text, Thinking
 
 _ROLES: dict[str, Role] = {**dict.fromkeys(SYSTEM_ROLES, "system"), **dict.fromkeys(ASSISTANT_ROLES, "assistant")}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convtree._model.dialects import ANTHROPIC, KIT
-from convtree._providers.blocks import kind_of, members, mime_of, result_content, text_or_none
-from convtree._providers.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking
+from convtree._messages.blocks import kind_of, members, mime_of, result_content, text_or_none
+from convtree._messages.dialects import ANTHROPIC, KIT
+from convtree._messages.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking
 
 
 def is_kit(part: Any) -> bool:

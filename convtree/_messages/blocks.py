@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from convtree._model.dialects import ANTHROPIC, CALL_BLOCKS, PI, SHAPE_OF_BLOCK, TEXT_BLOCKS
-from convtree._providers.parts import Call, Kind, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
+from convtree._messages.dialects import ANTHROPIC, CALL_BLOCKS, PI, SHAPE_OF_BLOCK, TEXT_BLOCKS
+from convtree._messages.parts import Call, Kind, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
 
 Where = tuple[Role, Source]
 

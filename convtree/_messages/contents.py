@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convtree._model.dialects import (
+from convtree._messages.blocks import kind_of, listed, members, mime_of, text_or_none
+from convtree._messages.dialects import (
     GEMINI,
     GEMINI_CALL_KEYS,
     GEMINI_DATA_KEYS,
@@ -13,8 +14,7 @@ from convtree._model.dialects import (
     GEMINI_RESULT_KEYS,
     GEMINI_SIGNATURE_KEYS,
 )
-from convtree._providers.blocks import kind_of, listed, members, mime_of, text_or_none
-from convtree._providers.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
+from convtree._messages.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
 
 
 def read_contents(source: Source, role: Role) -> list[Part]:
