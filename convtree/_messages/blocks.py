@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from convtree._messages.dialects import ANTHROPIC, CALL_BLOCKS, PI, SHAPE_OF_BLOCK, TEXT_BLOCKS
-from convtree._messages.parts import Call, Kind, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
+from convtree._messages.parts import Call, Hosted, Kind, Media, Part, Result, Role, Source, Text, Thinking, as_json
 
 Where = tuple[Role, Source]
 
@@ -19,7 +19,7 @@ def read_block(block: Mapping[str, Any], role: Role, source: Source) -> Part | N
     kind = block.get("type", "text" if "text" in block else None)
     read = _READERS.get(kind) if isinstance(kind, str) else None
     if read is None:
-        return Other(role=role, source=source, raw=block, shape=source.shape)
+        return Hosted(role=role, source=source, raw=block, shape=source.shape)
     return read(block, (role, source))
 
 

@@ -14,7 +14,7 @@ from convtree._messages.dialects import (
     GEMINI_RESULT_KEYS,
     GEMINI_SIGNATURE_KEYS,
 )
-from convtree._messages.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking, as_json
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Role, Source, Text, Thinking, as_json
 
 
 def read_contents(source: Source, role: Role) -> list[Part]:
@@ -53,7 +53,7 @@ def _part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
         if raw.get("thought") is True:
             return Thinking(**common, text=text, sealed=True)
         return Text(**common, text=text) if text.strip() or (signed and source.trusted) else None
-    return Other(**common) if raw else None
+    return Hosted(**common) if raw else None
 
 
 def _either(raw: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from convtree._messages.blocks import listed, members, read_content, result_content, text_or_none
 from convtree._messages.dialects import NAMED_CALL_ITEMS, RESPONSES, SEARCH_OUTPUT_ITEM
-from convtree._messages.parts import Call, Other, Part, Result, Role, Source, Thinking
+from convtree._messages.parts import Call, Hosted, Part, Result, Role, Source, Thinking
 
 
 def read_item(source: Source, role: Role) -> list[Part]:
@@ -34,7 +34,7 @@ def read_item(source: Source, role: Role) -> list[Part]:
         return [Thinking(role="assistant", source=source, raw=raw, shape=RESPONSES, text=text, sealed=sealed)]
     if kind == "message":
         return read_content(item.get("content"), role, source)
-    return [Other(role="assistant", source=source, raw=raw, shape=RESPONSES)]
+    return [Hosted(role="assistant", source=source, raw=raw, shape=RESPONSES)]
 
 
 def _item_call(source: Source, raw: dict[str, Any], kind: str) -> Call:

@@ -7,7 +7,7 @@ from typing import Any
 
 from convtree._messages.blocks import kind_of, members, mime_of, result_content, text_or_none
 from convtree._messages.dialects import ANTHROPIC, KIT
-from convtree._messages.parts import Call, Media, Other, Part, Result, Role, Source, Text, Thinking
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Role, Source, Text, Thinking
 
 
 def is_kit(part: Any) -> bool:
@@ -44,7 +44,7 @@ def _part(part: Mapping[str, Any], role: Role, source: Source) -> Part | None:
                 content=result_content(data.get("content"), source),
                 is_error=data.get("is_error") is True,
             )
-    return Other(**common)
+    return Hosted(**common)
 
 
 def _thinking(data: Mapping[str, Any], common: dict[str, Any]) -> Thinking:

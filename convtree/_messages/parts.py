@@ -7,27 +7,39 @@ whole message that is already in the target's shape is sent unchanged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import orjson
 
 Role = Literal["system", "user", "assistant"]
 Kind = Literal["image", "audio", "video", "document"]
+P = TypeVar("P", bound="Part")
 
 
 class Source(msgspec.Struct, kw_only=True, eq=False):
     """The message that parts were read from.
 
-    `shape` is None if several providers accept it. `trusted`: it goes to the model that made it. `whole`: no part of it
-    was left out. `foreign`: it is in the format of another tool, not of a provider. `summary`: it replaces messages
-    that are not in the context. `interrupted`: the reply was stopped, so its calls may lack a result.
+    Attributes:
+        message: the message, or one message of several that are stored together.
+        entry_id: its entry.
+        shape: the format it is in; None if several providers accept it.
+        role: who speaks: system, developer, user, assistant or tool; another word if that is all there is.
+        trusted: it goes to the model that made it.
+        same_provider: it goes to the provider whose model made it.
+        whole: no part of it was left out.
+        foreign: it is in the format of another tool, not of a provider.
+        summary: it replaces messages that are not in the context.
+        interrupted: the reply was stopped, so its calls may lack a result.
+        parts: what it says.
     """
 
     message: Mapping[str, Any]
     entry_id: str = ""
     shape: str | None = None
+    role: str | None = None
     trusted: bool = False
+    same_provider: bool = False
     whole: bool = True
     foreign: bool = False
     summary: bool = False
@@ -36,12 +48,16 @@ class Source(msgspec.Struct, kw_only=True, eq=False):
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """A part of a message; `raw` is the provider's block, part or item, in the shape `shape`."""
+    """A part of a message; `raw` is the provider's block, part or item, in the shape `shape`.
+
+    `place` leads from the message to the block, such as `("content", 2)`; empty for the message as a whole.
+    """
 
     role: Role
     source: Source
     raw: Mapping[str, Any] | None = None
     shape: str | None = None
+    place: tuple[str | int, ...] = ()
 
     def as_read(self, shape: str) -> dict[str, Any] | None:
         """Returns a copy of `raw` if it is of this shape."""
@@ -62,9 +78,10 @@ class Thinking(Part, frozen=True, kw_only=True, eq=False):
 
 
 class Media(Part, frozen=True, kw_only=True, eq=False):
-    """An image or a file: base64 `data`, a `url`, or neither if only its provider has it."""
+    """An image or a file: base64 `data`, a `url`, its `text`, or none of them if only its provider has it."""
 
     kind: Kind
+    text: str | None = None
     mime: str | None = None
     data: str | None = None
     url: str | None = None
@@ -89,8 +106,26 @@ class Result(Part, frozen=True, kw_only=True, eq=False):
     is_error: bool = False
 
 
-class Other(Part, frozen=True, kw_only=True, eq=False):
-    """A part that only its own provider understands, such as a search on its servers."""
+class Hosted(Part, frozen=True, kw_only=True, eq=False):
+    """A part that only its own provider can use, such as a search on its servers.
+
+    `text` tells other models what it says; empty if nobody else can read it.
+    """
+
+    text: str = ""
+
+
+class Unknown(Part, frozen=True, kw_only=True, eq=False):
+    """A message, or a part of one, that no reader knows: `value` is all of it, `why` says what is not known."""
+
+    value: Any
+    why: str
+
+
+def placed(part: P, *place: str | int) -> P:
+    """Returns a part with the place of its block. The part was made just now, so nobody has seen it without."""
+    msgspec.structs.force_setattr(part, "place", place)
+    return part
 
 
 def as_json(value: Any) -> str:

@@ -30,9 +30,10 @@ from convtree._messages.dialects import (
     SHAPE_OF_BLOCK,
     SYSTEM_ROLES,
 )
+from convtree._messages.frameworks import framework_of
 from convtree._messages.items import read_item
 from convtree._messages.kit import is_kit, read_kit
-from convtree._messages.parts import Call, Other, Part, Result, Role, Source, Text, Thinking
+from convtree._messages.parts import Call, Hosted, Part, Result, Role, Source, Text, Thinking
 
 _ROLES: dict[str, Role] = {**dict.fromkeys(SYSTEM_ROLES, "system"), **dict.fromkeys(ASSISTANT_ROLES, "assistant")}
 
@@ -53,6 +54,10 @@ def read_message(source: Source) -> tuple[Part, ...]:
 
 def read_parts(source: Source) -> list[Part]:
     """Reads all parts of a message, for a model or not; sets the source's shape."""
+    framework = framework_of(source.message)
+    if framework is not None:
+        source.shape, source.whole = framework.name, False
+        return framework.read(source, _read_inner)
     source.shape = shape_of(source.message, source.shape)
     if source.shape == GEMINI:
         return read_contents(source, _role_of(source.message))
@@ -61,6 +66,14 @@ def read_parts(source: Source) -> list[Part]:
     if source.shape == RESPONSES:
         return read_item(source, _role_of(source.message))
     return _message(source)
+
+
+def _read_inner(source: Source, message: Mapping[str, Any]) -> list[Part]:
+    """Reads a message that is stored inside another one, as if it stood alone."""
+    inner = msgspec.structs.replace(source, message=message, shape=None, role=None, whole=True, parts=())
+    parts = read_parts(inner)
+    inner.parts, source.role = tuple(parts), inner.role
+    return parts
 
 
 def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None:
@@ -96,7 +109,7 @@ def _is_left_out(message: Mapping[str, Any]) -> bool:
 
 def _without_raw(part: Part) -> Part | None:
     """Returns a part without its `raw`. Reasoning keeps it, because it holds the signed text."""
-    if isinstance(part, Other):
+    if isinstance(part, Hosted):
         return None
     if isinstance(part, Thinking):
         return part

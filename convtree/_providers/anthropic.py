@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from convtree._messages.dialects import ANTHROPIC
-from convtree._messages.parts import Call, Media, Other, Part, Result, Text, Thinking
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking
 from convtree._providers.anthropic_rules import (
     thinking_first,
     with_few_marks,
@@ -83,7 +83,7 @@ def _takes(part: Part) -> bool:
         return bool(part.text.strip())
     if isinstance(part, Media):
         return part.role == "user" and _takes_media(part)
-    return own or not isinstance(part, Other)
+    return own or not isinstance(part, Hosted)
 
 
 def _takes_media(media: Media) -> bool:

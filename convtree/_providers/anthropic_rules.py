@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from convtree._messages.parts import Call, Other, Part, Result, Thinking
+from convtree._messages.parts import Call, Hosted, Part, Result, Thinking
 
 _MARK = "cache_control"
 _MARKS_LIMIT = 4
@@ -71,7 +71,7 @@ def with_few_marks(system: Any, messages: list[Block]) -> list[Block]:
 
 
 def _server_block(part: Part) -> Mapping[str, Any]:
-    return part.raw if isinstance(part, Other) and part.raw is not None else {}
+    return part.raw if isinstance(part, Hosted) and part.raw is not None else {}
 
 
 def _is_of_a_pair(raw: Mapping[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from convtree._messages.dialects import GEMINI
-from convtree._messages.parts import Call, Media, Other, Part, Result, Text, Thinking
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking
 from convtree._providers.pairing import pair
 from convtree._providers.writing import (
     OPENING,
@@ -61,7 +61,7 @@ def _takes(part: Part) -> bool:
         return part.shape == GEMINI or (found and fits)
     if isinstance(part, Text):
         return bool(part.text.strip()) or part.shape == GEMINI
-    return part.shape == GEMINI or not isinstance(part, Other)
+    return part.shape == GEMINI or not isinstance(part, Hosted)
 
 
 def _mime(media: Media) -> str | None:

@@ -11,7 +11,7 @@ from itertools import takewhile
 from typing import Any
 
 from convtree._messages.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RESPONSES
-from convtree._messages.parts import Call, Media, Other, Part, Result, Text, Thinking
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking
 from convtree._providers.pairing import pair
 from convtree._providers.writing import (
     as_content,
@@ -55,11 +55,11 @@ def _fits(call: Call) -> bool:
 def _taken(parts: Sequence[Part]) -> list[Part]:
     """Leaves out items of OpenAI's own tools for another model, and approvals whose request is not sent."""
     asked = {raw.get("id") for part in parts if (raw := _trusted_item(part)).get("type") == "mcp_approval_request"}
-    return [part for part in parts if not isinstance(part, Other) or _is_taken(part, asked)]
+    return [part for part in parts if not isinstance(part, Hosted) or _is_taken(part, asked)]
 
 
 def _trusted_item(part: Part) -> Item:
-    return _item_of(part) if isinstance(part, Other) and part.source.trusted else {}
+    return _item_of(part) if isinstance(part, Hosted) and part.source.trusted else {}
 
 
 def _item_of(part: Part) -> Item:
@@ -68,7 +68,7 @@ def _item_of(part: Part) -> Item:
     return raw if "type" in raw and raw["type"] == part.source.message.get("type") else {}
 
 
-def _is_taken(part: Other, asked: set[Any]) -> bool:
+def _is_taken(part: Hosted, asked: set[Any]) -> bool:
     raw = _item_of(part)
     if raw.get("type") == "mcp_approval_response":  # made by the user, not by a model
         return raw.get("approval_request_id") in asked
@@ -164,7 +164,7 @@ def _call(part: Part, native: Mapping[str | None, Call], keeps_ids: bool) -> lis
     raw = part.as_read(RESPONSES)
     if raw is not None and not keeps_ids:
         raw.pop("id", None)
-    if isinstance(part, Other):  # most need their ids
+    if isinstance(part, Hosted):  # most need their ids
         named = "id" not in part.source.message or keeps_ids or part.source.message["type"] in _FREE
         return [raw] if raw is not None and named else []
     assert isinstance(part, Call)

@@ -14,7 +14,7 @@ from hashlib import sha256
 import msgspec
 
 from convtree._messages.messages import OpenCall, PendingCalls, ToolCall
-from convtree._messages.parts import Call, Other, Part, Result, Source, Text, Thinking
+from convtree._messages.parts import Call, Hosted, Part, Result, Source, Text, Thinking
 from convtree._model.errors import OpenCalls
 from convtree._providers.writing import text_part
 
@@ -122,7 +122,7 @@ def _standalone(part: Part) -> list[Part]:
     name = f" ({part.name})" if part.name else ""
     words = "\n".join(each.text for each in part.content if isinstance(each, Text))
     note = text_part("user", f"{ORPHANED[:-1]}{name}:\n{words}".rstrip(), part)
-    return [note, *(each for each in part.content if not isinstance(each, Text | Other))]
+    return [note, *(each for each in part.content if not isinstance(each, Text | Hosted))]
 
 
 class _Ids:
