@@ -173,26 +173,26 @@ def sessions(draw: st.DrawFn) -> Session:
 @pytest.mark.parametrize("shape", SHAPES)
 @given(sessions())
 def test_every_provider_takes_every_conversation(shape: Any, session: Session) -> None:
-    """Healed, it has the SDK's types, its calls and results are paired, and it is always the same."""
+    """It has the SDK's types, its calls and results are paired, and it is always the same."""
     context = session.build_context()
-    request = context.to(shape, heal=True)
+    request = context.to(shape)
     check_types(shape, copy.deepcopy(request))
     assert faults(shape, request) == []
     assert shape != "gemini" or unsigned(request["contents"]) == []
-    assert session.build_context().to(shape, heal=True) == request
+    assert session.build_context().to(shape) == request
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(sessions())
-def test_healing_changes_nothing_where_no_call_is_open(shape: Any, session: Session) -> None:
-    """Without healing it is the same request, or the open calls are named, each once."""
+def test_open_calls_are_those_that_are_refused(shape: Any, session: Session) -> None:
+    """The strict form gives the same request, or names the open calls, each once."""
     context = session.build_context()
     if context.open_calls:
         with pytest.raises(OpenCalls) as caught:
-            context.to(shape)
+            context.to(shape, open_calls="raise")
         assert sorted(map(repr, caught.value.calls)) == sorted(map(repr, context.open_calls))
     else:
-        assert context.to(shape) == context.to(shape, heal=True)
+        assert context.to(shape) == context.to(shape, open_calls="raise")
 
 
 def said_in(shape: str, request: dict[str, Any]) -> Messages:
@@ -215,12 +215,12 @@ def test_what_was_sent_stays_as_it_was(shape: Any, session: Session, kind: str, 
     """
     session.append({"role": "user", "content": "So?"})
     context = session.build_context()
-    before = context.to(shape, heal=True)
+    before = context.to(shape)
     made = [("z1", "zz", {}), ("z2", "zz", {"a": 1})]
     tooled = [*calls(kind, "Well.", made, thinks, 2), *results(kind, made, image=True, fails=False)]
     for said in (tooled, calls(kind, "Done.", [], thinks, 0), [{"role": "user", "content": "And now?"}]):
         session.append_many(said, provider=context.provider, model=context.model)
-        after = session.build_context().to(shape, heal=True)
+        after = session.build_context().to(shape)
         old, new = said_in(shape, before), said_in(shape, after)
         trusted = old if old[-1]["by"] == "user" else old[:-1]
         assert new[: len(trusted)] == trusted
@@ -267,7 +267,7 @@ def test_whatever_a_tool_has_stored_every_provider_takes(messages: Messages, sha
         for message in messages:
             session.append(message, shape=shape)
         for target in SHAPES:
-            request = session.build_context().to(target, heal=True)
+            request = session.build_context().to(target, unknown="text")
             check_types(target, request)
             assert faults(target, request) == []
 
@@ -279,5 +279,5 @@ def test_whatever_is_stored_there_is_a_request(messages: list[tuple[dict[str, An
         for message, shape in messages:
             session.append(message, shape=shape)
         for target in SHAPES:
-            request = session.build_context().to(target, heal=True)
+            request = session.build_context().to(target, unknown="text")
             assert isinstance(request, dict)

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import accumulate
 from typing import Any
 
-from convtree._messages.dialects import ASSISTANT_ROLES, AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
-from convtree._messages.messages import role_of
+from convtree._messages.dialects import AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
+from convtree._messages.reading import role_of
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.usage import usage_of
 
@@ -89,7 +89,7 @@ def _usage_covers(
 
 
 def _is_reply(message: Any) -> bool:
-    return isinstance(message, Mapping) and role_of(message) in ASSISTANT_ROLES
+    return isinstance(message, Mapping) and role_of(message) == "assistant"
 
 
 def _is_data_url(text: str) -> bool:
