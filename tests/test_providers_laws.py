@@ -281,3 +281,62 @@ def test_whatever_is_stored_there_is_a_request(messages: list[tuple[dict[str, An
         for target in SHAPES:
             request = session.build_context().to(target, unknown="text")
             assert isinstance(request, dict)
+
+
+SPOKEN = ("text", "content", "output", "refusal")  # members that hold words, in every shape of the samples
+UNSPOKEN = ("thinking", "reasoning", "redacted_thinking")
+
+
+def words_in(value: Any) -> set[str]:
+    """The texts of a message, by a walk that knows nothing of shapes: not those of reasoning."""
+    found: set[str] = set()
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if each.get("type") not in UNSPOKEN and each.get("thought") is not True:
+                found |= {each[name].strip() for name in SPOKEN if isinstance(each.get(name), str)}
+                waiting += [inner for name, inner in each.items() if isinstance(inner, dict | list)]
+        elif isinstance(each, list):
+            waiting += each
+    return found - {""}
+
+
+def strings_in(value: Any) -> list[str]:
+    """Every text of a request, whatever it is."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            found.append(each)
+        else:
+            waiting += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+    return found
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(sessions())
+def test_every_text_is_in_the_request(shape: Any, session: Session) -> None:
+    """Nothing that was said is dropped in silence. Only reasoning, media and sealed items may be named as left out."""
+    context = session.build_context()
+    request = context.to(shape)
+    sent = "\0".join(strings_in(request))
+    for entry, message in zip(context.entries, context.messages, strict=True):
+        assert {text for text in words_in(message) if text not in sent} == set(), entry.id
+    assert {each.what for each in request.left_out} <= {"reasoning", "media", "sealed"}
+    assert {each.entry_id for each in request.left_out} <= {entry.id for entry in context.entries}
+    assert context.unknown == ()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(sessions())
+def test_a_request_that_is_stored_gives_the_same_request(shape: Any, session: Session) -> None:
+    """With its system text, its shape, its provider and its model."""
+    context = session.build_context()
+    request = context.to(shape)
+    again = Session.memory()
+    said = {"provider": context.provider, "model": context.model, "shape": shape}
+    system = request.get("system", request.get("instructions", request.get("system_instruction")))
+    again.append_many([*([{"role": "system", "content": system}] if system else []), *request[MAIN[shape]]], **said)
+    assert again.build_context().to(shape) == request

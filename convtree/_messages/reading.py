@@ -35,7 +35,7 @@ from convtree._messages.dialects import (
 from convtree._messages.frameworks import framework_of
 from convtree._messages.items import read_item, role_of_item
 from convtree._messages.kit import is_kit, read_kit
-from convtree._messages.parts import Call, Part, Result, Role, Source, Text, Thinking, Unknown
+from convtree._messages.parts import Call, Part, Result, Role, Source, Text, Thinking, Unknown, placed
 
 
 def read(message: Any, shape: str | None = None) -> Source:
@@ -133,12 +133,12 @@ def _translated(source: Source, reader: Custom) -> list[Part] | None:
     return [part for message in inner for part in _read_inner(source, message)]
 
 
-def _read_inner(source: Source, message: Mapping[str, Any]) -> list[Part]:
-    """Reads a message that is stored inside another one, as if it stood alone."""
+def _read_inner(source: Source, message: Mapping[str, Any], *place: str | int) -> list[Part]:
+    """Reads a message that is stored inside another one, as if it stood alone. `place` leads to it."""
     inner = msgspec.structs.replace(source, message=message, shape=None, role=None, whole=True, parts=())
     parts = read_parts(inner)
     inner.parts, source.role = tuple(parts), inner.role
-    return parts
+    return [placed(part, *place, *part.place) for part in parts]
 
 
 def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None:

@@ -44,8 +44,7 @@ def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `messages`, with `system` if there are system messages."""
     system, rest = without_system(parts)
     messages: list[Block] = []
-    paired = pair(rest, target, fits=_fits)
-    said = without_last_thoughts(with_whole_pairs(accepted(paired, _takes, target)), target)
+    said = without_last_thoughts(with_whole_pairs(pair(rest, target, _takes, fits=_fits)), target)
     for role, group in by_role(said):
         if not messages and role == "assistant":
             messages.append({"role": "user", "content": OPENING})

@@ -38,8 +38,7 @@ Message = dict[str, Any]
 def write(parts: Sequence[Part], target: Target) -> Message:
     """Writes a conversation as the `messages` of a request."""
     messages: list[Message] = []
-    paired = pair(without_blanks(parts), target, fits=_fits)
-    for role, group in by_role(accepted(paired, partial(_takes, target=target), target)):
+    for role, group in by_role(pair(without_blanks(parts), target, partial(_takes, target=target), fits=_fits)):
         if role == "assistant":
             messages += _assistant(group, target)
         else:

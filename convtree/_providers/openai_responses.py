@@ -37,8 +37,7 @@ Item = dict[str, Any]
 
 def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `input`, with `instructions` if it begins with system messages."""
-    answered = pair(without_blanks(parts), target, fits=_fits)
-    paired = list(accepted(answered, partial(_takes, asked=_asked(answered)), target))
+    paired = pair(without_blanks(parts), target, partial(_takes, asked=_asked(parts)), fits=_fits)
     first = [part for part in takewhile(lambda part: part.role == "system", paired) if isinstance(part, Text)]
     native = _native_pairs(paired)
     items: list[Item] = []
@@ -141,6 +140,8 @@ def _turn(
     message = verbatim(own, RESPONSES)
     if message is not None and all(isinstance(part, Text) for part in own) and _is_valid(message, keeps_ids):
         return [message]
+    if own[0].source.shape != RESPONSES:  # whose words behind a call would stand between it and its result
+        own = sorted(own, key=lambda part: isinstance(part, Call))
     items: list[Item] = []
     texts: list[str] = []
     for part in own:

@@ -8,7 +8,7 @@ be the only trace of what the tool returned.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 import msgspec
@@ -17,7 +17,7 @@ from convtree._messages.matching import Matches, OpenCall, match
 from convtree._messages.parts import Call, Part, Result, Source, Text, Thinking
 from convtree._model.errors import OpenCalls
 from convtree._providers.target import Target
-from convtree._providers.writing import text_part
+from convtree._providers.writing import Takes, accepted, text_part
 
 ANSWER = "No result: the conversation was interrupted before this tool call returned one."
 ORPHANED = "Result of a tool call that is not shown any more:"
@@ -30,8 +30,8 @@ _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 Fits = Callable[[Call], bool]
 
 
-def pair(parts: Sequence[Part], target: Target, *, fits: Fits | None = None) -> list[Part]:
-    """Orders calls and results so that every provider accepts them.
+def pair(parts: Iterable[Part], target: Target, takes: Takes, *, fits: Fits | None = None) -> list[Part]:
+    """Returns the parts that a provider takes, and others as text, with calls and results ordered as all accept them.
 
     With `fits`, ids become unique, and an id that does not fit is replaced, in call and result alike. A call without a
     result is answered by a note. Tool names from another shape than the target's are changed to names that all
@@ -39,7 +39,9 @@ def pair(parts: Sequence[Part], target: Target, *, fits: Fits | None = None) -> 
 
     Raises:
         OpenCalls: a call has no result, and the target refuses that. A call of an interrupted reply is answered always.
+        UnknownMessage: a part cannot be expressed, and the target refuses that.
     """
+    parts = list(accepted(parts, takes, target))
     found = match(parts)
     _check_closed(found, target)
     claimed = found.repeated.union(map(id, found.answers.values()))
@@ -50,7 +52,8 @@ def pair(parts: Sequence[Part], target: Target, *, fits: Fits | None = None) -> 
             said = [ids.renamed(_named(part, target.shape)) for part in run]
             paired += _answered(said, [found.answers.get(id(part)) for part in run])
         elif id(run[0]) not in claimed:
-            paired += _standalone(run[0], FURTHER if id(run[0]) in found.further else ORPHANED)
+            heading = FURTHER if id(run[0]) in found.further else ORPHANED
+            paired += accepted(_standalone(run[0], heading), takes, target)
     return paired
 
 

@@ -28,6 +28,8 @@ OPENING = "(The conversation begins here.)"
 PDF = "application/pdf"
 #: the image types that every provider with images accepts
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+#: whether a provider takes a part as it is
+Takes = Callable[[Part], bool]
 _WORDS = ("application/json", "application/xml", "application/yaml")  # text files, besides text/*
 _FILES_OF_GEMINI = "https://generativelanguage.googleapis.com/"  # readable by Google only
 #: keys of messages, for providers that refuse others, and roles
@@ -126,7 +128,7 @@ def without_blanks(parts: Iterable[Part]) -> list[Part]:
     return [part for part in parts if not isinstance(part, Text) or part.text.strip()]
 
 
-def accepted(parts: Iterable[Part], takes: Callable[[Part], bool], target: Target) -> Iterator[Part]:
+def accepted(parts: Iterable[Part], takes: Takes, target: Target) -> Iterator[Part]:
     """Yields the parts that a provider accepts, and others as text; records what is left out.
 
     Reasoning is never turned into text: a model must not take it for words that were spoken.
