@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import GITHUB, OPENAI
 
-from convtree import ExtensionDataEntry, InvalidMessage, Redactor, Session, open_store, redact
+from convtree import ExtensionDataEntry, InvalidMessage, Session, open_store, redact
 from convtree._engine.signatures import drop_broken
 from convtree._tools.redact_log import RedactedSession, redact_log
 from convtree.exchange import export_lines
@@ -127,6 +127,11 @@ COVERED: dict[str, Make] = {
         "type": "ai",
         "data": {"content": [{"type": "reasoning", "reasoning": text, "extras": {"signature": seal}}]},
     },
+    "langchain, beside": lambda text, seal: {
+        "type": "ai",
+        "content": "so",
+        "additional_kwargs": {"reasoning_content": {"text": text, "signature": seal}},
+    },
     "langchain, text": lambda text, seal: {
         "type": "ai",
         "content": [{"type": "text", "text": text, "extras": {"signature": seal}}],
@@ -201,6 +206,11 @@ UNCOVERED: dict[str, Make] = {
         {"type": "tool_use", "id": "c", "name": "f", "input": {"signature": seal, "encrypted_content": seal, "a": text}}
     ),
     "a result": lambda text, seal: {"role": "tool", "content": [{"type": "text", "text": text, "signature": seal}]},
+    "reasoning beside": lambda text, seal: {
+        "type": "ai",
+        "content": text,
+        "additional_kwargs": {"reasoning_content": {"text": "so", "signature": seal}},
+    },
     "a response": lambda text, seal: {
         "role": "user",
         "parts": [{"functionResponse": {"name": "f", "response": {"thinking": text, "signature": seal}}}],
@@ -521,24 +531,16 @@ def test_removing_is_idempotent_and_only_removes(before: Any, after: Any) -> Non
 def test_it_takes_linear_time_and_no_recursion() -> None:
     """For many parts, and for ones deep inside each other."""
     started = perf_counter()
-    parts = [{"type": "thinking", "thinking": str(number), "signature": SEAL} for number in range(100_000)]
+    parts = [{"type": "thinking", "thinking": str(number), "signature": SEAL} for number in range(20_000)]
     changed = [part | {"thinking": "-"} for part in parts]
     assert drop_broken(parts, changed) is True
     assert changed[0] == changed[-1] == {"type": "thinking", "thinking": "-"}
     deep: Any = {"thinking": "a", "signature": SEAL}
     other: Any = {"thinking": "b", "signature": SEAL}
-    for _ in range(100_000):
+    for _ in range(20_000):
         deep, other = {"thinking": deep, "signature": SEAL}, {"thinking": other, "signature": SEAL}
     assert drop_broken(deep, other) is True
     assert perf_counter() - started < 20
     while "signature" not in other and isinstance(other["thinking"], dict):
         other = other["thinking"]
     assert other == {"thinking": "b"}
-
-
-def test_what_is_not_redacted_costs_little() -> None:
-    """A value without secrets is not walked a second time."""
-    redactor = Redactor()
-    value = [COVERED["anthropic"]("some words", SEAL)] * 1000
-    assert redactor(value) == value
-    assert redactor.counts == {}

@@ -19,9 +19,8 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
-from convtree._engine import codec
+from convtree._engine import codec, signatures
 from convtree._engine.json_values import jsonable
-from convtree._engine.signatures import drop_broken, encoded, without_broken
 from convtree._model.entries import ENTRY_CLASSES, LABEL_LIMIT, MARK_CLASSES, Header, LabelMark, Record
 
 Redact = Callable[[Any], Any]
@@ -113,8 +112,7 @@ NAMED: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = {
 }
 
 #: members that hold bytes as text, or a value that only its provider can read
-_BYTES = frozenset({"data", "file_data", "signature", "thinkingSignature", "thoughtSignature", "thought_signature"})
-_OPAQUE = frozenset({"encrypted_content"}) | _BYTES
+_OPAQUE = frozenset({"data", "file_data"}) | signatures.NAMES
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=-]{64,}+")
 _DATA_URL = re.compile(r"data:[A-Za-z0-9.+/;=_-]{0,200};base64,[A-Za-z0-9+/_=-]*+")
 
@@ -150,7 +148,9 @@ class Redactor:
         """Returns a copy of a value without secrets, and without the signatures of what had some."""
         earlier = self.counts.total()
         redacted = self._replaced(value)
-        return redacted if self.counts.total() == earlier else without_broken(encoded(value), redacted)
+        if self.counts.total() == earlier:
+            return redacted
+        return signatures.without_broken(signatures.encoded(value), redacted)
 
     def _replaced(self, value: Any) -> Any:
         top = [value]
@@ -201,8 +201,8 @@ def redact_value(value: Any, redact: Redact) -> Any:
 
     `redact` gets a copy, in which objects of an SDK are JSON values. A value that is not JSON is passed as it is.
     """
-    before = encoded(value)
-    return without_broken(before, redact(value if before is None else orjson.loads(before)))
+    before = signatures.encoded(value)
+    return signatures.without_broken(before, redact(value if before is None else orjson.loads(before)))
 
 
 def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
@@ -240,7 +240,7 @@ def redact_payload(payload: bytes, redact: Redact, *, places: bool = False) -> b
     was, changed = msgspec.json.decode(before), msgspec.json.decode(after)
     if was == changed:
         return payload
-    drop_broken(was, changed)
+    signatures.drop_broken(was, changed)
     return msgspec.json.encode(fields | changed)[:-1]
 
 

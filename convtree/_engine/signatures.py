@@ -31,6 +31,9 @@ _REFERENCES = frozenset({"id", "itemId", "item_id", "reasoning_id"})
 #: signatures in the metadata of a part
 _IN_METADATA = frozenset({"signature"}) | (_REFERENCES - {"id"})
 
+#: the names of all signatures that are no ids
+NAMES = _ALWAYS | _IN_REASONING
+
 #: members that say what an object is
 _KINDS = ("type", "part_kind", "block_type")
 #: members that hold reasoning
@@ -162,9 +165,10 @@ def _below(above: _Place, name: str | None, value: Any, before: Any) -> _Place:
     place.in_data = above.in_data or (name in _DATA and isinstance(value, dict))
     if place.in_data:
         return place
-    place.in_reasoning = above.in_reasoning or name in _REASONING
-    place.in_metadata = above.in_metadata or name in _METADATA
-    place.in_notes = above.in_notes or name in _NOTES
+    is_reasoning = name in _REASONING
+    place.in_reasoning = above.in_reasoning or is_reasoning
+    place.in_metadata = name in _METADATA or (above.in_metadata and not is_reasoning)
+    place.in_notes = name in _NOTES or (above.in_notes and not is_reasoning)
     if place.in_metadata or place.in_notes:
         place.part = _part(above)
     if name == "reasoning_details":  # the text of all of them may be beside them
