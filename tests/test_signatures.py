@@ -410,9 +410,9 @@ def test_data_of_a_framework_beside_a_message() -> None:
     with Session.memory(redact=redact) as session:
         stored = session.append(said, extra={"thoughtSignature": SEAL, "signature": "me", "message": whole})
         assert stored.extra == {"signature": "me", "message": whole}
-        data = {"thinking": OPENAI, "signature": SEAL}
-        kept = session.append(ExtensionDataEntry(ext_type="a.b", data=[data, {"type": "thinking", "signature": SEAL}]))
-        assert kept.data == [{"thinking": MARK}, {"type": "thinking", "signature": SEAL}]
+        data = [{"id": 5, "thinking": OPENAI, "signature": SEAL}, {"type": "thinking", "signature": SEAL}]
+        kept = session.append(ExtensionDataEntry(ext_type="a.b", data=data))
+        assert kept.data == [{"id": 5, "thinking": MARK}, data[1]]
 
 
 def test_a_whole_log_is_redacted_with_its_signatures(tmp_path: Path) -> None:

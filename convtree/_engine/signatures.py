@@ -111,7 +111,7 @@ def without_broken(before: bytes | None, after: Any) -> Any:
 def drop_broken(before: Any, after: Any) -> bool:
     """Removes from `after`, in place, the signatures of what differs from `before`. Returns whether there were any.
 
-    Both are JSON values. Each is walked once, without recursion.
+    Both are JSON values. The elements of a list are compared by their place. No recursion.
     """
     places = _places(before, after)
     for place in reversed(places):  # what is inside comes before what it is in
@@ -210,7 +210,7 @@ def _classify(place: _Place, was: dict[str, Any]) -> None:
 
 def _is_item(place: _Place, kinds: list[str], names: set[str], was: dict[str, Any]) -> bool:
     """Returns whether an object is an item that OpenAI finds by its id."""
-    if "encrypted_content" in names or ("reasoning" in kinds and not names.isdisjoint(_ITEM_MEMBERS)):
+    if (kinds and "encrypted_content" in names) or ("reasoning" in kinds and not names.isdisjoint(_ITEM_MEMBERS)):
         return True
     return place.in_reasoning and any(str(fields.get("id")).startswith(_ITEM_ID) for fields in (place.value, was))
 

@@ -23,7 +23,8 @@ R = TypeVar("R", bound=Record)
 def truncate_to_limit(record: R, span: SourceSpan, findings: Findings) -> R:
     """Returns a record that fits on a line of a log. The longest texts of a larger one are cut, which is reported.
 
-    What is cut loses its signature. Only a large line of the source can become too large, so the others are not measured.
+    What is cut loses its signature. Only a large line of the source can become too large, so the others are not
+    measured.
     """
     if span.length < codec.LINE_LIMIT // 4:
         return record
