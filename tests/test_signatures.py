@@ -376,6 +376,14 @@ def test_a_function_may_make_json_of_what_is_none() -> None:
         session.append(message)
 
 
+def test_what_is_no_json_is_refused_as_without_redaction() -> None:
+    """It is not made into JSON on the way to the function."""
+    for value in (float("nan"), {1: "a"}, object(), 2**70, (1, float("inf"))):
+        for said in ("a", OPENAI):
+            with Session.memory(redact=redact) as session, pytest.raises(InvalidMessage):
+                session.append({"role": "user", "content": said, "more": value, "none": None})
+
+
 class Block:
     """What an SDK makes of a block."""
 

@@ -20,7 +20,7 @@ _ORJSON_OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATE
 def dump(fields: Mapping[str, Any]) -> bytes:
     """Encodes the fields of a line. Refuses every value that would be decoded as a different one."""
     try:
-        data = encode(fields)
+        data = orjson.dumps(fields, jsonable, _ORJSON_OPTIONS)
     except (TypeError, ValueError) as error:
         _walk(fields)
         raise invalid("the record", str(error)) from None
@@ -28,11 +28,6 @@ def dump(fields: Mapping[str, Any]) -> bytes:
     if data.count(b"{") + data.count(b"[") > DEPTH_LIMIT or b"null" in data:
         _walk(fields)
     return data
-
-
-def encode(value: Any) -> bytes:
-    """Encodes a value without looking at it closely: NaN becomes null. Raises TypeError or ValueError."""
-    return orjson.dumps(value, jsonable, _ORJSON_OPTIONS)
 
 
 def jsonable(value: Any) -> Any:

@@ -162,7 +162,7 @@ class Redactor:
                 holder[place] = self._text(value, name)
             elif isinstance(value, Mapping):
                 holder[place] = copied = dict(value)
-                waiting += [(copied, key, key) for key in copied]
+                waiting += [(copied, key, str(key)) for key in copied]
             elif isinstance(value, list | tuple):
                 holder[place] = listed = list(value)
                 waiting += [(listed, number, name) for number in range(len(listed))]
@@ -208,8 +208,8 @@ def redact_value(value: Any, redact: Redact) -> Any:
 def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
     """Returns a record or a header with its content redacted, without the signatures of what was changed.
 
-    Ids and types are left as they are.
-    Directories, owner and key in a header or a mark, by which stores find a session, are redacted only with `places`.
+    Ids and types are left as they are. Directories, owner and key in a header or a mark, by which stores find a
+    session, are redacted only with `places`.
     """
     kept = _FRAME if places else _FRAME | _PLACES
     fields = {name: getattr(record, name) for name in record.__struct_fields__ if name not in kept}

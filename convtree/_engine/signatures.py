@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from convtree._engine import json_values
+from convtree._model.errors import InvalidMessage
 
 #: signatures wherever they are
 _ALWAYS = frozenset(
@@ -91,8 +92,8 @@ class _Place(msgspec.Struct, eq=False):
 def encoded(value: Any) -> bytes | None:
     """Returns a value as JSON text, to compare it later; None if it is not one that a log can hold."""
     try:
-        return json_values.encode(value)
-    except (TypeError, ValueError):
+        return json_values.dump(value)
+    except InvalidMessage:
         return None
 
 
