@@ -777,6 +777,26 @@ def test_odd_values_of_a_database(tmp_path: Path) -> None:
     assert found.codes == ["value_replaced", "value_replaced", "source_nul_bytes", "value_replaced", "source_duplicate"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (b'[{"type":"thinking","thinking":"\xff","signature":"s"}]', [{"type": "thinking", "thinking": "\ufffd"}]),
+        (
+            b'[{"type":"text","text":"\xff"},{"type":"thinking","thinking":"a","signature":"s"}]',
+            [{"type": "text", "text": "\ufffd"}, {"type": "thinking", "thinking": "a", "signature": "s"}],
+        ),
+    ],
+)
+def test_a_signature_in_a_cell_that_is_not_text(tmp_path: Path, cell: bytes, expected: Any) -> None:
+    """It goes if what it covers was replaced. A cell that is not JSON has none."""
+    rows = [goose_row(1, "assistant", content_json=cell), goose_row(2, "user", content_json=b"\xff")]
+    found = read_one(goose, write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows))
+    (entry, _) = found.session.path()
+    assert isinstance(entry, MessageEntry)
+    assert entry.message["content"] == expected
+    assert found.codes[0] == "value_replaced"
+
+
 def test_importing_a_database_twice_adds_nothing(tmp_path: Path) -> None:
     """The same records again, from the file itself."""
     path = opencode_database(tmp_path / "o.db")
