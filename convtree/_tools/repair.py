@@ -39,8 +39,9 @@ from convtree._model.entries import (
     VacuumEntry,
 )
 from convtree._model.errors import CorruptLog, NotALog, ReadOnlySession
-from convtree._model.findings import FINDING_LIMIT, LOST
+from convtree._model.findings import FINDING_LIMIT, LOG, LOST
 from convtree._model.sources import random_id
+from convtree._model.usage import has_unknown_usage
 from convtree._tools.rejoin import Rejoined, records_or_none
 from convtree._tools.rejoin import rejoin as find_places
 
@@ -317,7 +318,7 @@ def _complete_tail(index: Index, log: JsonlLog) -> bool:
 
 
 def _record_findings(index: Index, log: JsonlLog, size: int, progress: Progress | None) -> Iterator[Finding]:
-    """Yields findings about records whose checksum holds but whose content is wrong. This is the second pass.
+    """Yields findings about the content of records whose checksum holds. This is the second pass.
 
     Stops after `FINDING_LIMIT` with the finding `too_many`.
     """
@@ -335,20 +336,22 @@ def _record_findings(index: Index, log: JsonlLog, size: int, progress: Progress 
             if found > FINDING_LIMIT:
                 yield Finding(code="too_many", severity="error", line=line, offset=offset, length=size - offset)
                 return
-            yield Finding(code=code, severity="error", line=line, offset=offset, length=index.tree.lengths[row])
+            severity, length = LOG[code][0], index.tree.lengths[row]
+            id = None if record is None else record.id
+            yield Finding(code=code, severity=severity, line=line, offset=offset, length=length, entry_id=id)
         if progress is not None:
             progress(size + index.tree.offsets[rows[-1]], 2 * size)
 
 
 def _fault_of(index: Index, row: int, record: Entry | Mark | None) -> str | None:
-    """Returns the code of the finding about a record whose checksum holds; None if it is sound."""
+    """Returns the code of the finding about a record whose checksum holds; None if it is sound and understood."""
     if record is None or (isinstance(record, VacuumEntry) and not _has_valid_ids(record)):
         return "bad_body"
     if isinstance(record, CompactionEntry) and not _keeps_an_ancestor(index, row, record):
         return "bad_kept"
     if isinstance(record, MessageEntry) and not _replaces_an_ancestor(index, row, record):
         return "bad_replaces"
-    return None
+    return "usage_unknown" if has_unknown_usage(record) else None
 
 
 def _has_valid_ids(vacuum: VacuumEntry) -> bool:
