@@ -657,9 +657,21 @@ def test_verify_reports_unknown_usage(tmp_path: Path) -> None:
     ]
     assert not report.damaged
     done = repair(path)
-    assert (done.needed, [each.code for each in done.remaining]) == (False, ["usage_unknown"] * 3)
+    assert (done.needed, done.remaining) == (False, ())
     with Session.open(path, mode="r") as session:
         assert session.findings == ()
+
+
+def test_unknown_usage_does_not_hide_damage(tmp_path: Path) -> None:
+    """Only the first 1,000 are listed, and the log is not damaged for having more of them."""
+    path = tmp_path / "log.jsonl"
+    lines = [node(f"m{at}", None, message={"role": "assistant"}, usage={"tokens_in": 7}) for at in range(1001)]
+    path.write_bytes(log_of(*lines))
+    report = verify(path)
+    assert ([each.code for each in report.findings], report.damaged) == (["usage_unknown"] * 1000, False)
+    path.write_bytes(log_of(*lines, node("x", None, message=[])))
+    report = verify(path)
+    assert ([each.code for each in report.findings][999:], report.damaged) == (["usage_unknown", "bad_body"], True)
 
 
 def test_sums_of_a_store_read_every_spelling(tmp_path: Path) -> None:
