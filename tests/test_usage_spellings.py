@@ -555,6 +555,19 @@ def test_what_neighbours_tell(usage: dict[str, Any], expected: tuple[int, int, i
     ) == expected
 
 
+def test_a_summary_that_the_provider_made_is_counted(session: Session) -> None:
+    """Anthropic leaves it out of the other counts. It is paid for, and no part of the context that the answer saw."""
+    summary = {"type": "compaction", "input_tokens": 180_000, "output_tokens": 3_500, "cache_read_input_tokens": 7}
+    message = {"type": "message", "input_tokens": 23_000, "output_tokens": 1_000}
+    usage = {"input_tokens": 23_000, "output_tokens": 1_000, "iterations": [summary, message, {"type": []}, None]}
+    assert usage_of(usage) == Usage(input_tokens=203_000, output_tokens=4_500, cache_read_tokens=7)
+    assert usage_of(usage, summaries=False) == Usage(input_tokens=23_000, output_tokens=1_000)
+    assert usage_of({"input_tokens": 1, "iterations": [{"type": "compaction"}]}) == Usage(input_tokens=1)
+    assert usage_of({"input_tokens": 1, "iterations": 7}) == Usage(input_tokens=1)
+    session.append({"role": "assistant", "content": "a"}, usage=usage)
+    assert session.build_context().count_tokens() == 24_000
+
+
 @pytest.mark.parametrize(
     ("usage", "cost"),
     [

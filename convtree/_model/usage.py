@@ -17,6 +17,8 @@ from convtree._model.usage_spellings import (
     COST_PARTS,
     COST_TOTALS,
     COSTS,
+    FURTHER_REQUESTS,
+    FURTHER_TYPES,
     SPELLINGS,
     WRAPPER_DEPTH,
     WRAPPERS,
@@ -62,14 +64,18 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
         return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
 
 
-def usage_of(usage: Mapping[str, Any]) -> Usage:
+def usage_of(usage: Mapping[str, Any], *, summaries: bool = True) -> Usage:
     """Returns the tokens and the cost of a usage object in any spelling of the table.
 
     Each token is counted once: input without what came from a cache or was written to one, output with reasoning. A
     number may be a text, as in "123" or "1.5e3". A missing or absurd number counts as 0, as does a spelling that the
-    table does not have; `is_known_usage` tells these apart.
+    table does not have; `is_known_usage` tells these apart. A summary that the provider itself made for the answer is
+    part of its usage; without `summaries`, only the request that the answer came from is counted.
     """
     counted = next((tokens for each in _levels(usage) if (tokens := _tokens_in(each)) is not None), Usage())
+    if summaries and isinstance(further := usage.get(FURTHER_REQUESTS), list):
+        requests = (each for each in further if isinstance(each, dict) and each.get("type") in FURTHER_TYPES)
+        counted = sum((_tokens_in(each) or Usage() for each in requests), counted)
     cost = next((paid for each in _levels(usage) if (paid := _cost_in(each))), 0.0)
     return msgspec.structs.replace(counted, cost=float(cost))
 

@@ -65,6 +65,11 @@ class Spelling(msgspec.Struct, frozen=True, kw_only=True):
 WRAPPERS = ("usage", "usage_metadata", "usageMetadata", "tokens", "token_usage", "tokenUsage", "meta")
 WRAPPER_DEPTH = 3
 
+#: a list of further requests that were made for an answer, and the types of those that the other counts leave out.
+#: anthropic 2.14, types/beta/beta_usage.py: the tokens of a `compaction` "are not included in the top-level fields".
+FURTHER_REQUESTS = "iterations"
+FURTHER_TYPES = ("compaction",)
+
 #: cost, in the caller's currency; where the value is an object, its total or the sum of its parts
 COSTS = ("cost", "total_cost", "totalCost", "cost_usd", "costUsd", "costUSD", "total_cost_usd", "totalCostUsd")
 COST_TOTALS = ("total", "total_cost", "totalCost")
