@@ -564,6 +564,8 @@ def test_a_summary_that_the_provider_made_is_counted(session: Session) -> None:
     assert usage_of(usage, summaries=False) == Usage(input_tokens=23_000, output_tokens=1_000)
     assert usage_of({"input_tokens": 1, "iterations": [{"type": "compaction"}]}) == Usage(input_tokens=1)
     assert usage_of({"input_tokens": 1, "iterations": 7}) == Usage(input_tokens=1)
+    huge = [{"type": "compaction", "input_tokens": 2**39}] * 2
+    assert usage_of({"input_tokens": 1, "iterations": huge}) == Usage(input_tokens=1)
     session.append({"role": "assistant", "content": "a"}, usage=usage)
     assert session.build_context().count_tokens() == 24_000
 
@@ -601,7 +603,7 @@ def test_spellings_of_cost(usage: dict[str, Any], cost: float) -> None:
         {"anything": None, "more": {"inside": [None, {}]}},
         {"tokens_in": 0, "tokens_out": "0", "cached": False},
         {"is_byok": True, "service_tier": "standard"},
-        {"input_tokens": 0, "output_tokens": 0},
+        {"input_tokens": 0, "output_tokens": 0, "server_tool_use": {"web_search_requests": 2}},
         {"cost": 0.5},
         {"cost": 0.5, "duration_ms": 900},
         {"output_tokens": 3, "tokens_of_a_new_kind": 9},
@@ -625,6 +627,8 @@ UNKNOWN = [
     {"cost": 0.5, "tokens_in": 7},
     {"cost": 0.5, "counts": {"tokens": {"in": 7}}},
     {"cache_read_input_tokens": 5},
+    {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 120},
+    {"input_tokens": 0, "output_tokens": -1},
 ]
 
 

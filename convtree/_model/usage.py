@@ -72,10 +72,11 @@ def usage_of(usage: Mapping[str, Any], *, summaries: bool = True) -> Usage:
     table does not have; `is_known_usage` tells these apart. A summary that the provider itself made for the answer is
     part of its usage; without `summaries`, only the request that the answer came from is counted.
     """
-    counted = next((tokens for each in _levels(usage) if (tokens := _tokens_in(each)) is not None), Usage())
+    counted = _first_tokens_in(usage) or Usage()
     if summaries and isinstance(further := usage.get(FURTHER_REQUESTS), list):
         requests = (each for each in further if isinstance(each, dict) and each.get("type") in FURTHER_TYPES)
-        counted = sum((_tokens_in(each) or Usage() for each in requests), counted)
+        together = sum((_tokens_in(each) or Usage() for each in requests), counted)
+        counted = together if together.total_tokens < _TOKENS_LIMIT else counted
     cost = next((paid for each in _levels(usage) if (paid := _cost_in(each))), 0.0)
     return msgspec.structs.replace(counted, cost=float(cost))
 
@@ -83,14 +84,17 @@ def usage_of(usage: Mapping[str, Any], *, summaries: bool = True) -> Usage:
 def is_known_usage(usage: Mapping[str, Any]) -> bool:
     """Returns whether the numbers of a usage object are understood, or it has none.
 
-    False means that it says something, and that its tokens or its cost count as 0 nevertheless: an unknown spelling, or
-    a known one without any number in range. Empty objects, nulls and zeros say nothing. A cost alone is understood,
-    unless there are numbers about tokens beside it.
+    False means that it says something and counts as 0 nevertheless: an unknown spelling, or a known one without any
+    number in range. Empty objects, nulls and zeros say nothing. A cost alone is understood, unless there are numbers
+    about tokens beside it.
     """
-    if any(_tokens_in(each) is not None for each in _levels(usage)):
+    counted = _first_tokens_in(usage)
+    if counted is not None and counted.total_tokens:
         return True
     numbers = set(_numbers_in(usage))
-    return not numbers or (True not in numbers and any(_cost_in(each) for each in _levels(usage)))
+    if True in numbers:
+        return False
+    return not numbers or counted is not None or any(_cost_in(each) for each in _levels(usage))
 
 
 def usage_stored_in(record: Record) -> dict[str, Any] | None:
@@ -117,6 +121,11 @@ def _levels(usage: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 # --- tokens ---
+
+
+def _first_tokens_in(usage: Mapping[str, Any]) -> Usage | None:
+    """Returns the tokens of the object, or of the one in it; None if no spelling finds a number in either."""
+    return next((tokens for each in _levels(usage) if (tokens := _tokens_in(each)) is not None), None)
 
 
 def _tokens_in(usage: Mapping[str, Any]) -> Usage | None:
