@@ -190,10 +190,10 @@ CASES: dict[str, Case] = {
             "input_tokens": count.prompt,
             "cached_input_tokens": count.read,
             "output_tokens": count.output,
+            "cache_write_tokens": count.written,
             "reasoning_output_tokens": count.reasoning,
             "total_tokens": count.total,
-        },
-        ("written",),
+        }
     ),
     "Anthropic": Case(anthropic),
     "Anthropic, writes by lifetime": Case(
@@ -486,6 +486,25 @@ def test_each_token_is_counted_once(name: str, count: Counts, beside: dict[str, 
     assert usage_of(beside | usage) == usage_of(usage | beside) == expected(count)
     assert usage_of(as_texts(usage)) == expected(count)
     assert is_known_usage(usage)
+
+
+def test_usage_of_the_sdks_is_known() -> None:
+    """Objects of the installed SDKs, as they dump themselves: the table has the names of their fields."""
+    from anthropic.types import Usage as AnthropicUsage
+    from google.genai.types import GenerateContentResponseUsageMetadata
+    from openai.types import CompletionUsage
+    from openai.types.responses import ResponseUsage
+
+    count = Counts(plain=3, read=5, written=7, text=11, reasoning=13)
+    no_writes = count._replace(written=0)
+    assert usage_of(CompletionUsage.model_validate(chat(count)).model_dump()) == expected(count)
+    responses = ResponseUsage.model_validate(CASES["OpenAI Responses"].write(count))
+    assert usage_of(responses.model_dump()) == expected(count)
+    told = AnthropicUsage.model_validate(anthropic(count) | {"server_tool_use": None})
+    assert usage_of(told.model_dump()) == expected(count)
+    metadata = GenerateContentResponseUsageMetadata.model_validate(gemini(no_writes) | {"prompt_tokens_details": None})
+    assert usage_of(metadata.model_dump()) == expected(no_writes)
+    assert usage_of(metadata.model_dump(by_alias=True, exclude_none=True)) == expected(no_writes)
 
 
 def test_each_row_reads_its_own_keys() -> None:

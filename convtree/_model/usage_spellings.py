@@ -220,12 +220,14 @@ SPELLINGS = (
         mixed=("reasoning",),
         one_of=_paths("input_tokens_details", "prompt_tokens_details"),
     ),
-    # openai/codex, protocol.rs: TokenUsage is made of the usage of Responses.
+    # openai/codex, codex-rs/protocol/src/protocol.rs, TokenUsage: made of the usage of Responses; the input
+    # includes the cached input, which `non_cached_input` subtracts.
     Spelling(
         name="Codex",
         input=_paths("input_tokens"),
         output=_paths("output_tokens"),
         cache_read=_paths("cached_input_tokens"),
+        cache_write=_paths("cache_write_tokens"),
         reasoning=_paths("reasoning_output_tokens"),
         input_has_cache=True,
         output_has_reasoning=True,
@@ -342,7 +344,7 @@ SPELLINGS = (
         input_has_cache=True,
         output_has_reasoning=True,
     ),
-    # kosong, TokenUsage: "input tokens excluding cache read and cache creation".
+    # MoonshotAI/kimi-cli, kosong, TokenUsage: the four are disjoint, "other" is what no cache had or took.
     Spelling(
         name="Kimi CLI",
         input=_paths("input_other", "inputOther"),
@@ -381,7 +383,7 @@ SPELLINGS = (
         mixed=("reasoning",),
         one_of=_paths("cache > read", "cache > write"),
     ),
-    # pi-ai, types.ts: totalTokens is the sum of the other four, reasoning is a part of the output.
+    # earendil-works/pi, packages/ai/src/types.ts: reasoning is "a subset of output", the other four make up the total.
     Spelling(
         name="pi, and any other with these two keys",
         input=_paths("input"),
