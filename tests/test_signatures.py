@@ -28,7 +28,7 @@ def _anthropic(*blocks: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sent(session: Session, shape: Any) -> str:
-    return json.dumps(session.build_context().to(shape, heal=True))
+    return json.dumps(session.build_context().to(shape, unknown="text"))
 
 
 def _model(*parts: dict[str, Any]) -> dict[str, Any]:

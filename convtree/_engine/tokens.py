@@ -79,7 +79,11 @@ def _usage_covers(
     """Returns how many of the first messages the last reported usage covers, and its tokens."""
     for index in range(len(entries) - 1, first_after_compaction - 1, -1):
         entry = entries[index]
-        if isinstance(entry, MessageEntry) and entry.usage and (counted := usage_of(entry.usage).total_tokens):
+        if (
+            isinstance(entry, MessageEntry)
+            and entry.usage
+            and (counted := usage_of(entry.usage, summaries=False).total_tokens)
+        ):
             # usage may be stored with the results behind a reply; it does not count them
             replies = (each for each in range(index, first_after_compaction - 1, -1) if _is_reply(messages[each]))
             reply = next(replies, index)
