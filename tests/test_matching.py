@@ -103,7 +103,7 @@ def test_calls_without_ids_do_not_keep_a_turn_from_being_compacted() -> None:
     plan = plan_compaction(session, keep_tokens=1000)
     assert plan is not None
     assert len(plan.messages) == 103
-    assert (plan.turn_prefix, plan.entries[-1].message["role"]) == (103, "tool")  # type: ignore[union-attr]
+    assert (plan.turn_prefix, plan.messages[-1]["role"]) == (103, "tool")
 
 
 ids = st.sampled_from([None, "", "a", "b"])
