@@ -10,6 +10,7 @@ from unicodedata import normalize
 
 from msgspec import UNSET, UnsetType
 
+from convtree._messages.reading import read
 from convtree._model.entries import (
     ENTRY_CLASSES,
     MARK_CLASSES,
@@ -106,7 +107,8 @@ class RecordSummary(NamedTuple):
 def summarise_record(record: Entry | Mark) -> RecordSummary:
     """Returns the summary of a record. Its texts are sanitised for every database."""
     message = record if isinstance(record, MessageEntry) else None
-    text = "" if message is None else message.text
+    said = None if message is None else read(message.message, message.shape)
+    text = "" if said is None else said.text
     paid = record if isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry) else None
     usage = usage_stored_in(record)
     answered = paid or (record if isinstance(record, ModelChangeEntry | VacuumEntry) else None)
@@ -119,7 +121,7 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
         id=record.id,
         parent_id=None if entry is None else entry.parent_id,
         type="opaque" if is_opaque else record.type,  # a known type, but with needs that are not known
-        role=None if message is None else sanitise_text(message.role),
+        role=None if said is None else sanitise_text(said.role),
         ms=ms_of(record.timestamp),
         excerpt=" ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT],
         words=" ".join(words_of(text)),

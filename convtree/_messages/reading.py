@@ -38,6 +38,10 @@ from convtree._messages.kit import is_kit, read_kit
 from convtree._messages.parts import Call, Part, Result, Role, Source, Text, Thinking, Unknown, placed
 
 
+_PLAIN = {"role", "content"}
+_PLAIN_ROLES = ("system", "developer", "user", "assistant")
+
+
 def read(message: Any, shape: str | None = None) -> Source:
     """Returns what a message says, whoever may see it."""
     source = Source(message=message if isinstance(message, Mapping) else {"content": message}, shape=shape)
@@ -47,6 +51,9 @@ def read(message: Any, shape: str | None = None) -> Source:
 
 def role_of(message: Any, shape: str | None = None) -> str | None:
     """Returns who speaks, see `Source.role`."""
+    said = message.get("role") if isinstance(message, Mapping) else None
+    if isinstance(said, str) and said in ROLES and shape not in CUSTOM:
+        return ROLES[said]  # what every reader would say
     return read(message, shape).role
 
 
@@ -72,6 +79,11 @@ def read_for_model(source: Source) -> tuple[Part, ...]:
 def read_parts(source: Source) -> list[Part]:
     """Reads all parts of a message, for a model or not; sets the source's shape and role."""
     message, given = source.message, source.shape
+    if message.keys() == _PLAIN and type(content := message["content"]) is str and given not in CUSTOM:
+        role = message["role"]
+        if role in _PLAIN_ROLES:  # most messages; the long way gives the same
+            source.role, source.shape = role, None if given == GEMINI else given
+            return [Text(role=SPEAKERS[role], source=source, text=content)] if content.strip() else []
     if given in CUSTOM and (found := _translated(source, CUSTOM[given])) is not None:
         return found
     framework = framework_of(message)
