@@ -44,7 +44,12 @@ def allowed_cuts(context: Context) -> list[int]:
     """
     end = len(context.messages)
     depth = [0] * (end + 2)
-    ranges = chain(_calls_with_results(context), _hidden_calls(context), _reasoning_with_reply(context.messages))
+    ranges = chain(
+        _calls_with_results(context),
+        _hidden_calls(context),
+        _reasoning_with_reply(context.messages),
+        _messages_of_one_entry(context),
+    )
     for first, behind in ranges:
         depth[first] += 1
         depth[behind] -= 1
@@ -99,6 +104,12 @@ def _reasoning_with_reply(messages: Sequence[Any]) -> Iterator[tuple[int, int]]:
         reasoned = _is_reasoning(message) or (reasoned and _is_reply(message))
     if messages and _is_reasoning(messages[-1]):
         yield len(messages), len(messages) + 1
+
+
+def _messages_of_one_entry(context: Context) -> Iterator[tuple[int, int]]:
+    """Yields ranges without a cut inside a summary that was rendered as several messages."""
+    entries = context.entries
+    return ((index, index + 1) for index in range(1, len(entries)) if entries[index] is entries[index - 1])
 
 
 def _is_reply(message: Any) -> bool:
