@@ -25,6 +25,7 @@ from convtree._session import landing
 from convtree._session.compaction import BranchPlan, CompactionPlan
 from convtree._session.follow import looks
 from convtree._session.session import Session as SyncSession
+from convtree._session.summaries import Summary
 from convtree.aio._executor import SerialQueue, run_in_background
 from convtree.stores._open import open_store as open_sync_store
 from convtree.stores._session_store import SessionStore as SyncStore
@@ -177,7 +178,7 @@ def _opening_function(function: Callable[P, T], wrap: Callable[[T], R]) -> Calla
     return call
 
 
-async def _summary_by(summarize: Callable[[Any], Awaitable[str]], plan: CompactionPlan | BranchPlan) -> str:
+async def _summary_by(summarize: Callable[[Any], Awaitable[Summary]], plan: CompactionPlan | BranchPlan) -> Summary:
     """Returns the summary that the caller's function writes.
 
     Raises:
@@ -243,12 +244,13 @@ class Session(_AsyncFacade[SyncSession]):
 
     async def compact(
         self,
-        summarize: Callable[[CompactionPlan], Awaitable[str]],
+        summarize: Callable[[CompactionPlan], Awaitable[Summary]],
         *,
-        keep_tokens: int,
+        keep_tokens: int | None = None,
+        keep_bytes: int | None = None,
         count_tokens: Counter | None = None,
     ) -> CompactionEntry | None:
-        """Replaces all but about the last `keep_tokens` of the context by a summary, as the sync `compact` does.
+        """Replaces all but about the last `keep_tokens` or `keep_bytes` by a summary, as the sync `compact` does.
 
         `summarize` is a coroutine function. Other calls on the session run while it is awaited.
 
@@ -256,7 +258,8 @@ class Session(_AsyncFacade[SyncSession]):
             TypeError: `summarize` is not a coroutine function; nothing was written.
             As the sync `compact`.
         """
-        plan = await self._queue.call(partial(landing.plan_compaction, self._sync, keep_tokens, count_tokens))
+        work = partial(landing.plan_compaction, self._sync, keep_tokens, keep_bytes, count_tokens)
+        plan = await self._queue.call(work)
         return (
             None
             if plan is None
@@ -269,7 +272,7 @@ class Session(_AsyncFacade[SyncSession]):
         *,
         summary: str | None = None,
         details: Any = None,
-        summarize: Callable[[BranchPlan], Awaitable[str]] | None = None,
+        summarize: Callable[[BranchPlan], Awaitable[Summary]] | None = None,
     ) -> BranchSummaryEntry | None:
         """Moves the leaf to an entry and records that, as the sync `branch` does.
 
