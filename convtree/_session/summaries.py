@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from typing import Any, NamedTuple
 
 from convtree._engine.json_values import jsonable
@@ -34,24 +34,24 @@ def read_summary(summary: object) -> WrittenSummary:
         raise InvalidMessage(
             "the summary is a coroutine; with a coroutine function, use the session of convtree.aio", place="summary"
         )
-    if isinstance(summary, type) or not isinstance(summary, Mapping | SDKObject):
+    try:
+        written = _read_reply(summary)
+    except TypeError:
         name = type(summary).__name__
-        raise InvalidMessage(f"the summary is a {name}; return a text, or the reply of a model", place="summary")
-    items = _field(summary, "output")
-    written = _of_items(summary, items) if isinstance(items, list | tuple) else _of_message(summary)
+        raise InvalidMessage(
+            f"the summary is a {name}; return a text, or the reply of a model", place="summary"
+        ) from None
     if not written.text.strip():
         raise InvalidMessage("the reply has no text; return one that says what it stands for", place="summary")
     return written
 
 
-def _of_message(reply: Mapping[str, Any] | SDKObject) -> WrittenSummary:
-    entry = message_entry(reply)
-    return WrittenSummary(entry.text, _plain_usage(entry.usage), entry.provider, entry.model)
-
-
-def _of_items(reply: Mapping[str, Any] | SDKObject, items: Sequence[Any]) -> WrittenSummary:
-    """Reads a response of OpenAI, which is no message: it holds several, and reasoning is one of its own."""
-    texts = (message_entry(item).text for item in items)
+def _read_reply(reply: Any) -> WrittenSummary:
+    items = _field(reply, "output")
+    if not isinstance(items, list | tuple):
+        entry = message_entry(reply)
+        return WrittenSummary(entry.text, _plain_usage(entry.usage), entry.provider, entry.model)
+    texts = [message_entry(item).text for item in items]  # OpenAI's Response: several messages, and reasoning apart
     model = _field(reply, "model")
     return WrittenSummary(
         text="\n".join(filter(None, texts)),
@@ -60,11 +60,12 @@ def _of_items(reply: Mapping[str, Any] | SDKObject, items: Sequence[Any]) -> Wri
     )
 
 
-def _field(reply: Mapping[str, Any] | SDKObject, name: str) -> Any:
+def _field(reply: Any, name: str) -> Any:
     return reply.get(name) if isinstance(reply, Mapping) else getattr(reply, name, None)
 
 
 def _plain_usage(usage: Any) -> dict[str, Any] | None:
     """Returns a usage as plain values. That of an SDK is an object, too."""
-    plain = jsonable(usage) if isinstance(usage, Mapping | SDKObject) else None
-    return plain or None
+    if not isinstance(usage, Mapping) and not hasattr(usage, "model_dump"):
+        return None
+    return jsonable(usage) or None
