@@ -223,6 +223,7 @@ def test_a_compaction_that_cannot_be_read_is_not_passed_over(log_path: Any) -> N
     [
         (5, "a int"),
         (b"S", "a bytes"),
+        (bytearray(), "a bytearray"),
         ([user("a"), "b"], "a list with a str"),
         ((None,), "a tuple with a NoneType"),
         ({"a"}, "a set"),

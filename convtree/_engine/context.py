@@ -45,9 +45,9 @@ Maker = tuple[str | None, str | None]  # provider and model
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """The messages that a model should see, and the provider, model and settings to use.
 
-    `entries[i]` is the entry behind `messages[i]`, as it is in the log. A summary that `render` made several messages
-    of is there as often. The message is another one where results of a
-    hidden call are left out of it, or where it answers a call in place of a hidden result.
+    `entries[i]` is the entry behind `messages[i]`, as it is in the log. A summary that is rendered as several messages
+    is there as often. The message is another one where results of a hidden call are left out of it, or where it
+    answers a call in place of a hidden result.
 
     Attributes:
         messages: the messages.

@@ -49,18 +49,18 @@ class Rendered:
 
 
 def _as_messages(entry: Entry, rendered: object) -> Sequence[Any]:
-    match rendered:
-        case None:
-            return ()
-        case str():
-            return ({"role": "user", "content": rendered},)
-        case Mapping():
-            return (rendered,)
-        case list() | tuple() if all(isinstance(each, Mapping) for each in rendered):
-            return rendered
+    if rendered is None:
+        return ()
+    if isinstance(rendered, str):
+        return ({"role": "user", "content": rendered},)
+    if isinstance(rendered, Mapping):
+        return (rendered,)
     what = f"a {type(rendered).__name__}"
-    if isinstance(rendered, list | tuple):
-        what += f" with a {next(type(each).__name__ for each in rendered if not isinstance(each, Mapping))}"
+    if isinstance(rendered, Sequence) and not isinstance(rendered, bytes | bytearray):
+        wrong = [type(each).__name__ for each in rendered if not isinstance(each, Mapping)]
+        if not wrong:
+            return rendered
+        what += f" with a {wrong[0]}"
     reason = f"entry {entry.id!r} was rendered as {what}"
     raise TypeError(f"{reason}; render must return a message or a text, messages in a list, or None")
 

@@ -279,7 +279,7 @@ def _counts(context: Context, count_tokens: Counter | None) -> list[int]:
 def _removed(context: Context, cut: int) -> list[int]:
     """Returns the indexes of the messages before a cut that a summary stands for.
 
-    A message before the earlier summary, is one of them if it is not pinned any more.
+    A message before the earlier summary is one of them if it is not pinned any more.
     """
     entries = context.entries[:cut]
     return [

@@ -109,7 +109,7 @@ def _reasoning_with_reply(messages: Sequence[Any]) -> Iterator[tuple[int, int]]:
 def _messages_of_one_entry(context: Context) -> Iterator[tuple[int, int]]:
     """Yields ranges without a cut inside a summary that was rendered as several messages."""
     entries = context.entries
-    return ((index, index + 1) for index in range(1, len(entries)) if entries[index] is entries[index - 1])
+    return ((index, index + 1) for index in range(1, len(entries)) if entries[index].id == entries[index - 1].id)
 
 
 def _is_reply(message: Any) -> bool:
