@@ -1,5 +1,6 @@
 """Rendering of summaries as several messages or none, and which usage counts in a context with a compaction."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -13,16 +14,18 @@ from convtree import (
     BranchSummaryEntry,
     BrokenPath,
     CompactionEntry,
+    CompactionPlan,
     Context,
     ExtensionDataEntry,
     MessageEntry,
     ModelChangeEntry,
     Render,
     Session,
+    aio,
+    default_render,
     plan_branch,
     plan_compaction,
 )
-from convtree._engine.leaf import LEAF
 from convtree._session.cut_points import allowed_cuts
 
 Message = dict[str, Any]
@@ -99,7 +102,7 @@ def test_rendered_calls_and_replies_are_messages_like_others(session: Session) -
 
 
 class Rendering:
-    """A session whose contexts are rendered otherwise: what `plan_compaction` may be given."""
+    """A session whose contexts are always rendered otherwise: planning takes anything that has contexts."""
 
     def __init__(self, session: Session, render: Render) -> None:
         self._session, self._render = session, render
@@ -109,8 +112,8 @@ class Rendering:
     def leaf_id(self) -> str | None:
         return self._session.leaf_id
 
-    def build_context(self, *, leaf: Any = LEAF) -> Context:
-        return self._session.build_context(leaf=leaf, render=self._render)
+    def build_context(self, *, leaf: str | None, render: Render = default_render) -> Context:
+        return self._session.build_context(leaf=leaf, render=self._render if render is default_render else render)
 
 
 def test_no_cut_goes_through_a_summary_of_several_messages(session: Session) -> None:
@@ -120,21 +123,20 @@ def test_no_cut_goes_through_a_summary_of_several_messages(session: Session) -> 
     note = session.branch(compaction, summary="B")
     assert note is not None
     last = session.append_many([user("3"), user("4")])
-    rendering = Rendering(session, twice)
-    assert allowed_cuts(rendering.build_context()) == [0, 2, 3, 5, 6, 7]
-    plan = plan_compaction(rendering, keep_tokens=3, count_tokens=one)
+    assert allowed_cuts(session.build_context(render=twice)) == [0, 2, 3, 5, 6, 7]
+    plan = plan_compaction(session, keep_tokens=3, count_tokens=one, render=twice)
     assert plan is not None
     assert ids(plan.entries) == [kept.id, note.id, note.id]
     assert [message["content"] for message in plan.messages] == ["2", "What was?", "B"]
     assert (plan.first_kept_entry_id, plan.previous_summary) == (last[0].id, "S")
     assert (plan.tokens_before, plan.tokens_kept) == (7, 2)
-    left = plan_branch(rendering, compaction)
+    left = plan_branch(Rendering(session, twice), compaction)
     assert left is not None
     assert ids(left.entries) == [note.id, note.id, last[0].id, last[1].id]
-    plan = plan_compaction(rendering, keep_tokens=4, count_tokens=one)
+    plan = plan_compaction(session, keep_tokens=4, count_tokens=one, render=twice)
     assert plan is not None
     assert (ids(plan.entries), plan.first_kept_entry_id) == ([kept.id], note.id)
-    assert plan_compaction(rendering, keep_tokens=5, count_tokens=one) is None
+    assert plan_compaction(session, keep_tokens=5, count_tokens=one, render=twice) is None
 
 
 def test_ranges_of_hidden_calls_count_all_messages_of_a_summary(session: Session) -> None:
@@ -292,6 +294,44 @@ def test_a_providers_own_compaction_is_sent_to_that_provider(session: Session) -
         assert [message["content"] for message in other["messages"]] == ["1", "2", "3", "4", "5"]
     contents = session.build_context(render=render_for("gemini")).to("gemini")["contents"]
     assert [part["text"] for each in contents for part in each["parts"]] == ["1", "2", "3", "4", "5"]
+
+
+def test_what_a_providers_own_compaction_stands_for_is_summarised_again(session: Session) -> None:
+    """A plan for the other providers is made of the originals. Its summary is then for all of them."""
+    first = session.append_many([user("1"), assistant("2"), user("3"), assistant("4")])
+    session.append(CompactionEntry(summary="By OpenAI.", first_kept_entry_id=None, details={"items": [ITEM]}))
+    session.append(user("5"))
+    render = render_for("anthropic")
+    assert plan_compaction(session, keep_tokens=3, count_tokens=one) is None
+    plan = plan_compaction(session, keep_tokens=3, count_tokens=one, render=render)
+    assert plan is not None
+    assert [message["content"] for message in plan.messages] == ["1", "2"]
+    assert (plan.previous_summary, plan.first_kept_entry_id, plan.tokens_before) == (None, first[2].id, 5)
+    session.append(assistant("6"))
+    done = session.apply_compaction(plan, "S", count_tokens=one)
+    assert contents(session)[1:] == ["3", "4", "5", "6"]
+    assert contents(session, render=lambda entry: entry.details and render(entry)) == ["1", "2", "3", "4", "5", "6"]
+    session.branch(done.parent_id)
+    assert session.compact(lambda _: "T", keep_tokens=1, count_tokens=one, render=render) is not None
+    assert contents(session)[1:] == ["6"]
+
+
+def test_an_asyncio_session_plans_with_a_render_function() -> None:
+    """As the sync one does."""
+
+    async def summarize(plan: CompactionPlan) -> str:
+        await asyncio.sleep(0)
+        return f"{len(plan.messages)}"
+
+    async def main() -> None:
+        async with aio.Session.memory() as session:
+            await session.append_many([user("1"), user("2"), user("3")])
+            await session.append(CompactionEntry(summary="", first_kept_entry_id=None))
+            done = await session.compact(summarize, keep_tokens=1, count_tokens=one, render=never)
+            assert done is not None
+            assert done.summary == "2"
+
+    asyncio.run(main())
 
 
 # --- which usage counts ---

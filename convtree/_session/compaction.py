@@ -16,7 +16,7 @@ from convtree._engine import tree
 from convtree._engine.context import Context, build_context
 from convtree._engine.diff import Diff
 from convtree._engine.log_index import Index
-from convtree._engine.rendering import default_render
+from convtree._engine.rendering import Render, default_render
 from convtree._engine.tokens import Counter, count_bytes_each, count_each, estimate_tokens
 from convtree._messages.dialects import (
     COMMAND_READS,
@@ -50,6 +50,7 @@ class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
         modified_files: Files that tools have changed so far, also before the previous summary.
         tokens_before: Tokens of the whole context.
         tokens_kept: Tokens of the messages that stay.
+        render: How summaries were rendered for this plan.
     """
 
     leaf_id: str
@@ -62,6 +63,7 @@ class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
     modified_files: tuple[str, ...]
     tokens_before: int
     tokens_kept: int
+    render: Render = default_render
 
     def entry(self, summary: Summary, count_tokens: Counter | None = None) -> CompactionEntry:
         """Returns the compaction entry of this plan, with a summary: a text, or the reply of a model.
@@ -119,7 +121,7 @@ class Conversation(Protocol):
         """The entry that the next append continues."""
         ...
 
-    def build_context(self, *, leaf: str | None) -> Context:
+    def build_context(self, *, leaf: str | None, render: Render = ...) -> Context:
         """Builds what a model should see at a leaf."""
         ...
 
@@ -138,6 +140,7 @@ def plan_compaction(
     keep_tokens: int | None = None,
     keep_bytes: int | None = None,
     count_tokens: Counter | None = None,
+    render: Render = default_render,
 ) -> CompactionPlan | None:
     """Plans a compaction that keeps the last `keep_tokens` tokens; None if there is nothing to summarise.
 
@@ -145,11 +148,15 @@ def plan_compaction(
     kept anyway, together with the call that it answers. `keep_tokens=0` keeps nothing but calls without a result and
     what follows them. A pinned call keeps everything behind it, unless its results are pinned too.
 
-    `keep_bytes` is given instead of `keep_tokens` where the size of the request is the limit: the bytes of the kept
-    messages as JSON. A picture counts with its base64. The plan says tokens all the same.
-
-    `count_tokens` returns the tokens of one message. By default messages are estimated, and the estimates are raised to
-    the usage that the provider reported, see `Context.count_tokens`.
+    Args:
+        session: The session, or something else that has its contexts.
+        keep_tokens: How many tokens stay.
+        keep_bytes: How many bytes of the request stay, in place of `keep_tokens`: those of the messages as JSON. A
+            picture counts with its base64. The plan says tokens all the same.
+        count_tokens: Counts the tokens of one message. By default messages are estimated, and the estimates are raised
+            to the usage that the provider reported, see `Context.count_tokens`.
+        render: Turns summaries into messages, as for `build_context`. The plan is made of that context: a compaction
+            that is not rendered is not a summary, and the messages that it stands for are summarised again.
 
     Raises:
         TypeError: `keep_tokens` and `keep_bytes` are both given, or neither.
@@ -162,7 +169,7 @@ def plan_compaction(
     leaf_id = session.leaf_id
     if leaf_id is None:
         return None
-    context = session.build_context(leaf=leaf_id)
+    context = session.build_context(leaf=leaf_id, render=render)
     counts = _counts(context, count_tokens)
     start = _after_summary(context)
     sizes = counts if keep_bytes is None else count_bytes_each(context.messages)
@@ -184,6 +191,7 @@ def plan_compaction(
         modified_files=modified,
         tokens_before=context.count_tokens(count_tokens),
         tokens_kept=pinned + sum(counts[cut:]),
+        render=render,
     )
 
 
@@ -236,7 +244,7 @@ def _has_grown_after(plan: CompactionPlan, index: Index, planned: int, leaf: int
 
 def _stands_for_the_same(plan: CompactionPlan, index: Index, leaf: int) -> bool:
     """Returns whether a cut at the first kept entry is allowed in the context at `leaf`, and would remove the same."""
-    context = build_context(index, leaf)
+    context = build_context(index, leaf, plan.render)
     ids = [*(entry.id for entry in context.entries), None]
     cut = ids.index(plan.first_kept_entry_id) if plan.first_kept_entry_id in ids else -1
     if cut not in allowed_cuts(context):

@@ -15,6 +15,7 @@ import msgspec
 from convtree._engine import tree
 from convtree._engine.intents import MoveLeaf
 from convtree._engine.leaf import LEAF, AtLeaf, SeenLeaf
+from convtree._engine.rendering import Render, default_render
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, LeafMark
 from convtree._model.errors import StaleLeaf
@@ -83,15 +84,22 @@ def compact(
     keep_tokens: int | None = None,
     keep_bytes: int | None = None,
     count_tokens: Counter | None = None,
+    render: Render = default_render,
 ) -> CompactionEntry | None:
     """Appends a summary that replaces all but about the last `keep_tokens` in contexts; None if nothing would go.
 
-    `keep_bytes` is given instead where the size of the request is the limit: the bytes of the kept messages as JSON.
+    If the leaf moved on while `summarize` ran, the compaction is appended at the new leaf.
 
-    `summarize` gets the plan of `plan_compaction` and returns the summary: a text, or the reply of a model. The usage,
-    provider and model of a reply are stored with its text. It is called outside any lock; if it raises, nothing is
-    written. If the leaf moved on meanwhile, the compaction is appended at the new leaf.
-    `count_tokens` counts one message; left out, tokens are estimated as in `Context.count_tokens`.
+    Args:
+        self: the session.
+        summarize: gets the plan of `plan_compaction` and returns the summary: a text, or the reply of a model. The
+            usage, provider and model of a reply are stored with its text. Called outside any lock; if it raises,
+            nothing is written.
+        keep_tokens: how many tokens stay.
+        keep_bytes: how many bytes of the request stay, in place of `keep_tokens`: those of the messages as JSON.
+        count_tokens: counts one message; left out, tokens are estimated as in `Context.count_tokens`.
+        render: turns summaries into messages, as for `build_context`: what is summarised are the messages of that
+            context.
 
     Raises:
         TypeError: `keep_tokens` and `keep_bytes` are both given, or neither.
@@ -102,7 +110,7 @@ def compact(
         LeafUncertain, ReadOnlySession: raised before `summarize` is called.
         As `build_context` and `append`.
     """
-    plan = plan_compaction(self, keep_tokens, keep_bytes, count_tokens)
+    plan = plan_compaction(self, keep_tokens, keep_bytes, count_tokens, render)
     return None if plan is None else apply_compaction(self, plan, summarize(plan), count_tokens=count_tokens)
 
 
@@ -183,7 +191,11 @@ def apply_branch_summary(
 
 
 def plan_compaction(
-    session: Summarised, keep_tokens: int | None, keep_bytes: int | None, count_tokens: Counter | None
+    session: Summarised,
+    keep_tokens: int | None,
+    keep_bytes: int | None,
+    count_tokens: Counter | None,
+    render: Render,
 ) -> CompactionPlan | None:
     """Plans a compaction; None if there is nothing to summarise.
 
@@ -193,7 +205,7 @@ def plan_compaction(
 
     session._client.check_can_append()
     return compaction.plan_compaction(
-        session, keep_tokens=keep_tokens, keep_bytes=keep_bytes, count_tokens=count_tokens
+        session, keep_tokens=keep_tokens, keep_bytes=keep_bytes, count_tokens=count_tokens, render=render
     )
 
 

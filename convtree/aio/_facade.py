@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 from convtree._engine.outline import LinearSegment
 from convtree._engine.outline import Outline as SyncOutline
 from convtree._engine.redact import Redact
+from convtree._engine.rendering import Render, default_render
 from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._logs.copy import Copied
@@ -249,16 +250,24 @@ class Session(_AsyncFacade[SyncSession]):
         keep_tokens: int | None = None,
         keep_bytes: int | None = None,
         count_tokens: Counter | None = None,
+        render: Render = default_render,
     ) -> CompactionEntry | None:
         """Replaces all but about the last `keep_tokens` or `keep_bytes` by a summary, as the sync `compact` does.
 
-        `summarize` is a coroutine function. Other calls on the session run while it is awaited.
+        Other calls on the session run while `summarize` is awaited.
+
+        Args:
+            summarize: a coroutine function, otherwise as that of the sync `compact`.
+            keep_tokens: how many tokens stay.
+            keep_bytes: how many bytes of the request stay, in place of `keep_tokens`.
+            count_tokens: counts one message.
+            render: turns summaries into messages.
 
         Raises:
             TypeError: `summarize` is not a coroutine function; nothing was written.
             As the sync `compact`.
         """
-        work = partial(landing.plan_compaction, self._sync, keep_tokens, keep_bytes, count_tokens)
+        work = partial(landing.plan_compaction, self._sync, keep_tokens, keep_bytes, count_tokens, render)
         plan = await self._queue.call(work)
         return (
             None
