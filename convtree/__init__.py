@@ -18,7 +18,8 @@ from convtree._engine.context import Context
 from convtree._engine.leaf import OnStale
 from convtree._engine.path_rows import Gap
 from convtree._engine.rendering import Render, default_render
-from convtree._messages.messages import OpenCall
+from convtree._messages.left_out import LeftOut
+from convtree._messages.matching import OpenCall
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -63,6 +64,7 @@ from convtree._model.errors import (
     StaleLeaf,
     SummaryTooLong,
     UnknownEntry,
+    UnknownMessage,
 )
 from convtree._model.sources import Clock, IdSource
 from convtree._session.session import Session
@@ -73,7 +75,7 @@ if TYPE_CHECKING:
     from convtree._engine.redact import Redact, Redactor, redact
     from convtree._logs.copy import Copied
     from convtree._model.usage import Usage
-    from convtree._providers import Shape
+    from convtree._providers import Request, Shape
     from convtree._session.compaction import (
         BranchPlan,
         CompactionPlan,
@@ -100,6 +102,7 @@ _LAZY = {
     "Pruned": "stores._results",
     "Redact": "_engine.redact",
     "Redactor": "_engine.redact",
+    "Request": "_providers",
     "SessionInfo": "_catalogue.types",
     "SessionStore": "stores._session_store",
     "Shape": "_providers",
@@ -152,6 +155,7 @@ __all__ = [
     "LabelMark",
     "LeafMark",
     "LeafUncertain",
+    "LeftOut",
     "LostEntry",
     "Mark",
     "MessageEntry",
@@ -170,6 +174,7 @@ __all__ = [
     "Redact",
     "Redactor",
     "Render",
+    "Request",
     "Session",
     "SessionClosed",
     "SessionExists",
@@ -187,6 +192,7 @@ __all__ = [
     "SummarizeBranch",
     "SummaryTooLong",
     "UnknownEntry",
+    "UnknownMessage",
     "Usage",
     "UsageRow",
     "VacuumEntry",

@@ -254,7 +254,7 @@ def test_a_context_without_summaries_has_all_originals(session: Session) -> None
     assert context.together == expected.together
     assert ids(context.entries) == ids(expected.entries)
     for shape in SHAPES:
-        assert faults(shape, context.to(shape, heal=True)) == []
+        assert faults(shape, context.to(shape)) == []
 
 
 @given(sessions(), st.integers(1, 3))

@@ -12,7 +12,7 @@ import msgspec
 
 from convtree._engine import codec
 from convtree._engine.json_values import jsonable
-from convtree._messages.messages import role_of
+from convtree._messages.reading import role_of
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
 
 PINNED_ROLES = frozenset({"system", "developer"})  # messages of these stay in contexts after a compaction

@@ -13,8 +13,8 @@ from typing import Any
 
 import msgspec
 
-from convtree._messages.dialects import ASSISTANT_ROLES, AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
-from convtree._messages.messages import role_of
+from convtree._messages.dialects import AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
+from convtree._messages.reading import role_of
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.usage import usage_of
 
@@ -86,7 +86,11 @@ def _usage_covers(
     """Returns how many of the first messages the last reported usage covers, and its tokens."""
     for index in range(len(entries) - 1, first_after_compaction - 1, -1):
         entry = entries[index]
-        if isinstance(entry, MessageEntry) and entry.usage and (counted := usage_of(entry.usage).total_tokens):
+        if (
+            isinstance(entry, MessageEntry)
+            and entry.usage
+            and (counted := usage_of(entry.usage, summaries=False).total_tokens)
+        ):
             # usage may be stored with the results behind a reply; it does not count them
             earlier = range(index, first_after_compaction - 1, -1)
             replies = (each for each in earlier if type(entries[each]) is MessageEntry and _is_reply(messages[each]))
@@ -97,7 +101,7 @@ def _usage_covers(
 
 
 def _is_reply(message: Any) -> bool:
-    return isinstance(message, Mapping) and role_of(message) in ASSISTANT_ROLES
+    return isinstance(message, Mapping) and role_of(message) == "assistant"
 
 
 def _is_data_url(text: str) -> bool:

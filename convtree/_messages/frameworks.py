@@ -7,12 +7,17 @@ them as they are, unless the framework keeps a provider's own block or signature
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from convtree._messages.parts import Part, Source
 
-#: reads a message that is stored inside another one, as if it stood alone, and sets the outer source's role
-ReadInner = Callable[[Source, Mapping[str, Any]], list[Part]]
+
+class ReadInner(Protocol):
+    """Reads a message that is stored inside another one, as if it stood alone, and sets the outer source's role."""
+
+    def __call__(self, source: Source, message: Mapping[str, Any], *place: str | int) -> list[Part]:
+        """Returns the parts; `place` leads from the outer message to the inner one."""
+        ...
 
 
 class Framework(NamedTuple):

@@ -46,6 +46,21 @@ class Source(msgspec.Struct, kw_only=True, eq=False):
     interrupted: bool = False
     parts: tuple[Part, ...] = ()
 
+    @property
+    def text(self) -> str:
+        """The text for people, parts joined by newlines. Reasoning, documents and tool traffic are left out."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, Text | Unknown) and part.text)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The tool calls, in order."""
+        return [part for part in self.parts if isinstance(part, Call)]
+
+    @property
+    def results(self) -> list[Result]:
+        """The results of tool calls, in order."""
+        return [part for part in self.parts if isinstance(part, Result)]
+
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A part of a message; `raw` is the provider's block, part or item, in the shape `shape`.
@@ -116,10 +131,14 @@ class Hosted(Part, frozen=True, kw_only=True, eq=False):
 
 
 class Unknown(Part, frozen=True, kw_only=True, eq=False):
-    """A message, or a part of one, that no reader knows: `value` is all of it, `why` says what is not known."""
+    """A message, or a part of one, that no reader knows.
+
+    `value` is all of it and `why` says what is not known. `text` is what of it is certainly text for people.
+    """
 
     value: Any
     why: str
+    text: str = ""
 
 
 def placed(part: P, *place: str | int) -> P:
@@ -130,4 +149,7 @@ def placed(part: P, *place: str | int) -> P:
 
 def as_json(value: Any) -> str:
     """Returns a JSON value as text."""
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer of more than 64 bits
+        return msgspec.json.encode(value).decode()
