@@ -59,7 +59,8 @@ def _other(source: Source, raw: dict[str, Any], kind: str, stored: Mapping[str, 
         return Media(**common, kind="image", mime=mime, data=data)
     role: Role = "user" if source.role in ("user", "tool") else "assistant"
     if kind in ITEM_FIELDS or kind.endswith("_call"):
-        return Hosted(role=role, source=source, raw=raw, shape=RESPONSES, text=told(raw))
+        is_empty = kind == "compaction" and not raw.get("encrypted_content")  # a redaction took it
+        return Hosted(role=role, source=source, raw=None if is_empty else raw, shape=RESPONSES, text=told(raw))
     why = f"an item of the type {kind!r}"
     return Unknown(role=role, source=source, raw=raw, shape=RESPONSES, value=stored, why=why)
 

@@ -145,13 +145,16 @@ def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None
     """Returns the shape that a message's keys imply, else the given one; None for only a role and content."""
     if (shape := _shape_of_frame(message)) is not None:
         return shape
-    content, kind = message.get("content"), message.get("type")
-    for block in listed(content):
-        if isinstance(block, Mapping) and (shape := _shape_of_block(block)):
+    kind = message.get("type")
+    blocks = [block for block in listed(message.get("content")) if isinstance(block, Mapping)]
+    for block in blocks:
+        if shape := _shape_of_block(block):
             return shape
     if isinstance(kind, str) and not (given == ANTHROPIC and kind == "message"):
         return RESPONSES
-    return None if given == GEMINI else given  # Gemini's messages have `parts`
+    if given in (None, GEMINI):  # whose messages have `parts`
+        return PI if any(block.get("type") == "thinking" for block in blocks) else None
+    return given
 
 
 def _shape_of_frame(message: Mapping[str, Any]) -> str | None:
@@ -171,8 +174,8 @@ def _shape_of_block(block: Mapping[str, Any]) -> str | None:
     if "cache_control" in block or "citations" in block:
         return ANTHROPIC
     kind = block.get("type")
-    if kind == "thinking":
-        return PI if "thinkingSignature" in block or "signature" not in block else ANTHROPIC
+    if kind == "thinking":  # Anthropic's may have lost its signature, pi's may never have had one
+        return PI if "thinkingSignature" in block else ANTHROPIC if "signature" in block else None
     if kind == "image":
         return ANTHROPIC if "source" in block else PI
     return SHAPE_OF_BLOCK.get(kind) if isinstance(kind, str) else None

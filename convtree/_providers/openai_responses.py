@@ -6,7 +6,7 @@ the ids of its items are left out, too, because the provider would look for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from itertools import takewhile
 from typing import Any
@@ -40,11 +40,12 @@ def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     paired = pair(without_blanks(parts), target, partial(_takes, asked=_asked(parts)), fits=_fits)
     first = [part for part in takewhile(lambda part: part.role == "system", paired) if isinstance(part, Text)]
     native = _native_pairs(paired)
+    loose = _without_reasoning(parts, paired)
     items: list[Item] = []
     at_edge = True
     for role, group in by_role(paired[len(first) :]):
         if role == "assistant":
-            items += _assistant(group, native, at_edge, target)
+            items += _assistant(group, native, at_edge, loose, target)
         else:
             items += _others(role, group, native, target)
             at_edge = at_edge and all(part.source.summary for part in group)
@@ -112,7 +113,27 @@ def _has_its_id(call: Call, kind: str) -> bool:
     return kind not in ("computer_call", "local_shell_call") or "id" in (call.raw or {})
 
 
-def _assistant(group: list[Part], native: Mapping[str | None, Call], at_edge: bool, target: Target) -> list[Item]:
+def _without_reasoning(parts: Sequence[Part], sent: Sequence[Part]) -> set[int]:
+    """Returns the identities of items whose reasoning is not sent, for example because a redaction changed it.
+
+    They lose their ids, because OpenAI would look for the reasoning.
+    """
+    kept = {id(part) for part in sent if isinstance(part, Thinking)}
+    loose: set[int] = set()
+    is_lost = False
+    for part in parts:
+        if isinstance(part, Thinking):
+            is_lost = part.shape == RESPONSES and id(part) not in kept
+        elif part.role != "assistant":
+            is_lost = False
+        elif is_lost:
+            loose.add(id(part.source))
+    return loose
+
+
+def _assistant(
+    group: list[Part], native: Mapping[str | None, Call], at_edge: bool, loose: Set[int], target: Target
+) -> list[Item]:
     """Returns the items of one turn. `at_edge`: the context begins here, so earlier reasoning may be missing."""
     items: list[Item] = []
     reasoned = not at_edge
@@ -120,7 +141,8 @@ def _assistant(group: list[Part], native: Mapping[str | None, Call], at_edge: bo
     followed = _followed(sources)
     for own, is_followed in zip(sources, followed, strict=True):
         reasoned = reasoned or isinstance(own[0], Thinking)
-        items += _turn(own, native, target, is_followed, keeps_ids=reasoned)
+        keeps_ids = reasoned and id(own[0].source) not in loose
+        items += _turn(own, native, target, is_followed, keeps_ids=keeps_ids)
     return items
 
 
