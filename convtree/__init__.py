@@ -14,9 +14,10 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from convtree._engine.context import Context, Render, default_render
+from convtree._engine.context import Context
 from convtree._engine.leaf import OnStale
 from convtree._engine.path_rows import Gap
+from convtree._engine.rendering import Render, default_render
 from convtree._messages.left_out import LeftOut
 from convtree._messages.matching import OpenCall
 from convtree._model.entries import (
@@ -61,6 +62,7 @@ from convtree._model.errors import (
     SessionNotFound,
     SeveralSessions,
     StaleLeaf,
+    SummaryTooLong,
     UnknownEntry,
     UnknownMessage,
 )
@@ -188,6 +190,7 @@ __all__ = [
     "StaleLeaf",
     "Summarize",
     "SummarizeBranch",
+    "SummaryTooLong",
     "UnknownEntry",
     "UnknownMessage",
     "Usage",

@@ -1,6 +1,7 @@
 """Compaction that cannot break a conversation: where the cut falls, what the plan says, and when it may land."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from copy import deepcopy
 from pathlib import Path
@@ -27,6 +28,7 @@ from convtree import (
     Session,
     SessionClosed,
     StaleLeaf,
+    SummaryTooLong,
     aio,
     plan_branch,
     plan_compaction,
@@ -303,7 +305,7 @@ def test_counting_tokens(session: Session) -> None:
     session.append(CompactionEntry(summary="S", first_kept_entry_id=kept.id))
     summary = estimate_tokens(session.build_context().messages[0])
     assert session.build_context().count_tokens() == summary + 2 + 1
-    session.append(assistant("w"), usage={"input_tokens": 50, "output_tokens": 1})
+    session.append(assistant("w"), usage={"input_tokens": 50, "output_tokens": 1}, reply_to=session.leaf_id)
     assert session.build_context().count_tokens() == 51
     assert session.build_context(leaf=reply.id).count_tokens() == 207
     assert Context(messages=[], entries=[], provider=None, model=None, settings={}).count_tokens() == 0
@@ -778,11 +780,12 @@ def test_a_compaction_never_breaks_a_conversation(session: Session, keep: int, s
 
 @given(st.lists(odd_messages, max_size=6), st.integers(0, 40))
 def test_any_stored_conversation_can_be_compacted(messages: list[dict[str, Any]], keep_tokens: int) -> None:
-    """Nothing is required of a message."""
+    """Nothing is required of a message, except that a summary can be shorter."""
     with Session.memory() as session:
         for message in messages:
             session.append(message)
-        session.compact(lambda plan: f"{len(plan.messages)} messages", keep_tokens=keep_tokens)
+        with contextlib.suppress(SummaryTooLong):
+            session.compact(lambda plan: f"{len(plan.messages)}", keep_tokens=keep_tokens)
         assert session.build_context().count_tokens() >= 0
 
 

@@ -339,8 +339,8 @@ def test_a_summary_is_shown_as_a_user_message(session: Session) -> None:
     (message,) = session.build_context().messages
     assert message["role"] == "user"
     assert "<summary>\nthe story so far\n</summary>" in message["content"]
-    context = session.build_context(render=lambda entry: entry)
-    assert context.messages == context.entries
+    context = session.build_context(render=lambda entry: entry.summary)
+    assert context.messages == [user("the story so far")]
 
 
 def test_changing_a_context_does_not_change_the_log(session: Session) -> None:

@@ -4,6 +4,7 @@ import copy
 from hashlib import sha256
 from typing import Any
 
+import msgspec
 import pytest
 from helpers import assistant, system, user
 from request_checker import check_types, faults
@@ -681,8 +682,10 @@ def test_a_summary_may_be_rendered_as_text() -> None:
     session = session_of(user("1"))
     session.append(CompactionEntry(summary="S", first_kept_entry_id=None))
     assert session.build_context(render=lambda entry: entry.summary).to("anthropic") == {"messages": [user("S")]}
+    context = session.build_context()
+    assert msgspec.structs.replace(context, messages=["S"]).to("anthropic") == {"messages": [user("S")]}
     with pytest.raises(TypeError, match="was rendered as a int; render must return a message or a text"):
-        session.build_context(render=lambda _: 5).to("anthropic")
+        msgspec.structs.replace(context, messages=[5]).to("anthropic")
 
 
 KIT = [

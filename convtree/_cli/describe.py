@@ -22,6 +22,7 @@ from convtree._model.entries import (
     VacuumEntry,
     Visibility,
 )
+from convtree._model.usage import usage_of
 
 _HIDDEN = {"user": ["hidden from the model"], "model": ["hidden from the user"], "nobody": ["hidden"]}
 _GIST = 2000  # more characters than fit into a preview of one line
@@ -43,11 +44,11 @@ def describe(entry: Entry, changed: Changed = (None, None)) -> Description:
             return _message(entry, changed)
         case CompactionEntry():
             kept = entry.first_kept_entry_id
-            facts = ["keeps nothing" if kept is None else f"keeps from {kept}", *_tokens(entry)]
+            facts = ["keeps nothing" if kept is None else f"keeps from {kept}", *_tokens(entry), *_cost(entry)]
             return _summary("compaction", facts, entry.summary, entry.details)
         case BranchSummaryEntry():
             facts = [] if entry.from_id is None else [f"of the branch that ends at {entry.from_id}"]
-            described = _summary("summary", facts, entry.summary, entry.details)
+            described = _summary("summary", [*facts, *_cost(entry)], entry.summary, entry.details)
             return described._replace(remarks=_visibility("all", None, changed))
         case ModelChangeEntry():
             named = " ".join(filter(None, (entry.provider, entry.model)))
@@ -141,6 +142,14 @@ def _tokens(entry: CompactionEntry) -> list[str]:
         return []
     after = "" if entry.tokens_after is None else f" to {entry.tokens_after:,}"
     return [f"{entry.tokens_before:,}{after} tokens"]
+
+
+def _cost(entry: CompactionEntry | BranchSummaryEntry) -> list[str]:
+    """Returns who wrote a summary, and the tokens that it took."""
+    writer = " ".join(filter(None, (entry.provider, entry.model)))
+    spent = usage_of(entry.usage).total_tokens if entry.usage else 0
+    facts = [f"written by {writer}"] if writer else []
+    return [*facts, f"took {spent:,} tokens"] if spent else facts
 
 
 def _more(details: Any) -> str:

@@ -7,7 +7,7 @@ tree lead from the leaf to every row that matters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,14 +17,13 @@ import orjson
 from convtree._engine import tree
 from convtree._engine.log_index import Index
 from convtree._engine.path_rows import Arranged, EntryCache, Gap, PathRows, Together, hidden_above, rows_of_path
+from convtree._engine.rendering import Applied, Render, Rendered, applied_compaction, default_render, spread
 from convtree._engine.seen import seen
 from convtree._messages.left_out import LeftOut
 from convtree._messages.matching import OpenCall, open_calls
 from convtree._messages.parts import Source, Unknown
 from convtree._messages.reading import read_for_model
 from convtree._model.entries import (
-    BranchSummaryEntry,
-    CompactionEntry,
     Entry,
     LostEntry,
     MessageEntry,
@@ -45,14 +44,14 @@ _SETTERS = (ModelChangeEntry, VacuumEntry)
 _NO_MODEL = ("user", "tool", "system", "developer")
 
 Maker = tuple[str | None, str | None]  # provider and model
-Render = Callable[[CompactionEntry | BranchSummaryEntry], Any]
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The messages that a model should see, and the provider, model and settings to use.
 
-    `entries[i]` is the entry behind `messages[i]`, as it is in the log. The message is another one where results of a
-    hidden call are left out of it, or where it answers a call in place of a hidden result.
+    `entries[i]` is the entry behind `messages[i]`, as it is in the log. A summary that is rendered as several messages
+    is there as often. The message is another one where results of a hidden call are left out of it, or where it
+    answers a call in place of a hidden result.
 
     Attributes:
         messages: the messages.
@@ -65,7 +64,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         first_after_compaction: the index of the first entry that came after the last compaction.
         pin_changes: whether an entry is pinned, by entry id, where a mark says so.
         stale_usage: indexes of messages before which something was hidden, shown or replaced since they came, and of
-            replies to what came before the last compaction. Their usage does not count this context.
+            replies that may have been asked before the last compaction. Their usage does not count this context.
         together: ranges of indexes at which the context cannot be cut: from a hidden call to its results. None as an
             end stands for results that are still to come.
     """
@@ -117,7 +116,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
         The usage that is stored with a reply counts the reply and everything before it, the request's tools among it.
         What came after is estimated, at one token for four characters. `counter` counts one message instead. A usage
-        is not used if the context before the reply has changed since, see `stale_usage`.
+        is not used if the context before the reply has changed since, or may have, see `stale_usage`.
         """
         if counter is not None:
             return sum(map(counter, self.messages))
@@ -181,7 +180,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
                 f"entry {entry.id!r} was rendered as a {type(message).__name__}; render must return a message or a text"
             )
         if not isinstance(entry, MessageEntry):
-            source = Source(message=message, entry_id=entry.id, summary=True)
+            source = Source(message=message, entry_id=entry.id, trusted=True, same_provider=True, summary=True)
         else:
             provider, model = self.produced_by.get(entry.id, (entry.provider, entry.model))
             same_provider = provider == self.provider
@@ -197,47 +196,41 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return source
 
 
-def default_render(entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:
-    """Returns a summary as a user message, which every provider accepts."""
-    if isinstance(entry, CompactionEntry):
-        start = "This conversation began earlier. Summary of the part that is not shown any more:"
-    else:
-        start = "Before this point another way was tried and left. Summary of what happened there:"
-    return {"role": "user", "content": f"{start}\n\n<summary>\n{entry.summary}\n</summary>"}
-
-
 def build_context(index: Index, leaf: int, render: Render = default_render, allow_gaps: bool = False) -> Context:
     """Builds the context of the path that ends at the row `leaf`.
+
+    A compaction for which `render` returns nothing is passed over, as if it was not there.
 
     Raises:
         UnknownEntry: it depends on a critical record of an unknown type.
         BrokenPath: a line that it needs, or any visibility mark, is missing or damaged, and gaps are not allowed.
+        TypeError: `render` returned something else than messages.
     """
     index.check_critical()
     if leaf == tree.ROOT:
         return Context(messages=[], entries=[], provider=None, model=None, settings={})
     gaps = _gaps(index, leaf, allow_gaps)
     cache = EntryCache(index, gaps if allow_gaps else None)
-    found = rows_of_path(index, leaf, cache)
-    columns = index.tree
+    columns, rendered = index.tree, Rendered(render)
+    applied = applied_compaction(columns, leaf, rendered, cache)
+    found = rows_of_path(index, leaf, applied.row, cache)
     model, settings = columns.nearest(columns.models, leaf), columns.nearest(columns.settings, leaf)
     shown = [row for row in found.rows if row not in found.hidden] if found.hidden else found.rows
     cache.load([*shown, *(row for row in (model, settings) if row != tree.NONE)])
     read = cache.entries
-    usable = [row for row in shown if row in read and (type(read[row]) is MessageEntry or not _is_blank(read[row]))]
+    usable = [
+        row for row in shown if row in read and (type(read[row]) is MessageEntry or rendered.messages(row, read[row]))
+    ]
     above = _hidden_above(index, found, cache)
     arranged = Arranged(usable)
     if found.hidden or above:
         from convtree._engine.hidden_parts import arrange
 
         arranged = arrange(found._replace(hidden=found.hidden.union(set(shown).difference(usable))), above, cache)
+    arranged, messages = spread(arranged, rendered, read)
     rows = arranged.rows
     entries = [read[row] for row in rows]
-    messages = [entry.message if isinstance(entry, MessageEntry) else _rendered(entry, render) for entry in entries]
-    if arranged.messages:
-        messages = [arranged.messages.get(row, message) for row, message in zip(rows, messages, strict=True)]
-    compaction = columns.nearest(columns.compactions, leaf)
-    older = sum(row <= compaction for row in rows) if compaction != tree.NONE else 0
+    older = sum(row <= applied.row for row in rows) if applied.row != tree.NONE else 0
     namer, setter = cache.entries.get(model), cache.entries.get(settings)
     makers = {} if model == tree.NONE else _makers(index, rows, cache)
     pins = index.state.pinned
@@ -251,7 +244,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
         first_after_compaction=older,
         produced_by=makers,
         pin_changes={cache.entries[row].id: pins[row][-1][1] for row in rows if row in pins} if pins else {},
-        stale_usage=_changed_before(index, found, above, rows) | _answers_before(index, compaction, entries, older),
+        stale_usage=_changed_before(index, found, above, rows) | _asked_elsewhere(index, applied, rows, entries, older),
         together=arranged.together,
     )
 
@@ -279,18 +272,37 @@ def _changed_before(index: Index, found: PathRows, above: list[int], rows: list[
     return frozenset(stale)
 
 
-def _answers_before(index: Index, compaction: int, entries: list[Entry], older: int) -> frozenset[int]:
-    """Returns the indexes of replies to something before the compaction: their request was a longer one."""
-    if compaction == tree.NONE:
-        return frozenset()
+def _asked_elsewhere(
+    index: Index, applied: Applied, rows: list[int], entries: list[Entry], older: int
+) -> frozenset[int]:
+    """Returns the indexes of replies whose request may have been another one than this context.
+
+    That is a reply that was asked before the compaction, or behind one that is not applied here. Without `reply_to`,
+    a reply may have been asked before the compaction if nobody has said something since.
+    """
+    behind = [number for number, row in enumerate(rows) if row > applied.passed_over != tree.NONE]
+    if applied.row == tree.NONE:
+        return frozenset(behind)
     after = {entry.id for entry in entries[older:]}
-    stale = []
+    has_said = False
     for number, entry in enumerate(entries[older:], older):
-        if isinstance(entry, MessageEntry) and entry.reply_to is not None and entry.reply_to not in after:
-            row = index.node(entry.reply_to)
-            if row is not None and row < compaction:
-                stale.append(number)
-    return frozenset(stale)
+        if not isinstance(entry, MessageEntry):
+            continue
+        has_said = has_said or _is_said(entry)
+        if entry.reply_to is None:
+            knows = has_said
+        else:
+            row = None if entry.reply_to in after else index.node(entry.reply_to)
+            knows = row is None or index.tree.is_ancestor(applied.row, row)
+        if not knows:
+            behind.append(number)
+    return frozenset(behind)
+
+
+def _is_said(entry: MessageEntry) -> bool:
+    """Returns whether a user or a tool said a message. A text for the model only is a note of a program."""
+    is_word_of_user = entry.role == "user" and entry.visible_to != "model"
+    return is_word_of_user or bool(seen(entry).results)
 
 
 def _makers(index: Index, rows: list[int], cache: EntryCache) -> dict[str, Maker]:
@@ -351,12 +363,3 @@ def _missing_at(index: Index, row: int) -> str | None:
     except BrokenPath:
         return None
     return entry.id if isinstance(entry, LostEntry) else entry.parent_id
-
-
-def _is_blank(entry: Entry) -> bool:
-    return isinstance(entry, BranchSummaryEntry) and not entry.summary
-
-
-def _rendered(entry: Entry, render: Render) -> Any:
-    assert isinstance(entry, CompactionEntry | BranchSummaryEntry)
-    return render(entry)

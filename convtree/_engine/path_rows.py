@@ -118,10 +118,12 @@ class EntryCache:
         self._gaps.append(Gap(self._index.tree.offsets[row], missing))
 
 
-def rows_of_path(index: Index, leaf: int, cache: EntryCache) -> PathRows:
-    """Returns the rows of the context at `leaf`."""
+def rows_of_path(index: Index, leaf: int, compaction: int, cache: EntryCache) -> PathRows:
+    """Returns the rows of the context at `leaf`, in which the row `compaction` stands for what is before its range.
+
+    That is the last compaction above the leaf that is applied, or NONE.
+    """
     columns = index.tree
-    compaction = columns.nearest(columns.compactions, leaf)
     if compaction == tree.NONE:
         walked = columns.path(leaf)
         return _split(index, walked, tree.NONE, _replacements(columns, walked))

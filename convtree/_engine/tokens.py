@@ -7,9 +7,11 @@ takes more tokens than estimated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from itertools import accumulate
 from typing import Any
+
+import msgspec
 
 from convtree._messages.dialects import AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
 from convtree._messages.reading import role_of
@@ -73,6 +75,11 @@ def count_each(
     return [share - before for share, before in zip(shares, [0, *shares], strict=False)] + estimates[index:]
 
 
+def count_bytes_each(messages: Iterable[Any]) -> list[int]:
+    """Returns the bytes of each message as JSON. A picture counts with its base64, as a request has it."""
+    return [len(msgspec.json.encode(message)) for message in messages]
+
+
 def _usage_covers(
     messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int]
 ) -> tuple[int, int]:
@@ -85,7 +92,8 @@ def _usage_covers(
             and (counted := usage_of(entry.usage, summaries=False).total_tokens)
         ):
             # usage may be stored with the results behind a reply; it does not count them
-            replies = (each for each in range(index, first_after_compaction - 1, -1) if _is_reply(messages[each]))
+            earlier = range(index, first_after_compaction - 1, -1)
+            replies = (each for each in earlier if type(entries[each]) is MessageEntry and _is_reply(messages[each]))
             reply = next(replies, index)
             if stale.isdisjoint((reply, index)):
                 return reply + 1, counted

@@ -57,6 +57,16 @@ class InvalidCompaction(ConvtreeError, ValueError):
     """`first_kept_entry_id` is not on the part of the path that the context shows. Nothing was written."""
 
 
+class SummaryTooLong(ConvtreeError, ValueError):
+    """A summary has more `tokens` than the messages that it stands for, `limit`. Nothing was written.
+
+    Ask for a shorter summary.
+    """
+
+    tokens: int
+    limit: int
+
+
 class IdConflict(ConvtreeError):
     """Another record, with other content, already has this `id`. Nothing was written."""
 

@@ -6,17 +6,18 @@ checks the plan again before the summary is appended.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
 
 from convtree._engine import tree
-from convtree._engine.context import Context, build_context, default_render
+from convtree._engine.context import Context, build_context
 from convtree._engine.diff import Diff
 from convtree._engine.log_index import Index
-from convtree._engine.tokens import Counter, count_each, estimate_tokens
+from convtree._engine.rendering import Render, default_render
+from convtree._engine.tokens import Counter, count_bytes_each, count_each, estimate_tokens
 from convtree._messages.dialects import (
     COMMAND_READS,
     COMMAND_TOOLS,
@@ -28,8 +29,9 @@ from convtree._messages.dialects import (
 )
 from convtree._messages.reading import read
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry
-from convtree._model.errors import InvalidMessage
+from convtree._model.errors import InvalidMessage, SummaryTooLong
 from convtree._session.cut_points import allowed_cuts, choose_cut, turn_prefix
+from convtree._session.summaries import Summary, read_summary
 
 
 class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +50,7 @@ class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
         modified_files: Files that tools have changed so far, also before the previous summary.
         tokens_before: Tokens of the whole context.
         tokens_kept: Tokens of the messages that stay.
+        render: How summaries were rendered for this plan.
     """
 
     leaf_id: str
@@ -60,41 +63,45 @@ class CompactionPlan(msgspec.Struct, frozen=True, kw_only=True):
     modified_files: tuple[str, ...]
     tokens_before: int
     tokens_kept: int
+    render: Render = default_render
 
-    def entry(self, summary: str, count_tokens: Counter | None = None) -> CompactionEntry:
-        """Returns the compaction entry of this plan, with a summary.
+    def entry(self, summary: Summary, count_tokens: Counter | None = None) -> CompactionEntry:
+        """Returns the compaction entry of this plan, with a summary: a text, or the reply of a model.
 
         Raises:
-            InvalidMessage: The summary is not a text, or is blank.
+            InvalidMessage: The summary is not a text or a reply, or is blank.
+            SummaryTooLong: It has more tokens than what it stands for: the messages and the previous summary.
         """
-        check_text(summary)
-        if not summary.strip():
+        written = read_summary(summary)
+        if not written.text.strip():
             raise InvalidMessage("the summary is blank; return a text that replaces the messages", place="summary")
-        made = CompactionEntry(summary=summary, first_kept_entry_id=self.first_kept_entry_id)
-        tokens = (count_tokens or estimate_tokens)(default_render(made))
+        counter = count_tokens or estimate_tokens
+        self._check_length(written.text, counter)
+        made = CompactionEntry(summary=written.text, first_kept_entry_id=self.first_kept_entry_id)
         return msgspec.structs.replace(
             made,
             tokens_before=self.tokens_before,
-            tokens_after=self.tokens_kept + tokens,
+            tokens_after=self.tokens_kept + counter(default_render(made)),
             messages_removed=len(self.messages),
             read_files=list(self.read_files) or None,
             modified_files=list(self.modified_files) or None,
+            usage=written.usage,
+            provider=written.provider,
+            model=written.model,
         )
 
+    def _check_length(self, summary: str, counter: Counter) -> None:
+        """Checks that a context is not longer with the summary, apart from the words that introduce it."""
+        tokens = counter(_as_message(summary))
+        limit = sum(map(counter, self.messages))
+        limit += counter(_as_message(self.previous_summary)) if self.previous_summary is not None else 0
+        if tokens > limit:
+            reason = f"the summary has {tokens:,} tokens, more than the {limit:,} that it stands for"
+            raise SummaryTooLong(f"{reason}; nothing was written, ask for a shorter one", tokens=tokens, limit=limit)
 
-def check_text(summary: object) -> None:
-    """Checks that a summariser returned a text.
 
-    Raises:
-        InvalidMessage: It is something else. Coroutines are awaited in `convtree.aio` only.
-    """
-    if isinstance(summary, Coroutine):
-        summary.close()  # or Python warns that it was never awaited
-        raise InvalidMessage(
-            "the summary is a coroutine; with a coroutine function, use the session of convtree.aio", place="summary"
-        )
-    if not isinstance(summary, str):
-        raise InvalidMessage(f"the summary is a {type(summary).__name__}; return a text", place="summary")
+def _as_message(text: str) -> dict[str, Any]:
+    return {"role": "user", "content": text}
 
 
 class BranchPlan(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +121,7 @@ class Conversation(Protocol):
         """The entry that the next append continues."""
         ...
 
-    def build_context(self, *, leaf: str | None) -> Context:
+    def build_context(self, *, leaf: str | None, render: Render = ...) -> Context:
         """Builds what a model should see at a leaf."""
         ...
 
@@ -128,7 +135,12 @@ class Conversation(Protocol):
 
 
 def plan_compaction(
-    session: Conversation, *, keep_tokens: int, count_tokens: Counter | None = None
+    session: Conversation,
+    *,
+    keep_tokens: int | None = None,
+    keep_bytes: int | None = None,
+    count_tokens: Counter | None = None,
+    render: Render = default_render,
 ) -> CompactionPlan | None:
     """Plans a compaction that keeps the last `keep_tokens` tokens; None if there is nothing to summarise.
 
@@ -136,20 +148,33 @@ def plan_compaction(
     kept anyway, together with the call that it answers. `keep_tokens=0` keeps nothing but calls without a result and
     what follows them. A pinned call keeps everything behind it, unless its results are pinned too.
 
-    `count_tokens` returns the tokens of one message. By default messages are estimated, and the estimates are raised to
-    the usage that the provider reported, see `Context.count_tokens`.
+    Args:
+        session: The session, or something else that has its contexts.
+        keep_tokens: How many tokens stay.
+        keep_bytes: How many bytes of the request stay, in place of `keep_tokens`: those of the messages as JSON. A
+            picture counts with its base64. The plan says tokens all the same.
+        count_tokens: Counts the tokens of one message. By default messages are estimated, and the estimates are raised
+            to the usage that the provider reported, see `Context.count_tokens`.
+        render: Turns summaries into messages, as for `build_context`. The plan is made of that context: a compaction
+            that is not rendered is not a summary, and the messages that it stands for are summarised again.
 
     Raises:
+        TypeError: `keep_tokens` and `keep_bytes` are both given, or neither.
         BrokenPath, UnknownEntry, LeafUncertain: The context cannot be built, see `Session.build_context`.
     """
+    keep = keep_bytes if keep_tokens is None else keep_tokens
+    if keep is None or (keep_tokens is not None and keep_bytes is not None):
+        given = "neither" if keep is None else "both"
+        raise TypeError(f"a compaction takes `keep_tokens` or `keep_bytes`, not {given}")
     leaf_id = session.leaf_id
     if leaf_id is None:
         return None
-    context = session.build_context(leaf=leaf_id)
+    context = session.build_context(leaf=leaf_id, render=render)
     counts = _counts(context, count_tokens)
     start = _after_summary(context)
-    cut = choose_cut(context, counts, start, keep_tokens)
-    removed = _removed(context, start, cut)
+    sizes = counts if keep_bytes is None else count_bytes_each(context.messages)
+    cut = choose_cut(context, sizes, start, keep)
+    removed = _removed(context, cut)
     if not any(index >= start for index in removed):
         return None
     previous = context.entries[start - 1] if start else None
@@ -166,6 +191,7 @@ def plan_compaction(
         modified_files=modified,
         tokens_before=context.count_tokens(count_tokens),
         tokens_kept=pinned + sum(counts[cut:]),
+        render=render,
     )
 
 
@@ -218,12 +244,12 @@ def _has_grown_after(plan: CompactionPlan, index: Index, planned: int, leaf: int
 
 def _stands_for_the_same(plan: CompactionPlan, index: Index, leaf: int) -> bool:
     """Returns whether a cut at the first kept entry is allowed in the context at `leaf`, and would remove the same."""
-    context = build_context(index, leaf)
+    context = build_context(index, leaf, plan.render)
     ids = [*(entry.id for entry in context.entries), None]
     cut = ids.index(plan.first_kept_entry_id) if plan.first_kept_entry_id in ids else -1
     if cut not in allowed_cuts(context):
         return False
-    removed = _removed(context, _after_summary(context), cut)
+    removed = _removed(context, cut)
     now = _outline_of(context.entries, context.messages, removed)
     return now == _outline_of(plan.entries, plan.messages, range(len(plan.entries)))
 
@@ -258,18 +284,23 @@ def _counts(context: Context, count_tokens: Counter | None) -> list[int]:
     return list(map(count_tokens, context.messages))
 
 
-def _removed(context: Context, start: int, cut: int) -> list[int]:
+def _removed(context: Context, cut: int) -> list[int]:
     """Returns the indexes of the messages before a cut that a summary stands for.
 
-    A message before the earlier summary, at `start - 1`, that is not pinned any more is one of them.
+    A message before the earlier summary is one of them if it is not pinned any more.
     """
-    return [index for index in range(cut) if index != start - 1 and not context.is_pinned(index)]
+    entries = context.entries[:cut]
+    return [
+        index
+        for index, entry in enumerate(entries)
+        if not isinstance(entry, CompactionEntry) and not context.is_pinned(index)
+    ]
 
 
 def _after_summary(context: Context) -> int:
     """Returns the index behind the summary at the beginning of the context; 0 without one."""
     cuts = (index for index, entry in enumerate(context.entries, 1) if isinstance(entry, CompactionEntry))
-    return next(cuts, 0)
+    return max(cuts, default=0)
 
 
 # --- which files ---
@@ -310,5 +341,5 @@ def _calls(message: Any) -> list[tuple[str, dict[str, Any]]]:
     return [(call.name.lower(), as_object(call)) for call in read(message).calls]
 
 
-Summarize = Callable[[CompactionPlan], str]
-SummarizeBranch = Callable[[BranchPlan], str]
+Summarize = Callable[[CompactionPlan], Summary]
+SummarizeBranch = Callable[[BranchPlan], Summary]

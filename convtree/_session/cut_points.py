@@ -43,8 +43,12 @@ def allowed_cuts(context: Context) -> list[int]:
     """
     end = len(context.messages)
     depth = [0] * (end + 2)
-    said = context.said
-    ranges = chain(_calls_with_results(context), _hidden_calls(context), _reasoning_with_reply(said))
+    ranges = chain(
+        _calls_with_results(context),
+        _hidden_calls(context),
+        _reasoning_with_reply(context.said),
+        _messages_of_one_entry(context),
+    )
     for first, behind in ranges:
         depth[first] += 1
         depth[behind] -= 1
@@ -101,6 +105,12 @@ def _reasoning_with_reply(said: Sequence[Source]) -> Iterator[tuple[int, int]]:
         reasoned = _is_reasoning(source) or (reasoned and source.role == "assistant")
     if said and _is_reasoning(said[-1]):
         yield len(said), len(said) + 1
+
+
+def _messages_of_one_entry(context: Context) -> Iterator[tuple[int, int]]:
+    """Yields ranges without a cut inside a summary that was rendered as several messages."""
+    entries = context.entries
+    return ((index, index + 1) for index in range(1, len(entries)) if entries[index].id == entries[index - 1].id)
 
 
 def _is_reasoning(source: Source) -> bool:

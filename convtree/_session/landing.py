@@ -15,6 +15,7 @@ import msgspec
 from convtree._engine import tree
 from convtree._engine.intents import MoveLeaf
 from convtree._engine.leaf import LEAF, AtLeaf, SeenLeaf
+from convtree._engine.rendering import Render, default_render
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, LeafMark
 from convtree._model.errors import StaleLeaf
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         Summarize,
         SummarizeBranch,
     )
+    from convtree._session.summaries import Summary
 
     class Summarised(Conversation, HasClient, Protocol):
         """The methods of a session that this module calls."""
@@ -51,13 +53,14 @@ def branch(  # noqa: D417  # a method: `self` needs no description
         entry_id: the entry to go to; None, the place before the first entry.
         summary: the text of a branch summary: what happened on the branch that is left.
         details: additional data for the summary, any JSON value.
-        summarize: a function that is called for the summary, outside any lock, if the move leaves something.
+        summarize: a function that is called for the summary, outside any lock, if the move leaves something. It
+            returns a text, or the reply of a model, whose usage, provider and model are stored with its text.
             If it raises, nothing is written.
 
     Raises:
         EntryNotFound: there is no such entry.
         StaleLeaf: another session moved the leaf elsewhere while `summarize` ran.
-        InvalidMessage: `summarize` did not return a text.
+        InvalidMessage: `summarize` did not return a text, or a reply with one.
         LeafUncertain, ReadOnlySession: raised before `summarize` is called.
     """
     if summary is not None and summarize is not None:
@@ -75,29 +78,46 @@ def branch(  # noqa: D417  # a method: `self` needs no description
 
 
 def compact(
-    self: Summarised, summarize: Summarize, *, keep_tokens: int, count_tokens: Counter | None = None
+    self: Summarised,
+    summarize: Summarize,
+    *,
+    keep_tokens: int | None = None,
+    keep_bytes: int | None = None,
+    count_tokens: Counter | None = None,
+    render: Render = default_render,
 ) -> CompactionEntry | None:
     """Appends a summary that replaces all but about the last `keep_tokens` in contexts; None if nothing would go.
 
-    `summarize` gets the plan of `plan_compaction` and returns the summary. It is called outside any lock; if it
-    raises, nothing is written. If the leaf moved on meanwhile, the compaction is appended at the new leaf.
-    `count_tokens` counts one message; left out, tokens are estimated as in `Context.count_tokens`.
+    If the leaf moved on while `summarize` ran, the compaction is appended at the new leaf.
+
+    Args:
+        self: the session.
+        summarize: gets the plan of `plan_compaction` and returns the summary: a text, or the reply of a model. The
+            usage, provider and model of a reply are stored with its text. Called outside any lock; if it raises,
+            nothing is written.
+        keep_tokens: how many tokens stay.
+        keep_bytes: how many bytes of the request stay, in place of `keep_tokens`: those of the messages as JSON.
+        count_tokens: counts one message; left out, tokens are estimated as in `Context.count_tokens`.
+        render: turns summaries into messages, as for `build_context`: what is summarised are the messages of that
+            context.
 
     Raises:
+        TypeError: `keep_tokens` and `keep_bytes` are both given, or neither.
         StaleLeaf: the leaf moved to where the plan does not hold, or marks changed what it stands for; nothing was
             written.
-        InvalidMessage: the summary is not a text, or empty.
+        InvalidMessage: the summary is not a text or a reply, or blank.
+        SummaryTooLong: it has more tokens than what it stands for; nothing was written.
         LeafUncertain, ReadOnlySession: raised before `summarize` is called.
         As `build_context` and `append`.
     """
-    plan = plan_compaction(self, keep_tokens, count_tokens)
+    plan = plan_compaction(self, keep_tokens, keep_bytes, count_tokens, render)
     return None if plan is None else apply_compaction(self, plan, summarize(plan), count_tokens=count_tokens)
 
 
 def apply_compaction(
     self: Summarised,
     plan: CompactionPlan,
-    summary: str,
+    summary: Summary,
     *,
     count_tokens: Counter | None = None,
     usage: Mapping[str, Any] | None = None,
@@ -109,16 +129,17 @@ def apply_compaction(
     Args:
         self: the session.
         plan: what `plan_compaction` returned.
-        summary: the text that replaces the messages of the plan.
+        summary: the text that replaces the messages of the plan, or the reply of a model that has it.
         count_tokens: counts the tokens of one message; left out, they are estimated.
-        usage: the tokens that the summary took, as the provider reports them.
-        provider: the provider that made the summary.
-        model: the model that made it. The conversation's model stays.
+        usage: the tokens that the summary took, as the provider reports them; None: as the reply says.
+        provider: the provider that made the summary; None: as the reply says.
+        model: the model that made it; None: as the reply says. The conversation's model stays.
 
     Raises:
         StaleLeaf: the leaf moved to where the plan does not hold, or marks changed what it stands for; nothing was
             written.
-        InvalidMessage: the summary is not a text, or empty.
+        InvalidMessage: the summary is not a text or a reply, or blank.
+        SummaryTooLong: it has more tokens than what it stands for; nothing was written.
         As `append`.
     """
     return cast(
@@ -130,7 +151,7 @@ def apply_compaction(
 def apply_branch_summary(
     self: Summarised,
     plan: BranchPlan,
-    summary: str,
+    summary: Summary,
     entry_id: str | None,
     *,
     details: Any = None,
@@ -143,26 +164,39 @@ def apply_branch_summary(
     Args:
         self: the session.
         plan: what `plan_branch` returned.
-        summary: what happened on the branch.
+        summary: what happened on the branch: a text, or the reply of a model that has it.
         entry_id: the entry to go to; None is the place before the first entry.
         details: anything else to store with the summary.
-        usage: the tokens that the summary took, as the provider reports them.
-        provider: the provider that made the summary.
-        model: the model that made it. The conversation's model stays.
+        usage: the tokens that the summary took, as the provider reports them; None: as the reply says.
+        provider: the provider that made the summary; None: as the reply says.
+        model: the model that made it; None: as the reply says. The conversation's model stays.
 
     Raises:
         StaleLeaf: the leaf moved off the branch since the plan was made; nothing was written.
-        InvalidMessage: the summary is not a text.
+        InvalidMessage: the summary is not a text, or a reply with one.
         As `append`.
     """
-    from convtree._session import compaction
+    from convtree._session.summaries import read_summary
 
-    compaction.check_text(summary)
-    note = BranchSummaryEntry(from_id=plan.leaf_id, summary=summary, details=details)
+    written = read_summary(summary)
+    note = BranchSummaryEntry(
+        from_id=plan.leaf_id,
+        summary=written.text,
+        details=details,
+        usage=written.usage,
+        provider=written.provider,
+        model=written.model,
+    )
     return cast(BranchSummaryEntry, _apply(self._client, plan, _with_cost(note, usage, provider, model), entry_id))
 
 
-def plan_compaction(session: Summarised, keep_tokens: int, count_tokens: Counter | None) -> CompactionPlan | None:
+def plan_compaction(
+    session: Summarised,
+    keep_tokens: int | None,
+    keep_bytes: int | None,
+    count_tokens: Counter | None,
+    render: Render,
+) -> CompactionPlan | None:
     """Plans a compaction; None if there is nothing to summarise.
 
     Raises first if the session cannot be written to.
@@ -170,7 +204,9 @@ def plan_compaction(session: Summarised, keep_tokens: int, count_tokens: Counter
     from convtree._session import compaction
 
     session._client.check_can_append()
-    return compaction.plan_compaction(session, keep_tokens=keep_tokens, count_tokens=count_tokens)
+    return compaction.plan_compaction(
+        session, keep_tokens=keep_tokens, keep_bytes=keep_bytes, count_tokens=count_tokens, render=render
+    )
 
 
 def plan_branch(session: Summarised, entry_id: str | None) -> BranchPlan | None:
@@ -190,8 +226,9 @@ def _with_cost(
     provider: str | None,
     model: str | None,
 ) -> Entry:
-    spent = None if usage is None else dict(usage)
-    return msgspec.structs.replace(note, usage=spent, provider=provider, model=model)
+    """Returns a summary with what it cost; None keeps what the reply said."""
+    cost = {"usage": None if usage is None else dict(usage), "provider": provider, "model": model}
+    return msgspec.structs.replace(note, **{name: value for name, value in cost.items() if value is not None})
 
 
 def _apply(client: Client, plan: CompactionPlan | BranchPlan, note: Entry, parent_id: str | AtLeaf | None) -> Entry:

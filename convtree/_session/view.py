@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 
 from convtree._engine import context, tree
-from convtree._engine.context import Context, Render, default_render
+from convtree._engine.context import Context
 from convtree._engine.journal import LOST_HEADER
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
 from convtree._engine.path_rows import Gap
+from convtree._engine.rendering import Render, default_render
 from convtree._model.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, MessageEntry, VacuumEntry
 from convtree._model.errors import EntryNotFound
 
@@ -69,9 +70,12 @@ class SessionView(msgspec.Struct, frozen=True):
         """Builds what a model should see at a leaf: messages, and the provider, model and settings to use.
 
         The last compaction on the path stands for what lies before its kept entries; pinned messages stay. `render`
-        turns a compaction or a branch summary into a message. Writes nothing and moves nothing.
+        turns a compaction or a branch summary into a message, a list of messages, or a text of the user. If it returns
+        None or an empty list, the summary is left out. The messages that a compaction stands for are then in the
+        context, from the one before it on. Writes nothing and moves nothing.
 
         Raises:
+            TypeError: `render` returned something else.
             BrokenPath: a line it needs is missing or damaged; with `allow_gaps`, `context.gaps` says where instead.
             UnknownEntry: it depends on a critical record of an unknown type.
             EntryNotFound, LeafUncertain: there is no such leaf, or it is not certain.

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 from convtree._engine.outline import LinearSegment
 from convtree._engine.outline import Outline as SyncOutline
 from convtree._engine.redact import Redact
+from convtree._engine.rendering import Render, default_render
 from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._logs.copy import Copied
@@ -25,6 +26,7 @@ from convtree._session import landing
 from convtree._session.compaction import BranchPlan, CompactionPlan
 from convtree._session.follow import looks
 from convtree._session.session import Session as SyncSession
+from convtree._session.summaries import Summary
 from convtree.aio._executor import SerialQueue, run_in_background
 from convtree.stores._open import open_store as open_sync_store
 from convtree.stores._session_store import SessionStore as SyncStore
@@ -177,7 +179,7 @@ def _opening_function(function: Callable[P, T], wrap: Callable[[T], R]) -> Calla
     return call
 
 
-async def _summary_by(summarize: Callable[[Any], Awaitable[str]], plan: CompactionPlan | BranchPlan) -> str:
+async def _summary_by(summarize: Callable[[Any], Awaitable[Summary]], plan: CompactionPlan | BranchPlan) -> Summary:
     """Returns the summary that the caller's function writes.
 
     Raises:
@@ -243,20 +245,30 @@ class Session(_AsyncFacade[SyncSession]):
 
     async def compact(
         self,
-        summarize: Callable[[CompactionPlan], Awaitable[str]],
+        summarize: Callable[[CompactionPlan], Awaitable[Summary]],
         *,
-        keep_tokens: int,
+        keep_tokens: int | None = None,
+        keep_bytes: int | None = None,
         count_tokens: Counter | None = None,
+        render: Render = default_render,
     ) -> CompactionEntry | None:
-        """Replaces all but about the last `keep_tokens` of the context by a summary, as the sync `compact` does.
+        """Replaces all but about the last `keep_tokens` or `keep_bytes` by a summary, as the sync `compact` does.
 
-        `summarize` is a coroutine function. Other calls on the session run while it is awaited.
+        Other calls on the session run while `summarize` is awaited.
+
+        Args:
+            summarize: a coroutine function, otherwise as that of the sync `compact`.
+            keep_tokens: how many tokens stay.
+            keep_bytes: how many bytes of the request stay, in place of `keep_tokens`.
+            count_tokens: counts one message.
+            render: turns summaries into messages.
 
         Raises:
             TypeError: `summarize` is not a coroutine function; nothing was written.
             As the sync `compact`.
         """
-        plan = await self._queue.call(partial(landing.plan_compaction, self._sync, keep_tokens, count_tokens))
+        work = partial(landing.plan_compaction, self._sync, keep_tokens, keep_bytes, count_tokens, render)
+        plan = await self._queue.call(work)
         return (
             None
             if plan is None
@@ -269,7 +281,7 @@ class Session(_AsyncFacade[SyncSession]):
         *,
         summary: str | None = None,
         details: Any = None,
-        summarize: Callable[[BranchPlan], Awaitable[str]] | None = None,
+        summarize: Callable[[BranchPlan], Awaitable[Summary]] | None = None,
     ) -> BranchSummaryEntry | None:
         """Moves the leaf to an entry and records that, as the sync `branch` does.
 
