@@ -314,26 +314,27 @@ def test_counting_tokens(session: Session) -> None:
 def test_keys_that_an_estimate_counts() -> None:
     """What a model reads; pictures by the piece, signatures not at all."""
     assert estimate_tokens(user("")) == 0
-    assert estimate_tokens(call("a" * 100, "look", at="Rome")) == 2
+    assert estimate_tokens(call("a" * 100, "look", at="Rome")) == 4  # look"at":"Rome"
     picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "A" * 100_000}}
     assert estimate_tokens({"role": "user", "content": [picture]}) == 1200
-    assert estimate_tokens({"type": "thinking", "thinking": "abcd", "signature": "S" * 500}) == 1
-    assert estimate_tokens({"a": [1, True, None, 2.5]}) == 1
-    assert estimate_tokens("text") == 1
+    thought = {"type": "thinking", "thinking": "abcd", "signature": "S" * 500}
+    assert estimate_tokens({"role": "assistant", "content": [thought]}) == 1
+    assert estimate_tokens({"a": [1, True, None, 2.5]}) == 6  # its JSON text: no reader knows it
 
 
 def test_files_in_an_estimate() -> None:
     """What is encoded, not text that is called `data`, or begins like a link; nothing that lies beside the words."""
     text = "abcd" * 1_000
-    assert estimate_tokens(call("a", "", data=text)) == 1_000
+    assert estimate_tokens(call("a", "", data=text)) == 1_003
     assert estimate_tokens(user(f"data: {text[6:]}")) == 1_000
     told = {"type": "text", "media_type": "text/plain", "data": text}
     assert estimate_tokens({"role": "user", "content": [{"type": "document", "source": told}]}) == 1_000
     assert estimate_tokens({"role": "user", "parts": [{"inlineData": {"mimeType": "image/png", "data": text}}]}) == 1200
-    assert estimate_tokens({"type": "input_image", "image_url": f"data:image/png;base64,{text}"}) == 1200
-    assert estimate_tokens({"type": "file", "file": {"file_data": text}}) == 1200
-    assert estimate_tokens({"type": "input_audio", "input_audio": {"data": text, "format": "wav"}}) == 1201
-    assert estimate_tokens(call("a", "", data=text, format="json")) == 1_001
+    link = {"type": "input_image", "image_url": f"data:image/png;base64,{text}"}
+    file = {"type": "file", "file": {"file_data": text}}
+    sound = {"type": "input_audio", "input_audio": {"data": text, "format": "wav"}}
+    assert [estimate_tokens({"role": "user", "content": [each]}) for each in (link, file, sound)] == [1200] * 3
+    assert estimate_tokens(call("a", "", data=text, format="json")) == 1_007
     said = {"role": "toolResult", "toolCallId": "a", "content": "abcd", "details": {"diff": text}, "timestamp": 17}
     assert estimate_tokens(said) == 1
 

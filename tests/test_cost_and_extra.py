@@ -179,7 +179,7 @@ def test_calls_of_other_replies_stay_open(session: Session) -> None:
     context = session.build_context()
     assert [(call.id, call.entry_id) for call in context.open_calls] == [("t2", "c2")]
     with pytest.raises(OpenCalls) as caught:
-        context.to("anthropic")
+        context.to("anthropic", open_calls="raise")
     assert [call.entry_id for call in caught.value.calls] == ["c2"]
 
 

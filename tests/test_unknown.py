@@ -97,7 +97,7 @@ def test_words_for_the_assistant(word: str) -> None:
     reply = session.append_many([user("q"), {"role": word, "content": "A"}, user("r")])[1]
     assert reply.role == "assistant"  # type: ignore[attr-defined]
     for shape in ("openai-chat", "openai-responses", "anthropic"):
-        (sent,) = (value for value in session.build_context().to(shape).values())  # type: ignore[arg-type]
+        (sent,) = (value for value in session.build_context().to(shape).values())
         assert sent == [user("q"), assistant("A"), user("r")]
     assert session.build_context().to("gemini")["contents"][1] == {"role": "model", "parts": [{"text": "A"}]}
 

@@ -122,7 +122,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             return sum(map(counter, self.messages))
         from convtree._engine.tokens import count_tokens
 
-        return count_tokens(self.messages, self.entries, self.first_after_compaction, self.stale_usage)
+        return count_tokens(self.said, self.entries, self.first_after_compaction, self.stale_usage)
 
     def count_bytes(self, shape: Shape) -> int:
         """Returns the size of the request in bytes, as JSON. Servers limit it, and pictures count with all their data.

@@ -7,14 +7,14 @@ takes more tokens than estimated.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from itertools import accumulate
 from typing import Any
 
 import msgspec
 
-from convtree._messages.dialects import AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
-from convtree._messages.reading import role_of
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Source, Text, Thinking, Unknown, as_json
+from convtree._messages.reading import read
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.usage import usage_of
 
@@ -25,48 +25,52 @@ _MEDIA_CHARACTERS = 1_200 * _CHARACTERS_PER_TOKEN
 
 
 def estimate_tokens(message: Any) -> int:
-    """Returns the estimated tokens of a message of any provider."""
-    characters = 0
-    if isinstance(message, Mapping):
-        message = {name: value for name, value in message.items() if name not in UNSENT_KEYS}
-    waiting: list[Any] = [message]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            characters += _MEDIA_CHARACTERS if _is_data_url(value) else len(value)
-        elif isinstance(value, Mapping):
-            media = "file_data" if "file_data" in value else "data" if _has_media(value) else None
-            characters += 0 if media is None else _MEDIA_CHARACTERS
-            waiting += [each for name, each in value.items() if name not in UNCOUNTED_KEYS and name != media]
-        elif isinstance(value, list | tuple):
-            waiting += value
-        elif value is not None and not isinstance(value, bool):
-            characters += len(str(value))
-    return -(-characters // _CHARACTERS_PER_TOKEN)
+    """Returns the estimated tokens of a message of any provider or framework."""
+    return estimate_said(read(message))
+
+
+def estimate_said(source: Source) -> int:
+    """Returns the estimated tokens of what a message says."""
+    return -(-sum(map(_characters, source.parts)) // _CHARACTERS_PER_TOKEN)
+
+
+def _characters(part: Part) -> int:
+    match part:
+        case Text(text=text) | Thinking(text=text) | Hosted(text=text):
+            return len(text)
+        case Media(text=text):
+            return _MEDIA_CHARACTERS if text is None else len(text)
+        case Call(name=name, arguments=arguments):
+            return len(name) + (len(arguments) if isinstance(arguments, str) else len(as_json(arguments or "")) - 2)
+        case Result(name=name, content=content):
+            return len(name) + sum(map(_characters, content))
+        case Unknown(value=value):
+            return len(as_json(value))
+    raise AssertionError(f"a part of the class {type(part).__name__}")  # all subclasses of Part are above
 
 
 def count_tokens(
-    messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int] = frozenset()
+    said: Sequence[Source], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int] = frozenset()
 ) -> int:
     """Returns the tokens of a context: the usage of the last reply, and an estimate of the messages after it.
 
     Usage of messages before `first_after_compaction` is ignored: it was reported for a longer context. So is that of
     the messages at the indexes `stale`, whose request was another one.
     """
-    index, counted = _usage_covers(messages, entries, first_after_compaction, stale)
-    return counted + sum(map(estimate_tokens, messages[index:]))
+    index, counted = _usage_covers(said, entries, first_after_compaction, stale)
+    return counted + sum(map(estimate_said, said[index:]))
 
 
 def count_each(
-    messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int] = frozenset()
+    said: Sequence[Source], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int] = frozenset()
 ) -> list[int]:
     """Returns the estimated tokens of each message of a context.
 
     If the provider reported more for the messages together, the estimates are scaled up to that. So their sum is never
     less than `count_tokens`, and a context that is too long is not taken for a short one.
     """
-    estimates = list(map(estimate_tokens, messages))
-    index, counted = _usage_covers(messages, entries, first_after_compaction, stale)
+    estimates = list(map(estimate_said, said))
+    index, counted = _usage_covers(said, entries, first_after_compaction, stale)
     if counted <= sum(estimates[:index]):
         return estimates
     weights = [estimate or 1 for estimate in estimates[:index]]
@@ -81,7 +85,7 @@ def count_bytes_each(messages: Iterable[Any]) -> list[int]:
 
 
 def _usage_covers(
-    messages: Sequence[Any], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int]
+    said: Sequence[Source], entries: Sequence[Entry], first_after_compaction: int, stale: Set[int]
 ) -> tuple[int, int]:
     """Returns how many of the first messages the last reported usage covers, and its tokens."""
     for index in range(len(entries) - 1, first_after_compaction - 1, -1):
@@ -93,23 +97,8 @@ def _usage_covers(
         ):
             # usage may be stored with the results behind a reply; it does not count them
             earlier = range(index, first_after_compaction - 1, -1)
-            replies = (each for each in earlier if type(entries[each]) is MessageEntry and _is_reply(messages[each]))
+            replies = (each for each in earlier if said[each].role == "assistant" and not said[each].summary)
             reply = next(replies, index)
             if stale.isdisjoint((reply, index)):
                 return reply + 1, counted
     return 0, 0
-
-
-def _is_reply(message: Any) -> bool:
-    return isinstance(message, Mapping) and role_of(message) == "assistant"
-
-
-def _is_data_url(text: str) -> bool:
-    return text.startswith("data:") and ";base64," in text[:200]
-
-
-def _has_media(value: Mapping[str, Any]) -> bool:
-    """Returns whether `data` of this object is an image or another file, not text."""
-    kind = next((kind for name in MEDIA_TYPE_KEYS if isinstance(kind := value.get(name), str)), "text/")
-    is_media = not kind.startswith("text/") or value.get("format") in AUDIO_FORMATS
-    return is_media and isinstance(value.get("data"), str)

@@ -94,19 +94,6 @@ SEALED_KEYS = frozenset(
 #: pi's stop reasons of an incomplete reply, whose calls were never run
 FAILED_STOPS = ("error", "aborted")
 
-# --- keys without tokens ---
-
-#: keys that say what the `data` beside them is
-MEDIA_TYPE_KEYS = ("media_type", "mimeType", "mime_type")
-AUDIO_FORMATS = ("wav", "mp3", "flac", "opus", "pcm16")
-#: keys whose values tell how to read a message, or are for the provider alone
-UNCOUNTED_KEYS = frozenset(
-    {"type", "role", "id", "call_id", *RESULT_ID_KEYS, "tool_use_id", "status", "media_type", "mimeType"}
-    | {"signature", "thinkingSignature", *GEMINI_SIGNATURE_KEYS, "encrypted_content"}
-)
-#: keys that some programs store in a message and never send
-UNSENT_KEYS = frozenset({"details", "usage", "timestamp", "api", "provider", "model", "stopReason", "isError"})
-
 # --- tools that work on files, in lower case ---
 
 READ_TOOLS = frozenset({"read", "read_file", "readfile", "view", "view_file", "open_file"})

@@ -37,7 +37,6 @@ from convtree._messages.items import read_item, role_of_item
 from convtree._messages.kit import is_kit, read_kit
 from convtree._messages.parts import Call, Part, Result, Role, Source, Text, Thinking, Unknown, placed
 
-
 _PLAIN = {"role", "content"}
 _PLAIN_ROLES = ("system", "developer", "user", "assistant")
 

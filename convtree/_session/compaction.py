@@ -280,7 +280,7 @@ def _outline_of(entries: Sequence[Entry], messages: Sequence[Any], indexes: Sequ
 def _counts(context: Context, count_tokens: Counter | None) -> list[int]:
     """Returns the tokens of each message."""
     if count_tokens is None:
-        return count_each(context.messages, context.entries, context.first_after_compaction, context.stale_usage)
+        return count_each(context.said, context.entries, context.first_after_compaction, context.stale_usage)
     return list(map(count_tokens, context.messages))
 
 

@@ -71,8 +71,8 @@ def _calls_with_results(context: Context) -> Iterator[tuple[int, int]]:
                 stays = context.is_pinned(call) and not context.is_pinned(index)
                 yield call + 1, behind if stays else index + 1
         made |= {id(call): index for call in source.calls}
-    last_answered = _last_answered_turn(context)
-    yield from ((made[id(call)] + 1, behind) for call in found.open if made[id(call)] >= last_answered)
+    last_reply = _last_reply(said)
+    yield from ((made[id(call)] + 1, behind) for call in found.open if made[id(call)] >= last_reply)
 
 
 def _hidden_calls(context: Context) -> Iterator[tuple[int, int]]:
@@ -84,6 +84,16 @@ def _hidden_calls(context: Context) -> Iterator[tuple[int, int]]:
             yield first, behind
         elif first >= last_answered:
             yield first, end
+
+
+def _last_reply(said: Sequence[Source]) -> int:
+    """Returns the index where the assistant's last messages in a row begin. Their calls may still get results."""
+    end = len(said)
+    while end and said[end - 1].role != "assistant":
+        end -= 1
+    while end and said[end - 1].role == "assistant":
+        end -= 1
+    return end
 
 
 def _last_answered_turn(context: Context) -> int:
