@@ -100,7 +100,10 @@ def to_json(value: Any, option: int = 0) -> bytes:
 def _message(entry: MessageEntry, changed: Changed) -> Description:
     described = describe_message(entry.message, entry.shape)
     pinned = entry.pinned and described.kind not in ("system", "developer")
-    return described._replace(remarks=[*described.remarks, *_visibility(entry.visible_to, pinned, changed)])
+    remarks = [*described.remarks, *_visibility(entry.visible_to, pinned, changed)]
+    remarks += ["interrupted"] if entry.status is not None else []
+    remarks += [f"replaces {entry.replaces}"] if entry.replaces is not None else []
+    return described._replace(remarks=remarks)
 
 
 def _visibility(visible_to: Visibility, pinned: bool | None, changed: Changed) -> list[str]:
