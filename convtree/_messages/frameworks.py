@@ -9,25 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from convtree._messages.parts import Part, Source
-
-#: reads a message that is stored inside another one, as if it stood alone, and sets the outer source's role
-ReadInner = Callable[[Source, Mapping[str, Any]], list[Part]]
+from convtree._messages import agent_framework, claude_code, google_adk, langchain, llama_index, pydantic_ai
+from convtree._messages.parts import Part, ReadInner, Source
 
 
 class Framework(NamedTuple):
-    """A message format: its name, whether a message is in it (by keys alone), and its reader.
+    """A message format: its name, whether a message is in it (by keys alone), its reader, and what else it states.
 
-    The reader sets the source's `role`, and returns the parts in their order.
+    The reader sets the source's `role`, and returns the parts in their order. `facts` returns what the message states
+    of its origin, under the keys `provider`, `model` and `usage`.
     """
 
     name: str
     fits: Callable[[Mapping[str, Any]], bool]
     read: Callable[[Source, ReadInner], list[Part]]
+    facts: Callable[[Mapping[str, Any]], dict[str, Any]]
 
 
 #: the most specific first
-FRAMEWORKS: tuple[Framework, ...] = ()
+FRAMEWORKS: tuple[Framework, ...] = (
+    Framework("pydantic-ai", pydantic_ai.fits, pydantic_ai.read, pydantic_ai.facts),
+    Framework("google-adk", google_adk.fits, google_adk.read, google_adk.facts),
+    Framework("langchain", langchain.fits, langchain.read, langchain.facts),
+    Framework("claude-code", claude_code.fits, claude_code.read, claude_code.facts),
+    Framework("agent-framework", agent_framework.fits, agent_framework.read, agent_framework.facts),
+    Framework("llama-index", llama_index.fits, llama_index.read, llama_index.facts),
+)
 
 
 def framework_of(message: Mapping[str, Any]) -> Framework | None:

@@ -6,7 +6,7 @@ whole message that is already in the target's shape is sent unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -65,9 +65,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Text(Part, frozen=True, kw_only=True, eq=False):
-    """Plain text."""
+    """Plain text; `repeats` if its framework says it again and again: it is left out where it was said before."""
 
     text: str
+    repeats: bool = False
 
 
 class Thinking(Part, frozen=True, kw_only=True, eq=False):
@@ -120,6 +121,10 @@ class Unknown(Part, frozen=True, kw_only=True, eq=False):
 
     value: Any
     why: str
+
+
+#: reads a message that is stored inside another one, as if it stood alone, and sets the outer source's role
+ReadInner = Callable[[Source, Mapping[str, Any]], list[Part]]
 
 
 def placed(part: P, *place: str | int) -> P:
