@@ -39,7 +39,13 @@ _TYPES = {
     **dict.fromkeys(("chat", "ChatMessageChunk"), "chat"),
     "remove": "remove",
 }
+_TYPE_OF_CLASS = {
+    **{f"{name}Message": name.lower() for name in ("Human", "System", "Tool", "Function", "Chat", "Remove")},
+    **{f"{name}MessageChunk": f"{name}MessageChunk" for name in ("AI", "Human", "System", "Tool", "Function", "Chat")},
+    "AIMessage": "ai",
+}
 _OWN_KEYS = ("additional_kwargs", "response_metadata")
+_FOREIGN_KEYS = frozenset({"role", "message", "uuid", "subtype"})  # of other formats with such a type
 #: blocks that are calls, and the key of their id
 _CALLS = {"tool_use": "id", "tool_call": "id", "function_call": "call_id", "tool_call_chunk": "id"}
 _CALLS |= {"custom_tool_call": "call_id", "invalid_tool_call": "id"}
@@ -61,17 +67,12 @@ _OF_THE_STREAM = ("index",)  # keys that LangChain adds to a provider's blocks
 
 def fits(message: Mapping[str, Any]) -> bool:
     """Returns whether a message is one of LangChain."""
-    kind = kind_of_part(message, "type")
-    if kind == "constructor":
-        return "lc" in message and _is_bare(members(message.get("kwargs")))
-    if kind not in _TYPES:
-        return False
-    return _is_bare(message) or _is_bare(members(message.get("data")))
+    return _bare(message) is not None
 
 
 def read(source: Source, inner: ReadInner) -> list[Part]:  # noqa: ARG001  # a block never holds a provider's message
     """Reads a message."""
-    way, message = _bare(source.message)
+    way, message = _found(source.message)
     kind = _TYPES[message["type"]]
     if kind == "remove":  # takes a message out of LangChain's state, and says nothing
         return []
@@ -88,7 +89,7 @@ def read(source: Source, inner: ReadInner) -> list[Part]:  # noqa: ARG001  # a b
 
 def facts(message: Mapping[str, Any]) -> dict[str, Any]:
     """Returns provider, model and usage of a reply."""
-    _, bare = _bare(message)
+    _, bare = _found(message)
     metadata = members(bare.get("response_metadata"))
     stated = {
         "provider": metadata.get("model_provider"),
@@ -98,21 +99,28 @@ def facts(message: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in stated.items() if value}
 
 
-def _is_bare(message: Mapping[str, Any]) -> bool:
-    """Returns whether an object is a message itself: with LangChain's own keys, or with no key of another format."""
-    if "content" not in message or kind_of_part(message, "type") not in _TYPES:
-        return False
-    if any(isinstance(message.get(key), Mapping) for key in _OWN_KEYS):
-        return True
-    return not {"role", "message", "uuid", "subtype"} & message.keys()
+def _bare(message: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]] | None:
+    """Returns the message inside its envelope, with its type, and the way there; None if there is none."""
+    if "lc" in message:  # where the type is its default, only the name of the class tells it
+        inner = members(message.get("kwargs"))
+        names = listed(message.get("id"))
+        kind = _TYPE_OF_CLASS.get(str(names[-1])) if names else None
+        found = inner if "type" in inner else {**inner, "type": kind}
+        return (("kwargs",), found) if _is_typed(found) else None
+    if _is_typed(message):
+        own = any(isinstance(message.get(key), Mapping) for key in _OWN_KEYS)
+        return ((), message) if own or not _FOREIGN_KEYS & message.keys() else None
+    inner = members(message.get("data"))
+    return (("data",), inner) if message.get("type") == inner.get("type") and _is_typed(inner) else None
 
 
-def _bare(message: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
-    """Returns the message inside its envelope, and the way there."""
-    key = "kwargs" if message.get("type") == "constructor" else "data"
-    if _is_bare(message):
-        return (), message
-    return (key,), members(message.get(key))
+def _found(message: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+    """Returns what `_bare` does, for a message that fits."""
+    return _bare(message) or ((), message)
+
+
+def _is_typed(message: Mapping[str, Any]) -> bool:
+    return "content" in message and kind_of_part(message, "type") in _TYPES
 
 
 def _result(message: Mapping[str, Any], way: tuple[str, ...], where: Where) -> Part:
@@ -210,7 +218,7 @@ def _words(summary: Any) -> str:
 
 def _made_by(source: Source) -> str:
     """Returns the provider of a reply, or the model if only that is stated."""
-    metadata = members(_bare(source.message)[1].get("response_metadata"))
+    metadata = members(_found(source.message)[1].get("response_metadata"))
     return str(metadata.get("model_provider") or metadata.get("model_name") or metadata.get("model") or "")
 
 
