@@ -31,6 +31,7 @@ from convtree._messages.parts import (
 )
 
 P = TypeVar("P", bound=Part)
+Place = tuple[str | int, ...]
 
 #: the words of frameworks for who speaks -> the standard word
 _SPEAKERS = {
@@ -196,19 +197,19 @@ def without_repeats(parts: Iterable[Part]) -> list[Part]:
     return kept
 
 
-def numbered(key: str, values: Any) -> Iterator[tuple[tuple[str, int], Any]]:
+def numbered(key: str, values: Any) -> Iterator[tuple[Place, Any]]:
     """Yields the members of a list, each with its place; of anything else nothing."""
     for index, value in enumerate(listed(values)):
         yield (key, index), value
 
 
-def at(place: tuple[str | int, ...], part: P | None) -> Iterator[P]:
+def at(place: Place, part: P | None) -> Iterator[P]:
     """Yields a part with its place, unless it is None."""
     if part is not None:
         yield placed(part, *place)
 
 
-def inside(prefix: tuple[str | int, ...], parts: Iterable[P]) -> list[P]:
+def inside(prefix: Place, parts: Iterable[P]) -> list[P]:
     """Returns parts of an inner message, with places that lead from the outer one."""
     return [placed(part, *prefix, *part.place) for part in parts]
 

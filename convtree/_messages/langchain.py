@@ -14,6 +14,7 @@ import msgspec
 from convtree._messages.blocks import Where, listed, members, read_block, text_or_none
 from convtree._messages.dialects import ANTHROPIC, RESPONSES, SHAPE_OF_BLOCK
 from convtree._messages.framework_parts import (
+    Place,
     at,
     called,
     hosted,
@@ -99,7 +100,7 @@ def facts(message: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in stated.items() if value}
 
 
-def _bare(message: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]] | None:
+def _bare(message: Mapping[str, Any]) -> tuple[Place, Mapping[str, Any]] | None:
     """Returns the message inside its envelope, with its type, and the way there; None if there is none."""
     if "lc" in message:  # where the type is its default, only the name of the class tells it
         inner = members(message.get("kwargs"))
@@ -114,7 +115,7 @@ def _bare(message: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any
     return (("data",), inner) if message.get("type") == inner.get("type") and _is_typed(inner) else None
 
 
-def _found(message: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+def _found(message: Mapping[str, Any]) -> tuple[Place, Mapping[str, Any]]:
     """Returns what `_bare` does, for a message that fits."""
     return _bare(message) or ((), message)
 
@@ -123,7 +124,7 @@ def _is_typed(message: Mapping[str, Any]) -> bool:
     return "content" in message and kind_of_part(message, "type") in _TYPES
 
 
-def _result(message: Mapping[str, Any], way: tuple[str, ...], where: Where) -> Part:
+def _result(message: Mapping[str, Any], way: Place, where: Where) -> Part:
     content = message.get("content")
     if isinstance(content, list | tuple):
         found: list[Part | None] = list(_content(message, way, where))
@@ -136,11 +137,11 @@ def _result(message: Mapping[str, Any], way: tuple[str, ...], where: Where) -> P
 # --- content ---
 
 
-def _content(message: Mapping[str, Any], way: tuple[str, ...], where: Where) -> Iterator[Part]:
+def _content(message: Mapping[str, Any], way: Place, where: Where) -> Iterator[Part]:
     content = message.get("content")
     if not isinstance(content, list | tuple):
         yield from at((*way, "content"), structured(content, where))
-    calls = {text_or_none(call.get("id")): call for call in _stated_calls(message)}
+    calls = {text_or_none(call.get("id")): call for _, call in _stated_calls(message)}
     for place, block in numbered("content", content):
         yield from at((*way, *place), _block(block, where, calls))
 
@@ -264,7 +265,7 @@ def _hosted(block: Mapping[str, Any], kind: str, where: Where) -> Hosted:
 # --- beside the content ---
 
 
-def _thought_before(kwargs: Mapping[str, Any], way: tuple[str, ...], where: Where) -> Iterator[Part]:
+def _thought_before(kwargs: Mapping[str, Any], way: Place, where: Where) -> Iterator[Part]:
     """Reads reasoning that stands beside the content."""
     for key in ("reasoning_content", "reasoning"):
         given = kwargs.get(key)
@@ -272,7 +273,7 @@ def _thought_before(kwargs: Mapping[str, Any], way: tuple[str, ...], where: Wher
         yield from at((*way, "additional_kwargs", key), told)
 
 
-def _said_beside(kwargs: Mapping[str, Any], way: tuple[str, ...], where: Where) -> Iterator[Part]:
+def _said_beside(kwargs: Mapping[str, Any], way: Place, where: Where) -> Iterator[Part]:
     """Reads a refusal, the transcript of spoken words, and what OpenAI's tools gave."""
     beside = (*way, "additional_kwargs")
     yield from at((*beside, "refusal"), said(kwargs.get("refusal"), where))
@@ -281,28 +282,30 @@ def _said_beside(kwargs: Mapping[str, Any], way: tuple[str, ...], where: Where) 
         yield from at((*beside, *place), _hosted(members(item), str(members(item).get("type")), where))
 
 
-def _stated_calls(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Returns the calls of a message beside its content."""
-    given = [*listed(message.get("tool_calls")), *listed(message.get("invalid_tool_calls"))]
+def _stated_calls(message: Mapping[str, Any]) -> list[tuple[Place, Mapping[str, Any]]]:
+    """Returns the calls of a message beside its content, each with its place."""
+    given = [each for key in ("tool_calls", "invalid_tool_calls") for each in numbered(key, message.get(key))]
     if not given:
         kwargs = members(message.get("additional_kwargs"))
-        old = kwargs.get("function_call")
-        given = [*listed(kwargs.get("tool_calls")), *([{"function": old}] if isinstance(old, Mapping) else ())]
-    return [members(call) for call in given]
+        raw = numbered("tool_calls", kwargs.get("tool_calls"))
+        given = [(("additional_kwargs", *place), call) for place, call in raw]
+        if isinstance(old := kwargs.get("function_call"), Mapping):
+            given.append((("additional_kwargs", "function_call"), {"function": old}))
+    return [(place, members(call)) for place, call in given]
 
 
-def _calls(message: Mapping[str, Any], way: tuple[str, ...], where: Where, read: list[Part]) -> Iterator[Part]:
+def _calls(message: Mapping[str, Any], way: Place, where: Where, read: list[Part]) -> Iterator[Part]:
     """Reads the calls that do not stand among the blocks."""
     known = {part.id for part in read if isinstance(part, Call) and part.id}
     named = [part.name for part in read if isinstance(part, Call) and not part.id]
-    for index, call in enumerate(_stated_calls(message)):
+    for place, call in _stated_calls(message):
         part = _call(call, where)
         if part.id in known:
             continue
         if part.id is None and part.name in named:
             named.remove(part.name)
             continue
-        yield placed(part, *way, "tool_calls", index)
+        yield placed(part, *way, *place)
 
 
 def _call(call: Mapping[str, Any], where: Where) -> Call:

@@ -14,6 +14,7 @@ import msgspec
 from convtree._messages.blocks import Where, listed, members, text_or_none
 from convtree._messages.dialects import GEMINI, RESPONSES
 from convtree._messages.framework_parts import (
+    Place,
     as_value,
     at,
     called,
@@ -111,7 +112,7 @@ def _request(source: Source) -> Iterator[Part]:
             yield from at(place, unknown(part, kind, ("user", source)))
 
 
-def _prompt(part: Mapping[str, Any], place: tuple[str | int, ...], where: Where) -> Iterator[Part]:
+def _prompt(part: Mapping[str, Any], place: Place, where: Where) -> Iterator[Part]:
     content = part.get("content")
     if isinstance(content, list | tuple):
         for inner, item in numbered("content", content):
