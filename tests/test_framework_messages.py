@@ -251,7 +251,11 @@ def test_the_types_of_langchain_are_roles(kind: str, role: str) -> None:
     """Bare, in the envelope of `message_to_dict`, and in that of `dumpd`."""
     bare = {"type": kind, "content": "Hi", "additional_kwargs": {}, "response_metadata": {}}
     name = {"ai": "AIMessage", "human": "HumanMessage"}.get(kind)
-    forms: list[Message] = [bare, {"type": kind, "data": bare}, {"lc": 1, "type": "constructor", "id": ["x"], "kwargs": bare}]
+    forms: list[Message] = [
+        bare,
+        {"type": kind, "data": bare},
+        {"lc": 1, "type": "constructor", "id": ["x"], "kwargs": bare},
+    ]
     if name is not None:  # an older version left out the type
         kwargs = {"content": "Hi"}
         forms.append({"lc": 1, "type": "constructor", "id": ["langchain", name], "kwargs": kwargs})
@@ -330,10 +334,12 @@ def test_reasoning_of_langchain() -> None:
 def test_reasoning_of_other_providers_in_langchain() -> None:
     """OpenAI's items, Bedrock's blocks, and reasoning beside the content."""
     item = {"type": "reasoning", "id": "rs_1", "summary": [{"text": "Hm"}, {}], "encrypted_content": "x", "index": 0}
+    standard = {"type": "reasoning", "id": "rs_1", "reasoning": "Hm", "encrypted_content": "x"}
     bedrock = {"type": "reasoning_content", "reasoning_content": {"text": "So", "signature": "s"}}
-    kept = {"type": "reasoning", "id": "rs_1", "summary": [{"text": "Hm"}, {}], "encrypted_content": "x"}
+    summary = [{"type": "summary_text", "text": "Hm"}]
+    kept = {"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": "x"}
     message = ai([item, bedrock, {"type": "reasoning", "summary": [{"text": "Summed"}]}, {"type": "reasoning"}])
-    assert raws(message)[0] == ("openai-responses", kept)
+    assert raws(message)[0] == raws(ai([standard]))[0] == ("openai-responses", kept)
     assert "id" not in raws(message, trusted=False)[0][1]
     assert parts(message) == [
         ("thinking", "assistant", "Hm", True),
@@ -388,7 +394,12 @@ def test_what_ran_at_the_provider_in_langchain() -> None:
     search = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"q": "x"}, "index": 3}
     blocks = [
         {"type": "server_tool_call", "id": "1", "name": "web_search", "args": {"q": "x"}},
-        {"type": "server_tool_result", "tool_call_id": "1", "output": "found"},
+        {
+            "type": "server_tool_result",
+            "output": [{"url": "https://a.b", "title": "A"}, {"url": "https://c.d", "x": 1}],
+        },
+        {"type": "image_generation_call", "result": "iVBORw0KGgo="},
+        {"type": "image_generation_call"},
         *(search, {"type": "web_search_call", "id": "ws_1", "status": "completed"}),
         {"type": "executable_code", "executable_code": "1+1", "language": "python"},
         *({"type": "non_standard", "value": {"type": "text", "text": "Hi"}}, {"type": "hologram"}, {"no": "type"}),
@@ -396,7 +407,9 @@ def test_what_ran_at_the_provider_in_langchain() -> None:
     message = ai(blocks, additional_kwargs={"tool_outputs": [{"type": "mcp_call", "output": "done"}]})
     assert parts(message) == [
         ("hosted", "assistant", '[web_search] {"q":"x"}'),
-        ("hosted", "assistant", "[server_tool_result] found"),
+        ("hosted", "assistant", "[server_tool_result] A https://a.b\nhttps://c.d"),
+        ("media", "assistant", *IMAGE[2:]),
+        ("hosted", "assistant", "[image_generation_call]"),
         ("hosted", "assistant", '[web_search] {"q":"x"}'),
         ("hosted", "assistant", "[web_search_call]"),
         ("hosted", "assistant", "[executable_code] 1+1"),
@@ -405,7 +418,7 @@ def test_what_ran_at_the_provider_in_langchain() -> None:
         ("unknown", "assistant", {"no": "type"}, "a part without a kind"),
         ("hosted", "assistant", "[mcp_call] done"),
     ]
-    assert raws(message)[2] == ("anthropic", {key: value for key, value in search.items() if key != "index"})
+    assert raws(message)[4] == ("anthropic", {key: value for key, value in search.items() if key != "index"})
 
 
 def test_what_stands_beside_the_content_in_langchain() -> None:
@@ -695,7 +708,10 @@ def test_a_line_of_claude_code_holds_a_message_of_anthropic() -> None:
 
 def test_lines_of_claude_code_that_no_model_sees() -> None:
     """What is for the user alone, and what the program records, says nothing; a new kind of line is unknown."""
-    hidden: list[Message] = [line("user", "Hi", isVisibleInTranscriptOnly=True), line("assistant", "Oops", isApiErrorMessage=True)]
+    hidden: list[Message] = [
+        line("user", "Hi", isVisibleInTranscriptOnly=True),
+        line("assistant", "Oops", isApiErrorMessage=True),
+    ]
     records: list[Message] = [
         {"type": "system", "subtype": "info", "content": "Note", "uuid": "u", "sessionId": "s"},
         {"type": "summary", "summary": "A talk", "leafUuid": "u"},

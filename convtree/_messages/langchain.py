@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 
 from convtree._messages.blocks import Where, listed, members, read_block, text_or_none
-from convtree._messages.dialects import ANTHROPIC, RESPONSES, SHAPE_OF_BLOCK
+from convtree._messages.dialects import ANTHROPIC, SHAPE_OF_BLOCK
 from convtree._messages.framework_parts import (
     Place,
     at,
     called,
+    encrypted_thought,
     hosted,
     kind_of_part,
     media,
@@ -30,7 +31,7 @@ from convtree._messages.framework_parts import (
     thought,
     unknown,
 )
-from convtree._messages.parts import Call, Hosted, Kind, Part, ReadInner, Source, Thinking, placed
+from convtree._messages.parts import Call, Hosted, Kind, Part, ReadInner, Source, placed
 
 _TYPES = {
     **dict.fromkeys(("ai", "AIMessageChunk"), "assistant"),
@@ -62,7 +63,7 @@ _FILES = {
     "file": "file",
     "search_result": "content",
 }
-_HOSTED_ENDS = ("_tool_use", "_result", "_call", "_call_output", "_tool_call", "_call_chunk", "_tool_output")
+_HOSTED_ENDS = ("_tool_use", "_result", "_call", "_tool_call", "_call_chunk", "_output", "_list_tools")
 _OF_THE_STREAM = ("index",)  # keys that LangChain adds to a provider's blocks
 
 
@@ -177,15 +178,11 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
 
 def _reasoning(block: Mapping[str, Any], where: Where) -> Part | None:
     """Reads LangChain's reasoning, an item of OpenAI, and what Bedrock calls its reasoning."""
-    if isinstance(content := block.get("encrypted_content"), str) and content:
-        raw = {key: block[key] for key in ("type", "id", "summary", "encrypted_content") if key in block}
-        if not where[1].trusted:
-            raw.pop("id", None)
-        text = _words(block.get("summary"))
-        return Thinking(role=where[0], source=where[1], raw=raw, shape=RESPONSES, text=text, sealed=True)
-    told = block.get("reasoning") or members(block.get("reasoning_content")).get("text")
+    told = block.get("reasoning") or members(block.get("reasoning_content")).get("text") or _words(block.get("summary"))
+    if sealed := text_or_none(block.get("encrypted_content")):
+        return encrypted_thought(told, sealed, block.get("id"), where)
     signature = members(block.get("extras")).get("signature") or block.get("signature")
-    return thought(told or _words(block.get("summary")), where, signature if _is_anthropic(where[1]) else None)
+    return thought(told, where, signature if _is_anthropic(where[1]) else None)
 
 
 def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
@@ -195,6 +192,10 @@ def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
 
 def _redacted(block: Mapping[str, Any], where: Where) -> Part | None:
     return redacted_thought(block.get("data"), where)
+
+
+def _drawn(block: Mapping[str, Any], where: Where) -> Part | None:
+    return media(where, mime="image/png", data=block.get("result")) or hosted("image_generation_call", None, where)
 
 
 def _executed(block: Mapping[str, Any], where: Where) -> Hosted:
@@ -207,6 +208,7 @@ _SAYS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {
     **dict.fromkeys(("reasoning", "reasoning_content"), _reasoning),
     "thinking": _thinking,
     "redacted_thinking": _redacted,
+    "image_generation_call": _drawn,
     **dict.fromkeys(("executable_code", "code_execution_result"), _executed),
 }
 

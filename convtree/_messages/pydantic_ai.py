@@ -18,6 +18,7 @@ from convtree._messages.framework_parts import (
     as_value,
     at,
     called,
+    encrypted_thought,
     hosted,
     kind_of_part,
     media,
@@ -230,18 +231,8 @@ def _thinking(part: Mapping[str, Any], where: Where) -> Part | None:
             return redacted_thought(signature, where)
         return thought(text, where, signature)
     if maker == "openai" and signature is not None:
-        return _encrypted(part, signature, where)
+        return encrypted_thought(text, signature, part.get("id"), where)
     return thought(text, where)
-
-
-def _encrypted(part: Mapping[str, Any], content: str, where: Where) -> Thinking:
-    """Reads reasoning of OpenAI. Its id is left out for another model, as `items` does."""
-    text = text_or_none(part.get("content")) or ""
-    summary = [{"type": "summary_text", "text": text}] if text else []
-    raw: dict[str, Any] = {"type": "reasoning", "summary": summary, "encrypted_content": content}
-    if where[1].trusted and (id := text_or_none(part.get("id"))):
-        raw = {"type": "reasoning", "id": id, "summary": summary, "encrypted_content": content}
-    return Thinking(role=where[0], source=where[1], raw=raw, shape=RESPONSES, text=text, sealed=True)
 
 
 def _call(part: Mapping[str, Any], where: Where) -> Call:
