@@ -9,27 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from convtree._messages.parts import Part, Source
+from convtree._messages.dialects import KIT, PI, SHAPES
+from convtree._messages.parts import Part, ReadInner, Source
+from convtree._messages.wrappers import is_wrapper, read_wrapper
 
-#: reads a message that is stored inside another one, as if it stood alone, and sets the outer source's role
-ReadInner = Callable[[Source, Mapping[str, Any]], list[Part]]
+
+def _no_facts(_: Mapping[str, Any]) -> dict[str, Any]:
+    return {}
 
 
 class Framework(NamedTuple):
     """A message format: its name, whether a message is in it (by keys alone), and its reader.
 
-    The reader sets the source's `role`, and returns the parts in their order.
+    The reader sets the source's `role`, and returns the parts in their order. `facts` returns those of `provider`,
+    `model` and `usage` that a message states itself.
     """
 
     name: str
     fits: Callable[[Mapping[str, Any]], bool]
     read: Callable[[Source, ReadInner], list[Part]]
+    facts: Callable[[Mapping[str, Any]], dict[str, Any]] = _no_facts
 
+
+WRAPPER = "wrapper"
 
 #: the most specific first
-FRAMEWORKS: tuple[Framework, ...] = ()
+FRAMEWORKS: tuple[Framework, ...] = (Framework(WRAPPER, is_wrapper, read_wrapper),)
 
 
 def framework_of(message: Mapping[str, Any]) -> Framework | None:
     """Returns the framework whose format a message is in; None if it is in none of them."""
     return next((each for each in FRAMEWORKS if each.fits(message)), None)
+
+
+def known_shapes() -> tuple[str, ...]:
+    """Returns the names that a message's `shape` may have."""
+    return (*SHAPES, PI, KIT, *(each.name for each in FRAMEWORKS if each.name != WRAPPER))

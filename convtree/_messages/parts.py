@@ -6,7 +6,7 @@ whole message that is already in the target's shape is sent unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -120,6 +120,10 @@ class Unknown(Part, frozen=True, kw_only=True, eq=False):
 
     value: Any
     why: str
+
+
+#: reads a message that is stored inside another one, as if it stood alone, and sets the outer source's role
+ReadInner = Callable[[Source, Mapping[str, Any]], list[Part]]
 
 
 def placed(part: P, *place: str | int) -> P:
