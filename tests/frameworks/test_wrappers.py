@@ -276,7 +276,7 @@ def test_parsed_results_do_not_warn() -> None:
     """OpenAI's SDK keeps them where its types have none. A warning would be an error in these tests."""
     completions = pytest.importorskip("openai.types.chat")
     made = completions.ParsedChatCompletion.model_validate(ANSWERS["ChatCompletion"].answer)
-    made.choices[0].message.parsed = made.model_copy()
+    made.choices[0].message.parsed = made.model_copy(deep=True)
     assert Session.memory().append(made).message == CHAT_MESSAGE
 
 
