@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from convtree._messages import agent_framework, claude_code, google_adk, langchain, llama_index, pydantic_ai
 from convtree._messages.dialects import KIT, PI, SHAPES
 from convtree._messages.parts import Part, ReadInner, Source
 from convtree._messages.wrappers import is_wrapper, read_wrapper
@@ -19,10 +20,10 @@ def _no_facts(_: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Framework(NamedTuple):
-    """A message format: its name, whether a message is in it (by keys alone), and its reader.
+    """A message format: its name, whether a message is in it (by keys alone), its reader, and what else it states.
 
-    The reader sets the source's `role`, and returns the parts in their order. `facts` returns those of `provider`,
-    `model` and `usage` that a message states itself.
+    The reader sets the source's `role`, and returns the parts in their order. `facts` returns what the message states
+    of its origin, under the keys `provider`, `model` and `usage`.
     """
 
     name: str
@@ -34,7 +35,15 @@ class Framework(NamedTuple):
 WRAPPER = "wrapper"
 
 #: the most specific first
-FRAMEWORKS: tuple[Framework, ...] = (Framework(WRAPPER, is_wrapper, read_wrapper),)
+FRAMEWORKS: tuple[Framework, ...] = (
+    Framework(WRAPPER, is_wrapper, read_wrapper),
+    Framework("pydantic-ai", pydantic_ai.fits, pydantic_ai.read, pydantic_ai.facts),
+    Framework("google-adk", google_adk.fits, google_adk.read, google_adk.facts),
+    Framework("langchain", langchain.fits, langchain.read, langchain.facts),
+    Framework("claude-code", claude_code.fits, claude_code.read, claude_code.facts),
+    Framework("agent-framework", agent_framework.fits, agent_framework.read, agent_framework.facts),
+    Framework("llama-index", llama_index.fits, llama_index.read, llama_index.facts),
+)
 
 
 def framework_of(message: Mapping[str, Any]) -> Framework | None:

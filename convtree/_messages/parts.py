@@ -65,9 +65,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Text(Part, frozen=True, kw_only=True, eq=False):
-    """Plain text."""
+    """Plain text; `repeats` if its framework says it again and again: it is left out where it was said before."""
 
     text: str
+    repeats: bool = False
 
 
 class Thinking(Part, frozen=True, kw_only=True, eq=False):

@@ -10,8 +10,9 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from convtree._messages.framework_parts import standard_base64
+
 _LEVELS = 8  # no answer of a provider has more, arguments of tools apart; deeper values are kept as they are
-_STANDARD = str.maketrans("-_", "+/")
 
 
 class Rule(NamedTuple):
@@ -69,8 +70,3 @@ def with_text_for_bytes(value: Any, levels: int = _LEVELS) -> Any:
     if levels and isinstance(value, Mapping):
         return {key: with_text_for_bytes(member, levels - 1) for key, member in value.items()}
     return value
-
-
-def standard_base64(text: str) -> str:
-    """Returns base64 text in the standard alphabet, with its padding."""
-    return text.translate(_STANDARD) + "=" * (-len(text) % 4)

@@ -176,18 +176,21 @@ def _candidates(value: Mapping[str, Any]) -> Wrapped | None:
     first = _gemini_message(candidates[0]) if candidates else None
     if first is None:
         return None
+    return Wrapped(first, GEMINI, {"provider": "google"} | _gemini_facts(value), ("candidates", len(candidates)))
+
+
+def _gemini_facts(value: Mapping[str, Any]) -> dict[str, Any]:
     model = value.get("modelVersion", value.get("model_version"))
     usage = value.get("usageMetadata", value.get("usage_metadata"))
-    facts = _facts({"usage": usage}, model, "google", _RULES[GEMINI])
-    return Wrapped(first, GEMINI, facts, ("candidates", len(candidates)))
+    return _facts({"usage": usage}, model, None, _RULES[GEMINI])
 
 
 def _candidate(value: Mapping[str, Any]) -> Wrapped | None:
-    """One candidate of Gemini."""
-    if not isinstance(value["content"], Mapping) or "parts" not in value["content"]:
+    """One candidate of Gemini, or an answer as Google's Agent Development Kit has it. An event of the latter is none."""
+    ended = "finishReason" in value or "finish_reason" in value
+    if not ended or "author" in value or "parts" not in members(value["content"]):
         return None
-    message = _gemini_message(value)
-    return None if message is None else Wrapped(message, GEMINI, {})
+    return Wrapped({"role": "model", **trimmed(value["content"], _RULES[GEMINI])}, GEMINI, _gemini_facts(value))
 
 
 def _gemini_message(candidate: Mapping[str, Any]) -> dict[str, Any] | None:

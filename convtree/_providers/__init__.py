@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol
 
+from convtree._messages.framework_parts import without_repeats
 from convtree._messages.parts import Part, Source
 from convtree._messages.reading import read_message
 from convtree._providers import anthropic, gemini, openai_chat, openai_responses
@@ -43,4 +44,5 @@ def write(sources: Iterable[Source], shape: Shape, *, heal: bool = False) -> dic
     writer: Callable[..., dict[str, Any]] | None = WRITERS.get(shape)
     if writer is None:
         raise ValueError(f"shape is one of {', '.join(map(repr, WRITERS))}, not {shape!r}")
-    return writer([part for source in sources for part in read_message(source)], heal=heal)
+    parts = without_repeats(part for source in sources for part in read_message(source))
+    return writer(parts, heal=heal)
