@@ -189,7 +189,10 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
             f"append {key}[i].{inner} with model= and usage=, the others as its siblings with parent_id=",
             place=key,
         )
-    return wrapped.message, wrapped.shape, wrapped.facts
+    framework = framework_of(wrapped.message) if wrapped.shape is None else None
+    if framework is None:
+        return wrapped.message, wrapped.shape, wrapped.facts
+    return wrapped.message, framework.name, framework.facts(wrapped.message) | wrapped.facts
 
 
 def _check_shape(shape: str) -> None:

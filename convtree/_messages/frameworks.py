@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from convtree._messages import agent_framework, claude_code, google_adk, langchain, llama_index, pydantic_ai
+from convtree._messages import (
+    agent_framework,
+    bedrock,
+    claude_code,
+    cohere,
+    google_adk,
+    langchain,
+    llama_index,
+    ollama,
+    pydantic_ai,
+    sharegpt,
+    vercel,
+)
 from convtree._messages.dialects import KIT, PI, SHAPES
 from convtree._messages.parts import Part, ReadInner, Source
 from convtree._messages.wrappers import is_wrapper, read_wrapper
@@ -43,6 +55,12 @@ FRAMEWORKS: tuple[Framework, ...] = (
     Framework("claude-code", claude_code.fits, claude_code.read, claude_code.facts),
     Framework("agent-framework", agent_framework.fits, agent_framework.read, agent_framework.facts),
     Framework("llama-index", llama_index.fits, llama_index.read, llama_index.facts),
+    Framework("strands", bedrock.fits_strands, bedrock.read, bedrock.facts_of_strands),
+    Framework("bedrock", bedrock.fits, bedrock.read),
+    Framework("vercel", vercel.fits, vercel.read),
+    Framework("cohere", cohere.fits, cohere.read),
+    Framework("ollama", ollama.fits, ollama.read),
+    Framework("sharegpt", sharegpt.fits, sharegpt.read),
 )
 
 

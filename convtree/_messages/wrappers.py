@@ -36,9 +36,8 @@ class Wrapped(NamedTuple):
 
 #: keys of a whole answer beside its `message`
 _END_KEYS = ("finish_reason", "finishReason", "stop_reason", "stopReason", "done")
-_OLLAMA_COUNTS = ("prompt_eval_count", "eval_count")
 _OLLAMA_USAGE = (
-    *_OLLAMA_COUNTS,
+    *("prompt_eval_count", "eval_count"),
     *("total_duration", "load_duration", "prompt_eval_duration", "eval_duration"),
 )
 _COHERE_USAGE_KEYS = frozenset({"billed_units", "tokens"})
@@ -186,7 +185,7 @@ def _gemini_facts(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _candidate(value: Mapping[str, Any]) -> Wrapped | None:
-    """One candidate of Gemini, or an answer as Google's Agent Development Kit has it. An event of the latter is none."""
+    """One candidate of Gemini, or an answer as Google's ADK keeps it. An event of the ADK is none."""
     ended = "finishReason" in value or "finish_reason" in value
     if not ended or "author" in value or "parts" not in members(value["content"]):
         return None
@@ -215,18 +214,24 @@ def _beside(value: Mapping[str, Any]) -> Wrapped | None:
     inner = value["message"]
     if not isinstance(inner, Mapping) or value.get("type") not in (None, "agent_result"):
         return None
-    if not any(key in value for key in _END_KEYS):
-        return None
+    if "redact_message" in value:  # in a session of Strands
+        redacted = value["redact_message"]
+        return Wrapped(trimmed(redacted if isinstance(redacted, Mapping) else inner, _RULES[BEDROCK]), None, {})
+    return _ended(value, inner) if any(key in value for key in _END_KEYS) else None
+
+
+def _ended(value: Mapping[str, Any], inner: Mapping[str, Any]) -> Wrapped:
+    """Tells by the other keys of an answer whose it is."""
+    model = value.get("model")
     if "done" in value:
         usage = {name: value[name] for name in _OLLAMA_USAGE if value.get(name) is not None}
-        facts = _facts({"usage": usage or None}, value.get("model"), OLLAMA, by_model=False)
+        facts = _facts({"usage": usage or None}, model, OLLAMA, by_model=False)
         return Wrapped(trimmed(inner, _RULES[OLLAMA]), OLLAMA, facts)
     if "finish_reason" not in value:
-        return Wrapped(trimmed(inner, _RULES[BEDROCK]), None, _facts(value, value.get("model"), None))
+        return Wrapped(trimmed(inner, _RULES[BEDROCK]), None, _facts(value, model, None))
     if "index" not in value and (_COHERE_USAGE_KEYS & members(value.get("usage")).keys() or _is_upper(value)):
-        facts = _facts(value, value.get("model"), COHERE, by_model=False)
-        return Wrapped(trimmed(inner, _RULES[COHERE]), COHERE, facts)
-    return Wrapped(_chat_message(inner), CHAT, _facts(value, value.get("model"), None))
+        return Wrapped(trimmed(inner, _RULES[COHERE]), COHERE, _facts(value, model, COHERE, by_model=False))
+    return Wrapped(_chat_message(inner), CHAT, _facts(value, model, None))
 
 
 def _is_upper(value: Mapping[str, Any]) -> bool:
