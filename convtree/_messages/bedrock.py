@@ -81,7 +81,7 @@ def facts_of_strands(message: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_block(block: Any) -> bool:
-    if not isinstance(block, Mapping) or "type" in block:
+    if not isinstance(block, dict) or "type" in block:
         return False
     return any(isinstance(block.get(key), Mapping) for key in _READERS if key != "text")
 

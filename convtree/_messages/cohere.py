@@ -37,7 +37,8 @@ def fits(message: Mapping[str, Any]) -> bool:
         return False
     if "tool_plan" in message or (isinstance(message.get("citations"), list) and "content" in message):
         return True
-    return any(_is_document(block) for block in listed(message.get("content")))
+    blocks = listed(message.get("content"))
+    return any(isinstance(block, dict) and "document" in block and _is_document(block) for block in blocks)
 
 
 def read(source: Source, _: ReadInner) -> list[Part]:

@@ -45,6 +45,8 @@ class Framework(NamedTuple):
 
 
 WRAPPER = "wrapper"
+#: the keys of most messages
+_PLAIN = {"role", "content"}
 
 #: the most specific first
 FRAMEWORKS: tuple[Framework, ...] = (
@@ -66,7 +68,12 @@ FRAMEWORKS: tuple[Framework, ...] = (
 
 def framework_of(message: Mapping[str, Any]) -> Framework | None:
     """Returns the framework whose format a message is in; None if it is in none of them."""
-    return next((each for each in FRAMEWORKS if each.fits(message)), None)
+    if message.keys() == _PLAIN and isinstance(message["content"], str):
+        return None
+    for each in FRAMEWORKS:
+        if each.fits(message):
+            return each
+    return None
 
 
 def known_shapes() -> tuple[str, ...]:

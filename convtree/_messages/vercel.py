@@ -28,6 +28,8 @@ from convtree._messages.parts import Hosted, Part, ReadInner, Source
 
 _DYNAMIC, _OLD_TOOL = "dynamic-tool", "tool-invocation"
 _CALL, _RESULT = "tool-call", "tool-result"
+#: blocks for models that have other keys than those of other formats
+_BLOCKS = (_CALL, _RESULT, "file", "image", "reasoning")
 #: parts of a page that the SDK does not send to a model
 _PAGE_ONLY = ("step-start", "source-url", "source-document", "source")
 _DENIED = "The call was denied."
@@ -41,7 +43,8 @@ def fits(message: Mapping[str, Any]) -> bool:
     parts = message.get("parts")
     if isinstance(parts, list | tuple):
         return any(_is_page_part(part) for part in parts)
-    return any(_is_block(block) for block in listed(message.get("content")))
+    blocks = listed(message.get("content"))
+    return any(isinstance(block, dict) and block.get("type") in _BLOCKS and _is_block(block) for block in blocks)
 
 
 def read(source: Source, _: ReadInner) -> list[Part]:
@@ -73,8 +76,8 @@ def _is_page_part(part: Any) -> bool:
     return kind.startswith("data-") or (kind.startswith("tool-") and "toolCallId" in part)
 
 
-def _is_block(block: Any) -> bool:
-    kind = kind_of_part(block, "type")
+def _is_block(block: Mapping[str, Any]) -> bool:
+    kind = block["type"]
     if kind in (_CALL, _RESULT):
         return "toolCallId" in block
     if kind == "file":

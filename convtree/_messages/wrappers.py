@@ -60,7 +60,7 @@ _RULES = {
     ),
     BEDROCK: Rule(opaque=frozenset({"input", "json"})),
     OLLAMA: Rule(opaque=frozenset({"arguments"})),
-    COHERE: Rule(opaque=frozenset({"arguments", "document", "tool_output"})),
+    COHERE: Rule(opaque=frozenset({"arguments", "parameters", "document", "tool_output"})),
 }
 _USAGE = Rule()
 
@@ -234,6 +234,15 @@ def _ended(value: Mapping[str, Any], inner: Mapping[str, Any]) -> Wrapped:
     return Wrapped(_chat_message(inner), CHAT, _facts(value, model, None))
 
 
+def _first_cohere(value: Mapping[str, Any]) -> Wrapped | None:
+    """An answer of the first version of Cohere, whose text is not in a message. Its history has it as one."""
+    if not isinstance(value.get("text"), str) or "chat_history" not in value:
+        return None
+    message = {"role": "CHATBOT", "message": value["text"], "tool_calls": value.get("tool_calls")}
+    facts = _facts({"usage": value.get("meta")}, value.get("model"), COHERE, by_model=False)
+    return Wrapped(trimmed(message, _RULES[COHERE]), COHERE, facts)
+
+
 def _is_upper(value: Mapping[str, Any]) -> bool:
     """Returns whether the reason of an answer's end is spelled as Cohere does."""
     reason = value["finish_reason"]
@@ -246,6 +255,7 @@ _WRAPPERS: dict[str, Callable[[Mapping[str, Any]], Wrapped | None]] = {
     "output": _output,
     "message": _beside,
     "stop_reason": _answer,
+    "generation_id": _first_cohere,
     "content": _candidate,
 }
 

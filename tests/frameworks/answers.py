@@ -199,6 +199,34 @@ ANSWERS: dict[str, Answer] = {
         "qwen3:8b",
         {"prompt_eval_count": 3, "eval_count": 2, "total_duration": 9},
     ),
+    "V2ChatResponse without usage": Answer(
+        {"id": "c1", "finish_reason": "COMPLETE", "message": {"role": "assistant", "content": []}, "usage": None},
+        {"role": "assistant", "content": []},
+        "cohere",
+        "cohere",
+    ),
+    "NonStreamedChatResponse": Answer(
+        {
+            "text": "I look.",
+            "generation_id": "g",
+            "finish_reason": "COMPLETE",
+            "chat_history": [{"role": "USER", "message": "Sky?"}, {"role": "CHATBOT", "message": "I look."}],
+            "tool_calls": [{"name": "look", "parameters": {"at": None}}],
+            "meta": {"tokens": {"input_tokens": 3.0, "output_tokens": 2.0}},
+        },
+        {"role": "CHATBOT", "message": "I look.", "tool_calls": [{"name": "look", "parameters": {"at": None}}]},
+        "cohere",
+        "cohere",
+        None,
+        {"tokens": {"input_tokens": 3.0, "output_tokens": 2.0}},
+    ),
+    "a message and its end": Answer(
+        {"message": {"role": "assistant", "content": "Rome."}, "finish_reason": "stop", "model": "m"},
+        {"role": "assistant", "content": "Rome."},
+        "openai-chat",
+        None,
+        "m",
+    ),
     "V2ChatResponse": Answer(
         {
             "id": "c1",

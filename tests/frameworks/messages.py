@@ -300,6 +300,7 @@ VERCEL = [
             "id": "m1",
             "role": "assistant",
             "parts": [
+                {},
                 {"type": "step-start"},
                 {"type": "reasoning", "text": "hm", "providerMetadata": ANTHROPIC_NOTES, "state": "done"},
                 {"type": "reasoning", "text": "", "providerMetadata": {"anthropic": {"redactedData": "cmVk"}}},
@@ -338,6 +339,7 @@ VERCEL = [
         },
         "assistant",
         [
+            ("unknown", {}, "a part without a kind"),
             ("hosted", ""),
             ("thinking", "hm", SIGNED),
             ("thinking", "", REDACTED),
@@ -493,6 +495,15 @@ VERCEL = [
             ("image", {"mime": "image/webp", "url": "https://a/b.png"}),
             ("document", {"mime": "application/pdf", "data": "JVBERg==", "name": "a.pdf"}),
         ],
+    ),
+]
+
+VERCEL += [
+    Case(
+        "vercel",
+        {"role": "user", "content": [{"type": "file", "data": "JVBERg==", "mimeType": "application/pdf"}]},
+        "user",
+        [("document", {"mime": "application/pdf", "data": "JVBERg=="})],
     ),
 ]
 

@@ -29,6 +29,7 @@ CLASSES = {
     "Candidate": "google.genai.types:Candidate",
     "ChatResponse of Ollama": "ollama:ChatResponse",
     "V2ChatResponse": "cohere.v2.types:V2ChatResponse",
+    "NonStreamedChatResponse": "cohere.types:NonStreamedChatResponse",
 }
 SHAPES = ("openai-chat", "openai-responses", "anthropic", "gemini")
 
@@ -218,6 +219,8 @@ NO_WRAPPERS: list[Json] = [
     {"type": "other", "stop_reason": "end", "role": "assistant", "content": []},
     {"type": "message", "stop_reason": "end", "content": []},
     {"content": {"title": "a"}},
+    {"generation_id": "g", "text": "a"},
+    {"generation_id": "g", "text": 5, "chat_history": []},
     {"role": "assistant", "content": "a", "choices": [{"message": {"content": "b"}}]},
     {"role": "assistant", "content": [], "stopReason": "stop", "message": {}},
 ]
@@ -403,3 +406,29 @@ def test_an_object_that_leads_back_to_itself_is_refused() -> None:
 
     with pytest.raises(InvalidMessage, match="levels of nesting"):
         Session.memory().append(Circle())
+
+
+#: what was once lost on its way to every provider, each with a text of it
+LOST: dict[str, tuple[Json, str]] = {
+    "ChatCompletion.model_dump()": (ANSWERS["ChatCompletion"].answer, "I look."),
+    "choices[0]": (ANSWERS["Choice"].answer, "I look."),
+    "Response.model_dump()": (ANSWERS["Response"].answer, "I look."),
+    "GenerateContentResponse.model_dump()": (ANSWERS["GenerateContentResponse"].answer, "I look."),
+    "Bedrock Converse": (ANSWERS["Converse"].answer, "I look."),
+    "Ollama": (ANSWERS["ChatResponse of Ollama"].answer, "I look."),
+    "LlamaIndex": ({"role": "assistant", "blocks": [{"block_type": "text", "text": "I look."}]}, "I look."),
+    "Cohere": (ANSWERS["V2ChatResponse"].answer, "I look."),
+    "ShareGPT": ({"from": "gpt", "value": "I look."}, "I look."),
+}
+
+
+@pytest.mark.parametrize("stored", ["appended", "as an entry"])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", LOST)
+def test_nothing_is_lost(name: str, shape: Any, stored: str) -> None:
+    """Every provider is told what was said, also of a log in which the whole answer is stored."""
+    message, text = LOST[name]
+    session = Session.memory()
+    session.append({"role": "user", "content": "Hi"})
+    session.append(message if stored == "appended" else MessageEntry(message=message))
+    assert text in json.dumps(session.build_context().to(shape, heal=True))
