@@ -89,8 +89,10 @@ def _of_model(model: Any) -> Any:
     """Returns the fields of a pydantic model that were set, and those whose default says something.
 
     A provider's SDK sets what the provider sent, null included. A framework tells its messages apart by defaults.
+    OpenAI's SDK stores parsed results where its types have none, and pydantic would warn of each.
     """
-    options = {"mode": "json", "by_alias": True, "exclude": getattr(model, "__api_exclude__", None)}
+    excluded = getattr(model, "__api_exclude__", None)
+    options = {"mode": "json", "by_alias": True, "exclude": excluded, "warnings": False}
     whole = [model.model_dump(**options, exclude_none=True)]
     stack: list[tuple[Any, Any, Any]] = [(whole, 0, model.model_dump(**options, exclude_unset=True))]
     while stack:
@@ -109,7 +111,7 @@ def _of_google(model: Any) -> Any:
 
     The bytes are found in a second dump, in which they are not text yet.
     """
-    options = {"by_alias": True, "exclude_none": True}
+    options = {"by_alias": True, "exclude_none": True, "warnings": False}
     whole = [model.model_dump(mode="json", **options)]
     stack: list[tuple[Any, Any, Any]] = [(whole, 0, model.model_dump(**options))]
     while stack:
