@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs each framework's tests against its own package, in an environment of its own: their pins collide.
+# Runs the tests of each framework with its own packages, in an environment of its own: their pins collide.
 # `tests/frameworks/run.sh` runs all, `tests/frameworks/run.sh langchain google-adk` those two. The environments are in
 # $CONVTREE_FRAMEWORKS, or thrown away. With CONVTREE_RECORD=1 the samples are written anew.
 set -euo pipefail
@@ -8,11 +8,15 @@ root=$(cd "$here/../.." && pwd)
 python=${PYTHON:-python3}
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-all=()
-for test in "$here"/test_real_*.py; do
-  name=$(basename "$test" .py)
-  all+=("$(tr _ - <<<"${name#test_real_}")")
-done
+# groups of packages in pyproject.toml
+all=(pydantic-ai langchain llama-index agent-framework google-adk claude-code answers strands litellm)
+tests_of() {
+  case $1 in
+    answers | strands) echo test_real_providers.py ;;
+    litellm) echo test_wrappers.py ;;
+    *) echo "test_real_${1//-/_}.py" ;;
+  esac
+}
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
   [[ " ${all[*]} " == *" $name "* ]] || { echo "unknown framework '$name'; expected some of: ${all[*]}" >&2; exit 2; }
@@ -33,12 +37,11 @@ for name in "$@"; do
   if ! [ -e "$work/$name/complete" ]; then
     "$python" -m venv "$work/$name"
     "$bin/pip" install -q --upgrade 'pip>=25.1'
-    (cd "$root" && "$bin/pip" install -q -e . --group "$name" 'pytest>=8')
+    (cd "$root" && "$bin/pip" install -q -e . --group "$name" 'pytest>=8' 'hypothesis>=6.100')
     touch "$work/$name/complete"
   fi
-  # its own root: the tests above need packages that are not here; -rs: a test that is skipped here proves nothing
-  # shellcheck disable=SC2015
+  # a root of its own, because the tests above need other packages; -rs, because a skipped test proves nothing
   (cd "$here" && "$bin/python" -m pytest -q -rs -c /dev/null --rootdir "$here" --confcutdir "$here" \
-    -p no:cacheprovider "test_real_${name//-/_}.py") || failed+=("$name")
+    -p no:cacheprovider "$(tests_of "$name")") || failed+=("$name")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }
