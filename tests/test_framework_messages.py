@@ -445,6 +445,12 @@ def test_results_of_langchain() -> None:
         ("result", "1", "", [('{"row":1}',)], False)
     ]
     search = {"type": "web_search_call", "action": {"q": "x"}}
+    inside = [{"type": "tool_use", "name": "n", "input": 1}, {"type": "reasoning", "reasoning": "Hm"}, {"type": "text"}]
+    assert parts({"type": "function", "name": "t", "content": inside}) == [
+        ("result", None, "t", [('{"name":"n","arguments":1}',), ("Hm",)], False)
+    ]
+    sealed = [{"type": "redacted_thinking", "data": "d"}]
+    assert parts({"type": "function", "name": "t", "content": sealed}) == [("result", None, "t", [], False)]
     assert parts({"type": "function", "name": "t", "content": [search]}) == [
         ("result", None, "t", [('[web_search_call] {"q":"x"}',)], False)
     ]
@@ -549,7 +555,7 @@ def test_contents_of_agent_framework() -> None:
         {"type": "uri", "uri": "https://a.b/c.pdf", "media_type": "application/pdf"},
         {"type": "hosted_file", "file_id": "file-1"},
         {"type": "error", "message": "quota", "error_code": "429"},
-        {"type": "function_approval_request", "id": "1"},
+        {"type": "function_approval_response", "id": "1"},
         *({"type": "uri"}, {"type": "hologram"}, {"no": "type"}, 7),
     ]
     message = {"role": "user", "contents": contents}
@@ -603,6 +609,19 @@ def test_tools_of_agent_framework() -> None:
         ("result", "2", "", [('{"a":1}',)], False),
         ("result", "3", "", [("it broke",)], True),
         ("result", "4", "", [("The tool failed.",)], True),
+    ]
+
+
+def test_a_call_of_agent_framework_that_waits_for_a_person() -> None:
+    """The question holds the call. It is read once, where it also stands by itself."""
+    call = {"type": "function_call", "call_id": "1", "name": "t", "arguments": {}}
+    asking = {"type": "function_approval_request", "id": "a", "function_call": call}
+    other = asking | {"function_call": call | {"call_id": "2"}}
+    lost = {"type": "function_approval_request", "id": "a"}
+    assert parts({"role": "assistant", "contents": [call, asking, other, lost]}) == [
+        ("call", "1", "t", {}),
+        ("call", "2", "t", {}),
+        ("unknown", "assistant", lost, "a part without a kind"),
     ]
 
 

@@ -25,11 +25,12 @@ from convtree._messages.framework_parts import (
     thought,
     unknown,
 )
-from convtree._messages.parts import Part, ReadInner, Source
+from convtree._messages.parts import Call, Part, ReadInner, Source
 
 _CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
-#: kinds that say nothing to a model: the text of a hosted file is with its provider
-_SILENT = frozenset({"usage", "function_approval_request", "function_approval_response", "oauth_consent_request"})
+_ASKING = "function_approval_request"  # holds the call that waits for a person
+#: kinds that say nothing to a model
+_SILENT = frozenset({"usage", "function_approval_response", "oauth_consent_request"})
 _FILES = ("data", "uri")
 _IN_RESULTS = ("text", *_FILES)
 _NO_RESULT = "The tool failed."
@@ -55,15 +56,23 @@ def facts(message: Mapping[str, Any]) -> dict[str, Any]:  # noqa: ARG001  # the 
 
 
 def _contents(contents: Any, where: Where) -> Iterator[Part]:
+    calls: set[Any] = set()
     for place, each in numbered("contents", contents):
         if isinstance(each, str):
             yield from at(place, said(each, where))
             continue
         content = _as_python(members(each))
         kind = kind_of_part(content, "type")
-        if kind in _SILENT:
+        if kind == _ASKING:
+            content, kind = _as_python(members(content.get("function_call"))), "function_call"
+            if text_or_none(content.get("call_id")) in calls:  # the framework keeps the call beside the question
+                continue
+        elif kind in _SILENT:
             continue
-        yield from at(place, _content(content, kind, where) if content else unknown(each, None, where))
+        part = _content(content, kind, where) if content else unknown(each, None, where)
+        if isinstance(part, Call):
+            calls.add(part.id)
+        yield from at(place, part)
 
 
 def _as_python(content: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -116,7 +116,7 @@ def returned(id: Any, name: Any, content: Iterable[Part | None], where: Where, i
         source=where[1],
         id=text_or_none(id),
         name=text_or_none(name) or "",
-        content=tuple(_in_result(part) for part in content if part is not None),
+        content=tuple(held for part in content if (held := _in_result(part)) is not None),
         is_error=is_error,
     )
 
@@ -234,12 +234,15 @@ def inside(prefix: Place, parts: Iterable[P]) -> list[P]:
     return [placed(part, *prefix, *part.place) for part in parts]
 
 
-def _in_result(part: Part) -> Text | Media:
-    if isinstance(part, Text | Media):
-        return msgspec.structs.replace(part, role="user")
-    value = part.value if isinstance(part, Unknown) else getattr(part, "text", "")
-    text = value if isinstance(value, str) else as_json(value)
-    return Text(role="user", source=part.source, text=text, place=part.place)
+def _in_result(part: Part | None) -> Text | Media | None:
+    """Returns what a result holds of a part: the part, or its value as JSON text; None if that is blank."""
+    if part is None or isinstance(part, Text | Media):
+        return part and msgspec.structs.replace(part, role="user")
+    value = getattr(part, "value", getattr(part, "text", None))
+    if isinstance(part, Call):
+        value = {"name": part.name, "arguments": part.arguments}
+    text = structured(value, ("user", part.source))
+    return text and placed(text, *part.place)
 
 
 def standard_base64(data: str) -> str:
