@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from convtree._messages.blocks import members, text_or_none
-from convtree._messages.framework_parts import inside, said
+from convtree._messages.framework_parts import Place, inside, said
 from convtree._messages.parts import Part, ReadInner, Source, Unknown, placed
 
 _SPOKEN = ("user", "assistant")
@@ -58,7 +58,7 @@ def read(source: Source, inner: ReadInner) -> list[Part]:
     if _is_outcome(message):
         source.role = "assistant"
         return _outcome(source)
-    way: tuple[str, ...] = ()
+    way: Place = ()
     if kind in _SPOKEN:
         body, way = members(message.get("message")), ("message",)
     elif _is_sdk_message(message):
@@ -74,7 +74,9 @@ def read(source: Source, inner: ReadInner) -> list[Part]:
     content = body.get("content")
     if isinstance(content, list | tuple):
         content = [_typed(block) for block in content]
-    return inside(way, inner(source, {"role": role, "content": content}))
+    parts = inside(way, inner(source, {"role": role, "content": content}))
+    source.role = source.role or role
+    return parts
 
 
 def facts(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from convtree._messages.blocks import Where, kind_of, listed, members, mime_of, text_or_none
-from convtree._messages.dialects import ANTHROPIC, ASSISTANT_ROLES, RESULT_ROLES, SYSTEM_ROLES
+from convtree._messages.dialects import ANTHROPIC, ASSISTANT_ROLES, RESPONSES, RESULT_ROLES, SYSTEM_ROLES
 from convtree._messages.parts import (
     Call,
     Hosted,
@@ -31,6 +31,7 @@ from convtree._messages.parts import (
 )
 
 P = TypeVar("P", bound=Part)
+Place = tuple[str | int, ...]
 
 #: the words of frameworks for who speaks -> the standard word
 _SPEAKERS = {
@@ -83,6 +84,18 @@ def redacted_thought(data: Any, where: Where) -> Thinking | None:
         return None
     raw = {"type": "redacted_thinking", "data": data}
     return Thinking(role=where[0], source=where[1], raw=raw, shape=ANTHROPIC, text="", sealed=True)
+
+
+def encrypted_thought(text: Any, content: str, id: Any, where: Where) -> Thinking:
+    """Makes reasoning that OpenAI encrypted. Another model gets it without its id, which refers to stored data."""
+    text, id = text_or_none(text) or "", text_or_none(id) if where[1].trusted else None
+    raw = {
+        "type": "reasoning",
+        **({"id": id} if id else {}),
+        "summary": [{"type": "summary_text", "text": text}] if text else [],
+        "encrypted_content": content,
+    }
+    return Thinking(role=where[0], source=where[1], raw=raw, shape=RESPONSES, text=text, sealed=True)
 
 
 def called(id: Any, name: Any, arguments: Any, where: Where) -> Call:
@@ -149,7 +162,7 @@ def hosted(name: Any, value: Any, where: Where, raw: Mapping[str, Any] | None = 
 
     `raw` is the block of Anthropic, if it is one.
     """
-    told = value if isinstance(value, str) else "" if value is None else as_json(value)
+    told = value if isinstance(value, str) else "" if value is None else _found_pages(value) or as_json(value)
     label = text_or_none(name) or "tool"
     return Hosted(
         role=where[0],
@@ -158,6 +171,14 @@ def hosted(name: Any, value: Any, where: Where, raw: Mapping[str, Any] | None = 
         shape=None if raw is None else ANTHROPIC,
         text=f"[{label}] {told}".rstrip(),
     )
+
+
+def _found_pages(value: Any) -> str:
+    """Returns title and link of each page that a search found; empty if a value is no such list."""
+    pages = [members(each) for each in listed(value)]
+    if not pages or not all(isinstance(page.get("url"), str) for page in pages):
+        return ""
+    return "\n".join(" ".join(filter(None, (text_or_none(page.get("title")), page["url"]))) for page in pages)
 
 
 def unknown(value: Any, kind: str | None, where: Where) -> Unknown:
@@ -196,19 +217,19 @@ def without_repeats(parts: Iterable[Part]) -> list[Part]:
     return kept
 
 
-def numbered(key: str, values: Any) -> Iterator[tuple[tuple[str, int], Any]]:
+def numbered(key: str, values: Any) -> Iterator[tuple[Place, Any]]:
     """Yields the members of a list, each with its place; of anything else nothing."""
     for index, value in enumerate(listed(values)):
         yield (key, index), value
 
 
-def at(place: tuple[str | int, ...], part: P | None) -> Iterator[P]:
+def at(place: Place, part: P | None) -> Iterator[P]:
     """Yields a part with its place, unless it is None."""
     if part is not None:
         yield placed(part, *place)
 
 
-def inside(prefix: tuple[str | int, ...], parts: Iterable[P]) -> list[P]:
+def inside(prefix: Place, parts: Iterable[P]) -> list[P]:
     """Returns parts of an inner message, with places that lead from the outer one."""
     return [placed(part, *prefix, *part.place) for part in parts]
 

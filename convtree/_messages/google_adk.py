@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from convtree._messages.blocks import listed, members
-from convtree._messages.framework_parts import at, inside, said, standard_base64, structured
+from convtree._messages.framework_parts import Place, at, inside, said, speaker_of, standard_base64, structured
 from convtree._messages.parts import Part, ReadInner, Role, Source
 
 _ID_KEYS = ("invocation_id", "invocationId", "actions")
 _USER = "user"
+_SPEAKERS: dict[str, Role] = {"input_transcription": "user", "output_transcription": "assistant"}
 _BASE64 = ("data", "thoughtSignature")
 
 
@@ -39,9 +40,10 @@ def read(source: Source, inner: ReadInner) -> list[Part]:
         parts += _read_content(content, ("content",), source, inner)
     else:
         parts += at(("content",), structured(content, (role, source)))
-    compacted = members(_either(members(message.get("actions")).get("compaction"), "compacted_content"))
-    if compacted:
-        parts += _read_content(compacted, ("actions", "compaction", "compacted_content"), source, inner)
+    summary = members(members(message.get("actions")).get("compaction"))
+    for key in ("compacted_content", "compactedContent"):
+        if isinstance(summary.get(key), Mapping):
+            parts += _read_content(summary[key], ("actions", "compaction", key), source, inner)
     return [*parts, *_spoken(message, source)]
 
 
@@ -51,13 +53,15 @@ def facts(message: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in stated.items() if value}
 
 
-def _read_content(content: Mapping[str, Any], way: tuple[str, ...], source: Source, inner: ReadInner) -> list[Part]:
+def _read_content(content: Mapping[str, Any], way: Place, source: Source, inner: ReadInner) -> list[Part]:
     """Reads a content of Gemini. Without a role it has that of the event."""
     role = content.get("role")
     if not isinstance(role, str):
         role = "user" if source.role == "user" else "model"
-    parts = [_camel(members(part)) for part in listed(content.get("parts"))]
-    return inside(way, inner(source, {"role": role, "parts": parts}))
+    given = [_camel(members(part)) for part in listed(content.get("parts"))]
+    parts = inside(way, inner(source, {"role": role, "parts": given}))
+    source.role = source.role or speaker_of(role)
+    return parts
 
 
 def _camel(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,10 +87,9 @@ def _camel_name(name: str) -> str:
 
 def _spoken(message: Mapping[str, Any], source: Source) -> Iterator[Part]:
     """Reads the transcripts of a live session."""
-    speakers: tuple[tuple[str, Role], ...] = (("input_transcription", "user"), ("output_transcription", "assistant"))
-    for key, role in speakers:
-        spoken = members(_either(message, key))
-        yield from at((key, "text"), said(spoken.get("text"), (role, source)))
+    for name, role in _SPEAKERS.items():
+        for key in (name, _camel_name(name)):
+            yield from at((key, "text"), said(members(message.get(key)).get("text"), (role, source)))
 
 
 def _either(fields: Any, name: str) -> Any:

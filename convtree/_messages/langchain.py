@@ -12,10 +12,12 @@ from typing import Any
 import msgspec
 
 from convtree._messages.blocks import Where, listed, members, read_block, text_or_none
-from convtree._messages.dialects import ANTHROPIC, RESPONSES, SHAPE_OF_BLOCK
+from convtree._messages.dialects import ANTHROPIC, SHAPE_OF_BLOCK
 from convtree._messages.framework_parts import (
+    Place,
     at,
     called,
+    encrypted_thought,
     hosted,
     kind_of_part,
     media,
@@ -29,7 +31,7 @@ from convtree._messages.framework_parts import (
     thought,
     unknown,
 )
-from convtree._messages.parts import Call, Hosted, Kind, Part, ReadInner, Source, Thinking, placed
+from convtree._messages.parts import Call, Hosted, Kind, Part, ReadInner, Source, placed
 
 _TYPES = {
     **dict.fromkeys(("ai", "AIMessageChunk"), "assistant"),
@@ -61,7 +63,7 @@ _FILES = {
     "file": "file",
     "search_result": "content",
 }
-_HOSTED_ENDS = ("_tool_use", "_result", "_call", "_call_output", "_tool_call", "_call_chunk", "_tool_output")
+_HOSTED_ENDS = ("_tool_use", "_result", "_call", "_tool_call", "_call_chunk", "_output", "_list_tools")
 _OF_THE_STREAM = ("index",)  # keys that LangChain adds to a provider's blocks
 
 
@@ -99,7 +101,7 @@ def facts(message: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in stated.items() if value}
 
 
-def _bare(message: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]] | None:
+def _bare(message: Mapping[str, Any]) -> tuple[Place, Mapping[str, Any]] | None:
     """Returns the message inside its envelope, with its type, and the way there; None if there is none."""
     if "lc" in message:  # where the type is its default, only the name of the class tells it
         inner = members(message.get("kwargs"))
@@ -114,7 +116,7 @@ def _bare(message: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any
     return (("data",), inner) if message.get("type") == inner.get("type") and _is_typed(inner) else None
 
 
-def _found(message: Mapping[str, Any]) -> tuple[tuple[str, ...], Mapping[str, Any]]:
+def _found(message: Mapping[str, Any]) -> tuple[Place, Mapping[str, Any]]:
     """Returns what `_bare` does, for a message that fits."""
     return _bare(message) or ((), message)
 
@@ -123,7 +125,7 @@ def _is_typed(message: Mapping[str, Any]) -> bool:
     return "content" in message and kind_of_part(message, "type") in _TYPES
 
 
-def _result(message: Mapping[str, Any], way: tuple[str, ...], where: Where) -> Part:
+def _result(message: Mapping[str, Any], way: Place, where: Where) -> Part:
     content = message.get("content")
     if isinstance(content, list | tuple):
         found: list[Part | None] = list(_content(message, way, where))
@@ -136,11 +138,11 @@ def _result(message: Mapping[str, Any], way: tuple[str, ...], where: Where) -> P
 # --- content ---
 
 
-def _content(message: Mapping[str, Any], way: tuple[str, ...], where: Where) -> Iterator[Part]:
+def _content(message: Mapping[str, Any], way: Place, where: Where) -> Iterator[Part]:
     content = message.get("content")
     if not isinstance(content, list | tuple):
         yield from at((*way, "content"), structured(content, where))
-    calls = {text_or_none(call.get("id")): call for call in _stated_calls(message)}
+    calls = {text_or_none(call.get("id")): call for _, call in _stated_calls(message)}
     for place, block in numbered("content", content):
         yield from at((*way, *place), _block(block, where, calls))
 
@@ -176,15 +178,11 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
 
 def _reasoning(block: Mapping[str, Any], where: Where) -> Part | None:
     """Reads LangChain's reasoning, an item of OpenAI, and what Bedrock calls its reasoning."""
-    if isinstance(content := block.get("encrypted_content"), str) and content:
-        raw = {key: block[key] for key in ("type", "id", "summary", "encrypted_content") if key in block}
-        if not where[1].trusted:
-            raw.pop("id", None)
-        text = _words(block.get("summary"))
-        return Thinking(role=where[0], source=where[1], raw=raw, shape=RESPONSES, text=text, sealed=True)
-    told = block.get("reasoning") or members(block.get("reasoning_content")).get("text")
+    told = block.get("reasoning") or members(block.get("reasoning_content")).get("text") or _words(block.get("summary"))
+    if sealed := text_or_none(block.get("encrypted_content")):
+        return encrypted_thought(told, sealed, block.get("id"), where)
     signature = members(block.get("extras")).get("signature") or block.get("signature")
-    return thought(told or _words(block.get("summary")), where, signature if _is_anthropic(where[1]) else None)
+    return thought(told, where, signature if _is_anthropic(where[1]) else None)
 
 
 def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
@@ -194,6 +192,10 @@ def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
 
 def _redacted(block: Mapping[str, Any], where: Where) -> Part | None:
     return redacted_thought(block.get("data"), where)
+
+
+def _drawn(block: Mapping[str, Any], where: Where) -> Part | None:
+    return media(where, mime="image/png", data=block.get("result")) or hosted("image_generation_call", None, where)
 
 
 def _executed(block: Mapping[str, Any], where: Where) -> Hosted:
@@ -206,6 +208,7 @@ _SAYS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {
     **dict.fromkeys(("reasoning", "reasoning_content"), _reasoning),
     "thinking": _thinking,
     "redacted_thinking": _redacted,
+    "image_generation_call": _drawn,
     **dict.fromkeys(("executable_code", "code_execution_result"), _executed),
 }
 
@@ -264,7 +267,7 @@ def _hosted(block: Mapping[str, Any], kind: str, where: Where) -> Hosted:
 # --- beside the content ---
 
 
-def _thought_before(kwargs: Mapping[str, Any], way: tuple[str, ...], where: Where) -> Iterator[Part]:
+def _thought_before(kwargs: Mapping[str, Any], way: Place, where: Where) -> Iterator[Part]:
     """Reads reasoning that stands beside the content."""
     for key in ("reasoning_content", "reasoning"):
         given = kwargs.get(key)
@@ -272,7 +275,7 @@ def _thought_before(kwargs: Mapping[str, Any], way: tuple[str, ...], where: Wher
         yield from at((*way, "additional_kwargs", key), told)
 
 
-def _said_beside(kwargs: Mapping[str, Any], way: tuple[str, ...], where: Where) -> Iterator[Part]:
+def _said_beside(kwargs: Mapping[str, Any], way: Place, where: Where) -> Iterator[Part]:
     """Reads a refusal, the transcript of spoken words, and what OpenAI's tools gave."""
     beside = (*way, "additional_kwargs")
     yield from at((*beside, "refusal"), said(kwargs.get("refusal"), where))
@@ -281,28 +284,30 @@ def _said_beside(kwargs: Mapping[str, Any], way: tuple[str, ...], where: Where) 
         yield from at((*beside, *place), _hosted(members(item), str(members(item).get("type")), where))
 
 
-def _stated_calls(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Returns the calls of a message beside its content."""
-    given = [*listed(message.get("tool_calls")), *listed(message.get("invalid_tool_calls"))]
+def _stated_calls(message: Mapping[str, Any]) -> list[tuple[Place, Mapping[str, Any]]]:
+    """Returns the calls of a message beside its content, each with its place."""
+    given = [each for key in ("tool_calls", "invalid_tool_calls") for each in numbered(key, message.get(key))]
     if not given:
         kwargs = members(message.get("additional_kwargs"))
-        old = kwargs.get("function_call")
-        given = [*listed(kwargs.get("tool_calls")), *([{"function": old}] if isinstance(old, Mapping) else ())]
-    return [members(call) for call in given]
+        raw = numbered("tool_calls", kwargs.get("tool_calls"))
+        given = [(("additional_kwargs", *place), call) for place, call in raw]
+        if isinstance(old := kwargs.get("function_call"), Mapping):
+            given.append((("additional_kwargs", "function_call"), {"function": old}))
+    return [(place, members(call)) for place, call in given]
 
 
-def _calls(message: Mapping[str, Any], way: tuple[str, ...], where: Where, read: list[Part]) -> Iterator[Part]:
+def _calls(message: Mapping[str, Any], way: Place, where: Where, read: list[Part]) -> Iterator[Part]:
     """Reads the calls that do not stand among the blocks."""
     known = {part.id for part in read if isinstance(part, Call) and part.id}
     named = [part.name for part in read if isinstance(part, Call) and not part.id]
-    for index, call in enumerate(_stated_calls(message)):
+    for place, call in _stated_calls(message):
         part = _call(call, where)
         if part.id in known:
             continue
         if part.id is None and part.name in named:
             named.remove(part.name)
             continue
-        yield placed(part, *way, "tool_calls", index)
+        yield placed(part, *way, *place)
 
 
 def _call(call: Mapping[str, Any], where: Where) -> Call:

@@ -14,9 +14,11 @@ import msgspec
 from convtree._messages.blocks import Where, listed, members, text_or_none
 from convtree._messages.dialects import GEMINI, RESPONSES
 from convtree._messages.framework_parts import (
+    Place,
     as_value,
     at,
     called,
+    encrypted_thought,
     hosted,
     kind_of_part,
     media,
@@ -111,7 +113,7 @@ def _request(source: Source) -> Iterator[Part]:
             yield from at(place, unknown(part, kind, ("user", source)))
 
 
-def _prompt(part: Mapping[str, Any], place: tuple[str | int, ...], where: Where) -> Iterator[Part]:
+def _prompt(part: Mapping[str, Any], place: Place, where: Where) -> Iterator[Part]:
     content = part.get("content")
     if isinstance(content, list | tuple):
         for inner, item in numbered("content", content):
@@ -229,18 +231,8 @@ def _thinking(part: Mapping[str, Any], where: Where) -> Part | None:
             return redacted_thought(signature, where)
         return thought(text, where, signature)
     if maker == "openai" and signature is not None:
-        return _encrypted(part, signature, where)
+        return encrypted_thought(text, signature, part.get("id"), where)
     return thought(text, where)
-
-
-def _encrypted(part: Mapping[str, Any], content: str, where: Where) -> Thinking:
-    """Reads reasoning of OpenAI. Its id is left out for another model, as `items` does."""
-    text = text_or_none(part.get("content")) or ""
-    summary = [{"type": "summary_text", "text": text}] if text else []
-    raw: dict[str, Any] = {"type": "reasoning", "summary": summary, "encrypted_content": content}
-    if where[1].trusted and (id := text_or_none(part.get("id"))):
-        raw = {"type": "reasoning", "id": id, "summary": summary, "encrypted_content": content}
-    return Thinking(role=where[0], source=where[1], raw=raw, shape=RESPONSES, text=text, sealed=True)
 
 
 def _call(part: Mapping[str, Any], where: Where) -> Call:
