@@ -592,11 +592,13 @@ def test_tools_of_agent_framework() -> None:
     items = [{"type": "text", "text": "seen"}, {"type": "data", "uri": DATA_URL}]
     results = [
         {"type": "function_result", "call_id": "1", "result": "seen", "items": items},
+        {"type": "function_result", "call_id": "1", "result": items},
         {"type": "function_result", "call_id": "2", "result": {"a": 1}},
         {"type": "function_result", "call_id": "3", "result": "", "exception": "it broke"},
         {"type": "function_result", "call_id": "4", "exception": True},
     ]
     assert parts({"role": "tool", "contents": results}) == [
+        ("result", "1", "", [("seen",), IMAGE[2:]], False),
         ("result", "1", "", [("seen",), IMAGE[2:]], False),
         ("result", "2", "", [('{"a":1}',)], False),
         ("result", "3", "", [("it broke",)], True),

@@ -30,6 +30,8 @@ from convtree._messages.parts import Part, ReadInner, Source
 _CAPITAL = re.compile(r"(?<=[a-z])[A-Z]")
 #: kinds that say nothing to a model: the text of a hosted file is with its provider
 _SILENT = frozenset({"usage", "function_approval_request", "function_approval_response", "oauth_consent_request"})
+_FILES = ("data", "uri")
+_IN_RESULTS = ("text", *_FILES)
 _NO_RESULT = "The tool failed."
 
 
@@ -113,7 +115,9 @@ def _result(content: Mapping[str, Any], where: Where) -> Part:
     """Reads a result. Its `items` are its texts and files; `exception` marks an error, and says little."""
     failed = bool(content.get("exception"))
     result, items = content.get("result"), content.get("items")
-    files = [_media(item, where) for each in listed(items) if (item := members(each)).get("type") in ("data", "uri")]
+    if not items and all(kind_of_part(each, "type") in _IN_RESULTS for each in listed(result)):  # of an older version
+        items = result
+    files = [_media(item, where) for each in listed(items) if (item := members(each)).get("type") in _FILES]
     found: list[Part | None] = [_results_text(result, items, where), *files]
     if failed and not any(found):
         found = [said(text_or_none(content.get("exception")) or _NO_RESULT, where)]

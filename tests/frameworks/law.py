@@ -24,6 +24,17 @@ def request_of(messages: list[Any], shape: Any) -> str:
         return json.dumps(context.to(shape), ensure_ascii=False, sort_keys=True)
 
 
+def made(module: Any, name: str, *args: Any, **fields: Any) -> list[Any]:
+    """Returns an object of a class in a list; an empty list if the installed version has no such class."""
+    kind = getattr(module, name, None)
+    return [] if kind is None else [kind(*args, **fields)]
+
+
+def known(module: Any, texts: Mapping[str, str]) -> list[str]:
+    """Returns the texts of the classes that the installed version has."""
+    return [text for name, text in texts.items() if hasattr(module, name)]
+
+
 def check(
     name: str, distribution: str, objects: list[Any], routes: Mapping[str, Callable[[Any], Any]], texts: list[str]
 ) -> None:

@@ -53,7 +53,7 @@ def conversation() -> list[Any]:
         response_metadata={"model_name": "claude-sonnet-4-5", "model_provider": "anthropic"},
     )
     standard = m.AIMessage(
-        content_blocks=[
+        content=[
             {"type": "reasoning", "reasoning": "Hm again."},
             {"type": "server_tool_call", "id": "s1", "name": "web_search", "args": {"query": "q"}},
             {"type": "server_tool_result", "tool_call_id": "s1", "status": "success", "output": ["found"]},

@@ -1,14 +1,15 @@
 """LlamaIndex's own messages, with every kind of block."""
 
+import json
 from base64 import b64decode
 from typing import Any
 
 import pytest
-from law import PNG, check, request_of
+from law import PNG, check, known, made, request_of
 
 m: Any = pytest.importorskip("llama_index.core.base.llms.types")
 TEXTS = [
-    *("You are a guide.", "What is this?", "https://example.com/a.png", "A source", "a quote", "I will look."),
+    *("You are a guide.", "What is this?", "https://example.com/a.png", "I will look."),
     *("Paris", "Lyon", "It is a tower."),
 ]
 
@@ -21,19 +22,22 @@ def conversation() -> list[Any]:
         m.ImageBlock(url="https://example.com/a.png", image_mimetype="image/png"),
         m.DocumentBlock(data=b"%PDF-1.4", title="a.pdf", document_mimetype="application/pdf"),
         m.AudioBlock(audio=b"RIFF....WAVE", format="wav"),
-        m.CitableBlock(title="A source", source="shelf", content=[m.TextBlock(text="a quote")]),
+        *made(m, "CitableBlock", title="A source", source="shelf", content=[m.TextBlock(text="a quote")]),
         m.CachePoint(cache_control=m.CacheControl(type="ephemeral")),
     ]
-    old = {"id": "c2", "type": "function", "function": {"name": "look", "arguments": '{"at": "Lyon"}'}}
+    old = [
+        {"id": id, "type": "function", "function": {"name": "look", "arguments": json.dumps({"at": at})}}
+        for id, at in (("c1", "Paris"), ("c2", "Lyon"))
+    ]
     calls = [
-        m.ThinkingBlock(content="Hm.", additional_information={"signature": "c2ln"}),
+        *made(m, "ThinkingBlock", content="Hm.", additional_information={"signature": "c2ln"}),
         m.TextBlock(text="I will look."),
-        m.ToolCallBlock(tool_call_id="c1", tool_name="look", tool_kwargs={"at": "Paris"}),
+        *made(m, "ToolCallBlock", tool_call_id="c1", tool_name="look", tool_kwargs={"at": "Paris"}),
     ]
     return [
         m.ChatMessage(role="system", content="You are a guide."),
         m.ChatMessage(role="user", blocks=asked),
-        m.ChatMessage(role="assistant", blocks=calls, additional_kwargs={"tool_calls": [old]}),
+        m.ChatMessage(role="assistant", blocks=calls, additional_kwargs={"tool_calls": old}),
         m.ChatMessage(role="tool", content="Paris", additional_kwargs={"tool_call_id": "c1", "name": "look"}),
         m.ChatMessage(role="tool", content="Lyon", additional_kwargs={"tool_call_id": "c2"}),
         m.ChatMessage(role="assistant", content="It is a tower."),
@@ -46,7 +50,7 @@ def test_the_same_request_whatever_the_form() -> None:
         "JSON dump": lambda each: each.model_dump(mode="json"),
         "without nulls": lambda each: each.model_dump(mode="json", exclude_none=True),
     }
-    check("llama-index", "llama-index-core", conversation(), routes, TEXTS)
+    check("llama-index", "llama-index-core", conversation(), routes, [*TEXTS, *known(m, {"CitableBlock": "A source"})])
 
 
 def test_a_dump_with_bytes_is_read_like_one_without() -> None:
