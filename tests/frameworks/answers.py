@@ -1,8 +1,14 @@
-"""Answers of providers, as their documentation shows them, and what is stored of each."""
+"""Answers of providers, as their documentation shows them, what is stored of each, and the law for real objects."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
+
+from law import SHAPES
+
+from convtree import MessageEntry, Session
 
 Json = dict[str, Any]
 
@@ -241,3 +247,36 @@ ANSWERS: dict[str, Answer] = {
         {"tokens": {"input_tokens": 3.0, "output_tokens": 2.0}},
     ),
 }
+
+
+def fields(entry: MessageEntry) -> tuple[Any, ...]:
+    return entry.message, entry.shape, entry.provider, entry.model, entry.usage
+
+
+def routes(made: Any) -> Iterator[Any]:
+    """Every way in which an SDK's object comes to a program."""
+    yield made
+    yield made.model_dump()
+    yield made.model_dump(mode="json")
+    yield made.model_dump(mode="json", by_alias=True)
+    yield made.model_dump(mode="json", exclude_none=True)
+    yield made.model_dump(mode="json", exclude_unset=True)
+    yield json.loads(made.model_dump_json())
+    yield json.loads(made.model_dump_json(by_alias=True, exclude_unset=True))
+
+
+def request_of(messages: list[Any], shape: Any) -> Json:
+    """Returns the request for messages that were appended one after the other."""
+    with Session.memory() as session:
+        for message in messages:
+            session.append(message)
+        return session.build_context().to(shape, heal=True)
+
+
+def check_ways(ways: Mapping[str, list[Any]], texts: list[str]) -> None:
+    """However the messages come, the request is the same, and has every text."""
+    for shape in SHAPES:
+        requests = {way: json.dumps(request_of(messages, shape)) for way, messages in ways.items()}
+        assert len(set(requests.values())) == 1
+        assert [text for text in texts if text not in next(iter(requests.values()))] == []
+        assert "No result" not in next(iter(requests.values()))

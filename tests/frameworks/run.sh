@@ -8,15 +8,12 @@ root=$(cd "$here/../.." && pwd)
 python=${PYTHON:-python3}
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# groups of packages in pyproject.toml
-all=(pydantic-ai langchain llama-index agent-framework google-adk claude-code answers strands litellm)
-tests_of() {
-  case $1 in
-    answers | strands) echo test_real_providers.py ;;
-    litellm) echo test_wrappers.py ;;
-    *) echo "test_real_${1//-/_}.py" ;;
-  esac
-}
+# test_real_<name>.py needs the packages of the group <name> in pyproject.toml
+all=()
+for test in "$here"/test_real_*.py; do
+  name=$(basename "$test" .py)
+  all+=("$(tr _ - <<<"${name#test_real_}")")
+done
 [ $# -gt 0 ] || set -- "${all[@]}"
 for name in "$@"; do
   [[ " ${all[*]} " == *" $name "* ]] || { echo "unknown framework '$name'; expected some of: ${all[*]}" >&2; exit 2; }
@@ -42,6 +39,6 @@ for name in "$@"; do
   fi
   # a root of its own, because the tests above need other packages; -rs, because a skipped test proves nothing
   (cd "$here" && "$bin/python" -m pytest -q -rs -c /dev/null --rootdir "$here" --confcutdir "$here" \
-    -p no:cacheprovider "$(tests_of "$name")") || failed+=("$name")
+    -p no:cacheprovider "test_real_${name//-/_}.py") || failed+=("$name")
 done
 [ ${#failed[@]} -eq 0 ] || { echo "failed: ${failed[*]}" >&2; exit 1; }

@@ -1,36 +1,40 @@
-"""Conversations of real objects: boto3, Strands, Ollama and Cohere. Each package that is not installed is skipped."""
+"""Objects of the SDKs of OpenAI, Anthropic, Google, Ollama, Cohere and AWS. Without its package a test is skipped."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from importlib import import_module
 from typing import Any
 
 import pytest
-from answers import ANSWERS, PNG, Json
-from law import SHAPES
+from answers import ANSWERS, Json, check_ways, fields, routes
 
 from convtree import Session
 
+CLASSES = {
+    "ChatCompletion": "openai.types.chat:ChatCompletion",
+    "Choice": "openai.types.chat.chat_completion:Choice",
+    "Response": "openai.types.responses:Response",
+    "Response of one item": "openai.types.responses:Response",
+    "Message": "anthropic.types:Message",
+    "GenerateContentResponse": "google.genai.types:GenerateContentResponse",
+    "Candidate": "google.genai.types:Candidate",
+    "ChatResponse of Ollama": "ollama:ChatResponse",
+    "V2ChatResponse": "cohere.v2.types:V2ChatResponse",
+    "NonStreamedChatResponse": "cohere.types:NonStreamedChatResponse",
+}
 PICTURE = b"\x89PNG\r\n\x1a\n\xff\xfb\x00"
 PICTURE_TEXT = "iVBORw0KGgr/+wA="
 
 
-def request_of(messages: list[Any], shape: Any) -> Json:
-    """Returns the request for messages that were appended one after the other."""
-    with Session.memory() as session:
-        for message in messages:
-            session.append(message)
-        return session.build_context().to(shape, heal=True)
-
-
-def check(ways: Mapping[str, list[Any]], texts: list[str]) -> None:
-    """However the messages come, the request is the same, and has every text."""
-    for shape in SHAPES:
-        requests = {way: json.dumps(request_of(messages, shape)) for way, messages in ways.items()}
-        assert len(set(requests.values())) == 1
-        assert [text for text in texts if text not in next(iter(requests.values()))] == []
-        assert "No result" not in next(iter(requests.values()))
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_way_of_an_sdk_object_gives_the_same_entry(name: str) -> None:
+    """The object itself, every dump of it, and its JSON text parsed again."""
+    module, _, made = CLASSES[name].partition(":")
+    pytest.importorskip(module.partition(".")[0])
+    answer = getattr(import_module(module), made).model_validate(ANSWERS[name].answer)
+    for each in routes(answer):
+        assert fields(Session.memory().append(each)) == ANSWERS[name][1:]
 
 
 def test_ollama() -> None:
@@ -56,7 +60,7 @@ def test_ollama() -> None:
         "without nulls": [each.model_dump(exclude_none=True) for each in objects],
         "JSON": [json.loads(each.model_dump_json()) for each in objects],
     }
-    check(ways, ["Be kind.", "Sky?", PICTURE_TEXT, "I look.", "Rome", "sun"])
+    check_ways(ways, ["Be kind.", "Sky?", PICTURE_TEXT, "I look.", "Rome", "sun"])
     entry = Session.memory().append(reply)
     assert (entry.provider, entry.model, entry.usage) == ("ollama", "qwen3", {"prompt_eval_count": 3, "eval_count": 2})
 
@@ -77,7 +81,7 @@ def test_cohere() -> None:
         "dump": [each.model_dump() for each in objects],
         "JSON": [json.loads(each.model_dump_json()) for each in objects],
     }
-    check(ways, ["Be kind.", "Sky?", "I look.", "sun"])
+    check_ways(ways, ["Be kind.", "Sky?", "I look.", "sun"])
 
 
 def test_boto3() -> None:
@@ -104,39 +108,9 @@ def test_boto3() -> None:
     result = {"toolResult": {"toolUseId": "t1", "status": "success", "content": [{"json": {"sky": "sun"}}]}}
     objects = [*asked, reply, {"role": "user", "content": [result]}]
     stored = [Session.memory().append(each).message for each in objects]
-    check({"object": objects, "JSON": json.loads(json.dumps(stored))}, ["Sky?", PICTURE_TEXT, "I look.", "Rome", "sun"])
+    check_ways(
+        {"object": objects, "JSON": json.loads(json.dumps(stored))}, ["Sky?", PICTURE_TEXT, "I look.", "Rome", "sun"]
+    )
     entry = Session.memory().append(reply)
     assert (entry.provider, entry.shape) == ("amazon-bedrock", "bedrock")
     assert entry.usage == {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
-
-
-def test_strands() -> None:
-    """A result of an agent, and the messages of its sessions."""
-    results: Any = pytest.importorskip("strands.agent.agent_result")
-    from strands.telemetry.metrics import EventLoopMetrics  # type: ignore[import-not-found, unused-ignore]  # as above
-    from strands.types.session import SessionMessage  # type: ignore[import-not-found, unused-ignore]  # as above
-
-    asked: Json = {
-        "role": "user",
-        "content": [{"text": "Sky?"}, {"image": {"format": "png", "source": {"bytes": PICTURE}}}],
-    }
-    said: Json = {
-        "role": "assistant",
-        "content": [{"text": "I look."}, {"toolUse": {"toolUseId": "t1", "name": "look", "input": {"at": "Rome"}}}],
-        "metadata": {"usage": {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}},
-    }
-    answered = {"toolResult": {"toolUseId": "t1", "status": "success", "content": [{"text": "sun"}]}}
-    last: Json = {"role": "user", "content": [answered], "tracking_id": "u"}
-    reply = results.AgentResult(stop_reason="tool_use", message=said, metrics=EventLoopMetrics(), state={})
-    ways = {
-        "objects": [SessionMessage.from_message(asked, 0), reply, SessionMessage.from_message(last, 2)],
-        "messages": [asked, said, last],
-        "dicts": [
-            SessionMessage.from_message(asked, 0).to_dict(),
-            json.loads(json.dumps(reply.to_dict())),
-            SessionMessage.from_message(last, 2).to_dict(),
-        ],
-    }
-    check(ways, ["Sky?", PICTURE_TEXT, "I look.", "Rome", "sun"])
-    assert PNG != PICTURE_TEXT
-    assert Session.memory().append(reply).usage == {"inputTokens": 3, "outputTokens": 2, "totalTokens": 5}
