@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 from convtree._engine.context import Context, Render, default_render
 from convtree._engine.leaf import OnStale
 from convtree._engine.path_rows import Gap
-from convtree._messages.messages import OpenCall
+from convtree._messages.left_out import LeftOut
+from convtree._messages.matching import OpenCall
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -61,6 +62,7 @@ from convtree._model.errors import (
     SeveralSessions,
     StaleLeaf,
     UnknownEntry,
+    UnknownMessage,
 )
 from convtree._model.sources import Clock, IdSource
 from convtree._session.session import Session
@@ -71,7 +73,7 @@ if TYPE_CHECKING:
     from convtree._engine.redact import Redact, Redactor, redact
     from convtree._logs.copy import Copied
     from convtree._model.usage import Usage
-    from convtree._providers import Shape
+    from convtree._providers import Request, Shape
     from convtree._session.compaction import (
         BranchPlan,
         CompactionPlan,
@@ -98,6 +100,7 @@ _LAZY = {
     "Pruned": "stores._results",
     "Redact": "_engine.redact",
     "Redactor": "_engine.redact",
+    "Request": "_providers",
     "SessionInfo": "_catalogue.types",
     "SessionStore": "stores._session_store",
     "Shape": "_providers",
@@ -150,6 +153,7 @@ __all__ = [
     "LabelMark",
     "LeafMark",
     "LeafUncertain",
+    "LeftOut",
     "LostEntry",
     "Mark",
     "MessageEntry",
@@ -168,6 +172,7 @@ __all__ = [
     "Redact",
     "Redactor",
     "Render",
+    "Request",
     "Session",
     "SessionClosed",
     "SessionExists",
@@ -184,6 +189,7 @@ __all__ = [
     "Summarize",
     "SummarizeBranch",
     "UnknownEntry",
+    "UnknownMessage",
     "Usage",
     "UsageRow",
     "VacuumEntry",

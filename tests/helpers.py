@@ -1,12 +1,14 @@
 """What the tests share: messages, and logs made by hand, byte for byte, without the engine."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from convtree import Finding, Session
 from convtree._engine.log import Addition, Build, Chunk
+from convtree._messages.matching import match
+from convtree._messages.reading import read
 
 HEADER = '{"type":"session","format":"convtree","version":1,"id":"s1","timestamp":null,"seal":"crc32"}'
 Facts = list[tuple[str, int, int, int]]
@@ -107,3 +109,26 @@ def adding(position: int, lines: Iterable[bytes]) -> Build:
         return Addition(lines, end)
 
     return build
+
+
+class ToolCall(NamedTuple):
+    """The id and the tool's name of a call, or of the call that a result answers."""
+
+    id: str | None
+    name: str
+
+
+def calls_of(message: Any) -> list[ToolCall]:
+    return [ToolCall(call.id, call.name) for call in read(message).calls]
+
+
+def results_of(message: Any) -> list[ToolCall]:
+    return [ToolCall(result.id, result.name) for result in read(message).results]
+
+
+def answered_in(messages: Sequence[Any]) -> list[tuple[int, int]]:
+    """The indexes of calls and of their results, by the one rule of which answers which."""
+    said = [read(message) for message in messages]
+    at = {id(part): index for index, source in enumerate(said) for part in source.parts}
+    answers = match(part for source in said for part in source.parts).answers
+    return [(at[call], at[id(result)]) for call, result in answers.items()]

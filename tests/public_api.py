@@ -13,6 +13,7 @@ MODULES = (
     "convtree.aio",
     "convtree.exchange",
     "convtree.repair",
+    "convtree.shapes",
     "convtree.testing",
     "convtree.stores.base",
 )

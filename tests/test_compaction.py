@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import assistant, contents, ids, log_of, node, system, user
+from helpers import answered_in, assistant, contents, ids, log_of, node, system, user
 from hypothesis import given
 from hypothesis import strategies as st
 from request_checker import check_types, faults
@@ -33,7 +33,7 @@ from convtree import (
 )
 from convtree._engine.context import Context
 from convtree._engine.tokens import estimate_tokens
-from convtree._messages.messages import PendingCalls, calls_of, results_of, role_of
+from convtree._messages.reading import role_of
 from convtree._model.entries import Visibility
 
 Message = dict[str, Any]
@@ -685,14 +685,7 @@ def test_a_branch_below_any_ancestor_can_be_summarised(log_path: Path) -> None:
 
 def pairs(context: Context) -> list[tuple[Entry, Entry]]:
     """The entries of calls, each with that of its result."""
-    pending: PendingCalls[Entry] = PendingCalls()
-    found = []
-    for entry, message in zip(context.entries, context.messages, strict=True):
-        answered = [pending.answer(each) for each in results_of(message)]
-        found += [(each, entry) for each in answered if each is not None]
-        for made in calls_of(message):
-            pending.add(made, entry)
-    return found
+    return [(context.entries[call], context.entries[result]) for call, result in answered_in(context.messages)]
 
 
 def replies(context: Context) -> list[list[Entry]]:
@@ -733,7 +726,7 @@ def check_compaction(session: Session, keep: int) -> None:
     assert all({entry.id in kept for entry in reply} in ({True}, {False}) for reply in replies(before))
     assert {open.entry_id for open in after.open_calls} <= {open.entry_id for open in before.open_calls}
     for shape in SHAPES:
-        request = after.to(shape, heal=True)
+        request = after.to(shape)
         check_types(shape, deepcopy(request))
         assert faults(shape, request) == []
     assert stored.tokens_before == before.count_tokens(one) >= after.count_tokens(one) == stored.tokens_after
@@ -771,7 +764,7 @@ def test_a_compaction_never_breaks_a_conversation(session: Session, keep: int, s
     stored = session.compact(lambda _: "S", keep_tokens=keep, count_tokens=one)
     assert (plan is None) == (stored is None)
     after = session.build_context()
-    assert faults(shape, after.to(shape, heal=True)) == []
+    assert faults(shape, after.to(shape)) == []
     assert {open.entry_id for open in after.open_calls} <= {open.entry_id for open in before.open_calls}
     if plan is None:
         return

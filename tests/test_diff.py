@@ -11,7 +11,15 @@ from hypothesis import given
 from test_providers_laws import sessions
 
 import convtree
-from convtree import BrokenPath, EntryNotFound, ModelChangeEntry, Session
+from convtree import (
+    BranchSummaryEntry,
+    BrokenPath,
+    CompactionEntry,
+    EntryNotFound,
+    ModelChangeEntry,
+    Session,
+    VacuumEntry,
+)
 from convtree._cli.app import app
 from convtree._engine.diff import BranchDelta, Diff, Model
 from convtree._model.usage import Usage
@@ -59,6 +67,38 @@ def test_diff_of_two_branches(session: Session) -> None:
     assert session.diff("why", "sure") == expected
     assert session.diff("why") == expected
     assert session.leaf_id == "sure"
+
+
+def test_summaries_count_for_the_model_that_they_name(session: Session) -> None:
+    """They do not change the model that replies count for. Without a model and without usage they are no model's."""
+    session.append(user("Where?"), id="q")
+    session.append(assistant("Rome?"), provider="p", model="m", usage=spent(10, 5))
+    session.append(CompactionEntry(summary="S", first_kept_entry_id=None, usage=spent(7, 1), provider="r", model="n"))
+    session.append(BranchSummaryEntry(summary="B", from_id=None, usage=spent(2, 1)))
+    session.append(BranchSummaryEntry(summary="B", from_id=None))
+    session.append(CompactionEntry(summary="S", first_kept_entry_id=None, model="idle"))
+    session.append(assistant("Oslo?"), id="oslo", usage=spent(1, 1))
+    found = session.diff("q", "oslo").b
+    assert [(each.provider, each.model, each.usage.total_tokens) for each in found.models] == [
+        ("p", "m", 17),
+        ("r", "n", 8),
+        (None, None, 3),
+        (None, "idle", 0),
+    ]
+    assert found.usage == Usage(input_tokens=20, output_tokens=8, cost=1.0)
+
+
+def test_what_a_vacuum_dropped_counts_on_its_branch(session: Session) -> None:
+    """For the models that the entry lists."""
+    totals: list[dict[str, Any]] = [
+        {"provider": "p", "model": "m", "answers": 2, "input_tokens": 5},
+        {"provider": "p", "model": "n", "answers": 1, "output_tokens": 3},
+    ]
+    session.extend([VacuumEntry(id="v", parent_id=None, provider="p", model="m", usage=totals, dropped=3)])
+    session.append(assistant("Rome?"), id="rome", usage=spent(1, 1))
+    session.append(user("Again"), id="again", parent_id=None)
+    found = session.diff("rome", "again").a
+    assert [(each.model, each.usage.total_tokens) for each in found.models] == [("m", 7), ("n", 3)]
 
 
 def test_replies_count_for_the_model_named_last(session: Session) -> None:

@@ -238,7 +238,7 @@ def test_a_response_is_one_entry() -> None:
     entry = session.append(Response.model_validate(RESPONSE))
     assert entry.message == {"object": "response", "output": RESPONSE["output"]}
     assert (entry.provider, entry.model, entry.shape) == ("openai", "gpt-x", "openai-responses")
-    assert session.build_context().to("openai-responses", heal=True)["input"][:2] == RESPONSE["output"]
+    assert session.build_context().to("openai-responses")["input"][:2] == RESPONSE["output"]
 
 
 def test_gemini_turn(provider: Provider) -> None:

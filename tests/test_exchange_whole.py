@@ -66,7 +66,7 @@ def test_every_import_goes_out_to_every_provider(shape: Shape, folder: Path) -> 
             for report in import_into(path, store) if forms_of(path) else ():
                 with store.open(report.session_id or "", read_only=True) as session:
                     for leaf in session.leaves():
-                        request = session.build_context(leaf=leaf.id).to(shape, heal=True)
+                        request = session.build_context(leaf=leaf.id).to(shape)
                         check_types(shape, request)
                         assert faults(shape, request) == [], (path.name, leaf.id)
                         assert not NAMES & keys_of(request), (path.name, leaf.id)

@@ -30,6 +30,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convtree import (
+    BranchSummaryEntry,
     BrokenPath,
     CompactionEntry,
     ExtensionDataEntry,
@@ -171,9 +172,33 @@ def test_pi_gets_back_what_it_said_of_a_summary(tmp_path: Path) -> None:
         pi_said("2", "1", "a"),
         pi_line("compaction", "3", "2", summary="S", firstKeptEntryId="2", tokensBefore=9, **named),
         pi_line("branch_summary", "4", "3", fromId="2", summary="B", details={"readFiles": []}, fromHook=True),
+        pi_line("branch_summary", "5", "4", fromId="2", summary="B", usage={"odd": 1}, model="m"),
+        pi_line("branch_summary", "6", "5", fromId="2", summary="B", usage={}),
     ]
     back = exported(opened(tmp_path, *lines), "pi")
     assert [each | {"timestamp": None} for each in lines] == [each | {"timestamp": None} for each in back]
+
+
+def test_pi_is_told_what_a_summary_cost(tmp_path: Path) -> None:
+    """In its own spelling, also in a session that began in pi."""
+    cost = {"input_tokens": 5, "cache_read_input_tokens": 7, "output_tokens": 2, "cost": 0.5}
+    note = CompactionEntry(summary="S", first_kept_entry_id=None, usage=cost, provider="q", model="small")
+    told = {
+        "input": 5,
+        "output": 2,
+        "cacheRead": 7,
+        "cacheWrite": 0,
+        "totalTokens": 14,
+        "cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": 0.5},
+    }
+    with Session.memory() as ours:
+        ours.append({"role": "user", "content": "a"})
+        for session in (ours, opened(tmp_path, PI[0], pi_said("1", None, "a"))):
+            session.append(note)
+            session.append(BranchSummaryEntry(from_id=None, summary="B", usage={"odd": 1}))
+            compaction, summary = exported(session, "pi")[-2:]
+            assert (compaction["usage"], compaction["provider"], compaction["model"]) == (told, "q", "small")
+            assert summary.get("usage") == (None if session is ours else {"odd": 1})
 
 
 def test_pi_is_given_its_system_prompt_at_a_compaction_of_ours(tmp_path: Path) -> None:

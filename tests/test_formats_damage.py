@@ -439,6 +439,50 @@ def test_a_value_with_too_many_parts_is_replaced(tmp_path: Path, data: Any, expe
     assert codes(report) == ["value_replaced"]
 
 
+def signed(id: str, thinking: str, signature: str = "EqQB") -> dict[str, Any]:
+    block = {"type": "thinking", "thinking": thinking, "thinkingSignature": signature}
+    return pi_line("message", id, None, message={"role": "assistant", "content": [block, {**block, "thinking": "so"}]})
+
+
+@pytest.mark.parametrize(
+    ("thinking", "shown"),
+    [
+        (b'"\\ud83d"', "\ufffd"),
+        (b'"\xff"', "\ufffd"),
+        (b'[{"text":"a","n":NaN}]', [{"text": "a", "n": "NaN"}]),
+        (b"1" * 5000, "1" * 5000),
+        (b"123456789012345678901234567890", 1.2345678901234568e29),
+        (b"[" * 120 + b"]" * 120, None),
+    ],
+)
+def test_what_is_replaced_loses_its_signature(tmp_path: Path, thinking: bytes, shown: Any) -> None:
+    """Its provider would refuse it. A signature beside it stays, and a number that is only long is none."""
+    line = encoded(signed("a", "THINKING")).replace(b'"THINKING"', thinking)
+    session, report = opened(tmp_path, PI_HEAD, line, signed("b", "12345678901234567890"))
+    (first, second), whole = (each["content"] for each in messages_of(session))
+    assert "thinkingSignature" not in first
+    assert shown in (None, first["thinking"])
+    assert second == {"type": "thinking", "thinking": "so", "thinkingSignature": "EqQB"}
+    assert [block["thinkingSignature"] for block in whole] == ["EqQB", "EqQB"]
+    assert codes(report) == ["value_replaced"]
+
+
+def messages_of(session: Session) -> list[dict[str, Any]]:
+    return [record.message for _, record in session.records() if isinstance(record, MessageEntry)]
+
+
+def test_what_is_cut_loses_its_signature(tmp_path: Path) -> None:
+    """Thinking that is too long for a line; or the signature itself."""
+    session, report = opened(
+        tmp_path, PI_HEAD, signed("a", "x" * 17 * 2**20), signed("b", "so", signature="x" * 9 * 2**20)
+    )
+    (long, short), (first, second) = (each["content"] for each in messages_of(session))
+    assert (long.keys(), long["thinking"][-7:]) == ({"type", "thinking"}, "… [cut]")
+    assert short["thinkingSignature"] == "EqQB"
+    assert ("thinkingSignature" in first) + ("thinkingSignature" in second) == 1
+    assert codes(report) == ["value_replaced", "value_replaced"]
+
+
 def test_only_the_longest_texts_are_cut(tmp_path: Path) -> None:
     """One of 12 MiB gives way to one of 6; both together are too much for a line."""
     data = {"long": "x" * 12 * 2**20, "other": "y" * 6 * 2**20, "short": "z"}

@@ -358,7 +358,7 @@ def webui_chat(messages: list[dict[str, Any]], leaf: str | None) -> dict[str, An
 def webui_messages() -> list[dict[str, Any]]:
     return [
         webui_message("a", None, "user", "Where to?", "b1", "b2"),
-        webui_message("b1", "a", "assistant", "Rome?", "c1", model="llama", usage={"total_tokens": 3}),
+        webui_message("b1", "a", "assistant", "Rome?", "c1", model="llama", usage={"prompt_tokens": 3}),
         webui_message("b2", "a", "assistant", "Oslo?", model="llama"),
         webui_message("c1", "b1", "user", "When?"),
     ]
@@ -376,7 +376,7 @@ def test_every_branch_of_an_open_webui_chat_comes_out(tmp_path: Path, is_bare: b
     assert isinstance(answer, MessageEntry)
     assert (answer.model, answer.usage, answer.timestamp) == (
         "llama",
-        {"total_tokens": 3},
+        {"prompt_tokens": 3},
         "2023-11-14T22:13:20.000000Z",
     )
 

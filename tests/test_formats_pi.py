@@ -16,11 +16,13 @@ from convtree import (
     MessageEntry,
     ModelChangeEntry,
     Session,
+    Usage,
+    open_store,
 )
 from convtree._formats.common.base import Source
 from convtree._formats.common.ids import derive_id
 from convtree._formats.pi import reader as pi
-from convtree.exchange import ImportReport, import_file, read_foreign
+from convtree.exchange import ImportReport, import_file, import_into, read_foreign
 
 HEADER: dict[str, Any] = {
     "type": "session",
@@ -334,16 +336,53 @@ def test_a_compaction_brings_its_files(tmp_path: Path) -> None:
     assert codes(report) == []
 
 
+def test_the_cost_of_a_summary_is_counted(tmp_path: Path) -> None:
+    """Of a compaction and of a branch summary; provider and model if pi says them. It does not set the model."""
+    cost = {"input": 192_000, "output": 800, "cacheRead": 0, "cacheWrite": 0, "cost": {"total": 0.5}}
+    lines = (
+        answered("1", None, "a"),
+        compacted("2", "1", "S", None, usage=cost, provider="q", model="small"),
+        line("branch_summary", "3", "2", fromId="root", summary="B", usage={"input": 7}),
+    )
+    report, session = imported(tmp_path, encoded(HEADER, *lines))
+    _, compaction, summary = session.path()
+    assert isinstance(compaction, CompactionEntry)
+    assert isinstance(summary, BranchSummaryEntry)
+    found = (compaction.usage, compaction.provider, compaction.model, compaction.details)
+    assert found == (cost, "q", "small", None)
+    assert (summary.usage, summary.provider, summary.model, summary.details) == ({"input": 7}, None, None, None)
+    assert (session.build_context().model, codes(report)) == ("claude-test", [])
+    with open_store(str(tmp_path / "store")) as store:
+        import_into(tmp_path / "source.jsonl", store)
+        by_model = {(row.provider, row.model): row.usage for row in store.usage(by="model")}
+    assert by_model == {
+        ("q", "small"): Usage(input_tokens=192_000, output_tokens=800, cost=0.5),
+        (None, None): Usage(input_tokens=7),
+        ("anthropic", "claude-test"): Usage(input_tokens=1, output_tokens=2),
+    }
+
+
+def test_an_unknown_spelling_of_usage_is_reported_once(tmp_path: Path) -> None:
+    """At the first entry that has it; it is kept."""
+    odd = {"tokens_in": 7, "tokens_out": 8}
+    lines = [compacted(str(at), None, "S", None, usage=odd) for at in range(3)]
+    lines.append(line("branch_summary", "3", None, fromId="root", summary="B", usage={"tokens_in": 7}))
+    report, session = imported(tmp_path, encoded(HEADER, *lines))
+    found = [(finding.code, finding.severity, finding.entry_id, finding.line) for finding in report.findings]
+    assert found == [("source_usage_unknown", "warning", "0", 2), ("source_usage_unknown", "warning", "3", 5)]
+    assert [getattr(entry, "usage", None) for entry in session.path("0")] == [odd]
+
+
 def test_other_fields_of_a_summary_go_into_its_details(tmp_path: Path) -> None:
-    """Usage, and who wrote it; where the details are no object there is no room for it, and that is reported."""
+    """Who wrote it; where the details are no object there is no room for it, and that is reported."""
     lines = chain(
-        compacted("1", None, "S", None, usage={"input": 1}),
+        compacted("1", None, "S", None, usage=[1], model=7),
         line("branch_summary", "2", None, fromId="root", summary="B", details={"x": 1}, fromHook=True),
         line("branch_summary", "3", None, fromId="root", summary="B", details="x", fromHook=True),
         line("branch_summary", "4", None, fromId="root", summary="B", fromHook=False),
     )
     report, session = imported(tmp_path, encoded(HEADER, *lines))
-    expected = [{"pi": {"usage": {"input": 1}}}, {"x": 1, "pi": {"fromHook": True}}, "x", None]
+    expected = [{"pi": {"usage": [1], "model": 7}}, {"x": 1, "pi": {"fromHook": True}}, "x", None]
     assert expected == [getattr(entry, "details", None) for entry in session.path()]
     assert [(finding.code, finding.entry_id) for finding in report.findings] == [("source_field_dropped", "3")]
 

@@ -562,6 +562,12 @@ create table if not exists session(id text primary key, project_id text, parent_
 create table if not exists message(id text primary key, session_id text, time_created integer, data text);
 create table if not exists part(id text primary key, message_id text, session_id text, data text);
 """
+CODE_COST = {
+    "tokens": {"input": 9, "output": 1, "cache": {"read": 2, "write": 0}},
+    "cost": 0.25,
+    "providerID": "q",
+    "modelID": "small",
+}
 CODE_MESSAGES: list[tuple[str, dict[str, Any], list[dict[str, Any]]]] = [
     ("m1", {"role": "user"}, [{"type": "text", "text": "list"}]),
     (
@@ -582,7 +588,7 @@ CODE_MESSAGES: list[tuple[str, dict[str, Any], list[dict[str, Any]]]] = [
         ],
     ),
     ("m3", {"role": "user"}, [{"type": "compaction", "auto": True, "tail_start_id": "m2"}]),
-    ("m4", {"role": "assistant", "summary": True, "finish": "stop"}, [{"type": "text", "text": "S"}]),
+    ("m4", {"role": "assistant", "summary": True, "finish": "stop", **CODE_COST}, [{"type": "text", "text": "S"}]),
     ("m5", {"role": "user"}, [{"type": "text", "text": "more"}]),
 ]
 CODE_SHOWN = [
@@ -631,6 +637,9 @@ def test_an_opencode_session(tmp_path: Path, kind: str) -> None:
     compaction = found.session.entry("m4")
     assert isinstance(compaction, CompactionEntry)
     assert (compaction.summary, compaction.first_kept_entry_id) == ("S", "m2")
+    assert (compaction.provider, compaction.model) == ("q", "small")
+    assert compaction.usage == {"input": 9, "output": 1, "cache": {"read": 2, "write": 0}, "cost": 0.25}
+    assert compaction.details == {"summary": True, "finish": "stop"}
     answer = found.session.path()[3]
     assert isinstance(answer, MessageEntry)
     assert (answer.source_id, answer.usage, answer.provider) == ("m2", {"input": 1, "cost": 0.5}, "p")
@@ -775,6 +784,26 @@ def test_odd_values_of_a_database(tmp_path: Path) -> None:
     assert (first.id, first.source_id) == (derive_id("goose", "20260101_1", "über uns"), "über uns")
     assert (fourth.id, fifth.id) == ("msg_4", derive_id("goose", "20260101_1", "msg_4", 5))
     assert found.codes == ["value_replaced", "value_replaced", "source_nul_bytes", "value_replaced", "source_duplicate"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (b'[{"type":"thinking","thinking":"\xff","signature":"s"}]', [{"type": "thinking", "thinking": "\ufffd"}]),
+        (
+            b'[{"type":"text","text":"\xff"},{"type":"thinking","thinking":"a","signature":"s"}]',
+            [{"type": "text", "text": "\ufffd"}, {"type": "thinking", "thinking": "a", "signature": "s"}],
+        ),
+    ],
+)
+def test_a_signature_in_a_cell_that_is_not_text(tmp_path: Path, cell: bytes, expected: Any) -> None:
+    """It goes if what it covers was replaced. A cell that is not JSON has none."""
+    rows = [goose_row(1, "assistant", content_json=cell), goose_row(2, "user", content_json=b"\xff")]
+    found = read_one(goose, write_database(tmp_path / "s", GOOSE, sessions=[GOOSE_SESSION], messages=rows))
+    (entry, _) = found.session.path()
+    assert isinstance(entry, MessageEntry)
+    assert entry.message["content"] == expected
+    assert found.codes[0] == "value_replaced"
 
 
 def test_importing_a_database_twice_adds_nothing(tmp_path: Path) -> None:

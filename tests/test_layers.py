@@ -16,7 +16,7 @@ HOME = Path(convtree.__file__).parent
 LAYERS = [
     {"__main__"},
     {"_cli"},
-    {"aio", "exchange", "repair", "testing"},
+    {"aio", "exchange", "repair", "shapes", "testing"},
     {"_tools"},
     {"stores"},
     {"_session"},

@@ -1,18 +1,31 @@
 """What can be read off a message, for each provider's shape."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from helpers import ToolCall, calls_of, results_of
 from hypothesis import given
 from hypothesis import strategies as st
 from test_providers_laws import JSON, odd_messages
 
 from convtree import MessageEntry, ModelChangeEntry, OpenCall, open_store, redact
 from convtree._formats import WRITERS
-from convtree._messages.messages import ToolCall, calls_of, open_calls, results_of, role_of, text_of
+from convtree._messages.matching import match
+from convtree._messages.reading import read, role_of, text_of
 from convtree.exchange import export_lines
 
 Message = dict[str, Any]
+
+
+def open_calls(messages: Iterable[tuple[str, Any]]) -> tuple[OpenCall, ...]:
+    """The calls without a result in some messages, which come with the ids of their entries."""
+    said = []
+    for entry_id, message in messages:
+        said.append(read(message))
+        said[-1].entry_id = entry_id
+    return match(part for source in said for part in source.parts).open_calls()
+
 
 #: message, role, text, calls, results
 CASES: dict[str, tuple[Message, str | None, str, list[ToolCall], list[ToolCall]]] = {
@@ -132,7 +145,7 @@ CASES: dict[str, tuple[Message, str | None, str, list[ToolCall], list[ToolCall]]
                 {"function_call": {"id": "g1", "name": "g"}},
             ],
         },
-        "model",
+        "assistant",
         "a",
         [ToolCall(None, "f"), ToolCall("g1", "g")],
         [],
@@ -172,7 +185,7 @@ CASES: dict[str, tuple[Message, str | None, str, list[ToolCall], list[ToolCall]]
             "content": [{"type": "text", "text": "42"}],
             "isError": False,
         },
-        "toolResult",
+        "tool",
         "",
         [],
         [ToolCall("p1", "f")],

@@ -113,9 +113,9 @@ def session_of(*messages: Message, **fields: Any) -> Session:
     return session
 
 
-def request(shape: Any, /, *messages: Message, heal: bool = False, **fields: Any) -> Message:
+def request(shape: Any, /, *messages: Message, unknown: Any = "raise", **fields: Any) -> Message:
     """What goes to a provider; checked against its SDK and for pairing on the way."""
-    written = session_of(*messages, **fields).build_context().to(shape, heal=heal)
+    written = session_of(*messages, **fields).build_context().to(shape, unknown=unknown)
     check_types(shape, copy.deepcopy(written))
     assert faults(shape, written) == []
     return written
@@ -253,12 +253,16 @@ def test_what_only_one_model_reads_is_not_sent_to_another(shape: Any) -> None:
     check_types(shape, copy.deepcopy(written))
     assert faults(shape, written) == []
     text = repr(written)
-    for secret in ("sig", "zzz", "encrypted", "rs_", "fc_", "msg_", "c2ln", "server_tool_use", "reasoning_content"):
+    for secret in ("sig", "zzz", "encrypted", "rs_", "fc_", "msg_", "c2ln", "server_tool_use"):
         assert f"'{secret}" not in text
+    left_out = {each.what for each in written.left_out}
+    plain = shape == "openai-chat"  # plain reasoning goes to another model of its provider
+    assert ("hm" in text, "reasoning" in left_out) == (plain, not plain)
+    assert left_out <= {"reasoning", "sealed"}
 
 
 def test_the_model_set_before_a_reply_made_it() -> None:
-    """A reply that names no model is trusted if the model change before it still holds; else its thinking is text."""
+    """A reply that names no model is trusted if the model change before it still holds, else not."""
     thinking = OWN["anthropic"][1]["content"][0]
     session = Session.memory()
     session.append(ModelChangeEntry(provider="p", model="m"))
@@ -266,8 +270,7 @@ def test_the_model_set_before_a_reply_made_it() -> None:
     reply = session.append({"role": "assistant", "content": [thinking, {"type": "text", "text": "A"}]})
     assert session.build_context().to("anthropic")["messages"][1] == reply.message
     session.append(ModelChangeEntry(provider="p", model="n"))
-    blocks = [{"type": "text", "text": "hm"}, {"type": "text", "text": "A"}]
-    assert session.build_context().to("anthropic")["messages"][1]["content"] == blocks
+    assert session.build_context().to("anthropic")["messages"][1]["content"] == "A"
     session.append(ModelChangeEntry(provider=None, model="m"))
     assert session.build_context().to("anthropic")["messages"][1] == reply.message
 
@@ -332,26 +335,27 @@ def test_empty_texts_are_left_out(shape: Any) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_an_open_call_is_named_or_healed(shape: Any) -> None:
-    """After a crash: an error that says which, or a result that says so."""
+def test_an_open_call_is_answered_or_named(shape: Any) -> None:
+    """After a crash: a result that says so, or an error that says which."""
     session = session_of(*CHAT[:3])
     entry = session.path()[1]
     with pytest.raises(OpenCalls) as caught:
-        session.build_context().to(shape)
+        session.build_context().to(shape, open_calls="raise")
     assert caught.value.calls == (OpenCall("c2", "look", entry.id),)
-    written = session.build_context().to(shape, heal=True)
+    written = session.build_context().to(shape)
     assert faults(shape, written) == []
     assert repr(written).count("No result: the conversation was interrupted") == 1
+    assert (written.answered, written.left_out) == ((OpenCall("c2", "look", entry.id),), ())
 
 
-def test_a_healed_call_has_failed() -> None:
+def test_an_answered_call_has_failed() -> None:
     """Where a provider has a word for it."""
     note = "No result: the conversation was interrupted before this tool call returned one."
     block = {"type": "tool_result", "tool_use_id": "c2", "content": note, "is_error": True}
-    assert body("anthropic", *CHAT[:3], heal=True)[2]["content"][1] == block
+    assert body("anthropic", *CHAT[:3])[2]["content"][1] == block
     answer = {"functionResponse": {"name": "look", "response": {"error": note}}}
-    assert body("gemini", *CHAT[:3], heal=True)[2]["parts"][1] == answer
-    assert body("openai-chat", *CHAT[:3], heal=True)[3]["content"] == f"Error: {note}"
+    assert body("gemini", *CHAT[:3])[2]["parts"][1] == answer
+    assert body("openai-chat", *CHAT[:3])[3]["content"] == f"Error: {note}"
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -363,7 +367,7 @@ def test_results_come_right_behind_their_calls(shape: Any) -> None:
 
 
 def test_a_result_without_its_call_becomes_text() -> None:
-    """Its call was cut off, or it came twice."""
+    """Its call was cut off, or another result of the same call is there. The same result once more is none."""
     session = session_of(*CHAT)
     session.append(CompactionEntry(summary="S", first_kept_entry_id=session.path()[3].id))
     told = "Result of a tool call that is not shown any more:\nsnow"
@@ -372,7 +376,9 @@ def test_a_result_without_its_call_becomes_text() -> None:
         assert faults(shape, written) == []
         assert repr(told)[1:-1] in repr(written)
     assert session.build_context().to("openai-chat")["messages"][1] == user(told)
-    assert body("openai-chat", *CHAT[:4], CHAT[3])[4] == user(told)
+    assert body("openai-chat", *CHAT[:4], CHAT[3]) == CHAT[:4]
+    told = "Another result of a tool call above:\nrain"
+    assert body("openai-chat", *CHAT[:4], CHAT[3] | {"content": "rain"}) == [*CHAT[:4], user(told)]
 
 
 def test_ids_are_renamed_where_a_provider_demands_it() -> None:
@@ -477,7 +483,7 @@ def test_a_tool_of_openais_own_stays_with_its_result() -> None:
     output = {"type": "shell_call_output", "call_id": "s1", "output": [outcome]}
     said = [user("Hi"), shell, output]
     assert body("openai-responses", *said) == said
-    healed = body("openai-responses", *said[:2], heal=True)
+    healed = body("openai-responses", *said[:2])
     assert [item.get("type") for item in healed] == [None, "function_call", "function_call_output"]
     assert healed[1]["arguments"] == '{"action":{"commands":["ls"]}}'
     assert body("anthropic", *said)[2]["content"][0]["content"].startswith('[{"stdout":"a"')
@@ -496,7 +502,7 @@ def test_a_strangers_signature_is_taken_off_a_call() -> None:
     session = session_of(*OWN["gemini"][:3], provider="p", model="m")
     session.append({"role": "user", "parts": [{"text": "And?"}]}, model="other")
     (_, calling, *_) = session.build_context().to("gemini")["contents"]
-    assert calling["parts"][1:] == [
+    assert calling["parts"] == [
         {
             "functionCall": {"id": "g1", "name": "f", "args": {}},
             "thoughtSignature": "skip_thought_signature_validator",
@@ -546,11 +552,13 @@ def test_media_of_one_provider_are_made_anew_for_another() -> None:
     ]
 
 
-def test_what_mistral_thought_is_told() -> None:
-    """Its thinking is made of blocks."""
+def test_what_mistral_thought_is_read() -> None:
+    """Its thinking is made of blocks. Reasoning never becomes spoken text."""
     thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}, {"type": "text", "text": "so"}]}
     said = {"role": "assistant", "content": [thought, {"type": "text", "text": "A"}]}
-    assert body("openai-chat", user("Hi"), said)[1] == assistant("hm\nso\nA")
+    written = session_of(user("Hi"), said).build_context().to("openai-chat")
+    assert written["messages"][1] == assistant("A")
+    assert [each.what for each in written.left_out] == ["reasoning"]
 
 
 def test_media_that_a_provider_does_not_take_are_named() -> None:
@@ -710,7 +718,7 @@ KIT = [
 
 def test_kits_messages_go_to_every_provider() -> None:
     """Its parts have what they say apart from their type; nothing else of it goes out."""
-    made: dict[str, Any] = {"shape": "kit.message", "model": "claude", "provider": "anthropic"}
+    made: dict[str, Any] = {"shape": "kit", "model": "claude", "provider": "anthropic", "unknown": "drop"}
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
     assert request("anthropic", *KIT, **made) == {
         "messages": [
@@ -738,7 +746,6 @@ def test_kits_messages_go_to_every_provider() -> None:
             {
                 "role": "model",
                 "parts": [
-                    {"text": "hm"},
                     {
                         "functionCall": {"name": "f", "args": {"a": 1}},
                         "thoughtSignature": "skip_thought_signature_validator",
@@ -844,17 +851,18 @@ def test_white_space_at_the_very_end_is_taken_off() -> None:
     assert sent[1]["content"] == [block | {"text": "A"}]
 
 
-def test_a_message_of_nothing_that_is_known_is_none() -> None:
+def test_a_message_of_nothing_that_is_sent_is_none() -> None:
     """And no empty one."""
-    assert body("openai-responses", user("Hi"), {"role": "user", "content": [{"type": "odd"}]}) == [user("Hi")]
+    odd = {"role": "user", "content": [{"type": "odd"}]}
+    assert body("openai-responses", user("Hi"), odd, unknown="drop") == [user("Hi")]
     thought = {"role": "user", "parts": [{"text": "hm", "thought": True}]}
     assert body("openai-responses", user("Hi"), thought) == [user("Hi")]
 
 
 def test_an_item_without_a_type_is_a_message() -> None:
-    """A block in it that nobody knows is not there, whoever's id it has."""
+    """A block in it that nobody knows is dropped on request, whoever's id it has."""
     odd = {"id": True, "role": "assistant", "content": [{"role": None}]}
-    assert body("openai-responses", user("Hi"), odd, shape="openai-responses") == [user("Hi")]
+    assert body("openai-responses", user("Hi"), odd, shape="openai-responses", unknown="drop") == [user("Hi")]
 
 
 def test_what_should_be_a_list_and_is_none_is_empty() -> None:

@@ -173,26 +173,26 @@ def sessions(draw: st.DrawFn) -> Session:
 @pytest.mark.parametrize("shape", SHAPES)
 @given(sessions())
 def test_every_provider_takes_every_conversation(shape: Any, session: Session) -> None:
-    """Healed, it has the SDK's types, its calls and results are paired, and it is always the same."""
+    """It has the SDK's types, its calls and results are paired, and it is always the same."""
     context = session.build_context()
-    request = context.to(shape, heal=True)
+    request = context.to(shape)
     check_types(shape, copy.deepcopy(request))
     assert faults(shape, request) == []
     assert shape != "gemini" or unsigned(request["contents"]) == []
-    assert session.build_context().to(shape, heal=True) == request
+    assert session.build_context().to(shape) == request
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @given(sessions())
-def test_healing_changes_nothing_where_no_call_is_open(shape: Any, session: Session) -> None:
-    """Without healing it is the same request, or the open calls are named, each once."""
+def test_open_calls_are_those_that_are_refused(shape: Any, session: Session) -> None:
+    """The strict form gives the same request, or names the open calls, each once."""
     context = session.build_context()
     if context.open_calls:
         with pytest.raises(OpenCalls) as caught:
-            context.to(shape)
+            context.to(shape, open_calls="raise")
         assert sorted(map(repr, caught.value.calls)) == sorted(map(repr, context.open_calls))
     else:
-        assert context.to(shape) == context.to(shape, heal=True)
+        assert context.to(shape) == context.to(shape, open_calls="raise")
 
 
 def said_in(shape: str, request: dict[str, Any]) -> Messages:
@@ -215,12 +215,12 @@ def test_what_was_sent_stays_as_it_was(shape: Any, session: Session, kind: str, 
     """
     session.append({"role": "user", "content": "So?"})
     context = session.build_context()
-    before = context.to(shape, heal=True)
+    before = context.to(shape)
     made = [("z1", "zz", {}), ("z2", "zz", {"a": 1})]
     tooled = [*calls(kind, "Well.", made, thinks, 2), *results(kind, made, image=True, fails=False)]
     for said in (tooled, calls(kind, "Done.", [], thinks, 0), [{"role": "user", "content": "And now?"}]):
         session.append_many(said, provider=context.provider, model=context.model)
-        after = session.build_context().to(shape, heal=True)
+        after = session.build_context().to(shape)
         old, new = said_in(shape, before), said_in(shape, after)
         trusted = old if old[-1]["by"] == "user" else old[:-1]
         assert new[: len(trusted)] == trusted
@@ -267,7 +267,7 @@ def test_whatever_a_tool_has_stored_every_provider_takes(messages: Messages, sha
         for message in messages:
             session.append(MessageEntry(message=message, shape=shape))
         for target in SHAPES:
-            request = session.build_context().to(target, heal=True)
+            request = session.build_context().to(target, unknown="text")
             check_types(target, request)
             assert faults(target, request) == []
 
@@ -279,5 +279,64 @@ def test_whatever_is_stored_there_is_a_request(messages: list[tuple[dict[str, An
         for message, shape in messages:
             session.append(message, shape=shape)
         for target in SHAPES:
-            request = session.build_context().to(target, heal=True)
+            request = session.build_context().to(target, unknown="text")
             assert isinstance(request, dict)
+
+
+SPOKEN = ("text", "content", "output", "refusal")  # members that hold words, in every shape of the samples
+UNSPOKEN = ("thinking", "reasoning", "redacted_thinking")
+
+
+def words_in(value: Any) -> set[str]:
+    """The texts of a message, by a walk that knows nothing of shapes: not those of reasoning."""
+    found: set[str] = set()
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if each.get("type") not in UNSPOKEN and each.get("thought") is not True:
+                found |= {each[name].strip() for name in SPOKEN if isinstance(each.get(name), str)}
+                waiting += [inner for name, inner in each.items() if isinstance(inner, dict | list)]
+        elif isinstance(each, list):
+            waiting += each
+    return found - {""}
+
+
+def strings_in(value: Any) -> list[str]:
+    """Every text of a request, whatever it is."""
+    found: list[str] = []
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, str):
+            found.append(each)
+        else:
+            waiting += each.values() if isinstance(each, dict) else each if isinstance(each, list) else ()
+    return found
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(sessions())
+def test_every_text_is_in_the_request(shape: Any, session: Session) -> None:
+    """Nothing that was said is dropped in silence. Only reasoning, media and sealed items may be named as left out."""
+    context = session.build_context()
+    request = context.to(shape)
+    sent = "\0".join(strings_in(request))
+    for entry, message in zip(context.entries, context.messages, strict=True):
+        assert {text for text in words_in(message) if text not in sent} == set(), entry.id
+    assert {each.what for each in request.left_out} <= {"reasoning", "media", "sealed"}
+    assert {each.entry_id for each in request.left_out} <= {entry.id for entry in context.entries}
+    assert context.unknown == ()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(sessions())
+def test_a_request_that_is_stored_gives_the_same_request(shape: Any, session: Session) -> None:
+    """With its system text, its shape, its provider and its model."""
+    context = session.build_context()
+    request = context.to(shape)
+    again = Session.memory()
+    said = {"provider": context.provider, "model": context.model, "shape": shape}
+    system = request.get("system", request.get("instructions", request.get("system_instruction")))
+    again.append_many([*([{"role": "system", "content": system}] if system else []), *request[MAIN[shape]]], **said)
+    assert again.build_context().to(shape) == request

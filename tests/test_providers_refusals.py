@@ -49,7 +49,7 @@ def test_words_behind_a_call_are_a_message_of_their_own() -> None:
     late = [HI, said(THOUGHT, USE), said(THOUGHT, *texts("Meanwhile")), RESULT]
     assert body("anthropic", *late) == [HI, late[1], RESULT, late[2]]
     parallel = [HI, said(*texts("A"), USE), said(USE | {"id": "t2"}), RESULT]
-    content = body("anthropic", *parallel, heal=True)[1]["content"]
+    content = body("anthropic", *parallel)[1]["content"]
     assert [block.get("id") for block in content] == [None, "t1", "t2"]
 
 
@@ -70,15 +70,16 @@ def test_at_most_four_blocks_are_marked_for_the_cache() -> None:
     assert repr(context.messages).count("ephemeral") == 6
 
 
-def test_what_anthropics_own_tools_did_is_whole_or_not_there() -> None:
+def test_what_anthropics_own_tools_did_is_whole_or_text() -> None:
     """A search that was interrupted, and one whose beginning was cut off."""
+    told = '[server_tool_use {"name":"web_search","input":{"query":"q"}}]'
     assert body("anthropic", HI, said(SEARCH, FOUND, *texts("A"))) == [HI, said(SEARCH, FOUND, *texts("A"))]
-    assert body("anthropic", HI, said(*texts("A"), SEARCH), user("?")) == [HI, assistant("A"), user("?")]
+    assert body("anthropic", HI, said(*texts("A"), SEARCH), user("?"))[1] == said(*texts("A", told))
     assert body("anthropic", HI, said(SEARCH)) == [HI, said(SEARCH)]  # it goes on from there
     session = session_of(HI, said(SEARCH), said(FOUND, *texts("A")))
     assert session.build_context().to("anthropic")["messages"] == [HI, said(SEARCH, FOUND, *texts("A"))]
     session.append(CompactionEntry(summary="S", first_kept_entry_id=session.path()[2].id))
-    assert session.build_context().to("anthropic")["messages"][1] == assistant("A")
+    assert session.build_context().to("anthropic")["messages"][1] == said(*texts("[web_search_tool_result]", "A"))
 
 
 def test_a_call_that_code_made_waits_with_it() -> None:
@@ -92,7 +93,14 @@ def test_a_call_that_code_made_waits_with_it() -> None:
     assert body("anthropic", *whole[:3]) == whole[:3]
     session = session_of(*whole, provider="p", model="m")
     session.append(ModelChangeEntry(provider="p", model="n"))
-    assert session.build_context().to("anthropic")["messages"] == [HI, said(USE), RESULT, assistant("A")]
+    told = '[server_tool_use {"name":"code_execution","input":{"code":"f()"}}]'
+    ended = '[code_execution_tool_result {"content":{"type":"code_execution_result","return_code":0}}]'
+    assert session.build_context().to("anthropic")["messages"] == [
+        HI,
+        said(*texts(told), USE),
+        RESULT,
+        said(*texts(ended, "A")),
+    ]
 
 
 def test_what_a_search_is_quoted_for_stays_with_the_search() -> None:
@@ -102,7 +110,8 @@ def test_what_a_search_is_quoted_for_stays_with_the_search() -> None:
     assert body("anthropic", HI, reply, provider="p", model="m") == [HI, reply]
     session = session_of(HI, reply, provider="p", model="m")
     session.append(ModelChangeEntry(provider="p", model="n"))
-    assert session.build_context().to("anthropic")["messages"] == [HI, assistant("A")]
+    told = '[server_tool_use {"name":"web_search","input":{"query":"q"}}]'
+    assert session.build_context().to("anthropic")["messages"] == [HI, said(*texts(told, "A"))]
 
 
 def test_an_error_is_told_in_words_only() -> None:
@@ -144,7 +153,7 @@ def test_pis_signatures_are_those_of_the_api_that_gave_them() -> None:
     """Google's and OpenAI's are nothing to Anthropic; what was hidden is a block of another type."""
     thought = {"type": "thinking", "thinking": "hm", "thinkingSignature": "c2ln"}
     reply = said(thought, *texts("A"))
-    assert body("anthropic", HI, reply | {"api": "google-generative-ai"})[1] == said(*texts("hm", "A"))
+    assert body("anthropic", HI, reply | {"api": "google-generative-ai"})[1] == assistant("A")
     kept = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
     assert body("anthropic", HI, reply | {"api": "anthropic-messages"})[1] == said(kept, *texts("A"))
     hidden = said(thought | {"redacted": True}, *texts("A"))
@@ -237,12 +246,15 @@ def test_what_was_said_aloud_is_told() -> None:
 
 
 def test_reasoning_beside_the_content_is_known_by_its_key() -> None:
-    """As it came for the model that made it, in words for another."""
+    """As it came for the model that made it. Another model of its provider gets the plain part; others get none."""
     reply = {"role": "assistant", "content": "A", "reasoning": "hm", "reasoning_details": [{"type": "x", "data": "y"}]}
     assert body("openai-chat", HI, reply, model="m") == [HI, reply]
-    session = session_of(HI, reply, model="m")
+    session = session_of(HI, reply, model="m", provider="p")
     session.append(ModelChangeEntry(provider="p", model="n"))
-    assert session.build_context().to("openai-chat")["messages"] == [HI, assistant("hm\nA")]
+    assert session.build_context().to("openai-chat")["messages"] == [HI, assistant("A") | {"reasoning": "hm"}]
+    session.append(ModelChangeEntry(provider="q", model="n"))
+    written = session.build_context().to("openai-chat")
+    assert (written["messages"], len(written.left_out)) == ([HI, assistant("A")], 1)
 
 
 def test_reasoning_beside_nothing_is_no_message() -> None:
@@ -283,7 +295,7 @@ def test_a_search_for_tools_is_a_call_with_its_result() -> None:
 
 
 def test_an_approval_goes_with_what_is_asked() -> None:
-    """The user gives it, whatever model asks; for another model neither is there."""
+    """The user gives it, whatever model asks; another model is told of both."""
     asks = {"type": "mcp_approval_request", "id": "mcpr_1", "name": "f", "arguments": "{}", "server_label": "s"}
     approval = {"type": "mcp_approval_response", "approval_request_id": "mcpr_1", "approve": True}
     session = session_of(HI)
@@ -291,18 +303,23 @@ def test_an_approval_goes_with_what_is_asked() -> None:
     session.append(approval)
     assert session.build_context().to("openai-responses")["input"] == [HI, asks, approval]
     session.append(ModelChangeEntry(provider="openai", model="other"))
-    assert session.build_context().to("openai-responses")["input"] == [HI]
+    assert session.build_context().to("openai-responses")["input"] == [
+        HI,
+        assistant('[mcp_approval_request {"name":"f","arguments":"{}","server_label":"s"}]'),
+        user('[mcp_approval_response {"approve":true}]'),
+    ]
 
 
 def test_a_block_that_nobody_knows_is_no_item() -> None:
-    """It is left out of a message that is made anew."""
+    """It is dropped on request from a message that is made anew."""
     blocks = [{"type": "odd", "x": 1}, {"type": "output_text", "text": "A", "annotations": []}]
     reply = {"id": "msg_1", "role": "assistant", "content": blocks}
-    written = session_of(HI, reply, shape="openai-responses").build_context().to("openai-responses")
-    assert written == {"input": [HI, assistant("A")]}
+    written = session_of(HI, reply, shape="openai-responses").build_context()
+    assert written.to("openai-responses", unknown="drop") == {"input": [HI, assistant("A")]}
+    assert written.to("openai-responses", unknown="text")["input"][1] == assistant('{"type":"odd","x":1}\nA')
 
 
-def test_a_search_cut_off_from_its_reasoning_is_left_out() -> None:
+def test_a_search_cut_off_from_its_reasoning_is_text() -> None:
     """It is nothing without its id, and with it OpenAI would ask for the reasoning."""
     search = {
         "type": "web_search_call",
@@ -314,7 +331,8 @@ def test_a_search_cut_off_from_its_reasoning_is_left_out() -> None:
     session = session_of(HI, reasoning, search, assistant("A"))
     assert session.build_context().to("openai-responses")["input"] == [HI, reasoning, search, assistant("A")]
     session.append(CompactionEntry(summary="S", first_kept_entry_id=session.path()[2].id))
-    assert session.build_context().to("openai-responses")["input"][1:] == [assistant("A")]
+    told = '[web_search_call {"action":{"type":"search","query":"q"}}]'
+    assert session.build_context().to("openai-responses")["input"][1:] == [assistant(told), assistant("A")]
 
 
 # --- media ---

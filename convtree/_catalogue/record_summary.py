@@ -28,7 +28,7 @@ from convtree._model.entries import (
     Visibility,
     VisibilityMark,
 )
-from convtree._model.usage import Usage, usage_of
+from convtree._model.usage import Usage, usage_of, usage_stored_in
 
 HIDDEN_FROM_USER = ("model", "nobody")
 """Lists show no excerpt of a message that is visible to these."""
@@ -108,6 +108,7 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
     message = record if isinstance(record, MessageEntry) else None
     text = "" if message is None else message.text
     paid = record if isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry) else None
+    usage = usage_stored_in(record)
     answered = paid or (record if isinstance(record, ModelChangeEntry | VacuumEntry) else None)
     is_opaque = isinstance(record, OpaqueEntry | OpaqueMark) and record.type in ENTRY_CLASSES | MARK_CLASSES
     entry = record if isinstance(record, Entry) else None
@@ -124,7 +125,7 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
         words=" ".join(words_of(text)),
         provider=None if answered is None else sanitise_text(answered.provider),
         model=None if answered is None else sanitise_text(answered.model),
-        usage=usage_of(paid.usage) if paid is not None and paid.usage else None,
+        usage=None if usage is None else usage_of(usage),
         leaf=leaf,
         visible_to=None if message is None else message.visible_to,
     )

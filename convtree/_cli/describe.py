@@ -8,7 +8,8 @@ import msgspec
 import orjson
 
 from convtree._engine.outline import Changed
-from convtree._messages.messages import calls_of, results_of, role_of, text_of
+from convtree._messages.parts import Result, Text, Unknown
+from convtree._messages.reading import read
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -60,21 +61,21 @@ def describe(entry: Entry, changed: Changed = (None, None)) -> Description:
     raise AssertionError(f"an entry of the class {type(entry).__name__}")  # all subclasses of Entry are above
 
 
-def describe_message(message: Any) -> Description:
+def describe_message(message: Any, shape: str | None = None) -> Description:
     """Describes a provider's message."""
     if not isinstance(message, dict):
         return Description("message", [], brief(message), indented(message))
-    text = text_of(message)
-    calls, results = calls_of(message), results_of(message)
+    said = read(message, shape)
+    text, results = said.text, said.results
     gists = [text.lstrip()[:_GIST]] if text.strip() else []
-    gists += [f"calls {', '.join(call.name or '?' for call in calls)}"] if calls else []
+    gists += [f"calls {', '.join(call.name or '?' for call in said.calls)}"] if said.calls else []
     if results:
-        gists.append(
-            f"answers {', '.join(result.name or result.id or '?' for result in results)}: {_result_text(message)}"
-        )
-    is_only_text = bool(text) and not calls and not results
+        names = ", ".join(result.name or result.id or "?" for result in results)
+        gists.append(f"answers {names}: {' '.join(filter(None, map(_result_text, results)))}")
+    is_only_text = bool(text) and all(isinstance(part, Text) for part in said.parts)
     gist = "; ".join(gists) or brief(message)
-    return Description(role_of(message) or "message", [], gist, text if is_only_text else indented(message))
+    remarks = ["not understood"] if any(isinstance(part, Unknown) for part in said.parts) else []
+    return Description(said.role or "message", remarks, gist, text if is_only_text else indented(message))
 
 
 def brief(value: Any) -> str:
@@ -96,9 +97,9 @@ def to_json(value: Any, option: int = 0) -> bytes:
 
 
 def _message(entry: MessageEntry, changed: Changed) -> Description:
-    described = describe_message(entry.message)
+    described = describe_message(entry.message, entry.shape)
     pinned = entry.pinned and described.kind not in ("system", "developer")
-    return described._replace(remarks=_visibility(entry.visible_to, pinned, changed))
+    return described._replace(remarks=[*described.remarks, *_visibility(entry.visible_to, pinned, changed)])
 
 
 def _visibility(visible_to: Visibility, pinned: bool | None, changed: Changed) -> list[str]:
@@ -130,21 +131,9 @@ def _summary(kind: str, facts: list[str], summary: str, details: Any) -> Descrip
     return Description(kind, [], summary.lstrip()[:_GIST], whole + _more(details))
 
 
-def _result_text(message: dict[str, Any]) -> str:
-    """Returns the text of the tool results in a message of any shape."""
-    texts: list[str] = []
-    pending = [message.get("content", message.get("output", message.get("parts")))]
-    while pending:
-        match pending.pop(0):
-            case str(text):
-                texts.append(text.strip()[:_GIST])
-            case list(blocks):
-                pending[:0] = blocks
-            case {"text": inner} | {"content": inner} | {"data": {"content": inner}}:
-                pending.insert(0, inner)
-            case {"functionResponse": {"response": {"output": inner} | {"result": inner} | {"error": inner}}}:
-                pending.insert(0, inner)
-    return " ".join(texts)
+def _result_text(result: Result) -> str:
+    """Returns the text of a tool result."""
+    return " ".join(part.text.strip()[:_GIST] for part in result.content if isinstance(part, Text))
 
 
 def _tokens(entry: CompactionEntry) -> list[str]:

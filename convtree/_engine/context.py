@@ -8,14 +8,20 @@ tree lead from the leaf to every row that matters.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+import orjson
 
 from convtree._engine import tree
 from convtree._engine.log_index import Index
 from convtree._engine.path_rows import Arranged, EntryCache, Gap, PathRows, Together, hidden_above, rows_of_path
-from convtree._messages.messages import OpenCall, open_calls, results_of
+from convtree._engine.seen import seen
+from convtree._messages.left_out import LeftOut
+from convtree._messages.matching import OpenCall, open_calls
+from convtree._messages.parts import Source, Unknown
+from convtree._messages.reading import read_for_model
 from convtree._model.entries import (
     BranchSummaryEntry,
     CompactionEntry,
@@ -29,8 +35,7 @@ from convtree._model.errors import BrokenPath, UnknownEntry
 
 if TYPE_CHECKING:
     from convtree._engine.tokens import Counter
-    from convtree._messages.parts import Source
-    from convtree._providers import Shape
+    from convtree._providers import Request, Shape
 
 #: entries that say which model is used from there on, and those that say its settings
 _NAMERS = (MessageEntry, ModelChangeEntry, VacuumEntry)
@@ -43,7 +48,7 @@ Maker = tuple[str | None, str | None]  # provider and model
 Render = Callable[[CompactionEntry | BranchSummaryEntry], Any]
 
 
-class Context(msgspec.Struct, frozen=True, kw_only=True):
+class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The messages that a model should see, and the provider, model and settings to use.
 
     `entries[i]` is the entry behind `messages[i]`, as it is in the log. The message is another one where results of a
@@ -83,16 +88,29 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         changed = self.pin_changes.get(entry.id)
         return isinstance(entry, MessageEntry) and entry.pinned is True if changed is None else changed
 
+    @cached_property
+    def said(self) -> list[Source]:
+        """What each message says, as the model of this context sees it. Read once: the messages are not to be changed.
+
+        Raises:
+            TypeError: a summary was rendered as something that is no message.
+        """
+        return [self._source(entry, message) for entry, message in zip(self.entries, self.messages, strict=True)]
+
     @property
     def open_calls(self) -> tuple[OpenCall, ...]:
-        """The tool calls without a result. Calls of interrupted replies are not among them.
+        """The tool calls without a result, exactly those for which `to(…, open_calls="raise")` raises.
 
-        Most providers refuse a request with an open call.
+        Calls of interrupted replies are not among them. `to` answers open calls by default, because most providers
+        refuse a request with one.
         """
-        ids = (entry.id for entry in self.entries)
-        found = open_calls(zip(ids, self.messages, strict=True))
-        stopped = {entry.id for entry in self.entries if isinstance(entry, MessageEntry) and entry.status is not None}
-        return tuple(call for call in found if call.entry_id not in stopped)
+        return open_calls(self.said)
+
+    @property
+    def unknown(self) -> tuple[LeftOut, ...]:
+        """The messages and parts that no reader knows, for which `to` raises unless told otherwise."""
+        parts = (part for source in self.said for part in source.parts if isinstance(part, Unknown))
+        return tuple(LeftOut(part.source.entry_id, "unknown", part.why, part.place) for part in parts)
 
     def count_tokens(self, counter: Counter | None = None) -> int:
         """Counts the tokens of this context.
@@ -107,34 +125,55 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
         return count_tokens(self.messages, self.entries, self.first_after_compaction, self.stale_usage)
 
-    def to(self, shape: Shape, *, heal: bool = False) -> dict[str, Any]:
-        """Returns the conversation part of a request in a provider's shape, ready for `**`.
+    def count_bytes(self, shape: Shape) -> int:
+        """Returns the size of the request in bytes, as JSON. Servers limit it, and pictures count with all their data.
+
+        Raises:
+            As `to`; what no reader knows counts as text.
+        """
+        return len(orjson.dumps(self.to(shape, unknown="text")))
+
+    def to(
+        self,
+        shape: Shape,
+        *,
+        open_calls: Literal["answer", "raise"] = "answer",
+        unknown: Literal["raise", "text", "drop"] = "raise",
+    ) -> Request:
+        """Returns the conversation part of a request in a provider's shape: a dictionary, ready for `**`.
 
         `messages` for "openai-chat"; `instructions` and `input` for "openai-responses"; `system` and `messages` for
         "anthropic"; `system_instruction` and `contents` for "gemini" (Google's SDK wants the former in its config).
         Where the system says nothing, its key is left out.
 
-        A message in that shape is sent as it was stored. Results stand directly behind their call. Signatures and
-        encrypted reasoning are sent only to the model that made them, if it is `provider` and `model` of this context;
-        other models get readable thinking as text. With `heal`, a call without a result gets a placeholder
-        result.
+        A message in that shape is sent as it was stored. Results stand directly behind their call. A call without a
+        result is answered by a note that the conversation was interrupted. Signatures and encrypted reasoning are sent
+        only to the model that made them, if it is `provider` and `model` of this context. Plain reasoning is sent to
+        models of the same provider, in its own field. Reasoning never becomes text. What was done with tools on
+        another provider's servers is told as text.
 
-        Parts that a provider would refuse now are left out: thinking without a reply, a search without its results, a
-        fifth cache mark, a file that the provider cannot reach. The caller adds the rest of the request: the tools
-        that the conversation uses must be among its tools, and the last message must be one that asks for a reply.
+        The result's `left_out` lists what the request does not hold: reasoning, media that the shape cannot carry
+        (their names stand in their place), and unknown parts that were dropped. Its `answered` lists the calls that had
+        no result. The caller adds the rest of the request: the tools that the conversation uses must be among its
+        tools, and the last message must be one that asks for a reply.
+
+        Args:
+            shape: the provider's format.
+            open_calls: "raise" refuses a context with open calls instead of answering them.
+            unknown: what to do with messages and parts that no reader knows: raise, send them as JSON text, or leave
+                them out.
 
         Raises:
-            OpenCalls: a call has no result, and `heal` is not set.
-            ValueError: there is no such shape.
+            OpenCalls: a call has no result, and `open_calls` is "raise".
+            UnknownMessage: a message or a part cannot be expressed, and `unknown` is "raise".
+            ValueError: there is no such shape or choice.
         """
         from convtree._providers import write
 
-        both = zip(self.entries, self.messages, strict=True)
-        return write([self._source(entry, message) for entry, message in both], shape, heal=heal)
+        return write(self.said, shape, open_calls=open_calls, unknown=unknown, provider=self.provider)
 
     def _source(self, entry: Entry, message: Any) -> Source:
-        from convtree._messages.parts import Source
-
+        """Reads a message, knowing whether its model and provider are those of this context."""
         if isinstance(message, str):
             message = {"role": "user", "content": message}
         if not isinstance(message, Mapping):
@@ -142,12 +181,20 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
                 f"entry {entry.id!r} was rendered as a {type(message).__name__}; render must return a message or a text"
             )
         if not isinstance(entry, MessageEntry):
-            return Source(message=message, entry_id=entry.id, summary=True)
-        provider, model = self.produced_by.get(entry.id, (entry.provider, entry.model))
-        same_provider = None in (provider, self.provider) or provider == self.provider
-        trusted = model == self.model and same_provider
-        stopped = entry.status is not None
-        return Source(message=message, entry_id=entry.id, shape=entry.shape, trusted=trusted, interrupted=stopped)
+            source = Source(message=message, entry_id=entry.id, summary=True)
+        else:
+            provider, model = self.produced_by.get(entry.id, (entry.provider, entry.model))
+            same_provider = provider == self.provider
+            source = Source(
+                message=message,
+                entry_id=entry.id,
+                shape=entry.shape,
+                trusted=model == self.model and (same_provider or None in (provider, self.provider)),
+                same_provider=same_provider and provider is not None,
+                interrupted=entry.status is not None,
+            )
+        read_for_model(source)
+        return source
 
 
 def default_render(entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:
@@ -214,7 +261,7 @@ def _hidden_above(index: Index, found: PathRows, cache: EntryCache) -> list[int]
     if not index.state.visible_to or found.start == tree.NONE:
         return []
     shown = (cache.entries.get(row) for row in found.rows if row not in found.hidden)
-    has_results = any(isinstance(entry, MessageEntry) and results_of(entry.message) for entry in shown)
+    has_results = any(isinstance(entry, MessageEntry) and seen(entry).results for entry in shown)
     return hidden_above(index, found) if has_results else []
 
 
@@ -252,7 +299,7 @@ def _makers(index: Index, rows: list[int], cache: EntryCache) -> dict[str, Maker
     replies: dict[int, MessageEntry] = {}
     for row in rows:
         entry = cache.entries.get(row)
-        if isinstance(entry, MessageEntry) and entry.model is None and entry.message.get("role") not in _NO_MODEL:
+        if isinstance(entry, MessageEntry) and entry.model is None and entry.role not in _NO_MODEL:
             replies[row] = entry
     namers = {row: namer for row in replies if (namer := columns.nearest(columns.models, row)) != tree.NONE}
     cache.load(list(namers.values()))

@@ -6,14 +6,23 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from convtree._model.entries import Entry, Mark, MessageEntry, ModelChangeEntry, VacuumEntry
-from convtree._model.usage import Usage, usage_of
+from convtree._catalogue.record_summary import spent_in
+from convtree._model.entries import (
+    BranchSummaryEntry,
+    CompactionEntry,
+    Entry,
+    Mark,
+    MessageEntry,
+    ModelChangeEntry,
+    VacuumEntry,
+)
+from convtree._model.usage import Usage, usage_of, usage_stored_in
 
 _NAMERS = (MessageEntry, ModelChangeEntry, VacuumEntry)  # entries that may name a model
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True):
-    """A model on a branch, and the usage of its replies there: none if it was set but made no reply."""
+    """A model on a branch, and the usage of its replies and summaries there: none if it was set but made none."""
 
     provider: str | None
     model: str | None
@@ -50,16 +59,23 @@ def side_of(leaf_id: str | None, entries: Sequence[Entry], named: Entry | Mark |
 def _models(entries: Iterable[Entry], named: Entry | Mark | None) -> list[Model]:
     """Returns the models of a branch, each once, with their usage.
 
-    A reply that does not name its model counts for the model named last; before any was named, for the model None.
+    A reply that does not name its model counts for the model named last; before any was named, for the model None. A
+    summary counts for the model that it names, and does not change which one was named last. What a vacuum dropped
+    counts for the models that its entry lists.
     """
     maker = (named.provider, named.model) if isinstance(named, _NAMERS) else (None, None)
     took: dict[tuple[str | None, str | None], Usage] = {}
     for entry in entries:
+        stored = usage_stored_in(entry)
+        usage = Usage() if stored is None else usage_of(stored)
+        if isinstance(entry, CompactionEntry | BranchSummaryEntry) and (entry.model is not None or usage != Usage()):
+            took[entry.provider, entry.model] = took.get((entry.provider, entry.model), Usage()) + usage
+        for each in spent_in(entry) if isinstance(entry, VacuumEntry) else ():
+            took[each.provider, each.model] = took.get((each.provider, each.model), Usage()) + each.usage
         if not isinstance(entry, _NAMERS):
             continue
         if entry.model is not None:
             maker = (entry.provider, entry.model)
-        usage = usage_of(entry.usage) if isinstance(entry, MessageEntry) and entry.usage else Usage()
         spoke = isinstance(entry, MessageEntry) and entry.role in ("assistant", "model") and maker[1] is not None
         if entry.model is not None or spoke or usage != Usage():
             took[maker] = took.get(maker, Usage()) + usage

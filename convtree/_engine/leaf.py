@@ -10,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from convtree._engine import tree
-from convtree._messages.messages import results_of
+from convtree._engine.seen import seen
 from convtree._model.entries import MessageEntry
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def is_note(index: Index, row: int) -> bool:
         return what in _NOTES
     for entry in index.readable_records([row]):
         assert isinstance(entry, MessageEntry)
-        is_instruction = entry.visible_to == "model" and entry.role == "user" and not results_of(entry.message)
+        is_instruction = entry.visible_to == "model" and entry.role == "user" and not seen(entry).results
         return is_instruction or entry.visible_to == "nobody"
     return False
 

@@ -3,8 +3,9 @@
 Patterns find secrets that have a form of their own (keys and tokens of providers), also inside JSON text, escaped or
 not, and behind a colour code or a `%20`. They do not find a password in prose, a secret in another encoding (base64, a
 URL that is percent-encoded as a whole), one that continues in another text, or the end of a private key without its
-beginning. The same text always becomes the same text, so that a retry is a retry. Keys of objects, numbers, pictures
-and signatures are left as they are: a changed signature would be invalid.
+beginning. The same text always becomes the same text, so that a retry is a retry. Keys of objects, numbers and pictures
+are left as they are. So are signatures, unless what they cover was changed, by any function that redacts: then they are
+removed, see `signatures`. Objects of an SDK inside a message are redacted as the JSON values that a log has of them.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
+import orjson
 
-from convtree._engine import codec
+from convtree._engine import codec, signatures
+from convtree._engine.json_values import jsonable
 from convtree._model.entries import ENTRY_CLASSES, LABEL_LIMIT, MARK_CLASSES, Header, LabelMark, Record
 
 Redact = Callable[[Any], Any]
@@ -109,8 +112,7 @@ NAMED: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = {
 }
 
 #: members that hold bytes as text, or a value that only its provider can read
-_BYTES = frozenset({"data", "file_data", "signature", "thinkingSignature", "thoughtSignature", "thought_signature"})
-_OPAQUE = frozenset({"encrypted_content"}) | _BYTES
+_OPAQUE = frozenset({"data", "file_data"}) | signatures.NAMES
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=-]{64,}+")
 _DATA_URL = re.compile(r"data:[A-Za-z0-9.+/;=_-]{0,200};base64,[A-Za-z0-9+/_=-]*+")
 
@@ -124,6 +126,8 @@ _FRAME = (
 )
 _KNOWN = frozenset({"session"}) | ENTRY_CLASSES.keys() | MARK_CLASSES.keys()
 _PLACES = frozenset({"cwd", "git_root", "owner", "key"})  # stores find sessions by these
+_TEXTS = (str, dict, list)
+_BARE = (int, float, msgspec.UnsetType)
 
 
 class Redactor:
@@ -141,7 +145,14 @@ class Redactor:
         return Redactor(patterns=self._patterns)
 
     def __call__(self, value: Any) -> Any:
-        """Returns a copy of a value without secrets. The value itself is not changed."""
+        """Returns a copy of a value without secrets, and without the signatures of what had some."""
+        earlier = self.counts.total()
+        redacted = self._replaced(value)
+        if self.counts.total() == earlier:
+            return redacted
+        return signatures.without_broken(signatures.encoded(value), redacted)
+
+    def _replaced(self, value: Any) -> Any:
         top = [value]
         waiting: list[tuple[Any, Any, str]] = [(top, 0, "")]
         while waiting:
@@ -151,10 +162,13 @@ class Redactor:
                 holder[place] = self._text(value, name)
             elif isinstance(value, Mapping):
                 holder[place] = copied = dict(value)
-                waiting += [(copied, key, key) for key in copied]
+                waiting += [(copied, key, str(key)) for key in copied]
             elif isinstance(value, list | tuple):
                 holder[place] = listed = list(value)
                 waiting += [(listed, number, name) for number in range(len(listed))]
+            elif callable(getattr(value, "model_dump", None)) and not isinstance(value, type):  # an SDK's
+                holder[place] = jsonable(value)
+                waiting.append((holder, place, name))
         return top[0]
 
     def _text(self, text: str, name: str) -> str:
@@ -182,14 +196,25 @@ def redact(value: Any) -> Any:
     return Redactor()(value)
 
 
-def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
-    """Returns a record or a header with its content redacted. Ids and types are left as they are.
+def redact_value(value: Any, redact: Redact) -> Any:
+    """Returns what `redact` makes of a value, without the signatures of what it changed.
 
-    Directories, owner and key in a header or a mark, by which stores find a session, are redacted only with `places`.
+    `redact` gets a copy, in which objects of an SDK are JSON values. A value that is not JSON is passed as it is.
+    """
+    before = signatures.encoded(value)
+    return signatures.without_broken(before, redact(value if before is None else orjson.loads(before)))
+
+
+def redact_record(record: R, redact: Redact, *, places: bool = False) -> R:
+    """Returns a record or a header with its content redacted, without the signatures of what was changed.
+
+    Ids and types are left as they are. Directories, owner and key in a header or a mark, by which stores find a
+    session, are redacted only with `places`.
     """
     kept = _FRAME if places else _FRAME | _PLACES
-    said = {name: getattr(record, name) for name in record.__struct_fields__ if name not in kept}
-    changed = _redacted(said, redact)
+    fields = {name: getattr(record, name) for name in record.__struct_fields__ if name not in kept}
+    said = {name: value for name, value in fields.items() if value is not None and not isinstance(value, _BARE)}
+    changed = redact_value(said, lambda said: _redacted(said, redact))
     if isinstance(record, LabelMark) and isinstance(label := changed.get("label"), str):
         changed["label"] = label[:LABEL_LIMIT]  # the replacement may be longer than the secret
     return msgspec.structs.replace(record, **changed)
@@ -207,9 +232,16 @@ def redact_payload(payload: bytes, redact: Redact, *, places: bool = False) -> b
     kept = _FRAME if fields.get("type") in _KNOWN else _ENVELOPE
     if fields.get("type") in ("session", "session_info") and not places:
         kept |= _PLACES
-    changed = _redacted({name: value for name, value in fields.items() if name not in kept}, redact)
-    is_same = all(fields[name] == value for name, value in changed.items())
-    return payload if is_same else msgspec.json.encode(fields | changed)[:-1]
+    said = {name: value for name, value in fields.items() if name not in kept and isinstance(value, _TEXTS)}
+    before = msgspec.json.encode(said)
+    after = msgspec.json.encode(_redacted(said, redact))
+    if before == after:
+        return payload
+    was, changed = msgspec.json.decode(before), msgspec.json.decode(after)
+    if was == changed:
+        return payload
+    signatures.drop_broken(was, changed)
+    return msgspec.json.encode(fields | changed)[:-1]
 
 
 def redact_lines(lines: Iterable[bytes], redact: Redact) -> Iterator[bytes]:
@@ -221,7 +253,7 @@ def redact_lines(lines: Iterable[bytes], redact: Redact) -> Iterator[bytes]:
 
 
 def _redacted(said: Mapping[str, Any], redact: Redact) -> dict[str, Any]:
-    return {name: redact(value) for name, value in said.items() if isinstance(value, str | dict | list)}
+    return {name: redact(value) for name, value in said.items() if isinstance(value, _TEXTS)}
 
 
 def _mark(match: re.Match[str], kind: str) -> str:

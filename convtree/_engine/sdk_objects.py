@@ -13,7 +13,7 @@ import msgspec
 from convtree._engine import codec
 from convtree._engine.plain_objects import is_convertible, plain
 from convtree._messages.frameworks import framework_of, known_shapes
-from convtree._messages.messages import role_of
+from convtree._messages.reading import role_of
 from convtree._messages.trimming import with_text_for_bytes
 from convtree._messages.wrappers import unwrap
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import accumulate
 from typing import Any
 
-from convtree._messages.dialects import ASSISTANT_ROLES, AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
-from convtree._messages.messages import role_of
+from convtree._messages.dialects import AUDIO_FORMATS, MEDIA_TYPE_KEYS, UNCOUNTED_KEYS, UNSENT_KEYS
+from convtree._messages.reading import role_of
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.usage import usage_of
 
@@ -79,7 +79,11 @@ def _usage_covers(
     """Returns how many of the first messages the last reported usage covers, and its tokens."""
     for index in range(len(entries) - 1, first_after_compaction - 1, -1):
         entry = entries[index]
-        if isinstance(entry, MessageEntry) and entry.usage and (counted := usage_of(entry.usage).total_tokens):
+        if (
+            isinstance(entry, MessageEntry)
+            and entry.usage
+            and (counted := usage_of(entry.usage, summaries=False).total_tokens)
+        ):
             # usage may be stored with the results behind a reply; it does not count them
             replies = (each for each in range(index, first_after_compaction - 1, -1) if _is_reply(messages[each]))
             reply = next(replies, index)
@@ -89,7 +93,7 @@ def _usage_covers(
 
 
 def _is_reply(message: Any) -> bool:
-    return isinstance(message, Mapping) and role_of(message) in ASSISTANT_ROLES
+    return isinstance(message, Mapping) and role_of(message) == "assistant"
 
 
 def _is_data_url(text: str) -> bool:

@@ -8,33 +8,75 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from convtree._messages.dialects import ANTHROPIC, CALL_BLOCKS, PI, SHAPE_OF_BLOCK, TEXT_BLOCKS
-from convtree._messages.parts import Call, Hosted, Kind, Media, Part, Result, Role, Source, Text, Thinking, as_json
+from convtree._messages.dialects import ANTHROPIC, CALL_BLOCKS, HOSTED_BLOCKS, PI, SHAPE_OF_BLOCK, TEXT_BLOCKS
+from convtree._messages.hosted import told
+from convtree._messages.parts import (
+    Call,
+    Hosted,
+    Kind,
+    Media,
+    Part,
+    Result,
+    Role,
+    Source,
+    Text,
+    Thinking,
+    Unknown,
+    as_json,
+    placed,
+)
 
 Where = tuple[Role, Source]
+_KINDS = {
+    bool: "a truth value",
+    int: "a number",
+    float: "a number",
+    dict: "an object of an unknown kind",
+    list: "a list",
+}
 
 
 def read_block(block: Mapping[str, Any], role: Role, source: Source) -> Part | None:
     """Reads one block; None if it is empty."""
     kind = block.get("type", "text" if "text" in block else None)
     read = _READERS.get(kind) if isinstance(kind, str) else None
-    if read is None:
-        return Hosted(role=role, source=source, raw=block, shape=source.shape)
-    return read(block, (role, source))
+    if read is not None:
+        return read(block, (role, source))
+    if kind in HOSTED_BLOCKS or (isinstance(kind, str) and kind.endswith("_tool_result")):
+        return Hosted(role=role, source=source, raw=block, shape=source.shape, text=told(block))
+    return unknown_block(block, role, source)
 
 
-def read_content(content: Any, role: Role, source: Source) -> list[Part]:
-    """Reads a message's content, a text or blocks. Empty blocks are left out, and the source is then not whole."""
+def unknown_block(block: Any, role: Role, source: Source) -> Unknown:
+    """Returns a block that no reader knows. The provider whose shape the message has may know it."""
+    kind = block.get("type") if isinstance(block, Mapping) else None
+    why = (
+        f"a block of the type {kind!r}" if isinstance(kind, str) else f"{_KINDS.get(type(block), 'a value')} as content"
+    )
+    raw = block if isinstance(block, Mapping) else None
+    return Unknown(role=role, source=source, raw=raw, shape=source.shape, value=block, why=why)
+
+
+def read_content(content: Any, role: Role, source: Source, *place: str | int) -> list[Part]:
+    """Reads a message's content: a text, a block, or blocks. `place` leads to it.
+
+    Empty blocks are left out, and the source is then not whole.
+    """
     if isinstance(content, str):
         return [Text(role=role, source=source, text=content)] if content.strip() else []
+    if content is None or content == {}:
+        return []
+    if not isinstance(content, list | tuple):
+        source.whole = False
+        content = [content]
     found = []
-    for each in listed(content):
+    for number, each in enumerate(content):
         block = {"text": each} if isinstance(each, str) else each
-        part = read_block(block, role, source) if isinstance(block, Mapping) else None
+        part = read_block(block, role, source) if isinstance(block, Mapping) else unknown_block(block, role, source)
         if part is None:
             source.whole = False
         else:
-            found.append(part)
+            found.append(placed(part, *place, number))
     return found
 
 
@@ -124,8 +166,7 @@ def _image(block: Mapping[str, Any], where: Where) -> Part | None:
     source = members(block.get("source")) if "source" in block else block
     kind: Kind = "document" if block.get("type") == "document" else "image"
     if source.get("type") in ("text", "content"):
-        text = _words(source.get("data", source.get("content")))
-        return Text(role=where[0], source=where[1], raw=block, shape=ANTHROPIC, text=text) if text.strip() else None
+        return _document(block, where, _words(source.get("data", source.get("content"))))
     return Media(
         role=where[0],
         source=where[1],
@@ -140,9 +181,16 @@ def _image(block: Mapping[str, Any], where: Where) -> Part | None:
 
 
 def _search_result(block: Mapping[str, Any], where: Where) -> Part | None:
-    told = (text_or_none(block.get("title")), text_or_none(block.get("source")), _words(block.get("content")))
-    text = "\n".join(each for each in told if each)
-    return Text(role=where[0], source=where[1], raw=block, shape=ANTHROPIC, text=text) if text.strip() else None
+    said = (text_or_none(block.get("title")), text_or_none(block.get("source")), _words(block.get("content")))
+    return _document(block, where, "\n".join(each for each in said if each))
+
+
+def _document(block: Mapping[str, Any], where: Where, text: str) -> Part | None:
+    """Reads a document whose text is in the block."""
+    if not text.strip():
+        return None
+    name = text_or_none(block.get("title"))
+    return Media(role=where[0], source=where[1], raw=block, shape=ANTHROPIC, kind="document", text=text, name=name)
 
 
 def _words(content: Any) -> str:
@@ -190,8 +238,8 @@ def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
     inner = Source(message={}, shape=ANTHROPIC)
     content = result_content(block.get("content"), inner)
     is_error = block.get("is_error") is True
-    if is_error and any(isinstance(part, Media) for part in content):
-        inner.whole = False  # an error is text only
+    if is_error and not (content and all(isinstance(part, Text) for part in content)):
+        inner.whole = False  # an error is text, and only text
     if "content" in block and block["content"] is None:
         inner.whole = False
     if not inner.whole:
@@ -209,11 +257,23 @@ def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
 
 
 def result_content(content: Any, source: Source) -> tuple[Text | Media, ...]:
-    """Reads the content of a tool result. Content without texts and media becomes JSON text."""
-    found = tuple(part for part in read_content(content, "user", source) if isinstance(part, Text | Media))
-    if found or not content or isinstance(content, str):
-        return found
-    return (Text(role="user", source=source, text=as_json(content)),)
+    """Reads the content of a tool result. Whatever is not a text and no media becomes JSON text."""
+    if not isinstance(content, str | list | tuple | None) and not text_or_none(members(content).get("type")):
+        source.whole = False
+        return (Text(role="user", source=source, text=as_json(content)),)
+    found = read_content(content, "user", source)
+    if found and all(isinstance(part, Unknown) for part in found):  # a list of something else
+        return (Text(role="user", source=source, text=as_json(content)),)
+    return tuple(map(_in_result, found))
+
+
+def _in_result(part: Part) -> Text | Media:
+    if isinstance(part, Text) or (isinstance(part, Media) and part.text is None):
+        return part
+    if isinstance(part, Media):  # a document whose text is in the block
+        return Text(role="user", source=part.source, raw=part.raw, shape=part.shape, text=part.text or "")
+    value = part.value if isinstance(part, Unknown) else part.raw
+    return Text(role="user", source=part.source, raw=part.raw, shape=part.shape, text=as_json(value))
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {

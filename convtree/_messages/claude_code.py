@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from convtree._messages.blocks import members, text_or_none
-from convtree._messages.framework_parts import Place, inside, said
+from convtree._messages.framework_parts import Place, said
 from convtree._messages.parts import Part, ReadInner, Source, Unknown, placed
 
 _SPOKEN = ("user", "assistant")
@@ -74,7 +74,7 @@ def read(source: Source, inner: ReadInner) -> list[Part]:
     content = body.get("content")
     if isinstance(content, list | tuple):
         content = [_typed(block) for block in content]
-    parts = inside(way, inner(source, {"role": role, "content": content}))
+    parts = inner(source, {"role": role, "content": content}, *way)
     source.role = source.role or role
     return parts
 

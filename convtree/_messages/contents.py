@@ -5,27 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convtree._messages.blocks import kind_of, listed, members, mime_of, text_or_none
+from convtree._messages.blocks import kind_of, listed, members, mime_of, text_or_none, unknown_block
 from convtree._messages.dialects import (
     GEMINI,
     GEMINI_CALL_KEYS,
     GEMINI_DATA_KEYS,
     GEMINI_FILE_KEYS,
+    GEMINI_HOSTED_KEYS,
     GEMINI_RESULT_KEYS,
     GEMINI_SIGNATURE_KEYS,
 )
-from convtree._messages.parts import Call, Hosted, Media, Part, Result, Role, Source, Text, Thinking, as_json
+from convtree._messages.hosted import told
+from convtree._messages.parts import (
+    Call,
+    Hosted,
+    Media,
+    Part,
+    Result,
+    Role,
+    Source,
+    Text,
+    Thinking,
+    Unknown,
+    as_json,
+    placed,
+)
 
 
 def read_contents(source: Source, role: Role) -> list[Part]:
     """Reads a message. Empty parts are left out, and the source is then not whole."""
     found = []
-    for each in source.message["parts"]:
-        part = _part(members(each), role, source)
+    for number, each in enumerate(source.message["parts"]):
+        part = _part(each, role, source) if isinstance(each, Mapping) else unknown_block(each, role, source)
         if part is None:
             source.whole = False
         else:
-            found.append(part)
+            found.append(placed(part, "parts", number))
     return found
 
 
@@ -36,10 +51,20 @@ def _part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
         source.whole = False
         raw = {name: value for name, value in raw.items() if name not in signed}
     common: dict[str, Any] = {"role": role, "source": source, "raw": raw, "shape": GEMINI}
+    if isinstance(text := raw.get("text"), str):
+        if raw.get("thought") is True:
+            return Thinking(**common, text=text, sealed=True)
+        return Text(**common, text=text) if text.strip() or (signed and source.trusted) else None
+    if any(name in raw for name in GEMINI_HOSTED_KEYS) or raw.keys() == set(signed):
+        return Hosted(**common, text=told(raw)) if raw else None
+    return _structured(raw, common)
+
+
+def _structured(raw: Mapping[str, Any], common: dict[str, Any]) -> Part | None:
+    """Reads a part that holds an object: a call, a result, or media."""
     call = _either(raw, *GEMINI_CALL_KEYS)
     answer = _either(raw, *GEMINI_RESULT_KEYS)
     media = _either(raw, *GEMINI_DATA_KEYS) or _either(raw, *GEMINI_FILE_KEYS)
-    text = raw.get("text")
     if call:
         id, name = text_or_none(call.get("id")), text_or_none(call.get("name")) or ""
         return Call(**common | {"role": "assistant"}, id=id, name=name, arguments=call.get("args"))
@@ -49,11 +74,7 @@ def _part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
         mime = mime_of(media.get("mimeType", media.get("mime_type")))
         url = text_or_none(media.get("fileUri", media.get("file_uri")))
         return Media(**common, kind=kind_of(mime), mime=mime, data=text_or_none(media.get("data")), url=url)
-    if isinstance(text, str):
-        if raw.get("thought") is True:
-            return Thinking(**common, text=text, sealed=True)
-        return Text(**common, text=text) if text.strip() or (signed and source.trusted) else None
-    return Hosted(**common) if raw else None
+    return Unknown(**common, value=raw, why=f"a part with {next(iter(raw))!r}")
 
 
 def _either(raw: Mapping[str, Any], *names: str) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ new dialect is a change of this module and of the module that gives its words a 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 # --- names of shapes ---
 
@@ -17,19 +18,28 @@ SHAPES = (CHAT, RESPONSES, ANTHROPIC, GEMINI)
 
 # --- roles ---
 
+#: every word for a role, in lower case -> the standard one. In pi a user runs commands, and extensions speak as users.
+ROLES = {
+    **{each: each for each in ("system", "developer", "user", "assistant", "tool")},
+    **dict.fromkeys(("ai", "bot", "model", "chatbot"), "assistant"),
+    **dict.fromkeys(("human", "bashexecution", "custom", "branchsummary", "compactionsummary"), "user"),
+    **dict.fromkeys(("function", "toolresult"), "tool"),
+}
+#: standard role -> whom it speaks for; a tool speaks on the user's side
+SPEAKERS: dict[str, Literal["system", "user", "assistant"]] = {
+    **dict.fromkeys(("system", "developer"), "system"),
+    **dict.fromkeys(("user", "tool"), "user"),
+    "assistant": "assistant",
+}
 SYSTEM_ROLES = ("system", "developer")
-ASSISTANT_ROLES = ("assistant", "model")
-#: roles of messages that carry a tool's result: OpenAI chat, pi, the first version of OpenAI chat
-RESULT_ROLES = ("tool", "toolResult", "function")
 PI_ROLES = ("toolResult", "bashExecution", "custom", "branchSummary", "compactionSummary")
-#: in pi a turn also begins with a command that the user ran, or with a message that an extension adds for the user
-TURN_ROLES = frozenset({"user", "bashExecution", "custom"})
 
 # --- message types and blocks ---
 
 #: block types whose `text` a person would read; reasoning and tool traffic are not among them
 TEXT_BLOCKS = ("text", "input_text", "output_text", "refusal")
-THINKING_BLOCKS = ("thinking", "redacted_thinking")
+#: Anthropic's blocks for tools on its servers; the results of the others end in `_tool_result`
+HOSTED_BLOCKS = ("server_tool_use", "mcp_tool_use", "container_upload", "compaction", "tool_reference")
 #: Anthropic and pi
 CALL_BLOCKS = ("tool_use", "toolCall")
 RESULT_BLOCKS = ("tool_result",)
@@ -62,13 +72,26 @@ REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_details")
 CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", *REASONING_KEYS})
 #: the call that a result message answers: OpenAI chat, pi
 RESULT_ID_KEYS = ("tool_call_id", "toolCallId")
-RESULT_NAME_KEY = "toolName"  # pi
+RESULT_NAME_KEYS = ("toolName", "tool_name", "name")  # pi, Ollama, OpenAI chat
 #: both spellings of Gemini's parts
 GEMINI_CALL_KEYS = ("functionCall", "function_call")
 GEMINI_RESULT_KEYS = ("functionResponse", "function_response")
 GEMINI_DATA_KEYS = ("inlineData", "inline_data")
 GEMINI_FILE_KEYS = ("fileData", "file_data")
+#: parts for tools on Gemini's servers
+GEMINI_HOSTED_KEYS = (
+    *("executableCode", "executable_code", "codeExecutionResult", "code_execution_result"),
+    *("toolCall", "tool_call", "toolResponse", "tool_response"),
+)
 GEMINI_SIGNATURE_KEYS = ("thoughtSignature", "thought_signature")
+
+#: keys that say nothing by themselves
+FRAME_KEYS = frozenset({"role", "type", "id", "name", "timestamp", "created_at", "model", "status", "object", "index"})
+#: keys whose values only the model that made them can use
+SEALED_KEYS = frozenset(
+    {"signature", "thinkingSignature", "thoughtSignature", "thought_signature", "reasoning_signature"}
+    | {"encrypted_content", "encrypted_index", "encrypted_stdout", "protected_data"}
+)
 
 #: pi's stop reasons of an incomplete reply, whose calls were never run
 FAILED_STOPS = ("error", "aborted")

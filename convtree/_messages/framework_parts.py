@@ -13,7 +13,7 @@ import msgspec
 import orjson
 
 from convtree._messages.blocks import Where, kind_of, listed, members, mime_of, text_or_none
-from convtree._messages.dialects import ANTHROPIC, ASSISTANT_ROLES, RESPONSES, RESULT_ROLES, SYSTEM_ROLES
+from convtree._messages.dialects import ANTHROPIC, RESPONSES, ROLES, SPEAKERS
 from convtree._messages.parts import (
     Call,
     Hosted,
@@ -33,26 +33,17 @@ from convtree._messages.parts import (
 P = TypeVar("P", bound=Part)
 Place = tuple[str | int, ...]
 
-#: the words of frameworks for who speaks -> the standard word
-_SPEAKERS = {
-    **{role: role for role in SYSTEM_ROLES},
-    **dict.fromkeys((*ASSISTANT_ROLES, "ai", "chatbot", "bot"), "assistant"),
-    **dict.fromkeys(RESULT_ROLES, "tool"),
-    **dict.fromkeys(("user", "human"), "user"),
-}
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
 def speaker_of(said: Any, otherwise: str = "user") -> str:
     """Returns the standard word for a role, such as "assistant" for "AI"."""
-    return _SPEAKERS.get(said.lower(), otherwise) if isinstance(said, str) else otherwise
+    return ROLES.get(said.lower(), otherwise) if isinstance(said, str) else otherwise
 
 
 def role_of_speaker(speaker: str) -> Role:
     """Returns the role of the parts of a speaker: "user" for a tool."""
-    if speaker in SYSTEM_ROLES:
-        return "system"
-    return "assistant" if speaker == "assistant" else "user"
+    return SPEAKERS.get(speaker, "user")
 
 
 def kind_of_part(value: Any, key: str) -> str | None:
@@ -227,11 +218,6 @@ def at(place: Place, part: P | None) -> Iterator[P]:
     """Yields a part with its place, unless it is None."""
     if part is not None:
         yield placed(part, *place)
-
-
-def inside(prefix: Place, parts: Iterable[P]) -> list[P]:
-    """Returns parts of an inner message, with places that lead from the outer one."""
-    return [placed(part, *prefix, *part.place) for part in parts]
 
 
 def _in_result(part: Part | None) -> Text | Media | None:

@@ -22,6 +22,7 @@ from convtree._messages import (
     sharegpt,
     vercel,
 )
+from convtree._messages.custom import CUSTOM
 from convtree._messages.dialects import KIT, PI, SHAPES
 from convtree._messages.parts import Part, ReadInner, Source
 from convtree._messages.wrappers import is_wrapper, read_wrapper
@@ -78,4 +79,4 @@ def framework_of(message: Mapping[str, Any]) -> Framework | None:
 
 def known_shapes() -> tuple[str, ...]:
     """Returns the names that a message's `shape` may have."""
-    return (*SHAPES, PI, KIT, *(each.name for each in FRAMEWORKS if each.name != WRAPPER))
+    return (*SHAPES, PI, KIT, *(each.name for each in FRAMEWORKS if each.name != WRAPPER), *CUSTOM)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from convtree._messages.blocks import listed, members
-from convtree._messages.framework_parts import Place, at, inside, said, speaker_of, standard_base64, structured
+from convtree._messages.framework_parts import Place, at, said, speaker_of, standard_base64, structured
 from convtree._messages.parts import Part, ReadInner, Role, Source
 
 _ID_KEYS = ("invocation_id", "invocationId", "actions")
@@ -59,7 +59,7 @@ def _read_content(content: Mapping[str, Any], way: Place, source: Source, inner:
     if not isinstance(role, str):
         role = "user" if source.role == "user" else "model"
     given = [_camel(members(part)) for part in listed(content.get("parts"))]
-    parts = inside(way, inner(source, {"role": role, "parts": given}))
+    parts = inner(source, {"role": role, "parts": given}, *way)
     source.role = source.role or speaker_of(role)
     return parts
 

@@ -7,16 +7,30 @@ from typing import Any
 
 from convtree._messages.blocks import listed, members, read_content, result_content, text_or_none
 from convtree._messages.dialects import NAMED_CALL_ITEMS, RESPONSES, SEARCH_OUTPUT_ITEM
-from convtree._messages.parts import Call, Hosted, Part, Result, Role, Source, Thinking
+from convtree._messages.hosted import told
+from convtree._messages.item_fields import ITEM_FIELDS, sendable
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Role, Source, Thinking, Unknown
+
+
+def role_of_item(item: Mapping[str, Any]) -> str | None:
+    """Returns the role of an item without one: that of its producer."""
+    kind = item.get("type")
+    if not isinstance(kind, str):
+        return None
+    if kind.endswith("_output"):
+        return "tool"
+    if kind == "mcp_approval_response":
+        return "user"
+    return "assistant" if kind.endswith("_call") or kind == "reasoning" or kind in ITEM_FIELDS else None
 
 
 def read_item(source: Source, role: Role) -> list[Part]:
     """Reads an item. The ids of another model's items are left out, because they refer to data stored by its provider.
 
-    Fields without a value are left out, too: OpenAI returns some that it does not accept back.
+    Fields that OpenAI does not take are left out, too.
     """
-    item = {name: value for name, value in source.message.items() if value is not None}
-    source.message = item
+    stored = source.message
+    item = source.message = sendable(stored)
     kind = str(item.get("type", "message"))
     raw = dict(item)
     if not source.trusted and raw.pop("id", None) is not None and kind != "local_shell_call_output":
@@ -24,7 +38,7 @@ def read_item(source: Source, role: Role) -> list[Part]:
     if not source.trusted:
         raw.pop("caller", None)  # refers to a program that is not sent
     if kind.endswith("_call_output") or (kind == SEARCH_OUTPUT_ITEM and "call_id" in item):
-        return [_output(source, raw)]
+        return [_output(source, raw, stored)]
     if kind.endswith("_call") and isinstance(item.get("call_id"), str):
         return [_item_call(source, raw, kind)]
     if kind == "reasoning":
@@ -33,8 +47,22 @@ def read_item(source: Source, role: Role) -> list[Part]:
         sealed = bool(item.get("encrypted_content") or item.get("id"))
         return [Thinking(role="assistant", source=source, raw=raw, shape=RESPONSES, text=text, sealed=sealed)]
     if kind == "message":
-        return read_content(item.get("content"), role, source)
-    return [Hosted(role="assistant", source=source, raw=raw, shape=RESPONSES)]
+        return read_content(item.get("content"), role, source, "content")
+    return [_other(source, raw, kind, stored)]
+
+
+def _other(source: Source, raw: dict[str, Any], kind: str, stored: Mapping[str, Any]) -> Part:
+    """Reads an item that only OpenAI can use, or that no reader knows."""
+    if kind == "image_generation_call" and (data := text_or_none(raw.get("result"))):
+        mime = f"image/{raw.get('output_format') or 'png'}"
+        common: dict[str, Any] = {"role": "assistant", "source": source, "raw": raw, "shape": RESPONSES}
+        return Media(**common, kind="image", mime=mime, data=data)
+    role: Role = "user" if source.role in ("user", "tool") else "assistant"
+    if kind in ITEM_FIELDS or kind.endswith("_call"):
+        is_empty = kind == "compaction" and not raw.get("encrypted_content")  # a redaction took it
+        return Hosted(role=role, source=source, raw=None if is_empty else raw, shape=RESPONSES, text=told(raw))
+    why = f"an item of the type {kind!r}"
+    return Unknown(role=role, source=source, raw=raw, shape=RESPONSES, value=stored, why=why)
 
 
 def _item_call(source: Source, raw: dict[str, Any], kind: str) -> Call:
@@ -52,9 +80,9 @@ def _item_call(source: Source, raw: dict[str, Any], kind: str) -> Call:
     )
 
 
-def _output(source: Source, raw: dict[str, Any]) -> Result:
+def _output(source: Source, raw: dict[str, Any], stored: Mapping[str, Any]) -> Result:
     output = raw.get("output", raw.get("tools"))
-    content = result_content([output] if isinstance(output, Mapping) else output, source)
+    content = result_content([output] if isinstance(output, Mapping) and "type" in output else output, source)
     name = text_or_none(raw.get("name")) or ""
-    id = text_or_none(raw.get("call_id", source.message.get("id")))
+    id = text_or_none(stored.get("call_id", stored.get("id")))
     return Result(role="user", source=source, raw=raw, shape=RESPONSES, id=id, name=name, content=content)

@@ -6,8 +6,8 @@ whole message that is already in the target's shape is sent unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 import orjson
@@ -45,6 +45,21 @@ class Source(msgspec.Struct, kw_only=True, eq=False):
     summary: bool = False
     interrupted: bool = False
     parts: tuple[Part, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The text for people, parts joined by newlines. Reasoning, documents and tool traffic are left out."""
+        return "\n".join(part.text for part in self.parts if isinstance(part, Text | Unknown) and part.text)
+
+    @property
+    def calls(self) -> list[Call]:
+        """The tool calls, in order."""
+        return [part for part in self.parts if isinstance(part, Call)]
+
+    @property
+    def results(self) -> list[Result]:
+        """The results of tool calls, in order."""
+        return [part for part in self.parts if isinstance(part, Result)]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -117,14 +132,22 @@ class Hosted(Part, frozen=True, kw_only=True, eq=False):
 
 
 class Unknown(Part, frozen=True, kw_only=True, eq=False):
-    """A message, or a part of one, that no reader knows: `value` is all of it, `why` says what is not known."""
+    """A message, or a part of one, that no reader knows.
+
+    `value` is all of it and `why` says what is not known. `text` is what of it is certainly text for people.
+    """
 
     value: Any
     why: str
+    text: str = ""
 
 
-#: reads a message that is stored inside another one, as if it stood alone, and sets the outer source's role
-ReadInner = Callable[[Source, Mapping[str, Any]], list[Part]]
+class ReadInner(Protocol):
+    """Reads a message that is stored inside another one, as if it stood alone, and sets the outer source's role."""
+
+    def __call__(self, source: Source, message: Mapping[str, Any], *place: str | int) -> list[Part]:
+        """Returns the parts; `place` leads from the outer message to the inner one."""
+        ...
 
 
 def placed(part: P, *place: str | int) -> P:
@@ -135,4 +158,7 @@ def placed(part: P, *place: str | int) -> P:
 
 def as_json(value: Any) -> str:
     """Returns a JSON value as text."""
-    return orjson.dumps(value).decode()
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # an integer of more than 64 bits
+        return msgspec.json.encode(value).decode()

@@ -1,7 +1,7 @@
-"""Reads messages of every shape into parts. Pure.
+"""The one reader of messages: what a stored message says, as parts. Pure.
 
-A message is recognised by its own keys, and by its `shape` if the keys do not decide, never by its provider. Nothing
-is required of it: unknown content is sent to its own provider unchanged and left out for the others.
+A message is recognised by its own keys, and by its `shape` if the keys do not decide, never by its provider. What no
+reader knows is a part, too (`Unknown`): nothing that was stored is read as nothing.
 """
 
 from __future__ import annotations
@@ -11,34 +11,51 @@ from typing import Any
 
 import msgspec
 
+from convtree._messages.base64_data import with_standard_data
 from convtree._messages.blocks import listed, members, read_content, result_content, text_or_none
 from convtree._messages.contents import read_contents
+from convtree._messages.custom import CUSTOM, Custom
 from convtree._messages.dialects import (
     ANTHROPIC,
-    ASSISTANT_ROLES,
     CHAT,
     CHAT_KEYS,
     FAILED_STOPS,
+    FRAME_KEYS,
     GEMINI,
     KIT,
     PI,
     PI_ROLES,
     REASONING_KEYS,
     RESPONSES,
-    RESULT_NAME_KEY,
-    RESULT_ROLES,
+    RESULT_NAME_KEYS,
+    ROLES,
     SHAPE_OF_BLOCK,
-    SYSTEM_ROLES,
+    SPEAKERS,
 )
 from convtree._messages.frameworks import framework_of
-from convtree._messages.items import read_item
+from convtree._messages.items import read_item, role_of_item
 from convtree._messages.kit import is_kit, read_kit
-from convtree._messages.parts import Call, Hosted, Part, Result, Role, Source, Text, Thinking
-
-_ROLES: dict[str, Role] = {**dict.fromkeys(SYSTEM_ROLES, "system"), **dict.fromkeys(ASSISTANT_ROLES, "assistant")}
+from convtree._messages.parts import Call, Part, Result, Role, Source, Text, Thinking, Unknown, placed
 
 
-def read_message(source: Source) -> tuple[Part, ...]:
+def read(message: Any, shape: str | None = None) -> Source:
+    """Returns what a message says, whoever may see it."""
+    source = Source(message=message if isinstance(message, Mapping) else {"content": message}, shape=shape)
+    source.parts = tuple(read_parts(source))
+    return source
+
+
+def role_of(message: Any, shape: str | None = None) -> str | None:
+    """Returns who speaks, see `Source.role`."""
+    return read(message, shape).role
+
+
+def text_of(message: Any, shape: str | None = None) -> str:
+    """Returns the text of a message for people, see `Source.text`."""
+    return read(message, shape).text
+
+
+def read_for_model(source: Source) -> tuple[Part, ...]:
     """Reads the parts of a message that a model should see, and stores them in their source.
 
     Of a message in the format of another tool (its `shape` has a dot) only the meaning is read.
@@ -47,46 +64,97 @@ def read_message(source: Source) -> tuple[Part, ...]:
     parts = [] if _is_left_out(source.message) else read_parts(source)
     if source.foreign or source.shape in (PI, KIT):
         source.whole = False
-        parts = [told for part in parts if (told := _without_raw(part)) is not None]
-    source.parts = tuple(parts)
+        parts = [_without_raw(part) for part in parts]
+    source.parts = tuple(map(with_standard_data, parts))
     return source.parts
 
 
 def read_parts(source: Source) -> list[Part]:
-    """Reads all parts of a message, for a model or not; sets the source's shape."""
-    framework = framework_of(source.message)
+    """Reads all parts of a message, for a model or not; sets the source's shape and role."""
+    message, given = source.message, source.shape
+    if given in CUSTOM and (found := _translated(source, CUSTOM[given])) is not None:
+        return found
+    framework = framework_of(message)
     if framework is not None:
         source.shape, source.whole = framework.name, False
-        return framework.read(source, _read_inner)
-    source.shape = shape_of(source.message, source.shape)
-    if source.shape == GEMINI:
-        return read_contents(source, _role_of(source.message))
-    if source.shape == KIT:
-        return read_kit(source, _role_of(source.message))
-    if source.shape == RESPONSES:
-        return read_item(source, _role_of(source.message))
+        parts = framework.read(source, _read_inner)
+    else:
+        source.shape = shape_of(message, given)
+        parts = _read_provider(source)
+    why = None if framework is not None and not parts else _unknown_because(source, parts)
+    if why is None:  # a framework's message may say nothing to a model, and its reader knows
+        return parts
+    for reader in CUSTOM.values():
+        if (found := _translated(source, reader)) is not None:
+            return found
+    source.whole = False
+    text = "\n".join(part.text for part in parts if isinstance(part, Text))
+    return [Unknown(role="user", source=source, value=message, why=why, text=text)]
+
+
+def _read_provider(source: Source) -> list[Part]:
+    """Reads a message in the shape of a provider, of pi or of kit, or in one that several providers accept."""
+    role = source.message.get("role")
+    source.role = ROLES.get(role.lower(), role) if isinstance(role, str) else None
+    match source.shape:
+        case "gemini":
+            source.role = source.role or "user"
+            return read_contents(source, _speaker(source.role))
+        case "kit":
+            return read_kit(source, _speaker(source.role))
+        case "openai-responses":
+            source.role = source.role or role_of_item(source.message)
+            return read_item(source, _speaker(source.role))
     return _message(source)
 
 
-def _read_inner(source: Source, message: Mapping[str, Any]) -> list[Part]:
-    """Reads a message that is stored inside another one, as if it stood alone."""
+def _unknown_because(source: Source, parts: list[Part]) -> str | None:
+    """Returns why a message as a whole is not understood; None if it is."""
+    message = source.message
+    if not parts:
+        said = [name for name, value in message.items() if name not in FRAME_KEYS and value not in (None, "", [], {})]
+        if not said or any(name in message for name in ("content", "parts")):
+            return None  # it says nothing
+        return f"a message without a content that is known, but with {said[0]!r}"
+    if all(isinstance(part, Unknown) for part in parts):
+        return None  # each of them says why
+    if source.role is None:
+        return "a message without a role"
+    return None if source.role in SPEAKERS else f"a message of the role {source.role!r}"
+
+
+def _translated(source: Source, reader: Custom) -> list[Part] | None:
+    """Reads what an application's reader made of a message; None if the reader does not know it."""
+    found = reader(source.message)
+    if found is None:
+        return None
+    source.whole = False
+    inner = [found] if isinstance(found, Mapping) else found
+    return [part for message in inner for part in _read_inner(source, message)]
+
+
+def _read_inner(source: Source, message: Mapping[str, Any], *place: str | int) -> list[Part]:
+    """Reads a message that is stored inside another one, as if it stood alone. `place` leads to it."""
     inner = msgspec.structs.replace(source, message=message, shape=None, role=None, whole=True, parts=())
     parts = read_parts(inner)
     inner.parts, source.role = tuple(parts), inner.role
-    return parts
+    return [placed(part, *place, *part.place) for part in parts]
 
 
 def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None:
     """Returns the shape that a message's keys imply, else the given one; None for only a role and content."""
     if (shape := _shape_of_frame(message)) is not None:
         return shape
-    content, kind = message.get("content"), message.get("type")
-    for block in listed(content):
-        if isinstance(block, Mapping) and (shape := _shape_of_block(block)):
+    kind = message.get("type")
+    blocks = [block for block in listed(message.get("content")) if isinstance(block, Mapping)]
+    for block in blocks:
+        if shape := _shape_of_block(block):
             return shape
     if isinstance(kind, str) and not (given == ANTHROPIC and kind == "message"):
         return RESPONSES
-    return None if given == GEMINI else given  # Gemini's messages have `parts`
+    if given in (None, GEMINI):  # whose messages have `parts`
+        return PI if any(block.get("type") == "thinking" for block in blocks) else None
+    return given
 
 
 def _shape_of_frame(message: Mapping[str, Any]) -> str | None:
@@ -94,12 +162,23 @@ def _shape_of_frame(message: Mapping[str, Any]) -> str | None:
     role = message.get("role")
     if isinstance(parts := message.get("parts"), list | tuple):
         return KIT if any(is_kit(part) for part in parts) else GEMINI
-    if role in ("tool", "function") or (isinstance(role, str) and CHAT_KEYS & message.keys()):
-        return CHAT
     if role in PI_ROLES:
         return PI
+    if isinstance(role, str) and (ROLES.get(role.lower()) == "tool" or CHAT_KEYS & message.keys()):
+        return CHAT
     is_answer = message.get("type") == "message" and "stop_reason" in message  # a response object of Anthropic
     return ANTHROPIC if is_answer else None
+
+
+def _shape_of_block(block: Mapping[str, Any]) -> str | None:
+    if "cache_control" in block or "citations" in block:
+        return ANTHROPIC
+    kind = block.get("type")
+    if kind == "thinking":  # Anthropic's may have lost its signature, pi's may never have had one
+        return PI if "thinkingSignature" in block else ANTHROPIC if "signature" in block else None
+    if kind == "image":
+        return ANTHROPIC if "source" in block else PI
+    return SHAPE_OF_BLOCK.get(kind) if isinstance(kind, str) else None
 
 
 def _is_left_out(message: Mapping[str, Any]) -> bool:
@@ -107,10 +186,8 @@ def _is_left_out(message: Mapping[str, Any]) -> bool:
     return message.get("stopReason") in FAILED_STOPS or message.get("excludeFromContext") is True
 
 
-def _without_raw(part: Part) -> Part | None:
+def _without_raw(part: Part) -> Part:
     """Returns a part without its `raw`. Reasoning keeps it, because it holds the signed text."""
-    if isinstance(part, Hosted):
-        return None
     if isinstance(part, Thinking):
         return part
     bare = msgspec.structs.replace(part, raw=None, shape=None)
@@ -120,20 +197,8 @@ def _without_raw(part: Part) -> Part | None:
     return bare
 
 
-def _role_of(message: Mapping[str, Any]) -> Role:
-    said = message.get("role")
-    return _ROLES.get(said, "user") if isinstance(said, str) else "user"
-
-
-def _shape_of_block(block: Mapping[str, Any]) -> str | None:
-    if "cache_control" in block or "citations" in block:
-        return ANTHROPIC
-    kind = block.get("type")
-    if kind == "thinking":
-        return PI if "thinkingSignature" in block or "signature" not in block else ANTHROPIC
-    if kind == "image":
-        return ANTHROPIC if "source" in block else PI
-    return SHAPE_OF_BLOCK.get(kind) if isinstance(kind, str) else None
+def _speaker(role: str | None) -> Role:
+    return SPEAKERS.get(role or "", "user")
 
 
 # --- OpenAI chat, Anthropic, pi, and plain messages ---
@@ -141,26 +206,28 @@ def _shape_of_block(block: Mapping[str, Any]) -> str | None:
 
 def _message(source: Source) -> list[Part]:
     message = source.message
-    said = message.get("role")
-    if said in RESULT_ROLES:
+    if source.role == "tool":
         return [_result(source)]
-    role = _role_of(message)
-    if said == "bashExecution":
+    role = _speaker(source.role)
+    if message.get("role") == "bashExecution":
         return [Text(role=role, source=source, text=_shell_command(message))]
-    content = message.get("content", message.get("summary"))
-    said = [*_reasoning(source), *read_content(content, role, source)]
+    content = next((message[name] for name in ("content", "summary", "text") if message.get(name) is not None), None)
+    if message.get("content") is None and isinstance(message.get("text"), str):
+        source.whole = False  # no provider takes a text under this name
+    said = [*_reasoning(source), *read_content(content, role, source, "content")]
     return [*said, *_transcript(source), *_refusal(source), *_calls(source)]
 
 
 def _result(source: Source) -> Result:
     message = source.message
+    names = (text_or_none(message.get(name)) for name in RESULT_NAME_KEYS)
     return Result(
         role="user",
         source=source,
         raw=message,
         shape=source.shape,
         id=text_or_none(message.get("tool_call_id", message.get("toolCallId"))),
-        name=text_or_none(message.get(RESULT_NAME_KEY, message.get("name"))) or "",
+        name=next(filter(None, names), None) or "",
         content=result_content(message.get("content"), source),
         is_error=message.get("isError") is True,
     )
@@ -176,12 +243,13 @@ def _shell_command(message: Mapping[str, Any]) -> str:
 
 
 def _reasoning(source: Source) -> list[Part]:
-    """Reads reasoning in a field next to the content. That of another model is not sent unchanged."""
+    """Reads reasoning in a field next to the content."""
     message = source.message
     if source.shape != CHAT or not any(message.get(name) for name in REASONING_KEYS):
         return []
     text = next((value for name in REASONING_KEYS[:2] if isinstance(value := message.get(name), str)), "")
-    if not source.trusted:
+    sealed = bool(message.get(REASONING_KEYS[2]))  # by some models; it is for them alone
+    if not (source.trusted or (source.same_provider and not sealed)):
         source.whole = False
     return [Thinking(role="assistant", source=source, shape=CHAT, text=text)]
 

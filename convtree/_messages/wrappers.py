@@ -120,7 +120,7 @@ def _read_message(source: Source, message: Mapping[str, Any], read_inner: ReadIn
     if is_wrapper(message):
         source.role = "assistant"
         return [placed(Unknown(role="assistant", source=source, value=message, why="an answer in an answer"), *place)]
-    return read_inner(source, message)
+    return read_inner(source, message, *place)
 
 
 # --- the wrappers ---

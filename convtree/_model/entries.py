@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from convtree._messages.messages import role_of, text_of
+from convtree._messages.reading import role_of, text_of
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
@@ -82,13 +82,13 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
 
     @property
     def role(self) -> str | None:
-        """The message's role, or None if it has no recognisable one."""
-        return role_of(self.message)
+        """Who speaks: system, developer, user, assistant or tool; another word as it is stored; None if it has none."""
+        return role_of(self.message, self.shape)
 
     @property
     def text(self) -> str:
-        """The text of the message for people. Best effort: empty for an unknown shape."""
-        return text_of(self.message)
+        """The text of the message for people, without reasoning and tool traffic; empty if no reader knows it."""
+        return text_of(self.message, self.shape)
 
 
 class CompactionEntry(Entry, frozen=True, kw_only=True):

@@ -112,6 +112,18 @@ class OpenCalls(ConvtreeError):
     calls: tuple[Any, ...]
 
 
+class UnknownMessage(ConvtreeError):
+    """A message, or a part of one, cannot be expressed in a request: no reader knows it.
+
+    `entry_id` is its entry, `place` leads to the part (empty for the whole message) and `why` says what is not known.
+    Pass `unknown="text"` or `unknown="drop"`, or register a reader with `convtree.shapes.register`.
+    """
+
+    entry_id: str
+    place: tuple[str | int, ...]
+    why: str
+
+
 class ReadOnlySession(ConvtreeError):
     """The session is read-only: opened with `mode="r"`, written by a newer version, or its header is damaged."""
 

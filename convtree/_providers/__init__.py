@@ -1,30 +1,23 @@
 """Writes conversations in the shape of a provider's request. Pure.
 
-Messages are read into one intermediate form (`reading`, `blocks`), calls are paired with their results once for all
-providers (`pairing`), and one module per provider writes the request. The same messages always give the same request,
-because prompt caches depend on it.
+Calls are paired with their results once for all providers (`pairing`), and one module per provider writes the request.
+The same messages always give the same request, because prompt caches depend on it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, get_args
 
 from convtree._messages.framework_parts import without_repeats
 from convtree._messages.parts import Part, Source
-from convtree._messages.reading import read_message
 from convtree._providers import anthropic, gemini, openai_chat, openai_responses
+from convtree._providers.target import OnOpenCalls, OnUnknown, Request, Shape, Target
 
-Shape = Literal["openai-chat", "openai-responses", "anthropic", "gemini"]
+__all__ = ["WRITERS", "Request", "Shape", "write"]
 
-
-class Write(Protocol):
-    """Writes parts as a provider's request."""
-
-    def __call__(self, parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
-        """Returns the conversation part of the request."""
-        ...
-
+#: writes parts as the conversation part of a provider's request
+Write = Callable[[Sequence[Part], Target], dict[str, Any]]
 
 WRITERS: dict[str, Write] = {
     "openai-chat": openai_chat.write,
@@ -34,15 +27,28 @@ WRITERS: dict[str, Write] = {
 }
 
 
-def write(sources: Iterable[Source], shape: Shape, *, heal: bool = False) -> dict[str, Any]:
+def write(
+    sources: Iterable[Source],
+    shape: Shape,
+    *,
+    open_calls: OnOpenCalls = "answer",
+    unknown: OnUnknown = "raise",
+    provider: str | None = None,
+) -> Request:
     """Writes messages as the conversation part of a request.
 
     Raises:
-        OpenCalls: a call has no result, and `heal` is not set.
-        ValueError: there is no such shape.
+        OpenCalls: a call has no result, and `open_calls` is "raise".
+        UnknownMessage: a part cannot be expressed, and `unknown` is "raise".
+        ValueError: there is no such shape or choice.
     """
-    writer: Callable[..., dict[str, Any]] | None = WRITERS.get(shape)
+    writer = WRITERS.get(shape) if isinstance(shape, str) else None
     if writer is None:
         raise ValueError(f"shape is one of {', '.join(map(repr, WRITERS))}, not {shape!r}")
-    parts = without_repeats(part for source in sources for part in read_message(source))
-    return writer(parts, heal=heal)
+    for name, value, choices in (("open_calls", open_calls, OnOpenCalls), ("unknown", unknown, OnUnknown)):
+        if value not in get_args(choices):
+            raise ValueError(f"{name} is one of {', '.join(map(repr, get_args(choices)))}, not {value!r}")
+    target = Target(shape=shape, provider=provider, open_calls=open_calls, unknown=unknown)
+    request = Request(writer(without_repeats(part for source in sources for part in source.parts), target))
+    request.left_out, request.answered = tuple(target.left_out), tuple(target.answered)
+    return request

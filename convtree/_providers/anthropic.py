@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from convtree._messages.dialects import ANTHROPIC
-from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
 from convtree._providers.anthropic_rules import (
     thinking_first,
     with_few_marks,
@@ -19,6 +19,7 @@ from convtree._providers.anthropic_rules import (
     without_last_thoughts,
 )
 from convtree._providers.pairing import pair
+from convtree._providers.target import Target
 from convtree._providers.writing import (
     IMAGES,
     OPENING,
@@ -33,32 +34,34 @@ from convtree._providers.writing import (
     without_system,
 )
 
+#: the content of an error that says nothing: Anthropic refuses an error without a text
+SILENT_ERROR = "Error (no output)"
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 Block = dict[str, Any]
 
 
-def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
+def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `messages`, with `system` if there are system messages."""
     system, rest = without_system(parts)
     messages: list[Block] = []
-    paired = pair(rest, ANTHROPIC, heal=heal, fits=_fits)
-    said = without_last_thoughts(with_whole_pairs(accepted(paired, _takes)))
+    said = without_last_thoughts(with_whole_pairs(pair(rest, target, _takes, fits=_fits)), target)
     for role, group in by_role(said):
         if not messages and role == "assistant":
             messages.append({"role": "user", "content": OPENING})
-        messages.append(verbatim(group, ANTHROPIC) or {"role": role, "content": _content(group)})
+        messages.append(verbatim(group, ANTHROPIC) or {"role": role, "content": _content(group, target)})
     if messages and messages[-1]["role"] == "assistant":
         messages[-1] = _trimmed(messages[-1])
     words = {"system": _system(system)} if system else {}
     return words | {"messages": with_few_marks(words.get("system"), messages)}
 
 
-def _content(group: list[Part]) -> str | list[Block]:
+def _content(group: list[Part], target: Target) -> str | list[Block]:
     """Returns blocks, or a text if there is nothing else."""
     results = [part for part in group if isinstance(part, Result)]
     others = [part for part in group if not isinstance(part, Result)]
-    apart = [media for result in results if result.is_error for media in accepted(media_of(result), _takes)]
-    blocks = [_block(part) for part in (*results, *apart, *thinking_first(others))]
+    apart = [media for result in results if result.is_error for media in accepted(media_of(result), _takes, target)]
+    written = [_result(result, target) for result in results]
+    blocks = written + [_block(part) for part in (*apart, *thinking_first(others))]
     is_text = len(blocks) == 1 and blocks[0].keys() == {"type", "text"}
     return str(blocks[0]["text"]) if is_text else blocks
 
@@ -76,13 +79,15 @@ def _system(texts: list[Text]) -> str | list[Block]:
 
 
 def _takes(part: Part) -> bool:
-    own = part.shape == ANTHROPIC and (part.source.trusted or part.role == "user")
+    own = part.shape == ANTHROPIC and part.raw is not None and (part.source.trusted or part.role == "user")
     if isinstance(part, Thinking):
         return own and part.sealed
     if isinstance(part, Text):
         return bool(part.text.strip())
     if isinstance(part, Media):
         return part.role == "user" and _takes_media(part)
+    if isinstance(part, Unknown):
+        return own and isinstance((part.raw or {}).get("type"), str)
     return own or not isinstance(part, Hosted)
 
 
@@ -100,8 +105,6 @@ def _block(part: Part) -> Block:
     if isinstance(part, Call):
         start = raw or {"type": "tool_use"}
         return start | {"id": part.id, "name": part.name, "input": as_object(part)}
-    if isinstance(part, Result):
-        return _result(part, raw)
     if raw is not None:
         return raw
     if isinstance(part, Media):
@@ -110,12 +113,15 @@ def _block(part: Part) -> Block:
     return {"type": "text", "text": part.text}
 
 
-def _result(result: Result, raw: Block | None) -> Block:
-    """Returns a result block. An error result holds text only; its media are written behind the results."""
-    if raw is not None:
+def _result(result: Result, target: Target) -> Block:
+    """Returns a result block. An error result holds text, and only text; its media are written behind the results."""
+    is_silent = result.is_error and not any(isinstance(part, Text) and part.text.strip() for part in result.content)
+    if not is_silent and (raw := result.as_read(ANTHROPIC)) is not None:
         return raw | {"tool_use_id": result.id}
     given = [part for part in result.content if isinstance(part, Text)] if result.is_error else result.content
-    content = [_block(part) for part in accepted(given, _takes)]
+    content = [_block(part) for part in accepted(given, _takes, target)]
+    if is_silent:
+        content = [{"type": "text", "text": SILENT_ERROR}]
     block: Block = {"type": "tool_result", "tool_use_id": result.id}
     if content and all(each.keys() == {"type", "text"} for each in content):
         block["content"] = "\n".join(each["text"] for each in content)

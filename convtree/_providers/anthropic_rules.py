@@ -11,7 +11,10 @@ from typing import Any
 
 import msgspec
 
+from convtree._messages.hosted import told
 from convtree._messages.parts import Call, Hosted, Part, Result, Thinking
+from convtree._providers.target import Target
+from convtree._providers.writing import text_part
 
 _MARK = "cache_control"
 _MARKS_LIMIT = 4
@@ -19,12 +22,14 @@ _USES = ("server_tool_use", "mcp_tool_use")
 Block = dict[str, Any]
 
 
-def without_last_thoughts(parts: Sequence[Part]) -> list[Part]:
+def without_last_thoughts(parts: Sequence[Part], target: Target) -> list[Part]:
     """Leaves out thinking without a reply, because it would be the last block of an assistant's message."""
     kept: list[Part] = []
     for part in reversed(parts):
         if not isinstance(part, Thinking) or (kept and kept[-1].role == "assistant"):
             kept.append(part)
+        else:
+            target.leave_out(part, "reasoning", "no reply follows the reasoning")
     return kept[::-1]
 
 
@@ -38,7 +43,7 @@ def thinking_first(group: list[Part]) -> list[Part]:
 
 
 def with_whole_pairs(parts: Iterable[Part]) -> list[Part]:
-    """Drops calls of Anthropic's own tools without a result, and results without a call.
+    """Turns calls of Anthropic's own tools without a result, and results without a call, into text.
 
     A call after the user's last message may still get its result, so it stays. A call keeps the mark that another call
     made it only if that one stays, too.
@@ -58,7 +63,12 @@ def with_whole_pairs(parts: Iterable[Part]) -> list[Part]:
             made.add(raw.get("tool_use_id"))
     whole |= {id(part) for part in waiting.values()}
     made |= set(waiting)
-    return [_called(part, made) for part in listed if not _is_of_a_pair(_server_block(part)) or id(part) in whole]
+    return [
+        _called(part, made)
+        if not _is_of_a_pair(_server_block(part)) or id(part) in whole
+        else text_part(part.role, told(_server_block(part)) or f"[{_server_block(part).get('type')}]", part)
+        for part in listed
+    ]
 
 
 def with_few_marks(system: Any, messages: list[Block]) -> list[Block]:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from convtree._messages.dialects import GEMINI
-from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
 from convtree._providers.pairing import pair
+from convtree._providers.target import Target
 from convtree._providers.writing import (
     OPENING,
     PDF,
@@ -31,16 +32,16 @@ _IMAGES = (*_MIMES.values(), "image/heic", "image/heif")
 Block = dict[str, Any]
 
 
-def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
+def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `contents`, with `system_instruction` if there are system messages."""
     system, rest = without_system(parts)
-    groups = by_role(accepted(pair(rest, GEMINI, heal=heal), _takes))
+    groups = by_role(pair(rest, target, _takes))
     contents: list[Block] = []
     calls: list[Call] = []
     for role, group in groups:
         if not contents and role == "assistant":
             contents.append({"role": "user", "parts": [{"text": OPENING}]})
-        written = _model(group) if role == "assistant" else _user(group, calls)
+        written = _model(group) if role == "assistant" else _user(group, calls, target)
         whole = verbatim(group, GEMINI, plain=False)
         if whole is None or whole["parts"] != written:
             whole = {"role": "model" if role == "assistant" else "user", "parts": written}
@@ -61,7 +62,7 @@ def _takes(part: Part) -> bool:
         return part.shape == GEMINI or (found and fits)
     if isinstance(part, Text):
         return bool(part.text.strip()) or part.shape == GEMINI
-    return part.shape == GEMINI or not isinstance(part, Hosted)
+    return (part.shape == GEMINI and part.raw is not None) or not isinstance(part, Hosted | Unknown)
 
 
 def _mime(media: Media) -> str | None:
@@ -103,13 +104,13 @@ def _part(part: Part) -> Block:
     return {"text": part.text}
 
 
-def _user(group: list[Part], calls: list[Call]) -> list[Block]:
+def _user(group: list[Part], calls: list[Call], target: Target) -> list[Block]:
     """Returns the results in the order of `calls`, then their media, then the user's other parts."""
     results = [part for part in group if isinstance(part, Result)]
     written = [_result(result, call) for result, call in zip(results, calls, strict=True)]
     for result in results:
         if result.as_read(GEMINI) is None:
-            written += [_part(part) for part in accepted(media_of(result), _takes)]
+            written += [_part(part) for part in accepted(media_of(result), _takes, target)]
     return written + [_part(part) for part in group if not isinstance(part, Result)]
 
 

@@ -6,21 +6,25 @@ the ids of its items are left out, too, because the provider would look for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from functools import partial
 from itertools import takewhile
 from typing import Any
 
 from convtree._messages.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RESPONSES
-from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking
+from convtree._messages.hosted import told
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
 from convtree._providers.pairing import pair
+from convtree._providers.target import Target
 from convtree._providers.writing import (
+    accepted,
     as_content,
     as_text,
     by_role,
     by_source,
     data_url,
     media_of,
-    readable,
+    named,
     verbatim,
     without_blanks,
     words_of,
@@ -31,18 +35,19 @@ _FREE = ("compaction", "mcp_approval_response")  # OpenAI's own items that need 
 Item = dict[str, Any]
 
 
-def write(parts: Sequence[Part], *, heal: bool) -> dict[str, Any]:
+def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `input`, with `instructions` if it begins with system messages."""
-    paired = _taken(pair(without_blanks(parts), RESPONSES, heal=heal, fits=_fits))
+    paired = pair(without_blanks(parts), target, partial(_takes, asked=_asked(parts)), fits=_fits)
     first = [part for part in takewhile(lambda part: part.role == "system", paired) if isinstance(part, Text)]
     native = _native_pairs(paired)
+    loose = _without_reasoning(parts, paired)
     items: list[Item] = []
     at_edge = True
     for role, group in by_role(paired[len(first) :]):
         if role == "assistant":
-            items += _assistant(group, native, at_edge)
+            items += _assistant(group, native, at_edge, loose, target)
         else:
-            items += _others(role, group, native)
+            items += _others(role, group, native, target)
             at_edge = at_edge and all(part.source.summary for part in group)
     instructions = {"instructions": "\n\n".join(part.text for part in first)} if first else {}
     return {**instructions, "input": items}
@@ -52,14 +57,25 @@ def _fits(call: Call) -> bool:
     return (call.shape == RESPONSES and call.source.trusted) or len(call.id or "") <= _ID_LIMIT
 
 
-def _taken(parts: Sequence[Part]) -> list[Part]:
-    """Leaves out items of OpenAI's own tools for another model, and approvals whose request is not sent."""
-    asked = {raw.get("id") for part in parts if (raw := _trusted_item(part)).get("type") == "mcp_approval_request"}
-    return [part for part in parts if not isinstance(part, Hosted) or _is_taken(part, asked)]
+def _asked(parts: Sequence[Part]) -> set[Any]:
+    """Returns the ids of the approvals that are asked for in the request."""
+    return {raw.get("id") for part in parts if (raw := _trusted_item(part)).get("type") == "mcp_approval_request"}
+
+
+def _takes(part: Part, asked: set[Any]) -> bool:
+    if isinstance(part, Thinking):
+        return part.shape == RESPONSES and part.source.trusted and part.sealed
+    if isinstance(part, Media):
+        return bool(_trusted_item(part)) or (part.role != "assistant" and _media_block(part) is not None)
+    if isinstance(part, Unknown):
+        if part.role != "assistant":
+            return part.shape == RESPONSES and isinstance((part.raw or {}).get("type"), str)
+        return part.source.trusted and bool(_item_of(part))
+    return not isinstance(part, Hosted) or _is_taken(part, asked)
 
 
 def _trusted_item(part: Part) -> Item:
-    return _item_of(part) if isinstance(part, Hosted) and part.source.trusted else {}
+    return _item_of(part) if isinstance(part, Hosted | Media) and part.source.trusted else {}
 
 
 def _item_of(part: Part) -> Item:
@@ -97,7 +113,27 @@ def _has_its_id(call: Call, kind: str) -> bool:
     return kind not in ("computer_call", "local_shell_call") or "id" in (call.raw or {})
 
 
-def _assistant(group: list[Part], native: Mapping[str | None, Call], at_edge: bool) -> list[Item]:
+def _without_reasoning(parts: Sequence[Part], sent: Sequence[Part]) -> set[int]:
+    """Returns the identities of items whose reasoning is not sent, for example because a redaction changed it.
+
+    They lose their ids, because OpenAI would look for the reasoning.
+    """
+    kept = {id(part) for part in sent if isinstance(part, Thinking)}
+    loose: set[int] = set()
+    is_lost = False
+    for part in parts:
+        if isinstance(part, Thinking):
+            is_lost = part.shape == RESPONSES and id(part) not in kept
+        elif part.role != "assistant":
+            is_lost = False
+        elif is_lost:
+            loose.add(id(part.source))
+    return loose
+
+
+def _assistant(
+    group: list[Part], native: Mapping[str | None, Call], at_edge: bool, loose: Set[int], target: Target
+) -> list[Item]:
     """Returns the items of one turn. `at_edge`: the context begins here, so earlier reasoning may be missing."""
     items: list[Item] = []
     reasoned = not at_edge
@@ -105,7 +141,8 @@ def _assistant(group: list[Part], native: Mapping[str | None, Call], at_edge: bo
     followed = _followed(sources)
     for own, is_followed in zip(sources, followed, strict=True):
         reasoned = reasoned or isinstance(own[0], Thinking)
-        items += _turn(own, native, is_followed, keeps_ids=reasoned)
+        keeps_ids = reasoned and id(own[0].source) not in loose
+        items += _turn(own, native, target, is_followed, keeps_ids=keeps_ids)
     return items
 
 
@@ -119,19 +156,21 @@ def _followed(sources: list[list[Part]]) -> list[bool]:
     return followed
 
 
-def _turn(own: list[Part], native: Mapping[str | None, Call], followed: bool, *, keeps_ids: bool) -> list[Item]:
+def _turn(
+    own: list[Part], native: Mapping[str | None, Call], target: Target, followed: bool, *, keeps_ids: bool
+) -> list[Item]:
     message = verbatim(own, RESPONSES)
     if message is not None and all(isinstance(part, Text) for part in own) and _is_valid(message, keeps_ids):
         return [message]
+    if own[0].source.shape != RESPONSES:  # whose words behind a call would stand between it and its result
+        own = sorted(own, key=lambda part: isinstance(part, Call))
     items: list[Item] = []
     texts: list[str] = []
     for part in own:
         if isinstance(part, Text):
             texts.append(part.text)
         elif isinstance(part, Thinking):
-            items += _reasoning(part, followed)
-        elif isinstance(part, Media) and (said := readable(part)):
-            texts.append(said.text)
+            items += _reasoning(part, followed, target)
         else:
             items += _words(texts, own[0]) + _call(part, native, keeps_ids)
             texts = []
@@ -152,22 +191,23 @@ def _words(texts: list[str], like: Part) -> list[Item]:
     return [{"role": "assistant", "content": "\n".join(texts)} | ({"phase": phase} if phase else {})]
 
 
-def _reasoning(part: Thinking, followed: bool) -> list[Item]:
-    raw = part.as_read(RESPONSES)
-    if raw is None or not part.source.trusted or not part.sealed:
-        said = readable(part)
-        return _words([said.text], part) if said else []
-    return [{"summary": []} | raw] if followed else []
+def _reasoning(part: Thinking, followed: bool, target: Target) -> list[Item]:
+    if not followed:
+        target.leave_out(part, "reasoning", "no item of its model follows the reasoning")
+        return []
+    return [{"summary": []} | dict(part.raw or {})]
 
 
 def _call(part: Part, native: Mapping[str | None, Call], keeps_ids: bool) -> list[Item]:
     raw = part.as_read(RESPONSES)
     if raw is not None and not keeps_ids:
         raw.pop("id", None)
-    if isinstance(part, Hosted):  # most need their ids
-        named = "id" not in part.source.message or keeps_ids or part.source.message["type"] in _FREE
-        return [raw] if raw is not None and named else []
-    assert isinstance(part, Call)
+    if not isinstance(part, Call):  # most need their ids
+        assert raw is not None  # only such parts are accepted
+        if "id" not in part.source.message or keeps_ids or part.source.message["type"] in _FREE:
+            return [raw]
+        text = told(raw) if not isinstance(part, Media) else named(part)
+        return _words([text], part) if text else []
     if raw is not None and part.id in native:
         return [raw | {"call_id": part.id}]
     start = {"call_id": part.id, "name": part.name}
@@ -176,19 +216,21 @@ def _call(part: Part, native: Mapping[str | None, Call], keeps_ids: bool) -> lis
     return [{"type": "function_call", **start, "arguments": as_text(part.arguments)}]
 
 
-def _others(role: str, group: list[Part], native: Mapping[str | None, Call]) -> list[Item]:
-    items = [_result(part, native.get(part.id)) for part in group if isinstance(part, Result)]
+def _others(role: str, group: list[Part], native: Mapping[str | None, Call], target: Target) -> list[Item]:
+    items = [_result(part, native.get(part.id), target) for part in group if isinstance(part, Result)]
     for own in by_source(part for part in group if not isinstance(part, Result)):
         if message := verbatim(own, RESPONSES):
             items.append(message)
             continue
-        blocks = [_block(part) for part in own if isinstance(part, Text | Media)]
+        apart = [raw for part in own if isinstance(part, Hosted | Unknown) and (raw := _item_of(part))]
+        items += apart
+        blocks = [_block(part) for part in own if not _item_of(part)]
         if blocks:
             items.append({"role": "developer" if role == "system" else role, "content": as_content(blocks)})
     return items
 
 
-def _result(result: Result, call: Call | None) -> Item:
+def _result(result: Result, call: Call | None, target: Target) -> Item:
     kind = "custom_tool_call_output" if call is not None and call.custom else "function_call_output"
     called = call.as_read(RESPONSES) if call is not None else None
     if called is not None:
@@ -200,21 +242,33 @@ def _result(result: Result, call: Call | None) -> Item:
     words = words_of(result)
     if not media:
         return {"type": kind, "call_id": result.id, "output": words}
-    blocks = [_block(part) for part in media]
+    blocks = [_block(part) for part in accepted(media, partial(_takes, asked=set()), target)]
     start = [{"type": "input_text", "text": words}] if words else []
     return {"type": kind, "call_id": result.id, "output": start + blocks}
 
 
-def _block(part: Text | Media) -> Item:
-    raw = part.as_read(RESPONSES)
-    if raw is not None and raw["type"] in ("input_text", "input_image", "input_file"):
-        return ({"detail": "auto"} | raw) if raw["type"] == "input_image" else raw  # optional in results only
+def _block(part: Part) -> Item:
     if isinstance(part, Media):
-        if part.kind == "image" and (url := data_url(part)):
-            return {"type": "input_image", "image_url": url, "detail": "auto"}
-        if part.kind == "document" and (url := data_url(part)):
-            if part.data is None:
-                return {"type": "input_file", "file_url": url}
-            return {"type": "input_file", "filename": part.name or "file.pdf", "file_data": url}
-    text = part.text if isinstance(part, Text) else getattr(readable(part), "text", "")
-    return {"type": "input_text", "text": text}
+        block = _media_block(part)
+        assert block is not None  # only such media are accepted
+        return block
+    raw = part.as_read(RESPONSES)
+    if raw is not None and (isinstance(part, Unknown) or raw.get("type") == "input_text"):
+        return raw
+    assert isinstance(part, Text)
+    return {"type": "input_text", "text": part.text}
+
+
+def _media_block(media: Media) -> Item | None:
+    """Returns media as a block; None if no block can hold them."""
+    raw = media.as_read(RESPONSES) or {}
+    if raw.get("type") in ("input_image", "input_file"):
+        return ({"detail": "auto"} | raw) if raw["type"] == "input_image" else raw  # optional in results only
+    url = data_url(media)
+    if media.kind == "image" and url:
+        return {"type": "input_image", "image_url": url, "detail": "auto"}
+    if media.kind == "document" and url:
+        if media.data is None:
+            return {"type": "input_file", "file_url": url}
+        return {"type": "input_file", "filename": media.name or "file.pdf", "file_data": url}
+    return None

@@ -8,18 +8,20 @@ be the only trace of what the tool returned.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from hashlib import sha256
 
 import msgspec
 
-from convtree._messages.messages import OpenCall, PendingCalls, ToolCall
-from convtree._messages.parts import Call, Hosted, Part, Result, Source, Text, Thinking
+from convtree._messages.matching import Matches, OpenCall, match
+from convtree._messages.parts import Call, Part, Result, Source, Text, Thinking
 from convtree._model.errors import OpenCalls
-from convtree._providers.writing import text_part
+from convtree._providers.target import Target
+from convtree._providers.writing import Takes, accepted, text_part
 
-HEALED = "No result: the conversation was interrupted before this tool call returned one."
+ANSWER = "No result: the conversation was interrupted before this tool call returned one."
 ORPHANED = "Result of a tool call that is not shown any more:"
+FURTHER = "Another result of a tool call above:"
 UNNAMED = "unknown"  # a tool's name is never empty
 _NAME_LIMIT = 64
 _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
@@ -28,51 +30,40 @@ _NO_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 Fits = Callable[[Call], bool]
 
 
-def pair(parts: Sequence[Part], shape: str, *, heal: bool, fits: Fits | None = None) -> list[Part]:
-    """Orders calls and results so that every provider accepts them.
+def pair(parts: Iterable[Part], target: Target, takes: Takes, *, fits: Fits | None = None) -> list[Part]:
+    """Returns the parts that a provider takes, and others as text, with calls and results ordered as all accept them.
 
-    With `fits`, ids become unique, and an id that does not fit is replaced, in call and result alike. With `heal`, a
-    call without a result gets a placeholder result; a call of an interrupted reply always does. Tool names from another
-    shape than `shape` are changed to names that all providers accept.
+    With `fits`, ids become unique, and an id that does not fit is replaced, in call and result alike. A call without a
+    result is answered by a note. Tool names from another shape than the target's are changed to names that all
+    providers accept.
 
     Raises:
-        OpenCalls: a call has no result, and `heal` is not set.
+        OpenCalls: a call has no result, and the target refuses that. A call of an interrupted reply is answered always.
+        UnknownMessage: a part cannot be expressed, and the target refuses that.
     """
-    answers = _answers(parts)
-    _check_closed(parts, answers, heal)
-    claimed = {id(result) for result in answers.values()}
+    parts = list(accepted(parts, takes, target))
+    found = match(parts)
+    _check_closed(found, target)
+    claimed = found.repeated.union(map(id, found.answers.values()))
     ids = _Ids(fits)
     paired: list[Part] = []
     for run in _runs(parts):
         if run[0].role == "assistant":
-            said = [ids.renamed(_named(part, shape)) for part in run]
-            paired += _answered(said, [answers.get(id(part)) for part in run])
+            said = [ids.renamed(_named(part, target.shape)) for part in run]
+            paired += _answered(said, [found.answers.get(id(part)) for part in run])
         elif id(run[0]) not in claimed:
-            paired += _standalone(run[0])
+            heading = FURTHER if id(run[0]) in found.further else ORPHANED
+            paired += accepted(_standalone(run[0], heading), takes, target)
     return paired
 
 
-def _answers(parts: Sequence[Part]) -> dict[int, Result]:
-    """Finds for each call, by its identity, the later result that answers it."""
-    pending: PendingCalls[Call] = PendingCalls()
-    answers: dict[int, Result] = {}
-    for part in parts:
-        if isinstance(part, Call):
-            pending.add(ToolCall(part.id, part.name), part)
-        elif isinstance(part, Result) and (call := pending.answer(ToolCall(part.id, part.name))) is not None:
-            answers[id(call)] = part
-    return answers
-
-
-def _check_closed(parts: Iterable[Part], answers: dict[int, Result], heal: bool) -> None:
-    unanswered = [
-        part for part in parts if isinstance(part, Call) and id(part) not in answers and not part.source.interrupted
-    ]
-    if unanswered and not heal:
-        calls = tuple(OpenCall(call.id, call.name, call.source.entry_id) for call in unanswered)
+def _check_closed(found: Matches, target: Target) -> None:
+    calls = found.open_calls()
+    if calls and target.open_calls == "raise":
         many = f"{len(calls)} tool calls have no result, the first is" if len(calls) > 1 else "no result for"
         where = f"call {calls[0].id!r} in entry {calls[0].entry_id!r}"
-        raise OpenCalls(f"{many} {where}: append the missing results, or pass heal=True", calls=calls)
+        raise OpenCalls(f'{many} {where}: append the missing results, or pass open_calls="answer"', calls=calls)
+    target.answered += [OpenCall(call.id, call.name, call.source.entry_id) for call in found.open]
 
 
 def _runs(parts: Iterable[Part]) -> list[list[Part]]:
@@ -107,7 +98,7 @@ def _answered(run: list[Part], answers: list[Result | None]) -> list[Part]:
         if not isinstance(part, Call):
             continue
         if answer is None:
-            note = text_part("user", HEALED, part)
+            note = text_part("user", ANSWER, part)
             source = note.source
             answer = Result(role="user", source=source, id=None, name="", content=(note,), is_error=True)  # noqa: PLW2901
         same = answer.id == part.id and answer.name in ("", part.name)
@@ -115,14 +106,14 @@ def _answered(run: list[Part], answers: list[Result | None]) -> list[Part]:
     return run + results
 
 
-def _standalone(part: Part) -> list[Part]:
+def _standalone(part: Part, heading: str) -> list[Part]:
     """Returns a part of another role; a result without its call becomes text."""
     if not isinstance(part, Result):
         return [part]
     name = f" ({part.name})" if part.name else ""
     words = "\n".join(each.text for each in part.content if isinstance(each, Text))
-    note = text_part("user", f"{ORPHANED[:-1]}{name}:\n{words}".rstrip(), part)
-    return [note, *(each for each in part.content if not isinstance(each, Text | Hosted))]
+    note = text_part("user", f"{heading[:-1]}{name}:\n{words}".rstrip(), part)
+    return [note, *(each for each in part.content if not isinstance(each, Text))]
 
 
 class _Ids:

@@ -3,23 +3,42 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import groupby
 from typing import Any
 
 import orjson
 
-from convtree._messages.parts import Call, Media, Part, Result, Role, Text, Thinking, as_json
+from convtree._messages.parts import (
+    Call,
+    Hosted,
+    Media,
+    Part,
+    Result,
+    Role,
+    Text,
+    Thinking,
+    Unknown,
+    as_json,
+)
+from convtree._providers.target import Target
 
 #: the first user message, for providers that require one before an assistant's message
 OPENING = "(The conversation begins here.)"
 PDF = "application/pdf"
 #: the image types that every provider with images accepts
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+#: whether a provider takes a part as it is
+Takes = Callable[[Part], bool]
 _WORDS = ("application/json", "application/xml", "application/yaml")  # text files, besides text/*
 _FILES_OF_GEMINI = "https://generativelanguage.googleapis.com/"  # readable by Google only
-#: keys and roles of messages, for providers that refuse others
-_FRAMES = {"anthropic": ({"role", "content"}, ("user", "assistant")), "gemini": ({"role", "parts"}, ("user", "model"))}
+#: keys of messages, for providers that refuse others, and roles
+_FRAMES: dict[str, tuple[Set[str] | None, tuple[str, ...]]] = {
+    "openai-chat": (None, ("system", "developer", "user", "assistant", "tool", "function")),
+    "openai-responses": (None, ("system", "developer", "user", "assistant")),
+    "anthropic": ({"role", "content"}, ("user", "assistant")),
+    "gemini": ({"role", "parts"}, ("user", "model")),
+}
 
 
 def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[str, Any] | None:
@@ -32,14 +51,17 @@ def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[s
         return None
     if any(mine is not theirs for mine, theirs in zip(group, source.parts, strict=True)):
         return None
-    if any(part.shape not in (None, shape) for part in group):
+    if any(part.shape not in (None, shape) for part in group) or not _fits_frame(source.message, shape):
         return None  # blocks of one provider in a message of another
-    keys, roles = _FRAMES.get(shape, (None, ()))
-    if keys is not None and (source.message.keys() != keys or source.message["role"] not in roles):
-        return None  # a response object, with its id and usage
     if source.shape == shape or (plain and source.shape is None and is_plain(source.message)):
         return dict(source.message)
     return None
+
+
+def _fits_frame(message: Mapping[str, Any], shape: str) -> bool:
+    """Returns whether a shape takes the role and the keys of a message: not those of a response, or another word."""
+    keys, roles = _FRAMES[shape]
+    return (keys is None or message.keys() == keys) and message.get("role", roles[-1]) in roles
 
 
 def is_plain(message: Mapping[str, Any]) -> bool:
@@ -69,11 +91,12 @@ def text_part(role: Role, text: str, like: Part) -> Text:
     return Text(role=role, source=like.source, text=text)
 
 
-def readable(part: Thinking | Media) -> Text | None:
-    """Returns thinking or media as text, for a provider that does not accept them; None for empty thinking."""
-    if isinstance(part, Thinking):
-        return text_part(part.role, part.text, part) if part.text.strip() else None
-    return text_part(part.role, _file_text(part) or named(part), part)
+def readable(media: Media, target: Target) -> Text:
+    """Returns media as text, for a provider that does not accept them: a text file's text, else a name."""
+    text = media.text or _file_text(media)
+    if text is None:
+        target.leave_out(media, "media", f"{named(media)} is only named: the shape does not carry it")
+    return text_part(media.role, text or named(media), media)
 
 
 def _file_text(media: Media) -> str | None:
@@ -105,13 +128,32 @@ def without_blanks(parts: Iterable[Part]) -> list[Part]:
     return [part for part in parts if not isinstance(part, Text) or part.text.strip()]
 
 
-def accepted(parts: Iterable[Part], takes: Callable[[Part], bool]) -> Iterator[Part]:
-    """Yields the parts that a provider accepts, and other thinking and media as text."""
+def accepted(parts: Iterable[Part], takes: Takes, target: Target) -> Iterator[Part]:
+    """Yields the parts that a provider accepts, and others as text; records what is left out.
+
+    Reasoning is never turned into text: a model must not take it for words that were spoken.
+
+    Raises:
+        UnknownMessage: a part cannot be expressed, and the target refuses that.
+    """
     for part in parts:
         if takes(part):
             yield part
-        elif isinstance(part, Thinking | Media) and (text := readable(part)):
-            yield text
+        elif isinstance(part, Media):
+            yield readable(part, target)
+        elif isinstance(part, Thinking):
+            target.leave_out(part, "reasoning", "reasoning of another model, or without a signature")
+        elif isinstance(part, Hosted):
+            if part.text:
+                yield text_part(part.role, part.text, part)
+            else:
+                target.leave_out(part, "sealed", "only its own provider can read it")
+        elif isinstance(part, Unknown):
+            target.check_unknown(part)
+            if target.unknown == "text":
+                yield text_part(part.role, as_json(part.value), part)
+            else:
+                target.leave_out(part, "unknown", part.why)
 
 
 def as_content(blocks: Sequence[Mapping[str, Any]]) -> str | Sequence[Mapping[str, Any]]:

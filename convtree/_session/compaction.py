@@ -26,7 +26,7 @@ from convtree._messages.dialects import (
     READ_TOOLS,
     WRITE_TOOLS,
 )
-from convtree._messages.messages import calls_of
+from convtree._messages.reading import read
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry
 from convtree._model.errors import InvalidMessage
 from convtree._session.cut_points import allowed_cuts, choose_cut, turn_prefix
@@ -305,12 +305,9 @@ def _paths(name: str, arguments: dict[str, Any]) -> list[str]:
 
 def _calls(message: Any) -> list[tuple[str, dict[str, Any]]]:
     """Returns the names of the tools that a message calls, in lower case, with their arguments."""
-    from convtree._messages.parts import Call, Source
-    from convtree._messages.reading import read_message
     from convtree._providers.writing import as_object
 
-    parts = read_message(Source(message=message)) if calls_of(message) else ()
-    return [(part.name.lower(), as_object(part)) for part in parts if isinstance(part, Call)]
+    return [(call.name.lower(), as_object(call)) for call in read(message).calls]
 
 
 Summarize = Callable[[CompactionPlan], str]

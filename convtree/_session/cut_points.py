@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain
-from typing import Any
 
 from convtree._engine.context import Context
-from convtree._messages.dialects import ASSISTANT_ROLES, THINKING_BLOCKS, TURN_ROLES
-from convtree._messages.messages import PendingCalls, calls_of, results_of, role_of
+from convtree._messages.matching import match
+from convtree._messages.parts import Source, Thinking
 from convtree._model.entries import BranchSummaryEntry
 
 
@@ -44,7 +43,8 @@ def allowed_cuts(context: Context) -> list[int]:
     """
     end = len(context.messages)
     depth = [0] * (end + 2)
-    ranges = chain(_calls_with_results(context), _hidden_calls(context), _reasoning_with_reply(context.messages))
+    said = context.said
+    ranges = chain(_calls_with_results(context), _hidden_calls(context), _reasoning_with_reply(said))
     for first, behind in ranges:
         depth[first] += 1
         depth[behind] -= 1
@@ -53,20 +53,22 @@ def allowed_cuts(context: Context) -> list[int]:
 
 def _calls_with_results(context: Context) -> Iterator[tuple[int, int]]:
     """Yields ranges (first index, index behind the last) without a cut: from a call to its results."""
-    pending: PendingCalls[int] = PendingCalls()
-    behind = len(context.messages) + 1
-    for index, message in enumerate(context.messages):
-        for result in results_of(message):
-            call = pending.answer(result)
+    said = context.said
+    found = match(part for source in said for part in source.parts)
+    calls = {id(result): call for call, result in found.answers.items()}
+    behind = len(said) + 1
+    made: dict[int, int] = {}  # indexes of calls
+    for index, source in enumerate(said):
+        for result in source.results:
+            call = made.get(calls.get(id(result), 0))
             if call is None:
                 yield index, index + 1
             else:  # a pinned call stays in the context, and would be open without its result
                 stays = context.is_pinned(call) and not context.is_pinned(index)
                 yield call + 1, behind if stays else index + 1
-        for made in calls_of(message):
-            pending.add(made, index)
+        made |= {id(call): index for call in source.calls}
     last_answered = _last_answered_turn(context)
-    yield from ((call + 1, behind) for call in pending.remaining() if call >= last_answered)
+    yield from ((made[id(call)] + 1, behind) for call in found.open if made[id(call)] >= last_answered)
 
 
 def _hidden_calls(context: Context) -> Iterator[tuple[int, int]]:
@@ -86,41 +88,32 @@ def _last_answered_turn(context: Context) -> int:
     for index in range(len(context.messages) - 1, -1, -1):
         if answered and begins_turn(context, index):
             return index
-        answered = answered or _is_reply(context.messages[index])
+        answered = answered or context.said[index].role == "assistant"
     return 0
 
 
-def _reasoning_with_reply(messages: Sequence[Any]) -> Iterator[tuple[int, int]]:
+def _reasoning_with_reply(said: Sequence[Source]) -> Iterator[tuple[int, int]]:
     """Yields ranges without a cut: reasoning and the rest of its reply, which may still be to come."""
     reasoned = False
-    for index, message in enumerate(messages):
-        if reasoned and _is_reply(message):
+    for index, source in enumerate(said):
+        if reasoned and source.role == "assistant":
             yield index, index + 1
-        reasoned = _is_reasoning(message) or (reasoned and _is_reply(message))
-    if messages and _is_reasoning(messages[-1]):
-        yield len(messages), len(messages) + 1
+        reasoned = _is_reasoning(source) or (reasoned and source.role == "assistant")
+    if said and _is_reasoning(said[-1]):
+        yield len(said), len(said) + 1
 
 
-def _is_reply(message: Any) -> bool:
-    return role_of(message) in ASSISTANT_ROLES
-
-
-def _is_reasoning(message: Any) -> bool:
+def _is_reasoning(source: Source) -> bool:
     """Returns whether a message is reasoning and nothing else: an item, or a reply whose other blocks follow."""
-    if message.get("type") == "reasoning":
-        return True
-    blocks = message.get("content")
-    if not isinstance(blocks, list) or not blocks:
-        return False
-    return all(isinstance(each, dict) and each.get("type") in THINKING_BLOCKS for each in blocks)
+    return bool(source.parts) and all(isinstance(part, Thinking) for part in source.parts)
 
 
 def begins_turn(context: Context, index: int) -> bool:
     """Returns whether a message begins a turn: a user's message, or the summary of another branch."""
     if isinstance(context.entries[index], BranchSummaryEntry):
         return True
-    message = context.messages[index]
-    return role_of(message) in TURN_ROLES and not results_of(message)
+    said = context.said[index]
+    return said.role == "user" and not said.results
 
 
 def turn_prefix(context: Context, removed: Sequence[int], cut: int) -> int:

@@ -107,7 +107,8 @@ class Session(Described, Uncopyable):
             lock_timeout_s: how many seconds to wait for the lock.
             allow_network: whether to write on a network file system, where locks may not keep writers apart.
             redact: a function from a JSON value to the value to write in its place, such as `convtree.redact`. It is
-                applied to everything before it is written, and must return the same for the same.
+                applied to everything before it is written, and must return the same for the same. Signatures of what
+                it changes are removed.
             clock: where times come from.
             id_source: where ids come from.
             id: the id of a new session.

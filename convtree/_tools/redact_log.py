@@ -17,7 +17,7 @@ from convtree._engine.journal import Journal
 from convtree._engine.log import Mode
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
-from convtree._engine.redact import Redact, Redactor, redact_payload, redact_record
+from convtree._engine.redact import Redact, Redactor, redact_payload, redact_record, redact_value
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
@@ -101,7 +101,7 @@ class RedactedSession:
         return msgspec.structs.replace(
             context,
             entries=[redact_record(entry, self._uncounting) for entry in context.entries],
-            messages=[self._uncounting(message) for message in context.messages],
+            messages=[redact_value(message, self._uncounting) for message in context.messages],
             settings=self._uncounting(context.settings),
         )
 

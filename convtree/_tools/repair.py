@@ -39,8 +39,9 @@ from convtree._model.entries import (
     VacuumEntry,
 )
 from convtree._model.errors import CorruptLog, NotALog, ReadOnlySession
-from convtree._model.findings import FINDING_LIMIT, LOST
+from convtree._model.findings import FINDING_LIMIT, LOG, LOST
 from convtree._model.sources import random_id
+from convtree._model.usage import has_unknown_usage
 from convtree._tools.rejoin import Rejoined, records_or_none
 from convtree._tools.rejoin import rejoin as find_places
 
@@ -52,6 +53,9 @@ _REMOVED = frozenset(
     {"torn_tail", "line_too_long", "bad_seal", "bad_line", "nul_bytes", "bad_header", "duplicate"}
     | {"id_conflict", "bad_target", "bad_group"}
 )
+#: findings about sound records; no repair can change what they are about
+_NO_DAMAGE = frozenset({"usage_unknown"})
+_NO_DAMAGE_LIMIT = 1000  # of these that are listed; a session may have one for each reply
 #: findings that are gone once the lines are sealed again
 _RESEALED = frozenset({LOST, "prev_mismatch", "carriage_return", "byte_order_mark", "unsealed"})
 
@@ -212,7 +216,7 @@ def _plan(index: Index, log: JsonlLog, rejoined: Sequence[Rejoined], completed: 
     )
     resealed = [f for f in index.state.findings if f.code in _RESEALED and f is not kept_doubt]
     remaining = [f for f in index.state.findings if f.code not in _REMOVED | _RESEALED]
-    remaining += _record_findings(index, log, 0, None)
+    remaining += (f for f in _record_findings(index, log, 0, None) if f.code not in _NO_DAMAGE)
     if kept_doubt is not None and kept_doubt.code == "prev_mismatch":
         remaining.append(kept_doubt)
     offsets = {finding.offset for finding in removed}
@@ -317,38 +321,42 @@ def _complete_tail(index: Index, log: JsonlLog) -> bool:
 
 
 def _record_findings(index: Index, log: JsonlLog, size: int, progress: Progress | None) -> Iterator[Finding]:
-    """Yields findings about records whose checksum holds but whose content is wrong. This is the second pass.
+    """Yields findings about the content of records whose checksum holds. This is the second pass.
 
-    Stops after `FINDING_LIMIT` with the finding `too_many`.
+    Stops after `FINDING_LIMIT` with the finding `too_many`. Of findings about sound records, only the first ones are
+    listed, so that they do not hide damage.
     """
-    offset, line, found = 0, 1, 0
+    offset, line, found, harmless = 0, 1, 0, 0
     for rows in batched(range(len(index.tree))):
         for row, record in zip(rows, records_or_none(index, rows), strict=True):
             code = _fault_of(index, row, record)
-            if code is None:
+            harmless += code in _NO_DAMAGE
+            if code is None or (code in _NO_DAMAGE and harmless > _NO_DAMAGE_LIMIT):
                 continue
             at = index.tree.offsets[row]
             if at < offset:  # the line before was that of an entry that came back
                 offset, line = 0, 1
             line += log.count_lines(offset, at)
-            offset, found = at, found + 1
+            offset, found = at, found + (code not in _NO_DAMAGE)
             if found > FINDING_LIMIT:
                 yield Finding(code="too_many", severity="error", line=line, offset=offset, length=size - offset)
                 return
-            yield Finding(code=code, severity="error", line=line, offset=offset, length=index.tree.lengths[row])
+            severity, length = LOG[code][0], index.tree.lengths[row]
+            id = None if record is None else record.id
+            yield Finding(code=code, severity=severity, line=line, offset=offset, length=length, entry_id=id)
         if progress is not None:
             progress(size + index.tree.offsets[rows[-1]], 2 * size)
 
 
 def _fault_of(index: Index, row: int, record: Entry | Mark | None) -> str | None:
-    """Returns the code of the finding about a record whose checksum holds; None if it is sound."""
+    """Returns the code of the finding about a record whose checksum holds; None if it is sound and understood."""
     if record is None or (isinstance(record, VacuumEntry) and not _has_valid_ids(record)):
         return "bad_body"
     if isinstance(record, CompactionEntry) and not _keeps_an_ancestor(index, row, record):
         return "bad_kept"
     if isinstance(record, MessageEntry) and not _replaces_an_ancestor(index, row, record):
         return "bad_replaces"
-    return None
+    return "usage_unknown" if has_unknown_usage(record) else None
 
 
 def _has_valid_ids(vacuum: VacuumEntry) -> bool:

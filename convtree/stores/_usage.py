@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from convtree._catalogue.record_summary import copied_up_to, spent_in
 from convtree._catalogue.types import UsageTotal
-from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Mark, MessageEntry, VacuumEntry
-from convtree._model.usage import Usage, usage_of
+from convtree._model.entries import Entry, Mark, VacuumEntry
+from convtree._model.usage import Usage, usage_of, usage_stored_in
 from convtree._session.session import Session
 from convtree.stores._results import UsageRow
 from convtree.stores.base import Catalogue
@@ -16,8 +16,8 @@ from convtree.stores.base import Catalogue
 def _usage_of(record: Entry | Mark) -> Usage | None:
     if isinstance(record, VacuumEntry):
         return sum((each.usage for each in spent_in(record)), Usage())
-    paid = isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry) and record.usage
-    return usage_of(paid) if paid else None
+    usage = usage_stored_in(record)
+    return None if usage is None else usage_of(usage)
 
 
 def totals_with_tasks(catalogue: Catalogue, ids: Sequence[str]) -> tuple[list[UsageTotal], dict[str, str]]:

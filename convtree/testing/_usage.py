@@ -74,6 +74,34 @@ PROVIDERS: dict[str, tuple[dict[str, Any], Usage]] = {
         },
         Usage(input_tokens=3, output_tokens=5, cache_read_tokens=7, cache_write_tokens=11, cost=0.5),
     ),
+    "bedrock": (
+        {
+            "inputTokens": 10,
+            "outputTokens": 40,
+            "totalTokens": 3250,
+            "cacheReadInputTokens": 3000,
+            "cacheWriteInputTokens": 200,
+        },
+        Usage(input_tokens=10, output_tokens=40, cache_read_tokens=3000, cache_write_tokens=200),
+    ),
+    "ollama": (
+        {"prompt_eval_count": 26, "eval_count": 298, "total_duration": 5_191_566_416},
+        Usage(input_tokens=26, output_tokens=298),
+    ),
+    "pydantic-ai": (
+        {
+            "input_tokens": 3210,
+            "output_tokens": 40,
+            "cache_read_tokens": 3000,
+            "cache_write_tokens": 200,
+            "details": {"reasoning_tokens": 8},
+        },
+        Usage(input_tokens=10, output_tokens=40, cache_read_tokens=3000, cache_write_tokens=200),
+    ),
+    "numbers as texts": (
+        {"prompt_tokens": "1.2e2", "completion_tokens": "20", "cost": "0.125"},
+        Usage(input_tokens=120, output_tokens=20, cost=0.125),
+    ),
     "nothing that is known": ({"tokens": "many", "input": None, "output": -3, "cost": float(2**60)}, Usage()),
 }
 

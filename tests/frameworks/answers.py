@@ -270,7 +270,7 @@ def request_of(messages: list[Any], shape: Any) -> Json:
     with Session.memory() as session:
         for message in messages:
             session.append(message)
-        return session.build_context().to(shape, heal=True)
+        return session.build_context().to(shape)
 
 
 def check_ways(ways: Mapping[str, list[Any]], texts: list[str]) -> None:

@@ -9,6 +9,7 @@ from answers import PNG
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
 
 Json = dict[str, Any]
+ORDER: Json = {"from": "moderator", "value": "Order!"}
 
 
 class Case(NamedTuple):
@@ -525,7 +526,7 @@ SHAREGPT = [
         "tool",
         [("result", None, "", ['{"sky":"sun"}'], False)],
     ),
-    Case("sharegpt", {"from": "moderator", "value": "Order!"}, "moderator", ["Order!"]),
+    Case("sharegpt", ORDER, "moderator", [("unknown", ORDER, "a message of the role 'moderator'")]),
     Case("sharegpt", {"from": "human", "value": [1]}, "user", [("unknown", [1], "a part of kind 'list'")]),
 ]
 

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from convtree import InvalidMessage, MessageEntry, Session
 from convtree._messages.parts import Call, Part, Source, Text, Thinking, Unknown
-from convtree._messages.reading import read_message
+from convtree._messages.reading import read_for_model
 
 SHAPES = ("openai-chat", "openai-responses", "anthropic", "gemini")
 
 
 def parts_of(message: Json, **more: Any) -> list[Part]:
     source = Source(message=message, **more)
-    return list(read_message(source))
+    return list(read_for_model(source))
 
 
 @pytest.mark.parametrize("name", ANSWERS)
@@ -40,7 +40,7 @@ def test_a_stored_answer_is_read_as_its_message(name: str) -> None:
         session.append(MessageEntry(message=message))
     for shape in SHAPES:
         sent: list[Any] = [
-            session.build_context().to(shape, heal=True)  # type: ignore[arg-type]  # one of the shapes
+            session.build_context().to(shape)  # type: ignore[arg-type]  # one of the shapes
             for session in (whole, kept)
         ]
         assert sent[0] == sent[1]
@@ -95,7 +95,7 @@ def test_a_response_is_sent_back_item_by_item() -> None:
 def test_the_items_of_a_response_are_sources_of_their_own() -> None:
     """A part of one item does not keep the others from being sent as they are."""
     source = Source(message=ANSWERS["Response"].message, trusted=True)
-    read = read_message(source)
+    read = read_for_model(source)
     assert [type(part) for part in read] == [Thinking, Text, Call]
     assert [part.source.message for part in read] == ITEMS
     assert [part.source.parts for part in read] == [(part,) for part in read]
@@ -384,4 +384,4 @@ def test_nothing_is_lost(name: str, shape: Any, stored: str) -> None:
     session = Session.memory()
     session.append({"role": "user", "content": "Hi"})
     session.append(message if stored == "appended" else MessageEntry(message=message))
-    assert text in json.dumps(session.build_context().to(shape, heal=True))
+    assert text in json.dumps(session.build_context().to(shape))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, assert_type
 
 import convtree
-from convtree import Entry, Mark, MessageEntry, Session
+from convtree import Entry, Mark, MessageEntry, Request, Session
 
 
 def read_and_write(path: Path) -> None:
@@ -57,7 +57,7 @@ def look(session: Session, entry_id: str) -> None:
     assert_type((context.provider, context.model), tuple[str | None, str | None])
     assert_type(context.open_calls, tuple[convtree.OpenCall, ...])
     assert_type(context.gaps, tuple[convtree.Gap, ...])
-    assert_type(context.to("openai-chat", heal=True), dict[str, Any])
+    assert_type(context.to("openai-chat"), Request)
     assert_type(context.count_tokens(), int)
     roles = [str(message["role"]) for message in context.messages]
     assert_type(roles, list[str])

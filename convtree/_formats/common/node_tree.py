@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.checked import checked
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.parents_first import Node, link, parents_first
-from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import key, moment, objects
 from convtree._model.entries import Entry, LeafMark, Record
 
@@ -86,7 +86,7 @@ def make_records(
             last = node.id if at == 0 else ids.derive(node.id, at)
             source_id = node.source_id if at == 0 else node.source_id or node.id
             made = msgspec.structs.replace(entry, id=last, parent_id=parent_id, source_id=source_id)
-            yield truncate_to_limit(made, node.span, findings)
+            yield checked(made, node.span, findings)
             parent_id = last
             if at:
                 ends[node.id] = last

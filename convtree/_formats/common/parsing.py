@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from itertools import zip_longest
 from math import isinf
 from typing import Any, NamedTuple
 
 import orjson
 
 from convtree._engine import json_values
+from convtree._engine.signatures import drop_broken
 from convtree._formats.common.base import Findings, SourceSpan
 
 DEPTH_LIMIT = json_values.DEPTH_LIMIT - 8  # levels of a foreign object; its place in a record takes a few more
@@ -58,19 +60,38 @@ def parse(
         except orjson.JSONDecodeError:
             pass
         else:
-            return _objects([value], text, False, span, findings)
+            return _objects([value], text, False, span, findings, lambda: [orjson.loads(text)])
     slow = _Slow(text)
     values = slow.read(is_record, several)
     if len(values) > 1 and not several:
         findings.add("source_glued", span)
     if slow.is_damaged:
         findings.add("source_bad_line" if text.endswith(b"\n") else "source_torn_tail", span)
-    return _objects(values, text, slow.has_replaced, span, findings)
+    return _objects(
+        values, text, slow.has_replaced, span, findings, lambda: _Slow(text, exact=True).read(is_record, several)
+    )
+
+
+def decode_replacing(data: bytes) -> str:
+    """Decodes a text with invalid UTF-8. If it is JSON, the signatures of what was replaced are removed from it."""
+    text = data.decode(errors="replace")
+    try:
+        value = json.loads(text, strict=False)
+        original = json.loads(data.decode(errors="surrogateescape"), strict=False)
+        return json.dumps(value) if drop_broken(original, value) else text
+    except (ValueError, RecursionError):
+        return text
 
 
 def _objects(
-    values: list[Any], text: bytes, replaced: bool, span: SourceSpan, findings: Findings
+    values: list[Any],
+    text: bytes,
+    replaced: bool,
+    span: SourceSpan,
+    findings: Findings,
+    read_again: Callable[[], list[Any]],
 ) -> list[dict[str, Any]]:
+    """Returns the objects of values. `read_again` returns the values with nothing replaced, for comparison."""
     objects = []
     may_be_deep = text.count(b"{") + text.count(b"[") > DEPTH_LIMIT
     for value in values:
@@ -82,15 +103,25 @@ def _objects(
         objects.append(value)
     if replaced:
         findings.add("value_replaced", span)
+        originals = [value for value in read_again() if isinstance(value, dict)]
+        for value, original in zip_longest(objects, originals[: len(objects)]):
+            drop_broken(original, value)
     return objects
 
 
 class _Slow:
-    """Parses what the fast parser refuses: several values, incomplete ones, unusual numbers, invalid Unicode."""
+    """Parses what the fast parser refuses: several values, incomplete ones, unusual numbers, invalid Unicode.
 
-    def __init__(self, data: bytes) -> None:
+    `exact` replaces nothing, so that the values can be compared with those that a log can hold.
+    """
+
+    def __init__(self, data: bytes, *, exact: bool = False) -> None:
         self.has_replaced = False
         self.is_damaged = False
+        if exact:
+            self._text = data.decode(errors="surrogateescape")
+            self._decoder = json.JSONDecoder(strict=False, parse_int=_exact_int)
+            return
         try:
             self._text = data.decode()
         except UnicodeDecodeError:
@@ -180,6 +211,11 @@ class _Slow:
             self.has_replaced = True
             return _SURROGATE.sub("\ufffd", value)
         return value
+
+
+def _exact_int(digits: str) -> int | tuple[str]:
+    """Returns a whole number; one too long for the slow parser as a value that equals nothing it returns."""
+    return int(digits) if len(digits) <= 20 else (digits,)
 
 
 def _flatten(value: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from convtree._formats.common.base import Findings, SourceSpan
+from convtree._formats.common.checked import checked
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.parents_first import Node, link, parents_first
 from convtree._formats.common.truncate import truncate_to_limit
@@ -101,7 +102,7 @@ class SessionBuilder:
             entry = make(node)
             self.made.add(entry.id, entry.parent_id)
             last_id = entry.id
-            yield truncate_to_limit(entry, node.span, self.findings)
+            yield checked(entry, node.span, self.findings)
         for mark, span in self._bookmarks:
             if isinstance(mark, LabelMark) and mark.target_id not in self.made:
                 self.findings.add("source_bad_target", span, mark.id)

@@ -10,9 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from convtree._messages import parts as read
-from convtree._messages.dialects import ASSISTANT_ROLES, SYSTEM_ROLES
-from convtree._messages.messages import role_of
-from convtree._messages.reading import read_parts
+from convtree._messages import reading
+from convtree._messages.dialects import SPEAKERS
 from convtree._providers.writing import as_object, named
 
 
@@ -67,16 +66,9 @@ class Speech(NamedTuple):
 
 def speech_of(message: Mapping[str, Any]) -> Speech:
     """Returns a message of any known shape as neutral parts."""
-    given = role_of(message)
-    role: Role = "user"
-    if given in SYSTEM_ROLES:
-        role = "system"
-    elif given in ASSISTANT_ROLES:
-        role = "assistant"
-    found = read_parts(read.Source(message=message))
-    if not found and message.get("content", message.get("parts")) is None:
-        return Speech(role, [Text(read.as_json(message))])
-    return Speech(role, [said for part in found for said in _said(part)])
+    source = reading.read(message)
+    role = SPEAKERS.get(source.role or "", "user")
+    return Speech(role, [said for part in source.parts for said in _said(part)])
 
 
 def _said(part: read.Part) -> Iterator[Part]:
@@ -94,8 +86,10 @@ def _said(part: read.Part) -> Iterator[Part]:
             text = "\n".join(each.text for each in shown if isinstance(each, Text))
             images = tuple(each for each in shown if isinstance(each, Image))
             yield Result(part.id or part.name, part.name, text, part.is_error, images)
-        case _:
-            yield Text(read.as_json(part.raw))
+        case read.Hosted(text=text):
+            yield Text(text or read.as_json(part.raw))
+        case read.Unknown(value=value):
+            yield Text(read.as_json(value))
 
 
 def _shown(part: read.Text | read.Media) -> Text | Image:

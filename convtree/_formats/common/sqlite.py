@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convtree._formats.common.base import Findings, Source, SourceSpan
-from convtree._formats.common.parsing import parse
+from convtree._formats.common.parsing import decode_replacing, parse
 
 if TYPE_CHECKING:
     import sqlite3
@@ -94,7 +94,7 @@ class _State:
             return data.decode()
         except UnicodeDecodeError:
             self.has_replaced = True
-            return data.decode(errors="replace")
+            return decode_replacing(data)
 
 
 class Database:

@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from convtree._engine import codec
+from convtree._engine.signatures import drop_broken
 from convtree._formats.common.base import Findings, SourceSpan
 from convtree._model.entries import Record
 from convtree._model.errors import InvalidMessage
@@ -22,7 +23,8 @@ R = TypeVar("R", bound=Record)
 def truncate_to_limit(record: R, span: SourceSpan, findings: Findings) -> R:
     """Returns a record that fits on a line of a log. The longest texts of a larger one are cut, which is reported.
 
-    Only a large line of the source can become too large, so the others are not measured.
+    What is cut loses its signature. Only a large line of the source can become too large, so the others are not
+    measured.
     """
     if span.length < codec.LINE_LIMIT // 4:
         return record
@@ -31,10 +33,12 @@ def truncate_to_limit(record: R, span: SourceSpan, findings: Findings) -> R:
     except InvalidMessage:
         findings.add("value_replaced", span, record.id)
         values = {name: getattr(record, name) for name in record.__struct_fields__}
-        fields = orjson.loads(orjson.dumps({k: v for k, v in values.items() if isinstance(v, str | dict | list)}))
+        whole = orjson.dumps({k: v for k, v in values.items() if isinstance(v, str | dict | list)})
+        fields = orjson.loads(whole)
         _cut_texts(fields)
         if len(orjson.dumps(fields)) > _ROOM:
             fields = {name: _cut_members(value) for name, value in fields.items()}
+        drop_broken(orjson.loads(whole), fields)
         return msgspec.structs.replace(record, **fields)
     return record
 

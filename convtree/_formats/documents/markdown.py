@@ -14,7 +14,7 @@ import orjson
 from convtree._formats.common.base import Exported
 from convtree._formats.common.export import entries_of
 from convtree._formats.common.speech import Call, Image, Part, Result, Text, Thought, speech_of
-from convtree._messages.messages import role_of
+from convtree._messages.reading import role_of
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, ModelChangeEntry
 from convtree._model.terminal_text import escape_controls
 

@@ -8,7 +8,7 @@ One session for each row of `session`, or each file under `session/`. Messages a
   a message: kept in the message under `opencode`.
 - A user's message with a `compaction` part: extension data `opencode.compaction`. The assistant's finished summary that
   follows: a compaction, which keeps the entries from `tail_start_id` on, or none without that field.
-- `modelID`, `providerID`, `tokens` and `cost`: model, provider and usage of the assistant's messages.
+- `modelID`, `providerID`, `tokens` and `cost`: model, provider and usage of the assistant's messages and of summaries.
 - `revert`: the leaf is the message before the reverted one.
 - `title`: the session's name. `parent_id`: the parent session, with the kind `task`. `time_archived`: archived. Other
   fields of a session and its to-do list: metadata under `opencode`.
@@ -53,6 +53,8 @@ _TABLES = {
 }
 _SEEN = ("id", "parent_id", "parentID", "directory", "title", "time_created", "time_archived", "time")
 _LOOK = 20  # messages in which a folder is recognised
+#: what a message says of its cost, and where it is in the entry of a summary
+_COST = {"tokens": "usage", "cost": "usage", "providerID": "provider", "modelID": "model"}
 _SILENT = {"step-start", "step-finish", "snapshot", "patch", "agent", "retry", "subtask"}
 
 
@@ -210,10 +212,17 @@ class _Session:
         if kept is None and self._tail is not None:
             self._findings.add("source_bad_target", node.span, node.id)
         data = node.fields["data"]
-        details = without(data, "id", "sessionID", "time", "role")
+        provider, model = text(data.get("providerID")), text(data.get("modelID"))
+        cost: dict[str, Any] = {"usage": _usage(data), "provider": provider, "model": model}
+        placed = {name for name, value in cost.items() if value is not None}
+        moved = [field for field, name in _COST.items() if name in placed]
         self._tail = None
         return CompactionEntry(
-            timestamp=timestamp, summary=summary, first_kept_entry_id=None if kept == node.id else kept, details=details
+            timestamp=timestamp,
+            summary=summary,
+            first_kept_entry_id=None if kept == node.id else kept,
+            details=without(data, "id", "sessionID", "time", "role", *moved),
+            **cost,
         )
 
     def _message(self, data: dict[str, Any], parts: list[dict[str, Any]], time: Any) -> list[Entry]:
@@ -223,8 +232,6 @@ class _Session:
         rest = without(data, *placed, *(("model",) if isinstance(model, dict) and role == "assistant" else ()))
         silent = [part for part in parts if _is_silent(part)]
         rest |= without({"parts": silent})
-        tokens = data.get("tokens")
-        usage = tokens | without({"cost": data.get("cost")}) if isinstance(tokens, dict) else None
         return make_messages(
             NAME,
             role,
@@ -233,8 +240,13 @@ class _Session:
             time=time,
             provider=data.get("providerID"),
             model=data.get("modelID"),
-            usage=usage,
+            usage=_usage(data),
         )
+
+
+def _usage(data: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns tokens and cost of a message as one object; None if it has neither."""
+    return as_object(data.get("tokens")) | without({"cost": data.get("cost")}) or None
 
 
 def _blocks(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,11 +19,12 @@ from convtree._model.entries import (
 )
 
 _BASE = frozenset({"type", "id", "parentId", "timestamp"})
+_COST = ("usage", "provider", "model")  # of a summary; pi itself writes the first one
 _FIELDS = {  # the fields that an entry here has, too
     "message": {"message"},
     "custom_message": {"customType", "content", "display", "details"},
-    "compaction": {"summary", "firstKeptEntryId", "firstKeptEntryIndex", "tokensBefore", "details"},
-    "branch_summary": {"fromId", "summary", "details"},
+    "compaction": {"summary", "firstKeptEntryId", "firstKeptEntryIndex", "tokensBefore", "details", *_COST},
+    "branch_summary": {"fromId", "summary", "details", *_COST},
     "model_change": {"provider", "modelId", "thinkingLevel"},
     "thinking_level_change": {"thinkingLevel"},
     "custom": {"customType", "data"},
@@ -125,14 +126,15 @@ class Entries:
             read_files=texts(files.get("readFiles")),
             modified_files=texts(files.get("modifiedFiles")),
             details=_details(fields),
+            **_cost_of(fields),
             **envelope,
         )
 
     def _branch_summary(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
         if not isinstance(summary := node.fields.get("summary", ""), str):
             return None
-        details = _details(node.fields)
-        return BranchSummaryEntry(from_id=node.reference, summary=summary, details=details, **envelope)
+        details, cost = _details(node.fields), _cost_of(node.fields)
+        return BranchSummaryEntry(from_id=node.reference, summary=summary, details=details, **cost, **envelope)
 
     def _model_change(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
         provider, model = text(node.fields.get("provider")), text(node.fields.get("modelId"))
@@ -172,8 +174,18 @@ def _details(fields: Mapping[str, Any]) -> Any:
     return (details or {}) | {NAME: more}
 
 
+def _cost_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a summary cost, and whose model wrote it, as far as the values fit an entry here."""
+    usage = fields.get("usage")
+    names = {name: told for name in ("provider", "model") if (told := text(fields.get(name)))}
+    return names | ({"usage": usage} if isinstance(usage, dict) else {})
+
+
 def _more(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields that an entry here has no place for."""
     left = fields.keys() - _BASE - _FIELDS[fields["type"]]
+    if "usage" in _FIELDS[fields["type"]]:
+        left |= fields.keys() & set(_COST) - _cost_of(fields).keys()
     return {name: value for name, value in fields.items() if name in left and value not in (None, False)}
 
 

@@ -7,8 +7,8 @@ The context of an imported session has the messages that pi would show. Mapping:
   system message is pinned: after a compaction pi shows all of them merged, in its `systemMessage`.
 - `custom_message`: the message that pi shows its model.
 - `compaction`: a compaction. Its first kept entry must be an ancestor; otherwise pi keeps no entry.
-- `branch_summary`: a branch summary. `fromId` is `root` if no branch was left, which is None here. Other fields of this
-  or of a compaction (`usage`, `fromHook`, `systemMessage`) are in the details under `pi`.
+- `branch_summary`: a branch summary. `fromId` is `root` if no branch was left, which is None here. The `usage` of
+  both is what the summary cost. Other fields (`fromHook`, `systemMessage`) are in the details under `pi`.
 - `model_change`, `thinking_level_change`: a model change; the level is the setting `thinkingLevel`. A level that comes
   before any model is extension data, and joins the settings of the next model change below it.
 - `custom`: extension data of the extension's own type.

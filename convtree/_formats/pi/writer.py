@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeGuard
 
 from convtree._formats.common.base import Exported, origin
@@ -31,13 +31,14 @@ from convtree._model.entries import (
     MessageEntry,
     ModelChangeEntry,
 )
-from convtree._model.usage import usage_of
+from convtree._model.usage import is_known_usage, usage_of
 
 NAME = "pi"
 SHAPE = "pi.message"
 
 _LINE = frozenset({"type", "id", "parentId", "timestamp"})  # what every line says of itself
 _SHOWN = frozenset({"message", "custom_message", "compaction", "branch_summary"})  # what pi shows its model
+_PI_USAGE = {"input", "output", "cacheRead", "cacheWrite", "totalTokens"}  # keys of pi's spelling
 _HEADER_ID = re.compile("[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")  # what pi takes for one
 
 
@@ -140,15 +141,6 @@ class _Writer(ExportWriter):
 
     def _answer(self, entry: MessageEntry, content: list[dict[str, Any]], time: int) -> dict[str, Any]:
         provider, model, _ = self._models.above(entry).after(entry)
-        usage = usage_of(entry.usage or {})
-        tokens = {
-            "input": usage.input_tokens,
-            "output": usage.output_tokens,
-            "cacheRead": usage.cache_read_tokens,
-            "cacheWrite": usage.cache_write_tokens,
-            "totalTokens": usage.total_tokens,
-        }
-        cost = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": usage.cost}
         calls = any(block["type"] == "toolCall" for block in content)
         return {
             "role": "assistant",
@@ -156,7 +148,7 @@ class _Writer(ExportWriter):
             "api": "convtree",
             "provider": provider or "unknown",
             "model": model or "unknown",
-            "usage": tokens | {"cost": cost},
+            "usage": _usage(entry.usage or {}),
             "stopReason": "toolUse" if calls else "stop",
             "timestamp": time,
         }
@@ -186,13 +178,27 @@ class _Writer(ExportWriter):
             "firstKeptEntryId": entry.id if kept is None else self._first_lines.get(kept, kept),
             "tokensBefore": entry.tokens_before or 0,
             **({} if details is None else {"details": details}),
+            **self._cost(entry),
             **more,
         }
 
     def _branch_summary(self, entry: BranchSummaryEntry) -> dict[str, Any]:
         details, more = self._details(entry)
-        facts = {} if details is None else {"details": details}
-        return {"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary} | facts | more
+        facts = {"type": entry.type, "fromId": entry.from_id or "root", "summary": entry.summary}
+        return facts | ({} if details is None else {"details": details}) | self._cost(entry) | more
+
+    def _cost(self, entry: CompactionEntry | BranchSummaryEntry) -> dict[str, Any]:
+        """Returns the cost of a summary in pi's spelling. pi reads `usage`; the other fields are for an import.
+
+        A usage that is not understood is left out, unless it may have come from pi.
+        """
+        usage = entry.usage
+        facts: dict[str, Any] = {"usage": None, "provider": entry.provider, "model": entry.model}
+        if usage and is_known_usage(usage) and not (self._is_own and _PI_USAGE & usage.keys()):
+            facts["usage"] = _usage(usage)
+        elif self._is_own:
+            facts["usage"] = usage
+        return {name: value for name, value in facts.items() if value is not None}
 
     def _details(self, entry: CompactionEntry | BranchSummaryEntry) -> tuple[Any, dict[str, Any]]:
         """Returns the details of a summary, and separately the fields of pi that the import has put there."""
@@ -234,6 +240,19 @@ class _Writer(ExportWriter):
 def _is_system(entry: Entry) -> TypeGuard[MessageEntry]:
     """Returns whether an entry is one of pi's own system messages."""
     return isinstance(entry, MessageEntry) and entry.shape == SHAPE and entry.message.get("role") == "system"
+
+
+def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns usage in pi's spelling."""
+    read = usage_of(usage)
+    tokens = {
+        "input": read.input_tokens,
+        "output": read.output_tokens,
+        "cacheRead": read.cache_read_tokens,
+        "cacheWrite": read.cache_write_tokens,
+        "totalTokens": read.total_tokens,
+    }
+    return tokens | {"cost": {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": read.cost}}
 
 
 def _block(part: Part) -> dict[str, Any]:
