@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from convtree._messages.custom import CUSTOM, Custom
-from convtree._messages.dialects import ANTHROPIC, CHAT, GEMINI, KIT, PI, RESPONSES
-from convtree._messages.frameworks import FRAMEWORKS
+from convtree._messages.frameworks import known_shapes
 
 __all__ = ["Reader", "names", "register"]
 
@@ -18,7 +17,7 @@ Reader = Custom
 
 def names() -> tuple[str, ...]:
     """Returns the names of the formats: those that `append` takes as `shape`."""
-    return (CHAT, RESPONSES, ANTHROPIC, GEMINI, PI, KIT, *(each.name for each in FRAMEWORKS), *CUSTOM)
+    return known_shapes()
 
 
 def register(name: str, reader: Reader) -> None:

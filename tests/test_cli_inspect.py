@@ -366,7 +366,7 @@ def _hostile_log(path: Path) -> None:
     call = {"type": "tool_use", "id": HOSTILE, "name": HOSTILE, "input": {HOSTILE: HOSTILE}}
     answer = {"type": "tool_result", "tool_use_id": HOSTILE, "content": HOSTILE}
     session.append({"role": HOSTILE, "content": HOSTILE}, provider=HOSTILE, model=HOSTILE, usage={HOSTILE: 1}, id="a")
-    session.append({"role": "assistant", "content": [call]}, shape=HOSTILE)
+    session.append(MessageEntry(message={"role": "assistant", "content": [call]}, shape=HOSTILE))
     session.append({"role": "user", "content": [answer]})
     session.append({"role": "assistant", "content": [call | {"id": "open"}]})
     session.append(ModelChangeEntry(provider=HOSTILE, model=HOSTILE, settings={HOSTILE: HOSTILE}))

@@ -230,14 +230,15 @@ def test_openai_responses_turn(provider: Provider) -> None:
     assert provider.asked[0]["input"] == [{"role": "user", "content": "Where?"}]
 
 
-def test_append_of_a_response_is_refused() -> None:
-    """The error names the call to use instead. Nothing is stored."""
+def test_a_response_is_one_entry() -> None:
+    """Its items are stored together, and sent back one by one."""
     from openai.types.responses import Response
 
     session = Session.memory()
-    with pytest.raises(TypeError, match=r"append_many\(r\.output"):
-        session.append(Response.model_validate(RESPONSE))
-    assert session.leaf_id is None
+    entry = session.append(Response.model_validate(RESPONSE))
+    assert entry.message == {"object": "response", "output": RESPONSE["output"]}
+    assert (entry.provider, entry.model, entry.shape) == ("openai", "gpt-x", "openai-responses")
+    assert session.build_context().to("openai-responses")["input"][:2] == RESPONSE["output"]
 
 
 def test_gemini_turn(provider: Provider) -> None:

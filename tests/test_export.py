@@ -309,7 +309,7 @@ def test_kit_can_open_whatever_data_there_is() -> None:
         session.append(ExtensionDataEntry(ext_type="kit.incomplete_output", data={"text": "x", "incomplete": "yes"}))
         session.append(ExtensionDataEntry(ext_type="kit.label", data={"id": "x", "target_id": "y", "label": "z"}))
         message = {"role": "user", "parts": [{"type": "text", "data": {"text": "a"}}], "id": "x", "parent_id": 1}
-        session.append(message, shape="kit.message")
+        session.append(MessageEntry(message=message, shape="kit.message"))
         lines = exported(session, "kit")
         ids = [entry.id for entry in session.path()]
     assert [*["extension_data"] * 3, "label", "message"] == [each["type"] for each in lines[1:]]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from request_checker import MAIN, check_types, faults, unsigned
 
-from convtree import CompactionEntry, ModelChangeEntry, OpenCalls, Session
+from convtree import CompactionEntry, MessageEntry, ModelChangeEntry, OpenCalls, Session
 from convtree._providers import Shape
 
 SHAPES: list[Shape] = ["openai-chat", "openai-responses", "anthropic", "gemini"]
@@ -265,7 +265,7 @@ def test_whatever_a_tool_has_stored_every_provider_takes(messages: Messages, sha
     """Nothing is required of a message: what nobody knows is left out, and what is left is in order."""
     with Session.memory() as session:
         for message in messages:
-            session.append(message, shape=shape)
+            session.append(MessageEntry(message=message, shape=shape))
         for target in SHAPES:
             request = session.build_context().to(target, unknown="text")
             check_types(target, request)

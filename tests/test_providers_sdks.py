@@ -158,7 +158,7 @@ def test_a_response_goes_back(server: Provider) -> None:
 
 
 def test_an_anthropic_answer_goes_back(server: Provider) -> None:
-    """With its signed thinking, byte for byte."""
+    """With its signed thinking, byte for byte, and without members that say nothing."""
     session = Session.memory()
     session.append(HI)
     server.answer = ANTHROPIC | {"content": BLOCKS}
@@ -166,7 +166,8 @@ def test_an_anthropic_answer_goes_back(server: Provider) -> None:
     result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "sun"}]}
     session.append(result)
     _, sent, _ = asked(server, "anthropic", session)
-    assert sent["messages"] == [HI, {"role": "assistant", "content": BLOCKS}, result]
+    blocks = [BLOCKS[0], {"type": "text", "text": "I look."}, BLOCKS[2]]
+    assert sent["messages"] == [HI, {"role": "assistant", "content": blocks}, result]
 
 
 def test_a_gemini_answer_goes_back(server: Provider) -> None:

@@ -255,6 +255,6 @@ def test_a_shape_is_checked() -> None:
     session = Session.memory()
     for name in shapes.names():
         session.append(user("q"), shape=name)
-    with pytest.raises(InvalidMessage, match=r"'openai-chat'.* not 'openai'") as caught:
+    with pytest.raises(InvalidMessage, match=r"no shape 'openai'; expected one of 'openai-chat'") as caught:
         session.append(user("q"), shape="openai")
     assert caught.value.place == "shape"

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import orjson
 
+from convtree._engine.plain_objects import plain
 from convtree._model.errors import InvalidMessage
 
 DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
@@ -31,16 +32,8 @@ def dump(fields: Mapping[str, Any]) -> bytes:
 
 
 def jsonable(value: Any) -> Any:
-    """Converts a mapping or an SDK's model to a JSON value. A model is dumped as its SDK would send it."""
-    model_dump = getattr(value, "model_dump", None)
-    if callable(model_dump) and not isinstance(value, type):
-        excluded = getattr(value, "__api_exclude__", None)
-        if type(value).__module__.startswith("google.genai"):
-            return model_dump(mode="json", by_alias=True, exclude_none=True)
-        return model_dump(mode="json", by_alias=True, exclude_unset=True, exclude=excluded)
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} is not a JSON value")
+    """Converts a mapping, or an object of an SDK or a framework, to a JSON value. A model is what it sends."""
+    return plain(value)
 
 
 def _walk(fields: Mapping[str, Any]) -> None:

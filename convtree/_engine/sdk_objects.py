@@ -1,30 +1,38 @@
-"""Turns an argument of `append` (a message, an object of a provider's SDK, an entry) into the entry to store. Pure.
+"""Turns an argument of `append` (a message, a provider's answer, an entry) into the entry to store. Pure.
 
-No SDK is imported: an object is recognised by its attributes, and kept as its own SDK would send it back.
+Objects become plain values first (`plain_objects`), so an object, its dump and its JSON text give the same entry.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from convtree._engine import codec
-from convtree._engine.json_values import jsonable
+from convtree._engine.plain_objects import is_convertible, plain
+from convtree._messages.frameworks import framework_of, known_shapes
 from convtree._messages.reading import role_of
+from convtree._messages.trimming import with_text_for_bytes
+from convtree._messages.wrappers import unwrap
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
+from convtree._model.errors import InvalidMessage
 
 PINNED_ROLES = frozenset({"system", "developer"})  # messages of these stay in contexts after a compaction
 
 
-@runtime_checkable
-class SDKObject(Protocol):
-    """An object of a provider's SDK: a pydantic model."""
+class _Model(Protocol):
+    def model_dump(self, *args: Any, **kwargs: Any) -> Any: ...
 
-    def model_dump(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """Returns the object as plain values."""
-        ...
+
+class _ToDict(Protocol):
+    def to_dict(self) -> Any: ...
+
+
+#: an object of an SDK or a framework: a pydantic model, or an object with `to_dict`. A dataclass is one, too, but no
+#: type says so: for a type checker, entries are dataclasses.
+SDKObject: TypeAlias = _Model | _ToDict
 
 
 def entry_of(
@@ -108,15 +116,15 @@ def message_entry(
     replaces: str | None = None,
     reply_to: str | None = None,
 ) -> MessageEntry:
-    """Makes an entry of a message. Of an SDK's object it keeps the part that may be sent back to its provider.
+    """Makes an entry of a message. Of an answer it keeps the message, as it may be sent back to its provider.
 
     Args:
-        item: a message, or an object of a provider's SDK.
+        item: a message, or an answer that holds one; an object of an SDK or a framework, or a mapping.
         id: the entry's id; None leaves it empty, for the write batch to fill in.
-        provider: the provider that made the message.
-        model: the model that made it; None: as the SDK's object says.
-        usage: the tokens it took; None: as the SDK's object says.
-        shape: the provider format of the message; None: as the SDK's object says.
+        provider: the provider that made the message; None: as the answer tells.
+        model: the model that made it; None: as the answer states.
+        usage: the tokens it took; None: as the answer states.
+        shape: the format of the message; None: as the answer tells.
         visible_to: who sees the message.
         pinned: whether it survives compactions; None: as its role says.
         status: "interrupted" for a reply that was stopped.
@@ -126,26 +134,26 @@ def message_entry(
 
     Raises:
         TypeError: `item` is not a message; the text says what to pass instead.
+        InvalidMessage: an answer has several messages to choose from, or `shape` is unknown.
     """
-    message: Mapping[str, Any]
     if isinstance(item, Mapping):
-        message = item
-    elif isinstance(item, SDKObject) and not isinstance(item, type):
-        message, known = _from_sdk(item)
-        model = known.get("model") if model is None else model
-        usage = known.get("usage") if usage is None else usage
-        shape = known.get("shape") if shape is None else shape
+        value = item if isinstance(item, dict) else dict(item)
+    elif is_convertible(item):
+        value = plain(item)
     else:
         raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
+    if shape is not None:
+        _check_shape(shape)
+    message, stated_shape, facts = _opened(value)
     if pinned is None:
         pinned = role_of(message) in PINNED_ROLES
     return MessageEntry(
         id=id or "",
-        message=message if isinstance(message, dict) else dict(message),
-        provider=provider,
-        model=model,
-        usage=usage,
-        shape=shape,
+        message=message,
+        provider=facts.get("provider") if provider is None else provider,
+        model=facts.get("model") if model is None else model,
+        usage=facts.get("usage") if usage is None else usage,
+        shape=stated_shape if shape is None else shape,
         visible_to=visible_to,
         pinned=pinned or None,
         status=status,
@@ -161,18 +169,34 @@ def _hint(item: Any) -> str:
     return ': use {"role": …, "content": …}' if isinstance(item, str) else ""
 
 
-def _from_sdk(item: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns the part of an SDK's object that may be sent back, and the fields of an entry that it states."""
-    if isinstance(choices := getattr(item, "choices", None), list) and choices:
-        facts = {"model": item.model, "usage": item.usage, "shape": "openai-chat"}
-        return jsonable(choices[0].message), facts
-    if isinstance(getattr(item, "output", None), list) and getattr(item, "object", None) == "response":
-        raise TypeError("a Response holds several items: use append_many(r.output, model=r.model, usage=r.usage)")
-    if isinstance(candidates := getattr(item, "candidates", None), list) and candidates:
-        facts = {"model": item.model_version, "usage": item.usage_metadata, "shape": "gemini"}
-        return jsonable(candidates[0].content), facts
-    dumped = jsonable(item)
-    if dumped.get("type") == "message" and "stop_reason" in dumped and hasattr(item, "usage"):
-        message = {"role": dumped["role"], "content": dumped["content"]}
-        return message, {"model": dumped["model"], "usage": item.usage, "shape": "anthropic"}
-    return dumped, {}
+def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str, Any]]:
+    """Returns the message of an answer, or a message as it is; its shape and facts, as far as it states them.
+
+    Raises:
+        InvalidMessage: an answer has several messages to choose from.
+    """
+    wrapped = unwrap(value)
+    if wrapped is None:
+        framework = framework_of(value)
+        if framework is not None or "parts" in value:  # others have no bytes: they are on the wire as JSON
+            value = with_text_for_bytes(value)
+        return value, None, {} if framework is None else framework.facts(value)
+    key, count = wrapped.alternatives
+    if count > 1:
+        inner = {"choices": "message", "candidates": "content"}[key]
+        raise InvalidMessage(
+            f"{key}: the answer has {count} {key}, and a conversation goes on from one of them; "
+            f"append {key}[i].{inner} with model= and usage=, the others as its siblings with parent_id=",
+            place=key,
+        )
+    framework = framework_of(wrapped.message) if wrapped.shape is None else None
+    if framework is None:
+        return wrapped.message, wrapped.shape, wrapped.facts
+    return wrapped.message, framework.name, framework.facts(wrapped.message) | wrapped.facts
+
+
+def _check_shape(shape: str) -> None:
+    names = known_shapes()
+    if shape not in names:
+        known = ", ".join(map(repr, names))
+        raise InvalidMessage(f"shape: there is no shape {shape!r}; expected one of {known}", place="shape")

@@ -13,6 +13,8 @@ from typing import Literal
 
 CHAT, RESPONSES, ANTHROPIC, GEMINI = "openai-chat", "openai-responses", "anthropic", "gemini"
 PI, KIT = "pi", "kit"
+#: those of the providers, which `Context.to` takes
+SHAPES = (CHAT, RESPONSES, ANTHROPIC, GEMINI)
 
 # --- roles ---
 

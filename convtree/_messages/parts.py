@@ -7,7 +7,7 @@ whole message that is already in the target's shape is sent unchanged.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 import orjson
@@ -80,9 +80,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Text(Part, frozen=True, kw_only=True, eq=False):
-    """Plain text."""
+    """Plain text; `repeats` if its framework says it again and again: it is left out where it was said before."""
 
     text: str
+    repeats: bool = False
 
 
 class Thinking(Part, frozen=True, kw_only=True, eq=False):
@@ -139,6 +140,14 @@ class Unknown(Part, frozen=True, kw_only=True, eq=False):
     value: Any
     why: str
     text: str = ""
+
+
+class ReadInner(Protocol):
+    """Reads a message that is stored inside another one, as if it stood alone, and sets the outer source's role."""
+
+    def __call__(self, source: Source, message: Mapping[str, Any], *place: str | int) -> list[Part]:
+        """Returns the parts; `place` leads from the outer message to the inner one."""
+        ...
 
 
 def placed(part: P, *place: str | int) -> P:

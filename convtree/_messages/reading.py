@@ -92,8 +92,8 @@ def read_parts(source: Source) -> list[Part]:
     else:
         source.shape = shape_of(message, given)
         parts = _read_provider(source)
-    why = _unknown_because(source, parts)
-    if why is None:
+    why = None if framework is not None and not parts else _unknown_because(source, parts)
+    if why is None:  # a framework's message may say nothing to a model, and its reader knows
         return parts
     for reader in CUSTOM.values():
         if (found := _translated(source, reader)) is not None:

@@ -95,15 +95,17 @@ def append(
 
     Args:
         self: the session.
-        item: a message (a dict is always a message), an object of a provider's SDK, or an `Entry`.
+        item: a message (a dict is always a message), a provider's answer, or an `Entry`. A message or an answer may be
+            an object of an SDK or a framework, its dump, or JSON. Of an answer the message alone is stored.
         parent_id: the entry to append below; left out, the session's leaf; None, the place before the first
             entry. Branches and appends in one record.
         id: the new entry's id; left out, a fresh one. Makes a retry safe: if it is stored already with equal
             content, the stored entry is returned and nothing is written, no label either.
-        provider: the provider that made the message.
-        model: the model that made the message.
-        usage: the tokens it took, as the provider reports them.
-        shape: the provider format of the message, as in `Context.to`.
+        provider: the provider that made the message; left out, as the answer tells, see below.
+        model: the model that made the message; left out, as the answer states.
+        usage: the tokens it took, as the provider reports them; left out, as the answer states.
+        shape: the format of the message: one that `Context.to` takes, "pi", "kit", or a framework's; left out, as the
+            answer tells.
         visible_to: "all", "user" (not in contexts), "model" (for the model only) or "nobody".
         pinned: whether it survives compactions; left out, true for the roles `system` and `developer`.
         status: "interrupted" for a reply that was stopped: its calls without a result count as interrupted.
@@ -119,6 +121,12 @@ def append(
         on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
             session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
 
+    The answers of OpenAI (chat completions and Responses), Anthropic, Gemini, Bedrock Converse, Ollama, Cohere and
+    LiteLLM are known. A Response is one entry with all its items. The provider is the maker of the model where the
+    model's name tells it: many servers answer as OpenAI does, some as Anthropic does, so the SDK does not tell. A chat
+    completion of any other model has no provider, and the other answers have that of their format. If an answer has
+    several choices or candidates, append one of them.
+
     The arguments from `provider` to `reply_to` go with a message only; a `MessageEntry` takes the last two. Only the
     argument `reply_to` decides the place; one that a `MessageEntry` brings itself is stored as it is.
 
@@ -129,7 +137,8 @@ def append(
     Raises:
         TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
         ValueError: `reply_to` came with `parent_id` or `on_stale`.
-        InvalidMessage: a value cannot be stored, or `replaces` is not on the path; the error names the place.
+        InvalidMessage: a value cannot be stored, an answer has several choices, `shape` is unknown, or `replaces` is
+            not on the path; the error names the place.
         StaleLeaf: another session moved the leaf (never with `parent_id` or `reply_to`).
         EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
         SessionFailed, SessionClosed: nothing was written.
