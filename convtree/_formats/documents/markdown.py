@@ -1,7 +1,7 @@
 """Writes a session as one Markdown document for people: the path to the leaf, then the last message of other branches.
 
-The text of a message is written unchanged, because it is mostly Markdown. But lines that look like headings of this
-document are escaped, and so is HTML. Calls and their results are in code blocks.
+The text of a message is mostly Markdown and stays readable as such. `prose` escapes what could reach beyond the
+message. Calls and their results are in code blocks.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ import orjson
 from convtree._formats.common.base import Exported
 from convtree._formats.common.export import entries_of
 from convtree._formats.common.speech import Call, Image, Part, Result, Text, Thought, speech_of
+from convtree._formats.documents.prose import prose
 from convtree._messages.reading import role_of
+from convtree._model.document_text import escape_json, escape_text
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, ModelChangeEntry
-from convtree._model.terminal_text import escape_controls
 
 NAME = "markdown"
 
 _HIDDEN = {"user": ", not for the model", "model": ", not for the user", "nobody": ", hidden"}
 _GIST = 80  # characters of a branch's last words
-_HEADING = re.compile(r"^( {0,3})(#{1,6}(?=\s|$)|={1,}\s*$|-{1,}\s*$)")
-_FENCE = re.compile(r" {0,3}(`{3,}(?!.*`)|~{3,})")
 _TICKS = re.compile("`{3,}")
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_MARKUP = re.compile(r"[\\`*_\[\]<>#|]|&(?=#?\w+;)")
+_BLANKS = re.compile(r"[ \t\r\n]+")
 
 
 def write(session: Exported) -> Iterator[bytes]:
@@ -57,8 +57,7 @@ def _entry(entry: Entry, seen_by: str | None, label: str | None) -> Iterator[str
             model = f", {_inline(entry.model)}" if entry.model else ""
             hidden = _HIDDEN.get(seen_by or entry.visible_to, "")
             yield f"## {_inline((role_of(entry.message) or 'message').capitalize())}{model}{hidden}{mark}"
-            for part in speech_of(entry.message).parts:
-                yield from _part(part)
+            yield from _parts(speech_of(entry.message).parts)
         case CompactionEntry():
             yield f"## Summary of what came before{mark}"
             yield _prose(entry.summary)
@@ -69,20 +68,32 @@ def _entry(entry: Entry, seen_by: str | None, label: str | None) -> Iterator[str
             yield f"*Model: {_inline(' '.join(filter(None, (entry.provider, entry.model))))}*"
 
 
-def _part(part: Part) -> Iterator[str]:
+def _parts(parts: list[Part]) -> Iterator[str]:
+    texts: list[str] = []
+    for part in parts:
+        if isinstance(part, Text):
+            texts.append(part.text)
+            continue
+        if texts:
+            yield _prose(*texts)
+            texts = []
+        yield from _part(part)
+    if texts:
+        yield _prose(*texts)
+
+
+def _part(part: Thought | Image | Call | Result) -> Iterator[str]:
     match part:
-        case Text(said):
-            yield _prose(said)
         case Thought(said):
-            yield "\n".join(f"> {line}" for line in _prose(said).split("\n"))
+            yield _quote(said)
         case Image(_, kind):
             yield f"*An image ({_inline(kind)})*"
         case Call(_, name, arguments):
             yield f"Calls **{_inline(name)}**:"
-            yield _fenced(orjson.dumps(arguments, option=orjson.OPT_INDENT_2).decode(), "json")
+            yield _fenced(escape_json(orjson.dumps(arguments, option=orjson.OPT_INDENT_2).decode()), "json")
         case Result(_, name, said, is_error, images):
             yield f"{'Failed' if is_error else 'Result'}{f' of **{_inline(name)}**' if name else ''}:"
-            yield _fenced(said, "")
+            yield _fenced(escape_text(said, lines=True), "")
             for image in images:
                 yield from _part(image)
 
@@ -95,28 +106,23 @@ def _branches(session: Exported) -> Iterator[str]:
     for entry in entries:
         if entry.id not in parents and entry.id not in on_path:
             said = entry.text if isinstance(entry, MessageEntry) else entry.type
-            yield f"- `{entry.id}`: {_inline(said[: _GIST * 2])[:_GIST]}"
+            yield f"- `{entry.id}`: {_inline(said, _GIST)}"
 
 
-def _prose(said: str) -> str:
-    """Returns a text whose lines cannot look like headings or HTML of the document."""
-    lines, fence = [], ""
-    for each in escape_controls(said, lines=True).split("\n"):
-        found = _FENCE.match(each)
-        if fence:
-            fence = "" if found and found[1].startswith(fence) and not each[found.end() :].strip() else fence
-            lines.append(each)
-        else:
-            fence = found[1] if found else ""
-            lines.append(_TAG.sub("&lt;", each if found else _HEADING.sub(r"\1\\\2", each)))
-    return "\n".join([*lines, fence] if fence else lines)  # a block left open would take all that follows
+def _prose(*texts: str) -> str:
+    return prose(*(escape_text(text, lines=True) for text in texts))
 
 
-def _fenced(said: str, language: str) -> str:
-    longest = max((len(found) for found in _TICKS.findall(said)), default=2)
+def _quote(said: str) -> str:
+    return prose("\n".join(f"> {line}" for line in escape_text(said, lines=True).split("\n")))
+
+
+def _fenced(code: str, language: str) -> str:
+    longest = max((len(found) for found in _TICKS.findall(code)), default=2)
     fence = "`" * (longest + 1)
-    return f"{fence}{language}\n{escape_controls(said, lines=True)}\n{fence}"
+    return f"{fence}{language}\n{code}\n{fence}"
 
 
-def _inline(said: str) -> str:
-    return re.sub(r"([\\`*_\[\]<>#|])", r"\\\1", escape_controls(said))
+def _inline(said: str, longest: int | None = None) -> str:
+    """Returns a text, or the beginning of it, as one line without markup."""
+    return _MARKUP.sub(r"\\\g<0>", escape_text(_BLANKS.sub(" ", said)[:longest]))
