@@ -92,8 +92,10 @@ def unwrap(value: Mapping[str, Any]) -> Wrapped | None:
 def read_wrapper(source: Source, read_inner: ReadInner) -> list[Part]:
     """Reads a wrapper that was stored as it is, and the items of a response, as messages of their own."""
     wrapped = unwrap(source.message)
-    if wrapped is None or wrapped.alternatives[1] > 1:
-        why = "no known message" if wrapped is None else "{1} {0}, of which a conversation has one".format(*wrapped[3])
+    assert wrapped is not None  # the row of wrappers asked `is_wrapper`
+    key, count = wrapped.alternatives
+    if count > 1:
+        why = f"{count} {key}, of which a conversation has one"
         source.role = "assistant"
         return [Unknown(role="assistant", source=source, value=source.message, why=why)]
     items = wrapped.message.get("output") if _is_response(wrapped.message) else None
@@ -147,7 +149,9 @@ def _is_message(value: Any) -> TypeGuard[Mapping[str, Any]]:
 
 def _reply(message: Mapping[str, Any], shape: str) -> dict[str, Any]:
     """Returns the message of an answer, which is the assistant's if it does not say whose it is."""
-    return {"role": "assistant", **trimmed(message, _RULES[shape])}
+    found: dict[str, Any] = trimmed(message, _RULES[shape])
+    is_answer = any(key in found for key in _WRAPPERS if key != "content")
+    return found if is_answer else {"role": "assistant", **found}
 
 
 def _output(value: Mapping[str, Any]) -> Wrapped | None:
