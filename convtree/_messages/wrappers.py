@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from convtree._messages.blocks import listed, members, text_or_none
 from convtree._messages.dialects import ANTHROPIC, CHAT, GEMINI, RESPONSES
@@ -92,8 +92,10 @@ def unwrap(value: Mapping[str, Any]) -> Wrapped | None:
 def read_wrapper(source: Source, read_inner: ReadInner) -> list[Part]:
     """Reads a wrapper that was stored as it is, and the items of a response, as messages of their own."""
     wrapped = unwrap(source.message)
-    if wrapped is None or wrapped.alternatives[1] > 1:
-        why = "no known message" if wrapped is None else "{1} {0}, of which a conversation has one".format(*wrapped[3])
+    assert wrapped is not None  # the row of wrappers asked `is_wrapper`
+    key, count = wrapped.alternatives
+    if count > 1:
+        why = f"{count} {key}, of which a conversation has one"
         source.role = "assistant"
         return [Unknown(role="assistant", source=source, value=source.message, why=why)]
     items = wrapped.message.get("output") if _is_response(wrapped.message) else None
@@ -129,16 +131,27 @@ def _read_message(source: Source, message: Mapping[str, Any], read_inner: ReadIn
 def _choices(value: Mapping[str, Any]) -> Wrapped | None:
     """A ChatCompletion, and what imitates it."""
     choices = _objects(value["choices"])
-    if not choices or not all(isinstance(each.get("message"), Mapping) for each in choices):
+    if not choices or not all(_is_message(each.get("message")) for each in choices):
         return None
     message = _chat_message(choices[0]["message"])
     return Wrapped(message, CHAT, _facts(value, value.get("model"), None), ("choices", len(choices)))
 
 
 def _chat_message(message: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = trimmed(message, _RULES[CHAT])
+    found = _reply(message, CHAT)
     found.setdefault("content", None)  # OpenAI requires it, even if there are calls only
     return found
+
+
+def _is_message(value: Any) -> TypeGuard[Mapping[str, Any]]:
+    return isinstance(value, Mapping) and ("role" in value or "content" in value)
+
+
+def _reply(message: Mapping[str, Any], shape: str) -> dict[str, Any]:
+    """Returns the message of an answer, which is the assistant's if it does not say whose it is."""
+    found: dict[str, Any] = trimmed(message, _RULES[shape])
+    is_answer = any(key in found for key in _WRAPPERS if key != "content")
+    return found if is_answer else {"role": "assistant", **found}
 
 
 def _output(value: Mapping[str, Any]) -> Wrapped | None:
@@ -146,9 +159,9 @@ def _output(value: Mapping[str, Any]) -> Wrapped | None:
     output = value["output"]
     if isinstance(output, Mapping):
         inner = output.get("message")
-        if not isinstance(inner, Mapping):
+        if not _is_message(inner):
             return None
-        return Wrapped(trimmed(inner, _RULES[BEDROCK]), BEDROCK, _facts(value, None, "amazon-bedrock"))
+        return Wrapped(_reply(inner, BEDROCK), BEDROCK, _facts(value, None, "amazon-bedrock"))
     if not _is_response(value):
         return None
     items = trimmed(output, _RULES[RESPONSES])
@@ -212,11 +225,11 @@ def _answer(value: Mapping[str, Any]) -> Wrapped | None:
 def _beside(value: Mapping[str, Any]) -> Wrapped | None:
     """A message beside the reason of its end: a Choice, an answer of Ollama, Cohere, Strands or others."""
     inner = value["message"]
-    if not isinstance(inner, Mapping) or value.get("type") not in (None, "agent_result"):
+    if not _is_message(inner) or value.get("type") not in (None, "agent_result"):
         return None
     if "redact_message" in value:  # in a session of Strands
         redacted = value["redact_message"]
-        return Wrapped(trimmed(redacted if isinstance(redacted, Mapping) else inner, _RULES[BEDROCK]), None, {})
+        return Wrapped(_reply(redacted if _is_message(redacted) else inner, BEDROCK), None, {})
     return _ended(value, inner) if any(key in value for key in _END_KEYS) else None
 
 
@@ -226,11 +239,11 @@ def _ended(value: Mapping[str, Any], inner: Mapping[str, Any]) -> Wrapped:
     if "done" in value:
         usage = {name: value[name] for name in _OLLAMA_USAGE if value.get(name) is not None}
         facts = _facts({"usage": usage or None}, model, OLLAMA, by_model=False)
-        return Wrapped(trimmed(inner, _RULES[OLLAMA]), OLLAMA, facts)
+        return Wrapped(_reply(inner, OLLAMA), OLLAMA, facts)
     if "finish_reason" not in value:
-        return Wrapped(trimmed(inner, _RULES[BEDROCK]), None, _facts(value, model, None))
+        return Wrapped(_reply(inner, BEDROCK), None, _facts(value, model, None))
     if "index" not in value and (_COHERE_USAGE_KEYS & members(value.get("usage")).keys() or _is_upper(value)):
-        return Wrapped(trimmed(inner, _RULES[COHERE]), COHERE, _facts(value, model, COHERE, by_model=False))
+        return Wrapped(_reply(inner, COHERE), COHERE, _facts(value, model, COHERE, by_model=False))
     return Wrapped(_chat_message(inner), CHAT, _facts(value, model, None))
 
 

@@ -118,7 +118,7 @@ def test_nested_answers_are_not_opened() -> None:
     """A hostile line cannot make the reader go deep."""
     message: Json = {"role": "user", "content": "Hi"}
     for _ in range(500):
-        message = {"message": message, "done": True}
+        message = {"message": message, "done": True, "content": "a"}
     (part,) = parts_of(message)
     assert isinstance(part, Unknown)
     assert part.why == "an answer in an answer"
@@ -157,12 +157,15 @@ def test_one_of_several_choices_is_a_message() -> None:
 NO_WRAPPERS: list[Json] = [
     {"choices": []},
     {"choices": [5]},
+    {"choices": [{"message": {"text": "a"}}]},
     {"choices": [{"delta": {"content": "a"}}], "object": "chat.completion.chunk"},
     {"candidates": []},
     {"candidates": ["Ann"]},
     {"candidates": [{"name": "Ann"}]},
     {"output": "text"},
     {"output": {"text": "a"}},
+    {"output": {"message": {"text": "a"}}},
+    {"message": {"text": "a"}, "done": True},
     {"output": [{"type": "file"}]},
     {"output": [5]},
     {"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": "a"}]},
@@ -242,6 +245,31 @@ def test_the_title_of_a_citation_stays() -> None:
     block = {"type": "text", "text": "a", "citations": [citation | {"file_id": None}]}
     entry = Session.memory().append(ANSWERS["Message"].answer | {"content": [block]})
     assert entry.message["content"] == [block | {"citations": [citation]}]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"choices": [{"message": {"content": "a"}}]},
+        {"message": {"content": "a"}, "done": False},
+        {"message": {"content": "a"}, "finish_reason": "STOP"},
+        {"message": {"content": "a"}, "stop_reason": "end"},
+        {"output": {"message": {"content": "a"}}},
+    ],
+    ids=json.dumps,
+)
+def test_an_answer_is_the_assistants(answer: Json) -> None:
+    """Some servers do not say so, and parts of a stream do not repeat it."""
+    assert Session.memory().append(answer).message == {"role": "assistant", "content": "a"}
+
+
+def test_what_lies_deep_is_kept_as_it_is() -> None:
+    """No answer goes so deep, so nobody knows whether a null there says something."""
+    deep: Any = {"a": None}
+    for _ in range(12):
+        deep = {"b": deep}
+    message = {"role": "assistant", "content": "a", "extra": deep}
+    assert Session.memory().append({"choices": [{"message": message}]}).message == message
 
 
 def test_calls_without_text_have_a_content() -> None:
@@ -343,7 +371,8 @@ def test_objects_of_other_kinds(made: str) -> None:
         "dataclass": Data(**message),  # type: ignore[arg-type]  # as above
         "nested": Told({"role": "assistant", "content": [Told(block) for block in BLOCKS]}),
     }
-    assert Session.memory().append(objects[made]).message == message  # type: ignore[call-overload]  # no type for dataclasses
+    given: Any = objects[made]  # there is no type for dataclasses
+    assert Session.memory().append(given).message == message
     with pytest.raises(TypeError, match="Told is not a JSON object: it became a list"):
         Session.memory().append(Told([message]))
     with pytest.raises(TypeError, match="not type"):
