@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from convtree._messages.custom import CUSTOM, Custom
-from convtree._messages.frameworks import known_shapes
+from convtree._messages.frameworks.table import known_shapes
 
 __all__ = ["Reader", "names", "register"]
 

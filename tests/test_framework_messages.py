@@ -6,7 +6,7 @@ import pytest
 from said_parts import Message, parts, places, raws, source_of
 
 from convtree import Session
-from convtree._messages.frameworks import framework_of
+from convtree._messages.frameworks.table import framework_of
 
 DATA_URL = "data:image/png;base64,iVBORw0KGgo="
 IMAGE = ("media", "user", "image", "image/png", "iVBORw0KGgo=", None, None)

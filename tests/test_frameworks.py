@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from said_parts import Message, source_of, value_at
 
 from convtree import Session
-from convtree._messages.frameworks import FRAMEWORKS, framework_of
+from convtree._messages.frameworks.table import FRAMEWORKS, framework_of
 from convtree._messages.parts import Unknown
 
 NAMES = [path.stem for path in sorted((Path(__file__).parent / "frameworks" / "samples").glob("*.json"))]

@@ -32,6 +32,14 @@ def plain(value: Any) -> dict[str, Any]:
         return dict(value)
     if not is_convertible(value):
         raise TypeError(f"{type(value).__name__} is not a JSON value")
+    found = as_on_wire(value)
+    if not isinstance(found, dict):
+        raise TypeError(f"{type(value).__name__} is not a JSON object: it became a {type(found).__name__}")
+    return found
+
+
+def as_on_wire(value: Any) -> Any:
+    """Returns a copy of a value in which objects, bytes, times and links are what they are as JSON."""
     top: list[Any] = [value]
     stack: list[tuple[Any, Any, int]] = [(top, 0, 0)]
     while stack:
@@ -40,8 +48,6 @@ def plain(value: Any) -> dict[str, Any]:
             made = holder[key] = _opened(holder[key])
             inside = made if isinstance(made, dict) else range(len(made)) if isinstance(made, list) else ()
             stack.extend((made, each, level + 1) for each in inside)
-    if not isinstance(top[0], dict):
-        raise TypeError(f"{type(value).__name__} is not a JSON object: it became a {type(top[0]).__name__}")
     return top[0]
 
 
@@ -63,6 +69,8 @@ def _opened(value: Any) -> Any:
         return dict(value)
     if isinstance(value, list | tuple | Set):
         return list(value)
+    if type(value).__module__.startswith("pydantic"):  # a link
+        return str(value)
     return _time(value) if _has(value, "isoformat") else value
 
 

@@ -11,10 +11,10 @@ from typing import Any, Protocol, TypeAlias
 import msgspec
 
 from convtree._engine import codec
-from convtree._engine.plain_objects import is_convertible, plain
-from convtree._messages.frameworks import framework_of, known_shapes
-from convtree._messages.reading import role_of
-from convtree._messages.trimming import with_text_for_bytes
+from convtree._engine.plain_objects import as_on_wire, is_convertible, plain
+from convtree._messages.dialects import ROLES
+from convtree._messages.frameworks.table import framework_of, known_shapes
+from convtree._messages.reading import read
 from convtree._messages.wrappers import unwrap
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
 from convtree._model.errors import InvalidMessage
@@ -146,7 +146,7 @@ def message_entry(
         _check_shape(shape)
     message, stated_shape, facts = _opened(value)
     if pinned is None:
-        pinned = role_of(message) in PINNED_ROLES
+        pinned = _is_of_system(message)
     return MessageEntry(
         id=id or "",
         message=message,
@@ -161,6 +161,15 @@ def message_entry(
         replaces=replaces,
         reply_to=reply_to,
     )
+
+
+def _is_of_system(message: dict[str, Any]) -> bool:
+    """Returns whether a message is the system's, or holds a system text beside others, as pydantic-ai's do."""
+    role = message.get("role")
+    if isinstance(role, str) and role in ROLES:
+        return role in PINNED_ROLES
+    said = read(message)
+    return said.role in PINNED_ROLES or any(part.role == "system" for part in said.parts)
 
 
 def _hint(item: Any) -> str:
@@ -179,7 +188,7 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
     if wrapped is None:
         framework = framework_of(value)
         if framework is not None or "parts" in value:  # others have no bytes: they are on the wire as JSON
-            value = with_text_for_bytes(value)
+            value = as_on_wire(value)
         return value, None, {} if framework is None else framework.facts(value)
     key, count = wrapped.alternatives
     if count > 1:

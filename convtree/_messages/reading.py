@@ -32,7 +32,7 @@ from convtree._messages.dialects import (
     SHAPE_OF_BLOCK,
     SPEAKERS,
 )
-from convtree._messages.frameworks import framework_of
+from convtree._messages.frameworks.table import framework_of
 from convtree._messages.items import read_item, role_of_item
 from convtree._messages.kit import is_kit, read_kit
 from convtree._messages.parts import Call, Part, Result, Role, Source, Text, Thinking, Unknown, placed

@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from convtree._messages.framework_parts import standard_base64
+from convtree._messages.base64_data import standard
 
 _LEVELS = 8  # no answer of a provider has more, arguments of tools apart; deeper values are kept as they are
 
@@ -55,18 +55,7 @@ def trimmed(value: Any, rule: Rule, levels: int = _LEVELS) -> Any:
         if name in rule.dropped or (member is None and name not in rule.nullable):
             continue
         if name in rule.binary and isinstance(member, str):
-            kept[name] = standard_base64(member)
+            kept[name] = standard(member)
         else:
             kept[name] = member if name in rule.opaque else trimmed(member, rule, levels - 1)
     return kept
-
-
-def with_text_for_bytes(value: Any, levels: int = _LEVELS) -> Any:
-    """Returns a copy of a JSON value in which bytes are base64 text, as on the wire."""
-    if isinstance(value, bytes | bytearray):
-        return b64encode(value).decode()
-    if levels and isinstance(value, list | tuple):
-        return [with_text_for_bytes(each, levels - 1) for each in value]
-    if levels and isinstance(value, Mapping):
-        return {key: with_text_for_bytes(member, levels - 1) for key, member in value.items()}
-    return value

@@ -14,7 +14,7 @@ from law import SAMPLES as RECORDED
 from messages import CASES, IMAGE, Case, Json, told
 
 from convtree import Session
-from convtree._messages.frameworks import framework_of
+from convtree._messages.frameworks.table import framework_of
 from convtree._messages.parts import Source, Thinking, Unknown
 from convtree._messages.reading import read_for_model
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convtree._messages.blocks import members
-from convtree._messages.framework_parts import (
+from convtree._messages.frameworks.making import (
     as_value,
     at,
     called,

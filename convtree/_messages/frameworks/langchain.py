@@ -13,7 +13,7 @@ import msgspec
 
 from convtree._messages.blocks import Where, listed, members, read_block, text_or_none
 from convtree._messages.dialects import ANTHROPIC, SHAPE_OF_BLOCK
-from convtree._messages.framework_parts import (
+from convtree._messages.frameworks.making import (
     Place,
     at,
     called,

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from convtree._messages.blocks import Where, listed, members, text_or_none
-from convtree._messages.framework_parts import (
+from convtree._messages.frameworks.making import (
     at,
     called,
     hosted,

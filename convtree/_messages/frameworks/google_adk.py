@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from convtree._messages.base64_data import standard
 from convtree._messages.blocks import listed, members
-from convtree._messages.framework_parts import Place, at, said, speaker_of, standard_base64, structured
+from convtree._messages.frameworks.making import Place, at, said, speaker_of, structured
 from convtree._messages.parts import Part, ReadInner, Role, Source
 
 _ID_KEYS = ("invocation_id", "invocationId", "actions")
@@ -77,7 +78,7 @@ def _field(key: str, value: Any) -> Any:
 
 
 def _encoded(key: str, value: Any) -> Any:
-    return standard_base64(value) if _camel_name(key) in _BASE64 and isinstance(value, str) else value
+    return standard(value) if _camel_name(key) in _BASE64 and isinstance(value, str) else value
 
 
 def _camel_name(name: str) -> str:

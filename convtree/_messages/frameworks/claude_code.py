@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from convtree._messages.blocks import members, text_or_none
-from convtree._messages.framework_parts import Place, said
+from convtree._messages.frameworks.making import Place, said
 from convtree._messages.parts import Part, ReadInner, Source, Unknown, placed
 
 _SPOKEN = ("user", "assistant")

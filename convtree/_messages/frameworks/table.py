@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from convtree._messages import (
+from convtree._messages.custom import CUSTOM
+from convtree._messages.dialects import KIT, PI, SHAPES
+from convtree._messages.frameworks import (
     agent_framework,
     bedrock,
     claude_code,
@@ -22,8 +24,6 @@ from convtree._messages import (
     sharegpt,
     vercel,
 )
-from convtree._messages.custom import CUSTOM
-from convtree._messages.dialects import KIT, PI, SHAPES
 from convtree._messages.parts import Part, ReadInner, Source
 from convtree._messages.wrappers import is_wrapper, read_wrapper
 

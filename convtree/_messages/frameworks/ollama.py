@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convtree._messages.blocks import listed, members
-from convtree._messages.framework_parts import (
+from convtree._messages.frameworks.making import (
     at,
     called,
     media,

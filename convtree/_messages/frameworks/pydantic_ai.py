@@ -13,7 +13,7 @@ import msgspec
 
 from convtree._messages.blocks import Where, listed, members, text_or_none
 from convtree._messages.dialects import GEMINI, RESPONSES
-from convtree._messages.framework_parts import (
+from convtree._messages.frameworks.making import (
     Place,
     as_value,
     at,

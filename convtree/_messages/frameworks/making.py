@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
+from convtree._messages.base64_data import standard
 from convtree._messages.blocks import Where, kind_of, listed, members, mime_of, text_or_none
 from convtree._messages.dialects import ANTHROPIC, RESPONSES, ROLES, SPEAKERS
 from convtree._messages.parts import (
@@ -32,8 +33,6 @@ from convtree._messages.parts import (
 
 P = TypeVar("P", bound=Part)
 Place = tuple[str | int, ...]
-
-_URL_SAFE = str.maketrans("-_", "+/")
 
 
 def speaker_of(said: Any, otherwise: str = "user") -> str:
@@ -142,7 +141,7 @@ def media(
         source=where[1],
         kind=kind_of(mime) if kind is None else kind,
         mime=mime,
-        data=None if data is None else standard_base64(data),
+        data=None if data is None else standard(data),
         url=url,
         name=name,
     )
@@ -229,12 +228,6 @@ def _in_result(part: Part | None) -> Text | Media | None:
         value = {"name": part.name, "arguments": part.arguments}
     text = structured(value, ("user", part.source))
     return text and placed(text, *part.place)
-
-
-def standard_base64(data: str) -> str:
-    """Returns base64 text in the standard alphabet, with its padding."""
-    data = data.translate(_URL_SAFE)
-    return data + "=" * (-len(data.rstrip("=")) % 4) if not data.endswith("=") else data
 
 
 def source_speaks(source: Source, parts: Iterable[Part], otherwise: str) -> None:
