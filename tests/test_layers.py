@@ -102,7 +102,7 @@ def test_importing_convtree_is_cheap() -> None:
     heavy |= {
         f"convtree.{name}"
         for name in (
-            *("_catalogue", "_providers", "_engine.tokens", "_engine.diff", "_engine.redact"),
+            *("_catalogue", "_providers", "_messages.frameworks", "_engine.tokens", "_engine.diff", "_engine.redact"),
             *("_session.compaction", "_session.cut_points", "stores"),
         )
     }

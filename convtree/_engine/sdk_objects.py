@@ -13,12 +13,11 @@ import msgspec
 from convtree._engine import codec
 from convtree._engine.plain_objects import as_on_wire, is_convertible, plain
 from convtree._messages.dialects import ROLES
-from convtree._messages.frameworks.table import framework_of, known_shapes
 from convtree._messages.reading import read
-from convtree._messages.wrappers import unwrap
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
 from convtree._model.errors import InvalidMessage
 
+_PLAIN = {"role", "content"}
 PINNED_ROLES = frozenset({"system", "developer"})  # messages of these stay in contexts after a compaction
 
 
@@ -184,6 +183,11 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
     Raises:
         InvalidMessage: an answer has several messages to choose from.
     """
+    if value.keys() == _PLAIN and type(value["content"]) is str:
+        return value, None, {}
+    from convtree._messages.frameworks.table import framework_of
+    from convtree._messages.wrappers import unwrap
+
     wrapped = unwrap(value)
     if wrapped is None:
         framework = framework_of(value)
@@ -205,6 +209,8 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
 
 
 def _check_shape(shape: str) -> None:
+    from convtree._messages.frameworks.table import known_shapes
+
     names = known_shapes()
     if shape not in names:
         known = ", ".join(map(repr, names))

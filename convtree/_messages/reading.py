@@ -32,7 +32,6 @@ from convtree._messages.dialects import (
     SHAPE_OF_BLOCK,
     SPEAKERS,
 )
-from convtree._messages.frameworks.table import framework_of
 from convtree._messages.items import read_item, role_of_item
 from convtree._messages.kit import is_kit, read_kit
 from convtree._messages.parts import Call, Part, Result, Role, Source, Text, Thinking, Unknown, placed
@@ -85,6 +84,8 @@ def read_parts(source: Source) -> list[Part]:
             return [Text(role=SPEAKERS[role], source=source, text=content)] if content.strip() else []
     if given in CUSTOM and (found := _translated(source, CUSTOM[given])) is not None:
         return found
+    from convtree._messages.frameworks.table import framework_of
+
     framework = framework_of(message)
     if framework is not None:
         source.shape, source.whole = framework.name, False
