@@ -7,10 +7,15 @@ from typing import Any
 
 from convtree._messages.dialects import (
     ANTHROPIC,
+    CHAT,
+    GEMINI,
     GEMINI_RESULT_KEYS,
     HIDDEN_RESULT,
+    KIT,
     KIT_RESULT,
+    PI,
     PLAIN_OUTPUT_ITEMS,
+    RESPONSES,
     RESULT_ID_KEYS,
     RESULT_NAME_KEYS,
 )
@@ -18,6 +23,8 @@ from convtree._messages.parts import Result, Source
 from convtree._messages.reading import read
 
 Place = tuple[str | int, ...]
+#: a message in another format is a framework's; its placeholder has Gemini's shape, the one that needs no id
+_PROVIDERS = (None, CHAT, RESPONSES, ANTHROPIC, GEMINI, PI, KIT)
 
 
 def without_results(source: Source, results: Sequence[Result]) -> dict[str, Any] | None:
@@ -34,15 +41,16 @@ def with_hidden_results(source: Source, results: Sequence[Result]) -> dict[str, 
     """
     message = source.message
     hidden = sorted(results, key=source.parts.index)
+    if source.shape not in _PROVIDERS:
+        return {"role": "user", "parts": [_hidden_part({}, result) for result in hidden]}
     if hidden[0].place == ():
-        return _hidden_message(message, hidden[0])
+        return _hidden_message(message)
     role = {"role": message["role"]} if "role" in message else {}
     blocks = [(_block_at(message, result.place), result) for result in hidden]
-    if all(result.shape == ANTHROPIC and len(result.place) == 2 for result in hidden):
+    if all(result.shape == ANTHROPIC for result in hidden):
         return role | {"content": [_hidden_block(block, result) for block, result in blocks]}
     if any(block.get("type") == KIT_RESULT for block, _ in blocks):
         return role | {"parts": [_hidden_kit_part(result) for result in hidden]}
-    role = role if hidden[0].place[0] == "parts" and len(hidden[0].place) == 2 else {"role": "user"}
     return role | {"parts": [_hidden_part(block, result) for block, result in blocks]}
 
 
@@ -66,15 +74,13 @@ def _without(message: Mapping[str, Any], places: Set[Place]) -> dict[str, Any]:
     return copy
 
 
-def _hidden_message(message: Mapping[str, Any], result: Result) -> dict[str, Any]:
+def _hidden_message(message: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the placeholder of a message that is a result as a whole."""
     kind = message.get("type")
     if isinstance(kind, str) and kind.endswith("_output"):  # the output of special tools cannot be a plain text
         kind = kind if kind in PLAIN_OUTPUT_ITEMS else PLAIN_OUTPUT_ITEMS[0]
         return {"type": kind, "call_id": message.get("call_id", message.get("id")), "output": HIDDEN_RESULT}
     kept = {key: message[key] for key in ("role", *RESULT_ID_KEYS, *RESULT_NAME_KEYS) if key in message}
-    if "role" not in kept:  # in the format of a framework
-        return {"role": "user", "parts": [_hidden_part({}, result)]}
     as_blocks = isinstance(message.get("content"), list | tuple)
     return kept | {"content": [{"type": "text", "text": HIDDEN_RESULT}] if as_blocks else HIDDEN_RESULT}
 
@@ -88,7 +94,7 @@ def _hidden_kit_part(result: Result) -> dict[str, Any]:
 
 
 def _hidden_part(block: Mapping[str, Any], result: Result) -> dict[str, Any]:
-    """Returns a part in Gemini's shape: the one that needs no id."""
+    """Returns a part in Gemini's shape."""
     spelling = next((each for each in GEMINI_RESULT_KEYS if each in block), GEMINI_RESULT_KEYS[0])
     id = {} if result.id is None else {"id": result.id}
     return {spelling: id | {"name": result.name, "response": {"output": HIDDEN_RESULT}}}
