@@ -31,17 +31,36 @@ from convtree._messages.parts import (
     placed,
 )
 
+_OBJECT_KEYS = frozenset(
+    (*GEMINI_CALL_KEYS, *GEMINI_RESULT_KEYS, *GEMINI_DATA_KEYS, *GEMINI_FILE_KEYS, *GEMINI_HOSTED_KEYS)
+)
+
 
 def read_contents(source: Source, role: Role) -> list[Part]:
     """Reads a message. Empty parts are left out, and the source is then not whole."""
     found = []
     for number, each in enumerate(source.message["parts"]):
-        part = _part(each, role, source) if isinstance(each, Mapping) else unknown_block(each, role, source)
-        if part is None:
-            source.whole = False
-        else:
-            found.append(placed(part, "parts", number))
+        if not isinstance(each, Mapping):
+            found.append(placed(unknown_block(each, role, source), "parts", number))
+            continue
+        for raw in _separated(each, source):
+            part = _part(raw, role, source)
+            if part is None:
+                source.whole = False
+            else:
+                found.append(placed(part, "parts", number))
     return found
+
+
+def _separated(raw: Mapping[str, Any], source: Source) -> list[Mapping[str, Any]]:
+    """Returns a part, or the two parts of one that has a text beside its object. The signature is the object's."""
+    text = raw.get("text")
+    if not isinstance(text, str) or not text or raw.keys().isdisjoint(_OBJECT_KEYS):
+        return [raw]
+    if not any(isinstance(raw.get(name), Mapping) for name in _OBJECT_KEYS):
+        return [raw]
+    source.whole = False
+    return [{"text": text}, {name: value for name, value in raw.items() if name not in ("text", "thought")}]
 
 
 def _part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
@@ -67,7 +86,11 @@ def _structured(raw: Mapping[str, Any], common: dict[str, Any]) -> Part | None:
     media = _either(raw, *GEMINI_DATA_KEYS) or _either(raw, *GEMINI_FILE_KEYS)
     if call:
         id, name = text_or_none(call.get("id")), text_or_none(call.get("name")) or ""
-        return Call(**common | {"role": "assistant"}, id=id, name=name, arguments=call.get("args"))
+        arguments = call.get("args")
+        if not name or not isinstance(arguments, Mapping | None) or call.get("id") == "":  # Google refuses it
+            common["source"].whole = False
+            common |= {"raw": None, "shape": None}
+        return Call(**common | {"role": "assistant"}, id=id, name=name, arguments=arguments)
     if answer:
         return _response(answer, common)
     if media:
@@ -82,17 +105,20 @@ def _either(raw: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
 
 
 def _response(answer: Mapping[str, Any], common: dict[str, Any]) -> Result:
-    response = members(answer.get("response"))
+    response = answer.get("response")
+    if response is not None and not isinstance(response, Mapping):
+        response = {"output": response}
+    response = members(response)
     given = response.get("error", response.get("output", response.get("result")))
     only = len(response) == 1 and isinstance(given, str)
     text = str(given) if only else as_json(response) if response else ""
     source: Source = common["source"]
     inner = Source(message={"parts": listed(answer.get("parts"))}, shape=GEMINI)
-    media = tuple(each for each in read_contents(inner, "user") if isinstance(each, Media))
+    more = tuple(each for each in read_contents(inner, "user") if isinstance(each, Media | Text))
     return Result(
         **common | {"role": "user"},
         id=text_or_none(answer.get("id")),
         name=text_or_none(answer.get("name")) or "",
-        content=((Text(role="user", source=source, text=text),) if text else ()) + media,
+        content=((Text(role="user", source=source, text=text),) if text else ()) + more,
         is_error="error" in response,
     )

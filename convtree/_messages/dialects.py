@@ -73,6 +73,15 @@ CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal",
 #: the call that a result message answers: OpenAI chat, pi
 RESULT_ID_KEYS = ("tool_call_id", "toolCallId")
 RESULT_NAME_KEYS = ("toolName", "tool_name", "name")  # pi, Ollama, OpenAI chat
+#: words for the same field, the standard one first: the text of a block, a tool's output, the arguments of a call
+TEXT_KEYS = ("text", "content", "value", "output_text")
+OUTPUT_KEYS = ("content", "output", "result", "response", "text")
+ARGUMENT_KEYS = ("arguments", "input", "args", "parameters")
+#: keys that hold what a message says in formats that no reader knows
+SAID_KEYS = frozenset(
+    {*TEXT_KEYS, *OUTPUT_KEYS, "answer", "body", "completion", "message", "parts", "blocks", "data", "prompt", "query"}
+    | {"attachments", "files", "images", "reply", "transcript", "tool_calls", "toolCalls", "function_call", "steps"}
+)
 #: both spellings of Gemini's parts
 GEMINI_CALL_KEYS = ("functionCall", "function_call")
 GEMINI_RESULT_KEYS = ("functionResponse", "function_response")

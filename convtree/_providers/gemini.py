@@ -34,7 +34,7 @@ Block = dict[str, Any]
 
 def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `contents`, with `system_instruction` if there are system messages."""
-    system, rest = without_system(parts)
+    system, rest = without_system(parts, target)
     groups = by_role(pair(rest, target, _takes))
     contents: list[Block] = []
     calls: list[Call] = []

@@ -61,7 +61,7 @@ def _takes(part: Part, target: Target) -> bool:
             return source.trusted or (source.same_provider and bool(part.text))
         return _wants_reasoning(target) and source.same_provider and bool(part.text) and not part.sealed
     if isinstance(part, Media):
-        return part.role != "assistant" and _media_block(part) is not None
+        return part.role == "user" and _media_block(part) is not None
     if isinstance(part, Unknown):
         own = part.shape == CHAT and isinstance((part.raw or {}).get("type"), str)
         return own and (source.trusted or part.role != "assistant")
