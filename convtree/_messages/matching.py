@@ -12,10 +12,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from convtree._messages.parts import Call, Part, Result, Source
+
+
+#: what a result says; equal for the same result once more
+Said = tuple[bool, tuple[tuple[object, ...], ...]]
 
 
 class OpenCall(NamedTuple):
@@ -73,7 +77,7 @@ def match(parts: Iterable[Part], *, named_only: bool = False) -> Matches:
     repeated, further, orphans = set[int](), set[int](), list[Result]()
     for turn, result in unclaimed:
         earlier = waiting.answered_by(result, turn)
-        if any(_is_same(result, each) for each in earlier):
+        if _said(result) in earlier:
             repeated.add(id(result))
         elif earlier and result.id is not None:
             further.add(id(result))
@@ -87,13 +91,9 @@ def open_calls(sources: Iterable[Source]) -> tuple[OpenCall, ...]:
     return match(part for source in sources for part in source.parts).open_calls()
 
 
-def _is_same(a: Result, b: Result) -> bool:
-    return a.is_error == b.is_error and _said(a) == _said(b)
-
-
-def _said(result: Result) -> list[tuple[object, ...]]:
+def _said(result: Result) -> Said:
     fields = ("text", "data", "url", "name")
-    return [tuple(getattr(part, field, None) for field in fields) for part in result.content]
+    return result.is_error, tuple(tuple(getattr(part, field, None) for field in fields) for part in result.content)
 
 
 class _Waiting:
@@ -106,6 +106,7 @@ class _Waiting:
         self._by_id: dict[str, list[Call]] = {}
         self._by_turn: dict[int, list[Call]] = {}
         self._last_turn = 0
+        self._said: dict[str | None | tuple[int, str], set[Said]] = {}  # see `answered_by`; one id may be in each turn
 
     def add(self, call: Call, turn: int) -> None:
         self._calls.append(call)
@@ -130,15 +131,20 @@ class _Waiting:
             return False
         call = next((each for each in still if result.name and each.name == result.name), still[0])
         self.answers[id(call)] = result
+        for key in (call.id, (turn, ""), (turn, call.name)):
+            if key in self._said:
+                self._said[key].add(_said(result))
         return True
 
-    def answered_by(self, result: Result, turn: int) -> list[Result]:
-        """Returns the results of the calls that a result names, all of which are answered."""
-        if result.id is not None:
-            named: Sequence[Call] = self._by_id.get(result.id, ())
-        else:
-            named = [call for call in self._by_turn.get(turn, ()) if not result.name or call.name == result.name]
-        return [self.answers[id(call)] for call in named if id(call) in self.answers]
+    def answered_by(self, result: Result, turn: int) -> set[Said]:
+        """Returns what the results of the calls say that a result names."""
+        key = (turn, result.name) if result.id is None else result.id
+        if key not in self._said:
+            named: Iterable[Call] = self._by_turn.get(turn, ()) if result.id is None else self._by_id.get(result.id, ())
+            if result.id is None and result.name:
+                named = (call for call in named if call.name == result.name)
+            self._said[key] = {_said(self.answers[id(call)]) for call in named if id(call) in self.answers}
+        return self._said[key]
 
     def open(self) -> Iterator[Call]:
         return (call for call in self._calls if id(call) not in self.answers)
