@@ -30,6 +30,7 @@ from convtree._messages.parts import (
     as_json,
     placed,
 )
+from convtree._messages.trimming import GEMINI_RULE, trimmed
 
 _OBJECT_KEYS = frozenset(
     (*GEMINI_CALL_KEYS, *GEMINI_RESULT_KEYS, *GEMINI_DATA_KEYS, *GEMINI_FILE_KEYS, *GEMINI_HOSTED_KEYS)
@@ -43,13 +44,23 @@ def read_contents(source: Source, role: Role) -> list[Part]:
         if not isinstance(each, Mapping):
             found.append(placed(unknown_block(each, role, source), "parts", number))
             continue
-        for raw in _separated(each, source):
+        for raw in _separated(_as_sent(each, source), source):
             part = _part(raw, role, source)
             if part is None:
                 source.whole = False
             else:
                 found.append(placed(part, "parts", number))
     return found
+
+
+def _as_sent(raw: Mapping[str, Any], source: Source) -> Mapping[str, Any]:
+    """Returns a part without the keys that say nothing: a dump of Google's SDK has all that a part could have."""
+    inner = (value for value in raw.values() if isinstance(value, Mapping))
+    if None not in raw.values() and not any(None in each.values() for each in inner):
+        return raw
+    source.whole = False
+    sent: Mapping[str, Any] = trimmed(raw, GEMINI_RULE)
+    return sent
 
 
 def _separated(raw: Mapping[str, Any], source: Source) -> list[Mapping[str, Any]]:

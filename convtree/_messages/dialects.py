@@ -69,7 +69,9 @@ SHAPE_OF_BLOCK = {
 
 #: reasoning beside the content, in servers that imitate OpenAI chat; the first two hold text
 REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_details")
-CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", *REASONING_KEYS})
+CHAT_KEYS = frozenset(
+    {"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", "annotations", *REASONING_KEYS}
+)
 #: the call that a result message answers: OpenAI chat, pi
 RESULT_ID_KEYS = ("tool_call_id", "toolCallId")
 RESULT_NAME_KEYS = ("toolName", "tool_name", "name")  # pi, Ollama, OpenAI chat

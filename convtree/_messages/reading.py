@@ -171,7 +171,7 @@ def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None
             return shape
     if isinstance(kind, str) and not (given == ANTHROPIC and kind == "message"):
         return RESPONSES
-    if given in (None, GEMINI):  # whose messages have `parts`
+    if given in (None, GEMINI, KIT):  # whose messages have `parts`
         return PI if any(block.get("type") == "thinking" for block in blocks) else None
     return given
 
@@ -235,7 +235,17 @@ def _message(source: Source) -> list[Part]:
         source.whole = False  # no provider takes a text under this name
     said = read_content(message.get(name), role, source, name)
     more = _said_again(source, "text", said) if name == "content" else []
+    more += _pictures(source, role)
     return [*_reasoning(source), *said, *more, *_audio(source), *_refusal(source), *_calls(source)]
+
+
+def _pictures(source: Source, role: Role) -> list[Part]:
+    """Reads the images that a model made, next to the content: blocks, in servers that imitate OpenAI chat."""
+    images = source.message.get("images")
+    if not isinstance(images, list | tuple) or not images:
+        return []
+    source.whole = False
+    return read_content(images, role, source, "images")
 
 
 def _said_again(source: Source, name: str, said: list[Part]) -> list[Part]:
@@ -306,7 +316,10 @@ def _audio(source: Source) -> list[Part]:
 
 def _refusal(source: Source) -> list[Part]:
     text = source.message.get("refusal")
-    return [Text(role="assistant", source=source, text=text)] if isinstance(text, str) and text.strip() else []
+    if not isinstance(text, str) or not text.strip():
+        return []
+    raw = {"type": "refusal", "refusal": text}
+    return [Text(role="assistant", source=source, raw=raw, shape=CHAT, text=text)]
 
 
 def _calls(source: Source) -> list[Part]:

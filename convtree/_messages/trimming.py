@@ -39,6 +39,14 @@ def camel_case(key: str) -> str:
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
+#: one for answers of Gemini, and for messages taken out of them
+GEMINI_RULE = Rule(
+    opaque=frozenset({"args", "response", "partMetadata"}),
+    spell=camel_case,
+    binary=frozenset({"data", "thoughtSignature"}),
+)
+
+
 def trimmed(value: Any, rule: Rule, levels: int = _LEVELS) -> Any:
     """Returns a copy of a JSON value without what says nothing. Bytes become base64 text."""
     if isinstance(value, bytes | bytearray):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeGuard
 from convtree._messages.blocks import listed, members, text_or_none
 from convtree._messages.dialects import ANTHROPIC, CHAT, GEMINI, RESPONSES
 from convtree._messages.parts import Part, ReadInner, Source, Unknown, placed
-from convtree._messages.trimming import Rule, camel_case, trimmed
+from convtree._messages.trimming import GEMINI_RULE, Rule, trimmed
 
 BEDROCK, OLLAMA, COHERE = "bedrock", "ollama", "cohere"
 
@@ -53,11 +53,7 @@ _RULES = {
     ),
     # a citation must have its title, even if that is null
     ANTHROPIC: Rule(opaque=frozenset({"input"}), nullable=frozenset({"title", "document_title"}), dropped=_SDK_KEYS),
-    GEMINI: Rule(
-        opaque=frozenset({"args", "response", "partMetadata"}),
-        spell=camel_case,
-        binary=frozenset({"data", "thoughtSignature"}),
-    ),
+    GEMINI: GEMINI_RULE,
     BEDROCK: Rule(opaque=frozenset({"input", "json"})),
     OLLAMA: Rule(opaque=frozenset({"arguments"})),
     COHERE: Rule(opaque=frozenset({"arguments", "parameters", "document", "tool_output"})),
