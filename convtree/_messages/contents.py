@@ -14,6 +14,7 @@ from convtree._messages.dialects import (
     GEMINI_HOSTED_KEYS,
     GEMINI_RESULT_KEYS,
     GEMINI_SIGNATURE_KEYS,
+    GEMINI_UNSIGNED,
 )
 from convtree._messages.hosted import told
 from convtree._messages.parts import (
@@ -54,12 +55,15 @@ def read_contents(source: Source, role: Role) -> list[Part]:
 
 
 def _as_sent(raw: Mapping[str, Any], source: Source) -> Mapping[str, Any]:
-    """Returns a part without the keys that say nothing: a dump of Google's SDK has all that a part could have."""
+    """Returns a part as Google spells it, without the keys that say nothing: a dump of its SDK has all there are."""
     inner = (value for value in raw.values() if isinstance(value, Mapping))
-    if None not in raw.values() and not any(None in each.values() for each in inner):
+    is_dump = None in raw.values() or any("_" in name for name in raw) or any(None in each.values() for each in inner)
+    signature = raw.get(GEMINI_SIGNATURE_KEYS[0])
+    is_url_safe = isinstance(signature, str) and ("-" in signature or "_" in signature)
+    if not is_dump and (not is_url_safe or signature in GEMINI_UNSIGNED):
         return raw
-    source.whole = False
     sent: Mapping[str, Any] = trimmed(raw, GEMINI_RULE)
+    source.whole = source.whole and sent == raw
     return sent
 
 

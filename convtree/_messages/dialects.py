@@ -95,6 +95,8 @@ GEMINI_HOSTED_KEYS = (
     *("toolCall", "tool_call", "toolResponse", "tool_response"),
 )
 GEMINI_SIGNATURE_KEYS = ("thoughtSignature", "thought_signature")
+#: what Google documents to be sent as the signature of calls that no Gemini model made; it is no base64
+GEMINI_UNSIGNED = ("skip_thought_signature_validator", "context_engineering_is_the_way_to_go")
 
 #: keys that say nothing by themselves
 FRAME_KEYS = frozenset({"role", "type", "id", "name", "timestamp", "created_at", "model", "status", "object", "index"})

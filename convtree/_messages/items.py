@@ -10,6 +10,7 @@ from convtree._messages.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RE
 from convtree._messages.hosted import told
 from convtree._messages.item_fields import ITEM_FIELDS, sendable
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Role, Source, Thinking, Unknown
+from convtree._messages.trimming import RESPONSES_RULE, trimmed
 
 
 def role_of_item(item: Mapping[str, Any]) -> str | None:
@@ -30,8 +31,11 @@ def read_item(source: Source, role: Role) -> list[Part]:
     Fields that OpenAI does not take are left out, too.
     """
     stored = source.message
-    item = source.message = sendable(stored)
+    item = sendable(stored)
     kind = str(item.get("type", "message"))
+    if kind in ITEM_FIELDS and kind not in (*NAMED_CALL_ITEMS, *PLAIN_OUTPUT_ITEMS):  # a dump has null for each field
+        item = trimmed(item, RESPONSES_RULE)
+    source.message = item
     raw = dict(item)
     if not source.trusted and raw.pop("id", None) is not None and kind != "local_shell_call_output":
         source.whole = False
