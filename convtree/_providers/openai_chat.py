@@ -69,7 +69,7 @@ def _takes(part: Part, target: Target) -> bool:
 
 
 def _wants_reasoning(target: Target) -> bool:
-    return (target.provider or "").lower().startswith("deepseek")
+    return "deepseek" in (target.provider or "").lower()
 
 
 def _assistant(group: list[Part], target: Target) -> list[Message]:
