@@ -14,7 +14,7 @@ import msgspec
 from convtree._messages.base64_data import with_standard_data
 from convtree._messages.blocks import first_said, listed, members, read_content, result_content, text_or_none
 from convtree._messages.contents import read_contents
-from convtree._messages.custom import CUSTOM, Custom
+from convtree._messages.custom import CUSTOM, translate
 from convtree._messages.dialects import (
     ANTHROPIC,
     ARGUMENT_KEYS,
@@ -86,7 +86,7 @@ def read_parts(source: Source) -> list[Part]:
         if role in _PLAIN_ROLES:  # most messages; the long way gives the same
             source.role, source.shape = role, None if given == GEMINI else given
             return [Text(role=SPEAKERS[role], source=source, text=content)] if content.strip() else []
-    if given in CUSTOM and (found := _translated(source, CUSTOM[given])) is not None:
+    if given in CUSTOM and not source.translated and (found := _translated(source, given)) is not None:
         return found
     framework = framework_of(message)
     if framework is not None:
@@ -98,8 +98,8 @@ def read_parts(source: Source) -> list[Part]:
     why = None if framework is not None and not parts else _unknown_because(source, parts)
     if why is None:  # a framework's message may say nothing to a model, and its reader knows
         return parts
-    for reader in CUSTOM.values():
-        if (found := _translated(source, reader)) is not None:
+    for name in () if source.translated else tuple(CUSTOM):
+        if (found := _translated(source, name)) is not None:
             return found
     source.whole = False
     text = "\n".join(part.text for part in parts if isinstance(part, Text))
@@ -142,14 +142,18 @@ def _unknown_because(source: Source, parts: list[Part]) -> str | None:
     return None if source.role in SPEAKERS else f"a message of the role {source.role!r}"
 
 
-def _translated(source: Source, reader: Custom) -> list[Part] | None:
-    """Reads what an application's reader made of a message; None if the reader does not know it."""
-    found = reader(source.message)
+def _translated(source: Source, name: str) -> list[Part] | None:
+    """Reads what an application's reader made of a message; None if the reader does not know it.
+
+    What it made is not given to such a reader again.
+    """
+    found = translate(name, source.message)
     if found is None:
         return None
-    source.whole = False
-    inner = [found] if isinstance(found, Mapping) else found
-    return [part for message in inner for part in _read_inner(source, message)]
+    source.whole, source.translated = False, True
+    if found.fault is not None:
+        return [Unknown(role="user", source=source, value=source.message, why=found.fault)]
+    return [part for message in found.messages for part in _read_inner(source, message)]
 
 
 def _read_inner(source: Source, message: Mapping[str, Any], *place: str | int) -> list[Part]:
