@@ -186,6 +186,9 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
 
 def _image_url(block: Mapping[str, Any], where: Where) -> Part | None:
     link = block.get("image_url")
+    if block.get("type") == "image_url" and isinstance(link, str):  # as Mistral has it; OpenAI wants an object
+        where[1].whole = False
+        block = {"type": "image_url", "image_url": {"url": link}}
     return media_from_url(link.get("url") if isinstance(link, Mapping) else link, "image", block, where)
 
 

@@ -112,6 +112,9 @@ def _structured(raw: Mapping[str, Any], common: dict[str, Any]) -> Part | None:
         mime = mime_of(media.get("mimeType", media.get("mime_type")))
         url = text_or_none(media.get("fileUri", media.get("file_uri")))
         return Media(**common, kind=kind_of(mime), mime=mime, data=text_or_none(media.get("data")), url=url)
+    if not raw.keys().isdisjoint(_OBJECT_KEYS):  # Google knows the key, and refuses what is under it
+        common["source"].whole = False
+        common |= {"raw": None}
     return Unknown(**common, value=raw, why=f"a part with {next(iter(raw))!r}")
 
 

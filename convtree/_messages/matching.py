@@ -115,7 +115,7 @@ class _Waiting:
         if call.id is not None:
             self._by_id.setdefault(call.id, []).append(call)
         by_id = ("nameless", call.name) if call.id is None else ("id", call.id)
-        for key in (by_id, ("name", call.name), ("turn", turn)):
+        for key in (by_id, ("name", call.name), ("turn", turn), ("turn and name", (turn, call.name))):
             self._queues.setdefault(key, deque()).append(call)
 
     def answer(self, result: Result) -> bool:
@@ -126,10 +126,10 @@ class _Waiting:
 
     def claim(self, result: Result, turn: int) -> bool:
         """Gives a result to a call of its turn that is still open, one of its name first."""
-        still = [call for call in self._by_turn.get(turn, ()) if id(call) not in self.answers]
-        if not still:
+        call = self._next(("turn and name", (turn, result.name))) if result.name else None
+        call = call or self._next(("turn", turn))
+        if call is None:
             return False
-        call = next((each for each in still if result.name and each.name == result.name), still[0])
         self.answers[id(call)] = result
         for key in (call.id, (turn, ""), (turn, call.name)):
             if key in self._said:
@@ -150,10 +150,16 @@ class _Waiting:
         return (call for call in self._calls if id(call) not in self.answers)
 
     def _give(self, key: tuple[str, object], result: Result) -> bool:
+        call = self._next(key)
+        if call is not None:
+            self.answers[id(call)] = result
+        return call is not None
+
+    def _next(self, key: tuple[str, object]) -> Call | None:
+        """Takes the oldest open call of a queue."""
         queue = self._queues.get(key)
         while queue:
             call = queue.popleft()
             if id(call) not in self.answers:
-                self.answers[id(call)] = result
-                return True
-        return False
+                return call
+        return None

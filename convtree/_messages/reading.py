@@ -330,7 +330,8 @@ def _calls(source: Source) -> list[Part]:
     """Reads the calls of an OpenAI chat message, also the `function_call` of its first version."""
     found: list[Part] = []
     message = source.message
-    if any(not message[name] for name in CHAT_KEYS & message.keys()) or message.get("content") == []:
+    refused = (name for name in CHAT_KEYS & message.keys() if not message[name])
+    if any(name not in REASONING_KEYS or message[name] is None for name in refused) or message.get("content") == []:
         source.whole = False  # OpenAI refuses an empty list, and null in place of a list
     if "parsed" in message:  # added by the SDK
         source.whole = False
