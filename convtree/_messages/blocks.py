@@ -39,7 +39,7 @@ from convtree._messages.parts import (
 
 Where = tuple[Role, Source]
 #: keys of a block that add nothing to what it says
-_QUIET_KEYS = FRAME_KEYS | {"cache_control", "citations", "annotations", "logprobs", "signature", "title", "source"}
+_QUIET_KEYS = FRAME_KEYS | {"cache_control", "citations", "annotations", "logprobs", "signature"}
 _KINDS = {
     bool: "a truth value",
     int: "a number",
@@ -54,20 +54,10 @@ def read_block(block: Mapping[str, Any], role: Role, source: Source) -> Part | N
     kind = block.get("type", "text" if "text" in block else None)
     read = _READERS.get(kind) if isinstance(kind, str) else None
     if read is not None:
-        found = read(block, (role, source))
-        return unknown_block(block, role, source) if found is None and _says_more(block) else found
+        return read(block, (role, source))
     if kind in HOSTED_BLOCKS or (isinstance(kind, str) and kind.endswith("_tool_result")):
         return Hosted(role=role, source=source, raw=block, shape=source.shape, text=told(block))
     return unknown_block(block, role, source)
-
-
-def _says_more(block: Mapping[str, Any]) -> bool:
-    """Returns whether a block without a text says something under another key than its own."""
-    return any(
-        value not in (None, "", [], {}) and not isinstance(value, bool) and not _is_blank(value)
-        for name, value in block.items()
-        if name not in _QUIET_KEYS
-    )
 
 
 def _is_blank(value: Any) -> bool:
@@ -168,13 +158,7 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
     text = block.get(own)
     role, source = where
     if not isinstance(text, str) or not text.strip():
-        name = first_said(block, TEXT_KEYS)
-        text = None if name is None else block[name]
-        text = text if isinstance(text, str) else members(text).get("value")  # as OpenAI's threads have it
-        if not isinstance(text, str) or not text.strip():
-            return None
-        source.whole = False
-        return Text(role=role, source=source, text=text)
+        return _text_elsewhere(block, own, where)
     if block.get("type") in (None, "input_text" if role == "assistant" else "output_text"):  # no provider accepts it
         source.whole = False
         return Text(role=role, source=source, text=text)
@@ -182,6 +166,20 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
         source.whole = False
         block = {name: value for name, value in block.items() if name != "citations"}
     return Text(role=role, source=source, raw=block, shape=_shape_of_block(block, source), text=text)
+
+
+def _text_elsewhere(block: Mapping[str, Any], own: str, where: Where) -> Part | None:
+    """Reads a block whose text is not under its own key; None if it says nothing."""
+    role, source = where
+    name = first_said(block, TEXT_KEYS)
+    text = None if name is None else block[name]
+    text = text if isinstance(text, str) else members(text).get("value")  # as OpenAI's threads have it
+    if isinstance(text, str) and text.strip():
+        source.whole = False
+        return Text(role=role, source=source, text=text)
+    if isinstance(block.get(own), str) or first_said(block, block.keys() - _QUIET_KEYS) is None:
+        return None
+    return unknown_block(block, role, source)
 
 
 def _image_url(block: Mapping[str, Any], where: Where) -> Part | None:

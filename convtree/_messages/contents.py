@@ -40,7 +40,7 @@ _OBJECT_KEYS = frozenset(
 
 def read_contents(source: Source, role: Role) -> list[Part]:
     """Reads a message. Empty parts are left out, and the source is then not whole."""
-    found = []
+    found: list[Part] = []
     for number, each in enumerate(source.message["parts"]):
         if not isinstance(each, Mapping):
             found.append(placed(unknown_block(each, role, source), "parts", number))

@@ -37,6 +37,6 @@ def translate(name: str, message: Mapping[str, Any]) -> Translation | None:
         if isinstance(messages, list | tuple) and all(isinstance(each, Mapping) and each for each in messages):
             as_json(messages)
             return Translation(messages)
-    except Exception as error:  # noqa: BLE001  # an application's code may raise anything
+    except Exception as error:  # an application's code may raise anything
         return Translation(fault=f"a message for which the reader {name!r} raised {type(error).__name__}: {error}")
     return Translation(fault=f"a message of which the reader {name!r} made a {type(found).__name__}, not messages")

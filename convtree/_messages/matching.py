@@ -17,7 +17,6 @@ from typing import NamedTuple
 
 from convtree._messages.parts import Call, Part, Result, Source
 
-
 #: what a result says; equal for the same result once more
 Said = tuple[bool, tuple[tuple[object, ...], ...]]
 
@@ -106,7 +105,7 @@ class _Waiting:
         self._by_id: dict[str, list[Call]] = {}
         self._by_turn: dict[int, list[Call]] = {}
         self._last_turn = 0
-        self._said: dict[str | None | tuple[int, str], set[Said]] = {}  # see `answered_by`; one id may be in each turn
+        self._said: dict[str | tuple[int, str] | None, set[Said]] = {}  # see `answered_by`; one id may be in each turn
 
     def add(self, call: Call, turn: int) -> None:
         self._calls.append(call)
