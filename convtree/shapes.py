@@ -24,7 +24,8 @@ def register(name: str, reader: Reader) -> None:
     """Adds a reader for an application's own message format, for this process.
 
     Messages that were appended with `shape=name` are read by it, and so are messages that nothing else knows. A second
-    reader of the same name replaces the first.
+    reader of the same name replaces the first. A message for which a reader raises, or returns something else, is
+    unknown: it is stored, and `to` says what the reader did.
 
     >>> register("my-agent", lambda m: {"role": "user", "content": m["said"]} if "said" in m else None)
 

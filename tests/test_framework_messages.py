@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from said_parts import Message, parts, places, raws, source_of
 
 from convtree import Session
-from convtree._messages.frameworks.table import framework_of
+from convtree._messages.frameworks.table import FRAMEWORKS, framework_of
 
 DATA_URL = "data:image/png;base64,iVBORw0KGgo="
 IMAGE = ("media", "user", "image", "image/png", "iVBORw0KGgo=", None, None)
@@ -803,3 +805,36 @@ def test_what_a_reply_of_claude_code_states() -> None:
     assert facts(of_sdk) == {"provider": "anthropic", "model": "claude-sonnet-4-5"}
     assert facts({"type": "assistant", "message": message | {"model": "<synthetic>"}}) == {}
     assert facts({"subtype": "success", "num_turns": 1, "usage": {"input_tokens": 9}, "result": "Hi"}) == {}
+
+
+ROLES_OF_ALL = ["user", "assistant", "system", "tool", "model", "ai", "human", "USER", "CHATBOT", "function"]
+VALUES: Any = st.recursive(
+    st.sampled_from([None, 1, "", "a", "text"]),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(st.sampled_from(["type", "text", "name", "arguments", "document"]), inner)
+    ),
+    max_leaves=4,
+)
+PLAIN_BLOCKS = (
+    st.fixed_dictionaries({"type": st.just("text"), "text": VALUES})
+    | st.fixed_dictionaries({"type": st.just("tool_use"), "id": VALUES, "name": VALUES, "input": VALUES})
+    | st.fixed_dictionaries({"type": st.just("tool_result"), "tool_use_id": VALUES, "content": VALUES})
+)
+PLAIN_CALLS = st.fixed_dictionaries({"id": VALUES, "type": VALUES, "function": VALUES})
+PROVIDERS_OWN = st.fixed_dictionaries(
+    {"role": st.sampled_from(ROLES_OF_ALL), "content": st.lists(PLAIN_BLOCKS, max_size=3)}
+) | st.fixed_dictionaries(
+    {
+        "role": st.sampled_from(ROLES_OF_ALL),
+        "content": st.sampled_from([None, "", "a"]),
+        "tool_calls": st.lists(PLAIN_CALLS, max_size=2),
+    }
+)
+
+
+@given(PROVIDERS_OWN)
+def test_no_framework_takes_a_message_that_is_not_shown_to_it(message: dict[str, Any]) -> None:
+    """Messages of text, calls and results are no framework's, so none is asked."""
+    assert framework_of(message) is None
+    assert [each.name for each in FRAMEWORKS if each.fits(message)] == []

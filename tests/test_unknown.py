@@ -189,6 +189,48 @@ def test_a_reader_may_make_several_messages_of_one() -> None:
     assert (context.open_calls, context.to("openai-chat")["messages"][2]["content"]) == ((), "42")
 
 
+def fails(_: Message) -> Any:
+    raise LookupError("no such key")
+
+
+NO_MESSAGES = "a message of which the reader 'bad' made a {}, not messages"
+SAID = "a message without a content that is known, but with 'said'"
+
+
+@pytest.mark.usefixtures("no_readers")
+@pytest.mark.parametrize(
+    ("reader", "why"),
+    [
+        (fails, "a message for which the reader 'bad' raised LookupError: no such key"),
+        (lambda _: 42, NO_MESSAGES.format("int")),
+        (lambda _: "hello", NO_MESSAGES.format("str")),
+        (lambda _: [user("a"), 42], NO_MESSAGES.format("list")),
+        (lambda _: {}, NO_MESSAGES.format("dict")),
+        (lambda message: message, SAID),
+        (lambda message: {"said": message}, SAID),
+        (lambda message: {"said": message.pop("said")}, SAID),
+        (
+            lambda _: {"role": "user", "content": {1, object}},
+            "a message for which the reader 'bad' raised TypeError: Encoding objects of type type is unsupported",
+        ),
+    ],
+)
+def test_a_reader_that_fails(reader: Any, why: str) -> None:
+    """The message is stored, listed and unknown; the others are not concerned."""
+    shapes.register("bad", reader)
+    with open_store("memory:") as store:
+        session = store.create()
+        session.append(user("q"))
+        entry = session.append({"said": "hello"}, shape="bad")
+        assert (entry.message, entry.role, entry.text) == ({"said": "hello"}, None, "")
+        assert [info.id for info in store.list()] == [session.id]
+        context = session.build_context()
+        with pytest.raises(UnknownMessage) as caught:
+            context.to("anthropic")
+        assert (caught.value.entry_id, caught.value.why) == (entry.id, why)
+        assert context.to("openai-chat", unknown="drop") == {"messages": [user("q")]}
+
+
 def test_a_reader_needs_a_name_and_a_function() -> None:
     """A name of convtree's own is refused."""
     with pytest.raises(ValueError, match="convtree reads 'anthropic' itself"):

@@ -183,7 +183,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             source = Source(message=message, entry_id=entry.id, trusted=True, same_provider=True, summary=True)
         else:
             provider, model = self.produced_by.get(entry.id, (entry.provider, entry.model))
-            same_provider = provider == self.provider
+            same_provider = _is_same_name(provider, self.provider)
             source = Source(
                 message=message,
                 entry_id=entry.id,
@@ -194,6 +194,11 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             )
         read_for_model(source)
         return source
+
+
+def _is_same_name(a: str | None, b: str | None) -> bool:
+    """Returns whether two names of providers are one: programs write "DeepSeek" and "deepseek"."""
+    return a == b or (a is not None and b is not None and a.lower() == b.lower())
 
 
 def build_context(index: Index, leaf: int, render: Render = default_render, allow_gaps: bool = False) -> Context:

@@ -6,11 +6,12 @@ Some SDKs write the URL-safe alphabet, which the strict decoders of other provid
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
 
+from convtree._messages.blocks import members
 from convtree._messages.parts import Media, Part, Result
 
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
@@ -31,7 +32,7 @@ def standard(data: str) -> str:
 def with_standard_data(part: Part) -> Part:
     """Returns a part whose pictures and files, and those of its `raw`, have standard data; the same part if so."""
     media = part.content if isinstance(part, Result) else (part,)
-    data = [each.data for each in media if isinstance(each, Media) and each.data]
+    data = [text for each in media for text in _data_of(each)]
     changed = {each: new for each in data if (new := standard(each)) != each}
     if not changed:
         return part
@@ -40,7 +41,21 @@ def with_standard_data(part: Part) -> Part:
     if isinstance(part, Result):
         content = tuple(with_standard_data(each) for each in part.content)
         return msgspec.structs.replace(part, raw=raw, content=content)
-    return msgspec.structs.replace(part, raw=raw, data=changed[part.data])  # type: ignore[attr-defined]  # a Media
+    assert isinstance(part, Media)  # no other part has data
+    return msgspec.structs.replace(part, raw=raw, data=changed.get(part.data or "", part.data))
+
+
+def _data_of(part: Part) -> Iterator[str]:
+    """Yields the data of a picture or a file, and of the pictures in a document that is made of blocks."""
+    if not isinstance(part, Media):
+        return
+    if part.data:
+        yield part.data
+    blocks = members(members(part.raw).get("source")).get("content") if part.text is not None else None
+    for block in blocks if isinstance(blocks, list | tuple) else ():
+        data = members(members(block).get("source")).get("data")
+        if isinstance(data, str):
+            yield data
 
 
 def _replaced(raw: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:

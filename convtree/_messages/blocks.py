@@ -5,10 +5,21 @@ No two providers use one type of block for different things, so one table reads 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from convtree._messages.dialects import ANTHROPIC, CALL_BLOCKS, HOSTED_BLOCKS, PI, SHAPE_OF_BLOCK, TEXT_BLOCKS
+from convtree._messages.dialects import (
+    ANTHROPIC,
+    ARGUMENT_KEYS,
+    CALL_BLOCKS,
+    FRAME_KEYS,
+    HOSTED_BLOCKS,
+    OUTPUT_KEYS,
+    PI,
+    SHAPE_OF_BLOCK,
+    TEXT_BLOCKS,
+    TEXT_KEYS,
+)
 from convtree._messages.hosted import told
 from convtree._messages.parts import (
     Call,
@@ -27,6 +38,8 @@ from convtree._messages.parts import (
 )
 
 Where = tuple[Role, Source]
+#: keys of a block that add nothing to what it says
+_QUIET_KEYS = FRAME_KEYS | {"cache_control", "citations", "annotations", "logprobs", "signature"}
 _KINDS = {
     bool: "a truth value",
     int: "a number",
@@ -45,6 +58,16 @@ def read_block(block: Mapping[str, Any], role: Role, source: Source) -> Part | N
     if kind in HOSTED_BLOCKS or (isinstance(kind, str) and kind.endswith("_tool_result")):
         return Hosted(role=role, source=source, raw=block, shape=source.shape, text=told(block))
     return unknown_block(block, role, source)
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
+
+
+def first_said(value: Mapping[str, Any], names: Iterable[str]) -> str | None:
+    """Returns the first of some keys under which something is said; None if there is none."""
+    found = (name for name in names if value.get(name) not in (None, "", [], {}) and not _is_blank(value[name]))
+    return next(found, None)
 
 
 def unknown_block(block: Any, role: Role, source: Source) -> Unknown:
@@ -131,10 +154,11 @@ def _shape_of_block(block: Mapping[str, Any], source: Source) -> str | None:
 
 
 def _text(block: Mapping[str, Any], where: Where) -> Part | None:
-    text = block.get("refusal" if block.get("type") == "refusal" else "text")
-    if not isinstance(text, str) or not text.strip():
-        return None
+    own = "refusal" if block.get("type") == "refusal" else "text"
+    text = block.get(own)
     role, source = where
+    if not isinstance(text, str) or not text.strip():
+        return _text_elsewhere(block, own, where)
     if block.get("type") in (None, "input_text" if role == "assistant" else "output_text"):  # no provider accepts it
         source.whole = False
         return Text(role=role, source=source, text=text)
@@ -144,8 +168,25 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
     return Text(role=role, source=source, raw=block, shape=_shape_of_block(block, source), text=text)
 
 
+def _text_elsewhere(block: Mapping[str, Any], own: str, where: Where) -> Part | None:
+    """Reads a block whose text is not under its own key; None if it says nothing."""
+    role, source = where
+    name = first_said(block, TEXT_KEYS)
+    text = None if name is None else block[name]
+    text = text if isinstance(text, str) else members(text).get("value")  # as OpenAI's threads have it
+    if isinstance(text, str) and text.strip():
+        source.whole = False
+        return Text(role=role, source=source, text=text)
+    if isinstance(block.get(own), str) or first_said(block, block.keys() - _QUIET_KEYS) is None:
+        return None
+    return unknown_block(block, role, source)
+
+
 def _image_url(block: Mapping[str, Any], where: Where) -> Part | None:
     link = block.get("image_url")
+    if block.get("type") == "image_url" and isinstance(link, str):  # as Mistral has it; OpenAI wants an object
+        where[1].whole = False
+        block = {"type": "image_url", "image_url": {"url": link}}
     return media_from_url(link.get("url") if isinstance(link, Mapping) else link, "image", block, where)
 
 
@@ -166,7 +207,9 @@ def _image(block: Mapping[str, Any], where: Where) -> Part | None:
     source = members(block.get("source")) if "source" in block else block
     kind: Kind = "document" if block.get("type") == "document" else "image"
     if source.get("type") in ("text", "content"):
-        return _document(block, where, _words(source.get("data", source.get("content"))))
+        words = _words(source.get("data", source.get("content")))
+        about = text_or_none(block.get("context"))
+        return _document(block, where, f"{about}\n{words}" if about else words)
     return Media(
         role=where[0],
         source=where[1],
@@ -202,7 +245,7 @@ def _words(content: Any) -> str:
 
 
 def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
-    text = block.get("thinking")
+    text = block.get("thinking", block.get("text"))
     if isinstance(text, list):  # Mistral's is made of blocks
         text = "\n".join(str(members(each).get("text") or "") for each in text)
     text = text if isinstance(text, str) else ""
@@ -223,24 +266,29 @@ def _redacted(block: Mapping[str, Any], where: Where) -> Part | None:
 
 def _tool_use(block: Mapping[str, Any], where: Where) -> Part | None:
     is_pi = block.get("type") == "toolCall"
+    own = "arguments" if is_pi else "input"
+    name = own if own in block else first_said(block, ARGUMENT_KEYS) or own
+    if name != own:
+        where[1].whole = False
     return Call(
         role="assistant",
         source=where[1],
-        raw=block,
+        raw=block if name == own else None,
         shape=PI if is_pi else ANTHROPIC,
         id=text_or_none(block.get("id")),
         name=text_or_none(block.get("name")) or "",
-        arguments=block.get("arguments" if is_pi else "input"),
+        arguments=block.get(name),
     )
 
 
 def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
     inner = Source(message={}, shape=ANTHROPIC)
-    content = result_content(block.get("content"), inner)
+    name = first_said(block, OUTPUT_KEYS)
+    content = result_content(block.get(name or "content"), inner)
     is_error = block.get("is_error") is True
     if is_error and not (content and all(isinstance(part, Text) for part in content)):
         inner.whole = False  # an error is text, and only text
-    if "content" in block and block["content"] is None:
+    if name not in ("content", None) or ("content" in block and block["content"] is None):
         inner.whole = False
     if not inner.whole:
         where[1].whole = False
@@ -278,7 +326,7 @@ def _in_result(part: Part) -> Text | Media:
 
 _READERS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {
     **dict.fromkeys(TEXT_BLOCKS, _text),
-    **dict.fromkeys(("image_url", "input_image"), _image_url),
+    **dict.fromkeys(("image_url", "input_image", "computer_screenshot"), _image_url),
     **dict.fromkeys(("file", "input_file"), _file),
     **dict.fromkeys(("image", "document"), _image),
     "input_audio": _audio,

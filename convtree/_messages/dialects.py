@@ -69,10 +69,21 @@ SHAPE_OF_BLOCK = {
 
 #: reasoning beside the content, in servers that imitate OpenAI chat; the first two hold text
 REASONING_KEYS = ("reasoning_content", "reasoning", "reasoning_details")
-CHAT_KEYS = frozenset({"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", *REASONING_KEYS})
+CHAT_KEYS = frozenset(
+    {"tool_calls", "tool_call_id", "function_call", "refusal", "name", "audio", "annotations", *REASONING_KEYS}
+)
 #: the call that a result message answers: OpenAI chat, pi
 RESULT_ID_KEYS = ("tool_call_id", "toolCallId")
 RESULT_NAME_KEYS = ("toolName", "tool_name", "name")  # pi, Ollama, OpenAI chat
+#: words for the same field, the standard one first: the text of a block, a tool's output, the arguments of a call
+TEXT_KEYS = ("text", "content", "value", "output_text")
+OUTPUT_KEYS = ("content", "output", "result", "response", "text")
+ARGUMENT_KEYS = ("arguments", "input", "args", "parameters")
+#: keys that hold what a message says in formats that no reader knows
+SAID_KEYS = frozenset(
+    {*TEXT_KEYS, *OUTPUT_KEYS, "answer", "body", "completion", "message", "parts", "blocks", "data", "prompt", "query"}
+    | {"attachments", "files", "images", "reply", "transcript", "tool_calls", "toolCalls", "function_call", "steps"}
+)
 #: both spellings of Gemini's parts
 GEMINI_CALL_KEYS = ("functionCall", "function_call")
 GEMINI_RESULT_KEYS = ("functionResponse", "function_response")
@@ -84,6 +95,8 @@ GEMINI_HOSTED_KEYS = (
     *("toolCall", "tool_call", "toolResponse", "tool_response"),
 )
 GEMINI_SIGNATURE_KEYS = ("thoughtSignature", "thought_signature")
+#: what Google documents to be sent as the signature of calls that no Gemini model made; it is no base64
+GEMINI_UNSIGNED = ("skip_thought_signature_validator", "context_engineering_is_the_way_to_go")
 
 #: keys that say nothing by themselves
 FRAME_KEYS = frozenset({"role", "type", "id", "name", "timestamp", "created_at", "model", "status", "object", "index"})

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from convtree._messages.blocks import listed, members, read_content, result_content, text_or_none
-from convtree._messages.dialects import NAMED_CALL_ITEMS, RESPONSES, SEARCH_OUTPUT_ITEM
+from convtree._messages.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RESPONSES, SEARCH_OUTPUT_ITEM
 from convtree._messages.hosted import told
 from convtree._messages.item_fields import ITEM_FIELDS, sendable
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Role, Source, Thinking, Unknown
+from convtree._messages.trimming import RESPONSES_RULE, trimmed
 
 
 def role_of_item(item: Mapping[str, Any]) -> str | None:
@@ -30,8 +31,11 @@ def read_item(source: Source, role: Role) -> list[Part]:
     Fields that OpenAI does not take are left out, too.
     """
     stored = source.message
-    item = source.message = sendable(stored)
+    item = sendable(stored)
     kind = str(item.get("type", "message"))
+    if kind in ITEM_FIELDS and kind not in (*NAMED_CALL_ITEMS, *PLAIN_OUTPUT_ITEMS):  # a dump has null for each field
+        item = trimmed(item, RESPONSES_RULE)
+    source.message = item
     raw = dict(item)
     if not source.trusted and raw.pop("id", None) is not None and kind != "local_shell_call_output":
         source.whole = False
@@ -67,22 +71,33 @@ def _other(source: Source, raw: dict[str, Any], kind: str, stored: Mapping[str, 
 
 def _item_call(source: Source, raw: dict[str, Any], kind: str) -> Call:
     plain = kind in NAMED_CALL_ITEMS
+    given = raw.get("input" if kind == "custom_tool_call" else "arguments")
+    is_valid = isinstance(given, str) and text_or_none(raw.get("name")) is not None
     fields = {name: value for name, value in raw.items() if name not in ("id", "type", "call_id", "status")}
     return Call(
         role="assistant",
         source=source,
-        raw=raw,
+        raw=raw if is_valid or not plain else None,
         shape=RESPONSES,
         id=raw["call_id"],
         name=text_or_none(raw.get("name")) or kind.removesuffix("_call") if plain else kind.removesuffix("_call"),
-        arguments=raw.get("input" if kind == "custom_tool_call" else "arguments") if plain else fields,
+        arguments=given if plain else fields,
         custom=kind == "custom_tool_call",
     )
 
 
 def _output(source: Source, raw: dict[str, Any], stored: Mapping[str, Any]) -> Result:
     output = raw.get("output", raw.get("tools"))
+    is_plain = source.message.get("type") in PLAIN_OUTPUT_ITEMS
+    given = None if is_plain and not _is_input(output) else raw
     content = result_content([output] if isinstance(output, Mapping) and "type" in output else output, source)
     name = text_or_none(raw.get("name")) or ""
     id = text_or_none(stored.get("call_id", stored.get("id")))
-    return Result(role="user", source=source, raw=raw, shape=RESPONSES, id=id, name=name, content=content)
+    return Result(role="user", source=source, raw=given, shape=RESPONSES, id=id, name=name, content=content)
+
+
+def _is_input(output: Any) -> bool:
+    """Returns whether OpenAI takes the output of a function as it is: a text, or blocks of the user's side."""
+    blocks = listed(output)
+    kinds = [members(each).get("type") for each in blocks]
+    return isinstance(output, str) or (bool(blocks) and all(str(kind).startswith("input_") for kind in kinds))

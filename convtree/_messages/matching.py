@@ -12,10 +12,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from convtree._messages.parts import Call, Part, Result, Source
+
+#: what a result says; equal for the same result once more
+Said = tuple[bool, tuple[tuple[object, ...], ...]]
 
 
 class OpenCall(NamedTuple):
@@ -73,7 +76,7 @@ def match(parts: Iterable[Part], *, named_only: bool = False) -> Matches:
     repeated, further, orphans = set[int](), set[int](), list[Result]()
     for turn, result in unclaimed:
         earlier = waiting.answered_by(result, turn)
-        if any(_is_same(result, each) for each in earlier):
+        if _said(result) in earlier:
             repeated.add(id(result))
         elif earlier and result.id is not None:
             further.add(id(result))
@@ -87,13 +90,9 @@ def open_calls(sources: Iterable[Source]) -> tuple[OpenCall, ...]:
     return match(part for source in sources for part in source.parts).open_calls()
 
 
-def _is_same(a: Result, b: Result) -> bool:
-    return a.is_error == b.is_error and _said(a) == _said(b)
-
-
-def _said(result: Result) -> list[tuple[object, ...]]:
+def _said(result: Result) -> Said:
     fields = ("text", "data", "url", "name")
-    return [tuple(getattr(part, field, None) for field in fields) for part in result.content]
+    return result.is_error, tuple(tuple(getattr(part, field, None) for field in fields) for part in result.content)
 
 
 class _Waiting:
@@ -106,6 +105,7 @@ class _Waiting:
         self._by_id: dict[str, list[Call]] = {}
         self._by_turn: dict[int, list[Call]] = {}
         self._last_turn = 0
+        self._said: dict[str | tuple[int, str] | None, set[Said]] = {}  # see `answered_by`; one id may be in each turn
 
     def add(self, call: Call, turn: int) -> None:
         self._calls.append(call)
@@ -114,7 +114,7 @@ class _Waiting:
         if call.id is not None:
             self._by_id.setdefault(call.id, []).append(call)
         by_id = ("nameless", call.name) if call.id is None else ("id", call.id)
-        for key in (by_id, ("name", call.name), ("turn", turn)):
+        for key in (by_id, ("name", call.name), ("turn", turn), ("turn and name", (turn, call.name))):
             self._queues.setdefault(key, deque()).append(call)
 
     def answer(self, result: Result) -> bool:
@@ -125,29 +125,40 @@ class _Waiting:
 
     def claim(self, result: Result, turn: int) -> bool:
         """Gives a result to a call of its turn that is still open, one of its name first."""
-        still = [call for call in self._by_turn.get(turn, ()) if id(call) not in self.answers]
-        if not still:
+        call = self._next(("turn and name", (turn, result.name))) if result.name else None
+        call = call or self._next(("turn", turn))
+        if call is None:
             return False
-        call = next((each for each in still if result.name and each.name == result.name), still[0])
         self.answers[id(call)] = result
+        for key in (call.id, (turn, ""), (turn, call.name)):
+            if key in self._said:
+                self._said[key].add(_said(result))
         return True
 
-    def answered_by(self, result: Result, turn: int) -> list[Result]:
-        """Returns the results of the calls that a result names, all of which are answered."""
-        if result.id is not None:
-            named: Sequence[Call] = self._by_id.get(result.id, ())
-        else:
-            named = [call for call in self._by_turn.get(turn, ()) if not result.name or call.name == result.name]
-        return [self.answers[id(call)] for call in named if id(call) in self.answers]
+    def answered_by(self, result: Result, turn: int) -> set[Said]:
+        """Returns what the results of the calls say that a result names."""
+        key = (turn, result.name) if result.id is None else result.id
+        if key not in self._said:
+            named: Iterable[Call] = self._by_turn.get(turn, ()) if result.id is None else self._by_id.get(result.id, ())
+            if result.id is None and result.name:
+                named = (call for call in named if call.name == result.name)
+            self._said[key] = {_said(self.answers[id(call)]) for call in named if id(call) in self.answers}
+        return self._said[key]
 
     def open(self) -> Iterator[Call]:
         return (call for call in self._calls if id(call) not in self.answers)
 
     def _give(self, key: tuple[str, object], result: Result) -> bool:
+        call = self._next(key)
+        if call is not None:
+            self.answers[id(call)] = result
+        return call is not None
+
+    def _next(self, key: tuple[str, object]) -> Call | None:
+        """Takes the oldest open call of a queue."""
         queue = self._queues.get(key)
         while queue:
             call = queue.popleft()
             if id(call) not in self.answers:
-                self.answers[id(call)] = result
-                return True
-        return False
+                return call
+        return None

@@ -28,6 +28,7 @@ class Source(msgspec.Struct, kw_only=True, eq=False):
         trusted: it goes to the model that made it.
         same_provider: it goes to the provider whose model made it.
         whole: no part of it was left out.
+        translated: an application's reader made it.
         foreign: it is in the format of another tool, not of a provider.
         summary: it replaces messages that are not in the context.
         interrupted: the reply was stopped, so its calls may lack a result.
@@ -41,6 +42,7 @@ class Source(msgspec.Struct, kw_only=True, eq=False):
     trusted: bool = False
     same_provider: bool = False
     whole: bool = True
+    translated: bool = False
     foreign: bool = False
     summary: bool = False
     interrupted: bool = False

@@ -12,29 +12,32 @@ from typing import Any
 import msgspec
 
 from convtree._messages.base64_data import with_standard_data
-from convtree._messages.blocks import listed, members, read_content, result_content, text_or_none
+from convtree._messages.blocks import first_said, listed, members, read_content, result_content, text_or_none
 from convtree._messages.contents import read_contents
-from convtree._messages.custom import CUSTOM, Custom
+from convtree._messages.custom import CUSTOM, translate
 from convtree._messages.dialects import (
     ANTHROPIC,
+    ARGUMENT_KEYS,
     CHAT,
     CHAT_KEYS,
     FAILED_STOPS,
     FRAME_KEYS,
     GEMINI,
     KIT,
+    OUTPUT_KEYS,
     PI,
     PI_ROLES,
     REASONING_KEYS,
     RESPONSES,
     RESULT_NAME_KEYS,
     ROLES,
+    SAID_KEYS,
     SHAPE_OF_BLOCK,
     SPEAKERS,
 )
 from convtree._messages.items import read_item, role_of_item
 from convtree._messages.kit import is_kit, read_kit
-from convtree._messages.parts import Call, Part, Result, Role, Source, Text, Thinking, Unknown, placed
+from convtree._messages.parts import Call, Media, Part, Result, Role, Source, Text, Thinking, Unknown, placed
 
 _PLAIN = {"role", "content"}
 _PLAIN_ROLES = ("system", "developer", "user", "assistant")
@@ -82,7 +85,7 @@ def read_parts(source: Source) -> list[Part]:
         if role in _PLAIN_ROLES:  # most messages; the long way gives the same
             source.role, source.shape = role, None if given == GEMINI else given
             return [Text(role=SPEAKERS[role], source=source, text=content)] if content.strip() else []
-    if given in CUSTOM and (found := _translated(source, CUSTOM[given])) is not None:
+    if given in CUSTOM and not source.translated and (found := _translated(source, given)) is not None:
         return found
     from convtree._messages.frameworks.table import framework_of
 
@@ -96,8 +99,8 @@ def read_parts(source: Source) -> list[Part]:
     why = None if framework is not None and not parts else _unknown_because(source, parts)
     if why is None:  # a framework's message may say nothing to a model, and its reader knows
         return parts
-    for reader in CUSTOM.values():
-        if (found := _translated(source, reader)) is not None:
+    for name in () if source.translated else tuple(CUSTOM):
+        if (found := _translated(source, name)) is not None:
             return found
     source.whole = False
     text = "\n".join(part.text for part in parts if isinstance(part, Text))
@@ -111,7 +114,8 @@ def _read_provider(source: Source) -> list[Part]:
     match source.shape:
         case "gemini":
             source.role = source.role or "user"
-            return read_contents(source, _speaker(source.role))
+            parts = read_contents(source, _speaker(source.role))
+            return [*parts, *_said_again(source, "content", parts)]
         case "kit":
             return read_kit(source, _speaker(source.role))
         case "openai-responses":
@@ -124,8 +128,12 @@ def _unknown_because(source: Source, parts: list[Part]) -> str | None:
     """Returns why a message as a whole is not understood; None if it is."""
     message = source.message
     if not parts:
-        said = [name for name, value in message.items() if name not in FRAME_KEYS and value not in (None, "", [], {})]
-        if not said or any(name in message for name in ("content", "parts")):
+        is_listed = isinstance(message.get("parts"), list | tuple)
+        names = message.keys() - FRAME_KEYS
+        if "content" in message or is_listed:  # and that is empty: other keys may say how the message came about
+            names = (names & SAID_KEYS) - ({"content", "parts"} if is_listed else {"content"})
+        said = [name for name in message if name in names and first_said(message, [name])]
+        if not said:
             return None  # it says nothing
         return f"a message without a content that is known, but with {said[0]!r}"
     if all(isinstance(part, Unknown) for part in parts):
@@ -135,14 +143,18 @@ def _unknown_because(source: Source, parts: list[Part]) -> str | None:
     return None if source.role in SPEAKERS else f"a message of the role {source.role!r}"
 
 
-def _translated(source: Source, reader: Custom) -> list[Part] | None:
-    """Reads what an application's reader made of a message; None if the reader does not know it."""
-    found = reader(source.message)
+def _translated(source: Source, name: str) -> list[Part] | None:
+    """Reads what an application's reader made of a message; None if the reader does not know it.
+
+    What it made is not given to such a reader again.
+    """
+    found = translate(name, source.message)
     if found is None:
         return None
-    source.whole = False
-    inner = [found] if isinstance(found, Mapping) else found
-    return [part for message in inner for part in _read_inner(source, message)]
+    source.whole, source.translated = False, True
+    if found.fault is not None:
+        return [Unknown(role="user", source=source, value=source.message, why=found.fault)]
+    return [part for message in found.messages for part in _read_inner(source, message)]
 
 
 def _read_inner(source: Source, message: Mapping[str, Any], *place: str | int) -> list[Part]:
@@ -164,7 +176,7 @@ def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None
             return shape
     if isinstance(kind, str) and not (given == ANTHROPIC and kind == "message"):
         return RESPONSES
-    if given in (None, GEMINI):  # whose messages have `parts`
+    if given in (None, GEMINI, KIT):  # whose messages have `parts`
         return PI if any(block.get("type") == "thinking" for block in blocks) else None
     return given
 
@@ -223,24 +235,52 @@ def _message(source: Source) -> list[Part]:
     role = _speaker(source.role)
     if message.get("role") == "bashExecution":
         return [Text(role=role, source=source, text=_shell_command(message))]
-    content = next((message[name] for name in ("content", "summary", "text") if message.get(name) is not None), None)
-    if message.get("content") is None and isinstance(message.get("text"), str):
+    name = first_said(message, ("content", "summary", "text")) or "content"
+    if name != "content":
         source.whole = False  # no provider takes a text under this name
-    said = [*_reasoning(source), *read_content(content, role, source, "content")]
-    return [*said, *_transcript(source), *_refusal(source), *_calls(source)]
+    said = read_content(message.get(name), role, source, name)
+    more = _said_again(source, "text", said) if name == "content" else []
+    more += _pictures(source, role)
+    return [*_reasoning(source), *said, *more, *_audio(source), *_refusal(source), *_calls(source)]
+
+
+def _pictures(source: Source, role: Role) -> list[Part]:
+    """Reads the images that a model made, next to the content: blocks, in servers that imitate OpenAI chat."""
+    images = source.message.get("images")
+    if not isinstance(images, list | tuple) or not images:
+        return []
+    source.whole = False
+    return read_content(images, role, source, "images")
+
+
+def _said_again(source: Source, name: str, said: list[Part]) -> list[Part]:
+    """Reads a second text of a message, unless it repeats what the first one says."""
+    text = source.message.get(name)
+    if not isinstance(text, str) or not text.strip():
+        return []
+    if any(isinstance(part, Text) and text.strip() in part.text for part in said):
+        return []
+    joined = "\n".join(part.text for part in said if isinstance(part, Text))
+    if text.strip() in joined:
+        return []
+    source.whole = False
+    return [Text(role=_speaker(source.role), source=source, text=text)]
 
 
 def _result(source: Source) -> Result:
     message = source.message
     names = (text_or_none(message.get(name)) for name in RESULT_NAME_KEYS)
+    said = first_said(message, OUTPUT_KEYS) or "content"
+    if said != "content":
+        source.whole = False
     return Result(
         role="user",
         source=source,
-        raw=message,
+        raw=message if said == "content" else None,
         shape=source.shape,
         id=text_or_none(message.get("tool_call_id", message.get("toolCallId"))),
         name=next(filter(None, names), None) or "",
-        content=result_content(message.get("content"), source),
+        content=result_content(message.get(said), source),
         is_error=message.get("isError") is True,
     )
 
@@ -266,53 +306,75 @@ def _reasoning(source: Source) -> list[Part]:
     return [Thinking(role="assistant", source=source, shape=CHAT, text=text)]
 
 
-def _transcript(source: Source) -> list[Part]:
+def _audio(source: Source) -> list[Part]:
     """Reads the transcript of spoken audio, because the provider deletes the audio itself within an hour."""
     audio = source.message.get("audio")
     if not isinstance(audio, Mapping):
         return []
     source.whole = False
     text = text_or_none(audio.get("transcript"))
-    return [Text(role="assistant", source=source, text=text)] if text and text.strip() else []
+    if text and text.strip():
+        return [Text(role="assistant", source=source, text=text)]
+    data = text_or_none(audio.get("data"))
+    return [Media(role="assistant", source=source, kind="audio", data=data)] if data else []
 
 
 def _refusal(source: Source) -> list[Part]:
     text = source.message.get("refusal")
-    return [Text(role="assistant", source=source, text=text)] if isinstance(text, str) and text.strip() else []
+    if not isinstance(text, str) or not text.strip():
+        return []
+    raw = {"type": "refusal", "refusal": text}
+    return [Text(role="assistant", source=source, raw=raw, shape=CHAT, text=text)]
 
 
 def _calls(source: Source) -> list[Part]:
     """Reads the calls of an OpenAI chat message, also the `function_call` of its first version."""
     found: list[Part] = []
     message = source.message
-    if any(not message[name] for name in CHAT_KEYS & message.keys()) or message.get("content") == []:
+    refused = (name for name in CHAT_KEYS & message.keys() if not message[name])
+    if any(name not in REASONING_KEYS or message[name] is None for name in refused) or message.get("content") == []:
         source.whole = False  # OpenAI refuses an empty list, and null in place of a list
     if "parsed" in message:  # added by the SDK
         source.whole = False
-    for each in listed(message.get("tool_calls")):
-        call = members(each)
-        if "type" not in call:
-            source.whole = False
-        custom = "custom" in call and "function" not in call
-        body = members(call.get("custom" if custom else "function"))
-        if "parsed_arguments" in body:
-            source.whole = False
-            body = {name: value for name, value in body.items() if name != "parsed_arguments"}
-            call = {**call, "function": body}
-        found.append(_chat_call(source, call, body, custom))
-    if isinstance(old := message.get("function_call"), Mapping):
-        found.append(_chat_call(source, {}, old, False))
+    made = message.get("tool_calls")
+    for number, each in enumerate(made if isinstance(made, list | tuple) else [made] if made else []):
+        found.append(placed(_chat_call(source, each), "tool_calls", number))
+    old = message.get("function_call")
+    if isinstance(old, Mapping) and old:
+        found.append(_made_call(source, {}, old, False))
     return found
 
 
-def _chat_call(source: Source, call: Mapping[str, Any], body: Mapping[str, Any], custom: bool) -> Call:
+def _chat_call(source: Source, each: Any) -> Part:
+    """Reads one of the `tool_calls`. Some programs store the name and the arguments without an object of their own."""
+    call = members(each)
+    if "type" not in call:
+        source.whole = False
+    custom = "custom" in call and "function" not in call
+    body = members(call.get("custom" if custom else "function"))
+    if not body:
+        if not isinstance(call.get("name"), str):
+            source.whole = False
+            return Unknown(role="assistant", source=source, value=each, why="a tool call without a name")
+        return _made_call(source, {"id": call.get("id")}, call, False, raw=None)
+    if "parsed_arguments" in body:
+        source.whole = False
+        body = {name: value for name, value in body.items() if name != "parsed_arguments"}
+        call = {**call, "function": body}
+    return _made_call(source, call, body, custom, raw=call)
+
+
+def _made_call(
+    source: Source, call: Mapping[str, Any], body: Mapping[str, Any], custom: bool, raw: Mapping[str, Any] | None = None
+) -> Call:
+    name = text_or_none(body.get("name"))
+    key = first_said(body, (("input", "arguments") if custom else ARGUMENT_KEYS))
+    arguments = body.get(key or "arguments")
+    if name is None or not isinstance(arguments, str):  # OpenAI refuses it
+        raw = None
+    if raw is None:
+        source.whole = False
+    id = text_or_none(call.get("id"))
     return Call(
-        role="assistant",
-        source=source,
-        raw=call or None,
-        shape=CHAT,
-        id=text_or_none(call.get("id")),
-        name=text_or_none(body.get("name")) or "",
-        arguments=body.get("input" if custom else "arguments"),
-        custom=custom,
+        role="assistant", source=source, raw=raw, shape=CHAT, id=id, name=name or "", arguments=arguments, custom=custom
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from convtree._messages.base64_data import standard
+from convtree._messages.dialects import GEMINI_UNSIGNED
 
 _LEVELS = 8  # no answer of a provider has more, arguments of tools apart; deeper values are kept as they are
 
@@ -39,6 +40,24 @@ def camel_case(key: str) -> str:
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
+#: keys that OpenAI's and Anthropic's SDKs add
+SDK_KEYS = frozenset({"parsed", "parsed_arguments", "parsed_output"})
+#: one for answers of OpenAI Responses, and for items taken out of them. Python has a keyword `async`, so the SDK calls
+#: that field `async_`. A tool must say that it has no parameters and is not strict.
+RESPONSES_RULE = Rule(
+    opaque=frozenset({"arguments", "input", "schema", "input_schema", "parameters"}),
+    nullable=frozenset({"parameters", "strict"}),
+    dropped=SDK_KEYS,
+    spell=lambda key: key.removesuffix("_"),
+)
+#: one for answers of Gemini, and for messages taken out of them
+GEMINI_RULE = Rule(
+    opaque=frozenset({"args", "response", "partMetadata"}),
+    spell=camel_case,
+    binary=frozenset({"data", "thoughtSignature"}),
+)
+
+
 def trimmed(value: Any, rule: Rule, levels: int = _LEVELS) -> Any:
     """Returns a copy of a JSON value without what says nothing. Bytes become base64 text."""
     if isinstance(value, bytes | bytearray):
@@ -54,7 +73,7 @@ def trimmed(value: Any, rule: Rule, levels: int = _LEVELS) -> Any:
         name = rule.spell(key) if isinstance(key, str) else key
         if name in rule.dropped or (member is None and name not in rule.nullable):
             continue
-        if name in rule.binary and isinstance(member, str):
+        if name in rule.binary and isinstance(member, str) and member not in GEMINI_UNSIGNED:
             kept[name] = standard(member)
         else:
             kept[name] = member if name in rule.opaque else trimmed(member, rule, levels - 1)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeGuard
 from convtree._messages.blocks import listed, members, text_or_none
 from convtree._messages.dialects import ANTHROPIC, CHAT, GEMINI, RESPONSES
 from convtree._messages.parts import Part, ReadInner, Source, Unknown, placed
-from convtree._messages.trimming import Rule, camel_case, trimmed
+from convtree._messages.trimming import GEMINI_RULE, RESPONSES_RULE, SDK_KEYS, Rule, trimmed
 
 BEDROCK, OLLAMA, COHERE = "bedrock", "ollama", "cohere"
 
@@ -42,22 +42,12 @@ _OLLAMA_USAGE = (
 )
 _COHERE_USAGE_KEYS = frozenset({"billed_units", "tokens"})
 
-_SDK_KEYS = frozenset({"parsed", "parsed_arguments", "parsed_output"})
 _RULES = {
-    CHAT: Rule(opaque=frozenset({"arguments", "input"}), nullable=frozenset({"content"}), dropped=_SDK_KEYS),
-    # Python has a keyword `async`, so OpenAI's SDK calls that field `async_`
-    RESPONSES: Rule(
-        opaque=frozenset({"arguments", "input", "tools", "schema"}),
-        dropped=_SDK_KEYS,
-        spell=lambda key: key.removesuffix("_"),
-    ),
+    CHAT: Rule(opaque=frozenset({"arguments", "input"}), nullable=frozenset({"content"}), dropped=SDK_KEYS),
+    RESPONSES: RESPONSES_RULE,
     # a citation must have its title, even if that is null
-    ANTHROPIC: Rule(opaque=frozenset({"input"}), nullable=frozenset({"title", "document_title"}), dropped=_SDK_KEYS),
-    GEMINI: Rule(
-        opaque=frozenset({"args", "response", "partMetadata"}),
-        spell=camel_case,
-        binary=frozenset({"data", "thoughtSignature"}),
-    ),
+    ANTHROPIC: Rule(opaque=frozenset({"input"}), nullable=frozenset({"title", "document_title"}), dropped=SDK_KEYS),
+    GEMINI: GEMINI_RULE,
     BEDROCK: Rule(opaque=frozenset({"input", "json"})),
     OLLAMA: Rule(opaque=frozenset({"arguments"})),
     COHERE: Rule(opaque=frozenset({"arguments", "parameters", "document", "tool_output"})),

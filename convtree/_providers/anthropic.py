@@ -42,7 +42,7 @@ Block = dict[str, Any]
 
 def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `messages`, with `system` if there are system messages."""
-    system, rest = without_system(parts)
+    system, rest = without_system(parts, target)
     messages: list[Block] = []
     said = without_last_thoughts(with_whole_pairs(pair(rest, target, _takes, fits=_fits)), target)
     for role, group in by_role(said):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convtree._messages.dialects import GEMINI
+from convtree._messages.dialects import GEMINI, GEMINI_UNSIGNED
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
 from convtree._providers.pairing import pair
 from convtree._providers.target import Target
@@ -25,8 +25,7 @@ from convtree._providers.writing import (
     without_system,
 )
 
-#: the signature that Google documents for calls that no Gemini model made
-UNSIGNED = "skip_thought_signature_validator"
+UNSIGNED = GEMINI_UNSIGNED[0]
 _MIMES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "webp": "image/webp"}
 _IMAGES = (*_MIMES.values(), "image/heic", "image/heif")
 Block = dict[str, Any]
@@ -34,7 +33,7 @@ Block = dict[str, Any]
 
 def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `contents`, with `system_instruction` if there are system messages."""
-    system, rest = without_system(parts)
+    system, rest = without_system(parts, target)
     groups = by_role(pair(rest, target, _takes))
     contents: list[Block] = []
     calls: list[Call] = []

@@ -28,7 +28,7 @@ from convtree._providers.writing import (
 )
 
 _ID_LIMIT = 40  # OpenAI's limit; ids made by the same model are not checked
-_OWN_KEYS = {"role", "content", "tool_calls", "function_call", "refusal", "audio", "parsed", *REASONING_KEYS}
+_OWN_KEYS = {"role", "content", "tool_calls", "function_call", "refusal", "audio", "parsed", "images", *REASONING_KEYS}
 _RESULT_KEYS = ("role", "content", "tool_call_id", "name", "cache_control")
 #: the field that DeepSeek's thinking mode wants in every reply with calls
 _REASONING = "reasoning_content"
@@ -61,7 +61,7 @@ def _takes(part: Part, target: Target) -> bool:
             return source.trusted or (source.same_provider and bool(part.text))
         return _wants_reasoning(target) and source.same_provider and bool(part.text) and not part.sealed
     if isinstance(part, Media):
-        return part.role != "assistant" and _media_block(part) is not None
+        return part.role == "user" and _media_block(part) is not None
     if isinstance(part, Unknown):
         own = part.shape == CHAT and isinstance((part.raw or {}).get("type"), str)
         return own and (source.trusted or part.role != "assistant")
@@ -69,7 +69,7 @@ def _takes(part: Part, target: Target) -> bool:
 
 
 def _wants_reasoning(target: Target) -> bool:
-    return (target.provider or "").lower().startswith("deepseek")
+    return "deepseek" in (target.provider or "").lower()
 
 
 def _assistant(group: list[Part], target: Target) -> list[Message]:
@@ -85,7 +85,8 @@ def _assistant(group: list[Part], target: Target) -> list[Message]:
         if own and all(isinstance(part, Thinking) for part in own):  # without a content there is no message
             target.leave_out(own[0], "reasoning", "no reply follows the reasoning")
         elif own:
-            messages.append(verbatim(own, CHAT) or _rebuilt(own))
+            message = verbatim(own, CHAT) or _rebuilt(own)
+            messages.append(message if "content" in message else message | {"content": None})
     if _wants_reasoning(target):
         messages = [{_REASONING: ""} | message if "tool_calls" in message else message for message in messages]
     return messages
@@ -94,12 +95,18 @@ def _assistant(group: list[Part], target: Target) -> list[Message]:
 def _rebuilt(group: list[Part]) -> Message:
     """Returns an assistant's message made of parts."""
     calls = [_call(part) for part in group if isinstance(part, Call)]
-    said = [part for part in group if isinstance(part, Text | Unknown)]
+    refused = [part.text for part in group if _is_refusal(part) and isinstance(part, Text)]
+    said = [part for part in group if isinstance(part, Text | Unknown) and not _is_refusal(part)]
     content: Any = "\n".join(part.text for part in said) or None
     if any(isinstance(part, Unknown) for part in said):  # of this shape, and unchanged
         content = [part.as_read(CHAT) or {"type": "text", "text": part.text} for part in said]
     message = {"role": "assistant"} | _kept(group) | {"content": content}
+    message |= {"refusal": "\n".join(refused)} if refused else {}
     return message | ({"tool_calls": calls} if calls else {})
+
+
+def _is_refusal(part: Part) -> bool:
+    return part.shape == CHAT and (part.raw or {}).get("type") == "refusal"
 
 
 def _kept(group: list[Part]) -> Message:

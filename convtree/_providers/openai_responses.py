@@ -38,7 +38,7 @@ Item = dict[str, Any]
 def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
     """Writes a conversation as `input`, with `instructions` if it begins with system messages."""
     paired = pair(without_blanks(parts), target, partial(_takes, asked=_asked(parts)), fits=_fits)
-    first = [part for part in takewhile(lambda part: part.role == "system", paired) if isinstance(part, Text)]
+    first = [*takewhile(lambda part: part.role == "system" and isinstance(part, Text), paired)]
     native = _native_pairs(paired)
     loose = _without_reasoning(parts, paired)
     items: list[Item] = []
@@ -49,7 +49,8 @@ def write(parts: Sequence[Part], target: Target) -> dict[str, Any]:
         else:
             items += _others(role, group, native, target)
             at_edge = at_edge and all(part.source.summary for part in group)
-    instructions = {"instructions": "\n\n".join(part.text for part in first)} if first else {}
+    texts = [part.text for part in first if isinstance(part, Text)]
+    instructions = {"instructions": "\n\n".join(texts)} if texts else {}
     return {**instructions, "input": items}
 
 

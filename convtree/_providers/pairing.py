@@ -122,6 +122,7 @@ class _Ids:
     def __init__(self, fits: Fits | None) -> None:
         self._fits = fits
         self._taken: set[str] = set()
+        self._numbers: dict[str, int] = {}  # of the next id to try for a seed, so that many calls with one id are quick
 
     def renamed(self, part: Part) -> Part:
         if not isinstance(part, Call) or self._fits is None:
@@ -133,7 +134,8 @@ class _Ids:
         return part if name == part.id else msgspec.structs.replace(part, id=name)
 
     def _made(self, seed: str) -> str:
-        number = 0
+        number = self._numbers.get(seed, 0)
         while (name := "call_" + sha256(f"{number}\0{seed}".encode()).hexdigest()[:24]) in self._taken:
             number += 1
+        self._numbers[seed] = number + 1
         return name

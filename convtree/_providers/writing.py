@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from convtree._messages.dialects import SPEAKERS
 from convtree._messages.parts import (
     Call,
     Hosted,
@@ -51,6 +52,8 @@ def verbatim(group: Sequence[Part], shape: str, *, plain: bool = True) -> dict[s
         return None
     if any(mine is not theirs for mine, theirs in zip(group, source.parts, strict=True)):
         return None
+    if group[0].role != SPEAKERS.get(source.role or "", group[0].role):
+        return None  # a call in a message of the user, for instance
     if any(part.shape not in (None, shape) for part in group) or not _fits_frame(source.message, shape):
         return None  # blocks of one provider in a message of another
     if source.shape == shape or (plain and source.shape is None and is_plain(source.message)):
@@ -79,11 +82,20 @@ def by_source(parts: Iterable[Part]) -> list[list[Part]]:
     return [list(group) for _, group in groupby(parts, key=lambda part: id(part.source))]
 
 
-def without_system(parts: Iterable[Part]) -> tuple[list[Text], list[Part]]:
-    """Separates the system's texts, for providers that have a field of their own for them."""
+def without_system(parts: Iterable[Part], target: Target) -> tuple[list[Text], list[Part]]:
+    """Separates the system's texts, for providers that have a field of their own for them. It takes nothing else.
+
+    Raises:
+        UnknownMessage: a part cannot be expressed, and the target refuses that.
+    """
     listed = list(parts)
-    system = [part for part in listed if part.role == "system" and isinstance(part, Text)]
-    return system, [part for part in listed if part.role != "system"]
+    said = accepted((part for part in listed if part.role == "system"), is_text, target)
+    return [part for part in said if isinstance(part, Text)], [part for part in listed if part.role != "system"]
+
+
+def is_text(part: Part) -> bool:
+    """Returns whether a part is text that is not blank."""
+    return isinstance(part, Text) and bool(part.text.strip())
 
 
 def text_part(role: Role, text: str, like: Part) -> Text:

@@ -112,8 +112,11 @@ def _bare(message: Mapping[str, Any]) -> tuple[Place, Mapping[str, Any]] | None:
     if _is_typed(message):
         own = any(isinstance(message.get(key), Mapping) for key in _OWN_KEYS)
         return ((), message) if own or not _FOREIGN_KEYS & message.keys() else None
-    inner = members(message.get("data"))
-    return (("data",), inner) if message.get("type") == inner.get("type") and _is_typed(inner) else None
+    inner = {
+        "type": message.get("type"),
+        **members(message.get("data")),
+    }  # the first versions had the type outside only
+    return (("data",), inner) if message.get("type") == inner["type"] and _is_typed(inner) else None
 
 
 def _found(message: Mapping[str, Any]) -> tuple[Place, Mapping[str, Any]]:

@@ -48,6 +48,14 @@ class Framework(NamedTuple):
 WRAPPER = "wrapper"
 #: the keys of most messages
 _PLAIN = {"role", "content"}
+_CALLING = {"role", "content", "tool_calls"}
+_CALL = {"id", "type", "function"}
+#: type of a block -> its keys
+_BLOCKS = {
+    "text": {"type", "text"},
+    "tool_use": {"type", "id", "name", "input"},
+    "tool_result": {"type", "tool_use_id", "content"},
+}
 
 #: the most specific first
 FRAMEWORKS: tuple[Framework, ...] = (
@@ -69,12 +77,32 @@ FRAMEWORKS: tuple[Framework, ...] = (
 
 def framework_of(message: Mapping[str, Any]) -> Framework | None:
     """Returns the framework whose format a message is in; None if it is in none of them."""
-    if message.keys() == _PLAIN and isinstance(message["content"], str):
+    if _is_of_provider(message):
         return None
     for each in FRAMEWORKS:
         if each.fits(message):
             return each
     return None
+
+
+def _is_of_provider(message: Mapping[str, Any]) -> bool:
+    """Returns whether a message has nothing but text, calls and results, as OpenAI chat and Anthropic write them.
+
+    Most messages have. No framework knows such a message as its own, so this saves asking each.
+    """
+    keys = message.keys()
+    if keys == _PLAIN:
+        content = message["content"]
+        return isinstance(content, str) or (type(content) is list and all(map(_is_plain_block, content)))
+    if keys != _CALLING or not isinstance(message["content"], str | None):
+        return False
+    calls = message["tool_calls"]
+    return type(calls) is list and all(type(call) is dict and call.keys() == _CALL for call in calls)
+
+
+def _is_plain_block(block: Any) -> bool:
+    kind = block.get("type") if type(block) is dict else None
+    return type(kind) is str and block.keys() == _BLOCKS.get(kind)
 
 
 def known_shapes() -> tuple[str, ...]:
