@@ -241,6 +241,16 @@ def test_reasoning_of_several_messages_of_one_turn_is_joined() -> None:
     assert (sent["content"], sent["reasoning_content"]) == ("A", "a\nb")
 
 
+def test_what_only_a_page_shows_is_named() -> None:
+    """A link to a source is; the mark of a step says nothing, so it is not."""
+    session = Session.memory()
+    parts = [{"type": "step-start"}, {"type": "source-url", "sourceId": "s", "url": "https://a"}]
+    told = session.append({"role": "assistant", "parts": [*parts, {"type": "text", "text": "yo"}]})
+    request = session.build_context().to("openai-chat")
+    assert request == {"messages": [assistant("yo")]}
+    assert request.left_out == (LeftOut(told.id, "sealed", "it has no content for a model", ("parts", 1)),)
+
+
 def test_a_reply_of_reasoning_alone_is_left_out() -> None:
     """It is named: a reply that was cut off while its model thought."""
     session = Session.memory()
