@@ -218,3 +218,16 @@ def test_encrypted_state_without_its_content_is_left_out() -> None:
     session = session_of(user("q"), {"type": "compaction", "id": "cmp_1"}, user("r"), model="m")
     request = session.build_context().to("openai-responses")
     assert (request["input"], [each.what for each in request.left_out]) == ([user("q"), user("r")], ["sealed"])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["thoughtSignature", "thought_signature"])
+def test_a_part_that_is_a_signature_alone(name: str, shape: Any) -> None:
+    """Gemini streams some. It goes back to its model, and another one gets the rest of the message."""
+    said: Message = {"role": "model", "parts": [{"text": "A"}, {name: "c2ln"}]}
+    session = session_of(user("q"), said, provider="google", model="gemini")
+    assert session.build_context().to("gemini")["contents"][1] == said
+    session.append(ModelChangeEntry(provider="google", model="other"))
+    context = session.build_context()
+    assert (context.said[1].text, context.unknown) == ("A", ())
+    assert "c2ln" not in json.dumps(context.to(shape))

@@ -189,7 +189,7 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
         framework = framework_of(value)
         if framework is not None or "parts" in value:  # others have no bytes: they are on the wire as JSON
             value = as_on_wire(value)
-        return value, None, {} if framework is None else framework.facts(value)
+        return value, None, {} if framework is None else framework.stated(value)
     key, count = wrapped.alternatives
     if count > 1:
         inner = {"choices": "message", "candidates": "content"}[key]
@@ -201,7 +201,7 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
     framework = framework_of(wrapped.message) if wrapped.shape is None else None
     if framework is None:
         return wrapped.message, wrapped.shape, wrapped.facts
-    return wrapped.message, framework.name, framework.facts(wrapped.message) | wrapped.facts
+    return wrapped.message, framework.name, framework.stated(wrapped.message) | wrapped.facts
 
 
 def _check_shape(shape: str) -> None:
