@@ -189,6 +189,21 @@ def test_a_reader_may_make_several_messages_of_one() -> None:
     assert (context.open_calls, context.to("openai-chat")["messages"][2]["content"]) == ((), "42")
 
 
+@pytest.mark.usefixtures("no_readers")
+def test_what_a_reader_made_can_be_hidden() -> None:
+    """The places of its blocks are not those of the stored message."""
+    made: Message = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "42"}]}
+    shapes.register("steps", lambda message: made if "step" in message else None)
+    session = Session.memory()
+    call = session.append({"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]})
+    step = session.append({"step": "42"}, shape="steps")
+    session.hide(call)
+    assert session.build_context().messages == []
+    session.show(call)
+    session.hide(step)
+    assert session.build_context().to("openai-chat")["messages"][1]["content"] == "hidden"
+
+
 def test_a_reader_needs_a_name_and_a_function() -> None:
     """A name of convtree's own is refused."""
     with pytest.raises(ValueError, match="convtree reads 'anthropic' itself"):

@@ -135,13 +135,16 @@ def _unknown_because(source: Source, parts: list[Part]) -> str | None:
 
 
 def _translated(source: Source, reader: Custom) -> list[Part] | None:
-    """Reads what an application's reader made of a message; None if the reader does not know it."""
+    """Reads what an application's reader made of a message; None if the reader does not know it.
+
+    The places of its parts are unknown in the message that is stored, so each of them stands for the whole.
+    """
     found = reader(source.message)
     if found is None:
         return None
     source.whole = False
     inner = [found] if isinstance(found, Mapping) else found
-    return [part for message in inner for part in _read_inner(source, message)]
+    return [placed(part) for message in inner for part in _read_inner(source, message)]
 
 
 def _read_inner(source: Source, message: Mapping[str, Any], *place: str | int) -> list[Part]:
