@@ -14,6 +14,7 @@ from convtree._engine import codec
 from convtree._engine.plain_objects import as_on_wire, is_convertible, plain
 from convtree._messages.dialects import ROLES
 from convtree._messages.frameworks.table import framework_of, known_shapes
+from convtree._messages.parts import Text
 from convtree._messages.reading import read
 from convtree._messages.wrappers import unwrap
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
@@ -164,12 +165,17 @@ def message_entry(
 
 
 def _is_of_system(message: dict[str, Any]) -> bool:
-    """Returns whether a message is the system's, or holds a system text beside others, as pydantic-ai's do."""
+    """Returns whether a message is the system's, or holds a system text beside others, as pydantic-ai's do.
+
+    A text that every request of its framework repeats is also in the requests that stay.
+    """
     role = message.get("role")
     if isinstance(role, str) and role in ROLES:
         return role in PINNED_ROLES
     said = read(message)
-    return said.role in PINNED_ROLES or any(part.role == "system" for part in said.parts)
+    return said.role in PINNED_ROLES or any(
+        part.role == "system" and not (isinstance(part, Text) and part.repeats) for part in said.parts
+    )
 
 
 def _hint(item: Any) -> str:
