@@ -40,6 +40,7 @@ from convtree import (
     SessionExists,
 )
 from convtree._engine import codec
+from convtree._messages.custom import CUSTOM
 from convtree._model.entries import Entry
 from convtree.exchange import export_file, export_lines, read_foreign
 
@@ -459,6 +460,31 @@ def test_marks_and_replacements_reach_the_tool(format: str) -> None:
         assert session.entry(rules.id) == rules
 
 
+def test_one_message_of_several_speakers_is_several_messages() -> None:
+    """A call, its result and the answer stay in this order, and the tokens count once; a prompt stays the system's."""
+    step = {"type": "tool-see", "toolCallId": "c", "state": "output-available", "input": {}, "output": "3"}
+    prompt = [{"part_kind": "system-prompt", "content": "rules"}, {"part_kind": "user-prompt", "content": "why?"}]
+    with Session.memory() as session:
+        session.append(
+            {"role": "assistant", "parts": [step, {"type": "text", "text": "yo"}]}, usage={"input_tokens": 3}
+        )
+        session.append({"kind": "request", "parts": prompt})
+        session.append({"role": "user", "content": [{"type": "text", "text": "b"}, tool_result("c")]})
+        pi, kit = exported(session, "pi")[1:], exported(session, "kit")[1:]
+    asked, answered, said, rules, *rest = pi
+    roles = [each["message"]["role"] for each in (asked, answered, said, *rest)]
+    assert roles == ["assistant", "toolResult", "assistant", "user", "toolResult", "user"]
+    assert [each["message"]["usage"]["input"] for each in (asked, said)] == [0, 3]
+    assert [answered["message"][name] for name in ("toolCallId", "toolName")] == ["c", "see"]
+    assert (rules["type"], rules["content"]) == ("custom_message", "rules")
+    assert [each["role"] for each in kit] == ["assistant", "tool", "assistant", "system", "user", "tool", "user"]
+
+
+def tool_result(id: str) -> Fields:
+    """A result in Anthropic's shape."""
+    return {"type": "tool_result", "tool_use_id": id, "content": "ok"}
+
+
 @pytest.mark.parametrize("format", ["pi", "kit"])
 def test_a_log_with_a_damaged_mark_is_not_exported_to_a_tool(format: str, tmp_path: Path) -> None:
     """The tool would show its model what the mark hid. A document for people is written, and says who sees what."""
@@ -535,6 +561,39 @@ def test_the_markdown_document_is_the_path_and_names_the_branches() -> None:
     assert f"## Other branches\n\n- `{first.id}`: no\n" in text
     assert len(leaves) == 2
     assert last.id not in text
+
+
+def test_documents_say_what_became_of_a_message() -> None:
+    """Markdown: replaced, hidden, interrupted. JSON: the fields as they were stored, and what marks changed."""
+    with Session.memory() as session:
+        session.set_system("old")
+        session.set_system("new")
+        hidden = session.append({"role": "user", "content": "secret"})
+        session.hide(hidden)
+        session.pin(hidden)
+        stopped = session.append({"role": "assistant", "content": "half"}, model="m", status="interrupted")
+        session.label(stopped.id, "here")
+        text = b"".join(export_lines(session, "markdown")).decode()
+        entries = json.loads(b"".join(export_lines(session, "json")))["entries"]
+    assert [each for each in text.splitlines() if each.startswith("## ")] == [
+        "## System, replaced below",
+        "## System",
+        "## User, not for the model",
+        "## Assistant, m, interrupted (here)",
+    ]
+    assert [each.get("visibility") for each in entries] == [None, None, {"visible_to": "user", "pinned": True}, None]
+    assert [each["visible_to"] for each in entries] == ["all"] * 4
+    assert entries[3]["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("format", ["markdown", "pi", "kit"])
+def test_the_shape_of_a_message_tells_exports_its_reader(format: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that an application added, although the message looks like a plain one."""
+    monkeypatch.setitem(CUSTOM, "loud", lambda message: {"role": "assistant", "content": message["content"].upper()})
+    with Session.memory() as session:
+        session.append({"role": "user", "content": "hello"}, shape="loud")
+        data = b"".join(export_lines(session, format))
+    assert (b"HELLO" in data, b"hello" in data, b"ssistant" in data) == (True, False, True)
 
 
 def test_a_file_is_not_replaced_unless_told(tmp_path: Path) -> None:

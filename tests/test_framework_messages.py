@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from said_parts import Message, parts, places, raws, source_of
 
-from convtree import Session
+from convtree import Session, plan_compaction
 from convtree._messages.frameworks.table import FRAMEWORKS, framework_of
 
 DATA_URL = "data:image/png;base64,iVBORw0KGgo="
@@ -222,6 +222,20 @@ def test_instructions_of_pydantic_ai_are_said_once() -> None:
         session.append(request({"part_kind": "user-prompt", "content": "Go"}, instructions="Be brief."))
         session.append(request({"part_kind": "user-prompt", "content": "On"}, instructions="Be long."))
         assert session.build_context().to("anthropic")["system"] == "Be brief.\n\nBe long."
+
+
+def test_instructions_that_are_said_once_count_once() -> None:
+    """Or a context would be compacted long before it is full. They pin no request: each of those that stay has them."""
+    with Session.memory() as session:
+        for number in range(3):
+            session.append(request({"part_kind": "user-prompt", "content": "Go, "}, instructions="a" * 400))
+            assert session.build_context().count_tokens() == 100 + number + 1
+        plan = plan_compaction(session, keep_tokens=0)
+        assert plan is not None
+        assert (plan.tokens_before, plan.tokens_kept, len(plan.messages)) == (103, 0, 3)
+        session.append({"role": "assistant", "content": "Done"}, usage={"input_tokens": 200, "output_tokens": 1})
+        session.append(request({"part_kind": "user-prompt", "content": "Go, "}, instructions="a" * 400))
+        assert session.build_context().count_tokens() == 201 + 1
 
 
 def test_what_a_response_of_pydantic_ai_states() -> None:

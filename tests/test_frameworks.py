@@ -130,6 +130,8 @@ def test_whatever_is_in_a_message_it_is_read(name: str, data: st.DataObject) -> 
             assert source.role in (None, "system", "developer", "user", "assistant", "tool")
             assert framework.facts(message).keys() <= {"provider", "model", "usage"}
         assert all(part.role in ("system", "user", "assistant") for part in source.parts)
+    if message:
+        Session.memory().append(message)  # raises nothing, whatever it says of its origin
 
 
 @given(st.sampled_from([each for each in FRAMEWORKS if each.name in NAMES]), st.dictionaries(TEXTS, VALUES, max_size=4))

@@ -139,6 +139,32 @@ def test_a_hidden_call_hides_its_results(shape: str) -> None:
         assert faults(target, context.to(target)) == []
 
 
+@pytest.mark.parametrize(
+    ("call", "result"),
+    [
+        (
+            {
+                "type": "ai",
+                "data": {"type": "ai", "content": "", "tool_calls": [{"id": "c1", "name": "f", "args": {}}]},
+            },
+            {"type": "tool", "data": {"type": "tool", "content": "42", "tool_call_id": "c1"}},
+        ),
+        ({"from": "function_call", "value": '{"name":"f","arguments":{}}'}, {"from": "observation", "value": "42"}),
+    ],
+)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_results_under_a_key_of_their_own_are_paired(call: Message, result: Message, shape: Any) -> None:
+    """Not in a list of blocks: a hidden call takes the message along, and a hidden one is answered by "hidden"."""
+    with Session.memory() as session:
+        asked, answered = session.append_many([call, result])
+        session.hide(asked)
+        assert session.build_context().messages == []
+        session.show(asked)
+        session.hide(answered)
+        request = str(session.build_context().to(shape, open_calls="raise"))
+        assert ("hidden" in request, "42" in request) == (True, False)
+
+
 def test_results_of_two_calls_in_one_message_are_separated(session: Session) -> None:
     """What is left of the message stays; it disappears with its last part."""
     first = session.append(calls("anthropic", "", TWO[:1], False, 0)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -106,6 +107,30 @@ def test_calls_without_ids_do_not_keep_a_turn_from_being_compacted() -> None:
     assert (plan.turn_prefix, plan.messages[-1]["role"]) == (103, "tool")
 
 
+#: messages that no request, or not every one, holds where they are
+ELSEWHERE: list[Message] = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm", "signature": "c2ln"}]},
+    {"role": "assistant", "content": [{"type": "hologram"}]},
+    {"role": "user", "content": [{"type": "hologram"}]},
+    {"role": "model", "parts": [{"text": "", "thoughtSignature": "c2ln"}]},
+    {"type": "compaction", "encrypted_content": "gAAAAB"},
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("between", ELSEWHERE)
+def test_which_result_answers_which_call_does_not_depend_on_the_shape(between: Message, shape: Any) -> None:
+    """What a request leaves out still stands between a call and a result."""
+    session = Session.memory()
+    said = [calling(("a", "f"), ("b", "g")), result("1", tool_call_id="x"), between, result("2", tool_call_id="y")]
+    session.append_many([user("q"), *said], provider="p", model="m")
+    session.append(user("r"), provider="p", model="other")
+    context = session.build_context()
+    request = context.to(shape, unknown="drop")
+    assert (request.answered, json.dumps(request).count("No result:")) == (context.open_calls, len(context.open_calls))
+
+
 ids = st.sampled_from([None, "", "a", "b"])
 steps = st.lists(
     st.one_of(
@@ -118,21 +143,22 @@ steps = st.lists(
         ),
         st.just(user("hm")),
         st.just(assistant("well")),
+        st.sampled_from(ELSEWHERE),
     ),
     max_size=8,
 )
 
 
-@given(steps)
-def test_open_calls_are_empty_exactly_if_the_strict_form_does_not_raise(messages: list[Message]) -> None:
-    """In every shape, and what is open is what is answered. No result is lost."""
+@given(steps, st.sampled_from(["text", "drop"]))
+def test_open_calls_are_empty_exactly_if_the_strict_form_does_not_raise(messages: list[Message], unknown: Any) -> None:
+    """In every shape, and what is open is what is answered."""
     session = Session.memory()
     session.append_many(messages)
     context = session.build_context()
     for shape in SHAPES:
         try:
-            context.to(shape, open_calls="raise")
+            context.to(shape, open_calls="raise", unknown=unknown)
             refused: tuple[OpenCall, ...] = ()
         except OpenCalls as error:
             refused = error.calls
-        assert (context.open_calls, context.to(shape).answered) == (refused, refused)
+        assert (context.open_calls, context.to(shape, unknown=unknown).answered) == (refused, refused)

@@ -213,8 +213,33 @@ def test_an_unsigned_thought_does_not_hide_the_shape_of_the_others() -> None:
     assert session.build_context().to("anthropic")["messages"][1]["content"] == said[1:]
 
 
+@pytest.mark.parametrize("id", [{"a": 1}, ["a"], 5, None])
+def test_an_id_that_is_no_text_breaks_no_request(id: Any) -> None:
+    """Of a call of Anthropic's own tools, and of an approval for OpenAI."""
+    use: Message = {"type": "server_tool_use", "id": id, "name": "web_search", "input": {}}
+    found: Message = {"type": "web_search_tool_result", "tool_use_id": id, "content": []}
+    ask: Message = {"type": "mcp_approval_request", "id": id, "server_label": "s", "name": "f", "arguments": "{}"}
+    may: Message = {"type": "mcp_approval_response", "approval_request_id": id, "approve": True}
+    said = [{"role": "assistant", "content": [use, found, {"type": "text", "text": "A"}]}, ask, may]
+    context = session_of(user("q"), *said, model="m").build_context()
+    assert all("A" in json.dumps(context.to(shape)) for shape in SHAPES)
+
+
 def test_encrypted_state_without_its_content_is_left_out() -> None:
     """It is of no use to anybody."""
     session = session_of(user("q"), {"type": "compaction", "id": "cmp_1"}, user("r"), model="m")
     request = session.build_context().to("openai-responses")
     assert (request["input"], [each.what for each in request.left_out]) == ([user("q"), user("r")], ["sealed"])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", ["thoughtSignature", "thought_signature"])
+def test_a_part_that_is_a_signature_alone(name: str, shape: Any) -> None:
+    """Gemini streams some. It goes back to its model, and another one gets the rest of the message."""
+    said: Message = {"role": "model", "parts": [{"text": "A"}, {name: "c2ln"}]}
+    session = session_of(user("q"), said, provider="google", model="gemini")
+    assert session.build_context().to("gemini")["contents"][1] == said
+    session.append(ModelChangeEntry(provider="google", model="other"))
+    context = session.build_context()
+    assert (context.said[1].text, context.unknown) == ("A", ())
+    assert "c2ln" not in json.dumps(context.to(shape))

@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from convtree._cli.app import app
+from convtree._messages.custom import CUSTOM
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -55,6 +56,7 @@ def test_python_blocks_run_twice(page: Path, tmp_path: Path, monkeypatch: pytest
         namespace: dict[str, Any] = {}
         for text in blocks(page, "python"):
             exec(text, namespace)
+    CUSTOM.clear()  # the readers that a page registered
 
 
 def test_commands_of_the_guide_to_other_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,34 +149,36 @@ ITEMS: Message = RESPONSE | {"output": [{"type": "reasoning", "id": "rs", "summa
 
 
 @pytest.mark.parametrize(
-    ("reply", "text", "usage", "model"),
+    ("reply", "text", "usage", "provider", "model"),
     [
-        (ChatCompletion.model_validate(CHAT), "Oslo.", CHAT["usage"], "gpt-x"),
-        (AnthropicMessage.model_validate(ANTHROPIC), "Rome.", ANTHROPIC["usage"], "claude-x"),
-        (Response.model_validate(ITEMS), "Bonn.", ITEMS["usage"], "gpt-x"),
-        (ITEMS, "Bonn.", ITEMS["usage"], "gpt-x"),
-        (SimpleNamespace(model_dump=lambda **_: assistant("Hello!")), "Hello!", None, None),
-        (assistant("Hello!"), "Hello!", None, None),
-        ({"output": [assistant("Hello!")], "model": 5, "usage": 5}, "Hello!", None, None),
+        (ChatCompletion.model_validate(CHAT), "Oslo.", CHAT["usage"], "openai", "gpt-x"),
+        (AnthropicMessage.model_validate(ANTHROPIC), "Rome.", ANTHROPIC["usage"], "anthropic", "claude-x"),
+        (Response.model_validate(ITEMS), "Bonn.", ITEMS["usage"], "openai", "gpt-x"),
+        (ITEMS, "Bonn.", ITEMS["usage"], "openai", "gpt-x"),
+        (SimpleNamespace(model_dump=lambda **_: assistant("Hello!")), "Hello!", None, None, None),
+        (assistant("Hello!"), "Hello!", None, None, None),
         (
             {"role": "assistant", "content": [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Hi"}]},
             "Hi",
             None,
             None,
+            None,
         ),
     ],
 )
-def test_a_reply_is_a_summary(session: Session, reply: Any, text: str, usage: Any, model: Any) -> None:
-    """Its text is the summary, without its reasoning. Its usage and its model are stored with it."""
+def test_a_reply_is_a_summary(
+    session: Session, reply: Any, text: str, usage: Any, provider: str | None, model: str | None
+) -> None:
+    """Its text is the summary, without its reasoning. Its usage, provider and model are stored with it."""
     start = session.append(user("one " * 50))
     session.append_many([user("two " * 50), user("last")])
     done = session.compact(lambda _: reply, keep_tokens=2)
     assert done is not None
-    assert (done.summary, done.usage, done.model) == (text, usage, model)
+    assert (done.summary, done.usage, done.provider, done.model) == (text, usage, provider, model)
     assert session.entry(done.id) == done
     note = session.branch(start.id, summarize=lambda _: reply)
     assert note is not None
-    assert (note.summary, note.usage, note.model) == (text, usage, model)
+    assert (note.summary, note.usage, note.provider, note.model) == (text, usage, provider, model)
 
 
 def test_facts_of_a_reply_can_be_stated(session: Session) -> None:

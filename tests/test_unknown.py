@@ -231,6 +231,21 @@ def test_a_reader_that_fails(reader: Any, why: str) -> None:
         assert context.to("openai-chat", unknown="drop") == {"messages": [user("q")]}
 
 
+@pytest.mark.usefixtures("no_readers")
+def test_what_a_reader_made_can_be_hidden() -> None:
+    """The places of its blocks are not those of the stored message."""
+    made: Message = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "c", "content": "42"}]}
+    shapes.register("steps", lambda message: made if "step" in message else None)
+    session = Session.memory()
+    call = session.append({"role": "assistant", "content": [{"type": "tool_use", "id": "c", "name": "f", "input": {}}]})
+    step = session.append({"step": "42"}, shape="steps")
+    session.hide(call)
+    assert session.build_context().messages == []
+    session.show(call)
+    session.hide(step)
+    assert session.build_context().to("openai-chat")["messages"][1]["content"] == "hidden"
+
+
 def test_a_reader_needs_a_name_and_a_function() -> None:
     """A name of convtree's own is refused."""
     with pytest.raises(ValueError, match="convtree reads 'anthropic' itself"):
@@ -281,6 +296,16 @@ def test_reasoning_of_several_messages_of_one_turn_is_joined() -> None:
     more = {"role": "assistant", "content": [{"type": "thinking", "thinking": "b"}, use]}
     sent = chat(blocks, more, RESULT, then=("deepseek", "two"))[1]
     assert (sent["content"], sent["reasoning_content"]) == ("A", "a\nb")
+
+
+def test_what_only_a_page_shows_is_named() -> None:
+    """A link to a source is; the mark of a step says nothing, so it is not."""
+    session = Session.memory()
+    parts = [{"type": "step-start"}, {"type": "source-url", "sourceId": "s", "url": "https://a"}]
+    told = session.append({"role": "assistant", "parts": [*parts, {"type": "text", "text": "yo"}]})
+    request = session.build_context().to("openai-chat")
+    assert request == {"messages": [assistant("yo")]}
+    assert request.left_out == (LeftOut(told.id, "sealed", "it has no content for a model", ("parts", 1)),)
 
 
 def test_a_reply_of_reasoning_alone_is_left_out() -> None:

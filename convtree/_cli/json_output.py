@@ -76,8 +76,7 @@ def entries(view: LeafView, rows: Iterable[int]) -> list[dict[str, Any] | None]:
     listed = list(rows)
     found: list[dict[str, Any] | None] = []
     for row, entry in zip(listed, view.entries(listed), strict=True):
-        changed = zip(("visible_to", "pinned"), view.outline.visibility.get(row, ()), strict=False)
-        now = {name: value for name, value in changed if value is not None}
+        now = view.outline.changed(row)
         found.append(None if entry is None else _entry(entry) | ({"visibility": now} if now else {}))
     return found
 

@@ -8,7 +8,7 @@ loop backwards and nothing recurses. Entries stay in the log until they are aske
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convtree._engine.tree import KIND, MARK, NONE, Tree
 from convtree._model.entries import Entry, Visibility
@@ -57,6 +57,11 @@ class Outline:
         """Returns the row of an entry."""
         row = self.tree.find(entry_id)
         return row if row is not None and self.tree.is_node(row) else None
+
+    def changed(self, row: int | None) -> dict[str, Any]:
+        """Returns what marks changed of who sees an entry, and of whether it is pinned, by field."""
+        pairs = zip(("visible_to", "pinned"), self.visibility.get(NONE if row is None else row, ()), strict=False)
+        return {name: value for name, value in pairs if value is not None}
 
     def entries(self, rows: Sequence[int]) -> list[Entry | None]:
         """Reads entries; None stands for one whose line is damaged."""

@@ -13,6 +13,7 @@ import msgspec
 from convtree._engine import codec
 from convtree._engine.plain_objects import as_on_wire, is_convertible, plain
 from convtree._messages.dialects import ROLES
+from convtree._messages.parts import Text
 from convtree._messages.reading import read
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
 from convtree._model.errors import InvalidMessage
@@ -163,12 +164,17 @@ def message_entry(
 
 
 def _is_of_system(message: dict[str, Any]) -> bool:
-    """Returns whether a message is the system's, or holds a system text beside others, as pydantic-ai's do."""
+    """Returns whether a message is the system's, or holds a system text beside others, as pydantic-ai's do.
+
+    A text that every request of its framework repeats is also in the requests that stay.
+    """
     role = message.get("role")
     if isinstance(role, str) and role in ROLES:
         return role in PINNED_ROLES
     said = read(message)
-    return said.role in PINNED_ROLES or any(part.role == "system" for part in said.parts)
+    return said.role in PINNED_ROLES or any(
+        part.role == "system" and not (isinstance(part, Text) and part.repeats) for part in said.parts
+    )
 
 
 def _hint(item: Any) -> str:
@@ -193,7 +199,7 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
         framework = framework_of(value)
         if framework is not None or "parts" in value:  # others have no bytes: they are on the wire as JSON
             value = as_on_wire(value)
-        return value, None, {} if framework is None else framework.facts(value)
+        return value, None, {} if framework is None else framework.stated(value)
     key, count = wrapped.alternatives
     if count > 1:
         inner = {"choices": "message", "candidates": "content"}[key]
@@ -205,7 +211,7 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
     framework = framework_of(wrapped.message) if wrapped.shape is None else None
     if framework is None:
         return wrapped.message, wrapped.shape, wrapped.facts
-    return wrapped.message, framework.name, framework.facts(wrapped.message) | wrapped.facts
+    return wrapped.message, framework.name, framework.stated(wrapped.message) | wrapped.facts
 
 
 def _check_shape(shape: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from convtree._messages.frameworks.making import without_repeats
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Source, Text, Thinking, Unknown, as_json
 from convtree._messages.reading import read
 from convtree._model.entries import Entry, MessageEntry
@@ -32,6 +33,15 @@ def estimate_tokens(message: Any) -> int:
 def estimate_said(source: Source) -> int:
     """Returns the estimated tokens of what a message says."""
     return -(-sum(map(_characters, source.parts)) // _CHARACTERS_PER_TOKEN)
+
+
+def _estimates(said: Sequence[Source], start: int = 0) -> list[int]:
+    """Returns the estimated tokens of each message of a context, from an index on. What is sent once counts once."""
+    if not any(isinstance(part, Text) and part.repeats for source in said[start:] for part in source.parts):
+        return list(map(estimate_said, said[start:]))
+    kept = set(map(id, without_repeats(part for source in said for part in source.parts)))
+    sent = (tuple(part for part in source.parts if id(part) in kept) for source in said[start:])
+    return [estimate_said(Source(message={}, parts=parts)) for parts in sent]
 
 
 def _characters(part: Part) -> int:
@@ -57,7 +67,7 @@ def count_tokens(
     the messages at the indexes `stale`, whose request was another one.
     """
     index, counted = _usage_covers(said, entries, first_after_compaction, stale)
-    return counted + sum(map(estimate_said, said[index:]))
+    return counted + sum(_estimates(said, index))
 
 
 def count_each(
@@ -68,7 +78,7 @@ def count_each(
     If the provider reported more for the messages together, the estimates are scaled up to that. So their sum is never
     less than `count_tokens`, and a context that is too long is not taken for a short one.
     """
-    estimates = list(map(estimate_said, said))
+    estimates = _estimates(said)
     index, counted = _usage_covers(said, entries, first_after_compaction, stale)
     if counted <= sum(estimates[:index]):
         return estimates

@@ -89,7 +89,7 @@ def _part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
         if raw.get("thought") is True:
             return Thinking(**common, text=text, sealed=True)
         return Text(**common, text=text) if text.strip() or (signed and source.trusted) else None
-    if any(name in raw for name in GEMINI_HOSTED_KEYS) or raw.keys() == set(signed):
+    if any(name in raw for name in GEMINI_HOSTED_KEYS) or raw.keys() <= set(signed):
         return Hosted(**common, text=told(raw)) if raw else None
     return _structured(raw, common)
 

@@ -1,7 +1,8 @@
 """The words of the providers' and tools' message formats: roles, block types, keys, tool names. Data only.
 
-The one table of such names. `messages`, `tokens`, `cut_points`, `compaction` and `_providers` look them up here, so a
-new dialect is a change of this module and of the module that gives its words a meaning.
+The one table of such names. The readers of this folder, `_providers`, `_session/compaction` and the exporters look them
+up here, so a new dialect is a change of this module and of the module that gives its words a meaning. The words that
+only one framework uses are in its own module.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ TEXT_BLOCKS = ("text", "input_text", "output_text", "refusal")
 HOSTED_BLOCKS = ("server_tool_use", "mcp_tool_use", "container_upload", "compaction", "tool_reference")
 #: Anthropic and pi
 CALL_BLOCKS = ("tool_use", "toolCall")
-RESULT_BLOCKS = ("tool_result",)
 #: kit, whose parts keep their fields under `data`
 KIT_CALL, KIT_RESULT = "tool_call", "tool_result"
 #: items of OpenAI Responses that name their tool; the type of any other call is the name of its tool

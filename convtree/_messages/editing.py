@@ -30,7 +30,8 @@ _PROVIDERS = (None, CHAT, RESPONSES, ANTHROPIC, GEMINI, PI, KIT)
 def without_results(source: Source, results: Sequence[Result]) -> dict[str, Any] | None:
     """Returns a message without some of its results; None if it says nothing else."""
     places = {result.place for result in results}
-    left = None if () in places else _without(source.message, places)
+    is_all = any(not place or isinstance(place[-1], str) for place in places)  # not one of the blocks in a list
+    left = None if is_all else _without(source.message, places)
     return left if left is not None and read(left, source.shape).parts else None
 
 

@@ -146,7 +146,8 @@ def _unknown_because(source: Source, parts: list[Part]) -> str | None:
 def _translated(source: Source, name: str) -> list[Part] | None:
     """Reads what an application's reader made of a message; None if the reader does not know it.
 
-    What it made is not given to such a reader again.
+    What it made is not given to such a reader again. The places of its parts are unknown in the message that is stored,
+    so each of them stands for the whole.
     """
     found = translate(name, source.message)
     if found is None:
@@ -154,7 +155,7 @@ def _translated(source: Source, name: str) -> list[Part] | None:
     source.whole, source.translated = False, True
     if found.fault is not None:
         return [Unknown(role="user", source=source, value=source.message, why=found.fault)]
-    return [part for message in found.messages for part in _read_inner(source, message)]
+    return [placed(part) for message in found.messages for part in _read_inner(source, message)]
 
 
 def _read_inner(source: Source, message: Mapping[str, Any], *place: str | int) -> list[Part]:

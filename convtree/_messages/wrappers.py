@@ -155,7 +155,7 @@ def _output(value: Mapping[str, Any]) -> Wrapped | None:
     if not _is_response(value):
         return None
     items = trimmed(output, _RULES[RESPONSES])
-    alone = len(items) == 1 and isinstance(items[0], Mapping)
+    alone = len(items) == 1 and isinstance(items[0], Mapping) and bool(items[0])
     message = items[0] if alone else {"object": "response", "output": items}
     return Wrapped(message, RESPONSES, _facts(value, value.get("model"), "openai"))
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
 from convtree._messages.frameworks.making import without_repeats
+from convtree._messages.matching import match
 from convtree._messages.parts import Part, Source
 from convtree._providers import anthropic, gemini, openai_chat, openai_responses
 from convtree._providers.target import OnOpenCalls, OnUnknown, Request, Shape, Target
@@ -48,7 +49,8 @@ def write(
     for name, value, choices in (("open_calls", open_calls, OnOpenCalls), ("unknown", unknown, OnUnknown)):
         if value not in get_args(choices):
             raise ValueError(f"{name} is one of {', '.join(map(repr, get_args(choices)))}, not {value!r}")
-    target = Target(shape=shape, provider=provider, open_calls=open_calls, unknown=unknown)
-    request = Request(writer(without_repeats(part for source in sources for part in source.parts), target))
+    parts = [part for source in sources for part in source.parts]
+    target = Target(shape=shape, matches=match(parts), provider=provider, open_calls=open_calls, unknown=unknown)
+    request = Request(writer(without_repeats(parts), target))
     request.left_out, request.answered = tuple(target.left_out), tuple(target.answered)
     return request

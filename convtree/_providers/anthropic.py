@@ -1,7 +1,7 @@
 """Writes Anthropic messages: a `system` field, then user and assistant in turns, the user first. Pure.
 
 Consecutive parts of one role become one message, with results first. Thinking goes back unchanged to the model that
-signed it. For another model it becomes text.
+signed it, and to no other.
 """
 
 from __future__ import annotations

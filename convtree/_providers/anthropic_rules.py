@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from convtree._messages.blocks import text_or_none
 from convtree._messages.hosted import told
 from convtree._messages.parts import Call, Hosted, Part, Result, Thinking
 from convtree._providers.target import Target
@@ -49,18 +50,18 @@ def with_whole_pairs(parts: Iterable[Part]) -> list[Part]:
     made it only if that one stays, too.
     """
     listed = list(parts)
-    waiting: dict[Any, Part] = {}
+    waiting: dict[str | None, Part] = {}
     whole: set[int] = set()
-    made: set[Any] = set()
+    made: set[str | None] = set()
     for part in listed:
         if part.role == "user" and not isinstance(part, Result):
             waiting.clear()
         raw = _server_block(part)
         if raw.get("type") in _USES:
-            waiting[raw.get("id")] = part
-        elif (asked := waiting.pop(raw.get("tool_use_id"), None)) is not None:
+            waiting[text_or_none(raw.get("id"))] = part
+        elif (asked := waiting.pop(answered := text_or_none(raw.get("tool_use_id")), None)) is not None:
             whole |= {id(asked), id(part)}
-            made.add(raw.get("tool_use_id"))
+            made.add(answered)
     whole |= {id(part) for part in waiting.values()}
     made |= set(waiting)
     return [
@@ -88,7 +89,7 @@ def _is_of_a_pair(raw: Mapping[str, Any]) -> bool:
     return raw.get("type") in _USES or str(raw.get("type")).endswith("_tool_result")
 
 
-def _called(part: Part, made: set[Any]) -> Part:
+def _called(part: Part, made: set[str | None]) -> Part:
     """Returns a call without its `caller` if that call is left out."""
     caller = part.raw.get("caller") if isinstance(part, Call) and part.raw is not None else None
     if not isinstance(caller, Mapping) or part.raw is None or caller.get("tool_id") in (None, *made):

@@ -11,6 +11,7 @@ from functools import partial
 from itertools import takewhile
 from typing import Any
 
+from convtree._messages.blocks import text_or_none
 from convtree._messages.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RESPONSES
 from convtree._messages.hosted import told
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
@@ -58,12 +59,16 @@ def _fits(call: Call) -> bool:
     return (call.shape == RESPONSES and call.source.trusted) or len(call.id or "") <= _ID_LIMIT
 
 
-def _asked(parts: Sequence[Part]) -> set[Any]:
+def _asked(parts: Sequence[Part]) -> set[str | None]:
     """Returns the ids of the approvals that are asked for in the request."""
-    return {raw.get("id") for part in parts if (raw := _trusted_item(part)).get("type") == "mcp_approval_request"}
+    return {
+        text_or_none(raw.get("id"))
+        for part in parts
+        if (raw := _trusted_item(part)).get("type") == "mcp_approval_request"
+    }
 
 
-def _takes(part: Part, asked: set[Any]) -> bool:
+def _takes(part: Part, asked: Set[str | None]) -> bool:
     if isinstance(part, Thinking):
         return part.shape == RESPONSES and part.source.trusted and part.sealed
     if isinstance(part, Media):
@@ -85,10 +90,10 @@ def _item_of(part: Part) -> Item:
     return raw if "type" in raw and raw["type"] == part.source.message.get("type") else {}
 
 
-def _is_taken(part: Hosted, asked: set[Any]) -> bool:
+def _is_taken(part: Hosted, asked: Set[str | None]) -> bool:
     raw = _item_of(part)
     if raw.get("type") == "mcp_approval_response":  # made by the user, not by a model
-        return raw.get("approval_request_id") in asked
+        return text_or_none(raw.get("approval_request_id")) in asked
     return bool(_trusted_item(part))
 
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 
 import msgspec
 
-from convtree._messages.matching import Matches, OpenCall, match
+from convtree._messages.matching import Matches, OpenCall
 from convtree._messages.parts import Call, Part, Result, Source, Text, Thinking
 from convtree._model.errors import OpenCalls
 from convtree._providers.target import Target
@@ -41,13 +41,12 @@ def pair(parts: Iterable[Part], target: Target, takes: Takes, *, fits: Fits | No
         OpenCalls: a call has no result, and the target refuses that. A call of an interrupted reply is answered always.
         UnknownMessage: a part cannot be expressed, and the target refuses that.
     """
-    parts = list(accepted(parts, takes, target))
-    found = match(parts)
+    found = target.matches
     _check_closed(found, target)
     claimed = found.repeated.union(map(id, found.answers.values()))
     ids = _Ids(fits)
     paired: list[Part] = []
-    for run in _runs(parts):
+    for run in _runs(accepted(parts, takes, target)):
         if run[0].role == "assistant":
             said = [ids.renamed(_named(part, target.shape)) for part in run]
             paired += _answered(said, [found.answers.get(id(part)) for part in run])

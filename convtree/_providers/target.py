@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from convtree._messages.left_out import LeftOut
-from convtree._messages.matching import OpenCall
+from convtree._messages.matching import Matches, OpenCall
 from convtree._messages.parts import Part, Unknown
 from convtree._model.errors import UnknownMessage
 
@@ -29,9 +29,14 @@ class Request(dict[str, Any]):
 
 
 class Target(msgspec.Struct, kw_only=True):
-    """What a request is written for, and what happened on the way."""
+    """What a request is written for, and what happened on the way.
+
+    `matches` are the calls and results of the whole conversation, also of the parts that the request does not hold:
+    which result answers which call does not depend on the shape.
+    """
 
     shape: Shape
+    matches: Matches
     provider: str | None = None
     open_calls: OnOpenCalls = "answer"
     unknown: OnUnknown = "raise"

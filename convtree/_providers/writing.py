@@ -159,7 +159,8 @@ def accepted(parts: Iterable[Part], takes: Takes, target: Target) -> Iterator[Pa
             if part.text:
                 yield text_part(part.role, part.text, part)
             else:
-                target.leave_out(part, "sealed", "only its own provider can read it")
+                why = "it has no content for a model" if part.raw is None else "only its own provider can read it"
+                target.leave_out(part, "sealed", why)
         elif isinstance(part, Unknown):
             target.check_unknown(part)
             if target.unknown == "text":

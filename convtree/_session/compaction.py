@@ -27,7 +27,7 @@ from convtree._messages.dialects import (
     READ_TOOLS,
     WRITE_TOOLS,
 )
-from convtree._messages.reading import read
+from convtree._messages.parts import Source
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry
 from convtree._model.errors import InvalidMessage, SummaryTooLong
 from convtree._session.cut_points import allowed_cuts, choose_cut, turn_prefix
@@ -316,7 +316,7 @@ def _files(context: Context, removed: Sequence[int], previous: Entry | None) -> 
         read.update(dict.fromkeys(previous.read_files or ()))
         modified.update(dict.fromkeys(previous.modified_files or ()))
     for index in removed:
-        for name, arguments in _calls(context.messages[index]):
+        for name, arguments in _calls(context.said[index]):
             names = read if _is_read(name, arguments) else modified
             names.update(dict.fromkeys(_paths(name, arguments)))
     return tuple(sorted(read.keys() - modified.keys())), tuple(sorted(modified))
@@ -336,11 +336,11 @@ def _paths(name: str, arguments: dict[str, Any]) -> list[str]:
     return list(islice(paths, 1 if known else 0))
 
 
-def _calls(message: Any) -> list[tuple[str, dict[str, Any]]]:
+def _calls(said: Source) -> list[tuple[str, dict[str, Any]]]:
     """Returns the names of the tools that a message calls, in lower case, with their arguments."""
     from convtree._providers.writing import as_object
 
-    return [(call.name.lower(), as_object(call)) for call in read(message).calls]
+    return [(call.name.lower(), as_object(call)) for call in said.calls]
 
 
 Summarize = Callable[[CompactionPlan], Summary]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any, NamedTuple
 
-from convtree._engine.json_values import jsonable
 from convtree._engine.sdk_objects import SDKObject, message_entry
 from convtree._model.errors import InvalidMessage
 
@@ -35,37 +34,13 @@ def read_summary(summary: object) -> WrittenSummary:
             "the summary is a coroutine; with a coroutine function, use the session of convtree.aio", place="summary"
         )
     try:
-        written = _read_reply(summary)
+        entry = message_entry(summary)  # type: ignore[arg-type]  # it refuses what is no reply
     except TypeError:
         name = type(summary).__name__
         raise InvalidMessage(
             f"the summary is a {name}; return a text, or the reply of a model", place="summary"
         ) from None
+    written = WrittenSummary(entry.text, entry.usage or None, entry.provider, entry.model)
     if not written.text.strip():
         raise InvalidMessage("the reply has no text; return one that says what it stands for", place="summary")
     return written
-
-
-def _read_reply(reply: Any) -> WrittenSummary:
-    items = _field(reply, "output")
-    if not isinstance(items, list | tuple):
-        entry = message_entry(reply)
-        return WrittenSummary(entry.text, _plain_usage(entry.usage), entry.provider, entry.model)
-    texts = [message_entry(item).text for item in items]  # OpenAI's Response: several messages, and reasoning apart
-    model = _field(reply, "model")
-    return WrittenSummary(
-        text="\n".join(filter(None, texts)),
-        usage=_plain_usage(_field(reply, "usage")),
-        model=model if isinstance(model, str) else None,
-    )
-
-
-def _field(reply: Any, name: str) -> Any:
-    return reply.get(name) if isinstance(reply, Mapping) else getattr(reply, name, None)
-
-
-def _plain_usage(usage: Any) -> dict[str, Any] | None:
-    """Returns a usage as plain values. That of an SDK is an object, too."""
-    if not isinstance(usage, Mapping) and not hasattr(usage, "model_dump"):
-        return None
-    return jsonable(usage) or None

@@ -341,7 +341,6 @@ VERCEL = [
         "assistant",
         [
             ("unknown", {}, "a part without a kind"),
-            ("hosted", ""),
             ("thinking", "hm", SIGNED),
             ("thinking", "", REDACTED),
             ("thinking", "aloud", None),

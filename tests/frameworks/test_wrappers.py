@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from answers import ANSWERS, BLOCKS, CHAT_MESSAGE, ITEMS, PARTS, PNG, Json, fields
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from convtree import InvalidMessage, MessageEntry, Session
@@ -336,6 +336,7 @@ LIKE_ANSWERS = st.recursive(
 )
 
 
+@example({"object": "response", "output": [{}]})
 @given(st.dictionaries(KEYS, LIKE_ANSWERS, min_size=1, max_size=6))
 def test_no_json_makes_the_reader_raise(message: Json) -> None:
     """Whatever is stored has parts, or says nothing."""

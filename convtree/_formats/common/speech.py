@@ -1,12 +1,13 @@
 """A message of any provider as neutral parts, for the writers. Pure.
 
-The parts of `_providers.reading`, also those hidden from the model. A part without a neutral form (an image by
-reference, a document) becomes a text that names it.
+The parts of `_messages.reading`, also those that no model sees. A part without a neutral form (an image by reference,
+a document) becomes a text that names it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 from convtree._messages import parts as read
@@ -64,11 +65,29 @@ class Speech(NamedTuple):
     parts: list[Part]
 
 
-def speech_of(message: Mapping[str, Any]) -> Speech:
-    """Returns a message of any known shape as neutral parts."""
-    source = reading.read(message)
+def speech_of(message: Mapping[str, Any], shape: str | None = None) -> Speech:
+    """Returns a message of any known shape as neutral parts. `shape` is that of its entry."""
+    source = reading.read(message, shape)
     role = SPEAKERS.get(source.role or "", "user")
     return Speech(role, [said for part in source.parts for said in _said(part)])
+
+
+def speeches_of(message: Mapping[str, Any], shape: str | None = None) -> list[Speech]:
+    """Returns a message as messages of one speaker each, with results apart: behind their calls, before other words.
+
+    Some frameworks store a system prompt and a question, or a call, its result and the answer, as one message.
+    """
+    source = reading.read(message, shape)
+    speeches: list[Speech] = []
+    for _, run in groupby(source.parts, lambda part: part.role == "assistant" and not _is_result(part)):
+        ordered = sorted(run, key=lambda part: not _is_result(part))
+        for (role, _), parts in groupby(ordered, lambda part: (part.role, _is_result(part))):
+            speeches.append(Speech(role, [said for part in parts for said in _said(part)]))
+    return speeches or [Speech(SPEAKERS.get(source.role or "", "user"), [])]
+
+
+def _is_result(part: read.Part) -> bool:
+    return isinstance(part, read.Result)
 
 
 def _said(part: read.Part) -> Iterator[Part]:

@@ -1,7 +1,8 @@
 """Writes a session as one plain JSON document, for programs that do not read logs: the header, the entries, the leaf.
 
-`entries` has every entry in log order, with `id`, `parent_id` and `type` first; `path` has the ids from the root to the
-leaf. A version may add fields, but changes the meaning of none.
+`entries` has every entry in log order, with `id`, `parent_id` and `type` first. Where marks changed who sees an entry
+or whether it is pinned, its `visibility` has what they changed. `path` has the ids from the root to the leaf. A version
+may add fields, but changes the meaning of none.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ def write(session: Exported) -> Iterator[bytes]:
     }
     yield line(head)[:-2] + b',"entries":[\n'
     separator = b""
-    for _, record in session.records():
+    outline = session.outline()
+    for row, record in session.records():
         if isinstance(record, Entry):
-            yield separator + line(_fields(record)).rstrip(b"\n")
+            now = outline.changed(row)
+            yield separator + line(_fields(record) | ({"visibility": now} if now else {})).rstrip(b"\n")
             separator = b",\n"
     yield b"\n]}\n"
 

@@ -15,7 +15,6 @@ from convtree._formats.common.base import Exported
 from convtree._formats.common.export import entries_of
 from convtree._formats.common.speech import Call, Image, Part, Result, Text, Thought, speech_of
 from convtree._formats.documents.prose import prose
-from convtree._messages.reading import role_of
 from convtree._model.document_text import escape_json, escape_text
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, MessageEntry, ModelChangeEntry
 
@@ -38,26 +37,28 @@ def _paragraphs(session: Exported) -> Iterator[str]:
     yield f"# {_inline(session.name or session.id)}"
     facts = {"Session": session.id, "Begun": header.timestamp, "Directory": header.cwd}
     yield "\n".join(f"- {name}: {_inline(value)}" for name, value in facts.items() if value)
-    outline = session.outline()
-    for entry in session.path(session.leaf_id):
-        row = outline.row(entry.id)
-        seen_by, _ = outline.visibility.get(-1 if row is None else row, (None, None))
-        yield from _entry(entry, seen_by, session.labels.get(entry.id))
+    outline, path = session.outline(), session.path(session.leaf_id)
+    replaced = {entry.replaces for entry in path if isinstance(entry, MessageEntry)}
+    for entry in path:
+        seen_by = outline.changed(outline.row(entry.id)).get("visible_to")
+        yield from _entry(entry, seen_by, session.labels.get(entry.id), is_replaced=entry.id in replaced)
     branches = list(_branches(session))
     if branches:
         yield "## Other branches"
         yield "\n".join(branches)
 
 
-def _entry(entry: Entry, seen_by: str | None, label: str | None) -> Iterator[str]:
+def _entry(entry: Entry, seen_by: str | None, label: str | None, *, is_replaced: bool) -> Iterator[str]:
     """Yields the paragraphs of an entry. `seen_by` is what a mark says of who sees it; None without such a mark."""
     mark = f" ({_inline(label)})" if label else ""
     match entry:
         case MessageEntry():
             model = f", {_inline(entry.model)}" if entry.model else ""
-            hidden = _HIDDEN.get(seen_by or entry.visible_to, "")
-            yield f"## {_inline((role_of(entry.message) or 'message').capitalize())}{model}{hidden}{mark}"
-            yield from _parts(speech_of(entry.message).parts)
+            state = _HIDDEN.get(seen_by or entry.visible_to, "")
+            state += ", replaced below" if is_replaced else ""
+            state += ", interrupted" if entry.status is not None else ""
+            yield f"## {_inline((entry.role or 'message').capitalize())}{model}{state}{mark}"
+            yield from _parts(speech_of(entry.message, entry.shape).parts)
         case CompactionEntry():
             yield f"## Summary of what came before{mark}"
             yield _prose(entry.summary)

@@ -19,7 +19,7 @@ from convtree._formats.common.export import (
     own_id,
 )
 from convtree._formats.common.shown import ShownEntries
-from convtree._formats.common.speech import Call, Image, Part, Result, Thought, speech_of
+from convtree._formats.common.speech import Call, Image, Part, Result, Thought, speeches_of
 from convtree._formats.common.values import text
 from convtree._formats.kit.order import Order
 from convtree._model.entries import (
@@ -151,13 +151,12 @@ class _Writer(ExportWriter):
             return [self._unknown(entry)]
         if entry.shape == SHAPE and isinstance(entry.message.get("role"), str):
             return [{"type": entry.type} | {name: entry.message.get(name) for name in ("role", "parts")} | more]
-        speech = speech_of(entry.message)
-        self._tools |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
-        results = [self._part(part) for part in speech.parts if isinstance(part, Result)]
-        parts = [self._part(part) for part in speech.parts if not isinstance(part, Result)]
-        bodies: list[dict[str, Any]] = [{"type": entry.type, "role": "tool", "parts": results}] if results else []
-        if parts or not results:
-            bodies.append({"type": entry.type, "role": speech.role, "parts": parts} | more)
+        bodies: list[dict[str, Any]] = []
+        for role, said in speeches_of(entry.message, entry.shape):
+            self._tools |= {part.id: part.name for part in said if isinstance(part, Call)}
+            body = {"type": entry.type, "role": role, "parts": [self._part(part) for part in said]}
+            is_result = any(isinstance(part, Result) for part in said)
+            bodies.append(body | {"role": "tool"} if is_result else body | more)
         return bodies
 
     def _part(self, part: Part) -> dict[str, Any]:

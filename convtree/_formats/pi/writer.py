@@ -20,7 +20,7 @@ from convtree._formats.common.export import (
 )
 from convtree._formats.common.ids import derive_id
 from convtree._formats.common.shown import ShownEntries
-from convtree._formats.common.speech import Call, Image, Part, Result, Speech, Text, Thought, speech_of
+from convtree._formats.common.speech import Call, Image, Part, Result, Speech, Text, Thought, speeches_of
 from convtree._formats.common.values import milliseconds, text
 from convtree._formats.pi.system_prompt import merge_system_messages
 from convtree._model.entries import (
@@ -121,25 +121,32 @@ class _Writer(ExportWriter):
             return [{"type": "message", "message": message}]
         if is_hidden(entry):
             return [self._unknown(entry)]
-        return self._spoken(entry, speech_of(message), time or 0)
+        speeches = speeches_of(message, entry.shape)
+        self._tools |= {part.id: part.name for speech in speeches for part in speech.parts if isinstance(part, Call)}
+        last = max((number for number, speech in enumerate(speeches) if speech.role == "assistant"), default=None)
+        return [
+            body
+            for number, speech in enumerate(speeches)  # usage is counted once: with the last words of the model
+            for body in self._spoken(entry, speech, (entry.usage if number == last else None) or {}, time or 0)
+        ]
 
-    def _spoken(self, entry: MessageEntry, speech: Speech, time: int) -> list[dict[str, Any]]:
-        """Converts a message of another format."""
+    def _spoken(self, entry: MessageEntry, speech: Speech, usage: dict[str, Any], time: int) -> list[dict[str, Any]]:
+        """Converts what one speaker says in a message of another format."""
         results = [part for part in speech.parts if isinstance(part, Result)]
-        content = [_block(part) for part in speech.parts if not isinstance(part, Result)]
-        bodies: list[dict[str, Any]] = [{"type": "message", "message": self._result(part, time)} for part in results]
+        if results:
+            return [{"type": "message", "message": self._result(part, time)} for part in results]
         if speech.role == "system":
             said = "\n".join(part.text for part in speech.parts if isinstance(part, Text))
             shown = {"customType": f"{FOREIGN}system", "content": said, "display": False}
-            bodies.append({"type": "custom_message"} | shown)
-        elif speech.role == "assistant":
-            self._tools |= {part.id: part.name for part in speech.parts if isinstance(part, Call)}
-            bodies.append({"type": "message", "message": self._answer(entry, content, time)})
-        elif content or not results:
-            bodies.append({"type": "message", "message": {"role": "user", "content": content, "timestamp": time}})
-        return bodies
+            return [{"type": "custom_message"} | shown]
+        content = [_block(part) for part in speech.parts]
+        if speech.role == "assistant":
+            return [{"type": "message", "message": self._answer(entry, content, usage, time)}]
+        return [{"type": "message", "message": {"role": "user", "content": content, "timestamp": time}}]
 
-    def _answer(self, entry: MessageEntry, content: list[dict[str, Any]], time: int) -> dict[str, Any]:
+    def _answer(
+        self, entry: MessageEntry, content: list[dict[str, Any]], usage: dict[str, Any], time: int
+    ) -> dict[str, Any]:
         provider, model, _ = self._models.above(entry).after(entry)
         calls = any(block["type"] == "toolCall" for block in content)
         return {
@@ -148,7 +155,7 @@ class _Writer(ExportWriter):
             "api": "convtree",
             "provider": provider or "unknown",
             "model": model or "unknown",
-            "usage": _usage(entry.usage or {}),
+            "usage": _usage(usage),
             "stopReason": "toolUse" if calls else "stop",
             "timestamp": time,
         }

@@ -13,6 +13,7 @@ from convtree._messages.blocks import Where, listed, members, read_content
 from convtree._messages.frameworks.making import (
     at,
     called,
+    chat_calls,
     kind_of_part,
     numbered,
     returned,
@@ -58,13 +59,7 @@ def read(source: Source, _: ReadInner) -> list[Part]:
             parts += at(place, _part(block, where))
     else:
         parts += at(("content",), structured(content, where))
-    for place, each in numbered("tool_calls", message.get("tool_calls")):
-        function = members(members(each).get("function"))
-        if "name" in function:
-            parts += at(place, called(each.get("id"), function["name"], function.get("arguments"), where))
-        else:
-            parts += at(place, unknown(each, "tool_calls", where))
-    return parts
+    return [*parts, *chat_calls(message, where)]
 
 
 def _is_document(block: Any) -> bool:

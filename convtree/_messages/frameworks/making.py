@@ -99,6 +99,16 @@ def called(id: Any, name: Any, arguments: Any, where: Where) -> Call:
     )
 
 
+def chat_calls(message: Mapping[str, Any], where: Where) -> Iterator[Part]:
+    """Yields the calls of a message that has them as OpenAI chat does."""
+    for place, each in numbered("tool_calls", message.get("tool_calls")):
+        function = members(members(each).get("function"))
+        if "name" in function:
+            yield from at(place, called(each.get("id"), function["name"], function.get("arguments"), where))
+        else:
+            yield from at(place, unknown(each, "tool_calls", where))
+
+
 def returned(id: Any, name: Any, content: Iterable[Part | None], where: Where, is_error: bool = False) -> Result:
     """Makes the result of a call. Of a content, parts that are no text and no media are told as JSON text."""
     return Result(
@@ -172,7 +182,7 @@ def _found_pages(value: Any) -> str:
 
 
 def unknown(value: Any, kind: str | None, where: Where) -> Unknown:
-    """Makes a part of a kind that nobody knows."""
+    """Makes a part of a kind that no reader knows."""
     named = "without a kind" if kind is None else f"of kind {kind!r}"
     return Unknown(role=where[0], source=where[1], value=value, why=f"a part {named}")
 

@@ -12,7 +12,7 @@ from typing import Any
 from convtree._messages.blocks import listed, members
 from convtree._messages.frameworks.making import (
     at,
-    called,
+    chat_calls,
     media,
     numbered,
     returned,
@@ -53,13 +53,7 @@ def read(source: Source, _: ReadInner) -> list[Part]:
     for place, each in numbered("images", message.get("images")):
         made = media(where, kind="image", mime=_mime_of(each), data=each)
         parts += at(place, unknown(each, "images", where) if made is None else made)
-    for place, each in numbered("tool_calls", message.get("tool_calls")):
-        function = members(members(each).get("function"))
-        if "name" in function:
-            parts += at(place, called(each.get("id"), function["name"], function.get("arguments"), where))
-        else:
-            parts += at(place, unknown(each, "tool_calls", where))
-    return parts
+    return [*parts, *chat_calls(message, where)]
 
 
 def _is_call(call: Any) -> bool:

@@ -35,14 +35,19 @@ def _no_facts(_: Mapping[str, Any]) -> dict[str, Any]:
 class Framework(NamedTuple):
     """A message format: its name, whether a message is in it (by keys alone), its reader, and what else it states.
 
-    The reader sets the source's `role`, and returns the parts in their order. `facts` returns what the message states
-    of its origin, under the keys `provider`, `model` and `usage`.
+    The reader sets the source's `role`, and returns the parts in their order. `facts` returns what the message says of
+    its origin, under the keys `provider`, `model` and `usage`; see `stated`.
     """
 
     name: str
     fits: Callable[[Mapping[str, Any]], bool]
     read: Callable[[Source, ReadInner], list[Part]]
     facts: Callable[[Mapping[str, Any]], dict[str, Any]] = _no_facts
+
+    def stated(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns the facts that an entry can hold: texts, and a usage that is an object."""
+        facts = self.facts(message)
+        return {name: fact for name, fact in facts.items() if isinstance(fact, Mapping if name == "usage" else str)}
 
 
 WRAPPER = "wrapper"

@@ -31,7 +31,9 @@ _CALL, _RESULT = "tool-call", "tool-result"
 #: blocks for models that have other keys than those of other formats
 _BLOCKS = (_CALL, _RESULT, "file", "image", "reasoning")
 #: parts of a page that the SDK does not send to a model
-_PAGE_ONLY = ("step-start", "source-url", "source-document", "source")
+_PAGE_ONLY = ("source-url", "source-document", "source")
+#: where a new request began; says nothing
+_STEP = "step-start"
 _DENIED = "The call was denied."
 _MEDIA_TYPE_KEYS = ("mediaType", "mimeType")
 
@@ -71,7 +73,7 @@ def _is_page_part(part: Any) -> bool:
         return isinstance(part.get("text"), str)
     if kind == "file":
         return "url" in part or any(key in part for key in _MEDIA_TYPE_KEYS)
-    if kind in (*_PAGE_ONLY, _DYNAMIC, _OLD_TOOL):
+    if kind in (*_PAGE_ONLY, _STEP, _DYNAMIC, _OLD_TOOL):
         return True
     return kind.startswith("data-") or (kind.startswith("tool-") and "toolCallId" in part)
 
@@ -100,6 +102,8 @@ def _part(kind: str | None, value: Any, where: Where) -> Iterator[Part | None]:
         content, is_error = _output(value.get("output", value.get("result")), where)
         is_error = is_error or value.get("isError") is True
         yield returned(value.get("toolCallId"), value.get("toolName"), content, where, is_error)
+    elif kind == _STEP:
+        return
     elif kind is not None and (kind in _PAGE_ONLY or kind.startswith(("data-", "tool-approval-"))):
         yield Hosted(role=where[0], source=where[1])
     else:
