@@ -90,6 +90,7 @@ def context_document(context: Context) -> dict[str, Any]:
         "model": context.model,
         "settings": context.settings,
         "open_calls": [call._asdict() for call in context.open_calls],
+        "unknown": [part._asdict() for part in context.unknown],
         "gaps": [gap._asdict() for gap in context.gaps],
     }
 
