@@ -177,6 +177,16 @@ def test_open_calls_are_listed(tmp_path: Path) -> None:
     assert document["open_calls"] == [{"id": "call_1", "name": "search", "entry_id": "a"}]
 
 
+def test_unknown_parts_are_listed(tmp_path: Path) -> None:
+    """The entry is marked, and below a context the part is named, in the JSON document, too."""
+    stored(tmp_path / "log", MessageEntry(id="a", message={"role": "user", "content": [{"type": "hologram"}]}))
+    why = "a block of the type 'hologram'"
+    assert "(leaf, not understood)" in inspect(tmp_path / "log").output
+    assert inspect(tmp_path / "log", "--context").output.splitlines()[-1] == f"unknown: {why} in entry a"
+    found = {"entry_id": "a", "what": "unknown", "why": why, "place": ["content", 0]}
+    assert shown_json(tmp_path / "log", "--context")["unknown"] == [found]
+
+
 def test_every_kind_of_entry(tmp_path: Path) -> None:
     """Model changes, extension data, unknown types, tool results and hidden messages are shown as such."""
     answer = [{"type": "tool_result", "tool_use_id": "call_1", "content": [{"type": "text", "text": "3 found"}]}]

@@ -15,6 +15,7 @@ from convtree._cli.leaf_view import LeafView
 from convtree._engine import tree
 from convtree._engine.context import Context
 from convtree._engine.diff import Diff
+from convtree._engine.outline import changed_fields
 from convtree._model.entries import Entry, Finding, OpaqueEntry
 from convtree._model.terminal_text import escape_json_controls
 from convtree._tools.redact_log import Redaction
@@ -76,7 +77,7 @@ def entries(view: LeafView, rows: Iterable[int]) -> list[dict[str, Any] | None]:
     listed = list(rows)
     found: list[dict[str, Any] | None] = []
     for row, entry in zip(listed, view.entries(listed), strict=True):
-        now = view.outline.changed(row)
+        now = changed_fields(view.outline, row)
         found.append(None if entry is None else _entry(entry) | ({"visibility": now} if now else {}))
     return found
 
@@ -90,6 +91,7 @@ def context_document(context: Context) -> dict[str, Any]:
         "model": context.model,
         "settings": context.settings,
         "open_calls": [call._asdict() for call in context.open_calls],
+        "unknown": [part._asdict() for part in context.unknown],
         "gaps": [gap._asdict() for gap in context.gaps],
     }
 

@@ -208,14 +208,14 @@ class Drawing:
 
 
 def draw_context(context: Context, terminal: Terminal, *, full: bool = False) -> Iterator[str]:
-    """Yields the messages of a context, its model and settings, and its open calls."""
+    """Yields the messages of a context, its model and settings, its open calls, and what no reader knows."""
     facts = [count(len(context.messages), "messages"), *filter(None, (context.provider, context.model))]
     facts += [brief(context.settings)] if context.settings else []
     yield terminal.paint(escape_controls(", ".join(facts)), "title")
     yield ""
     cells = id_cells(entry.id for entry in context.entries)
     for entry, message in zip(context.entries, context.messages, strict=True):
-        described = describe_message(message)
+        described = describe_message(message, entry.shape if isinstance(entry, MessageEntry) else None)
         kind = terminal.paint(terminal.cut(escape_controls(described.kind), _KIND_CELLS, fill=True), described.kind)
         source = "" if isinstance(entry, MessageEntry) else f"({describe(entry).kind}) "
         if full:
@@ -230,6 +230,8 @@ def draw_context(context: Context, terminal: Terminal, *, full: bool = False) ->
     for call in context.open_calls:
         text = f"open call: {call.name} ({call.id or 'no id'}) in entry {call.entry_id}"
         yield terminal.paint(escape_controls(text), "warning")
+    for part in context.unknown:
+        yield terminal.paint(escape_controls(f"unknown: {part.why} in entry {part.entry_id}"), "warning")
 
 
 def id_cells(ids: Iterable[str]) -> int:

@@ -58,11 +58,6 @@ class Outline:
         row = self.tree.find(entry_id)
         return row if row is not None and self.tree.is_node(row) else None
 
-    def changed(self, row: int | None) -> dict[str, Any]:
-        """Returns what marks changed of who sees an entry, and of whether it is pinned, by field."""
-        pairs = zip(("visible_to", "pinned"), self.visibility.get(NONE if row is None else row, ()), strict=False)
-        return {name: value for name, value in pairs if value is not None}
-
     def entries(self, rows: Sequence[int]) -> list[Entry | None]:
         """Reads entries; None stands for one whose line is damaged."""
         try:
@@ -75,6 +70,12 @@ class Outline:
             return self._read([row])[0]
         except BrokenPath:
             return None
+
+
+def changed_fields(outline: Outline, row: int | None) -> dict[str, Any]:
+    """Returns what marks changed of who sees an entry, and of whether it is pinned, by field."""
+    pairs = zip(("visible_to", "pinned"), outline.visibility.get(NONE if row is None else row, ()), strict=False)
+    return {name: value for name, value in pairs if value is not None}
 
 
 def split(tree: Tree) -> list[LinearSegment]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from convtree._engine.outline import changed_fields
 from convtree._formats.common.base import Exported
 from convtree._formats.common.export import as_data, line
 from convtree._model.entries import Entry
@@ -37,7 +38,7 @@ def write(session: Exported) -> Iterator[bytes]:
     outline = session.outline()
     for row, record in session.records():
         if isinstance(record, Entry):
-            now = outline.changed(row)
+            now = changed_fields(outline, row)
             yield separator + line(_fields(record) | ({"visibility": now} if now else {})).rstrip(b"\n")
             separator = b",\n"
     yield b"\n]}\n"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import orjson
 
+from convtree._engine.outline import changed_fields
 from convtree._formats.common.base import Exported
 from convtree._formats.common.export import entries_of
 from convtree._formats.common.speech import Call, Image, Part, Result, Text, Thought, speech_of
@@ -40,7 +41,7 @@ def _paragraphs(session: Exported) -> Iterator[str]:
     outline, path = session.outline(), session.path(session.leaf_id)
     replaced = {entry.replaces for entry in path if isinstance(entry, MessageEntry)}
     for entry in path:
-        seen_by = outline.changed(outline.row(entry.id)).get("visible_to")
+        seen_by = changed_fields(outline, outline.row(entry.id)).get("visible_to")
         yield from _entry(entry, seen_by, session.labels.get(entry.id), is_replaced=entry.id in replaced)
     branches = list(_branches(session))
     if branches:
