@@ -42,6 +42,23 @@ def test_an_error_without_a_text_gets_one(content: Any) -> None:
     assert sent["messages"][2]["content"] == expected + ([PICTURE] if content == [PICTURE] else [])
 
 
+def test_an_error_without_a_text_is_told_elsewhere_too() -> None:
+    """Where there is no flag, or where the flag is the text."""
+    block = {"type": "tool_result", "tool_use_id": "t1", "is_error": True}
+    context = session_of(user("q"), USE, {"role": "user", "content": [block]}).build_context()
+    assert context.to("openai-chat")["messages"][2]["content"] == "Error (no output)"
+    answer = {"name": "f", "response": {"error": "Error (no output)"}}
+    assert context.to("gemini")["contents"][2]["parts"] == [{"functionResponse": answer}]
+
+
+def test_annotations_of_an_answer_are_not_sent() -> None:
+    """Servers that imitate OpenAI refuse them; the log keeps them."""
+    reply = assistant("A") | {"annotations": [{"type": "url_citation", "url_citation": {"url": "https://a.org"}}]}
+    context = session_of(user("q"), reply).build_context()
+    assert context.to("openai-chat") == {"messages": [user("q"), assistant("A")]}
+    assert context.messages[1] == reply
+
+
 @pytest.mark.parametrize("content", ["", None, [], [{"type": "text", "text": ""}], [{"type": "text", "text": " \n"}]])
 def test_a_silent_tool_is_not_shown_as_json(content: Any) -> None:
     """No text is no text, in every shape."""
@@ -238,7 +255,8 @@ def test_a_part_that_is_a_signature_alone(name: str, shape: Any) -> None:
     """Gemini streams some. It goes back to its model, and another one gets the rest of the message."""
     said: Message = {"role": "model", "parts": [{"text": "A"}, {name: "c2ln"}]}
     session = session_of(user("q"), said, provider="google", model="gemini")
-    assert session.build_context().to("gemini")["contents"][1] == said
+    sent = {"role": "model", "parts": [{"text": "A"}, {"thoughtSignature": "c2ln"}]}  # as Google spells it
+    assert session.build_context().to("gemini")["contents"][1] == sent
     session.append(ModelChangeEntry(provider="google", model="other"))
     context = session.build_context()
     assert (context.said[1].text, context.unknown) == ("A", ())

@@ -335,7 +335,7 @@ def _calls(source: Source) -> list[Part]:
     refused = (name for name in CHAT_KEYS & message.keys() if not message[name])
     if any(name not in REASONING_KEYS or message[name] is None for name in refused) or message.get("content") == []:
         source.whole = False  # OpenAI refuses an empty list, and null in place of a list
-    if "parsed" in message:  # added by the SDK
+    if "parsed" in message or "annotations" in message:  # added by the SDK; of an answer, and of no request
         source.whole = False
     made = message.get("tool_calls")
     for number, each in enumerate(made if isinstance(made, list | tuple) else [made] if made else []):

@@ -24,6 +24,7 @@ from convtree._providers.writing import (
     IMAGES,
     OPENING,
     PDF,
+    SILENT_ERROR,
     accepted,
     as_object,
     by_role,
@@ -34,8 +35,6 @@ from convtree._providers.writing import (
     without_system,
 )
 
-#: the content of an error that says nothing: Anthropic refuses an error without a text
-SILENT_ERROR = "Error (no output)"
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 Block = dict[str, Any]
 

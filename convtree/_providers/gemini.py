@@ -16,6 +16,7 @@ from convtree._providers.target import Target
 from convtree._providers.writing import (
     OPENING,
     PDF,
+    SILENT_ERROR,
     accepted,
     as_object,
     by_role,
@@ -121,7 +122,7 @@ def _result(result: Result, call: Call) -> Block:
         answer = {name: value for name, value in raw[key].items() if name != "id"} | {"name": call.name}
         return raw | {key: answer | ({"id": id} if id else {})}
     text = "\n".join(part.text for part in result.content if isinstance(part, Text))
-    response = {"error" if result.is_error else "output": text}
+    response = {"error": text if text.strip() else SILENT_ERROR} if result.is_error else {"output": text}
     return {"functionResponse": ({"id": id} if id else {}) | {"name": call.name, "response": response}}
 
 

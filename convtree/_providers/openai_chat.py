@@ -28,7 +28,8 @@ from convtree._providers.writing import (
 )
 
 _ID_LIMIT = 40  # OpenAI's limit; ids made by the same model are not checked
-_OWN_KEYS = {"role", "content", "tool_calls", "function_call", "refusal", "audio", "parsed", "images", *REASONING_KEYS}
+_OWN_KEYS = {"role", "content", "tool_calls", "function_call", "refusal", "audio", "parsed", "images", "annotations"}
+_OWN_KEYS |= {*REASONING_KEYS}
 _RESULT_KEYS = ("role", "content", "tool_call_id", "name", "cache_control")
 #: the field that DeepSeek's thinking mode wants in every reply with calls
 _REASONING = "reasoning_content"

@@ -29,6 +29,8 @@ OPENING = "(The conversation begins here.)"
 PDF = "application/pdf"
 #: the image types that every provider with images accepts
 IMAGES = ("image/jpeg", "image/png", "image/gif", "image/webp")
+#: the text of an error that says nothing: Anthropic refuses an error without one
+SILENT_ERROR = "Error (no output)"
 #: whether a provider takes a part as it is
 Takes = Callable[[Part], bool]
 _WORDS = ("application/json", "application/xml", "application/yaml")  # text files, besides text/*
@@ -179,7 +181,7 @@ def words_of(result: Result) -> str:
     """Returns the text of a result, for shapes without an error flag: the text of an error begins with "Error"."""
     text = "\n".join(part.text for part in result.content if isinstance(part, Text))
     if result.is_error and not text.lower().startswith("error"):
-        return f"Error: {text}"
+        return f"Error: {text}" if text.strip() else SILENT_ERROR
     return text
 
 
