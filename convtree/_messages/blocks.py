@@ -283,7 +283,7 @@ def _tool_use(block: Mapping[str, Any], where: Where) -> Part | None:
 
 def _tool_result(block: Mapping[str, Any], where: Where) -> Part | None:
     inner = Source(message={}, shape=ANTHROPIC)
-    name = first_said(block, OUTPUT_KEYS)
+    name = "content" if block.get("content") else first_said(block, OUTPUT_KEYS)
     content = result_content(block.get(name or "content"), inner)
     is_error = block.get("is_error") is True
     if is_error and not (content and all(isinstance(part, Text) for part in content)):

@@ -126,6 +126,8 @@ def _read_provider(source: Source) -> list[Part]:
 
 def _unknown_because(source: Source, parts: list[Part]) -> str | None:
     """Returns why a message as a whole is not understood; None if it is."""
+    if parts and source.role in SPEAKERS:
+        return None
     message = source.message
     if not parts:
         is_listed = isinstance(message.get("parts"), list | tuple)
@@ -138,9 +140,7 @@ def _unknown_because(source: Source, parts: list[Part]) -> str | None:
         return f"a message without a content that is known, but with {said[0]!r}"
     if all(isinstance(part, Unknown) for part in parts):
         return None  # each of them says why
-    if source.role is None:
-        return "a message without a role"
-    return None if source.role in SPEAKERS else f"a message of the role {source.role!r}"
+    return "a message without a role" if source.role is None else f"a message of the role {source.role!r}"
 
 
 def _translated(source: Source, name: str) -> list[Part] | None:
@@ -168,7 +168,8 @@ def _read_inner(source: Source, message: Mapping[str, Any], *place: str | int) -
 
 def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None:
     """Returns the shape that a message's keys imply, else the given one; None for only a role and content."""
-    if (shape := _shape_of_frame(message)) is not None:
+    is_plain = message.keys() == _PLAIN and message["role"] in _PLAIN_ROLES
+    if not is_plain and (shape := _shape_of_frame(message)) is not None:
         return shape
     kind = message.get("type")
     blocks = [block for block in listed(message.get("content")) if isinstance(block, Mapping)]
@@ -234,6 +235,8 @@ def _message(source: Source) -> list[Part]:
     if source.role == "tool":
         return [_result(source)]
     role = _speaker(source.role)
+    if message.keys() == _PLAIN and message["content"]:  # most messages; the long way gives the same
+        return read_content(message["content"], role, source, "content")
     if message.get("role") == "bashExecution":
         return [Text(role=role, source=source, text=_shell_command(message))]
     name = first_said(message, ("content", "summary", "text")) or "content"
@@ -271,7 +274,7 @@ def _said_again(source: Source, name: str, said: list[Part]) -> list[Part]:
 def _result(source: Source) -> Result:
     message = source.message
     names = (text_or_none(message.get(name)) for name in RESULT_NAME_KEYS)
-    said = first_said(message, OUTPUT_KEYS) or "content"
+    said = "content" if message.get("content") else first_said(message, OUTPUT_KEYS) or "content"
     if said != "content":
         source.whole = False
     return Result(
