@@ -175,7 +175,7 @@ def without_ids(value: Any) -> Any:
 OWN: dict[str, list[Message]] = {
     "openai-chat": [
         {"role": "user", "content": "Hi", "name": "bob"},
-        {"role": "assistant", "content": None, "refusal": "No.", "annotations": []},
+        {"role": "assistant", "content": None, "refusal": "No."},
         {
             "role": "user",
             "content": [{"type": "image_url", "image_url": {"url": "https://x.org/a.png", "detail": "low"}}],
