@@ -303,3 +303,52 @@ def test_what_was_claimed_once_is_not_claimed_again() -> None:
         session_of({"role": "assistant", "content": None, "tool_calls": made}).build_context().to(
             "openai-chat", open_calls="raise"
         )
+
+
+def test_an_id_that_was_made_once_is_taken() -> None:
+    """A request that is stored again may have calls without an id behind it."""
+    bare = {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"type": "function", "function": FUNCTION["function"]}],
+    }
+    answered = {"role": "tool", "content": "r"}
+    sent = session_of(bare, answered).build_context().to("openai-chat")["messages"]
+    again = session_of(*sent[1:3], bare, answered).build_context().to("openai-chat")["messages"]
+    ids = [call["id"] for message in again for call in message.get("tool_calls", ())]
+    assert ids[0] == sent[1]["tool_calls"][0]["id"]
+    assert len(set(ids)) == 2
+
+
+def test_a_result_that_repeats_one_that_was_claimed() -> None:
+    """The same answer under another name is no second answer, wherever the first one went."""
+    made = [{"id": f"a{n}", "type": "function", "function": {"name": "f", "arguments": "{}"}} for n in range(2)]
+    given = [{"role": "tool", "tool_call_id": "a0", "content": "zero"}, {"role": "tool", "name": "g", "content": "one"}]
+    given += [{"role": "tool", "name": "f", "content": "two"}, {"role": "tool", "name": "f", "content": "two"}]
+    given += [{"role": "tool", "name": "g", "content": "one"}]
+    context = session_of({"role": "assistant", "content": None, "tool_calls": made}, *given).build_context()
+    said = [message["content"] for message in context.to("openai-chat")["messages"][2:]]
+    assert (context.open_calls, said[:2]) == ((), ["zero", "two"])
+
+
+def test_a_blank_document_says_nothing() -> None:
+    """And an object of Gemini that is none is no part of its own."""
+    blank = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": " "}}
+    for shape in SHAPES:
+        assert session_of(blocks(blank, role="user")).build_context().to(shape) == session_of().build_context().to(
+            shape
+        )
+    assert first({"role": "model", "parts": [{"text": "a", "functionCall": "b"}]}).text == "a"
+
+
+def test_blocks_that_only_their_provider_knows_stay_in_a_message_that_is_rebuilt() -> None:
+    """An empty block next to them is left out."""
+    odd = {"type": "odd", "x": 1}
+    said = {"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": ""}, odd]}
+    session = session_of(said, shape="openai-chat", provider="p", model="m")
+    sent = session.build_context().to("openai-chat")["messages"][1]
+    assert sent == {"role": "assistant", "content": [{"type": "text", "text": "a"}, odd]}
+    asked = [{"type": "input_text", "text": "a"}, {"type": "input_text", "text": ""}, odd]
+    session = session_of({"type": "message", "role": "user", "content": asked}, provider="p", model="m")
+    item = session.build_context().to("openai-responses")["input"][1]
+    assert item == {"role": "user", "content": [asked[0], odd]}

@@ -130,9 +130,6 @@ class _Waiting:
         if call is None:
             return False
         self.answers[id(call)] = result
-        for key in (call.id, (turn, ""), (turn, call.name)):
-            if key in self._said:
-                self._said[key].add(_said(result))
         return True
 
     def answered_by(self, result: Result, turn: int) -> set[Said]:
