@@ -115,7 +115,7 @@ UNKNOWN: list[tuple[Message, str, tuple[str | int, ...]]] = [
     (blocks({"type": "text", "text": ["WORD"]}), "a block of the type 'text'", ("content", 0)),
     (
         {"role": "assistant", "content": "", "tool_calls": ["WORD"]},
-        "a tool call without a name",
+        "a tool call without a name and an id",
         ("tool_calls", 0),
     ),
     ({"role": "system", "content": [{"type": "odd", "x": "WORD"}]}, "a block of the type 'odd'", ("content", 0)),

@@ -357,9 +357,9 @@ def _chat_call(source: Source, each: Any) -> Part:
     custom = "custom" in call and "function" not in call
     body = members(call.get("custom" if custom else "function"))
     if not body:
-        if not isinstance(call.get("name"), str):
+        if not isinstance(call.get("name"), str) and text_or_none(call.get("id")) is None:
             source.whole = False
-            return Unknown(role="assistant", source=source, value=each, why="a tool call without a name")
+            return Unknown(role="assistant", source=source, value=each, why="a tool call without a name and an id")
         return _made_call(source, {"id": call.get("id")}, call, False, raw=None)
     if "parsed_arguments" in body:
         source.whole = False
