@@ -101,15 +101,15 @@ def without_duplicates(batch: LineBatch, known: set[str]) -> LineBatch:
 
 
 def _came_back(entry: RecordSummary) -> RecordSummary:
-    """Returns the summary of an entry that was lost: it is old, so it moves neither the leaf nor the last activity."""
-    return entry._replace(leaf=UNSET, ms=None, excerpt="")
+    """Returns the summary of an entry that was lost: it is old, so it does not move the leaf."""
+    return entry._replace(leaf=UNSET, excerpt="")
 
 
 def take_lost_ids(execute: Execute, session_id: str, batch: LineBatch) -> LineBatch:
     """Takes the ids of lost entries that these lines bring back, so that the columns have each id once.
 
-    Returns the batch with those entries counted once: they are old, so they move neither the leaf nor the time of the
-    last activity. The line of the lost entry stays.
+    Returns the batch with those entries counted once: they are old, so they do not move the leaf. The line of the lost
+    entry stays.
     """
     summaries: list[RecordSummary | None] = []
     for each in batch.summaries:

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from threading import RLock
 from typing import Literal, Self, TypeVar
 
+import msgspec
+
 from convtree._catalogue.types import Cursor, Filter, ListedSession, Progress, SessionInfo, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Log, Mode
@@ -23,6 +25,9 @@ from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_
 from convtree.stores.base import Catalogue, StoreBackend
 
 T = TypeVar("T")
+
+SKEW_MS = 10_000
+"""How far the clocks of two machines may differ. A time that is later than now by more is ignored: it is wrong."""
 
 
 class StoreReader(Uncopyable, ForkAware):
@@ -238,6 +243,7 @@ class StoreReader(Uncopyable, ForkAware):
     def _listed(
         self, filters: Filter, limit: int | None = None, after: Cursor | None = None, progress: Progress | None = None
     ) -> builtins.list[ListedSession]:
+        filters = msgspec.structs.replace(filters, now_ms=self._now_ms() + SKEW_MS)
         return self._query(lambda catalogue: catalogue.sessions(filters, after, limit), progress)
 
     def _now_ms(self) -> int:

@@ -10,6 +10,7 @@ random sequences of calls. Put `pytest.register_assert_rewrite("convtree.testing
 failures show the values compared. Needs pytest and hypothesis.
 """
 
+from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
 from convtree.testing._forks import ForkTests
@@ -38,7 +39,15 @@ __all__ = [
 
 
 class StoreContract(
-    SessionTests, ListTests, LifecycleTests, HoldTests, ForkTests, SearchTests, UsageTests, ConcurrencyTests
+    SessionTests,
+    ListTests,
+    ActivityTests,
+    LifecycleTests,
+    HoldTests,
+    ForkTests,
+    SearchTests,
+    UsageTests,
+    ConcurrencyTests,
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.
 

@@ -115,9 +115,9 @@ class HoldTests(StoreTests):
         assert (ids(store.list(cwd="/new \0")), ids(store.list(cwd="/old"))) == (["a"], ["b"])
         assert ids(store.list(git_root="/git")) == ["b"]
         assert [hit.session_id for hit in store.search("needle", cwd="/new \0")] == ["a"]
-        found = store.resumable(cwd="/new \0", git_root="/git")
+        found = store.resumable(cwd="/new \0")
         assert found is not None
-        assert found.id == "a"  # last active
+        assert found.id == "a"
         with store.fork("a", new_id="f") as fork:
             assert (fork.header.cwd, fork.header.git_root, fork.cwd) == ("/new \0", None, "/new \0")
 

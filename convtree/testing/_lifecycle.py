@@ -71,7 +71,7 @@ class LifecycleTests(StoreTests):
             assert session.build_context().messages == [user("hello"), user("5 minutes later")]
             assert [entry.visible_to for entry in session.path()] == ["all", "model"]  # type: ignore[attr-defined]
         after = store.info("a")
-        assert (after.messages, after.last_user_message, after.last_activity) == (2, "hello", clock.text())
+        assert (after.messages, after.last_user_message, after.last_activity) == (2, "hello", before.last_activity)
 
     def test_rename_and_remove_the_name(self, store: SessionStore) -> None:
         """`list(text=)` finds the current name only."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ from convtree.stores._session_store import SessionStore
 from convtree.testing._base import Clock, user
 
 
+_NEVER = datetime.fromtimestamp(0, UTC)
+
+
 class _Model:
     """The expected state of a session."""
 
-    def __init__(self, moment: int, name: str | None) -> None:
-        self.name, self.archived, self.active = name, False, moment
+    def __init__(self, created: datetime, name: str | None) -> None:
+        self.name, self.archived, self.created = name, False, created
+        self.said: dict[str, datetime] = {}  # when, by entry
         self.entries: list[str] = []
         self.parents: dict[str, str | None] = {}
         self.texts: dict[str, str] = {}
@@ -31,6 +36,10 @@ class _Model:
         self.held = False
         self.hidden: set[str] = set()  # from everybody, by a mark
         self.leaf: str | None = None
+
+    def active(self, now: datetime) -> datetime:
+        """When somebody last said something, as far as the clock can have been right."""
+        return max((time for time in (self.created, *self.said.values()) if time <= now), default=_NEVER)
 
     def path(self, entry: str | None) -> list[str]:
         found = []
@@ -59,7 +68,7 @@ class StoreMachine(RuleBasedStateMachine):
         first = type(self).open_store(self.place, self.clock)
         self.stores = [first, type(self).open_store(self.place, self.clock) if self.shared else first]
         self.models: dict[str, _Model] = {}
-        self.moment = 0
+        self.moment = 0  # makes ids of marks
 
     def teardown(self) -> None:
         """Closes the handles."""
@@ -68,10 +77,15 @@ class StoreMachine(RuleBasedStateMachine):
                 store.close()
             shutil.rmtree(self.place)
 
-    def _tick(self) -> int:
+    def _tick(self) -> datetime:
         self.clock.pass_by(minutes=3)
         self.moment += 1
-        return self.moment
+        return self.clock.now
+
+    @rule(days=st.integers(-400, 400))
+    def step(self, days: int) -> None:
+        """Sets the clock. What was said at a time that is in the future now is no activity."""
+        self.clock.pass_by(days=days, minutes=self.moment)
 
     @rule(handle=st.integers(0, 1), id=_IDS, name=_NAMES, text=_WORDS, spent=st.integers(0, 3))
     def speak(self, handle: int, id: str, name: str | None, text: str, spent: int) -> None:
@@ -83,22 +97,21 @@ class StoreMachine(RuleBasedStateMachine):
         assert entry.parent_id == model.leaf
         self._say(model, moment, entry.id, text, spent)
 
-    def _say(self, model: _Model, moment: int, entry: str, text: str, spent: int) -> None:
+    def _say(self, model: _Model, moment: datetime, entry: str, text: str, spent: int) -> None:
         model.entries.append(entry)
         model.parents[entry], model.leaf = model.leaf, entry
-        model.texts[entry], model.spent[entry], model.active = text, spent, moment
+        model.texts[entry], model.spent[entry], model.said[entry] = text, spent, moment
 
     @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9))
     def branch(self, handle: int, id: str, at: int) -> None:
-        """Moves the leaf. That counts as activity if the leaf changes."""
+        """Moves the leaf. That is no activity."""
         if (model := self.models.get(id)) is None:
             return
         target = [None, *model.entries][at % (len(model.entries) + 1)]
-        moment = self._tick()
+        self._tick()
         with self.stores[handle].open(id) as session:
             session.branch(target)
-        if target != model.leaf:
-            model.leaf, model.active = target, moment
+        model.leaf = target
 
     @rule(handle=st.integers(0, 1), id=_IDS, name=_NAMES)
     def rename(self, handle: int, id: str, name: str | None) -> None:
@@ -121,20 +134,21 @@ class StoreMachine(RuleBasedStateMachine):
         model = self.models.get(id)
         if model is None or not model.entries:
             return
-        target, moment = model.entries[at % len(model.entries)], self._tick()
+        target = model.entries[at % len(model.entries)]
+        self._tick()
         with self.stores[handle].open(id) as session:
             seen: Visibility = "nobody" if hides else "all"
-            session.extend([VisibilityMark(id=f"mark{moment}", target_id=target, visible_to=seen)])
-        (model.hidden.add if hides else model.hidden.discard)(target)  # without a time, it is no activity
+            session.extend([VisibilityMark(id=f"mark{self.moment}", target_id=target, visible_to=seen)])
+        (model.hidden.add if hides else model.hidden.discard)(target)
 
     def _change(self, handle: int, id: str, change: Callable[[SessionStore], None], **facts: Any) -> None:
-        moment = self._tick()
+        self._tick()
         if id not in self.models:
             with pytest.raises(SessionNotFound):
                 change(self.stores[handle])
             return
         change(self.stores[handle])
-        vars(self.models[id]).update(facts, active=moment)
+        vars(self.models[id]).update(facts)  # it is no activity
 
     @rule(handle=st.integers(0, 1), id=_IDS)
     def delete(self, handle: int, id: str) -> None:
@@ -163,10 +177,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.stores[handle].fork(id, target, new_id=new_id).close()
         copy = self.models[new_id] = _Model(moment, model.name)
         for entry in path:
-            self._say(copy, model.active, entry, model.texts[entry], model.spent[entry])
+            self._say(copy, model.said[entry], entry, model.texts[entry], model.spent[entry])
         copy.copied = frozenset(path)
         copy.hidden = model.hidden.intersection(path)
-        copy.active = moment  # copied entries are older and do not count as activity
 
     @rule(handle=st.integers(0, 1), text=_WORDS)
     def search(self, handle: int, text: str) -> None:
@@ -188,7 +201,9 @@ class StoreMachine(RuleBasedStateMachine):
             return
         expected = [
             (id, model.name, model.archived, model.held, self._shown(model), model.leaf, self._own(model))
-            for id, model in sorted(self.models.items(), key=lambda each: (-each[1].active, each[0]))
+            for id, model in sorted(
+                self.models.items(), key=lambda each: (each[1].active(self.clock.now), each[0]), reverse=True
+            )
         ]
         for store in self.stores:
             listed = store.list(archived=None, limit=None)
