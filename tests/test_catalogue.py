@@ -85,13 +85,22 @@ def message(id: str, text: str = "", **fields: Any) -> RecordSummary:
     """The summary of a user message."""
     words = " ".join(words_of(text))
     common: dict[str, Any] = {"parent_id": None, "type": "message", "role": "user", "ms": None, "usage": None}
-    common |= {"excerpt": text, "words": words, "provider": None, "model": None, "leaf": id, "visible_to": "all", "said": True}
+    common |= {
+        "excerpt": text,
+        "words": words,
+        "provider": None,
+        "model": None,
+        "leaf": id,
+        "visible_to": "all",
+        "said": True,
+    }
     return RecordSummary(id=id, **common | fields)
 
 
 def mark(id: str, **fields: Any) -> RecordSummary:
     """The summary of a mark."""
-    return message(id, type="session_info", role=None, **{"leaf": UNSET, "said": False} | fields)
+    unsaid: dict[str, Any] = {"leaf": UNSET, "said": False}
+    return message(id, type="session_info", role=None, **unsaid | fields)
 
 
 def test_the_row_of_a_header(db: Database) -> None:

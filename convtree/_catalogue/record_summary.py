@@ -185,6 +185,12 @@ def copied_up_to(header: Header) -> str | None:
     return header.copied_to or (parent.entry_id if parent.kind == "fork" else None)
 
 
+def is_task_of(header: Header, parent_id: str) -> bool:
+    """Returns whether a session is that of a sub-agent of this session."""
+    parent = header.parent_session
+    return parent is not None and parent.kind == "task" and parent.id == parent_id
+
+
 def ms_of(timestamp: str | None) -> int | None:
     """Returns an RFC 3339 time in milliseconds since 1970. None if it is unreadable or outside the years 1 to 9999."""
     if timestamp is None:

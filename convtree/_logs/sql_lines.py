@@ -134,7 +134,27 @@ def header_of(line: bytes, session_id: str) -> Header:
         return Header(id=session_id)
 
 
+def stored_header(execute: Execute, session_id: str) -> Header:
+    """Returns the header of a session; an empty one if its line is missing or damaged."""
+    rows = select_range(execute, session_id, 0, 1)
+    return header_of(rows[0][1] if rows else b"", session_id)
+
+
 # --- writing ------------------------------------------------------------------------------------------------------
+
+
+def add_session(execute: Execute, session_id: str, first_line: bytes) -> Header:
+    """Adds the row of a session that begins with this line. Returns its header.
+
+    That of a sub-agent takes the lock of its parent first: a deletion of the parent holds it while it lists the
+    sub-agents.
+    """
+    header = header_of(first_line, session_id)
+    parent = header.parent_session
+    if parent is not None and parent.kind == "task":
+        execute(catalogue.LOCK, {"session_id": parent.id})
+    catalogue.add_session(execute, session_id, header)
+    return header
 
 
 def lock_and_advance(execute: Execute, session_id: str, batch: LineBatch) -> SessionRow | None:

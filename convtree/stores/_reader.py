@@ -18,16 +18,13 @@ from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
-from convtree.stores._arguments import age_ms, check_limit, cursor_text, parsed_cursor, time_ms
+from convtree.stores._arguments import SKEW_MS, age_ms, check_limit, cursor_text, parsed_cursor, time_ms
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
 from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
 from convtree.stores.base import Catalogue, StoreBackend
 
 T = TypeVar("T")
-
-SKEW_MS = 10_000
-"""How far the clocks of two machines may differ. A time that is later than now by more is ignored: it is wrong."""
 
 
 class StoreReader(Uncopyable, ForkAware):

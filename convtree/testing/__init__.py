@@ -13,6 +13,7 @@ failures show the values compared. Needs pytest and hypothesis.
 from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
+from convtree.testing._families import FamilyTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
@@ -44,6 +45,7 @@ class StoreContract(
     ActivityTests,
     LifecycleTests,
     HoldTests,
+    FamilyTests,
     ForkTests,
     SearchTests,
     UsageTests,

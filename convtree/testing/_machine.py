@@ -18,7 +18,6 @@ from convtree._model.errors import SessionExists, SessionHeld, SessionNotFound
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import Clock, user
 
-
 _NEVER = datetime.fromtimestamp(0, UTC)
 
 
