@@ -94,24 +94,32 @@ def tasks_below(root: str, ids: Sequence[str], verdicts: Mapping[str, Verdict]) 
     return family
 
 
-def confirmed(family: Family, verdicts: Mapping[str, Verdict], owner: str | None) -> Family:
-    """Returns a family with what the logs of its members say.
+def confirmed(families: Sequence[Family], verdicts: Mapping[str, Verdict], owner: str | None) -> list[Family]:
+    """Returns families with what the logs of their members say.
 
-    It is not certain if one is missing in `verdicts`, is damaged, belongs to others, or if the root has another owner.
+    One is not certain if the log of a member cannot be read whole or says that it belongs elsewhere, if the log of
+    another session says that it belongs here, or if the root has another owner.
     """
+    home = {member.info.id: family.root.id for family in families for member in family.members}
+    astray = set[str]()  # roots of families with a member too few or too many
+    for id, verdict in verdicts.items():
+        parents_home = home.get(verdict.task_of or "", home[id])
+        if parents_home != home[id]:
+            astray |= {parents_home, home[id]}
+    return [_confirmed(each, verdicts, owner, astray) for each in families]
+
+
+def _confirmed(family: Family, verdicts: Mapping[str, Verdict], owner: str | None, astray: Collection[str]) -> Family:
     ids = [each.info.id for each in family.members]
     found = [verdicts[id] for id in ids if id in verdicts]
-    root = verdicts.get(ids[0])
-    is_certain = (
-        len(found) == len(ids)
-        and not any(each.is_damaged for each in found)
-        and tasks_below(ids[0], ids[1:], verdicts) == ids
-        and (owner is None or root is None or sanitise_text(root.owner) == sanitise_text(owner))
-    )
+    is_whole = len(found) == len(ids) and not any(each.is_damaged for each in found)
     return family._replace(
         time_ms=max((each.time_ms for each in found if each.time_ms is not None), default=None),
         is_held=any(each.judged.held for each in found),
-        is_certain=is_certain,
+        is_certain=is_whole
+        and ids[0] not in astray
+        and tasks_below(ids[0], ids[1:], verdicts) == ids
+        and (owner is None or sanitise_text(found[0].owner) == sanitise_text(owner)),
     )
 
 

@@ -296,13 +296,10 @@ class SessionStore(StoreReader):
         rules = rules_of(max_age, keep, now_ms)
         families = families_of(self._listed(Filter(tasks=True)), now_ms)
         families = [each for each in families if owner is None or each.root.owner == sanitise_text(owner)]
-        verdicts: dict[str, Verdict] = {}
-        looked_at = []
-        for each in may_be_doomed(families, rules):
-            verdicts |= self._judge([member.info.id for member in each.members], now_ms)
-            looked_at.append(confirmed(each, verdicts, owner))
+        families = may_be_doomed(families, rules)
+        verdicts = self._judge((member.info.id for each in families for member in each.members), now_ms)
         gone, held, skipped = [], [], []
-        for each in doomed(looked_at, rules):
+        for each in doomed(confirmed(families, verdicts, owner), rules):
             if each.is_held:
                 held.append(each.root)
             elif not each.is_certain or not (dry_run or self._delete_family(each)):
