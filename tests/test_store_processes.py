@@ -111,7 +111,9 @@ def under_the_locks(store: SessionStore, act: Callable[[], object]) -> Iterator[
         yield
 
 
-@pytest.mark.parametrize(("what", "id"), [("append", "a"), ("append", "t"), ("append", "u"), ("task", "a"), ("task", "u")])
+@pytest.mark.parametrize(
+    ("what", "id"), [("append", "a"), ("append", "t"), ("append", "u"), ("task", "a"), ("task", "u")]
+)
 def test_a_write_between_judgement_and_deletion(store: SessionStore, url: str, what: str, id: str) -> None:
     """`prune` skips the family and says so. `delete` raises SessionChanged. A second `delete` knows of the write."""
     with before_delete(store, lambda: said(start(url, what, id))):
