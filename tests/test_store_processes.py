@@ -151,7 +151,7 @@ def test_a_write_that_comes_while_the_locks_are_held(store: SessionStore, url: s
     assert (outcome, left) == ((["gone"], []) if what == "append" else (["stored"], ["new"]))
 
 
-def test_a_catalogue_that_lies_deletes_nothing_of_others(store: SessionStore, url: str, tmp_path: Path) -> None:
+def test_a_catalogue_that_lies_deletes_nothing_of_others(store: SessionStore, tmp_path: Path) -> None:
     """A parent, a time, a hold and an owner that are wrong in the tables: the logs decide."""
     with store.create(id="b", owner="bob") as session:
         session.append(user("hello"))

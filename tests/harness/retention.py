@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
@@ -68,15 +69,15 @@ def write(url: str, say: Say, prefix: str, seed: int) -> NoReturn:
             entry, began = f"{prefix}.{number}", time.monotonic_ns()
             try:
                 if choose.random() < 0.3 and len(ids) < 60:
-                    parent, id = id, f"{id.split('.')[0]}.{prefix}.{number}"
-                    session = store.create(id=id, parent_session=ParentSession(id=parent, kind="task"))
+                    parent = ParentSession(id=id, kind="task")
+                    session = store.create(id=f"{id.split('.')[0]}.{prefix}.{number}", parent_session=parent)
                 else:
                     session = store.open(id)
                 with session:
                     session.append(message(entry), id=entry, on_stale="branch")
             except ConvtreeError:
                 continue  # it was deleted
-            say(f"!{id} {entry} {began}")
+            say(f"!{session.id} {entry} {began}")
 
 
 def prune(url: str, say: Say) -> NoReturn:
@@ -281,8 +282,7 @@ def main() -> None:
                     broken = arena.cycle()
                     totals.cycles += 1
                     if totals.cycles % EVERY == 0:
-                        round = totals.cycles
-                        apart(lambda: seed_families(url, round))
+                        apart(partial(seed_families, url, totals.cycles))
             finally:
                 arena.end()
             broken = arena.check()
