@@ -188,12 +188,14 @@ class _FolderLog(JsonlLog):
             return super()._create_with(first, build)
 
     def _path_of_parent(self, line: bytes) -> Path | None:
-        header = codec.decode_header(line)
+        try:
+            header = codec.decode_header(line)
+        except codec.DECODE_ERRORS:
+            return None  # a damaged log that is being copied
         parent = None if header is None else header.parent_session
         if parent is None or parent.kind != "task" or not ID.fullmatch(parent.id):
             return None
-        path = self.path.with_name(f"{parent.id}{SUFFIX}")
-        return None if path == self.path else path
+        return self.path.with_name(f"{parent.id}{SUFFIX}")
 
 
 class FolderCatalogue(CatalogueSync):

@@ -115,8 +115,10 @@ class Catalogue(Protocol):
 
         Sessions are ordered by the time of their last activity, then by id, both descending. With `after`, the list
         begins after that position, whether or not a session is there. A log without a record is not a session yet.
-        `held` and the stamp of a session are from one look at it: a store does not delete what is on hold, and a hold
-        that comes later must change the stamp.
+
+        The last activity is the latest time of the header and of the records that were `said`, whatever their order,
+        without times after `filters.now_ms`. The stamp of a session is not newer than what is listed: a store notes it,
+        reads the log, and deletes the log if the stamp is still the same.
         """
         ...
 
