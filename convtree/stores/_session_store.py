@@ -253,7 +253,8 @@ class SessionStore(StoreReader):
             git_root: or the root of its repository, unless None.
             owner: its owner; None means any.
             max_age: how long ago it was last active at most: a timedelta or seconds.
-            note: the text of a message to append, which only the model sees: to tell it that time has passed.
+            note: the text of a message to append, which only the model sees: to tell it that time has passed. It is no
+                activity.
             on_stale: what an append does if another writer moved the leaf, as for `Session.open`.
         """
         found = self.resumable(cwd=cwd, git_root=git_root, owner=owner, max_age=max_age)
