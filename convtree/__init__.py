@@ -54,6 +54,7 @@ from convtree._model.errors import (
     NotALog,
     OpenCalls,
     ReadOnlySession,
+    SessionChanged,
     SessionClosed,
     SessionExists,
     SessionFailed,
@@ -85,7 +86,7 @@ if TYPE_CHECKING:
         plan_compaction,
     )
     from convtree.stores._open import open_store
-    from convtree.stores._results import Hit, Page, Pruned, UsageRow
+    from convtree.stores._results import Hit, Judged, Page, Pruned, UsageRow
     from convtree.stores._session_store import SessionStore
 
 __version__ = "0.1.0"
@@ -98,6 +99,7 @@ _LAZY = {
     "Copied": "_logs.copy",
     "Diff": "_engine.diff",
     "Hit": "stores._results",
+    "Judged": "stores._results",
     "Page": "stores._results",
     "Pruned": "stores._results",
     "Redact": "_engine.redact",
@@ -152,6 +154,7 @@ __all__ = [
     "IdSource",
     "InvalidCompaction",
     "InvalidMessage",
+    "Judged",
     "LabelMark",
     "LeafMark",
     "LeafUncertain",
@@ -176,6 +179,7 @@ __all__ = [
     "Render",
     "Request",
     "Session",
+    "SessionChanged",
     "SessionClosed",
     "SessionExists",
     "SessionFailed",

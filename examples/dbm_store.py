@@ -174,7 +174,10 @@ class DbmBackend:
         with self.transaction() as contents:
             stamps = self._stamps(contents)
             found = [id for id in ids if id in stamps]
-            changed = [id for id in found if (expected or {}).get(id, stamps[id]) != stamps[id]]
+            changed = []
+            if expected is not None:
+                changed = [id for id in found if expected.get(id, stamps[id]) != stamps[id]]
+                changed = changed or self._catalogue.parents_of_other_tasks(found)
             if changed:
                 return Deletion([], changed)
             gone = {id: contents.sessions.pop(id) for id in found}

@@ -85,13 +85,22 @@ def message(id: str, text: str = "", **fields: Any) -> RecordSummary:
     """The summary of a user message."""
     words = " ".join(words_of(text))
     common: dict[str, Any] = {"parent_id": None, "type": "message", "role": "user", "ms": None, "usage": None}
-    common |= {"excerpt": text, "words": words, "provider": None, "model": None, "leaf": id, "visible_to": "all"}
+    common |= {
+        "excerpt": text,
+        "words": words,
+        "provider": None,
+        "model": None,
+        "leaf": id,
+        "visible_to": "all",
+        "said": True,
+    }
     return RecordSummary(id=id, **common | fields)
 
 
 def mark(id: str, **fields: Any) -> RecordSummary:
     """The summary of a mark."""
-    return message(id, type="session_info", role=None, **{"leaf": UNSET} | fields)
+    unsaid: dict[str, Any] = {"leaf": UNSET, "said": False}
+    return message(id, type="session_info", role=None, **unsaid | fields)
 
 
 def test_the_row_of_a_header(db: Database) -> None:
@@ -121,7 +130,7 @@ def test_a_batch_updates_the_row_of_its_session(db: Database) -> None:
     ((info, _, _),) = queries.sessions(db.execute, "sqlite", Filter())
     assert (info.name, info.archived, info.leaf_id, info.entries, info.messages) == (None, False, None, 3, 3)
     assert (info.first_user_message, info.last_user_message) == ("one", "two")
-    assert (info.created, info.last_activity) == ("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:06.000Z")
+    assert (info.created, info.last_activity) == ("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:05.000Z")
 
 
 def test_activity_is_never_before_the_header(db: Database) -> None:

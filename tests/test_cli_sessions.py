@@ -1,6 +1,7 @@
 """The commands that read and change a store."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -198,7 +199,7 @@ def test_hold_and_undo() -> None:
     code, _, err = call("rm", "trip", "-y")
     assert (code, "'trip' is on hold; nothing was deleted" in err) == (4, True)
     code, out, err = call("prune", "--keep", 0)
-    assert (code, out) == (0, "code\n")
+    assert (code, out.split()[0], len(out.splitlines())) == (0, "code", 1)
     assert err == "trip is on hold and is kept\n1 session would be deleted; add --yes to delete\n"
     assert [each["id"] for each in json_of("prune", "--keep", 0, "--yes")["held"]] == ["trip"]
     assert json_of("hold", "--undo", "trip")["held"] is False
@@ -221,7 +222,11 @@ def test_rm_asks() -> None:
 @pytest.mark.usefixtures("store")
 def test_prune_lists_first_and_deletes_with_yes() -> None:
     """Wrong options are named as options of the command."""
-    assert call("prune", "--keep", 1) == (0, "trip\n", "1 session would be deleted; add --yes to delete\n")
+    code, out, err = call("prune", "--keep", 1)
+    assert (code, err) == (0, "1 session would be deleted; add --yes to delete\n")
+    assert re.fullmatch(r"trip  0\.0 days  [0-9,]+ bytes  Trip\n", out)
+    document = json_of("prune", "--keep", 1)
+    assert (list(document["judged"]), document["judged"]["trip"]["held"]) == (["trip"], False)
     assert json_of("prune", "--max-age", 1)["sessions"] == []
     for options, message in (
         ((), "give --max-age DAYS, --keep N, or both"),

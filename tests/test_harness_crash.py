@@ -34,6 +34,17 @@ def test_kill(option: str, cycles: int) -> None:
     assert (result["indexed"] > 0) == (option == "--indexed")
 
 
+@pytest.mark.parametrize("option", ["", "--sqlite", "--postgres"])
+def test_retention(option: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When writers, pruners and deleters are killed, nothing acknowledged is deleted with what was judged before."""
+    if option == "--postgres":
+        monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
+    code, result = run("retention", "--cycles", 40, *filter(None, [option]))
+    found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
+    assert found == (0, True, 0, 0, 40), json.dumps(result)
+    assert result["acknowledged"] > 0
+
+
 def test_contention() -> None:
     """Six processes with 1,500 appends each make one chain of 9,000 entries, and none of them starves."""
     code, result = run("contention", "--processes", 6, "--appends", 1500, "--fairness", 0.2)
@@ -72,6 +83,7 @@ def test_power() -> None:
         ("no_lock", "contention", ("--processes", 4, "--appends", 300)),
         ("stale_leaf_ignored", "contention", ("--processes", 4, "--appends", 50)),
         ("no_inode_check", "holder", ("--rounds", 2, "--interrupts", 10)),
+        ("no_second_look", "retention", ("--cycles", 60)),
     ],
 )
 def test_sabotage(variant: str, harness: str, sizes: tuple[object, ...]) -> None:

@@ -278,7 +278,7 @@ def test_a_log_without_times_is_listed_last(store: SessionStore, folder: Path) -
     assert ids(listed) == ["a", "t4", "t3", "t2", "t1", "t0"]
     assert {info.last_activity for info in listed.sessions[1:]} == {None}
     assert ids(store.prune(max_age=1)) == []
-    assert ids(store.prune(keep=4)) == ["t1", "t0"]
+    assert (ids(store.prune(keep=1)), ids(store.prune(keep=0))) == ([], ["a", "t4", "t3", "t2", "t1", "t0"])
 
 
 def test_a_header_without_records_is_not_listed(store: SessionStore, folder: Path) -> None:
@@ -771,9 +771,76 @@ def test_a_locked_session_is_not_deleted(folder: Path) -> None:
             with pytest.raises(SessionLocked) as caught:
                 store.delete("b")
             assert str(os.getpid()) in (caught.value.holder or "")
-            assert sorted(ids(store.prune(keep=0, dry_run=False))) == ["a", "c"]
+            pruned = store.prune(keep=0, dry_run=False)
+            assert (sorted(ids(pruned)), ids(pruned.skipped)) == (["a", "c"], ["b"])
         assert ids(store.list()) == ["b"]
         assert store.delete("b") == ["b"]
+
+
+def test_prune_skips_a_damaged_session(store: SessionStore, folder: Path) -> None:
+    """The damaged line may have been a hold. It can be deleted by name."""
+    for id in ("a", "b"):
+        begin(store, id, "one", "two")
+    path = folder / "a.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"one", b"One"))
+    for dry_run in (True, False):
+        pruned = store.prune(keep=0, dry_run=dry_run)
+        assert (ids(pruned), ids(pruned.skipped), list(pruned.judged)) == (["b"], ["a"], ["b"])
+    assert store.delete("a") == ["a"]
+
+
+def test_prune_skips_a_session_that_is_gone_before_it_is_read(store: SessionStore, folder: Path) -> None:
+    """Whether it, or a sub-agent's of it, was deleted by another."""
+    for id in ("a", "b"):
+        begin(store, id)
+        begin(store, f"{id}.t", parent_session=ParentSession(id=id, kind="task"))
+    original = SessionStore._judge
+
+    def judge(*arguments: Any) -> Any:
+        for id in ("a", "b.t"):
+            (folder / f"{id}.jsonl").unlink()
+        return original(*arguments)
+
+    with patch.object(SessionStore, "_judge", judge):
+        pruned = store.prune(keep=0, dry_run=False)
+    assert (ids(pruned), sorted(ids(pruned.skipped))) == ([], ["a", "b"])
+    assert sorted(ids(store.list(tasks=True))) == ["a.t", "b"]
+
+
+def test_a_sub_agent_with_an_odd_parent(store: SessionStore, folder: Path) -> None:
+    """A parent that is no id, or no log, is no parent: nothing is locked, and the session is stored."""
+    (folder / "foreign.jsonl").mkdir()
+    for number, parent in enumerate(("../up", "foreign", "none")):
+        begin(store, f"t{number}", parent_session=ParentSession(id=parent, kind="task"))
+    assert sorted(ids(store.prune(keep=0, dry_run=False))) == ["t0", "t1", "t2"]
+
+
+def test_a_sub_agent_waits_for_the_lock_of_its_parent(folder: Path) -> None:
+    """Only when it begins."""
+    with opened(folder, lock_timeout_s=0.05) as store:
+        begin(store, "a")
+        with store.create(id="t", parent_session=ParentSession(id="a", kind="task")) as session:
+            with Session.open(folder / "a.jsonl", exclusive=True):
+                with pytest.raises(SessionLocked):
+                    session.append(user("x"))
+                begin(store, "fork", parent_session=ParentSession(id="a"))
+            session.append(user("x"))
+            with Session.open(folder / "a.jsonl", exclusive=True):
+                session.append(user("y"))
+        assert store.info("t").messages == 2
+
+
+@pytest.mark.parametrize("damage", [b"x", b'"x"'])
+def test_a_damaged_header_is_copied_into_a_folder(
+    store: SessionStore, folder: Path, tmp_path: Path, damage: bytes
+) -> None:
+    """As it is."""
+    begin(store, "a")
+    path = folder / "a.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":' + damage))
+    with opened(tmp_path / "copy") as copy:
+        assert [each.status for each in store.copy_to(copy)] == ["copied"]
+    assert (tmp_path / "copy" / "a.jsonl").read_bytes() == path.read_bytes()
 
 
 def test_a_deleted_session_does_not_come_back(store: SessionStore, folder: Path) -> None:

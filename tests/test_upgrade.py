@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -31,17 +32,18 @@ from convtree import (
     Usage,
     VacuumEntry,
     VisibilityMark,
-    open_store,
 )
 from convtree._catalogue import marks
 from convtree._cli.app import app
 from convtree._engine import codec
 from convtree._engine.write_batch import reseal
 from convtree._logs.sql_engine import SqlDatabase, TablesOutdated
+from convtree.stores._open import open_store as open_store_now
 
 OLD = Path(__file__).parent / "version_1"
+open_store = partial(open_store_now, clock=lambda: 1_900_010_000 * 10**9)  # when the sessions were a few hours old
 EVERY = ["notes", "old", "task", "fork", "trip"]  # last active first
-NAMES = "session_id, position, id, parent_id, type, role, ms, visible_to, excerpt, words, line"
+NAMES = "session_id, position, id, parent_id, type, role, said_ms, visible_to, excerpt, words, line"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -160,7 +162,7 @@ def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, t
                 )
                 assert found == expected
     assert tables_of(old) == tables_of(fresh)
-    assert rows(old, "SELECT version FROM ct_schema") == [(2,)]
+    assert rows(old, "SELECT version FROM ct_schema") == [(3,)]
     if kind(old) == "sqlite":
         indexed = [rows(url, "SELECT id FROM ct_words_docsize ORDER BY id") for url in (old, fresh)]
         assert [len(each) for each in indexed] == [len(rows(old, "SELECT 1 FROM ct_lines WHERE words <> ''"))] * 2
@@ -244,6 +246,38 @@ def test_a_session_that_version_1_was_still_copying(old: str) -> None:
         ]
 
 
+def test_tables_of_version_2(url: str) -> None:
+    """In version 2, every record was activity. The migration asks the lines which of them somebody said."""
+    with open_store(url, create=True) as store:
+        with store.create(id="s") as session:
+            session.set_system("be kind")
+            session.append(user("one"))
+            session.append_many([user(f"{number}") for number in range(3)], visible_to="model")
+            session.append(assistant("draft"), visible_to="nobody")
+            session.append(assistant("shown"), visible_to="user")
+            session.rename("N")
+        with store.create(id="t") as session:
+            session.append(user("a note"), visible_to="model")
+        with store.create(id="u") as session:
+            session.append(user("two"))
+    before = tables_of(url)
+    assert [line[6] is None for line in before["lines"]] == [
+        *[True, True, False, True, True, True, True, False, True],  # of s: the header comes first, the name last
+        *[True, True],
+        *[True, False],
+    ]
+    run(
+        url,
+        "ALTER TABLE ct_lines RENAME COLUMN said_ms TO ms;"
+        "UPDATE ct_lines SET ms = 1900000000000 WHERE ms IS NULL AND type <> 'session';"
+        "UPDATE ct_sessions SET active_ms = 1900000000000, active_slot = 3166666; UPDATE ct_schema SET version = 2;",
+    )
+    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 3"):
+        open_store(url, create=False)
+    open_store(url, create=True).close()
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(3,)])
+
+
 def test_several_processes_migrate_at_once(old: str) -> None:
     """One of them does it, the others wait."""
     databases = [SqlDatabase.connect(old) for _ in range(4)]
@@ -262,7 +296,7 @@ def test_several_processes_migrate_at_once(old: str) -> None:
         thread.join()
     for database in databases:
         database.close()
-    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(2,)])
+    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(3,)])
     with open_store(old) as store:
         assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
 
@@ -279,7 +313,7 @@ def test_a_migration_that_fails_changes_nothing(old: str) -> None:
 
 def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
     """Nor migrated by somebody who did not ask for it. The error says what to do."""
-    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 2; open_store\(url, create=True\)"):
+    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 3; open_store\(url, create=True\)"):
         open_store(old, create=False)
     if kind(old) == "postgresql":
         with pytest.raises(TablesOutdated):
@@ -328,11 +362,11 @@ def test_a_writer_of_version_1_that_is_still_running_fails(old: str) -> None:
 
 
 def test_tables_of_a_later_version_are_refused(old: str) -> None:
-    """As version 1 refuses those of version 2, by the same check."""
-    run(old, "UPDATE ct_schema SET version = 3;")
+    """As earlier versions refuse those of today, by the same check."""
+    run(old, "UPDATE ct_schema SET version = 4;")
     calls: list[Callable[[], object]] = [lambda: open_store(old, create=True), lambda: open_store(old, create=False)]
     for call in calls:
-        with pytest.raises(ConvtreeError, match="version 3, this convtree supports up to 2"):
+        with pytest.raises(ConvtreeError, match="version 4, this convtree supports up to 3"):
             call()
 
 

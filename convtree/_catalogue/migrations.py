@@ -1,14 +1,15 @@
-"""How the tables of version 1 become those of version 2. SQL text only. Pure.
+"""How the tables of earlier versions become those of today, one version after the other. SQL text only. Pure.
 
-Version 2 knows who sees a message, what is on hold, and how a session came here. Its new columns follow from the lines,
-which do not change. `sql_migration` reads them and fills the columns in.
+Version 2 knows who sees a message, what is on hold, and how a session came here. Version 3 knows when somebody last
+said something. Their columns follow from the lines, which do not change. `sql_migration` reads them and fills the
+columns in.
 """
 
 from __future__ import annotations
 
 from convtree._catalogue.tables import Dialect
 
-CLAIM = "UPDATE ct_schema SET version = 2 WHERE version = 1 RETURNING version"
+CLAIM = "UPDATE ct_schema SET version = :version WHERE version = :version - 1 RETURNING version"
 """Locks the version. Of two processes that migrate at once, the second waits, and finds nothing to do."""
 
 SELECT_COPYING = "SELECT session_id, parent_entry FROM ct_sessions WHERE copying = 1"
@@ -49,3 +50,24 @@ AROUND_FILLING: dict[Dialect, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "postgresql": ((), ()),
 }
+
+# --- version 3 ----------------------------------------------------------------------------------------------------
+
+LAYOUT_3 = (
+    # Renamed, so that writers of version 2 that are still running fail: they would let every record be activity.
+    "ALTER TABLE ct_lines RENAME COLUMN ms TO said_ms",
+    "UPDATE ct_lines SET said_ms = NULL WHERE said_ms IS NOT NULL "
+    "AND (type <> 'message' OR role IN ('system', 'developer'))",
+)
+SELECT_MAY_BE_NOTES = """
+SELECT position, line FROM ct_lines WHERE session_id = :session_id AND position > :after AND said_ms IS NOT NULL
+  AND line LIKE '%visible_to%' ORDER BY position LIMIT :limit
+"""
+UNSAY = "UPDATE ct_lines SET said_ms = NULL WHERE session_id = :session_id AND position = :position"
+SELECT_ACTIVITY = """
+SELECT created_ms, (SELECT MAX(said_ms) FROM ct_lines WHERE session_id = :session_id) FROM ct_sessions
+WHERE session_id = :session_id
+"""
+FILL_ACTIVITY = """
+UPDATE ct_sessions SET active_ms = :active_ms, active_slot = :active_slot WHERE session_id = :session_id
+"""

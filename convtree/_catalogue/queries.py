@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -20,6 +20,7 @@ _INFO = (
     "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, messages, first_user, "
     "last_user, kind, parent_id, parent_entry, leaf, held, arrived_ms, session_key, size, crc"
 )
+_CREATED, _ACTIVE = (_INFO.split(", ").index(name) for name in ("created_ms", "active_ms"))
 _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
 _MATCH: dict[Dialect, str] = {
     "sqlite": "SELECT l.session_id, l.id, -bm25(ct_words) AS score FROM ct_words JOIN ct_lines l "
@@ -41,22 +42,98 @@ _IN_MATCH: dict[Dialect, str] = {
 def sessions(
     execute: Execute, dialect: Dialect, filters: Filter, after: Cursor | None = None, limit: int | None = None
 ) -> list[ListedSession]:
-    """Returns sessions, last active first, beginning after a cursor."""
+    """Returns sessions, last active first, beginning after a cursor.
+
+    Of a session whose last activity is after `now_ms`, an earlier time counts, which its lines have. Such sessions are
+    rare: a clock was wrong.
+    """
+    now_ms = filters.now_ms
+    rows = _select(execute, dialect, filters, after, limit)
+    if now_ms is not None and _may_be_ahead(rows, filters, after):
+        ahead = [
+            row
+            for row in _from_lines(execute, _select(execute, dialect, filters, ahead_of=now_ms), now_ms)
+            if _is_in_range(row, filters, after)
+        ]
+        rows = _select(execute, dialect, filters, after, limit, until_now=now_ms)
+        rows = sorted([*rows, *ahead], key=_cursor_of, reverse=True)[:limit]
+    totals: dict[str, list[UsageTotal]] = {}
+    for each in usage(execute, [row[0] for row in rows]):
+        totals.setdefault(each.session_id, []).append(each)
+    return [_listed(row, totals.get(row[0], ())) for row in rows]
+
+
+def _select(
+    execute: Execute,
+    dialect: Dialect,
+    filters: Filter,
+    after: Cursor | None = None,
+    limit: int | None = None,
+    *,
+    until_now: int | None = None,
+    ahead_of: int | None = None,
+) -> list[Any]:
+    """Returns rows of sessions by the last activity that they say, last first.
+
+    Args:
+        execute: runs the query.
+        dialect: of the database.
+        filters: which sessions.
+        after: begins after this position.
+        limit: the most rows.
+        until_now: only sessions that were not active after this time.
+        ahead_of: only sessions that were active after this time, whatever `filters` says about times.
+    """
+    if ahead_of is not None:
+        filters = msgspec.structs.replace(filters, since_ms=ahead_of + 1, until_ms=None)
     where, values = _conditions(filters, dialect)
     if after is not None:
         where.append("(s.active_slot, s.active_ms, s.session_id) < (:after_slot, :after_ms, :after_id)")
         values |= {"after_slot": after.ms // SLOT_MS, "after_ms": after.ms, "after_id": after.id}
+    if until_now is not None:
+        where.append("s.active_slot <= :now_slot AND s.active_ms <= :now")
+        values |= {"now_slot": until_now // SLOT_MS, "now": until_now}
     columns = ", ".join(f"s.{name}" for name in _INFO.split(", "))
     sql = f"SELECT {columns} FROM ct_sessions s{_where(where)}"
     sql += " ORDER BY s.active_slot DESC, s.active_ms DESC, s.session_id DESC"
     if limit is not None:
         sql += " LIMIT :limit"
         values["limit"] = limit
-    rows = execute(sql, values)
-    totals: dict[str, list[UsageTotal]] = {}
-    for each in usage(execute, [row[0] for row in rows]):
-        totals.setdefault(each.session_id, []).append(each)
-    return [_listed(row, totals.get(row[0], ())) for row in rows]
+    return execute(sql, values)
+
+
+def _may_be_ahead(rows: Sequence[Any], filters: Filter, after: Cursor | None) -> bool:
+    """Returns whether sessions may be missing in `rows`, or in a wrong place, because they were active after now.
+
+    Those would be the first rows, unless the query left them out.
+    """
+    if after is not None or filters.until_ms is not None:
+        return True
+    return bool(rows) and rows[0][_ACTIVE] > filters.now_ms
+
+
+def _from_lines(execute: Execute, rows: Sequence[Any], now_ms: int) -> Iterator[tuple[Any, ...]]:
+    """Yields rows with the last activity up to now, from the lines."""
+    for some in batched(rows):
+        marks, values = _any_of([row[0] for row in some])
+        sql = f"SELECT session_id, MAX(said_ms) FROM ct_lines WHERE session_id IN ({marks}) AND said_ms <= :now"
+        said = dict(map(tuple, execute(f"{sql} GROUP BY session_id", values | {"now": now_ms})))
+        for row in some:
+            times = [time for time in (row[_CREATED], said.get(row[0])) if time is not None and time <= now_ms]
+            yield *row[:_ACTIVE], max(times, default=0), *row[_ACTIVE + 1 :]
+
+
+def _is_in_range(row: Sequence[Any], filters: Filter, after: Cursor | None) -> bool:
+    active_ms = row[_ACTIVE]
+    return (
+        (filters.since_ms is None or active_ms >= filters.since_ms)
+        and (filters.until_ms is None or active_ms < filters.until_ms)
+        and (after is None or _cursor_of(row) < after)
+    )
+
+
+def _cursor_of(row: Sequence[Any]) -> Cursor:
+    return Cursor(row[_ACTIVE], row[0])
 
 
 def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit: int) -> list[SearchMatch]:

@@ -29,6 +29,7 @@ from convtree._model.entries import (
     Visibility,
     VisibilityMark,
 )
+from convtree._model.notes import is_activity
 from convtree._model.usage import Usage, usage_of, usage_stored_in
 
 HIDDEN_FROM_USER = ("model", "nobody")
@@ -80,6 +81,7 @@ class RecordSummary(NamedTuple):
         target: the entry that a visibility mark is about; None for every other record.
         spent: the usage of the entries that a vacuum dropped; empty for every other record.
         keeps_id: False for a lost entry that came back: the entry itself has the id in the tables.
+        said: whether somebody said it, so that its time counts as activity: a message, but no note.
     """
 
     id: str
@@ -102,6 +104,7 @@ class RecordSummary(NamedTuple):
     target: str | None = None
     spent: tuple[Spent, ...] = ()
     keeps_id: bool = True
+    said: bool = False
 
 
 def summarise_record(record: Entry | Mark) -> RecordSummary:
@@ -130,6 +133,7 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
         usage=None if usage is None else usage_of(usage),
         leaf=leaf,
         visible_to=None if message is None else message.visible_to,
+        said=message is not None and is_activity(message),
     )
     if isinstance(record, SessionInfoMark | VisibilityMark | VacuumEntry):
         return summary._replace(**_rare_fields(record))
@@ -179,6 +183,12 @@ def copied_up_to(header: Header) -> str | None:
     if parent is None:
         return None
     return header.copied_to or (parent.entry_id if parent.kind == "fork" else None)
+
+
+def is_task_of(header: Header, parent_id: str) -> bool:
+    """Returns whether a session is that of a sub-agent of this session."""
+    parent = header.parent_session
+    return parent is not None and parent.kind == "task" and parent.id == parent_id
 
 
 def ms_of(timestamp: str | None) -> int | None:

@@ -32,7 +32,7 @@ Values = Mapping[str, Any]
 Execute = Callable[..., list[Any]]
 """(SQL, values or a list of values) -> rows. With a list, the statement runs once for each and returns no rows."""
 
-VERSION = 2  # of these tables; `migrations` has the way from the versions before
+VERSION = 3  # of these tables; `migrations` has the way from the versions before
 SLOT_MS = 600_000
 """Length of an activity slot. The index on the last activity holds slots, which change rarely, instead of times."""
 
@@ -49,7 +49,7 @@ CREATE TABLE IF NOT EXISTS ct_sessions (
 _LINES = """
 CREATE TABLE IF NOT EXISTS ct_lines (
   {row}session_id TEXT NOT NULL, position BIGINT NOT NULL, id TEXT, parent_id TEXT, type TEXT NOT NULL, role TEXT,
-  ms BIGINT, visible_to TEXT NOT NULL, excerpt TEXT NOT NULL, words TEXT NOT NULL, line TEXT,
+  said_ms BIGINT, visible_to TEXT NOT NULL, excerpt TEXT NOT NULL, words TEXT NOT NULL, line TEXT,
   {key} (session_id, position), UNIQUE (session_id, id))
 """
 _USAGE = """
@@ -125,15 +125,15 @@ VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :
 """
 #: of a session's row, what its writers need; `copying_to` is the last copied entry until that is stored, then NULL
 ROW = "size, created_ms, copying_to"
-# A fork's copied records are older than the fork. They do not count as its activity.
-_ACTIVE = "CASE WHEN CAST(:ms AS BIGINT) >= COALESCE(created_ms, CAST(:ms AS BIGINT))"
+# The latest time counts: a line that comes later may be older, for instance in an import or a fork.
+_LATER = "CAST(:ms AS BIGINT) > active_ms OR created_ms IS NULL AND active_ms = 0 AND CAST(:ms AS BIGINT) IS NOT NULL"
 #: locks the session's row without changing it
 LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETURNING {ROW}"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
 ADVANCE = f"""
 UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :entries,
-  messages = messages + :messages, active_ms = {_ACTIVE} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
-  active_slot = {_ACTIVE} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
+  messages = messages + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
+  active_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
   leaf = CASE WHEN :moved = 1 THEN CAST(:leaf AS TEXT) ELSE leaf END,
   name = CASE WHEN :renamed = 1 THEN CAST(:name AS TEXT) ELSE name END,
   name_words = CASE WHEN :renamed = 1 THEN CAST(:name_words AS TEXT) ELSE name_words END,
@@ -143,8 +143,8 @@ UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :en
 WHERE session_id = :session_id RETURNING {ROW}
 """
 _ADD_LINES = """
-INSERT INTO ct_lines (session_id, position, id, parent_id, type, role, ms, visible_to, excerpt, words, line)
-VALUES (:session_id, :position, :id, :parent_id, :type, :role, :ms, :visible_to, :excerpt, :words, :line)
+INSERT INTO ct_lines (session_id, position, id, parent_id, type, role, said_ms, visible_to, excerpt, words, line)
+VALUES (:session_id, :position, :id, :parent_id, :type, :role, :said_ms, :visible_to, :excerpt, :words, :line)
 """
 _ADD_USAGE = """
 INSERT INTO ct_usage (session_id, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
@@ -197,7 +197,7 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
     `grown` is how many bytes the log grew, `crc` the checksum of its last line.
     """
     users = [each.excerpt for each in summaries if has_excerpt(each) and each.visible_to not in HIDDEN_FROM_USER]
-    times = [each.ms for each in summaries if each.ms is not None]
+    said_ms = max((each.ms for each in summaries if each.said and each.ms is not None), default=None)
     moves = [each.leaf for each in summaries if each.leaf is not UNSET]
     names = [each.name for each in summaries if each.name is not UNSET]
     archived = [each.archived for each in summaries if each.archived is not UNSET]
@@ -207,8 +207,8 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
         "crc": crc,
         "entries": sum(each.leaf == each.id for each in summaries),
         "messages": sum(each.type == "message" for each in summaries),
-        "ms": times[-1] if times else None,
-        "slot": times[-1] // SLOT_MS if times else None,
+        "ms": said_ms,
+        "slot": None if said_ms is None else said_ms // SLOT_MS,
         "moved": int(bool(moves)),
         "leaf": moves[-1] if moves else None,
         "renamed": int(bool(names)),
@@ -229,14 +229,14 @@ def line_of(session_id: str, position: int, summary: RecordSummary | None, line:
     """Returns the row of a line. A line without a summary is the header."""
     row: dict[str, Any] = {"session_id": session_id, "position": position, "line": line}
     if summary is None:
-        none = {"id": None, "parent_id": None, "role": None, "ms": None}
+        none = {"id": None, "parent_id": None, "role": None, "said_ms": None}
         return row | none | {"type": "session", "visible_to": "all", "excerpt": "", "words": ""}
     return row | {
         "id": summary.id if summary.keeps_id else None,
         "parent_id": summary.parent_id,
         "type": summary.type,
         "role": summary.role,
-        "ms": summary.ms,
+        "said_ms": summary.ms if summary.said else None,
         **text_values(summary),
     }
 

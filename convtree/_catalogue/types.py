@@ -33,7 +33,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
         archived: whether it is archived.
         held: whether it is on hold. A session on hold is not deleted.
         created: the time of the header; None if it has none.
-        last_activity: the time of the last record; None if unknown.
+        last_activity: when somebody last said something: the latest time of a message, or of the beginning. Marks,
+            notes and system prompts do not count, and times in the future are ignored. None if unknown.
         entries: how many entries it has, on all branches.
         messages: how many of them are messages.
         first_user_message, last_user_message: their first 200 characters, on one line.
@@ -77,6 +78,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         held: True for sessions on hold only, False for the others only.
         since_ms: last active at this time or later, in milliseconds since 1970.
         until_ms: last active before this time.
+        now_ms: times after this one are ignored: they are no activity. None ignores none.
         text: all its words occur in the name, or all in one message. A text without words matches every session.
         parent: forks and tasks of this session.
         tasks: whether sessions of sub-agents are included.
@@ -91,6 +93,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     held: bool | None = None
     since_ms: int | None = None
     until_ms: int | None = None
+    now_ms: int | None = None
     text: str | None = None
     parent: str | None = None
     tasks: bool = False

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import click
 
+from convtree._catalogue.types import SessionInfo
 from convtree._cli import json_output
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
@@ -14,10 +15,12 @@ from convtree._cli.terminal import write
 from convtree._logs.sql_engine import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
+from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
 REFUSED = 1  # exit code: a session could not be copied
 _MAX_DAYS = timedelta.max.days
+_SKIPPED = "it, or a sub-agent's session, was written to meanwhile or cannot be judged; see `convtree verify`"
 
 
 @click.command("fork")
@@ -104,9 +107,10 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
 def prune_command(
     store: SessionStore, max_age: float | None, keep: int | None, owner: str | None, yes: bool, as_json: bool
 ) -> None:
-    """Delete old sessions; without --yes, only list them.
+    """Delete old sessions; without --yes, only list them, with age, size and name.
 
-    Give --max-age, --keep or both. With both, a session is deleted if either applies. Sessions on hold are kept.
+    Give --max-age, --keep or both. With both, a session is deleted if either applies. Sub-agents' sessions go with
+    theirs, and the last activity of all counts, or the import if that was later. Sessions on hold are kept.
     """
     if max_age is None and keep is None:
         raise click.UsageError("give --max-age DAYS, --keep N, or both")
@@ -118,13 +122,23 @@ def prune_command(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        write([json_output.to_text(json_output.store_document("prune", done=yes, sessions=pruned, held=pruned.held))])
+        parts = {"sessions": pruned, "held": pruned.held, "skipped": pruned.skipped, "judged": pruned.judged}
+        write([json_output.to_text(json_output.store_document("prune", done=yes, **parts))])
         return
-    write(escape_controls(info.id) for info in pruned)
+    write(escape_controls(info.id) if yes else _would_go(info, pruned.judged[info.id]) for info in pruned)
     for info in pruned.held:
         click.echo(f"{escape_controls(info.id)} is on hold and is kept", err=True)
+    for info in pruned.skipped:
+        click.echo(f"{escape_controls(info.id)} is kept: {_SKIPPED}", err=True)
     sessions = count(len(pruned), "sessions")
     click.echo(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete", err=True)
+
+
+def _would_go(info: SessionInfo, judged: Judged) -> str:
+    """Returns the line for a session that would be deleted: id, age, size, and its name or beginning."""
+    age = "age unknown" if judged.age_s is None else f"{judged.age_s / 86400:.1f} days"
+    title = info.name or info.first_user_message or ""
+    return f"{escape_controls(info.id)}  {age}  {judged.size:,} bytes  {escape_controls(title)}".rstrip()
 
 
 @click.command("upgrade")

@@ -10,8 +10,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from convtree._engine import tree
-from convtree._engine.seen import seen
 from convtree._model.entries import MessageEntry
+from convtree._model.notes import is_note_message
 
 if TYPE_CHECKING:
     from convtree._engine.log_index import Index
@@ -56,8 +56,7 @@ def is_note(index: Index, row: int) -> bool:
         return what in _NOTES
     for entry in index.readable_records([row]):
         assert isinstance(entry, MessageEntry)
-        is_instruction = entry.visible_to == "model" and entry.role == "user" and not seen(entry).results
-        return is_instruction or entry.visible_to == "nobody"
+        return is_note_message(entry)
     return False
 
 

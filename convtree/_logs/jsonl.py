@@ -215,6 +215,9 @@ class JsonlLog(Uncopyable, ForkAware):
         """
         if not (first := build(iter(()))):
             return Chunk((), (), 0)
+        return self._create_with(first, build)
+
+    def _create_with(self, first: Addition, build: Build) -> Chunk:
         self._identity = UNKNOWN
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | OPEN_FLAGS, 0o600)

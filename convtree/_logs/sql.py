@@ -246,9 +246,7 @@ class SqlLog(Uncopyable):
         if not batch.lines:
             return Chunk((), (), 0)
         batch = sql_lines.without_duplicates(batch, set())
-        header = sql_lines.header_of(batch.lines[0], self._id)
-        self._created_ms = ms_of(header.timestamp)
-        catalogue.add_session(execute, self._id, header)
+        self._created_ms = ms_of(sql_lines.add_session(execute, self._id, batch.lines[0]).timestamp)
         row = sql_lines.lock_and_advance(execute, self._id, batch)
         assert row is not None
         return sql_lines.insert_lines(execute, self._id, 0, batch, row)
@@ -323,7 +321,7 @@ def _write_lines(execute: Execute, session_id: str, lines: Iterable[bytes]) -> N
             batch = sql_lines.take_lost_ids(execute, session_id, batch)
         has_lost = has_lost or any(each.type == "lost" for each in batch.records)
         if end == 0:
-            catalogue.add_session(execute, session_id, sql_lines.header_of(some[0], session_id))
+            sql_lines.add_session(execute, session_id, some[0])
         row = sql_lines.lock_and_advance(execute, session_id, batch)
         assert row is not None
         end = sql_lines.insert_lines(execute, session_id, end, batch, row).end

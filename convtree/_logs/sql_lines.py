@@ -101,15 +101,15 @@ def without_duplicates(batch: LineBatch, known: set[str]) -> LineBatch:
 
 
 def _came_back(entry: RecordSummary) -> RecordSummary:
-    """Returns the summary of an entry that was lost: it is old, so it moves neither the leaf nor the last activity."""
-    return entry._replace(leaf=UNSET, ms=None, excerpt="")
+    """Returns the summary of an entry that was lost: it is old, so it does not move the leaf."""
+    return entry._replace(leaf=UNSET, excerpt="")
 
 
 def take_lost_ids(execute: Execute, session_id: str, batch: LineBatch) -> LineBatch:
     """Takes the ids of lost entries that these lines bring back, so that the columns have each id once.
 
-    Returns the batch with those entries counted once: they are old, so they move neither the leaf nor the time of the
-    last activity. The line of the lost entry stays.
+    Returns the batch with those entries counted once: they are old, so they do not move the leaf. The line of the lost
+    entry stays.
     """
     summaries: list[RecordSummary | None] = []
     for each in batch.summaries:
@@ -134,7 +134,27 @@ def header_of(line: bytes, session_id: str) -> Header:
         return Header(id=session_id)
 
 
+def stored_header(execute: Execute, session_id: str) -> Header:
+    """Returns the header of a session; an empty one if its line is missing or damaged."""
+    rows = select_range(execute, session_id, 0, 1)
+    return header_of(rows[0][1] if rows else b"", session_id)
+
+
 # --- writing ------------------------------------------------------------------------------------------------------
+
+
+def add_session(execute: Execute, session_id: str, first_line: bytes) -> Header:
+    """Adds the row of a session that begins with this line. Returns its header.
+
+    That of a sub-agent takes the lock of its parent first: a deletion of the parent holds it while it lists the
+    sub-agents.
+    """
+    header = header_of(first_line, session_id)
+    parent = header.parent_session
+    if parent is not None and parent.kind == "task":
+        execute(catalogue.LOCK, {"session_id": parent.id})
+    catalogue.add_session(execute, session_id, header)
+    return header
 
 
 def lock_and_advance(execute: Execute, session_id: str, batch: LineBatch) -> SessionRow | None:

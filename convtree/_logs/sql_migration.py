@@ -14,9 +14,14 @@ from convtree._model.batches import BATCH
 
 
 def migrate(execute: Execute, dialect: Dialect) -> None:
-    """Migrates tables of version 1. Does nothing if another process has just done it."""
-    if not execute(migrations.CLAIM):
-        return
+    """Migrates tables of an earlier version. Does nothing if another process has just done it."""
+    if execute(migrations.CLAIM, {"version": 2}):
+        _to_version_2(execute, dialect)
+    if execute(migrations.CLAIM, {"version": 3}):
+        _to_version_3(execute)
+
+
+def _to_version_2(execute: Execute, dialect: Dialect) -> None:
     copying = execute(migrations.SELECT_COPYING)
     before, after = migrations.AROUND_FILLING[dialect]
     for statement in (*migrations.LAYOUT, *before):
@@ -30,8 +35,8 @@ def migrate(execute: Execute, dialect: Dialect) -> None:
 
 
 def _fill(execute: Execute, session_id: str) -> None:
-    """Fills in the new columns of a session and its lines."""
-    for positions, lines in _lines(execute, session_id):
+    """Fills in the columns that version 2 added to a session and its lines."""
+    for positions, lines in _lines(execute, session_id, migrations.SELECT_LINES):
         if positions[0] == 0:
             values = tables.header_values(sql_lines.header_of(lines[0], session_id))
             execute(migrations.FILL_SESSION, {"session_id": session_id} | values)
@@ -47,10 +52,29 @@ def _fill(execute: Execute, session_id: str) -> None:
         tables.add_usage(execute, session_id, [each for each in batch.records if each.spent], None)
 
 
-def _lines(execute: Execute, session_id: str) -> Iterator[tuple[list[int], list[bytes]]]:
-    """Yields positions and content of the lines that matter, in batches."""
+def _to_version_3(execute: Execute) -> None:
+    for statement in migrations.LAYOUT_3:
+        execute(statement)
+    for (session_id,) in execute(migrations.SELECT_SESSIONS):
+        for positions, lines in _lines(execute, session_id, migrations.SELECT_MAY_BE_NOTES):
+            summaries = sql_lines.batch_of(lines).summaries
+            notes = [
+                {"session_id": session_id, "position": position}
+                for position, each in zip(positions, summaries, strict=True)
+                if each is None or not each.said
+            ]
+            if notes:
+                execute(migrations.UNSAY, notes)
+        times = execute(migrations.SELECT_ACTIVITY, {"session_id": session_id})[0]
+        active_ms = max((time for time in times if time is not None), default=0)
+        values = {"session_id": session_id, "active_ms": active_ms, "active_slot": active_ms // tables.SLOT_MS}
+        execute(migrations.FILL_ACTIVITY, values)
+
+
+def _lines(execute: Execute, session_id: str, select: str) -> Iterator[tuple[list[int], list[bytes]]]:
+    """Yields positions and content of the lines that a query selects, in batches."""
     after = -1
     values = {"session_id": session_id, "limit": BATCH}
-    while rows := execute(migrations.SELECT_LINES, values | {"after": after}):
+    while rows := execute(select, values | {"after": after}):
         yield [position for position, _ in rows], [sql_lines.decode_line(text) for _, text in rows]
         after = rows[-1][0]

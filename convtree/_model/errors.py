@@ -89,6 +89,15 @@ class SessionLocked(ConvtreeError):
     holder: str | None
 
 
+class SessionChanged(SessionLocked):
+    """Another writer used the sessions `ids`, or began a sub-agent's of theirs, while they were being deleted.
+
+    Nothing was deleted. Try again.
+    """
+
+    ids: tuple[str, ...]
+
+
 class SessionHeld(ConvtreeError):
     """The session `id` is on hold and was not deleted. `release` of the store, or `hold(False)`, ends the hold."""
 

@@ -14,6 +14,9 @@ from convtree._model.entries import ID
 _CURSOR = re.compile(rf"(-?[0-9]{{1,18}}):({ID.pattern})")
 _FOREVER_MS = 2**53
 
+SKEW_MS = 10_000
+"""How far the clocks of two machines may differ. A time that is later than now by more is ignored: it is wrong."""
+
 
 def checked_id(id: str | None) -> str | None:
     """Returns an id that is valid, or None.

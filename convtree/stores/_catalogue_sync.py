@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
 from convtree._catalogue.marks import apply_marks
-from convtree._catalogue.record_summary import summarise_record
+from convtree._catalogue.record_summary import is_task_of, summarise_record
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import Cursor, Filter, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
@@ -87,6 +87,19 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         """Returns sessions, last active first, beginning after a cursor."""
         listed = super().sessions(filters, after, limit)
         return [each._replace(stamp=self._stamps.get(each.info.id, _UNKNOWN)) for each in listed]
+
+    def parents_of_other_tasks(self, ids: Collection[str]) -> list[str]:
+        """Returns those of these sessions that have a sub-agent's session which is not one of them.
+
+        Asks the tables after a sync, and then the logs that they name. For `StoreBackend.delete`, under the locks.
+        """
+        self.sync()
+        found = []
+        for child, parent in self.descendants(list(ids), "task").items():
+            with suppress(SessionNotFound), self._open_reader(child) as session:
+                if parent in ids and is_task_of(session.header, parent):
+                    found.append(parent)
+        return found
 
     def findings(self) -> list[StoreFinding]:
         """Returns the logs that are damaged, unreadable or no logs, by session id."""

@@ -7,16 +7,17 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
-from convtree._engine.log import Durability, Log, Mode
+from convtree._engine import codec
+from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
 from convtree._logs.atomic_file import create_atomically
 from convtree._logs.filesystems import refuse_network
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.entries import ID
-from convtree._model.errors import SessionNotFound
+from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
@@ -69,7 +70,7 @@ class FolderBackend(Uncopyable):
 
     def log(self, id: str, mode: Mode) -> Log:
         """Opens a session's log."""
-        return JsonlLog(
+        return _FolderLog(
             self.path_of(id),
             mode=mode,
             durability=self._durability,
@@ -85,18 +86,21 @@ class FolderBackend(Uncopyable):
         """Deletes logs and the files that belong to them. Holds the locks of all logs until the last one is gone."""
         logs: dict[str, JsonlLog] = {}
         try:
-            for id in ids:
+            for id in sorted(ids):  # always in the same order, so that two deletions do not wait for each other
                 with suppress(SessionNotFound):
                     logs[id] = self._locked(id)
-            changed = [id for id in logs if id in (expected or {}) and (expected or {})[id] != self._stamp_of(id)]
-            if changed:
-                return Deletion([], changed)
-            for id in logs:
+            there = [id for id in ids if id in logs]
+            if expected is not None:
+                changed = [id for id in there if expected.get(id, stamp := self._stamp_of(id)) != stamp]
+                changed = changed or self._opened_catalogue().parents_of_other_tasks(there)
+                if changed:
+                    return Deletion([], changed)
+            for id in there:
                 self._remove(self.path_of(id))
         finally:
             for log in logs.values():
                 log.close()
-        return Deletion(list(logs), [])
+        return Deletion(there, [])
 
     def _locked(self, id: str) -> JsonlLog:
         """Opens a log that exists, and takes its lock.
@@ -126,9 +130,13 @@ class FolderBackend(Uncopyable):
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, after looking at the size, time and inode of every file."""
+        catalogue = self._opened_catalogue()
+        catalogue.sync(progress)
+        return catalogue
+
+    def _opened_catalogue(self) -> FolderCatalogue:
         if self._catalogue is None:
             self._catalogue = FolderCatalogue(self.path, self._tables_path(), lambda each: self.log(each, "r"))
-        self._catalogue.sync(progress)
         return self._catalogue
 
     def _tables_path(self) -> Path | None:
@@ -160,6 +168,34 @@ class FolderBackend(Uncopyable):
         """Closes the catalogue."""
         if self._catalogue is not None:
             self._catalogue.close()
+
+
+class _FolderLog(JsonlLog):
+    """The log of a session in a folder. That of a sub-agent begins under the lock of its parent.
+
+    A deletion of the parent holds that lock while it lists the sub-agents. So it sees the new one, or it is over when
+    that begins.
+    """
+
+    def _create_with(self, first: Addition, build: Build) -> Chunk:
+        with ExitStack() as ends:
+            parent = self._path_of_parent(first[0])
+            if parent is not None:
+                with suppress(SessionNotFound, NotALog):  # there is no parent: it was deleted, or not imported
+                    timeout_s, network = self._lock_timeout_s, self._allow_network
+                    log = JsonlLog(parent, mode="r", exclusive=True, lock_timeout_s=timeout_s, allow_network=network)
+                    ends.enter_context(closing(log))
+            return super()._create_with(first, build)
+
+    def _path_of_parent(self, line: bytes) -> Path | None:
+        try:
+            header = codec.decode_header(line)
+        except codec.DECODE_ERRORS:
+            return None  # a damaged log that is being copied
+        parent = None if header is None else header.parent_session
+        if parent is None or parent.kind != "task" or not ID.fullmatch(parent.id):
+            return None
+        return self.path.with_name(f"{parent.id}{SUFFIX}")
 
 
 class FolderCatalogue(CatalogueSync):

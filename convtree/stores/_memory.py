@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import count
+from threading import RLock
 
 from convtree._catalogue.types import LogStamp, Progress
 from convtree._engine.log import Addition, Build, Chunk, Log, Mode
@@ -30,9 +31,10 @@ class _Lines(MemoryLog):
 class _Handle(MemoryLog):
     """The log of one open session. Handles of the same id share their lines."""
 
-    def __init__(self, lines: _Lines, *, must_be_new: bool) -> None:
+    def __init__(self, lines: _Lines, births: RLock, *, must_be_new: bool) -> None:
         super().__init__(lines, must_be_new=must_be_new)
         self._shared = lines
+        self._births = births
 
     def append(self, position: int, build: Build) -> Chunk:
         """Adds the lines that `build` returns, unless the session was deleted."""
@@ -42,7 +44,8 @@ class _Handle(MemoryLog):
                 raise SessionNotFound("memory: this session was deleted")
             return build(news)
 
-        return super().append(position, build_unless_deleted)
+        with self._births if not self._shared else nullcontext():
+            return super().append(position, build_unless_deleted)
 
 
 class MemoryBackend:
@@ -53,6 +56,7 @@ class MemoryBackend:
     def __init__(self) -> None:
         self._logs: dict[str, _Lines] = {}
         self._serials = count()
+        self._births = RLock()  # held while a session begins, or is deleted: no sub-agent's begins in between
         self._catalogue = CatalogueSync(None, self._scan, lambda each: self.log(each, "r"))
 
     def log(self, id: str, mode: Mode) -> Log:
@@ -64,7 +68,7 @@ class MemoryBackend:
             raise SessionExists(f"memory: there is a session {id!r} already")
         if lines is None:
             lines = self._logs[id] = _Lines(next(self._serials))
-        return _Handle(lines, must_be_new=mode == "x")
+        return _Handle(lines, self._births, must_be_new=mode == "x")
 
     def write_new(self, id: str, lines: Iterable[bytes]) -> None:
         """Stores a whole session."""
@@ -73,13 +77,16 @@ class MemoryBackend:
 
     def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
         """Deletes sessions. A session that is open can still be read."""
-        found = {id: lines for id in ids if (lines := self._logs.get(id))}
         with ExitStack() as locks:
-            for lines in found.values():
-                locks.enter_context(lines._lock)
-            changed = [id for id, lines in found.items() if (expected or {}).get(id, lines.stamp) != lines.stamp]
-            if changed:
-                return Deletion([], changed)
+            locks.enter_context(self._births)
+            found = {id: lines for id in ids if (lines := self._logs.get(id))}
+            for id in sorted(found):
+                locks.enter_context(found[id]._lock)
+            if expected is not None:
+                changed = [id for id, lines in found.items() if expected.get(id, lines.stamp) != lines.stamp]
+                changed = changed or self._catalogue.parents_of_other_tasks(found)
+                if changed:
+                    return Deletion([], changed)
             for id, lines in found.items():
                 lines.deleted = True
                 del self._logs[id]

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from threading import RLock
 from typing import Literal, Self, TypeVar
 
+import msgspec
+
 from convtree._catalogue.types import Cursor, Filter, ListedSession, Progress, SessionInfo, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Log, Mode
@@ -16,7 +18,7 @@ from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
-from convtree.stores._arguments import age_ms, check_limit, cursor_text, parsed_cursor, time_ms
+from convtree.stores._arguments import SKEW_MS, age_ms, check_limit, cursor_text, parsed_cursor, time_ms
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
 from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
@@ -238,6 +240,7 @@ class StoreReader(Uncopyable, ForkAware):
     def _listed(
         self, filters: Filter, limit: int | None = None, after: Cursor | None = None, progress: Progress | None = None
     ) -> builtins.list[ListedSession]:
+        filters = msgspec.structs.replace(filters, now_ms=self._now_ms() + SKEW_MS)
         return self._query(lambda catalogue: catalogue.sessions(filters, after, limit), progress)
 
     def _now_ms(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -28,16 +28,50 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.sessions)
 
 
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """What the log of a session said when `prune` looked at it.
+
+    Attributes:
+        id: the session's id.
+        size: how long the log is: in bytes; in memory, in lines.
+        last_crc: the checksum of its last line.
+        held: whether it is on hold.
+        last_activity: when somebody last said something in it; None if unknown.
+        arrived: when it was imported into this store; None if it was not.
+        age_s: how long ago the later of both was; None if both are unknown.
+    """
+
+    id: str
+    size: int
+    last_crc: int
+    held: bool
+    last_activity: str | None = None
+    arrived: str | None = None
+    age_s: float | None = None
+
+
 class Pruned(list[SessionInfo]):
-    """The sessions that `prune` deleted, or would delete, last active first.
+    """The sessions that `prune` deleted, or would delete, last active first. Sub-agents' follow theirs.
 
     Attributes:
         held: the sessions that its rules chose, but that are on hold, or have a sub-agent on hold.
+        skipped: the sessions that its rules chose, but that were left with their sub-agents: one of them was written
+            to, locked or began while `prune` was at work, is damaged, or its log says other than the catalogue.
+        judged: what the logs of the deleted sessions said, by id.
     """
 
-    def __init__(self, deleted: Iterable[SessionInfo] = (), *, held: tuple[SessionInfo, ...] = ()) -> None:
+    def __init__(
+        self,
+        deleted: Iterable[SessionInfo] = (),
+        *,
+        held: tuple[SessionInfo, ...] = (),
+        skipped: tuple[SessionInfo, ...] = (),
+        judged: Mapping[str, Judged] | None = None,
+    ) -> None:
         super().__init__(deleted)
         self.held = held
+        self.skipped = skipped
+        self.judged = dict(judged or {})
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,27 +14,39 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from convtree._catalogue.types import Filter, LogStamp, Progress
+from convtree._catalogue.record_summary import sanitise_text
+from convtree._catalogue.types import Filter, Progress
 from convtree._engine import codec
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Log, Mode
 from convtree._engine.redact import Redact, redact_lines
 from convtree._logs.copy import Copied
+from convtree._model.batches import batched
 from convtree._model.entries import Header, ParentSession
-from convtree._model.errors import SessionHeld, SessionLocked, SessionNotFound
+from convtree._model.errors import ConvtreeError, SessionChanged, SessionLocked, SessionNotFound
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
 from convtree.stores._copy import copy_session
-from convtree.stores._delete import check_rules, doomed, family_of, held_among, held_error
+from convtree.stores._families import (
+    Family,
+    confirmed,
+    doomed,
+    families_of,
+    may_be_doomed,
+    rules_of,
+    tasks_below,
+)
+from convtree.stores._judging import Verdict, held_error, judge
 from convtree.stores._reader import StoreReader
 from convtree.stores._results import Pruned
 from convtree.stores.base import Deletion, StoreBackend
@@ -206,16 +218,17 @@ class SessionStore(StoreReader):
             SessionNotFound: there is no session with this id.
             NotALog: something else is stored under this id.
             SessionHeld: one of the sessions is on hold.
-            SessionLocked: another writer holds a lock, or wrote to one of the sessions meanwhile.
+            SessionLocked: another writer holds a lock.
+            SessionChanged: another writer wrote to one of the sessions meanwhile, or began a sub-agent's.
         """
-        with self.open(id, read_only=True) as session:  # raises SessionNotFound, whatever sub-agents there are
-            if session.held:
-                raise held_error(self.location, id)
-        deleted, changed = self._delete(id)
+        codec.check_id(id, "id")
+        with self._lock:
+            deleted, changed = self._delete(id)
         if changed:
-            raise SessionLocked(
+            raise SessionChanged(
                 f"{self.location}: {changed[0]!r} was written to meanwhile; nothing was deleted, try again",
                 holder=None,
+                ids=tuple(changed),
             )
         if id not in deleted:
             raise SessionNotFound(f"{self.location}: there is no session {id!r}")
@@ -240,7 +253,8 @@ class SessionStore(StoreReader):
             git_root: or the root of its repository, unless None.
             owner: its owner; None means any.
             max_age: how long ago it was last active at most: a timedelta or seconds.
-            note: the text of a message to append, which only the model sees: to tell it that time has passed.
+            note: the text of a message to append, which only the model sees: to tell it that time has passed. It is no
+                activity.
             on_stale: what an append does if another writer moved the leaf, as for `Session.open`.
         """
         found = self.resumable(cwd=cwd, git_root=git_root, owner=owner, max_age=max_age)
@@ -265,26 +279,36 @@ class SessionStore(StoreReader):
     ) -> Pruned:
         """Deletes sessions inactive for longer than `max_age` (a timedelta or seconds), and all but the last `keep`.
 
-        Archived sessions count as well. Sub-agents' sessions are deleted with theirs. A session is left if another
-        writer holds its lock or wrote to it since it was judged, and if its age is unknown it is not too old. Returns
-        the deleted sessions, last active first; with `dry_run`, those it would delete. Sessions that are left because
-        they or their sub-agents are on hold are in its `held`.
+        A session and those of its sub-agents are one: the latest time of them counts, and they go together. The time
+        of a session is its last activity, or its arrival in this store if that is later. One whose time is unknown
+        goes with `keep=0` only. Archived sessions count as well.
+
+        Every session is judged by its log, and is left if it is not the same any more when it is deleted: see
+        `Pruned.skipped`. Sessions on hold are left, see `Pruned.held`. Returns the deleted sessions, last active first;
+        with `dry_run`, those it would delete.
+
+        Args:
+            max_age: how long ago somebody may have said something, or the session may have arrived.
+            keep: how many sessions stay, without those of sub-agents.
+            owner: only sessions of this owner.
+            dry_run: deletes nothing.
         """
-        check_rules(max_age, keep)
-        found = doomed(self._listed(Filter(owner=owner)), max_age, keep, self._now_ms())
-        held = self._query(lambda catalogue: held_among(catalogue, [each.info.id for each in found]))
-        gone = []
-        for each in found:
-            if each.info.id in held:
-                continue
-            try:
-                if dry_run or each.info.id in self._delete(each.info.id, each.stamp).deleted:
-                    gone.append(each.info)
-            except SessionHeld:
-                held.add(each.info.id)  # since it was judged
-            except SessionLocked:
-                pass
-        return Pruned(gone, held=tuple(each.info for each in found if each.info.id in held))
+        now_ms = self._now_ms()
+        rules = rules_of(max_age, keep, now_ms)
+        families = families_of(self._listed(Filter(tasks=True)), now_ms)
+        families = [each for each in families if owner is None or each.root.owner == sanitise_text(owner)]
+        families = may_be_doomed(families, rules)
+        verdicts = self._judge((member.info.id for each in families for member in each.members), now_ms)
+        gone, held, skipped = [], [], []
+        for each in doomed(confirmed(families, verdicts, owner), rules):
+            if each.is_held:
+                held.append(each.root)
+            elif not each.is_certain or not (dry_run or self._delete_family(each)):
+                skipped.append(each.root)
+            else:
+                gone += [member.info for member in each.members]
+        judged = {info.id: verdicts[info.id].judged for info in gone}
+        return Pruned(gone, held=tuple(held), skipped=tuple(skipped), judged=judged)
 
     def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None
@@ -352,19 +376,44 @@ class SessionStore(StoreReader):
         with self._lock:
             self._backend.write_new(id, lines if self._redact is None else redact_lines(lines, self._redact))
 
-    def _delete(self, id: str, stamp: LogStamp | None = None) -> Deletion:
+    def _judge(self, ids: Iterable[str], now_ms: int) -> dict[str, Verdict]:
+        """Returns what the logs of some sessions say, by id. Those that cannot be read are left out."""
+        verdicts = {}
+        for id in ids:
+            with suppress(ConvtreeError, OSError):
+                verdicts[id] = judge(id, self._log(id, "r"), now_ms)
+        return verdicts
+
+    def _delete(self, id: str) -> Deletion:
         """Deletes a session and those of its sub-agents, unless one of them changes after this looked at them.
 
-        A hold that comes after the look is a change, too. `stamp` is what an earlier look at the session found; it must
-        not have changed since then.
+        The stamps come before the look at the logs: what the logs say is at least as new, and if the stamps still hold
+        when the locks are taken, it is still true. So a hold that comes after the look is a change, too.
 
         Raises:
+            SessionNotFound, NotALog: there is no such session.
             SessionHeld: one of them is on hold.
         """
-        with self._lock:
-            ids, expected, held = self._query(lambda catalogue: family_of(catalogue, id))
-            if held:
-                raise held_error(self.location, held[0])
-            if stamp is not None:
-                expected[id] = stamp
-            return self._backend.delete(ids, expected)
+        self._check_open()
+        catalogue = self._backend.catalogue()
+        below = list(catalogue.descendants([id], "task"))
+        listed = [
+            each for some in batched([id, *below]) for each in catalogue.sessions(Filter(ids=tuple(some), tasks=True))
+        ]
+        verdicts = {id: judge(id, self._log(id, "r"), self._now_ms())}
+        for each in below:
+            with suppress(SessionNotFound):  # deleted meanwhile
+                verdicts[each] = judge(each, self._log(each, "r"), self._now_ms())
+        family = tasks_below(id, below, verdicts)
+        if held := [each for each in reversed(family) if verdicts[each].judged.held]:
+            raise held_error(self.location, held[0])
+        return self._backend.delete(family[::-1], {each.info.id: each.stamp for each in listed})
+
+    def _delete_family(self, family: Family) -> bool:
+        """Deletes a family if its stamps still hold, and returns whether it did."""
+        ids = [each.info.id for each in family.members]
+        with self._lock, suppress(SessionLocked):
+            self._check_open()
+            stamps = {each.info.id: each.stamp for each in family.members}
+            return ids[0] in self._backend.delete(ids[::-1], stamps).deleted
+        return False

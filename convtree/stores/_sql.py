@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from convtree._catalogue import tables
+from convtree._catalogue import queries, tables
+from convtree._catalogue.record_summary import is_task_of
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
+from convtree._logs import sql_lines
 from convtree._logs.sql import SqlLog, write_session
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._model.resources import Uncopyable
@@ -92,7 +94,7 @@ class SqlBackend(Uncopyable):
         """Deletes sessions in one transaction. The stamp is a condition of the DELETE itself."""
 
         def delete(execute: Execute) -> Deletion:
-            return _delete(execute, ids, expected or {})
+            return _delete(execute, ids, expected)
 
         try:
             return self._database.transact(delete)
@@ -109,18 +111,33 @@ class SqlBackend(Uncopyable):
         self._database.close()
 
 
-def _delete(execute: Execute, ids: Sequence[str], expected: Mapping[str, LogStamp]) -> Deletion:
-    """Deletes sessions, or raises _Changed."""
-    deleted, changed = [], []
-    for id in ids:
-        if (stamp := expected.get(id)) is not None and tables.remove_unchanged_session(execute, id, stamp):
-            deleted.append(id)
-        elif execute(tables.LOCK, {"session_id": id}):  # it exists, and no append can begin now
-            if stamp is not None:
-                changed.append(id)
-            else:
-                tables.remove_session(execute, id)
-                deleted.append(id)
+def _delete(execute: Execute, ids: Sequence[str], expected: Mapping[str, LogStamp] | None) -> Deletion:
+    """Deletes sessions, or raises _Changed.
+
+    With the locks of their rows, no append and no sub-agent's session can begin. Yet each DELETE has its condition: a
+    database may spread the sessions over several servers.
+    """
+    there = {id for id in sorted(ids) if execute(tables.LOCK, {"session_id": id})}
+    changed = [] if expected is None else _parents_of_other_tasks(execute, there)
+    deleted = [id for id in ids if id in there]
+    for id in deleted:
+        stamp = None if expected is None else expected.get(id)
+        if stamp is None:
+            tables.remove_session(execute, id)
+        elif not tables.remove_unchanged_session(execute, id, stamp):
+            changed.append(id)
     if changed:
         raise _Changed(changed)
     return Deletion(deleted, [])
+
+
+def _parents_of_other_tasks(execute: Execute, ids: Collection[str]) -> list[str]:
+    """Returns those of these sessions that have a sub-agent's session which is not one of them.
+
+    The columns propose it, and its header decides.
+    """
+    return [
+        parent
+        for child, parent in queries.descendants(execute, list(ids), "task").items()
+        if parent in ids and is_task_of(sql_lines.stored_header(execute, child), parent)
+    ]

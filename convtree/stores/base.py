@@ -20,7 +20,9 @@ Three rules keep data safe:
   `read` and `read_at`. It may raise; then nothing is written.
 * A log that was deleted, or replaced by another one under the same id, must not be continued. Raise `SessionNotFound`,
   or raise `LogReplaced` once and go on with the new one.
-* `delete` compares the stamps it is given under the same lock, so that no append comes in between.
+* `delete` compares the stamps it is given under the same lock, so that no append comes in between. A session of kind
+  "task" begins under the lock of its parent, and `delete` lists the tasks again under the locks that it has taken:
+  `CatalogueSync.parents_of_other_tasks` does that.
 
 A backend is registered as an entry point in the group `convtree.stores`. The name is a URL scheme, the object is
 called with the URL and returns the backend:
@@ -113,8 +115,10 @@ class Catalogue(Protocol):
 
         Sessions are ordered by the time of their last activity, then by id, both descending. With `after`, the list
         begins after that position, whether or not a session is there. A log without a record is not a session yet.
-        `held` and the stamp of a session are from one look at it: a store does not delete what is on hold, and a hold
-        that comes later must change the stamp.
+
+        The last activity is the latest time of the header and of the records that were `said`, whatever their order,
+        without times after `filters.now_ms`. The stamp of a session is not newer than what is listed: a store notes it,
+        reads the log, and deletes the log if the stamp is still the same.
         """
         ...
 
@@ -143,7 +147,8 @@ class Deletion(NamedTuple):
 
     Attributes:
         deleted: ids of the sessions that were deleted, in the order given. Those that did not exist are left out.
-        changed: ids of the sessions that were not as expected. If there are any, nothing was deleted.
+        changed: ids of the sessions that were not as expected, or have an unexpected task. If there are any, nothing
+            was deleted.
     """
 
     deleted: list[str]
@@ -186,8 +191,9 @@ class StoreBackend(Protocol):
         """Deletes sessions with everything that belongs to them: all that exist, or none.
 
         `expected` maps ids to the stamps that `Catalogue.sessions` returned. If the log of one of them has another
-        stamp by now, nothing is deleted. The comparison holds the locks that an append needs, so no append comes
-        between comparison and deletion. None, or an id that is not in it, means: whatever the log has become.
+        stamp by now, nothing is deleted; nor if a session has a task that is not in `ids`. The comparison holds the
+        locks that an append needs, taken in the order of the ids, so no append comes between comparison and deletion.
+        An id that is not in it means: whatever the log has become. None means that for all, and for their tasks.
 
         Raises:
             SessionLocked: another writer holds a lock for too long; nothing was deleted.

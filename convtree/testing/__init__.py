@@ -10,8 +10,10 @@ random sequences of calls. Put `pytest.register_assert_rewrite("convtree.testing
 failures show the values compared. Needs pytest and hypothesis.
 """
 
+from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
+from convtree.testing._families import FamilyTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
@@ -38,7 +40,16 @@ __all__ = [
 
 
 class StoreContract(
-    SessionTests, ListTests, LifecycleTests, HoldTests, ForkTests, SearchTests, UsageTests, ConcurrencyTests
+    SessionTests,
+    ListTests,
+    ActivityTests,
+    LifecycleTests,
+    HoldTests,
+    FamilyTests,
+    ForkTests,
+    SearchTests,
+    UsageTests,
+    ConcurrencyTests,
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.
 

@@ -10,7 +10,7 @@ from threading import Barrier, Thread
 import pytest
 
 from convtree._model.entries import ParentSession
-from convtree._model.errors import SessionClosed, SessionExists, SessionLocked, SessionNotFound, StaleLeaf
+from convtree._model.errors import SessionChanged, SessionClosed, SessionExists, SessionNotFound, StaleLeaf
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Deletion, Filter
 from convtree.testing._base import Clock, StoreTests, append_to, assistant, begin, ids, racing, user
@@ -76,7 +76,8 @@ class ConcurrencyTests(StoreTests):
         begin(store, "t", parent_session=ParentSession(id="b", kind="task"))
         clock.pass_by(days=2)
         raced = racing(store, clock, lambda: append_to(other, "a", "still here"))
-        assert ids(raced.prune(max_age=timedelta(days=1), dry_run=False)) == ["b"]
+        pruned = raced.prune(max_age=timedelta(days=1), dry_run=False)
+        assert (ids(pruned), ids(pruned.skipped), ids(pruned.held)) == (["b", "t"], ["a"], [])
         assert ids(store.list(tasks=True)) == ids(other.list(tasks=True)) == ["a"]
         with other.open("a") as session:
             assert [entry.text for entry in session.path()] == ["hello", "still here"]  # type: ignore[attr-defined]
@@ -89,8 +90,9 @@ class ConcurrencyTests(StoreTests):
         begin(store, "a")
         begin(store, "t", parent_session=ParentSession(id="a", kind="task"))
         raced = racing(store, clock, lambda: append_to(other, written_to, "still here"))
-        with pytest.raises(SessionLocked, match=repr(written_to)):
+        with pytest.raises(SessionChanged, match=repr(written_to)) as caught:
             raced.delete("a")
+        assert caught.value.ids == (written_to,)
         assert sorted(ids(other.list(tasks=True))) == ["a", "t"]
         assert (store.info(written_to).messages, store.info("a").messages + store.info("t").messages) == (2, 3)
         assert raced.delete("a") == ["t", "a"]

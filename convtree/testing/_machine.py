@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,21 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from convtree._model.entries import Visibility, VisibilityMark
+from convtree._model.entries import ParentSession, Visibility, VisibilityMark
 from convtree._model.errors import SessionExists, SessionHeld, SessionNotFound
 from convtree.stores._session_store import SessionStore
-from convtree.testing._base import Clock, user
+from convtree.testing._base import Clock, ids, racing, user
+
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 class _Model:
     """The expected state of a session."""
 
-    def __init__(self, moment: int, name: str | None) -> None:
-        self.name, self.archived, self.active = name, False, moment
+    def __init__(self, created: datetime, name: str | None) -> None:
+        self.name, self.archived, self.created = name, False, created
+        self.said: dict[str, datetime] = {}  # when, by entry
+        self.task_of: str | None = None  # the session whose sub-agent it is, which may be gone
         self.entries: list[str] = []
         self.parents: dict[str, str | None] = {}
         self.texts: dict[str, str] = {}
@@ -31,6 +37,10 @@ class _Model:
         self.held = False
         self.hidden: set[str] = set()  # from everybody, by a mark
         self.leaf: str | None = None
+
+    def active(self, now: datetime) -> datetime:
+        """When somebody last said something, as far as the clock can have been right."""
+        return max((time for time in (self.created, *self.said.values()) if time <= now), default=_NEVER)
 
     def path(self, entry: str | None) -> list[str]:
         found = []
@@ -59,7 +69,7 @@ class StoreMachine(RuleBasedStateMachine):
         first = type(self).open_store(self.place, self.clock)
         self.stores = [first, type(self).open_store(self.place, self.clock) if self.shared else first]
         self.models: dict[str, _Model] = {}
-        self.moment = 0
+        self.moment = 0  # makes ids of marks
 
     def teardown(self) -> None:
         """Closes the handles."""
@@ -68,10 +78,15 @@ class StoreMachine(RuleBasedStateMachine):
                 store.close()
             shutil.rmtree(self.place)
 
-    def _tick(self) -> int:
+    def _tick(self) -> datetime:
         self.clock.pass_by(minutes=3)
         self.moment += 1
-        return self.moment
+        return self.clock.now
+
+    @rule(days=st.integers(-400, 400))
+    def step(self, days: int) -> None:
+        """Sets the clock. What was said at a time that is in the future now is no activity."""
+        self.clock.pass_by(days=days, minutes=self.moment)
 
     @rule(handle=st.integers(0, 1), id=_IDS, name=_NAMES, text=_WORDS, spent=st.integers(0, 3))
     def speak(self, handle: int, id: str, name: str | None, text: str, spent: int) -> None:
@@ -83,22 +98,21 @@ class StoreMachine(RuleBasedStateMachine):
         assert entry.parent_id == model.leaf
         self._say(model, moment, entry.id, text, spent)
 
-    def _say(self, model: _Model, moment: int, entry: str, text: str, spent: int) -> None:
+    def _say(self, model: _Model, moment: datetime, entry: str, text: str, spent: int) -> None:
         model.entries.append(entry)
         model.parents[entry], model.leaf = model.leaf, entry
-        model.texts[entry], model.spent[entry], model.active = text, spent, moment
+        model.texts[entry], model.spent[entry], model.said[entry] = text, spent, moment
 
     @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9))
     def branch(self, handle: int, id: str, at: int) -> None:
-        """Moves the leaf. That counts as activity if the leaf changes."""
+        """Moves the leaf. That is no activity."""
         if (model := self.models.get(id)) is None:
             return
         target = [None, *model.entries][at % (len(model.entries) + 1)]
-        moment = self._tick()
+        self._tick()
         with self.stores[handle].open(id) as session:
             session.branch(target)
-        if target != model.leaf:
-            model.leaf, model.active = target, moment
+        model.leaf = target
 
     @rule(handle=st.integers(0, 1), id=_IDS, name=_NAMES)
     def rename(self, handle: int, id: str, name: str | None) -> None:
@@ -121,31 +135,104 @@ class StoreMachine(RuleBasedStateMachine):
         model = self.models.get(id)
         if model is None or not model.entries:
             return
-        target, moment = model.entries[at % len(model.entries)], self._tick()
+        target = model.entries[at % len(model.entries)]
+        self._tick()
         with self.stores[handle].open(id) as session:
             seen: Visibility = "nobody" if hides else "all"
-            session.extend([VisibilityMark(id=f"mark{moment}", target_id=target, visible_to=seen)])
-        (model.hidden.add if hides else model.hidden.discard)(target)  # without a time, it is no activity
+            session.extend([VisibilityMark(id=f"mark{self.moment}", target_id=target, visible_to=seen)])
+        (model.hidden.add if hides else model.hidden.discard)(target)
 
     def _change(self, handle: int, id: str, change: Callable[[SessionStore], None], **facts: Any) -> None:
-        moment = self._tick()
+        self._tick()
         if id not in self.models:
             with pytest.raises(SessionNotFound):
                 change(self.stores[handle])
             return
         change(self.stores[handle])
-        vars(self.models[id]).update(facts, active=moment)
+        vars(self.models[id]).update(facts)  # it is no activity
+
+    @rule(handle=st.integers(0, 1), id=_IDS, parent=_IDS)
+    def begin_task(self, handle: int, id: str, parent: str) -> None:
+        """Begins a sub-agent's session. Its parent may be gone, or be its own sub-agent's."""
+        if id in self.models:
+            return
+        model = self.models[id] = _Model(self._tick(), None)
+        model.task_of = parent
+        with self.stores[handle].create(id=id, parent_session=ParentSession(id=parent, kind="task")) as session:
+            entry = session.append(user("task"), model="m", usage={"output_tokens": 0})
+        self._say(model, self.clock.now, entry.id, "task", 0)
 
     @rule(handle=st.integers(0, 1), id=_IDS)
     def delete(self, handle: int, id: str) -> None:
-        """Deletes a session, or expects SessionNotFound or SessionHeld."""
-        model = self.models.get(id)
-        if model is None or model.held:
-            with pytest.raises(SessionNotFound if model is None else SessionHeld):
+        """Deletes a session with its sub-agents', or expects SessionNotFound or SessionHeld."""
+        family = [id] if id in self.models else []
+        for member in family:
+            family += [child for child, each in self.models.items() if each.task_of == member and child not in family]
+        held = any(self.models[member].held for member in family)
+        if held or not family:
+            with pytest.raises(SessionHeld if held else SessionNotFound):
                 self.stores[handle].delete(id)
-        else:
+            return
+        deleted = self.stores[handle].delete(id)
+        assert (sorted(deleted), deleted[-1]) == (sorted(family), id)
+        for member in family:
+            del self.models[member]
+
+    @rule(
+        handle=st.integers(0, 1), days=st.none() | st.integers(1, 300), keep=st.none() | st.integers(0, 3), writer=_IDS
+    )
+    def prune(self, handle: int, days: int | None, keep: int | None, writer: str) -> None:
+        """Prunes families. Meanwhile somebody writes to a session, and its family is skipped if it was to go."""
+        if days is None and keep is None:
+            return
+        rules: dict[str, Any] = {"max_age": None if days is None else timedelta(days=days), "keep": keep}
+        doomed = self._doomed(days, keep)
+        held = [family for family in doomed if any(self.models[id].held for id in family)]
+        going = [family for family in doomed if family not in held]
+        pruned = self.stores[handle].prune(**rules)
+        assert [sorted(ids(each)) for each in (pruned, pruned.skipped)] == [sorted(chain(*going)), []]
+        assert [info.id for info in pruned.held] == [family[0] for family in held]
+
+        def write() -> None:
+            if writer in self.models:
+                self.speak(1 - handle, writer, None, "meanwhile", 1)
+
+        pruned = racing(self.stores[handle], self.clock, write).prune(**rules, dry_run=False)
+        skipped = [family for family in going if writer in family]
+        gone = list(chain(*(family for family in going if family not in skipped)))
+        assert sorted(ids(pruned)) == sorted(gone)
+        assert [ids(each) for each in (pruned.held, pruned.skipped)] == [
+            [family[0] for family in each] for each in (held, skipped)
+        ]
+        for id in gone:
             del self.models[id]
-            assert self.stores[handle].delete(id) == [id]
+
+    def _doomed(self, days: int | None, keep: int | None) -> list[list[str]]:
+        """Returns the families that the rules condemn, last active first, the root first in each."""
+        now = self.clock.now
+        families: dict[str, list[str]] = {}
+        for id in sorted(self.models):
+            families.setdefault(self._root(id), []).append(id)
+        ranked = []
+        for root, members in families.items():
+            active = max(self.models[id].active(now) for id in members)
+            ranked.append((active, root, [root, *(id for id in members if id != root)]))
+        ranked.sort(reverse=True)
+        known = [each for each in ranked if each[0] != _NEVER]
+        found = [
+            family
+            for number, (active, _, family) in enumerate(known)
+            if (keep is not None and number >= keep) or (days is not None and active < now - timedelta(days=days))
+        ]
+        return found + [family for active, _, family in ranked if active == _NEVER and keep == 0]
+
+    def _root(self, id: str) -> str:
+        """Returns the session above all others in a family; of parents in a ring, the first by name."""
+        above = [id]
+        while (parent := self.models[above[-1]].task_of) in self.models and parent not in above:
+            assert parent is not None
+            above.append(parent)
+        return min(above[above.index(parent) :]) if parent in above else above[-1]
 
     @rule(handle=st.integers(0, 1), id=_IDS, new_id=_IDS, at=st.integers(0, 9))
     def fork(self, handle: int, id: str, new_id: str, at: int) -> None:
@@ -163,10 +250,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.stores[handle].fork(id, target, new_id=new_id).close()
         copy = self.models[new_id] = _Model(moment, model.name)
         for entry in path:
-            self._say(copy, model.active, entry, model.texts[entry], model.spent[entry])
+            self._say(copy, model.said[entry], entry, model.texts[entry], model.spent[entry])
         copy.copied = frozenset(path)
         copy.hidden = model.hidden.intersection(path)
-        copy.active = moment  # copied entries are older and do not count as activity
 
     @rule(handle=st.integers(0, 1), text=_WORDS)
     def search(self, handle: int, text: str) -> None:
@@ -178,7 +264,7 @@ class StoreMachine(RuleBasedStateMachine):
             for entry, said in model.texts.items()
             if entry not in model.hidden and words <= set(said.lower().split())
         }
-        hits = self.stores[handle].search(text, limit=1000)
+        hits = self.stores[handle].search(text, tasks=True, limit=1000)
         assert {(hit.session_id, hit.entry_id): hit.on_path for hit in hits} == expected
 
     @invariant()
@@ -188,10 +274,12 @@ class StoreMachine(RuleBasedStateMachine):
             return
         expected = [
             (id, model.name, model.archived, model.held, self._shown(model), model.leaf, self._own(model))
-            for id, model in sorted(self.models.items(), key=lambda each: (-each[1].active, each[0]))
+            for id, model in sorted(
+                self.models.items(), key=lambda each: (each[1].active(self.clock.now), each[0]), reverse=True
+            )
         ]
         for store in self.stores:
-            listed = store.list(archived=None, limit=None)
+            listed = store.list(archived=None, tasks=True, limit=None)
             found = [
                 (
                     info.id,

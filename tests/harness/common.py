@@ -37,6 +37,7 @@ _HELP = {
     "interrupts": "how many signals interrupt appends",
     "limit_ms": "how long the next writer may wait after the holder of the lock was killed",
     "pairs": "1: also fail two calls in one run; 0: only one",
+    "postgres": "with the store on a PostgreSQL server",
     "processes": "how many processes append",
     "require": "fail if no power can be cut here",
     "rounds": "how often each fault is made",

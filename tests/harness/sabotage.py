@@ -27,6 +27,8 @@ from convtree._logs import atomic_file, jsonl, lock
 from convtree._session import forking
 from convtree._tools import rejoin
 from convtree._tools import repair as repairing
+from convtree.stores._folder import FolderBackend
+from convtree.stores._sql import SqlBackend
 
 from .common import arguments, finish
 
@@ -221,6 +223,13 @@ def visibility_forgotten_by_fork() -> None:
     _patch(forking, "_visibility_marks", lambda *_arguments: [])
 
 
+def no_second_look() -> None:
+    """Deletes what was judged, whatever has become of it since."""
+    for backend in (FolderBackend, SqlBackend):
+        delete: Any = backend.delete
+        _patch(backend, "delete", lambda self, ids, _expected=None, delete=delete: delete(self, ids))
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -234,6 +243,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         rename_without_sync,
         sync_retried,
         no_inode_check,
+        no_second_look,
         seal_not_checked,
         stale_leaf_ignored,
         index_in_place,
@@ -269,6 +279,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("cut_to_newest_newline", "kill", ["--cycles", "1500"]),
     ("two_writes", "calls", []),
     ("no_lock", "contention", ["--processes", "4", "--appends", "300"]),
+    ("no_second_look", "retention", ["--cycles", "60"]),
     ("no_sync", "calls", []),
     ("no_sync", "power", ["--cuts", "21"]),
     ("no_directory_sync", "calls", []),
