@@ -34,15 +34,27 @@ class _Handle(MemoryLog):
         super().__init__(lines, must_be_new=must_be_new)
         self._shared = lines
 
+    def read(self, position: int = 0) -> Iterator[Chunk]:
+        """Yields the lines from a position on.
+
+        Raises:
+            SessionNotFound: the session was deleted.
+        """
+        self._check_not_deleted()
+        yield from super().read(position)
+
     def append(self, position: int, build: Build) -> Chunk:
         """Adds the lines that `build` returns, unless the session was deleted."""
 
         def build_unless_deleted(news: Iterator[Chunk]) -> Addition:
-            if self._shared.deleted:
-                raise SessionNotFound("memory: this session was deleted")
+            self._check_not_deleted()
             return build(news)
 
         return super().append(position, build_unless_deleted)
+
+    def _check_not_deleted(self) -> None:
+        if self._shared.deleted:
+            raise SessionNotFound("memory: this session was deleted")
 
 
 class MemoryBackend:
