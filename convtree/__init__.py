@@ -85,7 +85,7 @@ if TYPE_CHECKING:
         plan_compaction,
     )
     from convtree.stores._open import open_store
-    from convtree.stores._results import Hit, Page, Pruned, UsageRow
+    from convtree.stores._results import Erased, Hit, Page, Pruned, UsageRow
     from convtree.stores._session_store import SessionStore
 
 __version__ = "0.1.0"
@@ -97,6 +97,7 @@ _LAZY = {
     "CompactionPlan": "_session.compaction",
     "Copied": "_logs.copy",
     "Diff": "_engine.diff",
+    "Erased": "stores._results",
     "Hit": "stores._results",
     "Page": "stores._results",
     "Pruned": "stores._results",
@@ -143,6 +144,7 @@ __all__ = [
     "Diff",
     "Entry",
     "EntryNotFound",
+    "Erased",
     "ExtensionDataEntry",
     "Finding",
     "Gap",

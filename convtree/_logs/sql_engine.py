@@ -10,15 +10,16 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from convtree._catalogue import tables as catalogue
+from convtree._catalogue.erasing import SECURE_DELETE
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
 from convtree._logs.sql_migration import migrate
-from convtree._logs.sqlite_wal import enable_wal
+from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionLocked, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 
@@ -77,6 +78,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         self._engine = engine.execution_options(**own_begin)
         self._compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
         self._inherited = False  # set in a forked child: the connections belong to the parent
+        self.unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
         self._checked = False  # set when the version of the tables was found to be usable
         watch_forks(self)
 
@@ -169,6 +171,8 @@ class SqlDatabase(Uncopyable, ForkAware):
         try:
             with self._engine.connect() as connection:
                 if self.dialect == "sqlite":
+                    if self._owned is None and begin != "BEGIN":
+                        connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
                     connection.exec_driver_sql(begin)
                 yield _Transaction(connection, self._compile)
         except DBAPIError as error:
@@ -248,8 +252,36 @@ class SqlDatabase(Uncopyable, ForkAware):
 
     # --- the end ---
 
+    @property
+    def file_name(self) -> str:
+        """The name of the file of SQLite."""
+        return os.path.basename(self._engine.url.database or ":memory:")
+
+    def truncate_wal(self) -> None:
+        """Empties the WAL of SQLite, and notes in `unerased` what waits for readers.
+
+        Raises:
+            OSError: the database cannot be written to.
+        """
+        from sqlalchemy.exc import DBAPIError
+
+        self.unerased = ("", "-wal")
+        try:
+            with self._engine.connect() as connection:
+
+                def execute(sql: str) -> Sequence[Any]:
+                    result = connection.exec_driver_sql(sql)
+                    return result.fetchall() if result.returns_rows else ()
+
+                self.unerased = truncate_wal(execute)
+        except DBAPIError as error:
+            raise self._translated(error) from error.orig
+
     def close(self) -> None:
         """Closes the connections, unless the engine belongs to the caller; twice is the same as once."""
+        if self.unerased and not self._inherited:
+            with suppress(OSError, ConvtreeError):
+                self.truncate_wal()
         if self._owned is not None and not self._inherited:
             self._owned.dispose()
 
@@ -376,6 +408,7 @@ def _sqlite_engine(url: URL, durability: Durability, lock_timeout_s: float) -> E
 
     def configure(connection: Any, _: Any) -> None:
         enable_wal(connection, lock_timeout_s)
+        connection.execute(SECURE_DELETE)
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
 
     sqlalchemy.event.listen(engine, "connect", configure)

@@ -13,20 +13,22 @@ from pathlib import Path
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
 from convtree._logs.atomic_file import create_atomically
+from convtree._logs.file_lines import header_at
 from convtree._logs.filesystems import refuse_network
 from convtree._logs.jsonl import JsonlLog
-from convtree._model.entries import ID
+from convtree._model.entries import ID, Header
 from convtree._model.errors import SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
-from convtree.stores.base import Catalogue, Deletion
+from convtree.stores.base import Catalogue, Deletion, Traces
 
 SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
-#: the ends of names of files that belong to a log
+#: the ends of names of files that belong to a log, and of temporary files that a killed writer left of one
 _BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
+_TEMPORARY = re.compile(rf"({_BESIDE.pattern})?\.[0-9]+-[0-9]+\.tmp")
 
 
 class FolderBackend(Uncopyable):
@@ -119,16 +121,59 @@ class FolderBackend(Uncopyable):
 
     def _remove(self, path: Path) -> None:
         path.unlink()
-        for name in os.listdir(self.path):
-            if name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)):
-                with suppress(FileNotFoundError):
-                    (self.path / name).unlink()
+        for name in self._files_beside(path):
+            with suppress(FileNotFoundError):
+                (self.path / name).unlink()
+
+    def _files_beside(self, path: Path) -> list[str]:
+        """Returns the names of the files that belong to a log."""
+        hidden = f".{path.name}"
+        return [
+            name
+            for name in os.listdir(self.path)
+            if (name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)))
+            or (name.startswith(hidden) and _TEMPORARY.fullmatch(name, len(hidden)))
+        ]
+
+    def erase(self, ids: Sequence[str]) -> Traces:
+        """Removes what deleted sessions have left: files next to their logs, and words in the catalogue."""
+        complete, pending = [], []
+        for path in map(self.path_of, ids):
+            if os.path.lexists(path):
+                continue  # another session has the id by now
+            complete.append(path.name)
+            for name in self._files_beside(path):
+                try:
+                    (self.path / name).unlink(missing_ok=True)
+                except OSError:
+                    pending.append(name)
+        unerased = self._current_catalogue().erase()
+        if unerased is None:  # the catalogue is in memory: the file is of an earlier one
+            with suppress(OSError):
+                remove_tables(self.path / CATALOGUE)
+            unerased = tuple(end for end in ("", "-wal") if os.path.lexists(self.path / f"{CATALOGUE}{end}"))
+        for end in ("", "-wal"):
+            (pending if end in unerased else complete).append(f"{CATALOGUE}{end}")
+        return Traces(complete, pending)
+
+    def headers(self) -> dict[str, Header]:
+        """Returns the headers of all logs that can be read, by the name of the file."""
+        found = {}
+        for name in sorted(os.listdir(self.path)):
+            id = name.removesuffix(SUFFIX)
+            if id != name and ID.fullmatch(id) and (header := header_at(self.path / name)) is not None:
+                found[id] = header
+        return found
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, after looking at the size, time and inode of every file."""
+        catalogue = self._current_catalogue()
+        catalogue.sync(progress)
+        return catalogue
+
+    def _current_catalogue(self) -> FolderCatalogue:
         if self._catalogue is None:
             self._catalogue = FolderCatalogue(self.path, self._tables_path(), lambda each: self.log(each, "r"))
-        self._catalogue.sync(progress)
         return self._catalogue
 
     def _tables_path(self) -> Path | None:
