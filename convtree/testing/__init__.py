@@ -13,6 +13,7 @@ failures show the values compared. Needs pytest and hypothesis.
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
 from convtree.testing._deleted import DeletedElsewhereTests
+from convtree.testing._erasing import ErasingTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
@@ -43,6 +44,7 @@ class StoreContract(
     ListTests,
     LifecycleTests,
     DeletedElsewhereTests,
+    ErasingTests,
     HoldTests,
     ForkTests,
     SearchTests,
