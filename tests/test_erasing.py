@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import convtree
 from convtree import Erased, SessionStore, open_store
 from convtree._logs.sql_engine import SqlDatabase
-from convtree.stores import _folder
+from convtree._logs.sqlite_wal import truncate_wal
+from convtree.stores import _catalogue_sync, _folder
 
 WORDS = ("quetzalcoatl", "xylophone", "rendezvous", "name-of-it", "label-of-it", "/cwd/of/it", "meta-of-it")
 
@@ -201,9 +202,6 @@ def test_a_catalogue_that_fails_is_begun_again(
                 raise errors.pop()
             return truncate_wal(execute)  # type: ignore[arg-type]
 
-        from convtree.stores import _catalogue_sync
-
-        truncate_wal = _catalogue_sync.truncate_wal
         monkeypatch.setattr(_catalogue_sync, "truncate_wal", truncate)
         assert store.delete("a").pending == ()
     assert found(tmp_path) == {}
