@@ -1,19 +1,24 @@
 """What is left of the words of a session that was deleted, in every file of the store."""
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from helpers import user
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from planted import OPENAI
 
 import convtree
-from convtree import Erased, SessionStore, open_store
+from convtree import Erased, Session, SessionStore, open_store
+from convtree._cli.app import app
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._logs.sqlite_wal import truncate_wal
+from convtree.repair import redact_log, redact_session
 from convtree.stores import _catalogue_sync, _folder
 
 WORDS = ("quetzalcoatl", "xylophone", "rendezvous", "name-of-it", "label-of-it", "/cwd/of/it", "meta-of-it")
@@ -299,3 +304,61 @@ def test_it_is_a_list_of_ids() -> None:
     """Programs that knew the list of ids go on."""
     erased = Erased(["t", "a"], copies=["f"])
     assert (erased == ["t", "a"], erased.copies, erased.complete, convtree.Erased) == (True, ("f",), (), Erased)
+
+
+# --- redaction, and the command line ---
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    done = CliRunner().invoke(app, [str(each) for each in arguments])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def begin_with_secret(place: Path) -> None:
+    """Begins a session with a secret, its fork, a copy of its file, and another session."""
+    with open_store(place) as store:
+        with store.create(id="a") as session:
+            session.append(user(OPENAI))
+        store.fork("a", new_id="f").close()
+        begin(store, "b")
+        store.list()
+    (place / "trip.jsonl").write_bytes((place / "a.jsonl").read_bytes())
+
+
+def test_redaction_names_the_copies(tmp_path: Path) -> None:
+    """Forks, copied files, and the log as it was."""
+    begin_with_secret(tmp_path)
+    done = redact_session(tmp_path, "a", in_place=True)
+    assert done.complete == ("a.jsonl", "a.jsonl.index", ".catalogue.sqlite")
+    assert (done.pending, done.copies) == ((), ("f", "trip", "a.jsonl.original"))
+    assert redact_session(tmp_path, "b", in_place=True).complete == ()
+    assert redact_session(tmp_path, "f").copies == ()
+    done = redact_log(tmp_path / "f.jsonl", in_place=True, remove_original=True)
+    assert (done.complete, done.copies) == (("f.jsonl", "f.jsonl.index"), ("a", "trip"))
+
+
+def test_redaction_of_a_log_with_any_name(tmp_path: Path) -> None:
+    """It need not look like a session of a folder."""
+    with Session.open(tmp_path / "chat.log") as session:
+        session.append(user(OPENAI))
+        session.fork(tmp_path / "f.jsonl").close()
+    code, said, _ = run("redact", tmp_path / "chat.log", "--yes", "--remove-original")
+    assert (code, said.splitlines()[-1]) == (0, "  may still contain secrets: the session f")
+
+
+def test_rm_says_what_is_left(tmp_path: Path) -> None:
+    """On stderr; the output has the ids only. With --json, in the document."""
+    begin_with_secret(tmp_path)
+    code, said, errors = run("rm", "a", "--yes", "--store", tmp_path)
+    assert (code, said.split()) == (0, ["a"])
+    assert errors.splitlines() == ["f holds a copy and is kept", "trip holds a copy and is kept"]
+    with reader_of(tmp_path / ".catalogue.sqlite"):
+        code, said, errors = run("rm", "b", "--yes", "--store", tmp_path)
+        assert (code, said.split()) == (0, ["b"])
+        assert ".catalogue.sqlite-wal is being read and may still hold some of it" in errors.splitlines()
+    code, said, _ = run("rm", "f", "trip", "--yes", "--json", "--store", tmp_path)
+    document = json.loads(said)
+    assert (document["ids"], document["pending"], document["copies"]) == (["f", "trip"], [], [])
+    assert document["complete"] == ["f.jsonl", ".catalogue.sqlite", ".catalogue.sqlite-wal", "trip.jsonl"]
+    assert found(tmp_path) == {}
+    assert not any(OPENAI.encode() in path.read_bytes() for path in tmp_path.iterdir())

@@ -16,17 +16,18 @@ from convtree._model.errors import ConvtreeError
 from convtree.stores.base import Catalogue
 
 
-def copies_among(headers: Mapping[str, Header], ids: Iterable[str]) -> list[str]:
+def copies_among(headers: Mapping[str, Header | None], ids: Iterable[str]) -> list[str]:
     """Returns those of the sessions that hold a copy of what the sessions `ids` say, without these, sorted."""
     ids = set(ids)
     sessions_of = defaultdict[str, list[str]](list)  # by the id in the header, by which forks name their parent
     copied = defaultdict[str, set[str]](set)  # ids in headers of which one was copied from the other
-    for id, header in headers.items():
+    known = {id: header for id, header in headers.items() if header is not None}
+    for id, header in known.items():
         sessions_of[header.id].append(id)
         if (parent := _copied_from(header)) is not None:
             copied[header.id].add(parent)
             copied[parent].add(header.id)
-    waiting = [headers[id].id for id in ids if id in headers]
+    waiting = [known[id].id for id in ids if id in known]
     found = set(waiting)
     while waiting:
         new = copied[waiting.pop()] - found

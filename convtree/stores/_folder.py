@@ -158,12 +158,7 @@ class FolderBackend(Uncopyable):
 
     def headers(self) -> dict[str, Header]:
         """Returns the headers of all logs that can be read, by the name of the file."""
-        found = {}
-        for name in sorted(os.listdir(self.path)):
-            id = name.removesuffix(SUFFIX)
-            if id != name and ID.fullmatch(id) and (header := header_at(self.path / name)) is not None:
-                found[id] = header
-        return found
+        return headers_in(self.path)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, after looking at the size, time and inode of every file."""
@@ -250,6 +245,16 @@ class FolderCatalogue(CatalogueSync):
                 os.close(fd)
         self._bad_names, self._ids = sorted(bad_names), stamps.keys()
         return stamps
+
+
+def headers_in(folder: Path) -> dict[str, Header]:
+    """Returns the headers of all logs in a folder that can be read, by the name of the file without its end."""
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        id = name.removesuffix(SUFFIX)
+        if id != name and ID.fullmatch(id) and (header := header_at(folder / name)) is not None:
+            found[id] = header
+    return found
 
 
 def _printable(name: str) -> str:
