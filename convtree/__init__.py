@@ -86,7 +86,7 @@ if TYPE_CHECKING:
         plan_compaction,
     )
     from convtree.stores._open import open_store
-    from convtree.stores._results import Hit, Judged, Page, Pruned, UsageRow
+    from convtree.stores._results import Erased, Hit, Judged, Page, Pruned, UsageRow
     from convtree.stores._session_store import SessionStore
 
 __version__ = "0.1.0"
@@ -98,6 +98,7 @@ _LAZY = {
     "CompactionPlan": "_session.compaction",
     "Copied": "_logs.copy",
     "Diff": "_engine.diff",
+    "Erased": "stores._results",
     "Hit": "stores._results",
     "Judged": "stores._results",
     "Page": "stores._results",
@@ -145,6 +146,7 @@ __all__ = [
     "Diff",
     "Entry",
     "EntryNotFound",
+    "Erased",
     "ExtensionDataEntry",
     "Finding",
     "Gap",

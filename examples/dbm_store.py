@@ -109,6 +109,8 @@ class DbmLog:
 
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         with self._backend.transaction() as contents:
+            if contents.state(self._id)[0] != self._identity:
+                raise SessionNotFound(f"{self.location}: this session was deleted")
             return [contents.db.get(f"{self._id}/{position}", b"") for position, _ in spans]
 
     def append(self, position: int, build: Build) -> Chunk:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 
 import click
@@ -78,7 +79,8 @@ def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json:
 def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bool) -> None:
     """Delete sessions permanently.
 
-    Sessions of their sub-agents are deleted, too. The ids of the deleted sessions are printed. A session on hold is
+    Sessions of their sub-agents are deleted, too. The ids of the deleted sessions are printed. What they said is
+    overwritten; files that another process is reading, and sessions with a copy, are listed. A session on hold is
     refused.
     """
     infos = [store.info(id) for id in ids]
@@ -90,11 +92,27 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
                 err=True,
             )
         click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
-    deleted = [gone for id in ids for gone in store.delete(id)]
+    done = [store.delete(id) for id in ids]
+    deleted = [id for each in done for id in each]
+    pending = [name for name in _distinct(each.pending for each in done) if name not in done[-1].complete]
+    left = {
+        "complete": [name for name in _distinct(each.complete for each in done) if name not in pending],
+        "pending": pending,
+        "copies": [id for id in _distinct(each.copies for each in done) if id not in deleted],
+    }
     if as_json:
-        write([json_output.to_text(json_output.store_document("rm", ids=deleted))])
-    else:
-        write(map(escape_controls, deleted))
+        write([json_output.to_text(json_output.store_document("rm", ids=deleted, **left))])
+        return
+    write(map(escape_controls, deleted))
+    for name in left["pending"]:
+        click.echo(f"{escape_controls(name)} is being read and may still hold some of it", err=True)
+    for id in left["copies"]:
+        click.echo(f"{escape_controls(id)} holds a copy and is kept", err=True)
+
+
+def _distinct(lists: Iterable[Iterable[str]]) -> list[str]:
+    """Returns the items of several lists, each once."""
+    return list(dict.fromkeys(item for some in lists for item in some))
 
 
 @click.command("prune")

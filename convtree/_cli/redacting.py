@@ -103,3 +103,5 @@ def _lines(done: Redaction) -> Iterator[str]:
         yield f"{path}: {count(done.lines, 'lines')} redacted; the log with the secrets: {kept}"
     yield from _counts_by_kind(done.kinds)
     yield from (f"  may still contain secrets: {escape_controls(name)}" for name in done.beside)
+    others = (each for each in done.copies if each not in done.beside)
+    yield from (f"  may still contain secrets: the session {escape_controls(id)}" for id in others)

@@ -94,7 +94,10 @@ class Log(Protocol):
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Returns the lines at these (position, length) pairs, in their order. Takes no lock.
 
-        A line that is gone comes back short or different; the caller checks it.
+        A line that is gone comes back short or different. The caller checks it, and reports damage.
+
+        Raises:
+            SessionNotFound: the log was deleted, and its lines with it. A log that can still read them returns them.
         """
         ...
 

@@ -9,8 +9,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from pathlib import Path
 
+from convtree._engine import codec
 from convtree._engine.log import Chunk
+from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._model.entries import Header
 
 READ_LIMIT = 64 * 2**20  # bytes of the longest line that readers accept
 CHUNK = 2**16  # bytes read at once; from 128 KiB on, malloc maps and faults in every chunk anew
@@ -68,3 +72,18 @@ def read_bytes(fd: int, start: int, length: int) -> Iterator[tuple[int, bytes]]:
     while length > 0 and (data := os.pread(fd, min(CHUNK, length), start)):
         yield start, data
         start, length = start + len(data), length - len(data)
+
+
+def header_at(path: Path) -> Header | None:
+    """Returns the header of a log; None if there is none that can be read."""
+    try:
+        fd = os.open(path, os.O_RDONLY | OPEN_FLAGS)
+    except OSError:
+        return None
+    try:
+        lines = read_chunk(fd, 0, os.fstat(fd).st_size).lines
+        return codec.decode_header(lines[0]) if lines else None
+    except (OSError, *codec.DECODE_ERRORS):
+        return None
+    finally:
+        os.close(fd)

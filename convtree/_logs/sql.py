@@ -19,7 +19,7 @@ from convtree._engine import codec
 from convtree._engine.log import Build, Chunk, LogReplaced, Mode, SnapshotFile
 from convtree._logs import sql_lines, sql_snapshots
 from convtree._logs.sql_engine import TRIES, CommitUnknown, RolledBack, SqlDatabase, UniqueViolation, back_off
-from convtree._logs.sql_lines import LineBatch, SessionRow
+from convtree._logs.sql_lines import LineBatch, LogKey, SessionRow
 from convtree._model.batches import batched
 from convtree._model.errors import (
     ReadOnlySession,
@@ -82,20 +82,28 @@ class SqlLog(Uncopyable):
             yield from self._chunks(position, row.size)
 
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-        """Returns the lines at these (position, length) pairs; other bytes, too, as they would stand in a file."""
+        """Returns the lines at these (position, length) pairs; other bytes, too, as they would stand in a file.
+
+        Raises:
+            SessionNotFound: the session was deleted since it was opened.
+        """
         with self._reading() as execute:
-            return sql_lines.select_spans(execute, self._id, spans)
+            lines = sql_lines.select_spans(execute, self._key, spans)
+        if any(len(line) < length for line, (_, length) in zip(lines, spans, strict=True)):
+            self._check_not_deleted()
+        return lines
 
     def _chunks(self, position: int, size: int) -> Iterator[Chunk]:
         while position < size:
             until = min(size, position + _WINDOW)
             with self._reading() as execute:
-                rows = sql_lines.select_range(execute, self._id, position, until)
+                rows = sql_lines.select_range(execute, self._key, position, until)
             if rows:
                 lines = [line for _, line in rows]
                 yield Chunk([at for at, _ in rows], lines, end := rows[-1][0] + len(lines[-1]) + 1)
                 position = end
             else:
+                self._check_not_deleted()
                 position = until  # lines are missing; the next line shows it, by the checksum it names
 
     def _find(self) -> SessionRow | None:
@@ -115,6 +123,18 @@ class SqlLog(Uncopyable):
         if self._mode == "a":
             self._mode = "r+"
         return row
+
+    @property
+    def _key(self) -> LogKey:
+        return LogKey(self._id, self._created_ms)
+
+    def _check_not_deleted(self) -> None:
+        """Raises SessionNotFound if the session that was read is gone: lines that are missing are no damage then."""
+        row = self._find()
+        if row is not None and row.created_ms != self._created_ms:
+            raise SessionNotFound(
+                f"{self.location}: this session was deleted, and another one has its id; open it again"
+            )
 
     def _check_may_create(self) -> None:
         if self._mode in ("r", "r+"):

@@ -6,23 +6,28 @@ transaction is a function that can be called again, so a transaction that the se
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from convtree._catalogue import tables as catalogue
+from convtree._catalogue.erasing import SECURE_DELETE
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
 from convtree._logs.sql_migration import migrate
-from convtree._logs.sqlite_wal import enable_wal
-from convtree._model.errors import ConvtreeError, SessionClosed, SessionLocked, SessionNotFound
+from convtree._logs.sqlite_files import connect_events, create_file
+from convtree._logs.sqlite_wal import enable_wal, truncate_wal
+from convtree._model.errors import ConvtreeError, ReadOnlySession, SessionClosed, SessionLocked, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from sqlalchemy import URL, Connection, Engine
     from sqlalchemy import Dialect as SqlalchemyDialect
 
@@ -31,6 +36,9 @@ T = TypeVar("T")
 TRIES = 5  # how often a transaction is run that the server rolls back
 _ROLLED_BACK = ("40001", "40P01")  # could not serialize; deadlock
 _UNIQUE_VIOLATIONS = ("23505", "42P07", "42710")  # the row, table or index exists
+_READ_ONLY = ("SQLITE_READONLY", "25006")
+_PRIMARY = ("SQLITE_BUSY", "SQLITE_CONSTRAINT", "SQLITE_READONLY")  # codes whose extended codes mean the same here
+_CANNOT_WRITE = "cannot be written to, because its place is read-only or its disk is full; nothing was written"
 _DRIVERS = {
     "sqlite": "sqlite",
     "postgres": "postgresql+psycopg",
@@ -77,6 +85,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         self._engine = engine.execution_options(**own_begin)
         self._compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
         self._inherited = False  # set in a forked child: the connections belong to the parent
+        self.unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
         self._checked = False  # set when the version of the tables was found to be usable
         watch_forks(self)
 
@@ -111,8 +120,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         if url.drivername != "sqlite":
             return cls(_postgres_engine(url), owned=True)
         assert url.database is not None
-        # Created here for its mode: readable by its owner only. SQLite gives its other files the same mode.
-        os.close(os.open(url.database, os.O_RDWR | (os.O_CREAT if create else 0), 0o600))
+        create_file(url.database, create=create)
         return cls(_sqlite_engine(url, durability, lock_timeout_s), owned=True)
 
     def __repr__(self) -> str:
@@ -169,6 +177,8 @@ class SqlDatabase(Uncopyable, ForkAware):
         try:
             with self._engine.connect() as connection:
                 if self.dialect == "sqlite":
+                    if self._owned is None and begin != "BEGIN":
+                        connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
                     connection.exec_driver_sql(begin)
                 yield _Transaction(connection, self._compile)
         except DBAPIError as error:
@@ -184,11 +194,14 @@ class SqlDatabase(Uncopyable, ForkAware):
             return SessionLocked(f"{self.location}: locked by another writer; nothing was written", holder=None)
         if code == "42P01" or text.startswith("no such table"):
             return self._tables_missing()
+        if code in _READ_ONLY:
+            return ReadOnlySession(f"{self.location}: {_CANNOT_WRITE} ({text})")
         if code in _UNIQUE_VIOLATIONS or code == "SQLITE_CONSTRAINT":
             return UniqueViolation(f"{self.location}: {text}")
         if code in _ROLLED_BACK or error.connection_invalidated:
             return RolledBack(f"{self.location}: {text}")
-        return OSError(f"{self.location}: {text}")
+        message = f"{self.location}: {text}"
+        return OSError(errno.ENOSPC, f"{message}; nothing was written") if code == "SQLITE_FULL" else OSError(message)
 
     def _tables_missing(self) -> TablesMissing:
         return TablesMissing(f"{self.location}: there are no tables yet; open_store(url, create=True) creates them")
@@ -248,8 +261,36 @@ class SqlDatabase(Uncopyable, ForkAware):
 
     # --- the end ---
 
+    @property
+    def file_name(self) -> str:
+        """The name of the file of SQLite."""
+        return os.path.basename(self._engine.url.database or ":memory:")
+
+    def truncate_wal(self) -> None:
+        """Empties the WAL of SQLite, and notes in `unerased` what waits for readers.
+
+        Raises:
+            OSError: the database cannot be written to.
+        """
+        from sqlalchemy.exc import DBAPIError
+
+        self.unerased = ("", "-wal")
+        try:
+            with self._engine.connect() as connection:
+
+                def execute(sql: str) -> Sequence[Any]:
+                    result = connection.exec_driver_sql(sql)
+                    return result.fetchall() if result.returns_rows else ()
+
+                self.unerased = truncate_wal(execute)
+        except DBAPIError as error:
+            raise self._translated(error) from error.orig
+
     def close(self) -> None:
         """Closes the connections, unless the engine belongs to the caller; twice is the same as once."""
+        if self.unerased and not self._inherited:
+            with suppress(OSError, ConvtreeError):
+                self.truncate_wal()
         if self._owned is not None and not self._inherited:
             self._owned.dispose()
 
@@ -291,7 +332,7 @@ class _Transaction:
         try:
             self._connection.commit()
         except DBAPIError as error:
-            if _code_of(error.orig) in (*_ROLLED_BACK, "SQLITE_BUSY"):
+            if _code_of(error.orig) in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_FULL"):
                 raise
             raise CommitUnknown(f"whether the transaction is stored is unknown: {_text_of(error.orig)}") from error.orig
 
@@ -374,11 +415,14 @@ def _sqlite_engine(url: URL, durability: Durability, lock_timeout_s: float) -> E
         url, pool_size=5, max_overflow=20, hide_parameters=True, connect_args={"timeout": lock_timeout_s}
     )
 
-    def configure(connection: Any, _: Any) -> None:
+    def configure(connection: sqlite3.Connection) -> None:
         enable_wal(connection, lock_timeout_s)
+        connection.execute(SECURE_DELETE)
         connection.execute(f"PRAGMA synchronous={'FULL' if durability == 'power' else 'NORMAL'}")
 
-    sqlalchemy.event.listen(engine, "connect", configure)
+    assert url.database is not None
+    for name, listener in connect_events(os.path.abspath(url.database), configure).items():
+        sqlalchemy.event.listen(engine, name, listener)
     return engine
 
 
@@ -387,7 +431,7 @@ def _code_of(error: Any) -> str | None:
     name = getattr(error, "sqlite_errorname", None)
     if name is None:
         return getattr(error, "sqlstate", None)
-    return next((each for each in ("SQLITE_BUSY", "SQLITE_CONSTRAINT") if name.startswith(each)), str(name))
+    return next((each for each in _PRIMARY if name.startswith(each)), str(name))
 
 
 def _text_of(error: Any) -> str:

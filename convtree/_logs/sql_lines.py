@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from msgspec import UNSET
@@ -25,7 +25,12 @@ from convtree._model.entries import GROUP, Header
 _HEADER = b'{"type":"session",'
 _HEX = "\\x"  # begins no JSON
 
-_SELECT_LINES = "SELECT position, line FROM ct_lines WHERE session_id = :session_id AND"
+# Nothing is found once the session was deleted, also if another one has its id by now.
+_SELECT_LINES = (
+    "SELECT position, line FROM ct_lines WHERE session_id = :session_id AND EXISTS (SELECT 1 FROM ct_sessions "
+    "WHERE session_id = :session_id AND COALESCE(created_ms, -1) = :created_ms) AND"
+)
+_SELECT_FIRST = "SELECT line FROM ct_lines WHERE session_id = :session_id AND position = 0"
 _SELECT_RANGE = f"{_SELECT_LINES} position >= :start AND position < :until ORDER BY position"
 _SELECT_OVERLAPPING = (  # the range, and the line that begins before it and reaches into it
     f"{_SELECT_LINES} position >= COALESCE((SELECT MAX(position) FROM ct_lines WHERE session_id = :session_id "
@@ -44,6 +49,18 @@ class SessionRow(NamedTuple):
     size: int
     created_ms: int | None
     copying_to: str | None
+
+
+class LogKey(NamedTuple):
+    """Which lines a log reads: those of the session with this id that has this time in its header."""
+
+    session_id: str
+    created_ms: int | None
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The values of a query."""
+        return {"session_id": self.session_id, "created_ms": -1 if self.created_ms is None else self.created_ms}
 
 
 class LineBatch(NamedTuple):
@@ -136,8 +153,8 @@ def header_of(line: bytes, session_id: str) -> Header:
 
 def stored_header(execute: Execute, session_id: str) -> Header:
     """Returns the header of a session; an empty one if its line is missing or damaged."""
-    rows = select_range(execute, session_id, 0, 1)
-    return header_of(rows[0][1] if rows else b"", session_id)
+    rows = execute(_SELECT_FIRST, {"session_id": session_id})
+    return header_of(decode_line(rows[0][0]) if rows else b"", session_id)
 
 
 # --- writing ------------------------------------------------------------------------------------------------------
@@ -198,45 +215,45 @@ def decode_line(text: str) -> bytes:
 # --- reading ------------------------------------------------------------------------------------------------------
 
 
-def select_range(execute: Execute, session_id: str, start: int, until: int) -> list[tuple[int, bytes]]:
+def select_range(execute: Execute, key: LogKey, start: int, until: int) -> list[tuple[int, bytes]]:
     """Returns position and content of the lines that begin in a range."""
-    rows = execute(_SELECT_RANGE, {"session_id": session_id, "start": start, "until": until})
+    rows = execute(_SELECT_RANGE, key.values | {"start": start, "until": until})
     return [(position, decode_line(text)) for position, text in rows]
 
 
-def select_spans(execute: Execute, session_id: str, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+def select_spans(execute: Execute, key: LogKey, spans: Sequence[tuple[int, int]]) -> list[bytes]:
     """Returns the bytes at these (position, length) pairs, as they would stand in a file; short if lines are missing.
 
     Pairs that are whole lines are fetched together.
     """
     found: dict[int, bytes] = {}
     for some in batched(spans):
-        found.update(_select_at(execute, session_id, some))
+        found.update(_select_at(execute, key, some))
     return [
         line
         if (line := found.get(position)) is not None and len(line) == length
-        else _select_bytes(execute, session_id, position, length)
+        else _select_bytes(execute, key, position, length)
         for position, length in spans
     ]
 
 
-def _select_at(execute: Execute, session_id: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, bytes]]:
+def _select_at(execute: Execute, key: LogKey, spans: Sequence[tuple[int, int]]) -> list[tuple[int, bytes]]:
     """Fetches the lines that begin at these positions; as one range if most of its lines are wanted."""
     start, until = min(spans)[0], max(position + length + 1 for position, length in spans)
     if until - start <= 2 * sum(length + 1 for _, length in spans):
-        return select_range(execute, session_id, start, until)
+        return select_range(execute, key, start, until)
     # Filled up to a power of two, so that there are few different statements for the database to prepare.
     positions = [position for position, _ in spans]
     positions += [spans[0][0]] * ((1 << (len(spans) - 1).bit_length()) - len(spans))
     marks = ", ".join(f":p{number}" for number in range(len(positions)))
     values = {f"p{number}": position for number, position in enumerate(positions)}
-    rows = execute(f"{_SELECT_LINES} position IN ({marks})", {"session_id": session_id, **values})
+    rows = execute(f"{_SELECT_LINES} position IN ({marks})", key.values | values)
     return [(position, decode_line(text)) for position, text in rows]
 
 
-def _select_bytes(execute: Execute, session_id: str, start: int, length: int) -> bytes:
+def _select_bytes(execute: Execute, key: LogKey, start: int, length: int) -> bytes:
     """Fetches any bytes of the log, up to the first missing line."""
-    rows = execute(_SELECT_OVERLAPPING, {"session_id": session_id, "start": start, "until": start + length})
+    rows = execute(_SELECT_OVERLAPPING, key.values | {"start": start, "until": start + length})
     first = end = rows[0][0] if rows else start
     pieces = []
     for position, text in rows:

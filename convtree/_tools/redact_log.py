@@ -21,11 +21,14 @@ from convtree._engine.redact import Redact, Redactor, redact_payload, redact_rec
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.file_lines import header_at
+from convtree._logs.index_file import index_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.batches import BATCH, batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import CorruptLog, ReadOnlySession
-from convtree.stores._folder import CATALOGUE, FolderBackend
+from convtree.stores._copies import copies_among
+from convtree.stores._folder import CATALOGUE, SUFFIX, FolderBackend, headers_in
 from convtree.stores.base import Progress
 
 _SIDES = ("torn", "quarantine", "original")  # suffixes of files next to a log that hold old text
@@ -41,6 +44,9 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True):
         copy: the redacted copy; None if it replaced the log, or nothing was found.
         original: the log as it was; None if it was not replaced, or the original was removed.
         beside: files next to the log that may hold the same secrets; they were not searched.
+        complete: files that hold none of the secrets any more, as in `convtree.Erased`.
+        pending: files that may still hold some until a reader has finished. A log that is replaced leaves none.
+        copies: what still holds a copy: ids of forks and of copied logs in the same folder, and the files in `beside`.
     """
 
     path: str
@@ -49,6 +55,9 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True):
     copy: str | None = None
     original: str | None = None
     beside: tuple[str, ...] = ()
+    complete: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
 
 
 class RedactedSession:
@@ -152,7 +161,8 @@ def redact_session(
     )
     if in_place and done.lines:
         backend.forget_catalogue()
-    return msgspec.structs.replace(done, beside=_beside(path))
+        done = msgspec.structs.replace(done, complete=(*done.complete, CATALOGUE))
+    return _with_leftovers(done, path)
 
 
 def redact_log(
@@ -199,13 +209,14 @@ def redact_log(
             payloads = (_redacted(each, uncounting, path) for each in counter.count(_payloads(index)))
             lines = reseal(next(payloads), payloads)
             if in_place:
-                done = msgspec.structs.replace(done, original=_replace(path, lines, remove_original))
+                original = _replace(path, lines, remove_original)
+                done = msgspec.structs.replace(done, original=original, complete=(path.name, index_of(path).name))
             else:
                 copy = free_name(path, "redacted")
                 create_atomically(copy, lines, allow_network=allow_network)
                 done = msgspec.structs.replace(done, copy=str(copy))
         counter.end()
-        return msgspec.structs.replace(done, beside=_beside(path))
+        return _with_leftovers(done, path)
     finally:
         log.close()
 
@@ -266,6 +277,16 @@ def _redacted(payload: bytes, redactor: Redactor, path: Path) -> bytes:
         return redact_payload(payload, redactor, places=True)
     except msgspec.DecodeError as error:
         raise CorruptLog(f"{path}: a line cannot be read ({error}); repair it first", findings=()) from None
+
+
+def _with_leftovers(done: Redaction, path: Path) -> Redaction:
+    """Adds what still holds the secrets; `copies` only if the log was replaced, for otherwise it is the first."""
+    beside = _beside(path)
+    if not done.complete:
+        return msgspec.structs.replace(done, beside=beside)
+    copies = copies_among(headers_in(path.parent) | {path.name: header_at(path)}, [path.name])
+    others = [id for id in copies if f"{id}{SUFFIX}" != path.name]
+    return msgspec.structs.replace(done, beside=beside, copies=(*others, *beside))
 
 
 def _beside(path: Path) -> tuple[str, ...]:

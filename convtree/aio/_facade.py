@@ -427,6 +427,7 @@ class SessionStore(_AsyncFacade[SyncStore]):
     release = _awaited(SyncStore.release)
     set_directories = _awaited(SyncStore.set_directories)
     delete = _awaited(SyncStore.delete)
+    erase = _awaited(SyncStore.erase)
 
     list = _awaited(SyncStore.list)
     info = _awaited(SyncStore.info)

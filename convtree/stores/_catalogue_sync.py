@@ -17,12 +17,13 @@ from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
+from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import is_task_of, summarise_record
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import Cursor, Filter, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
-from convtree._logs.sqlite_wal import enable_wal
+from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
@@ -74,6 +75,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
         self._seen_version = -1  # of the file, when the stamps were loaded
         self._resets = 0
+        self._unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
         self._connection: sqlite3.Connection | None = None
         watch_forks(self)
 
@@ -179,6 +181,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         try:
             enable_wal(connection, _PATIENCE_S)
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(SECURE_DELETE)
             if _version_of(connection) == 0:
                 connection.execute("BEGIN IMMEDIATE")
                 if _version_of(connection) == 0:  # no other process created the tables while we waited
@@ -228,9 +231,31 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         if self._path is not None:
             _INHERITED.append(self._detach())
 
+    def erase(self) -> tuple[str, ...] | None:
+        """Removes what logs that are gone have left in the tables and in SQLite's files.
+
+        Returns the ends of the names of files that may still hold some of it, because another connection reads them:
+        "-wal", and "" for the file of the tables. None if the tables are in memory.
+        """
+
+        def attempt() -> tuple[str, ...]:
+            self._sync(None)
+            drop_deleted_words(self)
+            try:
+                self._unerased = truncate_wal(self._execute)
+            except sqlite3.Error as error:
+                self._reset_tables(error)
+            return self._unerased
+
+        unerased = self._with_retry(attempt)
+        return None if self._path is None else unerased
+
     def close(self) -> None:
         """Closes the tables. The next query opens them again."""
         with self._lock:
+            if self._unerased and self._connection is not None:
+                with suppress(sqlite3.Error):
+                    self._unerased = truncate_wal(self._execute)
             if (connection := self._detach()) is not None:
                 connection.close()
 

@@ -14,20 +14,22 @@ from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
 from convtree._logs.atomic_file import create_atomically
+from convtree._logs.file_lines import header_at
 from convtree._logs.filesystems import refuse_network
 from convtree._logs.jsonl import JsonlLog
-from convtree._model.entries import ID
+from convtree._model.entries import ID, Header
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
-from convtree.stores.base import Catalogue, Deletion
+from convtree.stores.base import Catalogue, Deletion, Traces
 
 SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
-#: the ends of names of files that belong to a log
+#: the ends of names of files that belong to a log, and of temporary files that a killed writer left of one
 _BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
+_TEMPORARY = re.compile(rf"({_BESIDE.pattern})?\.[0-9]+-[0-9]+\.tmp")
 
 
 class FolderBackend(Uncopyable):
@@ -92,7 +94,7 @@ class FolderBackend(Uncopyable):
             there = [id for id in ids if id in logs]
             if expected is not None:
                 changed = [id for id in there if expected.get(id, stamp := self._stamp_of(id)) != stamp]
-                changed = changed or self._opened_catalogue().parents_of_other_tasks(there)
+                changed = changed or self._current_catalogue().parents_of_other_tasks(there)
                 if changed:
                     return Deletion([], changed)
             for id in there:
@@ -123,18 +125,52 @@ class FolderBackend(Uncopyable):
 
     def _remove(self, path: Path) -> None:
         path.unlink()
-        for name in os.listdir(self.path):
-            if name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)):
-                with suppress(FileNotFoundError):
-                    (self.path / name).unlink()
+        for name in self._files_beside(path):
+            with suppress(FileNotFoundError):
+                (self.path / name).unlink()
+
+    def _files_beside(self, path: Path) -> list[str]:
+        """Returns the names of the files that belong to a log."""
+        hidden = f".{path.name}"
+        return [
+            name
+            for name in os.listdir(self.path)
+            if (name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)))
+            or (name.startswith(hidden) and _TEMPORARY.fullmatch(name, len(hidden)))
+        ]
+
+    def erase(self, ids: Sequence[str]) -> Traces:
+        """Removes what deleted sessions have left: files next to their logs, and words in the catalogue."""
+        complete, pending = [], []
+        for path in map(self.path_of, ids):
+            if os.path.lexists(path):
+                continue  # another session has the id by now
+            complete.append(path.name)
+            for name in self._files_beside(path):
+                try:
+                    (self.path / name).unlink(missing_ok=True)
+                except OSError:
+                    pending.append(name)
+        unerased = self._current_catalogue().erase()
+        if unerased is None:  # the catalogue is in memory: the file is of an earlier one
+            with suppress(OSError):
+                remove_tables(self.path / CATALOGUE)
+            unerased = tuple(end for end in ("", "-wal") if os.path.lexists(self.path / f"{CATALOGUE}{end}"))
+        for end in ("", "-wal"):
+            (pending if end in unerased else complete).append(f"{CATALOGUE}{end}")
+        return Traces(complete, pending)
+
+    def headers(self) -> dict[str, Header]:
+        """Returns the headers of all logs that can be read, by the name of the file."""
+        return headers_in(self.path)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, after looking at the size, time and inode of every file."""
-        catalogue = self._opened_catalogue()
+        catalogue = self._current_catalogue()
         catalogue.sync(progress)
         return catalogue
 
-    def _opened_catalogue(self) -> FolderCatalogue:
+    def _current_catalogue(self) -> FolderCatalogue:
         if self._catalogue is None:
             self._catalogue = FolderCatalogue(self.path, self._tables_path(), lambda each: self.log(each, "r"))
         return self._catalogue
@@ -241,6 +277,16 @@ class FolderCatalogue(CatalogueSync):
                 os.close(fd)
         self._bad_names, self._ids = sorted(bad_names), stamps.keys()
         return stamps
+
+
+def headers_in(folder: Path) -> dict[str, Header]:
+    """Returns the headers of all logs in a folder that can be read, by the name of the file without its end."""
+    found = {}
+    for name in sorted(os.listdir(folder)):
+        id = name.removesuffix(SUFFIX)
+        if id != name and ID.fullmatch(id) and (header := header_at(folder / name)) is not None:
+            found[id] = header
+    return found
 
 
 def _printable(name: str) -> str:

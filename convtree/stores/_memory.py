@@ -36,16 +36,28 @@ class _Handle(MemoryLog):
         self._shared = lines
         self._births = births
 
+    def read(self, position: int = 0) -> Iterator[Chunk]:
+        """Yields the lines from a position on.
+
+        Raises:
+            SessionNotFound: the session was deleted.
+        """
+        self._check_not_deleted()
+        yield from super().read(position)
+
     def append(self, position: int, build: Build) -> Chunk:
         """Adds the lines that `build` returns, unless the session was deleted."""
 
         def build_unless_deleted(news: Iterator[Chunk]) -> Addition:
-            if self._shared.deleted:
-                raise SessionNotFound("memory: this session was deleted")
+            self._check_not_deleted()
             return build(news)
 
         with self._births if not self._shared else nullcontext():
             return super().append(position, build_unless_deleted)
+
+    def _check_not_deleted(self) -> None:
+        if self._shared.deleted:
+            raise SessionNotFound("memory: this session was deleted")
 
 
 class MemoryBackend:

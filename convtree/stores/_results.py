@@ -74,6 +74,32 @@ class Pruned(list[SessionInfo]):
         self.judged = dict(judged or {})
 
 
+class Erased(list[str]):
+    """The ids of the sessions that were deleted, the requested one last, and what is left of their words.
+
+    Attributes:
+        complete: files and tables that hold none of it any more; the names of files in the folder of the store. On a
+            server: the tables have no row of it. What its files hold until they are vacuumed is up to the server.
+        pending: files that may still hold some of it until another process has finished reading. The store tries again
+            when it is closed, and with every later `delete` and `erase`.
+        copies: ids of sessions in this store that hold a copy, as their headers say: forks, the session that one was
+            forked from, and logs that were copied as files.
+    """
+
+    def __init__(
+        self,
+        deleted: Iterable[str] = (),
+        *,
+        complete: Iterable[str] = (),
+        pending: Iterable[str] = (),
+        copies: Iterable[str] = (),
+    ) -> None:
+        super().__init__(deleted)
+        self.complete = tuple(complete)
+        self.pending = tuple(pending)
+        self.copies = tuple(copies)
+
+
 class Hit(msgspec.Struct, frozen=True, kw_only=True):
     """A message found by a search.
 

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -36,6 +36,7 @@ from convtree._model.sources import Clock, IdSource, random_id, system_clock, ti
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
+from convtree.stores._copies import copies_among, related_headers
 from convtree.stores._copy import copy_session
 from convtree.stores._families import (
     Family,
@@ -48,8 +49,8 @@ from convtree.stores._families import (
 )
 from convtree.stores._judging import Verdict, held_error, judge
 from convtree.stores._reader import StoreReader
-from convtree.stores._results import Pruned
-from convtree.stores.base import Deletion, StoreBackend
+from convtree.stores._results import Erased, Pruned
+from convtree.stores.base import Deletion, StoreBackend, Traces
 
 _DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
 
@@ -209,10 +210,11 @@ class SessionStore(StoreReader):
         with self.open(id) as session:
             session.set_directories(cwd=cwd, git_root=git_root)
 
-    def delete(self, id: str) -> builtins.list[str]:
-        """Deletes a session and the sessions of its sub-agents: all of them, or none.
+    def delete(self, id: str) -> Erased:
+        """Deletes a session and the sessions of its sub-agents: all of them, or none. What they said is overwritten.
 
-        Returns the ids that were deleted, this one last. Forks stay, because they have copies.
+        Returns the ids that were deleted, this one last, and where words of them are left: forks stay, because they
+        have copies, and a file that another process reads is only overwritten when that has finished.
 
         Raises:
             SessionNotFound: there is no session with this id.
@@ -222,6 +224,7 @@ class SessionStore(StoreReader):
             SessionChanged: another writer wrote to one of the sessions meanwhile, or began a sub-agent's.
         """
         codec.check_id(id, "id")
+        copies = self._copies(id)
         with self._lock:
             deleted, changed = self._delete(id)
         if changed:
@@ -232,7 +235,21 @@ class SessionStore(StoreReader):
             )
         if id not in deleted:
             raise SessionNotFound(f"{self.location}: there is no session {id!r}")
-        return deleted
+        return self._erased(deleted, copies)
+
+    def erase(self, id: str) -> Erased:
+        """Deletes a session as `delete` does, or overwrites what is left of one that was deleted before.
+
+        Call it again when a reader has closed that an earlier call was waiting for, or after a crash.
+
+        Raises:
+            NotALog, SessionHeld, SessionLocked: as `delete`.
+        """
+        codec.check_id(id, "id")
+        try:
+            return self.delete(id)
+        except SessionNotFound:
+            return self._erased([], (), gone=[id])
 
     # --- several sessions ---
 
@@ -307,6 +324,8 @@ class SessionStore(StoreReader):
                 skipped.append(each.root)
             else:
                 gone += [member.info for member in each.members]
+        if gone and not dry_run:
+            self._erase([each.id for each in gone])
         judged = {info.id: verdicts[info.id].judged for info in gone}
         return Pruned(gone, held=tuple(held), skipped=tuple(skipped), judged=judged)
 
@@ -383,6 +402,27 @@ class SessionStore(StoreReader):
             with suppress(ConvtreeError, OSError):
                 verdicts[id] = judge(id, self._log(id, "r"), now_ms)
         return verdicts
+
+    def _copies(self, id: str) -> builtins.list[str]:
+        """Returns the sessions that hold a copy of what a session and those of its sub-agents say."""
+        with self._lock:
+            headers: Callable[[], Mapping[str, Header]] | None = getattr(self._backend, "headers", None)
+            ids = self._query(lambda catalogue: [id, *catalogue.descendants([id], "task")])
+            if headers is not None:
+                return copies_among(headers(), ids)
+            found = self._query(lambda catalogue: related_headers(catalogue, lambda each: self._log(each, "r"), ids))
+            return copies_among(found, ids)
+
+    def _erased(self, deleted: Sequence[str], copies: Iterable[str], gone: Sequence[str] = ()) -> Erased:
+        """Overwrites what deleted sessions have left, and returns what became of it."""
+        traces = self._erase(gone or deleted)
+        return Erased(deleted, complete=traces.complete, pending=traces.pending, copies=copies)
+
+    def _erase(self, ids: Sequence[str]) -> Traces:
+        erase: Callable[[Sequence[str]], Traces] | None = getattr(self._backend, "erase", None)
+        with self._lock:
+            self._check_open()
+            return Traces([], []) if erase is None else erase(ids)
 
     def _delete(self, id: str) -> Deletion:
         """Deletes a session and those of its sub-agents, unless one of them changes after this looked at them.

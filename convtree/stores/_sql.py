@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from convtree._catalogue import queries, tables
+from convtree._catalogue.erasing import TABLES, drop_deleted_words
 from convtree._catalogue.record_summary import is_task_of
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
@@ -13,9 +14,10 @@ from convtree._engine.log import Durability, Log, Mode
 from convtree._logs import sql_lines
 from convtree._logs.sql import SqlLog, write_session
 from convtree._logs.sql_engine import SqlDatabase
+from convtree._model.errors import ConvtreeError
 from convtree._model.resources import Uncopyable
 from convtree.stores._sql_catalogue import SqlCatalogue
-from convtree.stores.base import Catalogue, Deletion
+from convtree.stores.base import Catalogue, Deletion, Traces
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -100,6 +102,23 @@ class SqlBackend(Uncopyable):
             return self._database.transact(delete)
         except _Changed as error:
             return Deletion([], error.ids)
+
+    def erase(self, ids: Sequence[str]) -> Traces:
+        """Overwrites what deleted sessions have left in the files of SQLite. On a server, there is nothing to do."""
+        del ids
+        database = self._database
+        if database.dialect != "sqlite":
+            return Traces(list(TABLES), [])
+        try:
+            drop_deleted_words(database)
+            database.truncate_wal()
+        except (OSError, ConvtreeError):  # another writer holds the lock, say; the sessions are deleted
+            database.unerased = ("", "-wal")
+        names = {end: database.file_name + end for end in ("", "-wal")}
+        return Traces(
+            [name for end, name in names.items() if end not in database.unerased],
+            [names[end] for end in database.unerased],
+        )
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue. It is always up to date."""

@@ -24,6 +24,12 @@ Three rules keep data safe:
   "task" begins under the lock of its parent, and `delete` lists the tasks again under the locks that it has taken:
   `CatalogueSync.parents_of_other_tasks` does that.
 
+A deleted row or record often stays in its file until something else is written there. A backend that can do something
+about it has two more methods, which are optional: `erase(ids: Sequence[str]) -> Traces` is called after a delete and
+overwrites what is left of these sessions, of which none exists any more; called again, it does the same again. And
+`headers() -> Mapping[str, Header]` returns the headers of all sessions by id, if a session's header may name another id
+than its own: then copies are found by it.
+
 A backend is registered as an entry point in the group `convtree.stores`. The name is a URL scheme, the object is
 called with the URL and returns the backend:
 
@@ -93,6 +99,7 @@ __all__ = [
     "Spent",
     "StoreBackend",
     "StoreFinding",
+    "Traces",
     "Usage",
     "UsageTotal",
     "copied_up_to",
@@ -153,6 +160,18 @@ class Deletion(NamedTuple):
 
     deleted: list[str]
     changed: list[str]
+
+
+class Traces(NamedTuple):
+    """What `erase` of a backend has done: names of files and tables, as in `convtree.stores._results.Erased`.
+
+    Attributes:
+        complete: those that hold nothing of the deleted sessions any more.
+        pending: those that may still hold something until a reader has finished.
+    """
+
+    complete: list[str]
+    pending: list[str]
 
 
 class StoreBackend(Protocol):

@@ -13,6 +13,8 @@ failures show the values compared. Needs pytest and hypothesis.
 from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
+from convtree.testing._deleted import DeletedElsewhereTests
+from convtree.testing._erasing import ErasingTests
 from convtree.testing._families import FamilyTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
@@ -44,6 +46,8 @@ class StoreContract(
     ListTests,
     ActivityTests,
     LifecycleTests,
+    DeletedElsewhereTests,
+    ErasingTests,
     HoldTests,
     FamilyTests,
     ForkTests,

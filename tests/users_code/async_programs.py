@@ -77,7 +77,7 @@ async def serve(url: str) -> None:
         usage: dict[str | None, int] = {row.session_id: row.usage.input_tokens for row in await store.usage()}
         assert usage
         assert_type([finding.code for finding in await store.findings()], list[str])
-        assert_type(await store.delete("t"), list[str])
+        assert_type(await store.delete("t"), convtree.Erased)
 
 
 def main(folder: Path) -> None:

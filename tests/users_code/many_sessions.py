@@ -75,7 +75,7 @@ def keep_house(store: SessionStore) -> None:
     assert_type(session, Session | None)
     if session is not None:
         session.close()
-    assert_type(store.delete("trip"), list[str])
+    assert_type(store.delete("trip"), convtree.Erased)
 
 
 def main(folder: Path) -> None:

@@ -1,0 +1,115 @@
+"""Opens SQLite files: for writing, or only for reading where they cannot be written.
+
+On a read-only file system and on a full disk, SQLite cannot create the files it needs next to a database in WAL mode.
+Then the database is opened in the first of these ways that works, and nothing is written:
+
+1. `immutable`, without locks, if nothing is in the WAL and no process has the database open.
+2. `mode=ro`, with the shared memory file that is there: another process may be writing, elsewhere.
+3. With the index of the WAL in memory, if there is a WAL, but no process that uses it.
+
+The second and third are as up to date as any reader. The first is, too, because a connection is used for one
+transaction only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+from urllib.parse import quote
+
+_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
+_REFUSALS = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_PERM")
+_MARK = "convtree_read_only"
+
+
+def create_file(path: str, *, create: bool) -> None:
+    """Creates the file of a database, readable by its owner only; or checks that it is there.
+
+    SQLite gives its other files the same mode. A file that is there and can only be read is left.
+
+    Raises:
+        OSError: there is no such file, and it cannot or must not be created.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        try:
+            fd = os.open(path, os.O_RDONLY)
+        except OSError:
+            raise error from None
+    os.close(fd)
+
+
+def connect_events(path: str, configure: Callable[[sqlite3.Connection], None]) -> dict[str, Callable[..., Any]]:
+    """Returns listeners for the events of an SQLAlchemy engine, by name, that make its connections as said above.
+
+    `configure` is called with each connection that may write. It raises if the database cannot be written to.
+    """
+
+    def do_connect(_: object, record: Any, arguments: Any, options: Any) -> sqlite3.Connection:
+        try:
+            connection = _configured(sqlite3.connect(*arguments, **options), configure)
+        except sqlite3.OperationalError as error:
+            if not str(getattr(error, "sqlite_errorname", "")).startswith(_REFUSALS):
+                raise
+            found = _read_only(path, options)
+            if found is None:
+                raise
+            connection = found
+            record.info[_MARK] = True
+        return connection
+
+    def checkin(_: object, record: Any) -> None:
+        if record.info.pop(_MARK, False):
+            record.invalidate()  # the next transaction looks again whether it can write
+
+    return {"do_connect": do_connect, "checkin": checkin}
+
+
+def _configured(connection: sqlite3.Connection, configure: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+    try:
+        configure(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _read_only(path: str, options: dict[str, Any]) -> sqlite3.Connection | None:
+    """Opens a database only for reading; None if that is not possible either."""
+    for parameters, set_up in _ways(path):
+        with suppress(sqlite3.OperationalError):
+            connection = sqlite3.connect(f"file:{quote(path)}?{parameters}", uri=True, **options)
+            return _configured(connection, lambda each, set_up=set_up: _try_to_read(each, set_up))  # type: ignore[misc]
+    return None
+
+
+def _ways(path: str) -> Iterator[tuple[str, str]]:
+    """Yields parameters of the URI, and a statement to run first."""
+    read = "SELECT 1"
+    if _size(f"{path}-wal") > 0:
+        yield "mode=ro", read
+        # Without locks, and so without the shared memory that is guarded by them.
+        yield "mode=ro&vfs=unix-none", "PRAGMA locking_mode = EXCLUSIVE"
+        return
+    if os.path.exists(f"{path}-shm"):
+        yield "mode=ro", read
+    yield "mode=ro&immutable=1", read
+
+
+def _try_to_read(connection: sqlite3.Connection, set_up: str) -> None:
+    connection.execute(set_up).fetchall()
+    connection.execute("SELECT count(*) FROM sqlite_master").fetchall()
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

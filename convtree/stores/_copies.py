@@ -1,0 +1,73 @@
+"""Which other sessions of a store hold a copy of what a session says.
+
+Two logs hold the same words if one header says that it copied from the other (`copied_to`), or if both have the same
+header id: a log that was copied as a file. Copies of copies count, in both directions.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+from convtree._engine import codec
+from convtree._engine.log import Log, LogReplaced
+from convtree._model.entries import Header
+from convtree._model.errors import ConvtreeError
+from convtree.stores.base import Catalogue
+
+
+def copies_among(headers: Mapping[str, Header | None], ids: Iterable[str]) -> list[str]:
+    """Returns those of the sessions that hold a copy of what the sessions `ids` say, without these, sorted."""
+    ids = set(ids)
+    sessions_of = defaultdict[str, list[str]](list)  # by the id in the header, by which forks name their parent
+    copied = defaultdict[str, set[str]](set)  # ids in headers of which one was copied from the other
+    known = {id: header for id, header in headers.items() if header is not None}
+    for id, header in known.items():
+        sessions_of[header.id].append(id)
+        if (parent := _copied_from(header)) is not None:
+            copied[header.id].add(parent)
+            copied[parent].add(header.id)
+    waiting = [known[id].id for id in ids if id in known]
+    found = set(waiting)
+    while waiting:
+        new = copied[waiting.pop()] - found
+        found |= new
+        waiting.extend(new)
+    return sorted({id for each in found for id in sessions_of[each]} - ids)
+
+
+def related_headers(catalogue: Catalogue, open_log: Callable[[str], Log], ids: Iterable[str]) -> dict[str, Header]:
+    """Returns the headers of sessions, of those that they were forked from, and of the forks of all of these."""
+    found: dict[str, Header] = {}
+    waiting = list(ids)
+    while waiting:
+        id = waiting.pop()
+        if id not in found and (header := _header_of(open_log, id)) is not None:
+            found[id] = header
+            if (parent := _copied_from(header)) is not None:
+                waiting.append(parent)
+    parents = {parent for header in found.values() if (parent := _copied_from(header)) is not None}
+    for id in catalogue.descendants(sorted({*found, *parents}), "fork"):
+        if (header := _header_of(open_log, id)) is not None:
+            found[id] = header
+    return found
+
+
+def _copied_from(header: Header) -> str | None:
+    """Returns the id of the session that entries were copied from; None if none were."""
+    return None if header.parent_session is None or header.copied_to is None else header.parent_session.id
+
+
+def _header_of(open_log: Callable[[str], Log], id: str) -> Header | None:
+    """Returns the header of a session; None if there is none, or it cannot be read."""
+    try:
+        log = open_log(id)
+    except (ConvtreeError, OSError):
+        return None
+    try:
+        line = next((chunk.lines[0] for chunk in log.read() if chunk.lines), b"")
+        return codec.decode_header(line)
+    except (ConvtreeError, OSError, LogReplaced, *codec.DECODE_ERRORS):
+        return None
+    finally:
+        log.close()
