@@ -16,6 +16,7 @@ from planted import OPENAI
 import convtree
 from convtree import Erased, Session, SessionStore, open_store
 from convtree._cli.app import app
+from convtree._logs import sql_engine
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._logs.sqlite_wal import truncate_wal
 from convtree.repair import redact_log, redact_session
@@ -274,6 +275,31 @@ def test_copied_files_are_copies(tmp_path: Path) -> None:
         (tmp_path / "bad.jsonl").write_text('{"type":"session","format":"convtree","id":5}\n')
         assert store.delete("a").copies == ("f", "trip")
         assert store.delete("trip").copies == ("f",)
+
+
+def test_a_fork_with_a_damaged_header_may_be_a_copy(tmp_path: Path) -> None:
+    """Nobody can know, so it is named."""
+    with open_store(sqlite(tmp_path)) as store:
+        begin(store)
+        for damage, id in enumerate(("f", "g")):
+            store.fork("a", new_id=id).close()
+            with closing(sqlite3.connect(tmp_path / "store.db")) as other, other:
+                line = ('{"type":"session","format":"convtree","id":5}', "{")[damage]
+                other.execute("UPDATE ct_lines SET line = ? WHERE session_id = ? AND position = 0", (line, id))
+        assert store.delete("a").copies == ("f", "g")
+
+
+def test_a_damaged_database_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of SQLite is pending, too."""
+    with open_store(sqlite(tmp_path)) as store:
+        begin(store)
+
+        def fail(execute: Callable[[str], object]) -> tuple[str, ...]:
+            execute("no SQL")
+            return ()
+
+        monkeypatch.setattr(sql_engine, "truncate_wal", fail)
+        assert store.delete("a").pending == ("store.db", "store.db-wal")
 
 
 TOKENS = st.text(alphabet="bcdfghjklmnp", min_size=14, max_size=14)

@@ -139,6 +139,28 @@ def test_a_file_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
         check_refuses(store)
 
 
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says what it said before there was another way."""
+    url = begin(tmp_path)
+    connect = sqlite3.connect
+
+    def refusing_connect(_: str, **options: object) -> sqlite3.Connection:
+        return connect(f"file:{tmp_path}/none?mode=ro", **options | {"uri": True})  # type: ignore[call-overload, no-any-return]
+
+    monkeypatch.setattr(sqlite3, "connect", refusing_connect)
+    with pytest.raises(OSError, match=r"x\.db: unable to open"):
+        open_store(url)
+
+
+def test_shared_memory_that_a_killed_process_left(tmp_path: Path) -> None:
+    """Without a WAL, it changes nothing; nor does one that is no shared memory."""
+    url = begin(tmp_path)
+    for left in (b"", b"x" * 5):
+        (tmp_path / "x.db-shm").write_bytes(left)
+        with read_only(tmp_path), open_store(url) as store:
+            check_reads(store)
+
+
 @pytest.mark.parametrize("left", [("-wal",), ("-wal", "-shm")])
 def test_a_wal_is_read_where_nothing_can_be_written(tmp_path: Path, left: tuple[str, ...]) -> None:
     """Messages that are in the WAL only are not forgotten; with and without the shared memory of a killed writer."""

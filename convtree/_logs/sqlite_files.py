@@ -16,7 +16,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
@@ -90,17 +90,14 @@ def _read_only(path: str, options: dict[str, Any]) -> sqlite3.Connection | None:
     return None
 
 
-def _ways(path: str) -> Iterator[tuple[str, str]]:
-    """Yields parameters of the URI, and a statement to run first."""
-    read = "SELECT 1"
+def _ways(path: str) -> list[tuple[str, str]]:
+    """Returns parameters of the URI, each with a statement to run first."""
+    shared = ("mode=ro", "SELECT 1")
     if _size(f"{path}-wal") > 0:
-        yield "mode=ro", read
         # Without locks, and so without the shared memory that is guarded by them.
-        yield "mode=ro&vfs=unix-none", "PRAGMA locking_mode = EXCLUSIVE"
-        return
-    if os.path.exists(f"{path}-shm"):
-        yield "mode=ro", read
-    yield "mode=ro&immutable=1", read
+        return [shared, ("mode=ro&vfs=unix-none", "PRAGMA locking_mode = EXCLUSIVE")]
+    immutable = ("mode=ro&immutable=1", "SELECT 1")
+    return [shared, immutable] if os.path.exists(f"{path}-shm") else [immutable]
 
 
 def _try_to_read(connection: sqlite3.Connection, set_up: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from convtree._engine import codec
 from convtree._engine.log import Log, LogReplaced
-from convtree._model.entries import Header
+from convtree._model.entries import Header, ParentSession
 from convtree._model.errors import ConvtreeError
 from convtree.stores.base import Catalogue
 
@@ -47,9 +47,10 @@ def related_headers(catalogue: Catalogue, open_log: Callable[[str], Log], ids: I
             if (parent := _copied_from(header)) is not None:
                 waiting.append(parent)
     parents = {parent for header in found.values() if (parent := _copied_from(header)) is not None}
-    for id in catalogue.descendants(sorted({*found, *parents}), "fork"):
-        if (header := _header_of(open_log, id)) is not None:
-            found[id] = header
+    for id, parent in catalogue.descendants(sorted({*found, *parents}), "fork").items():
+        # A header that cannot be read may say that it copied.
+        unknown = Header(id=id, parent_session=ParentSession(id=parent), copied_to="")
+        found[id] = _header_of(open_log, id) or unknown
     return found
 
 
