@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from click.testing import CliRunner
@@ -236,6 +237,12 @@ def test_prune_lists_first_and_deletes_with_yes() -> None:
         code, _, err = call("prune", *options)
         assert (code, message in err) == (2, True)
     assert json_of("prune", "--max-age", "inf")["sessions"] == []
+    with patch.object(SessionStore, "_delete_family", return_value=False):
+        code, out, err = call("prune", "--keep", 1, "--yes")
+        assert (code, out) == (0, "")
+        assert err.startswith("trip is kept: it, or a sub-agent's session, was written to meanwhile")
+        assert err.endswith("0 sessions deleted\n")
+        assert [each["id"] for each in json_of("prune", "--keep", 1, "--yes")["skipped"]] == ["trip"]
     assert json_of("prune", "--keep", 1, "--yes")["done"]
     assert [each["id"] for each in json_of("ls")["sessions"]] == ["code"]
 

@@ -259,7 +259,7 @@ def test_tables_of_version_2(url: str) -> None:
         with store.create(id="t") as session:
             session.append(user("a note"), visible_to="model")
         with store.create(id="u") as session:
-            session.append(user("two"))
+            session.append(user("two"), visible_to="user")
     before = tables_of(url)
     assert [line[6] is None for line in before["lines"]] == [
         *[True, True, False, True, True, True, True, False, True],  # of s: the header comes first, the name last
