@@ -302,6 +302,27 @@ def test_a_damaged_database_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert store.delete("a").pending == ("store.db", "store.db-wal")
 
 
+@pytest.mark.parametrize(
+    ("row", "left"),
+    [
+        ((0, 0, 0), ()),
+        ((1, 9, 9), ("-wal",)),
+        ((1, 9, 4), ("", "-wal")),
+        ((1, -1, -1), ("", "-wal")),  # another connection empties it at the moment
+    ],
+)
+def test_what_sqlite_says_about_its_wal(row: tuple[int, int, int], left: tuple[str, ...]) -> None:
+    """Busy or not, how many pages are in the WAL, how many of them are in the file."""
+    said: list[str] = []
+
+    def execute(sql: str) -> list[tuple[int, ...]]:
+        said.append(sql)
+        return [row if "checkpoint" in sql else (7000,)]
+
+    assert truncate_wal(execute) == left
+    assert said[-1] == "PRAGMA busy_timeout = 7000"
+
+
 TOKENS = st.text(alphabet="bcdfghjklmnp", min_size=14, max_size=14)
 
 

@@ -45,7 +45,8 @@ def truncate_wal(execute: Callable[[str], Sequence[Any]]) -> tuple[str, ...]:
         execute(f"PRAGMA busy_timeout = {timeout_ms}")
     if not busy:
         return ()
-    return ("-wal",) if frames == moved else ("", "-wal")
+    # -1 means that nothing is known, because another connection is moving them.
+    return ("-wal",) if frames == moved != -1 else ("", "-wal")
 
 
 def is_busy(error: BaseException) -> bool:

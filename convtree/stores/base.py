@@ -163,7 +163,7 @@ class Deletion(NamedTuple):
 
 
 class Traces(NamedTuple):
-    """What `erase` of a backend has done: names of files and tables, as in `convtree.stores._results.Erased`.
+    """What `erase` of a backend has done: names of files and tables, as in `convtree.Erased`.
 
     Attributes:
         complete: those that hold nothing of the deleted sessions any more.
