@@ -101,6 +101,9 @@ def tables_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
             "SELECT session_id, provider, model, answers, input_tokens, output_tokens, cost FROM ct_usage "
             "ORDER BY session_id, provider, model",
         ),
+        "copied": rows(
+            url, "SELECT session_id, entry, model, output_tokens, cost FROM ct_copied ORDER BY session_id, entry, model"
+        ),
     }
 
 
@@ -160,7 +163,7 @@ def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, t
                 )
                 assert found == expected
     assert tables_of(old) == tables_of(fresh)
-    assert rows(old, "SELECT version FROM ct_schema") == [(2,)]
+    assert rows(old, "SELECT version FROM ct_schema") == [(3,)]
     if kind(old) == "sqlite":
         indexed = [rows(url, "SELECT id FROM ct_words_docsize ORDER BY id") for url in (old, fresh)]
         assert [len(each) for each in indexed] == [len(rows(old, "SELECT 1 FROM ct_lines WHERE words <> ''"))] * 2
@@ -244,6 +247,32 @@ def test_a_session_that_version_1_was_still_copying(old: str) -> None:
         ]
 
 
+def test_the_usage_of_copied_entries_is_found_again(old: str) -> None:
+    """It counts when the parent is gone, also in a session of many lines."""
+    parent = ParentSession(id="nobody", kind="task")
+    for id, copied_to in (("all", "all1099"), ("none", "elsewhere"), ("some", "some600")):
+        used: list[Record] = [
+            MessageEntry(
+                id=f"{id}{number}", parent_id=None, message=assistant("x"), model="m", usage={"output_tokens": 1}
+            )
+            for number in range(1100)
+        ]
+        add_as_version_1(old, id, Header(id=id, parent_session=parent, copied_to=copied_to), used)
+        run(
+            old,
+            f"UPDATE ct_sessions SET kind = 'task', parent_id = 'nobody', copying = {int(id == 'none')}, "
+            f"parent_entry = '{copied_to}' WHERE session_id = '{id}';",
+        )
+    run(
+        old,
+        "INSERT INTO ct_usage (session_id, provider, model, answers, input_tokens, output_tokens, cache_read_tokens, "
+        "cache_write_tokens, cost) VALUES ('some', '', 'm', 499, 0, 499, 0, 0, 0), "
+        "('none', '', 'm', 1100, 0, 1100, 0, 0, 0);",
+    )
+    with open_store(old, create=True) as store:
+        assert [store.info(id).usage.output_tokens for id in ("all", "none", "some")] == [1100, 1100, 1100]
+
+
 def test_several_processes_migrate_at_once(old: str) -> None:
     """One of them does it, the others wait."""
     databases = [SqlDatabase.connect(old) for _ in range(4)]
@@ -262,7 +291,7 @@ def test_several_processes_migrate_at_once(old: str) -> None:
         thread.join()
     for database in databases:
         database.close()
-    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(2,)])
+    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(3,)])
     with open_store(old) as store:
         assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
 
@@ -279,7 +308,7 @@ def test_a_migration_that_fails_changes_nothing(old: str) -> None:
 
 def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
     """Nor migrated by somebody who did not ask for it. The error says what to do."""
-    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 2; open_store\(url, create=True\)"):
+    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 3; open_store\(url, create=True\)"):
         open_store(old, create=False)
     if kind(old) == "postgresql":
         with pytest.raises(TablesOutdated):
@@ -329,10 +358,10 @@ def test_a_writer_of_version_1_that_is_still_running_fails(old: str) -> None:
 
 def test_tables_of_a_later_version_are_refused(old: str) -> None:
     """As version 1 refuses those of version 2, by the same check."""
-    run(old, "UPDATE ct_schema SET version = 3;")
+    run(old, "UPDATE ct_schema SET version = 4;")
     calls: list[Callable[[], object]] = [lambda: open_store(old, create=True), lambda: open_store(old, create=False)]
     for call in calls:
-        with pytest.raises(ConvtreeError, match="version 3, this convtree supports up to 2"):
+        with pytest.raises(ConvtreeError, match="version 4, this convtree supports up to 3"):
             call()
 
 

@@ -1,12 +1,13 @@
-"""How the tables of version 1 become those of version 2. SQL text only. Pure.
+"""How the tables of earlier versions become those of this one, step by step. SQL text only. Pure.
 
-Version 2 knows who sees a message, what is on hold, and how a session came here. Its new columns follow from the lines,
-which do not change. `sql_migration` reads them and fills the columns in.
+Version 2 knows who sees a message, what is on hold, and how a session came here. Version 3 counts copied entries again
+when the session is gone that they come from. The new columns and tables follow from the lines, which do not change.
+`sql_migration` reads them and fills in what is new.
 """
 
 from __future__ import annotations
 
-from convtree._catalogue.tables import Dialect
+from convtree._catalogue.tables import LEDGER, LINKS, Dialect
 
 CLAIM = "UPDATE ct_schema SET version = 2 WHERE version = 1 RETURNING version"
 """Locks the version. Of two processes that migrate at once, the second waits, and finds nothing to do."""
@@ -49,3 +50,14 @@ AROUND_FILLING: dict[Dialect, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "postgresql": ((), ()),
 }
+
+# --- from version 2 to version 3 ---
+
+CLAIM_3 = "UPDATE ct_schema SET version = 3 WHERE version = 2 RETURNING version"
+"""As `CLAIM`."""
+LAYOUT_3 = ("ALTER TABLE ct_sessions ADD COLUMN header_id TEXT", *LINKS, LEDGER)
+SELECT_CHILDREN = "SELECT session_id, copying_to FROM ct_sessions WHERE parent_id IS NOT NULL ORDER BY session_id"
+SELECT_ALL_LINES = """
+SELECT position, line FROM ct_lines WHERE session_id = :session_id AND position > :after ORDER BY position LIMIT :limit
+"""
+FORGET_USAGE = "DELETE FROM ct_usage WHERE session_id = :session_id"

@@ -38,8 +38,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
         messages: how many of them are messages.
         first_user_message, last_user_message: their first 200 characters, on one line.
         models: the models that answered, the one with the most answers first.
-        usage: tokens and cost of this session's own answers, vacuumed ones included; entries that were copied from
-            the parent are not counted again.
+        usage: tokens and cost of this session's answers, vacuumed ones included. Entries that were copied from the
+            parent count there while it is in the store.
         parent_session: the session it was forked from, or whose sub-agent it is.
         leaf_id: the entry that the next append continues.
         arrived: when it was imported into this store; None if it was not imported.

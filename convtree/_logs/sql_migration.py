@@ -8,15 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convtree._catalogue import marks, migrations, tables
+from convtree._catalogue.record_summary import copied_up_to
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._logs import sql_lines
 from convtree._model.batches import BATCH
 
 
 def migrate(execute: Execute, dialect: Dialect) -> None:
-    """Migrates tables of version 1. Does nothing if another process has just done it."""
-    if not execute(migrations.CLAIM):
-        return
+    """Migrates tables of an earlier version. A step that another process has just done is passed over."""
+    if execute(migrations.CLAIM):
+        _migrate_to_2(execute, dialect)
+    if execute(migrations.CLAIM_3):
+        _migrate_to_3(execute)
+
+
+def _migrate_to_2(execute: Execute, dialect: Dialect) -> None:
     copying = execute(migrations.SELECT_COPYING)
     before, after = migrations.AROUND_FILLING[dialect]
     for statement in (*migrations.LAYOUT, *before):
@@ -27,6 +33,15 @@ def migrate(execute: Execute, dialect: Dialect) -> None:
         execute(migrations.FILL_COPYING, {"session_id": session_id, "copying_to": copying_to})
     for statement in after:
         execute(statement)
+
+
+def _migrate_to_3(execute: Execute) -> None:
+    for statement in migrations.LAYOUT_3:
+        execute(statement)
+    for session_id, copying_to in execute(migrations.SELECT_CHILDREN):
+        if copying_to is not None:  # so far its usage is with its own
+            execute(migrations.FORGET_USAGE, {"session_id": session_id})
+        _fill_copied(execute, session_id)
 
 
 def _fill(execute: Execute, session_id: str) -> None:
@@ -47,10 +62,26 @@ def _fill(execute: Execute, session_id: str) -> None:
         tables.add_usage(execute, session_id, [each for each in batch.records if each.spent], None)
 
 
-def _lines(execute: Execute, session_id: str) -> Iterator[tuple[list[int], list[bytes]]]:
+def _fill_copied(execute: Execute, session_id: str) -> None:
+    """Fills in the usage of the entries that a session has copied."""
+    last_copied = None
+    for positions, lines in _lines(execute, session_id, migrations.SELECT_ALL_LINES):
+        if positions[0] == 0:
+            last_copied = copied_up_to(sql_lines.header_of(lines[0], session_id))
+        records = sql_lines.batch_of(lines).records
+        number = next((number for number, each in enumerate(records, 1) if each.id == last_copied), None)
+        if last_copied is not None:
+            tables.add_copied(execute, session_id, records[:number])
+        if last_copied is None or number is not None:
+            return
+
+
+def _lines(
+    execute: Execute, session_id: str, select: str = migrations.SELECT_LINES
+) -> Iterator[tuple[list[int], list[bytes]]]:
     """Yields positions and content of the lines that matter, in batches."""
     after = -1
     values = {"session_id": session_id, "limit": BATCH}
-    while rows := execute(migrations.SELECT_LINES, values | {"after": after}):
+    while rows := execute(select, values | {"after": after}):
         yield [position for position, _ in rows], [sql_lines.decode_line(text) for _, text in rows]
         after = rows[-1][0]

@@ -19,7 +19,7 @@ from convtree._session.session import Session
 from convtree.stores._arguments import age_ms, check_limit, cursor_text, parsed_cursor, time_ms
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
-from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
+from convtree.stores._usage import has_parent, totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
 from convtree.stores.base import Catalogue, StoreBackend
 
 T = TypeVar("T")
@@ -164,8 +164,9 @@ class StoreReader(Uncopyable, ForkAware):
     ) -> builtins.list[UsageRow]:
         """Adds up tokens and stored cost, of one session or of all that match.
 
-        Sub-agents count in their session. Entries that a fork copied count in the session they come from. By branch,
-        there is a row for each leaf of one session: the sum over the path to it, without sub-agents.
+        Sub-agents count in their session. Entries that a fork copied count in the session they come from, as long as
+        that is in the store. By branch, there is a row for each leaf of one session: the sum over the path to it,
+        without sub-agents.
 
         Raises:
             SessionNotFound: there is no session with this id.
@@ -175,7 +176,8 @@ class StoreReader(Uncopyable, ForkAware):
             if id is None:
                 raise ValueError("by='branch' is about the branches of one session; pass its id")
             with self._read(id) as session:
-                return usage_by_branch(session)
+                in_parent = self._query(lambda catalogue: has_parent(catalogue, session))
+                return usage_by_branch(session, counts_copies=not in_parent)
         infos = [self.info(id)] if id is not None else [i.info for i in self._listed(Filter(cwd=cwd, owner=owner))]
         totals, counted_in = self._query(lambda found: totals_with_tasks(found, [info.id for info in infos]))
         return usage_by_model(totals) if by == "model" else usage_by_session(totals, counted_in)

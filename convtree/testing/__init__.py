@@ -12,6 +12,7 @@ failures show the values compared. Needs pytest and hypothesis.
 
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
+from convtree.testing._copies import CopyTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
@@ -38,7 +39,7 @@ __all__ = [
 
 
 class StoreContract(
-    SessionTests, ListTests, LifecycleTests, HoldTests, ForkTests, SearchTests, UsageTests, ConcurrencyTests
+    SessionTests, ListTests, LifecycleTests, HoldTests, ForkTests, SearchTests, UsageTests, CopyTests, ConcurrencyTests
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.
 

@@ -187,7 +187,7 @@ class StoreMachine(RuleBasedStateMachine):
         if not hasattr(self, "stores"):
             return
         expected = [
-            (id, model.name, model.archived, model.held, self._shown(model), model.leaf, self._own(model))
+            (id, model.name, model.archived, model.held, self._shown(model), model.leaf)
             for id, model in sorted(self.models.items(), key=lambda each: (-each[1].active, each[0]))
         ]
         for store in self.stores:
@@ -200,12 +200,22 @@ class StoreMachine(RuleBasedStateMachine):
                     info.held,
                     (info.entries, info.first_user_message, info.last_user_message),
                     info.leaf_id,
-                    info.usage.output_tokens,
                 )
                 for info in listed
             ]
             assert found == expected
             assert store.findings == []
+            self._check_usage({info.id: info.usage.output_tokens for info in listed})
+
+    def _check_usage(self, counted: dict[str, int]) -> None:
+        """Each entry counts once, however many sessions hold a copy; in the one it was written in, while that is there.
+
+        Entries of deleted sessions are not in `counted`, unless a fork has them.
+        """
+        spent = {entry: tokens for model in self.models.values() for entry, tokens in model.spent.items()}
+        assert sum(counted.values()) == sum(spent.values())
+        for id, model in self.models.items():
+            assert self._own(model) <= counted[id] <= sum(model.spent.values())
 
     @staticmethod
     def _shown(model: _Model) -> tuple[int, str | None, str | None]:
