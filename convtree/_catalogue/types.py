@@ -151,15 +151,21 @@ class UsageTotal(NamedTuple):
     usage: Usage
 
 
+COPY = "session_copy"
+
+
 class StoreFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something in a store that is not a complete session.
+    """Something in a store that is not a complete session, or a copy of one.
 
     Attributes:
-        code: what is wrong: the code of the log's first serious finding, `not_a_log`, `unreadable` or `bad_name`.
+        code: what is wrong: the code of the log's first serious finding, `not_a_log`, `unreadable`, `bad_name` or
+            `session_copy`.
         place: where it is: the session's id, or a file name that cannot be an id.
         id: the session's id; None if the name cannot be one.
+        of: the session that this is a copy of; None for other findings.
     """
 
     code: str
     place: str
     id: str | None = None
+    of: str | None = None

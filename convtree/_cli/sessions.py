@@ -237,9 +237,9 @@ def _hit_line(hit: Hit, terminal: Terminal) -> str:
 
 
 def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iterator[str]:
-    return (
-        f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}" for each in findings
-    )
+    for each in findings:
+        of = "" if each.of is None else f" (of {escape_controls(each.of)})"
+        yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"
 
 
 def _usage_lines(rows: Iterable[UsageRow]) -> Iterator[str]:

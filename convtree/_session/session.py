@@ -60,13 +60,16 @@ class Session(Described, Uncopyable):
         redact: Redact | None = None,
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
+        id: str | None = None,
     ) -> None:
+        """Opens a session on a log. `id` is the one a store has it under; None: the header's."""
         self._client = Client(
             Journal.open(log, clock=clock, id_source=id_source),
             header,
             refusal="it was opened with mode='r'" if read_only else None,
             on_stale=on_stale,
             redact=redact,
+            id=id,
         )
 
     @classmethod
@@ -302,8 +305,8 @@ class Session(Described, Uncopyable):
 
     @property
     def id(self) -> str:
-        """The session's id."""
-        return self.header.id
+        """The id under which the session was opened: in a store the one it is stored under, else its header's."""
+        return self._client.id
 
     @property
     def leaf_id(self) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from convtree._catalogue import tables
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import summarise_record
 from convtree._catalogue.tables import Dialect, Execute
-from convtree._catalogue.types import Cursor, Filter, ListedSession, LogStamp, Progress, StoreFinding
+from convtree._catalogue.types import COPY, Cursor, Filter, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
 from convtree._logs.sqlite_wal import enable_wal
 from convtree._model.batches import batched
@@ -29,6 +29,7 @@ from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import new_header
 from convtree._session.session import Session
+from convtree.stores._file_copies import copies_in, shared_records, without_shared
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
@@ -40,7 +41,7 @@ _RESETS = 3  # after this many damaged files, the tables stay in memory
 _FILES = """
 CREATE TABLE IF NOT EXISTS ct_files (
   session_id TEXT NOT NULL PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-  records INTEGER NOT NULL, last_id TEXT, code TEXT)
+  records INTEGER NOT NULL, last_id TEXT, code TEXT, shared INTEGER NOT NULL)
 """
 
 _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read again at every sync
@@ -73,6 +74,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._lock = RLock()
         self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
         self._seen_version = -1  # of the file, when the stamps were loaded
+        self._shared: dict[str, int] = {}  # records of copies that count in another log, for the next read
         self._resets = 0
         self._connection: sqlite3.Connection | None = None
         watch_forks(self)
@@ -89,11 +91,13 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         return [each._replace(stamp=self._stamps.get(each.info.id, _UNKNOWN)) for each in listed]
 
     def findings(self) -> list[StoreFinding]:
-        """Returns the logs that are damaged, unreadable or no logs, by session id."""
+        """Returns the logs that are damaged, unreadable or no logs, by session id, and then those that are copies."""
         rows = self._read(
             lambda execute: execute("SELECT session_id, code FROM ct_files WHERE code IS NOT NULL ORDER BY session_id")
         )
-        return [StoreFinding(code=code, place=id, id=id) for id, code in rows]
+        found = [StoreFinding(code=code, place=id, id=id) for id, code in rows]
+        copies = self._read(copies_in)
+        return found + [StoreFinding(code=COPY, place=id, id=id, of=copies[id][0]) for id in sorted(copies)]
 
     def _read(self, query: Callable[[Execute], T]) -> T:
         def attempt() -> T:
@@ -245,6 +249,24 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 progress(done, len(changed))
         for id in gone:
             del known[id]
+        self._count_copies(bool(gone), changed)
+
+    def _count_copies(self, any_gone: bool, changed: Collection[str]) -> None:
+        """Reads copies again whose shared part is another now."""
+        with self.reading() as execute:
+            copies = copies_in(execute)
+            stored = dict(map(tuple, execute("SELECT session_id, shared FROM ct_files WHERE shared > 0")))
+        concerned = set(changed)
+        for id in copies.keys() | stored.keys():
+            others = copies.get(id, [])
+            if id not in self._stamps or not (any_gone or concerned.intersection((id, *others))):
+                continue
+            with suppress(ConvtreeError, OSError), self._open_reader(id) as session:
+                self._shared[id] = shared_records(session, others, self._open_log)
+            if self._shared.get(id, 0) != stored.get(id, 0):
+                with self.writing() as execute:
+                    self._remove(execute, id)
+                    self._stamps[id] = self._sync_log(execute, id, self._stamps[id])
 
     def _load_stamps(self) -> None:
         """Loads the stamps of the logs as the tables have them, if another process changed the tables."""
@@ -257,11 +279,12 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _sync_log(self, execute: Execute, id: str, stamp: LogStamp) -> LogStamp:
         """Reads a log's new lines, or all of them if it is another log than before. Returns the stamp to remember."""
-        columns = "size, mtime_ns, inode, records, last_id, code"
+        columns = "size, mtime_ns, inode, records, last_id, code, shared"
         rows = execute(f"SELECT {columns} FROM ct_files WHERE session_id = :id", {"id": id})
-        *seen, records, last_id, code = rows[0] if rows else (0, 0, 0, 0, None, None)
+        *seen, records, last_id, code, shared = rows[0] if rows else (0, 0, 0, 0, None, None, self._shared.get(id, 0))
         if stamp == tuple(seen):
             return stamp  # another process has read it meanwhile
+        self._shared[id] = shared
         if code is not None or stamp[2] != seen[2] or stamp[0] < seen[0]:
             records = 0
         try:
@@ -284,8 +307,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             records, last_id, code = 0, None, "unreadable"
             stamp = _UNKNOWN
         execute(
-            "INSERT OR REPLACE INTO ct_files VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code)",
-            {"id": id, "records": records, "last_id": last_id, "code": code}
+            "INSERT OR REPLACE INTO ct_files VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared)",
+            {"id": id, "records": records, "last_id": last_id, "code": code, "shared": shared}
             | dict(zip(("size", "mtime_ns", "inode"), stamp, strict=True)),
         )
         return stamp
@@ -309,7 +332,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             numbers = [number for number, _ in batch]
             numbered = zip(numbers, summaries, strict=True)
             tables.add_lines(execute, [tables.line_of(id, number, each, None) for number, each in numbered])
-            tables.add_usage(execute, id, summaries, copying_to)
+            tables.add_usage(execute, id, without_shared(numbers, summaries, self._shared.get(id, 0)), copying_to)
             apply_marks(execute, id, numbers, summaries)
             yield batch[-1]
 

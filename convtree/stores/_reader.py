@@ -226,7 +226,7 @@ class StoreReader(Uncopyable, ForkAware):
         codec.check_id(id, "id")
         log = self._log(id, "r")
         try:
-            return Session(log, new_header(id), read_only=True)
+            return Session(log, new_header(id), read_only=True, id=id)
         except BaseException:
             log.close()
             raise

@@ -343,6 +343,7 @@ class SessionStore(StoreReader):
                 redact=self._redact,
                 clock=self._clock,
                 id_source=self._id_source,
+                id=id,
             )
         except BaseException:
             log.close()
