@@ -70,7 +70,7 @@ from convtree._model.sources import Clock, IdSource
 from convtree._session.session import Session
 
 if TYPE_CHECKING:
-    from convtree._catalogue.types import SessionInfo
+    from convtree._catalogue.types import LedgerRow, SessionInfo
     from convtree._engine.diff import Diff
     from convtree._engine.redact import Redact, Redactor, redact
     from convtree._logs.copy import Copied
@@ -98,6 +98,7 @@ _LAZY = {
     "Copied": "_logs.copy",
     "Diff": "_engine.diff",
     "Hit": "stores._results",
+    "LedgerRow": "_catalogue.types",
     "Page": "stores._results",
     "Pruned": "stores._results",
     "Redact": "_engine.redact",
@@ -155,6 +156,7 @@ __all__ = [
     "LabelMark",
     "LeafMark",
     "LeafUncertain",
+    "LedgerRow",
     "LeftOut",
     "LostEntry",
     "Mark",

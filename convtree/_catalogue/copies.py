@@ -31,6 +31,7 @@ WHERE session_id IN ({marks}) OR header_id IN ({marks})
 """
 _SELECT_GONE = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks})"
 _SELECT_ROWS = f"SELECT entry, provider, model, answers, {_FIELDS} FROM ct_copied WHERE session_id = :session_id"
+_SELECT_COPIED = "SELECT entry FROM ct_copied WHERE session_id = :session_id AND entry IN ({marks})"
 _SELECT_COPIES = "SELECT entry, session_id FROM ct_copied WHERE entry IN ({marks}) AND session_id <> :session_id"
 _SELECT_ENTRIES = "SELECT id, ms FROM ct_lines WHERE session_id = :session_id AND id IN ({marks})"
 
@@ -84,13 +85,13 @@ def held_elsewhere(execute: Execute, session_id: str, entries: Iterable[str], wi
     wanted = list(entries)
     copies = _copies(execute, session_id, wanted)
     held = {entry for entry, others in copies.items() if not others <= set(without)}
-    rows = [_Session(*row) for row in _select(execute, _SELECT_COPIERS, [session_id])]
-    for each in rows:
+    for each in [_Session(*row) for row in _select(execute, _SELECT_COPIERS, [session_id])]:
         if each.copying_to is None:
-            copied = [row.entry for row in _rows(execute, session_id)]
+            chunks = (_select(execute, _SELECT_COPIED, chunk, session_id=session_id) for chunk in batched(wanted))
+            copied = [row[0] for rows in chunks for row in rows]
             for ancestor in _ancestors(execute, each, without):
                 held |= _entries_in(execute, ancestor, copied)
-    return held & set(wanted)
+    return held
 
 
 def usage_from(numbers: Iterable[Any]) -> Usage:

@@ -159,6 +159,8 @@ ROW = "size, created_ms, copying_to"
 _ACTIVE = "CASE WHEN CAST(:ms AS BIGINT) >= COALESCE(created_ms, CAST(:ms AS BIGINT))"
 #: locks the session's row without changing it
 LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETURNING {ROW}"
+#: locks the ledger, so that deletes take turns: each must know what the others leave
+LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
 ADVANCE = f"""
 UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :entries,

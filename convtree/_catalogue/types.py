@@ -151,6 +151,23 @@ class UsageTotal(NamedTuple):
     usage: Usage
 
 
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What sessions that were deleted had used on a day with a model.
+
+    Attributes:
+        day: the day in UTC, as in 2026-01-31; None if the answers do not say.
+        owner: whose sessions they were.
+        provider, model: who answered; None if the answers do not say.
+        usage: the sum.
+    """
+
+    day: str | None = None
+    owner: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    usage: Usage = Usage()
+
+
 COPY = "session_copy"
 
 

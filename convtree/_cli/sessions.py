@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from convtree._catalogue.types import SessionInfo
+from convtree._catalogue.types import LedgerRow, SessionInfo
 from convtree._cli import json_output
 from convtree._cli.inspect import open_for_reading, show
 from convtree._cli.leaf_view import LeafView
@@ -198,16 +198,17 @@ def usage_command(
     """Sum up tokens and cost, of one session or of all.
 
     The columns are input tokens, output tokens, tokens read from the cache, tokens written to the cache, and cost.
-    `--by branch` needs an ID.
+    `--by branch` needs an ID. Without ID and `--cwd`, what deleted sessions had used is a line of its own.
     """
     try:
         rows = store.usage(id, by=by, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    deleted = store.ledger(owner=filters["owner"]) if id is None and filters["cwd"] is None else []
     if as_json:
-        write([json_output.to_text(json_output.store_document("usage", by=by, rows=rows))])
+        write([json_output.to_text(json_output.store_document("usage", by=by, rows=rows, deleted=deleted))])
     else:
-        write(_usage_lines(rows))
+        write(_usage_lines(rows, deleted))
 
 
 def _print_session(store: SessionStore, found: SessionInfo | None, as_json: bool) -> None:
@@ -242,12 +243,16 @@ def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iter
         yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"
 
 
-def _usage_lines(rows: Iterable[UsageRow]) -> Iterator[str]:
+def _usage_lines(rows: Iterable[UsageRow], deleted: Sequence[LedgerRow]) -> Iterator[str]:
     total = Usage()
     for row in rows:
         name = row.leaf_id or row.session_id or " ".join(filter(None, (row.provider, row.model))) or "unknown model"
         yield f"{_usage_columns(row.usage)}  {escape_controls(name)}"
         total += row.usage
+    if deleted:
+        gone = sum((row.usage for row in deleted), Usage())
+        yield f"{_usage_columns(gone)}  deleted sessions"
+        total += gone
     yield f"{_usage_columns(total)}  total"
 
 

@@ -436,6 +436,7 @@ class SessionStore(_AsyncFacade[SyncStore]):
     prune = _awaited(SyncStore.prune)
     search = _awaited(SyncStore.search)
     usage = _awaited(SyncStore.usage)
+    ledger = _awaited(SyncStore.ledger)
 
     async def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -17,10 +17,11 @@ from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
+from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import summarise_record
 from convtree._catalogue.tables import Dialect, Execute
-from convtree._catalogue.types import COPY, Cursor, Filter, ListedSession, LogStamp, Progress, StoreFinding
+from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
 from convtree._logs.sqlite_wal import enable_wal
 from convtree._model.batches import batched
@@ -29,7 +30,9 @@ from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import new_header
 from convtree._session.session import Session
+from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records, without_shared
+from convtree.stores._ledger import GoneSession, Ledger, MemoryLedger, last_lines
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
@@ -61,14 +64,21 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         path: the file of the tables, shared by all processes that use the store; None keeps them in memory.
         scan: returns the stamp of every log in the store, by session id. Called once for each `sync`.
         open_log: opens a log for reading; `SessionNotFound` if it was deleted since the scan.
+        ledger: keeps what deleted sessions had used; None: in memory.
     """
 
     dialect: Dialect = "sqlite"
 
     def __init__(
-        self, path: Path | None, scan: Callable[[], Mapping[str, LogStamp]], open_log: Callable[[str], Log]
+        self,
+        path: Path | None,
+        scan: Callable[[], Mapping[str, LogStamp]],
+        open_log: Callable[[str], Log],
+        ledger: Ledger | None = None,
     ) -> None:
         self._path = path
+        self._ledger = ledger or MemoryLedger()
+        self._linked: list[bytes] | None = None  # the lines of the ledger whose links the tables have
         self._scan = scan
         self._open_log = open_log
         self._lock = RLock()
@@ -98,6 +108,33 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         found = [StoreFinding(code=code, place=id, id=id) for id, code in rows]
         copies = self._read(copies_in)
         return found + [StoreFinding(code=COPY, place=id, id=id, of=copies[id][0]) for id in sorted(copies)]
+
+    def ledger(self) -> list[LedgerRow]:
+        """Returns what deleted sessions had used. A session that is in the store is left out."""
+        found = last_lines(self._ledger.read())
+        return rows_of(row for gone in found if not self._is_there(gone) for row in gone.rows())
+
+    def record_deletion(self, ids: Sequence[str]) -> None:
+        """Adds sessions to the ledger that are about to be deleted. Call it in `delete`, under the locks.
+
+        Deletes must take turns from before this call until the sessions are gone.
+        """
+        self.sync()
+        lines = self._read(lambda execute: lines_for(execute, ids, self._open_log, self._open_reader))
+        if lines:
+            self._ledger.append(lines)
+
+    def _is_there(self, gone: GoneSession) -> bool:
+        if gone.id not in self._stamps:
+            return False
+        try:
+            log = self._open_log(gone.id)
+        except (ConvtreeError, OSError):
+            return False
+        try:
+            return header_checksum(log) == gone.header
+        finally:
+            log.close()
 
     def _read(self, query: Callable[[Execute], T]) -> T:
         def attempt() -> T:
@@ -210,7 +247,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def _detach(self) -> sqlite3.Connection | None:
         """Forgets the connection and what was read by it, and returns it."""
         connection, self._connection = self._connection, None
-        self._stamps, self._seen_version = {}, -1
+        self._stamps, self._seen_version, self._linked = {}, -1, None
         return connection
 
     def _after_fork(self) -> None:
@@ -228,6 +265,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     # --- bringing them up to date ---
 
     def _sync(self, progress: Progress | None) -> None:
+        self._add_links()
         self._load_stamps()  # before the scan: a log that another process adds in between must not look deleted
         stamps = self._scan()
         known = self._stamps
@@ -268,6 +306,17 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                     self._remove(execute, id)
                     self._stamps[id] = self._sync_log(execute, id, self._stamps[id])
 
+    def _add_links(self) -> None:
+        """Adds what leads past deleted sessions to the tables."""
+        lines = self._ledger.read()
+        if lines is self._linked:
+            return
+        links = [(each.id, each.parent) for each in last_lines(lines) if each.parent is not None]
+        if links:
+            with self.writing() as execute:
+                add_links(execute, links)
+        self._linked = lines
+
     def _load_stamps(self) -> None:
         """Loads the stamps of the logs as the tables have them, if another process changed the tables."""
         with self.reading() as execute:
@@ -307,7 +356,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             records, last_id, code = 0, None, "unreadable"
             stamp = _UNKNOWN
         execute(
-            "INSERT OR REPLACE INTO ct_files VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared)",
+            "INSERT OR REPLACE INTO ct_files "
+            "VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared)",
             {"id": id, "records": records, "last_id": last_id, "code": code, "shared": shared}
             | dict(zip(("size", "mtime_ns", "inode"), stamp, strict=True)),
         )

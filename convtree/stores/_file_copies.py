@@ -16,6 +16,10 @@ from convtree._session.session import Session
 
 _SELECT = "SELECT session_id, header_id FROM ct_sessions WHERE header_id IS NOT NULL ORDER BY session_id"
 _SELECT_NAMED = "SELECT session_id FROM ct_sessions WHERE session_id = :id"
+_SELECT_SAME = """
+SELECT s.session_id FROM ct_sessions s JOIN ct_sessions own ON own.session_id = :id
+WHERE s.session_id = COALESCE(own.header_id, own.session_id) OR s.header_id = COALESCE(own.header_id, own.session_id)
+"""
 
 
 def copies_in(execute: Execute) -> dict[str, list[str]]:
@@ -26,6 +30,11 @@ def copies_in(execute: Execute) -> dict[str, list[str]]:
             groups[header_id] = [row[0] for row in execute(_SELECT_NAMED, {"id": header_id})]
         groups[header_id].append(id)
     return {ids[number]: ids[:number] for ids in groups.values() for number in range(1, len(ids))}
+
+
+def with_header_of(execute: Execute, id: str) -> set[str]:
+    """Returns the sessions with the header id of this one."""
+    return {row[0] for row in execute(_SELECT_SAME, {"id": id})}
 
 
 def shared_records(session: Session, others: Iterable[str], open_log: Callable[[str], Log]) -> int:

@@ -1,4 +1,4 @@
-"""Sessions in a folder: one log `<id>.jsonl` for each, and a catalogue that reads them."""
+"""Sessions in a folder: one log `<id>.jsonl` for each, a catalogue that reads them, and the ledger of deleted ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ from convtree._engine.log import Durability, Log, Mode
 from convtree._logs.atomic_file import create_atomically
 from convtree._logs.filesystems import refuse_network
 from convtree._logs.jsonl import JsonlLog
+from convtree._logs.ledger_file import LedgerFile
 from convtree._model.entries import ID
 from convtree._model.errors import SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
+from convtree.stores._ledger import Ledger
 from convtree.stores.base import Catalogue, Deletion
 
 SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
+LEDGER = ".ledger"
 #: the ends of names of files that belong to a log
 _BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
 
@@ -60,6 +63,7 @@ class FolderBackend(Uncopyable):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif not self.path.is_dir():
             raise SessionNotFound(f"{self.path}: there is no store here; open it with create=True to begin one")
+        self._ledger = LedgerFile(self.path / LEDGER, lock_timeout_s)
         self._catalogue: FolderCatalogue | None = None
 
     @property
@@ -91,8 +95,10 @@ class FolderBackend(Uncopyable):
             changed = [id for id in logs if id in (expected or {}) and (expected or {})[id] != self._stamp_of(id)]
             if changed:
                 return Deletion([], changed)
-            for id in logs:
-                self._remove(self.path_of(id))
+            with self._ledger.locked():
+                self._own_catalogue().record_deletion(list(logs))
+                for id in logs:
+                    self._remove(self.path_of(id))
         finally:
             for log in logs.values():
                 log.close()
@@ -126,9 +132,14 @@ class FolderBackend(Uncopyable):
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, after looking at the size, time and inode of every file."""
+        catalogue = self._own_catalogue()
+        catalogue.sync(progress)
+        return catalogue
+
+    def _own_catalogue(self) -> FolderCatalogue:
         if self._catalogue is None:
-            self._catalogue = FolderCatalogue(self.path, self._tables_path(), lambda each: self.log(each, "r"))
-        self._catalogue.sync(progress)
+            tables = self._tables_path()
+            self._catalogue = FolderCatalogue(self.path, tables, lambda each: self.log(each, "r"), self._ledger)
         return self._catalogue
 
     def _tables_path(self) -> Path | None:
@@ -165,8 +176,8 @@ class FolderBackend(Uncopyable):
 class FolderCatalogue(CatalogueSync):
     """A catalogue that follows the logs in a folder, and reports files whose names cannot be those of logs."""
 
-    def __init__(self, folder: Path, tables: Path | None, open_log: Callable[[str], Log]) -> None:
-        super().__init__(tables, self._scan_folder, open_log)
+    def __init__(self, folder: Path, tables: Path | None, open_log: Callable[[str], Log], ledger: Ledger) -> None:
+        super().__init__(tables, self._scan_folder, open_log, ledger)
         self._folder = folder
         self._bad_names: list[str] = []  # as of the last scan
         self._ids: Collection[str] = ()  # as of the last scan; known ids are not checked again

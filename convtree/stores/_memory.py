@@ -80,6 +80,7 @@ class MemoryBackend:
             changed = [id for id, lines in found.items() if (expected or {}).get(id, lines.stamp) != lines.stamp]
             if changed:
                 return Deletion([], changed)
+            self._catalogue.record_deletion(list(found))
             for id, lines in found.items():
                 lines.deleted = True
                 del self._logs[id]

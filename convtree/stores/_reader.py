@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from threading import RLock
 from typing import Literal, Self, TypeVar
 
-from convtree._catalogue.types import Cursor, Filter, ListedSession, Progress, SessionInfo, StoreFinding
+from convtree._catalogue.types import Cursor, Filter, LedgerRow, ListedSession, Progress, SessionInfo, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Log, Mode
 from convtree._model.errors import SessionClosed, SessionNotFound
@@ -181,6 +181,14 @@ class StoreReader(Uncopyable, ForkAware):
         infos = [self.info(id)] if id is not None else [i.info for i in self._listed(Filter(cwd=cwd, owner=owner))]
         totals, counted_in = self._query(lambda found: totals_with_tasks(found, [info.id for info in infos]))
         return usage_by_model(totals) if by == "model" else usage_by_session(totals, counted_in)
+
+    def ledger(self, *, owner: str | None = None) -> builtins.list[LedgerRow]:
+        """Returns what deleted sessions had used, per day, owner, provider and model; of one owner unless None.
+
+        `usage` does not count it. Copied entries that another session still holds are not in it but count there.
+        """
+        rows = self._query(lambda catalogue: catalogue.ledger())
+        return [row for row in rows if owner is None or row.owner == owner]
 
     @property
     def location(self) -> str:

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from convtree._catalogue import tables
+from convtree._catalogue.ledger import rows_in
 from convtree._catalogue.tables import Execute
-from convtree._catalogue.types import LogStamp, Progress, StoreFinding
+from convtree._catalogue.types import LedgerRow, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
+from convtree._logs import sql_ledger
 from convtree._logs.sql import SqlLog, write_session
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._model.resources import Uncopyable
@@ -38,6 +40,10 @@ class _DatabaseCatalogue(SqlCatalogue):
     def _read(self, query: Callable[[Execute], T]) -> T:
         with self._database.reading() as execute:
             return query(execute)
+
+    def ledger(self) -> list[LedgerRow]:
+        """Returns what deleted sessions had used. Each delete adds to it in its own transaction."""
+        return self._read(rows_in)
 
     def findings(self) -> list[StoreFinding]:
         """Returns nothing: a damaged line in a database is a finding of its session."""
@@ -112,15 +118,18 @@ class SqlBackend(Uncopyable):
 def _delete(execute: Execute, ids: Sequence[str], expected: Mapping[str, LogStamp]) -> Deletion:
     """Deletes sessions, or raises _Changed."""
     deleted, changed = [], []
+    execute(tables.LOCK_LEDGER)
     for id in ids:
-        if (stamp := expected.get(id)) is not None and tables.remove_unchanged_session(execute, id, stamp):
-            deleted.append(id)
-        elif execute(tables.LOCK, {"session_id": id}):  # it exists, and no append can begin now
-            if stamp is not None:
-                changed.append(id)
-            else:
-                tables.remove_session(execute, id)
-                deleted.append(id)
+        if not execute(tables.LOCK, {"session_id": id}):
+            continue
+        # It exists, and no append can begin now.
+        sql_ledger.record_deletion(execute, id)
+        if (stamp := expected.get(id)) is None:
+            tables.remove_session(execute, id)
+        elif not tables.remove_unchanged_session(execute, id, stamp):
+            changed.append(id)
+            continue
+        deleted.append(id)
     if changed:
         raise _Changed(changed)
     return Deletion(deleted, [])

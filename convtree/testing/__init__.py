@@ -12,7 +12,7 @@ failures show the values compared. Needs pytest and hypothesis.
 
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
-from convtree.testing._copies import CopyTests
+from convtree.testing._copies import CopyTests, LedgerTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
@@ -39,7 +39,16 @@ __all__ = [
 
 
 class StoreContract(
-    SessionTests, ListTests, LifecycleTests, HoldTests, ForkTests, SearchTests, UsageTests, CopyTests, ConcurrencyTests
+    SessionTests,
+    ListTests,
+    LifecycleTests,
+    HoldTests,
+    ForkTests,
+    SearchTests,
+    UsageTests,
+    CopyTests,
+    LedgerTests,
+    ConcurrencyTests,
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.
 

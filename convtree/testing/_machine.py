@@ -60,6 +60,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.stores = [first, type(self).open_store(self.place, self.clock) if self.shared else first]
         self.models: dict[str, _Model] = {}
         self.moment = 0
+        self.spent: dict[str, int] = {}  # by entry, whatever was deleted since
 
     def teardown(self) -> None:
         """Closes the handles."""
@@ -87,6 +88,7 @@ class StoreMachine(RuleBasedStateMachine):
         model.entries.append(entry)
         model.parents[entry], model.leaf = model.leaf, entry
         model.texts[entry], model.spent[entry], model.active = text, spent, moment
+        self.spent[entry] = spent
 
     @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9))
     def branch(self, handle: int, id: str, at: int) -> None:
@@ -205,15 +207,17 @@ class StoreMachine(RuleBasedStateMachine):
             ]
             assert found == expected
             assert store.findings == []
-            self._check_usage({info.id: info.usage.output_tokens for info in listed})
+            self._check_usage(store, {info.id: info.usage.output_tokens for info in listed})
 
-    def _check_usage(self, counted: dict[str, int]) -> None:
-        """Each entry counts once, however many sessions hold a copy; in the one it was written in, while that is there.
+    def _check_usage(self, store: SessionStore, counted: dict[str, int]) -> None:
+        """Each entry counts once, however many sessions hold a copy, and in the ledger when none does any more.
 
-        Entries of deleted sessions are not in `counted`, unless a fork has them.
+        It counts in the session in which it was written, while that is there.
         """
-        spent = {entry: tokens for model in self.models.values() for entry, tokens in model.spent.items()}
-        assert sum(counted.values()) == sum(spent.values())
+        held = {entry: tokens for model in self.models.values() for entry, tokens in model.spent.items()}
+        assert sum(counted.values()) == sum(held.values())
+        gone = sum(row.usage.output_tokens for row in store.ledger())
+        assert sum(held.values()) + gone == sum(self.spent.values())
         for id, model in self.models.items():
             assert self._own(model) <= counted[id] <= sum(model.spent.values())
 
