@@ -156,7 +156,8 @@ def test_a_full_disk_deletes_nothing(store: SessionStore) -> None:
     spend(store, "a", 1)
     spend(store, "b", 10)
     store.delete("a")
-    with patch("convtree._logs.ledger_file.sync", side_effect=OSError(28, "no space")), pytest.raises(OSError):
+    full = OSError(28, "no space")
+    with patch("convtree._logs.ledger_file.sync", side_effect=full), pytest.raises(OSError, match="no space"):
         store.delete("b")
     assert (counted(store), in_ledger(store)) == ({"b": 10}, 1)
     assert ledger_of(store).read_bytes().count(b"\n") == 1

@@ -220,11 +220,13 @@ class Session(Described, Uncopyable):
     set_directories = method(marking.set_directories)
     update_metadata = method(marking.update_metadata)
 
-    def extend(self, records: Iterable[Record], *, batch_size: int = BATCH) -> int:
+    def extend(self, records: Iterable[Record], *, batch_size: int = BATCH, move_leaf: bool = True) -> int:
         """Appends records with their own ids, parents and times, in batches; returns how many were written.
 
         Records that are stored already, or were dropped by a vacuum, are passed over. The true entry of a lost one
-        comes back in its place. The leaf moves as the new records say. `batch_size` are written and synced at once.
+        comes back in its place. `batch_size` are written and synced at once. The leaf moves as the new records say. It
+        stays where it is with `move_leaf=False`, and if somebody else has said something since this session last saw
+        it.
 
         Raises:
             TypeError, ValueError: something is not a record, or `batch_size` not a number from 1 on.
@@ -235,7 +237,9 @@ class Session(Described, Uncopyable):
         written = 0
         for batch in batched(records, batch_size):
             encoded = [encode_imported(self._client.without_secrets(record)) for record in batch]
-            written += len(self._client.write(Import(encoded)).added)
+            with self._client.lock:
+                done = self._client.write(Import(encoded, self._client.seen(), move_leaf))
+            written += len(done.added) - done.keeps_leaf  # without the mark that keeps it
         return written
 
     def fork(
