@@ -18,6 +18,7 @@ from convtree._cli.leaf_view import LeafView
 from convtree._cli.look_options import LookOptions, with_look_options
 from convtree._cli.render import count
 from convtree._cli.terminal import Terminal, progress_on_stderr, write
+from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
@@ -174,7 +175,7 @@ def resume_command(
     That is the most recently active session of this directory or of its git repository. Archived sessions do not
     count.
     """
-    root = git_root or _git_root(Path(cwd))
+    root = git_root or find_git_root(cwd)
     found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=timedelta(minutes=max_age))
     _print_session(store, found, as_json)
 
@@ -215,10 +216,6 @@ def _print_session(store: SessionStore, found: SessionInfo | None, as_json: bool
     if found is None:
         raise SessionNotFound(f"{store.location}: no matching session")
     write([json_output.to_text(json_output.store_document("session", session=found)) if as_json else found.id])
-
-
-def _git_root(directory: Path) -> str | None:
-    return next((str(each) for each in (directory, *directory.parents) if (each / ".git").exists()), None)
 
 
 def _session_line(info: SessionInfo, terminal: Terminal, id_cells: int) -> str:

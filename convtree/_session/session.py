@@ -20,6 +20,7 @@ from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
 from convtree._engine.write_batch import encode_imported
 from convtree._logs.atomic_file import create_atomically
+from convtree._logs.directories import Directory
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.batches import BATCH, batched
@@ -88,8 +89,8 @@ class Session(Described, Uncopyable):
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
         id: str | None = None,
-        cwd: str | None = None,
-        git_root: str | None = None,
+        cwd: Directory | None = None,
+        git_root: Directory | None = None,
         owner: str | None = None,
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -173,8 +174,8 @@ class Session(Described, Uncopyable):
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
         id: str | None = None,
-        cwd: str | None = None,
-        git_root: str | None = None,
+        cwd: Directory | None = None,
+        git_root: Directory | None = None,
         owner: str | None = None,
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,

@@ -426,6 +426,7 @@ class SessionStore(_AsyncFacade[SyncStore]):
     hold = _awaited(SyncStore.hold)
     release = _awaited(SyncStore.release)
     set_directories = _awaited(SyncStore.set_directories)
+    move_directory = _awaited(SyncStore.move_directory)
     delete = _awaited(SyncStore.delete)
 
     list = _awaited(SyncStore.list)
