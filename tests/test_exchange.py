@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from convtree import ExtensionDataEntry, LabelMark, NotALog, Session, SessionExists
+from convtree import ExtensionDataEntry, LabelMark, MessageEntry, NotALog, Session, SessionExists
 from convtree._formats.common.ids import derive_id
 from convtree.exchange import ImportReport, import_file, read_foreign
 
@@ -249,6 +249,26 @@ def test_somebody_goes_on_while_an_import_runs(tmp_path: Path) -> None:
         assert session.refresh() != []
         assert session.leaf_id == mine.id
         assert session.extend(records) == 0
+
+
+def test_an_uncertain_leaf_is_set_by_an_import(tmp_path: Path) -> None:
+    """What was said last is not known."""
+    source, log = tmp_path / "source", tmp_path / "log"
+    grow(source, 2)
+    import_file(source, log)
+    with log.open("ab") as file:
+        file.write(b"damage\n")
+    grow(source, 3)
+    assert import_file(source, log).leaf_kept is False
+    with Session.open(log, mode="r") as session:
+        assert session.leaf_id == "n2"
+        records = [record for _, record in session.records()]
+    with log.open("ab") as file:
+        file.write(b"damage\n")
+    with Session.open(log) as session:
+        message = MessageEntry(id="m", parent_id="n0", message={"role": "user", "content": "x"})
+        assert session.extend([*records, message], move_leaf=False) == 1
+        assert session.leaf_id == "m"
 
 
 def test_extend_leaves_the_leaf(tmp_path: Path) -> None:

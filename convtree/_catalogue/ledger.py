@@ -96,6 +96,5 @@ def add_gone(
 
 
 def add_links(execute: Execute, links: Sequence[tuple[str, str]]) -> None:
-    """Stores the parents of sessions that are gone."""
-    if links:
-        execute(_ADD_LINK, [{"session_id": id, "parent_id": parent_id} for id, parent_id in links])
+    """Stores the parents of some sessions that are gone."""
+    execute(_ADD_LINK, [{"session_id": id, "parent_id": parent_id} for id, parent_id in links])

@@ -92,11 +92,13 @@ def given_root(change: Directory | UnsetType | None) -> str | UnsetType | None:
 
 
 def _read(path: str) -> str:
-    """Returns the beginning of a small regular file; "" for anything else."""
+    """Returns the beginning of a small file; "" if it cannot be read. A pipe does not block."""
     try:
-        if not os.path.isfile(path):
-            return ""
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open(path, encoding="utf-8", errors="surrogateescape", opener=_open) as file:
             return file.read(_POINTER_LIMIT)
-    except OSError:
+    except (OSError, ValueError):
         return ""
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -68,12 +68,12 @@ class SessionView(msgspec.Struct, frozen=True):
         """Returns whether the log has all records with these ids."""
         return all(self.index.tree.find(id) is not None for id in ids)
 
-    def last_said(self) -> str | None:
-        """Returns the id of the nearest entry at or above the log's leaf that is not a note; None if there is none."""
+    def last_said(self) -> Entry | None:
+        """Returns the nearest entry at or above the log's leaf that is not a note; None if there is none."""
         row = self.index.state.leaf.row
         while row >= 0 and is_note(self.index, row):
             row = self.index.tree.parents[row]
-        return self.id_of(row)
+        return self.index.entries([row])[0] if row >= 0 else None
 
     def build_context(
         self, *, leaf: str | AtLeaf | None = LEAF, render: Render = default_render, allow_gaps: bool = False

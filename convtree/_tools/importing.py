@@ -53,7 +53,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
         source: The file or folder.
         status: "imported"; "skipped" for a file of no known format; "failed" if the import stopped or never began.
         reason: Why the status is "skipped" or "failed".
-        leaf_kept: The session was continued here, so the leaf stayed there. What was added is on another branch.
+        leaf_kept: The leaf stayed at an entry that the source does not have: the session was continued here. What was
+            added is on another branch.
     """
 
     format: str | None
@@ -337,15 +338,18 @@ def _import_session(
 ) -> ImportReport:
     records = _CountedRecords(read, report_progress)
     last_said = session._client.ask(SessionView.last_said)
-    continued_here: bool | None = None if last_said is not None else False
+    # What was said here has a time. What has none comes from an earlier state of the source.
+    continued_here: bool | None = None if last_said is not None and last_said.timestamp is not None else False
     written, kept = 0, False
     for batch in batched(records):
-        if continued_here is None and any(record.id == last_said for record in batch):
-            continued_here = False
-        if continued_here is None and not session._client.ask(SessionView.has_all, [record.id for record in batch]):
-            continued_here = all(record.id != last_said for record in found.read(ref).records)
+        if continued_here is None and last_said is not None:
+            ids = [record.id for record in batch]
+            if last_said.id in ids:
+                continued_here = False
+            elif not session._client.ask(SessionView.has_all, ids):
+                continued_here = all(record.id != last_said.id for record in found.read(ref).records)
         added = session.extend(batch, move_leaf=not continued_here)
-        written, kept = written + added, kept or bool(continued_here and added)
+        written, kept = written + added, kept or (continued_here is True and added > 0)
     return ImportReport(
         format=found.form.NAME,
         session_id=read.header.id,

@@ -172,6 +172,18 @@ class LedgerTests(StoreTests):
             store.delete("a")
             assert in_ledger(store) == expected
 
+    def test_a_session_that_only_names_a_parent_has_copied_nothing(self, store: SessionStore) -> None:
+        """All of it is gone with it, whatever the parent holds."""
+        entries = [
+            MessageEntry(id="1", parent_id=None, message=assistant("x"), model="m", usage={"output_tokens": 1}),
+        ]
+        for id, parent in (("a", None), ("f", ParentSession(id="a", entry_id="9"))):
+            with store.open_or_create(Header(id=id, parent_session=parent)) as session:
+                session.extend(entries)
+        assert counted(store) == {"a": 1, "f": 1}
+        store.delete("f")
+        assert (counted(store), in_ledger(store)) == ({"a": 1}, 1)
+
     def test_what_a_vacuum_dropped_is_in_the_ledger(self, store: SessionStore) -> None:
         """On the day of the vacuum, or on none."""
         totals = [{"provider": "p", "model": "m", "answers": 2, "output_tokens": 2, "cost": 0.5}]
