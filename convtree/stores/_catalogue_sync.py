@@ -47,6 +47,8 @@ CREATE TABLE IF NOT EXISTS ct_files (
   records INTEGER NOT NULL, last_id TEXT, code TEXT, shared INTEGER NOT NULL)
 """
 
+_COPIES = "CREATE INDEX IF NOT EXISTS ct_files_shared ON ct_files (shared) WHERE shared > 0"  # there are few
+
 _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read again at every sync
 
 
@@ -210,7 +212,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             if _version_of(connection) == 0:
                 connection.execute("BEGIN IMMEDIATE")
                 if _version_of(connection) == 0:  # no other process created the tables while we waited
-                    for statement in (*tables.SCHEMA["sqlite"], _FILES):
+                    for statement in (*tables.SCHEMA["sqlite"], _FILES, _COPIES):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {tables.VERSION}")
                 connection.execute("COMMIT")

@@ -14,7 +14,7 @@ from convtree._catalogue.tables import Execute
 from convtree._engine.log import Log
 from convtree._session.session import Session
 
-_SELECT = "SELECT session_id, header_id FROM ct_sessions WHERE header_id IS NOT NULL ORDER BY session_id"
+_SELECT = "SELECT session_id, header_id FROM ct_sessions WHERE header_id > ''"  # a range of the index
 _SELECT_NAMED = "SELECT session_id FROM ct_sessions WHERE session_id = :id"
 _SELECT_SAME = """
 SELECT s.session_id FROM ct_sessions s JOIN ct_sessions own ON own.session_id = :id
@@ -25,7 +25,7 @@ WHERE s.session_id = COALESCE(own.header_id, own.session_id) OR s.header_id = CO
 def copies_in(execute: Execute) -> dict[str, list[str]]:
     """Returns the logs before each copy in its group: first the one that is called like the header, then by id."""
     groups: dict[str, list[str]] = {}
-    for id, header_id in execute(_SELECT):
+    for id, header_id in sorted(map(tuple, execute(_SELECT))):
         if header_id not in groups:
             groups[header_id] = [row[0] for row in execute(_SELECT_NAMED, {"id": header_id})]
         groups[header_id].append(id)
