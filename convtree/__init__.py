@@ -71,7 +71,7 @@ from convtree._model.sources import Clock, IdSource
 from convtree._session.session import Session
 
 if TYPE_CHECKING:
-    from convtree._catalogue.types import SessionInfo
+    from convtree._catalogue.types import LedgerRow, SessionInfo
     from convtree._engine.diff import Diff
     from convtree._engine.redact import Redact, Redactor, redact
     from convtree._logs.copy import Copied
@@ -101,6 +101,7 @@ _LAZY = {
     "Erased": "stores._results",
     "Hit": "stores._results",
     "Judged": "stores._results",
+    "LedgerRow": "_catalogue.types",
     "Page": "stores._results",
     "Pruned": "stores._results",
     "Redact": "_engine.redact",
@@ -160,6 +161,7 @@ __all__ = [
     "LabelMark",
     "LeafMark",
     "LeafUncertain",
+    "LedgerRow",
     "LeftOut",
     "LostEntry",
     "Mark",

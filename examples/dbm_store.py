@@ -134,6 +134,26 @@ class DbmLog:
         pass
 
 
+class DbmLedger:
+    """What deleted sessions had used: values under "/ledger/<number>", and their number, which is written last."""
+
+    def __init__(self, backend: "DbmBackend") -> None:
+        self._backend = backend
+        self._lines: list[bytes] = []
+
+    def read(self) -> list[bytes]:
+        with self._backend.transaction() as contents:
+            size = int(contents.db.get("/ledger", b"0"))
+            if size != len(self._lines):
+                self._lines = [contents.db[f"/ledger/{number}"] for number in range(size)]
+        return self._lines
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        with self._backend.transaction() as contents:
+            size = contents.put("/ledger", len(self.read()), lines)
+            contents.db["/ledger"] = str(size)
+
+
 class DbmBackend:
     """Logs in a dbm database. Next to it are a lock file and the catalogue, which may be deleted at any time."""
 
@@ -142,7 +162,8 @@ class DbmBackend:
         self._path = str(path)
         self._lock = FileLock(f"{path}.lock", timeout=lock_timeout_s, poll_interval=0.002)
         self._local = local()  # the transaction of each thread
-        self._catalogue = CatalogueSync(Path(f"{path}.catalogue"), self._scan, lambda each: self.log(each, "r"))
+        tables = Path(f"{path}.catalogue")
+        self._catalogue = CatalogueSync(tables, self._scan, lambda each: self.log(each, "r"), DbmLedger(self))
 
     @contextmanager
     def transaction(self) -> Iterator[Contents]:
@@ -182,6 +203,7 @@ class DbmBackend:
                 changed = changed or self._catalogue.parents_of_other_tasks(found)
             if changed:
                 return Deletion([], changed)
+            self._catalogue.record_deletion(found)
             gone = {id: contents.sessions.pop(id) for id in found}
             contents.commit()
             for id, (_, lines) in gone.items():

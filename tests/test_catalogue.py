@@ -158,6 +158,7 @@ def test_a_session_is_removed_only_if_its_stamp_is_expected(db: Database) -> Non
 @pytest.mark.parametrize("batches", [[0, 1, 2, 3, 4], [5], [2, 3], [1, 4], [3, 2]])
 def test_a_fork_counts_its_own_usage(db: Database, batches: list[int]) -> None:
     """Whether its lines come in one batch or in several."""
+    tables.add_session(db.execute, "p", Header(id="p"))
     parent = ParentSession(id="p", entry_id="n2")
     tables.add_session(db.execute, "f", Header(id="f", parent_session=parent))
     every = [message(f"n{number}", model="m", usage=Usage(output_tokens=10**number)) for number in range(5)]

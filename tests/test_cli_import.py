@@ -70,6 +70,7 @@ def test_json(source: Path, tmp_path: Path) -> None:
         "session_id": "f00d",
         "written": 3,
         "already_there": 0,
+        "leaf_kept": False,
         "findings": [],
     }
 

@@ -169,6 +169,21 @@ def test_usage_adds_up() -> None:
     assert call("usage", "--by", "branch")[0] == 2
 
 
+def test_usage_shows_what_deleted_sessions_had_used(store: SessionStore) -> None:
+    """On a line of its own, unless it is about one session or one directory."""
+    store.delete("trip")
+    gone = ["10", "5", "0", "0", "0.2500"]
+    assert [line.split() for line in call("usage")[1].splitlines()] == [
+        ["0", "0", "0", "0", "0.0000", "code"],
+        [*gone, "deleted", "sessions"],
+        [*gone, "total"],
+    ]
+    (row,) = json_of("usage")["deleted"]
+    assert (row["model"], row["usage"]["output_tokens"]) == ("m", 5)
+    for arguments in (["code"], ["--cwd", "/work"], ["--owner", "nobody"]):
+        assert "deleted" not in call("usage", *arguments)[1]
+
+
 def test_fork_prints_the_new_id(store: SessionStore) -> None:
     """The copy ends at the leaf, or at the given entry."""
     code, out, _ = call("fork", "trip", "rome")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from convtree import NotALog, Session, SessionExists
+from convtree import ExtensionDataEntry, LabelMark, MessageEntry, NotALog, Session, SessionExists
 from convtree._formats.common.ids import derive_id
 from convtree.exchange import ImportReport, import_file, read_foreign
 
@@ -191,3 +191,94 @@ def test_many_findings_are_cut_off(tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(pi_session(1) + b"x\n" * 10_050)
     findings = import_file(tmp_path / "source", tmp_path / "log").findings
     assert (len(findings), findings[0].code, findings[-1].code) == (10_001, "source_bad_line", "too_many")
+
+
+# --- a session that was continued here ----------------------------------------------------------------------------
+
+
+def grow(source: Path, entries: int) -> None:
+    source.write_bytes(pi_session(entries))
+
+
+def test_an_import_keeps_the_leaf_where_somebody_went_on(tmp_path: Path) -> None:
+    """New lines of the source are on another branch, and the report says so. So does the next import."""
+    source, log = tmp_path / "source", tmp_path / "log"
+    grow(source, 2)
+    assert import_file(source, log).leaf_kept is False
+    with Session.open(log) as session:
+        mine = session.append({"role": "user", "content": "I go on here"})
+    for entries in (3, 600):
+        grow(source, entries)
+        report = import_file(source, log)
+        assert (report.leaf_kept, report.written + report.already_there) == (True, entries)
+        with Session.open(log, mode="r") as session:
+            assert (session.leaf_id, session.entry(f"n{entries - 1}").id) == (mine.id, f"n{entries - 1}")
+    before = log.read_bytes()
+    assert (import_file(source, log).leaf_kept, log.read_bytes()) == (False, before)
+    with Session.open(log) as session:
+        session.branch("n599")
+    grow(source, 601)
+    assert import_file(source, log).leaf_kept is False
+    with Session.open(log, mode="r") as session:
+        assert session.leaf_id == "n600"
+
+
+def test_an_import_goes_on_past_notes(tmp_path: Path) -> None:
+    """What an application stored makes nobody stay."""
+    source, log = tmp_path / "source", tmp_path / "log"
+    grow(source, 2)
+    import_file(source, log)
+    with Session.open(log) as session:
+        session.append(ExtensionDataEntry(ext_type="app.seen", data=1))
+    grow(source, 3)
+    assert import_file(source, log).leaf_kept is False
+    with Session.open(log, mode="r") as session:
+        assert session.leaf_id == "n2"
+
+
+def test_somebody_goes_on_while_an_import_runs(tmp_path: Path) -> None:
+    """Their leaf stays: the condition is part of the write."""
+    source, log = tmp_path / "source", tmp_path / "log"
+    grow(source, 2)
+    import_file(source, log)
+    grow(source, 3)
+    records = [record for _, record in read_foreign(source)[0].records()]
+    with Session.open(log) as session, Session.open(log) as other:
+        mine = other.append({"role": "user", "content": "meanwhile"})
+        assert session.extend(records) == 1
+        assert session.refresh() != []
+        assert session.leaf_id == mine.id
+        assert session.extend(records) == 0
+
+
+def test_an_uncertain_leaf_is_set_by_an_import(tmp_path: Path) -> None:
+    """What was said last is not known."""
+    source, log = tmp_path / "source", tmp_path / "log"
+    grow(source, 2)
+    import_file(source, log)
+    with log.open("ab") as file:
+        file.write(b"damage\n")
+    grow(source, 3)
+    assert import_file(source, log).leaf_kept is False
+    with Session.open(log, mode="r") as session:
+        assert session.leaf_id == "n2"
+        records = [record for _, record in session.records()]
+    with log.open("ab") as file:
+        file.write(b"damage\n")
+    with Session.open(log) as session:
+        message = MessageEntry(id="m", parent_id="n0", message={"role": "user", "content": "x"})
+        assert session.extend([*records, message], move_leaf=False) == 1
+        assert session.leaf_id == "m"
+
+
+def test_extend_leaves_the_leaf(tmp_path: Path) -> None:
+    """With `move_leaf=False`, unless it is uncertain. Marks that do not move it need no mark."""
+    grow(tmp_path / "source", 3)
+    records = [record for _, record in read_foreign(tmp_path / "source")[0].records()]
+    with Session.open(tmp_path / "log") as session:
+        assert session.extend(records[:1]) == 1
+        assert session.extend(records, move_leaf=False) == 2
+        assert session.leaf_id == "n0"
+        before = len(list(session.records()))
+        assert session.extend([LabelMark(id="l", target_id="n2", label="x")], move_leaf=False) == 1
+        assert len(list(session.records())) == before + 1

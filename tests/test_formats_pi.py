@@ -15,6 +15,7 @@ from convtree import (
     ExtensionDataEntry,
     MessageEntry,
     ModelChangeEntry,
+    ParentSession,
     Session,
     Usage,
     open_store,
@@ -606,3 +607,61 @@ def test_a_real_session_of_version_1(tmp_path: Path) -> None:
     assert (report.written, codes(report)) == (1019, [])
     assert (len(session.path()), len(context.messages)) == (1019, 914)
     assert (context.provider, context.model) == ("anthropic", "claude-sonnet-4-5")
+
+
+# --- forks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("folder", "named", "parents_folder"),
+    [
+        ("here", "{top}/here/2025_p.jsonl", "here"),
+        ("here", "/gone/there/2025_p.jsonl", "there"),
+        ("here", "C:\\pi\\2025_p.jsonl", "here"),
+    ],
+)
+def test_a_fork_names_the_last_entry_that_its_parent_has(
+    folder: str, named: str, parents_folder: str, tmp_path: Path
+) -> None:
+    """The file of the parent is found beside it, or in the folder beside that one."""
+    for name in {folder, parents_folder}:
+        (tmp_path / name).mkdir()
+    shared = [said("a1", None, "q"), answered("a2", "a1", "a")]
+    header = HEADER | {"id": "p"}
+    (tmp_path / parents_folder / "2025_p.jsonl").write_bytes(encoded(header, *shared, said("a3", "a2", "here only")))
+    own = [said("b1", "a2", "q2"), answered("b2", "b1", "a2")]
+    fork = HEADER | {"id": "f", "parentSession": named.format(top=tmp_path)}
+    with opened(tmp_path / folder, *shared, *own, header=fork) as session:
+        assert session.header.parent_session == ParentSession(id="p", kind="fork")
+        assert (session.header.copied_to, session.leaf_id) == ("a2", "b2")
+
+
+def test_a_fork_without_the_file_of_its_parent(tmp_path: Path) -> None:
+    """The name of the file has the parent's id, and entries older than the fork were copied."""
+    header = {"id": "f", "timestamp": "2025-01-01T00:00:02.000Z", "parentSession": "/gone/2025-01-01_p_1.jsonl"}
+    lines = [said("a1", None, "q"), said("b1", "a1", "q2") | {"timestamp": "2025-01-01T00:00:02.500Z"}]
+    with opened(tmp_path, *lines, header=HEADER | header) as session:
+        assert (session.header.parent_session, session.header.copied_to) == (ParentSession(id="p_1"), "a1")
+    with opened(tmp_path, *lines[:1], header=HEADER | header) as session:
+        assert session.header.copied_to == "a1"
+    with opened(tmp_path, *lines, header=HEADER | header | {"timestamp": None}) as session:
+        assert (session.header.parent_session, session.header.copied_to) == (ParentSession(id="p_1"), None)
+
+
+@pytest.mark.parametrize("named", ["/gone/other.jsonl", "/gone/2025_s1.jsonl", "notes.txt", "folder", 7])
+def test_a_parent_that_is_no_session(named: object, tmp_path: Path) -> None:
+    """A name without an id, the session itself, and what is not pi's: no parent."""
+    (tmp_path / "notes.txt").write_text("{}\n")
+    (tmp_path / "folder").mkdir()
+    with opened(tmp_path, said("a1", None, "q"), header=HEADER | {"parentSession": named}) as session:
+        assert (session.header.parent_session, session.header.copied_to) == (None, None)
+
+
+def test_ids_that_are_not_valid_here_end_the_copied_part(tmp_path: Path) -> None:
+    """Their records get other ids in each session, so what follows counts in both."""
+    (tmp_path / "2025_p.jsonl").write_bytes(
+        encoded(HEADER | {"id": "p"}, said("a1", None, "q"), said("a 2", "a1", "a"))
+    )
+    header = HEADER | {"id": "f", "parentSession": "2025_p.jsonl"}
+    with opened(tmp_path, said("a1", None, "q"), said("a 2", "a1", "a"), header=header) as session:
+        assert session.header.copied_to == "a1"

@@ -268,6 +268,23 @@ def test_claude_code_forks_name_what_they_come_from(tmp_path: Path) -> None:
     assert (session.header.parent_session, codes(report)) == (ParentSession(id="c0"), [])
 
 
+def test_claude_code_forks_name_the_last_copied_line(tmp_path: Path) -> None:
+    """By either mark. A fork of a fork comes from the session of its last copy."""
+    said = claude_said("u1", None, "ask")
+    one, two = claude_answered("u2", "u1", "m1", words("a")), claude_answered("u3", "u2", "m2", words("b"))
+    own = claude_answered("u4", "u3", "m3", words("c"))
+    session, report = opened(
+        tmp_path, said, one | {"requestSessionId": "c8"}, two | {"requestSessionId": "c9", "requestRef": "r1"}, own
+    )
+    assert (session.header.parent_session, session.header.copied_to) == (ParentSession(id="c9"), "u3")
+    assert codes(report) == []
+    remapped = {"forkedFrom": {"sessionId": "c9", "messageUuid": "x"}}
+    session, _ = opened(tmp_path, said | remapped, one | remapped, two)
+    assert (session.header.parent_session, session.header.copied_to) == (ParentSession(id="c9"), "u2")
+    session, _ = opened(tmp_path, said, one | {"requestSessionId": "c1"})
+    assert (session.header.parent_session, session.header.copied_to) == (None, None)
+
+
 def test_claude_code_lines_without_sessions_and_parents(tmp_path: Path) -> None:
     """Are a chain, in a session that is called like the file."""
     lines = [{"type": role, "uuid": id, "timestamp": TIME, "message": {"role": role, "content": id}} for role, id in

@@ -103,6 +103,9 @@ def tables_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
             "SELECT session_id, provider, model, answers, input_tokens, output_tokens, cost FROM ct_usage "
             "ORDER BY session_id, provider, model",
         ),
+        "copied": rows(
+            url, "SELECT session_id, entry, model, output_tokens, cost FROM ct_copied ORDER BY session_id, entry, model"
+        ),
     }
 
 
@@ -276,6 +279,32 @@ def test_tables_of_version_2(url: str) -> None:
         open_store(url, create=False)
     open_store(url, create=True).close()
     assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(3,)])
+
+
+def test_the_usage_of_copied_entries_is_found_again(old: str) -> None:
+    """It counts when the parent is gone, also in a session of many lines."""
+    parent = ParentSession(id="nobody", kind="task")
+    for id, copied_to in (("all", "all1099"), ("none", "elsewhere"), ("some", "some600")):
+        used: list[Record] = [
+            MessageEntry(
+                id=f"{id}{number}", parent_id=None, message=assistant("x"), model="m", usage={"output_tokens": 1}
+            )
+            for number in range(1100)
+        ]
+        add_as_version_1(old, id, Header(id=id, parent_session=parent, copied_to=copied_to), used)
+        run(
+            old,
+            f"UPDATE ct_sessions SET kind = 'task', parent_id = 'nobody', copying = {int(id == 'none')}, "
+            f"parent_entry = '{copied_to}' WHERE session_id = '{id}';",
+        )
+    run(
+        old,
+        "INSERT INTO ct_usage (session_id, provider, model, answers, input_tokens, output_tokens, cache_read_tokens, "
+        "cache_write_tokens, cost) VALUES ('some', '', 'm', 499, 0, 499, 0, 0, 0), "
+        "('none', '', 'm', 1100, 0, 1100, 0, 0, 0);",
+    )
+    with open_store(old, create=True) as store:
+        assert [store.info(id).usage.output_tokens for id in ("all", "none", "some")] == [1100, 1100, 1100]
 
 
 def test_several_processes_migrate_at_once(old: str) -> None:

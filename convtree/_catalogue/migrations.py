@@ -1,13 +1,13 @@
 """How the tables of earlier versions become those of today, one version after the other. SQL text only. Pure.
 
 Version 2 knows who sees a message, what is on hold, and how a session came here. Version 3 knows when somebody last
-said something. Their columns follow from the lines, which do not change. `sql_migration` reads them and fills the
-columns in.
+said something, and counts copied entries again when the session is gone that they come from. The new columns and tables
+follow from the lines, which do not change. `sql_migration` reads them and fills in what is new.
 """
 
 from __future__ import annotations
 
-from convtree._catalogue.tables import Dialect
+from convtree._catalogue.tables import LEDGER, LINKS, Dialect
 
 CLAIM = "UPDATE ct_schema SET version = :version WHERE version = :version - 1 RETURNING version"
 """Locks the version. Of two processes that migrate at once, the second waits, and finds nothing to do."""
@@ -58,6 +58,9 @@ LAYOUT_3 = (
     "ALTER TABLE ct_lines RENAME COLUMN ms TO said_ms",
     "UPDATE ct_lines SET said_ms = NULL WHERE said_ms IS NOT NULL "
     "AND (type <> 'message' OR role IN ('system', 'developer'))",
+    "ALTER TABLE ct_sessions ADD COLUMN header_id TEXT",
+    *LINKS,
+    LEDGER,
 )
 SELECT_MAY_BE_NOTES = """
 SELECT position, line FROM ct_lines WHERE session_id = :session_id AND position > :after AND said_ms IS NOT NULL
@@ -71,3 +74,8 @@ WHERE session_id = :session_id
 FILL_ACTIVITY = """
 UPDATE ct_sessions SET active_ms = :active_ms, active_slot = :active_slot WHERE session_id = :session_id
 """
+SELECT_CHILDREN = "SELECT session_id, copying_to FROM ct_sessions WHERE parent_id IS NOT NULL ORDER BY session_id"
+SELECT_ALL_LINES = """
+SELECT position, line FROM ct_lines WHERE session_id = :session_id AND position > :after ORDER BY position LIMIT :limit
+"""
+FORGET_USAGE = "DELETE FROM ct_usage WHERE session_id = :session_id"

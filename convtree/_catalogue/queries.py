@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from convtree._catalogue.copies import counted_copies, usage_from
 from convtree._catalogue.record_summary import NOT_SEARCHED, sanitise_text, timestamp_of, words_of
 from convtree._catalogue.tables import SLOT_MS, Dialect, Execute
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, UsageTotal
@@ -151,19 +152,21 @@ def search(execute: Execute, dialect: Dialect, text: str, filters: Filter, limit
 
 
 def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
-    """Returns tokens and cost of these sessions, by session and model."""
-    found: list[UsageTotal] = []
+    """Returns tokens and cost of these sessions, by session and model. A copied entry counts in one session only."""
+    totals: dict[tuple[str, str, str], tuple[int, Usage]] = {}
     for chunk in batched(ids):
         marks, values = _any_of(chunk)
         rows = execute(
-            "SELECT session_id, provider, model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, "
-            f"cost FROM ct_usage WHERE session_id IN ({marks}) ORDER BY session_id, answers DESC, provider, model",
+            "SELECT session_id, provider, model, answers, input_tokens, output_tokens, cache_read_tokens, "
+            f"cache_write_tokens, cost FROM ct_usage WHERE session_id IN ({marks})",
             values,
         )
-        for session_id, provider, model, *numbers in rows:
-            total = Usage(**dict(zip(Usage.__struct_fields__, numbers, strict=True)))
-            found.append(UsageTotal(session_id, provider or None, model or None, total))
-    return found
+        totals |= {(row[0], row[1], row[2]): (row[3], usage_from(row[4:])) for row in rows}
+    for session_id, provider, model, count, used in counted_copies(execute, ids):
+        answers, total = totals.get((session_id, provider, model), (0, Usage()))
+        totals[session_id, provider, model] = answers + count, total + used
+    ordered = sorted(totals.items(), key=lambda each: (each[0][0], -each[1][0], *each[0][1:]))
+    return [UsageTotal(id, provider or None, model or None, total) for (id, provider, model), (_, total) in ordered]
 
 
 def descendants(execute: Execute, ids: Sequence[str], kind: str) -> dict[str, str]:

@@ -174,6 +174,16 @@ def _sum_in(fields: Mapping[str, Any], name: str) -> float:
     return value if in_range else 0  # type: ignore[return-value]  # a number, as just checked
 
 
+def entry_key(summary: RecordSummary) -> str:
+    """Returns what identifies an entry among its copies: a fork keeps id and time."""
+    return key_of(summary.id, summary.ms)
+
+
+def key_of(id: str, ms: int | None) -> str:
+    """Returns the key of an entry by its id, and its time in milliseconds since 1970."""
+    return f"{id} {ms}"
+
+
 def copied_up_to(header: Header) -> str | None:
     """Returns the id of the last entry that a session copied from its parent; None if it has copied nothing.
 

@@ -19,6 +19,7 @@ from convtree._catalogue.record_summary import (
     RecordSummary,
     Spent,
     copied_up_to,
+    entry_key,
     ms_of,
     sanitise_text,
     words_of,
@@ -44,7 +45,7 @@ CREATE TABLE IF NOT EXISTS ct_sessions (
   kind TEXT NOT NULL, parent_id TEXT, parent_entry TEXT, copying_to TEXT, arrived_ms BIGINT, session_key TEXT,
   created_ms BIGINT, active_ms BIGINT NOT NULL, active_slot BIGINT NOT NULL, size BIGINT NOT NULL, crc BIGINT NOT NULL,
   leaf TEXT,
-  entries BIGINT NOT NULL, messages BIGINT NOT NULL, first_user TEXT, last_user TEXT)
+  entries BIGINT NOT NULL, messages BIGINT NOT NULL, first_user TEXT, last_user TEXT, header_id TEXT)
 """
 _LINES = """
 CREATE TABLE IF NOT EXISTS ct_lines (
@@ -58,6 +59,32 @@ CREATE TABLE IF NOT EXISTS ct_usage (
   input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
   cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL, PRIMARY KEY (session_id, provider, model))
 """
+#: usage of copied entries, one by one: `copies` says where it counts
+COPIED = """
+CREATE TABLE IF NOT EXISTS ct_copied (
+  session_id TEXT NOT NULL, entry TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, answers BIGINT NOT NULL,
+  input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
+  cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL, PRIMARY KEY (session_id, entry, provider, model))
+"""
+#: the parents of deleted sessions: forks of these find the next ancestor through them
+GONE = """
+CREATE TABLE IF NOT EXISTS ct_gone (
+  session_id TEXT NOT NULL, parent_id TEXT NOT NULL, PRIMARY KEY (session_id, parent_id))
+"""
+#: what deleted sessions had used
+LEDGER = """
+CREATE TABLE IF NOT EXISTS ct_ledger (
+  session_id TEXT NOT NULL, day TEXT NOT NULL, owner TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+  input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
+  cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (session_id, day, owner, provider, model))
+"""
+LINKS = (
+    COPIED,
+    "CREATE INDEX IF NOT EXISTS ct_copied_by_entry ON ct_copied (entry)",
+    GONE,
+    "CREATE INDEX IF NOT EXISTS ct_sessions_by_header ON ct_sessions (header_id)",
+)
 _SNAPSHOTS = """
 CREATE TABLE IF NOT EXISTS ct_snapshots (
   session_id TEXT NOT NULL, generation BIGINT NOT NULL, part INTEGER NOT NULL, size BIGINT NOT NULL,
@@ -78,6 +105,8 @@ _COMMON = (
         }.items()
     ),
     _USAGE,
+    *LINKS,
+    LEDGER,
 )
 SCHEMA: dict[Dialect, tuple[str, ...]] = {
     "sqlite": (
@@ -119,9 +148,10 @@ class Database(Protocol):
 _ADD_SESSION = """
 INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id,
   parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, crc, leaf, entries,
-  messages, first_user, last_user)
+  messages, first_user, last_user, header_id)
 VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :parent_id, :parent_entry, :copying_to,
-  :arrived_ms, :session_key, :created_ms, :active_ms, :active_slot, 0, 0, NULL, 0, 0, NULL, NULL)
+  :arrived_ms, :session_key, :created_ms, :active_ms, :active_slot, 0, 0, NULL, 0, 0, NULL, NULL,
+  :header_id)
 """
 #: of a session's row, what its writers need; `copying_to` is the last copied entry until that is stored, then NULL
 ROW = "size, created_ms, copying_to"
@@ -129,6 +159,8 @@ ROW = "size, created_ms, copying_to"
 _LATER = "CAST(:ms AS BIGINT) > active_ms OR created_ms IS NULL AND active_ms = 0 AND CAST(:ms AS BIGINT) IS NOT NULL"
 #: locks the session's row without changing it
 LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETURNING {ROW}"
+#: locks the ledger, so that deletes take turns: each must know what the others leave
+LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
 ADVANCE = f"""
 UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :entries,
@@ -158,6 +190,13 @@ ON CONFLICT (session_id, provider, model) DO UPDATE SET answers = ct_usage.answe
   cache_write_tokens = ct_usage.cache_write_tokens + excluded.cache_write_tokens,
   cost = ct_usage.cost + excluded.cost
 """
+_ADD_COPIED = """
+INSERT INTO ct_copied (session_id, entry, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
+  cache_write_tokens, cost)
+VALUES (:session_id, :entry, :provider, :model, :answers, :input_tokens, :output_tokens, :cache_read_tokens,
+  :cache_write_tokens, :cost)
+ON CONFLICT DO NOTHING
+"""
 _DELETE_UNCHANGED = """
 DELETE FROM ct_sessions WHERE session_id = :session_id AND size = :size AND COALESCE(created_ms, 0) = :created_ms
   AND crc = :crc RETURNING session_id
@@ -171,6 +210,7 @@ def add_session(execute: Execute, session_id: str, header: Header) -> None:
     values = {name: sanitise_text(getattr(header, name)) for name in ("owner", "cwd", "git_root", "name")}
     values |= {
         "session_id": session_id,
+        "header_id": None if header.id == session_id else header.id,
         "name_words": spaced(header.name),
         "kind": "" if parent is None else parent.kind,
         "parent_id": None if parent is None else sanitise_text(parent.id),
@@ -258,20 +298,18 @@ def has_excerpt(summary: RecordSummary) -> bool:
 def add_usage(execute: Execute, session_id: str, summaries: Sequence[RecordSummary], copying_to: str | None) -> None:
     """Adds the records' token usage to the session's totals.
 
-    Skips the entries up to `copying_to`: they were copied and are counted in the parent. Until that entry appears,
-    everything counts, because a session whose header merely names a parent has copied nothing.
+    Entries up to `copying_to` were copied. They are added one by one, because a part of them may count elsewhere.
     """
-    last = next((number for number, each in enumerate(summaries) if each.id == copying_to), None)
-    if copying_to is not None and last is not None:
-        summaries = summaries[last + 1 :]
-        execute("DELETE FROM ct_usage WHERE session_id = :session_id", {"session_id": session_id})
+    if copying_to is not None:
+        last = next((number for number, each in enumerate(summaries, 1) if each.id == copying_to), None)
+        add_copied(execute, session_id, summaries[:last])
+        if last is None:
+            return
         execute("UPDATE ct_sessions SET copying_to = NULL WHERE session_id = :session_id", {"session_id": session_id})
+        summaries = summaries[last:]
     totals: dict[tuple[str, str], tuple[int, Usage]] = {}
     for each in summaries:
-        spent = each.spent
-        if each.model is not None or each.usage is not None:
-            spent = *spent, Spent(each.provider, each.model, int(each.type == "message"), each.usage or Usage())
-        for provider, model, count, used in spent:
+        for provider, model, count, used in spent_by(each):
             answers, usage = totals.get((provider or "", model or ""), (0, Usage()))
             totals[provider or "", model or ""] = answers + count, usage + used
     if totals:
@@ -285,9 +323,30 @@ def add_usage(execute: Execute, session_id: str, summaries: Sequence[RecordSumma
         )
 
 
+def add_copied(execute: Execute, session_id: str, summaries: Sequence[RecordSummary]) -> None:
+    """Adds the token usage of copied records, one by one."""
+    rows = [
+        {"session_id": session_id, "entry": entry_key(each), "provider": provider or "", "model": model or ""}
+        | {"answers": answers}
+        | msgspec.structs.asdict(usage)
+        for each in summaries
+        for provider, model, answers, usage in spent_by(each)
+    ]
+    if rows:
+        execute(_ADD_COPIED, rows)
+
+
+def spent_by(summary: RecordSummary) -> tuple[Spent, ...]:
+    """Returns what a record has cost, by provider and model; empty for a record without model and usage."""
+    if summary.model is None and summary.usage is None:
+        return summary.spent
+    answer = Spent(summary.provider, summary.model, int(summary.type == "message"), summary.usage or Usage())
+    return *summary.spent, answer
+
+
 def remove_session(execute: Execute, session_id: str) -> None:
     """Deletes a session and everything that belongs to it."""
-    for name in ("ct_lines", "ct_usage", "ct_snapshots", "ct_sessions"):
+    for name in ("ct_lines", "ct_usage", "ct_copied", "ct_snapshots", "ct_sessions"):
         execute(f"DELETE FROM {name} WHERE session_id = :session_id", {"session_id": session_id})
 
 

@@ -39,8 +39,8 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
         messages: how many of them are messages.
         first_user_message, last_user_message: their first 200 characters, on one line.
         models: the models that answered, the one with the most answers first.
-        usage: tokens and cost of this session's own answers, vacuumed ones included; entries that were copied from
-            the parent are not counted again.
+        usage: tokens and cost of this session's answers, vacuumed ones included. Entries that were copied from the
+            parent count there while it is in the store.
         parent_session: the session it was forked from, or whose sub-agent it is.
         leaf_id: the entry that the next append continues.
         arrived: when it was imported into this store; None if it was not imported.
@@ -154,15 +154,38 @@ class UsageTotal(NamedTuple):
     usage: Usage
 
 
-class StoreFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """Something in a store that is not a complete session.
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What sessions that were deleted had used on a day with a model.
 
     Attributes:
-        code: what is wrong: the code of the log's first serious finding, `not_a_log`, `unreadable` or `bad_name`.
+        day: the day in UTC, as in 2026-01-31; None if the answers do not say.
+        owner: whose sessions they were.
+        provider, model: who answered; None if the answers do not say.
+        usage: the sum.
+    """
+
+    day: str | None = None
+    owner: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    usage: Usage = Usage()
+
+
+COPY = "session_copy"
+
+
+class StoreFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """Something in a store that is not a complete session, or a copy of one.
+
+    Attributes:
+        code: what is wrong: the code of the log's first serious finding, `not_a_log`, `unreadable`, `bad_name` or
+            `session_copy`.
         place: where it is: the session's id, or a file name that cannot be an id.
         id: the session's id; None if the name cannot be one.
+        of: the session that this is a copy of; None for other findings.
     """
 
     code: str
     place: str
     id: str | None = None
+    of: str | None = None

@@ -102,6 +102,8 @@ def _lines(report: ImportReport, terminal: Terminal, with_source: bool = False) 
         place = f" ({escape_controls(report.source)})" if with_source else ""
         session = f"{escape_controls(report.format or '')} session {escape_controls(report.session_id or '')}"
         yield f"{session}: {counts}{place}"
+    if report.leaf_kept:
+        yield "  the session was continued here: the leaf stays, and new records are on another branch"
     for finding in report.findings:
         yield finding_line(finding, terminal)
 

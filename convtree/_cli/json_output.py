@@ -123,6 +123,7 @@ def imported(report: ImportReport) -> dict[str, Any]:
         "session_id": report.session_id,
         "written": report.written,
         "already_there": report.already_there,
+        "leaf_kept": report.leaf_kept,
         "findings": findings(report.findings),
     }
 
@@ -139,6 +140,7 @@ def imported_into(reports: Sequence[ImportReport]) -> dict[str, Any]:
                 "session_id": report.session_id,
                 "written": report.written,
                 "already_there": report.already_there,
+                "leaf_kept": report.leaf_kept,
                 "findings": findings(report.findings),
             }
             for report in reports

@@ -71,6 +71,24 @@ def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json:
         write([json_output.to_text(json_output.store_document("hold", ids=ids, held=not undo))])
 
 
+@click.command("move")
+@click.argument("old", metavar="OLD")
+@click.argument("new", metavar="NEW")
+@with_store
+@as_json
+def move_command(store: SessionStore, old: str, new: str, as_json: bool) -> None:
+    """Tell the sessions of a directory that it has moved.
+
+    Sessions of OLD, and of directories below it, belong to NEW from now on. Their ids are printed. The directories
+    themselves are not touched.
+    """
+    ids = store.move_directory(old, new)
+    if as_json:
+        write([json_output.to_text(json_output.store_document("move", ids=ids))])
+    else:
+        write(map(escape_controls, ids))
+
+
 @click.command("rm")
 @click.argument("ids", metavar="ID...", nargs=-1, required=True)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")

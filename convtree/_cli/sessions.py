@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from convtree._catalogue.types import SessionInfo
+from convtree._catalogue.types import LedgerRow, SessionInfo
 from convtree._cli import json_output
 from convtree._cli.inspect import open_for_reading, show
 from convtree._cli.leaf_view import LeafView
 from convtree._cli.look_options import LookOptions, with_look_options
 from convtree._cli.render import count
 from convtree._cli.terminal import Terminal, progress_on_stderr, write
+from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
@@ -174,7 +175,7 @@ def resume_command(
     That is the most recently active session of this directory or of its git repository. Archived sessions do not
     count.
     """
-    root = git_root or _git_root(Path(cwd))
+    root = git_root or find_git_root(cwd)
     found = store.resumable(cwd=cwd, git_root=root, owner=owner, max_age=timedelta(minutes=max_age))
     _print_session(store, found, as_json)
 
@@ -198,26 +199,23 @@ def usage_command(
     """Sum up tokens and cost, of one session or of all.
 
     The columns are input tokens, output tokens, tokens read from the cache, tokens written to the cache, and cost.
-    `--by branch` needs an ID.
+    `--by branch` needs an ID. Without ID and `--cwd`, what deleted sessions had used is a line of its own.
     """
     try:
         rows = store.usage(id, by=by, **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    deleted = store.ledger(owner=filters["owner"]) if id is None and filters["cwd"] is None else []
     if as_json:
-        write([json_output.to_text(json_output.store_document("usage", by=by, rows=rows))])
+        write([json_output.to_text(json_output.store_document("usage", by=by, rows=rows, deleted=deleted))])
     else:
-        write(_usage_lines(rows))
+        write(_usage_lines(rows, deleted))
 
 
 def _print_session(store: SessionStore, found: SessionInfo | None, as_json: bool) -> None:
     if found is None:
         raise SessionNotFound(f"{store.location}: no matching session")
     write([json_output.to_text(json_output.store_document("session", session=found)) if as_json else found.id])
-
-
-def _git_root(directory: Path) -> str | None:
-    return next((str(each) for each in (directory, *directory.parents) if (each / ".git").exists()), None)
 
 
 def _session_line(info: SessionInfo, terminal: Terminal, id_cells: int) -> str:
@@ -237,17 +235,21 @@ def _hit_line(hit: Hit, terminal: Terminal) -> str:
 
 
 def _finding_lines(findings: Iterable[StoreFinding], terminal: Terminal) -> Iterator[str]:
-    return (
-        f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}" for each in findings
-    )
+    for each in findings:
+        of = "" if each.of is None else f" (of {escape_controls(each.of)})"
+        yield f"{terminal.paint(escape_controls(each.code), 'warning')}: {escape_controls(each.place)}{of}"
 
 
-def _usage_lines(rows: Iterable[UsageRow]) -> Iterator[str]:
+def _usage_lines(rows: Iterable[UsageRow], deleted: Sequence[LedgerRow]) -> Iterator[str]:
     total = Usage()
     for row in rows:
         name = row.leaf_id or row.session_id or " ".join(filter(None, (row.provider, row.model))) or "unknown model"
         yield f"{_usage_columns(row.usage)}  {escape_controls(name)}"
         total += row.usage
+    if deleted:
+        gone = sum((row.usage for row in deleted), Usage())
+        yield f"{_usage_columns(gone)}  deleted sessions"
+        total += gone
     yield f"{_usage_columns(total)}  total"
 
 

@@ -14,9 +14,10 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
-from convtree._engine.leaf import LEAF, AtLeaf, SeenLeaf
+from convtree._engine import tree
+from convtree._engine.leaf import LEAF, AtLeaf, SeenLeaf, only_notes_below
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
-from convtree._model.entries import LabelMark
+from convtree._model.entries import Entry, LabelMark, LeafMark
 
 
 class Intent(Protocol):
@@ -96,14 +97,37 @@ class AddMark(msgspec.Struct, frozen=True):
 
 
 class Import(msgspec.Struct, frozen=True):
-    """Records with their own ids, parents and times. Those that are stored already are passed over."""
+    """Records with their own ids, parents and times. Those that are stored already are passed over.
+
+    The leaf moves as they say, unless somebody else said something since the client has `seen` it, or without
+    `move_leaf`.
+    """
 
     records: Sequence[EncodedRecord]
+    seen: SeenLeaf
+    move_leaf: bool = True
 
     moves_leaf: ClassVar[bool] = True
 
     def plan(self, batch: WriteBatch) -> None:
-        """Adds the records that are new. They need not be stored together: an import can be repeated."""
-        batch.is_group = False
+        """Adds the records that are new. They need not be stored together, unless a mark must keep the leaf in place.
+
+        An import can be repeated.
+        """
+        stays = self._stays(batch)
         for each in self.records:
             batch.add_imported(each)
+        moving = any(isinstance(each, Entry | LeafMark) for each in batch.added)
+        batch.is_group = stays and moving
+        if batch.is_group:
+            batch.keep_leaf()
+
+    def _stays(self, batch: WriteBatch) -> bool:
+        """Returns whether the leaf stays where it is. An uncertain one is set by what comes."""
+        index = batch.index
+        if index.state.leaf_uncertain_because is not None:
+            return False
+        if not self.move_leaf:
+            return True
+        above = None if self.seen.id is None else index.node(self.seen.id)
+        return not only_notes_below(index, tree.ROOT if above is None else above, index.state.leaf.row)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convtree._catalogue import marks, migrations, tables
+from convtree._catalogue.record_summary import copied_up_to
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._logs import sql_lines
 from convtree._model.batches import BATCH
 
 
 def migrate(execute: Execute, dialect: Dialect) -> None:
-    """Migrates tables of an earlier version. Does nothing if another process has just done it."""
+    """Migrates tables of an earlier version. A step that another process has just done is passed over."""
     if execute(migrations.CLAIM, {"version": 2}):
         _to_version_2(execute, dialect)
     if execute(migrations.CLAIM, {"version": 3}):
@@ -32,6 +33,17 @@ def _to_version_2(execute: Execute, dialect: Dialect) -> None:
         execute(migrations.FILL_COPYING, {"session_id": session_id, "copying_to": copying_to})
     for statement in after:
         execute(statement)
+
+
+def _to_version_3(execute: Execute) -> None:
+    for statement in migrations.LAYOUT_3:
+        execute(statement)
+    for (session_id,) in execute(migrations.SELECT_SESSIONS):
+        _fill_activity(execute, session_id)
+    for session_id, copying_to in execute(migrations.SELECT_CHILDREN):
+        if copying_to is not None:  # so far its usage is with its own
+            execute(migrations.FORGET_USAGE, {"session_id": session_id})
+        _fill_copied(execute, session_id)
 
 
 def _fill(execute: Execute, session_id: str) -> None:
@@ -52,23 +64,35 @@ def _fill(execute: Execute, session_id: str) -> None:
         tables.add_usage(execute, session_id, [each for each in batch.records if each.spent], None)
 
 
-def _to_version_3(execute: Execute) -> None:
-    for statement in migrations.LAYOUT_3:
-        execute(statement)
-    for (session_id,) in execute(migrations.SELECT_SESSIONS):
-        for positions, lines in _lines(execute, session_id, migrations.SELECT_MAY_BE_NOTES):
-            summaries = sql_lines.batch_of(lines).summaries
-            notes = [
-                {"session_id": session_id, "position": position}
-                for position, each in zip(positions, summaries, strict=True)
-                if each is None or not each.said
-            ]
-            if notes:
-                execute(migrations.UNSAY, notes)
-        times = execute(migrations.SELECT_ACTIVITY, {"session_id": session_id})[0]
-        active_ms = max((time for time in times if time is not None), default=0)
-        values = {"session_id": session_id, "active_ms": active_ms, "active_slot": active_ms // tables.SLOT_MS}
-        execute(migrations.FILL_ACTIVITY, values)
+def _fill_activity(execute: Execute, session_id: str) -> None:
+    """Fills in when somebody last said something in a session."""
+    for positions, lines in _lines(execute, session_id, migrations.SELECT_MAY_BE_NOTES):
+        summaries = sql_lines.batch_of(lines).summaries
+        notes = [
+            {"session_id": session_id, "position": position}
+            for position, each in zip(positions, summaries, strict=True)
+            if each is None or not each.said
+        ]
+        if notes:
+            execute(migrations.UNSAY, notes)
+    times = execute(migrations.SELECT_ACTIVITY, {"session_id": session_id})[0]
+    active_ms = max((time for time in times if time is not None), default=0)
+    values = {"session_id": session_id, "active_ms": active_ms, "active_slot": active_ms // tables.SLOT_MS}
+    execute(migrations.FILL_ACTIVITY, values)
+
+
+def _fill_copied(execute: Execute, session_id: str) -> None:
+    """Fills in the usage of the entries that a session has copied."""
+    last_copied = None
+    for positions, lines in _lines(execute, session_id, migrations.SELECT_ALL_LINES):
+        if positions[0] == 0:
+            last_copied = copied_up_to(sql_lines.header_of(lines[0], session_id))
+        records = sql_lines.batch_of(lines).records
+        number = next((number for number, each in enumerate(records, 1) if each.id == last_copied), None)
+        if last_copied is not None:
+            tables.add_copied(execute, session_id, records[:number])
+        if last_copied is None or number is not None:
+            return
 
 
 def _lines(execute: Execute, session_id: str, select: str) -> Iterator[tuple[list[int], list[bytes]]]:

@@ -57,7 +57,14 @@ class Client(Uncopyable, ForkAware):
     """The journal, lock and seen leaf of a session. `refusal` says why it does not write; None when it does."""
 
     def __init__(
-        self, journal: Journal, header: Header, *, refusal: str | None, on_stale: OnStale, redact: Redact | None
+        self,
+        journal: Journal,
+        header: Header,
+        *,
+        refusal: str | None,
+        on_stale: OnStale,
+        redact: Redact | None,
+        id: str | None = None,
     ) -> None:
         self.journal = journal
         self.lock = RLock()
@@ -65,6 +72,7 @@ class Client(Uncopyable, ForkAware):
         self.leaf_id = journal.index.state.leaf.id  # the leaf that this client has seen
         self.on_stale = on_stale
         self.redact = redact
+        self._id = id
         self._refusal = refusal
         self._header = self.without_secrets(header)  # to be written before the first record
         watch_forks(self)
@@ -72,6 +80,11 @@ class Client(Uncopyable, ForkAware):
     def _after_fork(self) -> None:
         """Replaces the lock, which a thread of the parent may hold. The log refuses to be used in the child anyway."""
         self.lock = RLock()
+
+    @property
+    def id(self) -> str:
+        """The id that a store has the session under; else that of its header."""
+        return self._id or self.view().header.id
 
     # --- reading ---
 

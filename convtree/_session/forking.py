@@ -40,7 +40,8 @@ def copy_path(
         BrokenPath: a visibility mark is damaged: the fork would not know what it hid.
         UnknownEntry: there is a critical mark of an unknown type, which the fork would not have.
     """
-    return self._client.ask(_copy_path, write, entry_id, id, self._client.journal.clock, self._client.journal.id_source)
+    journal = self._client.journal
+    return self._client.ask(_copy_path, write, entry_id, id, self._client.id, journal.clock, journal.id_source)
 
 
 def _copy_path(
@@ -48,6 +49,7 @@ def _copy_path(
     write: Callable[[str, Iterator[bytes]], None],
     entry_id: str | AtLeaf | None,
     id: str | None,
+    parent_id: str,
     clock: Clock,
     id_source: IdSource,
 ) -> str:
@@ -56,7 +58,8 @@ def _copy_path(
     row = view.row(entry_id)
     rows = view.path_rows(row)
     ids = view.ids(rows)
-    header = _header(view, id_source() + id_source() if id is None else id, timestamp(clock), ids[-1] if ids else None)
+    parent = ParentSession(id=parent_id, entry_id=ids[-1] if ids else None)
+    header = _header(view, id_source() + id_source() if id is None else id, timestamp(clock), parent)
     copied = set(ids)
     labels = view.index.state.labels.items()
     marks: list[Record] = [LabelMark(target_id=target, label=text) for target, text in labels if target in copied]
@@ -86,8 +89,8 @@ def _copy_path(
     return header.id
 
 
-def _header(view: SessionView, id: str, time: str, last_id: str | None) -> Header:
-    """Returns the header of a fork whose last copied entry is `last_id`."""
+def _header(view: SessionView, id: str, time: str, parent: ParentSession) -> Header:
+    """Returns the header of a fork, whose last copied entry is that of `parent`."""
     return msgspec.structs.replace(
         view.header,
         id=id,
@@ -96,11 +99,11 @@ def _header(view: SessionView, id: str, time: str, last_id: str | None) -> Heade
         name=None,
         cwd=view.cwd,
         git_root=view.git_root,
-        copied_to=last_id,
+        copied_to=parent.entry_id,
         arrived=None,
         key=None,
         metadata=view.metadata or None,
-        parent_session=ParentSession(id=view.header.id, entry_id=last_id),
+        parent_session=parent,
     )
 
 

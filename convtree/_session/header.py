@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from convtree._engine import codec
+from convtree._logs import directories
+from convtree._logs.directories import Directory
 from convtree._model.entries import Header, ParentSession
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 
 
 def new_header(
     id: str | None = None,
-    cwd: str | None = None,
-    git_root: str | None = None,
+    cwd: Directory | None = None,
+    git_root: Directory | None = None,
     owner: str | None = None,
     name: str | None = None,
     metadata: Mapping[str, Any] | None = None,
@@ -26,8 +28,8 @@ def new_header(
 
     Args:
         id: its id; None takes two of the id source's in a row.
-        cwd: its working directory.
-        git_root: the root of its git repository.
+        cwd: its working directory; made absolute and normalised.
+        git_root: the root of its git repository; of a worktree, that of the main one.
         owner: whose session it is.
         name: its name.
         metadata: more about it, a JSON object.
@@ -41,8 +43,8 @@ def new_header(
     header = Header(
         id=id_source() + id_source() if id is None else id,
         timestamp=timestamp(clock),
-        cwd=cwd,
-        git_root=git_root,
+        cwd=directories.directory(cwd),
+        git_root=directories.git_root(git_root),
         owner=owner,
         name=name,
         metadata=None if metadata is None else dict(metadata),

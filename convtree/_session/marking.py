@@ -14,6 +14,7 @@ from convtree._engine import tree
 from convtree._engine.log_index import Index
 from convtree._engine.path_rows import effective, is_shown
 from convtree._engine.write_batch import EncodedRecord, WriteBatch
+from convtree._logs.directories import Directory, given, given_root
 from convtree._model.entries import BranchSummaryEntry, Entry, LabelMark, MessageEntry, SessionInfoMark, VisibilityMark
 from convtree._model.errors import EntryNotFound, InvalidMessage
 from convtree._session.client import HasClient
@@ -92,11 +93,12 @@ def hold(self: HasClient, held: bool = True) -> None:
 
 
 def set_directories(
-    self: HasClient, *, cwd: str | UnsetType | None = UNSET, git_root: str | UnsetType | None = UNSET
+    self: HasClient, *, cwd: Directory | UnsetType | None = UNSET, git_root: Directory | UnsetType | None = UNSET
 ) -> None:
     """Changes the session's working directory, its git root, or both. None removes one, left out it is unchanged.
 
-    Stores find the session by the new directories. The header keeps those it began with.
+    Stores find the session by the new directories, which are made absolute and normalised. The header keeps those it
+    began with.
 
     Raises:
         TypeError: neither is given.
@@ -104,7 +106,7 @@ def set_directories(
     """
     if cwd is UNSET and git_root is UNSET:
         raise TypeError("set_directories needs cwd, git_root, or both")
-    self._client.add_mark(SessionInfoMark(cwd=cwd, git_root=git_root))
+    self._client.add_mark(SessionInfoMark(cwd=given(cwd), git_root=given_root(git_root)))
 
 
 def update_metadata(self: HasClient, /, **changes: Any) -> None:

@@ -20,6 +20,7 @@ from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
 from convtree._engine.write_batch import encode_imported
 from convtree._logs.atomic_file import create_atomically
+from convtree._logs.directories import Directory
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.batches import BATCH, batched
@@ -60,13 +61,16 @@ class Session(Described, Uncopyable):
         redact: Redact | None = None,
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
+        id: str | None = None,
     ) -> None:
+        """Opens a session on a log. `id` is the one a store has it under; None: the header's."""
         self._client = Client(
             Journal.open(log, clock=clock, id_source=id_source),
             header,
             refusal="it was opened with mode='r'" if read_only else None,
             on_stale=on_stale,
             redact=redact,
+            id=id,
         )
 
     @classmethod
@@ -85,8 +89,8 @@ class Session(Described, Uncopyable):
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
         id: str | None = None,
-        cwd: str | None = None,
-        git_root: str | None = None,
+        cwd: Directory | None = None,
+        git_root: Directory | None = None,
         owner: str | None = None,
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -170,8 +174,8 @@ class Session(Described, Uncopyable):
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
         id: str | None = None,
-        cwd: str | None = None,
-        git_root: str | None = None,
+        cwd: Directory | None = None,
+        git_root: Directory | None = None,
         owner: str | None = None,
         name: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -217,11 +221,13 @@ class Session(Described, Uncopyable):
     set_directories = method(marking.set_directories)
     update_metadata = method(marking.update_metadata)
 
-    def extend(self, records: Iterable[Record], *, batch_size: int = BATCH) -> int:
+    def extend(self, records: Iterable[Record], *, batch_size: int = BATCH, move_leaf: bool = True) -> int:
         """Appends records with their own ids, parents and times, in batches; returns how many were written.
 
         Records that are stored already, or were dropped by a vacuum, are passed over. The true entry of a lost one
-        comes back in its place. The leaf moves as the new records say. `batch_size` are written and synced at once.
+        comes back in its place. `batch_size` are written and synced at once. The leaf moves as the new records say. It
+        stays where it is with `move_leaf=False`, and if somebody else has said something since this session last saw
+        it.
 
         Raises:
             TypeError, ValueError: something is not a record, or `batch_size` not a number from 1 on.
@@ -232,7 +238,9 @@ class Session(Described, Uncopyable):
         written = 0
         for batch in batched(records, batch_size):
             encoded = [encode_imported(self._client.without_secrets(record)) for record in batch]
-            written += len(self._client.write(Import(encoded)).added)
+            with self._client.lock:
+                done = self._client.write(Import(encoded, self._client.seen(), move_leaf))
+            written += len(done.added) - done.keeps_leaf  # without the mark that keeps it
         return written
 
     def fork(
@@ -302,8 +310,8 @@ class Session(Described, Uncopyable):
 
     @property
     def id(self) -> str:
-        """The session's id."""
-        return self.header.id
+        """The id under which the session was opened: in a store the one it is stored under, else its header's."""
+        return self._client.id
 
     @property
     def leaf_id(self) -> str | None:

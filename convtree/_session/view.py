@@ -15,7 +15,7 @@ import msgspec
 from convtree._engine import context, tree
 from convtree._engine.context import Context
 from convtree._engine.journal import LOST_HEADER
-from convtree._engine.leaf import LEAF, AtLeaf
+from convtree._engine.leaf import LEAF, AtLeaf, is_note
 from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
 from convtree._engine.path_rows import Gap
@@ -63,6 +63,17 @@ class SessionView(msgspec.Struct, frozen=True):
     def metadata(self) -> dict[str, Any]:
         """The session's metadata, with every change applied."""
         return dict(self.index.state.metadata if self.index.state.lines else self.new_header.metadata or {})
+
+    def has_all(self, ids: Sequence[str]) -> bool:
+        """Returns whether the log has all records with these ids."""
+        return all(self.index.tree.find(id) is not None for id in ids)
+
+    def last_said(self) -> Entry | None:
+        """Returns the nearest entry at or above the log's leaf that is not a note; None if there is none."""
+        row = self.index.state.leaf.row
+        while row >= 0 and is_note(self.index, row):
+            row = self.index.tree.parents[row]
+        return self.index.entries([row])[0] if row >= 0 else None
 
     def build_context(
         self, *, leaf: str | AtLeaf | None = LEAF, render: Render = default_render, allow_gaps: bool = False

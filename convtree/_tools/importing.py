@@ -19,9 +19,11 @@ from convtree._engine.redact import Redact, redact_record
 from convtree._formats.common.base import SessionRef, SourceSession, origin
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
+from convtree._model.batches import batched
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
 from convtree._session.session import Session
+from convtree._session.view import SessionView
 from convtree._tools.known_sources import (
     FAILURES,
     KnownSource,
@@ -51,6 +53,8 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
         source: The file or folder.
         status: "imported"; "skipped" for a file of no known format; "failed" if the import stopped or never began.
         reason: Why the status is "skipped" or "failed".
+        leaf_kept: The leaf stayed at an entry that the source does not have: the session was continued here. What was
+            added is on another branch.
     """
 
     format: str | None
@@ -61,6 +65,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     status: Literal["imported", "skipped", "failed"] = "imported"
     reason: str | None = None
+    leaf_kept: bool = False
 
 
 def import_file(
@@ -74,7 +79,8 @@ def import_file(
     """Imports the session of another tool into the log at `target`.
 
     The log is created, or continued if it holds the same session: records that are there already are skipped. The
-    source is only read. A source without entries creates no log.
+    source is only read. A source without entries creates no log. If the session was continued here, the leaf stays
+    where that ended.
 
     Args:
         source: A file of another tool, or a folder that is one session.
@@ -94,11 +100,12 @@ def import_file(
     """
     found = recognise(Path(source))
     with found.source:
-        read = _without_secrets(found.read(_only_session(found)), redact)
+        ref = _only_session(found)
+        read = _without_secrets(found.read(ref), redact)
         size = size_of(found.source.path)
         report_progress = _progress_reporter(progress, 0, size, size)
         with _open_target(target, read.header, durability) as session:
-            report = _import_session(found, read, session, report_progress)
+            report = _import_session(found, ref, read, session, report_progress)
         report_progress(size)
         return report
 
@@ -236,7 +243,7 @@ def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = Non
 def _read_into_memory(found: KnownSource, ref: SessionRef) -> tuple[Session, ImportReport]:
     read = found.read(ref)
     session = Session(MemoryLog(), read.header)
-    return session, _import_session(found, read, session)
+    return session, _import_session(found, ref, read, session)
 
 
 def _report_not_imported(one: NotImported) -> ImportReport:
@@ -288,7 +295,7 @@ def _import_sessions(
                 read = _without_secrets(found.read(ref), redact)
                 findings = read.findings
                 with _open_in_store(store, read.header) as session:
-                    yield _import_session(found, read, session, report_progress)
+                    yield _import_session(found, ref, read, session, report_progress)
             except FAILURES as error:
                 yield ImportReport(
                     format=found.form.NAME,
@@ -323,10 +330,26 @@ def _identity(header: Header) -> tuple[object, object]:
 
 
 def _import_session(
-    found: KnownSource, read: SourceSession, session: Session, report_progress: Callable[[int], None] | None = None
+    found: KnownSource,
+    ref: SessionRef,
+    read: SourceSession,
+    session: Session,
+    report_progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
     records = _CountedRecords(read, report_progress)
-    written = session.extend(records)
+    last_said = session._client.ask(SessionView.last_said)
+    # What was said here has a time. What has none comes from an earlier state of the source.
+    continued_here: bool | None = None if last_said is not None and last_said.timestamp is not None else False
+    written, kept = 0, False
+    for batch in batched(records):
+        if continued_here is None and last_said is not None:
+            ids = [record.id for record in batch]
+            if last_said.id in ids:
+                continued_here = False
+            elif not session._client.ask(SessionView.has_all, ids):
+                continued_here = all(record.id != last_said.id for record in found.read(ref).records)
+        added = session.extend(batch, move_leaf=not continued_here)
+        written, kept = written + added, kept or (continued_here is True and added > 0)
     return ImportReport(
         format=found.form.NAME,
         session_id=read.header.id,
@@ -334,6 +357,7 @@ def _import_session(
         already_there=records.count - written,
         findings=tuple(read.findings),
         source=str(found.source.path),
+        leaf_kept=kept,
     )
 
 

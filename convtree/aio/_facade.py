@@ -426,6 +426,7 @@ class SessionStore(_AsyncFacade[SyncStore]):
     hold = _awaited(SyncStore.hold)
     release = _awaited(SyncStore.release)
     set_directories = _awaited(SyncStore.set_directories)
+    move_directory = _awaited(SyncStore.move_directory)
     delete = _awaited(SyncStore.delete)
     erase = _awaited(SyncStore.erase)
 
@@ -437,6 +438,7 @@ class SessionStore(_AsyncFacade[SyncStore]):
     prune = _awaited(SyncStore.prune)
     search = _awaited(SyncStore.search)
     usage = _awaited(SyncStore.usage)
+    ledger = _awaited(SyncStore.ledger)
 
     async def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
@@ -18,10 +18,11 @@ from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
 from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
+from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import is_task_of, summarise_record
 from convtree._catalogue.tables import Dialect, Execute
-from convtree._catalogue.types import Cursor, Filter, ListedSession, LogStamp, Progress, StoreFinding
+from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.batches import batched
@@ -30,6 +31,9 @@ from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import new_header
 from convtree._session.session import Session
+from convtree.stores._deletions import header_checksum, lines_for
+from convtree.stores._file_copies import copies_in, shared_records, without_shared
+from convtree.stores._ledger import GoneSession, Ledger, MemoryLedger, last_lines
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
@@ -41,8 +45,10 @@ _RESETS = 3  # after this many damaged files, the tables stay in memory
 _FILES = """
 CREATE TABLE IF NOT EXISTS ct_files (
   session_id TEXT NOT NULL PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-  records INTEGER NOT NULL, last_id TEXT, code TEXT)
+  records INTEGER NOT NULL, last_id TEXT, code TEXT, shared INTEGER NOT NULL)
 """
+
+_COPIES = "CREATE INDEX IF NOT EXISTS ct_files_shared ON ct_files (shared) WHERE shared > 0"  # there are few
 
 _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read again at every sync
 
@@ -61,19 +67,27 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         path: the file of the tables, shared by all processes that use the store; None keeps them in memory.
         scan: returns the stamp of every log in the store, by session id. Called once for each `sync`.
         open_log: opens a log for reading; `SessionNotFound` if it was deleted since the scan.
+        ledger: keeps what deleted sessions had used; None: in memory.
     """
 
     dialect: Dialect = "sqlite"
 
     def __init__(
-        self, path: Path | None, scan: Callable[[], Mapping[str, LogStamp]], open_log: Callable[[str], Log]
+        self,
+        path: Path | None,
+        scan: Callable[[], Mapping[str, LogStamp]],
+        open_log: Callable[[str], Log],
+        ledger: Ledger | None = None,
     ) -> None:
         self._path = path
+        self._ledger = ledger or MemoryLedger()
+        self._linked: list[bytes] | None = None  # the lines of the ledger whose links the tables have
         self._scan = scan
         self._open_log = open_log
         self._lock = RLock()
         self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
         self._seen_version = -1  # of the file, when the stamps were loaded
+        self._shared: dict[str, int] = {}  # records of copies that count in another log, for the next read
         self._resets = 0
         self._unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
         self._connection: sqlite3.Connection | None = None
@@ -104,11 +118,40 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         return found
 
     def findings(self) -> list[StoreFinding]:
-        """Returns the logs that are damaged, unreadable or no logs, by session id."""
+        """Returns the logs that are damaged, unreadable or no logs, by session id, and then those that are copies."""
         rows = self._read(
             lambda execute: execute("SELECT session_id, code FROM ct_files WHERE code IS NOT NULL ORDER BY session_id")
         )
-        return [StoreFinding(code=code, place=id, id=id) for id, code in rows]
+        found = [StoreFinding(code=code, place=id, id=id) for id, code in rows]
+        copies = self._read(copies_in)
+        return found + [StoreFinding(code=COPY, place=id, id=id, of=copies[id][0]) for id in sorted(copies)]
+
+    def ledger(self) -> list[LedgerRow]:
+        """Returns what deleted sessions had used. A session that is in the store is left out."""
+        found = last_lines(self._ledger.read())
+        return rows_of(row for gone in found if not self._is_there(gone) for row in gone.rows())
+
+    def record_deletion(self, ids: Sequence[str]) -> None:
+        """Adds sessions to the ledger that are about to be deleted. Call it in `delete`, under the locks.
+
+        Deletes must take turns from before this call until the sessions are gone.
+        """
+        self.sync()
+        lines = self._read(lambda execute: lines_for(execute, ids, self._open_log, self._open_reader))
+        if lines:
+            self._ledger.append(lines)
+
+    def _is_there(self, gone: GoneSession) -> bool:
+        if gone.id not in self._stamps:
+            return False
+        try:
+            log = self._open_log(gone.id)
+        except (ConvtreeError, OSError):
+            return False
+        try:
+            return header_checksum(log) == gone.header
+        finally:
+            log.close()
 
     def _read(self, query: Callable[[Execute], T]) -> T:
         def attempt() -> T:
@@ -185,7 +228,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             if _version_of(connection) == 0:
                 connection.execute("BEGIN IMMEDIATE")
                 if _version_of(connection) == 0:  # no other process created the tables while we waited
-                    for statement in (*tables.SCHEMA["sqlite"], _FILES):
+                    for statement in (*tables.SCHEMA["sqlite"], _FILES, _COPIES):
                         connection.execute(statement)
                     connection.execute(f"PRAGMA user_version = {tables.VERSION}")
                 connection.execute("COMMIT")
@@ -222,7 +265,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def _detach(self) -> sqlite3.Connection | None:
         """Forgets the connection and what was read by it, and returns it."""
         connection, self._connection = self._connection, None
-        self._stamps, self._seen_version = {}, -1
+        self._stamps, self._seen_version, self._linked = {}, -1, None
         return connection
 
     def _after_fork(self) -> None:
@@ -262,6 +305,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     # --- bringing them up to date ---
 
     def _sync(self, progress: Progress | None) -> None:
+        self._add_links()
         self._load_stamps()  # before the scan: a log that another process adds in between must not look deleted
         stamps = self._scan()
         known = self._stamps
@@ -283,6 +327,35 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 progress(done, len(changed))
         for id in gone:
             del known[id]
+        self._count_copies(bool(gone), changed)
+
+    def _count_copies(self, any_gone: bool, changed: Collection[str]) -> None:
+        """Reads copies again whose shared part is another now."""
+        with self.reading() as execute:
+            copies = copies_in(execute)
+            stored = dict(map(tuple, execute("SELECT session_id, shared FROM ct_files WHERE shared > 0")))
+        concerned = set(changed)
+        for id in copies.keys() | stored.keys():
+            others = copies.get(id, [])
+            if id not in self._stamps or not (any_gone or concerned.intersection((id, *others))):
+                continue
+            with suppress(ConvtreeError, OSError), self._open_reader(id) as session:
+                self._shared[id] = shared_records(session, others, self._open_log)
+            if self._shared.get(id, 0) != stored.get(id, 0):
+                with self.writing() as execute:
+                    self._remove(execute, id)
+                    self._stamps[id] = self._sync_log(execute, id, self._stamps[id])
+
+    def _add_links(self) -> None:
+        """Adds what leads past deleted sessions to the tables."""
+        lines = self._ledger.read()
+        if lines is self._linked:
+            return
+        links = [(each.id, each.parent) for each in last_lines(lines) if each.parent is not None]
+        if links:
+            with self.writing() as execute:
+                add_links(execute, links)
+        self._linked = lines
 
     def _load_stamps(self) -> None:
         """Loads the stamps of the logs as the tables have them, if another process changed the tables."""
@@ -295,11 +368,12 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _sync_log(self, execute: Execute, id: str, stamp: LogStamp) -> LogStamp:
         """Reads a log's new lines, or all of them if it is another log than before. Returns the stamp to remember."""
-        columns = "size, mtime_ns, inode, records, last_id, code"
+        columns = "size, mtime_ns, inode, records, last_id, code, shared"
         rows = execute(f"SELECT {columns} FROM ct_files WHERE session_id = :id", {"id": id})
-        *seen, records, last_id, code = rows[0] if rows else (0, 0, 0, 0, None, None)
+        *seen, records, last_id, code, shared = rows[0] if rows else (0, 0, 0, 0, None, None, self._shared.get(id, 0))
         if stamp == tuple(seen):
             return stamp  # another process has read it meanwhile
+        self._shared[id] = shared
         if code is not None or stamp[2] != seen[2] or stamp[0] < seen[0]:
             records = 0
         try:
@@ -322,8 +396,9 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             records, last_id, code = 0, None, "unreadable"
             stamp = _UNKNOWN
         execute(
-            "INSERT OR REPLACE INTO ct_files VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code)",
-            {"id": id, "records": records, "last_id": last_id, "code": code}
+            "INSERT OR REPLACE INTO ct_files "
+            "VALUES (:id, :size, :mtime_ns, :inode, :records, :last_id, :code, :shared)",
+            {"id": id, "records": records, "last_id": last_id, "code": code, "shared": shared}
             | dict(zip(("size", "mtime_ns", "inode"), stamp, strict=True)),
         )
         return stamp
@@ -347,7 +422,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             numbers = [number for number, _ in batch]
             numbered = zip(numbers, summaries, strict=True)
             tables.add_lines(execute, [tables.line_of(id, number, each, None) for number, each in numbered])
-            tables.add_usage(execute, id, summaries, copying_to)
+            tables.add_usage(execute, id, without_shared(numbers, summaries, self._shared.get(id, 0)), copying_to)
             apply_marks(execute, id, numbers, summaries)
             yield batch[-1]
 

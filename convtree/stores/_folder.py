@@ -1,4 +1,4 @@
-"""Sessions in a folder: one log `<id>.jsonl` for each, and a catalogue that reads them."""
+"""Sessions in a folder: one log `<id>.jsonl` for each, a catalogue that reads them, and the ledger of deleted ones."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ from convtree._logs.atomic_file import create_atomically
 from convtree._logs.file_lines import header_at
 from convtree._logs.filesystems import refuse_network
 from convtree._logs.jsonl import JsonlLog
+from convtree._logs.ledger_file import LedgerFile
 from convtree._model.entries import ID, Header
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
+from convtree.stores._ledger import Ledger
 from convtree.stores.base import Catalogue, Deletion, Traces
 
 SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
+LEDGER = ".ledger"
 #: the ends of names of files that belong to a log, and of temporary files that a killed writer left of one
 _BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
 _TEMPORARY = re.compile(rf"({_BESIDE.pattern})?\.[0-9]+-[0-9]+\.tmp")
@@ -63,6 +66,7 @@ class FolderBackend(Uncopyable):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         elif not self.path.is_dir():
             raise SessionNotFound(f"{self.path}: there is no store here; open it with create=True to begin one")
+        self._ledger = LedgerFile(self.path / LEDGER, lock_timeout_s)
         self._catalogue: FolderCatalogue | None = None
 
     @property
@@ -97,8 +101,10 @@ class FolderBackend(Uncopyable):
                 changed = changed or self._current_catalogue().parents_of_other_tasks(there)
                 if changed:
                     return Deletion([], changed)
-            for id in there:
-                self._remove(self.path_of(id))
+            with self._ledger.locked():
+                self._current_catalogue().record_deletion(there)
+                for id in there:
+                    self._remove(self.path_of(id))
         finally:
             for log in logs.values():
                 log.close()
@@ -172,7 +178,8 @@ class FolderBackend(Uncopyable):
 
     def _current_catalogue(self) -> FolderCatalogue:
         if self._catalogue is None:
-            self._catalogue = FolderCatalogue(self.path, self._tables_path(), lambda each: self.log(each, "r"))
+            tables = self._tables_path()
+            self._catalogue = FolderCatalogue(self.path, tables, lambda each: self.log(each, "r"), self._ledger)
         return self._catalogue
 
     def _tables_path(self) -> Path | None:
@@ -237,8 +244,8 @@ class _FolderLog(JsonlLog):
 class FolderCatalogue(CatalogueSync):
     """A catalogue that follows the logs in a folder, and reports files whose names cannot be those of logs."""
 
-    def __init__(self, folder: Path, tables: Path | None, open_log: Callable[[str], Log]) -> None:
-        super().__init__(tables, self._scan_folder, open_log)
+    def __init__(self, folder: Path, tables: Path | None, open_log: Callable[[str], Log], ledger: Ledger) -> None:
+        super().__init__(tables, self._scan_folder, open_log, ledger)
         self._folder = folder
         self._bad_names: list[str] = []  # as of the last scan
         self._ids: Collection[str] = ()  # as of the last scan; known ids are not checked again

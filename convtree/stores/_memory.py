@@ -99,6 +99,7 @@ class MemoryBackend:
                 changed = changed or self._catalogue.parents_of_other_tasks(found)
                 if changed:
                     return Deletion([], changed)
+            self._catalogue.record_deletion(list(found))
             for id, lines in found.items():
                 lines.deleted = True
                 del self._logs[id]

@@ -10,9 +10,11 @@ from typing import Literal, Self, TypeVar
 
 import msgspec
 
-from convtree._catalogue.types import Cursor, Filter, ListedSession, Progress, SessionInfo, StoreFinding
+from convtree._catalogue.types import Cursor, Filter, LedgerRow, ListedSession, Progress, SessionInfo, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Log, Mode
+from convtree._logs import directories
+from convtree._logs.directories import Directory
 from convtree._model.errors import SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
@@ -21,7 +23,7 @@ from convtree._session.session import Session
 from convtree.stores._arguments import SKEW_MS, age_ms, check_limit, cursor_text, parsed_cursor, time_ms
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
-from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
+from convtree.stores._usage import has_parent, totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
 from convtree.stores.base import Catalogue, StoreBackend
 
 T = TypeVar("T")
@@ -40,8 +42,8 @@ class StoreReader(Uncopyable, ForkAware):
     def list(
         self,
         *,
-        cwd: str | None = None,
-        git_root: str | None = None,
+        cwd: Directory | None = None,
+        git_root: Directory | None = None,
         owner: str | None = None,
         archived: bool | None = False,
         held: bool | None = None,
@@ -57,8 +59,8 @@ class StoreReader(Uncopyable, ForkAware):
         """Lists sessions, last active first. None means any.
 
         Args:
-            cwd: sessions of this directory.
-            git_root: sessions of this repository.
+            cwd: sessions of this directory. It is made absolute and normalised, as it was when it was stored.
+            git_root: sessions of this repository; of a worktree, those of the main one and of its other worktrees.
             owner: sessions of this owner.
             archived: True for archived sessions only, False for the others only.
             held: True for sessions on hold only, False for the others only.
@@ -72,8 +74,8 @@ class StoreReader(Uncopyable, ForkAware):
             progress: called with (done, of) while the catalogue is brought up to date.
         """
         filters = Filter(
-            cwd=cwd,
-            git_root=git_root,
+            cwd=directories.directory(cwd),
+            git_root=directories.git_root(git_root),
             owner=owner,
             archived=archived,
             held=held,
@@ -106,17 +108,18 @@ class StoreReader(Uncopyable, ForkAware):
         return [each.info for each in self._listed(Filter(parent=id, tasks=True))]
 
     def latest(
-        self, *, cwd: str | None = None, git_root: str | None = None, owner: str | None = None
+        self, *, cwd: Directory | None = None, git_root: Directory | None = None, owner: str | None = None
     ) -> SessionInfo | None:
         """Returns the last active session that is not archived; None if there is none."""
-        found = self._listed(Filter(cwd=cwd, git_root=git_root, owner=owner, archived=False), limit=1)
+        where, root = directories.directory(cwd), directories.git_root(git_root)
+        found = self._listed(Filter(cwd=where, git_root=root, owner=owner, archived=False), limit=1)
         return found[0].info if found else None
 
     def resumable(
         self,
         *,
-        cwd: str | None,
-        git_root: str | None = None,
+        cwd: Directory | None,
+        git_root: Directory | None = None,
         owner: str | None = None,
         max_age: timedelta | float = timedelta(hours=1),
     ) -> SessionInfo | None:
@@ -127,7 +130,8 @@ class StoreReader(Uncopyable, ForkAware):
         """
         if (age := age_ms(max_age)) <= 0:
             return None
-        filters = Filter(here=(cwd, git_root), owner=owner, archived=False, since_ms=self._now_ms() - age)
+        here = directories.directory(cwd), directories.git_root(git_root)
+        filters = Filter(here=here, owner=owner, archived=False, since_ms=self._now_ms() - age)
         found = self._listed(filters, limit=1)
         return found[0].info if found else None
 
@@ -135,7 +139,7 @@ class StoreReader(Uncopyable, ForkAware):
         self,
         text: str,
         *,
-        cwd: str | None = None,
+        cwd: Directory | None = None,
         owner: str | None = None,
         archived: bool | None = None,
         tasks: bool = False,
@@ -152,7 +156,7 @@ class StoreReader(Uncopyable, ForkAware):
             limit: the most messages.
         """
         check_limit(limit)
-        filters = Filter(cwd=cwd, owner=owner, archived=archived, tasks=tasks)
+        filters = Filter(cwd=directories.directory(cwd), owner=owner, archived=archived, tasks=tasks)
         found = self._query(lambda catalogue: catalogue.search(text, filters, limit))
         return hits_of(found, text, self._read)
 
@@ -161,13 +165,14 @@ class StoreReader(Uncopyable, ForkAware):
         id: str | None = None,
         *,
         by: Literal["session", "model", "branch"] = "session",
-        cwd: str | None = None,
+        cwd: Directory | None = None,
         owner: str | None = None,
     ) -> builtins.list[UsageRow]:
         """Adds up tokens and stored cost, of one session or of all that match.
 
-        Sub-agents count in their session. Entries that a fork copied count in the session they come from. By branch,
-        there is a row for each leaf of one session: the sum over the path to it, without sub-agents.
+        Sub-agents count in their session. Entries that a fork copied count in the session they come from, as long as
+        that is in the store. By branch, there is a row for each leaf of one session: the sum over the path to it,
+        without sub-agents.
 
         Raises:
             SessionNotFound: there is no session with this id.
@@ -177,10 +182,20 @@ class StoreReader(Uncopyable, ForkAware):
             if id is None:
                 raise ValueError("by='branch' is about the branches of one session; pass its id")
             with self._read(id) as session:
-                return usage_by_branch(session)
-        infos = [self.info(id)] if id is not None else [i.info for i in self._listed(Filter(cwd=cwd, owner=owner))]
+                in_parent = self._query(lambda catalogue: has_parent(catalogue, session))
+                return usage_by_branch(session, counts_copies=not in_parent)
+        filters = Filter(cwd=directories.directory(cwd), owner=owner)
+        infos = [self.info(id)] if id is not None else [each.info for each in self._listed(filters)]
         totals, counted_in = self._query(lambda found: totals_with_tasks(found, [info.id for info in infos]))
         return usage_by_model(totals) if by == "model" else usage_by_session(totals, counted_in)
+
+    def ledger(self, *, owner: str | None = None) -> builtins.list[LedgerRow]:
+        """Returns what deleted sessions had used, per day, owner, provider and model; of one owner unless None.
+
+        `usage` does not count it. Copied entries that another session still holds are not in it but count there.
+        """
+        rows = self._query(lambda catalogue: catalogue.ledger())
+        return [row for row in rows if owner is None or row.owner == owner]
 
     @property
     def location(self) -> str:
@@ -226,7 +241,7 @@ class StoreReader(Uncopyable, ForkAware):
         codec.check_id(id, "id")
         log = self._log(id, "r")
         try:
-            return Session(log, new_header(id), read_only=True)
+            return Session(log, new_header(id), read_only=True, id=id)
         except BaseException:
             log.close()
             raise

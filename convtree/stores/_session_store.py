@@ -28,7 +28,9 @@ from convtree._engine import codec
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Log, Mode
 from convtree._engine.redact import Redact, redact_lines
+from convtree._logs import directories
 from convtree._logs.copy import Copied
+from convtree._logs.directories import Directory
 from convtree._model.batches import batched
 from convtree._model.entries import Header, ParentSession
 from convtree._model.errors import ConvtreeError, SessionChanged, SessionLocked, SessionNotFound
@@ -58,7 +60,8 @@ _DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  
 class SessionStore(StoreReader):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
-    Directories and owners are compared as text: ask for them in the form in which they were stored.
+    Directories are absolute and normalised, on the way in and in queries; the root of a worktree is that of the main
+    one. Owners are compared as text: ask for them in the form in which they were stored.
 
     Args:
         backend: where the sessions are; `convtree.stores.base` says how to write one.
@@ -86,8 +89,8 @@ class SessionStore(StoreReader):
         *,
         id: str | None = None,
         name: str | None = None,
-        cwd: str | None = None,
-        git_root: str | None = None,
+        cwd: Directory | None = None,
+        git_root: Directory | None = None,
         owner: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         parent_session: ParentSession | None = None,
@@ -120,8 +123,8 @@ class SessionStore(StoreReader):
         read_only: bool = False,
         on_stale: OnStale = "raise",
         name: str | None = None,
-        cwd: str | None = None,
-        git_root: str | None = None,
+        cwd: Directory | None = None,
+        git_root: Directory | None = None,
         owner: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         parent_session: ParentSession | None = None,
@@ -204,11 +207,30 @@ class SessionStore(StoreReader):
         self.hold(id, False)
 
     def set_directories(
-        self, id: str, *, cwd: str | UnsetType | None = UNSET, git_root: str | UnsetType | None = UNSET
+        self, id: str, *, cwd: Directory | UnsetType | None = UNSET, git_root: Directory | UnsetType | None = UNSET
     ) -> None:
         """Changes the directories of a session, by which it is found. None removes one, left out it is unchanged."""
         with self.open(id) as session:
             session.set_directories(cwd=cwd, git_root=git_root)
+
+    def move_directory(self, old: Directory, new: Directory) -> builtins.list[str]:
+        """Tells the sessions of a directory, and of all below it, that it has moved; returns their ids.
+
+        Archived sessions and those of sub-agents are moved, too. Call it again if it was interrupted.
+
+        Raises:
+            SessionLocked: another writer holds a lock; sessions that were moved before stay.
+        """
+        before, after = directories.absolute(old), directories.absolute(new)
+        done = []
+        for each in self._listed(Filter(tasks=True)):
+            named = {"cwd": each.info.cwd, "git_root": each.info.git_root}
+            found = {name: directories.moved(path, before, after) for name, path in named.items()}
+            changes = {name: path for name, path in found.items() if path is not None}
+            if changes:
+                self.set_directories(each.info.id, **changes)
+                done.append(each.info.id)
+        return done
 
     def delete(self, id: str) -> Erased:
         """Deletes a session and the sessions of its sub-agents: all of them, or none. What they said is overwritten.
@@ -256,8 +278,8 @@ class SessionStore(StoreReader):
     def resume(
         self,
         *,
-        cwd: str | None,
-        git_root: str | None = None,
+        cwd: Directory | None,
+        git_root: Directory | None = None,
         owner: str | None = None,
         max_age: timedelta | float = timedelta(hours=1),
         note: str | None = None,
@@ -386,6 +408,7 @@ class SessionStore(StoreReader):
                 redact=self._redact,
                 clock=self._clock,
                 id_source=self._id_source,
+                id=id,
             )
         except BaseException:
             log.close()

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from convtree._catalogue import queries, tables
 from convtree._catalogue.erasing import TABLES, drop_deleted_words
+from convtree._catalogue.ledger import rows_in
 from convtree._catalogue.record_summary import is_task_of
 from convtree._catalogue.tables import Execute
-from convtree._catalogue.types import LogStamp, Progress, StoreFinding
+from convtree._catalogue.types import LedgerRow, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
-from convtree._logs import sql_lines
+from convtree._logs import sql_ledger, sql_lines
 from convtree._logs.sql import SqlLog, write_session
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._model.errors import ConvtreeError
@@ -42,6 +43,10 @@ class _DatabaseCatalogue(SqlCatalogue):
     def _read(self, query: Callable[[Execute], T]) -> T:
         with self._database.reading() as execute:
             return query(execute)
+
+    def ledger(self) -> list[LedgerRow]:
+        """Returns what deleted sessions had used. Each delete adds to it in its own transaction."""
+        return self._read(rows_in)
 
     def findings(self) -> list[StoreFinding]:
         """Returns nothing: a damaged line in a database is a finding of its session."""
@@ -131,15 +136,17 @@ class SqlBackend(Uncopyable):
 
 
 def _delete(execute: Execute, ids: Sequence[str], expected: Mapping[str, LogStamp] | None) -> Deletion:
-    """Deletes sessions, or raises _Changed.
+    """Deletes sessions, or raises _Changed. What they had used goes to the ledger.
 
     With the locks of their rows, no append and no sub-agent's session can begin. Yet each DELETE has its condition: a
     database may spread the sessions over several servers.
     """
+    execute(tables.LOCK_LEDGER)
     there = {id for id in sorted(ids) if execute(tables.LOCK, {"session_id": id})}
     changed = [] if expected is None else _parents_of_other_tasks(execute, there)
     deleted = [id for id in ids if id in there]
     for id in deleted:
+        sql_ledger.record_deletion(execute, id)
         stamp = None if expected is None else expected.get(id)
         if stamp is None:
             tables.remove_session(execute, id)

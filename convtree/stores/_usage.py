@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from convtree._catalogue.record_summary import copied_up_to, spent_in
-from convtree._catalogue.types import UsageTotal
+from convtree._catalogue.types import Filter, UsageTotal
 from convtree._model.entries import Entry, Mark, VacuumEntry
 from convtree._model.usage import Usage, usage_of, usage_stored_in
 from convtree._session.session import Session
@@ -46,13 +46,19 @@ def usage_by_session(totals: Sequence[UsageTotal], counted_in: Mapping[str, str]
     return [UsageRow(session_id=id, usage=usage) for id, usage in sums.items()]
 
 
-def usage_by_branch(session: Session) -> list[UsageRow]:
-    """Returns a row for each leaf: the sum over the path to it. Entries that were copied count as nothing.
+def has_parent(catalogue: Catalogue, session: Session) -> bool:
+    """Returns whether the session that this one was copied from is in the store, so that copied entries count there."""
+    parent = session.header.parent_session
+    return parent is not None and bool(catalogue.sessions(Filter(ids=(parent.id,), tasks=True)))
+
+
+def usage_by_branch(session: Session, *, counts_copies: bool) -> list[UsageRow]:
+    """Returns a row for each leaf: the sum over the path to it. Copied entries count with `counts_copies` only.
 
     What a vacuum dropped counts on every branch below its entry.
     """
     outline = session.outline()
-    last_copied = copied_up_to(session.header)
+    last_copied = None if counts_copies else copied_up_to(session.header)
     copied = None if last_copied is None else outline.row(last_copied)
     own = {
         row: usage

@@ -8,9 +8,10 @@ A store needs three things from its storage, and each is a small protocol:
    crash can leave a part of an append, `append_is_atomic` is False: then several lines come with a group mark, and
    `append` first cuts off what lies behind the position `Addition.end`.
 2. A **catalogue** of all sessions (`Catalogue`): lists, searches and sums. Storage that cannot do these uses
-   `CatalogueSync`, which reads the logs itself. It needs `scan()`, the stamp of every log by session id, and
-   `open_log(id)`. A stamp is `(size, time, identity)`: the size grows with every append, and another session under
-   the same id has another identity.
+   `CatalogueSync`, which reads the logs itself. It needs `scan()`, the stamp of every log by session id,
+   `open_log(id)`, and a place for the lines of its usage ledger (`Ledger`), which is no cache. A stamp is
+   `(size, time, identity)`: the size grows with every append, and another session under the same id has another
+   identity.
 3. A **backend** (`StoreBackend`) that opens logs, stores and deletes whole sessions, and returns the catalogue.
 
 Three rules keep data safe:
@@ -39,7 +40,7 @@ called with the URL and returns the backend:
 Then `convtree.open_store("dbm://…")` opens it; `SessionStore(backend)` does without a registration. The two slashes are
 needed: other text is the path of a folder. The function gets the options of `open_store` that are among its parameters:
 `create`, `durability`, `lock_timeout_s`, `allow_network`. What it does not take is refused, except for `create`. Clocks
-and new ids are not a backend's business. `examples/dbm_store.py` is a whole store in 200 lines, and `convtree.testing`
+and new ids are not a backend's business. `examples/dbm_store.py` is a whole store in 220 lines, and `convtree.testing`
 has the tests that every store must pass.
 """
 
@@ -60,6 +61,7 @@ from convtree._catalogue.record_summary import (
 from convtree._catalogue.types import (
     Cursor,
     Filter,
+    LedgerRow,
     ListedSession,
     LogStamp,
     Progress,
@@ -72,6 +74,7 @@ from convtree._engine.log import Addition, Build, Chunk, Durability, Log, LogRep
 from convtree._logs.memory import MemoryLog
 from convtree._model.usage import Usage
 from convtree.stores._catalogue_sync import CatalogueSync
+from convtree.stores._ledger import Ledger
 
 __all__ = [
     "HIDDEN_FROM_USER",
@@ -85,6 +88,8 @@ __all__ = [
     "Deletion",
     "Durability",
     "Filter",
+    "Ledger",
+    "LedgerRow",
     "ListedSession",
     "Log",
     "LogReplaced",
@@ -145,7 +150,15 @@ class Catalogue(Protocol):
         ...
 
     def findings(self) -> list[StoreFinding]:
-        """Returns everything in the store that is not a complete session."""
+        """Returns everything in the store that is not a complete session, or is a copy of one."""
+        ...
+
+    def ledger(self) -> list[LedgerRow]:
+        """Returns what deleted sessions had used, a row for each day, owner, provider and model.
+
+        Usage of an entry is in it if no session of the store holds the entry any more. So whatever is deleted, the sum
+        of `usage` over all sessions and of the ledger stays the same.
+        """
         ...
 
 
@@ -212,7 +225,9 @@ class StoreBackend(Protocol):
         `expected` maps ids to the stamps that `Catalogue.sessions` returned. If the log of one of them has another
         stamp by now, nothing is deleted; nor if a session has a task that is not in `ids`. The comparison holds the
         locks that an append needs, taken in the order of the ids, so no append comes between comparison and deletion.
-        An id that is not in it means: whatever the log has become. None means that for all, and for their tasks.
+        An id that is not in it means: whatever the log has become. None means that for all, and for their tasks. What
+        the sessions had used is in the ledger when they are gone, exactly once, wherever the process dies: see
+        `CatalogueSync.record_deletion`.
 
         Raises:
             SessionLocked: another writer holds a lock for too long; nothing was deleted.

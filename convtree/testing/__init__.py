@@ -13,6 +13,7 @@ failures show the values compared. Needs pytest and hypothesis.
 from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
+from convtree.testing._copies import CopyTests, LedgerTests
 from convtree.testing._deleted import DeletedElsewhereTests
 from convtree.testing._erasing import ErasingTests
 from convtree.testing._families import FamilyTests
@@ -53,6 +54,8 @@ class StoreContract(
     ForkTests,
     SearchTests,
     UsageTests,
+    CopyTests,
+    LedgerTests,
     ConcurrencyTests,
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.

@@ -70,6 +70,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.stores = [first, type(self).open_store(self.place, self.clock) if self.shared else first]
         self.models: dict[str, _Model] = {}
         self.moment = 0  # makes ids of marks
+        self.spent: dict[str, int] = {}  # by entry, whatever was deleted since
 
     def teardown(self) -> None:
         """Closes the handles."""
@@ -102,6 +103,7 @@ class StoreMachine(RuleBasedStateMachine):
         model.entries.append(entry)
         model.parents[entry], model.leaf = model.leaf, entry
         model.texts[entry], model.spent[entry], model.said[entry] = text, spent, moment
+        self.spent[entry] = spent
 
     @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9))
     def branch(self, handle: int, id: str, at: int) -> None:
@@ -273,7 +275,7 @@ class StoreMachine(RuleBasedStateMachine):
         if not hasattr(self, "stores"):
             return
         expected = [
-            (id, model.name, model.archived, model.held, self._shown(model), model.leaf, self._own(model))
+            (id, model.name, model.archived, model.held, self._shown(model), model.leaf)
             for id, model in sorted(
                 self.models.items(), key=lambda each: (each[1].active(self.clock.now), each[0]), reverse=True
             )
@@ -288,12 +290,24 @@ class StoreMachine(RuleBasedStateMachine):
                     info.held,
                     (info.entries, info.first_user_message, info.last_user_message),
                     info.leaf_id,
-                    info.usage.output_tokens,
                 )
                 for info in listed
             ]
             assert found == expected
             assert store.findings == []
+            self._check_usage(store, {info.id: info.usage.output_tokens for info in listed})
+
+    def _check_usage(self, store: SessionStore, counted: dict[str, int]) -> None:
+        """Each entry counts once, however many sessions hold a copy, and in the ledger when none does any more.
+
+        It counts in the session in which it was written, while that is there.
+        """
+        held = {entry: tokens for model in self.models.values() for entry, tokens in model.spent.items()}
+        assert sum(counted.values()) == sum(held.values())
+        gone = sum(row.usage.output_tokens for row in store.ledger())
+        assert sum(held.values()) + gone == sum(self.spent.values())
+        for id, model in self.models.items():
+            assert self._own(model) <= counted[id] <= sum(model.spent.values())
 
     @staticmethod
     def _shown(model: _Model) -> tuple[int, str | None, str | None]:

@@ -201,6 +201,7 @@ class UsageTests(StoreTests):
             "v": (None, ParentSession(id="a", entry_id="2", kind="fork"), 1000),
             "w": ("nothing", ParentSession(id="a", entry_id="2", kind="fork"), 1111),
             "x": ("1", None, 1111),
+            "a": (None, None, 1111),
         }
         for id, (copied_to, parent, _) in origins.items():
             with store.open_or_create(Header(id=id, parent_session=parent, copied_to=copied_to)) as session:

@@ -20,6 +20,8 @@ Mapping:
 - Any other type, and any line without the fields of its type: extension data `claude-code.<type>`. Lines without a
   `uuid` form a chain of their own beside the conversation.
 
+Lines that a fork has copied say so (`forks`); the header names the parent and the last of them.
+
 The leaf is the last message of the main chain that is not hidden: Claude Code resumes there. Known bookkeeping fields
 (`_KNOWN`) are left out; any other unknown field is reported once. A message's own `id`, `stop_reason` and the like are
 left out, too, because they are not sent back.
@@ -33,6 +35,7 @@ from itertools import islice
 from typing import Any
 
 from convtree._engine.codec import BYTE_ORDER_MARK
+from convtree._formats.claude_code.forks import origin_of
 from convtree._formats.claude_code.lines import (
     SPOKEN,
     TELLING,
@@ -48,7 +51,7 @@ from convtree._formats.claude_code.lines import (
 )
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
-from convtree._formats.common.headers import make_header
+from convtree._formats.common.headers import Origin, make_header
 from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.jsonl import is_record, read_objects
 from convtree._formats.common.parents_first import Node
@@ -67,6 +70,7 @@ _KNOWN = frozenset(
         *("message", "sessionId", "cwd", "version", "gitBranch", "userType", "entrypoint", "requestId", "slug"),
         *("isSidechain", "agentId", "isMeta", "isVisibleInTranscriptOnly", "isCompactSummary", "promptId"),
         *("permissionMode", "session_id", "sourceToolAssistantUUID", "isApiErrorMessage", "forkedFrom"),
+        *("requestSessionId", "requestRef"),
     }
 )
 
@@ -96,13 +100,15 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     facts: dict[str, Any] = ref.content
     source_id, agent = _names(source, facts)
     fork = facts.get("forkedFrom")
+    origin = Origin(source_id) if agent is not None else origin_of(source, source_id)
     header = make_header(
         NAME,
         ref.source_id,
         time=facts.get("timestamp"),
         cwd=facts.get("cwd"),
-        parent=source_id if agent is not None else key(as_object(fork).get("sessionId")),
+        parent=origin.parent,
         parent_kind="fork" if agent is None else "task",
+        copied_to=origin.copied_to,
         version=facts.get("version"),
         git_branch=facts.get("gitBranch"),
         forked_from=fork,

@@ -7,7 +7,7 @@ session.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import orjson
 
@@ -18,9 +18,16 @@ from convtree._formats.common.json_arrays import read_items
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.truncate import truncate_to_limit
 from convtree._formats.common.values import key, moment, objects
-from convtree._model.entries import Header, ParentSession, Record, SessionInfoMark
+from convtree._model.entries import ID, Header, ParentSession, Record, SessionInfoMark
 
 _FACT = 4096  # characters
+
+
+class Origin(NamedTuple):
+    """What a fork comes from: the source's id of the parent session, and of the last entry that was copied."""
+
+    parent: str | None = None
+    copied_to: str | None = None
 
 
 def make_header(
@@ -32,11 +39,21 @@ def make_header(
     git_root: Any = None,
     parent: str | None = None,
     parent_kind: Literal["fork", "task"] = "fork",
+    copied_to: str | None = None,
     **facts: Any,
 ) -> Header:
-    """Makes the header of a session. `parent` is the source's id of the session it was forked from, or is a task of.
+    """Makes the header of a session.
 
-    `facts` go into the metadata; long texts are cut.
+    Args:
+        name: the name of the format.
+        source_id: the source's id of the session.
+        time: when it began.
+        cwd: its directory.
+        git_root: the root of its repository.
+        parent: the source's id of the session it was forked from, or is a task of.
+        parent_kind: which of the two.
+        copied_to: the last entry that was copied from the parent. One whose id is not valid here is left out.
+        facts: more, for the metadata; long texts are cut.
     """
     known = {name: value[:_FACT] if isinstance(value, str) else value for name, value in facts.items()}
     known = {name: value for name, value in known.items() if value is not None}
@@ -46,6 +63,7 @@ def make_header(
         cwd=cwd[:_FACT] if isinstance(cwd, str) else None,
         git_root=git_root[:_FACT] if isinstance(git_root, str) else None,
         parent_session=None if parent is None else ParentSession(id=session_id(name, parent), kind=parent_kind),
+        copied_to=copied_to if parent is not None and copied_to is not None and ID.fullmatch(copied_to) else None,
         metadata={"import": {"format": name, "id": source_id[:_FACT]} | known},
     )
 

@@ -17,7 +17,8 @@ The context of an imported session has the messages that pi would show. Mapping:
 
 Version 1 has no ids: its entries are a chain, and the first kept entry of a compaction is a line number. Its header
 names a model that pi no longer reads: extension data at the root. Version 2 has another name for the role `custom`. A
-repeated id means the later entry from there on, as in pi. pi resumes at the last line, so that is the leaf.
+repeated id means the later entry from there on, as in pi. pi resumes at the last line, so that is the leaf. A fork
+names its parent and the last entry that was copied from there (`forks`).
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder
 from convtree._formats.common.values import key, text
 from convtree._formats.pi.entries import Entries
+from convtree._formats.pi.forks import origin_of
 from convtree._formats.pi.writer import NAME
 from convtree._model.entries import Record
 
@@ -71,7 +73,16 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     first = next(objects)
     fields = first.fields
     time, parent = fields.get("timestamp"), fields.get("parentSession")
-    header = make_header(NAME, ref.source_id, time=time, cwd=fields.get("cwd"), parent_session=parent)
+    origin = origin_of(source, fields)
+    header = make_header(
+        NAME,
+        ref.source_id,
+        time=time,
+        cwd=fields.get("cwd"),
+        parent=origin.parent,
+        copied_to=origin.copied_to,
+        parent_session=parent,
+    )
     records = _Reader(first, SessionBuilder(Ids(NAME, ref.source_id), findings)).records(objects)
     return SourceSession(header, records, findings.listed, file.position)
 

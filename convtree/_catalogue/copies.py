@@ -1,0 +1,226 @@
+"""Usage of copied entries: in which session of a store it counts. SQL text only. Pure.
+
+A fork holds copies of its parent's entries. They were paid for once, so each is counted once. Three rules decide where:
+
+1. While the parent is in the store, a copy counts there.
+2. Else an ancestor further up that holds the entry counts it. The links of deleted sessions stay (`ct_gone`).
+3. Else the first of the sessions that copied it, by id.
+
+An entry is the same in two sessions if it has the same id and time: a fork copies both. Most copies are of the first
+kind, and for these no table of entries is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from convtree._catalogue.record_summary import key_of
+from convtree._catalogue.tables import Execute
+from convtree._model.batches import batched
+from convtree._model.usage import Usage
+
+_FIELDS = ", ".join(Usage.__struct_fields__)
+_SELECT_COPIERS = """
+SELECT session_id, parent_id, copying_to, created_ms FROM ct_sessions WHERE session_id IN ({marks})
+  AND EXISTS (SELECT 1 FROM ct_copied WHERE ct_copied.session_id = ct_sessions.session_id)
+"""
+_SELECT_NAMED = """
+SELECT session_id, header_id, parent_id, copying_to, created_ms FROM ct_sessions
+WHERE session_id IN ({marks}) OR header_id IN ({marks})
+"""
+_SELECT_GONE = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks})"
+_SELECT_ROWS = f"SELECT entry, provider, model, answers, {_FIELDS} FROM ct_copied WHERE session_id = :session_id"
+_SELECT_COPIED = "SELECT entry FROM ct_copied WHERE session_id = :session_id AND entry IN ({marks})"
+_SELECT_COPIES = "SELECT entry, session_id FROM ct_copied WHERE entry IN ({marks}) AND session_id <> :session_id"
+_SELECT_ENTRIES = "SELECT id, ms FROM ct_lines WHERE session_id = :session_id AND id IN ({marks})"
+
+
+class Counted(NamedTuple):
+    """Usage of copied entries that counts in a session. Empty texts stand for unknown ones."""
+
+    session_id: str
+    provider: str
+    model: str
+    answers: int
+    usage: Usage
+
+
+class _Session(NamedTuple):
+    """A session that may have copies. `copying_to` is not None if its copied part never came."""
+
+    id: str
+    parent_id: str | None
+    copying_to: str | None
+    created_ms: int | None
+
+
+class _Row(NamedTuple):
+    """Usage of a copied entry."""
+
+    entry: str
+    provider: str
+    model: str
+    answers: int
+    usage: Usage
+
+
+def counted_copies(execute: Execute, ids: Sequence[str]) -> list[Counted]:
+    """Returns the usage of copied entries that counts in these sessions, a row for each entry and model."""
+    found: list[Counted] = []
+    for chunk in batched(ids):
+        copiers = [_Session(*row) for row in _select(execute, _SELECT_COPIERS, chunk)]
+        parents = _parents(execute, copiers)
+        for each in copiers:
+            if each.id not in parents:
+                found += (Counted(each.id, *row[1:]) for row in _own_rows(execute, each))
+    return found
+
+
+def held_elsewhere(execute: Execute, session_id: str, entries: Iterable[str], without: Collection[str]) -> set[str]:
+    """Returns those of a session's entries that another session holds, too, except for the sessions `without`.
+
+    `entries` are keys. They are what the store would count elsewhere if the session were deleted.
+    """
+    wanted = list(entries)
+    copies = _copies(execute, session_id, wanted)
+    held = {entry for entry, others in copies.items() if not others <= set(without)}
+    for each in [_Session(*row) for row in _select(execute, _SELECT_COPIERS, [session_id])]:
+        if each.copying_to is None:
+            chunks = (_select(execute, _SELECT_COPIED, chunk, session_id=session_id) for chunk in batched(wanted))
+            copied = [row[0] for rows in chunks for row in rows]
+            for ancestor in _ancestors(execute, each, without):
+                held |= _entries_in(execute, ancestor, copied)
+    return held
+
+
+def usage_from(numbers: Iterable[Any]) -> Usage:
+    """Returns a sum from its columns, in the order of the fields."""
+    return Usage(**dict(zip(Usage.__struct_fields__, numbers, strict=True)))
+
+
+def _own_rows(execute: Execute, session: _Session) -> list[_Row]:
+    """Returns the copied usage that counts in a session whose parent is not in the store."""
+    rows = _rows(execute, session.id)
+    if session.copying_to is not None:
+        return rows  # its header names a parent, but it has copied nothing
+    entries = [row.entry for row in rows]
+    elsewhere = set[str]()
+    for ancestor in _ancestors(execute, session, ()):
+        elsewhere |= _entries_in(execute, ancestor, entries)
+    copies = _copies(execute, session.id, [entry for entry in entries if entry not in elsewhere])
+    tops = _tops(execute, set().union(*copies.values()))
+    for entry, others in copies.items():
+        # A top without a copy of the entry has the entry itself.
+        if any((top := tops[other]) not in others or top < session.id for other in others if tops[other] != session.id):
+            elsewhere.add(entry)
+    return [row for row in rows if row.entry not in elsewhere]
+
+
+def _rows(execute: Execute, session_id: str) -> list[_Row]:
+    selected = execute(_SELECT_ROWS, {"session_id": session_id})
+    return [
+        _Row(entry, provider, model, answers, usage_from(numbers))
+        for entry, provider, model, answers, *numbers in selected
+    ]
+
+
+def _copies(execute: Execute, session_id: str, entries: Sequence[str]) -> dict[str, set[str]]:
+    """Returns which other sessions have copied these entries."""
+    found: dict[str, set[str]] = {}
+    for chunk in batched(entries):
+        for entry, other in _select(execute, _SELECT_COPIES, chunk, session_id=session_id):
+            found.setdefault(entry, set()).add(other)
+    return found
+
+
+def _entries_in(execute: Execute, session_id: str, entries: Sequence[str]) -> set[str]:
+    """Returns those of these entries that a session holds."""
+    wanted, found = set(entries), set[str]()
+    for chunk in batched(entries):
+        ids = [entry.rpartition(" ")[0] for entry in chunk]
+        found.update(key_of(*row) for row in _select(execute, _SELECT_ENTRIES, ids, session_id=session_id))
+    return wanted & found
+
+
+def _tops(execute: Execute, ids: Collection[str]) -> dict[str, str]:
+    """Returns for each session the last one that parents in the store lead to. A ring ends where it was entered."""
+    known: dict[str, str] = {}
+    level = list(ids)
+    while level:
+        sessions = [_Session(*row) for chunk in batched(level) for row in _select(execute, _SELECT_COPIERS, chunk)]
+        parents = _parents(execute, sessions)
+        known |= {id: parents.get(id, id) for id in level}
+        level = [parent for parent in set(parents.values()) if parent not in known]
+    tops = {}
+    for id in ids:
+        top, seen = id, {id}
+        while known[top] not in seen:
+            top = known[top]
+            seen.add(top)
+        tops[id] = top
+    return tops
+
+
+def _parents(execute: Execute, sessions: Sequence[_Session]) -> dict[str, str]:
+    """Returns for each session with copies the session in the store that they were made from.
+
+    That is the session with the parent's id, or one that was created under it and has another id now. A session that
+    began after the copy took the id of the parent later.
+    """
+    wanted = [each.parent_id for each in sessions if each.copying_to is None and each.parent_id is not None]
+    named = _named(execute, wanted)
+    found: dict[str, str] = {}
+    for each in sessions:
+        if each.copying_to is None and each.parent_id is not None:
+            fitting = [other.id for other in named.get(each.parent_id, ()) if _may_hold(other, each)]
+            if fitting:
+                found[each.id] = fitting[0]
+    return found
+
+
+def _named(execute: Execute, names: Sequence[str]) -> Mapping[str, list[_Session]]:
+    """Returns the sessions of these names: by id, then those whose header has it."""
+    found: dict[str, list[_Session]] = {}
+    for chunk in batched(names):
+        for id, header_id, *others in sorted(_select(execute, _SELECT_NAMED, chunk), key=lambda row: str(row[0])):
+            session = _Session(id, *others)
+            found.setdefault(id, []).insert(0, session)
+            if header_id is not None:
+                found.setdefault(header_id, []).append(session)
+    return found
+
+
+def _may_hold(parent: _Session, child: _Session) -> bool:
+    if parent.id == child.id:
+        return False
+    return parent.created_ms is None or child.created_ms is None or parent.created_ms <= child.created_ms
+
+
+def _ancestors(execute: Execute, session: _Session, without: Collection[str]) -> list[str]:
+    """Returns the nearest ancestors of a session that are in the store and not in `without`.
+
+    Links of sessions that are gone lead past them. An id that was used twice may have several: all are followed.
+    """
+    found: list[str] = []
+    level, seen = [session.parent_id or ""], {session.id}
+    while level:
+        seen.update(level)
+        named = _named(execute, level)
+        links = [tuple(row) for chunk in batched(level) for row in _select(execute, _SELECT_GONE, chunk)]
+        further = list[str | None]()
+        for name in level:
+            fitting = [each for each in named.get(name, ()) if _may_hold(each, session)]
+            there = [each.id for each in fitting if each.id not in without]
+            found += there
+            if not there:
+                further += [each.parent_id for each in fitting]
+                further += [parent for gone, parent in links if gone == name]
+        level = [name for name in dict.fromkeys(further) if name is not None and name not in seen]
+    return found
+
+
+def _select(execute: Execute, sql: str, names: Sequence[str], **values: Any) -> list[Any]:
+    marked = {f"n{number}": name for number, name in enumerate(names)}
+    marks = ", ".join(f":{name}" for name in marked) or "NULL"
+    return execute(sql.format(marks=marks), marked | values)

@@ -1,0 +1,104 @@
+"""The directories of sessions, in one form: absolute, without `.`, `..`, `~` and slashes at the end.
+
+Links are not resolved: a directory is called as its user calls it. The root of a repository is that of its main
+working tree, so that a session of a worktree is found from the others. Git itself is not run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PureWindowsPath
+
+from msgspec import UnsetType
+
+Directory = str | os.PathLike[str]
+
+_POINTER_LIMIT = 2**16  # bytes of a file of git that are read
+_POINTER = re.compile(r"gitdir:[ \t]*([^\n]+)\n?")
+_WORKTREE = re.compile(r"^[ \t]*worktree[ \t]*=[ \t]*([^\n]+)$", re.MULTILINE)
+
+
+def directory(path: Directory | None) -> str | None:
+    """Returns a directory as sessions are found by it; None for None.
+
+    A relative path is one of the working directory of this process. What is no path of this system, as one of Windows
+    elsewhere, stays as it is.
+    """
+    if path is None:
+        return None
+    text = os.fspath(path)
+    if not text or "\0" in text or (os.sep == "/" and PureWindowsPath(text).drive):
+        return text
+    whole = os.path.abspath(os.path.expanduser(text))
+    return whole[1:] if whole.startswith("//") and os.sep == "/" else whole
+
+
+def absolute(path: Directory) -> str:
+    """Returns a directory in that form.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    text = directory(path)
+    if not text:
+        raise ValueError("a directory must not be empty")
+    return text
+
+
+def git_root(path: Directory | None) -> str | None:
+    """Returns the root of a repository as sessions are found by it: of a worktree, the root of the main one.
+
+    Of a repository without a main working tree, that is the directory of the repository itself.
+    """
+    root = directory(path)
+    if root is None or "\0" in root or not os.path.isabs(root):
+        return root
+    pointer = _POINTER.fullmatch(_read(os.path.join(root, ".git")))
+    if pointer is None:
+        return root  # a main working tree, a bare repository, or none at all
+    own = os.path.join(root, pointer[1])
+    common = _read(os.path.join(own, "commondir")).rstrip("\n")
+    if not common:
+        return root  # a submodule, or a repository whose directory is elsewhere
+    shared = os.path.normpath(os.path.join(own, common))
+    if os.path.basename(shared) == ".git":
+        return os.path.dirname(shared)
+    tree = _WORKTREE.search(_read(os.path.join(shared, "config")))
+    return shared if tree is None else os.path.normpath(os.path.join(shared, tree[1]))
+
+
+def find_git_root(start: Directory) -> str | None:
+    """Returns the root of the repository that a directory is in, as `git_root` does; None if it is in none."""
+    first = Path(directory(start) or "")
+    return next((git_root(each) for each in (first, *first.parents) if (each / ".git").exists()), None)
+
+
+def moved(path: str | None, old: str, new: str) -> str | None:
+    """Returns where a directory is after `old` was renamed to `new`; None if that does not concern it."""
+    if path is None or not (path == old or path.startswith(f"{old.rstrip('/')}/")):
+        return None
+    return os.path.normpath(f"{new}/{path[len(old) :]}")
+
+
+def given(change: Directory | UnsetType | None) -> str | UnsetType | None:
+    """Returns a new working directory; UNSET and None stay."""
+    return change if isinstance(change, UnsetType) else directory(change)
+
+
+def given_root(change: Directory | UnsetType | None) -> str | UnsetType | None:
+    """Returns a new root; UNSET and None stay."""
+    return change if isinstance(change, UnsetType) else git_root(change)
+
+
+def _read(path: str) -> str:
+    """Returns the beginning of a small file; "" if it cannot be read. A pipe does not block."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", opener=_open) as file:
+            return file.read(_POINTER_LIMIT)
+    except (OSError, ValueError):
+        return ""
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

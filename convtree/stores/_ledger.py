@@ -1,0 +1,113 @@
+"""The usage ledger of stores whose catalogue is a cache: lines that say what each deleted session had used.
+
+A line is written before its session is deleted. It counts only while that session is not in the store: so a crash in
+between counts nothing twice, and a session that is restored from a backup counts itself again. A session is known by
+its id and the checksum of its header. Its last line counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from convtree._catalogue.types import LedgerRow
+from convtree._engine import codec
+from convtree._model.usage import Usage
+
+
+class Ledger(Protocol):
+    """Keeps lines for as long as the store lives. Used by one thread at a time."""
+
+    def read(self) -> list[bytes]:
+        """Returns all lines; the same list as before if there are no new ones."""
+        ...
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Adds lines, durably: all or none. `delete` of the backend holds a lock that lets in one delete at a time."""
+        ...
+
+
+class MemoryLedger:
+    """A ledger that is gone with its process."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def read(self) -> list[bytes]:
+        """Returns all lines."""
+        return self._lines
+
+    def append(self, lines: Sequence[bytes]) -> None:
+        """Adds lines."""
+        self._lines = [*self._lines, *lines]
+
+
+class Used(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a session had used on a day with a model. None: unknown."""
+
+    day: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    cost: float = 0.0
+
+
+class GoneSession(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of the ledger.
+
+    Attributes:
+        id: the session's id.
+        header: the checksum of the first line of its log, as hexadecimal digits.
+        parent: the session it was forked from, or whose task it is.
+        owner: whose it was.
+        used: what it had used and no other session of the store holds.
+    """
+
+    id: str
+    header: str
+    parent: str | None = None
+    owner: str | None = None
+    used: tuple[Used, ...] = ()
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """What tells it from another session."""
+        return self.id, self.header
+
+    def rows(self) -> Iterable[tuple[tuple[str | None, str | None, str | None, str | None], Usage]]:
+        """Yields day, owner, provider and model, and the sum."""
+        for each in self.used:
+            fields = msgspec.structs.asdict(each)
+            day, provider, model = (fields.pop(name) for name in ("day", "provider", "model"))
+            yield (day, self.owner, provider, model), Usage(**fields)
+
+
+def used(rows: Iterable[LedgerRow]) -> tuple[Used, ...]:
+    """Returns rows as a line has them."""
+    return tuple(
+        Used(day=row.day, provider=row.provider, model=row.model, **msgspec.structs.asdict(row.usage)) for row in rows
+    )
+
+
+def encode_line(gone: GoneSession) -> bytes:
+    """Returns the sealed line of a session."""
+    return codec.seal(msgspec.json.encode(gone)[:-1], 0)
+
+
+def last_lines(lines: Iterable[bytes]) -> list[GoneSession]:
+    """Returns the last line of each session. Lines that do not verify are left out."""
+    found: dict[Any, GoneSession] = {}
+    for line in lines:
+        if codec.verify_seal(line) is None:
+            continue
+        try:
+            gone = msgspec.json.decode(line, type=GoneSession)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue  # of a later version
+        found[gone.name] = gone
+    return list(found.values())
