@@ -43,7 +43,7 @@ from convtree.stores._open import open_store as open_store_now
 OLD = Path(__file__).parent / "version_1"
 open_store = partial(open_store_now, clock=lambda: 1_900_010_000 * 10**9)  # when the sessions were a few hours old
 EVERY = ["notes", "old", "task", "fork", "trip"]  # last active first
-NAMES = "session_id, position, id, parent_id, type, role, said_ms, visible_to, excerpt, words, line"
+NAMES = "session_id, position, id, parent_id, type, role, time_ms, said_ms, visible_to, excerpt, words, line"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -264,7 +264,7 @@ def test_tables_of_version_2(url: str) -> None:
         with store.create(id="u") as session:
             session.append(user("two"), visible_to="user")
     before = tables_of(url)
-    assert [line[6] is None for line in before["lines"]] == [
+    assert [line[7] is None for line in before["lines"]] == [
         *[True, True, False, True, True, True, True, False, True],  # of s: the header comes first, the name last
         *[True, True],
         *[True, False],
@@ -272,7 +272,9 @@ def test_tables_of_version_2(url: str) -> None:
     run(
         url,
         "ALTER TABLE ct_lines RENAME COLUMN said_ms TO ms;"
-        "UPDATE ct_lines SET ms = 1900000000000 WHERE ms IS NULL AND type <> 'session';"
+        "UPDATE ct_lines SET ms = time_ms; ALTER TABLE ct_lines DROP COLUMN time_ms;"
+        "DROP INDEX ct_sessions_by_header; ALTER TABLE ct_sessions DROP COLUMN header_id;"
+        "DROP TABLE ct_copied; DROP TABLE ct_gone; DROP TABLE ct_ledger;"
         "UPDATE ct_sessions SET active_ms = 1900000000000, active_slot = 3166666; UPDATE ct_schema SET version = 2;",
     )
     with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 3"):

@@ -33,7 +33,7 @@ _SELECT_GONE = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({
 _SELECT_ROWS = f"SELECT entry, provider, model, answers, {_FIELDS} FROM ct_copied WHERE session_id = :session_id"
 _SELECT_COPIED = "SELECT entry FROM ct_copied WHERE session_id = :session_id AND entry IN ({marks})"
 _SELECT_COPIES = "SELECT entry, session_id FROM ct_copied WHERE entry IN ({marks}) AND session_id <> :session_id"
-_SELECT_ENTRIES = "SELECT id, ms FROM ct_lines WHERE session_id = :session_id AND id IN ({marks})"
+_SELECT_ENTRIES = "SELECT id, time_ms FROM ct_lines WHERE session_id = :session_id AND id IN ({marks})"
 
 
 class Counted(NamedTuple):

@@ -56,6 +56,8 @@ AROUND_FILLING: dict[Dialect, tuple[tuple[str, ...], tuple[str, ...]]] = {
 LAYOUT_3 = (
     # Renamed, so that writers of version 2 that are still running fail: they would let every record be activity.
     "ALTER TABLE ct_lines RENAME COLUMN ms TO said_ms",
+    "ALTER TABLE ct_lines ADD COLUMN time_ms BIGINT",
+    "UPDATE ct_lines SET time_ms = said_ms WHERE said_ms IS NOT NULL",
     "UPDATE ct_lines SET said_ms = NULL WHERE said_ms IS NOT NULL "
     "AND (type <> 'message' OR role IN ('system', 'developer'))",
     "ALTER TABLE ct_sessions ADD COLUMN header_id TEXT",

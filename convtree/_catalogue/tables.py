@@ -50,7 +50,7 @@ CREATE TABLE IF NOT EXISTS ct_sessions (
 _LINES = """
 CREATE TABLE IF NOT EXISTS ct_lines (
   {row}session_id TEXT NOT NULL, position BIGINT NOT NULL, id TEXT, parent_id TEXT, type TEXT NOT NULL, role TEXT,
-  said_ms BIGINT, visible_to TEXT NOT NULL, excerpt TEXT NOT NULL, words TEXT NOT NULL, line TEXT,
+  time_ms BIGINT, said_ms BIGINT, visible_to TEXT NOT NULL, excerpt TEXT NOT NULL, words TEXT NOT NULL, line TEXT,
   {key} (session_id, position), UNIQUE (session_id, id))
 """
 _USAGE = """
@@ -175,8 +175,9 @@ UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :en
 WHERE session_id = :session_id RETURNING {ROW}
 """
 _ADD_LINES = """
-INSERT INTO ct_lines (session_id, position, id, parent_id, type, role, said_ms, visible_to, excerpt, words, line)
-VALUES (:session_id, :position, :id, :parent_id, :type, :role, :said_ms, :visible_to, :excerpt, :words, :line)
+INSERT INTO ct_lines
+  (session_id, position, id, parent_id, type, role, time_ms, said_ms, visible_to, excerpt, words, line) VALUES
+  (:session_id, :position, :id, :parent_id, :type, :role, :time_ms, :said_ms, :visible_to, :excerpt, :words, :line)
 """
 _ADD_USAGE = """
 INSERT INTO ct_usage (session_id, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
@@ -269,13 +270,14 @@ def line_of(session_id: str, position: int, summary: RecordSummary | None, line:
     """Returns the row of a line. A line without a summary is the header."""
     row: dict[str, Any] = {"session_id": session_id, "position": position, "line": line}
     if summary is None:
-        none = {"id": None, "parent_id": None, "role": None, "said_ms": None}
+        none = {"id": None, "parent_id": None, "role": None, "time_ms": None, "said_ms": None}
         return row | none | {"type": "session", "visible_to": "all", "excerpt": "", "words": ""}
     return row | {
         "id": summary.id if summary.keeps_id else None,
         "parent_id": summary.parent_id,
         "type": summary.type,
         "role": summary.role,
+        "time_ms": summary.ms,
         "said_ms": summary.ms if summary.said else None,
         **text_values(summary),
     }
