@@ -370,14 +370,18 @@ def test_a_damaged_header_is_stored_as_it_is(database: SqlDatabase, id: str) -> 
 
 
 def test_a_fork_keeps_its_ids_and_counts_nothing_twice(database: SqlDatabase, id: str) -> None:
-    """The usage of copied entries was counted in the parent session."""
-    header = HEADER.replace('"seal"', '"parent_session":{"id":"p","entry_id":"n1","kind":"fork"},"seal"')
+    """The usage of copied entries counts in the parent session, while that is in the store."""
+    parent = f'"parent_session":{{"id":"{id}-parent","entry_id":"n1","kind":"fork"}},"seal"'
+    header = HEADER.replace('"seal"', parent)
     texts = [node(f"n{number}", None, model="m", usage={"input_tokens": 1}) for number in range(3)]
     write_session(database, id, sealed([header, *texts]))
     with session_in(database, id) as session:
         session.append(user("x"), model="m", usage={"input_tokens": 10})
     with database.reading() as execute:
-        assert [spent.usage.input_tokens for spent in queries.usage(execute, [id])] == [11]
+        assert sum(spent.usage.input_tokens for spent in queries.usage(execute, [id])) == 13
+    write_session(database, f"{id}-parent", sealed([HEADER, *texts]))
+    with database.reading() as execute:
+        assert sum(spent.usage.input_tokens for spent in queries.usage(execute, [id])) == 11
 
 
 def test_any_text_comes_back(database: SqlDatabase, id: str) -> None:

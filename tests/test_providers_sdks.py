@@ -139,7 +139,7 @@ def test_a_chat_answer_goes_back(server: Provider) -> None:
     session.append(ask_chat(server.url, session.build_context().to("openai-chat")))
     session.append({"role": "tool", "tool_call_id": "call_1", "content": "sun"})
     _, sent, _ = asked(server, "openai-chat", session)
-    calling = {"role": "assistant", "content": None, "annotations": [], "tool_calls": CHAT_ANSWER["tool_calls"]}
+    calling = {"role": "assistant", "content": None, "tool_calls": CHAT_ANSWER["tool_calls"]}
     assert sent["messages"] == [HI, calling, {"role": "tool", "tool_call_id": "call_1", "content": "sun"}]
 
 

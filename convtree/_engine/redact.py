@@ -91,7 +91,7 @@ def usual_patterns() -> Mapping[str, re.Pattern[str]]:
             re.IGNORECASE,
         ),
         "url_password": re.compile(
-            r"(?P<kept>[a-z0-9]:(?:\\{0,4}/){2}[^\s/:@\"']{0,128}:)"
+            r"(?P<kept>[a-z0-9]:(?:\\{0,4}/){1,2}[^\s/:@\"']{0,128}:)"
             r"(?!\[REDACTED|[0-9]{1,5}[?#])[^\s/@\"']{1,256}(?=@)",
             re.IGNORECASE,
         ),

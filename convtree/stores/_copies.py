@@ -19,21 +19,21 @@ from convtree.stores.base import Catalogue
 def copies_among(headers: Mapping[str, Header | None], ids: Iterable[str]) -> list[str]:
     """Returns those of the sessions that hold a copy of what the sessions `ids` say, without these, sorted."""
     ids = set(ids)
-    sessions_of = defaultdict[str, list[str]](list)  # by the id in the header, by which forks name their parent
-    copied = defaultdict[str, set[str]](set)  # ids in headers of which one was copied from the other
-    known = {id: header for id, header in headers.items() if header is not None}
-    for id, header in known.items():
-        sessions_of[header.id].append(id)
-        if (parent := _copied_from(header)) is not None:
-            copied[header.id].add(parent)
-            copied[parent].add(header.id)
-    waiting = [known[id].id for id in ids if id in known]
-    found = set(waiting)
+    linked = defaultdict[str, set[str]](set)  # a fork names its parent by the id it is stored under, or by its header's
+    for id, header in headers.items():
+        if header is None:
+            continue
+        for other in (header.id, _copied_from(header)):
+            if other is not None:
+                linked[id].add(other)
+                linked[other].add(id)
+    waiting = list(ids)
+    found = set(ids)
     while waiting:
-        new = copied[waiting.pop()] - found
+        new = linked[waiting.pop()] - found
         found |= new
         waiting.extend(new)
-    return sorted({id for each in found for id in sessions_of[each]} - ids)
+    return sorted(found & headers.keys() - ids)
 
 
 def related_headers(catalogue: Catalogue, open_log: Callable[[str], Log], ids: Iterable[str]) -> dict[str, Header]:

@@ -159,7 +159,7 @@ PLACES = [
 HEADERS = [
     Vector(
         name="header-of-a-fork",
-        about="Entries up to and including `copied_to` were copied: their usage counts in the parent session.",
+        about="Entries up to and including `copied_to` were copied. Their usage counts here if the parent is not there.",
         log=log(
             A,
             said("b", "a", reply("b"), provider="p", model="m", usage={"input_tokens": 9, "output_tokens": 3}),
@@ -170,7 +170,7 @@ HEADERS = [
         leaf="c",
         says=["a", "b", "c"],
         header_fields={"copied_to": "b", "parent_session": FORK},
-        usage=[{"provider": "p", "model": "m", "input_tokens": 1, "output_tokens": 2}],
+        usage=[{"provider": "p", "model": "m", "input_tokens": 10, "output_tokens": 5}],
     ),
     Vector(
         name="header-of-a-fork-of-a-branch",
@@ -185,7 +185,7 @@ HEADERS = [
         records="a b c d",
         leaf="d",
         says=["a", "b", "d"],
-        usage=[{"provider": "p", "model": "m", "input_tokens": 1, "output_tokens": 2}],
+        usage=[{"provider": "p", "model": "m", "input_tokens": 15, "output_tokens": 10}],
     ),
     Vector(
         name="header-copied-to-what-is-missing",
