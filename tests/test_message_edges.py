@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
+import pydantic
 import pytest
 from helpers import assistant, user
 from test_providers_laws import SHAPES
@@ -106,3 +107,13 @@ def test_a_blank_document_says_nothing() -> None:
 def test_numbers_of_any_size_are_counted() -> None:
     """A log of another program may hold them."""
     assert estimate_tokens({"a": 2**70}) == 7  # {"a":1180591620717411303424}
+
+
+def test_links_of_a_frameworks_dump_are_texts() -> None:
+    """pydantic keeps them as objects in a dump for Python."""
+    url = pydantic.AnyUrl("https://example.org/a.png")
+    said = {"role": "user", "blocks": [{"block_type": "image", "url": url}], "additional_kwargs": {}}
+    session = Session.memory()
+    entry = session.append(said)
+    assert entry.message["blocks"] == [{"block_type": "image", "url": "https://example.org/a.png"}]
+    assert "https://example.org/a.png" in str(session.build_context().to("anthropic"))

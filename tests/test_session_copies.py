@@ -6,13 +6,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from helpers import assistant, user
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from convtree import ParentSession, SessionStore, open_store
+from convtree import ParentSession, SessionNotFound, SessionStore, open_store
 from convtree.stores.base import StoreFinding
 
 CONFLICT = "s1.sync-conflict-20261128-101010-ABCDEFG"
@@ -159,3 +160,19 @@ def test_every_answer_counts_once_however_often_it_was_copied(steps: list[tuple[
                 found = counted(store)
                 assert sum(found.values()) == sum({each for spent in files.values() for each in spent})
                 assert set(found) == set(files)
+
+
+def test_a_session_that_vanishes_while_the_ledger_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process deletes it between the look at the folder and the look at its header: what is gone counts."""
+    with open_store(tmp_path) as store:
+        with store.create(id="s") as session:
+            session.append({"role": "assistant", "content": "a"}, model="m", usage={"output_tokens": 7})
+        store.delete("s")
+        store.create(id="s").close()
+        assert [row.usage.output_tokens for row in store.ledger()] == [7]
+
+        def gone(id: str) -> NoReturn:
+            raise SessionNotFound(id)
+
+        monkeypatch.setattr(store._backend.catalogue(), "_open_log", gone)
+        assert [row.usage.output_tokens for row in store.ledger()] == [7]

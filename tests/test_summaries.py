@@ -334,3 +334,12 @@ def test_an_asyncio_session_can_keep_bytes() -> None:
             assert done.messages_removed == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("given", "name"), [({"keep_tokens": "5"}, "keep_tokens"), ({"keep_bytes": True}, "keep_bytes")]
+)
+def test_what_is_kept_is_a_number(session: Session, given: Any, name: str) -> None:
+    """The error names the argument."""
+    with pytest.raises(TypeError, match=f"{name} is a number, not"):
+        plan_compaction(session, **given)

@@ -159,7 +159,7 @@ PLACES = [
 HEADERS = [
     Vector(
         name="header-of-a-fork",
-        about="Entries up to and including `copied_to` were copied. Their usage counts here if the parent is not there.",
+        about="Entries up to and including `copied_to` were copied. Their usage counts here if there is no parent.",
         log=log(
             A,
             said("b", "a", reply("b"), provider="p", model="m", usage={"input_tokens": 9, "output_tokens": 3}),
