@@ -168,7 +168,8 @@ def test_a_session_that_vanishes_while_the_ledger_is_read(tmp_path: Path, monkey
         with store.create(id="s") as session:
             session.append({"role": "assistant", "content": "a"}, model="m", usage={"output_tokens": 7})
         store.delete("s")
-        store.create(id="s").close()
+        with store.create(id="s") as session:
+            session.append(user("another"))
         assert [row.usage.output_tokens for row in store.ledger()] == [7]
 
         def gone(id: str) -> NoReturn:
