@@ -1,6 +1,7 @@
 """Stores in SQLite and PostgreSQL: the conformance suite, and tests of databases only."""
 
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -199,3 +200,19 @@ def test_a_commit_rolled_back_by_the_server_is_retried(
         session.append(user("y"))
         session.refresh()
         assert contents(session) == ["x", "y"]
+
+
+def test_a_session_that_cannot_be_read_is_not_left_open(tmp_path: Path) -> None:
+    """Its table is gone: the error of the database, and the store can be used and closed."""
+    with open_store(sqlite_url(tmp_path)) as store:
+        with store.create(id="s") as session:
+            session.append(user("a"))
+        with sqlite3.connect(tmp_path / "store.db") as database:
+            database.execute("ALTER TABLE ct_lines RENAME TO gone")
+        with pytest.raises(OSError, match="no such table"):
+            store.open("s", read_only=True)
+        with sqlite3.connect(tmp_path / "store.db") as database:
+            database.execute("ALTER TABLE gone RENAME TO ct_lines")
+        database.close()
+        with store.open("s", read_only=True) as session:
+            assert contents(session) == ["a"]

@@ -284,7 +284,9 @@ def _with_leftovers(done: Redaction, path: Path) -> Redaction:
     beside = _beside(path)
     if not done.complete:
         return msgspec.structs.replace(done, beside=beside)
-    copies = copies_among(headers_in(path.parent) | {path.name: header_at(path)}, [path.name])
+    own = header_at(path)
+    known = headers_in(path.parent) | ({} if own is None else {path.name: own})
+    copies = copies_among(known, [path.name])
     others = [id for id in copies if f"{id}{SUFFIX}" != path.name]
     return msgspec.structs.replace(done, beside=beside, copies=(*others, *beside))
 

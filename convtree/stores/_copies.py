@@ -16,13 +16,11 @@ from convtree._model.errors import ConvtreeError
 from convtree.stores.base import Catalogue
 
 
-def copies_among(headers: Mapping[str, Header | None], ids: Iterable[str]) -> list[str]:
+def copies_among(headers: Mapping[str, Header], ids: Iterable[str]) -> list[str]:
     """Returns those of the sessions that hold a copy of what the sessions `ids` say, without these, sorted."""
     ids = set(ids)
     linked = defaultdict[str, set[str]](set)  # a fork names its parent by the id it is stored under, or by its header's
     for id, header in headers.items():
-        if header is None:
-            continue
         for other in (header.id, _copied_from(header)):
             if other is not None:
                 linked[id].add(other)
