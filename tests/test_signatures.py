@@ -108,6 +108,7 @@ COVERED: dict[str, Make] = {
         ],
     },
     "copilot": lambda text, seal: {"role": "assistant", "reasoning_text": text, "reasoning_opaque": seal},
+    "reasoning_signature": lambda text, seal: {"role": "assistant", "reasoning": text, "reasoning_signature": seal},
     "pydantic-ai": lambda text, seal: {
         "kind": "response",
         "parts": [{"part_kind": "thinking", "content": text, "id": "rs_1", "signature": seal}],

@@ -16,24 +16,16 @@ import msgspec
 import orjson
 
 from convtree._engine import json_values
+from convtree._messages.dialects import REASONING_SIGNATURE_KEYS, SIGNATURE_KEYS
 from convtree._model.errors import InvalidMessage
 
-#: signatures wherever they are
-_ALWAYS = frozenset(
-    {"thinkingSignature", "textSignature", "thoughtSignature", "thought_signature"}
-    | {"thoughtSignatures", "thought_signatures", "__gemini_function_call_thought_signatures__"}
-    | {"encrypted_content", "encryptedContent", "reasoningEncryptedContent", "reasoning_encrypted_content"}
-    | {"protected_data", "protectedData", "reasoning_opaque", "reasoningOpaque", "redactedData"}
-)
-#: signatures in reasoning; elsewhere the names are too common
-_IN_REASONING = frozenset({"signature", "redactedContent", "redacted_content"})
 #: ids by which a provider finds the original
 _REFERENCES = frozenset({"id", "itemId", "item_id", "reasoning_id"})
 #: signatures in the metadata of a part
 _IN_METADATA = frozenset({"signature"}) | (_REFERENCES - {"id"})
 
 #: the names of all signatures that are no ids
-NAMES = _ALWAYS | _IN_REASONING
+NAMES = SIGNATURE_KEYS | REASONING_SIGNATURE_KEYS
 
 #: members that say what an object is
 _KINDS = ("type", "part_kind", "block_type")
@@ -45,7 +37,7 @@ _REASONING = frozenset(
 _REASONING_KINDS = ("thinking", "reasoning", "redacted_thinking", "redacted-reasoning", "redactedThinking")
 #: kinds whose `data` only the provider can read
 _ENCRYPTED_KINDS = frozenset({"redacted_thinking", "redactedThinking", "redacted-reasoning", "reasoning.encrypted"})
-#: members that tell reasoning items of OpenAI Responses from the parts of other tools, which number theirs
+#: members by which a reasoning item of OpenAI Responses differs from the parts of other tools, which number theirs
 _ITEM_MEMBERS = frozenset({"summary", "content"})
 _ITEM_ID = "rs_"
 #: kinds whose encrypted content is what they are, and not about what is beside it; without it they are refused
@@ -194,9 +186,9 @@ def _classify(place: _Place, was: dict[str, Any]) -> None:
         place.part = None
     place.in_reasoning |= any(kind.startswith(_REASONING_KINDS) or kind == "text_reasoning" for kind in kinds)
     names = now.keys() | was.keys()
-    found = names & _ALWAYS
+    found = names & SIGNATURE_KEYS
     if place.in_reasoning or names & _REASONING:
-        found |= names & _IN_REASONING
+        found |= names & REASONING_SIGNATURE_KEYS
     if place.in_metadata:
         found |= names & _IN_METADATA
     if any(kind in _ENCRYPTED_KINDS for kind in kinds):

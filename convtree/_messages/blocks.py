@@ -20,7 +20,7 @@ from convtree._messages.dialects import (
     TEXT_BLOCKS,
     TEXT_KEYS,
 )
-from convtree._messages.hosted import told
+from convtree._messages.hosted import text_of_hosted
 from convtree._messages.parts import (
     Call,
     Hosted,
@@ -56,7 +56,7 @@ def read_block(block: Mapping[str, Any], role: Role, source: Source) -> Part | N
     if read is not None:
         return read(block, (role, source))
     if kind in HOSTED_BLOCKS or (isinstance(kind, str) and kind.endswith("_tool_result")):
-        return Hosted(role=role, source=source, raw=block, shape=source.shape, text=told(block))
+        return Hosted(role=role, source=source, raw=block, shape=source.shape, text=text_of_hosted(block))
     return unknown_block(block, role, source)
 
 

@@ -16,7 +16,7 @@ from convtree._messages.dialects import (
     GEMINI_SIGNATURE_KEYS,
     GEMINI_UNSIGNED,
 )
-from convtree._messages.hosted import told
+from convtree._messages.hosted import text_of_hosted
 from convtree._messages.parts import (
     Call,
     Hosted,
@@ -90,7 +90,7 @@ def _part(raw: Mapping[str, Any], role: Role, source: Source) -> Part | None:
             return Thinking(**common, text=text, sealed=True)
         return Text(**common, text=text) if text.strip() or (signed and source.trusted) else None
     if any(name in raw for name in GEMINI_HOSTED_KEYS) or raw.keys() <= set(signed):
-        return Hosted(**common, text=told(raw)) if raw else None
+        return Hosted(**common, text=text_of_hosted(raw)) if raw else None
     return _structured(raw, common)
 
 

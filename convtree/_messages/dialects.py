@@ -100,11 +100,17 @@ GEMINI_UNSIGNED = ("skip_thought_signature_validator", "context_engineering_is_t
 
 #: keys that say nothing by themselves
 FRAME_KEYS = frozenset({"role", "type", "id", "name", "timestamp", "created_at", "model", "status", "object", "index"})
-#: keys whose values only the model that made them can use
-SEALED_KEYS = frozenset(
-    {"signature", "thinkingSignature", "thoughtSignature", "thought_signature", "reasoning_signature"}
-    | {"encrypted_content", "encrypted_index", "encrypted_stdout", "protected_data"}
+#: signatures and encrypted content: only the model that made them can use their values
+SIGNATURE_KEYS = frozenset(
+    {"thinkingSignature", "textSignature", "thoughtSignature", "thought_signature", "reasoning_signature"}
+    | {"thoughtSignatures", "thought_signatures", "__gemini_function_call_thought_signatures__"}
+    | {"encrypted_content", "encryptedContent", "reasoningEncryptedContent", "reasoning_encrypted_content"}
+    | {"protected_data", "protectedData", "reasoning_opaque", "reasoningOpaque", "redactedData"}
 )
+#: the same in reasoning; elsewhere the names are too common
+REASONING_SIGNATURE_KEYS = frozenset({"signature", "redactedContent", "redacted_content"})
+#: the same in results of tools on a provider's servers
+HOSTED_SIGNATURE_KEYS = frozenset({"encrypted_index", "encrypted_stdout"})
 
 #: pi's stop reasons of an incomplete reply, whose calls were never run
 FAILED_STOPS = ("error", "aborted")

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convtree._messages.dialects import SEALED_KEYS
+from convtree._messages.dialects import HOSTED_SIGNATURE_KEYS, REASONING_SIGNATURE_KEYS, SIGNATURE_KEYS
 from convtree._messages.parts import as_json
 
-#: keys that tell a reader nothing: ids, and what the part is
-_UNTOLD = frozenset({"type", "id", "status", "tool_use_id", "caller", "approval_request_id", "container_id"})
+_SEALED = SIGNATURE_KEYS | REASONING_SIGNATURE_KEYS | HOSTED_SIGNATURE_KEYS
+
+#: keys that add nothing to the text: ids, and what the part is
+_QUIET_KEYS = frozenset({"type", "id", "status", "tool_use_id", "caller", "approval_request_id", "container_id"})
 
 
-def told(raw: Mapping[str, Any]) -> str:
+def text_of_hosted(raw: Mapping[str, Any]) -> str:
     """Returns the content of such a part for other models: its kind and its fields as JSON, without what is sealed.
 
     Empty if all of it is sealed.
     """
-    fields = _readable({name: value for name, value in raw.items() if name not in _UNTOLD})
+    fields = _readable({name: value for name, value in raw.items() if name not in _QUIET_KEYS})
     if not fields:
         return ""
     kind = raw.get("type")
@@ -35,7 +37,7 @@ def _readable(value: dict[str, Any]) -> dict[str, Any]:
         inner = holder[place]
         if isinstance(inner, Mapping):
             kept = {
-                name: each for name, each in inner.items() if name not in SEALED_KEYS and each not in (None, "", [], {})
+                name: each for name, each in inner.items() if name not in _SEALED and each not in (None, "", [], {})
             }
             holder[place] = kept
             waiting += [(kept, name) for name in kept]

@@ -7,7 +7,7 @@ from typing import Any
 
 from convtree._messages.blocks import listed, members, read_content, result_content, text_or_none
 from convtree._messages.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RESPONSES, SEARCH_OUTPUT_ITEM
-from convtree._messages.hosted import told
+from convtree._messages.hosted import text_of_hosted
 from convtree._messages.item_fields import ITEM_FIELDS, sendable
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Role, Source, Thinking, Unknown
 from convtree._messages.trimming import RESPONSES_RULE, trimmed
@@ -64,7 +64,9 @@ def _other(source: Source, raw: dict[str, Any], kind: str, stored: Mapping[str, 
     role: Role = "user" if source.role in ("user", "tool") else "assistant"
     if kind in ITEM_FIELDS or kind.endswith("_call"):
         is_empty = kind == "compaction" and not raw.get("encrypted_content")  # a redaction took it
-        return Hosted(role=role, source=source, raw=None if is_empty else raw, shape=RESPONSES, text=told(raw))
+        return Hosted(
+            role=role, source=source, raw=None if is_empty else raw, shape=RESPONSES, text=text_of_hosted(raw)
+        )
     why = f"an item of the type {kind!r}"
     return Unknown(role=role, source=source, raw=raw, shape=RESPONSES, value=stored, why=why)
 

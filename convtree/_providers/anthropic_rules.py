@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from convtree._messages.blocks import text_or_none
-from convtree._messages.hosted import told
+from convtree._messages.hosted import text_of_hosted
 from convtree._messages.parts import Call, Hosted, Part, Result, Thinking
 from convtree._providers.target import Target
 from convtree._providers.writing import text_part
@@ -67,7 +67,7 @@ def with_whole_pairs(parts: Iterable[Part]) -> list[Part]:
     return [
         _called(part, made)
         if not _is_of_a_pair(_server_block(part)) or id(part) in whole
-        else text_part(part.role, told(_server_block(part)) or f"[{_server_block(part).get('type')}]", part)
+        else text_part(part.role, text_of_hosted(_server_block(part)) or f"[{_server_block(part).get('type')}]", part)
         for part in listed
     ]
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from convtree._messages.blocks import text_or_none
 from convtree._messages.dialects import NAMED_CALL_ITEMS, PLAIN_OUTPUT_ITEMS, RESPONSES
-from convtree._messages.hosted import told
+from convtree._messages.hosted import text_of_hosted
 from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
 from convtree._providers.pairing import pair
 from convtree._providers.target import Target
@@ -212,7 +212,7 @@ def _call(part: Part, native: Mapping[str | None, Call], keeps_ids: bool) -> lis
         assert raw is not None  # only such parts are accepted
         if "id" not in part.source.message or keeps_ids or part.source.message["type"] in _FREE:
             return [raw]
-        text = told(raw) if not isinstance(part, Media) else named(part)
+        text = text_of_hosted(raw) if not isinstance(part, Media) else named(part)
         return _words([text], part) if text else []
     if raw is not None and part.id in native:
         return [raw | {"call_id": part.id}]
