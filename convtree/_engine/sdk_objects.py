@@ -13,12 +13,11 @@ import msgspec
 from convtree._engine import codec
 from convtree._engine.plain_objects import as_on_wire, is_convertible, plain
 from convtree._messages.dialects import ROLES
-from convtree._messages.parts import Text
+from convtree._messages.parts import Text, is_plain
 from convtree._messages.reading import read
 from convtree._model.entries import Entry, MessageEntry, Status, Visibility
 from convtree._model.errors import InvalidMessage
 
-_PLAIN = {"role", "content"}
 PINNED_ROLES = frozenset({"system", "developer"})  # messages of these stay in contexts after a compaction
 
 
@@ -189,7 +188,7 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
     Raises:
         InvalidMessage: an answer has several messages to choose from.
     """
-    if value.keys() == _PLAIN and type(value["content"]) is str:
+    if is_plain(value):
         return value, None, {}
     from convtree._messages.frameworks.table import framework_of
     from convtree._messages.wrappers import unwrap

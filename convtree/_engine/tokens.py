@@ -13,8 +13,19 @@ from typing import Any
 
 import msgspec
 
-from convtree._messages.frameworks.making import without_repeats
-from convtree._messages.parts import Call, Hosted, Media, Part, Result, Source, Text, Thinking, Unknown, as_json
+from convtree._messages.parts import (
+    Call,
+    Hosted,
+    Media,
+    Part,
+    Result,
+    Source,
+    Text,
+    Thinking,
+    Unknown,
+    as_json,
+    without_repeats,
+)
 from convtree._messages.reading import read
 from convtree._model.entries import Entry, MessageEntry
 from convtree._model.usage import usage_of

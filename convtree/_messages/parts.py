@@ -6,7 +6,7 @@ whole message that is already in the target's shape is sent unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
@@ -152,6 +152,19 @@ class ReadInner(Protocol):
         ...
 
 
+def without_repeats(parts: Iterable[Part]) -> list[Part]:
+    """Leaves out texts that only repeat an earlier one, such as the instructions in every request of pydantic-ai."""
+    heard: set[tuple[Role, str]] = set()
+    kept: list[Part] = []
+    for part in parts:
+        if isinstance(part, Text):
+            if part.repeats and (part.role, part.text) in heard:
+                continue
+            heard.add((part.role, part.text))
+        kept.append(part)
+    return kept
+
+
 def placed(part: P, *place: str | int) -> P:
     """Returns a part with the place of its block. The part was made just now, so nobody has seen it without."""
     msgspec.structs.force_setattr(part, "place", place)
@@ -164,3 +177,8 @@ def as_json(value: Any) -> str:
         return orjson.dumps(value).decode()
     except TypeError:  # an integer of more than 64 bits
         return msgspec.json.encode(value).decode()
+
+
+def is_plain(message: Mapping[str, Any]) -> bool:
+    """Returns whether a message has only a role and a text."""
+    return message.keys() == {"role", "content"} and isinstance(message["content"], str)

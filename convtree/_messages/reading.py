@@ -37,14 +37,14 @@ from convtree._messages.dialects import (
 )
 from convtree._messages.items import read_item, role_of_item
 from convtree._messages.kit import is_kit, read_kit
-from convtree._messages.parts import Call, Media, Part, Result, Role, Source, Text, Thinking, Unknown, placed
+from convtree._messages.parts import Call, Media, Part, Result, Role, Source, Text, Thinking, Unknown, is_plain, placed
 
 _PLAIN = {"role", "content"}
 _PLAIN_ROLES = ("system", "developer", "user", "assistant")
 
 
 def read(message: Any, shape: str | None = None) -> Source:
-    """Returns what a message says, whoever may see it."""
+    """Returns all that a message says, also what a model must not see."""
     source = Source(message=message if isinstance(message, Mapping) else {"content": message}, shape=shape)
     source.parts = tuple(read_parts(source))
     return source
@@ -80,8 +80,8 @@ def read_for_model(source: Source) -> tuple[Part, ...]:
 def read_parts(source: Source) -> list[Part]:
     """Reads all parts of a message, for a model or not; sets the source's shape and role."""
     message, given = source.message, source.shape
-    if message.keys() == _PLAIN and type(content := message["content"]) is str and given not in CUSTOM:
-        role = message["role"]
+    if is_plain(message) and given not in CUSTOM:
+        role, content = message["role"], message["content"]
         if role in _PLAIN_ROLES:  # most messages; the long way gives the same
             source.role, source.shape = role, None if given == GEMINI else given
             return [Text(role=SPEAKERS[role], source=source, text=content)] if content.strip() else []
@@ -168,8 +168,8 @@ def _read_inner(source: Source, message: Mapping[str, Any], *place: str | int) -
 
 def shape_of(message: Mapping[str, Any], given: str | None = None) -> str | None:
     """Returns the shape that a message's keys imply, else the given one; None for only a role and content."""
-    is_plain = message.keys() == _PLAIN and message["role"] in _PLAIN_ROLES
-    if not is_plain and (shape := _shape_of_frame(message)) is not None:
+    has_frame = message.keys() != _PLAIN or message["role"] not in _PLAIN_ROLES
+    if has_frame and (shape := _shape_of_frame(message)) is not None:
         return shape
     kind = message.get("type")
     blocks = [block for block in listed(message.get("content")) if isinstance(block, Mapping)]
@@ -261,8 +261,6 @@ def _said_again(source: Source, name: str, said: list[Part]) -> list[Part]:
     """Reads a second text of a message, unless it repeats what the first one says."""
     text = source.message.get(name)
     if not isinstance(text, str) or not text.strip():
-        return []
-    if any(isinstance(part, Text) and text.strip() in part.text for part in said):
         return []
     joined = "\n".join(part.text for part in said if isinstance(part, Text))
     if text.strip() in joined:

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, get_args
 
-from convtree._messages.frameworks.making import without_repeats
 from convtree._messages.matching import match
-from convtree._messages.parts import Part, Source
+from convtree._messages.parts import Part, Source, without_repeats
 from convtree._providers import anthropic, gemini, openai_chat, openai_responses
 from convtree._providers.target import OnOpenCalls, OnUnknown, Request, Shape, Target
 

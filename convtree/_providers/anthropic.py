@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from convtree._messages.dialects import ANTHROPIC
-from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown
+from convtree._messages.parts import Call, Hosted, Media, Part, Result, Text, Thinking, Unknown, is_plain
 from convtree._providers.anthropic_rules import (
     thinking_first,
     with_few_marks,
@@ -28,7 +28,6 @@ from convtree._providers.writing import (
     accepted,
     as_object,
     by_role,
-    is_plain,
     link_of,
     media_of,
     verbatim,

@@ -21,6 +21,7 @@ from convtree._messages.parts import (
     Thinking,
     Unknown,
     as_json,
+    is_plain,
 )
 from convtree._providers.target import Target
 
@@ -67,11 +68,6 @@ def _fits_frame(message: Mapping[str, Any], shape: str) -> bool:
     """Returns whether a shape takes the role and the keys of a message: not those of a response, or another word."""
     keys, roles = _FRAMES[shape]
     return (keys is None or message.keys() == keys) and message.get("role", roles[-1]) in roles
-
-
-def is_plain(message: Mapping[str, Any]) -> bool:
-    """Returns whether a message has only a role and a text."""
-    return message.keys() == {"role", "content"} and isinstance(message["content"], str)
 
 
 def by_role(parts: Iterable[Part]) -> list[tuple[Role, list[Part]]]:
@@ -173,8 +169,8 @@ def accepted(parts: Iterable[Part], takes: Takes, target: Target) -> Iterator[Pa
 
 def as_content(blocks: Sequence[Mapping[str, Any]]) -> str | Sequence[Mapping[str, Any]]:
     """Returns blocks, or one joined text if all of them are plain text. Both of OpenAI's shapes take either."""
-    is_text = all(block.keys() == {"type", "text"} for block in blocks)
-    return "\n".join(block["text"] for block in blocks) if is_text else blocks
+    only_text = all(block.keys() == {"type", "text"} for block in blocks)
+    return "\n".join(block["text"] for block in blocks) if only_text else blocks
 
 
 def words_of(result: Result) -> str:

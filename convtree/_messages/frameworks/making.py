@@ -110,7 +110,7 @@ def chat_calls(message: Mapping[str, Any], where: Where) -> Iterator[Part]:
 
 
 def returned(id: Any, name: Any, content: Iterable[Part | None], where: Where, is_error: bool = False) -> Result:
-    """Makes the result of a call. Of a content, parts that are no text and no media are told as JSON text."""
+    """Makes the result of a call. Parts of its content that are neither text nor media become JSON text."""
     return Result(
         role="user",
         source=where[1],
@@ -158,18 +158,18 @@ def media(
 
 
 def hosted(name: Any, value: Any, where: Where, raw: Mapping[str, Any] | None = None) -> Hosted:
-    """Makes a part of a tool that ran at the provider, with a text that tells other models of it.
+    """Makes a part of a tool that ran at the provider, with a text about it for other models.
 
     `raw` is the block of Anthropic, if it is one.
     """
-    told = value if isinstance(value, str) else "" if value is None else _found_pages(value) or as_json(value)
+    words = value if isinstance(value, str) else "" if value is None else _found_pages(value) or as_json(value)
     label = text_or_none(name) or "tool"
     return Hosted(
         role=where[0],
         source=where[1],
         raw=raw,
         shape=None if raw is None else ANTHROPIC,
-        text=f"[{label}] {told}".rstrip(),
+        text=f"[{label}] {words}".rstrip(),
     )
 
 
@@ -202,19 +202,6 @@ def as_value(arguments: Any) -> Any:
         return orjson.loads(arguments)
     except orjson.JSONDecodeError:
         return arguments
-
-
-def without_repeats(parts: Iterable[Part]) -> list[Part]:
-    """Leaves out texts that only repeat an earlier one, such as the instructions in every request of pydantic-ai."""
-    heard: set[tuple[Role, str]] = set()
-    kept: list[Part] = []
-    for part in parts:
-        if isinstance(part, Text):
-            if part.repeats and (part.role, part.text) in heard:
-                continue
-            heard.add((part.role, part.text))
-        kept.append(part)
-    return kept
 
 
 def numbered(key: str, values: Any) -> Iterator[tuple[Place, Any]]:
