@@ -53,9 +53,9 @@ def repository(tmp_path: Path) -> Path:
         ("/a//b/./c/../", "/a/b"),
         ("//a", "/a"),
         ("/", "/"),
-        (".", "/work"),
-        ("x/", "/work/x"),
-        (Path("x"), "/work/x"),
+        (".", "/here"),
+        ("x/", "/here/x"),
+        (Path("x"), "/here/x"),
         ("~", "/home/ann"),
         ("~/x/", "/home/ann/x"),
         ("C:\\Users\\ann", "C:\\Users\\ann"),
@@ -69,7 +69,7 @@ def test_the_form_of_a_directory(
     given: str | Path | None, expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Absolute and normalised. What is no path of this system stays."""
-    monkeypatch.setattr(os, "getcwd", lambda: "/work")
+    monkeypatch.setattr(os, "getcwd", lambda: "/here")
     monkeypatch.setenv("HOME", "/home/ann")
     assert (directory(given), git_root(given)) == (expected, expected)
 

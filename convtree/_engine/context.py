@@ -107,7 +107,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def unknown(self) -> tuple[LeftOut, ...]:
-        """The messages and parts that no reader knows, for which `to` raises unless told otherwise."""
+        """The messages and parts that no reader knows, for which `to` raises unless `unknown` says otherwise."""
         parts = (part for source in self.said for part in source.parts if isinstance(part, Unknown))
         return tuple(LeftOut(part.source.entry_id, "unknown", part.why, part.place) for part in parts)
 
@@ -149,7 +149,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         result is answered by a note that the conversation was interrupted. Signatures and encrypted reasoning are sent
         only to the model that made them, if it is `provider` and `model` of this context. Plain reasoning is sent to
         models of the same provider, in its own field. Reasoning never becomes text. What was done with tools on
-        another provider's servers is told as text.
+        another provider's servers is sent as text.
 
         The result's `left_out` lists what the request does not hold: reasoning, media that the shape cannot carry
         (their names stand in their place), and unknown parts that were dropped. Its `answered` lists the calls that had

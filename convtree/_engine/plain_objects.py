@@ -1,7 +1,7 @@
 """Turns objects of SDKs and frameworks into plain values: pydantic models, dataclasses, objects with `to_dict`. Pure.
 
 No SDK is imported: an object is recognised by its attributes, and becomes what its own SDK would send or store as JSON.
-What is no JSON value stays as it is: whoever writes the line refuses it, and names its place.
+What is no JSON value stays as it is. The codec refuses it when the line is made, and names its place.
 """
 
 from __future__ import annotations

@@ -90,9 +90,10 @@ def applied_compaction(columns: Tree, leaf: int, rendered: Rendered, cache: Entr
 
 def spread(arranged: Arranged, rendered: Rendered, read: Mapping[int, Entry]) -> tuple[Arranged, list[Any]]:
     """Returns the rows of a context, one for each message, and the messages. A summary may have several."""
-    told, edited = rendered.rows, arranged.messages
+    summaries, edited = rendered.rows, arranged.messages
     groups = [
-        told[row] if row in told else (edited[row] if row in edited else _message(read[row]),) for row in arranged.rows
+        summaries[row] if row in summaries else (edited[row] if row in edited else _message(read[row]),)
+        for row in arranged.rows
     ]
     messages = [message for group in groups for message in group]
     if len(messages) == len(groups):

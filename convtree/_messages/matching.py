@@ -96,7 +96,7 @@ def _said(result: Result) -> Said:
 
 
 class _Waiting:
-    """Calls in the order they were made, by id, by name, by message and by turn; each of them is answered once."""
+    """Calls in the order they were made, by id, by name and by turn. Each of them is answered once."""
 
     def __init__(self) -> None:
         self.answers: dict[int, Result] = {}

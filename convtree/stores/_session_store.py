@@ -265,7 +265,7 @@ class SessionStore(StoreReader):
         Call it again when a reader has closed that an earlier call was waiting for, or after a crash.
 
         Raises:
-            NotALog, SessionHeld, SessionLocked: as `delete`.
+            NotALog, SessionHeld, SessionLocked, SessionChanged: as `delete`.
         """
         codec.check_id(id, "id")
         try:

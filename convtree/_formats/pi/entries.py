@@ -177,7 +177,7 @@ def _details(fields: Mapping[str, Any]) -> Any:
 def _cost_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what a summary cost, and whose model wrote it, as far as the values fit an entry here."""
     usage = fields.get("usage")
-    names = {name: told for name in ("provider", "model") if (told := text(fields.get(name)))}
+    names = {name: value for name in ("provider", "model") if (value := text(fields.get(name)))}
     return names | ({"usage": usage} if isinstance(usage, dict) else {})
 
 

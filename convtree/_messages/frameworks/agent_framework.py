@@ -140,8 +140,8 @@ def _results_text(result: Any, items: Any, where: Where) -> Part | None:
 
 
 def _error(content: Mapping[str, Any], where: Where) -> Part | None:
-    told = [content.get("error_code"), content.get("message"), content.get("error_details", content.get("details"))]
-    return said("Error: " + "\n".join(line for line in told if isinstance(line, str) and line), where)
+    about = [content.get("error_code"), content.get("message"), content.get("error_details", content.get("details"))]
+    return said("Error: " + "\n".join(line for line in about if isinstance(line, str) and line), where)
 
 
 _READERS: dict[str, Callable[[Mapping[str, Any], Where], Part | None]] = {

@@ -136,8 +136,8 @@ def _guarded(value: Any, where: Where) -> Part | None:
 
 
 def _searched(value: Any, where: Where) -> Part | None:
-    told = (text_or_none(value.get("title")), text_or_none(value.get("source")), _words(value))
-    return said("\n".join(each for each in told if each), where)
+    lines = (text_or_none(value.get("title")), text_or_none(value.get("source")), _words(value))
+    return said("\n".join(each for each in lines if each), where)
 
 
 def _call(value: Any, where: Where) -> Part | None:

@@ -78,7 +78,7 @@ def _part(block: Any, where: Where) -> Part | None:
 
 
 def _told(block: Any, where: Where) -> Part | None:
-    """Reads a block of a result. Of a document the data is told, whose id only citations use."""
+    """Reads a block of a result. Only the data of a document counts: its id is for citations."""
     if kind_of_part(block, "type") == "text":
         return said(block.get("text"), where)
     return structured(block["document"].get("data") if _is_document(block) else block, where)

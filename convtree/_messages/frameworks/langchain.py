@@ -181,11 +181,11 @@ def _text(block: Mapping[str, Any], where: Where) -> Part | None:
 
 def _reasoning(block: Mapping[str, Any], where: Where) -> Part | None:
     """Reads LangChain's reasoning, an item of OpenAI, and what Bedrock calls its reasoning."""
-    told = block.get("reasoning") or members(block.get("reasoning_content")).get("text") or _words(block.get("summary"))
+    text = block.get("reasoning") or members(block.get("reasoning_content")).get("text") or _words(block.get("summary"))
     if sealed := text_or_none(block.get("encrypted_content")):
-        return encrypted_thought(told, sealed, block.get("id"), where)
+        return encrypted_thought(text, sealed, block.get("id"), where)
     signature = members(block.get("extras")).get("signature") or block.get("signature")
-    return thought(told, where, signature if _is_anthropic(where[1]) else None)
+    return thought(text, where, signature if _is_anthropic(where[1]) else None)
 
 
 def _thinking(block: Mapping[str, Any], where: Where) -> Part | None:
@@ -274,8 +274,8 @@ def _thought_before(kwargs: Mapping[str, Any], way: Place, where: Where) -> Iter
     """Reads reasoning that stands beside the content."""
     for key in ("reasoning_content", "reasoning"):
         given = kwargs.get(key)
-        told = _reasoning(given, where) if isinstance(given, Mapping) else thought(given, where)
-        yield from at((*way, "additional_kwargs", key), told)
+        read = _reasoning(given, where) if isinstance(given, Mapping) else thought(given, where)
+        yield from at((*way, "additional_kwargs", key), read)
 
 
 def _said_beside(kwargs: Mapping[str, Any], way: Place, where: Where) -> Iterator[Part]:

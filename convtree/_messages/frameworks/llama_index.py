@@ -122,8 +122,8 @@ def _call(block: Mapping[str, Any], where: Where) -> Call:
 def _citable(block: Mapping[str, Any], where: Where) -> Part | None:
     """Reads a source, or a place of one, that a reply may cite."""
     content = block.get("content", [block.get("cited_content")])
-    told = [block.get("title"), block.get("source"), *(members(each).get("text") for each in listed(content))]
-    lines = [line for line in told if isinstance(line, str) and line.strip()]
+    about = [block.get("title"), block.get("source"), *(members(each).get("text") for each in listed(content))]
+    lines = [line for line in about if isinstance(line, str) and line.strip()]
     return said("\n".join(lines), where) or unknown(block, block["block_type"], where)
 
 

@@ -171,10 +171,10 @@ def _retry(part: Mapping[str, Any], where: Where) -> Part | None:
     """Reads what was wrong: the error of a call, or without a tool's name, a text for the model."""
     content = part.get("content")
     words = content if isinstance(content, str) else as_json(content)
-    told = said(f"{words}\n\n{_RETRY}", where)
+    retry = said(f"{words}\n\n{_RETRY}", where)
     if not text_or_none(part.get("tool_name")):
-        return told
-    return returned(part.get("tool_call_id"), part.get("tool_name"), [told], where, True)
+        return retry
+    return returned(part.get("tool_call_id"), part.get("tool_name"), [retry], where, True)
 
 
 def _speech(part: Mapping[str, Any], where: Where) -> Part | None:
