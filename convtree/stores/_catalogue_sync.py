@@ -33,7 +33,7 @@ from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records, without_shared
-from convtree.stores._ledger import GoneSession, Ledger, MemoryLedger, last_lines
+from convtree.stores._ledger import GoneSession, Ledger, MemoryLedger, decode_line, last_lines
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
@@ -131,15 +131,22 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         found = last_lines(self._ledger.read())
         return rows_of(row for gone in found if not self._is_there(gone) for row in gone.rows())
 
+    def ledger_is_damaged(self) -> bool:
+        """Returns whether a line of the ledger cannot be read. What it says is missing in `ledger`."""
+        return not all(map(decode_line, self._ledger.read()))
+
     def record_deletion(self, ids: Sequence[str]) -> None:
         """Adds sessions to the ledger that are about to be deleted. Call it in `delete`, under the locks.
 
         Deletes must take turns from before this call until the sessions are gone.
         """
-        self.sync()
-        lines = self._read(lambda execute: lines_for(execute, ids, self._open_log, self._open_reader))
-        if lines:
+        if lines := self.lines_of_deletion(ids):
             self._ledger.append(lines)
+
+    def lines_of_deletion(self, ids: Sequence[str]) -> list[bytes]:
+        """Returns the lines that `record_deletion` adds, for a backend that adds them itself."""
+        self.sync()
+        return self._read(lambda execute: lines_for(execute, ids, self._open_log, self._open_reader))
 
     def _is_there(self, gone: GoneSession) -> bool:
         if gone.id not in self._stamps:

@@ -100,14 +100,16 @@ def encode_line(gone: GoneSession) -> bytes:
 
 
 def last_lines(lines: Iterable[bytes]) -> list[GoneSession]:
-    """Returns the last line of each session. Lines that do not verify are left out."""
+    """Returns the last line of each session. Lines that cannot be read are left out."""
     found: dict[Any, GoneSession] = {}
-    for line in lines:
-        if codec.verify_seal(line) is None:
-            continue
-        try:
-            gone = msgspec.json.decode(line, type=GoneSession)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue  # of a later version
+    for gone in filter(None, map(decode_line, lines)):
         found[gone.name] = gone
     return list(found.values())
+
+
+def decode_line(line: bytes) -> GoneSession | None:
+    """Returns what a line says; None if it is damaged, or of a later version."""
+    try:
+        return None if codec.verify_seal(line) is None else msgspec.json.decode(line, type=GoneSession)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
