@@ -125,6 +125,35 @@ def test_what_a_copy_shares_is_not_gone(store: SessionStore) -> None:
     assert (counted(store), in_ledger(store)) == ({}, 111)
 
 
+def test_a_fork_of_a_copied_file_that_is_gone(store: SessionStore) -> None:
+    """What it copied counts in the log that the file was copied from; without the catalogue, too."""
+    spend(store, "s1", 1)
+    copy(store, "s1", "t")
+    store.fork("t", new_id="f").close()
+    spend(store, "f", 10)
+    store.delete("t")
+    assert (counted(store), in_ledger(store)) == ({"s1": 1, "f": 10}, 0)
+    store.close()
+    for path in Path(store.location).glob(".catalogue*"):
+        path.unlink()
+    with open_store(store.location) as again:
+        assert (counted(again), in_ledger(again)) == ({"s1": 1, "f": 10}, 0)
+        again.delete("s1")
+        assert (counted(again), in_ledger(again)) == ({"f": 11}, 0)
+        again.delete("f")
+        assert (counted(again), in_ledger(again)) == ({}, 11)
+
+
+def test_a_copied_file_that_goes_together_with_its_fork(store: SessionStore) -> None:
+    """What both share with the log that stays is not gone."""
+    spend(store, "s1", 1)
+    copy(store, "s1", "t")
+    store.fork("t", new_id="f").close()
+    spend(store, "f", 10)
+    store._backend.delete(["t", "f"])
+    assert (counted(store), in_ledger(store)) == ({"s1": 1}, 10)
+
+
 @pytest.mark.parametrize("tail", [b'{"id":"torn', b"\0\0\0", b'{"id":"a","header":"x"}'])
 def test_a_torn_tail_is_cut_off(tail: bytes, store: SessionStore) -> None:
     """The session of that line was not deleted."""

@@ -22,7 +22,7 @@ from convtree._model.usage import Usage
 
 _FIELDS = ", ".join(Usage.__struct_fields__)
 _SELECT_COPIERS = """
-SELECT session_id, parent_id, copying_to, created_ms FROM ct_sessions WHERE session_id IN ({marks})
+SELECT session_id, header_id, parent_id, copying_to, created_ms FROM ct_sessions WHERE session_id IN ({marks})
   AND EXISTS (SELECT 1 FROM ct_copied WHERE ct_copied.session_id = ct_sessions.session_id)
 """
 _SELECT_NAMED = """
@@ -47,9 +47,14 @@ class Counted(NamedTuple):
 
 
 class _Session(NamedTuple):
-    """A session that may have copies. `copying_to` is not None if its copied part never came."""
+    """A session that may have copies.
+
+    `header_id` is None if its header has the id that it is stored under. `copying_to` is not None if its copied part
+    never came.
+    """
 
     id: str
+    header_id: str | None
     parent_id: str | None
     copying_to: str | None
     created_ms: int | None
@@ -183,11 +188,10 @@ def _named(execute: Execute, names: Sequence[str]) -> Mapping[str, list[_Session
     """Returns the sessions of these names: by id, then those whose header has it."""
     found: dict[str, list[_Session]] = {}
     for chunk in batched(names):
-        for id, header_id, *others in sorted(_select(execute, _SELECT_NAMED, chunk), key=lambda row: str(row[0])):
-            session = _Session(id, *others)
-            found.setdefault(id, []).insert(0, session)
-            if header_id is not None:
-                found.setdefault(header_id, []).append(session)
+        for session in sorted(_Session(*row) for row in _select(execute, _SELECT_NAMED, chunk)):
+            found.setdefault(session.id, []).insert(0, session)
+            if session.header_id is not None:
+                found.setdefault(session.header_id, []).append(session)
     return found
 
 
@@ -200,7 +204,8 @@ def _may_hold(parent: _Session, child: _Session) -> bool:
 def _ancestors(execute: Execute, session: _Session, without: Collection[str]) -> list[str]:
     """Returns the nearest ancestors of a session that are in the store and not in `without`.
 
-    Links of sessions that are gone lead past them. An id that was used twice may have several: all are followed.
+    Links of sessions that are gone lead past them: to the session that one was forked from, and to the others with its
+    header. An id that was used twice may have several: all are followed.
     """
     found: list[str] = []
     level, seen = [session.parent_id or ""], {session.id}
@@ -214,7 +219,7 @@ def _ancestors(execute: Execute, session: _Session, without: Collection[str]) ->
             there = [each.id for each in fitting if each.id not in without]
             found += there
             if not there:
-                further += [each.parent_id for each in fitting]
+                further += [other for each in fitting for other in (each.header_id, each.parent_id)]
                 further += [parent for gone, parent in links if gone == name]
         level = [name for name in dict.fromkeys(further) if name is not None and name not in seen]
     return found

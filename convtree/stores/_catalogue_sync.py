@@ -358,7 +358,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         lines = self._ledger.read()
         if lines is self._linked:
             return
-        links = [(each.id, each.parent) for each in last_lines(lines) if each.parent is not None]
+        links = [link for each in last_lines(lines) for link in each.links()]
         if links:
             with self.writing() as execute:
                 add_links(execute, links)

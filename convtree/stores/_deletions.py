@@ -26,7 +26,7 @@ def lines_for(
     open_log: Callable[[str], Log],
     open_reader: Callable[[str], Session],
 ) -> list[bytes]:
-    """Returns a line for each session that used something or leads to a parent.
+    """Returns a line for each session that used something or leads to others.
 
     What a session shares with one that stays is not gone. Of two that go together, the last one counts it.
     """
@@ -38,15 +38,16 @@ def lines_for(
             spending = Spending(session.header.owner)
             for batch in _paid(session, shared):
                 spending.add(batch, held_elsewhere(execute, id, map(entry_key, batch), before))
-            rows, parent = spending.rows(), session.header.parent_session
-            if rows or parent is not None:
-                gone = GoneSession(
-                    id=id,
-                    header=header_checksum(session._journal.log),
-                    parent=None if parent is None else parent.id,
-                    owner=session.header.owner,
-                    used=used(rows),
-                )
+            parent = session.header.parent_session
+            gone = GoneSession(
+                id=id,
+                header=header_checksum(session._journal.log),
+                header_id=None if session.header.id == id else session.header.id,
+                parent=None if parent is None else parent.id,
+                owner=session.header.owner,
+                used=used(spending.rows()),
+            )
+            if gone.used or gone.links():
                 lines.append(encode_line(gone))
     return lines
 

@@ -63,6 +63,7 @@ class GoneSession(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         id: the session's id.
         header: the checksum of the first line of its log, as hexadecimal digits.
+        header_id: the id in that line; None if it is the session's. The log was copied or renamed as a file.
         parent: the session it was forked from, or whose task it is.
         owner: whose it was.
         used: what it had used and no other session of the store holds.
@@ -70,6 +71,7 @@ class GoneSession(msgspec.Struct, frozen=True, omit_defaults=True):
 
     id: str
     header: str
+    header_id: str | None = None
     parent: str | None = None
     owner: str | None = None
     used: tuple[Used, ...] = ()
@@ -78,6 +80,10 @@ class GoneSession(msgspec.Struct, frozen=True, omit_defaults=True):
     def name(self) -> tuple[str, str]:
         """What tells it from another session."""
         return self.id, self.header
+
+    def links(self) -> list[tuple[str, str]]:
+        """Returns its id with that of each session in which entries of it may be, too."""
+        return [(self.id, other) for other in (self.header_id, self.parent) if other is not None]
 
     def rows(self) -> Iterable[tuple[tuple[str | None, str | None, str | None, str | None], Usage]]:
         """Yields day, owner, provider and model, and the sum."""
