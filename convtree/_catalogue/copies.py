@@ -30,6 +30,7 @@ SELECT session_id, header_id, parent_id, copying_to, created_ms FROM ct_sessions
 WHERE session_id IN ({marks}) OR header_id IN ({marks})
 """
 _SELECT_GONE = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks})"
+_SELECT_LINKS = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks}) OR parent_id IN ({marks})"
 _SELECT_ROWS = f"SELECT entry, provider, model, answers, {_FIELDS} FROM ct_copied WHERE session_id = :session_id"
 _SELECT_COPIED = "SELECT entry FROM ct_copied WHERE session_id = :session_id AND entry IN ({marks})"
 _SELECT_COPIES = "SELECT entry, session_id FROM ct_copied WHERE entry IN ({marks}) AND session_id <> :session_id"
@@ -97,6 +98,11 @@ def held_elsewhere(execute: Execute, session_id: str, entries: Iterable[str], wi
             for ancestor in _ancestors(execute, each, without):
                 held |= _entries_in(execute, ancestor, copied)
     return held
+
+
+def gone_links(execute: Execute, ids: Collection[str]) -> list[tuple[str, str]]:
+    """Returns which session each deleted one had copied from, where one of the two is in `ids`."""
+    return [tuple(row) for chunk in batched(ids) for row in _select(execute, _SELECT_LINKS, chunk)]
 
 
 def usage_from(numbers: Iterable[Any]) -> Usage:

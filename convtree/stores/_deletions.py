@@ -8,7 +8,7 @@ from zlib import crc32
 
 from convtree._catalogue.copies import held_elsewhere
 from convtree._catalogue.ledger import Spending, paid
-from convtree._catalogue.record_summary import RecordSummary, entry_key, summarise_record
+from convtree._catalogue.record_summary import RecordSummary, copied_up_to, entry_key, summarise_record
 from convtree._catalogue.tables import Execute
 from convtree._engine.log import Log
 from convtree._model.batches import batched
@@ -38,7 +38,7 @@ def lines_for(
             spending = Spending(session.header.owner)
             for batch in _paid(session, shared):
                 spending.add(batch, held_elsewhere(execute, id, map(entry_key, batch), before))
-            parent = session.header.parent_session
+            parent = None if copied_up_to(session.header) is None else session.header.parent_session
             gone = GoneSession(
                 id=id,
                 header=header_checksum(session._journal.log),

@@ -24,7 +24,7 @@ from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
-from convtree.stores._ledger import Ledger
+from convtree.stores._ledger import Ledger, last_lines
 from convtree.stores.base import Catalogue, Deletion, Traces
 
 SUFFIX = ".jsonl"
@@ -318,6 +318,12 @@ def headers_in(folder: Path) -> dict[str, Header]:
         if id != name and ID.fullmatch(id) and (header := header_at(folder / name)) is not None:
             found[id] = header
     return found
+
+
+def gone_links_in(folder: Path, ids: Collection[str]) -> list[tuple[str, str]]:
+    """Returns which session each deleted one had copied from, where one of the two is in `ids`."""
+    gone = last_lines(LedgerFile(folder / LEDGER, 0.0).read())
+    return [link for each in gone for link in each.links() if not set(ids).isdisjoint(link)]
 
 
 def _printable(name: str) -> str:

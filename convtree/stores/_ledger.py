@@ -64,7 +64,7 @@ class GoneSession(msgspec.Struct, frozen=True, omit_defaults=True):
         id: the session's id.
         header: the checksum of the first line of its log, as hexadecimal digits.
         header_id: the id in that line; None if it is the session's. The log was copied or renamed as a file.
-        parent: the session it was forked from, or whose task it is.
+        parent: the session that it had copied from.
         owner: whose it was.
         used: what it had used and no other session of the store holds.
     """

@@ -38,7 +38,7 @@ from convtree._model.sources import Clock, IdSource, random_id, system_clock, ti
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
-from convtree.stores._copies import copies_among, related_headers
+from convtree.stores._copies import Links, copies_among, related_headers
 from convtree.stores._copy import copy_session
 from convtree.stores._families import (
     Family,
@@ -52,7 +52,7 @@ from convtree.stores._families import (
 from convtree.stores._judging import Verdict, held_error, judge
 from convtree.stores._reader import StoreReader
 from convtree.stores._results import Erased, Pruned
-from convtree.stores.base import Deletion, StoreBackend, Traces
+from convtree.stores.base import Catalogue, Deletion, StoreBackend, Traces
 
 _DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
 
@@ -271,7 +271,7 @@ class SessionStore(StoreReader):
         try:
             return self.delete(id)
         except SessionNotFound:
-            return self._erased([], (), gone=[id])
+            return self._erased([], self._copies(id), gone=[id])
 
     # --- several sessions ---
 
@@ -428,13 +428,17 @@ class SessionStore(StoreReader):
 
     def _copies(self, id: str) -> builtins.list[str]:
         """Returns the sessions that hold a copy of what a session and those of its sub-agents say."""
-        with self._lock:
+
+        def find(catalogue: Catalogue) -> builtins.list[str]:
+            ids = [id, *catalogue.descendants([id], "task")]
+            gone_links: Links = getattr(catalogue, "gone_links", lambda _: ())
             headers: Callable[[], Mapping[str, Header]] | None = getattr(self._backend, "headers", None)
-            ids = self._query(lambda catalogue: [id, *catalogue.descendants([id], "task")])
             if headers is not None:
-                return copies_among(headers(), ids)
-            found = self._query(lambda catalogue: related_headers(catalogue, lambda each: self._log(each, "r"), ids))
-            return copies_among(found, ids)
+                return copies_among(headers(), ids, gone_links)
+            found = related_headers(catalogue, lambda each: self._log(each, "r"), ids, gone_links)
+            return copies_among(found, ids, gone_links)
+
+        return self._query(find)
 
     def _erased(self, deleted: Sequence[str], copies: Iterable[str], gone: Sequence[str] = ()) -> Erased:
         """Overwrites what deleted sessions have left, and returns what became of it."""

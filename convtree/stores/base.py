@@ -29,7 +29,9 @@ A deleted row or record often stays in its file until something else is written 
 about it has two more methods, which are optional: `erase(ids: Sequence[str]) -> Traces` is called after a delete and
 overwrites what is left of these sessions, of which none exists any more; called again, it does the same again. And
 `headers() -> Mapping[str, Header]` returns the headers of all sessions by id, if a session's header may name another id
-than its own: then copies are found by it.
+than its own: then copies are found by it. A catalogue that is no `CatalogueSync` may have `gone_links(ids) ->
+list[tuple[str, str]]`: which session each deleted one had copied from, where one of the two is in `ids`. Then copies
+are found past the sessions that are gone.
 
 A backend is registered as an entry point in the group `convtree.stores`. The name is a URL scheme, the object is
 called with the URL and returns the backend:
