@@ -159,12 +159,14 @@ class SessionStore(StoreReader):
     def open_or_create(self, header: Header, *, arrives: bool = False, on_stale: OnStale = "raise") -> Session:
         """Opens the session with the id of `header`, or begins it with that header.
 
-        With `arrives`, a session that begins says in its header that it came into this store now.
+        Its directories are normalised, but relative ones stay. With `arrives`, a session that begins says in its header
+        that it came into this store now.
 
         Raises:
             InvalidMessage: the header's id is not valid.
         """
         codec.check_id(header.id, "id")
+        header = directories.of_header(header)
         if arrives:
             header = msgspec.structs.replace(header, arrived=timestamp(self._clock))
         return self._session(header.id, "a", on_stale, header)
