@@ -56,10 +56,46 @@ def begun(session: Session, said: dict[str, Any]) -> tuple[str, str]:
     return answer.id, caller.id
 
 
+def named_call(*names: str, **more: Any) -> dict[str, Any]:
+    """Returns a message with calls that have no ids, in the shape of Gemini."""
+    return {"role": "model", "parts": [{"functionCall": {"name": name, "args": {}, **more}} for name in names]}
+
+
+def named_result(name: str, said: str = "Done.", **more: Any) -> dict[str, Any]:
+    """Returns a message with a result in the shape of Gemini."""
+    return {"role": "user", "parts": [{"functionResponse": {"name": name, "response": {"output": said}, **more}}]}
+
+
+OLLAMA_CALL = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "bash", "arguments": {}}}]}
+OLLAMA_RESULT = {"role": "tool", "tool_name": "bash", "content": "Done."}
+FUNCTION_CALL = {"role": "assistant", "content": None, "function_call": {"name": "bash", "arguments": "{}"}}
+FUNCTION_RESULT = {"role": "function", "name": "bash", "content": "Done."}
+
+
 @pytest.mark.parametrize(
     ("said", "late"),
-    [(call("t1"), result("t1")), (CHAT_CALL, CHAT_RESULT), (RESPONSES_CALL, RESPONSES_RESULT)],
-    ids=["anthropic", "chat", "responses"],
+    [
+        (call("t1"), result("t1")),
+        (CHAT_CALL, CHAT_RESULT),
+        (RESPONSES_CALL, RESPONSES_RESULT),
+        (named_call("bash"), named_result("bash")),
+        (named_call("bash", id="t1"), named_result("bash")),
+        (named_call("bash"), named_result("bash", id="t1")),
+        (OLLAMA_CALL, OLLAMA_RESULT),
+        (OLLAMA_CALL, {"role": "tool", "content": "Done."}),
+        (FUNCTION_CALL, FUNCTION_RESULT),
+    ],
+    ids=[
+        "anthropic",
+        "chat",
+        "responses",
+        "gemini",
+        "only the call has an id",
+        "only the result has an id",
+        "ollama",
+        "neither an id nor a name",
+        "function",
+    ],
 )
 def test_a_late_result_goes_to_its_call(store: SessionStore, said: dict[str, Any], late: dict[str, Any]) -> None:
     """The user went back while the tool ran. The result answers the call, and the leaf stays where the user is."""
@@ -152,6 +188,57 @@ def test_a_call_that_is_made_after_the_first_search_is_found() -> None:
     caller = session.append(call("t2"))
     session.branch(first.id)
     assert session.append(result("t2")).parent_id == caller.id
+
+
+def test_a_result_without_an_id_goes_to_a_call_that_waits() -> None:
+    """A call of that name above the leaf has its result. The newest one elsewhere is not of that name."""
+    session = Session.memory()
+    session.append(user("Hi."))
+    session.append(named_call("bash"))
+    answered = session.append(named_result("bash", "before"))
+    caller = session.append(named_call("bash", "bash"))
+    session.branch(answered.id)
+    session.append(named_call("grep"))
+    session.branch(answered.id)
+    first = session.append(named_result("bash", "one"))
+    second = session.append(named_result("bash", "two"))
+    assert (first.parent_id, second.parent_id, session.leaf_id) == (caller.id, first.id, answered.id)
+    assert session.build_context(leaf=second.id).open_calls == ()
+    assert session.append(named_result("bash", "three")).parent_id == answered.id
+
+
+@pytest.mark.parametrize("between", [0, 100])
+def test_a_call_above_the_leaf_that_waits_keeps_a_result_without_an_id(between: int) -> None:
+    """However far above. Another branch has a newer call of that name that waits, too."""
+    session = Session.memory()
+    caller = session.append(named_call("bash"))
+    session.append(named_call("bash"))
+    session.branch(caller.id)
+    session.append_many([user(str(number)) for number in range(between)])
+    leaf_id = session.leaf_id
+    assert session.append(named_result("bash")).parent_id == leaf_id
+
+
+def test_an_id_that_comes_again_in_every_turn() -> None:
+    """Some servers count calls from zero. The call above the leaf has its result, the one elsewhere waits."""
+    session = Session.memory()
+    session.append(call("t1"))
+    answered = session.append(result("t1"))
+    caller = session.append(call("t1"))
+    session.branch(answered.id)
+    assert session.append(result("t1")).parent_id == answered.id  # the same once more
+    other = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "Other."}]}
+    session.branch(answered.id)
+    assert session.append(other).parent_id == caller.id
+
+
+def test_a_result_that_nobody_waits_for_continues_the_leaf() -> None:
+    """Its call has another id than those elsewhere, or its name is another."""
+    session = Session.memory()
+    answer_id, _ = begun(session, named_call("bash", id="t1"))
+    for late in (named_result("bash", id="t2"), named_result("grep"), {"role": "user", "parts": [{"text": "x"}]}):
+        session.branch(answer_id)
+        assert session.append(late).parent_id == answer_id
 
 
 def test_the_place_that_is_named_counts(store: SessionStore) -> None:

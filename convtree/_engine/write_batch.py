@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from convtree._engine import codec, lost, tree
-from convtree._engine.call_places import answered_ids, call_elsewhere, end_of_results
+from convtree._engine.call_places import call_elsewhere, end_of_results, results_in
 from convtree._engine.index_state import Leaf
 from convtree._engine.leaf import SeenLeaf, only_notes_below
 from convtree._engine.log_index import Index
@@ -285,9 +285,9 @@ class WriteBatch:
         That is the leaf, but for the result of a tool call that is not above the leaf, but on another branch. Such a
         result continues those that the message with the call has there, and the leaf stays.
         """
-        ids = answered_ids(each.record)
-        if ids:
-            caller = call_elsewhere(self.index, ids, tree.ROOT if leaf_id is None else self.row_of(leaf_id))
+        results = results_in(each.record)
+        if results:
+            caller = call_elsewhere(self.index, results, tree.ROOT if leaf_id is None else self.row_of(leaf_id))
             if caller is not None:
                 return self.place_of_reply(self.index.id_of(end_of_results(self.index, caller)))
         return leaf_id, False
