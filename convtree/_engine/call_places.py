@@ -35,6 +35,10 @@ class CallPlaces:
         self._rows: dict[tuple[str, str], list[int]] = {}
         self._size = 0  # of the tree when it was read
 
+    def has_none(self, results: Sequence[Result]) -> bool:
+        """Returns whether it is known, without reading the whole log, that no call may get one of these results."""
+        return self._size > 0 and not any(self.rows(result) for result in results)
+
     def rows(self, result: Result) -> Sequence[int]:
         """Returns the rows of the messages with a call that a result may answer, in log order."""
         if result.id:
@@ -75,7 +79,7 @@ def call_elsewhere(index: Index, results: Sequence[Result], row: int) -> int | N
     None if a message on the path to `row` waits for it, or has that result already, or if nobody waits for it. Yet a
     result whose call has its id belongs to that call, also if it has another result.
     """
-    if _is_near(index, results, row):
+    if index.calls.has_none(results) or _is_near(index, results, row):
         return None
     made = {each for result in results for each in index.calls.rows(result)}
     elsewhere = sorted((each for each in made if not index.tree.is_ancestor(each, row)), reverse=True)
