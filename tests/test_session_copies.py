@@ -67,6 +67,7 @@ def test_what_copies_share_is_counted_once(store: SessionStore) -> None:
     copy(store, "s1", CONFLICT)
     assert counted(store) == {"s1": 11, CONFLICT: 0}
     assert store.findings == [StoreFinding(code="session_copy", place=CONFLICT, id=CONFLICT, of="s1")]
+    assert [row.usage.output_tokens for row in store.usage(CONFLICT, by="branch")] == [0]
     spend(store, "s1", 100)
     spend(store, CONFLICT, 1000)
     assert counted(store) == {"s1": 111, CONFLICT: 1000}

@@ -41,10 +41,23 @@ class Counted(NamedTuple):
     """Usage of copied entries that counts in a session. Empty texts stand for unknown ones."""
 
     session_id: str
+    entry: str
     provider: str
     model: str
     answers: int
     usage: Usage
+
+
+class OwnRecords(NamedTuple):
+    """Which records of a session count there.
+
+    Attributes:
+        start: the number of the first one that may. Those before it are shared with a log of the same header.
+        copied: of the entries that were copied from another session, those that count, as `"<id> <milliseconds>"`.
+    """
+
+    start: int
+    copied: Collection[str]
 
 
 class _Session(NamedTuple):
@@ -79,7 +92,7 @@ def counted_copies(execute: Execute, ids: Sequence[str]) -> list[Counted]:
         parents = _parents(execute, copiers)
         for each in copiers:
             if each.id not in parents:
-                found += (Counted(each.id, *row[1:]) for row in _own_rows(execute, each))
+                found += (Counted(each.id, *row) for row in _own_rows(execute, each))
     return found
 
 

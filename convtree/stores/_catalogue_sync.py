@@ -17,6 +17,7 @@ from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
+from convtree._catalogue.copies import OwnRecords
 from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
 from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
@@ -103,6 +104,11 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         """Returns sessions, last active first, beginning after a cursor."""
         listed = super().sessions(filters, after, limit)
         return [each._replace(stamp=self._stamps.get(each.info.id, _UNKNOWN)) for each in listed]
+
+    def own_records(self, id: str) -> OwnRecords:
+        """Returns which records of a session count there. Those that a copied file shares count in another log."""
+        rows = self._read(lambda execute: execute("SELECT shared FROM ct_files WHERE session_id = :id", {"id": id}))
+        return super().own_records(id)._replace(start=rows[0][0] if rows else 0)
 
     def parents_of_other_tasks(self, ids: Collection[str]) -> list[str]:
         """Returns those of these sessions that have a sub-agent's session which is not one of them.

@@ -31,13 +31,11 @@ def copies_among(headers: Mapping[str, Header], ids: Iterable[str], gone_links: 
     found, level = set[str](), set(ids)
     while level:
         found |= level
-        level = {other for id in level for other in linked[id]}.union(*gone_links(level)) - found
+        level = {other for id in level for other in linked[id]}.union(*gone_links(sorted(level))) - found
     return sorted(found & headers.keys() - ids)
 
 
-def related_headers(
-    catalogue: Catalogue, open_log: Callable[[str], Log], ids: Iterable[str], gone_links: Links
-) -> dict[str, Header]:
+def related_headers(catalogue: Catalogue, open_log: Callable[[str], Log], ids: Iterable[str]) -> dict[str, Header]:
     """Returns the headers of sessions, of those that they were forked from, and of the forks of all of these."""
     found: dict[str, Header] = {}
     known, level = set[str](), set(ids)
@@ -51,7 +49,7 @@ def related_headers(
         for id, above in below.items():
             found.setdefault(id, Header(id=id, parent_session=ParentSession(id=above), copied_to=""))
         parents = {parent for id in level & found.keys() if (parent := _copied_from(found[id])) is not None}
-        level = (parents | below.keys()).union(*gone_links(level)) - known
+        level = (parents | below.keys()).union(*catalogue.gone_links(sorted(level))) - known
     return found
 
 

@@ -38,7 +38,7 @@ from convtree._model.sources import Clock, IdSource, random_id, system_clock, ti
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
-from convtree.stores._copies import Links, copies_among, related_headers
+from convtree.stores._copies import copies_among, related_headers
 from convtree.stores._copy import copy_session
 from convtree.stores._families import (
     Family,
@@ -433,12 +433,11 @@ class SessionStore(StoreReader):
 
         def find(catalogue: Catalogue) -> builtins.list[str]:
             ids = [id, *catalogue.descendants([id], "task")]
-            gone_links: Links = getattr(catalogue, "gone_links", lambda _: ())
             headers: Callable[[], Mapping[str, Header]] | None = getattr(self._backend, "headers", None)
             if headers is not None:
-                return copies_among(headers(), ids, gone_links)
-            found = related_headers(catalogue, lambda each: self._log(each, "r"), ids, gone_links)
-            return copies_among(found, ids, gone_links)
+                return copies_among(headers(), ids, catalogue.gone_links)
+            found = related_headers(catalogue, lambda each: self._log(each, "r"), ids)
+            return copies_among(found, ids, catalogue.gone_links)
 
         return self._query(find)
 

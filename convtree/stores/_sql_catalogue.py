@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Literal, TypeVar
 
 from convtree._catalogue import copies, queries
+from convtree._catalogue.copies import OwnRecords
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, UsageTotal
 
@@ -41,3 +42,7 @@ class SqlCatalogue(ABC):
     def gone_links(self, ids: Collection[str]) -> list[tuple[str, str]]:
         """Returns which session each deleted one had copied from, where one of the two is in `ids`."""
         return self._read(lambda execute: copies.gone_links(execute, ids))
+
+    def own_records(self, id: str) -> OwnRecords:
+        """Returns which records of a session count there."""
+        return OwnRecords(0, self._read(lambda execute: {each.entry for each in copies.counted_copies(execute, [id])}))

@@ -29,9 +29,7 @@ A deleted row or record often stays in its file until something else is written 
 about it has two more methods, which are optional: `erase(ids: Sequence[str]) -> Traces` is called after a delete and
 overwrites what is left of these sessions, of which none exists any more; called again, it does the same again. And
 `headers() -> Mapping[str, Header]` returns the headers of all sessions by id, if a session's header may name another id
-than its own: then copies are found by it. A catalogue that is no `CatalogueSync` may have `gone_links(ids) ->
-list[tuple[str, str]]`: which session each deleted one had copied from, where one of the two is in `ids`. Then copies
-are found past the sessions that are gone.
+than its own: then copies are found by it.
 
 A backend is registered as an entry point in the group `convtree.stores`. The name is a URL scheme, the object is
 called with the URL and returns the backend:
@@ -48,9 +46,10 @@ has the tests that every store must pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from convtree._catalogue.copies import OwnRecords
 from convtree._catalogue.record_summary import (
     HIDDEN_FROM_USER,
     NOT_SEARCHED,
@@ -98,6 +97,7 @@ __all__ = [
     "LogStamp",
     "MemoryLog",
     "Mode",
+    "OwnRecords",
     "Progress",
     "RecordSummary",
     "SearchMatch",
@@ -148,6 +148,17 @@ class Catalogue(Protocol):
         """Returns the sessions of a kind below these, at any depth: id to parent id, parents first.
 
         `ids` are not in it, even if parents form a ring.
+        """
+        ...
+
+    def own_records(self, id: str) -> OwnRecords:
+        """Returns which records of a session count in its usage. The others count elsewhere: `usage` says the same."""
+        ...
+
+    def gone_links(self, ids: Collection[str]) -> list[tuple[str, str]]:
+        """Returns which session each deleted one had copied from, where one of the two is in `ids`.
+
+        Copies are found past the sessions that are gone by it. What had copied nothing is left out.
         """
         ...
 

@@ -69,6 +69,8 @@ class CopyTests(StoreTests):
             spend(store, id, tokens)
         store.delete("f")
         assert counted(store) == {"a": 1, "e": 10_010, "g": 100, "h": 1000}
+        by_branch = {id: [row.usage.output_tokens for row in store.usage(id, by="branch")] for id in "aegh"}
+        assert by_branch == {"a": [1], "e": [10_010], "g": [100], "h": [1000]}
         store.delete("g")
         assert counted(store) == {"a": 1, "e": 10_010, "h": 1100}
         store.delete("a")
