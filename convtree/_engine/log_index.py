@@ -303,6 +303,20 @@ class Index(LineScan):
     def _move_leaf(self, leaf: Leaf) -> None:
         self.state.leaf, self.state.leaf_uncertain_because, self._leaf_model = leaf, None, None
 
+    def last_record_id(self, size: int) -> str | None:
+        """Returns the id of the record that is the last one in the log, of the first `size` rows; None without rows.
+
+        An entry that was put back has its old row, and its line at the end of the log.
+
+        Raises:
+            BrokenPath: its line was damaged since the scan.
+        """
+        if not size:
+            return None
+        rows = (size - 1, *(row for row in self.state.restored if row < size))
+        row = max(rows, key=self.tree.offsets.__getitem__)
+        return self.state.leaf.id if row == self.state.leaf.row else self.id_of(row)
+
     def was_dropped(self, id: str) -> bool:
         """Returns whether a vacuum has removed the record with this id.
 

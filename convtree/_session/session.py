@@ -244,7 +244,7 @@ class Session(Described, Uncopyable):
         return written
 
     def fork(
-        self, path: str | os.PathLike[str], entry_id: str | AtLeaf | None = LEAF, *, allow_network: bool = False
+        self, path: str | os.PathLike[str], entry_id: str | Entry | AtLeaf | None = LEAF, *, allow_network: bool = False
     ) -> Session:
         """Copies the path to an entry into a new log and opens it. The file appears as a whole, and durably.
 
@@ -317,6 +317,17 @@ class Session(Described, Uncopyable):
     def leaf_id(self) -> str | None:
         """The id of the entry that the next append continues; None before the first entry."""
         return self._client.leaf_id
+
+    @property
+    def revision(self) -> str | None:
+        """The id of the last record that this session has seen, marks included; None before the first record.
+
+        For `expect_revision`. Records of other sessions count when `refresh` has returned. May read a line of the log.
+
+        Raises:
+            BrokenPath: the line was damaged since it was read.
+        """
+        return self._client.revision()
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -16,6 +16,7 @@ from convtree.testing._concurrency import ConcurrencyTests
 from convtree.testing._copies import CopyTests, LedgerTests
 from convtree.testing._deleted import DeletedElsewhereTests
 from convtree.testing._erasing import ErasingTests
+from convtree.testing._expectations import ExpectationTests
 from convtree.testing._families import FamilyTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
@@ -50,6 +51,7 @@ class StoreContract(
     DeletedElsewhereTests,
     ErasingTests,
     HoldTests,
+    ExpectationTests,
     FamilyTests,
     ForkTests,
     SearchTests,
