@@ -76,7 +76,8 @@ class IdConflict(ConvtreeError):
 class StaleLeaf(ConvtreeError):
     """Another writer said something, or moved the leaf, from `expected` to `actual`. Nothing was written.
 
-    Call `refresh()` to read the new entries and try again, or pass `reply_to`, `parent_id` or `on_stale`.
+    Call `refresh()` to read the new entries and try again, or pass `reply_to`, `parent_id` or `on_stale`. Where
+    `expect_leaf` or `expect_revision` did not hold, the two are what was expected and what the log has.
     """
 
     expected: str | None
