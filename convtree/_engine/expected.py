@@ -38,8 +38,9 @@ class Expected(msgspec.Struct, frozen=True):
         if self.leaf_id is not UNSET:
             if index.state.leaf_uncertain_because is not None:
                 raise index.leaf_uncertain(location)
-            if index.state.leaf.id not in (self.leaf_id, begun_id):
-                raise _stale(location, "leaf", self.leaf_id, index.state.leaf.id)
+            actual = index.state.leaf.id
+            if actual not in (self.leaf_id, begun_id) and not (self.leaf_id and index.id_named(self.leaf_id) == actual):
+                raise _stale(location, "leaf", self.leaf_id, actual)
         if self.revision is not UNSET:
             actual = index.last_record_id(len(index.tree))
             if actual not in (self.revision, begun_id):

@@ -24,6 +24,13 @@ class EntryNotFound(ConvtreeError, LookupError):
     id: str
 
 
+class AmbiguousLabel(ConvtreeError, LookupError):
+    """A label that was passed for an entry is that of several entries, `ids`. Nothing was written."""
+
+    label: str
+    ids: tuple[str, ...]
+
+
 class SessionNotFound(ConvtreeError, LookupError):
     """The file, or the store, has no such session."""
 

@@ -20,7 +20,7 @@ from convtree._engine.sdk_objects import PINNED_ROLES, SDKObject, entry_of, mess
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import Entry, MessageEntry, Record, Status, Visibility
 from convtree._model.errors import InvalidMessage
-from convtree._session.client import HasClient, check_on_stale, id_of
+from convtree._session.client import HasClient, check_on_stale
 
 E = TypeVar("E", bound=Entry)
 
@@ -133,7 +133,7 @@ def append(
         expect_revision: the last record that the log must have, such as `revision` of a session; None: no record. Sees
             marks, too: a label, a name. Otherwise as `expect_leaf`.
 
-    Wherever an id is asked for, an entry will do.
+    Wherever an id is asked for, an entry will do, and a label that no other entry has. An id wins over a label.
 
     The answers of OpenAI (chat completions and Responses), Anthropic, Gemini, Bedrock Converse, Ollama, Cohere and
     LiteLLM are known. A Response is one entry with all its items. The provider is the maker of the model where the
@@ -157,10 +157,12 @@ def append(
         InvalidMessage: a value cannot be stored, an answer has several choices, `shape` is unknown, or `replaces` is
             not on the path; the error names the place.
         StaleLeaf: another session moved the leaf (never with `parent_id` or `reply_to`), or the log is not as expected.
-        EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
+        EntryNotFound, AmbiguousLabel, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
         SessionFailed, SessionClosed: nothing was written.
         OSError: the disk refused; nothing was stored, or the session is failed.
     """
+    id_of = self._client.id_of
+    answered = id_of(reply_to)
     entry = entry_of(
         item,
         id=id,
@@ -173,13 +175,13 @@ def append(
         status=status,
         extra=extra,
         replaces=id_of(replaces),
-        reply_to=id_of(reply_to),
+        reply_to=answered,
     )
     return self._client.append(
         [entry],
         id_of(parent_id),
         on_stale,
-        reply_to=id_of(reply_to),
+        reply_to=answered,
         label=label,
         move_leaf=move_leaf,
         expected=expected(expect_leaf, expect_revision),
@@ -238,14 +240,15 @@ def append_many(
     Raises:
         As `append`.
     """
-    listed = list(items)
+    listed, id_of = list(items), self._client.id_of
+    answered = id_of(reply_to)
     common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
     common |= {"visible_to": visible_to, "pinned": pinned}
     entries: list[Entry] = []
     for number, item in enumerate(listed, 1):
         own = {} if isinstance(item, Entry) else dict(common)
         if number == 1:
-            own |= {"replaces": id_of(replaces), "reply_to": id_of(reply_to)}
+            own |= {"replaces": id_of(replaces), "reply_to": answered}
         if number == len(listed) and not isinstance(item, Entry):
             own |= {"usage": usage, "status": status, "extra": extra}
         entries.append(entry_of(item, **own))
@@ -255,7 +258,7 @@ def append_many(
         entries,
         id_of(parent_id),
         on_stale,
-        reply_to=id_of(reply_to),
+        reply_to=answered,
         label=label,
         move_leaf=move_leaf,
         expected=expected(expect_leaf, expect_revision),

@@ -155,6 +155,22 @@ class Client(Uncopyable, ForkAware):
 
         return redact_record(record, self.redact)
 
+    def id_of(self, reference: Any) -> Any:
+        """Returns the id that an argument stands for: an entry has one, a label that of its entry. An id wins.
+
+        Labels are those that this client has read. Anything else is returned as it is.
+
+        Raises:
+            AmbiguousLabel: several entries have this label.
+        """
+        if isinstance(reference, Entry):
+            return reference.id
+        return self._id_named(reference) if isinstance(reference, str) else reference
+
+    @locked
+    def _id_named(self, text: str) -> str:
+        return self.journal.index.id_named(text)
+
     def encode(self, record: Record) -> EncodedRecord:
         """Redacts, checks and encodes a record."""
         return encode_record(self.without_secrets(record))
@@ -292,11 +308,6 @@ def checked_id(id: str | None) -> str:
         return ""
     codec.check_id(id, "id")
     return id
-
-
-def id_of(reference: Any) -> Any:
-    """Returns the id of an entry; anything else as it is."""
-    return reference.id if isinstance(reference, Entry) else reference
 
 
 class HasClient(Protocol):

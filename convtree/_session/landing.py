@@ -19,7 +19,8 @@ from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.rendering import Render, default_render
 from convtree._engine.write_batch import encode_record
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, LeafMark, Mark, Record
-from convtree._session.client import checked_id, id_of
+from convtree._session.branches import CheckOut
+from convtree._session.client import checked_id
 from convtree._session.summary_intents import ApplySummary, LeaveBranch, same_call
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def branch(  # noqa: D417  # a method: `self` needs no description
             `summarize` is not called. So a move is recorded even if the leaf is there already.
 
     Raises:
-        EntryNotFound: there is no such entry.
+        EntryNotFound, AmbiguousLabel: there is no such entry, or several have this label.
         StaleLeaf: another session moved the leaf elsewhere while `summarize` ran, or the log is not as expected. The
             latter is also raised before `summarize` is called.
         IdConflict: the id belongs to another record, or to another move.
@@ -85,7 +86,7 @@ def branch(  # noqa: D417  # a method: `self` needs no description
             return plan
         if plan is not None:
             return land_branch(self, plan, summarize(plan), entry_id, details, wanted, id)
-    client, target_id = self._client, id_of(entry_id)
+    client, target_id = self._client, self._client.id_of(entry_id)
     if summary is not None:
         note = client.encode(BranchSummaryEntry(id=checked_id(id), from_id=None, summary=summary, details=details))
         with client.lock:
@@ -93,6 +94,30 @@ def branch(  # noqa: D417  # a method: `self` needs no description
             return cast(BranchSummaryEntry, client.write(left).stored[-1])
     client.write(MoveLeaf(target_id, encode_record(LeafMark(id=checked_id(id), target_id=target_id)), wanted))
     return None
+
+
+def checkout(
+    self: Summarised,
+    entry_id: str | Entry,
+    *,
+    expect_leaf: str | Entry | UnsetType | None = UNSET,
+    expect_revision: str | Record | UnsetType | None = UNSET,
+    id: str | None = None,
+) -> None:
+    """Moves the leaf to the last appended leaf at or below an entry, which may be named by its label.
+
+    That leaf is looked for under the log's lock, so it is the newest one, whatever this session has read. The arguments
+    are those of `branch`.
+
+    Raises:
+        TypeError: `entry_id` is neither an entry nor a text.
+        As `branch`.
+    """
+    if not isinstance(entry_id, str | Entry):
+        given = type(entry_id).__name__
+        raise TypeError(f"entry_id is an entry, its id or its label, not a {given}; branch(None) goes before the first")
+    wanted = expected(expect_leaf, expect_revision)
+    self._client.write(CheckOut(self._client.id_of(entry_id), checked_id(id), wanted))
 
 
 def compact(
@@ -218,7 +243,7 @@ def apply_branch_summary(
     """
     note = _with_cost(_branch_summary(plan, summary, details), usage, provider, model, id)
     wanted = expected(expect_leaf, expect_revision)
-    return cast(BranchSummaryEntry, _apply(self._client, plan, note, id_of(entry_id), wanted))
+    return cast(BranchSummaryEntry, _apply(self._client, plan, note, self._client.id_of(entry_id), wanted))
 
 
 # --- around the model -------------------------------------------------------------------------------------------------
@@ -293,7 +318,8 @@ def land_branch(
 ) -> BranchSummaryEntry:
     """Appends the branch summary for which a model was asked, as `land_compaction` does."""
     note = _with_cost(_branch_summary(plan, summary, details), None, None, None, id)
-    return cast(BranchSummaryEntry, _apply(session._client, plan, note, id_of(entry_id), wanted, any_words=True))
+    target_id = session._client.id_of(entry_id)
+    return cast(BranchSummaryEntry, _apply(session._client, plan, note, target_id, wanted, any_words=True))
 
 
 def _stored_before(session: Summarised, id: str | None) -> Entry | Mark | None:

@@ -34,7 +34,7 @@ from convtree._model.entries import (
 )
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import appending, follow, forking, landing, marking
+from convtree._session import appending, branches, follow, forking, landing, marking
 from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
@@ -207,6 +207,7 @@ class Session(Described, Uncopyable):
     set_system = method(appending.set_system)
 
     branch = method(landing.branch)
+    checkout = method(landing.checkout)
     compact = method(landing.compact)
     apply_compaction = method(landing.apply_compaction)
     apply_branch_summary = method(landing.apply_branch_summary)
@@ -275,6 +276,7 @@ class Session(Described, Uncopyable):
     siblings = query(SessionView.siblings)
     tip = query(SessionView.tip)
     leaves = query(SessionView.leaves)
+    branches = query(branches.branches)
     common_ancestor = query(SessionView.common_ancestor)
     diff = query(SessionView.diff)
     extension_data = query(SessionView.extension_data)

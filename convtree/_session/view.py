@@ -229,14 +229,17 @@ class SessionView(msgspec.Struct, frozen=True):
         return self.index.state.leaf_uncertain_because if self.leaf_id == self.index.state.leaf.id else None
 
     def row_of(self, entry_id: str | Entry) -> int:
-        """Returns the row of an entry.
+        """Returns the row of an entry. A label stands for its entry, unless it is the id of one.
 
         Raises:
             EntryNotFound: there is no such entry.
+            AmbiguousLabel: several entries have this label.
         """
         if isinstance(entry_id, Entry):
             entry_id = entry_id.id
         row = self.index.node(entry_id) if isinstance(entry_id, str) else None
+        if row is None and isinstance(entry_id, str) and (labelled := self.index.labelled(entry_id)) is not None:
+            row = self.index.node(labelled)
         if row is None:
             self.index.check_not_dropped(entry_id)
             shown = repr(entry_id)[:140] if isinstance(entry_id, str) else type(entry_id).__name__

@@ -12,6 +12,7 @@ failures show the values compared. Needs pytest and hypothesis.
 
 from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
+from convtree.testing._branches import BranchTests
 from convtree.testing._concurrency import ConcurrencyTests
 from convtree.testing._copies import CopyTests, LedgerTests
 from convtree.testing._deleted import DeletedElsewhereTests
@@ -52,6 +53,7 @@ class StoreContract(
     ErasingTests,
     HoldTests,
     ExpectationTests,
+    BranchTests,
     FamilyTests,
     ForkTests,
     SearchTests,
