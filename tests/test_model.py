@@ -412,6 +412,13 @@ class Model(RuleBasedStateMachine):
         self.leaf = self.seen[who] = id
         self.doubt = False
 
+    @rule(who=HANDLES, id=nodes)
+    def checkout(self, who: int, id: str) -> None:
+        """Moves the leaf to the newest entry at or below another, whoever appended it."""
+        self.handles[who].checkout(id)
+        self.leaf = self.seen[who] = [each for each in self.parents if id in self.path_of(each)][-1]
+        self.doubt = False
+
     @rule(who=HANDLES, id=nodes, label=st.none() | TEXTS)
     def label(self, who: int, id: str, label: str | None) -> None:
         """Sets or removes a label, which moves no leaf."""
