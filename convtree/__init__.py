@@ -43,6 +43,7 @@ from convtree._model.entries import (
     VisibilityMark,
 )
 from convtree._model.errors import (
+    AmbiguousLabel,
     BrokenPath,
     ConvtreeError,
     CorruptLog,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from convtree._logs.copy import Copied
     from convtree._model.usage import Usage
     from convtree._providers import Request, Shape
+    from convtree._session.branches import Branch
     from convtree._session.compaction import (
         BranchPlan,
         CompactionPlan,
@@ -94,6 +96,7 @@ __version__ = "0.1.0"
 
 #: public names that not every program needs, and where they are imported from when somebody asks for them
 _LAZY = {
+    "Branch": "_session.branches",
     "BranchPlan": "_session.compaction",
     "CompactionPlan": "_session.compaction",
     "Copied": "_logs.copy",
@@ -134,6 +137,8 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
+    "AmbiguousLabel",
+    "Branch",
     "BranchPlan",
     "BranchSummaryEntry",
     "BrokenPath",

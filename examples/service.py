@@ -12,9 +12,10 @@ Needs the extra `postgres` (or `sql`, or a folder) and a web framework: pip inst
     GET  /sessions/ID/branches   the leaves of all branches
     GET  /sessions/ID/events     new records, from now on or since Last-Event-ID, as server-sent events
 
-Send an `id` with the message to make a retry safe. Status 409 means that another client moved the leaf; the answer has
-the new one. A reply continues below notes that landed while the model thought, and becomes a sibling of what somebody
-said meanwhile. Each request opens the session anew, so the workers share no state but the store.
+Send an `id` with the message to make a retry safe. Status 409 means that another client, or another tab, moved the
+leaf; the answer has the new one. The leaf is compared under the log's lock, so of two tabs one is refused. A reply
+continues below notes that landed while the model thought, and becomes a sibling of what somebody said meanwhile. Each
+request opens the session anew, so the workers share no state but the store.
 """
 
 import json
@@ -65,16 +66,6 @@ def to_json(entry: Entry | Mark) -> dict[str, Any]:
     return {"id": entry.id, "type": entry.type, "timestamp": entry.timestamp, **parent, **message}
 
 
-async def is_stored(session: aio.Session, id: str | None) -> bool:
-    if id is None:
-        return False
-    try:
-        await session.entry(id)
-    except EntryNotFound:
-        return False
-    return True
-
-
 async def append(request: Request) -> Response:
     body = await request.json()
     if not isinstance(body, dict) or not isinstance(message := body.get("message"), dict):
@@ -87,11 +78,9 @@ async def append(request: Request) -> Response:
             entry = await session.append(message, id=id, parent_id=body["parent_id"])
         else:
             seen = body.get("leaf_id")
-            if session.leaf_id != seen and not await is_stored(session, id):
-                raise StaleLeaf("another client moved the leaf", expected=seen, actual=session.leaf_id)
-            entry = await session.append(
-                message, id=id
-            )  # raises StaleLeaf if the leaf moved since the session was opened
+            if not isinstance(seen, str | None):
+                raise InvalidMessage("`leaf_id` is the id of an entry, or null")
+            entry = await session.append(message, id=id, expect_leaf=seen)  # StaleLeaf if another tab was faster
     return JSONResponse(to_json(entry), 201)
 
 

@@ -174,6 +174,57 @@ class Model(RuleBasedStateMachine):
         assert entry.parent_id == parent
         return self.added(who, entry.id, parent, "message", text)
 
+    @rule(
+        target=nodes, who=HANDLES, text=TEXTS, expected=st.none() | nodes, parent=st.none() | nodes, below=st.booleans()
+    )
+    def append_expecting(self, who: int, text: str, expected: str | None, parent: str | None, below: bool) -> Any:
+        """Appends if the log has a leaf, whatever this session has seen: at the leaf or below a parent."""
+        place: dict[str, Any] = {"parent_id": parent} if below else {}
+        if self.doubt or expected != self.leaf:
+            with pytest.raises(LeafUncertain if self.doubt else StaleLeaf) as caught:
+                self.handles[who].append(user(text), expect_leaf=expected, **place)
+            if isinstance(caught.value, StaleLeaf):
+                assert (caught.value.expected, caught.value.actual) == (expected, self.leaf)
+            return multiple()
+        entry = self.handles[who].append(user(text), expect_leaf=expected, **place)
+        assert entry.parent_id == (parent if below else self.leaf)
+        return self.added(who, entry.id, entry.parent_id, "message", text)
+
+    @rule(who=HANDLES, expected=st.none() | nodes, id=st.none() | nodes)
+    def pop(self, who: int, expected: str | None, id: str | None) -> None:
+        """Moves the leaf if it is where the caller thinks."""
+        if self.doubt or expected != self.leaf:
+            with pytest.raises(LeafUncertain if self.doubt else StaleLeaf):
+                self.handles[who].branch(id, expect_leaf=expected)
+            return
+        self.handles[who].branch(id, expect_leaf=expected)
+        self.leaf = self.seen[who] = id
+
+    @rule(target=nodes, who=HANDLES, text=TEXTS, fresh=st.booleans(), marks=st.booleans())
+    def append_at_a_revision(self, who: int, text: str, fresh: bool, marks: bool) -> Any:
+        """Appends if nothing was written since this session last looked, a mark included."""
+        handle = self.handles[who]
+        if fresh:
+            self.refresh(who)
+        revision = handle.revision
+        if marks:
+            self.moment += 1
+            self.handles[1 - who].rename(f"{self.moment}")
+            self.name = f"{self.moment}"
+        with Session.open(self.path) as reader:
+            last = reader.revision
+            if not self.lost:  # an entry that was put back has its old number, and is the last record
+                assert [None, *(record.id for _, record in reader.records())][-1] == last
+        if fresh:
+            assert (revision == last) is not marks
+        if revision != last or self.doubt:
+            with pytest.raises((StaleLeaf, LeafUncertain)):
+                handle.append(user(text), expect_revision=revision)
+            return multiple()
+        entry = handle.append(user(text), expect_revision=revision)
+        assert entry.parent_id == self.leaf
+        return self.added(who, entry.id, entry.parent_id, "message", text)
+
     @rule(target=nodes, who=HANDLES, texts=st.lists(TEXTS, max_size=3), parent=st.none() | nodes)
     def append_many(self, who: int, texts: list[str], parent: str | None) -> Any:
         """Appends a chain."""
@@ -359,6 +410,13 @@ class Model(RuleBasedStateMachine):
         """Moves the leaf; this session has seen it."""
         self.handles[who].branch(id)
         self.leaf = self.seen[who] = id
+        self.doubt = False
+
+    @rule(who=HANDLES, id=nodes)
+    def checkout(self, who: int, id: str) -> None:
+        """Moves the leaf to the newest entry at or below another, whoever appended it."""
+        self.handles[who].checkout(id)
+        self.leaf = self.seen[who] = [each for each in self.parents if id in self.path_of(each)][-1]
         self.doubt = False
 
     @rule(who=HANDLES, id=nodes, label=st.none() | TEXTS)

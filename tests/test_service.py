@@ -136,16 +136,28 @@ def test_a_stale_leaf_is_answered_with_409(servers: tuple[Server, Server]) -> No
     """The answer names the leaf; the same message with its id, sent again, is stored once."""
     one, two = servers
     _, question = one.say(user("Where?"), id="q")
-    assert two.say(user("Why?")) == (
-        409,
-        {"error": "StaleLeaf", "says": "another client moved the leaf", "leaf_id": "q"},
-    )
+    status, answer = two.say(user("Why?"))
+    assert (status, answer["error"], answer["leaf_id"]) == (409, "StaleLeaf", "q")
+    assert "expected the leaf None, but it is 'q'" in answer["says"]
     _, first = two.say(assistant("Rome"), leaf_id="q", id="a")
     assert one.say(assistant("Oslo"), leaf_id="q")[0] == 409
     assert one.say(assistant("Rome"), leaf_id="q", id="a") == (201, first)
     assert one.say(assistant("Oslo"), leaf_id="q", id="a")[1]["error"] == "IdConflict"
     assert one.say(user("Where?"), id="q") == (201, question)
     assert len(one.ask("GET", "/sessions/s/context")[1]["messages"]) == 2
+
+
+def test_of_two_tabs_one_is_refused(servers: tuple[Server, Server]) -> None:
+    """Both have seen the same answer and send a message at once, each to another worker: one lands, one gets 409."""
+    one, _ = servers
+    one.say(user("Where?"), id="q")
+    for number in range(5):
+        seen = one.ask("GET", "/sessions/s/context")[1]["leaf_id"]
+        with ThreadPoolExecutor(2) as tabs:
+            asked = [tabs.submit(server.say, user(f"tab {number}"), leaf_id=seen) for server in servers]
+        answers = sorted((each.result() for each in asked), key=lambda each: each[0])
+        assert [status for status, _ in answers] == [201, 409]
+        assert answers[1][1]["leaf_id"] == answers[0][1]["id"]
 
 
 def test_mistakes_of_the_caller_have_their_status(servers: tuple[Server, Server]) -> None:
@@ -161,7 +173,7 @@ def test_mistakes_of_the_caller_have_their_status(servers: tuple[Server, Server]
     assert one.say({}, parent_id="a")[0] == 422
     assert one.say(user("b"), parent_id="a", id="../x")[0] == 422
     assert one.say(user("b"), parent_id="a", id=5)[0] == 422
-    assert one.say(user("b"), leaf_id=["a"])[0] == 409
+    assert one.say(user("b"), leaf_id=["a"])[0] == 422
     assert one.ask("POST", f"/sessions/{quote('..%2f')}/messages", {"message": user("a")})[0] == 422
     assert one.ask("POST", "/sessions/s/messages", ["x"])[0] == 422
     connection = HTTPConnection("127.0.0.1", one.port, timeout=30)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from helpers import HEADER, as_file, assistant, codes, contents, ids, log_of, mark, node, sealed, system, user
+from msgspec import UNSET
 
 from convtree import (
     BranchSummaryEntry,
@@ -243,6 +244,8 @@ def test_the_signature_of_append_is_explicit(method: Callable[..., object]) -> N
         "label": None,
         "move_leaf": True,
         "on_stale": None,
+        "expect_leaf": UNSET,
+        "expect_revision": UNSET,
     }
     assert all(each.annotation is not each.empty for name, each in parameters.items() if name != "self")
     assert all(each.kind is not each.VAR_KEYWORD for each in parameters.values())

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from convtree._engine import tree
+from convtree._engine.expected import ANYTHING, Expected
 from convtree._engine.leaf import LEAF, AtLeaf, SeenLeaf, only_notes_below
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import Entry, LabelMark, LeafMark
@@ -45,6 +47,7 @@ class Append(msgspec.Struct, frozen=True):
     reply_to: str | None = None
     label: str | None = None
     move_leaf: bool = True
+    expected: Expected = ANYTHING
 
     moves_leaf: ClassVar[bool] = True
 
@@ -54,6 +57,8 @@ class Append(msgspec.Struct, frozen=True):
         if stored == len(self.records):
             batch.keeps_leaf = not self.move_leaf
             return
+        if self.expected:
+            batch.check_expected(self.expected, self._begun_id(batch))
         stays = not self.move_leaf
         if self.parent_id is not LEAF:
             parent_id = batch.end_of_stored(self.parent_id)
@@ -70,20 +75,37 @@ class Append(msgspec.Struct, frozen=True):
         if stays:
             batch.keep_leaf()
 
+    def _begun_id(self, batch: WriteBatch) -> str | UnsetType | None:
+        """Returns the last record that is stored already, if it is where this call would put it; else UNSET."""
+        last = batch.stored[-1].id if batch.stored else UNSET
+        place = self.expected.leaf_id if self.parent_id is LEAF else self.parent_id
+        is_in_place = place is UNSET or (place != last and batch.end_of_stored(place) == last)
+        return last if is_in_place else UNSET
+
 
 class MoveLeaf(msgspec.Struct, frozen=True):
     """A mark that the leaf is at `target_id`; None is the place before the first entry."""
 
     target_id: str | None
     mark: EncodedRecord
+    expected: Expected = ANYTHING
 
     moves_leaf: ClassVar[bool] = True
 
     def plan(self, batch: WriteBatch) -> None:
-        """Adds a mark, unless the leaf is certain and already there."""
+        """Adds a mark, unless the leaf is certain and already there. One with an id is added so that a retry finds it.
+
+        A retry has seen the leaf only if it is still there.
+        """
+        leaf_id = batch.index.state.leaf.id
+        if batch.is_stored(self.mark):
+            batch.keeps_leaf = leaf_id != self.target_id
+            return
+        batch.check_expected(self.expected)
         if self.target_id is not None:
             batch.row_of(self.target_id)
-        if batch.index.state.leaf.id != self.target_id or batch.index.state.leaf_uncertain_because is not None:
+        is_there = leaf_id == self.target_id and batch.index.state.leaf_uncertain_because is None
+        if not is_there or self.mark.record.id:
             batch.add_mark(self.mark)
 
 
@@ -95,8 +117,9 @@ class AddMark(msgspec.Struct, frozen=True):
     moves_leaf: ClassVar[bool] = False
 
     def plan(self, batch: WriteBatch) -> None:
-        """Adds the mark."""
-        batch.add_mark(self.mark)
+        """Adds the mark, unless it is stored already."""
+        if not batch.is_stored(self.mark):
+            batch.add_mark(self.mark)
 
 
 class Import(msgspec.Struct, frozen=True):

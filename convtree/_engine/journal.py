@@ -106,6 +106,14 @@ class Journal:
         """Makes every row of the index a seen one."""
         self._seen_rows, self._rows_written_here = len(self.index.tree), set()
 
+    def seen_revision(self) -> str | None:
+        """Returns the id of the last record that is seen, as are all before it; None if there is none.
+
+        Raises:
+            BrokenPath: its line was damaged since the scan.
+        """
+        return self.index.last_record_id(self._seen_rows)
+
     def last_records(self) -> list[str]:
         """Returns the ids of the last `RECENT` records, in log order."""
         size = len(self.index.tree)

@@ -42,6 +42,11 @@ class LineReader:
         row = self.tree.find(id)
         return row if row is not None and self.tree.is_node(row) else None
 
+    def record_with(self, id: str) -> Entry | Mark | None:
+        """Fetches the record with an id; None if there is none, or it cannot be read."""
+        row = self.tree.find(id) if id else None
+        return next(iter(self.readable_records([row])), None) if row is not None else None
+
     def line(self, row: int) -> bytes:
         """Fetches the line of a row, as it stands in the log now."""
         return self._read_at([(self.tree.offsets[row], self.tree.lengths[row])])[0]

@@ -15,12 +15,12 @@ from convtree._engine import bulk, codec, lost, tree
 from convtree._engine.columns import Column
 from convtree._engine.envelope import Envelope, OpaqueEnvelope, has_unknown_needs
 from convtree._engine.index_state import NO_LEAF, IndexState, Leaf
+from convtree._engine.labels import Labels
 from convtree._engine.line_reader import KINDS, ReadAt
 from convtree._engine.line_scan import LineScan, name_damage
 from convtree._model.entries import (
     GROUP,
     HIDDEN_FROM_MODEL,
-    LABEL_LIMIT,
     VERSION,
     Entry,
     Header,
@@ -33,7 +33,7 @@ from convtree._model.entries import (
     VacuumEntry,
     VisibilityMark,
 )
-from convtree._model.errors import BrokenPath, EntryNotFound, LeafUncertain, UnknownEntry
+from convtree._model.errors import AmbiguousLabel, BrokenPath, EntryNotFound, LeafUncertain, UnknownEntry
 from convtree._model.findings import FINDING_LIMIT
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Index(LineScan):
         super().__init__(read_at, salt, columns, IndexState() if state is None else state, finding_limit)
         self.header: Header | None = None
         self.header_payload: bytes | None = None  # as it is in the log, if its seal verifies
+        self.labels = Labels(self.state.labels)
         self._dropped: DroppedIds | None = None  # decoded when it is asked for
         self._leaf_model: tuple[str | None, str] | None = None  # provider and model at the leaf, as far as known
         self._calls: CallPlaces | None = None  # made when it is asked for
@@ -287,10 +288,7 @@ class Index(LineScan):
             case LeafMark(target_id=str(target)) if (row := self.node(target)) is not None:
                 self._move_leaf(Leaf(row, target))
             case LabelMark(target_id=target, label=label) if self.node(target) is not None:
-                if label is None:
-                    self.state.labels.pop(target, None)
-                else:
-                    self.state.labels[target] = label[:LABEL_LIMIT]
+                self.labels.set(target, label)
             case SessionInfoMark():
                 self.state.apply_info(mark)
             case VisibilityMark(target_id=target) if (row := self.tree.hideable(target)) != tree.NONE:
@@ -302,6 +300,46 @@ class Index(LineScan):
 
     def _move_leaf(self, leaf: Leaf) -> None:
         self.state.leaf, self.state.leaf_uncertain_because, self._leaf_model = leaf, None, None
+
+    def last_record_id(self, size: int) -> str | None:
+        """Returns the id of the record that is the last one in the log, of the first `size` rows; None without rows.
+
+        An entry that was put back has its old row, and its line at the end of the log.
+
+        Raises:
+            BrokenPath: its line was damaged since the scan.
+        """
+        if not size:
+            return None
+        rows = (size - 1, *(row for row in self.state.restored if row < size))
+        row = max(rows, key=self.tree.offsets.__getitem__)
+        return self.state.leaf.id if row == self.state.leaf.row else self.id_of(row)
+
+    def labelled(self, label: str) -> str | None:
+        """Returns the id of the entry with a label; None if there is none.
+
+        Raises:
+            AmbiguousLabel: several entries have it.
+        """
+        ids = self.labels.ids(label)
+        if len(ids) > 1:
+            named = ", ".join(map(repr, ids[:5])) + (", …" if len(ids) > 5 else "")
+            raise AmbiguousLabel(
+                f"{len(ids)} entries have the label {label!r}: {named}; pass the id of one, or give them other labels",
+                label=label,
+                ids=tuple(ids),
+            )
+        return ids[0] if ids else None
+
+    def id_named(self, text: str) -> str:
+        """Returns the id of the entry that a text names by its id or by its label. The text itself if it names none.
+
+        Raises:
+            AmbiguousLabel: it is no id, and the label of several entries.
+        """
+        if not self.labels.ids(text) or self.node(text) is not None:
+            return text
+        return self.labelled(text) or text
 
     def was_dropped(self, id: str) -> bool:
         """Returns whether a vacuum has removed the record with this id.

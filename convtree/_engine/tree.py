@@ -340,6 +340,15 @@ class Tree:
                 child = self._older_sibling[child]
         return newest
 
+    def tips(self) -> array[int]:
+        """Returns for each row the last added row at or below it, as `tip` does."""
+        parents, tips = self.parents, array("i", range(self.size))
+        for row in range(self.size - 1, -1, -1):
+            parent = parents[row]
+            if parent >= 0:
+                tips[parent] = max(tips[parent], tips[row])
+        return tips
+
     def siblings(self, row: int) -> list[int]:
         """Returns the messages with the same nearest message above as `row`, itself included, in log order."""
         above = self.parents[row]

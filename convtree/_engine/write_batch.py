@@ -11,9 +11,11 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from convtree._engine import codec, lost, tree
 from convtree._engine.call_places import call_elsewhere, end_of_results, results_in
+from convtree._engine.expected import Expected
 from convtree._engine.index_state import Leaf
 from convtree._engine.leaf import SeenLeaf, only_notes_below
 from convtree._engine.log_index import Index
@@ -166,6 +168,14 @@ class WriteBatch:
             return group
         return [codec.encode_group(self._fresh_id(), timestamp(self._clock), len(group)), *group]
 
+    def is_stored(self, each: EncodedRecord) -> bool:
+        """Returns whether the log has this record, which brings its id: the call is a retry.
+
+        Raises:
+            IdConflict: the id is stored with other content.
+        """
+        return each.record.id != "" and self._match_stored(each) is not None
+
     def skip_stored(self, records: Sequence[EncodedRecord]) -> int:
         """Returns how many leading records the log has already; adds those to `stored`.
 
@@ -223,6 +233,10 @@ class WriteBatch:
             if above is not None and row is not None and only_notes_below(self.index, above, parents[row]):
                 parent_id = each.id
         return parent_id
+
+    def check_expected(self, expected: Expected, begun_id: str | UnsetType | None = UNSET) -> None:
+        """Raises StaleLeaf if the log is not as expected, see `Expected.check`."""
+        expected.check(self.index, self._location, begun_id)
 
     def row_of(self, id: str) -> int:
         """Returns the row of an entry in the log.

@@ -24,6 +24,13 @@ class EntryNotFound(ConvtreeError, LookupError):
     id: str
 
 
+class AmbiguousLabel(ConvtreeError, LookupError):
+    """A label that was passed for an entry is that of several entries, `ids`. Nothing was written."""
+
+    label: str
+    ids: tuple[str, ...]
+
+
 class SessionNotFound(ConvtreeError, LookupError):
     """The file, or the store, has no such session."""
 
@@ -76,7 +83,8 @@ class IdConflict(ConvtreeError):
 class StaleLeaf(ConvtreeError):
     """Another writer said something, or moved the leaf, from `expected` to `actual`. Nothing was written.
 
-    Call `refresh()` to read the new entries and try again, or pass `reply_to`, `parent_id` or `on_stale`.
+    Call `refresh()` to read the new entries and try again, or pass `reply_to`, `parent_id` or `on_stale`. Where
+    `expect_leaf` or `expect_revision` did not hold, the two are what was expected and what the log has.
     """
 
     expected: str | None

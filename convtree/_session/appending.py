@@ -10,16 +10,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Protocol, TypeVar, cast, overload
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from convtree._engine import tree
 from convtree._engine.context import build_context
+from convtree._engine.expected import ANYTHING, Expected, expected
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
 from convtree._engine.sdk_objects import PINNED_ROLES, SDKObject, entry_of, message_entry
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
-from convtree._model.entries import Entry, MessageEntry, Status, Visibility
+from convtree._model.entries import Entry, MessageEntry, Record, Status, Visibility
 from convtree._model.errors import InvalidMessage
-from convtree._session.client import ON_STALE, HasClient
-from convtree._session.header import check_choice
+from convtree._session.client import HasClient, check_on_stale
 
 E = TypeVar("E", bound=Entry)
 
@@ -38,13 +39,15 @@ def append(
     item: E,
     /,
     *,
-    parent_id: str | AtLeaf | None = LEAF,
+    parent_id: str | Entry | AtLeaf | None = LEAF,
     id: str | None = None,
-    replaces: str | None = None,
-    reply_to: str | None = None,
+    replaces: str | Entry | None = None,
+    reply_to: str | Entry | None = None,
     label: str | None = None,
     move_leaf: bool = True,
     on_stale: OnStale | None = None,
+    expect_leaf: str | Entry | UnsetType | None = UNSET,
+    expect_revision: str | Record | UnsetType | None = UNSET,
 ) -> E: ...
 @overload
 def append(
@@ -52,7 +55,7 @@ def append(
     item: Mapping[str, Any] | SDKObject,
     /,
     *,
-    parent_id: str | AtLeaf | None = LEAF,
+    parent_id: str | Entry | AtLeaf | None = LEAF,
     id: str | None = None,
     provider: str | None = None,
     model: str | None = None,
@@ -62,18 +65,20 @@ def append(
     pinned: bool | None = None,
     status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
-    replaces: str | None = None,
-    reply_to: str | None = None,
+    replaces: str | Entry | None = None,
+    reply_to: str | Entry | None = None,
     label: str | None = None,
     move_leaf: bool = True,
     on_stale: OnStale | None = None,
+    expect_leaf: str | Entry | UnsetType | None = UNSET,
+    expect_revision: str | Record | UnsetType | None = UNSET,
 ) -> MessageEntry: ...
 def append(
     self: Appendable,
     item: Any,
     /,
     *,
-    parent_id: str | AtLeaf | None = LEAF,
+    parent_id: str | Entry | AtLeaf | None = LEAF,
     id: str | None = None,
     provider: str | None = None,
     model: str | None = None,
@@ -83,11 +88,13 @@ def append(
     pinned: bool | None = None,
     status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
-    replaces: str | None = None,
-    reply_to: str | None = None,
+    replaces: str | Entry | None = None,
+    reply_to: str | Entry | None = None,
     label: str | None = None,
     move_leaf: bool = True,
     on_stale: OnStale | None = None,
+    expect_leaf: str | Entry | UnsetType | None = UNSET,
+    expect_revision: str | Record | UnsetType | None = UNSET,
 ) -> Any:
     """Appends one message or entry and moves the leaf to it; when this returns, it is stored.
 
@@ -120,6 +127,13 @@ def append(
         move_leaf: False leaves the leaf where it is. The entry and a leaf mark are stored together.
         on_stale: what to do if another session moved the leaf: "raise", "branch" (continue the leaf that this
             session has seen) or "rebase" (continue the new leaf); left out, as the session was opened with.
+        expect_leaf: the leaf that the log must have, whatever this session has seen; None: the place before the first
+            entry. Otherwise StaleLeaf, also for notes of others. Goes with `parent_id`, not with `on_stale` or
+            `reply_to`.
+        expect_revision: the last record that the log must have, such as `revision` of a session; None: no record. Sees
+            marks, too: a label, a name. Otherwise as `expect_leaf`.
+
+    Wherever an id is asked for, an entry will do, and a label that no other entry has. An id wins over a label.
 
     The answers of OpenAI (chat completions and Responses), Anthropic, Gemini, Bedrock Converse, Ollama, Cohere and
     LiteLLM are known. A Response is one entry with all its items. The provider is the maker of the model where the
@@ -139,14 +153,16 @@ def append(
 
     Raises:
         TypeError: `item` is not a message or an entry, or an entry came with arguments of messages.
-        ValueError: `reply_to` came with `parent_id` or `on_stale`.
+        ValueError: `reply_to` came with `parent_id` or `on_stale`, or an expectation with `reply_to` or `on_stale`.
         InvalidMessage: a value cannot be stored, an answer has several choices, `shape` is unknown, or `replaces` is
             not on the path; the error names the place.
-        StaleLeaf: another session moved the leaf (never with `parent_id` or `reply_to`).
-        EntryNotFound, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
+        StaleLeaf: another session moved the leaf (never with `parent_id` or `reply_to`), or the log is not as expected.
+        EntryNotFound, AmbiguousLabel, IdConflict, InvalidCompaction, LeafUncertain, ReadOnlySession, SessionLocked,
         SessionFailed, SessionClosed: nothing was written.
         OSError: the disk refused; nothing was stored, or the session is failed.
     """
+    id_of = self._client.id_of
+    answered = id_of(reply_to)
     entry = entry_of(
         item,
         id=id,
@@ -158,10 +174,18 @@ def append(
         pinned=pinned,
         status=status,
         extra=extra,
-        replaces=replaces,
-        reply_to=reply_to,
+        replaces=id_of(replaces),
+        reply_to=answered,
     )
-    return self._client.append([entry], parent_id, on_stale, reply_to=reply_to, label=label, move_leaf=move_leaf)[0]
+    return self._client.append(
+        [entry],
+        id_of(parent_id),
+        on_stale,
+        reply_to=answered,
+        label=label,
+        move_leaf=move_leaf,
+        expected=expected(expect_leaf, expect_revision),
+    )[0]
 
 
 def append_many(
@@ -169,7 +193,7 @@ def append_many(
     items: Iterable[Any],
     /,
     *,
-    parent_id: str | AtLeaf | None = LEAF,
+    parent_id: str | Entry | AtLeaf | None = LEAF,
     provider: str | None = None,
     model: str | None = None,
     usage: Mapping[str, Any] | SDKObject | None = None,
@@ -178,11 +202,13 @@ def append_many(
     pinned: bool | None = None,
     status: Status | None = None,
     extra: Mapping[str, Any] | None = None,
-    replaces: str | None = None,
-    reply_to: str | None = None,
+    replaces: str | Entry | None = None,
+    reply_to: str | Entry | None = None,
     label: str | None = None,
     move_leaf: bool = True,
     on_stale: OnStale | None = None,
+    expect_leaf: str | Entry | UnsetType | None = UNSET,
+    expect_revision: str | Record | UnsetType | None = UNSET,
 ) -> list[Entry]:
     """Appends a chain with one write and one sync: all of it or nothing.
 
@@ -208,28 +234,45 @@ def append_many(
         label: as in `append`, for the last item.
         move_leaf: as in `append`.
         on_stale: as in `append`.
+        expect_leaf: as in `append`. If an earlier try of this call was cut off, the leaf may also be where that ended.
+        expect_revision: as in `expect_leaf`.
 
     Raises:
         As `append`.
     """
-    listed = list(items)
+    listed, id_of = list(items), self._client.id_of
+    answered = id_of(reply_to)
     common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
     common |= {"visible_to": visible_to, "pinned": pinned}
     entries: list[Entry] = []
     for number, item in enumerate(listed, 1):
         own = {} if isinstance(item, Entry) else dict(common)
         if number == 1:
-            own |= {"replaces": replaces, "reply_to": reply_to}
+            own |= {"replaces": id_of(replaces), "reply_to": answered}
         if number == len(listed) and not isinstance(item, Entry):
             own |= {"usage": usage, "status": status, "extra": extra}
         entries.append(entry_of(item, **own))
     if not entries:
         return []
-    return self._client.append(entries, parent_id, on_stale, reply_to=reply_to, label=label, move_leaf=move_leaf)
+    return self._client.append(
+        entries,
+        id_of(parent_id),
+        on_stale,
+        reply_to=answered,
+        label=label,
+        move_leaf=move_leaf,
+        expected=expected(expect_leaf, expect_revision),
+    )
 
 
 def set_system(
-    self: Appendable, message: str | Mapping[str, Any], /, *, on_stale: OnStale | None = None
+    self: Appendable,
+    message: str | Mapping[str, Any],
+    /,
+    *,
+    on_stale: OnStale | None = None,
+    expect_leaf: str | Entry | UnsetType | None = UNSET,
+    expect_revision: str | Record | UnsetType | None = UNSET,
 ) -> MessageEntry:
     """Makes a text the system message from here on. Writes nothing if it is the system message in effect already.
 
@@ -247,12 +290,13 @@ def set_system(
     entry = message_entry({"role": "system", "content": message} if isinstance(message, str) else message)
     if entry.role not in PINNED_ROLES:
         raise InvalidMessage("set_system takes a text, or a message of role system or developer", place="message.role")
-    if on_stale is not None:
-        check_choice("on_stale", on_stale, ON_STALE)
+    wanted = expected(expect_leaf, expect_revision)
+    check_on_stale(on_stale, wanted)
     client = self._client
     record = client.encode(entry)
     with client.lock:
-        return cast(MessageEntry, client.write(SetSystem(record, only_text, client.seen(on_stale))).stored[-1])
+        intent = SetSystem(record, only_text, client.seen(on_stale, wanted), wanted)
+        return cast(MessageEntry, client.write(intent).stored[-1])
 
 
 class SetSystem(msgspec.Struct, frozen=True):
@@ -264,6 +308,7 @@ class SetSystem(msgspec.Struct, frozen=True):
     record: EncodedRecord
     only_text: bool
     seen: SeenLeaf
+    expected: Expected = ANYTHING
 
     moves_leaf: ClassVar[bool] = True
 
@@ -279,6 +324,7 @@ class SetSystem(msgspec.Struct, frozen=True):
             return
         else:
             record = encode_record(msgspec.structs.replace(message, replaces=current.id))
+        batch.check_expected(self.expected)
         batch.add_chain([record], batch.current_leaf(self.seen))
 
 

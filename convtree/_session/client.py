@@ -11,7 +11,9 @@ from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
 
+from convtree._engine import codec
 from convtree._engine.columns import SnapshotDamaged
+from convtree._engine.expected import ANYTHING, Expected
 from convtree._engine.intents import AddMark, Append, Intent
 from convtree._engine.journal import Journal
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
@@ -119,6 +121,20 @@ class Client(Uncopyable, ForkAware):
         return entries
 
     @locked
+    def revision(self) -> str | None:
+        """Returns the id of the last record that this client has seen."""
+        return self.journal.seen_revision()
+
+    @locked
+    def stored_record(self, id: str) -> Entry | Mark | None:
+        """Reads new lines of the log and returns the record with an id. If it is the log's leaf, it is now seen."""
+        self.journal.refresh()
+        index = self.journal.index
+        if index.state.leaf.id == id:
+            self.leaf_id = id
+        return index.record_with(id)
+
+    @locked
     def last_records(self) -> list[str]:
         """Returns the ids of the last records, in log order."""
         return self.journal.last_records()
@@ -139,13 +155,32 @@ class Client(Uncopyable, ForkAware):
 
         return redact_record(record, self.redact)
 
+    def id_of(self, reference: Any) -> Any:
+        """Returns the id that an argument stands for: an entry has one, a label that of its entry. An id wins.
+
+        Labels are those that this client has read. Anything else is returned as it is.
+
+        Raises:
+            AmbiguousLabel: several entries have this label.
+        """
+        if isinstance(reference, Entry):
+            return reference.id
+        return self._id_named(reference) if isinstance(reference, str) else reference
+
+    @locked
+    def _id_named(self, text: str) -> str:
+        return self.journal.index.id_named(text)
+
     def encode(self, record: Record) -> EncodedRecord:
         """Redacts, checks and encodes a record."""
         return encode_record(self.without_secrets(record))
 
-    def seen(self, on_stale: OnStale | None = None) -> SeenLeaf:
-        """Returns the leaf that this client has seen. The caller holds the lock until it has written."""
-        return SeenLeaf(self.leaf_id, on_stale or self.on_stale)
+    def seen(self, on_stale: OnStale | None = None, expected: Expected = ANYTHING) -> SeenLeaf:
+        """Returns the leaf that this client has seen. The caller holds the lock until it has written.
+
+        Where the log is as the caller expects, the log's leaf is continued, whatever this client has seen.
+        """
+        return SeenLeaf(self.leaf_id, "rebase" if expected else on_stale or self.on_stale)
 
     def append(
         self,
@@ -156,6 +191,7 @@ class Client(Uncopyable, ForkAware):
         reply_to: str | None = None,
         label: str | None = None,
         move_leaf: bool = True,
+        expected: Expected = ANYTHING,
     ) -> list[Any]:
         """Appends a chain of entries.
 
@@ -166,9 +202,11 @@ class Client(Uncopyable, ForkAware):
             reply_to: the entry that the first one answers: it decides the parent.
             label: the label of the last one.
             move_leaf: whether the leaf moves to the last one.
+            expected: what the log must be like.
         """
-        if on_stale is not None:
-            check_choice("on_stale", on_stale, ON_STALE)
+        check_on_stale(on_stale, expected)
+        if reply_to is not None and expected:
+            raise ValueError("expect_leaf and expect_revision: a reply lands whatever happened; leave out reply_to")
         if reply_to is not None and (parent_id is not LEAF or on_stale is not None):
             raise ValueError("the place of a reply follows from reply_to; leave out parent_id and on_stale")
         if not isinstance(move_leaf, bool):
@@ -178,7 +216,8 @@ class Client(Uncopyable, ForkAware):
         if label is not None:  # its target is known under the lock
             label = cast(LabelMark, self.encode(LabelMark(target_id="", label=label)).record).label
         with self.lock:
-            appended = Append(records, parent_id, self.seen(on_stale), reply_to, label, move_leaf)
+            seen = self.seen(on_stale, expected)
+            appended = Append(records, parent_id, seen, reply_to, label, move_leaf, expected)
             return self.write(appended).stored[: len(entries)]
 
     def add_mark(self, mark: LabelMark | SessionInfoMark) -> None:
@@ -226,9 +265,16 @@ class Client(Uncopyable, ForkAware):
         self.journal.check_writable()
 
     @locked
-    def check_can_append(self) -> None:
-        """Raises the errors of an append at the leaf that are known before it is tried."""
+    def check_can_append(self, expected: Expected = ANYTHING) -> None:
+        """Raises the errors of an append at the leaf that are known before it is tried.
+
+        If the log is as expected, this client has then seen the log's leaf: the caller has.
+        """
         self.check_writable()
+        if expected:
+            self.journal.refresh()
+            expected.check(self.journal.index, self.journal.log.location)
+            self.leaf_id = self.journal.index.state.leaf.id
         self.view().row(LEAF)
 
     def check_findings(self) -> None:
@@ -241,6 +287,27 @@ class Client(Uncopyable, ForkAware):
                 f"the first is {serious[0].code} in line {serious[0].line}",
                 findings=findings,
             )
+
+
+def check_on_stale(on_stale: OnStale | None, expected: Expected) -> None:
+    """Raises ValueError for a policy that does not exist, or that comes with an expectation."""
+    if on_stale is None:
+        return
+    check_choice("on_stale", on_stale, ON_STALE)
+    if expected:
+        raise ValueError("expect_leaf and expect_revision: the call is refused if they do not hold; leave out on_stale")
+
+
+def checked_id(id: str | None) -> str:
+    """Returns the id of a new record; empty if the write batch makes one.
+
+    Raises:
+        InvalidMessage: it is not an id.
+    """
+    if id is None:
+        return ""
+    codec.check_id(id, "id")
+    return id
 
 
 class HasClient(Protocol):

@@ -125,7 +125,7 @@ class Conversation(Protocol):
         """Builds what a model should see at a leaf."""
         ...
 
-    def common_ancestor(self, a: str | None, b: str | None) -> str | None:
+    def common_ancestor(self, a: str | None, b: str | Entry | None) -> str | None:
         """Returns the id of the last entry that two paths share."""
         ...
 
@@ -197,7 +197,7 @@ def plan_compaction(
     )
 
 
-def plan_branch(session: Conversation, entry_id: str | None) -> BranchPlan | None:
+def plan_branch(session: Conversation, entry_id: str | Entry | None) -> BranchPlan | None:
     """Plans a summary of the branch that a move to `entry_id` leaves; None if it leaves no messages."""
     leaf_id = session.leaf_id
     if leaf_id is None:

@@ -17,7 +17,16 @@ from convtree._engine.index_state import IndexState
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.write_batch import reseal
 from convtree._model.batches import batched
-from convtree._model.entries import VERSION, Header, LabelMark, ParentSession, Record, SessionInfoMark, VisibilityMark
+from convtree._model.entries import (
+    VERSION,
+    Entry,
+    Header,
+    LabelMark,
+    ParentSession,
+    Record,
+    SessionInfoMark,
+    VisibilityMark,
+)
 from convtree._model.sources import Clock, IdSource, timestamp
 from convtree._session.client import HasClient
 from convtree._session.view import SessionView
@@ -26,7 +35,7 @@ from convtree._session.view import SessionView
 def copy_path(
     self: HasClient,
     write: Callable[[str, Iterator[bytes]], None],
-    entry_id: str | AtLeaf | None = LEAF,
+    entry_id: str | Entry | AtLeaf | None = LEAF,
     *,
     id: str | None = None,
 ) -> str:
@@ -47,7 +56,7 @@ def copy_path(
 def _copy_path(
     view: SessionView,
     write: Callable[[str, Iterator[bytes]], None],
-    entry_id: str | AtLeaf | None,
+    entry_id: str | Entry | AtLeaf | None,
     id: str | None,
     parent_id: str,
     clock: Clock,

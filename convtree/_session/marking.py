@@ -17,19 +17,22 @@ from convtree._engine.write_batch import EncodedRecord, WriteBatch
 from convtree._logs.directories import Directory, given, given_root
 from convtree._model.entries import BranchSummaryEntry, Entry, LabelMark, MessageEntry, SessionInfoMark, VisibilityMark
 from convtree._model.errors import EntryNotFound, InvalidMessage
-from convtree._session.client import HasClient
+from convtree._session.client import HasClient, checked_id
 from convtree._session.header import check_choice
 from convtree._session.view import SessionView
 
 
-def label(self: HasClient, entry_id: str, text: str | None) -> None:
+def label(self: HasClient, entry_id: str | Entry, text: str | None, *, id: str | None = None) -> None:
     """Sets a bookmark on an entry, or clears it with None. Does not move the leaf.
+
+    `id` makes a retry safe: if that id is stored already, nothing is written, even if the label was changed since.
 
     Raises:
         EntryNotFound: there is no such entry.
         InvalidMessage: the label is longer than 256 characters.
+        IdConflict: the id belongs to another record.
     """
-    self._client.add_mark(LabelMark(target_id=entry_id, label=text))
+    self._client.add_mark(LabelMark(id=checked_id(id), target_id=self._client.id_of(entry_id), label=text))
 
 
 def hide(self: HasClient, entry_id: str | Entry, *, visible_to: Literal["user", "model", "nobody"] = "user") -> bool:
@@ -74,31 +77,39 @@ def pin(self: HasClient, entry_id: str | Entry, pinned: bool = True) -> bool:
     return _change(self, entry_id, pinned=pinned)
 
 
-def rename(self: HasClient, name: str | None) -> None:
-    """Sets the session's name, or removes it with None."""
-    self._client.add_mark(SessionInfoMark(name=name))
+def rename(self: HasClient, name: str | None, *, id: str | None = None) -> None:
+    """Sets the session's name, or removes it with None. `id` makes a retry safe, as for `label`."""
+    self._client.add_mark(SessionInfoMark(id=checked_id(id), name=name))
 
 
-def archive(self: HasClient, archived: bool = True) -> None:
-    """Sets or clears the session's archive flag. An archived session can be written to."""
-    self._client.add_mark(SessionInfoMark(archived=archived))
+def archive(self: HasClient, archived: bool = True, *, id: str | None = None) -> None:
+    """Sets or clears the session's archive flag. An archived session can be written to.
+
+    `id` makes a retry safe, as for `label`.
+    """
+    self._client.add_mark(SessionInfoMark(id=checked_id(id), archived=archived))
 
 
-def hold(self: HasClient, held: bool = True) -> None:
+def hold(self: HasClient, held: bool = True, *, id: str | None = None) -> None:
     """Puts the session on hold, or releases it with `held=False`.
 
-    A store does not delete a session on hold. It can be read, appended to and archived as before.
+    A store does not delete a session on hold. It can be read, appended to and archived as before. `id` makes a retry
+    safe, as for `label`.
     """
-    self._client.add_mark(SessionInfoMark(hold=held))
+    self._client.add_mark(SessionInfoMark(id=checked_id(id), hold=held))
 
 
 def set_directories(
-    self: HasClient, *, cwd: Directory | UnsetType | None = UNSET, git_root: Directory | UnsetType | None = UNSET
+    self: HasClient,
+    *,
+    cwd: Directory | UnsetType | None = UNSET,
+    git_root: Directory | UnsetType | None = UNSET,
+    id: str | None = None,
 ) -> None:
     """Changes the session's working directory, its git root, or both. None removes one, left out it is unchanged.
 
     Stores find the session by the new directories, which are made absolute and normalised. The header keeps those it
-    began with.
+    began with. `id` makes a retry safe, as for `label`.
 
     Raises:
         TypeError: neither is given.
@@ -106,7 +117,7 @@ def set_directories(
     """
     if cwd is UNSET and git_root is UNSET:
         raise TypeError("set_directories needs cwd, git_root, or both")
-    self._client.add_mark(SessionInfoMark(cwd=given(cwd), git_root=given_root(git_root)))
+    self._client.add_mark(SessionInfoMark(id=checked_id(id), cwd=given(cwd), git_root=given_root(git_root)))
 
 
 def update_metadata(self: HasClient, /, **changes: Any) -> None:
@@ -116,7 +127,7 @@ def update_metadata(self: HasClient, /, **changes: Any) -> None:
 
 def _change(self: HasClient, entry_id: str | Entry, **change: Any) -> bool:
     """Adds a visibility mark; returns whether the context at the session's leaf has another content now."""
-    client, target_id = self._client, entry_id.id if isinstance(entry_id, Entry) else entry_id
+    client, target_id = self._client, self._client.id_of(entry_id)
     if not isinstance(target_id, str):
         raise EntryNotFound(f"entry_id is an entry or the id of one, not {type(target_id).__name__}", id=target_id)
     mark = client.encode(VisibilityMark(target_id=target_id, **change))

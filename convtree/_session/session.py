@@ -34,7 +34,7 @@ from convtree._model.entries import (
 )
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import appending, follow, forking, landing, marking
+from convtree._session import appending, branches, follow, forking, landing, marking
 from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
@@ -207,6 +207,7 @@ class Session(Described, Uncopyable):
     set_system = method(appending.set_system)
 
     branch = method(landing.branch)
+    checkout = method(landing.checkout)
     compact = method(landing.compact)
     apply_compaction = method(landing.apply_compaction)
     apply_branch_summary = method(landing.apply_branch_summary)
@@ -244,7 +245,7 @@ class Session(Described, Uncopyable):
         return written
 
     def fork(
-        self, path: str | os.PathLike[str], entry_id: str | AtLeaf | None = LEAF, *, allow_network: bool = False
+        self, path: str | os.PathLike[str], entry_id: str | Entry | AtLeaf | None = LEAF, *, allow_network: bool = False
     ) -> Session:
         """Copies the path to an entry into a new log and opens it. The file appears as a whole, and durably.
 
@@ -275,6 +276,7 @@ class Session(Described, Uncopyable):
     siblings = query(SessionView.siblings)
     tip = query(SessionView.tip)
     leaves = query(SessionView.leaves)
+    branches = query(branches.branches)
     common_ancestor = query(SessionView.common_ancestor)
     diff = query(SessionView.diff)
     extension_data = query(SessionView.extension_data)
@@ -317,6 +319,17 @@ class Session(Described, Uncopyable):
     def leaf_id(self) -> str | None:
         """The id of the entry that the next append continues; None before the first entry."""
         return self._client.leaf_id
+
+    @property
+    def revision(self) -> str | None:
+        """The id of the last record that this session has seen, marks included; None before the first record.
+
+        For `expect_revision`. Records of other sessions count when `refresh` has returned. May read a line of the log.
+
+        Raises:
+            BrokenPath: the line was damaged since it was read.
+        """
+        return self._client.revision()
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -76,7 +76,7 @@ class SessionView(msgspec.Struct, frozen=True):
         return self.index.entries([row])[0] if row >= 0 else None
 
     def build_context(
-        self, *, leaf: str | AtLeaf | None = LEAF, render: Render = default_render, allow_gaps: bool = False
+        self, *, leaf: str | Entry | AtLeaf | None = LEAF, render: Render = default_render, allow_gaps: bool = False
     ) -> Context:
         """Builds what a model should see at a leaf: messages, and the provider, model and settings to use.
 
@@ -97,7 +97,7 @@ class SessionView(msgspec.Struct, frozen=True):
             return msgspec.structs.replace(built, gaps=(*built.gaps, gap))
         return built
 
-    def entry(self, entry_id: str) -> Entry:
+    def entry(self, entry_id: str | Entry) -> Entry:
         """Returns an entry, read afresh from the log.
 
         Raises:
@@ -106,7 +106,7 @@ class SessionView(msgspec.Struct, frozen=True):
         """
         return self.index.entries([self.row_of(entry_id)])[0]
 
-    def path(self, entry_id: str | AtLeaf | None = LEAF) -> list[Entry]:
+    def path(self, entry_id: str | Entry | AtLeaf | None = LEAF) -> list[Entry]:
         """Returns the entries from the first down to this one.
 
         Raises:
@@ -115,11 +115,11 @@ class SessionView(msgspec.Struct, frozen=True):
         """
         return self.index.entries(self.path_rows(self.row(entry_id)))
 
-    def children(self, entry_id: str | None) -> list[Entry]:
+    def children(self, entry_id: str | Entry | None) -> list[Entry]:
         """Returns the entries directly below this one, in log order; None has the first entries."""
         return self.index.entries(self.index.tree.children(self.row(entry_id)))
 
-    def siblings(self, entry_id: str) -> list[MessageEntry]:
+    def siblings(self, entry_id: str | Entry) -> list[MessageEntry]:
         """Returns the alternatives to a message, itself included, in log order.
 
         Those are the messages with the same nearest message above them; other entries are looked through.
@@ -127,7 +127,7 @@ class SessionView(msgspec.Struct, frozen=True):
         rows = self.index.tree.siblings(self.row_of(entry_id))
         return cast(list[MessageEntry], self.index.entries(rows))
 
-    def tip(self, entry_id: str) -> str:
+    def tip(self, entry_id: str | Entry) -> str:
         """Returns the id of the last appended leaf at or below an entry: where a switch to its branch leads."""
         return self.ids([self.index.tree.tip(self.row_of(entry_id))])[0]
 
@@ -135,11 +135,11 @@ class SessionView(msgspec.Struct, frozen=True):
         """Returns the entries that nothing was appended to, in log order."""
         return self.index.entries(self.index.tree.leaves())
 
-    def common_ancestor(self, a: str | None, b: str | None) -> str | None:
+    def common_ancestor(self, a: str | Entry | None, b: str | Entry | None) -> str | None:
         """Returns the id of the last entry that the paths to `a` and `b` share; None when they share none."""
         return self.id_of(self.index.tree.common_ancestor(self.row(a), self.row(b)))
 
-    def diff(self, a: str | None, b: str | AtLeaf | None = LEAF) -> Diff:
+    def diff(self, a: str | Entry | None, b: str | Entry | AtLeaf | None = LEAF) -> Diff:
         """Compares the branches that end at `a` and `b`: their last common entry, and the entries of each below it.
 
         Raises:
@@ -167,7 +167,7 @@ class SessionView(msgspec.Struct, frozen=True):
         return side_of(self.id_of(row), self.index.entries(rows), next(iter(named), None))
 
     def extension_data(
-        self, ext_type: str | None = None, *, leaf: str | AtLeaf | None = LEAF
+        self, ext_type: str | None = None, *, leaf: str | Entry | AtLeaf | None = LEAF
     ) -> list[ExtensionDataEntry]:
         """Returns the extension data on the path to a leaf, first to last, of one type or of all.
 
@@ -179,7 +179,7 @@ class SessionView(msgspec.Struct, frozen=True):
         entries = (entry for entry in self._states(leaf) if isinstance(entry, ExtensionDataEntry))
         return [entry for entry in entries if ext_type in (None, entry.ext_type)][::-1]
 
-    def state(self, ext_type: str, default: Any = None, *, leaf: str | AtLeaf | None = LEAF) -> Any:
+    def state(self, ext_type: str, default: Any = None, *, leaf: str | Entry | AtLeaf | None = LEAF) -> Any:
         """Returns the `data` of the last extension data of this type on the path to a leaf.
 
         Raises:
@@ -208,7 +208,7 @@ class SessionView(msgspec.Struct, frozen=True):
 
     # --- ids and rows ---
 
-    def row(self, entry_id: str | AtLeaf | None, allow_uncertain: bool = False) -> int:
+    def row(self, entry_id: str | Entry | AtLeaf | None, allow_uncertain: bool = False) -> int:
         """Returns the row of an entry, ROOT for None.
 
         Raises:
@@ -228,13 +228,18 @@ class SessionView(msgspec.Struct, frozen=True):
         """The damage that makes the leaf of this view uncertain."""
         return self.index.state.leaf_uncertain_because if self.leaf_id == self.index.state.leaf.id else None
 
-    def row_of(self, entry_id: str) -> int:
-        """Returns the row of an entry.
+    def row_of(self, entry_id: str | Entry) -> int:
+        """Returns the row of an entry. A label stands for its entry, unless it is the id of one.
 
         Raises:
             EntryNotFound: there is no such entry.
+            AmbiguousLabel: several entries have this label.
         """
+        if isinstance(entry_id, Entry):
+            entry_id = entry_id.id
         row = self.index.node(entry_id) if isinstance(entry_id, str) else None
+        if row is None and isinstance(entry_id, str) and (labelled := self.index.labelled(entry_id)) is not None:
+            row = self.index.node(labelled)
         if row is None:
             self.index.check_not_dropped(entry_id)
             shown = repr(entry_id)[:140] if isinstance(entry_id, str) else type(entry_id).__name__
@@ -265,7 +270,7 @@ class SessionView(msgspec.Struct, frozen=True):
         """Reads the id of an entry; None for ROOT."""
         return self.ids([row])[0] if row >= 0 else None
 
-    def _states(self, leaf: str | AtLeaf | None) -> Iterator[ExtensionDataEntry | VacuumEntry]:
+    def _states(self, leaf: str | Entry | AtLeaf | None) -> Iterator[ExtensionDataEntry | VacuumEntry]:
         """Yields the extension data on the path to a leaf, last first, and at its beginning a vacuum entry.
 
         Raises:

@@ -12,6 +12,9 @@ from concurrent.futures import Future
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar
 
+from msgspec import UNSET, UnsetType
+
+from convtree._engine.expected import expected
 from convtree._engine.outline import LinearSegment
 from convtree._engine.outline import Outline as SyncOutline
 from convtree._engine.redact import Redact
@@ -20,7 +23,7 @@ from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._logs.copy import Copied
 from convtree._model.batches import batched
-from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
+from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark, Record
 from convtree._model.resources import Uncopyable
 from convtree._session import landing
 from convtree._session.compaction import BranchPlan, CompactionPlan
@@ -215,6 +218,7 @@ class Session(_AsyncFacade[SyncSession]):
     append = _awaited(SyncSession.append)
     append_many = _awaited(SyncSession.append_many)
     set_system = _awaited(SyncSession.set_system)
+    checkout = _awaited(SyncSession.checkout)
     apply_compaction = _awaited(SyncSession.apply_compaction)
     apply_branch_summary = _awaited(SyncSession.apply_branch_summary)
     label = _awaited(SyncSession.label)
@@ -237,6 +241,7 @@ class Session(_AsyncFacade[SyncSession]):
     siblings = _awaited(SyncSession.siblings)
     tip = _awaited(SyncSession.tip)
     leaves = _awaited(SyncSession.leaves)
+    branches = _awaited(SyncSession.branches)
     common_ancestor = _awaited(SyncSession.common_ancestor)
     diff = _awaited(SyncSession.diff)
     extension_data = _awaited(SyncSession.extension_data)
@@ -251,6 +256,9 @@ class Session(_AsyncFacade[SyncSession]):
         keep_bytes: int | None = None,
         count_tokens: Counter | None = None,
         render: Render = default_render,
+        expect_leaf: str | Entry | UnsetType | None = UNSET,
+        expect_revision: str | Record | UnsetType | None = UNSET,
+        id: str | None = None,
     ) -> CompactionEntry | None:
         """Replaces all but about the last `keep_tokens` or `keep_bytes` by a summary, as the sync `compact` does.
 
@@ -262,40 +270,66 @@ class Session(_AsyncFacade[SyncSession]):
             keep_bytes: how many bytes of the request stay, in place of `keep_tokens`.
             count_tokens: counts one message.
             render: turns summaries into messages.
+            expect_leaf: the leaf that the log must have, before and after `summarize`.
+            expect_revision: the last record that the log must have, likewise.
+            id: the id of the compaction; makes a retry safe.
 
         Raises:
             TypeError: `summarize` is not a coroutine function; nothing was written.
             As the sync `compact`.
         """
-        work = partial(landing.plan_compaction, self._sync, keep_tokens, keep_bytes, count_tokens, render)
-        plan = await self._queue.call(work)
-        return (
-            None
-            if plan is None
-            else await self.apply_compaction(plan, await _summary_by(summarize, plan), count_tokens=count_tokens)
+        wanted = expected(expect_leaf, expect_revision)
+        plan = await self._queue.call(
+            partial(landing.begin_compaction, self._sync, keep_tokens, keep_bytes, count_tokens, render, wanted, id)
+        )
+        if plan is None or isinstance(plan, CompactionEntry):
+            return plan
+        summary = await _summary_by(summarize, plan)
+        return await self._queue.call(
+            partial(landing.land_compaction, self._sync, plan, summary, count_tokens, wanted, id)
         )
 
     async def branch(
         self,
-        entry_id: str | None,
+        entry_id: str | Entry | None,
         *,
         summary: str | None = None,
         details: Any = None,
         summarize: Callable[[BranchPlan], Awaitable[Summary]] | None = None,
+        expect_leaf: str | Entry | UnsetType | None = UNSET,
+        expect_revision: str | Record | UnsetType | None = UNSET,
+        id: str | None = None,
     ) -> BranchSummaryEntry | None:
         """Moves the leaf to an entry and records that, as the sync `branch` does.
 
-        `summarize` is a coroutine function that writes the summary; give it or `summary`, not both.
+        Args:
+            entry_id: the entry to go to; None, the place before the first entry.
+            summary: the text of a branch summary.
+            details: additional data for the summary.
+            summarize: a coroutine function that writes the summary; give it or `summary`, not both.
+            expect_leaf: the leaf that the log must have.
+            expect_revision: the last record that the log must have.
+            id: the id of the summary, or of the move; makes a retry safe.
         """
+        wanted = expected(expect_leaf, expect_revision)
+        move = partial(self._sync.branch, entry_id, expect_leaf=expect_leaf, expect_revision=expect_revision, id=id)
         if summarize is None:
-            work = partial(self._sync.branch, entry_id, summary=summary, details=details)
-            return await self._queue.call(work)
+            return await self._queue.call(partial(move, summary=summary, details=details))
         if summary is not None:
             raise TypeError("branch takes either summary= or summarize=, not both")
-        plan = await self._queue.call(partial(landing.plan_branch, self._sync, entry_id))
+        plan = await self._queue.call(partial(landing.begin_branch, self._sync, entry_id, details, wanted, id))
+        if isinstance(plan, BranchSummaryEntry):
+            return plan
         if plan is None:
-            return await self._queue.call(partial(self._sync.branch, entry_id))
-        return await self.apply_branch_summary(plan, await _summary_by(summarize, plan), entry_id, details=details)
+            return await self._queue.call(move)
+        written = await _summary_by(summarize, plan)
+        return await self._queue.call(
+            partial(landing.land_branch, self._sync, plan, written, entry_id, details, wanted, id)
+        )
+
+    async def revision(self) -> str | None:
+        """Returns the id of the last record that this session has seen. A method here, because it may read the log."""
+        return await self._queue.call(lambda: self._sync.revision)
 
     async def outline(self) -> Outline:
         """Returns the shape of the tree as it is now."""

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from convtree._catalogue.record_summary import ms_of, timestamp_of
 from convtree._engine import tree
+from convtree._engine.expected import ANYTHING, Expected
 from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Log
 from convtree._engine.log_index import Index
@@ -39,15 +40,17 @@ class Verdict(NamedTuple):
     is_damaged: bool
 
 
-def judge(id: str, log: Log, now_ms: int) -> Verdict:
+def judge(id: str, log: Log, now_ms: int, wanted: Expected = ANYTHING) -> Verdict:
     """Reads a whole log and closes it. Times in the future are ignored.
 
     Raises:
+        StaleLeaf, LeafUncertain: it is not as `wanted`.
         SessionNotFound, NotALog, OSError: it cannot be read.
     """
     try:
         # Not from a snapshot: a damaged line is damage now, although an earlier scan could read it.
         index = Journal.open(log, use_snapshot=False).index
+        wanted.check(index, log.location)
         header, state = index.header or LOST_HEADER, index.state
         active_ms = _latest((ms_of(header.timestamp), *_said_in(index)), now_ms + SKEW_MS)
         arrived_ms = _latest([ms_of(header.arrived)], now_ms + SKEW_MS)

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -31,33 +31,29 @@ from convtree._engine.redact import Redact, redact_lines
 from convtree._logs import directories
 from convtree._logs.copy import Copied
 from convtree._logs.directories import Directory
-from convtree._model.batches import batched
-from convtree._model.entries import Header, ParentSession
-from convtree._model.errors import ConvtreeError, SessionChanged, SessionLocked, SessionNotFound
+from convtree._model.entries import Entry, Header, ParentSession
+from convtree._model.errors import ConvtreeError
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
-from convtree.stores._copies import copies_among, related_headers
 from convtree.stores._copy import copy_session
+from convtree.stores._deleting import StoreDeleter
 from convtree.stores._families import (
-    Family,
     confirmed,
     doomed,
     families_of,
     may_be_doomed,
     rules_of,
-    tasks_below,
 )
-from convtree.stores._judging import Verdict, held_error, judge
-from convtree.stores._reader import StoreReader
-from convtree.stores._results import Erased, Pruned
-from convtree.stores.base import Catalogue, Deletion, StoreBackend, Traces
+from convtree.stores._judging import Verdict, judge
+from convtree.stores._results import Pruned
+from convtree.stores.base import StoreBackend
 
 _DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
 
 
-class SessionStore(StoreReader):
+class SessionStore(StoreDeleter):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
     Directories are absolute and normalised, on the way in and in queries; the root of a worktree is that of the main
@@ -171,7 +167,7 @@ class SessionStore(StoreReader):
             header = msgspec.structs.replace(header, arrived=timestamp(self._clock))
         return self._session(header.id, "a", on_stale, header)
 
-    def fork(self, id: str, entry_id: str | AtLeaf | None = LEAF, *, new_id: str | None = None) -> Session:
+    def fork(self, id: str, entry_id: str | Entry | AtLeaf | None = LEAF, *, new_id: str | None = None) -> Session:
         """Copies the path to an entry into a new session, and opens that. The copy is stored whole or not at all.
 
         Lines are copied byte for byte, unless the store's `redact` changes them.
@@ -233,47 +229,6 @@ class SessionStore(StoreReader):
                 self.set_directories(each.info.id, **changes)
                 done.append(each.info.id)
         return done
-
-    def delete(self, id: str) -> Erased:
-        """Deletes a session and the sessions of its sub-agents: all of them, or none. What they said is overwritten.
-
-        Returns the ids that were deleted, this one last, and where words of them are left: forks stay, because they
-        have copies, and a file that another process reads is only overwritten when that has finished.
-
-        Raises:
-            SessionNotFound: there is no session with this id.
-            NotALog: something else is stored under this id.
-            SessionHeld: one of the sessions is on hold.
-            SessionLocked: another writer holds a lock.
-            SessionChanged: another writer wrote to one of the sessions meanwhile, or began a sub-agent's.
-        """
-        codec.check_id(id, "id")
-        copies = self._copies(id)
-        with self._lock:
-            deleted, changed = self._delete(id)
-        if changed:
-            raise SessionChanged(
-                f"{self.location}: {changed[0]!r} was written to meanwhile; nothing was deleted, try again",
-                holder=None,
-                ids=tuple(changed),
-            )
-        if id not in deleted:
-            raise SessionNotFound(f"{self.location}: there is no session {id!r}")
-        return self._erased(deleted, copies)
-
-    def erase(self, id: str) -> Erased:
-        """Deletes a session as `delete` does, or overwrites what is left of one that was deleted before.
-
-        Call it again when a reader has closed that an earlier call was waiting for, or after a crash.
-
-        Raises:
-            NotALog, SessionHeld, SessionLocked, SessionChanged: as `delete`.
-        """
-        codec.check_id(id, "id")
-        try:
-            return self.delete(id)
-        except SessionNotFound:
-            return self._erased([], self._copies(id), gone=[id])
 
     # --- several sessions ---
 
@@ -427,61 +382,3 @@ class SessionStore(StoreReader):
             with suppress(ConvtreeError, OSError):
                 verdicts[id] = judge(id, self._log(id, "r"), now_ms)
         return verdicts
-
-    def _copies(self, id: str) -> builtins.list[str]:
-        """Returns the sessions that hold a copy of what a session and those of its sub-agents say."""
-
-        def find(catalogue: Catalogue) -> builtins.list[str]:
-            ids = [id, *catalogue.descendants([id], "task")]
-            headers: Callable[[], Mapping[str, Header]] | None = getattr(self._backend, "headers", None)
-            if headers is not None:
-                return copies_among(headers(), ids, catalogue.gone_links)
-            found = related_headers(catalogue, lambda each: self._log(each, "r"), ids)
-            return copies_among(found, ids, catalogue.gone_links)
-
-        return self._query(find)
-
-    def _erased(self, deleted: Sequence[str], copies: Iterable[str], gone: Sequence[str] = ()) -> Erased:
-        """Overwrites what deleted sessions have left, and returns what became of it."""
-        traces = self._erase(gone or deleted)
-        return Erased(deleted, complete=traces.complete, pending=traces.pending, copies=copies)
-
-    def _erase(self, ids: Sequence[str]) -> Traces:
-        erase: Callable[[Sequence[str]], Traces] | None = getattr(self._backend, "erase", None)
-        with self._lock:
-            self._check_open()
-            return Traces([], []) if erase is None else erase(ids)
-
-    def _delete(self, id: str) -> Deletion:
-        """Deletes a session and those of its sub-agents, unless one of them changes after this looked at them.
-
-        The stamps come before the look at the logs: what the logs say is at least as new, and if the stamps still hold
-        when the locks are taken, it is still true. So a hold that comes after the look is a change, too.
-
-        Raises:
-            SessionNotFound, NotALog: there is no such session.
-            SessionHeld: one of them is on hold.
-        """
-        self._check_open()
-        catalogue = self._backend.catalogue()
-        below = list(catalogue.descendants([id], "task"))
-        listed = [
-            each for some in batched([id, *below]) for each in catalogue.sessions(Filter(ids=tuple(some), tasks=True))
-        ]
-        verdicts = {id: judge(id, self._log(id, "r"), self._now_ms())}
-        for each in below:
-            with suppress(SessionNotFound):  # deleted meanwhile
-                verdicts[each] = judge(each, self._log(each, "r"), self._now_ms())
-        family = tasks_below(id, below, verdicts)
-        if held := [each for each in reversed(family) if verdicts[each].judged.held]:
-            raise held_error(self.location, held[0])
-        return self._backend.delete(family[::-1], {each.info.id: each.stamp for each in listed})
-
-    def _delete_family(self, family: Family) -> bool:
-        """Deletes a family if its stamps still hold, and returns whether it did."""
-        ids = [each.info.id for each in family.members]
-        with self._lock, suppress(SessionLocked):
-            self._check_open()
-            stamps = {each.info.id: each.stamp for each in family.members}
-            return ids[0] in self._backend.delete(ids[::-1], stamps).deleted
-        return False

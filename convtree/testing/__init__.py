@@ -12,10 +12,12 @@ failures show the values compared. Needs pytest and hypothesis.
 
 from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
+from convtree.testing._branches import BranchTests
 from convtree.testing._concurrency import ConcurrencyTests
 from convtree.testing._copies import CopyTests, LedgerTests
 from convtree.testing._deleted import DeletedElsewhereTests
 from convtree.testing._erasing import ErasingTests
+from convtree.testing._expectations import ExpectationTests
 from convtree.testing._families import FamilyTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
@@ -50,6 +52,8 @@ class StoreContract(
     DeletedElsewhereTests,
     ErasingTests,
     HoldTests,
+    ExpectationTests,
+    BranchTests,
     FamilyTests,
     ForkTests,
     SearchTests,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from convtree._model.entries import ParentSession, Visibility, VisibilityMark
-from convtree._model.errors import SessionExists, SessionHeld, SessionNotFound
+from convtree._model.errors import SessionExists, SessionHeld, SessionNotFound, StaleLeaf
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import Clock, ids, racing, user
 
@@ -105,6 +105,21 @@ class StoreMachine(RuleBasedStateMachine):
         model.texts[entry], model.spent[entry], model.said[entry] = text, spent, moment
         self.spent[entry] = spent
 
+    @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9), text=_WORDS)
+    def speak_expecting(self, handle: int, id: str, at: int, text: str) -> None:
+        """Appends if the leaf is where the caller thinks. A session that is not begun has none."""
+        moment, model = self._tick(), self.models.get(id, _Model(self.clock.now, None))
+        expected = [None, *model.entries][at % (len(model.entries) + 1)]
+        with self.stores[handle].open(id, create=True) as session:
+            if expected != model.leaf:
+                with pytest.raises(StaleLeaf):
+                    session.append(user(text), expect_leaf=expected)
+                return
+            entry = session.append(user(text), expect_leaf=expected)
+        assert entry.parent_id == model.leaf
+        self.models[id] = model
+        self._say(model, moment, entry.id, text, 0)
+
     @rule(handle=st.integers(0, 1), id=_IDS, at=st.integers(0, 9))
     def branch(self, handle: int, id: str, at: int) -> None:
         """Moves the leaf. That is no activity."""
@@ -164,18 +179,23 @@ class StoreMachine(RuleBasedStateMachine):
             entry = session.append(user("task"), model="m", usage={"output_tokens": 0})
         self._say(model, self.clock.now, entry.id, "task", 0)
 
-    @rule(handle=st.integers(0, 1), id=_IDS)
-    def delete(self, handle: int, id: str) -> None:
-        """Deletes a session with its sub-agents', or expects SessionNotFound or SessionHeld."""
+    @rule(handle=st.integers(0, 1), id=_IDS, at=st.none() | st.integers(0, 9))
+    def delete(self, handle: int, id: str, at: int | None) -> None:
+        """Deletes a session with its sub-agents', or expects SessionNotFound, StaleLeaf or SessionHeld."""
         family = [id] if id in self.models else []
         for member in family:
             family += [child for child, each in self.models.items() if each.task_of == member and child not in family]
         held = any(self.models[member].held for member in family)
-        if held or not family:
-            with pytest.raises(SessionHeld if held else SessionNotFound):
-                self.stores[handle].delete(id)
+        expected: dict[str, Any] = {}
+        if at is not None and family:
+            entries = [None, *self.models[id].entries]
+            expected["expect_leaf"] = entries[at % len(entries)]
+        stale = bool(expected) and expected["expect_leaf"] != self.models[id].leaf
+        if held or stale or not family:
+            with pytest.raises(StaleLeaf if stale else SessionHeld if held else SessionNotFound):
+                self.stores[handle].delete(id, **expected)
             return
-        deleted = self.stores[handle].delete(id)
+        deleted = self.stores[handle].delete(id, **expected)
         assert (sorted(deleted), deleted[-1]) == (sorted(family), id)
         for member in family:
             del self.models[member]
