@@ -294,6 +294,7 @@ class StoreMachine(RuleBasedStateMachine):
                 for info in listed
             ]
             assert found == expected
+            assert store.count(archived=None, tasks=True) == len(expected)
             assert store.findings == []
             self._check_usage(store, {info.id: info.usage.output_tokens for info in listed})
 
