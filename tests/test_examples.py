@@ -105,7 +105,13 @@ def provider() -> Iterator[Provider]:
     server.close()
 
 
-OWN_TESTS = ("chat", "dbm_store", "providers", "service")  # tested elsewhere, or they need input or a server
+OWN_TESTS = (
+    "chat",
+    "dbm_store",
+    "providers",
+    "service",
+    "web_chat",
+)  # tested elsewhere, or they need input or a server
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in OWN_TESTS])
