@@ -42,7 +42,7 @@ const make = (tag, fields, ...inside) => {
   return made
 }
 const button = (text, onclick) => make("button", {onclick}, text)
-let seen = null, said = {}, id = crypto.randomUUID()
+let seen = null, said = {}, loads = 0, id = crypto.randomUUID()
 
 async function post(call, body) {
   const answer = await fetch(`${here}/${call}`, {method: "POST", body: JSON.stringify(body)})
@@ -61,7 +61,8 @@ const drawSaid = () => at("said").replaceChildren(...Object.entries(said).map(([
   make("p", {}, `${text} `, button("stop", () => post("stop", {reply_to: id})))))
 
 async function load() {
-  const view = await (await fetch(`${here}/view`)).json()
+  const number = ++loads, view = await (await fetch(`${here}/view`)).json()
+  if (number != loads) return  // a later one is on its way
   seen = view.leaf_id; said = view.said
   at("path").replaceChildren(...view.entries.map(draw), make("div", {id: "said"}))
   drawSaid()
@@ -115,12 +116,11 @@ class Live:
 LIVE = defaultdict[str, Live](Live)  # by session id
 
 
-async def answer(store: aio.SessionStore, session: aio.Session, question: str) -> MessageEntry:
+async def answer(store: aio.SessionStore, session: aio.Session, question: str, live: Live) -> MessageEntry:
     """Has the model and its sub-agents answer, and stores what they say. Cancelled, it stores what was said so far."""
-    live, asked = LIVE[session.id], question
+    asked = question
     while True:
         reply: dict[str, Any] = {"role": "assistant", "content": ""}
-        live.said[question] = ""
         try:
             async for piece in model(await session.build_context(leaf=asked)):
                 if isinstance(piece, dict):
@@ -134,7 +134,7 @@ async def answer(store: aio.SessionStore, session: aio.Session, question: str) -
                 await session.append(reply, reply_to=asked, status="interrupted")
             raise
         entry = await asyncio.shield(session.append(reply, reply_to=asked, provider="none", model="parrot"))
-        del live.said[question]
+        live.said[question] = ""
         if "tool_calls" not in reply:
             return entry
         results = [await delegate(store, session, entry, call) for call in reply["tool_calls"]]
@@ -150,7 +150,7 @@ async def delegate(
         await task.set_system("You are a researcher. Answer in one sentence.")
         question = await task.append({"role": "user", "content": f"What is known about {topic}?"})
         LIVE[parent.id].tell("changed")
-        found = await answer(store, task, question.id)
+        found = await answer(store, task, question.id, Live())  # shown when it is stored, not word by word
     return {"role": "tool", "tool_call_id": call["id"], "content": found.text}
 
 
@@ -161,10 +161,9 @@ def start_reply(store: aio.SessionStore, id: str, question: str) -> None:
     async def run() -> None:
         try:
             async with store.open(id) as session:
-                await answer(store, session, question)
+                await answer(store, session, question, live)
         finally:
-            live.said.pop(question, None)
-            del live.tasks[question]
+            del live.said[question], live.tasks[question]
             live.tell("changed")
 
     if question not in live.tasks:

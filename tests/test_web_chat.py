@@ -49,9 +49,11 @@ class Chat(Server):
         connection.request("GET", f"/{id}/events")
         answer = connection.getresponse()
         assert (answer.status, answer.getheader("content-type")) == (200, "text/event-stream; charset=utf-8")
-        yield Tab(self, id, answer)
-        answer.close()
-        connection.close()
+        try:
+            yield Tab(self, id, answer)
+        finally:
+            answer.close()
+            connection.close()
 
 
 class Tab:
