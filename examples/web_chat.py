@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from html import escape
+from secrets import token_hex
 from typing import Any
 
 import service
@@ -97,7 +98,11 @@ async def model(context: Context) -> AsyncIterator[str | dict[str, Any]]:
         yield f"{word} "
     if delegates:
         arguments = json.dumps({"topic": last["content"].removeprefix("research ")})
-        yield {"id": "call-1", "type": "function", "function": {"name": "research", "arguments": arguments}}
+        yield {
+            "id": f"call-{token_hex(4)}",
+            "type": "function",
+            "function": {"name": "research", "arguments": arguments},
+        }
 
 
 class Live:

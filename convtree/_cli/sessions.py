@@ -233,7 +233,8 @@ def _hidden_tasks(store: SessionStore, page: Page, filters: dict[str, Any]) -> i
     """Returns how many sessions of sub-agents `--tasks` would add to the list that `page` is a part of."""
     counted = {name: value for name, value in filters.items() if name not in ("limit", "cursor")}
     is_whole = page.cursor is None and filters["cursor"] is None
-    return store.count(**counted | {"tasks": True}) - (len(page) if is_whole else store.count(**counted))
+    shown = len(page) if is_whole else store.count(**counted)
+    return max(store.count(**counted | {"tasks": True}) - shown, 0)  # others may have deleted some meanwhile
 
 
 def _session_line(info: SessionInfo, terminal: Terminal, id_cells: int) -> str:
