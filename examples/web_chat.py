@@ -226,6 +226,7 @@ async def show_page(request: Request) -> Response:
 
 async def view(request: Request) -> Response:
     """Returns the path to the leaf with its sub-agents, and what is being said."""
+    said = dict(LIVE[request.path_params["id"]].said)  # before the path: what was said meanwhile is in one of them
     async with opened(request, read_only=True) as session:
         tasks = defaultdict[str | None, list[Any]](list)
         for info in await service.store_of(request).children(session.id):
@@ -237,7 +238,7 @@ async def view(request: Request) -> Response:
             for entry in await session.path()
             if isinstance(entry, MessageEntry) and entry.role in ("user", "assistant")
         ]
-        return JSONResponse({"leaf_id": session.leaf_id, "entries": entries, "said": LIVE[session.id].said})
+        return JSONResponse({"leaf_id": session.leaf_id, "entries": entries, "said": said})
 
 
 async def say(request: Request) -> Response:

@@ -155,7 +155,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=st.integers(0, 1), id=_IDS, parent=_IDS)
     def begin_task(self, handle: int, id: str, parent: str) -> None:
-        """Begins a sub-agent's session. If its parent is gone, or itself, `create_task` refuses, and `create` does not."""
+        """Begins a sub-agent's session. If its parent is gone, or itself, `create_task` refuses; `create` does not."""
         if id in self.models:
             return
         store, moment = self.stores[handle], self._tick()
