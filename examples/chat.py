@@ -18,6 +18,7 @@ from typing import Any
 from convtree import Context, MessageEntry, Session, SessionStore, open_store
 
 Model = Callable[[Context], Any]  # returns a message: a dict, or an object of an SDK
+SYSTEM = "You are a helpful assistant in a terminal. Answer in plain text."
 HELP = "/new starts another conversation, /again asks for another answer, /list lists conversations, ctrl-D ends"
 
 
@@ -31,12 +32,12 @@ def choose_model() -> Model:
         from anthropic import Anthropic
 
         claude = Anthropic()
-        return lambda context: claude.messages.create(model=name, max_tokens=4000, messages=context.messages)
+        return lambda context: claude.messages.create(model=name, max_tokens=4000, **context.to("anthropic"))
     if "OPENAI_API_KEY" in os.environ:
         from openai import OpenAI
 
         gpt = OpenAI()
-        return lambda context: gpt.chat.completions.create(model=name, messages=context.messages)
+        return lambda context: gpt.chat.completions.create(model=name, **context.to("openai-chat"))
     return echo
 
 
@@ -58,7 +59,7 @@ def last_question(session: Session) -> MessageEntry | None:
 def greet(session: Session) -> None:
     print(f"Continuing {session.name or session.id!r}." if session.leaf_id else f"A new conversation. {HELP}")
     for entry in session.path()[-4:]:
-        if isinstance(entry, MessageEntry):
+        if isinstance(entry, MessageEntry) and entry.role != "system":
             print(f"  {entry.role}: {entry.text}")
 
 
@@ -87,6 +88,7 @@ def chat(store: SessionStore, model: Model, cwd: str, git_root: str | None) -> N
         elif text:
             if session.leaf_id is None:
                 session.rename(text[:60])
+            session.set_system(SYSTEM)  # writes nothing if the conversation says it already
             answer(session, model, session.append({"role": "user", "content": text}))
     session.close()
     print()

@@ -115,6 +115,64 @@ def test_ls_names_files_that_are_not_sessions(store: SessionStore) -> None:
     assert len(out.splitlines()) == 3
 
 
+def begin_tasks(store: SessionStore, number: int) -> None:
+    """Begins sub-agents of the session "trip": t0, t1, …"""
+    for each in range(number):
+        with store.create_task("trip", "q", id=f"t{each}", name="look\x1b[31m" if each else None) as task:
+            task.append(user("find a hotel"), id="m")
+        sleep(0.002)
+
+
+def test_ls_says_when_sub_agents_are_hidden(store: SessionStore) -> None:
+    """Their number is what `--tasks` would add, for the same filters, whatever the page."""
+    assert json_of("ls")["hidden_tasks"] == 0
+    begin_tasks(store, 1)
+    assert call("ls")[1].splitlines()[-1] == "1 sub-agent not shown; --tasks shows it"
+    begin_tasks(store, 0)
+    with store.create_task("t0", id="u") as task:
+        task.append(user("x"))
+    lines = call("ls", "--limit", 1)[1].splitlines()
+    assert (lines[1].startswith("more: --cursor "), lines[2:]) == (
+        True,
+        ["2 sub-agents not shown; --tasks shows them"],
+    )
+    cursor = lines[1].removeprefix("more: --cursor ")
+    assert call("ls", "--limit", 1, "--cursor", cursor)[1].splitlines()[-1] == lines[2]
+    assert call("ls", "--parent", "trip")[1] == "1 sub-agent not shown; --tasks shows it\n"
+    assert json_of("ls", "--text", "hotel")["hidden_tasks"] == 1
+    assert json_of("ls", "--cwd", "/home/me/code")["hidden_tasks"] == 0
+    assert json_of("ls", "--tasks")["hidden_tasks"] == 0
+    assert "not shown" not in call("ls", "--tasks")[1]
+    assert [each["id"] for each in json_of("ls", "--tasks", "--parent", "trip")["sessions"]] == ["t0"]
+
+
+def test_search_reaches_sub_agents_on_request(store: SessionStore) -> None:
+    """With `--tasks`."""
+    begin_tasks(store, 1)
+    assert call("search", "hotel") == (0, "", "")
+    assert call("search", "hotel", "--tasks") == (0, "t0 m user: find a hotel\n", "")
+
+
+def test_show_names_the_sub_agents(store: SessionStore) -> None:
+    """Below the summary, with the entry at which they began. Of many the last active, and all with `--full`."""
+    assert json_of("show", "trip")["tasks"] == []
+    begin_tasks(store, 6)
+    store.fork("trip", new_id="f").close()
+    lines = call("show", "trip")[1].splitlines()
+    assert lines[2:8] == [
+        *(rf"sub-agent t{number} at q: look\x1b[31m" for number in (5, 4, 3, 2, 1)),
+        "… 1 more sub-agent; show them with --full",
+    ]
+    assert "sub-agent t0 at q: find a hotel" in call("show", "trip", "--full")[1].splitlines()
+    with store.create_task("code", None, id="v") as task:
+        task.rename("")
+    assert call("show", "code")[1].splitlines()[2] == "sub-agent v"
+    (told,) = json_of("show", "code")["tasks"]
+    assert told == {"id": "v", "entry_id": None, "name": "", "first_user_message": None}
+    if store.location.endswith("store"):
+        assert json_of("inspect", Path(store.location, "trip.jsonl"))["tasks"] is None
+
+
 @pytest.mark.usefixtures("store")
 def test_show() -> None:
     """The output and the options are those of `inspect`."""

@@ -105,7 +105,13 @@ def provider() -> Iterator[Provider]:
     server.close()
 
 
-OWN_TESTS = ("chat", "dbm_store", "providers", "service")  # tested elsewhere, or they need input or a server
+OWN_TESTS = (
+    "chat",
+    "dbm_store",
+    "providers",
+    "service",
+    "web_chat",
+)  # tested elsewhere, or they need input or a server
 
 
 @pytest.mark.parametrize("name", [path.stem for path in sorted(EXAMPLES.glob("*.py")) if path.stem not in OWN_TESTS])
@@ -123,6 +129,30 @@ def test_quickstart_prints_the_context() -> None:
     assert roles == ["system", "user", "user", "assistant", "user"]
     assert "They chose Rome." in done.stdout
     assert "Oslo" not in done.stdout
+
+
+def roles(log: Path) -> list[str]:
+    """Returns the roles of the messages in the context of a log."""
+    with Session.open(log, mode="r") as session:
+        return [message["role"] for message in session.build_context().messages]
+
+
+def test_a_program_that_is_started_again_sends_one_system_message(tmp_path: Path) -> None:
+    """Each run is a process of its own and sets the system message. The second and third write none."""
+    log = tmp_path / "trip.jsonl"
+    for _ in range(3):
+        subprocess.run([sys.executable, EXAMPLES / "quickstart.py", log], capture_output=True, check=True)
+        assert roles(log).count("system") == 1
+    assert sum(b'"role":"system"' in line for line in log.read_bytes().splitlines()) == 1
+
+
+def test_the_chat_sends_one_system_message(tmp_path: Path) -> None:
+    """Also after it was started three times."""
+    (tmp_path / "home").mkdir()
+    for text in ("Hello", "And then?", "Again?"):
+        chat(tmp_path / "home", f"{text}\n", CONVTREE_URL=str(tmp_path / "store"))
+    (log,) = (tmp_path / "store").glob("*.jsonl")
+    assert roles(log) == ["system", *["user", "assistant"] * 3]
 
 
 def chat(cwd: Path, typed: str, **environ: str) -> list[str]:
@@ -180,11 +210,13 @@ def test_chat_with_a_provider(provider: Provider, tmp_path: Path) -> None:
     provider.answer = ANTHROPIC
     assert chat(home, "Where?\n", **url)[1:] == ["> Rome.", "> "]
     assert (provider.asked[0]["model"], provider.asked[0]["messages"]) == ("m", [{"role": "user", "content": "Where?"}])
+    assert provider.asked[0]["system"].startswith("You are a helpful assistant")
     provider.answer = CHAT
     url = {"OPENAI_API_KEY": "k", "OPENAI_BASE_URL": "http://127.0.0.1:9", "CHAT_MODEL": "m"}
     assert chat(home, "/new\nWhy?\n", **url)[-2] == "> APIConnectionError: Connection error."
     url["OPENAI_BASE_URL"] = provider.url
     assert chat(home, "/again\n", **url) == ["Continuing 'Why?'.", "  user: Why?", "> Oslo.", "> "]
+    assert [message["role"] for message in provider.asked[1]["messages"]] == ["system", "user"]
 
 
 def test_anthropic_turn(provider: Provider) -> None:

@@ -27,9 +27,11 @@ SERVICE = Path(__file__).parents[1] / "examples" / "service.py"
 class Server:
     """A server process, and what can be asked of it."""
 
+    script = SERVICE
+
     def __init__(self, url: str) -> None:
         environ = os.environ | {"CONVTREE_URL": url, "PORT": "0"}
-        self.process = subprocess.Popen([sys.executable, SERVICE], env=environ, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([sys.executable, self.script], env=environ, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
         self.log: list[str] = []
         for line in self.process.stderr:

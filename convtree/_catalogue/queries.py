@@ -64,6 +64,15 @@ def sessions(
     return [_listed(row, totals.get(row[0], ())) for row in rows]
 
 
+def count(execute: Execute, dialect: Dialect, filters: Filter) -> int:
+    """Returns how many sessions match."""
+    if filters.since_ms is not None or filters.until_ms is not None:
+        return len(sessions(execute, dialect, filters))  # which knows the times after `now_ms`
+    where, values = _conditions(filters, dialect)
+    ((number,),) = execute(f"SELECT COUNT(*) FROM ct_sessions s{_where(where)}", values)
+    return int(number)
+
+
 def _select(
     execute: Execute,
     dialect: Dialect,

@@ -45,6 +45,7 @@ def session_document(view: LeafView) -> dict[str, Any]:
         "counts": view.counts,
         "size_bytes": view.size_bytes,
         "labels": session.labels,
+        "tasks": None if view.tasks is None else [each._asdict() for each in view.tasks],
         "findings": findings(view.findings),
     }
 

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
+from convtree._catalogue.types import SessionInfo
 from convtree._engine import tree
 from convtree._engine.outline import Outline
 from convtree._model.entries import Entry, Finding, MessageEntry, ModelChangeEntry, VacuumEntry
 from convtree._model.errors import EntryNotFound, LeafUncertain
 from convtree._session.session import Session
 from convtree.exchange import ImportReport
+
+
+class SubAgent(NamedTuple):
+    """The session of a sub-agent, the entry at which it began, and what it is about."""
+
+    id: str
+    entry_id: str | None
+    name: str | None
+    first_user_message: str | None
+
+
+def sub_agents(children: Iterable[SessionInfo]) -> list[SubAgent]:
+    """Returns the sub-agents among the children of a session."""
+    found = ((info, info.parent_session) for info in children)
+    return [
+        SubAgent(info.id, parent.entry_id, info.name, info.first_user_message)
+        for info, parent in found
+        if parent is not None and parent.kind == "task"
+    ]
 
 
 class LeafView:
@@ -23,7 +44,12 @@ class LeafView:
         location: The path or URL for messages.
         size_bytes: The size of the file; None if the session is not a file.
         source: The report of reading another tool's session; None for a log.
+
+    Attributes:
+        tasks: Its sub-agents; None if the session is not one of a store.
     """
+
+    tasks: Sequence[SubAgent] | None = None
 
     def __init__(
         self,

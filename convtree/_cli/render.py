@@ -8,11 +8,11 @@ entry.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from convtree._cli.describe import Description, brief, describe, describe_message
-from convtree._cli.leaf_view import LeafView
+from convtree._cli.leaf_view import LeafView, SubAgent
 from convtree._cli.terminal import Terminal, readable_size
 from convtree._engine import tree
 from convtree._engine.context import Context
@@ -24,6 +24,7 @@ from convtree._model.terminal_text import escape_controls
 
 EDGE = 2  # entries shown at each end of a run
 FINDINGS_SHOWN = 20
+TASKS_SHOWN = 5
 _KIND_CELLS, _SIZE_CELLS = 10, 5
 _SHORT_ID, _LONG_ID = 16, 36  # an id of convtree, and a UUID, the id of most other tools
 _SAMPLE = 20  # runs that decide the width of the id column
@@ -71,6 +72,7 @@ class Drawing:
         yield ", ".join(facts)
         if view.note is not None:
             yield paint(escape_controls(view.note), "note")
+        yield from self._tasks(view.tasks or ())
 
     def graph(self) -> Iterator[str]:
         """Yields the tree."""
@@ -109,6 +111,17 @@ class Drawing:
         if len(view.findings) > len(shown):
             more = len(view.findings) - len(shown)
             yield f"{self._terminal.dots} {more:,} more findings; show them with --full"
+
+    def _tasks(self, tasks: Sequence[SubAgent]) -> Iterator[str]:
+        """Yields the sub-agents: id, the entry at which it began, and its name or first question."""
+        shown = tasks if self._full else tasks[:TASKS_SHOWN]
+        for each in shown:
+            at = "" if each.entry_id is None else f" at {escape_controls(each.entry_id)}"
+            title = self._terminal.cut(escape_controls(each.name or each.first_user_message or ""), _NAME_CELLS)
+            yield self._terminal.paint(f"sub-agent {escape_controls(each.id)}{at}", "dim") + (title and f": {title}")
+        if len(tasks) > len(shown):
+            more = count(len(tasks) - len(shown), "more sub-agents")
+            yield f"{self._terminal.dots} {more}; show them with --full"
 
     # --- entries ---
 

@@ -14,7 +14,7 @@ import click
 from convtree._catalogue.types import LedgerRow, SessionInfo
 from convtree._cli import json_output
 from convtree._cli.inspect import open_for_reading, show
-from convtree._cli.leaf_view import LeafView
+from convtree._cli.leaf_view import LeafView, sub_agents
 from convtree._cli.look_options import LookOptions, with_look_options
 from convtree._cli.render import count
 from convtree._cli.terminal import Terminal, progress_on_stderr, write
@@ -24,7 +24,7 @@ from convtree._model.terminal_text import escape_controls
 from convtree._model.usage import Usage
 from convtree._session.session import Session
 from convtree.stores._open import open_store
-from convtree.stores._results import Hit, UsageRow
+from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress, StoreFinding
 
@@ -75,6 +75,7 @@ def open_log(log: str, store: SessionStore | None, session_id: str | None = None
 @click.option("--all", "everything", is_flag=True, help="Include archived sessions.")
 @click.option("--held", is_flag=True, default=None, help="Only sessions on hold.")
 @click.option("--tasks", is_flag=True, help="Include sessions of sub-agents.")
+@click.option("--parent", metavar="ID", help="Only forks of this session; with --tasks, its sub-agents too.")
 @click.option("--text", metavar="WORDS", help="Only sessions with all these words in the name or in one message.")
 @click.option("--since", metavar="TIME", help="Only sessions active at TIME or later, as in 2026-01-31T00:00:00Z.")
 @click.option("--until", metavar="TIME", help="Only sessions last active before TIME.")
@@ -88,14 +89,18 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
     """List sessions, most recently active first.
 
     The columns are id, time of the last activity (UTC), number of messages, and the name or else the first question.
+    The last line says how many sessions of sub-agents would be listed with --tasks.
     """
+    filters |= {"archived": None if everything else False}
     try:
-        page = store.list(archived=None if everything else False, progress=session_progress(), **filters)
+        page = store.list(progress=session_progress(), **filters)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    hidden = 0 if filters["tasks"] else _hidden_tasks(store, page, filters)
     findings = store.findings
     if as_json:
         parts: dict[str, Any] = {"sessions": page.sessions, "cursor": page.cursor, "findings": findings}
+        parts["hidden_tasks"] = hidden
         write([json_output.to_text(json_output.store_document("ls", **parts))])
     else:
         terminal = Terminal()
@@ -103,6 +108,9 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
         write(_session_line(info, terminal, max(id_cells, _ID_CELLS)) for info in page)
         if page.cursor is not None:
             write([terminal.paint(f"more: --cursor {escape_controls(page.cursor)}", "dim")])
+        if hidden:
+            them = "it" if hidden == 1 else "them"
+            write([terminal.paint(f"{count(hidden, 'sub-agents')} not shown; --tasks shows {them}", "dim")])
         write(_finding_lines(findings, terminal))
     sys.stdout.flush()
     ctx.exit(FOUND if findings else 0)
@@ -116,10 +124,12 @@ def ls_command(ctx: click.Context, /, store: SessionStore, everything: bool, as_
 def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOptions) -> None:
     """Show a session of a store.
 
-    The output is that of `convtree inspect`.
+    The output is that of `convtree inspect`, with the session's sub-agents.
     """
     with store.open(id, read_only=True) as session:
-        show(ctx, LeafView(session, look.leaf_id, f"{store.location} {id}"), look)
+        view = LeafView(session, look.leaf_id, f"{store.location} {id}")
+        view.tasks = sub_agents(store.children(id))
+        show(ctx, view, look)
 
 
 @click.command("search")
@@ -127,6 +137,7 @@ def show_command(ctx: click.Context, store: SessionStore, id: str, look: LookOpt
 @with_store
 @click.option("--cwd", metavar="DIR", help="Only sessions of this directory.")
 @click.option("--owner", metavar="NAME", help="Only sessions of this owner.")
+@click.option("--tasks", is_flag=True, help="Search sessions of sub-agents, too.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="The most to list."
 )
@@ -216,6 +227,14 @@ def _print_session(store: SessionStore, found: SessionInfo | None, as_json: bool
     if found is None:
         raise SessionNotFound(f"{store.location}: no matching session")
     write([json_output.to_text(json_output.store_document("session", session=found)) if as_json else found.id])
+
+
+def _hidden_tasks(store: SessionStore, page: Page, filters: dict[str, Any]) -> int:
+    """Returns how many sessions of sub-agents `--tasks` would add to the list that `page` is a part of."""
+    counted = {name: value for name, value in filters.items() if name not in ("limit", "cursor")}
+    is_whole = page.cursor is None and filters["cursor"] is None
+    shown = len(page) if is_whole else store.count(**counted)
+    return max(store.count(**counted | {"tasks": True}) - shown, 0)  # others may have deleted some meanwhile
 
 
 def _session_line(info: SessionInfo, terminal: Terminal, id_cells: int) -> str:

@@ -450,6 +450,7 @@ class SessionStore(_AsyncFacade[SyncStore]):
         super().__init__(store, _STORE_THREADS)
 
     create = _opening_method(SyncStore.create, _session)
+    create_task = _opening_method(SyncStore.create_task, _session)
     open = _opening_method(SyncStore.open, _session)
     open_or_create = _opening_method(SyncStore.open_or_create, _session)
     fork = _opening_method(SyncStore.fork, _session)
@@ -465,6 +466,7 @@ class SessionStore(_AsyncFacade[SyncStore]):
     erase = _awaited(SyncStore.erase)
 
     list = _awaited(SyncStore.list)
+    count = _awaited(SyncStore.count)
     info = _awaited(SyncStore.info)
     children = _awaited(SyncStore.children)
     latest = _awaited(SyncStore.latest)

@@ -1,4 +1,4 @@
-"""Checks and conversions of arguments that several of a store's calls take. Pure."""
+"""Checks and conversions of arguments that several of a store's calls take. Pure, but that git roots are looked up."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import re
 from datetime import datetime, timedelta
 
 from convtree._catalogue.record_summary import ms_of, ms_of_datetime
-from convtree._catalogue.types import Cursor
+from convtree._catalogue.types import Cursor, Filter
 from convtree._engine import codec
+from convtree._logs import directories
+from convtree._logs.directories import Directory
 from convtree._model.entries import ID
 
 _CURSOR = re.compile(rf"(-?[0-9]{{1,18}}):({ID.pattern})")
@@ -52,6 +54,37 @@ def parsed_cursor(text: str | None) -> Cursor | None:
     if found is None:
         raise ValueError("not a cursor; pass the cursor of a page that `list` returned")
     return Cursor(int(found[1]), found[2])
+
+
+def filter_of(
+    cwd: Directory | None,
+    git_root: Directory | None,
+    owner: str | None,
+    archived: bool | None,
+    held: bool | None,
+    since: str | datetime | None,
+    until: str | datetime | None,
+    text: str | None,
+    parent: str | None,
+    tasks: bool,
+) -> Filter:
+    """Returns the filter of a list, from the arguments of `SessionStore.list`.
+
+    Raises:
+        ValueError: a time is not one.
+    """
+    return Filter(
+        cwd=directories.directory(cwd),
+        git_root=directories.git_root(git_root),
+        owner=owner,
+        archived=archived,
+        held=held,
+        since_ms=time_ms(since),
+        until_ms=time_ms(until),
+        text=text,
+        parent=parent,
+        tasks=tasks,
+    )
 
 
 def time_ms(when: str | datetime | None) -> int | None:

@@ -20,7 +20,7 @@ from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
-from convtree.stores._arguments import SKEW_MS, age_ms, check_limit, cursor_text, parsed_cursor, time_ms
+from convtree.stores._arguments import SKEW_MS, age_ms, check_limit, cursor_text, filter_of, parsed_cursor
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
 from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
@@ -73,23 +73,49 @@ class StoreReader(Uncopyable, ForkAware):
             cursor: the `cursor` of the page before.
             progress: called with (done, of) while the catalogue is brought up to date.
         """
-        filters = Filter(
-            cwd=directories.directory(cwd),
-            git_root=directories.git_root(git_root),
-            owner=owner,
-            archived=archived,
-            held=held,
-            since_ms=time_ms(since),
-            until_ms=time_ms(until),
-            text=text,
-            parent=parent,
-            tasks=tasks,
-        )
+        filters = filter_of(cwd, git_root, owner, archived, held, since, until, text, parent, tasks)
         check_limit(limit)
         found = self._listed(filters, None if limit is None else limit + 1, parsed_cursor(cursor), progress)
         more = limit is not None and len(found) > limit
         page = found[:limit]
         return Page(sessions=tuple(each.info for each in page), cursor=cursor_text(page[-1].cursor) if more else None)
+
+    def count(
+        self,
+        *,
+        cwd: Directory | None = None,
+        git_root: Directory | None = None,
+        owner: str | None = None,
+        archived: bool | None = False,
+        held: bool | None = None,
+        since: str | datetime | None = None,
+        until: str | datetime | None = None,
+        text: str | None = None,
+        parent: str | None = None,
+        tasks: bool = False,
+    ) -> int:
+        """Returns how many sessions `list` would return without a limit.
+
+        Args:
+            cwd: as for `list`, and so are all the others.
+            git_root: see `cwd`.
+            owner: see `cwd`.
+            archived: see `cwd`.
+            held: see `cwd`.
+            since: see `cwd`.
+            until: see `cwd`.
+            text: see `cwd`.
+            parent: see `cwd`.
+            tasks: see `cwd`.
+        """
+        filters = filter_of(cwd, git_root, owner, archived, held, since, until, text, parent, tasks)
+        filters = msgspec.structs.replace(filters, now_ms=self._now_ms() + SKEW_MS)
+
+        def counted(catalogue: Catalogue) -> int:
+            count: Callable[[Filter], int] | None = getattr(catalogue, "count", None)
+            return len(catalogue.sessions(filters)) if count is None else count(filters)
+
+        return self._query(counted)
 
     def info(self, id: str) -> SessionInfo:
         """Returns what a list says about one session.

@@ -36,6 +36,7 @@ from convtree._model.errors import ConvtreeError
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
+from convtree.stores import _tasks
 from convtree.stores._arguments import checked_id
 from convtree.stores._copy import copy_session
 from convtree.stores._deleting import StoreDeleter
@@ -101,7 +102,7 @@ class SessionStore(StoreDeleter):
             git_root: the root of the repository it is about.
             owner: whose it is.
             metadata: a JSON object of the application.
-            parent_session: the session it belongs to. One of kind "task" is a sub-agent's: lists leave it out.
+            parent_session: the session it belongs to, whether or not it is stored; `create_task` checks that.
             on_stale: what an append does if another writer moved the leaf, as for `Session.open`.
 
         Raises:
@@ -110,6 +111,8 @@ class SessionStore(StoreDeleter):
         """
         header = self._header(id, cwd, git_root, owner, name, metadata, parent_session)
         return self._session(header.id, "x", on_stale, header)
+
+    create_task = _tasks.create_task
 
     def open(
         self,

@@ -27,6 +27,10 @@ class SqlCatalogue(ABC):
         """Returns sessions, last active first, beginning after a cursor."""
         return self._read(lambda execute: queries.sessions(execute, self.dialect, filters, after, limit))
 
+    def count(self, filters: Filter) -> int:
+        """Returns how many sessions match."""
+        return self._read(lambda execute: queries.count(execute, self.dialect, filters))
+
     def search(self, text: str, filters: Filter, limit: int) -> list[SearchMatch]:
         """Returns the messages that contain all words of a text, best first."""
         return self._read(lambda execute: queries.search(execute, self.dialect, text, filters, limit))

@@ -122,6 +122,8 @@ class Catalogue(Protocol):
     `summarise_record` and `words_of` are what it uses to index records; another implementation should use them, too.
     It keeps the text of hidden messages, because a visibility mark may show them later: `HIDDEN_FROM_USER` says whose
     excerpts are not listed, `NOT_SEARCHED` what is not found.
+
+    One more method is optional, for storage that counts faster than it lists: `count(filters: Filter) -> int`.
     """
 
     def sessions(self, filters: Filter, after: Cursor | None = None, limit: int | None = None) -> list[ListedSession]:

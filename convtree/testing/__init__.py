@@ -26,6 +26,7 @@ from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
 from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
+from convtree.testing._tasks import TaskTests
 from convtree.testing._usage import PROVIDERS, UsageTests
 
 __all__ = [
@@ -56,6 +57,7 @@ class StoreContract(
     BranchTests,
     FamilyTests,
     ForkTests,
+    TaskTests,
     SearchTests,
     UsageTests,
     CopyTests,

@@ -170,12 +170,19 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(handle=st.integers(0, 1), id=_IDS, parent=_IDS)
     def begin_task(self, handle: int, id: str, parent: str) -> None:
-        """Begins a sub-agent's session. Its parent may be gone, or be its own sub-agent's."""
+        """Begins a sub-agent's session. If its parent is gone, or itself, `create_task` refuses; `create` does not."""
         if id in self.models:
             return
-        model = self.models[id] = _Model(self._tick(), None)
+        store, moment = self.stores[handle], self._tick()
+        if parent in self.models:
+            session = store.create_task(parent, id=id)
+        else:
+            with pytest.raises(SessionNotFound):
+                store.create_task(parent, id=id)
+            session = store.create(id=id, parent_session=ParentSession(id=parent, kind="task"))
+        model = self.models[id] = _Model(moment, None)
         model.task_of = parent
-        with self.stores[handle].create(id=id, parent_session=ParentSession(id=parent, kind="task")) as session:
+        with session:
             entry = session.append(user("task"), model="m", usage={"output_tokens": 0})
         self._say(model, self.clock.now, entry.id, "task", 0)
 
@@ -314,6 +321,7 @@ class StoreMachine(RuleBasedStateMachine):
                 for info in listed
             ]
             assert found == expected
+            assert store.count(archived=None, tasks=True) == len(expected)
             assert store.findings == []
             self._check_usage(store, {info.id: info.usage.output_tokens for info in listed})
 
