@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from convtree import Context, ConvtreeError, Entry, InvalidMessage, MessageEntry, StaleLeaf, aio
+from convtree import Context, ConvtreeError, Entry, EntryNotFound, InvalidMessage, MessageEntry, aio
 
 SYSTEM = "You are a friendly assistant. Delegate research."
 PACE_S = float(os.environ.get("PACE_S", "0.1"))  # of the model below, for each word
@@ -184,10 +184,12 @@ def opened(request: Request, *, read_only: bool = False) -> aio.AwaitableContext
     return service.store_of(request).open(request.path_params["id"], read_only=read_only)
 
 
-def check_seen(session: aio.Session, leaf_id: str | None) -> None:
-    """Refuses the write of a tab that has not seen the leaf."""
-    if session.leaf_id != leaf_id:
-        raise StaleLeaf("another tab was faster; look, and try again", expected=leaf_id, actual=session.leaf_id)
+async def is_stored(session: aio.Session, id: str) -> bool:
+    try:
+        await session.entry(id)
+    except EntryNotFound:
+        return False
+    return True
 
 
 async def alternatives(session: aio.Session, entry: Entry) -> dict[str, Any]:
@@ -245,10 +247,11 @@ async def say(request: Request) -> Response:
     """Stores a message and has it answered. The id makes a retry safe."""
     body = await body_of(request, "text", "id")
     async with opened(request) as session:
-        if is_new := not await service.is_stored(session, body["id"]):
-            check_seen(session, body.get("leaf_id"))
-            await session.set_system(SYSTEM)  # writes nothing, unless the chat is older than this text
-        question = await session.append({"role": "user", "content": body["text"]}, id=body["id"])
+        seen = body.get("leaf_id")
+        if is_new := not await is_stored(session, body["id"]):
+            system = await session.set_system(SYSTEM, expect_leaf=seen)  # new if the chat is older than this text
+            seen = system.id if system.id == session.leaf_id else seen
+        question = await session.append({"role": "user", "content": body["text"]}, id=body["id"], expect_leaf=seen)
     if is_new:
         start_reply(service.store_of(request), session.id, question.id)
     return JSONResponse({"id": question.id}, 201)
@@ -267,8 +270,7 @@ async def switch(request: Request) -> Response:
     """Goes to another alternative, and there to what was said last."""
     body = await body_of(request, "entry_id")
     async with opened(request) as session:
-        check_seen(session, body.get("leaf_id"))
-        await session.branch(await session.tip(body["entry_id"]))
+        await session.checkout(body["entry_id"], expect_leaf=body.get("leaf_id"))
         return JSONResponse({"leaf_id": session.leaf_id})
 
 
