@@ -57,6 +57,7 @@ class Journal:
         self._leaf_before_tail: Leaf | None = None  # the leaf before a last line that lacks only its newline
         self._snapshot_end = 0  # the position in the log up to which the snapshot covers it
         self.index_is_partial = True  # a line may be indexed in part: the index must be rebuilt before it is used
+        self.times_replaced = 0  # how often the log was found to be another one, with other rows
         self.index: Index  # from `open` on
 
     @classmethod
@@ -83,18 +84,18 @@ class Journal:
             OSError: the log cannot be read.
         """
         journal = cls(log, finding_limit=finding_limit, clock=clock, id_source=id_source)
-        journal._rebuild(use_snapshot)
+        journal.rebuild(use_snapshot)
         journal.mark_seen()
         return journal
 
     def refresh(self) -> None:
         """Brings the index up to date with the log."""
         if self.index_is_partial:
-            self._rebuild()
+            self.rebuild()
         try:
             self._scan_chunks(self.log.read(self.index.state.end))
         except LogReplaced:
-            self._rebuild()
+            self.read_replaced()
         except SnapshotDamaged:
             self.rescan()
 
@@ -151,11 +152,11 @@ class Journal:
             self.save_snapshot(always=True)
         for _ in range(_TRIES):
             if self.index_is_partial:
-                self._rebuild()
+                self.rebuild()
             try:
                 chunk = self.log.append(self.index.state.end, build)
             except LogReplaced:
-                self._rebuild()
+                self.read_replaced()
             except SnapshotDamaged:
                 self.rescan()
             else:
@@ -218,10 +219,15 @@ class Journal:
     def rescan(self) -> None:
         """Reads the log from its first line, because a snapshot of it turned out to be damaged."""
         seen, written_here = self._seen_rows, self._rows_written_here
-        self._rebuild(use_snapshot=False)
+        self.rebuild(use_snapshot=False)
         self._seen_rows, self._rows_written_here = seen, written_here  # the same log has the same rows
 
-    def _rebuild(self, use_snapshot: bool = True) -> None:
+    def read_replaced(self) -> None:
+        """Reads a log that is another one than was read before. Its rows are others."""
+        self.times_replaced += 1
+        self.rebuild()
+
+    def rebuild(self, use_snapshot: bool = True) -> None:
         """Reads the log as if for the first time."""
         for _ in range(_TRIES):
             self._seen_rows, self._rows_written_here = 0, set()
@@ -231,6 +237,7 @@ class Journal:
                 self.index_is_partial = False
                 self._scan_chunks(self.log.read(self.index.state.end))
             except LogReplaced:
+                self.times_replaced += 1
                 self.index_is_partial = True  # the index is of a log that is gone
             except SnapshotDamaged:
                 use_snapshot = False

@@ -318,6 +318,13 @@ class Index(LineScan):
                 raise self.broken(0, "has `dropped_ids` that cannot be read") from None
         return id in self._dropped
 
+    def may_be_dropped(self, id: str) -> bool:
+        """Returns whether a vacuum has removed the record with this id; True if the vacuum entry cannot be read."""
+        try:
+            return self.was_dropped(id)
+        except BrokenPath:
+            return True
+
     def check_critical(self) -> None:
         """Raises UnknownEntry if a critical mark, or the header, is one that this version cannot read."""
         if (kind := self.state.critical_mark) is not None:

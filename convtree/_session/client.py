@@ -15,10 +15,11 @@ from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.intents import AddMark, Append, Intent
 from convtree._engine.journal import Journal
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
+from convtree._engine.log import LogReplaced
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import Entry, Header, LabelMark, Mark, Record, SessionInfoMark
-from convtree._model.errors import CorruptLog, ReadOnlySession, SessionClosed
+from convtree._model.errors import CorruptLog, ReadOnlySession, SessionClosed, SessionFailed
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import check_choice
 from convtree._session.view import SessionView
@@ -36,7 +37,10 @@ ON_STALE = ("raise", "branch", "rebase")
 
 
 def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[Client, P], T]:
-    """Makes a method that reads the index take the lock; if a snapshot turns out damaged, it reads the log instead."""
+    """Makes a method that reads the index take the lock.
+
+    If a snapshot turns out damaged, or the lines were replaced, the log is read again, and the method called again.
+    """
 
     @wraps(method)
     def read(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -48,6 +52,9 @@ def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[
                 return method(self, *args, **kwargs)
             except SnapshotDamaged:
                 self.journal.rescan()
+                return method(self, *args, **kwargs)
+            except LogReplaced:  # the lines that the index has are gone
+                self.journal.read_replaced()
                 return method(self, *args, **kwargs)
 
     return read
@@ -103,9 +110,31 @@ class Client(Uncopyable, ForkAware):
         def read(rows: Sequence[int]) -> list[Entry]:
             with self.lock:
                 self.check_open()
-                return index.entries(rows)
+                try:
+                    return index.entries(rows)
+                except LogReplaced:
+                    location = self.journal.log.location
+                    raise SessionFailed(
+                        f"{location}: the log was rewritten since this outline was made; make another"
+                    ) from None
 
         return read
+
+    def records_of(self, rows: Sequence[int], times_replaced: int) -> list[tuple[int, Entry | Mark]]:
+        """Returns the records of some rows of a log that was replaced so often before, with their numbers.
+
+        Raises:
+            SessionFailed: it was replaced since.
+        """
+        with self.lock:
+            found = self.ask(SessionView.numbered_records, rows) if self._is_same(times_replaced) else []
+            if not self._is_same(times_replaced):
+                location = self.journal.log.location
+                raise SessionFailed(f"{location}: the log was replaced while its records were read; read them again")
+            return found
+
+    def _is_same(self, times_replaced: int) -> bool:
+        return self.journal.times_replaced == times_replaced
 
     @locked
     def refresh(self) -> list[Entry]:

@@ -13,9 +13,10 @@ from pathlib import Path
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
-from convtree._logs.atomic_file import create_atomically
+from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
 from convtree._logs.file_lines import header_at
 from convtree._logs.filesystems import refuse_network
+from convtree._logs.index_file import index_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.ledger_file import LedgerFile
 from convtree._model.entries import ID, Header
@@ -25,7 +26,7 @@ from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
 from convtree.stores._ledger import Ledger
-from convtree.stores.base import Catalogue, Deletion, Traces
+from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced, Traces
 
 SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
@@ -109,6 +110,25 @@ class FolderBackend(Uncopyable):
             for log in logs.values():
                 log.close()
         return Deletion(there, [])
+
+    def rewrite(self, id: str, build: BuildNew, remove_original: bool) -> Replaced:
+        """Replaces a log under its lock. The old one is kept as `<id>.jsonl.original`, unless it is to be removed."""
+        path = self.path_of(id)
+        log = self._locked(id)
+        try:
+            catalogue = self._current_catalogue()
+            lines = build(log, lambda entries: catalogue.held_elsewhere(id, entries), heals=True)
+            if lines is None:
+                return Replaced()
+            original = free_name(path, "original")
+            replace_atomically(path, lines, keep_as=original)
+            if remove_original:
+                original.unlink()
+        finally:
+            log.close()
+        index = index_of(path).name
+        beside = sorted(name for name in self._files_beside(path) if name != index)
+        return Replaced(None if remove_original else str(original), beside, (path.name, index))
 
     def _locked(self, id: str) -> JsonlLog:
         """Opens a log that exists, and takes its lock.

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -38,7 +38,6 @@ from convtree._model.sources import Clock, IdSource, random_id, system_clock, ti
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
-from convtree.stores._copies import copies_among, related_headers
 from convtree.stores._copy import copy_session
 from convtree.stores._families import (
     Family,
@@ -50,14 +49,14 @@ from convtree.stores._families import (
     tasks_below,
 )
 from convtree.stores._judging import Verdict, held_error, judge
-from convtree.stores._reader import StoreReader
 from convtree.stores._results import Erased, Pruned
-from convtree.stores.base import Deletion, StoreBackend, Traces
+from convtree.stores._vacuum import VacuumingStore
+from convtree.stores.base import Deletion, StoreBackend
 
 _DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
 
 
-class SessionStore(StoreReader):
+class SessionStore(VacuumingStore):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
     Directories are absolute and normalised, on the way in and in queries; the root of a worktree is that of the main
@@ -426,26 +425,10 @@ class SessionStore(StoreReader):
                 verdicts[id] = judge(id, self._log(id, "r"), now_ms)
         return verdicts
 
-    def _copies(self, id: str) -> builtins.list[str]:
-        """Returns the sessions that hold a copy of what a session and those of its sub-agents say."""
-        with self._lock:
-            headers: Callable[[], Mapping[str, Header]] | None = getattr(self._backend, "headers", None)
-            ids = self._query(lambda catalogue: [id, *catalogue.descendants([id], "task")])
-            if headers is not None:
-                return copies_among(headers(), ids)
-            found = self._query(lambda catalogue: related_headers(catalogue, lambda each: self._log(each, "r"), ids))
-            return copies_among(found, ids)
-
     def _erased(self, deleted: Sequence[str], copies: Iterable[str], gone: Sequence[str] = ()) -> Erased:
         """Overwrites what deleted sessions have left, and returns what became of it."""
         traces = self._erase(gone or deleted)
         return Erased(deleted, complete=traces.complete, pending=traces.pending, copies=copies)
-
-    def _erase(self, ids: Sequence[str]) -> Traces:
-        erase: Callable[[Sequence[str]], Traces] | None = getattr(self._backend, "erase", None)
-        with self._lock:
-            self._check_open()
-            return Traces([], []) if erase is None else erase(ids)
 
     def _delete(self, id: str) -> Deletion:
         """Deletes a session and those of its sub-agents, unless one of them changes after this looked at them.
