@@ -40,7 +40,7 @@ Held = Callable[[Sequence[str]], set[str]]
 """Returns those of some keys of entries whose usage counts in another session of the store."""
 
 
-class Branch(msgspec.Struct, frozen=True, kw_only=True):
+class DroppedBranch(msgspec.Struct, frozen=True, kw_only=True):
     """A branch that goes, as far as no other branch has its entries.
 
     Attributes:
@@ -69,7 +69,7 @@ class Rewritten(NamedTuple):
     keep: tuple[str, ...]
     entries: int = 0
     kept: int = 0
-    branches: tuple[Branch, ...] = ()
+    branches: tuple[DroppedBranch, ...] = ()
 
 
 def rewrite(
@@ -176,7 +176,7 @@ def _is_vacuum(index: Index, row: int) -> bool:
     return row == 0 and index.state.vacuumed
 
 
-def _branches(index: Index, kept: Kept, leaves: Sequence[int]) -> tuple[Branch, ...]:
+def _branches(index: Index, kept: Kept, leaves: Sequence[int]) -> tuple[DroppedBranch, ...]:
     """Returns the branches that go, in the order of the log. What two of them share counts for the first."""
     columns = index.tree
     known = {row for leaf in leaves for row in columns.walk_up(leaf)} | set(kept.rows)
@@ -191,7 +191,7 @@ def _branches(index: Index, kept: Kept, leaves: Sequence[int]) -> tuple[Branch, 
         if own:
             ids = [index.id_of(row) for row in own] if index.state.labels else [index.id_of(leaf)]
             labels = (index.state.labels[id] for id in ids if id in index.state.labels)
-            found.append(Branch(leaf_id=ids[0], entries=len(own), labels=tuple(labels)))
+            found.append(DroppedBranch(leaf_id=ids[0], entries=len(own), labels=tuple(labels)))
     return tuple(found)
 
 

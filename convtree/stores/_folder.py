@@ -113,22 +113,12 @@ class FolderBackend(Uncopyable):
 
     def rewrite(self, id: str, build: BuildNew, remove_original: bool) -> Replaced:
         """Replaces a log under its lock. The old one is kept as `<id>.jsonl.original`, unless it is to be removed."""
-        path = self.path_of(id)
-        log = self._locked(id)
-        try:
-            catalogue = self._current_catalogue()
-            lines = build(log, lambda entries: catalogue.held_elsewhere(id, entries), heals=True)
-            if lines is None:
-                return Replaced()
-            original = free_name(path, "original")
-            replace_atomically(path, lines, keep_as=original)
-            if remove_original:
-                original.unlink()
-        finally:
-            log.close()
-        index = index_of(path).name
-        beside = sorted(name for name in self._files_beside(path) if name != index)
-        return Replaced(None if remove_original else str(original), beside, (path.name, index))
+        catalogue = self._current_catalogue()
+        return rewrite_log(
+            self._locked(id),
+            lambda log: build(log, lambda keys: catalogue.held_elsewhere(id, keys), heals=True),
+            remove_original,
+        )
 
     def _locked(self, id: str) -> JsonlLog:
         """Opens a log that exists, and takes its lock.
@@ -151,19 +141,9 @@ class FolderBackend(Uncopyable):
 
     def _remove(self, path: Path) -> None:
         path.unlink()
-        for name in self._files_beside(path):
+        for name in _files_beside(path):
             with suppress(FileNotFoundError):
                 (self.path / name).unlink()
-
-    def _files_beside(self, path: Path) -> list[str]:
-        """Returns the names of the files that belong to a log."""
-        hidden = f".{path.name}"
-        return [
-            name
-            for name in os.listdir(self.path)
-            if (name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)))
-            or (name.startswith(hidden) and _TEMPORARY.fullmatch(name, len(hidden)))
-        ]
 
     def erase(self, ids: Sequence[str]) -> Traces:
         """Removes what deleted sessions have left: files next to their logs, and words in the catalogue."""
@@ -172,7 +152,7 @@ class FolderBackend(Uncopyable):
             if os.path.lexists(path):
                 continue  # another session has the id by now
             complete.append(path.name)
-            for name in self._files_beside(path):
+            for name in _files_beside(path):
                 try:
                     (self.path / name).unlink(missing_ok=True)
                 except OSError:
@@ -304,6 +284,38 @@ class FolderCatalogue(CatalogueSync):
                 os.close(fd)
         self._bad_names, self._ids = sorted(bad_names), stamps.keys()
         return stamps
+
+
+def rewrite_log(log: JsonlLog, build: Callable[[JsonlLog], Iterable[bytes] | None], remove_original: bool) -> Replaced:
+    """Replaces a log whose lock is held by the lines that `build` returns, and closes it; None changes nothing.
+
+    The log as it was is kept as `<log>.original`, unless it is to be removed.
+    """
+    path = log.path
+    try:
+        lines = build(log)
+        if lines is None:
+            return Replaced()
+        original = free_name(path, "original")
+        replace_atomically(path, lines, keep_as=original)
+        if remove_original:
+            original.unlink()
+    finally:
+        log.close()
+    index = index_of(path).name
+    beside = sorted(name for name in _files_beside(path) if name != index)
+    return Replaced(None if remove_original else str(original), beside, (path.name, index))
+
+
+def _files_beside(path: Path) -> list[str]:
+    """Returns the names of the files that belong to a log."""
+    hidden = f".{path.name}"
+    return [
+        name
+        for name in os.listdir(path.parent)
+        if (name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)))
+        or (name.startswith(hidden) and _TEMPORARY.fullmatch(name, len(hidden)))
+    ]
 
 
 def headers_in(folder: Path) -> dict[str, Header]:

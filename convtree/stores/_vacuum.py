@@ -19,7 +19,7 @@ from convtree._engine.log import Addition, Log
 from convtree._logs.memory import MemoryLog
 from convtree._model.entries import Entry, Header
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session.vacuuming import Branch, Held, Rewritten, check_same, rewrite, size_of
+from convtree._session.vacuuming import DroppedBranch, Held, Rewritten, check_same, rewrite, size_of
 from convtree.stores._copies import copies_among, related_headers
 from convtree.stores._reader import StoreReader
 from convtree.stores.base import Replaced, Traces
@@ -47,7 +47,7 @@ class Vacuumed(msgspec.Struct, frozen=True, kw_only=True):
     keep: tuple[str, ...]
     entries: int
     kept: int
-    branches: tuple[Branch, ...]
+    branches: tuple[DroppedBranch, ...]
     size_before: int
     size_after: int
     original: str | None = None
