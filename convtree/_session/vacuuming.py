@@ -90,6 +90,8 @@ def rewrite(
     leaves = [_row_of(index, id, location) for id in ids]
     if not leaves:
         return Rewritten(None, ())
+    if any(_is_vacuum(index, row) for row in leaves):
+        raise ValueError("no context is at the vacuum entry; pass keep=[…] with the ids of the leaves to keep")
     kept = kept_rows(index, leaves)
     columns = index.tree
     gone = [row for row in range(len(columns)) if row not in kept.parents and not _is_vacuum(index, row)]
