@@ -25,7 +25,7 @@ from convtree._model.sources import Clock, IdSource, random_id, system_clock
 
 LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damaged
 RECENT = 64  # how many records a follower remembers, to find its place after a repair
-_TRIES = 8  # how often a log may be replaced during one call
+TRIES = 8  # how often a log may be replaced during one call
 
 # A snapshot is saved when the part of the log that the last one lacks is longer than this, and not much shorter than
 # the rest: opening and closing per request costs nothing, and a long log is not copied for every few thousand entries.
@@ -150,7 +150,7 @@ class Journal:
 
         if self._unsaved_loss:
             self.save_snapshot(always=True)
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             if self.index_is_partial:
                 self.rebuild()
             try:
@@ -169,7 +169,7 @@ class Journal:
                 if self._unsaved_loss:
                     self.save_snapshot(always=True)
                 return batch
-        raise self._replaced_too_often()
+        raise self.replaced_too_often()
 
     def check_writable(self) -> None:
         """Raises ReadOnlySession when the log holds something that forbids this version to write to it."""
@@ -188,6 +188,9 @@ class Journal:
             self.index_is_partial = False
         except SnapshotDamaged:
             self.rescan()
+        except LogReplaced:  # just after the append
+            self.read_replaced()
+            return
         end = min(start + len(batch.added), len(self.index.tree))  # an entry that was lost takes its old row
         if start == self._seen_rows:
             self._seen_rows = end
@@ -229,7 +232,7 @@ class Journal:
 
     def rebuild(self, use_snapshot: bool = True) -> None:
         """Reads the log as if for the first time."""
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             self._seen_rows, self._rows_written_here = 0, set()
             self.index_is_partial = True
             try:
@@ -245,7 +248,7 @@ class Journal:
                 if lost is not None:
                     self._report_lost(lost)
                 return
-        raise self._replaced_too_often()
+        raise self.replaced_too_often()
 
     def _begin(self, use_snapshot: bool) -> int | Finding | None:
         """Starts an index: that of a snapshot, or an empty one.
@@ -306,5 +309,6 @@ class Journal:
     def _read_log(self, offset: int, length: int) -> bytes:
         return self.log.read_at([(offset, length)])[0]
 
-    def _replaced_too_often(self) -> SessionFailed:
+    def replaced_too_often(self) -> SessionFailed:
+        """Makes the error for a log that is another one whenever it is read."""
         return SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")

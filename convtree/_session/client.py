@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.intents import AddMark, Append, Intent
-from convtree._engine.journal import Journal
+from convtree._engine.journal import TRIES, Journal
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
 from convtree._engine.log import LogReplaced
 from convtree._engine.log_index import Index
@@ -48,14 +48,14 @@ def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[
             self.check_open()
             if self.journal.index_is_partial:
                 self.journal.refresh()  # a signal interrupted a scan
-            try:
-                return method(self, *args, **kwargs)
-            except SnapshotDamaged:
-                self.journal.rescan()
-                return method(self, *args, **kwargs)
-            except LogReplaced:  # the lines that the index has are gone
-                self.journal.read_replaced()
-                return method(self, *args, **kwargs)
+            for _ in range(TRIES):
+                try:
+                    return method(self, *args, **kwargs)
+                except SnapshotDamaged:
+                    self.journal.rescan()
+                except LogReplaced:  # the lines that the index has are gone
+                    self.journal.read_replaced()
+            raise self.journal.replaced_too_often()
 
     return read
 
