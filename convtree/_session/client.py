@@ -7,6 +7,7 @@ write is an intent for the journal, under the same lock. A client has seen its o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -106,17 +107,16 @@ class Client(Uncopyable, ForkAware):
 
     def reader(self, index: Index) -> Callable[[Sequence[int]], list[Entry]]:
         """Returns a function that reads entries of `index` under the lock, also after the log got a new index."""
+        replaced = self.journal.times_replaced
 
         def read(rows: Sequence[int]) -> list[Entry]:
             with self.lock:
                 self.check_open()
-                try:
-                    return index.entries(rows)
-                except LogReplaced:
-                    location = self.journal.log.location
-                    raise SessionFailed(
-                        f"{location}: the log was rewritten since this outline was made; make another"
-                    ) from None
+                with suppress(LogReplaced):
+                    if self._is_same(replaced):
+                        return index.entries(rows)
+                location = self.journal.log.location
+                raise SessionFailed(f"{location}: the log was replaced since this outline was made; make another")
 
         return read
 
