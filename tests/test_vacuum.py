@@ -8,6 +8,7 @@ from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -33,14 +34,16 @@ from convtree import (
     SessionFailed,
     SessionHeld,
     SessionNotFound,
+    SessionStore,
     VacuumEntry,
     VisibilityMark,
     open_store,
 )
 from convtree._cli.app import app
 from convtree._engine.dropped import encode_dropped
-from convtree._engine.log import Addition
+from convtree._engine.log import Addition, LogReplaced
 from convtree._logs.memory import MemoryLog
+from convtree._logs.sql import SqlLog
 from convtree._model.entries import Visibility
 from convtree._session import vacuuming
 from convtree._session.header import new_header
@@ -517,6 +520,9 @@ def test_the_command(log_path: Path) -> None:
         (["--keep", "nobody"], 3),
     ):
         assert run.invoke(app, ["vacuum", str(log_path), *arguments]).exit_code == code
+    with Session.open(log_path) as session:
+        session.branch(None)
+    assert run.invoke(app, ["vacuum", str(log_path)]).exit_code == 2
     assert run.invoke(app, ["vacuum", str(log_path.with_name("none.jsonl"))]).exit_code == 3
 
 
@@ -539,3 +545,76 @@ def test_a_second_vacuum_repairs_nothing(log_path: Path) -> None:
     log_path.write_bytes(log_of(node("a", None), node("b", None)))
     vacuum(log_path, ["b"], dry_run=False)
     assert not repair(log_path).needed
+
+
+def test_ids_that_are_taken(log_path: Path) -> None:
+    """An id source that begins again gives no id twice, none that is in the log, and none that was dropped."""
+    before = node("v", None, "vacuum", dropped_ids=encode_dropped(["old"]))
+    log_path.write_bytes(log_of(before, node("a", "v"), node("b", "v")))
+    ids = iter(["a", "old", "new", "new", "newer"])
+    with Session.open(log_path, mode="r") as session:
+        made = rewrite(session._index, "log", ["a"], lambda _: set(), lambda: 0, ids.__next__)
+    with _reading(b"".join(line + b"\n" for line in made.lines or ())) as vacuumed:
+        assert [record.id for _, record in vacuumed.records()] == ["new", "a"]
+
+
+def test_a_store_that_cannot_do_it(tmp_path: Path) -> None:
+    """It says so, and what to do instead."""
+
+    class Lasting:
+        """A backend of another package: it has what a backend must have."""
+
+        def __init__(self, backend: Any) -> None:
+            self.log, self.catalogue, self.location, self.close = (
+                backend.log,
+                backend.catalogue,
+                backend.location,
+                backend.close,
+            )
+
+    with open_store(tmp_path) as store:
+        with store.create(id="s") as session:
+            session.append(user("a"))
+        other: Any = Lasting(store._backend)
+        with pytest.raises(NotImplementedError, match="cannot replace the lines of a session; copy it to a folder"):
+            SessionStore(other).vacuum("s")
+
+
+def test_a_session_that_is_deleted_just_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not there when its lock is taken."""
+    with open_store(f"sqlite:///{tmp_path}/s.db") as store, open_store(f"sqlite:///{tmp_path}/s.db") as other:
+        with store.create(id="s") as session:
+            session.append(user("a"))
+        database: Any = store._backend._database  # type: ignore[attr-defined]
+        transact = database.transact
+
+        def late(work: Any) -> Any:
+            other.delete("s")
+            return transact(work)
+
+        monkeypatch.setattr(database, "transact", late)
+        with pytest.raises(SessionNotFound):
+            store.vacuum("s", dry_run=False)
+
+
+def test_a_log_that_is_replaced_just_after_an_append(tmp_path: Path) -> None:
+    """The entry is stored, and the session reads the new log."""
+    with open_store(f"sqlite:///{tmp_path}/s.db") as store, store.create(id="s") as session:
+        session.append(user("a"), id="a")
+        session.append(user("b"), id="b", parent_id=None)
+        with patch.object(session._index, "add_written", side_effect=LogReplaced):
+            assert session.append(user("c"), id="c").parent_id == "b"
+        assert contents(session) == ["b", "c"]
+        assert session.append(user("d")).parent_id == "c"
+
+
+def test_a_log_that_is_replaced_at_every_read(tmp_path: Path) -> None:
+    """After some tries, the call fails and says why."""
+    with open_store(f"sqlite:///{tmp_path}/s.db") as store, store.create(id="s") as session:
+        session.append(user("a"), id="a")
+        with patch.object(SqlLog, "read_at", side_effect=LogReplaced):
+            session.refresh()
+            with patch.object(session._index, "_read_at", side_effect=LogReplaced):
+                with pytest.raises(SessionFailed, match="faster"):
+                    session.path()
+        assert contents(session) == ["a"]

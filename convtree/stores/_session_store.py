@@ -197,7 +197,7 @@ class SessionStore(VacuumingStore):
         self.archive(id, False)
 
     def hold(self, id: str, held: bool = True) -> None:
-        """Puts a session on hold, so that `delete` and `prune` refuse it; or releases it with `held=False`."""
+        """Puts a session on hold, so that `delete`, `prune` and `vacuum` refuse it. `held=False` releases it."""
         with self.open(id) as session:
             session.hold(held)
 
