@@ -48,6 +48,7 @@ from convtree._model.entries import Visibility
 from convtree._session import vacuuming
 from convtree._session.header import new_header
 from convtree._session.vacuuming import rewrite
+from convtree.exchange import import_into
 from convtree.repair import repair, vacuum, verify
 
 VIEWS: list[Visibility] = ["all", "user", "nobody"]
@@ -194,6 +195,15 @@ def test_a_lost_entry(log_path: Path) -> None:
     log_path.write_bytes(log_of(node("a", None), node("l", "a", "lost"), node("b", "l"), node("c", "a")))
     with pytest.raises(BrokenPath):
         vacuum(log_path, ["b"], dry_run=False)
+    check(log_path, entries=["a", "c"])
+
+
+def test_an_orphan(log_path: Path) -> None:
+    """It goes as well, with what is below it."""
+    log_path.write_bytes(log_of(node("a", None), node("o", "x"), node("b", "o"), node("c", "a")))
+    for keep in ("o", "b"):
+        with pytest.raises(BrokenPath):
+            vacuum(log_path, [keep], dry_run=False)
     check(log_path, entries=["a", "c"])
 
 
@@ -540,6 +550,38 @@ def test_the_command_for_a_store(tmp_path: Path) -> None:
     assert (done.exit_code, "s: dropped 1 entry, 1 entry stay" in done.output) == (0, True)
 
 
+def test_a_second_import_brings_nothing_back(tmp_path: Path) -> None:
+    """Of another tool's session; what the tool has added since is imported."""
+    source = tmp_path / "chat.jsonl"
+    ids = [f"{number:08x}" for number in range(6)]
+    lines = ['{"type":"session","version":3,"id":"s","timestamp":"2026-01-02T03:04:05Z","cwd":"/home/me"}']
+    for number, parent in zip(range(5), [None, 0, 1, 2, 0], strict=True):
+        above = "null" if parent is None else f'"{ids[parent]}"'
+        lines.append(
+            f'{{"type":"message","id":"{ids[number]}","parentId":{above},"timestamp":"2026-01-02T03:04:05Z",'
+            f'"message":{{"role":"user","content":"{number}"}}}}'
+        )
+    source.write_text("\n".join(lines) + "\n")
+    with open_store(tmp_path / "store") as store:
+        (report,) = import_into(source, store)
+        id = str(report.session_id)
+        assert report.written > 0
+        with store.open(id) as session:
+            session.branch(ids[3])
+            compacted(session, ids[2])
+        assert store.vacuum(id, dry_run=False).entries == 3
+        with store.open(id) as session:
+            before = [record.id for _, record in session.records()]
+        assert [each.written for each in import_into(source, store)] == [0]
+        with store.open(id) as session:
+            assert [record.id for _, record in session.records()] == before
+        with source.open("a") as file:
+            file.write(lines[-1].replace(ids[4], ids[5]).replace(ids[0], ids[3]) + "\n")
+        import_into(source, store)
+        with store.open(id) as session:
+            assert session.entry(ids[5]).parent_id == ids[3]
+
+
 def test_a_second_vacuum_repairs_nothing(log_path: Path) -> None:
     """A vacuumed log needs no repair, and a repair of a damaged one keeps the vacuum entry."""
     log_path.write_bytes(log_of(node("a", None), node("b", None)))
@@ -614,7 +656,7 @@ def test_a_log_that_is_replaced_at_every_read(tmp_path: Path) -> None:
         session.append(user("a"), id="a")
         with patch.object(SqlLog, "read_at", side_effect=LogReplaced):
             session.refresh()
-            with patch.object(session._index, "_read_at", side_effect=LogReplaced):
-                with pytest.raises(SessionFailed, match="faster"):
-                    session.path()
+            index = session._index
+            with patch.object(index, "_read_at", side_effect=LogReplaced), pytest.raises(SessionFailed, match="faster"):
+                session.path()
         assert contents(session) == ["a"]

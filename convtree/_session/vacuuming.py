@@ -109,7 +109,8 @@ def check_can_vacuum(index: Index, location: str) -> None:
     index.check_visibility()
     if index.state.read_only is not None and index.header is not None:
         raise ReadOnlySession(f"{location}: {index.state.read_only}")
-    harmless = ("lost_entry", "torn_tail")  # an entry that is lost holds no text; a torn tail is cut off
+    # A lost entry holds no text, an orphan can be read, and a torn tail is cut off. No path that stays has them.
+    harmless = ("lost_entry", "orphan", "torn_tail")
     found = [each for each in index.state.findings if each.severity != "info" and each.code not in harmless]
     if found or index.header_payload is None:
         what = f"{found[0].code} in line {found[0].line}" if found else "it has no header"

@@ -17,7 +17,7 @@ from typing import Any
 
 from convtree import SessionFailed
 from convtree._session.session import Session
-from convtree.repair import repair
+from convtree.repair import repair, vacuum
 
 from . import sabotage
 from .common import arguments, finish
@@ -41,6 +41,7 @@ EXPECTED: dict[str, list[str]] = {
         *PUT_NEW,  # the quarantine
         *["open tmp", "sync tmp", "link log", "sync folder", "rename tmp", "sync folder"],
     ],
+    "vacuum": ["open log", "lock log", "open tmp", "sync tmp", "link log", "sync folder", "rename tmp", "sync folder"],
 }
 
 
@@ -137,6 +138,7 @@ def observe(folder: Path) -> dict[str, list[str]]:
         damaged.seek(path.read_bytes().index(b'"content":"3"') + 11)
         damaged.write(b"X")
     record("repair", lambda: repair(path, dry_run=False))
+    record("vacuum", lambda: vacuum(path, [entry.id], dry_run=False))
 
     def failing(name: str, error: type[Exception]) -> None:
         with recorder.recording() as calls:
