@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -126,6 +127,10 @@ def observe(folder: Path) -> dict[str, list[str]]:
     record("fork", lambda: session.fork(folder / "fork.jsonl")).close()
     with Session.open(path, durability="process") as quick:
         record("append, process", lambda: quick.append(message("6")))
+    (folder / "whole").mkdir()
+    whole = folder / "whole" / path.name
+    shutil.copyfile(path, whole)
+    record("vacuum", lambda: vacuum(whole, [entry.id], dry_run=False))
     session.refresh()
     with path.open("ab") as torn:
         torn.write(b'{"id":"a stub')
@@ -138,7 +143,6 @@ def observe(folder: Path) -> dict[str, list[str]]:
         damaged.seek(path.read_bytes().index(b'"content":"3"') + 11)
         damaged.write(b"X")
     record("repair", lambda: repair(path, dry_run=False))
-    record("vacuum", lambda: vacuum(path, [entry.id], dry_run=False))
 
     def failing(name: str, error: type[Exception]) -> None:
         with recorder.recording() as calls:
