@@ -87,9 +87,11 @@ if TYPE_CHECKING:
         plan_branch,
         plan_compaction,
     )
+    from convtree._session.vacuuming import DroppedBranch
     from convtree.stores._open import open_store
     from convtree.stores._results import Erased, Hit, Judged, Page, Pruned, UsageRow
     from convtree.stores._session_store import SessionStore
+    from convtree.stores._vacuum import Vacuumed
 
 __version__ = "0.1.0"
 
@@ -101,6 +103,7 @@ _LAZY = {
     "CompactionPlan": "_session.compaction",
     "Copied": "_logs.copy",
     "Diff": "_engine.diff",
+    "DroppedBranch": "_session.vacuuming",
     "Erased": "stores._results",
     "Hit": "stores._results",
     "Judged": "stores._results",
@@ -117,6 +120,7 @@ _LAZY = {
     "SummarizeBranch": "_session.compaction",
     "Usage": "_model.usage",
     "UsageRow": "stores._results",
+    "Vacuumed": "stores._vacuum",
     "open_store": "stores._open",
     "plan_branch": "_session.compaction",
     "plan_compaction": "_session.compaction",
@@ -150,6 +154,7 @@ __all__ = [
     "Copied",
     "CorruptLog",
     "Diff",
+    "DroppedBranch",
     "Entry",
     "EntryNotFound",
     "Erased",
@@ -209,6 +214,7 @@ __all__ = [
     "Usage",
     "UsageRow",
     "VacuumEntry",
+    "Vacuumed",
     "Visibility",
     "VisibilityMark",
     "default_render",

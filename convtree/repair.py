@@ -1,10 +1,13 @@
-"""Checks, repairs and redacts a log as a whole.
+"""Checks, repairs, redacts and vacuums a log as a whole.
 
 `verify` reports every finding and changes nothing. `repair` rebuilds a damaged log and keeps the old one. `redact_log`
 and `redact_session` remove secrets from what is stored already; to keep them out, give `redact=` to a session or store.
+`vacuum` drops the part of a log that its contexts no longer need.
 """
 
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
 from convtree._tools.repair import Repair, Report, repair, verify
+from convtree._tools.vacuum_log import vacuum
+from convtree.stores._vacuum import Vacuumed
 
-__all__ = ["Redaction", "Repair", "Report", "redact_log", "redact_session", "repair", "verify"]
+__all__ = ["Redaction", "Repair", "Report", "Vacuumed", "redact_log", "redact_session", "repair", "vacuum", "verify"]

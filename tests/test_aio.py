@@ -1022,6 +1022,7 @@ def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
             async with store.open("s3", create=True, name="Third") as third:
                 await third.append(user("x"))
             assert [info.id for info in await store.prune(keep=2)] == ["s1"]
+            assert (await store.vacuum("s1")).entries == 0
             assert await store.delete("s3") == ["s3"]
             with pytest.raises(SessionNotFound):
                 await store.open("s3")

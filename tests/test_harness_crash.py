@@ -45,6 +45,17 @@ def test_retention(option: str, request: pytest.FixtureRequest, monkeypatch: pyt
     assert result["acknowledged"] > 0
 
 
+@pytest.mark.parametrize("option", ["", "--sqlite", "--postgres"])
+def test_vacuuming(option: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When writers and vacuumers are killed, nothing acknowledged is lost, and nothing that was dropped comes back."""
+    if option == "--postgres":
+        monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
+    code, result = run("vacuuming", "--cycles", 40, *filter(None, [option]))
+    found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
+    assert found == (0, True, 0, 0, 40), json.dumps(result)
+    assert min(result["acknowledged"], result["vacuums"], result["reads"]) > 0
+
+
 def test_contention() -> None:
     """Six processes with 1,500 appends each make one chain of 9,000 entries, and none of them starves."""
     code, result = run("contention", "--processes", 6, "--appends", 1500, "--fairness", 0.2)
@@ -84,6 +95,7 @@ def test_power() -> None:
         ("stale_leaf_ignored", "contention", ("--processes", 4, "--appends", 50)),
         ("no_inode_check", "holder", ("--rounds", 2, "--interrupts", 10)),
         ("no_second_look", "retention", ("--cycles", 60)),
+        ("vacuum_of_an_old_look", "vacuuming", ("--cycles", 20)),
     ],
 )
 def test_sabotage(variant: str, harness: str, sizes: tuple[object, ...]) -> None:

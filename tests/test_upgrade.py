@@ -88,12 +88,15 @@ def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in execute(sql)]
 
 
+TO_VERSION_3 = "ALTER TABLE ct_sessions DROP COLUMN rewrites; ALTER TABLE ct_sessions RENAME COLUMN last_crc TO crc;"
+
+
 def tables_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All that the tables say. Columns are in one order, whatever the layout is."""
     columns = (
         "session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id, parent_entry, "
-        "copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, crc, leaf, entries, messages, "
-        "first_user, last_user"
+        "copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites, leaf, "
+        "entries, messages, first_user, last_user"
     )
     return {
         "sessions": rows(url, f"SELECT {columns} FROM ct_sessions ORDER BY session_id"),
@@ -165,7 +168,7 @@ def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, t
                 )
                 assert found == expected
     assert tables_of(old) == tables_of(fresh)
-    assert rows(old, "SELECT version FROM ct_schema") == [(3,)]
+    assert rows(old, "SELECT version FROM ct_schema") == [(4,)]
     if kind(old) == "sqlite":
         indexed = [rows(url, "SELECT id FROM ct_words_docsize ORDER BY id") for url in (old, fresh)]
         assert [len(each) for each in indexed] == [len(rows(old, "SELECT 1 FROM ct_lines WHERE words <> ''"))] * 2
@@ -274,13 +277,30 @@ def test_tables_of_version_2(url: str) -> None:
         "ALTER TABLE ct_lines RENAME COLUMN said_ms TO ms;"
         "UPDATE ct_lines SET ms = time_ms; ALTER TABLE ct_lines DROP COLUMN time_ms;"
         "DROP INDEX ct_sessions_by_header; ALTER TABLE ct_sessions DROP COLUMN header_id;"
+        f"{TO_VERSION_3}"
         "DROP TABLE ct_copied; DROP TABLE ct_gone; DROP TABLE ct_ledger;"
         "UPDATE ct_sessions SET active_ms = 1900000000000, active_slot = 3166666; UPDATE ct_schema SET version = 2;",
     )
-    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 3"):
+    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 4"):
         open_store(url, create=False)
     open_store(url, create=True).close()
-    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(3,)])
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(4,)])
+
+
+def test_tables_of_version_3(url: str) -> None:
+    """Version 3 did not count how often lines were replaced. Writers of that version that are still running fail."""
+    with open_store(url, create=True) as store, store.create(id="s") as session:
+        session.append(user("one"))
+    before = tables_of(url)
+    run(url, f"{TO_VERSION_3} UPDATE ct_schema SET version = 3;")
+    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 4"):
+        open_store(url, create=False)
+    with open_store(url, create=True) as store:
+        assert tables_of(url) == before
+        with store.open("s") as session:
+            session.append(user("two"))
+    with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match="crc"):
+        run(url, "UPDATE ct_sessions SET size = size + 1, crc = 1 WHERE session_id = 's';")
 
 
 def test_the_usage_of_copied_entries_is_found_again(old: str) -> None:
@@ -327,7 +347,7 @@ def test_several_processes_migrate_at_once(old: str) -> None:
         thread.join()
     for database in databases:
         database.close()
-    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(3,)])
+    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(4,)])
     with open_store(old) as store:
         assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
 
@@ -344,7 +364,7 @@ def test_a_migration_that_fails_changes_nothing(old: str) -> None:
 
 def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
     """Nor migrated by somebody who did not ask for it. The error says what to do."""
-    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 3; open_store\(url, create=True\)"):
+    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 4; open_store\(url, create=True\)"):
         open_store(old, create=False)
     if kind(old) == "postgresql":
         with pytest.raises(TablesOutdated):
@@ -394,10 +414,10 @@ def test_a_writer_of_version_1_that_is_still_running_fails(old: str) -> None:
 
 def test_tables_of_a_later_version_are_refused(old: str) -> None:
     """As earlier versions refuse those of today, by the same check."""
-    run(old, "UPDATE ct_schema SET version = 4;")
+    run(old, "UPDATE ct_schema SET version = 5;")
     calls: list[Callable[[], object]] = [lambda: open_store(old, create=True), lambda: open_store(old, create=False)]
     for call in calls:
-        with pytest.raises(ConvtreeError, match="version 4, this convtree supports up to 3"):
+        with pytest.raises(ConvtreeError, match="version 5, this convtree supports up to 4"):
             call()
 
 

@@ -7,7 +7,8 @@ A fork holds copies of its parent's entries. They were paid for once, so each is
 3. Else the first of the sessions that copied it, by id.
 
 An entry is the same in two sessions if it has the same id and time: a fork copies both. Most copies are of the first
-kind, and for these no table of entries is read.
+kind, and for these no table of entries is read. A vacuumed session does not hold what it dropped: it counts only the
+copied entries that it has, and what another session holds of the rest counts there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ SELECT session_id, header_id, parent_id, copying_to, created_ms FROM ct_sessions
 _SELECT_NAMED = """
 SELECT session_id, header_id, parent_id, copying_to, created_ms FROM ct_sessions
 WHERE session_id IN ({marks}) OR header_id IN ({marks})
+"""
+#: a vacuum entry is the first record of a log
+_SELECT_VACUUMED = """
+SELECT session_id FROM ct_sessions s WHERE session_id IN ({marks}) AND (SELECT type FROM ct_lines
+  WHERE ct_lines.session_id = s.session_id AND type <> 'session' ORDER BY position LIMIT 1) = 'vacuum'
 """
 _SELECT_GONE = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks})"
 _SELECT_LINKS = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks}) OR parent_id IN ({marks})"
@@ -90,8 +96,9 @@ def counted_copies(execute: Execute, ids: Sequence[str]) -> list[Counted]:
     for chunk in batched(ids):
         copiers = [_Session(*row) for row in _select(execute, _SELECT_COPIERS, chunk)]
         parents = _parents(execute, copiers)
+        vacuumed = _vacuumed(execute, [*parents, *parents.values()])
         for each in copiers:
-            if each.id not in parents:
+            if each.id not in parents or not vacuumed.isdisjoint((each.id, parents[each.id])):
                 found += (Counted(each.id, *row) for row in _own_rows(execute, each))
     return found
 
@@ -124,7 +131,7 @@ def usage_from(numbers: Iterable[Any]) -> Usage:
 
 
 def _own_rows(execute: Execute, session: _Session) -> list[_Row]:
-    """Returns the copied usage that counts in a session whose parent is not in the store."""
+    """Returns the copied usage that counts in a session whose parent is not in the store, or does not hold it."""
     rows = _rows(execute, session.id)
     if session.copying_to is not None:
         return rows  # its header names a parent, but it has copied nothing
@@ -133,10 +140,17 @@ def _own_rows(execute: Execute, session: _Session) -> list[_Row]:
     for ancestor in _ancestors(execute, session, ()):
         elsewhere |= _entries_in(execute, ancestor, entries)
     copies = _copies(execute, session.id, [entry for entry in entries if entry not in elsewhere])
-    tops = _tops(execute, set().union(*copies.values()))
+    chains = _chains(execute, set().union(*copies.values()))
+    vacuumed = _vacuumed(execute, sorted({id for chain in chains.values() for id in chain}))
+    kept = {id: _entries_in(execute, id, list(copies)) for id in vacuumed}
     for entry, others in copies.items():
+        holds = {*others, session.id}
+        tops = {
+            next(id for id in reversed(chains[other]) if id in holds or id not in vacuumed or entry in kept[id])
+            for other in others
+        }
         # A top without a copy of the entry has the entry itself.
-        if any((top := tops[other]) not in others or top < session.id for other in others if tops[other] != session.id):
+        if any(top not in others or top < session.id for top in tops if top != session.id):
             elsewhere.add(entry)
     return [row for row in rows if row.entry not in elsewhere]
 
@@ -167,8 +181,13 @@ def _entries_in(execute: Execute, session_id: str, entries: Sequence[str]) -> se
     return wanted & found
 
 
-def _tops(execute: Execute, ids: Collection[str]) -> dict[str, str]:
-    """Returns for each session the last one that parents in the store lead to. A ring ends where it was entered."""
+def _vacuumed(execute: Execute, ids: Sequence[str]) -> set[str]:
+    """Returns those of some sessions that do not hold all that was copied from them or into them."""
+    return {row[0] for chunk in batched(ids) for row in _select(execute, _SELECT_VACUUMED, chunk)}
+
+
+def _chains(execute: Execute, ids: Collection[str]) -> dict[str, list[str]]:
+    """Returns for each session itself and those that parents in the store lead to. A ring ends where it was entered."""
     known: dict[str, str] = {}
     level = list(ids)
     while level:
@@ -176,14 +195,13 @@ def _tops(execute: Execute, ids: Collection[str]) -> dict[str, str]:
         parents = _parents(execute, sessions)
         known |= {id: parents.get(id, id) for id in level}
         level = [parent for parent in set(parents.values()) if parent not in known]
-    tops = {}
+    chains = {}
     for id in ids:
-        top, seen = id, {id}
-        while known[top] not in seen:
-            top = known[top]
-            seen.add(top)
-        tops[id] = top
-    return tops
+        chain = {id: None}  # a dict keeps the order
+        while (above := known[next(reversed(chain))]) not in chain:
+            chain[above] = None
+        chains[id] = list(chain)
+    return chains
 
 
 def _parents(execute: Execute, sessions: Sequence[_Session]) -> dict[str, str]:
@@ -224,7 +242,8 @@ def _ancestors(execute: Execute, session: _Session, without: Collection[str]) ->
     """Returns the nearest ancestors of a session that are in the store and not in `without`.
 
     Links of sessions that are gone lead past them: to the session that one was forked from, and to the others with its
-    header. An id that was used twice may have several: all are followed.
+    header. So do those of vacuumed ones, which may not hold what was copied. An id that was used twice may have
+    several: all are followed.
     """
     found: list[str] = []
     level, seen = [session.parent_id or ""], {session.id}
@@ -237,7 +256,7 @@ def _ancestors(execute: Execute, session: _Session, without: Collection[str]) ->
             fitting = [each for each in named.get(name, ()) if _may_hold(each, session)]
             there = [each.id for each in fitting if each.id not in without]
             found += there
-            if not there:
+            if not there or _vacuumed(execute, there):
                 further += [other for each in fitting for other in (each.header_id, each.parent_id)]
                 further += [parent for gone, parent in links if gone == name]
         level = [name for name in dict.fromkeys(further) if name is not None and name not in seen]

@@ -1,8 +1,9 @@
 """How the tables of earlier versions become those of today, one version after the other. SQL text only. Pure.
 
 Version 2 knows who sees a message, what is on hold, and how a session came here. Version 3 knows when somebody last
-said something, and counts copied entries again when the session is gone that they come from. The new columns and tables
-follow from the lines, which do not change. `sql_migration` reads them and fills in what is new.
+said something, and counts copied entries again when the session is gone that they come from. Version 4 knows how often
+the lines of a session were replaced. The new columns and tables follow from the lines, which do not change.
+`sql_migration` reads them and fills in what is new.
 """
 
 from __future__ import annotations
@@ -81,3 +82,11 @@ SELECT_ALL_LINES = """
 SELECT position, line FROM ct_lines WHERE session_id = :session_id AND position > :after ORDER BY position LIMIT :limit
 """
 FORGET_USAGE = "DELETE FROM ct_usage WHERE session_id = :session_id"
+
+# --- version 4 ----------------------------------------------------------------------------------------------------
+
+LAYOUT_4 = (
+    "ALTER TABLE ct_sessions ADD COLUMN rewrites BIGINT NOT NULL DEFAULT 0",
+    # Renamed, so that writers of version 3 that are still running fail: they would continue a log that was rewritten.
+    "ALTER TABLE ct_sessions RENAME COLUMN crc TO last_crc",
+)

@@ -19,7 +19,7 @@ _QUERY_LIMIT = 200  # words in one query
 
 _INFO = (
     "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, messages, first_user, "
-    "last_user, kind, parent_id, parent_entry, leaf, held, arrived_ms, session_key, size, crc"
+    "last_user, kind, parent_id, parent_entry, leaf, held, arrived_ms, session_key, size, last_crc"
 )
 _CREATED, _ACTIVE = (_INFO.split(", ").index(name) for name in ("created_ms", "active_ms"))
 _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"

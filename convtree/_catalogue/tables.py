@@ -33,7 +33,7 @@ Values = Mapping[str, Any]
 Execute = Callable[..., list[Any]]
 """(SQL, values or a list of values) -> rows. With a list, the statement runs once for each and returns no rows."""
 
-VERSION = 3  # of these tables; `migrations` has the way from the versions before
+VERSION = 4  # of these tables; `migrations` has the way from the versions before
 SLOT_MS = 600_000
 """Length of an activity slot. The index on the last activity holds slots, which change rarely, instead of times."""
 
@@ -43,8 +43,8 @@ CREATE TABLE IF NOT EXISTS ct_sessions (
   session_id TEXT NOT NULL PRIMARY KEY, owner TEXT, cwd TEXT, git_root TEXT, name TEXT, name_words TEXT NOT NULL,
   archived INTEGER NOT NULL, held INTEGER NOT NULL,
   kind TEXT NOT NULL, parent_id TEXT, parent_entry TEXT, copying_to TEXT, arrived_ms BIGINT, session_key TEXT,
-  created_ms BIGINT, active_ms BIGINT NOT NULL, active_slot BIGINT NOT NULL, size BIGINT NOT NULL, crc BIGINT NOT NULL,
-  leaf TEXT,
+  created_ms BIGINT, active_ms BIGINT NOT NULL, active_slot BIGINT NOT NULL, size BIGINT NOT NULL,
+  last_crc BIGINT NOT NULL, rewrites BIGINT NOT NULL, leaf TEXT,
   entries BIGINT NOT NULL, messages BIGINT NOT NULL, first_user TEXT, last_user TEXT, header_id TEXT)
 """
 _LINES = """
@@ -148,14 +148,25 @@ class Database(Protocol):
 
 _ADD_SESSION = """
 INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id,
-  parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, crc, leaf, entries,
+  parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites,
+  leaf, entries,
   messages, first_user, last_user, header_id)
 VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :parent_id, :parent_entry, :copying_to,
-  :arrived_ms, :session_key, :created_ms, :active_ms, :active_slot, 0, 0, NULL, 0, 0, NULL, NULL,
+  :arrived_ms, :session_key, :created_ms, :active_ms, :active_slot, 0, 0, 0, NULL, 0, 0, NULL, NULL,
   :header_id)
 """
-#: of a session's row, what its writers need; `copying_to` is the last copied entry until that is stored, then NULL
-ROW = "size, created_ms, copying_to"
+#: makes the row of a session as it was before its first line; its lines follow. It is the same row, because writers
+#: that wait for its lock would not see another one.
+_RESET_SESSION = """
+UPDATE ct_sessions SET cwd = :cwd, git_root = :git_root, name = :name, name_words = :name_words, archived = 0, held = 0,
+  copying_to = :copying_to, active_ms = :active_ms, active_slot = :active_slot, size = 0, last_crc = 0,
+  rewrites = rewrites + 1, leaf = NULL, entries = 0, messages = 0, first_user = NULL, last_user = NULL
+WHERE session_id = :session_id
+"""
+_RESET_VALUES = ("session_id", "cwd", "git_root", "name", "name_words", "copying_to", "active_ms", "active_slot")
+#: of a session's row, what its writers need; `copying_to` is the last copied entry until that is stored, then NULL,
+#: and `rewrites` says how often its lines were replaced
+ROW = "size, created_ms, copying_to, rewrites"
 # The latest time counts: a line that comes later may be older, for instance in an import or a fork.
 _LATER = "CAST(:ms AS BIGINT) > active_ms OR created_ms IS NULL AND active_ms = 0 AND CAST(:ms AS BIGINT) IS NOT NULL"
 #: locks the session's row without changing it
@@ -164,7 +175,7 @@ LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETUR
 LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
 ADVANCE = f"""
-UPDATE ct_sessions SET size = size + :grown, crc = :crc, entries = entries + :entries,
+UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
   messages = messages + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
   active_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
   leaf = CASE WHEN :moved = 1 THEN CAST(:leaf AS TEXT) ELSE leaf END,
@@ -201,12 +212,25 @@ ON CONFLICT DO NOTHING
 """
 _DELETE_UNCHANGED = """
 DELETE FROM ct_sessions WHERE session_id = :session_id AND size = :size AND COALESCE(created_ms, 0) = :created_ms
-  AND crc = :crc RETURNING session_id
+  AND last_crc = :crc RETURNING session_id
 """
 
 
 def add_session(execute: Execute, session_id: str, header: Header) -> None:
     """Inserts the row of a session. Its lines follow by `ADVANCE` and `add_lines`."""
+    execute(_ADD_SESSION, _session_values(session_id, header))
+
+
+def reset_session(execute: Execute, session_id: str, header: Header) -> None:
+    """Deletes the lines of a session, and what follows from them. Other lines follow, as after `add_session`."""
+    for name in ("ct_lines", "ct_usage", "ct_copied", "ct_snapshots"):
+        execute(f"DELETE FROM {name} WHERE session_id = :session_id", {"session_id": session_id})
+    values = _session_values(session_id, header)
+    execute(_RESET_SESSION, {name: values[name] for name in _RESET_VALUES})
+
+
+def _session_values(session_id: str, header: Header) -> dict[str, Any]:
+    """Returns the columns of the row of a session that begins with this header."""
     parent = header.parent_session
     created = ms_of(header.timestamp)
     values = {name: sanitise_text(getattr(header, name)) for name in ("owner", "cwd", "git_root", "name")}
@@ -221,7 +245,7 @@ def add_session(execute: Execute, session_id: str, header: Header) -> None:
         "active_ms": created or 0,
         "active_slot": (created or 0) // SLOT_MS,
     }
-    execute(_ADD_SESSION, values | header_values(header))
+    return values | header_values(header)
 
 
 def header_values(header: Header) -> dict[str, Any]:

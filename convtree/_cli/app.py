@@ -35,6 +35,7 @@ from convtree._cli.sessions import (
     show_command,
     usage_command,
 )
+from convtree._cli.vacuuming import vacuum_command
 from convtree._model.errors import (
     ConvtreeError,
     EntryNotFound,
@@ -50,7 +51,7 @@ from convtree._model.terminal_text import escape_controls
 NOT_FOUND, CONFLICT, UNREADABLE, INTERRUPTED, CLOSED_PIPE = 3, 4, 5, 130, 141
 _SECTIONS = {
     "One conversation": (inspect_command, diff_command, import_command, export_command),
-    "Damage and secrets": (verify_command, repair_command, redact_command),
+    "Damage and secrets": (verify_command, repair_command, redact_command, vacuum_command),
     "Look into a store": (ls_command, show_command, search_command, latest_command, resume_command, usage_command),
     "Change a store": (
         fork_command,

@@ -41,7 +41,7 @@ _NAMERS = (MessageEntry, ModelChangeEntry, VacuumEntry)
 _SETTERS = (ModelChangeEntry, VacuumEntry)
 
 #: roles of messages that no model made
-_NO_MODEL = ("user", "tool", "system", "developer")
+NO_MODEL = ("user", "tool", "system", "developer")
 
 Maker = tuple[str | None, str | None]  # provider and model
 
@@ -226,7 +226,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     usable = [
         row for row in shown if row in read and (type(read[row]) is MessageEntry or rendered.messages(row, read[row]))
     ]
-    above = _hidden_above(index, found, cache)
+    above = hidden_before(index, found, cache)
     arranged = Arranged(usable)
     if found.hidden or above:
         from convtree._engine.hidden_parts import arrange
@@ -254,7 +254,7 @@ def build_context(index: Index, leaf: int, render: Render = default_render, allo
     )
 
 
-def _hidden_above(index: Index, found: PathRows, cache: EntryCache) -> list[int]:
+def hidden_before(index: Index, found: PathRows, cache: EntryCache) -> list[int]:
     """Returns hidden rows before the kept range that are not in `found`, if a shown message may be their result."""
     if not index.state.visible_to or found.start == tree.NONE:
         return []
@@ -298,7 +298,10 @@ def _asked_elsewhere(
             knows = has_said
         else:
             row = None if entry.reply_to in after else index.node(entry.reply_to)
-            knows = row is None or index.tree.is_ancestor(applied.row, row)
+            if row is not None:
+                knows = index.tree.is_ancestor(applied.row, row)
+            else:
+                knows = entry.reply_to in after or not index.may_be_dropped(entry.reply_to)
         if not knows:
             behind.append(number)
     return frozenset(behind)
@@ -316,7 +319,7 @@ def _makers(index: Index, rows: list[int], cache: EntryCache) -> dict[str, Maker
     replies: dict[int, MessageEntry] = {}
     for row in rows:
         entry = cache.entries.get(row)
-        if isinstance(entry, MessageEntry) and entry.model is None and entry.role not in _NO_MODEL:
+        if isinstance(entry, MessageEntry) and entry.model is None and entry.role not in NO_MODEL:
             replies[row] = entry
     namers = {row: namer for row in replies if (namer := columns.nearest(columns.models, row)) != tree.NONE}
     cache.load(list(namers.values()))

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 
 _SIZE = 8  # bytes of each hash
 
 
-def encode_dropped(ids: Iterable[str]) -> str:
-    """Returns ids as the text that a vacuum entry has as `dropped_ids`."""
-    return b64encode(b"".join(sorted({_hash(id) for id in ids}))).decode()
+def encode_dropped(ids: Iterable[str], earlier: str | None = None) -> str:
+    """Returns ids as the text that a vacuum entry has as `dropped_ids`, with those of an earlier vacuum entry.
+
+    Raises:
+        ValueError: `earlier` is not such a text.
+    """
+    hashes = {_hash(id) for id in ids}
+    hashes.update(DroppedIds(earlier))
+    return b64encode(b"".join(sorted(hashes))).decode()
 
 
 class DroppedIds:
@@ -36,6 +42,10 @@ class DroppedIds:
         hashed = _hash(id)
         place = bisect_left(range(self._count), hashed, key=self._at)
         return self._at(place) == hashed
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yields the hashes."""
+        return (self._at(place) for place in range(self._count))
 
     def _at(self, place: int) -> bytes:
         return self._data[place * _SIZE : (place + 1) * _SIZE]

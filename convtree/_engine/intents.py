@@ -157,3 +157,12 @@ class Import(msgspec.Struct, frozen=True):
             return True
         above = None if self.seen.id is None else index.node(self.seen.id)
         return not only_notes_below(index, tree.ROOT if above is None else above, index.state.leaf.row)
+
+
+class Heal(msgspec.Struct, frozen=True):
+    """Writes nothing: the log's append cuts off, or completes, what an earlier write left unfinished."""
+
+    moves_leaf: ClassVar[bool] = False
+
+    def plan(self, batch: WriteBatch) -> None:
+        """Adds nothing."""

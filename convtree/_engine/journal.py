@@ -25,7 +25,7 @@ from convtree._model.sources import Clock, IdSource, random_id, system_clock
 
 LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damaged
 RECENT = 64  # how many records a follower remembers, to find its place after a repair
-_TRIES = 8  # how often a log may be replaced during one call
+TRIES = 8  # how often a log may be replaced during one call
 
 # A snapshot is saved when the part of the log that the last one lacks is longer than this, and not much shorter than
 # the rest: opening and closing per request costs nothing, and a long log is not copied for every few thousand entries.
@@ -57,6 +57,7 @@ class Journal:
         self._leaf_before_tail: Leaf | None = None  # the leaf before a last line that lacks only its newline
         self._snapshot_end = 0  # the position in the log up to which the snapshot covers it
         self.index_is_partial = True  # a line may be indexed in part: the index must be rebuilt before it is used
+        self.times_replaced = 0  # how often the log was found to be another one, with other rows
         self.index: Index  # from `open` on
 
     @classmethod
@@ -83,18 +84,18 @@ class Journal:
             OSError: the log cannot be read.
         """
         journal = cls(log, finding_limit=finding_limit, clock=clock, id_source=id_source)
-        journal._rebuild(use_snapshot)
+        journal.rebuild(use_snapshot)
         journal.mark_seen()
         return journal
 
     def refresh(self) -> None:
         """Brings the index up to date with the log."""
         if self.index_is_partial:
-            self._rebuild()
+            self.rebuild()
         try:
             self._scan_chunks(self.log.read(self.index.state.end))
         except LogReplaced:
-            self._rebuild()
+            self.read_replaced()
         except SnapshotDamaged:
             self.rescan()
 
@@ -157,13 +158,13 @@ class Journal:
 
         if self._unsaved_loss:
             self.save_snapshot(always=True)
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             if self.index_is_partial:
-                self._rebuild()
+                self.rebuild()
             try:
                 chunk = self.log.append(self.index.state.end, build)
             except LogReplaced:
-                self._rebuild()
+                self.read_replaced()
             except SnapshotDamaged:
                 self.rescan()
             else:
@@ -176,7 +177,7 @@ class Journal:
                 if self._unsaved_loss:
                     self.save_snapshot(always=True)
                 return batch
-        raise self._replaced_too_often()
+        raise self.replaced_too_often()
 
     def check_writable(self) -> None:
         """Raises ReadOnlySession when the log holds something that forbids this version to write to it."""
@@ -195,6 +196,9 @@ class Journal:
             self.index_is_partial = False
         except SnapshotDamaged:
             self.rescan()
+        except LogReplaced:  # just after the append
+            self.read_replaced()
+            return
         end = min(start + len(batch.added), len(self.index.tree))  # an entry that was lost takes its old row
         if start == self._seen_rows:
             self._seen_rows = end
@@ -226,12 +230,17 @@ class Journal:
     def rescan(self) -> None:
         """Reads the log from its first line, because a snapshot of it turned out to be damaged."""
         seen, written_here = self._seen_rows, self._rows_written_here
-        self._rebuild(use_snapshot=False)
+        self.rebuild(use_snapshot=False)
         self._seen_rows, self._rows_written_here = seen, written_here  # the same log has the same rows
 
-    def _rebuild(self, use_snapshot: bool = True) -> None:
+    def read_replaced(self) -> None:
+        """Reads a log that is another one than was read before. Its rows are others."""
+        self.times_replaced += 1
+        self.rebuild()
+
+    def rebuild(self, use_snapshot: bool = True) -> None:
         """Reads the log as if for the first time."""
-        for _ in range(_TRIES):
+        for _ in range(TRIES):
             self._seen_rows, self._rows_written_here = 0, set()
             self.index_is_partial = True
             try:
@@ -239,6 +248,7 @@ class Journal:
                 self.index_is_partial = False
                 self._scan_chunks(self.log.read(self.index.state.end))
             except LogReplaced:
+                self.times_replaced += 1
                 self.index_is_partial = True  # the index is of a log that is gone
             except SnapshotDamaged:
                 use_snapshot = False
@@ -246,7 +256,7 @@ class Journal:
                 if lost is not None:
                     self._report_lost(lost)
                 return
-        raise self._replaced_too_often()
+        raise self.replaced_too_often()
 
     def _begin(self, use_snapshot: bool) -> int | Finding | None:
         """Starts an index: that of a snapshot, or an empty one.
@@ -307,5 +317,6 @@ class Journal:
     def _read_log(self, offset: int, length: int) -> bytes:
         return self.log.read_at([(offset, length)])[0]
 
-    def _replaced_too_often(self) -> SessionFailed:
+    def replaced_too_often(self) -> SessionFailed:
+        """Makes the error for a log that is another one whenever it is read."""
         return SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")

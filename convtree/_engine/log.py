@@ -97,6 +97,7 @@ class Log(Protocol):
         A line that is gone comes back short or different. The caller checks it, and reports damage.
 
         Raises:
+            LogReplaced: the lines that were read are gone, because others took their places.
             SessionNotFound: the log was deleted, and its lines with it. A log that can still read them returns them.
         """
         ...

@@ -367,6 +367,13 @@ class Index(LineScan):
             self._calls = CallPlaces(self)
         return self._calls
 
+    def may_be_dropped(self, id: str) -> bool:
+        """Returns whether a vacuum has removed the record with this id; True if the vacuum entry cannot be read."""
+        try:
+            return self.was_dropped(id)
+        except BrokenPath:
+            return True
+
     def check_critical(self) -> None:
         """Raises UnknownEntry if a critical mark, or the header, is one that this version cannot read."""
         if (kind := self.state.critical_mark) is not None:

@@ -411,16 +411,26 @@ class WriteBatch:
             )
 
     def _check_kept(self, kept_id: str, parent_id: str | None) -> None:
-        if not self._is_on_path(kept_id, parent_id):
+        if not self._is_on_path(kept_id, parent_id) and not self._was_dropped(kept_id):
             raise _not_kept(kept_id)
 
     def _check_replaced(self, replaced_id: str, parent_id: str | None) -> None:
-        if not self._is_on_path(replaced_id, parent_id):
+        if not self._is_on_path(replaced_id, parent_id) and not self._was_dropped(replaced_id):
             self._check_above(replaced_id)
             raise InvalidMessage(
                 f"replaces: {_shown(replaced_id)} is not on the path to the message; take an id from path()",
                 place="replaces",
             )
+
+    def _was_dropped(self, id: str) -> bool:
+        """Returns whether a vacuum has removed the entry with this id: in the log, or in the one that is copied."""
+        if not isinstance(id, str):
+            return False
+        if self.added and isinstance(root := self.added[0], VacuumEntry):
+            from convtree._engine.dropped import DroppedIds
+
+            return id in DroppedIds(root.dropped_ids)
+        return self.index.was_dropped(id)
 
     def _is_on_path(self, id: str, end_id: str | None) -> bool:
         """Returns whether the path down to `end_id`, an entry of the log or of this batch, has the entry `id`."""

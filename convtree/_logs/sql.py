@@ -9,17 +9,17 @@ Not here: how lines become rows (`sql_lines`), snapshots (`sql_snapshots`), conn
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import ms_of
 from convtree._catalogue.tables import Execute
 from convtree._engine import codec
-from convtree._engine.log import Build, Chunk, LogReplaced, Mode, SnapshotFile
+from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode, SnapshotFile
 from convtree._logs import sql_lines, sql_snapshots
 from convtree._logs.sql_engine import TRIES, CommitUnknown, RolledBack, SqlDatabase, UniqueViolation, back_off
-from convtree._logs.sql_lines import LineBatch, LogKey, SessionRow
+from convtree._logs.sql_lines import Identity, LineBatch, LogKey, SessionRow
 from convtree._model.batches import batched
 from convtree._model.errors import (
     ReadOnlySession,
@@ -58,7 +58,7 @@ class SqlLog(Uncopyable):
         self._database = database
         self._id = session_id
         self._mode = mode  # "a" and "x" become "r+" when the session exists: from then on it must exist
-        self._created_ms: int | None = None  # of the header that was seen: differs if the session was replaced
+        self._identity: Identity | None = None  # of the session that was seen: differs if it was replaced
         self._transaction: Execute | None = None  # of the append that is running; reads go through it
         self._contended = False  # another writer was faster the last time: do not guess
         self._generation = 0  # of the snapshot that was read or saved last; 0 if there was none
@@ -118,23 +118,29 @@ class SqlLog(Uncopyable):
             self._check_may_create()
             return None
         row = SessionRow(*rows[0])
-        if self._mode == "a" or self._created_ms is None:
-            self._created_ms = row.created_ms
+        if self._mode == "a" or self._identity is None:
+            self._identity = row.identity
         if self._mode == "a":
             self._mode = "r+"
         return row
 
     @property
     def _key(self) -> LogKey:
-        return LogKey(self._id, self._created_ms)
+        return LogKey(self._id, self._identity or Identity())
 
     def _check_not_deleted(self) -> None:
-        """Raises SessionNotFound if the session that was read is gone: lines that are missing are no damage then."""
+        """Raises if the session that was read is gone, or its lines were replaced: then missing lines are no damage.
+
+        Raises:
+            SessionNotFound: the session was deleted.
+            LogReplaced: its lines were replaced.
+        """
         row = self._find()
-        if row is not None and row.created_ms != self._created_ms:
-            raise SessionNotFound(
-                f"{self.location}: this session was deleted, and another one has its id; open it again"
-            )
+        if row is None or self._identity is None or row.identity == self._identity:
+            return
+        if row.created_ms == self._identity.created_ms:
+            raise LogReplaced(self.location)
+        raise SessionNotFound(f"{self.location}: this session was deleted, and another one has its id; open it again")
 
     def _check_may_create(self) -> None:
         if self._mode in ("r", "r+"):
@@ -146,8 +152,8 @@ class SqlLog(Uncopyable):
         Raises:
             LogReplaced: it was deleted and another created, or it is shorter now.
         """
-        if row.created_ms != self._created_ms:
-            self._created_ms = row.created_ms
+        if row.identity != self._identity:
+            self._identity = row.identity
             raise LogReplaced(self.location)
         if row.size < position:
             raise LogReplaced(self.location)
@@ -160,6 +166,23 @@ class SqlLog(Uncopyable):
         else:
             with self._database.reading() as execute:
                 yield execute
+
+    @contextmanager
+    def reading_in(self, execute: Execute, row: SessionRow | None) -> Iterator[None]:
+        """Reads in a transaction of the caller, which holds the lock of the session's row.
+
+        Raises:
+            SessionNotFound: there is no row.
+        """
+        self._transaction = execute
+        try:
+            if row is None:
+                self._check_may_create()
+            else:
+                self._identity = row.identity
+            yield
+        finally:
+            self._transaction = None
 
     # --- writing ---
 
@@ -222,7 +245,7 @@ class SqlLog(Uncopyable):
         row = sql_lines.lock_and_advance(execute, self._id, guess)
         if row is None:
             return self._add_session(execute, guess)
-        if self._mode != "r+" or row.size - guess.length != position or row.created_ms != self._created_ms:
+        if self._mode != "r+" or row.size - guess.length != position or row.identity != self._identity:
             raise _StaleGuess
         return sql_lines.insert_lines(execute, self._id, position, guess, row)
 
@@ -243,7 +266,7 @@ class SqlLog(Uncopyable):
         if self._mode == "x":
             raise SessionExists(f"{self.location}: another process has just created this session; open it")
         if self._mode == "a":
-            self._mode, self._created_ms = "r+", row.created_ms
+            self._mode, self._identity = "r+", row.identity
         self._check_same(row, position)
         self._contended = row.size != position
         lines = build(self._chunks(position, row.size))
@@ -266,7 +289,7 @@ class SqlLog(Uncopyable):
         if not batch.lines:
             return Chunk((), (), 0)
         batch = sql_lines.without_duplicates(batch, set())
-        self._created_ms = ms_of(sql_lines.add_session(execute, self._id, batch.lines[0]).timestamp)
+        self._identity = Identity(ms_of(sql_lines.add_session(execute, self._id, batch.lines[0]).timestamp))
         row = sql_lines.lock_and_advance(execute, self._id, batch)
         assert row is not None
         return sql_lines.insert_lines(execute, self._id, 0, batch, row)
@@ -297,7 +320,7 @@ class SqlLog(Uncopyable):
         def save(execute: Execute) -> int:
             rows = execute(catalogue.LOCK, {"session_id": self._id})
             row = SessionRow(*rows[0]) if rows else None
-            if row is None or row.size < end or row.created_ms != self._created_ms:
+            if row is None or row.size < end or row.identity != self._identity:
                 raise LogReplaced(self.location)
             newest = sql_snapshots.newest_snapshot(execute, self._id)
             generation = newest[0] if newest else 0
@@ -332,7 +355,31 @@ def write_session(database: SqlDatabase, session_id: str, lines: Iterable[bytes]
         ) from None
 
 
-def _write_lines(execute: Execute, session_id: str, lines: Iterable[bytes]) -> None:
+def rewrite_session(
+    database: SqlDatabase, session_id: str, build: Callable[[Log, Execute], Sequence[bytes] | None]
+) -> None:
+    """Replaces the lines of a session by those that `build` returns, in one transaction; None changes nothing.
+
+    `build` gets the log, and may read with the transaction. It is called again if the server rolls that back.
+
+    Raises:
+        SessionNotFound: there is no session with this id.
+        CommitUnknown: the connection was lost during the commit; the log is the old one or the new one.
+    """
+    log = SqlLog(database, session_id, mode="r")
+
+    def rewrite(execute: Execute) -> None:
+        rows = execute(catalogue.LOCK, {"session_id": session_id})
+        with log.reading_in(execute, SessionRow(*rows[0]) if rows else None):
+            lines = build(log, execute)
+        if lines is not None:
+            catalogue.reset_session(execute, session_id, sql_lines.header_of(lines[0], session_id))
+            _write_lines(execute, session_id, lines, is_new=False)
+
+    database.transact(rewrite)
+
+
+def _write_lines(execute: Execute, session_id: str, lines: Iterable[bytes], is_new: bool = True) -> None:
     known: set[str] = set()
     has_lost, end = False, 0
     for some in batched(lines):
@@ -340,7 +387,7 @@ def _write_lines(execute: Execute, session_id: str, lines: Iterable[bytes]) -> N
         if has_lost:
             batch = sql_lines.take_lost_ids(execute, session_id, batch)
         has_lost = has_lost or any(each.type == "lost" for each in batch.records)
-        if end == 0:
+        if end == 0 and is_new:
             sql_lines.add_session(execute, session_id, some[0])
         row = sql_lines.lock_and_advance(execute, session_id, batch)
         assert row is not None

@@ -25,10 +25,10 @@ from convtree._model.entries import GROUP, Header
 _HEADER = b'{"type":"session",'
 _HEX = "\\x"  # begins no JSON
 
-# Nothing is found once the session was deleted, also if another one has its id by now.
+# Nothing is found once the session was deleted, also if another one has its id by now, or its lines were replaced.
 _SELECT_LINES = (
     "SELECT position, line FROM ct_lines WHERE session_id = :session_id AND EXISTS (SELECT 1 FROM ct_sessions "
-    "WHERE session_id = :session_id AND COALESCE(created_ms, -1) = :created_ms) AND"
+    "WHERE session_id = :session_id AND COALESCE(created_ms, -1) = :created_ms AND rewrites = :rewrites) AND"
 )
 _SELECT_FIRST = "SELECT line FROM ct_lines WHERE session_id = :session_id AND position = 0"
 _SELECT_RANGE = f"{_SELECT_LINES} position >= :start AND position < :until ORDER BY position"
@@ -43,24 +43,42 @@ RETURNING position
 _SELECT_ID = "SELECT id FROM ct_lines WHERE session_id = :session_id AND id = :id"
 
 
+class Identity(NamedTuple):
+    """What tells a log from another one with its id: the time in its header, and how often its lines were replaced."""
+
+    created_ms: int | None = None
+    rewrites: int = 0
+
+
 class SessionRow(NamedTuple):
     """What the row of a session says about its log."""
 
     size: int
     created_ms: int | None
     copying_to: str | None
+    rewrites: int
+
+    @property
+    def identity(self) -> Identity:
+        """What tells the log from another one that has its id later."""
+        return Identity(self.created_ms, self.rewrites)
 
 
 class LogKey(NamedTuple):
-    """Which lines a log reads: those of the session with this id that has this time in its header."""
+    """Which lines a log reads: those of the session with this id, if it is the same one."""
 
     session_id: str
-    created_ms: int | None
+    identity: Identity
 
     @property
     def values(self) -> dict[str, Any]:
         """The values of a query."""
-        return {"session_id": self.session_id, "created_ms": -1 if self.created_ms is None else self.created_ms}
+        created_ms, rewrites = self.identity
+        return {
+            "session_id": self.session_id,
+            "created_ms": -1 if created_ms is None else created_ms,
+            "rewrites": rewrites,
+        }
 
 
 class LineBatch(NamedTuple):

@@ -20,6 +20,9 @@ def migrate(execute: Execute, dialect: Dialect) -> None:
         _to_version_2(execute, dialect)
     if execute(migrations.CLAIM, {"version": 3}):
         _to_version_3(execute)
+    if execute(migrations.CLAIM, {"version": 4}):
+        for statement in migrations.LAYOUT_4:
+            execute(statement)
 
 
 def _to_version_2(execute: Execute, dialect: Dialect) -> None:

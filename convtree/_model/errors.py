@@ -107,7 +107,10 @@ class SessionChanged(SessionLocked):
 
 
 class SessionHeld(ConvtreeError):
-    """The session `id` is on hold and was not deleted. `release` of the store, or `hold(False)`, ends the hold."""
+    """The session `id` is on hold, and was neither deleted nor vacuumed.
+
+    `release` of the store, or `hold(False)`, ends the hold.
+    """
 
     id: str
 

@@ -7,6 +7,7 @@ write is an intent for the journal, under the same lock. A client has seen its o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -15,12 +16,13 @@ from convtree._engine import codec
 from convtree._engine.columns import SnapshotDamaged
 from convtree._engine.expected import ANYTHING, Expected
 from convtree._engine.intents import AddMark, Append, Intent
-from convtree._engine.journal import Journal
+from convtree._engine.journal import TRIES, Journal
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
+from convtree._engine.log import LogReplaced
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import Entry, Header, LabelMark, Mark, Record, SessionInfoMark
-from convtree._model.errors import CorruptLog, ReadOnlySession, SessionClosed
+from convtree._model.errors import CorruptLog, ReadOnlySession, SessionClosed, SessionFailed
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import check_choice
 from convtree._session.view import SessionView
@@ -38,7 +40,10 @@ ON_STALE = ("raise", "branch", "rebase")
 
 
 def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[Client, P], T]:
-    """Makes a method that reads the index take the lock; if a snapshot turns out damaged, it reads the log instead."""
+    """Makes a method that reads the index take the lock.
+
+    If a snapshot turns out damaged, or the lines were replaced, the log is read again, and the method called again.
+    """
 
     @wraps(method)
     def read(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -46,11 +51,14 @@ def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[
             self.check_open()
             if self.journal.index_is_partial:
                 self.journal.refresh()  # a signal interrupted a scan
-            try:
-                return method(self, *args, **kwargs)
-            except SnapshotDamaged:
-                self.journal.rescan()
-                return method(self, *args, **kwargs)
+            for _ in range(TRIES):
+                try:
+                    return method(self, *args, **kwargs)
+                except SnapshotDamaged:
+                    self.journal.rescan()
+                except LogReplaced:  # the lines that the index has are gone
+                    self.journal.read_replaced()
+            raise self.journal.replaced_too_often()
 
     return read
 
@@ -101,13 +109,34 @@ class Client(Uncopyable, ForkAware):
 
     def reader(self, index: Index) -> Callable[[Sequence[int]], list[Entry]]:
         """Returns a function that reads entries of `index` under the lock, also after the log got a new index."""
+        replaced = self.journal.times_replaced
 
         def read(rows: Sequence[int]) -> list[Entry]:
             with self.lock:
                 self.check_open()
-                return index.entries(rows)
+                with suppress(LogReplaced):
+                    if self._is_same(replaced):
+                        return index.entries(rows)
+                location = self.journal.log.location
+                raise SessionFailed(f"{location}: the log was replaced since this outline was made; make another")
 
         return read
+
+    def records_of(self, rows: Sequence[int], times_replaced: int) -> list[tuple[int, Entry | Mark]]:
+        """Returns the records of some rows of a log that was replaced so often before, with their numbers.
+
+        Raises:
+            SessionFailed: it was replaced since.
+        """
+        with self.lock:
+            found = self.ask(SessionView.numbered_records, rows) if self._is_same(times_replaced) else []
+            if not self._is_same(times_replaced):
+                location = self.journal.log.location
+                raise SessionFailed(f"{location}: the log was replaced while its records were read; read them again")
+            return found
+
+    def _is_same(self, times_replaced: int) -> bool:
+        return self.journal.times_replaced == times_replaced
 
     @locked
     def refresh(self) -> list[Entry]:

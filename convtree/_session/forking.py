@@ -75,7 +75,7 @@ def _copy_path(
     if view.name is not None:
         marks.append(SessionInfoMark(name=view.name))
 
-    placed = _visibility_marks(view.index.state, dict(zip(rows, ids, strict=True)))
+    placed = visibility_marks(view.index.state, dict(zip(rows, ids, strict=True)))
     placed += [(len(view.index.tree), mark) for mark in marks]
 
     def payloads() -> Iterator[bytes]:
@@ -116,7 +116,7 @@ def _header(view: SessionView, id: str, time: str, parent: ParentSession) -> Hea
     )
 
 
-def _visibility_marks(state: IndexState, ids: Mapping[int, str]) -> list[tuple[int, Record]]:
+def visibility_marks(state: IndexState, ids: Mapping[int, str]) -> list[tuple[int, Record]]:
     """Returns marks with the visibility of some rows, in order, each with the row that it had.
 
     What a mark means depends on whether a compaction comes before it. So each keeps its place among the entries.

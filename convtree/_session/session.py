@@ -291,9 +291,13 @@ class Session(Described, Uncopyable):
         """Yields every entry and mark from number `start` on, with its number in the log. Damaged ones are left out.
 
         Does not look into the log for records that other sessions appended since the last call.
+
+        Raises:
+            SessionFailed: the log was replaced meanwhile, and its records have other numbers. Call it again.
         """
+        replaced = self._journal.times_replaced
         for rows in batched(range(start, len(self._index.tree))):
-            yield from self._client.ask(SessionView.numbered_records, rows)
+            yield from self._client.records_of(rows, replaced)
 
     def refresh(self) -> list[Entry]:
         """Reads what other sessions appended, adopts the log's leaf, and returns their new entries.

@@ -201,6 +201,7 @@ class SessionView(msgspec.Struct, frozen=True):
 
     def numbered_records(self, rows: Sequence[int]) -> list[tuple[int, Entry | Mark]]:
         """Returns the records of some rows with their numbers, without those that are damaged."""
+        rows = [row for row in rows if row < len(self.index.tree)]  # the log may have been replaced by a shorter one
         found = self.index.readable_records(rows)
         if len(found) == len(rows):
             return list(zip(rows, found, strict=True))

@@ -285,11 +285,15 @@ def _with_leftovers(done: Redaction, path: Path) -> Redaction:
     beside = _beside(path)
     if not done.complete:
         return msgspec.structs.replace(done, beside=beside)
+    return msgspec.structs.replace(done, beside=beside, copies=(*copies_in_folder(path), *beside))
+
+
+def copies_in_folder(path: Path) -> list[str]:
+    """Returns the ids of the sessions in the folder of a log that hold a copy of what it says, or of what it said."""
     own = header_at(path)
     known = headers_in(path.parent) | ({} if own is None else {path.name: own})
     copies = copies_among(known, [path.name], partial(gone_links_in, path.parent))
-    others = [id for id in copies if f"{id}{SUFFIX}" != path.name]
-    return msgspec.structs.replace(done, beside=beside, copies=(*others, *beside))
+    return [id for id in copies if f"{id}{SUFFIX}" != path.name]
 
 
 def _beside(path: Path) -> tuple[str, ...]:

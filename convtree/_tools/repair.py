@@ -371,11 +371,15 @@ def _keeps_an_ancestor(index: Index, row: int, compaction: CompactionEntry) -> b
     if compaction.first_kept_entry_id is None:
         return True
     kept = index.node(compaction.first_kept_entry_id)
+    if kept is None and index.may_be_dropped(compaction.first_kept_entry_id):
+        return True
     return kept is not None and kept != row and index.tree.is_ancestor(kept, row)
 
 
 def _replaces_an_ancestor(index: Index, row: int, message: MessageEntry) -> bool:
-    return message.replaces is None or index.tree.replaced_by(row) != NONE
+    if message.replaces is None or index.tree.replaced_by(row) != NONE:
+        return True
+    return index.node(message.replaces) is None and index.may_be_dropped(message.replaces)
 
 
 def _repaired(index: Index, rows: list[int], path: Path, log: JsonlLog) -> Iterator[bytes]:

@@ -472,6 +472,7 @@ class SessionStore(_AsyncFacade[SyncStore]):
     latest = _awaited(SyncStore.latest)
     resumable = _awaited(SyncStore.resumable)
     prune = _awaited(SyncStore.prune)
+    vacuum = _awaited(SyncStore.vacuum)
     search = _awaited(SyncStore.search)
     usage = _awaited(SyncStore.usage)
     ledger = _awaited(SyncStore.ledger)

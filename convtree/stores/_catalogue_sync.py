@@ -17,7 +17,7 @@ from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
-from convtree._catalogue.copies import OwnRecords
+from convtree._catalogue.copies import OwnRecords, held_elsewhere
 from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
 from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
@@ -153,6 +153,11 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         """Returns the lines that `record_deletion` adds, for a backend that adds them itself."""
         self.sync()
         return self._read(lambda execute: lines_for(execute, ids, self._open_log, self._open_reader))
+
+    def held_elsewhere(self, id: str, entries: Sequence[str]) -> set[str]:
+        """Returns those of a session's entries, given by their keys, whose usage another session of the store holds."""
+        self.sync()
+        return self._read(lambda execute: held_elsewhere(execute, id, entries, ()))
 
     def _is_there(self, gone: GoneSession) -> bool:
         if gone.id not in self._stamps:
@@ -431,7 +436,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 tables.add_session(execute, id, session.header)
                 start = 1
             summaries = [summarise_record(record) for _, record in batch]
-            ((_, _, copying_to),) = execute(tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0))
+            ((_, _, copying_to, _),) = execute(tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0))
             numbers = [number for number, _ in batch]
             numbered = zip(numbers, summaries, strict=True)
             tables.add_lines(execute, [tables.line_of(id, number, each, None) for number, each in numbered])

@@ -100,11 +100,11 @@ class StoreDeleter(StoreReader):
 
     # --- private ---
 
-    def _copies(self, id: str) -> builtins.list[str]:
+    def _copies(self, id: str, *, with_tasks: bool = True) -> builtins.list[str]:
         """Returns the sessions that hold a copy of what a session and those of its sub-agents say."""
 
         def find(catalogue: Catalogue) -> builtins.list[str]:
-            ids = [id, *catalogue.descendants([id], "task")]
+            ids = [id, *(catalogue.descendants([id], "task") if with_tasks else ())]
             headers: Callable[[], Mapping[str, Header]] | None = getattr(self._backend, "headers", None)
             if headers is not None:
                 return copies_among(headers(), ids, catalogue.gone_links)

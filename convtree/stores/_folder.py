@@ -13,9 +13,10 @@ from pathlib import Path
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
-from convtree._logs.atomic_file import create_atomically
+from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
 from convtree._logs.file_lines import header_at
 from convtree._logs.filesystems import refuse_network, suppress_full_disk
+from convtree._logs.index_file import index_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.ledger_file import LedgerFile
 from convtree._model.entries import ID, Header
@@ -25,7 +26,7 @@ from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
 from convtree.stores._ledger import Ledger, last_lines
-from convtree.stores.base import Catalogue, Deletion, Traces
+from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced, Traces
 
 SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
@@ -132,6 +133,15 @@ class FolderBackend(Uncopyable):
                 what = f"{', '.join(ids)}: deleted, but what they had used could not be recorded: {error.strerror}"
                 raise OSError(error.errno, what, str(self.path / LEDGER)) from error
 
+    def rewrite(self, id: str, build: BuildNew, remove_original: bool) -> Replaced:
+        """Replaces a log under its lock. The old one is kept as `<id>.jsonl.original`, unless it is to be removed."""
+        catalogue = self._current_catalogue()
+        return rewrite_log(
+            self._locked(id),
+            lambda log: build(log, lambda keys: catalogue.held_elsewhere(id, keys), heals=True),
+            remove_original,
+        )
+
     def _locked(self, id: str) -> JsonlLog:
         """Opens a log that exists, and takes its lock.
 
@@ -153,19 +163,9 @@ class FolderBackend(Uncopyable):
 
     def _remove(self, path: Path) -> None:
         path.unlink()
-        for name in self._files_beside(path):
+        for name in _files_beside(path):
             with suppress(FileNotFoundError):
                 (self.path / name).unlink()
-
-    def _files_beside(self, path: Path) -> list[str]:
-        """Returns the names of the files that belong to a log."""
-        hidden = f".{path.name}"
-        return [
-            name
-            for name in os.listdir(self.path)
-            if (name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)))
-            or (name.startswith(hidden) and _TEMPORARY.fullmatch(name, len(hidden)))
-        ]
 
     def erase(self, ids: Sequence[str]) -> Traces:
         """Removes what deleted sessions have left: files next to their logs, and words in the catalogue."""
@@ -174,7 +174,7 @@ class FolderBackend(Uncopyable):
             if os.path.lexists(path):
                 continue  # another session has the id by now
             complete.append(path.name)
-            for name in self._files_beside(path):
+            for name in _files_beside(path):
                 try:
                     (self.path / name).unlink(missing_ok=True)
                 except OSError:
@@ -308,6 +308,38 @@ class FolderCatalogue(CatalogueSync):
                 os.close(fd)
         self._bad_names, self._ids = sorted(bad_names), stamps.keys()
         return stamps
+
+
+def rewrite_log(log: JsonlLog, build: Callable[[JsonlLog], Iterable[bytes] | None], remove_original: bool) -> Replaced:
+    """Replaces a log whose lock is held by the lines that `build` returns, and closes it; None changes nothing.
+
+    The log as it was is kept as `<log>.original`, unless it is to be removed.
+    """
+    path = log.path
+    try:
+        lines = build(log)
+        if lines is None:
+            return Replaced()
+        original = free_name(path, "original")
+        replace_atomically(path, lines, keep_as=original)
+        if remove_original:
+            original.unlink()
+    finally:
+        log.close()
+    index = index_of(path).name
+    beside = sorted(name for name in _files_beside(path) if name != index)
+    return Replaced(None if remove_original else str(original), beside, (path.name, index))
+
+
+def _files_beside(path: Path) -> list[str]:
+    """Returns the names of the files that belong to a log."""
+    hidden = f".{path.name}"
+    return [
+        name
+        for name in os.listdir(path.parent)
+        if (name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)))
+        or (name.startswith(hidden) and _TEMPORARY.fullmatch(name, len(hidden)))
+    ]
 
 
 def headers_in(folder: Path) -> dict[str, Header]:

@@ -8,11 +8,11 @@ from itertools import count
 from threading import RLock
 
 from convtree._catalogue.types import LogStamp, Progress
-from convtree._engine.log import Addition, Build, Chunk, Log, Mode
+from convtree._engine.log import Addition, Build, Chunk, Log, LogReplaced, Mode
 from convtree._logs.memory import MemoryLog
 from convtree._model.errors import SessionExists, SessionNotFound
 from convtree.stores._catalogue_sync import CatalogueSync
-from convtree.stores.base import Catalogue, Deletion
+from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced
 
 
 class _Lines(MemoryLog):
@@ -22,6 +22,7 @@ class _Lines(MemoryLog):
         super().__init__()
         self.serial = serial
         self.deleted = False
+        self.replaced_by: _Lines | None = None  # the log that took the place of this one
 
     @property
     def stamp(self) -> LogStamp:
@@ -42,20 +43,25 @@ class _Handle(MemoryLog):
         Raises:
             SessionNotFound: the session was deleted.
         """
-        self._check_not_deleted()
+        self._check_current()
         yield from super().read(position)
 
     def append(self, position: int, build: Build) -> Chunk:
         """Adds the lines that `build` returns, unless the session was deleted."""
 
         def build_unless_deleted(news: Iterator[Chunk]) -> Addition:
-            self._check_not_deleted()
+            self._check_current()
             return build(news)
 
         with self._births if not self._shared else nullcontext():
             return super().append(position, build_unless_deleted)
 
-    def _check_not_deleted(self) -> None:
+    def _check_current(self) -> None:
+        if self._shared.replaced_by is not None:
+            while self._shared.replaced_by is not None:
+                self._shared = self._shared.replaced_by
+            self._lines, self._lock = self._shared._lines, self._shared._lock
+            raise LogReplaced(self.location)
         if self._shared.deleted:
             raise SessionNotFound("memory: this session was deleted")
 
@@ -104,6 +110,21 @@ class MemoryBackend:
                 lines.deleted = True
                 del self._logs[id]
         return Deletion(list(found), [])
+
+    def rewrite(self, id: str, build: BuildNew, remove_original: bool) -> Replaced:
+        """Replaces the lines of a session. A session that is open can read the old ones until it is refreshed."""
+        del remove_original
+        with self._births:
+            old = self._logs.get(id)
+            if not old:
+                raise SessionNotFound(f"memory: there is no session {id!r}")
+            with old._lock:
+                lines = build(MemoryLog(old), lambda entries: self._catalogue.held_elsewhere(id, entries))
+                if lines is not None:
+                    new = _Lines(next(self._serials))
+                    new._lines.extend(lines)
+                    self._logs[id] = old.replaced_by = new
+        return Replaced()
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, up to date with the logs."""

@@ -39,7 +39,6 @@ from convtree._session.session import Session
 from convtree.stores import _tasks
 from convtree.stores._arguments import checked_id
 from convtree.stores._copy import copy_session
-from convtree.stores._deleting import StoreDeleter
 from convtree.stores._families import (
     confirmed,
     doomed,
@@ -49,12 +48,13 @@ from convtree.stores._families import (
 )
 from convtree.stores._judging import Verdict, judge
 from convtree.stores._results import Pruned
+from convtree.stores._vacuum import VacuumingStore
 from convtree.stores.base import StoreBackend
 
 _DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
 
 
-class SessionStore(StoreDeleter):
+class SessionStore(VacuumingStore):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
     Directories are absolute and normalised, on the way in and in queries; the root of a worktree is that of the main
@@ -199,7 +199,7 @@ class SessionStore(StoreDeleter):
         self.archive(id, False)
 
     def hold(self, id: str, held: bool = True) -> None:
-        """Puts a session on hold, so that `delete` and `prune` refuse it; or releases it with `held=False`."""
+        """Puts a session on hold, so that `delete`, `prune` and `vacuum` refuse it. `held=False` releases it."""
         with self.open(id) as session:
             session.hold(held)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from convtree._catalogue import queries, tables
+from convtree._catalogue.copies import held_elsewhere
 from convtree._catalogue.erasing import TABLES, drop_deleted_words
 from convtree._catalogue.ledger import rows_in
 from convtree._catalogue.record_summary import is_task_of
@@ -13,12 +14,12 @@ from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import LedgerRow, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
 from convtree._logs import sql_ledger, sql_lines
-from convtree._logs.sql import SqlLog, write_session
+from convtree._logs.sql import SqlLog, rewrite_session, write_session
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._model.errors import ConvtreeError
 from convtree._model.resources import Uncopyable
 from convtree.stores._sql_catalogue import SqlCatalogue
-from convtree.stores.base import Catalogue, Deletion, Traces
+from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced, Traces
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -107,6 +108,16 @@ class SqlBackend(Uncopyable):
             return self._database.transact(delete)
         except _Changed as error:
             return Deletion([], error.ids)
+
+    def rewrite(self, id: str, build: BuildNew, remove_original: bool) -> Replaced:
+        """Replaces the lines of a session in one transaction."""
+        del remove_original
+        rewrite_session(
+            self._database,
+            id,
+            lambda log, execute: build(log, lambda entries: held_elsewhere(execute, id, entries, ())),
+        )
+        return Replaced()
 
     def erase(self, ids: Sequence[str]) -> Traces:
         """Overwrites what deleted sessions have left in the files of SQLite. On a server, there is nothing to do."""

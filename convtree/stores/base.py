@@ -25,6 +25,13 @@ Three rules keep data safe:
   "task" begins under the lock of its parent, and `delete` lists the tasks again under the locks that it has taken:
   `CatalogueSync.parents_of_other_tasks` does that.
 
+A backend that can replace the lines of a session has a third method, which is optional: `rewrite(id, build,
+remove_original) -> Replaced`. Under the lock that an append needs, it calls `build` with the log and a function, and
+puts the lines that it returns in the place of the old ones: all or nothing, also after a crash. None means to change
+nothing. The function gets keys of entries of this session, and returns those whose usage another session of the store
+holds: `CatalogueSync.held_elsewhere` does it. A log that was opened before reads the old lines or raises `LogReplaced`,
+and never appends behind them. Without it, `SessionStore.vacuum` raises `NotImplementedError`.
+
 A deleted row or record often stays in its file until something else is written there. A backend that can do something
 about it has two more methods, which are optional: `erase(ids: Sequence[str]) -> Traces` is called after a delete and
 overwrites what is left of these sessions, of which none exists any more; called again, it does the same again. And
@@ -46,7 +53,7 @@ has the tests that every store must pass.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from convtree._catalogue.copies import OwnRecords
@@ -82,6 +89,7 @@ __all__ = [
     "NOT_SEARCHED",
     "Addition",
     "Build",
+    "BuildNew",
     "Catalogue",
     "CatalogueSync",
     "Chunk",
@@ -100,6 +108,7 @@ __all__ = [
     "OwnRecords",
     "Progress",
     "RecordSummary",
+    "Replaced",
     "SearchMatch",
     "SessionInfo",
     "SnapshotFile",
@@ -200,6 +209,33 @@ class Traces(NamedTuple):
 
     complete: list[str]
     pending: list[str]
+
+
+class BuildNew(Protocol):
+    """Returns the lines that take the place of those of a log; None if they are to stay. See `rewrite` above.
+
+    With `heals`, it first appends nothing to the log, so that the rest of a write that was cut off is removed.
+    """
+
+    def __call__(
+        self, log: Log, held: Callable[[Sequence[str]], set[str]], *, heals: bool = False
+    ) -> Sequence[bytes] | None:
+        """Is called under the lock of the log."""
+        ...
+
+
+class Replaced(NamedTuple):
+    """What `rewrite` of a backend has done.
+
+    Attributes:
+        original: where the log was kept as it was; None if it was not.
+        beside: names of files that still hold the old text, the original among them.
+        complete: names of files that hold nothing of it any more.
+    """
+
+    original: str | None = None
+    beside: Sequence[str] = ()
+    complete: Sequence[str] = ()
 
 
 class StoreBackend(Protocol):

@@ -28,6 +28,7 @@ from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
 from convtree.testing._tasks import TaskTests
 from convtree.testing._usage import PROVIDERS, UsageTests
+from convtree.testing._vacuum import VacuumTests
 
 __all__ = [
     "NOT_IDS",
@@ -62,6 +63,7 @@ class StoreContract(
     UsageTests,
     CopyTests,
     LedgerTests,
+    VacuumTests,
     ConcurrencyTests,
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.

@@ -33,6 +33,7 @@ class _Model:
         self.parents: dict[str, str | None] = {}
         self.texts: dict[str, str] = {}
         self.spent: dict[str, int] = {}
+        self.vacuum: str | None = None  # the vacuum entry at its beginning
         self.copied: frozenset[str] = frozenset()
         self.held = False
         self.hidden: set[str] = set()  # from everybody, by a mark
@@ -153,6 +154,8 @@ class StoreMachine(RuleBasedStateMachine):
         if model is None or not model.entries:
             return
         target = model.entries[at % len(model.entries)]
+        if target == model.vacuum:
+            return  # nobody sees it anyway
         self._tick()
         with self.stores[handle].open(id) as session:
             seen: Visibility = "nobody" if hides else "all"
@@ -279,9 +282,61 @@ class StoreMachine(RuleBasedStateMachine):
         self.stores[handle].fork(id, target, new_id=new_id).close()
         copy = self.models[new_id] = _Model(moment, model.name)
         for entry in path:
-            self._say(copy, model.said[entry], entry, model.texts[entry], model.spent[entry])
+            if entry == model.vacuum:
+                copy.vacuum, copy.entries, copy.parents = entry, [entry], {entry: None}
+                copy.spent[entry], copy.leaf = model.spent[entry], entry
+            else:
+                self._say(copy, model.said[entry], entry, model.texts[entry], model.spent[entry])
         copy.copied = frozenset(path)
         copy.hidden = model.hidden.intersection(path)
+
+    @rule(handle=st.integers(0, 1), id=_IDS, at=st.lists(st.integers(0, 9), max_size=2), dry_run=st.booleans())
+    def vacuum(self, handle: int, id: str, at: list[int], dry_run: bool) -> None:
+        """Drops the other branches of a session, or expects SessionNotFound, SessionHeld or ValueError."""
+        model, store = self.models.get(id), self.stores[handle]
+        if not hasattr(store._backend, "rewrite"):
+            return
+        entries = [] if model is None else model.entries
+        keep = [entries[number % len(entries)] for number in at if entries]
+        self._tick()
+        if model is None or model.held:
+            with pytest.raises(SessionNotFound if model is None else SessionHeld):
+                store.vacuum(id, keep or None, dry_run=dry_run)
+            return
+        leaves = keep or ([] if model.leaf is None else [model.leaf])
+        if entries and (not leaves or model.vacuum in leaves):
+            with pytest.raises(ValueError, match="pass keep="):
+                store.vacuum(id, keep or None, dry_run=dry_run)
+            return
+        kept = {entry for leaf in leaves for entry in model.path(leaf)} - {model.vacuum}
+        gone = {*entries} - {*kept, model.vacuum}
+        done = store.vacuum(id, keep or None, dry_run=dry_run)
+        assert (done.entries, done.kept, done.done) == (
+            len(gone),
+            len(kept) if entries else 0,
+            bool(gone) and not dry_run,
+        )
+        if done.done:
+            with store.open(id, read_only=True) as session:
+                root = session.path()[0].id
+            self._drop(id, model, gone | {entry for entry in entries if entry == model.vacuum}, root, leaves[-1])
+
+    def _drop(self, id: str, model: _Model, gone: set[str], root: str, leaf: str) -> None:
+        """Leaves out what a vacuum dropped, and what it had cost goes to the new root, unless others hold it."""
+        others = {entry for other, each in self.models.items() if other != id for entry in each.entries}
+        moved = sum(model.spent.pop(entry) for entry in sorted(gone) if entry not in others)
+        for entry in gone:
+            self.spent[entry] = self.spent[entry] if entry in others else 0
+            for facts in (model.spent, model.parents, model.texts, model.said):
+                facts.pop(entry, None)
+        model.entries = [root, *(entry for entry in model.entries if entry not in gone)]
+        for entry, parent in model.parents.items():
+            model.parents[entry] = root if parent is None or parent in gone else parent
+        model.parents[root], model.vacuum = None, root
+        model.spent[root] = self.spent[root] = moved
+        model.hidden -= gone
+        if model.leaf in gone or model.leaf is None:
+            model.leaf = leaf
 
     @rule(handle=st.integers(0, 1), text=_WORDS)
     def search(self, handle: int, text: str) -> None:
@@ -339,7 +394,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @staticmethod
     def _shown(model: _Model) -> tuple[int, str | None, str | None]:
-        said = [model.texts[entry] for entry in model.entries if entry not in model.hidden]
+        said = [model.texts[entry] for entry in model.entries if entry in model.texts and entry not in model.hidden]
         return len(model.entries), *((said[0], said[-1]) if said else (None, None))
 
     @staticmethod

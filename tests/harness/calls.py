@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any
 
 from convtree import SessionFailed
 from convtree._session.session import Session
-from convtree.repair import repair
+from convtree.repair import repair, vacuum
 
 from . import sabotage
 from .common import arguments, finish
@@ -41,6 +42,7 @@ EXPECTED: dict[str, list[str]] = {
         *PUT_NEW,  # the quarantine
         *["open tmp", "sync tmp", "link log", "sync folder", "rename tmp", "sync folder"],
     ],
+    "vacuum": ["open log", "lock log", "open tmp", "sync tmp", "link log", "sync folder", "rename tmp", "sync folder"],
 }
 
 
@@ -125,6 +127,10 @@ def observe(folder: Path) -> dict[str, list[str]]:
     record("fork", lambda: session.fork(folder / "fork.jsonl")).close()
     with Session.open(path, durability="process") as quick:
         record("append, process", lambda: quick.append(message("6")))
+    (folder / "whole").mkdir()
+    whole = folder / "whole" / path.name
+    shutil.copyfile(path, whole)
+    record("vacuum", lambda: vacuum(whole, [entry.id], dry_run=False))
     session.refresh()
     with path.open("ab") as torn:
         torn.write(b'{"id":"a stub')

@@ -30,7 +30,7 @@ import filelock  # noqa: F401  # imported once here, not once in every fork
 from convtree import LeafUncertain, SessionNotFound
 from convtree._engine.log import Durability
 from convtree._session.session import Session
-from convtree.repair import repair, verify
+from convtree.repair import repair, vacuum, verify
 
 from . import sabotage
 from .common import arguments, finish, keep, read_plainly
@@ -42,7 +42,8 @@ FLUSH_JOURNAL, FLUSH_NOTHING = 1, 2
 WRITERS = 4
 #: file system, mount options, size of the image
 DISKS = (("ext4", "loop", "48M"), ("ext4", "loop,noauto_da_alloc", "48M"), ("xfs", "loop", "320M"))
-KINDS = ("append", "append", "append", "process", "create", "fork", "repair", "sqlite")
+KEPT = [f"s-{each}-500" for each in range(10)]
+KINDS = ("append", "append", "append", "process", "create", "fork", "repair", "vacuum", "sqlite")
 
 
 class Disk:
@@ -133,6 +134,15 @@ def repairing(folder: Path, prefix: str) -> Callable[[Say], None]:
     return work
 
 
+def vacuuming(folder: Path, prefix: str) -> Callable[[Say], None]:
+    def work(say: Say) -> None:
+        for path in sorted(folder.glob(f"{prefix}-*.jsonl")):
+            vacuum(path, [KEPT[-1]], dry_run=False)
+            say(path.name)
+
+    return work
+
+
 @dataclass
 class Cut:
     """One power cut: the kind of work, and what each process had acknowledged before the cut."""
@@ -162,6 +172,12 @@ def prepare(cut: Cut, number: int, choose: random.Random) -> list[Callable[[Say]
     if cut.kind == "fork":
         os.sync()
         return [forking(cut.log, cut.folder, name) for name in names[:2]]
+    if cut.kind == "vacuum":
+        for name in names[:2]:
+            for each in range(30):
+                shutil.copyfile(cut.log, cut.folder / f"{name}-{each:02}.jsonl")
+        os.sync()
+        return [vacuuming(cut.folder, name) for name in names[:2]]
     lines = cut.log.read_bytes().splitlines(keepends=True)
     damaged = b"".join([*lines[:10], lines[10].replace(b"xx", b"xy", 1), *lines[10:]])
     for name in names[:2]:
@@ -253,6 +269,11 @@ def check(cut: Cut, totals: dict[str, int]) -> list[str]:
             for path in cut.folder.glob("*.jsonl"):
                 broken += _check_whole(path, source)
             return broken
+        case "vacuum":
+            broken = []
+            for path in cut.folder.glob("c*.jsonl"):
+                broken += _check_vacuumed(path, path.name in everything)
+            return broken
         case _:
             good = [f"s-{each}-500" for each in range(20)]
             broken = []
@@ -269,6 +290,16 @@ def _check_repaired(path: Path, good: list[str], acknowledged: bool) -> list[str
     if codes != ["bad_seal"]:
         return [f"a repair left neither the old log nor the new one: {codes}"]
     return [f"acknowledged and lost: the repair of {path.name}"] if acknowledged else []
+
+
+def _check_vacuumed(path: Path, acknowledged: bool) -> list[str]:
+    """Checks for the old log or the new one; if acknowledged, for the new one and the original."""
+    every = [f"s-{each}-500" for each in range(20)]
+    if not _check_whole(path, every):
+        return [f"acknowledged and lost: the vacuum of {path.name}"] if acknowledged else []
+    ids = [record["id"] for record in read_plainly(path)]
+    broken = [] if ids[2:] == KEPT else [f"a vacuum left neither the old log nor the new one: {ids}"]
+    return broken + _check_whole(path.with_name(path.name + ".original"), every)
 
 
 def _check_original(path: Path) -> list[str]:

@@ -230,6 +230,20 @@ def no_second_look() -> None:
         _patch(backend, "delete", lambda self, ids, _expected=None, delete=delete: delete(self, ids))
 
 
+def vacuum_of_an_old_look() -> None:
+    """Replaces a log by what was made of it before the lock was taken."""
+    for backend in (FolderBackend, SqlBackend):
+        rewrite: Any = backend.rewrite
+
+        def early(self: Any, id: str, build: Any, remove_original: bool, rewrite: Any = rewrite) -> Any:
+            log = self.log(id, "r")
+            lines = build(log, lambda _: set())
+            log.close()
+            return rewrite(self, id, lambda *_, **__: lines, remove_original)
+
+        _patch(backend, "rewrite", early)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -244,6 +258,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         sync_retried,
         no_inode_check,
         no_second_look,
+        vacuum_of_an_old_look,
         seal_not_checked,
         stale_leaf_ignored,
         index_in_place,
@@ -280,6 +295,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("two_writes", "calls", []),
     ("no_lock", "contention", ["--processes", "4", "--appends", "300"]),
     ("no_second_look", "retention", ["--cycles", "60"]),
+    ("vacuum_of_an_old_look", "vacuuming", ["--cycles", "20"]),
     ("no_sync", "calls", []),
     ("no_sync", "power", ["--cuts", "21"]),
     ("no_directory_sync", "calls", []),

@@ -1,0 +1,198 @@
+"""Vacuum of a session in a store: dropping what lies before its last compaction, and its other branches.
+
+The plan, the comparison of both logs and the replacement happen under the lock that an append needs. So an append comes
+before, and is judged, or after, and continues the new log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from convtree._engine import codec
+from convtree._engine.intents import Heal
+from convtree._engine.journal import LOST_HEADER, Journal
+from convtree._engine.log import Addition, Log
+from convtree._logs.memory import MemoryLog
+from convtree._model.entries import Entry
+from convtree._model.sources import Clock, IdSource, random_id, system_clock
+from convtree._session.vacuuming import DroppedBranch, Held, Rewritten, check_same, rewrite, size_of
+from convtree.stores._deleting import StoreDeleter
+from convtree.stores.base import Replaced
+
+
+class Vacuumed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vacuum dropped, or would drop.
+
+    Attributes:
+        id: the session.
+        done: whether the log was replaced; False after a dry run, and if there was nothing to drop.
+        keep: the ids of the entries whose contexts stay.
+        entries: how many entries are gone.
+        kept: how many stay.
+        branches: the branches that are gone, with their labels.
+        size_before, size_after: the size of the log in bytes. After a dry run, the latter is close to what it will be.
+        original: where the log was kept as it was; None if it was not replaced, was removed, or is in a database.
+        complete: files and tables that hold none of the dropped words any more, as in `convtree.Erased`.
+        pending: files that may still hold some until a reader has finished.
+        copies: what still holds a copy: ids of forks and of copied logs, and files next to the log.
+    """
+
+    id: str
+    done: bool
+    keep: tuple[str, ...]
+    entries: int
+    kept: int
+    branches: tuple[DroppedBranch, ...]
+    size_before: int
+    size_after: int
+    original: str | None = None
+    complete: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
+
+
+class VacuumedLog:
+    """The log that a vacuum makes of another one: `build` is called with that, and returns the lines.
+
+    Args:
+        keep: the ids of the entries whose contexts stay, or entries; None: the leaf.
+        clock: the clock for the time of what is written.
+        id_source: makes the ids of what is written.
+
+    Raises:
+        TypeError, ValueError: `keep` is no list of ids.
+    """
+
+    def __init__(
+        self,
+        keep: Iterable[str | Entry] | None,
+        clock: Clock = system_clock,
+        id_source: IdSource = random_id,
+    ) -> None:
+        self._keep = _checked(keep)
+        self._clock = clock
+        self._id_source = id_source
+        self._found = Rewritten(None, ())
+        self._sizes = 0, 0
+
+    def build(self, log: Log, held: Held, *, heals: bool = False) -> list[bytes] | None:
+        """Returns the lines of the new log; None if there is nothing to drop.
+
+        The new log was read and compared with the old one. With `heals`, the rest of a write that was cut off is
+        removed from the old log first; the caller holds its lock.
+
+        Raises:
+            As `rewrite` and `check_same`.
+        """
+        journal = Journal.open(log, use_snapshot=False)
+        if heals and any(finding.code == "torn_tail" for finding in journal.index.state.findings):
+            journal.write(Heal(), LOST_HEADER)
+            journal = Journal.open(log, use_snapshot=False)
+        old = journal.index
+        self._found = found = rewrite(old, log.location, self._keep, held, self._clock, self._id_source)
+        before = sum(size_of(chunk.lines) for chunk in log.read())
+        self._sizes = before, before
+        if found.lines is not None:
+            new = MemoryLog()
+            new.append(0, lambda _: Addition(found.lines or (), 0))
+            check_same(old, Journal.open(new, use_snapshot=False).index, found.keep, log.location)
+            self._sizes = before, size_of(found.lines)
+        return found.lines
+
+    def result(self, id: str, *, done: bool) -> Vacuumed:
+        """Returns what the last `build` found."""
+        found = self._found
+        return Vacuumed(
+            id=id,
+            done=done and found.lines is not None,
+            keep=found.keep,
+            entries=found.entries,
+            kept=found.kept,
+            branches=found.branches,
+            size_before=self._sizes[0],
+            size_after=self._sizes[1],
+        )
+
+
+def _checked(keep: Any) -> tuple[str, ...] | None:
+    if keep is None:
+        return None
+    if isinstance(keep, str | bytes | Entry | Mapping) or not isinstance(keep, Iterable):
+        raise TypeError(f"keep is a list of entry ids, not a {type(keep).__name__}; None keeps the leaf")
+    ids = tuple(each.id if isinstance(each, Entry) else each for each in keep)
+    for id in ids:
+        if not isinstance(id, str):
+            raise TypeError(f"keep is a list of entry ids; one of them is a {type(id).__name__}")
+    if not ids:
+        raise ValueError("keep is empty, so nothing would stay; pass the ids of the leaves to keep")
+    return ids
+
+
+class VacuumingStore(StoreDeleter):
+    """The part of a store that drops what sessions no longer need."""
+
+    _id_source: IdSource
+
+    def vacuum(
+        self,
+        id: str,
+        keep: Iterable[str | Entry] | None = None,
+        *,
+        dry_run: bool = True,
+        remove_original: bool = False,
+    ) -> Vacuumed:
+        """Drops the other branches of a session, and what lies before the last compaction of the branches that stay.
+
+        The contexts at the entries `keep` stay as they are; those at entries above them are not promised. A `vacuum`
+        entry at the beginning says what the dropped part still contributes: model, settings, application state, usage,
+        and the dropped ids, so that an import or a retry brings nothing back. The new log is read and compared with the
+        old one first. A crash leaves the one or the other. What forks hold stays there, and its usage counts there.
+
+        In a folder, the log as it was is kept as `<id>.jsonl.original`; in a database, the lines are replaced in one
+        transaction, and nothing is kept. If the leaf is dropped, the last of `keep` is the leaf.
+
+        Args:
+            id: the session.
+            keep: the entries whose contexts stay, ids or entries; None: the leaf.
+            dry_run: only says what would go.
+            remove_original: in a folder, deletes the log as it was, once the new one is in its place.
+
+        Raises:
+            SessionNotFound: there is no session with this id.
+            SessionHeld: it is on hold.
+            EntryNotFound: it has no such entry.
+            CorruptLog, ReadOnlySession: it is damaged, or was written by a newer version; nothing was changed.
+            BrokenPath, UnknownEntry: a context that must stay cannot be built; nothing was changed.
+            SessionLocked: another writer holds the lock.
+            NotImplementedError: the store is one of another package, and cannot replace the lines of a session.
+        """
+        codec.check_id(id, "id")
+        plan = VacuumedLog(keep, self._clock, self._id_source)
+        replace: Callable[..., Replaced] | None = getattr(self._backend, "rewrite", None)
+        if replace is None:
+            raise NotImplementedError(
+                f"{self.location}: this store cannot replace the lines of a session; copy it to a folder with "
+                "copy_to(), vacuum it there, delete it here and copy it back"
+            )
+        if dry_run:
+            log = self._log(id, "r")
+            try:
+                plan.build(log, lambda _: set())
+            finally:
+                log.close()
+            return plan.result(id, done=False)
+        with self._lock:
+            self._check_open()
+            replaced = replace(id, plan.build, remove_original)
+        done = plan.result(id, done=True)
+        if not done.done:
+            return done
+        traces = self._erase([id])
+        complete = dict.fromkeys((*replaced.complete, *traces.complete))
+        copies = (*self._copies(id, with_tasks=False), *replaced.beside)
+        return msgspec.structs.replace(
+            done, original=replaced.original, complete=tuple(complete), pending=tuple(traces.pending), copies=copies
+        )
