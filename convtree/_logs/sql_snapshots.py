@@ -13,7 +13,7 @@ from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError
 
 _PART_BYTES = 2**16  # of a snapshot in one row
-_CACHED_PARTS = 2  # per reader
+_CACHED_PARTS = 8  # per reader: an open goes back and forth between the columns
 _PARTS_PER_INSERT = 64
 
 _SELECT_NEWEST = (
