@@ -279,7 +279,7 @@ class SqlLog(Uncopyable):
     # --- the snapshot ---
 
     def snapshot(self) -> SnapshotFile | None:
-        """Returns the newest snapshot. It stays readable until the second one after it is saved."""
+        """Returns the newest snapshot. It stays readable until a few more were saved."""
         with self._reading() as execute:
             newest = sql_snapshots.newest_snapshot(execute, self._id)
         if newest is None:
