@@ -172,7 +172,7 @@ class JsonlLog(Uncopyable, ForkAware):
             return
         self._check_descriptor()
         self._checked_size(end)
-        atomic_file.sync(self._fd)
+        atomic_file.sync(self._fd)  # if this fails, nothing that was promised is lost: own lines are synced by then
         index = self._index_file.path
         with atomic_file.temporary(index, pieces) as written:
 
