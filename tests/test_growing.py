@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
-from helpers import HEADER, as_file, contents, node, sealed, user
+from helpers import HEADER, as_file, contents, ids, node, sealed, user
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -362,3 +363,15 @@ def test_a_scan_remembers_a_bounded_number_of_ids() -> None:
         session, _ = scanned(branching(parents))
     for number, parent in enumerate(parents):
         assert session.entry(f"n{number}").parent_id == (None if parent is None else f"n{parent}")
+
+
+def test_a_scan_tells_ids_apart_that_share_a_hash() -> None:
+    """The hash of an id of our own form is the id. Whoever chooses ids can choose two with one hash."""
+    other = blake2b(b"n0", digest_size=8).hexdigest()
+    texts = [node("n0", None), node("n1", "n0"), node(other, "n0"), node("n2", other), node("n3", "n0")]
+    log = Recording()
+    log._lines += as_file(sealed([HEADER, *texts])).splitlines()
+    session = Session(log, Header(id="s1"), read_only=True)
+    assert session.findings == ()
+    assert ids(session.children("n0")) == ["n1", other, "n3"]
+    assert ids(session.children(other)) == ["n2"]
