@@ -31,7 +31,7 @@ def test_kill(option: str, cycles: int) -> None:
     code, result = run("kill", "--cycles", cycles, *filter(None, [option]))
     found = (code, result["ok"], result["lost"], result["unreadable"], result["cycles"])
     assert found == (0, True, 0, 0, cycles), json.dumps(result)
-    assert (result["indexed"] > 0) == (option == "--indexed")
+    assert result["indexed"] > 0 or option != "--indexed"
 
 
 @pytest.mark.parametrize("option", ["", "--sqlite", "--postgres"])

@@ -511,11 +511,14 @@ class Model(RuleBasedStateMachine):
 
 
 class Indexed(Model):
-    """The same with snapshots: every close saves one, and an open finds it, an older one, none, or a damaged one."""
+    """The same with snapshots: every close saves one, an append now and then, and an open finds it or another.
+
+    That is an older one, none, or a damaged one.
+    """
 
     def prepare(self) -> None:
-        """Makes every close save a snapshot."""
-        self.eager = patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0)
+        """Makes every close save a snapshot, and every third record."""
+        self.eager = patch.multiple(journal, _TAIL_ROWS=0, _TAIL_BYTES=0, _TAIL_PART=0, _STEP_UNITS=3)
         self.eager.start()
         self.index = self.path.with_name(self.path.name + ".index")
         self.older: list[bytes] = []

@@ -75,25 +75,34 @@ class IdTable:
         self.full += len(self.slots) // 4
 
     def table(self) -> Column:
-        """Returns a table of all rows, for a snapshot."""
-        column = Column("i")
-        if self.hashes.persisted:
-            slots, _ = self._table(1 << (2 * len(self.hashes)).bit_length(), 0)
+        """Returns a table of all rows, for a snapshot. Takes as long as rows were added, unless the table is full."""
+        column, rows = Column("i"), len(self.hashes)
+        if self.persisted is None:
+            column.tail.extend(self.slots)
+        elif 2 * rows < len(self.persisted):
+            for piece in self.persisted.bytes():
+                column.tail.frombytes(piece)
+            self._fill(column.tail, self.hashes.persisted)
         else:
-            slots = self.slots
-        column.tail.extend(slots)
+            column.tail.extend(self._table(1 << (2 * rows).bit_length(), 0)[0])
         return column
 
     def _table(self, size: int, first: int) -> tuple[array[int], int]:
         """Makes a table of the rows from `first` on; `size` is a power of two."""
-        slots, shift, factor = array("i", [EMPTY]) * size, 65 - size.bit_length(), self.factor
+        slots = array("i", [EMPTY]) * size
+        self._fill(slots, first)
+        return slots, 65 - size.bit_length()
+
+    def _fill(self, slots: array[int], first: int) -> None:
+        """Adds the rows from `first` on to a table, which has room for them."""
+        size, factor = len(slots), self.factor
+        shift = 65 - size.bit_length()
         hashes = self.hashes.tail if first else self.hashes
         for row, hashed in enumerate(hashes, first):
             slot = (hashed * factor & _64_BITS) >> shift
             while slots[slot] != EMPTY:
                 slot = (slot + 1) % size
             slots[slot] = row
-        return slots, shift
 
 
 def hash_of(id: str) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 from convtree._engine import codec, snapshot
 from convtree._engine.columns import SnapshotDamaged
@@ -27,9 +26,14 @@ LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damage
 RECENT = 64  # how many records a follower remembers, to find its place after a repair
 TRIES = 8  # how often a log may be replaced during one call
 
-# A snapshot is saved when the part of the log that the last one lacks is longer than this, and not much shorter than
-# the rest: opening and closing per request costs nothing, and a long log is not copied for every few thousand entries.
+# At a close, a snapshot is saved when the part of the log that the last one lacks is longer than this, and not much
+# shorter than the rest: a close per request costs nothing, and a long log is not copied for every few thousand entries.
 _TAIL_ROWS, _TAIL_BYTES, _TAIL_PART = 4096, 4 * 2**20, 1 / 64
+
+# While a log grows, one is saved at fixed places of it: of several writers, the one that passes a place does it. Places
+# are a step apart, counted in units of the work of a scan: a row, or 4 KiB of the log. A step is this many units, or
+# between a sixteenth and an eighth of all, so that all saves together write at most 16 times as much as the last.
+_STEP_UNITS, _UNIT_BYTES = 1024, 4096
 
 
 class Journal:
@@ -55,7 +59,7 @@ class Journal:
         self._rows_written_here: set[int] = set()  # rows behind it that this journal wrote: seen, too
         self._unsaved_loss = False  # a loss was found that no snapshot knows of: save one before the log grows over it
         self._leaf_before_tail: Leaf | None = None  # the leaf before a last line that lacks only its newline
-        self._snapshot_end = 0  # the position in the log up to which the snapshot covers it
+        self._saved = 0, 0  # the rows that the snapshot covers, and the position up to which it does
         self.index_is_partial = True  # a line may be indexed in part: the index must be rebuilt before it is used
         self.times_replaced = 0  # how often the log was found to be another one, with other rows
         self.index: Index  # from `open` on
@@ -157,7 +161,7 @@ class Journal:
             return Addition(batch.seal(self._append_is_atomic), index.state.end)
 
         if self._unsaved_loss:
-            self.save_snapshot(always=True)
+            self._save()
         for _ in range(TRIES):
             if self.index_is_partial:
                 self.rebuild()
@@ -171,11 +175,12 @@ class Journal:
                 assert batch is not None
                 if self.index.state.findings:
                     self.index.forget_torn()  # it was cut off
+                before = len(self.index.tree), self.index.state.end
                 if chunk.lines:
                     self._add_written(batch, chunk)
                 self.index_is_partial = False
-                if self._unsaved_loss:
-                    self.save_snapshot(always=True)
+                if self._unsaved_loss or self._passed_place(*before):
+                    self._save()
                 return batch
         raise self.replaced_too_often()
 
@@ -265,7 +270,7 @@ class Journal:
         earlier finding. None if there is no such loss.
         """
         self.index = Index(self.log.read_at, int.from_bytes(os.urandom(8)), self._finding_limit)
-        self._snapshot_end = 0
+        self._saved = 0, 0
         kept = self.log.snapshot()
         found = snapshot.load(*kept) if kept is not None else None
         if found is None or not found.is_of(self._read_log):
@@ -273,8 +278,8 @@ class Journal:
         state = found.state
         if found.covers(self._read_log):
             if use_snapshot:
-                self._snapshot_end = state.end
                 self.index = found.index(self.log.read_at)
+                self._saved = len(self.index.tree), state.end
                 return None
         elif not self._read_log(state.end - 1, 1):
             return state.end
@@ -295,24 +300,48 @@ class Journal:
         index.state.findings.insert(0, lost)
         if not known:
             self._unsaved_loss = True
-            self.save_snapshot(always=True)
+            self._save()
+
+    # --- the snapshot ---
 
     def save_snapshot(self, always: bool = False) -> None:
         """Saves the index next to the log, if enough was added since the last save or `always`.
 
         Best effort: errors are ignored, because the snapshot is only a cache.
         """
-        index = self.index
-        tail = index.state.end - self._snapshot_end
-        rows = len(index.tree) - index.tree.parents.persisted
-        worth = rows > max(_TAIL_ROWS, index.tree.parents.persisted * _TAIL_PART) or tail > max(
-            _TAIL_BYTES, self._snapshot_end * _TAIL_PART
+        (rows, end), (saved_rows, saved_end) = (len(self.index.tree), self.index.state.end), self._saved
+        worth = rows - saved_rows > max(_TAIL_ROWS, saved_rows * _TAIL_PART) or end - saved_end > max(
+            _TAIL_BYTES, saved_end * _TAIL_PART
         )
+        if worth or always:
+            self._save()
+
+    def save_long_scan(self) -> None:
+        """Saves the index, as `save_snapshot` does, if opening the log had to scan more than a step of it."""
+        units = _units(len(self.index.tree), self.index.state.end)
+        if units - _units(*self._saved) > _step(units):
+            self._save()
+
+    def _passed_place(self, rows: int, end: int) -> bool:
+        """Returns whether the log, which had so many rows up to `end`, has grown over a place where one saves."""
+        units = _units(len(self.index.tree), self.index.state.end)
+        step = _step(units)
+        return _units(rows, end) // step != units // step
+
+    def _save(self) -> None:
+        index = self.index
         whole = index.header_payload is not None and index.sealed_from == 0 and not self.index_is_partial
-        if (worth or always) and whole and not self.log.failed:
-            with suppress(OSError, ConvtreeError, LogReplaced, SnapshotDamaged):
-                self.log.save_snapshot(index.state.end, snapshot.dump(index, self._read_log))
-                self._unsaved_loss = False
+        if not whole or self.log.failed:
+            return
+        try:
+            self.log.save_snapshot(index.state.end, snapshot.dump(index, self._read_log))
+        except LogReplaced:
+            self.index_is_partial = True  # the log has noticed, and will not say it again
+        except (OSError, ConvtreeError, SnapshotDamaged):
+            pass
+        else:
+            self._saved = len(index.tree), index.state.end
+            self._unsaved_loss = False
 
     def _read_log(self, offset: int, length: int) -> bytes:
         return self.log.read_at([(offset, length)])[0]
@@ -320,3 +349,13 @@ class Journal:
     def replaced_too_often(self) -> SessionFailed:
         """Makes the error for a log that is another one whenever it is read."""
         return SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")
+
+
+def _units(rows: int, end: int) -> int:
+    """Returns how much work it is to scan a log of so many rows that ends at a position."""
+    return rows + end // _UNIT_BYTES
+
+
+def _step(units: int) -> int:
+    """Returns how far apart the places are where a log of this length is saved."""
+    return max(_STEP_UNITS, 1 << max(0, units.bit_length() - 4))

@@ -24,6 +24,7 @@ the leaf uncertain, for it may have moved it, until another line moves the leaf.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from zlib import crc32
 
@@ -37,6 +38,8 @@ from convtree._engine.log import LogReplaced
 from convtree._model.batches import batched
 from convtree._model.entries import Finding
 from convtree._model.findings import FINDING_CODES
+
+_CONFIRMED = 4096  # ids that a scan remembers to have found
 
 
 class LineScan(LineReader, ABC):
@@ -54,6 +57,8 @@ class LineScan(LineReader, ABC):
         self.whole_until = 0  # groups that begin before this position are known to be whole
         self._group_line = 0  # the line number of the last mark whose group is whole
         self._group_end = 0  # the line number of the last line of that group
+        self._chunk: tuple[Sequence[int], Sequence[bytes]] = (), ()  # that is being scanned: positions and lines
+        self._confirmed: dict[int, str] = {}  # ids that lines were fetched for, by row, while a scan runs
 
     @abstractmethod
     def _index_line(self, position: int, line: bytes, first: bool) -> None:
@@ -74,10 +79,14 @@ class LineScan(LineReader, ABC):
         self.forget_torn()
         if fault == "newline_missing":
             fault = None
-        if self._open_group is not None:
-            self._continue_group(self._open_group, positions, lines, end, fault)
-        else:
-            self._scan_lines(positions, lines, end, fault)
+        self._chunk = positions, lines
+        try:
+            if self._open_group is not None:
+                self._continue_group(self._open_group, positions, lines, end, fault)
+            else:
+                self._scan_lines(positions, lines, end, fault)
+        finally:
+            self._chunk = (), ()
 
     @property
     def has_open_group(self) -> bool:
@@ -86,9 +95,32 @@ class LineScan(LineReader, ABC):
 
     def end_scan(self) -> None:
         """Ends a scan of everything that the log has: a group that is still open is torn, and not in the log."""
+        self._confirmed = {}
         group, self._open_group = self._open_group, None
         if group is not None:
             self._torn(group.start, group.end)
+
+    def _same_id(self, row: int, id: str) -> bool:
+        """As that of a reader; asks the log as seldom as possible, for a database is asked line by line."""
+        if not self._chunk[1]:
+            return super()._same_id(row, id)
+        if self._confirmed.get(row) == id:
+            return True
+        same = super()._same_id(row, id)
+        if same:
+            if len(self._confirmed) >= _CONFIRMED:
+                self._confirmed = {}
+            self._confirmed[row] = id
+        return same
+
+    def line(self, row: int) -> bytes:
+        """Returns the line of a row: of the chunk that is being scanned, or fetched from the log."""
+        positions, lines = self._chunk
+        offset = self.tree.offsets[row]
+        number = bisect_left(positions, offset)
+        if number < len(lines) and positions[number] == offset and len(lines[number]) == self.tree.lengths[row]:
+            return lines[number]
+        return super().line(row)
 
     def _scan_lines(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None) -> None:
         state = self.state

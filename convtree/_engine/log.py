@@ -54,6 +54,11 @@ Build = Callable[[Iterator[Chunk]], Addition]
 """Returns what to append, given the chunks that others appended since the caller last read. See `Log.append`."""
 
 
+def is_behind(end: int, size: int) -> bool:
+    """Returns whether a snapshot of a log up to `end` lacks much of the log, whose size is `size`."""
+    return size - end > end // 64
+
+
 class LogReplaced(Exception):
     """The log is not the one that was read before (replaced, or cut): read it again from 0. Never reaches users."""
 
@@ -138,11 +143,12 @@ class Log(Protocol):
         """Stores bytes next to the log in place of those before: all of them or none.
 
         They describe the log up to `end`, so the log is made durable first. Does nothing if the log is read only, or
-        if it has grown past `end` and another process has stored a snapshot since ours was read.
+        if it has grown well past `end` (by more than a 64th of it) and another process has stored a snapshot since ours
+        was read or stored: that one may describe more.
 
         Raises:
             LogReplaced: as `read`; nothing was stored.
-            SessionLocked: another writer has the lock; nothing was stored.
+            SessionLocked: another writer has kept the lock; nothing was stored.
             OSError: nothing was stored.
         """
         ...

@@ -22,6 +22,8 @@ class IndexFile:
         self.path = index_of(log_path)
         self._fd = -1  # -1 while no index is open
         self._identity = UNKNOWN  # of the file behind `_fd`
+        #: identity and time of the file that this object put in place last; a number of a file is used again
+        self._own: tuple[tuple[int, int], int] = UNKNOWN, 0
 
     def open(self) -> SnapshotFile | None:
         """Opens the file that is there now; None if there is none, or none that can be read."""
@@ -36,12 +38,20 @@ class IndexFile:
         return SnapshotFile(status.st_size, self._read) if stat.S_ISREG(status.st_mode) else None
 
     def is_unchanged(self) -> bool:
-        """Returns whether the file on disk is still the one that was opened, or none at all."""
+        """Returns whether the file on disk is still the one that was opened or put in place here, or none at all."""
         try:
             status = os.lstat(self.path)
         except FileNotFoundError:
             return True
+        if (identity_of(status), status.st_mtime_ns) == self._own:
+            return True
         return self._fd >= 0 and os.path.samestat(status, os.fstat(self._fd))
+
+    def put_in_place(self, written: Path) -> None:
+        """Renames a file to be the index."""
+        status = os.lstat(written)
+        self._own = identity_of(status), status.st_mtime_ns
+        os.rename(written, self.path)
 
     def close(self) -> None:
         """Closes the file; twice is the same as once."""

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from convtree._engine import codec
-from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile
+from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import atomic_file, file_lines
 from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, close_own, identity_of
 from convtree._logs.filesystems import NO_SPACE, check_directory, refuse_network
@@ -34,6 +34,8 @@ from convtree._model.errors import (
     SessionNotFound,
 )
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
+
+_SNAPSHOT_TIMEOUT_S = 0.1  # how long a save waits for other writers, who hold the lock for an append at most
 
 
 class JsonlLog(Uncopyable, ForkAware):
@@ -165,24 +167,24 @@ class JsonlLog(Uncopyable, ForkAware):
         return None if self._fd < 0 or self._created_here else self._index_file.open()
 
     def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
-        """Writes `<log>.index`. Raises SessionLocked at once if another writer has the lock."""
+        """Writes `<log>.index`. Raises SessionLocked if another writer keeps the lock for a moment."""
         if self._read_only or self._fd < 0 or self.failed or self._inherited:
             return
         self._check_descriptor()
         self._checked_size(end)
-        atomic_file.sync(self._fd)
+        atomic_file.sync(self._fd)  # if this fails, nothing that was promised is lost: own lines are synced by then
         index = self._index_file.path
         with atomic_file.temporary(index, pieces) as written:
 
             def put_in_place() -> Chunk:
                 size = self._checked_size(end)  # raises if the log was replaced: this index must not outlive it
-                if size == end or self._index_file.is_unchanged():
-                    os.rename(written, index)
+                if not is_behind(end, size) or self._index_file.is_unchanged():
+                    self._index_file.put_in_place(written)
                     self._created_here = False
                     atomic_file.remove_stale_temporaries(index)
                 return Chunk((), (), end)
 
-            self._while_locked(put_in_place, timeout_s=0)
+            self._while_locked(put_in_place, timeout_s=_SNAPSHOT_TIMEOUT_S)
 
     # --- writing ---
 

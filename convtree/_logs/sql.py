@@ -16,7 +16,7 @@ from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import ms_of
 from convtree._catalogue.tables import Execute
 from convtree._engine import codec
-from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode, SnapshotFile
+from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import sql_lines, sql_snapshots
 from convtree._logs.sql_engine import TRIES, CommitUnknown, RolledBack, SqlDatabase, UniqueViolation, back_off
 from convtree._logs.sql_lines import Identity, LineBatch, LogKey, SessionRow
@@ -302,7 +302,7 @@ class SqlLog(Uncopyable):
     # --- the snapshot ---
 
     def snapshot(self) -> SnapshotFile | None:
-        """Returns the newest snapshot. It stays readable until the second one after it is saved."""
+        """Returns the newest snapshot. It stays readable until a few more were saved."""
         with self._reading() as execute:
             newest = sql_snapshots.newest_snapshot(execute, self._id)
         if newest is None:
@@ -312,7 +312,7 @@ class SqlLog(Uncopyable):
         return SnapshotFile(size, sql_snapshots.SnapshotReader(self._database, self._id, self._generation).read)
 
     def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
-        """Saves a snapshot, unless the log has grown and another process has saved one since ours was read."""
+        """Saves a snapshot, unless it lacks much of the log and another process has saved one since ours was read."""
         if self._mode != "r+" or self.failed:
             return
         parts = sql_snapshots.split_into_parts(pieces)
@@ -324,7 +324,7 @@ class SqlLog(Uncopyable):
                 raise LogReplaced(self.location)
             newest = sql_snapshots.newest_snapshot(execute, self._id)
             generation = newest[0] if newest else 0
-            if row.size != end and generation != self._generation:
+            if is_behind(end, row.size) and generation != self._generation:
                 return self._generation
             sql_snapshots.insert_snapshot(execute, self._id, generation + 1, parts)
             return generation + 1

@@ -1,6 +1,7 @@
 """Snapshots of a log's index in a database: bytes in parts, one row each, so that a reader fetches what it needs.
 
-Snapshots are numbered (`generation`). The one before the newest is kept for readers that are still using it.
+Snapshots are numbered (`generation`). A few before the newest are kept for readers that are still using them: a reader
+whose snapshot is gone reads the whole log, and by then the log has grown by a fifth at least.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError
 
 _PART_BYTES = 2**16  # of a snapshot in one row
-_CACHED_PARTS = 2  # per reader
+_CACHED_PARTS = 8  # per reader: an open goes back and forth between the columns
 _PARTS_PER_INSERT = 64
+_KEPT = 4  # generations
 
 _SELECT_NEWEST = (
     "SELECT generation, size FROM ct_snapshots WHERE session_id = :session_id ORDER BY generation DESC LIMIT 1"
@@ -42,13 +44,13 @@ def split_into_parts(pieces: Iterable[bytes]) -> list[bytes]:
 
 
 def insert_snapshot(execute: Execute, session_id: str, generation: int, parts: Sequence[bytes]) -> None:
-    """Inserts a snapshot and deletes all but the one before it."""
+    """Inserts a snapshot and deletes all but the few before it."""
     key = {"session_id": session_id, "generation": generation, "size": sum(map(len, parts))}
     for rows in batched(
         ({**key, "part": number, "data": part} for number, part in enumerate(parts)), _PARTS_PER_INSERT
     ):
         execute(_INSERT_PART, rows)
-    execute(_DELETE_OLDER, {"session_id": session_id, "generation": generation - 1})
+    execute(_DELETE_OLDER, {"session_id": session_id, "generation": generation - _KEPT + 1})
 
 
 class SnapshotReader:

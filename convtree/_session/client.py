@@ -270,11 +270,21 @@ class Client(Uncopyable, ForkAware):
                 self.leaf_id = leaf_id  # ours; with nothing added, it was there already: a retry has seen it
             return batch
 
+    def save_long_scan(self) -> None:
+        """Saves the index of a writer that had to scan much to open the log, so that the next one has not."""
+        with self.lock:
+            if self._may_write:
+                self.journal.save_long_scan()
+
+    @property
+    def _may_write(self) -> bool:
+        return self._refusal is None and self.journal.index.state.read_only is None
+
     def close(self) -> None:
         """Closes the log. A writer first saves its index if enough was added."""
         with self.lock:
             try:
-                if not self.closed and self._refusal is None and self.journal.index.state.read_only is None:
+                if not self.closed and self._may_write:
                     self.journal.save_snapshot()
             finally:
                 self.closed = True

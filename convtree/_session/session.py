@@ -72,6 +72,7 @@ class Session(Described, Uncopyable):
             redact=redact,
             id=id,
         )
+        self._client.save_long_scan()
 
     @classmethod
     def open(
@@ -348,8 +349,8 @@ class Session(Described, Uncopyable):
     def close(self) -> None:
         """Closes the log. Closing twice is the same as closing once.
 
-        If much was added, a writer saves its index next to the log (`<log>.index`), so that the next open does not
-        have to read all lines. The file may be deleted at any time.
+        A writer saves its index next to the log (`<log>.index`) when much was added, now and while the log grows, so
+        that the next open does not have to read all lines. The file may be deleted at any time.
         """
         self._client.close()
 

@@ -66,8 +66,9 @@ _FIRST_OF_TWO = {
 _SECOND_OF_TWO = ("EIO", "ENOSPC", "torn half EIO")
 _ENOUGH = 100  # broken promises after which the sweep stops
 _KEPT: list[Path] = []  # folders of the first failures
-_REPLACING = ("fork", "repair")  # they write other files than the session's
+_REPLACING = ("fork", "repair", "an index")  # they write other files than the session's
 _KEEPING = "close that keeps an index"
+_GROWING = "an index is saved while the session is open"
 
 
 class Fault(NamedTuple):
@@ -265,6 +266,14 @@ def _close(world: World) -> None:
         world.indexes = (before, _index(world))
 
 
+def _grow(world: World) -> None:
+    before = _index(world)
+    try:
+        _session(world)._journal.save_snapshot(always=True)
+    finally:
+        world.indexes = (before, _index(world))
+
+
 def _index(world: World) -> bytes | None:
     path = world.path.with_name(world.path.name + ".index")
     return path.read_bytes() if path.exists() else None
@@ -346,6 +355,7 @@ OPERATIONS = (
     Operation("open", _log, lambda world: world.open()),
     Operation("open with an index", _with_index, lambda world: world.open()),
     Operation(_KEEPING, _with_index, _close),
+    Operation(_GROWING, _with_index, _grow),
     Operation("open to read", _log, lambda world: world.open(mode="r")),
     Operation("verify", _log, lambda world: verify(world.path)),
     Operation("repair", _damaged, lambda world: repair(world.path, dry_run=False)),
@@ -411,7 +421,7 @@ def _attempt(name: str, act: Callable[[World], Any], world: World, door: Door) -
         yield f"{name} raised {type(error).__name__}: {error}"
         return
     fired = [kind for _, _, kind in door.fired[earlier:] if kind not in ("short", "excused")]
-    if name == _KEEPING:
+    if name in (_KEEPING, _GROWING):
         if isinstance(failed, OSError):
             yield f"{name} raised {failed!r}"
         return
@@ -424,9 +434,9 @@ def _attempt(name: str, act: Callable[[World], Any], world: World, door: Door) -
 
 
 def _judge(operation: Operation, world: World, door: Door, before: bytes) -> Iterator[str]:
-    if operation.name == _KEEPING:
+    if operation.name in (_KEEPING, _GROWING):
         yield from _judge_index(world, door)
-    elif world.session and "exclusive" not in operation.name:
+    if operation.name != _KEEPING and world.session and "exclusive" not in operation.name:
         yield from _judge_session(operation, world, door)
     # A new session can always go on, and finds every acknowledged entry.
     with Session.open(world.path, lock_timeout_s=0.3, on_stale="rebase") as fresh:

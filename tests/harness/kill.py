@@ -3,8 +3,8 @@
 A cycle kills one to four of the writers, and now and then a tailer, at one random moment. The others go on with what
 the killed ones left, new ones replace them, and the log is opened and checked.
 
-With `--sqlite`, the log is in an SQLite database. With `--indexed`, writers close and open the log all the time, and
-every close saves an index; in the end the log must read the same with it and without.
+With `--sqlite`, the log is in an SQLite database. With `--indexed`, writers close and open the log all the time. Every
+close saves an index, and so does every sixteenth record; in the end the log must read the same with it and without.
 
 A writer reports through a pipe what it is about to append and what was acknowledged. Every acknowledged entry must be
 in the log once. An entry that was announced and not acknowledged is appended again by the next writer, under the same
@@ -80,6 +80,7 @@ def write(
     if indexed:
         journal._TAIL_ROWS = journal._TAIL_BYTES = 0
         journal._TAIL_PART = 0
+        journal._STEP_UNITS = 16
     session = open_again()
     last = session.leaf_id
     number = 0
