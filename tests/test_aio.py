@@ -122,12 +122,12 @@ def sort_of(owner: type, name: str) -> str:
     """What kind of thing a name of an async class is."""
     if isinstance(inspect.getattr_static(owner, name), property):
         return "plain"
+    if inspect.signature(getattr(owner, name)).return_annotation.startswith("AsyncGenerator"):
+        return "iterated"
     code = getattr(owner, name).__code__
     if code.co_qualname.startswith("_open"):
         return "opened"
-    return {inspect.CO_COROUTINE: "awaited", inspect.CO_ASYNC_GENERATOR: "iterated"}.get(
-        code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR), "iterated" if name == "follow" else "?"
-    )
+    return "awaited" if code.co_flags & inspect.CO_COROUTINE else "?"
 
 
 def public(owner: type) -> set[str]:

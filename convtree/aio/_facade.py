@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar, overload
 
+from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.outline import LinearSegment
 from convtree._engine.outline import Outline as SyncOutline
 from convtree._engine.redact import Redact
@@ -19,10 +20,9 @@ from convtree._engine.rendering import Render, default_render
 from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._logs.copy import Copied
-from convtree._model.batches import batched
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark
 from convtree._model.resources import Uncopyable
-from convtree._session import landing
+from convtree._session import landing, walking
 from convtree._session.compaction import BranchPlan, CompactionPlan
 from convtree._session.follow import looks
 from convtree._session.session import Session as SyncSession
@@ -34,6 +34,7 @@ from convtree.stores.base import Progress, StoreFinding
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=Entry)
 
 _STORE_THREADS = 4  # of the pool: a slow store leaves the others to the sessions
 
@@ -301,13 +302,24 @@ class Session(_AsyncFacade[SyncSession]):
         """Returns the shape of the tree as it is now."""
         return Outline(await self._queue.call(self._sync.outline), self._queue)
 
-    async def records(self, start: int = 0) -> AsyncGenerator[tuple[int, Entry | Mark], None]:
-        """Yields every readable entry and mark with its row number, from row `start` on.
+    @overload
+    def walk_up(self, entry_id: str | AtLeaf | None = LEAF) -> AsyncGenerator[Entry, None]: ...
+    @overload
+    def walk_up(self, entry_id: str | AtLeaf | None = LEAF, *, type: builtins.type[E]) -> AsyncGenerator[E, None]: ...
+    def walk_up(
+        self, entry_id: str | AtLeaf | None = LEAF, *, type: builtins.type[Any] = Entry
+    ) -> AsyncGenerator[Any, None]:
+        """Yields this entry, its parent, and so on, as the sync `walk_up` does. Begins with the first item."""
+        return self._each(lambda: walking.batches_up(self._sync, entry_id, type))
 
-        Does not refresh: records appended by others since the last call on this session are not included.
-        """
-        batches = batched(self._sync.records(start))
-        while batch := await self._queue.call(partial(next, batches, None)):
+    def records(self, start: int = 0, *, reverse: bool = False) -> AsyncGenerator[tuple[int, Entry | Mark], None]:
+        """Yields entries and marks with their numbers, as the sync `records` does. Begins with the first item."""
+        return self._each(lambda: walking.batches_of_records(self._sync, start, reverse))
+
+    async def _each(self, begin: Callable[[], Iterator[builtins.list[T]]]) -> AsyncGenerator[T, None]:
+        """Yields the items of batches, each of which is read in a thread."""
+        batches = await self._queue.call(begin)
+        while (batch := await self._queue.call(partial(next, batches, None))) is not None:
             for each in batch:
                 yield each
 

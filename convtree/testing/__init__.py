@@ -25,6 +25,7 @@ from convtree.testing._machine import StoreMachine, store_machine
 from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
 from convtree.testing._usage import PROVIDERS, UsageTests
+from convtree.testing._walks import WalkTests
 
 __all__ = [
     "NOT_IDS",
@@ -44,6 +45,7 @@ __all__ = [
 
 class StoreContract(
     SessionTests,
+    WalkTests,
     ListTests,
     ActivityTests,
     LifecycleTests,

@@ -63,6 +63,10 @@ def look(session: Session, entry_id: str) -> None:
     assert_type(roles, list[str])
     assert_type(session.entry(entry_id), Entry)
     assert_type(session.path(), list[Entry])
+    assert_type(session.path(entry_id, last=2), list[Entry])
+    assert_type(session.path(last=2, type=MessageEntry), list[MessageEntry])
+    assert_type(next(session.walk_up(entry_id)), Entry)
+    assert_type(list(session.walk_up(type=convtree.CompactionEntry)), list[convtree.CompactionEntry])
     assert_type(session.children(None), list[Entry])
     assert_type(session.siblings(entry_id), list[MessageEntry])
     assert_type(session.leaves(), list[Entry])
@@ -74,6 +78,7 @@ def look(session: Session, entry_id: str) -> None:
     assert step >= 0
     assert_type(session.refresh(), list[Entry])
     assert_type(session.outline().leaf, int)
+    assert_type(next(session.records(reverse=True)), tuple[int, Entry | Mark])
     for number, record in session.records():
         assert_type((number, record), tuple[int, Entry | Mark])
     news: Iterator[Entry | Mark] = session.follow(timeout_s=0)
