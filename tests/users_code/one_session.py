@@ -18,6 +18,7 @@ def read_and_write(path: Path) -> None:
         assert_type(question, MessageEntry)
         assert_type(question.text, str)
         assert_type(question.role, str | None)
+        assert_type(question.to_dict(), dict[str, Any])
         assert_type(question.message, dict[str, Any])
         usage: dict[str, Any] = {"input_tokens": 5, "output_tokens": 2}
         reply = session.append(
