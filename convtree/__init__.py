@@ -85,6 +85,7 @@ if TYPE_CHECKING:
         plan_branch,
         plan_compaction,
     )
+    from convtree._session.viewing import View, ViewEntry
     from convtree.stores._open import open_store
     from convtree.stores._results import Erased, Hit, Judged, Page, Pruned, UsageRow
     from convtree.stores._session_store import SessionStore
@@ -114,6 +115,8 @@ _LAZY = {
     "SummarizeBranch": "_session.compaction",
     "Usage": "_model.usage",
     "UsageRow": "stores._results",
+    "View": "_session.viewing",
+    "ViewEntry": "_session.viewing",
     "open_store": "stores._open",
     "plan_branch": "_session.compaction",
     "plan_compaction": "_session.compaction",
@@ -204,6 +207,8 @@ __all__ = [
     "Usage",
     "UsageRow",
     "VacuumEntry",
+    "View",
+    "ViewEntry",
     "Visibility",
     "VisibilityMark",
     "default_render",

@@ -125,7 +125,7 @@ def sort_of(owner: type, name: str) -> str:
     if inspect.signature(getattr(owner, name)).return_annotation.startswith("AsyncGenerator"):
         return "iterated"
     code = getattr(owner, name).__code__
-    if code.co_qualname.startswith("_open"):
+    if code.co_qualname.startswith("opening_"):
         return "opened"
     return "awaited" if code.co_flags & inspect.CO_COROUTINE else "?"
 

@@ -712,6 +712,8 @@ READS: dict[str, Callable[[Session], Any]] = {
     "walk": lambda session: list(session.walk_up()),
     "walk of a type": lambda session: list(session.walk_up(type=ExtensionDataEntry)),
     "records in reverse": lambda session: list(session.records(reverse=True)),
+    "view": lambda session: list(session.view()),
+    "all branches": lambda session: session.view().to("assistant-ui"),
     "entry": lambda session: session.entry("b"),
     "children": lambda session: session.children("b"),
     "roots": lambda session: session.children(None),

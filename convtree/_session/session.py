@@ -33,7 +33,7 @@ from convtree._model.entries import (
 )
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import appending, follow, forking, landing, marking, walking
+from convtree._session import appending, follow, forking, landing, marking, viewing, walking
 from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
@@ -280,6 +280,7 @@ class Session(Described, Uncopyable):
     diff = query(SessionView.diff)
     extension_data = query(SessionView.extension_data)
     state = query(SessionView.state)
+    view = method(viewing.view)
     follow = method(follow.follow)
 
     def outline(self) -> Outline:

@@ -1,4 +1,4 @@
-"""The end of a path, walks upwards, and records from the last to the first."""
+"""The end of a path, walks upwards, records from the last to the first, and a session as a person sees it."""
 
 from __future__ import annotations
 
@@ -41,3 +41,23 @@ class WalkTests(StoreTests):
             assert [number for number, _ in forwards] == list(range(702))
             assert list(session.records(reverse=True)) == forwards[::-1]
             assert list(session.records(700, reverse=True)) == forwards[:699:-1]
+
+    def test_a_view_for_user_interfaces(self, store: SessionStore) -> None:
+        """Alternatives across a note and a hidden message; all branches for chat components."""
+        with store.create(id="s") as session:
+            question = session.append(user("q"), id="q")
+            session.append(assistant("1"), id="a")
+            session.append(user("a note"), id="n", parent_id=question.id, visible_to="model")
+            session.append(assistant("2"), id="b")
+            hidden = session.append(user("hidden"), id="h", parent_id=question.id)
+            session.append(assistant("3"), id="c")
+            session.hide(hidden, visible_to="nobody")
+        with store.open("s", read_only=True) as session:
+            view = session.view()
+            assert [(each.entry.id, each.number, each.of) for each in view] == [("q", 1, 1), ("c", 3, 3)]
+            assert (view[1].previous, view[1].next) == ("b", None)
+            assert [each.of for each in session.view("b", last=1)] == [3]
+            exported = view.to("assistant-ui")
+            assert exported["headId"] == "c"
+            parents = [(item["message"]["id"], item["parentId"]) for item in exported["messages"]]
+            assert parents == [("q", None), ("a", "q"), ("b", "q"), ("c", "q")]

@@ -80,6 +80,12 @@ def look(session: Session, entry_id: str) -> None:
     assert_type(session.refresh(), list[Entry])
     assert_type(session.outline().leaf, int)
     assert_type(next(session.records(reverse=True)), tuple[int, Entry | Mark])
+    view = session.view(last=20)
+    assert_type(view, convtree.View)
+    assert_type(view[-1], convtree.ViewEntry)
+    assert_type([f"{each.number}/{each.of}" for each in view], list[str])
+    assert_type(view[-1].next, str | None)
+    assert_type(view.to("assistant-ui"), dict[str, Any])
     for number, record in session.records():
         assert_type((number, record), tuple[int, Entry | Mark])
     news: Iterator[Entry | Mark] = session.follow(timeout_s=0)
