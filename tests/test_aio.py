@@ -115,6 +115,8 @@ def sort_of_sync(owner: type, name: str) -> str:
     if isinstance(inspect.getattr_static(owner, name), property):
         return "plain"
     returns = inspect.signature(getattr(owner, name)).return_annotation.removesuffix(" | None")
+    if returns.startswith("AbstractContextManager"):
+        return "shared"
     return "opened" if returns == "Session" else "iterated" if returns.startswith("Iterator") else "awaited"
 
 
@@ -122,8 +124,10 @@ def sort_of(owner: type, name: str) -> str:
     """What kind of thing a name of an async class is."""
     if isinstance(inspect.getattr_static(owner, name), property):
         return "plain"
-    if inspect.signature(getattr(owner, name)).return_annotation.startswith("AsyncGenerator"):
-        return "iterated"
+    returns = str(inspect.signature(getattr(owner, name)).return_annotation)
+    for kind, sort in (("AsyncGenerator", "iterated"), ("AbstractAsyncContextManager", "shared")):
+        if returns.startswith(kind):
+            return sort
     code = getattr(owner, name).__code__
     if code.co_qualname.startswith("opening_"):
         return "opened"

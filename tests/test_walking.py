@@ -355,8 +355,8 @@ WRONG: list[tuple[Callable[[Session], Any], type[Exception], str]] = [
     (lambda session: session.path(last=-1), ValueError, "last is a number from 1 on, not -1"),
     (lambda session: session.path(last="5"), TypeError, "last is a number from 1 on, not a str"),  # type: ignore[call-overload]
     (lambda session: session.path(last=True), TypeError, "last is a number from 1 on, not a bool"),
-    (lambda session: session.path(type="message"), TypeError, "type is a class of entries, not 'message'"),  # type: ignore[call-overload]
-    (lambda session: session.path(type=Header), TypeError, "type is a class of entries, not <class"),
+    (lambda session: session.path(type="message"), TypeError, "type is a class of entries, not a str"),  # type: ignore[call-overload]
+    (lambda session: session.path(type=Header), TypeError, "type is a class of entries, not Header;"),
     (lambda session: session.walk_up(type=int), TypeError, "expected one of Entry, MessageEntry, "),
     (lambda session: session.walk_up("nobody"), EntryNotFound, "nobody"),
     (lambda session: session.records(-1), ValueError, "start is a number from 0 on, not -1"),

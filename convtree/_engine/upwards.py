@@ -48,7 +48,8 @@ def check_entry_class(name: str, cls: type[Entry]) -> None:
     if not isinstance(cls, type) or (cls is not Entry and cls not in _KINDS):
         classes: tuple[type[Entry], ...] = (Entry, *_KINDS)
         known = ", ".join(each.__name__ for each in classes)
-        raise TypeError(f"{name} is a class of entries, not {cls!r:.140}; expected one of {known}")
+        given = cls.__name__ if isinstance(cls, type) else f"a {type(cls).__name__}"
+        raise TypeError(f"{name} is a class of entries, not {given}; expected one of {known}")
 
 
 def entries_up(

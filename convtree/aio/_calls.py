@@ -27,7 +27,7 @@ S_co = TypeVar("S_co", bound=_Closes, covariant=True)
 R = TypeVar("R", bound=_ClosesAwaited | None)
 
 
-class _AsyncOnly:
+class AsyncOnly:
     """Answers a plain `with` by saying that it takes an `async with`."""
 
     if not TYPE_CHECKING:  # a type checker must go on rejecting it
@@ -39,7 +39,7 @@ class _AsyncOnly:
             """Is there for `with` to look up `__enter__`."""
 
 
-class AwaitableContext(_AsyncOnly, Coroutine[Any, Any, R]):
+class AwaitableContext(AsyncOnly, Coroutine[Any, Any, R]):
     """A session or store that is being opened.
 
     `await` returns it, and the caller closes it. `async with` returns it and closes it. Like a coroutine, it can be
@@ -86,11 +86,21 @@ class AwaitableContext(_AsyncOnly, Coroutine[Any, Any, R]):
             )
 
 
+async def wait_for(future: Future[T]) -> T:
+    """Waits for a call in a thread. If the caller is cancelled, a call that has not started does not run."""
+    return await asyncio.wrap_future(future)
+
+
+async def finish(future: Future[T]) -> T:
+    """Waits for a call in a thread that runs in any case: cancelling ends the waiting only."""
+    return await asyncio.shield(asyncio.wrap_future(future))
+
+
 async def _open(queue: SerialQueue, work: Callable[[], T], wrap: Callable[[T], R]) -> R:
     """Opens and wraps a sync object. If the caller is cancelled meanwhile, the object is closed."""
     future = queue.submit(work)
     try:
-        return wrap(await asyncio.wrap_future(future))
+        return wrap(await wait_for(future))
     except asyncio.CancelledError:
         future.add_done_callback(_close_unclaimed)
         raise
@@ -101,7 +111,7 @@ def _close_unclaimed(future: Future[Any]) -> None:
         run_in_background(opened.close)
 
 
-class AsyncFacade(_AsyncOnly, Uncopyable, Generic[S_co]):
+class AsyncFacade(AsyncOnly, Uncopyable, Generic[S_co]):
     """A sync object and the queue of the calls on it."""
 
     def __init__(self, sync: S_co, width: int) -> None:
@@ -110,7 +120,7 @@ class AsyncFacade(_AsyncOnly, Uncopyable, Generic[S_co]):
 
     async def close(self) -> None:
         """Closes it after the calls that were made before; twice is the same as once. Cancelling does not stop it."""
-        await asyncio.shield(asyncio.wrap_future(self._queue.submit(self._sync.close)))
+        await finish(self._queue.submit(self._sync.close))
 
     async def __aenter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ import asyncio
 import builtins
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, ParamSpec, TypeVar, overload
 
@@ -28,10 +29,11 @@ from convtree._session.session import Session as SyncSession
 from convtree._session.summaries import Summary
 from convtree._session.viewing import View as SyncView
 from convtree._session.viewing import ViewEntry, ViewShape
-from convtree.aio._calls import AsyncFacade, awaited, opening_function, opening_method
-from convtree.aio._executor import SerialQueue
+from convtree.aio._calls import AsyncFacade, AsyncOnly, awaited, finish, opening_function, opening_method, wait_for
+from convtree.aio._executor import SerialQueue, run_in_background
 from convtree.stores._open import open_store as open_sync_store
 from convtree.stores._session_store import SessionStore as SyncStore
+from convtree.stores._shared import SessionPool, Shared
 from convtree.stores.base import Progress, StoreFinding
 
 P = ParamSpec("P")
@@ -321,6 +323,15 @@ class SessionStore(AsyncFacade[SyncStore]):
     open = opening_method(SyncStore.open, _session)
     open_or_create = opening_method(SyncStore.open_or_create, _session)
     fork = opening_method(SyncStore.fork, _session)
+
+    def session(self, id: str, *, create: bool = False) -> AbstractAsyncContextManager[Session]:
+        """Gives a session that everybody in this process shares, as the sync `session` does, with `async with`.
+
+        It is one object for all, so its calls run one at a time, in the order in which they start.
+        """
+        self._sync.session(id, create=create)  # checks the arguments
+        return _SharedSession(self, id, create)
+
     resume = opening_method(SyncStore.resume, _session_or_none)
     rename = awaited(SyncStore.rename)
     archive = awaited(SyncStore.archive)
@@ -361,6 +372,40 @@ class SessionStore(AsyncFacade[SyncStore]):
     def redact(self) -> Redact | None:
         """The function that removes secrets from everything that is written; None if there is none."""
         return self._sync.redact
+
+
+class _SharedSession(AsyncOnly, AbstractAsyncContextManager[Session]):
+    """A shared session of a store: `async with` gives the one facade of it. It may be entered several times."""
+
+    def __init__(self, store: SessionStore, id: str, create: bool) -> None:
+        self._store, self._id, self._create = store, id, create
+        self._entered: list[tuple[Shared, Session]] = []
+
+    async def __aenter__(self) -> Session:
+        pool = self._store._sync._pool
+        acquiring = self._store._queue.submit(partial(_acquired, pool, self._id, self._create))
+        try:
+            entered = await wait_for(acquiring)
+        except BaseException:
+            acquiring.add_done_callback(partial(_release_unclaimed, pool))
+            raise
+        self._entered.append(entered)
+        return entered[1]
+
+    async def __aexit__(self, *exception: object) -> None:
+        shared, session = self._entered.pop()
+        pool = self._store._sync._pool
+        await finish(session._queue.submit(partial(pool.release, shared)))  # behind calls that were abandoned
+
+
+def _acquired(pool: SessionPool, id: str, create: bool) -> tuple[Shared, Session]:
+    shared = pool.acquire(id, create)
+    return shared, shared.facade(Session)
+
+
+def _release_unclaimed(pool: SessionPool, acquiring: Future[tuple[Shared, Session]]) -> None:
+    if not acquiring.cancelled() and acquiring.exception() is None:
+        run_in_background(partial(pool.release, acquiring.result()[0]))
 
 
 open_store = opening_function(open_sync_store, SessionStore)

@@ -50,14 +50,14 @@ from convtree.stores._families import (
     tasks_below,
 )
 from convtree.stores._judging import Verdict, held_error, judge
-from convtree.stores._reader import StoreReader
 from convtree.stores._results import Erased, Pruned
+from convtree.stores._shared import SharingStore
 from convtree.stores.base import Deletion, StoreBackend, Traces
 
 _DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
 
 
-class SessionStore(StoreReader):
+class SessionStore(SharingStore):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
     Directories are absolute and normalised, on the way in and in queries; the root of a worktree is that of the main
@@ -68,6 +68,7 @@ class SessionStore(StoreReader):
         redact: called with everything that the store's sessions write; its result is written instead.
         clock: returns the time in nanoseconds since 1970.
         id_source: returns new ids.
+        keep_open: how many shared sessions stay open that nobody uses, see `session`.
     """
 
     def __init__(
@@ -77,8 +78,9 @@ class SessionStore(StoreReader):
         redact: Redact | None = None,
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
+        keep_open: int = 64,
     ) -> None:
-        super().__init__(backend, clock)
+        super().__init__(backend, clock, lambda each, create: self.open(each, create=create), keep_open)
         self._id_source = id_source
         self._redact = redact
 
@@ -249,6 +251,7 @@ class SessionStore(StoreReader):
         copies = self._copies(id)
         with self._lock:
             deleted, changed = self._delete(id)
+        self._pool.retire(deleted)
         if changed:
             raise SessionChanged(
                 f"{self.location}: {changed[0]!r} was written to meanwhile; nothing was deleted, try again",
@@ -478,5 +481,7 @@ class SessionStore(StoreReader):
         with self._lock, suppress(SessionLocked):
             self._check_open()
             stamps = {each.info.id: each.stamp for each in family.members}
-            return ids[0] in self._backend.delete(ids[::-1], stamps).deleted
+            deleted = self._backend.delete(ids[::-1], stamps).deleted
+            self._pool.retire(deleted)
+            return ids[0] in deleted
         return False

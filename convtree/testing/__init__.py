@@ -24,6 +24,7 @@ from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
 from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
+from convtree.testing._shared import SharedTests
 from convtree.testing._usage import PROVIDERS, UsageTests
 from convtree.testing._walks import WalkTests
 
@@ -45,6 +46,7 @@ __all__ = [
 
 class StoreContract(
     SessionTests,
+    SharedTests,
     WalkTests,
     ListTests,
     ActivityTests,

@@ -73,6 +73,8 @@ async def serve(url: str) -> None:
         await session.append({"role": "user", "content": "Hello"})
         async with store.open("t", create=True, on_stale="branch") as other:
             await other.append({"role": "user", "content": "Hello"})
+        async with store.session("t") as shared:
+            assert_type(shared, aio.Session)
         async with store.fork("s") as fork:
             assert_type(fork.leaf_id, str | None)
         assert_type([info.id for info in await store.list(limit=10)], list[str])
