@@ -1,4 +1,4 @@
-"""What does build_context cost? Compared with `orjson.loads` of the same lines, already in memory.
+"""What does build_context cost, and the end of a path? Compared with `orjson.loads` of the same lines, in memory.
 
 The session is open and warm. Parsing is the minimum for a context. `build_context` also finds the lines in the tree,
 reads them from the file, and verifies their checksums.
@@ -13,40 +13,43 @@ from pathlib import Path
 
 from conversation import KEPT
 from field import get, here, prepare
-from harness import Figure, measure, medians, options, p50s, timed, workplace
+from harness import Batch, Figure, measure, medians, options, p50s, timed, workplace
 from report import TARGET_HEADS, Results, judge, table, times
 
 _KEPT, _WHOLE = f"build_context, {KEPT} messages behind a compaction", "build_context, all messages"
 _KEPT_LOADS, _WHOLE_LOADS = "orjson.loads of those lines", "orjson.loads of all the lines"
-CONTENDERS = (_KEPT, _KEPT_LOADS, _WHOLE, _WHOLE_LOADS)
+_END = f"path(last={KEPT + 1}), the same entries"
+CONTENDERS = (_KEPT, _END, _KEPT_LOADS, _WHOLE, _WHOLE_LOADS)
 _WHOLE_UP_TO = 10_000  # entries; longer contexts are too large for any model
 
 
 def kept(path: str, calls: int) -> Figure:
-    """Times the context after the compaction at the end."""
+    """Times the context after the compaction at the end, and the end of the path."""
     with open(path, "rb") as file:
         file.seek(-min(Path(path).stat().st_size, (KEPT + 10) * 1_500), 2)
         lines = file.read().splitlines()[-KEPT - 1 :]
-    return _beside_loads(path, lines, calls, (_KEPT, _KEPT_LOADS), whole=False)
+    session = get("convtree", "").open(path)
+    assert len(session.build_context().messages) == len(session.path(last=KEPT + 1)) == len(lines)
+    context = timed(lambda leaf: session.build_context(leaf=leaf), repeat(session.leaf_id))
+    end = timed(lambda count: session.path(last=count), repeat(KEPT + 1))
+    return p50s({_KEPT: context, _END: end, _KEPT_LOADS: _loads(lines)}, calls)
 
 
 def whole(path: str, calls: int) -> Figure:
     """Times the context of the path before the compaction."""
     with open(path, "rb") as file:
         lines = [line for line in file.read().splitlines()[1:-1] if b'"type":"group"' not in line[:99]]
-    return _beside_loads(path, lines, calls, (_WHOLE, _WHOLE_LOADS), whole=True)
-
-
-def _beside_loads(path: str, lines: list[bytes], calls: int, names: Sequence[str], whole: bool) -> Figure:
-    import orjson
-
     session = get("convtree", "").open(path)
-    last = session.entry(session.leaf_id)
-    leaf = last.parent_id if whole else last.id
+    leaf = session.entry(session.leaf_id).parent_id
     assert len(session.build_context(leaf=leaf).messages) == len(lines)
     context = timed(lambda leaf: session.build_context(leaf=leaf), repeat(leaf))
-    loads = timed(lambda lines: [orjson.loads(line) for line in lines], repeat(lines))
-    return p50s(dict(zip(names, (context, loads), strict=True)), calls)
+    return p50s({_WHOLE: context, _WHOLE_LOADS: _loads(lines)}, calls)
+
+
+def _loads(lines: Sequence[bytes]) -> Batch:
+    import orjson
+
+    return timed(lambda lines: [orjson.loads(line) for line in lines], repeat(lines))
 
 
 def main() -> None:

@@ -88,6 +88,7 @@ if TYPE_CHECKING:
         plan_compaction,
     )
     from convtree._session.vacuuming import DroppedBranch
+    from convtree._session.viewing import View, ViewEntry
     from convtree.stores._open import open_store
     from convtree.stores._results import Erased, Hit, Judged, Page, Pruned, UsageRow
     from convtree.stores._session_store import SessionStore
@@ -121,6 +122,8 @@ _LAZY = {
     "Usage": "_model.usage",
     "UsageRow": "stores._results",
     "Vacuumed": "stores._vacuum",
+    "View": "_session.viewing",
+    "ViewEntry": "_session.viewing",
     "open_store": "stores._open",
     "plan_branch": "_session.compaction",
     "plan_compaction": "_session.compaction",
@@ -215,6 +218,8 @@ __all__ = [
     "UsageRow",
     "VacuumEntry",
     "Vacuumed",
+    "View",
+    "ViewEntry",
     "Visibility",
     "VisibilityMark",
     "default_render",

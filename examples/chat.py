@@ -52,14 +52,13 @@ def answer(session: Session, model: Model, question: MessageEntry) -> None:
 
 
 def last_question(session: Session) -> MessageEntry | None:
-    asked = [each for each in session.path() if isinstance(each, MessageEntry) and each.role == "user"]
-    return asked[-1] if asked else None
+    return next((each for each in session.walk_up(type=MessageEntry) if each.role == "user"), None)
 
 
 def greet(session: Session) -> None:
     print(f"Continuing {session.name or session.id!r}." if session.leaf_id else f"A new conversation. {HELP}")
-    for entry in session.path()[-4:]:
-        if isinstance(entry, MessageEntry) and entry.role != "system":
+    for entry in session.path(last=4, type=MessageEntry):
+        if entry.role != "system":
             print(f"  {entry.role}: {entry.text}")
 
 

@@ -115,6 +115,8 @@ def sort_of_sync(owner: type, name: str) -> str:
     if isinstance(inspect.getattr_static(owner, name), property):
         return "plain"
     returns = inspect.signature(getattr(owner, name)).return_annotation.removesuffix(" | None")
+    if returns.startswith("AbstractContextManager"):
+        return "shared"
     return "opened" if returns == "Session" else "iterated" if returns.startswith("Iterator") else "awaited"
 
 
@@ -122,12 +124,14 @@ def sort_of(owner: type, name: str) -> str:
     """What kind of thing a name of an async class is."""
     if isinstance(inspect.getattr_static(owner, name), property):
         return "plain"
+    returns = str(inspect.signature(getattr(owner, name)).return_annotation)
+    for kind, sort in (("AsyncGenerator", "iterated"), ("AbstractAsyncContextManager", "shared")):
+        if returns.startswith(kind):
+            return sort
     code = getattr(owner, name).__code__
-    if code.co_qualname.startswith("_open"):
+    if code.co_qualname.startswith("opening_"):
         return "opened"
-    return {inspect.CO_COROUTINE: "awaited", inspect.CO_ASYNC_GENERATOR: "iterated"}.get(
-        code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR), "iterated" if name == "follow" else "?"
-    )
+    return "awaited" if code.co_flags & inspect.CO_COROUTINE else "?"
 
 
 def public(owner: type) -> set[str]:

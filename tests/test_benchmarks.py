@@ -61,6 +61,7 @@ ROWS = {
     "contexts.py": {
         "one context": [
             "build_context, 50 messages behind a compaction",
+            "path(last=51), the same entries",
             "orjson.loads of those lines",
             "build_context, all messages",
             "orjson.loads of all the lines",
@@ -184,7 +185,7 @@ def test_a_script_saves_its_figures(tmp_path: Path) -> None:
     assert found["question"] == "contexts"
     assert "CPython" in found["machine"] or "PyPy" in found["machine"]
     assert list(found["versions"]) == ["convtree"]
-    assert [list(by_size) for by_size in found["figures"].values()] == [SIZED] * 4
+    assert [list(by_size) for by_size in found["figures"].values()] == [SIZED] * 5
 
 
 def test_plots_are_drawn_from_saved_figures(tmp_path: Path) -> None:

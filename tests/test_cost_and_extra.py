@@ -46,7 +46,7 @@ def test_extra_is_checked(session: Session) -> None:
     with pytest.raises(InvalidMessage, match="extra"):
         session.append(user("a"), extra={"x": float("nan")})
     with pytest.raises(TypeError, match="with a message only"):
-        session.append(MessageEntry(message=user("a")), extra={"x": 1})  # type: ignore[call-overload]
+        session.append(MessageEntry(message=user("a")), extra={"x": 1})
     assert session.path() == []
 
 

@@ -7,6 +7,7 @@ import pytest
 from convtree import (
     BranchSummaryEntry,
     CompactionEntry,
+    Entry,
     ExtensionDataEntry,
     Finding,
     Header,
@@ -103,3 +104,81 @@ def test_valid_types(type: str, good: bool) -> None:
     """A type has up to 64 characters, in lower case, and starts with a letter."""
     assert bool(TYPE.fullmatch(type)) is good
     assert bool(TYPE.fullmatch("a" * 64)) is not bool(TYPE.fullmatch("a" * 65))
+
+
+@pytest.mark.parametrize(
+    ("record", "gist"),
+    [
+        (MessageEntry(id="a", message={"role": "user", "content": " "}), "user: …"),
+        (MessageEntry(id="a", message={"rolle": 5}), "message: …"),
+        (
+            MessageEntry(
+                id="a",
+                message={
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [
+                        {"id": "t", "type": "function", "function": {"name": name, "arguments": "{}"}}
+                        for name in ("look", "ask")
+                    ],
+                },
+            ),
+            "assistant: 'calls look, calls ask'",
+        ),
+        (
+            MessageEntry(id="a", message={"role": "tool", "tool_call_id": "t", "name": "look", "content": "Rain."}),
+            "tool: 'answers look'",
+        ),
+        (CompactionEntry(id="a", summary="They talked.", first_kept_entry_id=None), "summary: 'They talked.'"),
+        (BranchSummaryEntry(id="a", from_id=None, summary="x" * 41), f"summary: '{'x' * 39}…'"),
+        (ModelChangeEntry(id="a", provider=None, model="m"), "model: 'm'"),
+        (ExtensionDataEntry(id="a", ext_type="x.y", data="secret"), "ext_type: 'x.y'"),
+        (OpaqueEntry(id="a", unknown_type="theirs", fields={"secret": 1}), "type: 'theirs'"),
+        (LostEntry(id="a"), "…"),
+        (VacuumEntry(id="a"), "…"),
+    ],
+)
+def test_the_repr_says_what_an_entry_is(record: Entry, gist: str) -> None:
+    """The role and the first words of a message, or what stands for them."""
+    assert repr(record) == f"{type(record).__name__}(id='a', parent_id=None, {gist})"
+
+
+def test_the_repr_of_a_mark_has_its_id() -> None:
+    """And none of its text."""
+    assert repr(LabelMark(id="m", target_id="a", label="secret")) == "LabelMark(id='m', …)"
+
+
+def test_an_entry_is_given_as_an_object() -> None:
+    """Its type and every field; of an unknown type, the fields that it has in the log."""
+    entry = MessageEntry(id="a", message={"role": "user", "content": ["x"]}, parent_id="p", usage={"input": 2**70})
+    given = entry.to_dict()
+    assert list(given)[:3] == ["id", "parent_id", "type"]
+    assert given == {
+        "id": "a",
+        "parent_id": "p",
+        "type": "message",
+        "timestamp": None,
+        "source_id": None,
+        "message": {"role": "user", "content": ["x"]},
+        "shape": None,
+        "provider": None,
+        "model": None,
+        "usage": {"input": 2**70},
+        "visible_to": "all",
+        "pinned": None,
+        "replaces": None,
+        "reply_to": None,
+        "status": None,
+        "extra": None,
+    }
+    given["message"]["content"].append("y")
+    assert entry.message == {"role": "user", "content": ["x"]}
+    opaque = OpaqueEntry(id="a", unknown_type="theirs", fields={"id": "not this one", "critical": True})
+    assert opaque.to_dict() == {
+        "id": "a",
+        "parent_id": None,
+        "type": "theirs",
+        "critical": True,
+        "timestamp": None,
+        "source_id": None,
+    }

@@ -9,6 +9,7 @@ import pydantic
 import pytest
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from convtree import InvalidMessage, Session
 from convtree._engine.plain_objects import is_convertible, plain
 
 
@@ -50,6 +51,14 @@ class Link:
     @property
     def media_type(self) -> str:
         return "image/png"
+
+
+def test_an_entry_is_no_message(session: Session) -> None:
+    """An entry inside a message is refused, as any other object is."""
+    entry = session.append({"role": "user", "content": "a"})
+    with pytest.raises(InvalidMessage, match="content"):
+        session.append({"role": "user", "content": entry})
+    assert session.path() == [entry]
 
 
 def test_a_model_keeps_what_tells_its_kind_and_what_was_set() -> None:

@@ -219,7 +219,7 @@ def test_append_refuses_other_entry_classes(session: Session) -> None:
 def test_message_arguments_are_refused_for_entries(session: Session) -> None:
     """An entry has its own fields, so arguments such as `model` raise; an unknown argument is named."""
     with pytest.raises(TypeError, match="with a message only"):
-        session.append(ModelChangeEntry(provider=None, model="m"), model="n")  # type: ignore[call-overload]
+        session.append(ModelChangeEntry(provider=None, model="m"), model="n")
     with pytest.raises(TypeError, match="'colour'"):
         session.append(user("a"), colour="red")  # type: ignore[call-overload]
 
@@ -1093,13 +1093,14 @@ def test_an_empty_id_is_refused(session: Session) -> None:
         session.append(user("a"), id="")
 
 
-def test_the_repr_of_an_entry_hides_its_content(session: Session) -> None:
-    """The repr appears in tracebacks and logs, so it has ids only."""
-    first = session.append(user("secret"))
-    second = session.append(user("secret"))
-    assert repr(second) == f"MessageEntry(id={second.id!r}, parent_id={first.id!r}, …)"
-    session.label(first.id, "secret")
-    assert "secret" not in repr(session.findings)
+def test_the_repr_of_an_entry_has_its_first_words(session: Session) -> None:
+    """It says which entry this is, on one line; it does not have the whole message, nor that of a finding any of it."""
+    first = session.append(user("Where shall we go?"))
+    second = session.append(assistant("To\x1b Rome,\nwhere the weather is fine and " + "secret" * 1000))
+    assert repr(first) == f"MessageEntry(id={first.id!r}, parent_id=None, user: 'Where shall we go?')"
+    said = "'To\\x1b Rome, where the weather is fine and…'"
+    assert repr(second) == f"MessageEntry(id={second.id!r}, parent_id={first.id!r}, assistant: {said})"
+    assert "Where" not in repr(session.findings)
 
 
 def test_an_error_hides_content(session: Session) -> None:

@@ -709,6 +709,12 @@ def _records() -> list[Any]:
 READS: dict[str, Callable[[Session], Any]] = {
     "path": lambda session: session.path(),
     "path of": lambda session: session.path("g"),
+    "end of the path": lambda session: session.path("g", last=2),
+    "walk": lambda session: list(session.walk_up()),
+    "walk of a type": lambda session: list(session.walk_up(type=ExtensionDataEntry)),
+    "records in reverse": lambda session: list(session.records(reverse=True)),
+    "view": lambda session: list(session.view()),
+    "all branches": lambda session: session.view().to("assistant-ui"),
     "entry": lambda session: session.entry("b"),
     "children": lambda session: session.children("b"),
     "roots": lambda session: session.children(None),

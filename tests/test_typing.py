@@ -36,7 +36,7 @@ def test_wrong_calls_are_errors_of_type() -> None:
     question = session.append({"role": "user", "content": "Hi"})
     summary = CompactionEntry(summary="S", first_kept_entry_id=question.id)
     with pytest.raises(TypeError):
-        session.append(summary, provider="p")  # type: ignore[call-overload]
+        session.append(summary, providr="p")  # type: ignore[call-overload]
     with pytest.raises(TypeError):
         session.append({"role": "user", "content": "Hi"}, providr="p")  # type: ignore[call-overload]
     with pytest.raises(TypeError):
@@ -51,7 +51,7 @@ def test_wrong_async_calls_are_errors_of_type() -> None:
             question = await session.append({"role": "user", "content": "Hi"})
             summary = CompactionEntry(summary="S", first_kept_entry_id=question.id)
             with pytest.raises(TypeError):
-                await session.append(summary, provider="p")  # type: ignore[call-overload]
+                await session.append(summary, providr="p")  # type: ignore[call-overload]
             with pytest.raises(TypeError):
                 await session.build_context(leave=None)  # type: ignore[call-arg]
             with pytest.raises(TypeError):

@@ -16,7 +16,7 @@ from convtree._engine import tree
 from convtree._engine.context import Context
 from convtree._engine.diff import Diff
 from convtree._engine.outline import changed_fields
-from convtree._model.entries import Entry, Finding, OpaqueEntry
+from convtree._model.entries import Finding
 from convtree._model.terminal_text import escape_json_controls
 from convtree._tools.redact_log import Redaction
 from convtree.exchange import ImportReport
@@ -79,7 +79,7 @@ def entries(view: LeafView, rows: Iterable[int]) -> list[dict[str, Any] | None]:
     found: list[dict[str, Any] | None] = []
     for row, entry in zip(listed, view.entries(listed), strict=True):
         now = changed_fields(view.outline, row)
-        found.append(None if entry is None else _entry(entry) | ({"visibility": now} if now else {}))
+        found.append(None if entry is None else entry.to_dict() | ({"visibility": now} if now else {}))
     return found
 
 
@@ -108,7 +108,7 @@ def compared(found: Diff) -> dict[str, Any]:
     branches = {
         name: {
             "leaf_id": branch.leaf_id,
-            "entries": [_entry(entry) for entry in branch.entries],
+            "entries": [entry.to_dict() for entry in branch.entries],
             "models": msgspec.to_builtins(branch.models),
             "usage": msgspec.to_builtins(branch.usage),
         }
@@ -162,14 +162,6 @@ def to_text(document: dict[str, Any]) -> str:
 def store_document(schema: str, **parts: Any) -> dict[str, Any]:
     """Returns a document with these parts."""
     return _versioned(f"convtree.{schema}") | {name: msgspec.to_builtins(part) for name, part in parts.items()}
-
-
-def _entry(entry: Entry) -> dict[str, Any]:
-    fields: dict[str, Any] = msgspec.to_builtins(entry)
-    if isinstance(entry, OpaqueEntry):
-        fields = {name: value for name, value in fields.items() if name not in ("unknown_type", "fields")}
-        fields = entry.fields | fields
-    return {"id": entry.id, "parent_id": entry.parent_id, "type": entry.type} | fields
 
 
 def _versioned(schema: str) -> dict[str, Any]:

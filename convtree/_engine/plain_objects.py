@@ -12,12 +12,14 @@ from collections.abc import Mapping, Set
 from enum import Enum
 from typing import Any
 
+from convtree._model.entries import Entry
+
 _LEVELS = 128  # as on a line; an object may lead back to itself
 
 
 def is_convertible(value: Any) -> bool:
     """Returns whether `plain` accepts an object that is not a mapping."""
-    if isinstance(value, type):
+    if isinstance(value, type | Entry):  # an entry has `to_dict`, but it is no message
         return False
     return _has(value, "model_dump") or _has(value, "to_dict") or dataclasses.is_dataclass(value)
 

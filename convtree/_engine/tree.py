@@ -215,6 +215,12 @@ class Tree:
         """Returns the row, its parent, and so on; ends at a first entry or at an orphan."""
         return self.parents.follow(row)
 
+    def linked_up(self, what: Column, row: int) -> Iterator[int]:
+        """Yields the rows at and above `row` in a column of links (`compactions`, `extension_data`, …), last first."""
+        while (row := self.nearest(what, row)) != NONE:
+            yield row
+            row = self.parents[row]
+
     def path(self, row: int) -> list[int]:
         """Returns the rows from the first entry down to `row`."""
         rows = list(self.walk_up(row))

@@ -17,3 +17,11 @@ def batched(items: Iterable[T], size: int = BATCH) -> Iterator[list[T]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
+
+
+def growing(items: Iterable[T], first: int = 1, limit: int = BATCH) -> Iterator[list[T]]:
+    """Yields lists of `first` items, then twice as many each time up to `limit`: for callers that may stop early."""
+    iterator, size = iter(items), first
+    while batch := list(islice(iterator, min(size, limit))):
+        yield batch
+        size = min(size, limit) * 2

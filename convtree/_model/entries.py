@@ -11,11 +11,13 @@ from typing import Any, ClassVar, Literal, get_args
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from convtree._messages.reading import role_of, text_of
+from convtree._messages.reading import read, role_of, text_of
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 TYPE = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 LABEL_LIMIT = 256
+_GIST = 40  # characters of a message in its repr
+_GIST_READ = 400  # characters that are looked at for them
 VERSION = 1
 
 Visibility = Literal["all", "model", "user", "nobody"]
@@ -36,6 +38,17 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     entry_id: str | None = None
 
 
+def _shorten(text: str) -> str:
+    """Returns the beginning of a text on one line."""
+    line = " ".join(text[:_GIST_READ].split())
+    return line if len(line) <= _GIST else f"{line[: _GIST - 1]}…"
+
+
+def _first_words(text: Any) -> str:
+    """Returns the first words of a text in quotes, with unprintable characters escaped."""
+    return repr(_shorten(str(text)))
+
+
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """Base of entries and marks. They share one namespace of ids. `timestamp` is RFC 3339 UTC and orders nothing."""
 
@@ -43,9 +56,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     id: str = ""
     timestamp: str | None = None
 
-    def __repr__(self) -> str:  # no text of a conversation in log files and tracebacks
+    def __repr__(self) -> str:
         parent = f", parent_id={self.parent_id!r}" if isinstance(self, Entry) else ""
-        return f"{type(self).__name__}(id={self.id!r}{parent}, …)"
+        return f"{type(self).__name__}(id={self.id!r}{parent}, {self._gist() or '…'})"
+
+    def _gist(self) -> str:
+        """Returns the first words of what the record says, for its repr: it appears in log files and tracebacks."""
+        return ""
 
 
 class Entry(Record, frozen=True, kw_only=True):
@@ -53,6 +70,17 @@ class Entry(Record, frozen=True, kw_only=True):
 
     parent_id: str | None = None
     source_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the entry as a JSON object: its type and all its fields, with null for what is not set.
+
+        The object is the caller's: what is changed in it does not change the entry.
+        """
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        if isinstance(self, OpaqueEntry):
+            own = {name: value for name, value in fields.items() if name not in ("unknown_type", "fields")}
+            fields = fields["fields"] | own
+        return {"id": self.id, "parent_id": self.parent_id, "type": self.type} | fields
 
 
 class MessageEntry(Entry, frozen=True, kw_only=True):
@@ -90,6 +118,12 @@ class MessageEntry(Entry, frozen=True, kw_only=True):
         """The text of the message for people, without reasoning and tool traffic; empty if no reader knows it."""
         return text_of(self.message, self.shape)
 
+    def _gist(self) -> str:
+        said = read(self.message, self.shape)
+        names = [f"calls {call.name}" for call in said.calls] + [f"answers {each.name}" for each in said.results]
+        words = _first_words(said.text) if said.text.strip() else _first_words(", ".join(names)) if names else "…"
+        return f"{_shorten(said.role or 'message')}: {words}"
+
 
 class CompactionEntry(Entry, frozen=True, kw_only=True):
     """A summary that replaces the entries before `first_kept_entry_id` in the context. None keeps no earlier entry.
@@ -110,6 +144,9 @@ class CompactionEntry(Entry, frozen=True, kw_only=True):
     provider: str | None = None
     model: str | None = None
 
+    def _gist(self) -> str:
+        return f"summary: {_first_words(self.summary)}"
+
 
 class BranchSummaryEntry(Entry, frozen=True, kw_only=True):
     """A summary of an abandoned branch. `from_id` is the leaf of that branch.
@@ -125,6 +162,9 @@ class BranchSummaryEntry(Entry, frozen=True, kw_only=True):
     provider: str | None = None
     model: str | None = None
 
+    def _gist(self) -> str:
+        return f"summary: {_first_words(self.summary)}"
+
 
 class ModelChangeEntry(Entry, frozen=True, kw_only=True):
     """A change of the model, in effect from here on. `settings` holds other choices, such as a thinking level."""
@@ -134,6 +174,9 @@ class ModelChangeEntry(Entry, frozen=True, kw_only=True):
     model: str
     settings: dict[str, Any] | None = None
 
+    def _gist(self) -> str:
+        return f"model: {_first_words(self.model)}"
+
 
 class ExtensionDataEntry(Entry, frozen=True, kw_only=True):
     """Data of the application, tied to a branch. It is never part of a context."""
@@ -141,6 +184,9 @@ class ExtensionDataEntry(Entry, frozen=True, kw_only=True):
     type: ClassVar[str] = "extension_data"
     ext_type: str
     data: Any
+
+    def _gist(self) -> str:
+        return f"ext_type: {_first_words(self.ext_type)}"
 
 
 class LostEntry(Entry, frozen=True, kw_only=True):
@@ -184,6 +230,9 @@ class OpaqueEntry(Entry, frozen=True, kw_only=True):
     def type(self) -> str:  # type: ignore[override]  # a class constant everywhere else
         """The type in the log."""
         return self.unknown_type
+
+    def _gist(self) -> str:
+        return f"type: {_first_words(self.unknown_type)}"
 
 
 class Mark(Record, frozen=True, kw_only=True):

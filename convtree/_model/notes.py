@@ -5,7 +5,7 @@ from __future__ import annotations
 from convtree._messages.reading import read
 from convtree._model.entries import MessageEntry
 
-_INSTRUCTS = ("system", "developer")
+INSTRUCTS = ("system", "developer")
 
 
 def is_note_message(entry: MessageEntry) -> bool:
@@ -25,4 +25,4 @@ def is_activity(entry: MessageEntry) -> bool:
     A system prompt makes a leaf stale, so it is not a note. But nobody said it: a program sets it when it opens the
     session.
     """
-    return entry.role not in _INSTRUCTS and not is_note_message(entry)
+    return entry.role not in INSTRUCTS and not is_note_message(entry)

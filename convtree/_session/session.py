@@ -8,7 +8,7 @@ two clients; an append raises `StaleLeaf` if the other client has moved the leaf
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,13 +28,12 @@ from convtree._model.entries import (
     Entry,
     Finding,
     Header,
-    Mark,
     ParentSession,
     Record,
 )
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
-from convtree._session import appending, branches, follow, forking, landing, marking
+from convtree._session import appending, branches, follow, forking, landing, marking, viewing, walking
 from convtree._session.client import ON_STALE, Client, method, overloaded_method, query
 from convtree._session.described import Described
 from convtree._session.header import check_choice, new_header
@@ -272,7 +271,9 @@ class Session(Described, Uncopyable):
 
     build_context = query(SessionView.build_context)
     entry = query(SessionView.entry)
-    path = query(SessionView.path)
+    path = overloaded_method(walking.path)
+    walk_up = overloaded_method(walking.walk_up)
+    records = method(walking.records)
     children = query(SessionView.children)
     siblings = query(SessionView.siblings)
     tip = query(SessionView.tip)
@@ -282,23 +283,12 @@ class Session(Described, Uncopyable):
     diff = query(SessionView.diff)
     extension_data = query(SessionView.extension_data)
     state = query(SessionView.state)
+    view = method(viewing.view)
     follow = method(follow.follow)
 
     def outline(self) -> Outline:
         """Returns the shape of the tree as it is now, for drawing it. Entries are read when the outline is asked."""
         return self._client.ask(SessionView.outline, self._client.reader)
-
-    def records(self, start: int = 0) -> Iterator[tuple[int, Entry | Mark]]:
-        """Yields every entry and mark from number `start` on, with its number in the log. Damaged ones are left out.
-
-        Does not look into the log for records that other sessions appended since the last call.
-
-        Raises:
-            SessionFailed: the log was replaced meanwhile, and its records have other numbers. Call it again.
-        """
-        replaced = self._journal.times_replaced
-        for rows in batched(range(start, len(self._index.tree))):
-            yield from self._client.records_of(rows, replaced)
 
     def refresh(self) -> list[Entry]:
         """Reads what other sessions appended, adopts the log's leaf, and returns their new entries.

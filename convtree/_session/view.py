@@ -7,8 +7,8 @@ current index of the log, and the leaf that the session has seen.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import takewhile
-from typing import TYPE_CHECKING, Any, cast
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import msgspec
 
@@ -20,11 +20,15 @@ from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
 from convtree._engine.path_rows import Gap
 from convtree._engine.rendering import Render, default_render
+from convtree._engine.upwards import break_above, broken_at, entries_up
+from convtree._model.batches import BATCH
 from convtree._model.entries import Entry, ExtensionDataEntry, Finding, Header, Mark, MessageEntry, VacuumEntry
 from convtree._model.errors import EntryNotFound
 
 if TYPE_CHECKING:
     from convtree._engine.diff import BranchDelta, Diff
+
+E = TypeVar("E", bound=Entry)
 
 
 class SessionView(msgspec.Struct, frozen=True):
@@ -106,14 +110,19 @@ class SessionView(msgspec.Struct, frozen=True):
         """
         return self.index.entries([self.row_of(entry_id)])[0]
 
-    def path(self, entry_id: str | Entry | AtLeaf | None = LEAF) -> list[Entry]:
-        """Returns the entries from the first down to this one.
+    def path(self, entry_id: str | Entry | AtLeaf | None, last: int | None, cls: type[E]) -> list[E]:
+        """Returns the entries of a class on the path to an entry, first to last; the last few, unless `last` is None.
 
         Raises:
             EntryNotFound: there is no such entry.
-            BrokenPath: an entry is lost, a parent is missing, or a line was damaged.
+            BrokenPath: among what is looked at, an entry is lost, a parent is missing, or a line was damaged.
         """
-        return self.index.entries(self.path_rows(self.row(entry_id)))
+        row = self.row(entry_id)
+        if last is None and cls is Entry:
+            return cast(list[E], self.index.entries(self.path_rows(row)))
+        found = [entry for _, entry in islice(entries_up(self.index, row, cls, last or BATCH), last)]
+        found.reverse()
+        return found
 
     def children(self, entry_id: str | Entry | None) -> list[Entry]:
         """Returns the entries directly below this one, in log order; None has the first entries."""
@@ -255,13 +264,9 @@ class SessionView(msgspec.Struct, frozen=True):
         Raises:
             BrokenPath: an entry is lost, or a parent is missing.
         """
-        if (lost := self.index.lost_above(row)) != tree.NONE:
-            raise self.index.lost(lost)
-        rows = self.index.tree.path(row)
-        if rows and self.index.tree.parents[rows[0]] == tree.MISSING:
-            missing = self.index.entries(rows[:1])[0].parent_id
-            raise self.index.broken(rows[0], f"has the parent {missing!r}, which is missing", missing)
-        return rows
+        if (end := break_above(self.index, row)) != tree.NONE:
+            raise broken_at(self.index, end)
+        return self.index.tree.path(row)
 
     def ids(self, rows: Sequence[int]) -> list[str]:
         """Reads the ids of entries."""

@@ -25,6 +25,7 @@ threads, and their docstrings say what each call does. The rules that asyncio ad
 Opening gives an `AwaitableContext`: await it, or use it with `async with`.
 """
 
-from convtree.aio._facade import AwaitableContext, Outline, Session, SessionStore, open_store
+from convtree.aio._calls import AwaitableContext
+from convtree.aio._facade import Outline, Session, SessionStore, View, open_store
 
-__all__ = ["AwaitableContext", "Outline", "Session", "SessionStore", "open_store"]
+__all__ = ["AwaitableContext", "Outline", "Session", "SessionStore", "View", "open_store"]

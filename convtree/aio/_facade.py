@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
-from functools import partial, wraps
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, Self, TypeVar
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import Any, ParamSpec, TypeVar, overload
 
 from msgspec import UNSET, UnsetType
 
 from convtree._engine.expected import expected
+from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.outline import LinearSegment
 from convtree._engine.outline import Outline as SyncOutline
 from convtree._engine.redact import Redact
@@ -22,164 +24,26 @@ from convtree._engine.rendering import Render, default_render
 from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._logs.copy import Copied
-from convtree._model.batches import batched
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark, Record
-from convtree._model.resources import Uncopyable
-from convtree._session import landing
+from convtree._session import landing, walking
 from convtree._session.compaction import BranchPlan, CompactionPlan
 from convtree._session.follow import looks
 from convtree._session.session import Session as SyncSession
 from convtree._session.summaries import Summary
+from convtree._session.viewing import View as SyncView
+from convtree._session.viewing import ViewEntry, ViewShape
+from convtree.aio._calls import AsyncFacade, AsyncOnly, awaited, finish, opening_function, opening_method, wait_for
 from convtree.aio._executor import SerialQueue, run_in_background
 from convtree.stores._open import open_store as open_sync_store
 from convtree.stores._session_store import SessionStore as SyncStore
+from convtree.stores._shared import SessionPool, Shared
 from convtree.stores.base import Progress, StoreFinding
 
 P = ParamSpec("P")
 T = TypeVar("T")
+E = TypeVar("E", bound=Entry)
 
 _STORE_THREADS = 4  # of the pool: a slow store leaves the others to the sessions
-
-
-class _Closes(Protocol):
-    def close(self) -> None: ...
-
-
-class _ClosesAwaited(Protocol):
-    async def close(self) -> None: ...
-
-
-S_co = TypeVar("S_co", bound=_Closes, covariant=True)
-R = TypeVar("R", bound=_ClosesAwaited | None)
-
-
-class _AsyncOnly:
-    """Answers a plain `with` by saying that it takes an `async with`."""
-
-    if not TYPE_CHECKING:  # a type checker must go on rejecting it
-
-        def __enter__(self) -> NoReturn:
-            raise TypeError(f"{type(self).__name__} of convtree.aio: use `async with`, not `with`")
-
-        def __exit__(self, *exception: object) -> None:
-            """Is there for `with` to look up `__enter__`."""
-
-
-class AwaitableContext(_AsyncOnly, Coroutine[Any, Any, R]):
-    """A session or store that is being opened.
-
-    `await` returns it, and the caller closes it. `async with` returns it and closes it. Like a coroutine, it can be
-    used once.
-    """
-
-    def __init__(self, opening: Coroutine[Any, Any, R]) -> None:
-        self._opening = opening
-        self._opened: R | None = None
-
-    def __await__(self) -> Generator[Any, Any, R]:
-        return self._opening.__await__()
-
-    def send(self, value: Any) -> Any:
-        """Continues the coroutine; called by the event loop."""
-        return self._opening.send(value)
-
-    def throw(self, *exception: Any) -> Any:
-        """Continues the coroutine with an exception; called by the event loop."""
-        return self._opening.throw(*exception)
-
-    def close(self) -> None:
-        """Closes the coroutine. If it was not awaited, nothing is opened."""
-        self._opening.close()
-
-    async def __aenter__(self) -> R:
-        opened = await self._opening
-        self._opened = opened
-        return opened
-
-    async def __aexit__(self, *exception: object) -> None:
-        if self._opened is not None:
-            await self._opened.close()
-
-    if not TYPE_CHECKING:  # a type checker must go on rejecting unknown attributes
-
-        def __enter__(self) -> NoReturn:
-            self._opening.close()
-            super().__enter__()
-
-        def __getattr__(self, name: str) -> NoReturn:
-            raise AttributeError(
-                f"{name!r} of a session or store that is not open yet: await it first, or use `async with`"
-            )
-
-
-async def _open(queue: SerialQueue, work: Callable[[], T], wrap: Callable[[T], R]) -> R:
-    """Opens and wraps a sync object. If the caller is cancelled meanwhile, the object is closed."""
-    future = queue.submit(work)
-    try:
-        return wrap(await asyncio.wrap_future(future))
-    except asyncio.CancelledError:
-        future.add_done_callback(_close_unclaimed)
-        raise
-
-
-def _close_unclaimed(future: Future[Any]) -> None:
-    if not future.cancelled() and future.exception() is None and (opened := future.result()) is not None:
-        run_in_background(opened.close)
-
-
-class _AsyncFacade(_AsyncOnly, Uncopyable, Generic[S_co]):
-    """A sync object and the queue of the calls on it."""
-
-    def __init__(self, sync: S_co, width: int) -> None:
-        self._sync = sync
-        self._queue = SerialQueue(width)
-
-    async def close(self) -> None:
-        """Closes it after the calls that were made before; twice is the same as once. Cancelling does not stop it."""
-        await asyncio.shield(asyncio.wrap_future(self._queue.submit(self._sync.close)))
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        await self.close()
-
-    def __repr__(self) -> str:
-        return f"<aio of {self._sync!r}>"
-
-
-def _awaited(
-    method: Callable[Concatenate[S_co, P], T],
-) -> Callable[Concatenate[_AsyncFacade[S_co], P], Coroutine[Any, Any, T]]:
-    """Returns the method that awaits a sync method."""
-
-    @wraps(method)
-    async def call(self: _AsyncFacade[S_co], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._queue.call(partial(method, self._sync, *args, **kwargs))
-
-    return call
-
-
-def _opening_method(
-    method: Callable[Concatenate[S_co, P], T], wrap: Callable[[T], R]
-) -> Callable[Concatenate[_AsyncFacade[S_co], P], AwaitableContext[R]]:
-    """Returns the method that opens and wraps what a sync method opens."""
-
-    @wraps(method)
-    def call(self: _AsyncFacade[S_co], /, *args: P.args, **kwargs: P.kwargs) -> AwaitableContext[R]:
-        return AwaitableContext(_open(self._queue, partial(method, self._sync, *args, **kwargs), wrap))
-
-    return call
-
-
-def _opening_function(function: Callable[P, T], wrap: Callable[[T], R]) -> Callable[P, AwaitableContext[R]]:
-    """Returns the function that opens and wraps what a sync function opens."""
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> AwaitableContext[R]:
-        return AwaitableContext(_open(SerialQueue(), partial(function, *args, **kwargs), wrap))
-
-    return call
 
 
 async def _summary_by(summarize: Callable[[Any], Awaitable[Summary]], plan: CompactionPlan | BranchPlan) -> Summary:
@@ -202,7 +66,7 @@ def _session_or_none(session: SyncSession | None) -> Session | None:
     return None if session is None else Session(session)
 
 
-class Session(_AsyncFacade[SyncSession]):
+class Session(AsyncFacade[SyncSession]):
     """A conversation for asyncio: the calls of `convtree.Session`, awaited. An async context manager.
 
     Opened by `Session.open` or `Session.memory`. `Session(sync)` wraps a sync session; from then on, use only the
@@ -212,41 +76,41 @@ class Session(_AsyncFacade[SyncSession]):
     def __init__(self, session: SyncSession) -> None:
         super().__init__(session, 1)
 
-    open = staticmethod(_opening_function(SyncSession.open, _session))
-    memory = staticmethod(_opening_function(SyncSession.memory, _session))
+    open = staticmethod(opening_function(SyncSession.open, _session))
+    memory = staticmethod(opening_function(SyncSession.memory, _session))
 
-    append = _awaited(SyncSession.append)
-    append_many = _awaited(SyncSession.append_many)
-    set_system = _awaited(SyncSession.set_system)
-    checkout = _awaited(SyncSession.checkout)
-    apply_compaction = _awaited(SyncSession.apply_compaction)
-    apply_branch_summary = _awaited(SyncSession.apply_branch_summary)
-    label = _awaited(SyncSession.label)
-    hide = _awaited(SyncSession.hide)
-    show = _awaited(SyncSession.show)
-    pin = _awaited(SyncSession.pin)
-    rename = _awaited(SyncSession.rename)
-    archive = _awaited(SyncSession.archive)
-    hold = _awaited(SyncSession.hold)
-    set_directories = _awaited(SyncSession.set_directories)
-    update_metadata = _awaited(SyncSession.update_metadata)
-    extend = _awaited(SyncSession.extend)
-    fork = _opening_method(SyncSession.fork, _session)
-    copy_path = _awaited(SyncSession.copy_path)
+    append = awaited(SyncSession.append)
+    append_many = awaited(SyncSession.append_many)
+    set_system = awaited(SyncSession.set_system)
+    checkout = awaited(SyncSession.checkout)
+    apply_compaction = awaited(SyncSession.apply_compaction)
+    apply_branch_summary = awaited(SyncSession.apply_branch_summary)
+    label = awaited(SyncSession.label)
+    hide = awaited(SyncSession.hide)
+    show = awaited(SyncSession.show)
+    pin = awaited(SyncSession.pin)
+    rename = awaited(SyncSession.rename)
+    archive = awaited(SyncSession.archive)
+    hold = awaited(SyncSession.hold)
+    set_directories = awaited(SyncSession.set_directories)
+    update_metadata = awaited(SyncSession.update_metadata)
+    extend = awaited(SyncSession.extend)
+    fork = opening_method(SyncSession.fork, _session)
+    copy_path = awaited(SyncSession.copy_path)
 
-    build_context = _awaited(SyncSession.build_context)
-    entry = _awaited(SyncSession.entry)
-    path = _awaited(SyncSession.path)
-    children = _awaited(SyncSession.children)
-    siblings = _awaited(SyncSession.siblings)
-    tip = _awaited(SyncSession.tip)
-    leaves = _awaited(SyncSession.leaves)
-    branches = _awaited(SyncSession.branches)
-    common_ancestor = _awaited(SyncSession.common_ancestor)
-    diff = _awaited(SyncSession.diff)
-    extension_data = _awaited(SyncSession.extension_data)
-    state = _awaited(SyncSession.state)
-    refresh = _awaited(SyncSession.refresh)
+    build_context = awaited(SyncSession.build_context)
+    entry = awaited(SyncSession.entry)
+    path = awaited(SyncSession.path)
+    children = awaited(SyncSession.children)
+    siblings = awaited(SyncSession.siblings)
+    tip = awaited(SyncSession.tip)
+    leaves = awaited(SyncSession.leaves)
+    branches = awaited(SyncSession.branches)
+    common_ancestor = awaited(SyncSession.common_ancestor)
+    diff = awaited(SyncSession.diff)
+    extension_data = awaited(SyncSession.extension_data)
+    state = awaited(SyncSession.state)
+    refresh = awaited(SyncSession.refresh)
 
     async def compact(
         self,
@@ -335,13 +199,30 @@ class Session(_AsyncFacade[SyncSession]):
         """Returns the shape of the tree as it is now."""
         return Outline(await self._queue.call(self._sync.outline), self._queue)
 
-    async def records(self, start: int = 0) -> AsyncGenerator[tuple[int, Entry | Mark], None]:
-        """Yields every readable entry and mark with its row number, from row `start` on.
+    async def view(self, leaf: str | Entry | AtLeaf | None = LEAF, *, last: int | None = None) -> View:
+        """Returns the path to a leaf as a person sees it, as the sync `view` does."""
+        return View(await self._queue.call(partial(self._sync.view, leaf, last=last)), self._queue)
 
-        Does not refresh: records appended by others since the last call on this session are not included.
-        """
-        batches = batched(self._sync.records(start))
-        while batch := await self._queue.call(partial(next, batches, None)):
+    @overload
+    def walk_up(self, entry_id: str | Entry | AtLeaf | None = LEAF) -> AsyncGenerator[Entry, None]: ...
+    @overload
+    def walk_up(
+        self, entry_id: str | Entry | AtLeaf | None = LEAF, *, type: builtins.type[E]
+    ) -> AsyncGenerator[E, None]: ...
+    def walk_up(
+        self, entry_id: str | Entry | AtLeaf | None = LEAF, *, type: builtins.type[Any] = Entry
+    ) -> AsyncGenerator[Any, None]:
+        """Yields this entry, its parent, and so on, as the sync `walk_up` does. Begins with the first item."""
+        return self._each(lambda: walking.batches_up(self._sync, entry_id, type))
+
+    def records(self, start: int = 0, *, reverse: bool = False) -> AsyncGenerator[tuple[int, Entry | Mark], None]:
+        """Yields entries and marks with their numbers, as the sync `records` does. Begins with the first item."""
+        return self._each(lambda: walking.batches_of_records(self._sync, start, reverse))
+
+    async def _each(self, begin: Callable[[], Iterator[builtins.list[T]]]) -> AsyncGenerator[T, None]:
+        """Yields the items of batches, each of which is read in a thread."""
+        batches = await self._queue.call(begin)
+        while (batch := await self._queue.call(partial(next, batches, None))) is not None:
             for each in batch:
                 yield each
 
@@ -443,39 +324,73 @@ class Outline:
         return await self._queue.call(partial(self._sync.entries, rows))
 
 
-class SessionStore(_AsyncFacade[SyncStore]):
+class View(Sequence[ViewEntry]):
+    """The entries of a path as a person sees them: the sync view, except that `to` is awaited."""
+
+    def __init__(self, view: SyncView, queue: SerialQueue) -> None:
+        self._sync, self._queue = view, queue
+        self.leaf_id = view.leaf_id
+
+    @overload
+    def __getitem__(self, index: int) -> ViewEntry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ViewEntry]: ...
+    def __getitem__(self, index: int | slice) -> ViewEntry | Sequence[ViewEntry]:
+        return self._sync[index]
+
+    def __len__(self) -> int:
+        return len(self._sync)
+
+    def __repr__(self) -> str:
+        return f"<aio of {self._sync!r}>"
+
+    async def to(self, shape: ViewShape) -> dict[str, Any]:
+        """Returns the session with all its branches for a library of chat components, as the sync `to` does."""
+        return await self._queue.call(partial(self._sync.to, shape))
+
+
+class SessionStore(AsyncFacade[SyncStore]):
     """Many sessions for asyncio: the calls of `convtree.SessionStore`, awaited. Opened by `open_store`."""
 
     def __init__(self, store: SyncStore) -> None:
         super().__init__(store, _STORE_THREADS)
 
-    create = _opening_method(SyncStore.create, _session)
-    create_task = _opening_method(SyncStore.create_task, _session)
-    open = _opening_method(SyncStore.open, _session)
-    open_or_create = _opening_method(SyncStore.open_or_create, _session)
-    fork = _opening_method(SyncStore.fork, _session)
-    resume = _opening_method(SyncStore.resume, _session_or_none)
-    rename = _awaited(SyncStore.rename)
-    archive = _awaited(SyncStore.archive)
-    unarchive = _awaited(SyncStore.unarchive)
-    hold = _awaited(SyncStore.hold)
-    release = _awaited(SyncStore.release)
-    set_directories = _awaited(SyncStore.set_directories)
-    move_directory = _awaited(SyncStore.move_directory)
-    delete = _awaited(SyncStore.delete)
-    erase = _awaited(SyncStore.erase)
+    create = opening_method(SyncStore.create, _session)
+    create_task = opening_method(SyncStore.create_task, _session)
+    open = opening_method(SyncStore.open, _session)
+    open_or_create = opening_method(SyncStore.open_or_create, _session)
+    fork = opening_method(SyncStore.fork, _session)
 
-    list = _awaited(SyncStore.list)
-    count = _awaited(SyncStore.count)
-    info = _awaited(SyncStore.info)
-    children = _awaited(SyncStore.children)
-    latest = _awaited(SyncStore.latest)
-    resumable = _awaited(SyncStore.resumable)
-    prune = _awaited(SyncStore.prune)
-    vacuum = _awaited(SyncStore.vacuum)
-    search = _awaited(SyncStore.search)
-    usage = _awaited(SyncStore.usage)
-    ledger = _awaited(SyncStore.ledger)
+    def session(self, id: str, *, create: bool = False) -> AbstractAsyncContextManager[Session]:
+        """Gives a session that everybody in this process shares, as the sync `session` does, with `async with`.
+
+        It is one object for all, so its calls run one at a time, in the order in which they start.
+        """
+        self._sync.session(id, create=create)  # checks the arguments
+        return _SharedSession(self, id, create)
+
+    resume = opening_method(SyncStore.resume, _session_or_none)
+    rename = awaited(SyncStore.rename)
+    archive = awaited(SyncStore.archive)
+    unarchive = awaited(SyncStore.unarchive)
+    hold = awaited(SyncStore.hold)
+    release = awaited(SyncStore.release)
+    set_directories = awaited(SyncStore.set_directories)
+    move_directory = awaited(SyncStore.move_directory)
+    delete = awaited(SyncStore.delete)
+    erase = awaited(SyncStore.erase)
+
+    list = awaited(SyncStore.list)
+    count = awaited(SyncStore.count)
+    info = awaited(SyncStore.info)
+    children = awaited(SyncStore.children)
+    latest = awaited(SyncStore.latest)
+    resumable = awaited(SyncStore.resumable)
+    prune = awaited(SyncStore.prune)
+    vacuum = awaited(SyncStore.vacuum)
+    search = awaited(SyncStore.search)
+    usage = awaited(SyncStore.usage)
+    ledger = awaited(SyncStore.ledger)
 
     async def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None
@@ -498,4 +413,38 @@ class SessionStore(_AsyncFacade[SyncStore]):
         return self._sync.redact
 
 
-open_store = _opening_function(open_sync_store, SessionStore)
+class _SharedSession(AsyncOnly, AbstractAsyncContextManager[Session]):
+    """A shared session of a store: `async with` gives the one facade of it. It may be entered several times."""
+
+    def __init__(self, store: SessionStore, id: str, create: bool) -> None:
+        self._store, self._id, self._create = store, id, create
+        self._entered: list[tuple[Shared, Session]] = []
+
+    async def __aenter__(self) -> Session:
+        pool = self._store._sync._pool
+        acquiring = self._store._queue.submit(partial(_acquired, pool, self._id, self._create))
+        try:
+            entered = await wait_for(acquiring)
+        except BaseException:
+            acquiring.add_done_callback(partial(_release_unclaimed, pool))
+            raise
+        self._entered.append(entered)
+        return entered[1]
+
+    async def __aexit__(self, *exception: object) -> None:
+        shared, session = self._entered.pop()
+        pool = self._store._sync._pool
+        await finish(session._queue.submit(partial(pool.release, shared)))  # behind calls that were abandoned
+
+
+def _acquired(pool: SessionPool, id: str, create: bool) -> tuple[Shared, Session]:
+    shared = pool.acquire(id, create)
+    return shared, shared.facade(Session)
+
+
+def _release_unclaimed(pool: SessionPool, acquiring: Future[tuple[Shared, Session]]) -> None:
+    if not acquiring.cancelled() and acquiring.exception() is None:
+        run_in_background(partial(pool.release, acquiring.result()[0]))
+
+
+open_store = opening_function(open_sync_store, SessionStore)

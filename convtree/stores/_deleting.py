@@ -17,12 +17,12 @@ from convtree._model.errors import SessionChanged, SessionLocked, SessionNotFoun
 from convtree.stores._copies import copies_among, related_headers
 from convtree.stores._families import Family, tasks_below
 from convtree.stores._judging import held_error, judge
-from convtree.stores._reader import StoreReader
 from convtree.stores._results import Erased
+from convtree.stores._shared import SharingStore
 from convtree.stores.base import Catalogue, Deletion, Traces
 
 
-class StoreDeleter(StoreReader):
+class StoreDeleter(SharingStore):
     """Deletes sessions of a backend; `SessionStore` adds sessions to write to."""
 
     def delete(
@@ -60,6 +60,7 @@ class StoreDeleter(StoreReader):
         copies = self._copies(id)
         with self._lock:
             deleted, changed = self._delete(id, wanted)
+        self._pool.retire(deleted)
         if id in changed and wanted:
             judge(id, self._log(id, "r"), self._now_ms(), wanted)  # it may be for the caller to decide, not to repeat
         if changed:
@@ -159,5 +160,7 @@ class StoreDeleter(StoreReader):
         with self._lock, suppress(SessionLocked):
             self._check_open()
             stamps = {each.info.id: each.stamp for each in family.members}
-            return ids[0] in self._backend.delete(ids[::-1], stamps).deleted
+            deleted = self._backend.delete(ids[::-1], stamps).deleted
+            self._pool.retire(deleted)
+            return ids[0] in deleted
         return False

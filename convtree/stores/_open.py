@@ -31,6 +31,7 @@ def open_store(
     redact: Redact | None = None,
     clock: Clock = system_clock,
     id_source: IdSource = random_id,
+    keep_open: int = 64,
 ) -> SessionStore:
     """Opens the store at a path or URL.
 
@@ -51,6 +52,7 @@ def open_store(
             sessions are found, nor lines that were written without it.
         clock: returns the time in nanoseconds since 1970.
         id_source: returns new ids.
+        keep_open: how many shared sessions stay open that nobody uses, see `SessionStore.session`.
 
     Raises:
         SessionNotFound, FileNotFoundError: there is no store, and none was to be created.
@@ -60,7 +62,7 @@ def open_store(
     backend: StoreBackend
     if not isinstance(url, str | os.PathLike):
         backend = _database(url, durability, lock_timeout_s, create)
-        return SessionStore(backend, redact=redact, clock=clock, id_source=id_source)
+        return SessionStore(backend, redact=redact, clock=clock, id_source=id_source, keep_open=keep_open)
     scheme, path = split_url(url)
     if scheme == "file":
         backend = FolderBackend(
@@ -82,7 +84,7 @@ def open_store(
             "create": create,
         }
         backend = _make(_plugin(scheme), path, scheme, options)
-    return SessionStore(backend, redact=redact, clock=clock, id_source=id_source)
+    return SessionStore(backend, redact=redact, clock=clock, id_source=id_source, keep_open=keep_open)
 
 
 def _make(factory: Callable[..., StoreBackend], url: str, scheme: str, options: dict[str, Any]) -> StoreBackend:

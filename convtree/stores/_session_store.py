@@ -65,6 +65,7 @@ class SessionStore(VacuumingStore):
         redact: called with everything that the store's sessions write; its result is written instead.
         clock: returns the time in nanoseconds since 1970.
         id_source: returns new ids.
+        keep_open: how many shared sessions stay open that nobody uses, see `session`.
     """
 
     def __init__(
@@ -74,8 +75,9 @@ class SessionStore(VacuumingStore):
         redact: Redact | None = None,
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
+        keep_open: int = 64,
     ) -> None:
-        super().__init__(backend, clock)
+        super().__init__(backend, clock, lambda each, create: self.open(each, create=create), keep_open)
         self._id_source = id_source
         self._redact = redact
 

@@ -26,9 +26,11 @@ from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
 from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
+from convtree.testing._shared import SharedTests
 from convtree.testing._tasks import TaskTests
 from convtree.testing._usage import PROVIDERS, UsageTests
 from convtree.testing._vacuum import VacuumTests
+from convtree.testing._walks import WalkTests
 
 __all__ = [
     "NOT_IDS",
@@ -48,6 +50,8 @@ __all__ = [
 
 class StoreContract(
     SessionTests,
+    SharedTests,
+    WalkTests,
     ListTests,
     ActivityTests,
     LifecycleTests,

@@ -27,6 +27,13 @@ async def converse(path: Path) -> None:
         assert_type(context, convtree.Context)
         assert_type(await session.siblings(question.id), list[MessageEntry])
         assert_type(await session.path(), list[Entry])
+        assert_type(await session.path(last=1, type=MessageEntry), list[MessageEntry])
+        assert_type(session.walk_up(), AsyncGenerator[Entry, None])
+        view = await session.view(question.id)
+        assert_type(view, aio.View)
+        assert_type(view[0], convtree.ViewEntry)
+        assert_type(await view.to("assistant-ui"), dict[str, Any])
+        assert_type(session.walk_up(question.id, type=MessageEntry), AsyncGenerator[MessageEntry, None])
         assert_type((await session.diff(question.id)).ancestor_id, str | None)
         await session.label(question.id, "start")
         await session.rename("A trip")
@@ -66,6 +73,8 @@ async def serve(url: str) -> None:
         await session.append({"role": "user", "content": "Hello"})
         async with store.open("t", create=True, on_stale="branch") as other:
             await other.append({"role": "user", "content": "Hello"})
+        async with store.session("t") as shared:
+            assert_type(shared, aio.Session)
         async with store.fork("s") as fork:
             assert_type(fork.leaf_id, str | None)
         assert_type([info.id for info in await store.list(limit=10)], list[str])

@@ -27,6 +27,11 @@ def begin(store: SessionStore) -> str:
     parent = convtree.ParentSession(id="trip", kind="task")
     with store.create(id="helper", parent_session=parent) as session:
         session.append({"role": "user", "content": "Look for trains."})
+    shared = store.session("shared", create=True)
+    with shared as session, store.session("shared", create=True) as same:
+        assert_type(session, Session)
+        assert same is session
+        session.append({"role": "user", "content": "Hello"})
     with store.open_or_create(convtree.Header(id="there", timestamp="2026-01-02T03:04:05.678Z")) as session:
         session.append({"role": "user", "content": "From elsewhere."})
     with store.fork("trip", question.id, new_id="fork") as fork:

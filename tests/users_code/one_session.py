@@ -18,6 +18,7 @@ def read_and_write(path: Path) -> None:
         assert_type(question, MessageEntry)
         assert_type(question.text, str)
         assert_type(question.role, str | None)
+        assert_type(question.to_dict(), dict[str, Any])
         assert_type(question.message, dict[str, Any])
         usage: dict[str, Any] = {"input_tokens": 5, "output_tokens": 2}
         reply = session.append(
@@ -63,6 +64,10 @@ def look(session: Session, entry_id: str) -> None:
     assert_type(roles, list[str])
     assert_type(session.entry(entry_id), Entry)
     assert_type(session.path(), list[Entry])
+    assert_type(session.path(entry_id, last=2), list[Entry])
+    assert_type(session.path(last=2, type=MessageEntry), list[MessageEntry])
+    assert_type(next(session.walk_up(entry_id)), Entry)
+    assert_type(list(session.walk_up(type=convtree.CompactionEntry)), list[convtree.CompactionEntry])
     assert_type(session.children(None), list[Entry])
     assert_type(session.siblings(entry_id), list[MessageEntry])
     assert_type(session.leaves(), list[Entry])
@@ -74,6 +79,13 @@ def look(session: Session, entry_id: str) -> None:
     assert step >= 0
     assert_type(session.refresh(), list[Entry])
     assert_type(session.outline().leaf, int)
+    assert_type(next(session.records(reverse=True)), tuple[int, Entry | Mark])
+    view = session.view(last=20)
+    assert_type(view, convtree.View)
+    assert_type(view[-1], convtree.ViewEntry)
+    assert_type([f"{each.number}/{each.of}" for each in view], list[str])
+    assert_type(view[-1].next, str | None)
+    assert_type(view.to("assistant-ui"), dict[str, Any])
     for number, record in session.records():
         assert_type((number, record), tuple[int, Entry | Mark])
     news: Iterator[Entry | Mark] = session.follow(timeout_s=0)

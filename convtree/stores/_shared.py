@@ -1,0 +1,243 @@
+"""Shared sessions: one open session for everybody in the process who works with it.
+
+A server opens a session for each request, which costs milliseconds, and looks for what other processes wrote, which
+costs microseconds. So open sessions are kept, and refreshed before they are handed out. Users are counted: a session
+that somebody uses is never closed to make room. Of those that nobody uses, the least recently used are closed.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from convtree._engine import codec
+from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
+from convtree._model.resources import ForkAware, watch_forks
+from convtree._model.sources import Clock
+from convtree._session.header import check_flag, check_number
+from convtree._session.session import Session
+from convtree.stores._reader import StoreReader
+from convtree.stores.base import StoreBackend
+
+T = TypeVar("T")
+
+Open = Callable[[str, bool], Session]
+"""Opens a session by its id; begins it if there is none and the flag is set."""
+
+
+class Shared:
+    """An open session and the number of its users. All but `facade` is the pool's business."""
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        self.opening = Lock()  # held while the session is opened or refreshed; taken before the pool's lock
+        self.session: Session | None = None
+        self.users = 0
+        self.is_retired = False  # nobody gets it any more; closed when its last user is done
+        self._facade: Any = None
+
+    def facade(self, make: Callable[[Session], T]) -> T:
+        """Returns what `make` made of the session when it was called first: one facade for all."""
+        with self.opening:
+            assert self.session is not None
+            if self._facade is None:
+                self._facade = make(self.session)
+            found: T = self._facade
+            return found
+
+    def close(self) -> None:
+        """Closes the session. What was appended is stored already, so an error of the storage loses nothing."""
+        if self.session is not None:
+            with suppress(OSError, ConvtreeError):
+                self.session.close()
+
+
+class SessionPool(ForkAware):
+    """The shared sessions of a store. Thread-safe.
+
+    Args:
+        open: opens a session.
+        location: the store, for error messages.
+        keep_open: how many sessions that nobody uses stay open.
+    """
+
+    def __init__(self, open: Open, location: str, keep_open: int) -> None:
+        self._open = open
+        self._location = location
+        self._keep_open = keep_open
+        self._closed = False
+        self._live: set[Shared] = set()  # those of `_by_id`, and those retired that somebody uses
+        self._after_fork()
+        watch_forks(self)
+
+    def _after_fork(self) -> None:
+        """Starts empty: in a forked child, the open sessions belong to the parent."""
+        self._lock = Lock()  # protects what is below and all `users`; nothing is opened or closed under it
+        for shared in self._live:
+            shared.is_retired = True
+        self._by_id: dict[str, Shared] = {}
+        self._idle: OrderedDict[str, Shared] = OrderedDict()  # of `_by_id`, what nobody uses, last used last
+        self._live = set()
+
+    def acquire(self, id: str, create: bool) -> Shared:
+        """Returns the shared session with this id, refreshed. Whoever gets it calls `release`.
+
+        Raises:
+            SessionNotFound: there is no such session, and `create` is False.
+            SessionClosed: the pool is closed.
+            As `SessionStore.open` and `Session.refresh`.
+        """
+        while True:
+            shared = self._claim(id)
+            try:
+                with shared.opening:
+                    if self._is_ready(shared, create):
+                        return shared
+            except BaseException:
+                self.release(shared)
+                raise
+            shared.is_retired = True
+            self.release(shared)
+
+    def release(self, shared: Shared) -> None:
+        """Says that one user is done. Closes what is not needed any more."""
+        with self._lock:
+            shared.users -= 1
+            done = self._unneeded(shared)
+        for each in done:
+            each.close()
+
+    def retire(self, ids: Iterable[str]) -> None:
+        """Has these sessions opened anew for whoever asks next. Closes those that nobody uses."""
+        with self._lock:
+            found = [self._by_id[id] for id in ids if id in self._by_id]
+            for shared in found:
+                shared.is_retired = True
+            done = [each for shared in found for each in self._unneeded(shared)]
+        for each in done:
+            each.close()
+
+    def close(self) -> None:
+        """Closes every session, also those in use."""
+        with self._lock:
+            self._closed = True
+            live, self._live = self._live, set()
+            self._by_id.clear()
+            self._idle.clear()
+        for each in live:
+            each.close()
+
+    def _claim(self, id: str) -> Shared:
+        """Counts one more user of a session, which need not be open yet."""
+        with self._lock:
+            self._check_open()
+            shared = self._by_id.get(id)
+            if shared is None or shared.is_retired:
+                shared = self._by_id[id] = Shared(id)
+                self._live.add(shared)
+            self._idle.pop(id, None)
+            shared.users += 1
+            return shared
+
+    def _is_ready(self, shared: Shared, create: bool) -> bool:
+        """Opens a session, or refreshes it; returns False if it has to be opened anew. The caller has its lock."""
+        session = shared.session
+        if session is None:
+            session = shared.session = self._open(shared.id, create)
+            with self._lock:
+                is_closed = self._closed
+            if is_closed:  # meanwhile, and `close` could not know of it
+                shared.close()
+                self._check_open()
+        elif shared.is_retired or session._client.closed or session._client.journal.log.failed:
+            return False
+        else:
+            try:
+                session.refresh()
+            except SessionNotFound:
+                return False  # deleted, but it may have been begun again
+        if not create and not session._client.journal.index.state.lines:
+            raise SessionNotFound(f"{self._location}: there is no session {shared.id!r}")
+        return True
+
+    def _unneeded(self, shared: Shared) -> list[Shared]:
+        """Returns what is to be closed after the last user of a session is done. The caller has the lock."""
+        if shared.users:
+            return []
+        if shared.is_retired or self._closed or shared.session is None or shared.session._client.closed:
+            if self._by_id.get(shared.id) is shared:
+                del self._by_id[shared.id]
+                self._idle.pop(shared.id, None)
+            self._live.discard(shared)
+            return [shared]
+        self._idle[shared.id] = shared
+        done = []
+        while len(self._idle) > self._keep_open:
+            id, oldest = self._idle.popitem(last=False)
+            del self._by_id[id]
+            self._live.discard(oldest)
+            done.append(oldest)
+        return done
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise SessionClosed(f"{self._location}: this store is closed; open it again")
+
+
+class SharedSession(AbstractContextManager[Session]):
+    """What `SessionStore.session` returns: `with` gives the session. It may be entered several times."""
+
+    def __init__(self, pool: SessionPool, id: str, create: bool) -> None:
+        self._pool, self._id, self._create = pool, id, create
+        self._entered: list[Shared] = []
+
+    def __enter__(self) -> Session:
+        shared = self._pool.acquire(self._id, self._create)
+        self._entered.append(shared)
+        assert shared.session is not None
+        return shared.session
+
+    def __exit__(self, *exception: object) -> None:
+        self._pool.release(self._entered.pop())
+
+    if not TYPE_CHECKING:  # pragma: no branch  # a type checker must go on rejecting unknown attributes
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise AttributeError(f"{name!r} of a shared session: use `with store.session(…) as session`")
+
+
+class SharingStore(StoreReader):
+    """The half of a store that hands out shared sessions."""
+
+    def __init__(self, backend: StoreBackend, clock: Clock, open: Open, keep_open: int) -> None:
+        check_number("keep_open", keep_open, 0)
+        super().__init__(backend, clock)
+        self._pool = SessionPool(open, self.location, keep_open)
+
+    def session(self, id: str, *, create: bool = False) -> AbstractContextManager[Session]:
+        """Gives a session that everybody in this process shares, for servers: `with store.session(id) as session`.
+
+        Whoever asks for a session while it is open gets the same object, refreshed: with what other processes wrote,
+        and at the log's leaf. So users share one leaf, and none of them is stale because of another. Say where a
+        message belongs: with `reply_to` or `parent_id`.
+
+        The session stays open when the block ends, so that the next one costs no more than a refresh. At most
+        `keep_open` sessions that nobody uses stay open; a session in use is never closed to make room. Do not close it
+        yourself. With `create`, a session that does not exist begins with its first record.
+
+        Raises:
+            InvalidMessage: the id is not valid.
+            SessionNotFound: when the block begins: there is no such session, or it was deleted.
+            SessionClosed: when the block begins: the store is closed.
+        """
+        codec.check_id(id, "id")
+        check_flag("create", create)
+        return SharedSession(self._pool, id, create)
+
+    def close(self) -> None:
+        """Closes the store and its shared sessions. Other sessions that are open stay open."""
+        self._pool.close()
+        super().close()
