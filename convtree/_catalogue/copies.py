@@ -96,9 +96,12 @@ def counted_copies(execute: Execute, ids: Sequence[str]) -> list[Counted]:
     for chunk in batched(ids):
         copiers = [_Session(*row) for row in _select(execute, _SELECT_COPIERS, chunk)]
         parents = _parents(execute, copiers)
-        for each in copiers:
-            if each.id not in parents:
-                found += (Counted(each.id, *row) for row in _own_rows(execute, each))
+        rows = {each: _rows(execute, each.id) for each in copiers if each.id not in parents}
+        entries = {row.entry for each, some in rows.items() if each.copying_to is None for row in some}
+        places = _counting(execute, sorted(entries))
+        for each, some in rows.items():
+            own = (row for row in some if each.copying_to is not None or places.get(row.entry) == each.id)
+            found += (Counted(each.id, *row) for row in own)
     return found
 
 
@@ -127,28 +130,21 @@ def usage_from(numbers: Iterable[Any]) -> Usage:
     return Usage(**dict(zip(Usage.__struct_fields__, numbers, strict=True)))
 
 
-def _own_rows(execute: Execute, session: _Session) -> list[_Row]:
-    """Returns the copied usage that counts in a session whose parent is not in the store."""
-    rows = _rows(execute, session.id)
-    if session.copying_to is not None:
-        return rows  # its header names a parent, but it has copied nothing
-    entries = [row.entry for row in rows]
-    above = _Above(execute, entries)
-    above.add([session])
-    free = [entry for entry in entries if above.next(session.id, entry) is None]
-    copies = _copies(execute, session.id, free)
-    above.add_ids(set().union(*copies.values()))
-    own = {entry for entry, others in copies.items() if _is_first(session.id, entry, others, above)}
-    return [row for row in rows if row.entry in own or (row.entry in free and row.entry not in copies)]
+def _counting(execute: Execute, entries: Sequence[str]) -> dict[str, str]:
+    """Returns which of the sessions that copied an entry counts it. None, if another session has it.
 
-
-def _is_first(id: str, entry: str, others: Collection[str], above: _Above) -> bool:
-    """Returns whether a session with a copy counts it, although others have copies of it.
-
-    Each copy leads up to a session. One that has no copy of the entry has the entry itself.
+    Each copy leads up to a session. The first one by id counts the entry, unless one of them has no copy: it has the
+    entry itself.
     """
-    tops = {above.top(other, entry) for other in others} - {id}
-    return all(top in others and top > id for top in tops)
+    copies = _copies(execute, "", entries)
+    above = _Above(execute, entries)
+    above.add_ids(set().union(*copies.values()))
+    found = {}
+    for entry, ids in copies.items():
+        tops = {above.top(id, entry) for id in ids}
+        if tops <= ids - above.unfinished:
+            found[entry] = min(tops)
+    return found
 
 
 class _Above:
@@ -163,14 +159,14 @@ class _Above:
         self._entries = entries
         self._above: dict[str, list[str]] = {}
         self._held: dict[str, set[str]] = {}  # by sessions that may not hold them
+        self.unfinished = set[str]()  # sessions whose copied part never came: what they have is their own
 
     def add_ids(self, ids: Collection[str]) -> None:
         """Looks for what is above these sessions."""
-        self.add([_Session(*row) for chunk in batched(ids) for row in _select(self._execute, _SELECT_SESSIONS, chunk)])
-
-    def add(self, sessions: Sequence[_Session]) -> None:
-        """Looks for what is above these sessions."""
-        while sessions:
+        while ids:
+            rows = (row for chunk in batched(ids) for row in _select(self._execute, _SELECT_SESSIONS, chunk))
+            sessions = [_Session(*row) for row in rows]
+            self.unfinished |= {each.id for each in sessions if each.copying_to is not None}
             parents = _parents(self._execute, sessions)
             firsts = _first_logs(self._execute, sessions)
             others = _ancestors(self._execute, [each for each in sessions if each.id not in parents], ())
@@ -181,10 +177,8 @@ class _Above:
                         self._held[id] = _entries_in(self._execute, id, self._entries)
                 self._above[each.id] = unsure or ([parents[each.id]] if each.id in parents else [])
             ids = {id for each in sessions for id in self._above[each.id]} - self._above.keys()
-            rows = (row for chunk in batched(ids) for row in _select(self._execute, _SELECT_SESSIONS, chunk))
-            sessions = [_Session(*row) for row in rows]
 
-    def next(self, id: str, entry: str) -> str | None:
+    def _next(self, id: str, entry: str) -> str | None:
         """Returns the session above this one that holds the entry; None if there is none."""
         above = self._above.get(id, ())
         return next((each for each in above if each not in self._held or entry in self._held[each]), None)
@@ -192,7 +186,7 @@ class _Above:
     def top(self, id: str, entry: str) -> str:
         """Returns the last session above this one that holds the entry. A ring ends where it was entered."""
         seen = {id}
-        while (above := self.next(id, entry)) is not None and above not in seen:
+        while (above := self._next(id, entry)) is not None and above not in seen:
             seen.add(above)
             id = above
         return id
