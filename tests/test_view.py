@@ -1,6 +1,5 @@
 """A session as a person sees it: alternatives of each message, and all branches for chat components."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from helpers import assistant, log_of, node, system, user
 from hypothesis import given
 from hypothesis import strategies as st
+from loops import Run, in_thread
 
 from convtree import (
     BranchSummaryEntry,
@@ -586,7 +586,7 @@ def test_to_shows_the_session_as_it_is_now(session: Session) -> None:
         view.to("assistant-ui")
 
 
-def test_asyncio_programs_have_the_same_view() -> None:
+def test_async_programs_have_the_same_view(run: Run) -> None:
     """`view` and `to` are awaited; the entries are not."""
 
     async def main() -> None:
@@ -595,10 +595,10 @@ def test_asyncio_programs_have_the_same_view() -> None:
             await session.append(assistant("1"))
             await session.append(assistant("2"), reply_to=question.id)
             view = await session.view(last=1)
-            sync = await asyncio.to_thread(session._sync.view, last=1)
+            sync = await in_thread(session._sync.view, last=1)
             assert {name for name in dir(view) if name[0] != "_"} == {name for name in dir(sync) if name[0] != "_"}
             assert (list(view), view[:1], len(view), view.leaf_id) == (list(sync), sync[:1], 1, session.leaf_id)
             assert repr(view) == f"<aio of {view._sync!r}>"
-            assert await view.to("assistant-ui") == await asyncio.to_thread(sync.to, "assistant-ui")
+            assert await view.to("assistant-ui") == await in_thread(sync.to, "assistant-ui")
 
-    asyncio.run(main())
+    run(main)
