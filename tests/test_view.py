@@ -447,6 +447,50 @@ def test_results_far_from_their_calls_and_without_ids(session: Session) -> None:
     assert contents["h"] == text("And now?")
 
 
+def test_results_on_the_way_to_two_branches(session: Session) -> None:
+    """One call was answered above the fork, one on each branch below it."""
+    session.append({"role": "assistant", "content": None, "tool_calls": [call("t1"), call("t2")]}, id="c")
+    session.append(result("t1", "One."), id="r1")
+    session.append(result("t2", "Two."), id="r2")
+    session.append(result("t2", "Too."), id="r3", parent_id="r1")
+    contents = [(parent, id, [block.get("result") for block in content]) for parent, id, _, content in thread(session)]
+    assert contents == [(None, "c", ["One.", None]), ("c", "r2", ["Two."]), ("c", "r3", ["Too."])]
+
+
+def test_a_message_with_calls_and_results(session: Session) -> None:
+    """A result in the same message is part of its call, and so is one that comes later."""
+    session.append(
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "tool_use", "id": "t1", "name": "look", "input": {}},
+                {"type": "tool_result", "tool_use_id": "t1", "content": "One."},
+                {"type": "tool_use", "id": "t2", "name": "look", "input": {}},
+            ],
+        },
+        id="c",
+    )
+    session.append(
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t2", "content": "Two."}]}, id="r"
+    )
+    session.append(assistant("Done."), id="a")
+    contents = [(parent, id, [block.get("result") for block in content]) for parent, id, _, content in thread(session)]
+    assert contents == [(None, "c", ["One.", "Two."]), ("c", "a", [None])]
+
+
+def test_many_results_of_many_calls_are_part_of_them() -> None:
+    """Thousands, also where every turn uses the same ids again: none is lost, and it does not take long."""
+    with Session.memory() as session:
+        many = [call(f"t{number}") for number in range(2000)]
+        session.append({"role": "assistant", "content": None, "tool_calls": many}, id="many")
+        session.append_many(result(f"t{number}", str(number)) for number in range(2000))
+        for _ in range(1000):
+            session.append_many([{"role": "assistant", "content": None, "tool_calls": [call("t0")]}, result("t0", "x")])
+        contents = [content for _, _, _, content in thread(session)]
+        assert [block["result"] for block in contents[0]] == [str(number) for number in range(2000)]
+        assert [content[0]["result"] for content in contents[1:]] == ["x"] * 1000
+
+
 def test_a_result_without_its_call_is_shown_alone(session: Session) -> None:
     """On the other branch, or never made. Beside words of the user it is data, because a user calls no tools."""
     session.append(user("q"), id="q")
