@@ -135,7 +135,8 @@ def test_every_call_refuses_arguments_of_other_types() -> None:
                 continue
             with pytest.raises((TypeError, ValueError)) as error:
                 loop.run_until_complete(awaited(call(*bound, **{parameter.name: value})))
-            assert str(error.value).startswith(f"{parameter.name}: expected "), (name, value, str(error.value))
+            said = str(error.value).removeprefix(parameter.name)
+            assert said.startswith((": expected ", " is one of ")), (name, value, str(error.value))
             tried += 1
     loop.close()
     assert tried > 2000

@@ -9,14 +9,10 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime, timedelta
 from enum import Enum
 from functools import wraps
 from math import isnan
-from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from msgspec import UNSET
@@ -45,10 +41,11 @@ class _Kind(NamedTuple):
 
     accepts: Callable[[Any], bool]
     words: str
+    is_choice: bool = False
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not isnan(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_list(value: Any) -> bool:
@@ -61,12 +58,10 @@ _KINDS = {
     "UnsetType": _Kind(lambda value: value is UNSET, ""),
     "bool": _Kind(lambda value: isinstance(value, bool), "True or False"),
     "bytes": _Kind(lambda value: isinstance(value, bytes), "bytes"),
-    "datetime": _Kind(lambda value: isinstance(value, datetime), "a datetime"),
     "float": _Kind(_is_number, "a number"),
     "int": _Kind(lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
-    "os.PathLike": _Kind(lambda value: isinstance(value, PathLike), "a path"),
+    "os.PathLike": _Kind(lambda value: hasattr(value, "__fspath__"), "a path"),
     "str": _Kind(lambda value: isinstance(value, str), "a text"),
-    "timedelta": _Kind(lambda value: isinstance(value, timedelta), "a timedelta"),
     "builtins.type": _Kind(lambda value: isinstance(value, type), "a class"),
     **dict.fromkeys(("Collection", "Iterable", "Sequence"), _Kind(_is_list, "a list")),
     **dict.fromkeys(("dict", "Mapping"), _Kind(lambda value: isinstance(value, Mapping), "a mapping")),
@@ -94,8 +89,7 @@ def checked(function: F) -> F:
     parameters: list[_Parameter] = []
     by_name: dict[str, _Parameter] = {}
 
-    @wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if not by_name:  # at the first call: most functions of a program are never called
             parameters[:] = map(_parameter, inspect.signature(function).parameters.values())
             by_name.update((each.name, each) for each in parameters)
@@ -106,9 +100,18 @@ def checked(function: F) -> F:
             parameter = by_name.get(name, _ANYTHING)
             if parameter.kinds:
                 _check(parameter, value)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        check(args, kwargs)
         return function(*args, **kwargs)
 
-    return cast(F, call)
+    @wraps(function)
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        check(args, kwargs)
+        return await function(*args, **kwargs)
+
+    return cast(F, call_async if inspect.iscoroutinefunction(function) else call)
 
 
 def checked_methods(cls: type[T]) -> type[T]:
@@ -121,23 +124,17 @@ def checked_methods(cls: type[T]) -> type[T]:
 
 def _check(parameter: _Parameter, value: Any) -> None:
     if value is parameter.default or any(kind.accepts(value) for kind in parameter.kinds):
+        if isinstance(value, float) and isnan(value):
+            raise ValueError(f"{parameter.name}: expected a number, not {shown(value)}")
         least = AT_LEAST.get(parameter.name)
         if least is not None and _is_number(value) and value < least:
             raise ValueError(f"{parameter.name}: expected at least {least}, not {value!r}")
         return
+    choices = ", ".join(kind.words for kind in parameter.kinds if kind.is_choice)
+    if choices and isinstance(value, str):
+        raise ValueError(f"{parameter.name} is one of {choices}, not {value!r}")
     expected = " or ".join(dict.fromkeys(kind.words for kind in parameter.kinds if kind.words))
     raise TypeError(f"{parameter.name}: expected {expected}, not {shown(value)}")
-
-
-def path_of(name: str, value: str | PathLike[str]) -> Path:
-    """Returns the path of a file that an argument names, with `~` expanded.
-
-    Raises:
-        ValueError: it is empty.
-    """
-    if not os.fspath(value):
-        raise ValueError(f"{name}: empty; expected the path of a file")
-    return Path(value).expanduser()
 
 
 def shown(value: Any) -> str:
@@ -181,7 +178,7 @@ def _kind(annotation: str) -> _Kind | None:
         return _KINDS[name]
     if name == "Literal":
         choices = ast.literal_eval(f"[{inside}")
-        return _Kind(lambda value: value in choices, " or ".join(map(repr, choices)))
+        return _Kind(lambda value: isinstance(value, str) and value in choices, ", ".join(map(repr, choices)), True)
     if name in _OPEN:
         return None
     article = "an" if name[0] in "AEIOU" else "a"

@@ -19,10 +19,10 @@ from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
 from convtree._engine.write_batch import encode_imported
 from convtree._logs.atomic_file import create_atomically
-from convtree._logs.directories import Directory
+from convtree._logs.directories import Directory, path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
-from convtree._model.arguments import checked, path_of
+from convtree._model.arguments import checked
 from convtree._model.batches import BATCH, batched
 from convtree._model.entries import (
     Entry,

@@ -9,7 +9,8 @@ from importlib import import_module
 from convtree._engine.redact import Redact
 from convtree._formats import WRITERS
 from convtree._logs.atomic_file import write_atomically
-from convtree._model.arguments import checked, path_of
+from convtree._logs.directories import path_of
+from convtree._model.arguments import checked
 from convtree._session.session import Session
 from convtree._tools.redact_log import RedactedSession
 

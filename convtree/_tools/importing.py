@@ -17,9 +17,10 @@ from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
 from convtree._formats.common.base import SessionRef, SourceSession, origin
 from convtree._logs import directories
+from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
-from convtree._model.arguments import checked, path_of
+from convtree._model.arguments import checked
 from convtree._model.batches import batched
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions

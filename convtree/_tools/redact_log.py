@@ -22,10 +22,11 @@ from convtree._engine.redact import Redact, Redactor, redact_payload, redact_rec
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.directories import path_of
 from convtree._logs.file_lines import header_at
 from convtree._logs.index_file import index_of
 from convtree._logs.jsonl import JsonlLog
-from convtree._model.arguments import checked, path_of
+from convtree._model.arguments import checked
 from convtree._model.batches import BATCH, batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import CorruptLog, ReadOnlySession

@@ -25,8 +25,9 @@ from convtree._engine.log_index import Index
 from convtree._engine.tree import NONE
 from convtree._engine.write_batch import reseal
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
-from convtree._model.arguments import checked, path_of
+from convtree._model.arguments import checked
 from convtree._model.batches import batched
 from convtree._model.entries import (
     ID,

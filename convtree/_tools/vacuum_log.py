@@ -8,8 +8,9 @@ from collections.abc import Iterable
 import msgspec
 
 from convtree._engine.log import Mode
+from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
-from convtree._model.arguments import checked, path_of
+from convtree._model.arguments import checked
 from convtree._model.entries import Entry
 from convtree._tools.redact_log import copies_in_folder
 from convtree.stores._folder import CATALOGUE, LEDGER, SUFFIX, FolderBackend, rewrite_log

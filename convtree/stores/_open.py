@@ -70,7 +70,7 @@ def open_store(
     scheme, path = split_url(url)
     if scheme == "file":
         backend = FolderBackend(
-            path,
+            _folder(path),
             durability=durability,
             lock_timeout_s=lock_timeout_s,
             allow_network=allow_network,
@@ -109,14 +109,14 @@ def split_url(url: str | os.PathLike[str]) -> tuple[str, str]:
     """Returns (scheme, path) for a folder and (scheme, URL) for anything else. Text that is not a URL is a path.
 
     Raises:
-        ValueError: a `file:` URL names another machine, or a path is empty or that of a file.
+        ValueError: a `file:` URL names another machine.
     """
     text = os.fspath(url)
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
     is_url = scheme in ("file", "memory") or rest.startswith("//")
     if isinstance(url, os.PathLike) or not colon or not is_url or len(scheme) < 2:
-        return "file", _folder(text)
+        return "file", text
     if scheme != "file":
         return scheme, text
     host, slash, path = rest[2:].partition("/") if rest.startswith("//") else ("", "", rest)
