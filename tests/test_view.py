@@ -159,7 +159,7 @@ def test_a_view_is_a_list(session: Session) -> None:
 def test_arguments_of_a_view(session: Session) -> None:
     """Wrong ones are named."""
     session.append(user("a"))
-    with pytest.raises(ValueError, match="last is a number from 1 on, not 0"):
+    with pytest.raises(ValueError, match="last: expected at least 1, not 0"):
         session.view(last=0)
     with pytest.raises(EntryNotFound, match="nobody"):
         session.view("nobody")

@@ -23,6 +23,7 @@ from convtree._engine.rendering import Render, default_render
 from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._logs.copy import Copied
+from convtree._model.arguments import checked_methods
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark, Record
 from convtree._session import landing, walking
 from convtree._session.compaction import BranchPlan, CompactionPlan
@@ -67,6 +68,7 @@ def _session_or_none(session: SyncSession | None) -> Session | None:
     return None if session is None else Session(session)
 
 
+@checked_methods
 class Session(AsyncFacade[SyncSession]):
     """A conversation for async programs: the calls of `convtree.Session`, awaited. An async context manager.
 
@@ -353,6 +355,7 @@ class View(Sequence[ViewEntry]):
         return await self._queue.call(partial(self._sync.to, shape))
 
 
+@checked_methods
 class SessionStore(AsyncFacade[SyncStore]):
     """Many sessions for async programs: the calls of `convtree.SessionStore`, awaited. Opened by `open_store`."""
 

@@ -79,16 +79,16 @@ def filter_of(
         owner=owner,
         archived=archived,
         held=held,
-        since_ms=time_ms(since),
-        until_ms=time_ms(until),
+        since_ms=time_ms("since", since),
+        until_ms=time_ms("until", until),
         text=text,
         parent=parent,
         tasks=tasks,
     )
 
 
-def time_ms(when: str | datetime | None) -> int | None:
-    """Returns a time in milliseconds since 1970; None for None.
+def time_ms(name: str, when: str | datetime | None) -> int | None:
+    """Returns a time, the argument `name`, in milliseconds since 1970; None for None.
 
     Raises:
         ValueError: a text is not an RFC 3339 time.
@@ -99,7 +99,7 @@ def time_ms(when: str | datetime | None) -> int | None:
         return ms_of_datetime(when)
     found = ms_of(when)
     if found is None:
-        raise ValueError(f"not a time: {when!r}; expected a datetime or RFC 3339 text")
+        raise ValueError(f"{name}: not a time: {when!r}; expected a datetime or RFC 3339 text")
     return found
 
 

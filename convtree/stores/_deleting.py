@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from convtree._catalogue.types import Filter
 from convtree._engine import codec
 from convtree._engine.expected import Expected, expected
+from convtree._model.arguments import checked_methods
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Header, Record
 from convtree._model.errors import SessionChanged, SessionLocked, SessionNotFound
@@ -22,6 +23,7 @@ from convtree.stores._shared import SharingStore
 from convtree.stores.base import Catalogue, Deletion, Traces
 
 
+@checked_methods
 class StoreDeleter(SharingStore):
     """Deletes sessions of a backend; `SessionStore` adds sessions to write to."""
 

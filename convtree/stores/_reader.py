@@ -15,6 +15,7 @@ from convtree._engine import codec
 from convtree._engine.log import Log, Mode
 from convtree._logs import directories
 from convtree._logs.directories import Directory
+from convtree._model.arguments import checked_methods
 from convtree._model.errors import SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
@@ -29,6 +30,7 @@ from convtree.stores.base import Catalogue, StoreBackend
 T = TypeVar("T")
 
 
+@checked_methods
 class StoreReader(Uncopyable, ForkAware):
     """Answers questions about the sessions of a backend. Thread-safe; `SessionStore` adds sessions to write to."""
 
