@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from click.testing import CliRunner
@@ -14,9 +15,10 @@ from helpers import user
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convtree import Session, SessionStore, open_store
+from convtree import Header, InvalidMessage, Session, SessionStore, open_store
 from convtree._cli.app import app
 from convtree._logs.directories import directory, find_git_root, git_root
+from convtree.exchange import import_file, import_into, read_foreign
 
 
 @pytest.fixture
@@ -120,7 +122,9 @@ def test_repositories_of_other_kinds(repository: Path, tmp_path: Path) -> None:
     git("worktree", "add", "-q", tmp_path / "of-bare", cwd=tmp_path / "bare.git")
     assert git_root(tmp_path / "of-bare") == git_root(tmp_path / "bare.git") == str(tmp_path / "bare.git")
     git("init", "-q", f"--separate-git-dir={tmp_path}/elsewhere", tmp_path / "apart", cwd=tmp_path)
-    assert git_root(tmp_path / "apart") == str(tmp_path / "apart")
+    git("commit", "-q", "--allow-empty", "-m", "x", cwd=tmp_path / "apart")
+    git("worktree", "add", "-q", tmp_path / "of-apart", cwd=tmp_path / "apart")
+    assert git_root(tmp_path / "of-apart") == git_root(tmp_path / "apart") == str(tmp_path / "elsewhere")
     other = tmp_path / "other"
     git("clone", "-q", repository, other, cwd=tmp_path)
     git("submodule", "add", "-q", repository, "sub", cwd=other)
@@ -135,6 +139,41 @@ def test_files_that_only_look_like_those_of_git(content: str, tmp_path: Path) ->
     assert git_root(tmp_path) == find_git_root(tmp_path) == str(tmp_path)
     (tmp_path / ".git").chmod(0)
     assert git_root(tmp_path) == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        ("/x/../p/", "/p"),
+        ("~/p/", "/home/ann/p"),
+        ("p/", "p/"),
+        (".", "."),
+        ("C:\\p", "C:\\p"),
+        ("", ""),
+        (None, None),
+    ],
+)
+def test_directories_that_another_tool_wrote(
+    stored: str | None, expected: str | None, store: SessionStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They get the same form, in a store and in a log. A relative one stays: nobody knows from where it was meant."""
+    monkeypatch.setenv("HOME", "/home/ann")
+    header = {"type": "session", "version": 3, "id": str(UUID(int=1)), "cwd": stored}
+    message = {"type": "message", "id": "a1b2c3d4", "parentId": None, "message": user("hello")}
+    source = tmp_path / "source.jsonl"
+    source.write_text("".join(json.dumps(line) + "\n" for line in (header, message)))
+    (report,) = import_into(source, store)
+    import_file(source, tmp_path / "log")
+    with Session.open(tmp_path / "log") as session:
+        assert (store.info(str(report.session_id)).cwd, session.cwd, read_foreign(source)[0].cwd) == (expected,) * 3
+    with store.open_or_create(Header(id="h", cwd=stored, git_root=stored)) as begun:
+        assert (begun.cwd, begun.git_root) == (expected, expected)
+
+
+def test_a_header_with_another_value_than_a_directory(store: SessionStore) -> None:
+    """It is refused, as every value that cannot be stored."""
+    with store.open_or_create(Header(id="h", cwd=5)) as session, pytest.raises(InvalidMessage):  # type: ignore[arg-type]
+        session.append(user("hello"))
 
 
 def test_sessions_move_with_their_directory(store: SessionStore) -> None:

@@ -384,6 +384,18 @@ def test_redaction_names_the_copies(tmp_path: Path) -> None:
     assert (done.complete, done.copies) == (("f.jsonl", "f.jsonl.index"), ("a", "trip"))
 
 
+def test_copies_are_found_past_a_copied_file_that_is_gone(tmp_path: Path) -> None:
+    """By a deletion and by a redaction."""
+    begin_with_secret(tmp_path)
+    with open_store(tmp_path) as store:
+        store.fork("trip", new_id="g").close()
+        store.delete("f")
+        assert store.delete("trip").copies == ("a", "g")
+        done = redact_log(tmp_path / "g.jsonl", in_place=True, remove_original=True)
+        assert (done.complete, done.copies) == (("g.jsonl", "g.jsonl.index"), ("a", ".catalogue.sqlite"))
+        assert store.delete("a").copies == ("g",)
+
+
 def test_redaction_of_a_log_with_any_name(tmp_path: Path) -> None:
     """It need not look like a session of a folder."""
     with Session.open(tmp_path / "chat.log") as session:

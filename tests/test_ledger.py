@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from unittest.mock import patch
@@ -122,6 +125,35 @@ def test_what_a_copy_shares_is_not_gone(store: SessionStore) -> None:
     assert (counted(store), in_ledger(store)) == ({}, 111)
 
 
+def test_a_fork_of_a_copied_file_that_is_gone(store: SessionStore) -> None:
+    """What it copied counts in the log that the file was copied from; without the catalogue, too."""
+    spend(store, "s1", 1)
+    copy(store, "s1", "t")
+    store.fork("t", new_id="f").close()
+    spend(store, "f", 10)
+    store.delete("t")
+    assert (counted(store), in_ledger(store)) == ({"s1": 1, "f": 10}, 0)
+    store.close()
+    for path in Path(store.location).glob(".catalogue*"):
+        path.unlink()
+    with open_store(store.location) as again:
+        assert (counted(again), in_ledger(again)) == ({"s1": 1, "f": 10}, 0)
+        again.delete("s1")
+        assert (counted(again), in_ledger(again)) == ({"f": 11}, 0)
+        again.delete("f")
+        assert (counted(again), in_ledger(again)) == ({}, 11)
+
+
+def test_a_copied_file_that_goes_together_with_its_fork(store: SessionStore) -> None:
+    """What both share with the log that stays is not gone."""
+    spend(store, "s1", 1)
+    copy(store, "s1", "t")
+    store.fork("t", new_id="f").close()
+    spend(store, "f", 10)
+    store._backend.delete(["t", "f"])
+    assert (counted(store), in_ledger(store)) == ({"s1": 1}, 10)
+
+
 @pytest.mark.parametrize("tail", [b'{"id":"torn', b"\0\0\0", b'{"id":"a","header":"x"}'])
 def test_a_torn_tail_is_cut_off(tail: bytes, store: SessionStore) -> None:
     """The session of that line was not deleted."""
@@ -149,20 +181,62 @@ def test_lines_that_cannot_be_read_are_passed_over(store: SessionStore) -> None:
     later = codec.seal(b'{"version":9,"id":7', 0)
     ledger_of(store).write_bytes(damaged + b"\n\xff\n" + later + b"\n")
     assert in_ledger(store) == 10
+    assert [(finding.code, finding.place) for finding in store.findings] == [("bad_ledger", ".ledger")]
 
 
-def test_a_full_disk_deletes_nothing(store: SessionStore) -> None:
+def test_a_disk_that_fails_deletes_nothing(store: SessionStore) -> None:
     """Nor does it leave a part of a line."""
     spend(store, "a", 1)
     spend(store, "b", 10)
     store.delete("a")
-    full = OSError(28, "no space")
-    with patch("convtree._logs.ledger_file.sync", side_effect=full), pytest.raises(OSError, match="no space"):
+    failing = OSError(errno.EIO, "no luck")
+    with patch("convtree._logs.ledger_file.sync", side_effect=failing), pytest.raises(OSError, match="no luck"):
         store.delete("b")
     assert (counted(store), in_ledger(store)) == ({"b": 10}, 1)
     assert ledger_of(store).read_bytes().count(b"\n") == 1
     store.delete("b")
     assert in_ledger(store) == 11
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with a ledger", "without one"])
+def test_a_full_disk_can_be_emptied(known: bool, tmp_path: Path) -> None:
+    """What is deleted makes the space for the line that says what it had used."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting needs root")
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(mounted.stderr.decode(errors="replace").strip())
+    try:
+        with open_store(place, durability="process") as store:
+            if known:
+                spend(store, "z", 1)
+                store.delete("z")
+            spend(store, "a", 10)
+            with suppress(OSError), (place / "ballast").open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 512)
+            store.delete("a")
+            assert (counted(store), in_ledger(store)) == ({}, 10 + known)
+        assert [path.name for path in place.glob("a.jsonl*")] == []
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_stays_full(store: SessionStore) -> None:
+    """Somebody else takes the space at once: the error says what is not recorded."""
+    spend(store, "a", 1)
+    full = OSError(errno.ENOSPC, "no space")
+    with (
+        patch("convtree._logs.ledger_file.sync", side_effect=full),
+        pytest.raises(OSError, match="deleted, but") as error,
+    ):
+        store.delete("a")
+    assert (error.value.errno, error.value.filename) == (errno.ENOSPC, str(ledger_of(store)))
+    assert (counted(store), in_ledger(store)) == ({}, 0)
 
 
 def test_deletes_take_turns(store: SessionStore) -> None:

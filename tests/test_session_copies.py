@@ -61,12 +61,36 @@ def test_a_session_has_the_name_of_its_file(store: SessionStore) -> None:
     assert [row.session_id for row in store.usage("trip", by="branch")] == ["trip"]
 
 
+def test_a_copy_that_lacks_what_a_fork_has_does_not_count_it(store: SessionStore) -> None:
+    """The file was copied before the rest was said. The fork is of the log that is gone."""
+    spend(store, "s1", 1)
+    copy(store, "s1", "t")
+    spend(store, "s1", 10)
+    store.fork("s1", new_id="f").close()
+    store.delete("s1")
+    assert counted(store) == {"t": 1, "f": 10}
+    assert [row.usage.output_tokens for row in store.usage("f", by="branch")] == [10]
+
+
+def test_a_fork_of_a_copied_fork(store: SessionStore) -> None:
+    """What the fork had copied counts in it when its parent is gone, although a copy of it has a fork, too."""
+    spend(store, "s1", 1)
+    store.fork("s1", new_id="s2").close()
+    store.delete("s1")
+    copy(store, "s2", "s5")
+    store.fork("s5", new_id="a").close()
+    assert counted(store) == {"s2": 1, "s5": 0, "a": 0}
+    store.delete("s2")
+    assert counted(store) == {"s5": 1, "a": 0}
+
+
 def test_what_copies_share_is_counted_once(store: SessionStore) -> None:
     """What was said in one of them only counts there."""
     spend(store, "s1", 1, 10)
     copy(store, "s1", CONFLICT)
     assert counted(store) == {"s1": 11, CONFLICT: 0}
     assert store.findings == [StoreFinding(code="session_copy", place=CONFLICT, id=CONFLICT, of="s1")]
+    assert [row.usage.output_tokens for row in store.usage(CONFLICT, by="branch")] == [0]
     spend(store, "s1", 100)
     spend(store, CONFLICT, 1000)
     assert counted(store) == {"s1": 111, CONFLICT: 1000}

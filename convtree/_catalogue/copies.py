@@ -3,7 +3,8 @@
 A fork holds copies of its parent's entries. They were paid for once, so each is counted once. Three rules decide where:
 
 1. While the parent is in the store, a copy counts there.
-2. Else an ancestor further up that holds the entry counts it. The links of deleted sessions stay (`ct_gone`).
+2. Else an ancestor further up that holds the entry counts it, or a log with its header. The links of deleted sessions
+   stay (`ct_gone`).
 3. Else the first of the sessions that copied it, by id.
 
 An entry is the same in two sessions if it has the same id and time: a fork copies both. Most copies are of the first
@@ -22,14 +23,20 @@ from convtree._model.usage import Usage
 
 _FIELDS = ", ".join(Usage.__struct_fields__)
 _SELECT_COPIERS = """
-SELECT session_id, parent_id, copying_to, created_ms FROM ct_sessions WHERE session_id IN ({marks})
+SELECT session_id, header_id, parent_id, copying_to, created_ms FROM ct_sessions WHERE session_id IN ({marks})
   AND EXISTS (SELECT 1 FROM ct_copied WHERE ct_copied.session_id = ct_sessions.session_id)
+"""
+_SELECT_SESSIONS = """
+SELECT session_id, header_id, CASE WHEN EXISTS (
+    SELECT 1 FROM ct_copied WHERE ct_copied.session_id = ct_sessions.session_id) THEN parent_id END,
+  copying_to, created_ms FROM ct_sessions WHERE session_id IN ({marks})
 """
 _SELECT_NAMED = """
 SELECT session_id, header_id, parent_id, copying_to, created_ms FROM ct_sessions
 WHERE session_id IN ({marks}) OR header_id IN ({marks})
 """
 _SELECT_GONE = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks})"
+_SELECT_LINKS = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks}) OR parent_id IN ({marks})"
 _SELECT_ROWS = f"SELECT entry, provider, model, answers, {_FIELDS} FROM ct_copied WHERE session_id = :session_id"
 _SELECT_COPIED = "SELECT entry FROM ct_copied WHERE session_id = :session_id AND entry IN ({marks})"
 _SELECT_COPIES = "SELECT entry, session_id FROM ct_copied WHERE entry IN ({marks}) AND session_id <> :session_id"
@@ -40,16 +47,34 @@ class Counted(NamedTuple):
     """Usage of copied entries that counts in a session. Empty texts stand for unknown ones."""
 
     session_id: str
+    entry: str
     provider: str
     model: str
     answers: int
     usage: Usage
 
 
+class OwnRecords(NamedTuple):
+    """Which records of a session count there.
+
+    Attributes:
+        start: the number of the first one that may. Those before it are shared with a log of the same header.
+        copied: of the entries that were copied from another session, those that count, as `"<id> <milliseconds>"`.
+    """
+
+    start: int
+    copied: Collection[str]
+
+
 class _Session(NamedTuple):
-    """A session that may have copies. `copying_to` is not None if its copied part never came."""
+    """A session that may have copies.
+
+    `header_id` is None if its header has the id that it is stored under. `copying_to` is not None if its copied part
+    never came.
+    """
 
     id: str
+    header_id: str | None
     parent_id: str | None
     copying_to: str | None
     created_ms: int | None
@@ -71,9 +96,12 @@ def counted_copies(execute: Execute, ids: Sequence[str]) -> list[Counted]:
     for chunk in batched(ids):
         copiers = [_Session(*row) for row in _select(execute, _SELECT_COPIERS, chunk)]
         parents = _parents(execute, copiers)
-        for each in copiers:
-            if each.id not in parents:
-                found += (Counted(each.id, *row[1:]) for row in _own_rows(execute, each))
+        rows = {each: _rows(execute, each.id) for each in copiers if each.id not in parents}
+        entries = {row.entry for each, some in rows.items() if each.copying_to is None for row in some}
+        places = _counting(execute, sorted(entries))
+        for each, some in rows.items():
+            own = (row for row in some if each.copying_to is not None or places.get(row.entry) == each.id)
+            found += (Counted(each.id, *row) for row in own)
     return found
 
 
@@ -85,13 +113,16 @@ def held_elsewhere(execute: Execute, session_id: str, entries: Iterable[str], wi
     wanted = list(entries)
     copies = _copies(execute, session_id, wanted)
     held = {entry for entry, others in copies.items() if not others <= set(without)}
-    for each in [_Session(*row) for row in _select(execute, _SELECT_COPIERS, [session_id])]:
-        if each.copying_to is None:
-            chunks = (_select(execute, _SELECT_COPIED, chunk, session_id=session_id) for chunk in batched(wanted))
-            copied = [row[0] for rows in chunks for row in rows]
-            for ancestor in _ancestors(execute, each, without):
-                held |= _entries_in(execute, ancestor, copied)
+    copiers = [_Session(*row) for row in _select(execute, _SELECT_COPIERS, [session_id])]
+    for ancestor in _ancestors(execute, copiers, without).get(session_id, ()):
+        chunks = (_select(execute, _SELECT_COPIED, chunk, session_id=session_id) for chunk in batched(wanted))
+        held |= _entries_in(execute, ancestor, [row[0] for rows in chunks for row in rows])
     return held
+
+
+def gone_links(execute: Execute, ids: Collection[str]) -> list[tuple[str, str]]:
+    """Returns which session each deleted one had copied from, where one of the two is in `ids`."""
+    return [tuple(row) for chunk in batched(ids) for row in _select(execute, _SELECT_LINKS, chunk)]
 
 
 def usage_from(numbers: Iterable[Any]) -> Usage:
@@ -99,22 +130,66 @@ def usage_from(numbers: Iterable[Any]) -> Usage:
     return Usage(**dict(zip(Usage.__struct_fields__, numbers, strict=True)))
 
 
-def _own_rows(execute: Execute, session: _Session) -> list[_Row]:
-    """Returns the copied usage that counts in a session whose parent is not in the store."""
-    rows = _rows(execute, session.id)
-    if session.copying_to is not None:
-        return rows  # its header names a parent, but it has copied nothing
-    entries = [row.entry for row in rows]
-    elsewhere = set[str]()
-    for ancestor in _ancestors(execute, session, ()):
-        elsewhere |= _entries_in(execute, ancestor, entries)
-    copies = _copies(execute, session.id, [entry for entry in entries if entry not in elsewhere])
-    tops = _tops(execute, set().union(*copies.values()))
-    for entry, others in copies.items():
-        # A top without a copy of the entry has the entry itself.
-        if any((top := tops[other]) not in others or top < session.id for other in others if tops[other] != session.id):
-            elsewhere.add(entry)
-    return [row for row in rows if row.entry not in elsewhere]
+def _counting(execute: Execute, entries: Sequence[str]) -> dict[str, str]:
+    """Returns which of the sessions that copied an entry counts it. None, if another session has it.
+
+    Each copy leads up to a session. The first one by id counts the entry, unless one of them has no copy: it has the
+    entry itself.
+    """
+    copies = _copies(execute, "", entries)
+    above = _Above(execute, entries)
+    above.add_ids(set().union(*copies.values()))
+    found = {}
+    for entry, ids in copies.items():
+        tops = {above.top(id, entry) for id in ids}
+        if tops <= ids - above.unfinished:
+            found[entry] = min(tops)
+    return found
+
+
+class _Above:
+    """Which sessions that hold some entries are above which. Asks for all sessions of a level at once.
+
+    A parent by its id holds what was copied from it. Of a log with its header, and of what lies past deleted sessions,
+    the entries are looked up.
+    """
+
+    def __init__(self, execute: Execute, entries: Sequence[str]) -> None:
+        self._execute = execute
+        self._entries = entries
+        self._above: dict[str, list[str]] = {}
+        self._held: dict[str, set[str]] = {}  # by sessions that may not hold them
+        self.unfinished = set[str]()  # sessions whose copied part never came: what they have is their own
+
+    def add_ids(self, ids: Collection[str]) -> None:
+        """Looks for what is above these sessions."""
+        while ids:
+            rows = (row for chunk in batched(ids) for row in _select(self._execute, _SELECT_SESSIONS, chunk))
+            sessions = [_Session(*row) for row in rows]
+            self.unfinished |= {each.id for each in sessions if each.copying_to is not None}
+            parents = _parents(self._execute, sessions)
+            firsts = _first_logs(self._execute, sessions)
+            others = _ancestors(self._execute, [each for each in sessions if each.id not in parents], ())
+            for each in sessions:
+                unsure = [firsts[each.id]] if each.id in firsts else others.get(each.id, [])
+                for id in unsure:
+                    if id not in self._held:
+                        self._held[id] = _entries_in(self._execute, id, self._entries)
+                self._above[each.id] = unsure or ([parents[each.id]] if each.id in parents else [])
+            ids = {id for each in sessions for id in self._above[each.id]} - self._above.keys()
+
+    def _next(self, id: str, entry: str) -> str | None:
+        """Returns the session above this one that holds the entry; None if there is none."""
+        above = self._above.get(id, ())
+        return next((each for each in above if each not in self._held or entry in self._held[each]), None)
+
+    def top(self, id: str, entry: str) -> str:
+        """Returns the last session above this one that holds the entry. A ring ends where it was entered."""
+        seen = {id}
+        while (above := self._next(id, entry)) is not None and above not in seen:
+            seen.add(above)
+            id = above
+        return id
 
 
 def _rows(execute: Execute, session_id: str) -> list[_Row]:
@@ -143,51 +218,38 @@ def _entries_in(execute: Execute, session_id: str, entries: Sequence[str]) -> se
     return wanted & found
 
 
-def _tops(execute: Execute, ids: Collection[str]) -> dict[str, str]:
-    """Returns for each session the last one that parents in the store lead to. A ring ends where it was entered."""
-    known: dict[str, str] = {}
-    level = list(ids)
-    while level:
-        sessions = [_Session(*row) for chunk in batched(level) for row in _select(execute, _SELECT_COPIERS, chunk)]
-        parents = _parents(execute, sessions)
-        known |= {id: parents.get(id, id) for id in level}
-        level = [parent for parent in set(parents.values()) if parent not in known]
-    tops = {}
-    for id in ids:
-        top, seen = id, {id}
-        while known[top] not in seen:
-            top = known[top]
-            seen.add(top)
-        tops[id] = top
-    return tops
-
-
 def _parents(execute: Execute, sessions: Sequence[_Session]) -> dict[str, str]:
     """Returns for each session with copies the session in the store that they were made from.
 
-    That is the session with the parent's id, or one that was created under it and has another id now. A session that
-    began after the copy took the id of the parent later.
+    A session that began after the copy took the id of the parent later. A log that only has the parent's id in its
+    header is none: it may be a copied file that lacks some of the entries, so `_ancestors` and a look at them decide.
     """
     wanted = [each.parent_id for each in sessions if each.copying_to is None and each.parent_id is not None]
     named = _named(execute, wanted)
     found: dict[str, str] = {}
     for each in sessions:
         if each.copying_to is None and each.parent_id is not None:
-            fitting = [other.id for other in named.get(each.parent_id, ()) if _may_hold(other, each)]
-            if fitting:
-                found[each.id] = fitting[0]
+            fitting = [other for other in named.get(each.parent_id, ()) if _may_hold(other, each)]
+            if fitting and fitting[0].id == each.parent_id:
+                found[each.id] = each.parent_id
     return found
+
+
+def _first_logs(execute: Execute, sessions: Sequence[_Session]) -> dict[str, str]:
+    """Returns the first log with its header for each of these sessions that is a copied file."""
+    named = _named(execute, [each.header_id for each in sessions if each.header_id is not None])
+    firsts = {each.id: named[each.header_id][0].id for each in sessions if each.header_id is not None}
+    return {id: first for id, first in firsts.items() if first != id}
 
 
 def _named(execute: Execute, names: Sequence[str]) -> Mapping[str, list[_Session]]:
     """Returns the sessions of these names: by id, then those whose header has it."""
     found: dict[str, list[_Session]] = {}
     for chunk in batched(names):
-        for id, header_id, *others in sorted(_select(execute, _SELECT_NAMED, chunk), key=lambda row: str(row[0])):
-            session = _Session(id, *others)
-            found.setdefault(id, []).insert(0, session)
-            if header_id is not None:
-                found.setdefault(header_id, []).append(session)
+        for session in sorted(_Session(*row) for row in _select(execute, _SELECT_NAMED, chunk)):
+            found.setdefault(session.id, []).insert(0, session)
+            if session.header_id is not None:
+                found.setdefault(session.header_id, []).append(session)
     return found
 
 
@@ -197,26 +259,34 @@ def _may_hold(parent: _Session, child: _Session) -> bool:
     return parent.created_ms is None or child.created_ms is None or parent.created_ms <= child.created_ms
 
 
-def _ancestors(execute: Execute, session: _Session, without: Collection[str]) -> list[str]:
-    """Returns the nearest ancestors of a session that are in the store and not in `without`.
+def _ancestors(execute: Execute, sessions: Sequence[_Session], without: Collection[str]) -> dict[str, list[str]]:
+    """Returns for each session its nearest ancestors that are in the store and not in `without`.
 
-    Links of sessions that are gone lead past them. An id that was used twice may have several: all are followed.
+    Links of sessions that are gone lead past them: to the session that one was forked from, and to the others with its
+    header. An id that was used twice may have several: all are followed.
     """
-    found: list[str] = []
-    level, seen = [session.parent_id or ""], {session.id}
-    while level:
-        seen.update(level)
-        named = _named(execute, level)
-        links = [tuple(row) for chunk in batched(level) for row in _select(execute, _SELECT_GONE, chunk)]
-        further = list[str | None]()
-        for name in level:
-            fitting = [each for each in named.get(name, ()) if _may_hold(each, session)]
-            there = [each.id for each in fitting if each.id not in without]
-            found += there
-            if not there:
-                further += [each.parent_id for each in fitting]
-                further += [parent for gone, parent in links if gone == name]
-        level = [name for name in dict.fromkeys(further) if name is not None and name not in seen]
+    found = {each.id: list[str]() for each in sessions}
+    copiers = [each for each in sessions if each.copying_to is None]
+    levels = {each: {each.parent_id} if each.parent_id is not None else set[str]() for each in copiers}
+    seen = {each: {each.id} for each in copiers}
+    while levels := {each: level for each, level in levels.items() if level}:
+        names = sorted({name for level in levels.values() for name in level})
+        named, links = _named(execute, names), dict[str, list[str]]()
+        for chunk in batched(names):
+            for gone, parent in _select(execute, _SELECT_GONE, chunk):
+                links.setdefault(gone, []).append(parent)
+        for each, level in levels.items():
+            seen[each].update(level)
+            further = set[str]()
+            for name in sorted(level):
+                fitting = [other for other in named.get(name, ()) if _may_hold(other, each)]
+                there = [other.id for other in fitting if other.id not in without]
+                found[each.id] += there
+                if not there:
+                    ups = (up for other in fitting for up in (other.header_id, other.parent_id))
+                    further.update(up for up in ups if up is not None)
+                    further.update(links.get(name, ()))
+            levels[each] = further - seen[each]
     return found
 
 

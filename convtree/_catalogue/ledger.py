@@ -78,7 +78,10 @@ def rows_in(execute: Execute) -> list[LedgerRow]:
 def add_gone(
     execute: Execute, session_id: str, owner: str | None, parent_id: str | None, batches: Iterator[list[RecordSummary]]
 ) -> None:
-    """Adds a session that is about to be deleted to the ledger of a database, and what leads past it."""
+    """Adds a session that is about to be deleted to the ledger of a database, and what leads past it.
+
+    `parent_id` is the session that it had copied from.
+    """
     spending = Spending(owner)
     for batch in batches:
         some = paid(batch)
@@ -96,5 +99,5 @@ def add_gone(
 
 
 def add_links(execute: Execute, links: Sequence[tuple[str, str]]) -> None:
-    """Stores the parents of some sessions that are gone."""
+    """Stores what some sessions that are gone had copied from."""
     execute(_ADD_LINK, [{"session_id": id, "parent_id": parent_id} for id, parent_id in links])

@@ -162,7 +162,7 @@ def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
             values,
         )
         totals |= {(row[0], row[1], row[2]): (row[3], usage_from(row[4:])) for row in rows}
-    for session_id, provider, model, count, used in counted_copies(execute, ids):
+    for session_id, _, provider, model, count, used in counted_copies(execute, ids):
         answers, total = totals.get((session_id, provider, model), (0, Usage()))
         totals[session_id, provider, model] = answers + count, total + used
     ordered = sorted(totals.items(), key=lambda each: (each[0][0], -each[1][0], *each[0][1:]))

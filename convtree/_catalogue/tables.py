@@ -66,7 +66,7 @@ CREATE TABLE IF NOT EXISTS ct_copied (
   input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
   cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL, PRIMARY KEY (session_id, entry, provider, model))
 """
-#: the parents of deleted sessions: forks of these find the next ancestor through them
+#: what deleted sessions had copied from: forks of these find the next ancestor through them, and copies their copies
 GONE = """
 CREATE TABLE IF NOT EXISTS ct_gone (
   session_id TEXT NOT NULL, parent_id TEXT NOT NULL, PRIMARY KEY (session_id, parent_id))
@@ -83,6 +83,7 @@ LINKS = (
     COPIED,
     "CREATE INDEX IF NOT EXISTS ct_copied_by_entry ON ct_copied (entry)",
     GONE,
+    "CREATE INDEX IF NOT EXISTS ct_gone_by_parent ON ct_gone (parent_id)",
     "CREATE INDEX IF NOT EXISTS ct_sessions_by_header ON ct_sessions (header_id)",
 )
 _SNAPSHOTS = """

@@ -178,9 +178,9 @@ class StoreFinding(msgspec.Struct, frozen=True, kw_only=True):
     """Something in a store that is not a complete session, or a copy of one.
 
     Attributes:
-        code: what is wrong: the code of the log's first serious finding, `not_a_log`, `unreadable`, `bad_name` or
-            `session_copy`.
-        place: where it is: the session's id, or a file name that cannot be an id.
+        code: what is wrong: the code of the log's first serious finding, `not_a_log`, `unreadable`, `bad_name`,
+            `bad_ledger` (what some deleted sessions had used is missing in sums) or `session_copy`.
+        place: where it is: the session's id, or the name of another file.
         id: the session's id; None if the name cannot be one.
         of: the session that this is a copy of; None for other findings.
     """

@@ -32,7 +32,9 @@ class Intent(Protocol):
 
 
 class Append(msgspec.Struct, frozen=True):
-    """A chain of entries below `parent_id`, below the leaf, or where a reply to `reply_to` belongs.
+    """A chain of entries below `parent_id`, where a reply to `reply_to` belongs, or below the leaf.
+
+    Instead of below the leaf, a result whose call is on another branch goes there.
 
     Those that are stored already are a retry. `label` is for the last one. Without `move_leaf`, the leaf stays.
     """
@@ -57,7 +59,8 @@ class Append(msgspec.Struct, frozen=True):
             parent_id = batch.end_of_stored(self.parent_id)
         elif self.reply_to is None:
             seen = self.seen._replace(id=batch.end_of_stored(self.seen.id)) if stored else self.seen
-            parent_id = batch.current_leaf(seen)
+            parent_id, elsewhere = batch.place_of_result(self.records[stored], batch.current_leaf(seen))
+            stays = stays or elsewhere
         else:
             answered_end, elsewhere = batch.place_of_reply(self.reply_to)
             parent_id, stays = batch.end_of_stored(answered_end), stays or elsewhere

@@ -37,6 +37,7 @@ from convtree._model.errors import BrokenPath, EntryNotFound, LeafUncertain, Unk
 from convtree._model.findings import FINDING_LIMIT
 
 if TYPE_CHECKING:
+    from convtree._engine.call_places import CallPlaces
     from convtree._engine.dropped import DroppedIds
 
 
@@ -60,6 +61,7 @@ class Index(LineScan):
         self.header_payload: bytes | None = None  # as it is in the log, if its seal verifies
         self._dropped: DroppedIds | None = None  # decoded when it is asked for
         self._leaf_model: tuple[str | None, str] | None = None  # provider and model at the leaf, as far as known
+        self._calls: CallPlaces | None = None  # made when it is asked for
 
     @classmethod
     def restored(
@@ -317,6 +319,15 @@ class Index(LineScan):
             except ValueError:
                 raise self.broken(0, "has `dropped_ids` that cannot be read") from None
         return id in self._dropped
+
+    @property
+    def calls(self) -> CallPlaces:
+        """Where the tool calls of the log are."""
+        if self._calls is None:
+            from convtree._engine.call_places import CallPlaces
+
+            self._calls = CallPlaces(self)
+        return self._calls
 
     def check_critical(self) -> None:
         """Raises UnknownEntry if a critical mark, or the header, is one that this version cannot read."""

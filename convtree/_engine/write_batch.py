@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from convtree._engine import codec, lost, tree
+from convtree._engine.call_places import call_elsewhere, end_of_results, results_in
 from convtree._engine.index_state import Leaf
 from convtree._engine.leaf import SeenLeaf, only_notes_below
 from convtree._engine.log_index import Index
@@ -277,6 +278,19 @@ class WriteBatch:
         if only_notes_below(self.index, answered, state.leaf.row):
             return state.leaf.id, False
         return answered_id, not self.index.tree.is_ancestor(answered, state.leaf.row)
+
+    def place_of_result(self, each: EncodedRecord, leaf_id: str | None) -> tuple[str | None, bool]:
+        """Returns the parent of a record that would continue the leaf, and whether the leaf stays where it is.
+
+        That is the leaf, but for the result of a tool call that is not above the leaf, but on another branch. Such a
+        result continues those that the message with the call has there, and the leaf stays.
+        """
+        results = results_in(each.record)
+        if results:
+            caller = call_elsewhere(self.index, results, tree.ROOT if leaf_id is None else self.row_of(leaf_id))
+            if caller is not None:
+                return self.place_of_reply(self.index.id_of(end_of_results(self.index, caller)))
+        return leaf_id, False
 
     def _only_notes_since(self, id: str | None) -> bool:
         """Returns whether only notes lie between an entry and the log's leaf."""

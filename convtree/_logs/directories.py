@@ -10,7 +10,10 @@ import os
 import re
 from pathlib import Path, PureWindowsPath
 
+import msgspec
 from msgspec import UnsetType
+
+from convtree._model.entries import Header
 
 Directory = str | os.PathLike[str]
 
@@ -49,7 +52,8 @@ def absolute(path: Directory) -> str:
 def git_root(path: Directory | None) -> str | None:
     """Returns the root of a repository as sessions are found by it: of a worktree, the root of the main one.
 
-    Of a repository without a main working tree, that is the directory of the repository itself.
+    Of a repository without a main working tree, or one that does not know where its main working tree is, that is the
+    directory of the repository itself.
     """
     root = directory(path)
     if root is None or "\0" in root or not os.path.isabs(root):
@@ -59,12 +63,13 @@ def git_root(path: Directory | None) -> str | None:
         return root  # a main working tree, a bare repository, or none at all
     own = os.path.join(root, pointer[1])
     common = _read(os.path.join(own, "commondir")).rstrip("\n")
-    if not common:
-        return root  # a submodule, or a repository whose directory is elsewhere
     shared = os.path.normpath(os.path.join(own, common))
+    config = _read(os.path.join(shared, "config"))
+    tree = _WORKTREE.search(config)
+    if not common and (tree is not None or not config):
+        return root  # a submodule; or the repository is gone
     if os.path.basename(shared) == ".git":
         return os.path.dirname(shared)
-    tree = _WORKTREE.search(_read(os.path.join(shared, "config")))
     return shared if tree is None else os.path.normpath(os.path.join(shared, tree[1]))
 
 
@@ -72,6 +77,23 @@ def find_git_root(start: Directory) -> str | None:
     """Returns the root of the repository that a directory is in, as `git_root` does; None if it is in none."""
     first = Path(directory(start) or "")
     return next((git_root(each) for each in (first, *first.parents) if (each / ".git").exists()), None)
+
+
+def of_header(header: Header) -> Header:
+    """Returns a header that was made elsewhere, with its directories in that form.
+
+    A relative one stays as it is: nobody knows from where it was meant.
+    """
+    cwd, root = header.cwd, header.git_root
+    return msgspec.structs.replace(
+        header,
+        cwd=directory(cwd) if _is_whole(cwd) else cwd,
+        git_root=git_root(root) if _is_whole(root) else root,
+    )
+
+
+def _is_whole(path: str | None) -> bool:
+    return isinstance(path, str) and os.path.isabs(os.path.expanduser(path))
 
 
 def moved(path: str | None, old: str, new: str) -> str | None:

@@ -1,10 +1,18 @@
-"""Refuses to write logs on network file systems, where `flock` does not exclude the writers of other machines."""
+"""What file systems cannot do: those of a network exclude no writers of other machines, and some are full.
+
+On a network file system `flock` may not exclude the writers of other machines, so no logs are written there.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a write for which there is no space: the disk is full, or a quota or size limit is reached."""
 
 _NETWORK = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -12,6 +20,16 @@ _NETWORK = frozenset(
     | {f"fuse.{name}" for name in ("blobfuse", "davfs2", "gcsfuse", "glusterfs", "goofys", "juicefs", "rclone")}
     | {f"fuse.{name}" for name in ("s3fs", "seaweedfs", "sshfs", "vmhgfs-fuse")}
 )
+
+
+@contextmanager
+def suppress_full_disk() -> Iterator[None]:
+    """Suppresses the errors of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
 
 
 def check_directory(path: Path, allow_network: bool) -> None:

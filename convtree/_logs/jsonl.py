@@ -22,7 +22,7 @@ from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile
 from convtree._logs import atomic_file, file_lines
 from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, close_own, identity_of
-from convtree._logs.filesystems import check_directory, refuse_network
+from convtree._logs.filesystems import NO_SPACE, check_directory, refuse_network
 from convtree._logs.index_file import IndexFile
 from convtree._logs.lock import FileLock
 from convtree._model.errors import (
@@ -34,8 +34,6 @@ from convtree._model.errors import (
     SessionNotFound,
 )
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
-
-_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class JsonlLog(Uncopyable, ForkAware):
@@ -268,7 +266,7 @@ class JsonlLog(Uncopyable, ForkAware):
             while written < len(data):  # after a short write, the next one raises the reason
                 written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
-            self.failed = error.errno not in _NO_SPACE
+            self.failed = error.errno not in NO_SPACE
             try:
                 self._truncate(min(end, size))
             except (OSError, SessionFailed):

@@ -51,8 +51,10 @@ class LedgerFile:
             os.close(fd)
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Adds lines, durably. The caller holds the lock."""
-        fd = os.open(self._path, os.O_RDWR | OPEN_FLAGS)
+        """Adds lines, durably. The caller holds the lock, unless a full disk had no space for the file."""
+        if not lines:
+            return
+        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
         try:
             with open(fd, "r+b", closefd=False) as file:
                 end = file.read().rfind(b"\n") + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convtree._catalogue.ledger import add_gone
-from convtree._catalogue.record_summary import RecordSummary
+from convtree._catalogue.record_summary import RecordSummary, copied_up_to
 from convtree._catalogue.tables import Execute
 from convtree._logs import sql_lines
 from convtree._model.batches import BATCH
@@ -20,6 +20,8 @@ ORDER BY position LIMIT :limit
 def record_deletion(execute: Execute, session_id: str) -> None:
     """Adds the usage of a session that exists. The caller holds its lock and that of the ledger."""
     ((owner, parent_id),) = execute(_SELECT_SESSION, {"session_id": session_id})
+    if copied_up_to(sql_lines.stored_header(execute, session_id)) is None:
+        parent_id = None  # it leads nowhere
     add_gone(execute, session_id, owner, parent_id, _summaries(execute, session_id))
 
 

@@ -130,6 +130,9 @@ def append(
     The arguments from `provider` to `reply_to` go with a message only; a `MessageEntry` takes the last two. Only the
     argument `reply_to` decides the place; one that a `MessageEntry` brings itself is stored as it is.
 
+    A tool result whose call is on another branch than the leaf goes to that call, unless `parent_id` or `reply_to` says
+    where it belongs: below the results that are there already. The leaf stays where it is.
+
     A note is an entry that nobody said: a compaction, a model change, extension data, an entry of another tool's type,
     a message that is visible to nobody, and a text of role `user` for the model only, such as the `note` of
     `SessionStore.resume`. Where other sessions only added notes, the append continues below them.

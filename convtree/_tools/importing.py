@@ -17,6 +17,7 @@ import msgspec
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
 from convtree._formats.common.base import SessionRef, SourceSession, origin
+from convtree._logs import directories
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._model.batches import batched
@@ -101,7 +102,7 @@ def import_file(
     found = recognise(Path(source))
     with found.source:
         ref = _only_session(found)
-        read = _without_secrets(found.read(ref), redact)
+        read = _read(found, ref, redact)
         size = size_of(found.source.path)
         report_progress = _progress_reporter(progress, 0, size, size)
         with _open_target(target, read.header, durability) as session:
@@ -241,7 +242,7 @@ def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = Non
 
 
 def _read_into_memory(found: KnownSource, ref: SessionRef) -> tuple[Session, ImportReport]:
-    read = found.read(ref)
+    read = _read(found, ref)
     session = Session(MemoryLog(), read.header)
     return session, _import_session(found, ref, read, session)
 
@@ -276,8 +277,10 @@ def _list_ids(ids: list[str]) -> str:
     return f"it has {', '.join(ids[:_LISTED]) or 'none'}{more}"
 
 
-def _without_secrets(read: SourceSession, redact: Redact | None) -> SourceSession:
-    """Returns a session whose header and records are redacted, as a session redacts what it writes."""
+def _read(found: KnownSource, ref: SessionRef, redact: Redact | None = None) -> SourceSession:
+    """Reads a session. Its directories are normalised; header and records are redacted as a session redacts them."""
+    read = found.read(ref)
+    read = read._replace(header=directories.of_header(read.header))
     if redact is None:
         return read
     records = (redact_record(record, redact) for record in read.records)
@@ -292,7 +295,7 @@ def _import_sessions(
         for ref in found.sessions():
             findings: Sequence[Finding] = ref.findings
             try:
-                read = _without_secrets(found.read(ref), redact)
+                read = _read(found, ref, redact)
                 findings = read.findings
                 with _open_in_store(store, read.header) as session:
                     yield _import_session(found, ref, read, session, report_progress)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -28,7 +29,7 @@ from convtree._model.batches import BATCH, batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import CorruptLog, ReadOnlySession
 from convtree.stores._copies import copies_among
-from convtree.stores._folder import CATALOGUE, SUFFIX, FolderBackend, headers_in
+from convtree.stores._folder import CATALOGUE, SUFFIX, FolderBackend, gone_links_in, headers_in
 from convtree.stores.base import Progress
 
 _SIDES = ("torn", "quarantine", "original")  # suffixes of files next to a log that hold old text
@@ -286,7 +287,7 @@ def _with_leftovers(done: Redaction, path: Path) -> Redaction:
         return msgspec.structs.replace(done, beside=beside)
     own = header_at(path)
     known = headers_in(path.parent) | ({} if own is None else {path.name: own})
-    copies = copies_among(known, [path.name])
+    copies = copies_among(known, [path.name], partial(gone_links_in, path.parent))
     others = [id for id in copies if f"{id}{SUFFIX}" != path.name]
     return msgspec.structs.replace(done, beside=beside, copies=(*others, *beside))
 

@@ -17,6 +17,7 @@ from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
+from convtree._catalogue.copies import OwnRecords
 from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
 from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
@@ -33,7 +34,7 @@ from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records, without_shared
-from convtree.stores._ledger import GoneSession, Ledger, MemoryLedger, last_lines
+from convtree.stores._ledger import GoneSession, Ledger, MemoryLedger, decode_line, last_lines
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
@@ -104,6 +105,11 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         listed = super().sessions(filters, after, limit)
         return [each._replace(stamp=self._stamps.get(each.info.id, _UNKNOWN)) for each in listed]
 
+    def own_records(self, id: str) -> OwnRecords:
+        """Returns which records of a session count there. Those that a copied file shares count in another log."""
+        rows = self._read(lambda execute: execute("SELECT shared FROM ct_files WHERE session_id = :id", {"id": id}))
+        return super().own_records(id)._replace(start=rows[0][0] if rows else 0)
+
     def parents_of_other_tasks(self, ids: Collection[str]) -> list[str]:
         """Returns those of these sessions that have a sub-agent's session which is not one of them.
 
@@ -131,15 +137,22 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         found = last_lines(self._ledger.read())
         return rows_of(row for gone in found if not self._is_there(gone) for row in gone.rows())
 
+    def ledger_is_damaged(self) -> bool:
+        """Returns whether a line of the ledger cannot be read. What it says is missing in `ledger`."""
+        return not all(map(decode_line, self._ledger.read()))
+
     def record_deletion(self, ids: Sequence[str]) -> None:
         """Adds sessions to the ledger that are about to be deleted. Call it in `delete`, under the locks.
 
         Deletes must take turns from before this call until the sessions are gone.
         """
-        self.sync()
-        lines = self._read(lambda execute: lines_for(execute, ids, self._open_log, self._open_reader))
-        if lines:
+        if lines := self.lines_of_deletion(ids):
             self._ledger.append(lines)
+
+    def lines_of_deletion(self, ids: Sequence[str]) -> list[bytes]:
+        """Returns the lines that `record_deletion` adds, for a backend that adds them itself."""
+        self.sync()
+        return self._read(lambda execute: lines_for(execute, ids, self._open_log, self._open_reader))
 
     def _is_there(self, gone: GoneSession) -> bool:
         if gone.id not in self._stamps:
@@ -351,7 +364,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         lines = self._ledger.read()
         if lines is self._linked:
             return
-        links = [(each.id, each.parent) for each in last_lines(lines) if each.parent is not None]
+        links = [link for each in last_lines(lines) for link in each.links()]
         if links:
             with self.writing() as execute:
                 add_links(execute, links)

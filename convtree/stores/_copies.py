@@ -1,13 +1,13 @@
 """Which other sessions of a store hold a copy of what a session says.
 
 Two logs hold the same words if one header says that it copied from the other (`copied_to`), or if both have the same
-header id: a log that was copied as a file. Copies of copies count, in both directions.
+header id: a log that was copied as a file. Copies of copies count, in both directions, and through deleted sessions.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from convtree._engine import codec
 from convtree._engine.log import Log, LogReplaced
@@ -15,8 +15,11 @@ from convtree._model.entries import Header, ParentSession
 from convtree._model.errors import ConvtreeError
 from convtree.stores.base import Catalogue
 
+Links = Callable[[Collection[str]], Iterable[tuple[str, str]]]
+"""Returns which session each deleted one had copied from, where one of the two has one of these ids."""
 
-def copies_among(headers: Mapping[str, Header], ids: Iterable[str]) -> list[str]:
+
+def copies_among(headers: Mapping[str, Header], ids: Iterable[str], gone_links: Links) -> list[str]:
     """Returns those of the sessions that hold a copy of what the sessions `ids` say, without these, sorted."""
     ids = set(ids)
     linked = defaultdict[str, set[str]](set)  # a fork names its parent by the id it is stored under, or by its header's
@@ -25,30 +28,28 @@ def copies_among(headers: Mapping[str, Header], ids: Iterable[str]) -> list[str]
             if other is not None:
                 linked[id].add(other)
                 linked[other].add(id)
-    waiting = list(ids)
-    found = set(ids)
-    while waiting:
-        new = linked[waiting.pop()] - found
-        found |= new
-        waiting.extend(new)
+    found, level = set[str](), set(ids)
+    while level:
+        found |= level
+        level = {other for id in level for other in linked[id]}.union(*gone_links(sorted(level))) - found
     return sorted(found & headers.keys() - ids)
 
 
 def related_headers(catalogue: Catalogue, open_log: Callable[[str], Log], ids: Iterable[str]) -> dict[str, Header]:
     """Returns the headers of sessions, of those that they were forked from, and of the forks of all of these."""
     found: dict[str, Header] = {}
-    waiting = list(ids)
-    while waiting:
-        id = waiting.pop()
-        if id not in found and (header := _header_of(open_log, id)) is not None:
-            found[id] = header
-            if (parent := _copied_from(header)) is not None:
-                waiting.append(parent)
-    parents = {parent for header in found.values() if (parent := _copied_from(header)) is not None}
-    for id, parent in catalogue.descendants(sorted({*found, *parents}), "fork").items():
+    known, level = set[str](), set(ids)
+    while level:
+        known |= level
+        below = catalogue.descendants(sorted(level), "fork")
+        for id in level | below.keys():
+            if id not in found and (header := _header_of(open_log, id)) is not None:
+                found[id] = header
         # A header that cannot be read may say that it copied.
-        unknown = Header(id=id, parent_session=ParentSession(id=parent), copied_to="")
-        found[id] = _header_of(open_log, id) or unknown
+        for id, above in below.items():
+            found.setdefault(id, Header(id=id, parent_session=ParentSession(id=above), copied_to=""))
+        parents = {parent for id in level & found.keys() if (parent := _copied_from(found[id])) is not None}
+        level = (parents | below.keys()).union(*catalogue.gone_links(sorted(level))) - known
     return found
 
 

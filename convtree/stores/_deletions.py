@@ -8,7 +8,7 @@ from zlib import crc32
 
 from convtree._catalogue.copies import held_elsewhere
 from convtree._catalogue.ledger import Spending, paid
-from convtree._catalogue.record_summary import RecordSummary, entry_key, summarise_record
+from convtree._catalogue.record_summary import RecordSummary, copied_up_to, entry_key, summarise_record
 from convtree._catalogue.tables import Execute
 from convtree._engine.log import Log
 from convtree._model.batches import batched
@@ -26,7 +26,7 @@ def lines_for(
     open_log: Callable[[str], Log],
     open_reader: Callable[[str], Session],
 ) -> list[bytes]:
-    """Returns a line for each session that used something or leads to a parent.
+    """Returns a line for each session that used something or leads to others.
 
     What a session shares with one that stays is not gone. Of two that go together, the last one counts it.
     """
@@ -38,15 +38,16 @@ def lines_for(
             spending = Spending(session.header.owner)
             for batch in _paid(session, shared):
                 spending.add(batch, held_elsewhere(execute, id, map(entry_key, batch), before))
-            rows, parent = spending.rows(), session.header.parent_session
-            if rows or parent is not None:
-                gone = GoneSession(
-                    id=id,
-                    header=header_checksum(session._journal.log),
-                    parent=None if parent is None else parent.id,
-                    owner=session.header.owner,
-                    used=used(rows),
-                )
+            parent = None if copied_up_to(session.header) is None else session.header.parent_session
+            gone = GoneSession(
+                id=id,
+                header=header_checksum(session._journal.log),
+                header_id=None if session.header.id == id else session.header.id,
+                parent=None if parent is None else parent.id,
+                owner=session.header.owner,
+                used=used(spending.rows()),
+            )
+            if gone.used or gone.links():
                 lines.append(encode_line(gone))
     return lines
 

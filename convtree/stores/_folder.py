@@ -15,7 +15,7 @@ from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
 from convtree._logs.atomic_file import create_atomically
 from convtree._logs.file_lines import header_at
-from convtree._logs.filesystems import refuse_network
+from convtree._logs.filesystems import refuse_network, suppress_full_disk
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.ledger_file import LedgerFile
 from convtree._model.entries import ID, Header
@@ -24,7 +24,7 @@ from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
-from convtree.stores._ledger import Ledger
+from convtree.stores._ledger import Ledger, last_lines
 from convtree.stores.base import Catalogue, Deletion, Traces
 
 SUFFIX = ".jsonl"
@@ -101,14 +101,36 @@ class FolderBackend(Uncopyable):
                 changed = changed or self._current_catalogue().parents_of_other_tasks(there)
                 if changed:
                     return Deletion([], changed)
-            with self._ledger.locked():
-                self._current_catalogue().record_deletion(there)
-                for id in there:
-                    self._remove(self.path_of(id))
+            self._remove_recorded(there, logs)
         finally:
             for log in logs.values():
                 log.close()
         return Deletion(there, [])
+
+    def _remove_recorded(self, ids: Sequence[str], logs: Mapping[str, JsonlLog]) -> None:
+        """Adds sessions to the ledger, then removes them. On a full disk, removes them first: that makes space.
+
+        Such a disk may have no space for the ledger either; then it is not locked.
+
+        Raises:
+            OSError: nothing is deleted; or all is, and the error says that it could not be recorded.
+        """
+        with ExitStack() as ends:
+            with suppress_full_disk():
+                ends.enter_context(self._ledger.locked())
+            lines = self._current_catalogue().lines_of_deletion(ids)
+            with suppress_full_disk():
+                self._ledger.append(lines)
+                lines = []
+            for id in ids:
+                self._remove(self.path_of(id))
+            for id in ids:
+                logs[id].close()  # an open file takes space
+            try:
+                self._ledger.append(lines)
+            except OSError as error:
+                what = f"{', '.join(ids)}: deleted, but what they had used could not be recorded: {error.strerror}"
+                raise OSError(error.errno, what, str(self.path / LEDGER)) from error
 
     def _locked(self, id: str) -> JsonlLog:
         """Opens a log that exists, and takes its lock.
@@ -251,8 +273,10 @@ class FolderCatalogue(CatalogueSync):
         self._ids: Collection[str] = ()  # as of the last scan; known ids are not checked again
 
     def findings(self) -> list[StoreFinding]:
-        """Returns files whose names cannot be ids, then logs that are damaged, unreadable or no logs."""
-        return [StoreFinding(code="bad_name", place=name) for name in self._bad_names] + super().findings()
+        """Returns files whose names cannot be ids, a damaged ledger, and logs that are damaged or no logs."""
+        names = [StoreFinding(code="bad_name", place=name) for name in self._bad_names]
+        ledger = [StoreFinding(code="bad_ledger", place=LEDGER)] if self.ledger_is_damaged() else []
+        return [*names, *ledger, *super().findings()]
 
     def _scan_folder(self) -> dict[str, LogStamp]:
         """Returns the stamp of each log. A list of a large store spends most of its time here."""
@@ -294,6 +318,12 @@ def headers_in(folder: Path) -> dict[str, Header]:
         if id != name and ID.fullmatch(id) and (header := header_at(folder / name)) is not None:
             found[id] = header
     return found
+
+
+def gone_links_in(folder: Path, ids: Collection[str]) -> list[tuple[str, str]]:
+    """Returns which session each deleted one had copied from, where one of the two is in `ids`."""
+    gone = last_lines(LedgerFile(folder / LEDGER, 0.0).read())
+    return [link for each in gone for link in each.links() if not set(ids).isdisjoint(link)]
 
 
 def _printable(name: str) -> str:

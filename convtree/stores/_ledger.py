@@ -63,13 +63,15 @@ class GoneSession(msgspec.Struct, frozen=True, omit_defaults=True):
     Attributes:
         id: the session's id.
         header: the checksum of the first line of its log, as hexadecimal digits.
-        parent: the session it was forked from, or whose task it is.
+        header_id: the id in that line; None if it is the session's. The log was copied or renamed as a file.
+        parent: the session that it had copied from.
         owner: whose it was.
         used: what it had used and no other session of the store holds.
     """
 
     id: str
     header: str
+    header_id: str | None = None
     parent: str | None = None
     owner: str | None = None
     used: tuple[Used, ...] = ()
@@ -78,6 +80,10 @@ class GoneSession(msgspec.Struct, frozen=True, omit_defaults=True):
     def name(self) -> tuple[str, str]:
         """What tells it from another session."""
         return self.id, self.header
+
+    def links(self) -> list[tuple[str, str]]:
+        """Returns its id with that of each session in which entries of it may be, too."""
+        return [(self.id, other) for other in (self.header_id, self.parent) if other is not None]
 
     def rows(self) -> Iterable[tuple[tuple[str | None, str | None, str | None, str | None], Usage]]:
         """Yields day, owner, provider and model, and the sum."""
@@ -100,14 +106,16 @@ def encode_line(gone: GoneSession) -> bytes:
 
 
 def last_lines(lines: Iterable[bytes]) -> list[GoneSession]:
-    """Returns the last line of each session. Lines that do not verify are left out."""
+    """Returns the last line of each session. Lines that cannot be read are left out."""
     found: dict[Any, GoneSession] = {}
-    for line in lines:
-        if codec.verify_seal(line) is None:
-            continue
-        try:
-            gone = msgspec.json.decode(line, type=GoneSession)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            continue  # of a later version
+    for gone in filter(None, map(decode_line, lines)):
         found[gone.name] = gone
     return list(found.values())
+
+
+def decode_line(line: bytes) -> GoneSession | None:
+    """Returns what a line says; None if it is damaged, or of a later version."""
+    try:
+        return None if codec.verify_seal(line) is None else msgspec.json.decode(line, type=GoneSession)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None

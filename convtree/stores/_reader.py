@@ -23,7 +23,7 @@ from convtree._session.session import Session
 from convtree.stores._arguments import SKEW_MS, age_ms, check_limit, cursor_text, parsed_cursor, time_ms
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
-from convtree.stores._usage import has_parent, totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
+from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
 from convtree.stores.base import Catalogue, StoreBackend
 
 T = TypeVar("T")
@@ -182,8 +182,7 @@ class StoreReader(Uncopyable, ForkAware):
             if id is None:
                 raise ValueError("by='branch' is about the branches of one session; pass its id")
             with self._read(id) as session:
-                in_parent = self._query(lambda catalogue: has_parent(catalogue, session))
-                return usage_by_branch(session, counts_copies=not in_parent)
+                return usage_by_branch(session, self._query(lambda catalogue: catalogue.own_records(id)))
         filters = Filter(cwd=directories.directory(cwd), owner=owner)
         infos = [self.info(id)] if id is not None else [each.info for each in self._listed(filters)]
         totals, counted_in = self._query(lambda found: totals_with_tasks(found, [info.id for info in infos]))

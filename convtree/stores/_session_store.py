@@ -52,7 +52,7 @@ from convtree.stores._families import (
 from convtree.stores._judging import Verdict, held_error, judge
 from convtree.stores._results import Erased, Pruned
 from convtree.stores._shared import SharingStore
-from convtree.stores.base import Deletion, StoreBackend, Traces
+from convtree.stores.base import Catalogue, Deletion, StoreBackend, Traces
 
 _DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
 
@@ -161,12 +161,14 @@ class SessionStore(SharingStore):
     def open_or_create(self, header: Header, *, arrives: bool = False, on_stale: OnStale = "raise") -> Session:
         """Opens the session with the id of `header`, or begins it with that header.
 
-        With `arrives`, a session that begins says in its header that it came into this store now.
+        Its directories are normalised, but relative ones stay. With `arrives`, a session that begins says in its header
+        that it came into this store now.
 
         Raises:
             InvalidMessage: the header's id is not valid.
         """
         codec.check_id(header.id, "id")
+        header = directories.of_header(header)
         if arrives:
             header = msgspec.structs.replace(header, arrived=timestamp(self._clock))
         return self._session(header.id, "a", on_stale, header)
@@ -274,7 +276,7 @@ class SessionStore(SharingStore):
         try:
             return self.delete(id)
         except SessionNotFound:
-            return self._erased([], (), gone=[id])
+            return self._erased([], self._copies(id), gone=[id])
 
     # --- several sessions ---
 
@@ -431,13 +433,16 @@ class SessionStore(SharingStore):
 
     def _copies(self, id: str) -> builtins.list[str]:
         """Returns the sessions that hold a copy of what a session and those of its sub-agents say."""
-        with self._lock:
+
+        def find(catalogue: Catalogue) -> builtins.list[str]:
+            ids = [id, *catalogue.descendants([id], "task")]
             headers: Callable[[], Mapping[str, Header]] | None = getattr(self._backend, "headers", None)
-            ids = self._query(lambda catalogue: [id, *catalogue.descendants([id], "task")])
             if headers is not None:
-                return copies_among(headers(), ids)
-            found = self._query(lambda catalogue: related_headers(catalogue, lambda each: self._log(each, "r"), ids))
-            return copies_among(found, ids)
+                return copies_among(headers(), ids, catalogue.gone_links)
+            found = related_headers(catalogue, lambda each: self._log(each, "r"), ids)
+            return copies_among(found, ids, catalogue.gone_links)
+
+        return self._query(find)
 
     def _erased(self, deleted: Sequence[str], copies: Iterable[str], gone: Sequence[str] = ()) -> Erased:
         """Overwrites what deleted sessions have left, and returns what became of it."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Literal, TypeVar
 
-from convtree._catalogue import queries
+from convtree._catalogue import copies, queries
+from convtree._catalogue.copies import OwnRecords
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, UsageTotal
 
@@ -37,3 +38,11 @@ class SqlCatalogue(ABC):
     def descendants(self, ids: Sequence[str], kind: Literal["fork", "task"]) -> dict[str, str]:
         """Returns the sessions of a kind below these, at any depth: id to parent id, parents first."""
         return self._read(lambda execute: queries.descendants(execute, ids, kind))
+
+    def gone_links(self, ids: Collection[str]) -> list[tuple[str, str]]:
+        """Returns which session each deleted one had copied from, where one of the two is in `ids`."""
+        return self._read(lambda execute: copies.gone_links(execute, ids))
+
+    def own_records(self, id: str) -> OwnRecords:
+        """Returns which records of a session count there."""
+        return OwnRecords(0, self._read(lambda execute: {each.entry for each in copies.counted_copies(execute, [id])}))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from convtree._catalogue.record_summary import copied_up_to, spent_in
-from convtree._catalogue.types import Filter, UsageTotal
+from convtree._catalogue.copies import OwnRecords
+from convtree._catalogue.record_summary import copied_up_to, key_of, ms_of, spent_in
+from convtree._catalogue.types import UsageTotal
 from convtree._model.entries import Entry, Mark, VacuumEntry
 from convtree._model.usage import Usage, usage_of, usage_stored_in
 from convtree._session.session import Session
@@ -46,30 +47,28 @@ def usage_by_session(totals: Sequence[UsageTotal], counted_in: Mapping[str, str]
     return [UsageRow(session_id=id, usage=usage) for id, usage in sums.items()]
 
 
-def has_parent(catalogue: Catalogue, session: Session) -> bool:
-    """Returns whether the session that this one was copied from is in the store, so that copied entries count there."""
-    parent = session.header.parent_session
-    return parent is not None and bool(catalogue.sessions(Filter(ids=(parent.id,), tasks=True)))
-
-
-def usage_by_branch(session: Session, *, counts_copies: bool) -> list[UsageRow]:
-    """Returns a row for each leaf: the sum over the path to it. Copied entries count with `counts_copies` only.
+def usage_by_branch(session: Session, own: OwnRecords) -> list[UsageRow]:
+    """Returns a row for each leaf: the sum over the path to it, of records that count in this session.
 
     What a vacuum dropped counts on every branch below its entry.
     """
     outline = session.outline()
-    last_copied = None if counts_copies else copied_up_to(session.header)
+    last_copied = copied_up_to(session.header)
     copied = None if last_copied is None else outline.row(last_copied)
-    own = {
+
+    def counts(row: int, record: Entry | Mark) -> bool:
+        return copied is None or row > copied or key_of(record.id, ms_of(record.timestamp)) in own.copied
+
+    used = {
         row: usage
-        for row, record in session.records(0 if copied is None else copied + 1)
-        if (usage := _usage_of(record)) is not None
+        for row, record in session.records(own.start)
+        if (usage := _usage_of(record)) is not None and counts(row, record)
     }
     leaves = {entry.id: outline.row(entry.id) for entry in session.leaves()}
     sums: list[Usage] = []
     for row, parent in enumerate(outline.tree.parents):  # a parent's row is smaller than its child's
         above = sums[parent] if parent >= 0 else Usage()
-        sums.append(above + own[row] if row in own else above)
+        sums.append(above + used[row] if row in used else above)
     return [
         UsageRow(session_id=session.id, leaf_id=leaf, usage=sums[row])
         for leaf, row in leaves.items()

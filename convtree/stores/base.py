@@ -46,9 +46,10 @@ has the tests that every store must pass.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from convtree._catalogue.copies import OwnRecords
 from convtree._catalogue.record_summary import (
     HIDDEN_FROM_USER,
     NOT_SEARCHED,
@@ -96,6 +97,7 @@ __all__ = [
     "LogStamp",
     "MemoryLog",
     "Mode",
+    "OwnRecords",
     "Progress",
     "RecordSummary",
     "SearchMatch",
@@ -146,6 +148,17 @@ class Catalogue(Protocol):
         """Returns the sessions of a kind below these, at any depth: id to parent id, parents first.
 
         `ids` are not in it, even if parents form a ring.
+        """
+        ...
+
+    def own_records(self, id: str) -> OwnRecords:
+        """Returns which records of a session count in its usage. The others count elsewhere: `usage` says the same."""
+        ...
+
+    def gone_links(self, ids: Collection[str]) -> list[tuple[str, str]]:
+        """Returns which session each deleted one had copied from, where one of the two is in `ids`.
+
+        Copies are found past the sessions that are gone by it. What had copied nothing is left out.
         """
         ...
 

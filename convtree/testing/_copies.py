@@ -61,6 +61,19 @@ class CopyTests(StoreTests):
         store.delete("f")
         assert counted(store) == {"g": 1011, "h": 1000}
 
+    def test_copies_count_once_whatever_the_ids_are(self, store: SessionStore) -> None:
+        """A fork past one that is gone is before the session it leads to, by id."""
+        spend(store, "m", 1)
+        for parent, id in (("m", "z"), ("z", "y"), ("y", "b"), ("m", "c")):
+            store.fork(parent, new_id=id).close()
+        store.delete("y")
+        store.delete("m")
+        assert counted(store) == {"b": 0, "c": 1, "z": 0}
+        store.delete("c")
+        assert counted(store) == {"b": 0, "z": 1}
+        store.delete("z")
+        assert (counted(store), in_ledger(store)) == ({"b": 1}, 0)
+
     def test_the_middle_of_a_chain_is_deleted(self, store: SessionStore) -> None:
         """A fork of a fork finds the session that both come from, past the one that is gone."""
         spend(store, "a", 1)
@@ -69,6 +82,8 @@ class CopyTests(StoreTests):
             spend(store, id, tokens)
         store.delete("f")
         assert counted(store) == {"a": 1, "e": 10_010, "g": 100, "h": 1000}
+        by_branch = {id: [row.usage.output_tokens for row in store.usage(id, by="branch")] for id in "aegh"}
+        assert by_branch == {"a": [1], "e": [10_010], "g": [100], "h": [1000]}
         store.delete("g")
         assert counted(store) == {"a": 1, "e": 10_010, "h": 1100}
         store.delete("a")

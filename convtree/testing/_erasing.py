@@ -26,6 +26,22 @@ class ErasingTests(StoreTests):
         assert store.delete("f").copies == ()
         assert store.delete("x").copies == ()
 
+    def test_copies_are_found_past_a_fork_that_is_gone(self, store: SessionStore) -> None:
+        """Below it, above it and beside it. They are named again when the rest is overwritten once more."""
+        begin(store, "a", "one", "two")
+        store.fork("a", new_id="f").close()
+        store.fork("f", new_id="g").close()
+        store.fork("f", new_id="h").close()
+        begin(store, "t", parent_session=ParentSession(id="a", kind="task"))
+        store.fork("t", new_id="u").close()
+        store.delete("t")
+        assert store.delete("f").copies == ("a", "g", "h")
+        assert store.delete("h").copies == ("a", "g")
+        assert store.delete("a").copies == ("g",)
+        assert store.erase("a").copies == ("g",)
+        assert store.delete("g").copies == ()
+        assert store.delete("u").copies == ()
+
     def test_a_fork_leaves_a_copy_where_it_came_from(self, store: SessionStore) -> None:
         """What it said itself is gone."""
         begin(store, "a", "one")
