@@ -384,6 +384,23 @@ def test_redaction_names_the_copies(tmp_path: Path) -> None:
     assert (done.complete, done.copies) == (("f.jsonl", "f.jsonl.index"), ("a", "trip"))
 
 
+def test_redaction_names_copies_that_no_header_leads_to(tmp_path: Path) -> None:
+    """A fork of a fork that is gone. The catalogue is asked; without one, it is made, and removed again."""
+    begin_with_secret(tmp_path)
+    with open_store(tmp_path) as store:
+        store.fork("f", new_id="g").close()
+        for id in ("f", "trip"):
+            store.delete(id)
+    (tmp_path / ".catalogue.sqlite").unlink()
+    done = redact_session(tmp_path, "a", in_place=True, remove_original=True)
+    assert done.copies == ("g",)
+    assert redact_session(tmp_path, "b", in_place=True).copies == ()
+    assert not (tmp_path / ".catalogue.sqlite").exists()
+    open_store(tmp_path).list()
+    assert redact_session(tmp_path, "b", in_place=True).complete == ()
+    assert (tmp_path / ".catalogue.sqlite").exists()
+
+
 def test_redaction_of_a_log_with_any_name(tmp_path: Path) -> None:
     """It need not look like a session of a folder."""
     with Session.open(tmp_path / "chat.log") as session:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
 
 from convtree._catalogue.record_summary import ms_of, ms_of_datetime
 from convtree._catalogue.types import Cursor
-from convtree._engine import codec
+from convtree._engine import codec, json_values
 from convtree._model.entries import ID
 
 _CURSOR = re.compile(rf"(-?[0-9]{{1,18}}):({ID.pattern})")
@@ -27,6 +31,21 @@ def checked_id(id: str | None) -> str | None:
     if id is not None:
         codec.check_id(id, "id")
     return id
+
+
+def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Returns metadata to look for as the JSON values that a log would have.
+
+    Raises:
+        TypeError: it is not a mapping.
+        InvalidMessage: a value is not JSON.
+    """
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata is a mapping of keys to JSON values, not {metadata!r}")
+    found: dict[str, Any] = msgspec.json.decode(json_values.dump({"metadata": metadata}))["metadata"]
+    return found
 
 
 def check_limit(limit: int | None) -> None:

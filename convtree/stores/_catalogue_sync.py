@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
 from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
+from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import is_task_of, summarise_record
@@ -33,7 +34,7 @@ from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records, without_shared
-from convtree.stores._ledger import GoneSession, Ledger, MemoryLedger, last_lines
+from convtree.stores._ledger import Ledger, MemoryLedger, last_lines
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from zlib import crc32
 
 from convtree._catalogue.copies import held_elsewhere
+from convtree._catalogue.gone import GoneSession, used
 from convtree._catalogue.ledger import Spending, paid
 from convtree._catalogue.record_summary import RecordSummary, entry_key, summarise_record
 from convtree._catalogue.tables import Execute
@@ -17,7 +18,7 @@ from convtree._model.errors import ConvtreeError
 from convtree._model.usage import usage_stored_in
 from convtree._session.session import Session
 from convtree.stores._file_copies import shared_records, with_header_of
-from convtree.stores._ledger import GoneSession, encode_line, used
+from convtree.stores._ledger import encode_line
 
 
 def lines_for(
@@ -38,14 +39,14 @@ def lines_for(
             spending = Spending(session.header.owner)
             for batch in _paid(session, shared):
                 spending.add(batch, held_elsewhere(execute, id, map(entry_key, batch), before))
-            rows, parent = spending.rows(), session.header.parent_session
-            if rows or parent is not None:
+            spent, parent = used(spending.rows(), held=spending.held or shared > 0), session.header.parent_session
+            if spent or parent is not None:
                 gone = GoneSession(
                     id=id,
                     header=header_checksum(session._journal.log),
                     parent=None if parent is None else parent.id,
                     owner=session.header.owner,
-                    used=used(rows),
+                    used=spent,
                 )
                 lines.append(encode_line(gone))
     return lines

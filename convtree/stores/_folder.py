@@ -166,10 +166,6 @@ class FolderBackend(Uncopyable):
             (pending if end in unerased else complete).append(f"{CATALOGUE}{end}")
         return Traces(complete, pending)
 
-    def headers(self) -> dict[str, Header]:
-        """Returns the headers of all logs that can be read, by the name of the file."""
-        return headers_in(self.path)
-
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, after looking at the size, time and inode of every file."""
         catalogue = self._current_catalogue()

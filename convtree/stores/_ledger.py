@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from convtree._catalogue.types import LedgerRow
+from convtree._catalogue.gone import GoneSession
 from convtree._engine import codec
-from convtree._model.usage import Usage
 
 
 class Ledger(Protocol):
@@ -42,56 +41,6 @@ class MemoryLedger:
     def append(self, lines: Sequence[bytes]) -> None:
         """Adds lines."""
         self._lines = [*self._lines, *lines]
-
-
-class Used(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a session had used on a day with a model. None: unknown."""
-
-    day: str | None = None
-    provider: str | None = None
-    model: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    cost: float = 0.0
-
-
-class GoneSession(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of the ledger.
-
-    Attributes:
-        id: the session's id.
-        header: the checksum of the first line of its log, as hexadecimal digits.
-        parent: the session it was forked from, or whose task it is.
-        owner: whose it was.
-        used: what it had used and no other session of the store holds.
-    """
-
-    id: str
-    header: str
-    parent: str | None = None
-    owner: str | None = None
-    used: tuple[Used, ...] = ()
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """What tells it from another session."""
-        return self.id, self.header
-
-    def rows(self) -> Iterable[tuple[tuple[str | None, str | None, str | None, str | None], Usage]]:
-        """Yields day, owner, provider and model, and the sum."""
-        for each in self.used:
-            fields = msgspec.structs.asdict(each)
-            day, provider, model = (fields.pop(name) for name in ("day", "provider", "model"))
-            yield (day, self.owner, provider, model), Usage(**fields)
-
-
-def used(rows: Iterable[LedgerRow]) -> tuple[Used, ...]:
-    """Returns rows as a line has them."""
-    return tuple(
-        Used(day=row.day, provider=row.provider, model=row.model, **msgspec.structs.asdict(row.usage)) for row in rows
-    )
 
 
 def encode_line(gone: GoneSession) -> bytes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from threading import RLock
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -15,12 +15,21 @@ from convtree._engine import codec
 from convtree._engine.log import Log, Mode
 from convtree._logs import directories
 from convtree._logs.directories import Directory
+from convtree._model.entries import Entry
 from convtree._model.errors import SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
-from convtree.stores._arguments import SKEW_MS, age_ms, check_limit, cursor_text, parsed_cursor, time_ms
+from convtree.stores._arguments import (
+    SKEW_MS,
+    age_ms,
+    check_limit,
+    checked_metadata,
+    cursor_text,
+    parsed_cursor,
+    time_ms,
+)
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
 from convtree.stores._usage import has_parent, totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
@@ -51,6 +60,7 @@ class StoreReader(Uncopyable, ForkAware):
         until: str | datetime | None = None,
         text: str | None = None,
         parent: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
         tasks: bool = False,
         limit: int | None = 50,
         cursor: str | None = None,
@@ -68,6 +78,8 @@ class StoreReader(Uncopyable, ForkAware):
             until: last active before this time.
             text: all its words occur in the name, or all in one message.
             parent: forks of this session and, with `tasks`, its sub-agents.
+            metadata: sessions whose metadata has these keys with equal values. Any JSON value will do, and objects are
+                compared whole. 1 equals 1.0, but not True. None: the key is missing, or null.
             tasks: includes sessions of sub-agents.
             limit: the most sessions on a page; None for all.
             cursor: the `cursor` of the page before.
@@ -83,6 +95,7 @@ class StoreReader(Uncopyable, ForkAware):
             until_ms=time_ms(until),
             text=text,
             parent=parent,
+            metadata=checked_metadata(metadata),
             tasks=tasks,
         )
         check_limit(limit)
@@ -106,6 +119,19 @@ class StoreReader(Uncopyable, ForkAware):
     def children(self, id: str) -> builtins.list[SessionInfo]:
         """Returns the forks and the sub-agents' sessions of a session, last active first."""
         return [each.info for each in self._listed(Filter(parent=id, tasks=True))]
+
+    def sessions_with(self, entry_id: str | Entry) -> builtins.list[str]:
+        """Returns the ids of the sessions that hold an entry: its own, and every fork and copy that has it.
+
+        They are in the order in which they began, sessions of sub-agents and archived ones included. A session whose
+        line of the entry is damaged does not hold it. Ids of your own or of an import may be those of other entries in
+        other sessions.
+        """
+        if isinstance(entry_id, Entry):
+            entry_id = entry_id.id
+        codec.check_id(entry_id, "entry_id")
+        found = self._query(lambda catalogue: catalogue.sessions_with([entry_id]))
+        return [each.session_id for each in found]
 
     def latest(
         self, *, cwd: Directory | None = None, git_root: Directory | None = None, owner: str | None = None

@@ -82,8 +82,8 @@ class Erased(list[str]):
             server: the tables have no row of it. What its files hold until they are vacuumed is up to the server.
         pending: files that may still hold some of it until another process has finished reading. The store tries again
             when it is closed, and with every later `delete` and `erase`.
-        copies: ids of sessions in this store that hold a copy, as their headers say: forks, the session that one was
-            forked from, and logs that were copied as files.
+        copies: ids of the sessions in this store that still hold entries of the deleted ones: forks, also of sessions
+            that are gone, the session that one was forked from, and copies.
     """
 
     def __init__(

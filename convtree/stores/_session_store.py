@@ -35,10 +35,11 @@ from convtree._model.batches import batched
 from convtree._model.entries import Header, ParentSession
 from convtree._model.errors import ConvtreeError, SessionChanged, SessionLocked, SessionNotFound
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
+from convtree._session.forking import copy_log
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import checked_id
-from convtree.stores._copies import copies_among, related_headers
+from convtree.stores._copies import Said, holders_of, said_in
 from convtree.stores._copy import copy_session
 from convtree.stores._families import (
     Family,
@@ -169,18 +170,45 @@ class SessionStore(StoreReader):
             header = msgspec.structs.replace(header, arrived=timestamp(self._clock))
         return self._session(header.id, "a", on_stale, header)
 
-    def fork(self, id: str, entry_id: str | AtLeaf | None = LEAF, *, new_id: str | None = None) -> Session:
+    def fork(
+        self,
+        id: str,
+        entry_id: str | AtLeaf | None = LEAF,
+        *,
+        new_id: str | None = None,
+        then: Iterable[Any] = (),
+    ) -> Session:
         """Copies the path to an entry into a new session, and opens that. The copy is stored whole or not at all.
 
-        Lines are copied byte for byte, unless the store's `redact` changes them.
+        Lines are copied byte for byte, unless the store's `redact` changes them. `then` are messages and entries, as
+        `append_many` takes them, that follow the path. They are stored with it: after a crash, both are there or
+        neither.
 
         Raises:
             SessionNotFound: there is no session with this id.
             SessionExists: there is a session with the new id.
+            IdConflict: an item of `then` has an id that the forked session has.
+            TypeError, InvalidMessage, InvalidCompaction: an item of `then` cannot be stored.
             EntryNotFound, BrokenPath, LeafUncertain, UnknownEntry: the path cannot be copied.
         """
         with self.open(id, read_only=True) as source:
-            copied = source.copy_path(self._write_new, entry_id, id=checked_id(new_id))
+            copied = source.copy_path(self._write_new, entry_id, id=checked_id(new_id), then=then)
+        return self.open(copied)
+
+    def copy(self, id: str, new_id: str | None = None) -> Session:
+        """Copies a session with all its branches and marks into a new one, and opens that.
+
+        The copy is stored whole or not at all. Entries and marks keep their ids, and the leaf is the same. Sessions of
+        sub-agents are not copied, nor is a hold. Usage counts once: in the original, as long as that is in the store.
+
+        Raises:
+            SessionNotFound: there is no session with this id.
+            SessionExists: there is a session with the new id.
+            CorruptLog: the session is damaged; repair it first.
+            UnknownEntry: it has a critical mark of an unknown type.
+        """
+        with self.open(id, read_only=True) as source:
+            copied = copy_log(source, self._write_new, id=checked_id(new_id))
         return self.open(copied)
 
     def rename(self, id: str, name: str | None) -> None:
@@ -246,9 +274,8 @@ class SessionStore(StoreReader):
             SessionChanged: another writer wrote to one of the sessions meanwhile, or began a sub-agent's.
         """
         codec.check_id(id, "id")
-        copies = self._copies(id)
         with self._lock:
-            deleted, changed = self._delete(id)
+            (deleted, changed), said = self._delete(id)
         if changed:
             raise SessionChanged(
                 f"{self.location}: {changed[0]!r} was written to meanwhile; nothing was deleted, try again",
@@ -257,7 +284,7 @@ class SessionStore(StoreReader):
             )
         if id not in deleted:
             raise SessionNotFound(f"{self.location}: there is no session {id!r}")
-        return self._erased(deleted, copies)
+        return self._erased(deleted, said)
 
     def erase(self, id: str) -> Erased:
         """Deletes a session as `delete` does, or overwrites what is left of one that was deleted before.
@@ -271,7 +298,7 @@ class SessionStore(StoreReader):
         try:
             return self.delete(id)
         except SessionNotFound:
-            return self._erased([], (), gone=[id])
+            return self._erased([], {}, gone=[id])
 
     # --- several sessions ---
 
@@ -426,19 +453,13 @@ class SessionStore(StoreReader):
                 verdicts[id] = judge(id, self._log(id, "r"), now_ms)
         return verdicts
 
-    def _copies(self, id: str) -> builtins.list[str]:
-        """Returns the sessions that hold a copy of what a session and those of its sub-agents say."""
-        with self._lock:
-            headers: Callable[[], Mapping[str, Header]] | None = getattr(self._backend, "headers", None)
-            ids = self._query(lambda catalogue: [id, *catalogue.descendants([id], "task")])
-            if headers is not None:
-                return copies_among(headers(), ids)
-            found = self._query(lambda catalogue: related_headers(catalogue, lambda each: self._log(each, "r"), ids))
-            return copies_among(found, ids)
+    def _erased(self, deleted: Sequence[str], said: Said, gone: Sequence[str] = ()) -> Erased:
+        """Overwrites what deleted sessions have left, and returns what became of it.
 
-    def _erased(self, deleted: Sequence[str], copies: Iterable[str], gone: Sequence[str] = ()) -> Erased:
-        """Overwrites what deleted sessions have left, and returns what became of it."""
+        Copies are looked for after the deletion, so that a fork is named that was made meanwhile.
+        """
         traces = self._erase(gone or deleted)
+        copies = self._query(lambda catalogue: holders_of(catalogue, said))
         return Erased(deleted, complete=traces.complete, pending=traces.pending, copies=copies)
 
     def _erase(self, ids: Sequence[str]) -> Traces:
@@ -447,8 +468,10 @@ class SessionStore(StoreReader):
             self._check_open()
             return Traces([], []) if erase is None else erase(ids)
 
-    def _delete(self, id: str) -> Deletion:
+    def _delete(self, id: str) -> tuple[Deletion, Said]:
         """Deletes a session and those of its sub-agents, unless one of them changes after this looked at them.
+
+        Also returns the entries that they had.
 
         The stamps come before the look at the logs: what the logs say is at least as new, and if the stamps still hold
         when the locks are taken, it is still true. So a hold that comes after the look is a change, too.
@@ -470,7 +493,8 @@ class SessionStore(StoreReader):
         family = tasks_below(id, below, verdicts)
         if held := [each for each in reversed(family) if verdicts[each].judged.held]:
             raise held_error(self.location, held[0])
-        return self._backend.delete(family[::-1], {each.info.id: each.stamp for each in listed})
+        said = said_in(catalogue, family)
+        return self._backend.delete(family[::-1], {each.info.id: each.stamp for each in listed}), said
 
     def _delete_family(self, family: Family) -> bool:
         """Deletes a family if its stamps still hold, and returns whether it did."""

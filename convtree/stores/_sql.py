@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 from convtree._catalogue import queries, tables
 from convtree._catalogue.erasing import TABLES, drop_deleted_words
-from convtree._catalogue.ledger import rows_in
 from convtree._catalogue.record_summary import is_task_of
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import LedgerRow, LogStamp, Progress, StoreFinding
@@ -46,7 +45,7 @@ class _DatabaseCatalogue(SqlCatalogue):
 
     def ledger(self) -> list[LedgerRow]:
         """Returns what deleted sessions had used. Each delete adds to it in its own transaction."""
-        return self._read(rows_in)
+        return self._read(sql_ledger.rows_in)
 
     def findings(self) -> list[StoreFinding]:
         """Returns nothing: a damaged line in a database is a finding of its session."""

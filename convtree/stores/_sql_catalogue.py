@@ -8,7 +8,7 @@ from typing import Literal, TypeVar
 
 from convtree._catalogue import queries
 from convtree._catalogue.tables import Dialect, Execute
-from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, UsageTotal
+from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, StoredEntry, UsageTotal
 
 T = TypeVar("T")
 
@@ -33,6 +33,14 @@ class SqlCatalogue(ABC):
     def usage(self, ids: Sequence[str]) -> list[UsageTotal]:
         """Returns tokens and cost of these sessions, by session and model."""
         return self._read(lambda execute: queries.usage(execute, ids))
+
+    def entries(self, ids: Sequence[str]) -> list[StoredEntry]:
+        """Returns the entries of these sessions."""
+        return self._read(lambda execute: queries.entries(execute, ids))
+
+    def sessions_with(self, entry_ids: Sequence[str]) -> list[StoredEntry]:
+        """Returns where entries with these ids are, in all sessions."""
+        return self._read(lambda execute: queries.sessions_with(execute, entry_ids))
 
     def descendants(self, ids: Sequence[str], kind: Literal["fork", "task"]) -> dict[str, str]:
         """Returns the sessions of a kind below these, at any depth: id to parent id, parents first."""

@@ -26,10 +26,8 @@ Three rules keep data safe:
   `CatalogueSync.parents_of_other_tasks` does that.
 
 A deleted row or record often stays in its file until something else is written there. A backend that can do something
-about it has two more methods, which are optional: `erase(ids: Sequence[str]) -> Traces` is called after a delete and
-overwrites what is left of these sessions, of which none exists any more; called again, it does the same again. And
-`headers() -> Mapping[str, Header]` returns the headers of all sessions by id, if a session's header may name another id
-than its own: then copies are found by it.
+about it has one more method, which is optional: `erase(ids: Sequence[str]) -> Traces` is called after a delete and
+overwrites what is left of these sessions, of which none exists any more; called again, it does the same again.
 
 A backend is registered as an entry point in the group `convtree.stores`. The name is a URL scheme, the object is
 called with the URL and returns the backend:
@@ -67,6 +65,7 @@ from convtree._catalogue.types import (
     Progress,
     SearchMatch,
     SessionInfo,
+    StoredEntry,
     StoreFinding,
     UsageTotal,
 )
@@ -104,6 +103,7 @@ __all__ = [
     "Spent",
     "StoreBackend",
     "StoreFinding",
+    "StoredEntry",
     "Traces",
     "Usage",
     "UsageTotal",
@@ -146,6 +146,17 @@ class Catalogue(Protocol):
         """Returns the sessions of a kind below these, at any depth: id to parent id, parents first.
 
         `ids` are not in it, even if parents form a ring.
+        """
+        ...
+
+    def entries(self, ids: Sequence[str]) -> list[StoredEntry]:
+        """Returns the entries of these sessions, without lost ones: what a deletion takes out of the store."""
+        ...
+
+    def sessions_with(self, entry_ids: Sequence[str]) -> list[StoredEntry]:
+        """Returns the entries with one of these ids in all sessions, without marks and lost entries.
+
+        Those of one id are in the order in which their sessions began. The cost does not grow with the store.
         """
         ...
 

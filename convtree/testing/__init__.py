@@ -13,10 +13,12 @@ failures show the values compared. Needs pytest and hypothesis.
 from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._concurrency import ConcurrencyTests
+from convtree.testing._copied import CopiedTests
 from convtree.testing._copies import CopyTests, LedgerTests
 from convtree.testing._deleted import DeletedElsewhereTests
 from convtree.testing._erasing import ErasingTests
 from convtree.testing._families import FamilyTests
+from convtree.testing._finding import FindingTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
@@ -52,6 +54,8 @@ class StoreContract(
     HoldTests,
     FamilyTests,
     ForkTests,
+    CopiedTests,
+    FindingTests,
     SearchTests,
     UsageTests,
     CopyTests,
