@@ -1187,6 +1187,6 @@ def test_a_damaged_session_is_not_copied(store: SessionStore, folder: Path) -> N
     with pytest.raises(CorruptLog, match=r"bad_seal in line 3; repair the log before you copy it"):
         store.copy("a", "c")
     assert ids(store.list()) == ["a"]
-    repair(path)
+    repair(path, dry_run=False)
     store.copy("a", "c").close()
     assert store.info("c").entries == store.info("a").entries

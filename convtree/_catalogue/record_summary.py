@@ -207,6 +207,14 @@ def is_task_of(header: Header, parent_id: str) -> bool:
     return parent is not None and parent.kind == "task" and parent.id == parent_id
 
 
+def is_in_family(header: Header, parent_id: str, owner: str | None) -> bool:
+    """Returns whether a session has to be deleted together with one of this id and owner: it is its sub-agent's.
+
+    One of another owner is not: nobody can keep the sessions of others from being deleted.
+    """
+    return is_task_of(header, parent_id) and (owner is None or sanitise_text(header.owner) == sanitise_text(owner))
+
+
 def ms_of(timestamp: str | None) -> int | None:
     """Returns an RFC 3339 time in milliseconds since 1970. None if it is unreadable or outside the years 1 to 9999."""
     if timestamp is None:

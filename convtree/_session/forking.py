@@ -25,6 +25,18 @@ from convtree._model.sources import Clock, IdSource, timestamp
 from convtree._session.client import HasClient
 from convtree._session.view import SessionView
 
+#: findings about what a line refers to, or says: the line itself is whole, and is copied
+_REFERENCES = {
+    "bad_body",
+    "bad_group",
+    "bad_kept",
+    "bad_replaces",
+    "bad_target",
+    "bad_vacuum",
+    "lost_entry",
+    "orphan",
+}
+
 
 def copy_path(
     self: HasClient,
@@ -146,7 +158,8 @@ def _with_fresh_id(mark: Record, taken: set[str], by: _Copier) -> Record:
 def _copy_log(view: SessionView, write: Callable[[str, Iterator[bytes]], None], id: str | None, by: _Copier) -> str:
     index = view.index
     index.check_critical()
-    damage = [finding for finding in index.state.findings if finding.severity == "error"]
+    errors = [finding for finding in index.state.findings if finding.severity == "error"]
+    damage = [finding for finding in errors if finding.code not in _REFERENCES]
     if damage:
         raise CorruptLog(
             f"{view.location}: {damage[0].code} in line {damage[0].line}; repair the log before you copy it",

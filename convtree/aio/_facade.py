@@ -409,6 +409,10 @@ class Outline:
         return await self._queue.call(partial(self._sync.entries, rows))
 
 
+def _store(store: SyncStore) -> SessionStore:
+    return SessionStore(store)
+
+
 class SessionStore(_AsyncFacade[SyncStore]):
     """Many sessions for asyncio: the calls of `convtree.SessionStore`, awaited. Opened by `open_store`."""
 
@@ -420,6 +424,7 @@ class SessionStore(_AsyncFacade[SyncStore]):
     open_or_create = _opening_method(SyncStore.open_or_create, _session)
     fork = _opening_method(SyncStore.fork, _session)
     copy = _opening_method(SyncStore.copy, _session)
+    scoped = _opening_method(SyncStore.scoped, _store)
     resume = _opening_method(SyncStore.resume, _session_or_none)
     rename = _awaited(SyncStore.rename)
     archive = _awaited(SyncStore.archive)
@@ -430,6 +435,11 @@ class SessionStore(_AsyncFacade[SyncStore]):
     move_directory = _awaited(SyncStore.move_directory)
     delete = _awaited(SyncStore.delete)
     erase = _awaited(SyncStore.erase)
+
+    @property
+    def owner(self) -> str | None:
+        """The owner that this handle is scoped to; None for a whole store."""
+        return self._sync.owner
 
     list = _awaited(SyncStore.list)
     info = _awaited(SyncStore.info)

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from convtree._catalogue.record_summary import ms_of, ms_of_datetime
+from convtree._catalogue.record_summary import ms_of, ms_of_datetime, sanitise_text
 from convtree._catalogue.types import Cursor
 from convtree._engine import codec, json_values
 from convtree._model.entries import ID
@@ -46,6 +46,19 @@ def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | Non
         raise TypeError(f"metadata is a mapping of keys to JSON values, not {metadata!r}")
     found: dict[str, Any] = msgspec.json.decode(json_values.dump({"metadata": metadata}))["metadata"]
     return found
+
+
+def check_owner(owner: object) -> str:
+    """Returns the owner to whom a call is limited.
+
+    Raises:
+        TypeError, ValueError: it is not a text, or one that catalogues cannot tell from another.
+    """
+    if not isinstance(owner, str):
+        raise TypeError(f"owner is a text, not {owner!r}")
+    if not owner or sanitise_text(owner) != owner:
+        raise ValueError(f"owner {owner!r} is empty, or has a NUL or a lone surrogate; pass another text")
+    return owner
 
 
 def check_limit(limit: int | None) -> None:

@@ -21,7 +21,7 @@ from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
 from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
-from convtree._catalogue.record_summary import is_task_of, summarise_record
+from convtree._catalogue.record_summary import is_in_family, summarise_record
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
@@ -114,8 +114,15 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         found = []
         for child, parent in self.descendants(list(ids), "task").items():
             with suppress(SessionNotFound), self._open_reader(child) as session:
-                if parent in ids and is_task_of(session.header, parent):
+                if parent in ids and is_in_family(session.header, parent, self._owner_of(parent)):
                     found.append(parent)
+        return found
+
+    def _owner_of(self, id: str) -> str | None:
+        ((owner,),) = self._read(
+            lambda execute: execute("SELECT MAX(owner) FROM ct_sessions WHERE session_id = :id", {"id": id})
+        )
+        found: str | None = owner
         return found
 
     def findings(self) -> list[StoreFinding]:

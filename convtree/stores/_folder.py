@@ -149,9 +149,9 @@ class FolderBackend(Uncopyable):
         """Removes what deleted sessions have left: files next to their logs, and words in the catalogue."""
         complete, pending = [], []
         for path in map(self.path_of, ids):
-            if os.path.lexists(path):
-                continue  # another session has the id by now
             complete.append(path.name)
+            if os.path.lexists(path):
+                continue  # another session has the id by now, and its file holds nothing of this one
             for name in self._files_beside(path):
                 try:
                     (self.path / name).unlink(missing_ok=True)

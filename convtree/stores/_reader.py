@@ -41,10 +41,11 @@ T = TypeVar("T")
 class StoreReader(Uncopyable, ForkAware):
     """Answers questions about the sessions of a backend. Thread-safe; `SessionStore` adds sessions to write to."""
 
-    def __init__(self, backend: StoreBackend, clock: Clock) -> None:
+    def __init__(self, backend: StoreBackend, clock: Clock, whole: StoreReader | None = None) -> None:
         self._backend = backend
         self._clock = clock
-        self._lock = RLock()  # guards the backend and its catalogue
+        self._whole = whole  # the store that this is a part of
+        self._own_lock = RLock()
         self._closed = False
         watch_forks(self)
 
@@ -251,9 +252,16 @@ class StoreReader(Uncopyable, ForkAware):
     # --- private ---
 
     def _after_fork(self) -> None:
-        self._lock = RLock()  # a thread of the parent may have held it
+        self._own_lock = RLock()  # a thread of the parent may have held it
+
+    @property
+    def _lock(self) -> RLock:
+        """Guards the backend and its catalogue, which a part of a store shares with the whole."""
+        return self._own_lock if self._whole is None else self._whole._lock
 
     def _check_open(self) -> None:
+        if self._whole is not None:
+            self._whole._check_open()
         if self._closed:
             raise SessionClosed(f"{self.location}: this store is closed; open it again")
 

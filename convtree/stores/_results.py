@@ -84,6 +84,10 @@ class Erased(list[str]):
             when it is closed, and with every later `delete` and `erase`.
         copies: ids of the sessions in this store that still hold entries of the deleted ones: forks, also of sessions
             that are gone, the session that one was forked from, and copies.
+        held: ids of sessions that were kept, because they or others of their family are on hold. Only `erase` of an
+            owner keeps some.
+        skipped: ids of sessions that were left, because they were locked, written to, or are no readable logs. Call
+            it again.
     """
 
     def __init__(
@@ -93,11 +97,15 @@ class Erased(list[str]):
         complete: Iterable[str] = (),
         pending: Iterable[str] = (),
         copies: Iterable[str] = (),
+        held: Iterable[str] = (),
+        skipped: Iterable[str] = (),
     ) -> None:
         super().__init__(deleted)
         self.complete = tuple(complete)
         self.pending = tuple(pending)
         self.copies = tuple(copies)
+        self.held = tuple(held)
+        self.skipped = tuple(skipped)
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -22,7 +22,6 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from convtree._catalogue.record_summary import sanitise_text
 from convtree._catalogue.types import Filter, Progress
 from convtree._engine import codec
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
@@ -31,34 +30,22 @@ from convtree._engine.redact import Redact, redact_lines
 from convtree._logs import directories
 from convtree._logs.copy import Copied
 from convtree._logs.directories import Directory
-from convtree._model.batches import batched
 from convtree._model.entries import Header, ParentSession
-from convtree._model.errors import ConvtreeError, SessionChanged, SessionLocked, SessionNotFound
+from convtree._model.errors import ConvtreeError
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.forking import copy_log
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
-from convtree.stores._arguments import checked_id
-from convtree.stores._copies import Said, holders_of, said_in
+from convtree.stores._arguments import check_owner, checked_id
 from convtree.stores._copy import copy_session
-from convtree.stores._families import (
-    Family,
-    confirmed,
-    doomed,
-    families_of,
-    may_be_doomed,
-    rules_of,
-    tasks_below,
-)
-from convtree.stores._judging import Verdict, held_error, judge
-from convtree.stores._reader import StoreReader
-from convtree.stores._results import Erased, Pruned
-from convtree.stores.base import Deletion, StoreBackend, Traces
+from convtree.stores._deleting import StoreDeleter
+from convtree.stores._scoped import ScopedBackend, first_header
+from convtree.stores.base import StoreBackend
 
-_DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
+_DESCRIBE = ("name", "cwd", "git_root", "metadata", "parent_session")  # a session that begins
 
 
-class SessionStore(StoreReader):
+class SessionStore(StoreDeleter):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
     Directories are absolute and normalised, on the way in and in queries; the root of a worktree is that of the main
@@ -79,9 +66,45 @@ class SessionStore(StoreReader):
         clock: Clock = system_clock,
         id_source: IdSource = random_id,
     ) -> None:
-        super().__init__(backend, clock)
+        self._begin(backend, redact, clock, id_source)
+
+    def _begin(
+        self,
+        backend: StoreBackend,
+        redact: Redact | None,
+        clock: Clock,
+        id_source: IdSource,
+        whole: SessionStore | None = None,
+    ) -> None:
+        StoreDeleter.__init__(self, backend, clock, whole)
         self._id_source = id_source
         self._redact = redact
+        self._owner: str | None = None
+
+    def scoped(self, *, owner: str) -> SessionStore:
+        """Returns a handle on the sessions of one owner: all its calls see and touch only these.
+
+        What the header of a session says decides. A session of somebody else, or of nobody, raises SessionNotFound, as
+        one that does not exist. `create` sets the owner. The one thing that shows is that an id is taken: `create`,
+        `open(create=True)`, `fork` and `copy` raise SessionExists. So choose ids that nobody can guess, or make them
+        with `session_key(owner, …)`. A parent has to be a session of the owner.
+
+        The handle is a part of this store: close it or leave it, and close the store at the end.
+
+        Raises:
+            TypeError, ValueError: `owner` is not a text, is empty, or has a NUL; or this handle is another owner's.
+        """
+        if self._owner not in (None, check_owner(owner)):
+            raise ValueError(f"this handle is that of owner {self._owner!r}; call scoped() of the whole store")
+        part = SessionStore.__new__(SessionStore)
+        part._begin(ScopedBackend(self._backend, owner), self._redact, self._clock, self._id_source, self)
+        part._owner = owner
+        return part
+
+    @property
+    def owner(self) -> str | None:
+        """The owner that this handle is scoped to; None for a whole store."""
+        return self._owner
 
     # --- one session ---
 
@@ -151,7 +174,8 @@ class SessionStore(StoreReader):
         if read_only and create:
             raise ValueError("read_only=True opens a session that exists; leave out create=True, or read_only=True")
         header = self._header(id, cwd, git_root, owner, name, metadata, parent_session)
-        given = [key for key in _DESCRIBE if getattr(header, key) is not None]
+        described = (("owner", owner), *((key, getattr(header, key)) for key in _DESCRIBE))
+        given = [key for key, value in described if value is not None]
         if given and not create:
             raise TypeError(f"{given[0]} describes a new session; pass create=True with it, or leave it out")
         mode: Mode = "r" if read_only else "a" if create else "r+"
@@ -168,6 +192,7 @@ class SessionStore(StoreReader):
         codec.check_id(header.id, "id")
         if arrives:
             header = msgspec.structs.replace(header, arrived=timestamp(self._clock))
+        header = msgspec.structs.replace(header, owner=self._owner_of_new(header.owner))
         return self._session(header.id, "a", on_stale, header)
 
     def fork(
@@ -260,46 +285,6 @@ class SessionStore(StoreReader):
                 done.append(each.info.id)
         return done
 
-    def delete(self, id: str) -> Erased:
-        """Deletes a session and the sessions of its sub-agents: all of them, or none. What they said is overwritten.
-
-        Returns the ids that were deleted, this one last, and where words of them are left: forks stay, because they
-        have copies, and a file that another process reads is only overwritten when that has finished.
-
-        Raises:
-            SessionNotFound: there is no session with this id.
-            NotALog: something else is stored under this id.
-            SessionHeld: one of the sessions is on hold.
-            SessionLocked: another writer holds a lock.
-            SessionChanged: another writer wrote to one of the sessions meanwhile, or began a sub-agent's.
-        """
-        codec.check_id(id, "id")
-        with self._lock:
-            (deleted, changed), said = self._delete(id)
-        if changed:
-            raise SessionChanged(
-                f"{self.location}: {changed[0]!r} was written to meanwhile; nothing was deleted, try again",
-                holder=None,
-                ids=tuple(changed),
-            )
-        if id not in deleted:
-            raise SessionNotFound(f"{self.location}: there is no session {id!r}")
-        return self._erased(deleted, said)
-
-    def erase(self, id: str) -> Erased:
-        """Deletes a session as `delete` does, or overwrites what is left of one that was deleted before.
-
-        Call it again when a reader has closed that an earlier call was waiting for, or after a crash.
-
-        Raises:
-            NotALog, SessionHeld, SessionLocked, SessionChanged: as `delete`.
-        """
-        codec.check_id(id, "id")
-        try:
-            return self.delete(id)
-        except SessionNotFound:
-            return self._erased([], {}, gone=[id])
-
     # --- several sessions ---
 
     def resume(
@@ -334,49 +319,6 @@ class SessionStore(StoreReader):
                 session.close()
                 raise
         return session
-
-    def prune(
-        self,
-        *,
-        max_age: timedelta | float | None = None,
-        keep: int | None = None,
-        owner: str | None = None,
-        dry_run: bool = True,
-    ) -> Pruned:
-        """Deletes sessions inactive for longer than `max_age` (a timedelta or seconds), and all but the last `keep`.
-
-        A session and those of its sub-agents are one: the latest time of them counts, and they go together. The time
-        of a session is its last activity, or its arrival in this store if that is later. One whose time is unknown
-        goes with `keep=0` only. Archived sessions count as well.
-
-        Every session is judged by its log, and is left if it is not the same any more when it is deleted: see
-        `Pruned.skipped`. Sessions on hold are left, see `Pruned.held`. Returns the deleted sessions, last active first;
-        with `dry_run`, those it would delete.
-
-        Args:
-            max_age: how long ago somebody may have said something, or the session may have arrived.
-            keep: how many sessions stay, without those of sub-agents.
-            owner: only sessions of this owner.
-            dry_run: deletes nothing.
-        """
-        now_ms = self._now_ms()
-        rules = rules_of(max_age, keep, now_ms)
-        families = families_of(self._listed(Filter(tasks=True)), now_ms)
-        families = [each for each in families if owner is None or each.root.owner == sanitise_text(owner)]
-        families = may_be_doomed(families, rules)
-        verdicts = self._judge((member.info.id for each in families for member in each.members), now_ms)
-        gone, held, skipped = [], [], []
-        for each in doomed(confirmed(families, verdicts, owner), rules):
-            if each.is_held:
-                held.append(each.root)
-            elif not each.is_certain or not (dry_run or self._delete_family(each)):
-                skipped.append(each.root)
-            else:
-                gone += [member.info for member in each.members]
-        if gone and not dry_run:
-            self._erase([each.id for each in gone])
-        judged = {info.id: verdicts[info.id].judged for info in gone}
-        return Pruned(gone, held=tuple(held), skipped=tuple(skipped), judged=judged)
 
     def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None
@@ -419,9 +361,48 @@ class SessionStore(StoreReader):
 
     # --- private ---
 
-    def _header(self, id: str | None, *described: Any) -> Header:
-        """Makes the header of a session that begins now; `described` as for `new_header`."""
-        return new_header(checked_id(id), *described, clock=self._clock, id_source=self._id_source)
+    def _header(
+        self,
+        id: str | None,
+        cwd: Directory | None,
+        git_root: Directory | None,
+        owner: str | None,
+        name: str | None,
+        metadata: Mapping[str, Any] | None,
+        parent_session: ParentSession | None,
+    ) -> Header:
+        """Makes the header of a session that begins now; arguments as for `create`.
+
+        A sub-agent's session without an owner gets that of its parent.
+        """
+        owner = self._owner_of_new(owner)
+        if parent_session is not None and (self._owner or (owner is None and parent_session.kind == "task")):
+            with suppress(*(() if self._owner else (ConvtreeError, OSError))):
+                owner = self._read_owner(parent_session.id)
+        source, clock = self._id_source, self._clock
+        return new_header(
+            checked_id(id), cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=source
+        )
+
+    def _owner_of_new(self, owner: str | None) -> str | None:
+        """Returns the owner of a session that begins.
+
+        Raises:
+            ValueError: this handle is another owner's.
+        """
+        if self._owner is None:
+            return owner
+        if owner not in (None, self._owner):
+            raise ValueError(f"owner={owner!r}: this handle is that of {self._owner!r}; leave the owner out")
+        return self._owner
+
+    def _read_owner(self, id: str) -> str | None:
+        log = self._log(id, "r")
+        try:
+            header = first_header(log.read())
+        finally:
+            log.close()
+        return None if header is None else header.owner
 
     def _session(self, id: str, mode: Mode, on_stale: OnStale, header: Header) -> Session:
         check_choice("on_stale", on_stale, ("raise", "branch", "rebase"))
@@ -444,63 +425,3 @@ class SessionStore(StoreReader):
     def _write_new(self, id: str, lines: Iterator[bytes]) -> None:
         with self._lock:
             self._backend.write_new(id, lines if self._redact is None else redact_lines(lines, self._redact))
-
-    def _judge(self, ids: Iterable[str], now_ms: int) -> dict[str, Verdict]:
-        """Returns what the logs of some sessions say, by id. Those that cannot be read are left out."""
-        verdicts = {}
-        for id in ids:
-            with suppress(ConvtreeError, OSError):
-                verdicts[id] = judge(id, self._log(id, "r"), now_ms)
-        return verdicts
-
-    def _erased(self, deleted: Sequence[str], said: Said, gone: Sequence[str] = ()) -> Erased:
-        """Overwrites what deleted sessions have left, and returns what became of it.
-
-        Copies are looked for after the deletion, so that a fork is named that was made meanwhile.
-        """
-        traces = self._erase(gone or deleted)
-        copies = self._query(lambda catalogue: holders_of(catalogue, said))
-        return Erased(deleted, complete=traces.complete, pending=traces.pending, copies=copies)
-
-    def _erase(self, ids: Sequence[str]) -> Traces:
-        erase: Callable[[Sequence[str]], Traces] | None = getattr(self._backend, "erase", None)
-        with self._lock:
-            self._check_open()
-            return Traces([], []) if erase is None else erase(ids)
-
-    def _delete(self, id: str) -> tuple[Deletion, Said]:
-        """Deletes a session and those of its sub-agents, unless one of them changes after this looked at them.
-
-        Also returns the entries that they had.
-
-        The stamps come before the look at the logs: what the logs say is at least as new, and if the stamps still hold
-        when the locks are taken, it is still true. So a hold that comes after the look is a change, too.
-
-        Raises:
-            SessionNotFound, NotALog: there is no such session.
-            SessionHeld: one of them is on hold.
-        """
-        self._check_open()
-        catalogue = self._backend.catalogue()
-        below = list(catalogue.descendants([id], "task"))
-        listed = [
-            each for some in batched([id, *below]) for each in catalogue.sessions(Filter(ids=tuple(some), tasks=True))
-        ]
-        verdicts = {id: judge(id, self._log(id, "r"), self._now_ms())}
-        for each in below:
-            with suppress(SessionNotFound):  # deleted meanwhile
-                verdicts[each] = judge(each, self._log(each, "r"), self._now_ms())
-        family = tasks_below(id, below, verdicts)
-        if held := [each for each in reversed(family) if verdicts[each].judged.held]:
-            raise held_error(self.location, held[0])
-        said = said_in(catalogue, family)
-        return self._backend.delete(family[::-1], {each.info.id: each.stamp for each in listed}), said
-
-    def _delete_family(self, family: Family) -> bool:
-        """Deletes a family if its stamps still hold, and returns whether it did."""
-        ids = [each.info.id for each in family.members]
-        with self._lock, suppress(SessionLocked):
-            self._check_open()
-            stamps = {each.info.id: each.stamp for each in family.members}
-            return ids[0] in self._backend.delete(ids[::-1], stamps).deleted
-        return False

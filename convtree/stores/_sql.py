@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from convtree._catalogue import queries, tables
 from convtree._catalogue.erasing import TABLES, drop_deleted_words
-from convtree._catalogue.record_summary import is_task_of
+from convtree._catalogue.record_summary import is_in_family
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import LedgerRow, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
@@ -164,5 +164,8 @@ def _parents_of_other_tasks(execute: Execute, ids: Collection[str]) -> list[str]
     return [
         parent
         for child, parent in queries.descendants(execute, list(ids), "task").items()
-        if parent in ids and is_task_of(sql_lines.stored_header(execute, child), parent)
+        if parent in ids
+        and is_in_family(
+            sql_lines.stored_header(execute, child), parent, sql_lines.stored_header(execute, parent).owner
+        )
     ]

@@ -24,6 +24,7 @@ from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
 from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
+from convtree.testing._scopes import ScopeTests
 from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
 from convtree.testing._usage import PROVIDERS, UsageTests
@@ -56,6 +57,7 @@ class StoreContract(
     ForkTests,
     CopiedTests,
     FindingTests,
+    ScopeTests,
     SearchTests,
     UsageTests,
     CopyTests,
