@@ -1008,7 +1008,7 @@ def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
             async with store.scoped(owner="ann") as ann, ann.create(id="mine") as mine:
                 await mine.append(user("x"))
                 async with ann.copy("mine") as copied:
-                    assert await ann.sessions_with((await copied.path())[0]) == ["mine", copied.id]
+                    assert {*await ann.sessions_with((await copied.path())[0])} == {"mine", copied.id}
                 assert (ann.owner, store.owner, len(await ann.list(metadata={"k": None}))) == ("ann", None, 2)
                 assert len(await store.erase(owner="ann")) == 2
             assert [info.id for info in await store.children("s1")] == ["s2"]

@@ -8,10 +8,9 @@ from datetime import timedelta
 
 from convtree._catalogue.record_summary import sanitise_text
 from convtree._catalogue.types import Filter
-from convtree._engine import codec
 from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError, SessionChanged, SessionHeld, SessionLocked, SessionNotFound
-from convtree.stores._arguments import check_owner
+from convtree.stores._arguments import check_owner, check_session_id
 from convtree.stores._copies import Said, holders_of, said_in
 from convtree.stores._families import (
     Family,
@@ -44,7 +43,7 @@ class StoreDeleter(StoreReader):
             SessionLocked: another writer holds a lock.
             SessionChanged: another writer wrote to one of the sessions meanwhile, or began a sub-agent's.
         """
-        codec.check_id(id, "id")
+        check_session_id(id)
         with self._lock:
             (deleted, changed), said = self._delete(id)
         if changed:
@@ -73,7 +72,7 @@ class StoreDeleter(StoreReader):
             raise TypeError("erase takes either the id of a session, or owner=")
         if id is None:
             return self._erase_owner(check_owner(owner))
-        codec.check_id(id, "id")
+        check_session_id(id)
         try:
             return self.delete(id)
         except SessionNotFound:

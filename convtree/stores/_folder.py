@@ -200,7 +200,9 @@ class FolderBackend(Uncopyable):
             SessionNotFound: no session can have this id.
         """
         if not ID.fullmatch(id):
-            raise SessionNotFound(f"{self.path}: {id[:140]!r} cannot be the id of a session")
+            raise SessionNotFound(
+                f"{self.path}: {id[:140]!r} cannot be the id of a session; session_key() makes one of any text"
+            )
         return self.path / f"{id}{SUFFIX}"
 
     def close(self) -> None:

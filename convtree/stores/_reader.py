@@ -25,6 +25,7 @@ from convtree.stores._arguments import (
     SKEW_MS,
     age_ms,
     check_limit,
+    check_session_id,
     checked_metadata,
     cursor_text,
     parsed_cursor,
@@ -111,7 +112,7 @@ class StoreReader(Uncopyable, ForkAware):
         Raises:
             SessionNotFound: there is no session with this id.
         """
-        codec.check_id(id, "id")
+        check_session_id(id)
         found = self._listed(Filter(ids=(id,), tasks=True))
         if not found:
             raise SessionNotFound(f"{self.location}: there is no session {id!r}")
@@ -272,7 +273,7 @@ class StoreReader(Uncopyable, ForkAware):
 
     def _read(self, id: str) -> Session:
         """Opens a session for reading."""
-        codec.check_id(id, "id")
+        check_session_id(id)
         log = self._log(id, "r")
         try:
             return Session(log, new_header(id), read_only=True, id=id)

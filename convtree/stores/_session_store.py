@@ -23,7 +23,6 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from convtree._catalogue.types import Filter, Progress
-from convtree._engine import codec
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Log, Mode
 from convtree._engine.redact import Redact, redact_lines
@@ -36,7 +35,7 @@ from convtree._model.sources import Clock, IdSource, random_id, system_clock, ti
 from convtree._session.forking import copy_log
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
-from convtree.stores._arguments import check_owner, checked_id
+from convtree.stores._arguments import Key, check_owner, check_session_id, checked_id, id_and_key
 from convtree.stores._copy import copy_session
 from convtree.stores._deleting import StoreDeleter
 from convtree.stores._scoped import ScopedBackend, first_header
@@ -112,6 +111,7 @@ class SessionStore(StoreDeleter):
         self,
         *,
         id: str | None = None,
+        key: Key | None = None,
         name: str | None = None,
         cwd: Directory | None = None,
         git_root: Directory | None = None,
@@ -124,6 +124,8 @@ class SessionStore(StoreDeleter):
 
         Args:
             id: its id; None makes a new one.
+            key: an id of your own, from which `session_key` makes the id: a text, an integer, or a tuple of them. The
+                header keeps it.
             name: its name.
             cwd: the directory it is about.
             git_root: the root of the repository it is about.
@@ -136,13 +138,15 @@ class SessionStore(StoreDeleter):
             SessionExists: there is a session with this id; at the latest at the first append.
             InvalidMessage: a value cannot be stored.
         """
-        header = self._header(id, cwd, git_root, owner, name, metadata, parent_session)
+        id, parts = id_and_key(id, key)
+        header = self._header(id, cwd, git_root, owner, name, metadata, parent_session, parts)
         return self._session(header.id, "x", on_stale, header)
 
     def open(
         self,
-        id: str,
+        id: str | None = None,
         *,
+        key: Key | None = None,
         create: bool = False,
         read_only: bool = False,
         on_stale: OnStale = "raise",
@@ -157,6 +161,7 @@ class SessionStore(StoreDeleter):
 
         Args:
             id: its id.
+            key: an id of your own instead, as for `create`.
             create: begins a session with this id if there is none.
             read_only: opens it without a lock, and refuses writes.
             on_stale: what an append does if another writer moved the leaf, as for `Session.open`.
@@ -173,7 +178,10 @@ class SessionStore(StoreDeleter):
         """
         if read_only and create:
             raise ValueError("read_only=True opens a session that exists; leave out create=True, or read_only=True")
-        header = self._header(id, cwd, git_root, owner, name, metadata, parent_session)
+        id, parts = id_and_key(id, key)
+        if id is None:
+            raise TypeError("open takes the id of a session, or key=")
+        header = self._header(id, cwd, git_root, owner, name, metadata, parent_session, parts)
         described = (("owner", owner), *((key, getattr(header, key)) for key in _DESCRIBE))
         given = [key for key, value in described if value is not None]
         if given and not create:
@@ -189,7 +197,7 @@ class SessionStore(StoreDeleter):
         Raises:
             InvalidMessage: the header's id is not valid.
         """
-        codec.check_id(header.id, "id")
+        check_session_id(header.id)
         if arrives:
             header = msgspec.structs.replace(header, arrived=timestamp(self._clock))
         header = msgspec.structs.replace(header, owner=self._owner_of_new(header.owner))
@@ -370,6 +378,7 @@ class SessionStore(StoreDeleter):
         name: str | None,
         metadata: Mapping[str, Any] | None,
         parent_session: ParentSession | None,
+        key: Sequence[Any] | None,
     ) -> Header:
         """Makes the header of a session that begins now; arguments as for `create`.
 
@@ -380,9 +389,8 @@ class SessionStore(StoreDeleter):
             with suppress(*(() if self._owner else (ConvtreeError, OSError))):
                 owner = self._read_owner(parent_session.id)
         source, clock = self._id_source, self._clock
-        return new_header(
-            checked_id(id), cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=source
-        )
+        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=source)
+        return msgspec.structs.replace(header, key=key)
 
     def _owner_of_new(self, owner: str | None) -> str | None:
         """Returns the owner of a session that begins.

@@ -132,7 +132,7 @@ class ScopeTests(StoreTests):
         assert (ann.usage(owner="bob"), ann.findings, ann.owner, store.owner) == ([], [], "ann", None)
 
     def test_what_begins_is_the_owners(self, ann: SessionStore, store: SessionStore) -> None:
-        """Whatever begins it. Also in the whole store, a sub-agent's session without an owner gets that of its parent."""
+        """Whatever begins it. In the whole store, too, a sub-agent's session gets the owner of its parent."""
         begin(ann, "new")
         with ann.open("opened", create=True) as session:
             session.append(user("x"))
