@@ -80,7 +80,7 @@ def gone_in(execute: Execute) -> list[GoneSession]:
         row = Used(day=day or None, provider=provider or None, model=model or None, **usage)
         before = found.get((id, header), GoneSession(id=id, header=header, owner=owner or None, copied=bool(copied)))
         found[id, header] = msgspec.structs.replace(before, used=(*before.used, row))
-    links = [GoneSession(id=id, header="", parent=parent) for id, parent in execute(_SELECT_LINKS)]
+    links = [GoneSession(id=id, header="", parent=parent, copied=True) for id, parent in execute(_SELECT_LINKS)]
     return [*found.values(), *links]
 
 

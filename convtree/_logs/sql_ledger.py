@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from zlib import crc32
 
+import msgspec
+
 from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.ledger import gone_in, put_gone, rows_of, spending_of
 from convtree._catalogue.record_summary import RecordSummary
@@ -43,10 +45,11 @@ def rows_in(execute: Execute) -> list[LedgerRow]:
 
 def merge(execute: Execute, copied: Sequence[GoneSession]) -> None:
     """Adds deleted sessions of another store. What this store knows of its own deletions stays."""
-    own = {gone.name for gone in gone_in(execute) if not gone.copied}
+    known = {gone.name: gone for gone in gone_in(execute)}
     for gone in copied:
-        if gone.name not in own:
-            put_gone(execute, gone)
+        before = known.get(gone.name)
+        if before is None or (before.copied and {*before.used} != {*gone.used}):
+            put_gone(execute, msgspec.structs.replace(gone, copied=True))
 
 
 def _checksum(text: str) -> str:

@@ -16,6 +16,8 @@ from threading import RLock
 from time import sleep
 from typing import Any, NoReturn, TypeVar
 
+import msgspec
+
 from convtree._catalogue import tables
 from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
 from convtree._catalogue.gone import GoneSession
@@ -34,7 +36,7 @@ from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records, without_shared
-from convtree.stores._ledger import Ledger, MemoryLedger, last_lines
+from convtree.stores._ledger import Ledger, MemoryLedger, encode_line, last_lines
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
@@ -138,6 +140,22 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         """Returns what deleted sessions had used. A session that is in the store is left out."""
         found = last_lines(self._ledger.read())
         return rows_of(row for gone in found if not self._is_there(gone) for row in gone.rows())
+
+    def gone(self) -> list[GoneSession]:
+        """Returns the sessions in the ledger."""
+        return last_lines(self._ledger.read())
+
+    def merge_ledger(self, copied: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger. Call it in `merge_ledger` of the backend, under the locks."""
+        known = {gone.name: gone for gone in self.gone()}
+        new = [
+            marked
+            for gone in copied
+            if (before := known.get(gone.name)) != (marked := msgspec.structs.replace(gone, copied=True))
+            and (before is None or before.copied)  # what this store knows of its own deletions stays
+        ]
+        if new:
+            self._ledger.append(list(map(encode_line, new)))
 
     def record_deletion(self, ids: Sequence[str]) -> None:
         """Adds sessions to the ledger that are about to be deleted. Call it in `delete`, under the locks.

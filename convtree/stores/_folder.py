@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
@@ -165,6 +166,11 @@ class FolderBackend(Uncopyable):
         for end in ("", "-wal"):
             (pending if end in unerased else complete).append(f"{CATALOGUE}{end}")
         return Traces(complete, pending)
+
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger."""
+        with self._ledger.locked():
+            self._current_catalogue().merge_ledger(gone)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, after looking at the size, time and inode of every file."""

@@ -7,6 +7,7 @@ from contextlib import ExitStack, nullcontext
 from itertools import count
 from threading import RLock
 
+from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import LogStamp, Progress
 from convtree._engine.log import Addition, Build, Chunk, Log, Mode
 from convtree._logs.memory import MemoryLog
@@ -104,6 +105,11 @@ class MemoryBackend:
                 lines.deleted = True
                 del self._logs[id]
         return Deletion(list(found), [])
+
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger."""
+        with self._births:
+            self._catalogue.merge_ledger(gone)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, up to date with the logs."""

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import (
     Cursor,
     Filter,
@@ -94,6 +95,10 @@ class ScopedBackend:
         """Removes what deleted sessions have left."""
         erase: Callable[[Sequence[str]], Traces] | None = getattr(self._backend, "erase", None)
         return Traces([], []) if erase is None else erase(ids)
+
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        """Adds what another store's ledger has of this owner."""
+        self._backend.merge_ledger([each for each in gone if each.owner == self.owner])
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue of this owner's sessions."""
@@ -255,3 +260,7 @@ class _ScopedCatalogue:
     def ledger(self) -> list[LedgerRow]:
         """Returns what deleted sessions of the owner had used."""
         return [row for row in self._catalogue.ledger() if row.owner == self._owner]
+
+    def gone(self) -> list[GoneSession]:
+        """Returns the sessions of the owner in the ledger."""
+        return [each for each in self._catalogue.gone() if each.owner == self._owner]

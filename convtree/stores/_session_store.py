@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import Filter, Progress
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Log, Mode
@@ -30,7 +31,7 @@ from convtree._logs import directories
 from convtree._logs.copy import Copied
 from convtree._logs.directories import Directory
 from convtree._model.entries import Header, ParentSession
-from convtree._model.errors import ConvtreeError
+from convtree._model.errors import ConvtreeError, SessionNotFound
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.forking import copy_log
 from convtree._session.header import check_choice, new_header
@@ -331,7 +332,11 @@ class SessionStore(StoreDeleter):
     def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None
     ) -> builtins.list[Copied]:
-        """Copies sessions into another store, byte for byte. `ids` of None copies all.
+        """Copies sessions into another store, byte for byte. `ids` of None copies all, and the ledger.
+
+        Both stores may be in use. Each copy is the session as it was at one moment, up to its last whole write. A later
+        call adds what was written since. A session that is deleted meanwhile is left out. The ledger counts once,
+        however often it is copied, and not for a session that is in the target.
 
         An interrupted copy continues where it was. The copy is read back and compared. `redact` is not called. A
         session that is damaged here, or that is another one or longer in the target, is refused with a reason, and the
@@ -342,6 +347,7 @@ class SessionStore(StoreDeleter):
             OSError: from the storage. Sessions that were copied before stay; copy again to continue.
         """
         done: builtins.list[Copied] = []
+        takes_all = ids is None
         if ids is None:
             ids = [each.info.id for each in self._listed(Filter(tasks=True))]
             there = set(ids)
@@ -351,10 +357,18 @@ class SessionStore(StoreDeleter):
                 if finding.id not in there
             ]
         for number, id in enumerate(ids, 1):
-            done.append(self._copy(id, target))
+            with suppress(*((SessionNotFound,) if takes_all else ())):
+                done.append(self._copy(id, target))
             if progress is not None:
                 progress(number, len(ids))
+        if takes_all and (gone := self._query(lambda catalogue: catalogue.gone())):
+            target._merge_ledger(gone)
         return done
+
+    def _merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        with self._lock:
+            self._check_open()
+            self._backend.merge_ledger(gone)
 
     def _copy(self, id: str, target: SessionStore) -> Copied:
         def open_target() -> Log:

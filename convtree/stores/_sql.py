@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from convtree._catalogue import queries, tables
 from convtree._catalogue.erasing import TABLES, drop_deleted_words
+from convtree._catalogue.gone import GoneSession
+from convtree._catalogue.ledger import gone_in
 from convtree._catalogue.record_summary import is_in_family
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import LedgerRow, LogStamp, Progress, StoreFinding
@@ -46,6 +48,10 @@ class _DatabaseCatalogue(SqlCatalogue):
     def ledger(self) -> list[LedgerRow]:
         """Returns what deleted sessions had used. Each delete adds to it in its own transaction."""
         return self._read(sql_ledger.rows_in)
+
+    def gone(self) -> list[GoneSession]:
+        """Returns the sessions in the ledger."""
+        return self._read(gone_in)
 
     def findings(self) -> list[StoreFinding]:
         """Returns nothing: a damaged line in a database is a finding of its session."""
@@ -123,6 +129,15 @@ class SqlBackend(Uncopyable):
             [name for end, name in names.items() if end not in database.unerased],
             [names[end] for end in database.unerased],
         )
+
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger, in one transaction."""
+
+        def merge(execute: Execute) -> None:
+            execute(tables.LOCK_LEDGER)
+            sql_ledger.merge(execute, gone)
+
+        self._database.transact(merge)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue. It is always up to date."""

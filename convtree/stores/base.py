@@ -47,6 +47,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from convtree._catalogue.gone import GoneSession, Used
 from convtree._catalogue.record_summary import (
     HIDDEN_FROM_USER,
     NOT_SEARCHED,
@@ -87,6 +88,7 @@ __all__ = [
     "Deletion",
     "Durability",
     "Filter",
+    "GoneSession",
     "Ledger",
     "LedgerRow",
     "ListedSession",
@@ -107,6 +109,7 @@ __all__ = [
     "Traces",
     "Usage",
     "UsageTotal",
+    "Used",
     "copied_up_to",
     "summarise_record",
     "words_of",
@@ -170,6 +173,10 @@ class Catalogue(Protocol):
         Usage of an entry is in it if no session of the store holds the entry any more. So whatever is deleted, the sum
         of `usage` over all sessions and of the ledger stays the same.
         """
+        ...
+
+    def gone(self) -> list[GoneSession]:
+        """Returns the sessions in the ledger, one by one: what a copy of the store takes along."""
         ...
 
 
@@ -243,6 +250,14 @@ class StoreBackend(Protocol):
         Raises:
             SessionLocked: another writer holds a lock for too long; nothing was deleted.
             NotALog: something else is stored under an id; nothing was deleted.
+        """
+        ...
+
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger, durably: all or none, and each once, however often it is called.
+
+        What this store has recorded of its own deletions stays. Deletions wait, or are over:
+        `CatalogueSync.merge_ledger` is called under the lock that they hold.
         """
         ...
 
