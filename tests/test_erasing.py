@@ -172,11 +172,15 @@ def test_a_file_that_cannot_be_removed_is_pending(tmp_path: Path) -> None:
 
 
 def test_erase_leaves_a_session_that_came_between(tmp_path: Path) -> None:
-    """Its id was free by then."""
+    """Its id was free by then. Its file has no word of the other."""
     with open_store(tmp_path) as store:
         begin(store)
         traces = store._backend.erase(["a"])  # type: ignore[attr-defined]
-        assert traces.complete == [".catalogue.sqlite", ".catalogue.sqlite-wal"]
+        assert traces.complete == [
+            "a.jsonl",
+            ".catalogue.sqlite",
+            ".catalogue.sqlite-wal",
+        ]
         assert (tmp_path / "a.jsonl.index").exists()
         assert len(store.search("xylophone")) == 1
 

@@ -201,18 +201,14 @@ def copied_up_to(header: Header) -> str | None:
     return header.copied_to or (parent.entry_id if parent.kind == "fork" else None)
 
 
-def is_task_of(header: Header, parent_id: str) -> bool:
-    """Returns whether a session is that of a sub-agent of this session."""
-    parent = header.parent_session
-    return parent is not None and parent.kind == "task" and parent.id == parent_id
-
-
 def is_in_family(header: Header, parent_id: str, owner: str | None) -> bool:
     """Returns whether a session has to be deleted together with one of this id and owner: it is its sub-agent's.
 
     One of another owner is not: nobody can keep the sessions of others from being deleted.
     """
-    return is_task_of(header, parent_id) and (owner is None or sanitise_text(header.owner) == sanitise_text(owner))
+    parent = header.parent_session
+    is_task = parent is not None and parent.kind == "task" and parent.id == parent_id
+    return is_task and (owner is None or sanitise_text(header.owner) == sanitise_text(owner))
 
 
 def ms_of(timestamp: str | None) -> int | None:

@@ -30,7 +30,7 @@ from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Log, Mode
 from convtree._model.batches import batched
 from convtree._model.entries import Header
-from convtree._model.errors import ConvtreeError, NotALog, SessionExists, SessionNotFound
+from convtree._model.errors import ConvtreeError, InvalidMessage, NotALog, SessionExists, SessionNotFound
 from convtree.stores.base import Catalogue, Deletion, StoreBackend, Traces
 
 
@@ -117,14 +117,17 @@ class ScopedBackend:
 
 
 def check_owner(line: bytes, owner: str) -> None:
-    """Raises unless the header on this line names the owner.
+    """Raises unless the header on this line, which is to be stored, names the owner.
 
     Raises:
-        SessionNotFound: it names another one, or none, or cannot be read.
+        InvalidMessage: it names another one, or none, or cannot be read.
     """
     header = _header_on(line)
     if header is None or header.owner != owner:
-        raise SessionNotFound("the header of this session does not name the owner that this store is scoped to")
+        raise InvalidMessage(
+            f"owner: the header of the session does not name {owner!r}, whose handle this is; use the whole store",
+            place="owner",
+        )
 
 
 def first_header(chunks: Iterable[Chunk]) -> Header | None:
@@ -165,14 +168,25 @@ class _ScopedLog:
         yield from chunks if position else self._owned(chunks)
 
     def _owned(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        is_first = True
-        for chunk in chunks:
-            if is_first and chunk.lines:
-                is_first = False
-                header = _header_on(chunk.lines[0])
-                if header is None or header.owner != self._owner:
-                    raise self._not_found()
-            yield chunk
+        is_owned = False
+        try:
+            for chunk in chunks:
+                is_owned = is_owned or self._is_owned(chunk)
+                yield chunk
+        except NotALog:
+            raise self._not_found() from None
+
+    def _is_owned(self, chunk: Chunk) -> bool:
+        """Returns whether the first lines of a log are there, which must be the owner's.
+
+        A header that was not written whole is none: the log has not begun.
+        """
+        if not chunk.lines and chunk.fault == "torn_tail":
+            return False
+        header = _header_on(chunk.lines[0]) if chunk.lines else None
+        if header is None or header.owner != self._owner:
+            raise self._not_found()
+        return True
 
     def append(self, position: int, build: Build) -> Chunk:
         """Appends lines. The first ones of a log have a header that names the owner."""
@@ -183,7 +197,7 @@ class _ScopedLog:
             owned = self._owned(news)
             first = next(owned, None)
             addition = build(owned if first is None else chain([first], owned))
-            if first is None and addition:
+            if (first is None or not first.lines) and addition:
                 check_owner(addition[0], self._owner)
             return addition
 
