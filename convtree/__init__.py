@@ -76,6 +76,7 @@ if TYPE_CHECKING:
     from convtree._engine.diff import Diff
     from convtree._engine.redact import Redact, Redactor, redact
     from convtree._logs.copy import Copied
+    from convtree._model.session_key import session_key
     from convtree._model.usage import Usage
     from convtree._providers import Request, Shape
     from convtree._session.branches import Branch
@@ -128,6 +129,7 @@ _LAZY = {
     "plan_branch": "_session.compaction",
     "plan_compaction": "_session.compaction",
     "redact": "_engine.redact",
+    "session_key": "_model.session_key",
 }
 
 
@@ -227,4 +229,5 @@ __all__ = [
     "plan_branch",
     "plan_compaction",
     "redact",
+    "session_key",
 ]

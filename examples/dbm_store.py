@@ -29,6 +29,7 @@ from convtree.stores.base import (
     CatalogueSync,
     Chunk,
     Deletion,
+    GoneSession,
     LogReplaced,
     LogStamp,
     Mode,
@@ -210,6 +211,10 @@ class DbmBackend:
                 for number in range(lines):
                     del contents.db[f"{id}/{number}"]
         return Deletion(found, [])
+
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        with self.transaction():
+            self._catalogue.merge_ledger(gone)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         self._catalogue.sync(progress)

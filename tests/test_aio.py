@@ -94,7 +94,9 @@ def sort_of_sync(owner: type, name: str) -> str:
     returns = inspect.signature(getattr(owner, name)).return_annotation.removesuffix(" | None")
     if returns.startswith("AbstractContextManager"):
         return "shared"
-    return "opened" if returns == "Session" else "iterated" if returns.startswith("Iterator") else "awaited"
+    if returns in ("Session", "SessionStore"):
+        return "opened"
+    return "iterated" if returns.startswith("Iterator") else "awaited"
 
 
 def sort_of(owner: type, name: str) -> str:
@@ -989,6 +991,12 @@ def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path, run: Run) ->
                 assert (session.name, await _said(session)) == ("Trip", ["Where shall we go?", "Rome"])
             async with store.fork("s1", question.id, new_id="s2") as fork:
                 assert await fork.path() == [question]
+            async with store.scoped(owner="ann") as ann, ann.create(id="mine") as mine:
+                await mine.append(user("x"))
+                async with ann.copy("mine") as copied:
+                    assert {*await ann.sessions_with((await copied.path())[0])} == {"mine", copied.id}
+                assert (ann.owner, store.owner, len(await ann.list(metadata={"k": None}))) == ("ann", None, 2)
+                assert len(await store.erase(owner="ann")) == 2
             assert [info.id for info in await store.children("s1")] == ["s2"]
             await store.rename("s2", "Other")
             await store.archive("s2")

@@ -172,11 +172,15 @@ def test_a_file_that_cannot_be_removed_is_pending(tmp_path: Path) -> None:
 
 
 def test_erase_leaves_a_session_that_came_between(tmp_path: Path) -> None:
-    """Its id was free by then."""
+    """Its id was free by then. Its file has no word of the other."""
     with open_store(tmp_path) as store:
         begin(store)
         traces = store._backend.erase(["a"])  # type: ignore[attr-defined]
-        assert traces.complete == [".catalogue.sqlite", ".catalogue.sqlite-wal"]
+        assert traces.complete == [
+            "a.jsonl",
+            ".catalogue.sqlite",
+            ".catalogue.sqlite-wal",
+        ]
         assert (tmp_path / "a.jsonl.index").exists()
         assert len(store.search("xylophone")) == 1
 
@@ -394,6 +398,23 @@ def test_copies_are_found_past_a_copied_file_that_is_gone(tmp_path: Path) -> Non
         done = redact_log(tmp_path / "g.jsonl", in_place=True, remove_original=True)
         assert (done.complete, done.copies) == (("g.jsonl", "g.jsonl.index"), ("a", ".catalogue.sqlite"))
         assert store.delete("a").copies == ("g",)
+
+
+def test_redaction_names_copies_that_no_header_leads_to(tmp_path: Path) -> None:
+    """A fork of a fork that is gone. The catalogue is asked; without one, it is made, and removed again."""
+    begin_with_secret(tmp_path)
+    with open_store(tmp_path) as store:
+        store.fork("f", new_id="g").close()
+        for id in ("f", "trip"):
+            store.delete(id)
+    (tmp_path / ".catalogue.sqlite").unlink()
+    done = redact_session(tmp_path, "a", in_place=True, remove_original=True)
+    assert done.copies == ("g",)
+    assert redact_session(tmp_path, "b", in_place=True).copies == ()
+    assert not (tmp_path / ".catalogue.sqlite").exists()
+    open_store(tmp_path).list()
+    assert redact_session(tmp_path, "b", in_place=True).complete == ()
+    assert (tmp_path / ".catalogue.sqlite").exists()
 
 
 def test_redaction_of_a_log_with_any_name(tmp_path: Path) -> None:

@@ -322,7 +322,7 @@ def test_a_lost_entry_that_comes_back_in_a_later_batch(database: SqlDatabase, id
     texts = [HEADER, node("a", None, "lost"), *(node(f"n{number}", "a") for number in range(600)), node("a", None)]
     write_session(database, id, sealed(texts))
     assert rows(database, "SELECT type FROM ct_lines WHERE session_id = :id AND id = 'a'", id=id) == [("message",)]
-    found = rows(database, "SELECT entries, messages, leaf FROM ct_sessions WHERE session_id = :id", id=id)
+    found = rows(database, "SELECT entries, message_count, leaf FROM ct_sessions WHERE session_id = :id", id=id)
     assert found == [(601, 601, "n599")]
 
 
@@ -372,14 +372,14 @@ def test_a_damaged_header_is_stored_as_it_is(database: SqlDatabase, id: str) -> 
 def test_a_fork_keeps_its_ids_and_counts_nothing_twice(database: SqlDatabase, id: str) -> None:
     """The usage of copied entries counts in the parent session, while that is in the store."""
     parent = f'"parent_session":{{"id":"{id}-parent","entry_id":"n1","kind":"fork"}},"seal"'
-    header = HEADER.replace('"seal"', parent)
+    header = HEADER.replace('"s1"', f'"{id}"').replace('"seal"', parent)  # another session with this header would count
     texts = [node(f"n{number}", None, model="m", usage={"input_tokens": 1}) for number in range(3)]
     write_session(database, id, sealed([header, *texts]))
     with session_in(database, id) as session:
         session.append(user("x"), model="m", usage={"input_tokens": 10})
     with database.reading() as execute:
         assert sum(spent.usage.input_tokens for spent in queries.usage(execute, [id])) == 13
-    write_session(database, f"{id}-parent", sealed([HEADER, *texts]))
+    write_session(database, f"{id}-parent", sealed([HEADER.replace('"s1"', f'"{id}-parent"'), *texts]))
     with database.reading() as execute:
         assert sum(spent.usage.input_tokens for spent in queries.usage(execute, [id])) == 11
 

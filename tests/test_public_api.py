@@ -20,6 +20,7 @@ OPEN = {
     "convtree.Session.update_metadata",
     "convtree.aio.Session.update_metadata",
     "convtree.aio.AwaitableContext.throw",
+    "convtree.session_key",
 }
 
 

@@ -89,6 +89,7 @@ def test_the_summary_of_a_message() -> None:
         "spent": (),
         "keeps_id": True,
         "said": True,
+        "metadata": None,
     }
 
 
@@ -138,7 +139,8 @@ def test_the_summary_of_other_records(record: Entry | Mark, expected: dict[str, 
     empty = {"parent_id": None, "role": None, "ms": None, "excerpt": "", "words": "", "usage": None}
     rest = {"id": "a", "type": record.type, "provider": None, "model": None, "name": UNSET, "archived": UNSET}
     more = {"cwd": UNSET, "git_root": UNSET, "held": UNSET, "visible_to": None, "target": None, "spent": ()}
-    assert summarise_record(record)._asdict() == empty | rest | more | {"keeps_id": True, "said": False} | expected
+    rare = {"keeps_id": True, "said": False, "metadata": None}
+    assert summarise_record(record)._asdict() == empty | rest | more | rare | expected
 
 
 def test_what_a_vacuum_says_was_spent() -> None:

@@ -25,7 +25,16 @@ from helpers import HEADER, log_of, mark, node, user
 from hypothesis import settings
 
 import convtree
-from convtree import ConvtreeError, NotALog, ParentSession, Session, SessionExists, SessionLocked, SessionNotFound
+from convtree import (
+    ConvtreeError,
+    CorruptLog,
+    NotALog,
+    ParentSession,
+    Session,
+    SessionExists,
+    SessionLocked,
+    SessionNotFound,
+)
 from convtree._catalogue import queries, tables
 from convtree._catalogue.tables import VERSION
 from convtree.repair import repair
@@ -1168,3 +1177,16 @@ def test_locks_and_connections_after_a_fork(store: SessionStore) -> None:
     after = (store._lock, mine._lock, mine._connection)
     assert all(own is not inherited for own, inherited in zip(after, before, strict=True))
     assert _catalogue_sync._INHERITED[-1] is before[2]
+
+
+def test_a_damaged_session_is_not_copied(store: SessionStore, folder: Path) -> None:
+    """It says what is wrong, and nothing is stored. After a repair it is copied."""
+    begin(store, "a", "one", "two", "three")
+    path = folder / "a.jsonl"
+    path.write_bytes(path.read_bytes().replace(b"two", b"twx"))
+    with pytest.raises(CorruptLog, match=r"bad_seal in line 3; repair the log before you copy it"):
+        store.copy("a", "c")
+    assert ids(store.list()) == ["a"]
+    repair(path, dry_run=False)
+    store.copy("a", "c").close()
+    assert store.info("c").entries == store.info("a").entries

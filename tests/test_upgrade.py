@@ -23,6 +23,7 @@ from postgres import new_database
 from convtree import (
     ConvtreeError,
     Header,
+    LedgerRow,
     LostEntry,
     MessageEntry,
     ParentSession,
@@ -43,6 +44,19 @@ from convtree.stores._open import open_store as open_store_now
 OLD = Path(__file__).parent / "version_1"
 open_store = partial(open_store_now, clock=lambda: 1_900_010_000 * 10**9)  # when the sessions were a few hours old
 EVERY = ["notes", "old", "task", "fork", "trip"]  # last active first
+AS_VERSION_3 = """
+DROP TABLE ct_metadata; DROP INDEX ct_lines_by_id; ALTER TABLE ct_sessions RENAME COLUMN message_count TO messages;
+ALTER TABLE ct_sessions DROP COLUMN rewrites; ALTER TABLE ct_sessions RENAME COLUMN last_crc TO crc;
+DROP INDEX ct_gone_by_parent;
+DROP TABLE ct_ledger;
+CREATE TABLE ct_ledger (
+  session_id TEXT NOT NULL, day TEXT NOT NULL, owner TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+  input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
+  cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (session_id, day, owner, provider, model));
+INSERT INTO ct_ledger VALUES ('gone', '2026-01-31', 'ann', '', 'm', 1, 2, 0, 0, 0.5);
+UPDATE ct_schema SET version = 3;
+"""  # of tables of today
 NAMES = "session_id, position, id, parent_id, type, role, time_ms, said_ms, visible_to, excerpt, words, line"
 
 
@@ -88,15 +102,12 @@ def rows(url: str, sql: str) -> list[tuple[Any, ...]]:
         return [tuple(row) for row in execute(sql)]
 
 
-TO_VERSION_3 = "ALTER TABLE ct_sessions DROP COLUMN rewrites; ALTER TABLE ct_sessions RENAME COLUMN last_crc TO crc;"
-
-
 def tables_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All that the tables say. Columns are in one order, whatever the layout is."""
     columns = (
         "session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id, parent_entry, "
         "copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites, leaf, "
-        "entries, messages, first_user, last_user"
+        "entries, message_count, first_user, last_user"
     )
     return {
         "sessions": rows(url, f"SELECT {columns} FROM ct_sessions ORDER BY session_id"),
@@ -106,6 +117,7 @@ def tables_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
             "SELECT session_id, provider, model, answers, input_tokens, output_tokens, cost FROM ct_usage "
             "ORDER BY session_id, provider, model",
         ),
+        "metadata": rows(url, "SELECT session_id, name, value FROM ct_metadata ORDER BY session_id, name"),
         "copied": rows(
             url, "SELECT session_id, entry, model, output_tokens, cost FROM ct_copied ORDER BY session_id, entry, model"
         ),
@@ -274,11 +286,10 @@ def test_tables_of_version_2(url: str) -> None:
     ]
     run(
         url,
-        "ALTER TABLE ct_lines RENAME COLUMN said_ms TO ms;"
+        AS_VERSION_3 + "ALTER TABLE ct_lines RENAME COLUMN said_ms TO ms;"
         "UPDATE ct_lines SET ms = time_ms; ALTER TABLE ct_lines DROP COLUMN time_ms;"
         "DROP INDEX ct_sessions_by_header; ALTER TABLE ct_sessions DROP COLUMN header_id;"
-        f"{TO_VERSION_3}"
-        "DROP TABLE ct_copied; DROP TABLE ct_gone; DROP TABLE ct_ledger;"
+        "DROP TABLE ct_copied; DROP TABLE ct_gone; DROP TABLE ct_ledger; "
         "UPDATE ct_sessions SET active_ms = 1900000000000, active_slot = 3166666; UPDATE ct_schema SET version = 2;",
     )
     with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 4"):
@@ -288,19 +299,47 @@ def test_tables_of_version_2(url: str) -> None:
 
 
 def test_tables_of_version_3(url: str) -> None:
-    """Version 3 did not count how often lines were replaced. Writers of that version that are still running fail."""
-    with open_store(url, create=True) as store, store.create(id="s") as session:
-        session.append(user("one"))
+    """The metadata and the entries of each session are found; the ledger is as before, and goes on."""
+    with open_store(url, create=True) as store:
+        with store.create(id="s", metadata={"team": "blue", "old": 1, "kept": [1, {"x": None}]}) as session:
+            entry = session.append(user("one"))
+            session.update_metadata(team="red", old=None)
+        with store.create(id="t", metadata={"team": "red"}) as session:
+            session.append(user("two"))
+            session._client.add_mark(SessionInfoMark(metadata=None))
+            session.append_many([user("x")] * 600)
+            session.update_metadata(last=True)
+        with store.create(id="u") as session:
+            session.append(assistant("x"), model="m", usage={"output_tokens": 4})
     before = tables_of(url)
-    run(url, f"{TO_VERSION_3} UPDATE ct_schema SET version = 3;")
+    run(url, AS_VERSION_3)
     with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 4"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
-        assert tables_of(url) == before
+        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(4,)])
+        assert [info.id for info in store.list(metadata={"team": "red", "old": None})] == ["s"]
+        assert [info.id for info in store.list(metadata={"last": True, "team": None})] == ["t"]
+        assert store.sessions_with(entry.id) == ["s"]
+        store.delete("u")
+        gone = LedgerRow(
+            day="2026-01-31", owner="ann", model="m", usage=Usage(input_tokens=1, output_tokens=2, cost=0.5)
+        )
+        assert store.ledger(owner="ann") == [gone]
+        assert sum(row.usage.output_tokens for row in store.ledger()) == 6
         with store.open("s") as session:
             session.append(user("two"))
-    with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match="crc"):
-        run(url, "UPDATE ct_sessions SET size = size + 1, crc = 1 WHERE session_id = 's';")
+
+
+@pytest.mark.parametrize(("column", "value"), [("messages", "messages + 1"), ("crc", "1")])
+def test_a_writer_of_version_3_that_is_still_running_fails(url: str, column: str, value: str) -> None:
+    """It would not note changes of the metadata, and continue a log that was rewritten. Its appends set both."""
+    append = f"UPDATE ct_sessions SET {column} = {value} WHERE session_id = 's'"
+    open_store(url, create=True).close()
+    run(url, AS_VERSION_3)
+    run(url, append + ";")
+    open_store(url, create=True).close()
+    with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match=column):
+        run(url, append + ";")
 
 
 def test_the_usage_of_copied_entries_is_found_again(old: str) -> None:

@@ -41,7 +41,13 @@ SELECT session_id FROM ct_sessions s WHERE session_id IN ({marks}) AND (SELECT t
   WHERE ct_lines.session_id = s.session_id AND type <> 'session' ORDER BY position LIMIT 1) = 'vacuum'
 """
 _SELECT_GONE = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks})"
-_SELECT_LINKS = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks}) OR parent_id IN ({marks})"
+_SELECT_LINKS = """
+SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks}) OR parent_id IN ({marks})
+UNION SELECT session_id, header_id FROM ct_sessions
+WHERE header_id IS NOT NULL AND (session_id IN ({marks}) OR header_id IN ({marks}))
+UNION SELECT session_id, parent_id FROM ct_sessions
+WHERE kind = 'fork' AND parent_entry IS NOT NULL AND (session_id IN ({marks}) OR parent_id IN ({marks}))
+"""
 _SELECT_ROWS = f"SELECT entry, provider, model, answers, {_FIELDS} FROM ct_copied WHERE session_id = :session_id"
 _SELECT_COPIED = "SELECT entry FROM ct_copied WHERE session_id = :session_id AND entry IN ({marks})"
 _SELECT_COPIES = "SELECT entry, session_id FROM ct_copied WHERE entry IN ({marks}) AND session_id <> :session_id"
@@ -125,8 +131,11 @@ def held_elsewhere(execute: Execute, session_id: str, entries: Iterable[str], wi
     return held
 
 
-def gone_links(execute: Execute, ids: Collection[str]) -> list[tuple[str, str]]:
-    """Returns which session each deleted one had copied from, where one of the two is in `ids`."""
+def links(execute: Execute, ids: Collection[str]) -> list[tuple[str, str]]:
+    """Returns pairs of a session and what its copied entries come from, where one of the two is in `ids`.
+
+    These are the parents of forks, deleted or not, and the ids in headers of logs that were copied as files.
+    """
     return [tuple(row) for chunk in batched(ids) for row in _select(execute, _SELECT_LINKS, chunk)]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from convtree._catalogue.copies import held_elsewhere, usage_from
+from convtree._catalogue.gone import GoneSession, Used, used
 from convtree._catalogue.record_summary import RecordSummary, entry_key, timestamp_of
 from convtree._catalogue.tables import Execute, spent_by
 from convtree._catalogue.types import LedgerRow
@@ -19,13 +20,14 @@ from convtree._model.usage import Usage
 _Key = tuple[str | None, str | None, str | None, str | None]
 _NUMBERS = Usage.__struct_fields__
 _ADD = f"""
-INSERT INTO ct_ledger (session_id, day, owner, provider, model, {", ".join(_NUMBERS)})
-VALUES (:session_id, :day, :owner, :provider, :model, {", ".join(f":{name}" for name in _NUMBERS)})
-ON CONFLICT (session_id, day, owner, provider, model) DO UPDATE SET
-  {", ".join(f"{name} = ct_ledger.{name} + excluded.{name}" for name in _NUMBERS)}
+INSERT INTO ct_ledger (session_id, header, day, owner, provider, model, copied, {", ".join(_NUMBERS)})
+VALUES (:session_id, :header, :day, :owner, :provider, :model, :copied, {", ".join(f":{name}" for name in _NUMBERS)})
 """
 _ADD_LINK = "INSERT INTO ct_gone (session_id, parent_id) VALUES (:session_id, :parent_id) ON CONFLICT DO NOTHING"
-_SELECT = f"SELECT day, owner, provider, model, {', '.join(_NUMBERS)} FROM ct_ledger"
+_TEXTS = ("day", "provider", "model")
+_REMOVE = "DELETE FROM ct_ledger WHERE session_id = :session_id AND header = :header"
+_SELECT = f"SELECT session_id, header, copied, owner, day, provider, model, {', '.join(_NUMBERS)} FROM ct_ledger"
+_SELECT_LINKS = "SELECT session_id, parent_id FROM ct_gone"
 
 
 class Spending:
@@ -34,11 +36,14 @@ class Spending:
     def __init__(self, owner: str | None) -> None:
         self._owner = owner
         self._sums: dict[_Key, Usage] = {}
+        self.held = False  # another session held something that it has used
 
     def add(self, summaries: Iterable[RecordSummary], held: set[str]) -> None:
         """Adds the usage of records, but for those whose keys are in `held`."""
         for each in summaries:
-            if entry_key(each) not in held:
+            if entry_key(each) in held:
+                self.held = True
+            else:
                 day = None if each.ms is None else (timestamp_of(each.ms) or "")[:10] or None
                 for provider, model, _, usage in spent_by(each):
                     key = day, self._owner, provider, model
@@ -46,7 +51,7 @@ class Spending:
 
     def rows(self) -> list[LedgerRow]:
         """Returns the sums, ordered. A model without usage has none."""
-        return rows_of((key, usage) for key, usage in self._sums.items() if usage != Usage())
+        return rows_of(self._sums.items())
 
 
 def paid(summaries: Iterable[RecordSummary]) -> list[RecordSummary]:
@@ -55,7 +60,7 @@ def paid(summaries: Iterable[RecordSummary]) -> list[RecordSummary]:
 
 
 def rows_of(sums: Iterable[tuple[_Key, Usage]]) -> list[LedgerRow]:
-    """Returns rows by day, owner, provider and model. Rows of the same are added up."""
+    """Returns rows by day, owner, provider and model. Rows of the same are added up; sums of zero are left out."""
     totals: dict[_Key, Usage] = {}
     for key, usage in sums:
         totals[key] = totals.get(key, Usage()) + usage
@@ -63,41 +68,52 @@ def rows_of(sums: Iterable[tuple[_Key, Usage]]) -> list[LedgerRow]:
     return [
         LedgerRow(day=day, owner=owner, provider=provider, model=model, usage=usage)
         for (day, owner, provider, model), usage in ordered
+        if usage != Usage()
     ]
 
 
-def rows_in(execute: Execute) -> list[LedgerRow]:
-    """Returns the ledger of a database."""
-    selected = execute(_SELECT)
-    return rows_of(
-        ((day or None, owner or None, provider or None, model or None), usage_from(numbers))
-        for day, owner, provider, model, *numbers in selected
-    )
+def gone_in(execute: Execute) -> list[GoneSession]:
+    """Returns the sessions in the ledger of a database, and those that lead from one to what it had copied from."""
+    found: dict[tuple[str, str], GoneSession] = {}
+    for id, header, copied, owner, day, provider, model, *numbers in execute(_SELECT):
+        usage = msgspec.structs.asdict(usage_from(numbers))
+        row = Used(day=day or None, provider=provider or None, model=model or None, **usage)
+        before = found.get((id, header), GoneSession(id=id, header=header, owner=owner or None, copied=bool(copied)))
+        found[id, header] = msgspec.structs.replace(before, used=(*before.used, row))
+    links = [GoneSession(id=id, header="", parent=parent, copied=True) for id, parent in execute(_SELECT_LINKS)]
+    return [*found.values(), *links]
 
 
-def add_gone(
-    execute: Execute, session_id: str, owner: str | None, parent_id: str | None, batches: Iterator[list[RecordSummary]]
-) -> None:
-    """Adds a session that is about to be deleted to the ledger of a database, and what leads past it.
-
-    `parent_id` is the session that it had copied from.
-    """
+def spending_of(
+    execute: Execute, session_id: str, owner: str | None, batches: Iterator[list[RecordSummary]]
+) -> tuple[Used, ...]:
+    """Returns what goes with a session that is about to be deleted."""
     spending = Spending(owner)
     for batch in batches:
         some = paid(batch)
         spending.add(some, held_elsewhere(execute, session_id, map(entry_key, some), ()))
+    return used(spending.rows(), held=spending.held)
+
+
+def put_gone(execute: Execute, gone: GoneSession) -> None:
+    """Puts a deleted session into the ledger of a database, in place of what is there of it."""
+    values = {"session_id": gone.id, "header": gone.header}
+    if gone.used or gone.header:  # otherwise it is only a link
+        execute(_REMOVE, values)
+    texts = {"owner": gone.owner or "", "copied": int(gone.copied)}
     added = [
-        {"session_id": session_id, "day": row.day or "", "owner": row.owner or "", "provider": row.provider or ""}
-        | {"model": row.model or ""}
-        | msgspec.structs.asdict(row.usage)
-        for row in spending.rows()
+        values
+        | texts
+        | {name: value or "" for name, value in msgspec.structs.asdict(row).items() if name in _TEXTS}
+        | {name: getattr(row, name) for name in _NUMBERS}
+        for row in gone.used
     ]
     if added:
         execute(_ADD, added)
-    if parent_id is not None:
-        add_links(execute, [(session_id, parent_id)])
+    add_links(execute, gone.links())
 
 
 def add_links(execute: Execute, links: Sequence[tuple[str, str]]) -> None:
     """Stores what some sessions that are gone had copied from."""
-    execute(_ADD_LINK, [{"session_id": id, "parent_id": parent_id} for id, parent_id in links])
+    if links:
+        execute(_ADD_LINK, [{"session_id": id, "parent_id": parent_id} for id, parent_id in links])

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import UNSET
 
 from convtree._catalogue.record_summary import HIDDEN_FROM_USER, RecordSummary
-from convtree._catalogue.tables import Execute
+from convtree._catalogue.tables import Execute, change_metadata
 
 # The last mark for a target counts. A mark that stands before its target has no effect.
 _SHOW_OR_HIDE = """
@@ -32,7 +32,7 @@ _UPDATE_INFO = "UPDATE ct_sessions SET {changes} WHERE session_id = :session_id"
 def apply_marks(
     execute: Execute, session_id: str, positions: Sequence[int], summaries: Sequence[RecordSummary | None]
 ) -> None:
-    """Applies those of some lines that hide or show messages, change the directories, or hold the session."""
+    """Applies those of some lines that hide or show messages, change directories or metadata, or hold the session."""
     seen: list[dict[str, Any]] = []
     changes: dict[str, Any] = {}
     for position, each in zip(positions, summaries, strict=True):
@@ -42,6 +42,8 @@ def apply_marks(
             values = {"target": each.target, "visible_to": each.visible_to, "position": position}
             seen.append({"session_id": session_id, **values})
         info = {"cwd": each.cwd, "git_root": each.git_root, "held": each.held}
+        if each.metadata is not None:
+            change_metadata(execute, session_id, each.metadata)
         changes |= {name: value for name, value in info.items() if value is not UNSET}
     if seen:
         execute(_SHOW_OR_HIDE, seen)

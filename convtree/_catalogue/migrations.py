@@ -2,13 +2,14 @@
 
 Version 2 knows who sees a message, what is on hold, and how a session came here. Version 3 knows when somebody last
 said something, and counts copied entries again when the session is gone that they come from. Version 4 knows how often
-the lines of a session were replaced. The new columns and tables follow from the lines, which do not change.
-`sql_migration` reads them and fills in what is new.
+the lines of a session were replaced, finds sessions by their metadata and by their entries, and tells apart the deleted
+sessions that had one id. The new columns and tables follow from the lines, which do not change. `sql_migration` reads
+them and fills in what is new.
 """
 
 from __future__ import annotations
 
-from convtree._catalogue.tables import LEDGER, LINKS, Dialect
+from convtree._catalogue.tables import FINDERS, LEDGER, LINKS, Dialect
 
 CLAIM = "UPDATE ct_schema SET version = :version WHERE version = :version - 1 RETURNING version"
 """Locks the version. Of two processes that migrate at once, the second waits, and finds nothing to do."""
@@ -85,8 +86,23 @@ FORGET_USAGE = "DELETE FROM ct_usage WHERE session_id = :session_id"
 
 # --- version 4 ----------------------------------------------------------------------------------------------------
 
+_LEDGER_COLUMNS = (
+    "session_id, day, owner, provider, model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost"
+)
 LAYOUT_4 = (
     "ALTER TABLE ct_sessions ADD COLUMN rewrites BIGINT NOT NULL DEFAULT 0",
-    # Renamed, so that writers of version 3 that are still running fail: they would continue a log that was rewritten.
+    # Renamed, so that writers of version 3 that are still running fail: they would continue a log that was rewritten,
+    # and not note changes of the metadata.
     "ALTER TABLE ct_sessions RENAME COLUMN crc TO last_crc",
+    "ALTER TABLE ct_sessions RENAME COLUMN messages TO message_count",
+    *FINDERS,
+    *LINKS,
+    "ALTER TABLE ct_ledger RENAME TO ct_ledger_3",
+    LEDGER,
+    f"INSERT INTO ct_ledger ({_LEDGER_COLUMNS}, header, copied) SELECT {_LEDGER_COLUMNS}, '', 0 FROM ct_ledger_3",
+    "DROP TABLE ct_ledger_3",
 )
+SELECT_INFO = """
+SELECT position, line FROM ct_lines WHERE session_id = :session_id AND position > :after
+  AND type IN ('session', 'session_info') ORDER BY position LIMIT :limit
+"""

@@ -8,21 +8,24 @@ from typing import Any
 import msgspec
 
 from convtree._catalogue.copies import counted_copies, usage_from
+from convtree._catalogue.metadata import metadata_rows
 from convtree._catalogue.record_summary import NOT_SEARCHED, sanitise_text, timestamp_of, words_of
 from convtree._catalogue.tables import SLOT_MS, Dialect, Execute
-from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, UsageTotal
+from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, StoredEntry, UsageTotal
 from convtree._model.batches import batched
-from convtree._model.entries import ParentSession
+from convtree._model.entries import MARK_CLASSES, ParentSession
 from convtree._model.usage import Usage
 
 _QUERY_LIMIT = 200  # words in one query
 
 _INFO = (
-    "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, messages, first_user, "
+    "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, message_count, first_user, "
     "last_user, kind, parent_id, parent_entry, leaf, held, arrived_ms, session_key, size, last_crc"
 )
 _CREATED, _ACTIVE = (_INFO.split(", ").index(name) for name in ("created_ms", "active_ms"))
 _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
+#: not a mark; and not an entry that is lost, of which only the place is there
+_IS_ENTRY = f"type NOT IN ({', '.join(map(repr, sorted({*MARK_CLASSES, 'lost'})))})"
 _MATCH: dict[Dialect, str] = {
     "sqlite": "SELECT l.session_id, l.id, -bm25(ct_words) AS score FROM ct_words JOIN ct_lines l "
     "ON l.row = ct_words.rowid {join} WHERE ct_words MATCH :words AND {searched} {where} "
@@ -38,6 +41,11 @@ _IN_MATCH: dict[Dialect, str] = {
     "postgresql": "SELECT l.session_id FROM ct_lines l WHERE l.words <> '' "
     f"AND to_tsvector('simple', l.words) @@ plainto_tsquery('simple', :words) AND {_SEARCHED}",
 }
+
+
+_HAS_VALUE = "s.session_id IN (SELECT session_id FROM ct_metadata WHERE name = :key{number} AND value = :value{number})"
+#: a session without the key, or with null there, has no row
+_HAS_NOT = "NOT EXISTS (SELECT 1 FROM ct_metadata m WHERE m.session_id = s.session_id AND m.name = :key{number})"
 
 
 def sessions(
@@ -178,6 +186,25 @@ def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
     return [UsageTotal(id, provider or None, model or None, total) for (id, provider, model), (_, total) in ordered]
 
 
+def entries(execute: Execute, ids: Sequence[str]) -> list[StoredEntry]:
+    """Returns the entries of some sessions."""
+    sql = "SELECT session_id, id, time_ms FROM ct_lines WHERE session_id = :session_id AND id IS NOT NULL"
+    return [StoredEntry(*row) for id in ids for row in execute(f"{sql} AND {_IS_ENTRY}", {"session_id": id})]
+
+
+def sessions_with(execute: Execute, entry_ids: Sequence[str]) -> list[StoredEntry]:
+    """Returns the entries with one of these ids, in all sessions; of one id, in the order in which these began."""
+    found = []
+    for chunk in batched(entry_ids):
+        marks, values = _any_of(chunk)
+        sql = (
+            "SELECT l.session_id, l.id, l.time_ms FROM ct_lines l JOIN ct_sessions s ON s.session_id = l.session_id "
+            f"WHERE l.id IN ({marks}) AND l.{_IS_ENTRY} ORDER BY COALESCE(s.created_ms, 0), l.session_id"
+        )
+        found += [StoredEntry(*row) for row in execute(sql, values)]
+    return found
+
+
 def descendants(execute: Execute, ids: Sequence[str], kind: str) -> dict[str, str]:
     """Returns the sessions of a kind below these sessions, at any depth: id to parent id, parents first.
 
@@ -231,12 +258,20 @@ def _conditions(filters: Filter, dialect: Dialect) -> tuple[list[str], dict[str,
         marks, some = _any_of(filters.ids)
         where.append(f"s.session_id IN ({marks})")
         values |= some
+    _add_contents(where, values, filters, dialect)
+    return where, values
+
+
+def _add_contents(where: list[str], values: dict[str, Any], filters: Filter, dialect: Dialect) -> None:
+    """Adds the conditions on what a session says: its metadata, its name, its messages."""
+    for number, (name, value) in enumerate(metadata_rows(filters.metadata or {})):
+        where.append((_HAS_VALUE if value else _HAS_NOT).format(number=number))
+        values |= {f"key{number}": name} | ({f"value{number}": value} if value else {})
     if filters.text is not None and (words := _distinct(filters.text)):
         likes = {f"like{number}": f"% {word} %" for number, word in enumerate(words)}
         named = " AND ".join(f"s.name_words LIKE :{like}" for like in likes)
         where.append(f"(({named}) OR s.session_id IN ({_IN_MATCH[dialect]}))")
         values |= likes | {"words": _query(dialect, words)}
-    return where, values
 
 
 def _distinct(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from unicodedata import normalize
 
 from msgspec import UNSET, UnsetType
 
+from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._messages.reading import read
 from convtree._model.entries import (
     ENTRY_CLASSES,
@@ -76,6 +77,7 @@ class RecordSummary(NamedTuple):
         name: the session's new name; UNSET if the record does not change it.
         archived: the session's new archived flag; UNSET if the record does not change it.
         cwd, git_root: the session's new directories; UNSET if the record does not change them.
+        metadata: how the record changes the metadata; None if it does not.
         held: whether the session is on hold from here on; UNSET if the record does not change it.
         visible_to: who sees a message; of a visibility mark, who sees its target from here on; None if unchanged.
         target: the entry that a visibility mark is about; None for every other record.
@@ -105,6 +107,7 @@ class RecordSummary(NamedTuple):
     spent: tuple[Spent, ...] = ()
     keeps_id: bool = True
     said: bool = False
+    metadata: MetadataChange | None = None
 
 
 def summarise_record(record: Entry | Mark) -> RecordSummary:
@@ -149,7 +152,10 @@ def _rare_fields(record: SessionInfoMark | VisibilityMark | VacuumEntry) -> dict
     texts = {name: getattr(record, name) for name in ("name", "cwd", "git_root")}
     changed: dict[str, Any] = {name: sanitise_text(text) for name, text in texts.items() if text is not UNSET}
     held = record.hold if record.hold is UNSET else bool(record.hold)
-    return changed | {"archived": record.archived, "held": held}
+    metadata = None
+    if record.metadata is not UNSET:
+        metadata = MetadataChange(metadata_rows(record.metadata or {}), replaces=record.metadata is None)
+    return changed | {"archived": record.archived, "held": held, "metadata": metadata}
 
 
 def spent_in(entry: VacuumEntry) -> Iterator[Spent]:
@@ -195,10 +201,14 @@ def copied_up_to(header: Header) -> str | None:
     return header.copied_to or (parent.entry_id if parent.kind == "fork" else None)
 
 
-def is_task_of(header: Header, parent_id: str) -> bool:
-    """Returns whether a session is that of a sub-agent of this session."""
+def is_in_family(header: Header, parent_id: str, owner: str | None) -> bool:
+    """Returns whether a session has to be deleted together with one of this id and owner: it is its sub-agent's.
+
+    One of another owner is not: nobody can keep the sessions of others from being deleted.
+    """
     parent = header.parent_session
-    return parent is not None and parent.kind == "task" and parent.id == parent_id
+    is_task = parent is not None and parent.kind == "task" and parent.id == parent_id
+    return is_task and (owner is None or sanitise_text(header.owner) == sanitise_text(owner))
 
 
 def ms_of(timestamp: str | None) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 from msgspec import UNSET
 
+from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import (
     HIDDEN_FROM_USER,
     RecordSummary,
@@ -45,7 +46,7 @@ CREATE TABLE IF NOT EXISTS ct_sessions (
   kind TEXT NOT NULL, parent_id TEXT, parent_entry TEXT, copying_to TEXT, arrived_ms BIGINT, session_key TEXT,
   created_ms BIGINT, active_ms BIGINT NOT NULL, active_slot BIGINT NOT NULL, size BIGINT NOT NULL,
   last_crc BIGINT NOT NULL, rewrites BIGINT NOT NULL, leaf TEXT,
-  entries BIGINT NOT NULL, messages BIGINT NOT NULL, first_user TEXT, last_user TEXT, header_id TEXT)
+  entries BIGINT NOT NULL, message_count BIGINT NOT NULL, first_user TEXT, last_user TEXT, header_id TEXT)
 """
 _LINES = """
 CREATE TABLE IF NOT EXISTS ct_lines (
@@ -71,14 +72,26 @@ GONE = """
 CREATE TABLE IF NOT EXISTS ct_gone (
   session_id TEXT NOT NULL, parent_id TEXT NOT NULL, PRIMARY KEY (session_id, parent_id))
 """
-#: what deleted sessions had used
+#: what deleted sessions had used; `header` is the checksum of the header, which tells apart sessions that had one id
 LEDGER = """
 CREATE TABLE IF NOT EXISTS ct_ledger (
-  session_id TEXT NOT NULL, day TEXT NOT NULL, owner TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+  session_id TEXT NOT NULL, header TEXT NOT NULL, day TEXT NOT NULL, owner TEXT NOT NULL,
+  provider TEXT NOT NULL, model TEXT NOT NULL,
   input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
-  cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL,
-  PRIMARY KEY (session_id, day, owner, provider, model))
+  cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL, copied INTEGER NOT NULL,
+  PRIMARY KEY (session_id, header, day, owner, provider, model))
 """
+#: the metadata of sessions, a row for each key; name and value are digests, see `metadata`
+METADATA = """
+CREATE TABLE IF NOT EXISTS ct_metadata (
+  session_id TEXT NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (session_id, name))
+"""
+#: what finds sessions by their metadata and by their entries
+FINDERS = (
+    METADATA,
+    "CREATE INDEX IF NOT EXISTS ct_metadata_by_value ON ct_metadata (name, value)",
+    "CREATE INDEX IF NOT EXISTS ct_lines_by_id ON ct_lines (id)",
+)
 LINKS = (
     COPIED,
     "CREATE INDEX IF NOT EXISTS ct_copied_by_entry ON ct_copied (entry)",
@@ -113,6 +126,7 @@ SCHEMA: dict[Dialect, tuple[str, ...]] = {
     "sqlite": (
         *_COMMON,
         _LINES.format(row="row INTEGER PRIMARY KEY, ", key="UNIQUE"),
+        *FINDERS,
         _SNAPSHOTS.format(bytes="BLOB"),
         "CREATE VIRTUAL TABLE IF NOT EXISTS ct_words USING fts5(words, content='ct_lines', content_rowid='row', "
         # The words are split and normalised already. Every character that is not white space belongs to a word.
@@ -125,6 +139,7 @@ SCHEMA: dict[Dialect, tuple[str, ...]] = {
     "postgresql": (
         *_COMMON,
         _LINES.format(row="", key="PRIMARY KEY"),
+        *FINDERS,
         _SNAPSHOTS.format(bytes="BYTEA"),
         "CREATE INDEX IF NOT EXISTS ct_lines_words ON ct_lines USING gin (to_tsvector('simple', words)) "
         "WHERE words <> ''",
@@ -149,8 +164,7 @@ class Database(Protocol):
 _ADD_SESSION = """
 INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id,
   parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites,
-  leaf, entries,
-  messages, first_user, last_user, header_id)
+  leaf, entries, message_count, first_user, last_user, header_id)
 VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :parent_id, :parent_entry, :copying_to,
   :arrived_ms, :session_key, :created_ms, :active_ms, :active_slot, 0, 0, 0, NULL, 0, 0, NULL, NULL,
   :header_id)
@@ -160,7 +174,7 @@ VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :
 _RESET_SESSION = """
 UPDATE ct_sessions SET cwd = :cwd, git_root = :git_root, name = :name, name_words = :name_words, archived = 0, held = 0,
   copying_to = :copying_to, active_ms = :active_ms, active_slot = :active_slot, size = 0, last_crc = 0,
-  rewrites = rewrites + 1, leaf = NULL, entries = 0, messages = 0, first_user = NULL, last_user = NULL
+  rewrites = rewrites + 1, leaf = NULL, entries = 0, message_count = 0, first_user = NULL, last_user = NULL
 WHERE session_id = :session_id
 """
 _RESET_VALUES = ("session_id", "cwd", "git_root", "name", "name_words", "copying_to", "active_ms", "active_slot")
@@ -176,7 +190,7 @@ LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
 ADVANCE = f"""
 UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
-  messages = messages + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
+  message_count = message_count + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
   active_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
   leaf = CASE WHEN :moved = 1 THEN CAST(:leaf AS TEXT) ELSE leaf END,
   name = CASE WHEN :renamed = 1 THEN CAST(:name AS TEXT) ELSE name END,
@@ -219,6 +233,7 @@ DELETE FROM ct_sessions WHERE session_id = :session_id AND size = :size AND COAL
 def add_session(execute: Execute, session_id: str, header: Header) -> None:
     """Inserts the row of a session. Its lines follow by `ADVANCE` and `add_lines`."""
     execute(_ADD_SESSION, _session_values(session_id, header))
+    change_metadata(execute, session_id, MetadataChange(metadata_rows(header.metadata or {})))
 
 
 def reset_session(execute: Execute, session_id: str, header: Header) -> None:
@@ -227,6 +242,7 @@ def reset_session(execute: Execute, session_id: str, header: Header) -> None:
         execute(f"DELETE FROM {name} WHERE session_id = :session_id", {"session_id": session_id})
     values = _session_values(session_id, header)
     execute(_RESET_SESSION, {name: values[name] for name in _RESET_VALUES})
+    change_metadata(execute, session_id, MetadataChange(metadata_rows(header.metadata or {}), replaces=True))
 
 
 def _session_values(session_id: str, header: Header) -> dict[str, Any]:
@@ -246,6 +262,18 @@ def _session_values(session_id: str, header: Header) -> dict[str, Any]:
         "active_slot": (created or 0) // SLOT_MS,
     }
     return values | header_values(header)
+
+
+def change_metadata(execute: Execute, session_id: str, change: MetadataChange) -> None:
+    """Changes the metadata of a session."""
+    if change.replaces:
+        execute("DELETE FROM ct_metadata WHERE session_id = :session_id", {"session_id": session_id})
+    elif change.rows:
+        removed = [{"session_id": session_id, "name": name} for name, _ in change.rows]
+        execute("DELETE FROM ct_metadata WHERE session_id = :session_id AND name = :name", removed)
+    rows = [{"session_id": session_id, "name": name, "value": value} for name, value in change.rows if value]
+    if rows:
+        execute("INSERT INTO ct_metadata (session_id, name, value) VALUES (:session_id, :name, :value)", rows)
 
 
 def header_values(header: Header) -> dict[str, Any]:
@@ -373,7 +401,7 @@ def spent_by(summary: RecordSummary) -> tuple[Spent, ...]:
 
 def remove_session(execute: Execute, session_id: str) -> None:
     """Deletes a session and everything that belongs to it."""
-    for name in ("ct_lines", "ct_usage", "ct_copied", "ct_snapshots", "ct_sessions"):
+    for name in ("ct_lines", "ct_usage", "ct_copied", "ct_metadata", "ct_snapshots", "ct_sessions"):
         execute(f"DELETE FROM {name} WHERE session_id = :session_id", {"session_id": session_id})
 
 

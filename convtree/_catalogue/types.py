@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -83,6 +83,8 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
         parent: forks and tasks of this session.
         tasks: whether sessions of sub-agents are included.
         ids: one of these ids.
+        metadata: the session's metadata has these keys with equal values, as JSON: 1 equals 1.0 but not true, and
+            objects are equal if they have the same keys with equal values. None: the key is missing, or null.
     """
 
     cwd: str | None = None
@@ -98,6 +100,7 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     parent: str | None = None
     tasks: bool = False
     ids: tuple[str, ...] | None = None
+    metadata: Mapping[str, Any] | None = None
 
 
 class Cursor(NamedTuple):
@@ -137,6 +140,19 @@ class SearchMatch(NamedTuple):
     session_id: str
     entry_id: str
     score: float
+
+
+class StoredEntry(NamedTuple):
+    """An entry, and a session that holds it. It is the same entry in two sessions if id and time are the same.
+
+    Attributes:
+        session_id, entry_id: where it is.
+        time_ms: its time in milliseconds since 1970; None if it has none.
+    """
+
+    session_id: str
+    entry_id: str
+    time_ms: int | None
 
 
 class UsageTotal(NamedTuple):

@@ -210,8 +210,9 @@ def copy_command(ctx: click.Context, source: SessionStore, target: str, ids: tup
     """Copy sessions from one store to another.
 
     SOURCE and TARGET are folders or URLs. TARGET is created if needed. The copies are identical, byte for byte. Run
-    the command again to continue an interrupted copy, or to copy what was added since. A session that was changed in
-    TARGET is refused.
+    the command again to continue an interrupted copy, or to copy what was added since. SOURCE may be in use: each
+    session is copied as it was at one moment. A copy of all sessions takes the usage ledger along. A session that was
+    changed in TARGET is refused.
     """
     try:
         into = open_store(target, create=True)

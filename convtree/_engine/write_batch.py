@@ -141,6 +141,11 @@ class WriteBatch:
         self.stored: list[Entry | Mark] = []
         self.keeps_leaf = False
 
+    @property
+    def payloads(self) -> Sequence[bytes]:
+        """The payloads of the records added."""
+        return self._payloads
+
     def begin(self, header_payload: bytes) -> None:
         """Sets the header of a log that has no line yet."""
         self._header_payload = header_payload

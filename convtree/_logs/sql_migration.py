@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from convtree._catalogue import marks, migrations, tables
+from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import copied_up_to
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._logs import sql_lines
@@ -21,8 +22,7 @@ def migrate(execute: Execute, dialect: Dialect) -> None:
     if execute(migrations.CLAIM, {"version": 3}):
         _to_version_3(execute)
     if execute(migrations.CLAIM, {"version": 4}):
-        for statement in migrations.LAYOUT_4:
-            execute(statement)
+        _to_version_4(execute)
 
 
 def _to_version_2(execute: Execute, dialect: Dialect) -> None:
@@ -49,6 +49,13 @@ def _to_version_3(execute: Execute) -> None:
         _fill_copied(execute, session_id)
 
 
+def _to_version_4(execute: Execute) -> None:
+    for statement in migrations.LAYOUT_4:
+        execute(statement)
+    for (session_id,) in execute(migrations.SELECT_SESSIONS):
+        _fill_metadata(execute, session_id)
+
+
 def _fill(execute: Execute, session_id: str) -> None:
     """Fills in the columns that version 2 added to a session and its lines."""
     for positions, lines in _lines(execute, session_id, migrations.SELECT_LINES):
@@ -63,7 +70,8 @@ def _fill(execute: Execute, session_id: str) -> None:
         ]
         if rows:
             execute(migrations.FILL_LINE, rows)
-        marks.apply_marks(execute, session_id, positions, batch.summaries)
+        summaries = [each and each._replace(metadata=None) for each in batch.summaries]  # version 4 fills it in
+        marks.apply_marks(execute, session_id, positions, summaries)
         tables.add_usage(execute, session_id, [each for each in batch.records if each.spent], None)
 
 
@@ -96,6 +104,17 @@ def _fill_copied(execute: Execute, session_id: str) -> None:
             tables.add_copied(execute, session_id, records[:number])
         if last_copied is None or number is not None:
             return
+
+
+def _fill_metadata(execute: Execute, session_id: str) -> None:
+    """Fills in the metadata of a session."""
+    for positions, lines in _lines(execute, session_id, migrations.SELECT_INFO):
+        if positions[0] == 0:
+            metadata = sql_lines.header_of(lines[0], session_id).metadata
+            tables.change_metadata(execute, session_id, MetadataChange(metadata_rows(metadata or {})))
+        for each in sql_lines.batch_of(lines).records:
+            if each.metadata is not None:
+                tables.change_metadata(execute, session_id, each.metadata)
 
 
 def _lines(execute: Execute, session_id: str, select: str) -> Iterator[tuple[list[int], list[bytes]]]:

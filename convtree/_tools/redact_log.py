@@ -30,7 +30,7 @@ from convtree._model.arguments import checked
 from convtree._model.batches import BATCH, batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import CorruptLog, ReadOnlySession
-from convtree.stores._copies import copies_among
+from convtree.stores._copies import copies_among, holders_of, said_in
 from convtree.stores._folder import CATALOGUE, SUFFIX, FolderBackend, gone_links_in, headers_in
 from convtree.stores.base import Progress
 
@@ -154,6 +154,11 @@ def redact_session(
     """
     backend = FolderBackend(folder, create=False, allow_network=allow_network)
     path = backend.path_of(id)
+    holders: list[str] = []
+    had_catalogue = (backend.path / CATALOGUE).exists()
+    if in_place and path.exists():
+        catalogue = backend.catalogue()  # asked before the redaction, because it goes with the old text
+        holders = holders_of(catalogue, said_in(catalogue, [id]))
     done = redact_log(
         path,
         redactor=redactor,
@@ -163,10 +168,11 @@ def redact_session(
         allow_network=allow_network,
         progress=progress,
     )
-    if in_place and done.lines:
+    if in_place and (done.lines or not had_catalogue):
         backend.forget_catalogue()
+    if in_place and done.lines:
         done = msgspec.structs.replace(done, complete=(*done.complete, CATALOGUE))
-    return _with_leftovers(done, path)
+    return _with_leftovers(done, path, holders)
 
 
 @checked
@@ -284,20 +290,26 @@ def _redacted(payload: bytes, redactor: Redactor, path: Path) -> bytes:
         raise CorruptLog(f"{path}: a line cannot be read ({error}); repair it first", findings=()) from None
 
 
-def _with_leftovers(done: Redaction, path: Path) -> Redaction:
-    """Adds what still holds the secrets; `copies` only if the log was replaced, for otherwise it is the first."""
+def _with_leftovers(done: Redaction, path: Path, holders: Iterable[str] = ()) -> Redaction:
+    """Adds what still holds the secrets; `copies` only if the log was replaced, for otherwise it is the first.
+
+    `holders` are sessions with its entries, as a catalogue knew them. Headers are read again, after the redaction.
+    """
     beside = _beside(path)
     if not done.complete:
         return msgspec.structs.replace(done, beside=beside)
-    return msgspec.structs.replace(done, beside=beside, copies=(*copies_in_folder(path), *beside))
+    return msgspec.structs.replace(done, beside=beside, copies=(*copies_in_folder(path, holders), *beside))
 
 
-def copies_in_folder(path: Path) -> list[str]:
-    """Returns the ids of the sessions in the folder of a log that hold a copy of what it says, or of what it said."""
+def copies_in_folder(path: Path, holders: Iterable[str] = ()) -> list[str]:
+    """Returns the ids of the sessions in the folder of a log that hold a copy of what it says, or of what it said.
+
+    `holders` are added to those that headers and the ledger lead to.
+    """
     own = header_at(path)
     known = headers_in(path.parent) | ({} if own is None else {path.name: own})
     copies = copies_among(known, [path.name], partial(gone_links_in, path.parent))
-    return [id for id in copies if f"{id}{SUFFIX}" != path.name]
+    return sorted(id for id in {*copies, *holders} if f"{id}{SUFFIX}" != path.name)
 
 
 def _beside(path: Path) -> tuple[str, ...]:

@@ -355,6 +355,10 @@ class View(Sequence[ViewEntry]):
         return await self._queue.call(partial(self._sync.to, shape))
 
 
+def _store(store: SyncStore) -> SessionStore:
+    return SessionStore(store)
+
+
 @checked_methods
 class SessionStore(AsyncFacade[SyncStore]):
     """Many sessions for async programs: the calls of `convtree.SessionStore`, awaited. Opened by `open_store`."""
@@ -367,6 +371,8 @@ class SessionStore(AsyncFacade[SyncStore]):
     open = opening_method(SyncStore.open, _session)
     open_or_create = opening_method(SyncStore.open_or_create, _session)
     fork = opening_method(SyncStore.fork, _session)
+    copy = opening_method(SyncStore.copy, _session)
+    scoped = opening_method(SyncStore.scoped, _store)
 
     def session(self, id: str, *, create: bool = False) -> AbstractAsyncContextManager[Session]:
         """Gives a session that everybody in this process shares, as the sync `session` does, with `async with`.
@@ -391,6 +397,7 @@ class SessionStore(AsyncFacade[SyncStore]):
     count = awaited(SyncStore.count)
     info = awaited(SyncStore.info)
     children = awaited(SyncStore.children)
+    sessions_with = awaited(SyncStore.sessions_with)
     latest = awaited(SyncStore.latest)
     resumable = awaited(SyncStore.resumable)
     prune = awaited(SyncStore.prune)
@@ -408,6 +415,11 @@ class SessionStore(AsyncFacade[SyncStore]):
     async def findings(self) -> builtins.list[StoreFinding]:
         """Returns the files in the store that are not complete sessions. A method here, because it reads the store."""
         return await self._queue.call(lambda: self._sync.findings)
+
+    @property
+    def owner(self) -> str | None:
+        """The owner that this handle is scoped to; None for a whole store."""
+        return self._sync.owner
 
     @property
     def location(self) -> str:
@@ -429,12 +441,12 @@ class _SharedSession(AsyncOnly, AbstractAsyncContextManager[Session]):
 
     async def __aenter__(self) -> Session:
         await check_cancelled()
-        pool = self._store._sync._pool
-        acquiring = self._store._queue.submit(partial(_acquired, pool, self._id, self._create))
+        store = self._store._sync
+        acquiring = self._store._queue.submit(partial(_acquired, store, self._id, self._create))
         try:
             entered = await wait_for(acquiring)
         except BaseException:
-            acquiring.add_done_callback(partial(_release_unclaimed, pool))
+            acquiring.add_done_callback(partial(_release_unclaimed, store._pool))
             raise
         self._entered.append(entered)
         return entered[1]
@@ -445,8 +457,8 @@ class _SharedSession(AsyncOnly, AbstractAsyncContextManager[Session]):
         await finish(session._queue.submit(partial(pool.release, shared)))  # behind calls that were abandoned
 
 
-def _acquired(pool: SessionPool, id: str, create: bool) -> tuple[Shared, Session]:
-    shared = pool.acquire(id, create)
+def _acquired(store: SyncStore, id: str, create: bool) -> tuple[Shared, Session]:
+    shared = store._acquire(id, create)
     return shared, shared.facade(Session)
 
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
-from convtree._catalogue.record_summary import ms_of, ms_of_datetime
+import msgspec
+
+from convtree._catalogue.record_summary import ms_of, ms_of_datetime, sanitise_text
 from convtree._catalogue.types import Cursor, Filter
-from convtree._engine import codec
+from convtree._engine import json_values
 from convtree._logs import directories
 from convtree._logs.directories import Directory
 from convtree._model.entries import ID
+from convtree._model.errors import InvalidMessage
+from convtree._model.session_key import session_key
 
 _CURSOR = re.compile(rf"(-?[0-9]{{1,18}}):({ID.pattern})")
 _FOREVER_MS = 2**53
+
+Key = str | int | tuple[Any, ...] | list[Any]
+"""What an id is made from: a text or an integer, or several of them."""
 
 SKEW_MS = 10_000
 """How far the clocks of two machines may differ. A time that is later than now by more is ignored: it is wrong."""
@@ -27,8 +36,62 @@ def checked_id(id: str | None) -> str | None:
         InvalidMessage: it is not valid.
     """
     if id is not None:
-        codec.check_id(id, "id")
+        check_session_id(id)
     return id
+
+
+def check_session_id(id: object) -> None:
+    """Raises InvalidMessage unless this is the id of a session."""
+    if not isinstance(id, str) or not ID.fullmatch(id):
+        shown = repr(id[:140]) if isinstance(id, str) else f"a {type(id).__name__}"
+        raise InvalidMessage(
+            f"id: {shown} cannot be the id of a session, which is 1 to 128 letters, digits, '.', '_', ':' or '-', the "
+            "first a letter or digit; session_key() makes one of any text, or pass key= instead",
+            place="id",
+        )
+
+
+def id_and_key(id: str | None, key: Key | None) -> tuple[str | None, list[Any] | None]:
+    """Returns the id of a session, and what it was made from; None if it was not made from a key.
+
+    Raises:
+        TypeError: both were given, or the key is none.
+        InvalidMessage: the id is not valid.
+    """
+    if key is None:
+        return checked_id(id), None
+    if id is not None:
+        raise TypeError("a session has either an id or a key; leave out one of them")
+    parts = list(key) if isinstance(key, tuple | list) else [key]
+    return session_key(*parts), parts
+
+
+def checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Returns metadata to look for as the JSON values that a log would have.
+
+    Raises:
+        TypeError: it is not a mapping.
+        InvalidMessage: a value is not JSON.
+    """
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata is a mapping of keys to JSON values, not {metadata!r}")
+    found: dict[str, Any] = msgspec.json.decode(json_values.dump({"metadata": metadata}))["metadata"]
+    return found
+
+
+def check_owner(owner: object) -> str:
+    """Returns the owner to whom a call is limited.
+
+    Raises:
+        TypeError, ValueError: it is not a text, or one that catalogues cannot tell from another.
+    """
+    if not isinstance(owner, str):
+        raise TypeError(f"owner is a text, not {owner!r}")
+    if not owner or sanitise_text(owner) != owner:
+        raise ValueError(f"owner {owner!r} is empty, or has a NUL or a lone surrogate; pass another text")
+    return owner
 
 
 def check_limit(limit: int | None) -> None:
@@ -66,12 +129,14 @@ def filter_of(
     until: str | datetime | None,
     text: str | None,
     parent: str | None,
+    metadata: Mapping[str, Any] | None,
     tasks: bool,
 ) -> Filter:
     """Returns the filter of a list, from the arguments of `SessionStore.list`.
 
     Raises:
         ValueError: a time is not one.
+        TypeError, InvalidMessage: `metadata` is not a mapping, or a value is not JSON.
     """
     return Filter(
         cwd=directories.directory(cwd),
@@ -83,6 +148,7 @@ def filter_of(
         until_ms=time_ms("until", until),
         text=text,
         parent=parent,
+        metadata=checked_metadata(metadata),
         tasks=tasks,
     )
 

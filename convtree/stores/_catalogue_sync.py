@@ -10,18 +10,17 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
 from pathlib import Path
 from threading import RLock
-from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from convtree._catalogue import tables
 from convtree._catalogue.copies import OwnRecords, held_elsewhere
 from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
+from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
-from convtree._catalogue.record_summary import is_task_of, summarise_record
+from convtree._catalogue.record_summary import is_in_family, summarise_record
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
@@ -34,13 +33,13 @@ from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records, without_shared
-from convtree.stores._ledger import GoneSession, Ledger, MemoryLedger, decode_line, last_lines
+from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
+from convtree.stores._reading_logs import await_append, first_serious_code, has_record
 from convtree.stores._sql_catalogue import SqlCatalogue
 
 T = TypeVar("T")
 
 _COMMIT = 50  # sessions in one transaction
-_WRITE_S = 0.002  # how long an append that is being written may look like a torn tail
 _PATIENCE_S = 10.0  # how long to wait for another process that writes the tables
 _RESETS = 3  # after this many damaged files, the tables stay in memory
 _FILES = """
@@ -119,8 +118,15 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         found = []
         for child, parent in self.descendants(list(ids), "task").items():
             with suppress(SessionNotFound), self._open_reader(child) as session:
-                if parent in ids and is_task_of(session.header, parent):
+                if parent in ids and is_in_family(session.header, parent, self._owner_of(parent)):
                     found.append(parent)
+        return found
+
+    def _owner_of(self, id: str) -> str | None:
+        ((owner,),) = self._read(
+            lambda execute: execute("SELECT MAX(owner) FROM ct_sessions WHERE session_id = :id", {"id": id})
+        )
+        found: str | None = owner
         return found
 
     def findings(self) -> list[StoreFinding]:
@@ -140,6 +146,15 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def ledger_is_damaged(self) -> bool:
         """Returns whether a line of the ledger cannot be read. What it says is missing in `ledger`."""
         return not all(map(decode_line, self._ledger.read()))
+
+    def gone(self) -> list[GoneSession]:
+        """Returns the sessions in the ledger."""
+        return last_lines(self._ledger.read())
+
+    def merge_ledger(self, copied: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger. Call it in `merge_ledger` of the backend, under the locks."""
+        if lines := merged_lines(self._ledger.read(), copied):
+            self._ledger.append(lines)
 
     def record_deletion(self, ids: Sequence[str]) -> None:
         """Adds sessions to the ledger that are about to be deleted. Call it in `delete`, under the locks.
@@ -396,13 +411,13 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             records = 0
         try:
             with self._open_reader(id) as session:
-                unfinished = _await_append(session)
-                if not (records and _has(session, records - 1, last_id)):
+                unfinished = await_append(session)
+                if not (records and has_record(session, records - 1, last_id)):
                     self._remove(execute, id)
                     records, last_id = 0, None
                 for number, each in self._ingest(execute, id, session, records):
                     records, last_id = number + 1, each.id
-                code = _first_serious_code(session, but="torn_tail" if unfinished else None)
+                code = first_serious_code(session, but="torn_tail" if unfinished else None)
         except SessionNotFound:
             self._remove(execute, id)  # it was deleted after the scan
             return stamp
@@ -449,19 +464,6 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         execute("DELETE FROM ct_files WHERE session_id = :id", {"id": id})
 
 
-def _await_append(session: Session) -> bool:
-    """Gives an append that is being written a moment, and reads it. Returns whether the torn tail changed meanwhile."""
-    torn = _torn_offset(session)
-    if torn is not None:
-        sleep(_WRITE_S)
-        session.refresh()
-    return torn != _torn_offset(session)
-
-
-def _torn_offset(session: Session) -> int | None:
-    return next((finding.offset for finding in session.findings if finding.code == "torn_tail"), None)
-
-
 def remove_tables(path: Path) -> None:
     """Deletes the file of the tables, and SQLite's files next to it."""
     for suffix in ("", "-wal", "-shm"):
@@ -471,17 +473,6 @@ def remove_tables(path: Path) -> None:
 def _version_of(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
-
-
-def _first_serious_code(session: Session, but: str | None) -> str | None:
-    """Returns the code of the first finding that is more than a remark, except `but`."""
-    serious = (finding.code for finding in session.findings if finding.severity != "info")
-    return next((code for code in serious if code != but), None)
-
-
-def _has(session: Session, number: int, id: str | None) -> bool:
-    """Returns whether the record with this number has this id."""
-    return next((record.id for _, record in islice(session.records(number), 1)), None) == id
 
 
 _INHERITED: list[sqlite3.Connection | None] = []  # connections of the parent process: never used, never closed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from convtree._engine.log import Log
+from convtree._engine.log import Log, LogReplaced
 from convtree._logs.copy import Copied, copy_log
 from convtree._model.errors import ConvtreeError
 
@@ -22,6 +22,9 @@ def copy_session(id: str, source: Log, open_target: Callable[[], Log]) -> Copied
             lines = copy_log(source, target)
         finally:
             target.close()
+    except LogReplaced:
+        reason = f"{source.location}: another log took its place while it was copied; copy it again"
+        return Copied(id=id, status="refused", reason=reason)
     except (ConvtreeError, UnicodeError) as error:
         return Copied(id=id, status="refused", reason=str(error))
     finally:

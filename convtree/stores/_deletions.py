@@ -7,6 +7,7 @@ from contextlib import suppress
 from zlib import crc32
 
 from convtree._catalogue.copies import held_elsewhere
+from convtree._catalogue.gone import GoneSession, used
 from convtree._catalogue.ledger import Spending, paid
 from convtree._catalogue.record_summary import RecordSummary, copied_up_to, entry_key, summarise_record
 from convtree._catalogue.tables import Execute
@@ -17,7 +18,7 @@ from convtree._model.errors import ConvtreeError
 from convtree._model.usage import usage_stored_in
 from convtree._session.session import Session
 from convtree.stores._file_copies import shared_records, with_header_of
-from convtree.stores._ledger import GoneSession, encode_line, used
+from convtree.stores._ledger import encode_line
 
 
 def lines_for(
@@ -45,7 +46,7 @@ def lines_for(
                 header_id=None if session.header.id == id else session.header.id,
                 parent=None if parent is None else parent.id,
                 owner=session.header.owner,
-                used=used(spending.rows()),
+                used=used(spending.rows(), held=spending.held or shared > 0),
             )
             if gone.used or gone.links():
                 lines.append(encode_line(gone))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
+from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
@@ -171,9 +172,9 @@ class FolderBackend(Uncopyable):
         """Removes what deleted sessions have left: files next to their logs, and words in the catalogue."""
         complete, pending = [], []
         for path in map(self.path_of, ids):
-            if os.path.lexists(path):
-                continue  # another session has the id by now
             complete.append(path.name)
+            if os.path.lexists(path):
+                continue  # another session has the id by now, and its file holds nothing of this one
             for name in _files_beside(path):
                 try:
                     (self.path / name).unlink(missing_ok=True)
@@ -188,9 +189,10 @@ class FolderBackend(Uncopyable):
             (pending if end in unerased else complete).append(f"{CATALOGUE}{end}")
         return Traces(complete, pending)
 
-    def headers(self) -> dict[str, Header]:
-        """Returns the headers of all logs that can be read, by the name of the file."""
-        return headers_in(self.path)
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger."""
+        with self._ledger.locked():
+            self._current_catalogue().merge_ledger(gone)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, after looking at the size, time and inode of every file."""
@@ -226,7 +228,9 @@ class FolderBackend(Uncopyable):
             SessionNotFound: no session can have this id.
         """
         if not ID.fullmatch(id):
-            raise SessionNotFound(f"{self.path}: {id[:140]!r} cannot be the id of a session")
+            raise SessionNotFound(
+                f"{self.path}: {id[:140]!r} cannot be the id of a session; session_key() makes one of any text"
+            )
         return self.path / f"{id}{SUFFIX}"
 
     def close(self) -> None:
@@ -353,7 +357,7 @@ def headers_in(folder: Path) -> dict[str, Header]:
 
 
 def gone_links_in(folder: Path, ids: Collection[str]) -> list[tuple[str, str]]:
-    """Returns which session each deleted one had copied from, where one of the two is in `ids`."""
+    """Returns pairs of a deleted session and what its copied entries come from, where one of the two is in `ids`."""
     gone = last_lines(LedgerFile(folder / LEDGER, 0.0).read())
     return [link for each in gone for link in each.links() if not set(ids).isdisjoint(link)]
 

@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from convtree._catalogue.types import LedgerRow
+from convtree._catalogue.gone import GoneSession
 from convtree._engine import codec
-from convtree._model.usage import Usage
 
 
 class Ledger(Protocol):
@@ -44,62 +43,6 @@ class MemoryLedger:
         self._lines = [*self._lines, *lines]
 
 
-class Used(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a session had used on a day with a model. None: unknown."""
-
-    day: str | None = None
-    provider: str | None = None
-    model: str | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_read_tokens: int = 0
-    cache_write_tokens: int = 0
-    cost: float = 0.0
-
-
-class GoneSession(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line of the ledger.
-
-    Attributes:
-        id: the session's id.
-        header: the checksum of the first line of its log, as hexadecimal digits.
-        header_id: the id in that line; None if it is the session's. The log was copied or renamed as a file.
-        parent: the session that it had copied from.
-        owner: whose it was.
-        used: what it had used and no other session of the store holds.
-    """
-
-    id: str
-    header: str
-    header_id: str | None = None
-    parent: str | None = None
-    owner: str | None = None
-    used: tuple[Used, ...] = ()
-
-    @property
-    def name(self) -> tuple[str, str]:
-        """What tells it from another session."""
-        return self.id, self.header
-
-    def links(self) -> list[tuple[str, str]]:
-        """Returns its id with that of each session in which entries of it may be, too."""
-        return [(self.id, other) for other in (self.header_id, self.parent) if other is not None]
-
-    def rows(self) -> Iterable[tuple[tuple[str | None, str | None, str | None, str | None], Usage]]:
-        """Yields day, owner, provider and model, and the sum."""
-        for each in self.used:
-            fields = msgspec.structs.asdict(each)
-            day, provider, model = (fields.pop(name) for name in ("day", "provider", "model"))
-            yield (day, self.owner, provider, model), Usage(**fields)
-
-
-def used(rows: Iterable[LedgerRow]) -> tuple[Used, ...]:
-    """Returns rows as a line has them."""
-    return tuple(
-        Used(day=row.day, provider=row.provider, model=row.model, **msgspec.structs.asdict(row.usage)) for row in rows
-    )
-
-
 def encode_line(gone: GoneSession) -> bytes:
     """Returns the sealed line of a session."""
     return codec.seal(msgspec.json.encode(gone)[:-1], 0)
@@ -111,6 +54,14 @@ def last_lines(lines: Iterable[bytes]) -> list[GoneSession]:
     for gone in filter(None, map(decode_line, lines)):
         found[gone.name] = gone
     return list(found.values())
+
+
+def merged_lines(lines: Iterable[bytes], copied: Iterable[GoneSession]) -> list[bytes]:
+    """Returns the lines that a ledger lacks of another store's. What this store knows of its own deletions stays."""
+    known = {gone.name: gone for gone in last_lines(lines)}
+    marked = [msgspec.structs.replace(gone, copied=True) for gone in copied]
+    new = [gone for gone in marked if gone.name not in known or (known[gone.name].copied and known[gone.name] != gone)]
+    return list(map(encode_line, new))
 
 
 def decode_line(line: bytes) -> GoneSession | None:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, nullcontext
 from itertools import count
 from threading import RLock
 
+from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import LogStamp, Progress
 from convtree._engine.log import Addition, Build, Chunk, Log, LogReplaced, Mode
 from convtree._logs.memory import MemoryLog
@@ -125,6 +126,11 @@ class MemoryBackend:
                     new._lines.extend(lines)
                     self._logs[id] = old.replaced_by = new
         return Replaced()
+
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger."""
+        with self._births:
+            self._catalogue.merge_ledger(gone)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, up to date with the logs."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from threading import RLock
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import msgspec
 
@@ -16,12 +16,21 @@ from convtree._engine.log import Log, Mode
 from convtree._logs import directories
 from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
+from convtree._model.entries import Entry
 from convtree._model.errors import SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
-from convtree.stores._arguments import SKEW_MS, age_ms, check_limit, cursor_text, filter_of, parsed_cursor
+from convtree.stores._arguments import (
+    SKEW_MS,
+    age_ms,
+    check_limit,
+    check_session_id,
+    cursor_text,
+    filter_of,
+    parsed_cursor,
+)
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
 from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
@@ -30,14 +39,21 @@ from convtree.stores.base import Catalogue, StoreBackend
 T = TypeVar("T")
 
 
+def count_in(catalogue: Catalogue, filters: Filter) -> int:
+    """Returns how many sessions match. Some catalogues count faster than they list."""
+    count: Callable[[Filter], int] | None = getattr(catalogue, "count", None)
+    return len(catalogue.sessions(filters)) if count is None else count(filters)
+
+
 @checked_methods
 class StoreReader(Uncopyable, ForkAware):
     """Answers questions about the sessions of a backend. Thread-safe; `SessionStore` adds sessions to write to."""
 
-    def __init__(self, backend: StoreBackend, clock: Clock) -> None:
+    def __init__(self, backend: StoreBackend, clock: Clock, whole: StoreReader | None = None) -> None:
         self._backend = backend
         self._clock = clock
-        self._lock = RLock()  # guards the backend and its catalogue
+        self._whole = whole  # the store that this is a part of
+        self._own_lock = RLock()
         self._closed = False
         watch_forks(self)
 
@@ -53,6 +69,7 @@ class StoreReader(Uncopyable, ForkAware):
         until: str | datetime | None = None,
         text: str | None = None,
         parent: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
         tasks: bool = False,
         limit: int | None = 50,
         cursor: str | None = None,
@@ -70,12 +87,14 @@ class StoreReader(Uncopyable, ForkAware):
             until: last active before this time.
             text: all its words occur in the name, or all in one message.
             parent: forks of this session and, with `tasks`, its sub-agents.
+            metadata: sessions whose metadata has these keys with equal values. Any JSON value will do, and objects are
+                compared whole. 1 equals 1.0, but not True. None: the key is missing, or null.
             tasks: includes sessions of sub-agents.
             limit: the most sessions on a page; None for all.
             cursor: the `cursor` of the page before.
             progress: called with (done, of) while the catalogue is brought up to date.
         """
-        filters = filter_of(cwd, git_root, owner, archived, held, since, until, text, parent, tasks)
+        filters = filter_of(cwd, git_root, owner, archived, held, since, until, text, parent, metadata, tasks)
         check_limit(limit)
         found = self._listed(filters, None if limit is None else limit + 1, parsed_cursor(cursor), progress)
         more = limit is not None and len(found) > limit
@@ -94,6 +113,7 @@ class StoreReader(Uncopyable, ForkAware):
         until: str | datetime | None = None,
         text: str | None = None,
         parent: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
         tasks: bool = False,
     ) -> int:
         """Returns how many sessions `list` would return without a limit.
@@ -108,16 +128,12 @@ class StoreReader(Uncopyable, ForkAware):
             until: see `cwd`.
             text: see `cwd`.
             parent: see `cwd`.
+            metadata: see `cwd`.
             tasks: see `cwd`.
         """
-        filters = filter_of(cwd, git_root, owner, archived, held, since, until, text, parent, tasks)
+        filters = filter_of(cwd, git_root, owner, archived, held, since, until, text, parent, metadata, tasks)
         filters = msgspec.structs.replace(filters, now_ms=self._now_ms() + SKEW_MS)
-
-        def counted(catalogue: Catalogue) -> int:
-            count: Callable[[Filter], int] | None = getattr(catalogue, "count", None)
-            return len(catalogue.sessions(filters)) if count is None else count(filters)
-
-        return self._query(counted)
+        return self._query(lambda catalogue: count_in(catalogue, filters))
 
     def info(self, id: str) -> SessionInfo:
         """Returns what a list says about one session.
@@ -125,7 +141,7 @@ class StoreReader(Uncopyable, ForkAware):
         Raises:
             SessionNotFound: there is no session with this id.
         """
-        codec.check_id(id, "id")
+        check_session_id(id)
         found = self._listed(Filter(ids=(id,), tasks=True))
         if not found:
             raise SessionNotFound(f"{self.location}: there is no session {id!r}")
@@ -134,6 +150,19 @@ class StoreReader(Uncopyable, ForkAware):
     def children(self, id: str) -> builtins.list[SessionInfo]:
         """Returns the forks and the sub-agents' sessions of a session, last active first."""
         return [each.info for each in self._listed(Filter(parent=id, tasks=True))]
+
+    def sessions_with(self, entry_id: str | Entry) -> builtins.list[str]:
+        """Returns the ids of the sessions that hold an entry: its own, and every fork and copy that has it.
+
+        They are in the order in which they began, sessions of sub-agents and archived ones included. A session whose
+        line of the entry is damaged does not hold it. Ids of your own or of an import may be those of other entries in
+        other sessions.
+        """
+        if isinstance(entry_id, Entry):
+            entry_id = entry_id.id
+        codec.check_id(entry_id, "entry_id")
+        found = self._query(lambda catalogue: catalogue.sessions_with([entry_id]))
+        return [each.session_id for each in found]
 
     def latest(
         self, *, cwd: Directory | None = None, git_root: Directory | None = None, owner: str | None = None
@@ -252,9 +281,16 @@ class StoreReader(Uncopyable, ForkAware):
     # --- private ---
 
     def _after_fork(self) -> None:
-        self._lock = RLock()  # a thread of the parent may have held it
+        self._own_lock = RLock()  # a thread of the parent may have held it
+
+    @property
+    def _lock(self) -> RLock:
+        """Guards the backend and its catalogue, which a part of a store shares with the whole."""
+        return self._own_lock if self._whole is None else self._whole._lock
 
     def _check_open(self) -> None:
+        if self._whole is not None:
+            self._whole._check_open()
         if self._closed:
             raise SessionClosed(f"{self.location}: this store is closed; open it again")
 
@@ -265,7 +301,7 @@ class StoreReader(Uncopyable, ForkAware):
 
     def _read(self, id: str) -> Session:
         """Opens a session for reading."""
-        codec.check_id(id, "id")
+        check_session_id(id)
         log = self._log(id, "r")
         try:
             return Session(log, new_header(id), read_only=True, id=id)

@@ -90,8 +90,12 @@ class Erased(list[str]):
             server: the tables have no row of it. What its files hold until they are vacuumed is up to the server.
         pending: files that may still hold some of it until another process has finished reading. The store tries again
             when it is closed, and with every later `delete` and `erase`.
-        copies: ids of sessions in this store that hold a copy, as their headers say: forks, the session that one was
-            forked from, and logs that were copied as files.
+        copies: ids of the sessions in this store that still hold entries of the deleted ones: forks, also of sessions
+            that are gone, the session that one was forked from, and copies.
+        held: ids of sessions that were kept, because they or others of their family are on hold. Only `erase` of an
+            owner keeps some.
+        skipped: ids of sessions that were left, because they were locked, written to, or are no readable logs. Call
+            it again.
     """
 
     def __init__(
@@ -101,11 +105,15 @@ class Erased(list[str]):
         complete: Iterable[str] = (),
         pending: Iterable[str] = (),
         copies: Iterable[str] = (),
+        held: Iterable[str] = (),
+        skipped: Iterable[str] = (),
     ) -> None:
         super().__init__(deleted)
         self.complete = tuple(complete)
         self.pending = tuple(pending)
         self.copies = tuple(copies)
+        self.held = tuple(held)
+        self.skipped = tuple(skipped)
 
 
 class Hit(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,9 +22,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from convtree._catalogue.record_summary import sanitise_text
+from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import Filter, Progress
-from convtree._engine import codec
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale
 from convtree._engine.log import Log, Mode
 from convtree._engine.redact import Redact, redact_lines
@@ -33,26 +32,20 @@ from convtree._logs.copy import Copied
 from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry, Header, ParentSession
-from convtree._model.errors import ConvtreeError
+from convtree._model.errors import ConvtreeError, SessionNotFound
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
+from convtree._session.forking import copy_log
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores import _tasks
-from convtree.stores._arguments import checked_id
+from convtree.stores._arguments import Key, check_owner, check_session_id, checked_id, id_and_key
 from convtree.stores._copy import copy_session
-from convtree.stores._families import (
-    confirmed,
-    doomed,
-    families_of,
-    may_be_doomed,
-    rules_of,
-)
-from convtree.stores._judging import Verdict, judge
-from convtree.stores._results import Pruned
+from convtree.stores._scoped import ScopedBackend, first_header
+from convtree.stores._shared import SessionPool
 from convtree.stores._vacuum import VacuumingStore
 from convtree.stores.base import StoreBackend
 
-_DESCRIBE = ("name", "cwd", "git_root", "owner", "metadata", "parent_session")  # a session that begins
+_DESCRIBE = ("name", "cwd", "git_root", "metadata", "parent_session")  # a session that begins
 
 
 @checked_methods
@@ -79,9 +72,52 @@ class SessionStore(VacuumingStore):
         id_source: IdSource = random_id,
         keep_open: int = 64,
     ) -> None:
-        super().__init__(backend, clock, lambda each, create: self.open(each, create=create), keep_open)
+        pool = SessionPool(self._open_shared, backend.location, keep_open)
+        self._begin(backend, redact, clock, id_source, pool)
+
+    def _begin(
+        self,
+        backend: StoreBackend,
+        redact: Redact | None,
+        clock: Clock,
+        id_source: IdSource,
+        pool: SessionPool,
+        whole: SessionStore | None = None,
+        owner: str | None = None,
+    ) -> None:
+        VacuumingStore.__init__(self, backend, clock, pool, whole, owner)
         self._id_source = id_source
         self._redact = redact
+
+    def scoped(self, *, owner: str) -> SessionStore:
+        """Returns a handle on the sessions of one owner: all its calls see and touch only these.
+
+        What the header of a session says decides. A session of somebody else, or of nobody, raises SessionNotFound, as
+        one that does not exist. `create` sets the owner. The one thing that shows is that an id is taken: `create`,
+        `open(create=True)`, `fork` and `copy` raise SessionExists. So choose ids that nobody can guess, or make them
+        with `session_key(owner, …)`. A parent has to be a session of the owner.
+
+        The handle is a part of this store: close it or leave it, and close the store at the end. Handles of the same
+        owner share the sessions that `session` gives; other handles never get these.
+
+        Raises:
+            TypeError, ValueError: `owner` is not a text, is empty, or has a NUL; or this handle is another owner's.
+        """
+        if self._owner not in (None, check_owner(owner)):
+            raise ValueError(f"this handle is that of owner {self._owner!r}; call scoped() of the whole store")
+        part = SessionStore.__new__(SessionStore)
+        backend = ScopedBackend(self._backend, owner)
+        part._begin(backend, self._redact, self._clock, self._id_source, self._pool, self, owner)
+        return part
+
+    def _open_shared(self, owner: str | None, id: str, create: bool) -> Session:
+        store = self if owner is None else self.scoped(owner=owner)
+        return store.open(id, create=create)
+
+    @property
+    def owner(self) -> str | None:
+        """The owner that this handle is scoped to; None for a whole store."""
+        return self._owner
 
     # --- one session ---
 
@@ -89,6 +125,7 @@ class SessionStore(VacuumingStore):
         self,
         *,
         id: str | None = None,
+        key: Key | None = None,
         name: str | None = None,
         cwd: Directory | None = None,
         git_root: Directory | None = None,
@@ -101,6 +138,8 @@ class SessionStore(VacuumingStore):
 
         Args:
             id: its id; None makes a new one.
+            key: an id of your own, from which `session_key` makes the id: a text, an integer, or a tuple of them. The
+                header keeps it.
             name: its name.
             cwd: the directory it is about.
             git_root: the root of the repository it is about.
@@ -113,15 +152,17 @@ class SessionStore(VacuumingStore):
             SessionExists: there is a session with this id; at the latest at the first append.
             InvalidMessage: a value cannot be stored.
         """
-        header = self._header(id, cwd, git_root, owner, name, metadata, parent_session)
+        id, parts = id_and_key(id, key)
+        header = self._header(id, cwd, git_root, owner, name, metadata, parent_session, parts)
         return self._session(header.id, "x", on_stale, header)
 
     create_task = _tasks.create_task
 
     def open(
         self,
-        id: str,
+        id: str | None = None,
         *,
+        key: Key | None = None,
         create: bool = False,
         read_only: bool = False,
         on_stale: OnStale = "raise",
@@ -136,6 +177,7 @@ class SessionStore(VacuumingStore):
 
         Args:
             id: its id.
+            key: an id of your own instead, as for `create`.
             create: begins a session with this id if there is none.
             read_only: opens it without a lock, and refuses writes.
             on_stale: what an append does if another writer moved the leaf, as for `Session.open`.
@@ -152,8 +194,12 @@ class SessionStore(VacuumingStore):
         """
         if read_only and create:
             raise ValueError("read_only=True opens a session that exists; leave out create=True, or read_only=True")
-        header = self._header(id, cwd, git_root, owner, name, metadata, parent_session)
-        given = [key for key in _DESCRIBE if getattr(header, key) is not None]
+        id, parts = id_and_key(id, key)
+        if id is None:
+            raise TypeError("open takes the id of a session, or key=")
+        header = self._header(id, cwd, git_root, owner, name, metadata, parent_session, parts)
+        described = (("owner", owner), *((key, getattr(header, key)) for key in _DESCRIBE))
+        given = [key for key, value in described if value is not None]
         if given and not create:
             raise TypeError(f"{given[0]} describes a new session; pass create=True with it, or leave it out")
         mode: Mode = "r" if read_only else "a" if create else "r+"
@@ -168,24 +214,52 @@ class SessionStore(VacuumingStore):
         Raises:
             InvalidMessage: the header's id is not valid.
         """
-        codec.check_id(header.id, "id")
+        check_session_id(header.id)
         header = directories.of_header(header)
         if arrives:
             header = msgspec.structs.replace(header, arrived=timestamp(self._clock))
+        header = msgspec.structs.replace(header, owner=self._owner_of_new(header.owner))
         return self._session(header.id, "a", on_stale, header)
 
-    def fork(self, id: str, entry_id: str | Entry | AtLeaf | None = LEAF, *, new_id: str | None = None) -> Session:
+    def fork(
+        self,
+        id: str,
+        entry_id: str | Entry | AtLeaf | None = LEAF,
+        *,
+        new_id: str | None = None,
+        then: Iterable[Any] = (),
+    ) -> Session:
         """Copies the path to an entry into a new session, and opens that. The copy is stored whole or not at all.
 
-        Lines are copied byte for byte, unless the store's `redact` changes them.
+        Lines are copied byte for byte, unless the store's `redact` changes them. `then` are messages and entries, as
+        `append_many` takes them, that follow the path. They are stored with it: after a crash, both are there or
+        neither.
 
         Raises:
             SessionNotFound: there is no session with this id.
             SessionExists: there is a session with the new id.
+            IdConflict: an item of `then` has an id that the forked session has.
+            TypeError, InvalidMessage, InvalidCompaction: an item of `then` cannot be stored.
             EntryNotFound, BrokenPath, LeafUncertain, UnknownEntry: the path cannot be copied.
         """
         with self.open(id, read_only=True) as source:
-            copied = source.copy_path(self._write_new, entry_id, id=checked_id(new_id))
+            copied = source.copy_path(self._write_new, entry_id, id=checked_id(new_id), then=then)
+        return self.open(copied)
+
+    def copy(self, id: str, new_id: str | None = None) -> Session:
+        """Copies a session with all its branches and marks into a new one, and opens that.
+
+        The copy is stored whole or not at all. Entries and marks keep their ids, and the leaf is the same. Sessions of
+        sub-agents are not copied, nor is a hold. Usage counts once: in the original, as long as that is in the store.
+
+        Raises:
+            SessionNotFound: there is no session with this id.
+            SessionExists: there is a session with the new id.
+            CorruptLog: the session is damaged; repair it first.
+            UnknownEntry: it has a critical mark of an unknown type.
+        """
+        with self.open(id, read_only=True) as source:
+            copied = copy_log(source, self._write_new, id=checked_id(new_id))
         return self.open(copied)
 
     def rename(self, id: str, name: str | None) -> None:
@@ -272,53 +346,14 @@ class SessionStore(VacuumingStore):
                 raise
         return session
 
-    def prune(
-        self,
-        *,
-        max_age: timedelta | float | None = None,
-        keep: int | None = None,
-        owner: str | None = None,
-        dry_run: bool = True,
-    ) -> Pruned:
-        """Deletes sessions inactive for longer than `max_age` (a timedelta or seconds), and all but the last `keep`.
-
-        A session and those of its sub-agents are one: the latest time of them counts, and they go together. The time
-        of a session is its last activity, or its arrival in this store if that is later. One whose time is unknown
-        goes with `keep=0` only. Archived sessions count as well.
-
-        Every session is judged by its log, and is left if it is not the same any more when it is deleted: see
-        `Pruned.skipped`. Sessions on hold are left, see `Pruned.held`. Returns the deleted sessions, last active first;
-        with `dry_run`, those it would delete.
-
-        Args:
-            max_age: how long ago somebody may have said something, or the session may have arrived.
-            keep: how many sessions stay, without those of sub-agents.
-            owner: only sessions of this owner.
-            dry_run: deletes nothing.
-        """
-        now_ms = self._now_ms()
-        rules = rules_of(max_age, keep, now_ms)
-        families = families_of(self._listed(Filter(tasks=True)), now_ms)
-        families = [each for each in families if owner is None or each.root.owner == sanitise_text(owner)]
-        families = may_be_doomed(families, rules)
-        verdicts = self._judge((member.info.id for each in families for member in each.members), now_ms)
-        gone, held, skipped = [], [], []
-        for each in doomed(confirmed(families, verdicts, owner), rules):
-            if each.is_held:
-                held.append(each.root)
-            elif not each.is_certain or not (dry_run or self._delete_family(each)):
-                skipped.append(each.root)
-            else:
-                gone += [member.info for member in each.members]
-        if gone and not dry_run:
-            self._erase([each.id for each in gone])
-        judged = {info.id: verdicts[info.id].judged for info in gone}
-        return Pruned(gone, held=tuple(held), skipped=tuple(skipped), judged=judged)
-
     def copy_to(
         self, target: SessionStore, ids: Sequence[str] | None = None, *, progress: Progress | None = None
     ) -> builtins.list[Copied]:
-        """Copies sessions into another store, byte for byte. `ids` of None copies all.
+        """Copies sessions into another store, byte for byte. `ids` of None copies all, and the ledger.
+
+        Both stores may be in use. Each copy is the session as it was at one moment, up to its last whole write. A later
+        call adds what was written since. A session that is deleted meanwhile is left out. The ledger counts once,
+        however often it is copied, and not for a session that is in the target.
 
         An interrupted copy continues where it was. The copy is read back and compared. `redact` is not called. A
         session that is damaged here, or that is another one or longer in the target, is refused with a reason, and the
@@ -329,6 +364,7 @@ class SessionStore(VacuumingStore):
             OSError: from the storage. Sessions that were copied before stay; copy again to continue.
         """
         done: builtins.list[Copied] = []
+        takes_all = ids is None
         if ids is None:
             ids = [each.info.id for each in self._listed(Filter(tasks=True))]
             there = set(ids)
@@ -338,10 +374,18 @@ class SessionStore(VacuumingStore):
                 if finding.id not in there
             ]
         for number, id in enumerate(ids, 1):
-            done.append(self._copy(id, target))
+            with suppress(*((SessionNotFound,) if takes_all else ())):
+                done.append(self._copy(id, target))
             if progress is not None:
                 progress(number, len(ids))
+        if takes_all and (gone := self._query(lambda catalogue: catalogue.gone())):
+            target._merge_ledger(gone)
         return done
+
+    def _merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        with self._lock:
+            self._check_open()
+            self._backend.merge_ledger(gone)
 
     def _copy(self, id: str, target: SessionStore) -> Copied:
         def open_target() -> Log:
@@ -356,9 +400,48 @@ class SessionStore(VacuumingStore):
 
     # --- private ---
 
-    def _header(self, id: str | None, *described: Any) -> Header:
-        """Makes the header of a session that begins now; `described` as for `new_header`."""
-        return new_header(checked_id(id), *described, clock=self._clock, id_source=self._id_source)
+    def _header(
+        self,
+        id: str | None,
+        cwd: Directory | None,
+        git_root: Directory | None,
+        owner: str | None,
+        name: str | None,
+        metadata: Mapping[str, Any] | None,
+        parent_session: ParentSession | None,
+        key: Sequence[Any] | None,
+    ) -> Header:
+        """Makes the header of a session that begins now; arguments as for `create`.
+
+        A sub-agent's session without an owner gets that of its parent.
+        """
+        owner = self._owner_of_new(owner)
+        if parent_session is not None and (self._owner or (owner is None and parent_session.kind == "task")):
+            with suppress(*(() if self._owner else (ConvtreeError, OSError))):
+                owner = self._read_owner(parent_session.id)
+        source, clock = self._id_source, self._clock
+        header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=source)
+        return msgspec.structs.replace(header, key=key)
+
+    def _owner_of_new(self, owner: str | None) -> str | None:
+        """Returns the owner of a session that begins.
+
+        Raises:
+            ValueError: this handle is another owner's.
+        """
+        if self._owner is None:
+            return owner
+        if owner not in (None, self._owner):
+            raise ValueError(f"owner={owner!r}: this handle is that of {self._owner!r}; leave the owner out")
+        return self._owner
+
+    def _read_owner(self, id: str) -> str | None:
+        log = self._log(id, "r")
+        try:
+            header = first_header(log.read())
+        finally:
+            log.close()
+        return None if header is None else header.owner
 
     def _session(self, id: str, mode: Mode, on_stale: OnStale, header: Header) -> Session:
         check_choice("on_stale", on_stale, ("raise", "branch", "rebase"))
@@ -381,11 +464,3 @@ class SessionStore(VacuumingStore):
     def _write_new(self, id: str, lines: Iterator[bytes]) -> None:
         with self._lock:
             self._backend.write_new(id, lines if self._redact is None else redact_lines(lines, self._redact))
-
-    def _judge(self, ids: Iterable[str], now_ms: int) -> dict[str, Verdict]:
-        """Returns what the logs of some sessions say, by id. Those that cannot be read are left out."""
-        verdicts = {}
-        for id in ids:
-            with suppress(ConvtreeError, OSError):
-                verdicts[id] = judge(id, self._log(id, "r"), now_ms)
-        return verdicts

@@ -13,26 +13,28 @@ from contextlib import AbstractContextManager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from convtree._engine import codec
 from convtree._model.arguments import checked_methods
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, watch_forks
 from convtree._model.sources import Clock
 from convtree._session.header import check_flag, check_number
 from convtree._session.session import Session
+from convtree.stores._arguments import check_session_id
 from convtree.stores._reader import StoreReader
 from convtree.stores.base import StoreBackend
 
 T = TypeVar("T")
+_Key = tuple[str | None, str]  # owner and id
 
-Open = Callable[[str, bool], Session]
-"""Opens a session by its id; begins it if there is none and the flag is set."""
+Open = Callable[[str | None, str, bool], Session]
+"""Opens a session through the handle of an owner, by its id; begins it if there is none and the flag is set."""
 
 
 class Shared:
     """An open session and the number of its users. All but `facade` is the pool's business."""
 
-    def __init__(self, id: str) -> None:
+    def __init__(self, owner: str | None, id: str) -> None:
+        self.owner = owner  # of the handles that share it; None: the whole store
         self.id = id
         self.opening = Lock()  # held while the session is opened or refreshed; taken before the pool's lock
         self.session: Session | None = None
@@ -57,7 +59,9 @@ class Shared:
 
 
 class SessionPool(ForkAware):
-    """The shared sessions of a store. Thread-safe.
+    """The shared sessions of a store and of the handles on parts of it. Thread-safe.
+
+    Each owner's handles have sessions of their own: these stop when somebody else gets the id of one.
 
     Args:
         open: opens a session.
@@ -66,6 +70,7 @@ class SessionPool(ForkAware):
     """
 
     def __init__(self, open: Open, location: str, keep_open: int) -> None:
+        check_number("keep_open", keep_open, 0)
         self._open = open
         self._location = location
         self._keep_open = keep_open
@@ -79,11 +84,11 @@ class SessionPool(ForkAware):
         self._lock = Lock()  # protects what is below and all `users`; nothing is opened or closed under it
         for shared in self._live:
             shared.is_retired = True
-        self._by_id: dict[str, Shared] = {}
-        self._idle: OrderedDict[str, Shared] = OrderedDict()  # of `_by_id`, what nobody uses, last used last
+        self._by_id: dict[_Key, Shared] = {}
+        self._idle: OrderedDict[_Key, Shared] = OrderedDict()  # of `_by_id`, what nobody uses, last used last
         self._live = set()
 
-    def acquire(self, id: str, create: bool) -> Shared:
+    def acquire(self, owner: str | None, id: str, create: bool) -> Shared:
         """Returns the shared session with this id, refreshed. Whoever gets it calls `release`.
 
         Raises:
@@ -92,7 +97,7 @@ class SessionPool(ForkAware):
             As `SessionStore.open` and `Session.refresh`.
         """
         while True:
-            shared = self._claim(id)
+            shared = self._claim(owner, id)
             try:
                 with shared.opening:
                     if self._is_ready(shared, create):
@@ -113,8 +118,9 @@ class SessionPool(ForkAware):
 
     def retire(self, ids: Iterable[str]) -> None:
         """Has these sessions opened anew for whoever asks next. Closes those that nobody uses."""
+        wanted = set(ids)
         with self._lock:
-            found = [self._by_id[id] for id in ids if id in self._by_id]
+            found = [shared for shared in self._by_id.values() if shared.id in wanted]
             for shared in found:
                 shared.is_retired = True
             done = [each for shared in found for each in self._unneeded(shared)]
@@ -131,15 +137,15 @@ class SessionPool(ForkAware):
         for each in live:
             each.close()
 
-    def _claim(self, id: str) -> Shared:
+    def _claim(self, owner: str | None, id: str) -> Shared:
         """Counts one more user of a session, which need not be open yet."""
         with self._lock:
             self._check_open()
-            shared = self._by_id.get(id)
+            shared = self._by_id.get((owner, id))
             if shared is None or shared.is_retired:
-                shared = self._by_id[id] = Shared(id)
+                shared = self._by_id[owner, id] = Shared(owner, id)
                 self._live.add(shared)
-            self._idle.pop(id, None)
+            self._idle.pop((owner, id), None)
             shared.users += 1
             return shared
 
@@ -147,7 +153,7 @@ class SessionPool(ForkAware):
         """Opens a session, or refreshes it; returns False if it has to be opened anew. The caller has its lock."""
         session = shared.session
         if session is None:
-            session = shared.session = self._open(shared.id, create)
+            session = shared.session = self._open(shared.owner, shared.id, create)
             with self._lock:
                 is_closed = self._closed
             if is_closed:  # meanwhile, and `close` could not know of it
@@ -168,17 +174,18 @@ class SessionPool(ForkAware):
         """Returns what is to be closed after the last user of a session is done. The caller has the lock."""
         if shared.users:
             return []
+        key = shared.owner, shared.id
         if shared.is_retired or self._closed or shared.session is None or shared.session._client.closed:
-            if self._by_id.get(shared.id) is shared:
-                del self._by_id[shared.id]
-                self._idle.pop(shared.id, None)
+            if self._by_id.get(key) is shared:
+                del self._by_id[key]
+                self._idle.pop(key, None)
             self._live.discard(shared)
             return [shared]
-        self._idle[shared.id] = shared
+        self._idle[key] = shared
         done = []
         while len(self._idle) > self._keep_open:
-            id, oldest = self._idle.popitem(last=False)
-            del self._by_id[id]
+            oldest_key, oldest = self._idle.popitem(last=False)
+            del self._by_id[oldest_key]
             self._live.discard(oldest)
             done.append(oldest)
         return done
@@ -191,18 +198,18 @@ class SessionPool(ForkAware):
 class SharedSession(AbstractContextManager[Session]):
     """What `SessionStore.session` returns: `with` gives the session. It may be entered several times."""
 
-    def __init__(self, pool: SessionPool, id: str, create: bool) -> None:
-        self._pool, self._id, self._create = pool, id, create
+    def __init__(self, store: SharingStore, id: str, create: bool) -> None:
+        self._store, self._id, self._create = store, id, create
         self._entered: list[Shared] = []
 
     def __enter__(self) -> Session:
-        shared = self._pool.acquire(self._id, self._create)
+        shared = self._store._acquire(self._id, self._create)
         self._entered.append(shared)
         assert shared.session is not None
         return shared.session
 
     def __exit__(self, *exception: object) -> None:
-        self._pool.release(self._entered.pop())
+        self._store._pool.release(self._entered.pop())
 
     if not TYPE_CHECKING:  # pragma: no branch  # a type checker must go on rejecting unknown attributes
 
@@ -214,10 +221,12 @@ class SharedSession(AbstractContextManager[Session]):
 class SharingStore(StoreReader):
     """The half of a store that hands out shared sessions."""
 
-    def __init__(self, backend: StoreBackend, clock: Clock, open: Open, keep_open: int) -> None:
-        check_number("keep_open", keep_open, 0)
-        super().__init__(backend, clock)
-        self._pool = SessionPool(open, self.location, keep_open)
+    def __init__(
+        self, backend: StoreBackend, clock: Clock, pool: SessionPool, whole: SharingStore | None, owner: str | None
+    ) -> None:
+        super().__init__(backend, clock, whole)
+        self._pool = pool
+        self._owner = owner
 
     def session(self, id: str, *, create: bool = False) -> AbstractContextManager[Session]:
         """Gives a session that everybody in this process shares, for servers: `with store.session(id) as session`.
@@ -235,11 +244,19 @@ class SharingStore(StoreReader):
             SessionNotFound: when the block begins: there is no such session, or it was deleted.
             SessionClosed: when the block begins: the store is closed.
         """
-        codec.check_id(id, "id")
+        check_session_id(id)
         check_flag("create", create)
-        return SharedSession(self._pool, id, create)
+        return SharedSession(self, id, create)
+
+    def _acquire(self, id: str, create: bool) -> Shared:
+        self._check_open()
+        return self._pool.acquire(self._owner, id, create)
 
     def close(self) -> None:
-        """Closes the store and its shared sessions. Other sessions that are open stay open."""
-        self._pool.close()
+        """Closes the store and its shared sessions. Other sessions that are open stay open.
+
+        A handle on a part of a store leaves shared sessions to the store.
+        """
+        if self._whole is None:
+            self._pool.close()
         super().close()

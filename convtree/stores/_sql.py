@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 from convtree._catalogue import queries, tables
 from convtree._catalogue.copies import held_elsewhere
 from convtree._catalogue.erasing import TABLES, drop_deleted_words
-from convtree._catalogue.ledger import rows_in
-from convtree._catalogue.record_summary import is_task_of
+from convtree._catalogue.gone import GoneSession
+from convtree._catalogue.ledger import gone_in
+from convtree._catalogue.record_summary import is_in_family
 from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import LedgerRow, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
@@ -47,7 +48,11 @@ class _DatabaseCatalogue(SqlCatalogue):
 
     def ledger(self) -> list[LedgerRow]:
         """Returns what deleted sessions had used. Each delete adds to it in its own transaction."""
-        return self._read(rows_in)
+        return self._read(sql_ledger.rows_in)
+
+    def gone(self) -> list[GoneSession]:
+        """Returns the sessions in the ledger."""
+        return self._read(gone_in)
 
     def findings(self) -> list[StoreFinding]:
         """Returns nothing: a damaged line in a database is a finding of its session."""
@@ -136,6 +141,15 @@ class SqlBackend(Uncopyable):
             [names[end] for end in database.unerased],
         )
 
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger, in one transaction."""
+
+        def merge(execute: Execute) -> None:
+            execute(tables.LOCK_LEDGER)
+            sql_ledger.merge(execute, gone)
+
+        self._database.transact(merge)
+
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue. It is always up to date."""
         del progress
@@ -176,5 +190,8 @@ def _parents_of_other_tasks(execute: Execute, ids: Collection[str]) -> list[str]
     return [
         parent
         for child, parent in queries.descendants(execute, list(ids), "task").items()
-        if parent in ids and is_task_of(sql_lines.stored_header(execute, child), parent)
+        if parent in ids
+        and is_in_family(
+            sql_lines.stored_header(execute, child), parent, sql_lines.stored_header(execute, parent).owner
+        )
     ]

@@ -9,7 +9,7 @@ from typing import Literal, TypeVar
 from convtree._catalogue import copies, queries
 from convtree._catalogue.copies import OwnRecords
 from convtree._catalogue.tables import Dialect, Execute
-from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, UsageTotal
+from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, StoredEntry, UsageTotal
 
 T = TypeVar("T")
 
@@ -39,13 +39,21 @@ class SqlCatalogue(ABC):
         """Returns tokens and cost of these sessions, by session and model."""
         return self._read(lambda execute: queries.usage(execute, ids))
 
+    def entries(self, ids: Sequence[str]) -> list[StoredEntry]:
+        """Returns the entries of these sessions."""
+        return self._read(lambda execute: queries.entries(execute, ids))
+
+    def sessions_with(self, entry_ids: Sequence[str]) -> list[StoredEntry]:
+        """Returns where entries with these ids are, in all sessions."""
+        return self._read(lambda execute: queries.sessions_with(execute, entry_ids))
+
     def descendants(self, ids: Sequence[str], kind: Literal["fork", "task"]) -> dict[str, str]:
         """Returns the sessions of a kind below these, at any depth: id to parent id, parents first."""
         return self._read(lambda execute: queries.descendants(execute, ids, kind))
 
-    def gone_links(self, ids: Collection[str]) -> list[tuple[str, str]]:
-        """Returns which session each deleted one had copied from, where one of the two is in `ids`."""
-        return self._read(lambda execute: copies.gone_links(execute, ids))
+    def links(self, ids: Collection[str]) -> list[tuple[str, str]]:
+        """Returns pairs of a session and what its copied entries come from, where one of the two is in `ids`."""
+        return self._read(lambda execute: copies.links(execute, ids))
 
     def own_records(self, id: str) -> OwnRecords:
         """Returns which records of a session count there."""

@@ -11,7 +11,6 @@ from typing import Any
 
 import msgspec
 
-from convtree._engine import codec
 from convtree._engine.intents import Heal
 from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Addition, Log
@@ -20,6 +19,8 @@ from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session.vacuuming import DroppedBranch, Held, Rewritten, check_same, rewrite, size_of
+from convtree.stores._arguments import check_session_id
+from convtree.stores._copies import said_in
 from convtree.stores._deleting import StoreDeleter
 from convtree.stores.base import Replaced
 
@@ -171,7 +172,7 @@ class VacuumingStore(StoreDeleter):
             SessionLocked: another writer holds the lock.
             NotImplementedError: the store is one of another package, and cannot replace the lines of a session.
         """
-        codec.check_id(id, "id")
+        check_session_id(id)
         plan = VacuumedLog(keep, self._clock, self._id_source)
         replace: Callable[..., Replaced] | None = getattr(self._backend, "rewrite", None)
         if replace is None:
@@ -187,14 +188,14 @@ class VacuumingStore(StoreDeleter):
                 log.close()
             return plan.result(id, done=False)
         with self._lock:
-            self._check_open()
+            said = self._query(lambda catalogue: said_in(catalogue, [id]))
             replaced = replace(id, plan.build, remove_original)
         done = plan.result(id, done=True)
         if not done.done:
             return done
         traces = self._erase([id])
         complete = dict.fromkeys((*replaced.complete, *traces.complete))
-        copies = (*self._copies(id, with_tasks=False), *replaced.beside)
+        copies = (*(each for each in self._holders(said) if each != id), *replaced.beside)
         return msgspec.structs.replace(
             done, original=replaced.original, complete=tuple(complete), pending=tuple(traces.pending), copies=copies
         )

@@ -33,10 +33,8 @@ holds: `CatalogueSync.held_elsewhere` does it. A log that was opened before read
 and never appends behind them. Without it, `SessionStore.vacuum` raises `NotImplementedError`.
 
 A deleted row or record often stays in its file until something else is written there. A backend that can do something
-about it has two more methods, which are optional: `erase(ids: Sequence[str]) -> Traces` is called after a delete and
-overwrites what is left of these sessions, of which none exists any more; called again, it does the same again. And
-`headers() -> Mapping[str, Header]` returns the headers of all sessions by id, if a session's header may name another id
-than its own: then copies are found by it.
+about it has one more method, which is optional: `erase(ids: Sequence[str]) -> Traces` is called after a delete and
+overwrites what is left of these sessions, of which none exists any more; called again, it does the same again.
 
 A backend is registered as an entry point in the group `convtree.stores`. The name is a URL scheme, the object is
 called with the URL and returns the backend:
@@ -57,6 +55,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from convtree._catalogue.copies import OwnRecords
+from convtree._catalogue.gone import GoneSession, Used
 from convtree._catalogue.record_summary import (
     HIDDEN_FROM_USER,
     NOT_SEARCHED,
@@ -75,6 +74,7 @@ from convtree._catalogue.types import (
     Progress,
     SearchMatch,
     SessionInfo,
+    StoredEntry,
     StoreFinding,
     UsageTotal,
 )
@@ -97,6 +97,7 @@ __all__ = [
     "Deletion",
     "Durability",
     "Filter",
+    "GoneSession",
     "Ledger",
     "LedgerRow",
     "ListedSession",
@@ -115,9 +116,11 @@ __all__ = [
     "Spent",
     "StoreBackend",
     "StoreFinding",
+    "StoredEntry",
     "Traces",
     "Usage",
     "UsageTotal",
+    "Used",
     "copied_up_to",
     "summarise_record",
     "words_of",
@@ -166,10 +169,22 @@ class Catalogue(Protocol):
         """Returns which records of a session count in its usage. The others count elsewhere: `usage` says the same."""
         ...
 
-    def gone_links(self, ids: Collection[str]) -> list[tuple[str, str]]:
-        """Returns which session each deleted one had copied from, where one of the two is in `ids`.
+    def links(self, ids: Collection[str]) -> list[tuple[str, str]]:
+        """Returns pairs of a session and what its copied entries come from, where one of the two is in `ids`.
 
-        Copies are found past the sessions that are gone by it. What had copied nothing is left out.
+        That is the parent of a fork that copied something, deleted or not, and the id in the header of a log that was
+        copied as a file. So copies of a session are found that is gone.
+        """
+        ...
+
+    def entries(self, ids: Sequence[str]) -> list[StoredEntry]:
+        """Returns the entries of these sessions, without lost ones: what a deletion takes out of the store."""
+        ...
+
+    def sessions_with(self, entry_ids: Sequence[str]) -> list[StoredEntry]:
+        """Returns the entries with one of these ids in all sessions, without marks and lost entries.
+
+        Those of one id are in the order in which their sessions began. The cost does not grow with the store.
         """
         ...
 
@@ -183,6 +198,10 @@ class Catalogue(Protocol):
         Usage of an entry is in it if no session of the store holds the entry any more. So whatever is deleted, the sum
         of `usage` over all sessions and of the ledger stays the same.
         """
+        ...
+
+    def gone(self) -> list[GoneSession]:
+        """Returns the sessions in the ledger, one by one: what a copy of the store takes along."""
         ...
 
 
@@ -283,6 +302,14 @@ class StoreBackend(Protocol):
         Raises:
             SessionLocked: another writer holds a lock for too long; nothing was deleted.
             NotALog: something else is stored under an id; nothing was deleted.
+        """
+        ...
+
+    def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
+        """Adds sessions of another store's ledger, durably: all or none, and each once, however often it is called.
+
+        What this store has recorded of its own deletions stays. Deletions wait, or are over:
+        `CatalogueSync.merge_ledger` is called under the lock that they hold.
         """
         ...
 

@@ -14,16 +14,19 @@ from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._branches import BranchTests
 from convtree.testing._concurrency import ConcurrencyTests
+from convtree.testing._copied import CopiedTests
 from convtree.testing._copies import CopyTests, LedgerTests
 from convtree.testing._deleted import DeletedElsewhereTests
 from convtree.testing._erasing import ErasingTests
 from convtree.testing._expectations import ExpectationTests
 from convtree.testing._families import FamilyTests
+from convtree.testing._finding import FindingTests
 from convtree.testing._forks import ForkTests
 from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
 from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
+from convtree.testing._scopes import ScopeTests
 from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
 from convtree.testing._shared import SharedTests
@@ -63,6 +66,9 @@ class StoreContract(
     FamilyTests,
     ForkTests,
     TaskTests,
+    CopiedTests,
+    FindingTests,
+    ScopeTests,
     SearchTests,
     UsageTests,
     CopyTests,

@@ -338,6 +338,29 @@ class StoreMachine(RuleBasedStateMachine):
         if model.leaf in gone or model.leaf is None:
             model.leaf = leaf
 
+    @rule(handle=st.integers(0, 1), id=_IDS, new_id=_IDS)
+    def copy(self, handle: int, id: str, new_id: str) -> None:
+        """Copies a whole session, or expects SessionNotFound or SessionExists."""
+        model = self.models.get(id)
+        if model is None or new_id in self.models:
+            with pytest.raises(SessionNotFound if model is None else SessionExists):
+                self.stores[handle].copy(id, new_id)
+            return
+        moment = self._tick()
+        self.stores[handle].copy(id, new_id).close()
+        copy = self.models[new_id] = _Model(moment, model.name)
+        for entry in model.entries:
+            self._say(copy, model.said[entry], entry, model.texts[entry], model.spent[entry])
+        copy.parents, copy.leaf, copy.archived = dict(model.parents), model.leaf, model.archived
+        copy.copied, copy.hidden = frozenset(model.entries), set(model.hidden)
+
+    @rule(handle=st.integers(0, 1))
+    def find(self, handle: int) -> None:
+        """Asks for the sessions that hold an entry, for every entry there is."""
+        for entry in {entry for model in self.models.values() for entry in model.entries}:
+            expected = {id for id, model in self.models.items() if entry in model.texts}
+            assert {*self.stores[handle].sessions_with(entry)} == expected
+
     @rule(handle=st.integers(0, 1), text=_WORDS)
     def search(self, handle: int, text: str) -> None:
         """Searches for messages with all of these words."""
