@@ -52,7 +52,7 @@ TAKES: dict[str, tuple[type, ...] | None] = {
     **dict.fromkeys(("Collection", "Iterable", "Sequence"), (list,)),
     **dict.fromkeys(("Mapping", "dict"), (dict,)),
     **dict.fromkeys(("Any", "Durability", "Mode", "OnStale", "SDKObject", "Shape", "Status", "Visibility", "object")),
-    **dict.fromkeys(("Conversation", "Exported", "Log", "Redactor", "Summary", "ViewShape")),
+    **dict.fromkeys(("Conversation", "Exported", "Key", "Log", "Redactor", "Summary", "ViewShape")),
 }
 AT_LEAST = {"batch_size": 1, "keep": 0, "keep_bytes": 0, "keep_open": 0, "keep_tokens": 0, "last": 1, "limit": 1}
 AT_LEAST |= {"lock_timeout_s": 0, "start": 0}

@@ -71,7 +71,7 @@ _KINDS = {
 _UNIONS = {"Directory": "str | os.PathLike[str]", "Record": "Entry | Mark"}
 #: types that the calls check themselves, with their own words, and those that take anything
 _OPEN = frozenset(
-    {"Any", "Conversation", "Durability", "Exported", "Log", "Mode", "OnStale", "Redactor", "SDKObject", "Shape"}
+    {"Any", "Conversation", "Durability", "Exported", "Key", "Log", "Mode", "OnStale", "Redactor", "SDKObject", "Shape"}
     | {"Status", "Summary", "ViewShape", "Visibility", "object"}
 )
 
