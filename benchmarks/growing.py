@@ -41,15 +41,16 @@ def records(shape: str) -> Iterator[Any]:
 
     above = None
     for number, message in enumerate(messages()):
+        id = f"{number * 0x9E3779B97F4A7C15 % 2**64:016x}"  # spread out, as those that convtree makes
         if shape == "messages":
-            yield MessageEntry(id=f"n{number}", parent_id=above, message=message)
-            above = f"n{number}"
+            yield MessageEntry(id=id, parent_id=above, message=message)
+            above = id
         elif number % 3 == 0:
             data = {"step": number, "state": message["content"]}
-            yield ExtensionDataEntry(id=f"n{number}", parent_id=above, ext_type="agent.checkpoint", data=data)
-            above = f"n{number}"
+            yield ExtensionDataEntry(id=id, parent_id=above, ext_type="agent.checkpoint", data=data)
+            above = id
         else:
-            yield ExtensionDataEntry(id=f"n{number}", parent_id=above, ext_type="agent.write", data=number)
+            yield ExtensionDataEntry(id=id, parent_id=above, ext_type="agent.write", data=number)
 
 
 # --- figures ------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import re
 
 from convtree._messages.custom import CUSTOM, Custom
 from convtree._messages.frameworks.table import known_shapes
+from convtree._model.arguments import checked
 
 __all__ = ["Reader", "names", "register"]
 
@@ -20,6 +21,7 @@ def names() -> tuple[str, ...]:
     return known_shapes()
 
 
+@checked
 def register(name: str, reader: Reader) -> None:
     """Adds a reader for an application's own message format, for this process.
 

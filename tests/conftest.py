@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from loops import run  # noqa: F401  # asyncio and trio
 from postgres import postgres_server, postgres_url  # noqa: F401  # fixtures for all
 
 from convtree import Session

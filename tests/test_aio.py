@@ -1,12 +1,11 @@
 """convtree.aio: order, cancellation, and an event loop that is never blocked."""
 
-import asyncio
 import inspect
 import random
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, contextmanager
 from contextvars import ContextVar
@@ -17,6 +16,8 @@ from typing import Any
 
 import pytest
 from helpers import assistant, contents, ids, user
+from loops import Run, Task, all_of, begin, gather, gave_up, in_thread, timeout
+from loops import sleep as sleep_here
 
 import convtree
 from convtree import (
@@ -79,32 +80,6 @@ def nothing_is_left_running() -> Iterator[None]:
             return
         sleep(0.01)
     raise AssertionError("a call is still running")
-
-
-def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Runs a test's coroutine; what asyncio would only log is an error."""
-    logged: list[dict[str, Any]] = []
-
-    async def watched() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context))
-        await main()
-
-    asyncio.run(asyncio.wait_for(watched(), 60))
-    assert logged == []
-
-
-async def begin(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
-    """Has a call begin, and goes on beside it."""
-    task = asyncio.create_task(coroutine)
-    await asyncio.sleep(0)
-    return task
-
-
-async def gave_up(task: "asyncio.Task[Any]") -> bool:
-    """Cancels a call; tells whether it ended so."""
-    task.cancel()
-    await asyncio.wait([task])
-    return task.cancelled()
 
 
 # --- the same names ---
@@ -178,7 +153,7 @@ def test_the_openers_take_the_same_arguments() -> None:
         assert inspect.signature(other).parameters == inspect.signature(sync).parameters
 
 
-def test_the_outline_has_the_same_names() -> None:
+def test_the_outline_has_the_same_names(run: Run) -> None:
     """An async outline has what a sync one has."""
 
     async def main() -> None:
@@ -186,7 +161,7 @@ def test_the_outline_has_the_same_names() -> None:
             question = await session.append(user("a"))
             await session.append(assistant("b"))
             outline = await session.outline()
-            sync = await asyncio.to_thread(session._sync.outline)
+            sync = await in_thread(session._sync.outline)
             assert {name for name in dir(outline) if name[0] != "_"} == {name for name in dir(sync) if name[0] != "_"}
             assert (outline.leaf, outline.certain, outline.runs) == (sync.leaf, sync.certain, sync.runs)
             assert outline.row(question.id) == 0
@@ -195,7 +170,7 @@ def test_the_outline_has_the_same_names() -> None:
     run(main)
 
 
-def test_a_session_is_opened_by_await_and_by_async_with(tmp_path: Path) -> None:
+def test_a_session_is_opened_by_await_and_by_async_with(tmp_path: Path, run: Run) -> None:
     """Also as a task; `async with` closes it."""
 
     async def main() -> None:
@@ -204,7 +179,7 @@ def test_a_session_is_opened_by_await_and_by_async_with(tmp_path: Path) -> None:
         with pytest.raises(SessionClosed):
             await one.append(user("2"))
         two = await aio.Session.open(tmp_path / "a.jsonl")
-        three = await asyncio.create_task(aio.Session.open(tmp_path / "a.jsonl", mode="r"))
+        three = await (await begin(aio.Session.open(tmp_path / "a.jsonl", mode="r")))
         async with two, three:
             assert (two.name, two.id, two.leaf_id) == ("A", three.id, one.leaf_id)
             assert repr(two) == f"<aio of {two._sync!r}>"
@@ -220,7 +195,7 @@ def test_a_session_is_opened_by_await_and_by_async_with(tmp_path: Path) -> None:
     run(main)
 
 
-def test_clock_and_ids_are_passed_on(tmp_path: Path) -> None:
+def test_clock_and_ids_are_passed_on(tmp_path: Path, run: Run) -> None:
     """They are arguments of the async openers, too, and reach the session that a store opens."""
     numbers = iter(range(1000))
 
@@ -241,7 +216,7 @@ def test_clock_and_ids_are_passed_on(tmp_path: Path) -> None:
     run(main)
 
 
-def test_a_plain_with_and_a_forgotten_await_are_explained(tmp_path: Path) -> None:
+def test_a_plain_with_and_a_forgotten_await_are_explained(tmp_path: Path, run: Run) -> None:
     """The error names `async with` and `await`; nothing is opened, and no warning follows."""
 
     async def main() -> None:
@@ -259,7 +234,7 @@ def test_a_plain_with_and_a_forgotten_await_are_explained(tmp_path: Path) -> Non
     run(main)
 
 
-def test_an_opening_that_fails_says_why(tmp_path: Path) -> None:
+def test_an_opening_that_fails_says_why(tmp_path: Path, run: Run) -> None:
     """Errors of the sync call come through, with their types."""
 
     async def main() -> None:
@@ -272,21 +247,22 @@ def test_an_opening_that_fails_says_why(tmp_path: Path) -> None:
             await aio.Session.open(tmp_path / "none.jsonl", mode="w")  # type: ignore[arg-type]
         with pytest.raises(TypeError):
             await aio.Session.memory(nam="x")  # type: ignore[call-arg]
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.create_task(_times_out())
+        with pytest.raises(TimeoutError):
+            await (await begin(_times_out()))
 
     run(main)
 
 
 async def _times_out() -> None:
     async def never() -> aio.Session:
-        await asyncio.sleep(60)
+        await sleep_here(60)
         raise AssertionError
 
-    await asyncio.wait_for(aio.AwaitableContext(never()), 0.01)
+    async with timeout(0.01):
+        await aio.AwaitableContext(never())
 
 
-def test_every_call_does_what_the_sync_one_does(log_path: Path) -> None:
+def test_every_call_does_what_the_sync_one_does(log_path: Path, run: Run) -> None:
     """One conversation, call by call; what is stored is what sync callers read."""
 
     async def main() -> None:
@@ -335,7 +311,7 @@ def test_every_call_does_what_the_sync_one_does(log_path: Path) -> None:
         assert session.findings == ()
 
 
-def test_errors_come_through(log_path: Path) -> None:
+def test_errors_come_through(log_path: Path, run: Run) -> None:
     """With their types and their fields."""
 
     async def main() -> None:
@@ -353,7 +329,7 @@ def test_errors_come_through(log_path: Path) -> None:
             with pytest.raises(TypeError):
                 await session.append([user("a")])  # type: ignore[call-overload]
             with pytest.raises(EntryNotFound):
-                await asyncio.gather(session.append(user("c")), session.tip("none"))
+                await gather(session.append(user("c")), session.tip("none"))
 
     run(main)
 
@@ -361,19 +337,19 @@ def test_errors_come_through(log_path: Path) -> None:
 # --- order ---
 
 
-def test_calls_on_one_session_keep_their_order(log_path: Path) -> None:
+def test_calls_on_one_session_keep_their_order(log_path: Path, run: Run) -> None:
     """What was begun first is stored first, whatever the threads do."""
 
     async def main() -> None:
         async with aio.Session.open(log_path, durability="process") as session:
-            entries = await asyncio.gather(*(session.append(user(str(number))) for number in range(300)))
+            entries = await gather(*(session.append(user(str(number))) for number in range(300)))
             assert ids(await session.path()) == ids(entries)
             assert [entry.text for entry in entries] == [str(number) for number in range(300)]
 
     run(main)
 
 
-def test_one_call_at_a_time_on_a_session_and_many_on_many() -> None:
+def test_one_call_at_a_time_on_a_session_and_many_on_many(run: Run) -> None:
     """Calls on one session never overlap; those on different sessions do."""
     most: dict[str, int] = {"one": 0, "all": 0}
     now: dict[str, int] = {}
@@ -392,37 +368,37 @@ def test_one_call_at_a_time_on_a_session_and_many_on_many() -> None:
 
         question = await session.append(user("a"))
         await session.append(convtree.CompactionEntry(summary="S", first_kept_entry_id=question.id))
-        await asyncio.gather(*(session.build_context(render=render) for _ in range(3)))
+        await gather(*(session.build_context(render=render) for _ in range(3)))
 
     async def main() -> None:
         sessions = [await aio.Session.memory() for _ in range(8)]
-        await asyncio.gather(*map(use, sessions))
+        await gather(*map(use, sessions))
 
     run(main)
     assert most["one"] == 1
     assert most["all"] >= 4
 
 
-def test_many_sessions_at_once(tmp_path: Path) -> None:
+def test_many_sessions_at_once(tmp_path: Path, run: Run) -> None:
     """More sessions than threads, each with its own order; none waits until another is done."""
     turns: list[int] = []
 
     async def talk(number: int) -> None:
         async with aio.Session.open(tmp_path / f"{number}.jsonl", durability="process") as session:
-            await asyncio.gather(*(session.append(user(str(each))) for each in range(20)))
+            await gather(*(session.append(user(str(each))) for each in range(20)))
             turns.append(number)
             assert [entry.text for entry in await session.path() if isinstance(entry, MessageEntry)] == [
                 str(each) for each in range(20)
             ]
 
     async def main() -> None:
-        await asyncio.gather(*(talk(number) for number in range(60)))
+        await gather(*(talk(number) for number in range(60)))
 
     run(main)
     assert sorted(turns) == list(range(60))
 
 
-def test_a_busy_session_does_not_delay_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_busy_session_does_not_delay_the_others(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     """With one thread for all, 500 calls on a session do not hold up a single call on another."""
     written: list[str] = []
 
@@ -440,30 +416,30 @@ def test_a_busy_session_does_not_delay_the_others(monkeypatch: pytest.MonkeyPatc
                 many = await begin(_gathered(busy.append(user(str(number))) for number in range(500)))
                 one = await begin(other.append(user("x")))
                 all_have_begun.set()
-                await asyncio.gather(many, one)
+                await gather(many, one)
 
         run(main)
     assert written.index("x") == 1
 
 
 async def _gathered(calls: Iterator[Awaitable[Any]]) -> None:
-    await asyncio.gather(*calls)
+    await gather(*calls)
 
 
-def test_a_session_may_be_used_by_several_loops(log_path: Path) -> None:
+def test_a_session_may_be_used_by_several_loops(log_path: Path, run: Run) -> None:
     """One after the other, and at the same time from several threads."""
-    session = asyncio.run(_opened(log_path))
+    session = run(lambda: _opened(log_path))
 
     async def add(name: str) -> None:
-        await asyncio.gather(*(session.append(user(f"{name}{number}")) for number in range(20)))
+        await gather(*(session.append(user(f"{name}{number}")) for number in range(20)))
 
-    threads = [threading.Thread(target=lambda name=name: asyncio.run(add(name))) for name in "abcd"]
+    threads = [threading.Thread(target=lambda name=name: run(lambda: add(name))) for name in "abcd"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     said = contents(session._sync)
-    asyncio.run(session.close())
+    run(session.close)
     assert len(said) == 80
     for name in "abcd":
         assert [text for text in said if text[0] == name] == [f"{name}{number}" for number in range(20)]
@@ -476,7 +452,7 @@ async def _opened(path: Path) -> aio.Session:
 # --- cancellation ---
 
 
-def test_a_call_cancelled_before_it_starts_does_not_run(log_path: Path) -> None:
+def test_a_call_cancelled_before_it_starts_does_not_run(log_path: Path, run: Run) -> None:
     """An append that waits behind a lock and is cancelled is not stored."""
 
     async def main() -> None:
@@ -486,8 +462,8 @@ def test_a_call_cancelled_before_it_starts_does_not_run(log_path: Path) -> None:
                 second = await begin(session.append(user("second")))
                 third = await begin(session.append(user("third")))
                 assert await gave_up(second)
-                await asyncio.to_thread(free)
-            await asyncio.gather(first, third)
+                await in_thread(free)
+            await gather(first, third)
             assert await _said(session) == ["first", "third"]
 
     run(main)
@@ -497,19 +473,19 @@ async def _said(session: aio.Session) -> list[Any]:
     return [message["content"] for message in (await session.build_context()).messages]
 
 
-def test_a_call_cancelled_while_it_runs_is_completed_before_the_next(log_path: Path) -> None:
+def test_a_call_cancelled_while_it_runs_is_completed_before_the_next(log_path: Path, run: Run) -> None:
     """A cancelled append is stored before later ones, and its repetition by id adds nothing."""
 
     async def main() -> None:
         async with aio.Session.open(log_path, durability="process") as session:
             with held(log_path) as free:
                 first = await begin(session.append(user("first"), id="first"))
-                await asyncio.sleep(0.1)  # it waits for the lock now, in its thread
+                await sleep_here(0.1)  # it waits for the lock now, in its thread
                 assert await gave_up(first)
                 second = await begin(session.append(user("second")))
-                await asyncio.sleep(0.1)
+                await sleep_here(0.1)
                 assert not second.done()
-                await asyncio.to_thread(free)
+                await in_thread(free)
             assert (await second).parent_id == "first"
             assert (await session.append(user("first"), id="first")).id == "first"
             assert await _said(session) == ["first", "second"]
@@ -517,14 +493,14 @@ def test_a_call_cancelled_while_it_runs_is_completed_before_the_next(log_path: P
     run(main)
 
 
-def test_a_session_can_be_used_after_a_timeout(log_path: Path) -> None:
-    """`asyncio.timeout` around a call that waits for a lock."""
+def test_a_session_can_be_used_after_a_timeout(log_path: Path, run: Run) -> None:
+    """A timeout around a call that waits for a lock."""
 
     async def main() -> None:
         async with aio.Session.open(log_path, durability="process", lock_timeout_s=0.5) as session:
             with held(log_path):
                 with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.05):
+                    async with timeout(0.05):
                         await session.append(user("a"), id="a")
                 with pytest.raises(SessionLocked):
                     await session.append(user("b"))
@@ -535,7 +511,7 @@ def test_a_session_can_be_used_after_a_timeout(log_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_appends_cancelled_at_random_and_repeated_are_stored_once(seed: int, log_path: Path) -> None:
+def test_appends_cancelled_at_random_and_repeated_are_stored_once(seed: int, log_path: Path, run: Run) -> None:
     """Appends with ids by several tasks, cancelled at random and repeated until they return."""
     chance = random.Random(seed)
 
@@ -543,12 +519,12 @@ def test_appends_cancelled_at_random_and_repeated_are_stored_once(seed: int, log
         """Tells whether it was cancelled at least once."""
         cancelled = False
         while True:
-            task = asyncio.create_task(session.append(user(id), id=id))
+            task = Task(session.append(user(id), id=id))
             for _ in range(chance.randrange(4)):
-                await asyncio.sleep(0 if chance.random() < 0.5 else chance.random() * 0.003)
+                await sleep_here(0 if chance.random() < 0.5 else chance.random() * 0.003)
             if chance.random() < 0.7:
                 task.cancel()
-            await asyncio.wait([task])
+            await task.ended()
             if not task.cancelled():
                 assert task.result().id == id
                 return cancelled
@@ -559,7 +535,7 @@ def test_appends_cancelled_at_random_and_repeated_are_stored_once(seed: int, log
 
     async def main() -> None:
         async with aio.Session.open(log_path, durability="process") as session:
-            cancelled = await asyncio.gather(*(speak(session, name) for name in "abcd"))
+            cancelled = await gather(*(speak(session, name) for name in "abcd"))
             assert sum(cancelled) > 0
             path = await session.path()
             for name in "abcd":
@@ -572,38 +548,38 @@ def test_appends_cancelled_at_random_and_repeated_are_stored_once(seed: int, log
         assert len(session.path()) == 100
 
 
-def test_a_session_opened_by_a_cancelled_call_is_closed(log_path: Path) -> None:
+def test_a_session_opened_by_a_cancelled_call_is_closed(log_path: Path, run: Run) -> None:
     """It would keep the lock."""
     for moment_s in (0.05, 0):
 
         async def main(moment_s: float = moment_s) -> None:
             with held(log_path) as free:
                 opening = await begin(aio.Session.open(log_path, exclusive=True))
-                await asyncio.sleep(moment_s)
+                await sleep_here(moment_s)
                 assert await gave_up(opening)
-                await asyncio.to_thread(free)
+                await in_thread(free)
             async with aio.Session.open(log_path, exclusive=True, lock_timeout_s=10) as session:
                 await session.append(user("a"), parent_id=None)
 
         run(main)
 
 
-def test_a_cancelled_opening_that_fails_is_silent(log_path: Path) -> None:
+def test_a_cancelled_opening_that_fails_is_silent(log_path: Path, run: Run) -> None:
     """It waited for a lock until the timeout."""
 
     async def main() -> None:
         with held(log_path):
             opening = await begin(aio.Session.open(log_path, exclusive=True, lock_timeout_s=0.3))
-            await asyncio.sleep(0.1)
+            await sleep_here(0.1)
             assert await gave_up(opening)
             while any(line._running for line in queues()):
-                await asyncio.sleep(0.01)
+                await sleep_here(0.01)
 
     run(main)
 
 
 @pytest.mark.parametrize("steps", range(5))
-def test_a_session_opened_right_before_the_cancellation_is_closed(steps: int, log_path: Path) -> None:
+def test_a_session_opened_right_before_the_cancellation_is_closed(steps: int, log_path: Path, run: Run) -> None:
     """The cancellation comes after the opening and before the task continues."""
 
     async def main() -> None:
@@ -611,7 +587,7 @@ def test_a_session_opened_right_before_the_cancellation_is_closed(steps: int, lo
         while any(line._running for line in queues()):
             sleep(0.001)  # the loop stands still: the session is open, and its task does not know
         for _ in range(steps):
-            await asyncio.sleep(0)
+            await sleep_here(0)
         if not await gave_up(task):
             await task.result().close()
         async with aio.Session.open(log_path, exclusive=True, lock_timeout_s=5):
@@ -623,7 +599,7 @@ def test_a_session_opened_right_before_the_cancellation_is_closed(steps: int, lo
 # --- closing ---
 
 
-def test_close_waits_for_earlier_calls_and_refuses_later_ones(log_path: Path) -> None:
+def test_close_waits_for_earlier_calls_and_refuses_later_ones(log_path: Path, run: Run) -> None:
     """Calls made before `close` are stored; later ones raise SessionClosed."""
 
     async def main() -> None:
@@ -632,7 +608,7 @@ def test_close_waits_for_earlier_calls_and_refuses_later_ones(log_path: Path) ->
         close = await begin(session.close())
         after = [await begin(session.append(user("late"))) for _ in range(3)]
         await close
-        assert [entry.text for entry in await asyncio.gather(*before)] == ["0", "1", "2", "3", "4"]
+        assert [entry.text for entry in await gather(*before)] == ["0", "1", "2", "3", "4"]
         for task in after:
             with pytest.raises(SessionClosed):
                 await task
@@ -643,7 +619,7 @@ def test_close_waits_for_earlier_calls_and_refuses_later_ones(log_path: Path) ->
         assert contents(session) == ["0", "1", "2", "3", "4"]
 
 
-def test_closing_cannot_be_cancelled(log_path: Path) -> None:
+def test_closing_cannot_be_cancelled(log_path: Path, run: Run) -> None:
     """The session is closed also if the task that closes it is cancelled."""
 
     async def main() -> None:
@@ -651,8 +627,9 @@ def test_closing_cannot_be_cancelled(log_path: Path) -> None:
         with held(log_path) as free:
             append = await begin(session.append(user("a")))
             close = await begin(session.close())
-            assert await gave_up(close)
-            await asyncio.to_thread(free)
+            close.cancel()
+            await in_thread(free)
+            await close.ended()
         await append
         with pytest.raises(SessionClosed):
             await session.append(user("b"))
@@ -660,7 +637,7 @@ def test_closing_cannot_be_cancelled(log_path: Path) -> None:
     run(main)
 
 
-def test_a_task_cancelled_in_async_with_closes_its_session(log_path: Path) -> None:
+def test_a_task_cancelled_in_async_with_closes_its_session(log_path: Path, run: Run) -> None:
     """`async with` ends as it should."""
 
     async def main() -> None:
@@ -669,11 +646,11 @@ def test_a_task_cancelled_in_async_with_closes_its_session(log_path: Path) -> No
         async def work() -> None:
             async with aio.Session.open(log_path, exclusive=True) as session:
                 opened.append(session)
-                await asyncio.sleep(60)
+                await sleep_here(60)
 
         task = await begin(work())
         while not opened:
-            await asyncio.sleep(0.001)
+            await sleep_here(0.001)
         assert await gave_up(task)
         async with aio.Session.open(log_path, exclusive=True, lock_timeout_s=0):
             pass
@@ -684,13 +661,13 @@ def test_a_task_cancelled_in_async_with_closes_its_session(log_path: Path) -> No
 # --- following ---
 
 
-def test_a_live_writer_is_followed(log_path: Path) -> None:
+def test_a_live_writer_is_followed(log_path: Path, run: Run) -> None:
     """Everything comes once and in order while another session writes."""
 
     async def main() -> None:
         async with aio.Session.open(log_path) as session, aio.Session.open(log_path, durability="process") as other:
             async with aclosing(session.follow(poll_s=0.001)) as news:
-                writing = asyncio.create_task(_gathered(other.append(user(str(number))) for number in range(300)))
+                writing = await begin(_gathered(other.append(user(str(number))) for number in range(300)))
                 got = [entry async for entry in _first(news, 300)]
             await writing
             assert ids(got) == ids(await other.path())
@@ -705,7 +682,7 @@ async def _first(news: AsyncIterator[Any], count: int) -> AsyncIterator[Any]:
         count -= 1
 
 
-def test_follow_starts_with_the_call_not_with_the_first_item() -> None:
+def test_follow_starts_with_the_call_not_with_the_first_item(run: Run) -> None:
     """An entry stored in between is yielded."""
 
     async def main() -> None:
@@ -718,21 +695,21 @@ def test_follow_starts_with_the_call_not_with_the_first_item() -> None:
     run(main)
 
 
-def test_followers_hold_no_thread() -> None:
+def test_followers_hold_no_thread(run: Run) -> None:
     """More followers than threads wait, other calls run, and every follower gets the entry."""
 
     async def main() -> None:
         sessions = [await aio.Session.memory() for _ in range(4 * executor._THREADS)]
-        followers = [asyncio.create_task(anext(session.follow(poll_s=0.3))) for session in sessions]
-        await asyncio.sleep(0.1)
+        followers = [await begin(anext(session.follow(poll_s=0.3))) for session in sessions]
+        await sleep_here(0.1)
         assert not any(session._queue._running for session in sessions)
-        entries = await asyncio.gather(*(session.append(user("a")) for session in sessions))
-        assert await asyncio.gather(*followers) == entries
+        entries = await gather(*(session.append(user("a")) for session in sessions))
+        assert await gather(*followers) == entries
 
     run(main)
 
 
-def test_following_ends(log_path: Path) -> None:
+def test_following_ends(log_path: Path, run: Run) -> None:
     """By aclose, cancellation, closing the session, or timeout; a closed session cannot be followed."""
 
     async def drain(session: aio.Session, **arguments: Any) -> list[Any]:
@@ -748,13 +725,13 @@ def test_following_ends(log_path: Path) -> None:
         assert [each async for each in news] == []
         assert await gave_up(await begin(drain(session, poll_s=60)))
         task = await begin(drain(session, poll_s=60))
-        await asyncio.sleep(0.1)
+        await sleep_here(0.1)
         assert await gave_up(task)
         started = monotonic()
         assert await drain(session, poll_s=60, timeout_s=0.05) == []
         assert 0.05 <= monotonic() - started < 10
         task = await begin(drain(session, poll_s=0.01))
-        await asyncio.sleep(0.05)
+        await sleep_here(0.05)
         await session.close()
         assert await task == []
         with pytest.raises(SessionClosed):
@@ -764,7 +741,7 @@ def test_following_ends(log_path: Path) -> None:
     run(main)
 
 
-def test_following_a_removed_log_raises(log_path: Path) -> None:
+def test_following_a_removed_log_raises(log_path: Path, run: Run) -> None:
     """The error of the sync call."""
 
     async def main() -> None:
@@ -781,28 +758,28 @@ def test_following_a_removed_log_raises(log_path: Path) -> None:
 # --- the event loop ---
 
 
-def test_the_event_loop_is_never_blocked(log_path: Path) -> None:
+def test_the_event_loop_is_never_blocked(log_path: Path, run: Run) -> None:
     """A timer in the loop runs on while calls wait for a lock that another process holds."""
     beats: list[float] = []
 
     async def beat() -> None:
         while True:
             beats.append(monotonic())
-            await asyncio.sleep(0.005)
+            await sleep_here(0.005)
 
     async def main() -> None:
         async with aio.Session.open(log_path, durability="process", lock_timeout_s=30) as session:
             await session.append(user("a"))
             with held(log_path) as free:
-                heart = asyncio.create_task(beat())
+                heart = await begin(beat())
                 calls = [await begin(session.append(user(str(number)))) for number in range(10)]
                 calls += [await begin(session.build_context()), await begin(session.refresh())]
-                await asyncio.sleep(0.6)
+                await sleep_here(0.6)
                 plain = (session.leaf_id, session.name, session.labels, session.metadata, session.findings)
                 assert (repr(session) != "", len(plain)) == (True, 5)
                 assert not any(call.done() for call in calls)
-                await asyncio.to_thread(free)
-            await asyncio.gather(*calls)
+                await in_thread(free)
+            await gather(*calls)
             assert await gave_up(heart)
 
     run(main)
@@ -810,7 +787,7 @@ def test_the_event_loop_is_never_blocked(log_path: Path) -> None:
     assert max(later - earlier for earlier, later in pairwise(beats)) < 0.3
 
 
-def test_context_variables_are_passed_to_the_thread() -> None:
+def test_context_variables_are_passed_to_the_thread(run: Run) -> None:
     """As with `asyncio.to_thread`: what a tracer or a `render` looks up is there."""
     variable: ContextVar[str] = ContextVar("variable")
 
@@ -929,7 +906,7 @@ def test_a_forked_child_gets_new_threads(tmp_path: Path) -> None:
             assert contents(session) == expected
 
 
-def test_a_queue_is_empty_after_a_fork(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_queue_is_empty_after_a_fork(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     """The fork hook, called without a fork: waiting calls belong to the parent, and the next call runs at once."""
     stuck, ready = ThreadPoolExecutor(1), threading.Event()
     stuck.submit(ready.wait, 20)
@@ -962,7 +939,7 @@ def test_a_call_after_the_end_of_the_program_raises(log_path: Path) -> None:
     assert run_program(LATE, log_path) == "RuntimeError\nRuntimeError\n"
 
 
-def test_a_pool_that_shuts_down_runs_waiting_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pool_that_shuts_down_runs_waiting_calls(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
     """They do not hang because no new threads start."""
 
     async def main() -> None:
@@ -974,10 +951,10 @@ def test_a_pool_that_shuts_down_runs_waiting_calls(monkeypatch: pytest.MonkeyPat
         tasks = [await begin(session.append(user(str(number)))) for number in range(5)]
         pool.shutdown(wait=False)
         ready.set()
-        await asyncio.gather(*tasks)
+        await gather(*tasks)
         assert first.result()
         while session._queue._running:
-            await asyncio.sleep(0.001)  # the last thread goes
+            await sleep_here(0.001)  # the last thread goes
         with pytest.raises(RuntimeError):
             await session.append(user("late"))
         assert len(session._sync.path()) == 5
@@ -991,7 +968,7 @@ def test_a_pool_that_shuts_down_runs_waiting_calls(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", ["{}/store", "sqlite:///{}/store.db", "memory:"])
-def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
+def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path, run: Run) -> None:
     """Every call of a store, over the kinds that need no server."""
 
     async def main() -> None:
@@ -1049,7 +1026,7 @@ def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path) -> None:
     run(main)
 
 
-def test_a_store_serves_many_at_once(tmp_path: Path) -> None:
+def test_a_store_serves_many_at_once(tmp_path: Path, run: Run) -> None:
     """Sessions are created, written, listed and read in parallel; every one is complete."""
 
     async def main() -> None:
@@ -1061,21 +1038,22 @@ def test_a_store_serves_many_at_once(tmp_path: Path) -> None:
                     await store.list(limit=5)
                     assert [hit.session_id for hit in await store.search(f"word{number}")] == [session.id]
 
-            await asyncio.gather(*(talk(number) for number in range(30)))
+            await gather(*(talk(number) for number in range(30)))
             assert {info.id for info in await store.list()} == {f"s{number}" for number in range(30)}
 
     run(main)
 
 
-def test_a_slow_store_leaves_threads_to_the_sessions(tmp_path: Path) -> None:
+def test_a_slow_store_leaves_threads_to_the_sessions(tmp_path: Path, run: Run) -> None:
     """Its calls take some of the threads, not all."""
     ready = threading.Event()
 
     async def main() -> None:
         async with aio.open_store(tmp_path / "store") as store, aio.Session.memory() as session:
             slow = [store._queue.submit(lambda: ready.wait(20)) for _ in range(4 * executor._THREADS)]
-            await asyncio.wait_for(session.append(user("a")), 10)
+            async with timeout(10):
+                await session.append(user("a"))
             ready.set()
-            assert all(await asyncio.gather(*map(asyncio.wrap_future, slow)))
+            assert all(await all_of(slow))
 
     run(main)

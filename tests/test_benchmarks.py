@@ -81,6 +81,20 @@ ROWS = {
         ],
         "target": 2,
     },
+    "growing.py": {
+        "opening, writer open": [
+            "folder, messages",
+            "SQLite, messages",
+            "PostgreSQL, messages",
+            "folder, branching",
+            "SQLite, branching",
+            "PostgreSQL, branching",
+        ],
+        "opening, writer killed": 6,
+        "opening, nothing saved": 6,
+        "one append, on average": 4,
+        "target": 14,
+    },
     "sql.py": {
         "one append": [
             "convtree",
@@ -151,7 +165,7 @@ def test_a_script_prints_every_row_and_leaves_nothing_behind(
 ) -> None:
     """A quick run prints each table with all its rows, in order; a peer that is not installed is said to be missing."""
     more = [] if script == "imports.py" else SIZES
-    if script == "sql.py":
+    if script in ("sql.py", "growing.py"):
         more = [*SIZES, "--url", request.getfixturevalue("postgres_server")]
     printed = run(script, "--quick", "--dir", tmp_path, "--npm", tmp_path, *more)
     found = tables(printed)

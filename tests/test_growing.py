@@ -106,7 +106,7 @@ def test_the_rest_is_shorter_than_a_step(batches: list[int]) -> None:
     assert sum(log.ends) <= 16 * (rows + 1)
 
 
-def test_the_places_of_a_long_log() -> None:
+def test_the_thresholds_of_a_long_log() -> None:
     """Rows count, and so does each 4 KiB of the log; below 1,024 of them nothing is saved."""
     log = Recording()
     session = Session(log, Header(id="s1"))
@@ -123,8 +123,8 @@ def test_long_lines_count_more(log_path: Path) -> None:
         assert index_of(log_path).exists()
 
 
-def test_only_the_writer_that_passes_a_place_saves() -> None:
-    """Two writers take turns. Each place is saved once."""
+def test_only_the_writer_that_crosses_a_threshold_saves() -> None:
+    """Two writers take turns. Each threshold is crossed once."""
     first = Recording()
     second = Recording(first)
     writers = [Session(log, Header(id="s1"), on_stale="rebase") for log in (first, second)]
@@ -137,7 +137,7 @@ def test_only_the_writer_that_passes_a_place_saves() -> None:
     "error", [OSError(errno.ENOSPC, "full"), SessionLocked("locked", holder=None)], ids=["disk", "lock"]
 )
 def test_a_save_that_fails_fails_no_append(error: Exception) -> None:
-    """It is tried again at the next place, not at the next append."""
+    """It is tried again at the next threshold, not at the next append."""
     log = Recording()
     log.error = error
     session = Session(log, Header(id="s1"))

@@ -1,16 +1,17 @@
 """Shared sessions: how many stay open, what is never closed, and what happens when opening goes wrong."""
 
-import asyncio
 import os
 import random
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 from helpers import assistant, user
+from loops import Run, begin, gather, in_thread, sleep
 
 from convtree import Session, SessionClosed, SessionFailed, SessionNotFound, aio, open_store
 from convtree._session.client import Client
@@ -84,13 +85,13 @@ def test_a_limit_of_none_closes_at_once(folder: Path) -> None:
 @pytest.mark.parametrize(("value", "error"), [(-1, ValueError), ("5", TypeError), (None, TypeError)])
 def test_the_limit_is_checked(value: Any, error: type[Exception]) -> None:
     """It is a number from 0 on."""
-    with pytest.raises(error, match="keep_open is a number from 0 on"):
+    with pytest.raises(error, match="keep_open: expected"):
         open_store("memory:", keep_open=value)
 
 
 def test_arguments_and_misuse(store: SessionStore) -> None:
     """What is used without `with` says so."""
-    with pytest.raises(TypeError, match="create is True or False"):
+    with pytest.raises(TypeError, match="create: expected True or False"):
         store.session("a", create="yes")  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match=r"use `with store\.session"):
         store.session("a").append(user("a"))  # type: ignore[attr-defined]
@@ -164,17 +165,23 @@ def test_an_error_of_closing_is_nobodys(store: SessionStore) -> None:
         store.close()
 
 
+def _descriptors() -> Iterator[str]:
+    """What the descriptors of this process lead to."""
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the list itself
+            yield os.readlink(f"/proc/self/fd/{number}")
+
+
 def test_deleted_sessions_leave_no_file_and_no_descriptor(store: SessionStore, folder: Path) -> None:
     """A shared session that nobody uses is closed with the deletion, and saves no index."""
-    store.list()
-    before = len(os.listdir("/proc/self/fd"))
     (a,) = use(store, "a")
+    assert [link for link in _descriptors() if "a.jsonl" in link] != []
     a.append_many(user(str(number)) for number in range(5000))
     store.delete("a")
     store.prune(keep=0, dry_run=False)
     assert not is_open(a)
     assert [each.name for each in folder.iterdir() if each.name.endswith((".jsonl", ".index"))] == []
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert [link for link in _descriptors() if "a.jsonl" in link] == []
 
 
 def test_sub_agents_go_with_their_parent(store: SessionStore) -> None:
@@ -283,7 +290,7 @@ def test_a_block_that_a_child_inherits_ends_there(store: SessionStore) -> None:
 # --- asyncio ---
 
 
-def test_asyncio_programs_share_sessions(folder: Path) -> None:
+def test_async_programs_share_sessions(folder: Path, run: Run) -> None:
     """Requests get the same object, refreshed; its calls run in order. Evicting waits for nobody's call."""
 
     async def main() -> None:
@@ -294,10 +301,10 @@ def test_asyncio_programs_share_sessions(folder: Path) -> None:
                 async with store.session("s", create=True) as session:
                     seen.add(session)
                     question = await session.append(user(f"q{number}"))
-                    await asyncio.sleep(0)
+                    await sleep(0)
                     await session.append(assistant(f"a{number}"), reply_to=question.id)
 
-            await asyncio.gather(*(request(number) for number in range(10)))
+            await gather(*(request(number) for number in range(10)))
             assert len(seen) == 1
             assert (await store.info("s")).messages == 20
             async with store.session("s") as session:
@@ -318,10 +325,10 @@ def test_asyncio_programs_share_sessions(folder: Path) -> None:
         with pytest.raises(SessionClosed):
             await third.path()
 
-    asyncio.run(main())
+    run(main)
 
 
-def test_a_cancelled_request_gives_its_session_back(folder: Path) -> None:
+def test_a_cancelled_request_gives_its_session_back(folder: Path, run: Run) -> None:
     """While it waits for the session, or for a call: an append that has begun is stored before others have it."""
     begun, go = threading.Event(), threading.Event()
     real = SessionStore.open
@@ -339,14 +346,14 @@ def test_a_cancelled_request_gives_its_session_back(folder: Path) -> None:
                     await session.append(user("a"))
 
             with patch.object(SessionStore, "open", open_slowly):
-                task = asyncio.create_task(request())
-                await asyncio.to_thread(begun.wait, 20)
+                task = await begin(request())
+                await in_thread(begun.wait, 20)
                 task.cancel()
-                await asyncio.wait([task])
+                await task.ended()
                 assert task.cancelled()
                 go.set()
                 while store._sync._pool._live:
-                    await asyncio.sleep(0.01)
+                    await sleep(0.01)
             slow, on = threading.Event(), threading.Event()
 
             def redact(value: Any) -> Any:
@@ -355,14 +362,14 @@ def test_a_cancelled_request_gives_its_session_back(folder: Path) -> None:
                 return value
 
             store._sync._redact = redact
-            task = asyncio.create_task(request())
-            await asyncio.to_thread(slow.wait, 20)
+            task = await begin(request())
+            await in_thread(slow.wait, 20)
             task.cancel()
-            await asyncio.sleep(0.01)
+            await sleep(0.01)
             on.set()
-            await asyncio.wait([task])
+            await task.ended()
             assert task.cancelled()
             assert store._sync._pool._live == set()
             assert (await store.info("s")).messages == 1
 
-    asyncio.run(main())
+    run(main)

@@ -1,6 +1,5 @@
 """A session as a person sees it: alternatives of each message, and all branches for chat components."""
 
-import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from helpers import assistant, log_of, node, system, user
 from hypothesis import given
 from hypothesis import strategies as st
+from loops import Run, in_thread
 
 from convtree import (
     BranchSummaryEntry,
@@ -159,7 +159,7 @@ def test_a_view_is_a_list(session: Session) -> None:
 def test_arguments_of_a_view(session: Session) -> None:
     """Wrong ones are named."""
     session.append(user("a"))
-    with pytest.raises(ValueError, match="last is a number from 1 on, not 0"):
+    with pytest.raises(ValueError, match="last: expected at least 1, not 0"):
         session.view(last=0)
     with pytest.raises(EntryNotFound, match="nobody"):
         session.view("nobody")
@@ -447,6 +447,50 @@ def test_results_far_from_their_calls_and_without_ids(session: Session) -> None:
     assert contents["h"] == text("And now?")
 
 
+def test_results_on_the_way_to_two_branches(session: Session) -> None:
+    """One call was answered above the fork, one on each branch below it."""
+    session.append({"role": "assistant", "content": None, "tool_calls": [call("t1"), call("t2")]}, id="c")
+    session.append(result("t1", "One."), id="r1")
+    session.append(result("t2", "Two."), id="r2")
+    session.append(result("t2", "Too."), id="r3", parent_id="r1")
+    contents = [(parent, id, [block.get("result") for block in content]) for parent, id, _, content in thread(session)]
+    assert contents == [(None, "c", ["One.", None]), ("c", "r2", ["Two."]), ("c", "r3", ["Too."])]
+
+
+def test_a_message_with_calls_and_results(session: Session) -> None:
+    """A result in the same message is part of its call, and so is one that comes later."""
+    session.append(
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "tool_use", "id": "t1", "name": "look", "input": {}},
+                {"type": "tool_result", "tool_use_id": "t1", "content": "One."},
+                {"type": "tool_use", "id": "t2", "name": "look", "input": {}},
+            ],
+        },
+        id="c",
+    )
+    session.append(
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t2", "content": "Two."}]}, id="r"
+    )
+    session.append(assistant("Done."), id="a")
+    contents = [(parent, id, [block.get("result") for block in content]) for parent, id, _, content in thread(session)]
+    assert contents == [(None, "c", ["One.", "Two."]), ("c", "a", [None])]
+
+
+def test_many_results_of_many_calls_are_part_of_them() -> None:
+    """Thousands, also where every turn uses the same ids again: none is lost, and it does not take long."""
+    with Session.memory() as session:
+        many = [call(f"t{number}") for number in range(2000)]
+        session.append({"role": "assistant", "content": None, "tool_calls": many}, id="many")
+        session.append_many(result(f"t{number}", str(number)) for number in range(2000))
+        for _ in range(1000):
+            session.append_many([{"role": "assistant", "content": None, "tool_calls": [call("t0")]}, result("t0", "x")])
+        contents = [content for _, _, _, content in thread(session)]
+        assert [block["result"] for block in contents[0]] == [str(number) for number in range(2000)]
+        assert [content[0]["result"] for content in contents[1:]] == ["x"] * 1000
+
+
 def test_a_result_without_its_call_is_shown_alone(session: Session) -> None:
     """On the other branch, or never made. Beside words of the user it is data, because a user calls no tools."""
     session.append(user("q"), id="q")
@@ -586,7 +630,7 @@ def test_to_shows_the_session_as_it_is_now(session: Session) -> None:
         view.to("assistant-ui")
 
 
-def test_asyncio_programs_have_the_same_view() -> None:
+def test_async_programs_have_the_same_view(run: Run) -> None:
     """`view` and `to` are awaited; the entries are not."""
 
     async def main() -> None:
@@ -595,10 +639,10 @@ def test_asyncio_programs_have_the_same_view() -> None:
             await session.append(assistant("1"))
             await session.append(assistant("2"), reply_to=question.id)
             view = await session.view(last=1)
-            sync = await asyncio.to_thread(session._sync.view, last=1)
+            sync = await in_thread(session._sync.view, last=1)
             assert {name for name in dir(view) if name[0] != "_"} == {name for name in dir(sync) if name[0] != "_"}
             assert (list(view), view[:1], len(view), view.leaf_id) == (list(sync), sync[:1], 1, session.leaf_id)
             assert repr(view) == f"<aio of {view._sync!r}>"
-            assert await view.to("assistant-ui") == await asyncio.to_thread(sync.to, "assistant-ui")
+            assert await view.to("assistant-ui") == await in_thread(sync.to, "assistant-ui")
 
-    asyncio.run(main())
+    run(main)

@@ -1,6 +1,5 @@
 """The end of a path, walks upwards, and records from the last to the first: what they return, and what they read."""
 
-import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from helpers import assistant, ids, log_of, mark, node, user
 from hypothesis import given
 from hypothesis import strategies as st
+from loops import Run
 
 from convtree import (
     BranchSummaryEntry,
@@ -127,7 +127,7 @@ def test_records_in_reverse(session: Session) -> None:
     assert list(session.records(3, reverse=True)) == []
 
 
-def test_reverse_records_pass_over_damage(log_path: Path) -> None:
+def test_reverse_records_pass_over_damage(log_path: Path, run: Run) -> None:
     """Also when the last record is the damaged one."""
     log_path.write_bytes(log_of(*(node(f"e{n}", f"e{n - 1}" if n else None) for n in range(9))))
     with Session.open(log_path, durability="process") as session:
@@ -141,7 +141,7 @@ def test_reverse_records_pass_over_damage(log_path: Path) -> None:
                 log_path.write_bytes(log_path.read_bytes().replace(b'"content":"e7"', b'"content":"XX"'))
                 return [number async for number, _ in other.records(reverse=True)]
 
-        assert asyncio.run(main()) == [5, 4, 3, 2, 1, 0]  # seven records are whole, and then the last is not
+        assert run(main) == [5, 4, 3, 2, 1, 0]  # seven records are whole, and then the last is not
 
 
 # --- the law ---
@@ -376,7 +376,7 @@ def test_wrong_arguments_are_named_at_the_call(
     assert words in str(raised.value)
 
 
-def test_asyncio_programs_walk_too() -> None:
+def test_async_programs_walk_too(run: Run) -> None:
     """`path`, `walk_up` and `records` give what the sync ones give; a loop may end early."""
 
     async def main() -> None:
@@ -393,7 +393,7 @@ def test_asyncio_programs_walk_too() -> None:
                 async for _ in session.walk_up(type=int):  # type: ignore[type-var]
                     pass
 
-    asyncio.run(main())
+    run(main)
 
 
 def test_a_stale_session_walks_what_it_has_seen(log_path: Path) -> None:

@@ -30,9 +30,10 @@ TRIES = 8  # how often a log may be replaced during one call
 # shorter than the rest: a close per request costs nothing, and a long log is not copied for every few thousand entries.
 _TAIL_ROWS, _TAIL_BYTES, _TAIL_PART = 4096, 4 * 2**20, 1 / 64
 
-# While a log grows, one is saved at fixed places of it: of several writers, the one that passes a place does it. Places
-# are a step apart, counted in units of the work of a scan: a row, or 4 KiB of the log. A step is this many units, or
-# between a sixteenth and an eighth of all, so that all saves together write at most 16 times as much as the last.
+# While a log grows, one is saved at thresholds of its length: of several writers, the one that crosses a threshold does
+# it. They are a step apart, counted in units of the work of a scan: a row, or 4 KiB of the log. A step is this many
+# units, or between a sixteenth and an eighth of all, so that all saves together write at most 16 times as much as the
+# last.
 _STEP_UNITS, _UNIT_BYTES = 1024, 4096
 
 
@@ -179,7 +180,7 @@ class Journal:
                 if chunk.lines:
                     self._add_written(batch, chunk)
                 self.index_is_partial = False
-                if self._unsaved_loss or self._passed_place(*before):
+                if self._unsaved_loss or self._crossed_threshold(*before):
                     self._save()
                 return batch
         raise self.replaced_too_often()
@@ -322,8 +323,8 @@ class Journal:
         if units - _units(*self._saved) > _step(units):
             self._save()
 
-    def _passed_place(self, rows: int, end: int) -> bool:
-        """Returns whether the log, which had so many rows up to `end`, has grown over a place where one saves."""
+    def _crossed_threshold(self, rows: int, end: int) -> bool:
+        """Returns whether the log, which had so many rows up to `end`, has grown over a threshold."""
         units = _units(len(self.index.tree), self.index.state.end)
         step = _step(units)
         return _units(rows, end) // step != units // step
@@ -357,5 +358,5 @@ def _units(rows: int, end: int) -> int:
 
 
 def _step(units: int) -> int:
-    """Returns how far apart the places are where a log of this length is saved."""
+    """Returns how far apart the thresholds are at which a log of this length is saved."""
     return max(_STEP_UNITS, 1 << max(0, units.bit_length() - 4))

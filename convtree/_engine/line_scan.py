@@ -70,9 +70,12 @@ class LineScan(LineReader, ABC):
 
     @abstractmethod
     def _index_message_run(
-        self, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[Envelope | None]
+        self, first: int, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[Envelope | None]
     ) -> int:
-        """Indexes the leading plain messages that continue the leaf one after the other; returns how many."""
+        """Indexes the plain messages from line `first` on that continue the leaf one after the other.
+
+        Returns how many there are. Takes as long as they do: most calls find none, whatever follows.
+        """
 
     def scan(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
         """Indexes the lines of a chunk, in log order."""
@@ -208,7 +211,7 @@ class LineScan(LineReader, ABC):
         envelopes = bulk.read_entry_envelopes(lines[:good])
         number = 0
         while number < good:
-            number += self._index_message_run(positions[number:good], lines[number:good], envelopes[number:])
+            number += self._index_message_run(number, positions, lines, envelopes)
             if number < good:
                 envelope, line = envelopes[number], lines[number]
                 if envelope is None and self._begins_open_group(positions[number], lines, number):

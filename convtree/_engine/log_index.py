@@ -103,15 +103,20 @@ class Index(LineScan):
         state.end = positions[-1] + len(lines[-1]) + 1
 
     def _index_message_run(
-        self, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[Envelope | None]
+        self, first: int, positions: Sequence[int], lines: Sequence[bytes], envelopes: Sequence[Envelope | None]
     ) -> int:
-        """Indexes the leading plain messages that continue the leaf one after the other; returns how many."""
+        """Indexes the plain messages from line `first` on that continue the leaf one after the other.
+
+        Returns how many there are. Takes as long as they do: most calls find none, whatever follows.
+        """
         state = self.state
-        ids = bulk.message_run(envelopes, state.leaf.id, self._leaf_model)
+        following = map(envelopes.__getitem__, range(first, len(envelopes)))
+        ids = bulk.message_run(following, state.leaf.id, self._leaf_model)
         if not ids:
             return 0
-        size = len(ids)
-        count = bulk.add_messages(self.tree, ids, state.leaf.row, positions[:size], list(map(len, lines[:size])))
+        end = first + len(ids)
+        lengths = list(map(len, lines[first:end]))
+        count = bulk.add_messages(self.tree, ids, state.leaf.row, positions[first:end], lengths)
         if count:
             state.leaf, state.leaf_uncertain_because = Leaf(len(self.tree) - 1, ids[count - 1]), None
             state.lines += count

@@ -7,6 +7,7 @@ depends on the branch.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Any
 
@@ -56,13 +57,15 @@ class _Thread:
             row: [part for part in said.source.parts if id(part) not in self._folded]
             for row, said in self._said.items()
         }
+        self._shown: dict[int, int] = {}  # by row, itself, or the message above it whose calls have its results
+        for row, said in self._said.items():
+            is_folded = said.source.parts and not self._parts[row]
+            self._shown[row] = self._shown.get(said.above, said.above) if is_folded else row
 
     def shown_above(self, row: int) -> int:
-        """Returns the message at or above a row that is a message of the thread; ROOT if there is none."""
+        """Returns the nearest message of the thread at or above a row; ROOT if there is none."""
         row = self._nearest[row] if row >= 0 else row
-        while row >= 0 and not self._parts[row] and self._said[row].source.parts:
-            row = self._said[row].above  # all of it is part of the message with the calls
-        return row
+        return self._shown.get(row, row)
 
     def id_of(self, row: int) -> str | None:
         """Returns the id of a message; None for ROOT."""
@@ -70,9 +73,8 @@ class _Thread:
 
     def messages(self) -> Iterator[dict[str, Any]]:
         """Yields the messages with their parents, which come first."""
-        parents = {
-            row: self.shown_above(said.above) for row, said in self._said.items() if self.shown_above(row) == row
-        }
+        shown = [row for row, at in self._shown.items() if at == row]
+        parents = {row: self.shown_above(self._said[row].above) for row in shown}
         followed = set(parents.values())
         for row, parent in parents.items():
             is_last = row not in followed
@@ -103,30 +105,39 @@ class _Thread:
                 if call.id is not None:
                     callers.setdefault(call.id, []).append(row)
         found: dict[int, list[Result]] = {}
-        for row, said in self._said.items():
-            own = {id(result) for result in said.source.results}
-            if own:
-                rows = sorted({row, *self._calls_before(row), *self._callers_above(row, callers)})
-                matched = match(part for each in rows for part in self._said[each].source.parts)
-                for key, result in matched.answers.items():
-                    if id(result) in own:
-                        found.setdefault(key, []).append(result)
+        done = set[int]()
+        for row in reversed(self._said):
+            if row in done or not self._said[row].source.results:
+                continue
+            run = self._results_up(row)
+            own = {id(result) for each in run if each not in done for result in self._said[each].source.results}
+            rows = {*run, *self._calls_up(run[-1]), *(each for one in run for each in self._callers_of(one, callers))}
+            matched = match(part for each in sorted(rows) for part in self._said[each].source.parts)
+            for key, result in matched.answers.items():
+                if id(result) in own:
+                    found.setdefault(key, []).append(result)
+            done.update(run)
         return found
 
-    def _calls_before(self, row: int) -> Iterator[int]:
-        """Yields the messages above a result up to the nearest with calls, which may be several in a row."""
-        row = self._said[row].above
-        while row >= 0 and self._said[row].source.results and not self._said[row].source.calls:
-            yield row
-            row = self._said[row].above
-        while row >= 0 and self._said[row].source.calls:
-            yield row
-            row = self._said[row].above
+    def _results_up(self, row: int) -> list[int]:
+        """Returns a message with results, and those above it that have results and no calls."""
+        run = [row]
+        while (row := self._said[row].above) >= 0 and self._said[row].source.results:
+            if self._said[row].source.calls:
+                break
+            run.append(row)
+        return run
 
-    def _callers_above(self, row: int, callers: dict[str, list[int]]) -> Iterator[int]:
+    def _calls_up(self, row: int) -> Iterator[int]:
+        """Yields the messages above a message that have calls, up to the first that has none."""
+        while (row := self._said[row].above) >= 0 and self._said[row].source.calls:
+            yield row
+
+    def _callers_of(self, row: int, callers: dict[str, list[int]]) -> Iterator[int]:
         """Yields the nearest message above a result for each id that it names."""
         for result in self._said[row].source.results:
-            above = (each for each in reversed(callers.get(result.id or "", ())) if each < row)
+            named = callers.get(result.id or "", [])
+            above = (named[at] for at in range(bisect_left(named, row) - 1, -1, -1))
             caller = next((each for each in above if self._index.tree.is_ancestor(each, row)), None)
             if caller is not None:
                 yield caller

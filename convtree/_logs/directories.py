@@ -37,6 +37,17 @@ def directory(path: Directory | None) -> str | None:
     return whole[1:] if whole.startswith("//") and os.sep == "/" else whole
 
 
+def path_of(name: str, value: Directory) -> Path:
+    """Returns the path of a file that the argument `name` gives, with `~` expanded.
+
+    Raises:
+        ValueError: it is empty.
+    """
+    if not os.fspath(value):
+        raise ValueError(f"{name}: empty; expected the path of a file")
+    return Path(value).expanduser()
+
+
 def absolute(path: Directory) -> str:
     """Returns a directory in that form.
 

@@ -14,15 +14,17 @@ from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError
 
 _PART_BYTES = 2**16  # of a snapshot in one row
-_CACHED_PARTS = 8  # per reader: an open goes back and forth between the columns
+_RUN = 4  # parts that a reader fetches together: a query costs more than they do
+_CACHED_RUNS = 4  # per reader: an open goes back and forth between the columns
 _PARTS_PER_INSERT = 64
 _KEPT = 4  # generations
 
 _SELECT_NEWEST = (
     "SELECT generation, size FROM ct_snapshots WHERE session_id = :session_id ORDER BY generation DESC LIMIT 1"
 )
-_SELECT_PART = (
-    "SELECT data FROM ct_snapshots WHERE session_id = :session_id AND generation = :generation AND part = :part"
+_SELECT_PARTS = (
+    "SELECT part, data FROM ct_snapshots WHERE session_id = :session_id AND generation = :generation "
+    "AND part >= :start AND part < :until"
 )
 _INSERT_PART = (
     "INSERT INTO ct_snapshots (session_id, generation, part, size, data) "
@@ -54,12 +56,12 @@ def insert_snapshot(execute: Execute, session_id: str, generation: int, parts: S
 
 
 class SnapshotReader:
-    """Reads one snapshot part by part; keeps the last few parts in memory."""
+    """Reads one snapshot, a few parts at once; keeps the last of them in memory."""
 
     def __init__(self, database: SqlDatabase, session_id: str, generation: int) -> None:
         self._database = database
         self._key = {"session_id": session_id, "generation": generation}
-        self._parts: dict[int, bytes] = {}
+        self._runs: dict[int, dict[int, bytes]] = {}  # the parts of each run, by number
 
     def read(self, offset: int, length: int) -> bytes:
         """Returns the bytes there; fewer at the end, and where a part is missing. Short bytes count as damaged."""
@@ -71,10 +73,12 @@ class SnapshotReader:
         return data[offset - first * _PART_BYTES :][:length]
 
     def _part(self, number: int) -> bytes:
-        if number not in self._parts:
+        run = number // _RUN
+        if run not in self._runs:
+            values = {**self._key, "start": run * _RUN, "until": (run + 1) * _RUN}
             with self._database.reading() as execute:
-                rows = execute(_SELECT_PART, {**self._key, "part": number})
-            if len(self._parts) >= _CACHED_PARTS:
-                del self._parts[next(iter(self._parts))]
-            self._parts[number] = bytes(rows[0][0]) if rows else b""
-        return self._parts[number]
+                rows = execute(_SELECT_PARTS, values)
+            if len(self._runs) >= _CACHED_RUNS:
+                del self._runs[next(iter(self._runs))]
+            self._runs[run] = {part: bytes(data) for part, data in rows}
+        return self._runs[run].get(number, b"")

@@ -20,7 +20,7 @@ from convtree._engine.sdk_objects import PINNED_ROLES, SDKObject, entry_of, mess
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import Entry, MessageEntry, Record, Status, Visibility
 from convtree._model.errors import InvalidMessage
-from convtree._session.client import HasClient, check_on_stale
+from convtree._session.client import HasClient, check_on_stale, naming_item
 
 E = TypeVar("E", bound=Entry)
 
@@ -251,7 +251,8 @@ def append_many(
             own |= {"replaces": id_of(replaces), "reply_to": answered}
         if number == len(listed) and not isinstance(item, Entry):
             own |= {"usage": usage, "status": status, "extra": extra}
-        entries.append(entry_of(item, **own))
+        with naming_item(number - 1):
+            entries.append(entry_of(item, **own))
     if not entries:
         return []
     return self._client.append(

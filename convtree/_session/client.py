@@ -6,8 +6,8 @@ write is an intent for the journal, under the same lock. A client has seen its o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import wraps
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
@@ -21,8 +21,9 @@ from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
 from convtree._engine.log import LogReplaced
 from convtree._engine.log_index import Index
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
+from convtree._model.arguments import checked
 from convtree._model.entries import Entry, Header, LabelMark, Mark, Record, SessionInfoMark
-from convtree._model.errors import CorruptLog, ReadOnlySession, SessionClosed, SessionFailed
+from convtree._model.errors import CorruptLog, InvalidMessage, ReadOnlySession, SessionClosed, SessionFailed
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import check_choice
 from convtree._session.view import SessionView
@@ -204,6 +205,14 @@ class Client(Uncopyable, ForkAware):
         """Redacts, checks and encodes a record."""
         return encode_record(self.without_secrets(record))
 
+    def _encode_items(self, entries: Sequence[Entry]) -> list[EncodedRecord]:
+        """Encodes entries; an error says which one cannot be stored."""
+        records: list[EncodedRecord] = []
+        for number, entry in enumerate(entries):
+            with naming_item(number):
+                records.append(self.encode(entry))
+        return records
+
     def seen(self, on_stale: OnStale | None = None, expected: Expected = ANYTHING) -> SeenLeaf:
         """Returns the leaf that this client has seen. The caller holds the lock until it has written.
 
@@ -238,10 +247,8 @@ class Client(Uncopyable, ForkAware):
             raise ValueError("expect_leaf and expect_revision: a reply lands whatever happened; leave out reply_to")
         if reply_to is not None and (parent_id is not LEAF or on_stale is not None):
             raise ValueError("the place of a reply follows from reply_to; leave out parent_id and on_stale")
-        if not isinstance(move_leaf, bool):
-            raise TypeError(f"move_leaf is True or False, not a {type(move_leaf).__name__}")
         encode = encode_record if self.redact is None else self.encode
-        records = list(map(encode, entries))
+        records = [encode(entries[0])] if len(entries) == 1 else self._encode_items(entries)
         if label is not None:  # its target is known under the lock
             label = cast(LabelMark, self.encode(LabelMark(target_id="", label=label)).record).label
         with self.lock:
@@ -349,6 +356,17 @@ def checked_id(id: str | None) -> str:
     return id
 
 
+@contextmanager
+def naming_item(number: int) -> Iterator[None]:
+    """Makes errors say that they are about an item of a list."""
+    try:
+        yield
+    except InvalidMessage as error:
+        raise InvalidMessage(f"items[{number}]: {error}", place=f"items[{number}].{error.place}") from None
+    except TypeError as error:
+        raise TypeError(f"items[{number}]: {error}") from None
+
+
 class HasClient(Protocol):
     """The part of a session that the functions in other modules need: its client."""
 
@@ -363,16 +381,16 @@ def query(question: Callable[Concatenate[SessionView, P], T]) -> Callable[Concat
         return self._client.ask(question, *args, **kwargs)
 
     ask.__qualname__ = f"Session.{question.__name__}"
-    return ask
+    return checked(ask)
 
 
 def overloaded_method(function: F) -> F:
     """Turns a function that takes a session into a method as `method` does. Its type stays, with every overload."""
     function.__qualname__ = f"Session.{function.__name__}"
-    return function
+    return checked(function)
 
 
 def method(function: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[Any, P], T]:
     """Turns a function that takes a session into a method of sessions: changes its type and its name."""
     function.__qualname__ = f"Session.{function.__name__}"
-    return function
+    return checked(function)

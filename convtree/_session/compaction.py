@@ -28,6 +28,7 @@ from convtree._messages.dialects import (
     WRITE_TOOLS,
 )
 from convtree._messages.parts import Source
+from convtree._model.arguments import checked
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry
 from convtree._model.errors import InvalidMessage, SummaryTooLong
 from convtree._session.cut_points import allowed_cuts, choose_cut, turn_prefix
@@ -134,6 +135,7 @@ class Conversation(Protocol):
         ...
 
 
+@checked
 def plan_compaction(
     session: Conversation,
     *,
@@ -197,6 +199,7 @@ def plan_compaction(
     )
 
 
+@checked
 def plan_branch(session: Conversation, entry_id: str | Entry | None) -> BranchPlan | None:
     """Plans a summary of the branch that a move to `entry_id` leaves; None if it leaves no messages."""
     leaf_id = session.leaf_id

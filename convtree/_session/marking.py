@@ -5,6 +5,7 @@ None of them moves the leaf.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast
 
 import msgspec
@@ -120,9 +121,9 @@ def set_directories(
     self._client.add_mark(SessionInfoMark(id=checked_id(id), cwd=given(cwd), git_root=given_root(git_root)))
 
 
-def update_metadata(self: HasClient, /, **changes: Any) -> None:
-    """Sets metadata by key; None removes a key."""
-    self._client.add_mark(SessionInfoMark(metadata=changes))
+def update_metadata(self: HasClient, changes: Mapping[str, Any] | None = None, /, **more: Any) -> None:
+    """Sets metadata by key, from a mapping or as arguments; None removes a key."""
+    self._client.add_mark(SessionInfoMark(metadata={**(changes or {}), **more}))
 
 
 def _change(self: HasClient, entry_id: str | Entry, **change: Any) -> bool:

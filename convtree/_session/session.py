@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from convtree._engine.intents import Import
@@ -20,9 +19,10 @@ from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
 from convtree._engine.write_batch import encode_imported
 from convtree._logs.atomic_file import create_atomically
-from convtree._logs.directories import Directory
+from convtree._logs.directories import Directory, path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
+from convtree._model.arguments import checked
 from convtree._model.batches import BATCH, batched
 from convtree._model.entries import (
     Entry,
@@ -53,7 +53,7 @@ class Session(Described, Uncopyable):
     def __init__(
         self,
         log: Log,
-        header: Header,
+        header: Header | None = None,
         *,
         read_only: bool = False,
         on_stale: OnStale = "raise",
@@ -63,6 +63,8 @@ class Session(Described, Uncopyable):
         id: str | None = None,
     ) -> None:
         """Opens a session on a log. `id` is the one a store has it under; None: the header's."""
+        if header is None or isinstance(log, str | os.PathLike):
+            raise TypeError("Session(log, header) takes a Log and a Header; Session.open(path) opens the log in a file")
         self._client = Client(
             Journal.open(log, clock=clock, id_source=id_source),
             header,
@@ -74,6 +76,7 @@ class Session(Described, Uncopyable):
         self._client.save_long_scan()
 
     @classmethod
+    @checked
     def open(
         cls,
         path: str | os.PathLike[str],
@@ -141,7 +144,7 @@ class Session(Described, Uncopyable):
             raise ValueError("a reader takes no lock: exclusive goes with the modes 'a', 'x' and 'r+' only")
         header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=id_source)
         log = JsonlLog(
-            path,
+            path_of("path", path),
             mode=mode,
             durability=durability,
             lock_timeout_s=lock_timeout_s,
@@ -166,6 +169,7 @@ class Session(Described, Uncopyable):
         return session
 
     @classmethod
+    @checked
     def memory(
         cls,
         *,
@@ -222,6 +226,7 @@ class Session(Described, Uncopyable):
     set_directories = method(marking.set_directories)
     update_metadata = method(marking.update_metadata)
 
+    @checked
     def extend(self, records: Iterable[Record], *, batch_size: int = BATCH, move_leaf: bool = True) -> int:
         """Appends records with their own ids, parents and times, in batches; returns how many were written.
 
@@ -244,6 +249,7 @@ class Session(Described, Uncopyable):
             written += len(done.added) - done.keeps_leaf  # without the mark that keeps it
         return written
 
+    @checked
     def fork(
         self, path: str | os.PathLike[str], entry_id: str | Entry | AtLeaf | None = LEAF, *, allow_network: bool = False
     ) -> Session:
@@ -255,7 +261,8 @@ class Session(Described, Uncopyable):
             SessionExists: there is a file at `path`.
             EntryNotFound, BrokenPath, LeafUncertain, UnknownEntry: the path cannot be copied, see `copy_path`.
         """
-        self.copy_path(lambda _, lines: create_atomically(Path(path), lines, allow_network=allow_network), entry_id)
+        path = path_of("path", path)
+        self.copy_path(lambda _, lines: create_atomically(path, lines, allow_network=allow_network), entry_id)
         return Session.open(
             path,
             on_stale=self._client.on_stale,

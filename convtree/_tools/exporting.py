@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 
 from convtree._engine.redact import Redact
 from convtree._formats import WRITERS
 from convtree._logs.atomic_file import write_atomically
+from convtree._logs.directories import path_of
+from convtree._model.arguments import checked
 from convtree._session.session import Session
 from convtree._tools.redact_log import RedactedSession
 
 
+@checked
 def export_file(
     session: Session,
     path: str | os.PathLike[str],
@@ -38,9 +40,10 @@ def export_file(
         BrokenPath, UnknownEntry: As `export_lines`.
         SessionExists: The file exists, and `replace` is not set.
     """
-    write_atomically(Path(path), export_lines(session, format, redact=redact), replace=replace)
+    write_atomically(path_of("path", path), export_lines(session, format, redact=redact), replace=replace)
 
 
+@checked
 def export_lines(session: Session, format: str, *, redact: Redact | None = None) -> Iterator[bytes]:
     """Yields a session in another format, piece by piece.
 

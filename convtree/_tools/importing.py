@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -18,8 +17,10 @@ from convtree._engine.log import Durability
 from convtree._engine.redact import Redact, redact_record
 from convtree._formats.common.base import SessionRef, SourceSession, origin
 from convtree._logs import directories
+from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
+from convtree._model.arguments import checked
 from convtree._model.batches import batched
 from convtree._model.entries import Finding, Header, MessageEntry, Record, SessionInfoMark
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound, SeveralSessions
@@ -69,6 +70,7 @@ class ImportReport(msgspec.Struct, frozen=True, kw_only=True):
     leaf_kept: bool = False
 
 
+@checked
 def import_file(
     source: str | os.PathLike[str],
     target: str | os.PathLike[str],
@@ -99,7 +101,7 @@ def import_file(
             parent has appeared. What was imported before stays.
         OSError: Reading or writing failed. Records written before are valid; import again to continue.
     """
-    found = recognise(Path(source))
+    found = recognise(path_of("source", source))
     with found.source:
         ref = _only_session(found)
         read = _read(found, ref, redact)
@@ -111,6 +113,7 @@ def import_file(
         return report
 
 
+@checked
 def import_into(
     source: str | os.PathLike[str],
     store: SessionStore,
@@ -129,7 +132,7 @@ def import_into(
         NotALog: `source` is a file of no known format.
         OSError: `source` cannot be read.
     """
-    top = Path(source)
+    top = path_of("source", source)
     if not top.is_dir():
         sources: list[KnownSource | NotImported] = [recognise(top)]
     else:
@@ -171,13 +174,14 @@ class ForeignSession(msgspec.Struct, frozen=True, kw_only=True):
     source: str
 
 
+@checked
 def list_foreign(source: str | os.PathLike[str]) -> Iterator[ForeignSession]:
     """Yields the sessions of a file, or of all files in a folder and its subfolders, without importing them.
 
     Raises:
         NotALog: No session of a known format was found.
     """
-    for found in find_sources(Path(source)):
+    for found in find_sources(path_of("source", source)):
         with found.source:
             for ref in found.sessions():
                 yield _describe(found, found.read(ref))
@@ -203,6 +207,7 @@ def _describe(found: KnownSource, read: SourceSession) -> ForeignSession:
     )
 
 
+@checked
 def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = None) -> tuple[Session, ImportReport]:
     """Reads a session of another tool into memory. `session_id` chooses one if the source holds several.
 
@@ -211,7 +216,7 @@ def read_foreign(source: str | os.PathLike[str], *, session_id: str | None = Non
         SeveralSessions: It holds more than one session, and `session_id` is not set.
         SessionNotFound: It does not hold the session `session_id`.
     """
-    top, ids, outside = Path(source), list[str](), list[Finding]()
+    top, ids, outside = path_of("source", source), list[str](), list[Finding]()
     first: tuple[KnownSource, SessionRef] | None = None
     leftover: tuple[KnownSource, SessionRef] | None = None
     with ExitStack() as kept_open:
@@ -400,9 +405,9 @@ def _open_target(target: str | os.PathLike[str], header: Header, durability: Dur
         SessionExists: It is the log of another session.
     """
     try:
-        log = JsonlLog(Path(target), mode="r+", durability=durability)
+        log = JsonlLog(path_of("target", target), mode="r+", durability=durability)
     except SessionNotFound:
-        log = JsonlLog(Path(target), mode="x", durability=durability)
+        log = JsonlLog(path_of("target", target), mode="x", durability=durability)
     try:
         session = Session(log, header)
         if session.id != header.id:

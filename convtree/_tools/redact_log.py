@@ -22,9 +22,11 @@ from convtree._engine.redact import Redact, Redactor, redact_payload, redact_rec
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.directories import path_of
 from convtree._logs.file_lines import header_at
 from convtree._logs.index_file import index_of
 from convtree._logs.jsonl import JsonlLog
+from convtree._model.arguments import checked
 from convtree._model.batches import BATCH, batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import CorruptLog, ReadOnlySession
@@ -120,6 +122,7 @@ class RedactedSession:
         return self._session.outline()
 
 
+@checked
 def redact_session(
     folder: str | os.PathLike[str],
     id: str,
@@ -172,6 +175,7 @@ def redact_session(
     return _with_leftovers(done, path, holders)
 
 
+@checked
 def redact_log(
     path: str | os.PathLike[str],
     *,
@@ -201,7 +205,7 @@ def redact_log(
         ReadOnlySession: the log was written by a newer version.
         SessionLocked: another writer has the lock.
     """
-    path = Path(path)
+    path = path_of("path", path)
     mode: Mode = "r+" if in_place else "r"
     log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=in_place, allow_network=allow_network)
     try:

@@ -25,7 +25,9 @@ from convtree._engine.log_index import Index
 from convtree._engine.tree import NONE
 from convtree._engine.write_batch import reseal
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
+from convtree._model.arguments import checked
 from convtree._model.batches import batched
 from convtree._model.entries import (
     ID,
@@ -105,6 +107,7 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: str | None = None
 
 
+@checked
 def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) -> Report:
     """Checks a log to the last byte: lines, checksums, tree, and every record against its type.
 
@@ -132,6 +135,7 @@ def verify(path: str | os.PathLike[str], *, progress: Progress | None = None) ->
         log.close()
 
 
+@checked
 def repair(
     path: str | os.PathLike[str],
     *,
@@ -171,7 +175,7 @@ def repair(
         ReadOnlySession: the log was written by a newer version.
         SessionLocked: another writer has the lock.
     """
-    path = Path(path)
+    path = path_of("path", path)
     mode: Mode = "r" if dry_run else "r+"
     log = _WatchedLog(
         path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=not dry_run, allow_network=allow_network

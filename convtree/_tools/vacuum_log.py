@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 import msgspec
 
 from convtree._engine.log import Mode
+from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
+from convtree._model.arguments import checked
 from convtree._model.entries import Entry
 from convtree._tools.redact_log import copies_in_folder
 from convtree.stores._folder import CATALOGUE, LEDGER, SUFFIX, FolderBackend, rewrite_log
@@ -17,6 +18,7 @@ from convtree.stores._session_store import SessionStore
 from convtree.stores._vacuum import Vacuumed, VacuumedLog
 
 
+@checked
 def vacuum(
     path: str | os.PathLike[str],
     keep: Iterable[str | Entry] | None = None,
@@ -45,7 +47,7 @@ def vacuum(
         SessionLocked: another writer has the lock.
         As `SessionStore.vacuum`.
     """
-    path = Path(path)
+    path = path_of("path", path)
     if path.suffix == SUFFIX and any((path.parent / name).exists() for name in (CATALOGUE, LEDGER)):
         backend = FolderBackend(path.parent, lock_timeout_s=lock_timeout_s, allow_network=allow_network, create=False)
         with SessionStore(backend) as store:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
 from functools import partial, wraps
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 from convtree._model.resources import Uncopyable
 from convtree.aio._executor import SerialQueue, run_in_background
+from convtree.aio._waiting import check_cancelled, finish, wait_for
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -86,22 +86,13 @@ class AwaitableContext(AsyncOnly, Coroutine[Any, Any, R]):
             )
 
 
-async def wait_for(future: Future[T]) -> T:
-    """Waits for a call in a thread. If the caller is cancelled, a call that has not started does not run."""
-    return await asyncio.wrap_future(future)
-
-
-async def finish(future: Future[T]) -> T:
-    """Waits for a call in a thread that runs in any case: cancelling ends the waiting only."""
-    return await asyncio.shield(asyncio.wrap_future(future))
-
-
 async def _open(queue: SerialQueue, work: Callable[[], T], wrap: Callable[[T], R]) -> R:
     """Opens and wraps a sync object. If the caller is cancelled meanwhile, the object is closed."""
+    await check_cancelled()
     future = queue.submit(work)
     try:
         return wrap(await wait_for(future))
-    except asyncio.CancelledError:
+    except BaseException:  # asyncio and trio have their own for a caller that is cancelled
         future.add_done_callback(_close_unclaimed)
         raise
 

@@ -6,7 +6,6 @@ neither change the order nor run at the same time as the next one.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +16,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from convtree._model.resources import ForkAware, watch_forks
+from convtree.aio._waiting import check_cancelled, wait_for
 
 T = TypeVar("T")
 
@@ -61,7 +61,8 @@ class SerialQueue(ForkAware):
 
     async def call(self, work: Callable[[], T]) -> T:
         """Runs `work` when its turn comes; returns what it returns."""
-        return await asyncio.wrap_future(self.submit(work))
+        await check_cancelled()
+        return await wait_for(self.submit(work))
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Adds `work` to the queue, with a copy of the caller's context variables.

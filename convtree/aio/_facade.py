@@ -5,7 +5,6 @@ The rules that callers can rely on are in the docstring of the package.
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -24,6 +23,7 @@ from convtree._engine.rendering import Render, default_render
 from convtree._engine.tokens import Counter
 from convtree._engine.tree import Tree
 from convtree._logs.copy import Copied
+from convtree._model.arguments import checked_methods
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, Finding, Header, Mark, Record
 from convtree._session import landing, walking
 from convtree._session.compaction import BranchPlan, CompactionPlan
@@ -32,8 +32,10 @@ from convtree._session.session import Session as SyncSession
 from convtree._session.summaries import Summary
 from convtree._session.viewing import View as SyncView
 from convtree._session.viewing import ViewEntry, ViewShape
-from convtree.aio._calls import AsyncFacade, AsyncOnly, awaited, finish, opening_function, opening_method, wait_for
+from convtree.aio._calls import AsyncFacade, AsyncOnly, awaited, opening_function, opening_method
 from convtree.aio._executor import SerialQueue, run_in_background
+from convtree.aio._items import Items
+from convtree.aio._waiting import check_cancelled, finish, sleep, wait_for
 from convtree.stores._open import open_store as open_sync_store
 from convtree.stores._session_store import SessionStore as SyncStore
 from convtree.stores._shared import SessionPool, Shared
@@ -66,8 +68,9 @@ def _session_or_none(session: SyncSession | None) -> Session | None:
     return None if session is None else Session(session)
 
 
+@checked_methods
 class Session(AsyncFacade[SyncSession]):
-    """A conversation for asyncio: the calls of `convtree.Session`, awaited. An async context manager.
+    """A conversation for async programs: the calls of `convtree.Session`, awaited. An async context manager.
 
     Opened by `Session.open` or `Session.memory`. `Session(sync)` wraps a sync session; from then on, use only the
     wrapper.
@@ -219,12 +222,16 @@ class Session(AsyncFacade[SyncSession]):
         """Yields entries and marks with their numbers, as the sync `records` does. Begins with the first item."""
         return self._each(lambda: walking.batches_of_records(self._sync, start, reverse))
 
-    async def _each(self, begin: Callable[[], Iterator[builtins.list[T]]]) -> AsyncGenerator[T, None]:
-        """Yields the items of batches, each of which is read in a thread."""
-        batches = await self._queue.call(begin)
-        while (batch := await self._queue.call(partial(next, batches, None))) is not None:
-            for each in batch:
-                yield each
+    def _each(self, begin: Callable[[], Iterator[builtins.list[T]]]) -> AsyncGenerator[T, None]:
+        """Returns the items of batches, each of which is read in a thread."""
+        batches: builtins.list[Iterator[builtins.list[T]]] = []
+
+        def next_batch() -> builtins.list[T] | None:
+            if not batches:
+                batches.append(begin())
+            return next(batches[0], None)
+
+        return Items(lambda: self._queue.call(next_batch))
 
     def follow(self, *, poll_s: float = 0.2, timeout_s: float | None = None) -> AsyncGenerator[Entry | Mark, None]:
         """Yields entries and marks appended from now on, as the sync `follow` does. Occupies no thread while it waits.
@@ -232,16 +239,15 @@ class Session(AsyncFacade[SyncSession]):
         Ends as the sync one does, and when the task is cancelled. To leave the loop earlier, close the generator
         (`contextlib.aclosing`). Errors are raised with the first item.
         """
-        return self._follow(self._queue.submit(partial(looks, self._sync, poll_s, timeout_s)))
+        started = self._queue.submit(partial(looks, self._sync, poll_s, timeout_s))
 
-    async def _follow(self, started: Future[Any]) -> AsyncGenerator[Entry | Mark, None]:
-        looks = await asyncio.wrap_future(started)
-        while (look := await self._queue.call(partial(next, looks, None))) is not None:
-            news, wait_s = look
-            for each in news:
-                yield each
-            if not news:
-                await asyncio.sleep(wait_s)
+        async def next_news() -> builtins.list[Entry | Mark] | None:
+            look = await self._queue.call(partial(next, await wait_for(started), None))
+            if look is not None and not look.records:
+                await sleep(look.wait_s)
+            return None if look is None else look.records
+
+        return Items(next_news)
 
     @property
     def header(self) -> Header:
@@ -353,8 +359,9 @@ def _store(store: SyncStore) -> SessionStore:
     return SessionStore(store)
 
 
+@checked_methods
 class SessionStore(AsyncFacade[SyncStore]):
-    """Many sessions for asyncio: the calls of `convtree.SessionStore`, awaited. Opened by `open_store`."""
+    """Many sessions for async programs: the calls of `convtree.SessionStore`, awaited. Opened by `open_store`."""
 
     def __init__(self, store: SyncStore) -> None:
         super().__init__(store, _STORE_THREADS)
@@ -433,6 +440,7 @@ class _SharedSession(AsyncOnly, AbstractAsyncContextManager[Session]):
         self._entered: list[tuple[Shared, Session]] = []
 
     async def __aenter__(self) -> Session:
+        await check_cancelled()
         store = self._store._sync
         acquiring = self._store._queue.submit(partial(_acquired, store, self._id, self._create))
         try:

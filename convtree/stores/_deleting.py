@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from convtree._catalogue.record_summary import sanitise_text
 from convtree._catalogue.types import Filter
 from convtree._engine.expected import ANYTHING, Expected, expected
+from convtree._model.arguments import checked_methods
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Record
 from convtree._model.errors import ConvtreeError, SessionChanged, SessionHeld, SessionLocked, SessionNotFound
@@ -32,6 +33,7 @@ from convtree.stores._shared import SharingStore
 from convtree.stores.base import Deletion, Traces
 
 
+@checked_methods
 class StoreDeleter(SharingStore):
     """Deletes sessions. What their logs say decides, not the catalogue."""
 

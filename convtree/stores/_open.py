@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from convtree._engine.log import Durability
 from convtree._engine.redact import Redact
+from convtree._model.arguments import checked
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree.stores._folder import FolderBackend
 from convtree.stores._memory import MemoryBackend
@@ -18,9 +19,11 @@ from convtree.stores.base import StoreBackend
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+_DATABASES = (".db", ".sqlite", ".sqlite3")
 _PLUGINS = "convtree.stores"  # entry points: URL scheme -> a function that takes the URL and returns a StoreBackend
 
 
+@checked
 def open_store(
     url: str | os.PathLike[str] | Engine,
     *,
@@ -39,8 +42,9 @@ def open_store(
     `convtree.stores.base`.
 
     Args:
-        url: a path or `file:` URL: a folder. `sqlite:///file.db`, `postgresql://…` or an SQLAlchemy engine: a database
-            (`pip install 'convtree[sql]'` or `'convtree[postgres]'`). `memory:`: gone with the process.
+        url: a path (`~` is expanded) or `file:` URL: a folder. `sqlite:///file.db`, `postgresql://…` or an SQLAlchemy
+            engine: a database (`pip install 'convtree[sql]'` or `'convtree[postgres]'`). `memory:`: gone with the
+            process.
         durability: what an append survives: "power" a power cut, "process" the death of every process. For folders and
             SQLite; a server has a setting of its own.
         lock_timeout_s: how long a writer waits for the lock of a session, or of an SQLite file.
@@ -56,7 +60,7 @@ def open_store(
 
     Raises:
         SessionNotFound, FileNotFoundError: there is no store, and none was to be created.
-        ValueError: the scheme is unknown.
+        ValueError: the scheme is unknown, or a path is empty or that of a file.
         ImportError: an extra is not installed; the message says which.
     """
     backend: StoreBackend
@@ -66,7 +70,7 @@ def open_store(
     scheme, path = split_url(url)
     if scheme == "file":
         backend = FolderBackend(
-            path,
+            _folder(path),
             durability=durability,
             lock_timeout_s=lock_timeout_s,
             allow_network=allow_network,
@@ -121,6 +125,25 @@ def split_url(url: str | os.PathLike[str]) -> tuple[str, str]:
     from urllib.parse import unquote
 
     return "file", unquote(slash + path)
+
+
+def _folder(text: str) -> str:
+    """Returns a path with `~` expanded, unless it is that of another thing than a folder.
+
+    Raises:
+        ValueError: it is empty, or the name of a database or of a log, and there is no such folder.
+    """
+    path = os.path.expanduser(text)
+    if not text:
+        raise ValueError("url: empty; expected a folder, 'memory:' or a URL such as 'sqlite:///chat.db'")
+    if not os.path.isdir(path):
+        if text == ":memory:":
+            raise ValueError("url: ':memory:' would be a folder of that name; a store in memory is 'memory:'")
+        if text.endswith(_DATABASES):
+            raise ValueError(f"url: {text!r} is the name of a database; expected 'sqlite:///{text}', or a folder")
+        if text.endswith(".jsonl"):
+            raise ValueError(f"url: {text!r} is the name of a log; Session.open opens it; a store is a folder of logs")
+    return path
 
 
 def _database(where: str | Engine, durability: Durability, lock_timeout_s: float, create: bool | None) -> StoreBackend:

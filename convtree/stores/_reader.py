@@ -15,6 +15,7 @@ from convtree._engine import codec
 from convtree._engine.log import Log, Mode
 from convtree._logs import directories
 from convtree._logs.directories import Directory
+from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry
 from convtree._model.errors import SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
@@ -44,6 +45,7 @@ def count_in(catalogue: Catalogue, filters: Filter) -> int:
     return len(catalogue.sessions(filters)) if count is None else count(filters)
 
 
+@checked_methods
 class StoreReader(Uncopyable, ForkAware):
     """Answers questions about the sessions of a backend. Thread-safe; `SessionStore` adds sessions to write to."""
 

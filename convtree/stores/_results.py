@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import overload
 
 import msgspec
 
@@ -26,6 +27,13 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
 
     def __len__(self) -> int:
         return len(self.sessions)
+
+    @overload
+    def __getitem__(self, index: int) -> SessionInfo: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[SessionInfo, ...]: ...
+    def __getitem__(self, index: int | slice) -> SessionInfo | tuple[SessionInfo, ...]:
+        return self.sessions[index]
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,6 +30,7 @@ from convtree._engine.redact import Redact, redact_lines
 from convtree._logs import directories
 from convtree._logs.copy import Copied
 from convtree._logs.directories import Directory
+from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry, Header, ParentSession
 from convtree._model.errors import ConvtreeError, SessionNotFound
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
@@ -47,6 +48,7 @@ from convtree.stores.base import StoreBackend
 _DESCRIBE = ("name", "cwd", "git_root", "metadata", "parent_session")  # a session that begins
 
 
+@checked_methods
 class SessionStore(VacuumingStore):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from convtree._model.arguments import checked_methods
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, watch_forks
 from convtree._model.sources import Clock
@@ -216,6 +217,7 @@ class SharedSession(AbstractContextManager[Session]):
             raise AttributeError(f"{name!r} of a shared session: use `with store.session(…) as session`")
 
 
+@checked_methods
 class SharingStore(StoreReader):
     """The half of a store that hands out shared sessions."""
 

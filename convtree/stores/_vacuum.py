@@ -15,6 +15,7 @@ from convtree._engine.intents import Heal
 from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Addition, Log
 from convtree._logs.memory import MemoryLog
+from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session.vacuuming import DroppedBranch, Held, Rewritten, check_same, rewrite, size_of
@@ -132,6 +133,7 @@ def _checked(keep: Any) -> tuple[str, ...] | None:
     return ids
 
 
+@checked_methods
 class VacuumingStore(StoreDeleter):
     """The part of a store that drops what sessions no longer need."""
 

@@ -222,7 +222,7 @@ class VacuumTests(StoreTests):
         store.release("s")
         wrong: list[Any] = ["q3", b"q3", SOURCE[0], {"q3": 1}, 7, [7], [None]]
         for keep in wrong:
-            with pytest.raises(TypeError, match="keep is a list"):
+            with pytest.raises(TypeError, match="keep: expected a list"):
                 store.vacuum("s", keep)
         with pytest.raises(ValueError, match="keep is empty"):
             store.vacuum("s", [])

@@ -1,0 +1,191 @@
+"""Arguments at the door: a public call checks what it is given against its own annotations. Pure.
+
+The annotation of a parameter is the one place that says what it takes. An argument of another type raises TypeError
+before the call does anything, and the error names the parameter, what it takes, and what was given. What an annotation
+cannot say, such as whether an id is known, the call checks itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
+from functools import wraps
+from math import isnan
+from typing import Any, NamedTuple, TypeVar, cast
+
+from msgspec import UNSET
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+AT_LEAST = {
+    "batch_size": 1,
+    "keep": 0,
+    "keep_bytes": 0,
+    "keep_open": 0,
+    "keep_tokens": 0,
+    "last": 1,
+    "limit": 1,
+    "lock_timeout_s": 0,
+    "start": 0,
+}
+"""The least number that a parameter of this name takes."""
+
+_SHOWN = 60  # characters of a value in an error
+
+
+class _Kind(NamedTuple):
+    """A type that a parameter takes: how it is known, and what errors call it."""
+
+    accepts: Callable[[Any], bool]
+    words: str
+    is_choice: bool = False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+_KINDS = {
+    "AtLeaf": _Kind(lambda value: isinstance(value, Enum), ""),
+    "None": _Kind(lambda value: value is None, "None"),
+    "UnsetType": _Kind(lambda value: value is UNSET, ""),
+    "bool": _Kind(lambda value: isinstance(value, bool), "True or False"),
+    "bytes": _Kind(lambda value: isinstance(value, bytes), "bytes"),
+    "float": _Kind(_is_number, "a number"),
+    "int": _Kind(lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    "os.PathLike": _Kind(lambda value: hasattr(value, "__fspath__"), "a path"),
+    "str": _Kind(lambda value: isinstance(value, str), "a text"),
+    "list": _Kind(lambda value: isinstance(value, list), "a list"),
+    "tuple": _Kind(lambda value: isinstance(value, tuple), "a tuple"),
+    "builtins.type": _Kind(lambda value: isinstance(value, type), "a class"),
+    **dict.fromkeys(("Collection", "Iterable", "Sequence"), _Kind(_is_list, "a list")),
+    **dict.fromkeys(("dict", "Mapping"), _Kind(lambda value: isinstance(value, Mapping), "a mapping")),
+    **dict.fromkeys(("Callable", "Clock", "Counter", "IdSource", "Progress"), _Kind(callable, "a function")),
+    **dict.fromkeys(("Reader", "Redact", "Render", "Summarize", "SummarizeBranch"), _Kind(callable, "a function")),
+}
+_UNIONS = {
+    "Directory": "str | os.PathLike[str]",
+    "Key": "str | int | tuple[Any, ...] | list[Any]",
+    "Record": "Entry | Mark",
+}
+#: types that the calls check themselves, with their own words, and those that take anything
+_OPEN = frozenset(
+    {"Any", "Conversation", "Durability", "Exported", "Log", "Mode", "OnStale", "Redactor", "SDKObject", "Shape"}
+    | {"Status", "Summary", "ViewShape", "Visibility", "object"}
+)
+
+
+class _Parameter(NamedTuple):
+    """What a parameter takes; nothing is checked if it has no kinds."""
+
+    name: str
+    default: Any
+    kinds: list[_Kind]
+
+
+def checked(function: F) -> F:
+    """Makes a function check its arguments against its annotations before it does anything."""
+    parameters: list[_Parameter] = []
+    by_name: dict[str, _Parameter] = {}
+
+    def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not by_name:  # at the first call: most functions of a program are never called
+            parameters[:] = map(_parameter, inspect.signature(function).parameters.values())
+            by_name.update((each.name, each) for each in parameters)
+        for parameter, value in zip(parameters, args, strict=False):
+            if parameter.kinds:
+                _check(parameter, value)
+        for name, value in kwargs.items():
+            parameter = by_name.get(name, _ANYTHING)
+            if parameter.kinds:
+                _check(parameter, value)
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        check(args, kwargs)
+        return function(*args, **kwargs)
+
+    @wraps(function)
+    async def call_async(*args: Any, **kwargs: Any) -> Any:
+        check(args, kwargs)
+        return await function(*args, **kwargs)
+
+    return cast(F, call_async if inspect.iscoroutinefunction(function) else call)
+
+
+def checked_methods(cls: type[T]) -> type[T]:
+    """Makes the public methods that a class defines check their arguments, but for those that wrap another function."""
+    for name, member in list(vars(cls).items()):
+        if inspect.isfunction(member) and not name.startswith("_") and not hasattr(member, "__wrapped__"):
+            setattr(cls, name, checked(member))
+    return cls
+
+
+def _check(parameter: _Parameter, value: Any) -> None:
+    if value is parameter.default or any(kind.accepts(value) for kind in parameter.kinds):
+        if isinstance(value, float) and isnan(value):
+            raise ValueError(f"{parameter.name}: expected a number, not {shown(value)}")
+        least = AT_LEAST.get(parameter.name)
+        if least is not None and _is_number(value) and value < least:
+            raise ValueError(f"{parameter.name}: expected at least {least}, not {value!r}")
+        return
+    choices = ", ".join(kind.words for kind in parameter.kinds if kind.is_choice)
+    if choices and isinstance(value, str):
+        raise ValueError(f"{parameter.name} is one of {choices}, not {value!r}")
+    expected = " or ".join(dict.fromkeys(kind.words for kind in parameter.kinds if kind.words))
+    raise TypeError(f"{parameter.name}: expected {expected}, not {shown(value)}")
+
+
+def shown(value: Any) -> str:
+    """Returns how an error shows a value: its type, and the beginning of its representation."""
+    if value is None:
+        return "None"
+    text = repr(value)
+    return f"the {type(value).__name__} {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}"
+
+
+_ANYTHING = _Parameter("", UNSET, [])
+
+
+def _parameter(parameter: inspect.Parameter) -> _Parameter:
+    annotation = parameter.annotation
+    is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    if is_variadic or parameter.name == "self" or not isinstance(annotation, str):
+        return _ANYTHING._replace(name=parameter.name)
+    kinds = [_kind(each) for each in _alternatives(annotation)]
+    known = [kind for kind in kinds if kind is not None]
+    return _Parameter(parameter.name, parameter.default, known if len(known) == len(kinds) else [])
+
+
+def _alternatives(annotation: str) -> list[str]:
+    """Splits an annotation at the bars outside of brackets; a name that stands for several types is several."""
+    found, depth = [""], 0
+    for char in annotation:
+        depth += (char in "[(") - (char in ")]")
+        if char == "|" and depth == 0:
+            found.append("")
+        else:
+            found[-1] += char
+    names = [each.strip() for each in found]
+    return [each for name in names for each in (_alternatives(_UNIONS[name]) if name in _UNIONS else [name])]
+
+
+def _kind(annotation: str) -> _Kind | None:
+    """Returns what one type of an annotation accepts; None if the call checks it."""
+    name, _, inside = annotation.partition("[")
+    if name in _KINDS:
+        return _KINDS[name]
+    if name == "Literal":
+        choices = ast.literal_eval(f"[{inside}")
+        return _Kind(lambda value: isinstance(value, str) and value in choices, ", ".join(map(repr, choices)), True)
+    if name in _OPEN:
+        return None
+    article = "an" if name[0] in "AEIOU" else "a"
+    return _Kind(lambda value: any(each.__name__ == name for each in type(value).__mro__), f"{article} {name}")
