@@ -38,6 +38,7 @@ TAKES: dict[str, tuple[type, ...] | None] = {
     "AtLeaf": (),
     "Directory": (str, Path),
     "Entry": (Entry,),
+    "Key": (str, int, tuple, list),
     "None": (type(None),),
     "Record": (Entry, convtree.Mark),
     "UnsetType": (),

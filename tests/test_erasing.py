@@ -278,6 +278,7 @@ def test_copied_files_are_copies(tmp_path: Path) -> None:
         (tmp_path / "link.jsonl").symlink_to(tmp_path / "a.jsonl")
         (tmp_path / "bad.jsonl").write_text('{"type":"session","format":"convtree","id":5}\n')
         assert store.delete("a").copies == ("f", "trip")
+        assert store.erase("a").copies == ("f", "trip")
         assert store.delete("trip").copies == ("f",)
 
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from postgres import new_database
 
-from convtree import InvalidMessage, SessionExists, SessionNotFound, open_store, session_key
+from convtree import Header, InvalidMessage, SessionExists, SessionNotFound, open_store, session_key
 from convtree._model.entries import ID
 
 PEOPLE: list[tuple[Any, ...]] = [
@@ -145,6 +145,8 @@ def test_the_error_for_an_id_says_so(url: str) -> None:
             store.create(id="user@example.com")
         with pytest.raises(TypeError, match="id: expected a text or None, not the list"):
             store.create(id=[])  # type: ignore[arg-type]
+        with pytest.raises(InvalidMessage, match="a list cannot be"):
+            store.open_or_create(Header(id=[]))  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="either an id or a key"):
             store.create(id="a", key="a")
         with pytest.raises(TypeError, match="either an id or a key"):

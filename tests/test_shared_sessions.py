@@ -85,13 +85,13 @@ def test_a_limit_of_none_closes_at_once(folder: Path) -> None:
 @pytest.mark.parametrize(("value", "error"), [(-1, ValueError), ("5", TypeError), (None, TypeError)])
 def test_the_limit_is_checked(value: Any, error: type[Exception]) -> None:
     """It is a number from 0 on."""
-    with pytest.raises(error, match="keep_open is a number from 0 on"):
+    with pytest.raises(error, match="keep_open: expected"):
         open_store("memory:", keep_open=value)
 
 
 def test_arguments_and_misuse(store: SessionStore) -> None:
     """What is used without `with` says so."""
-    with pytest.raises(TypeError, match="create is True or False"):
+    with pytest.raises(TypeError, match="create: expected True or False"):
         store.session("a", create="yes")  # type: ignore[arg-type]
     with pytest.raises(AttributeError, match=r"use `with store\.session"):
         store.session("a").append(user("a"))  # type: ignore[attr-defined]

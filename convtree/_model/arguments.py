@@ -62,13 +62,19 @@ _KINDS = {
     "int": _Kind(lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
     "os.PathLike": _Kind(lambda value: hasattr(value, "__fspath__"), "a path"),
     "str": _Kind(lambda value: isinstance(value, str), "a text"),
+    "list": _Kind(lambda value: isinstance(value, list), "a list"),
+    "tuple": _Kind(lambda value: isinstance(value, tuple), "a tuple"),
     "builtins.type": _Kind(lambda value: isinstance(value, type), "a class"),
     **dict.fromkeys(("Collection", "Iterable", "Sequence"), _Kind(_is_list, "a list")),
     **dict.fromkeys(("dict", "Mapping"), _Kind(lambda value: isinstance(value, Mapping), "a mapping")),
     **dict.fromkeys(("Callable", "Clock", "Counter", "IdSource", "Progress"), _Kind(callable, "a function")),
     **dict.fromkeys(("Reader", "Redact", "Render", "Summarize", "SummarizeBranch"), _Kind(callable, "a function")),
 }
-_UNIONS = {"Directory": "str | os.PathLike[str]", "Record": "Entry | Mark"}
+_UNIONS = {
+    "Directory": "str | os.PathLike[str]",
+    "Key": "str | int | tuple[Any, ...] | list[Any]",
+    "Record": "Entry | Mark",
+}
 #: types that the calls check themselves, with their own words, and those that take anything
 _OPEN = frozenset(
     {"Any", "Conversation", "Durability", "Exported", "Key", "Log", "Mode", "OnStale", "Redactor", "SDKObject", "Shape"}

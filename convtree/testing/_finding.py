@@ -91,7 +91,7 @@ class FindingTests(StoreTests):
         assert ids(store.list(metadata={"all": None, "k": None})) == ["none"]
         assert len(store.list(metadata={})) == len(VALUES) + 1
         assert len(store.list(metadata={"all": 0, "no key": None})) == len(VALUES)
-        with pytest.raises(TypeError, match="metadata is a mapping"):
+        with pytest.raises(TypeError, match="metadata: expected a mapping"):
             store.list(metadata=[("k", 1)])  # type: ignore[arg-type]
         with pytest.raises(InvalidMessage, match=r"metadata\.k"):
             store.list(metadata={"k": float("nan")})

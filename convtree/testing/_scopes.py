@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from convtree._model.entries import Header, ParentSession
-from convtree._model.errors import SessionClosed, SessionExists, SessionHeld, SessionNotFound
+from convtree._model.entries import Header, MessageEntry, ParentSession
+from convtree._model.errors import SessionClosed, SessionExists, SessionHeld, SessionNotFound, StaleLeaf
 from convtree.stores._session_store import SessionStore
 from convtree.testing._base import Clock, StoreTests, append_to, assistant, begin, ids, racing, user
+from convtree.testing._vacuum import vacuumed
 
 ANN, BOB = {"cwd": "/x", "owner": "ann"}, {"cwd": "/x", "owner": "bob"}
 
@@ -46,6 +47,10 @@ class ScopeTests(StoreTests):
             lambda each: ann.fork(each, new_id="new"),
             ann.copy,
             ann.delete,
+            lambda each: ann.delete(each, expect_leaf=None),
+            ann.create_task,
+            lambda each: ann.create_task(each, None, id="new", owner="ann"),
+            lambda each: ann.session(each).__enter__(),
             ann.info,
             ann.usage,
             lambda each: ann.usage(each, by="branch"),
@@ -111,6 +116,8 @@ class ScopeTests(StoreTests):
         assert {*ids(ann.list())} == {"a", "a2"}
         assert {*ids(ann.list(tasks=True, cwd=None, metadata={"k": None}))} == {"a", "a2", "at"}
         assert {*ids(ann.list(owner="ann", cwd="/x", text="plan"))} == {"a", "a2"}
+        assert [ann.count(), ann.count(tasks=True), ann.count(owner="ann", metadata={"k": None})] == [2, 3, 2]
+        assert [ann.count(owner="bob"), ann.count(parent="b", tasks=True), ann.count(metadata={"k": 1})] == [0, 0, 0]
         assert ids(ann.list(owner="bob")) == ids(ann.children("b")) == []
         assert ids(ann.children("a")) == ["at"]
         page = ann.list(limit=1)
@@ -129,6 +136,7 @@ class ScopeTests(StoreTests):
         assert ann.search("plan", owner="bob") == ann.search("more") == []
         assert {row.session_id: row.usage.output_tokens for row in ann.usage()} == {"a": 11, "a2": 0}
         assert [row.usage.output_tokens for row in ann.usage(by="model")] == [11]
+        assert [row.usage.output_tokens for row in ann.usage("a", by="branch")] == [1]
         assert (ann.usage(owner="bob"), ann.findings, ann.owner, store.owner) == ([], [], "ann", None)
 
     def test_what_begins_is_the_owners(self, ann: SessionStore, store: SessionStore) -> None:
@@ -138,16 +146,24 @@ class ScopeTests(StoreTests):
             session.append(user("x"))
         with ann.open_or_create(Header(id="arrived"), arrives=True) as session:
             session.append(user("x"))
+        for handle, id in ((ann, "sub"), (store, "sub2")):
+            with handle.create_task("a", id=id) as session:
+                session.append(user("x"))
+        with ann.session("shared", create=True) as session:
+            session.append(user("x"))
         ann.fork("a", new_id="fork", then=[user("more")]).close()
         ann.copy("a", "copy").close()
         for parent, id in (("a", "task"), ("missing", "orphan")):
             begin(store, id, parent_session=ParentSession(id=parent, kind="task"))
         begin(store, "named", parent_session=ParentSession(id="a", kind="fork"))
         owners = {info.id: info.owner for info in store.list(tasks=True)}
-        assert [owners[id] for id in ("new", "opened", "arrived", "fork", "copy", "task")] == ["ann"] * 6
+        begun = ("new", "opened", "arrived", "sub", "sub2", "shared", "fork", "copy", "task")
+        assert [owners[id] for id in begun] == ["ann"] * 9
         assert (owners["orphan"], owners["named"]) == (None, None)
         with pytest.raises(ValueError, match=r"owner='bob': this handle is that of 'ann'"):
             ann.create(owner="bob")
+        with pytest.raises(ValueError, match=r"owner='bob': this handle is that of 'ann'"):
+            ann.create_task("a", owner="bob")
         with pytest.raises(ValueError, match=r"owner='bob'"):
             ann.open("x", create=True, owner="bob")
         with pytest.raises(ValueError, match="leave the owner out"):
@@ -213,6 +229,96 @@ class ScopeTests(StoreTests):
             store.delete(id)
         assert [(row.owner, row.usage.output_tokens) for row in ann.ledger()] == [("ann", 1)]
         assert ann.ledger(owner="bob") == []
+
+    def test_deleting_what_is_as_expected(self, ann: SessionStore, store: SessionStore) -> None:
+        """An expectation is about a session of the owner."""
+        leaf = store.info("b").leaf_id
+        assert ann.erase("b", expect_leaf=leaf) == ann.erase("b", expect_leaf=None) == []
+        with pytest.raises(SessionNotFound):
+            ann.delete("b", expect_leaf=leaf)
+        for call in (ann.delete, ann.erase):
+            with pytest.raises(StaleLeaf):
+                call("a2", expect_leaf=leaf)
+        assert ann.delete("a2", expect_leaf=ann.info("a2").leaf_id) == ["a2"]
+        for named in ({"expect_leaf": None}, {"expect_revision": leaf}):
+            with pytest.raises(TypeError, match="are about one session"):
+                ann.erase(owner="ann", **named)
+        assert sorted(ids(store.list(tasks=True))) == ["a", "at", "b", "bt", "nobody"]
+
+    def test_vacuum_of_an_owners_session(self, ann: SessionStore, store: SessionStore) -> None:
+        """A session of somebody else looks like one that is not there; one on hold is refused."""
+        with store.open("b") as session:
+            session.branch(None)
+            session.append(user("other"))
+        said = []
+        for dry_run in (True, False):
+            for id in ("b", "nobody", "zz"):
+                with pytest.raises(SessionNotFound) as caught:
+                    vacuumed(ann, id, dry_run=dry_run)
+                said.append(_without(id, str(caught.value)))
+        assert said == [said[0]] * 6
+        assert store.info("b").entries == 3
+        with ann.open("a") as session:
+            session.branch(None)
+            session.append(user("other"))
+            session.hold()
+        with pytest.raises(SessionHeld):
+            vacuumed(ann, "a")
+        ann.release("a")
+        begin(store, "copy", owner="bob")
+        with store.open("a") as session, store.open("copy") as copy:
+            copy.extend([session.entry(entry.id) for _, entry in session.records() if isinstance(entry, MessageEntry)])
+        done = vacuumed(ann, "a")
+        assert (done.done, done.entries, "copy" in done.copies) == (True, 1, False)
+        assert (ann.info("a").owner, ann.info("a").messages) == ("ann", 1)
+
+    def test_shared_sessions_of_an_owner(self, ann: SessionStore, store: SessionStore) -> None:
+        """All handles of the owner share them, and no other handle gets them."""
+        with ann.session("a") as session, store.scoped(owner="ann").session("a") as same, store.session("a") as other:
+            assert same is session
+            assert other is not session
+            entry = session.append(user("one"))
+            with store.session("a") as again:
+                assert again is other
+                assert again.leaf_id == entry.id
+        for handle in (ann, store.scoped(owner="bob")):
+            with pytest.raises(SessionNotFound), handle.session("nobody"):
+                pass
+        with pytest.raises(SessionExists), ann.session("b", create=True):
+            pass
+
+    def test_a_shared_session_whose_id_somebody_else_gets(self, ann: SessionStore, store: SessionStore) -> None:
+        """Is not found any more, by those who have it, and by those who ask."""
+        with ann.session("a2") as session:
+            store.delete("a2")
+            begin(store, "a2", "secret", **BOB)
+            for call in (session.refresh, lambda: session.append(user("x"), on_stale="rebase")):
+                with pytest.raises(SessionNotFound):
+                    call()
+            with pytest.raises(SessionNotFound), ann.session("a2"):
+                pass
+            with pytest.raises(SessionExists), ann.session("a2", create=True):
+                pass
+        with store.scoped(owner="bob").session("a2") as theirs:
+            assert theirs is not session
+        assert ann.erase("a2") == []
+        with store.scoped(owner="bob").session("a2") as again:
+            assert again is theirs
+        assert store.info("a2").entries == 1
+
+    def test_links_lead_to_the_owners_sessions_only(self, ann: SessionStore, store: SessionStore) -> None:
+        """When copies of a session are named that is gone."""
+        leaf = ann.info("a2").leaf_id
+        ann.fork("a2", new_id="f").close()
+        ann.fork("f", new_id="g").close()
+        header = Header(id="theirs", owner="bob", parent_session=ParentSession(id="a2", entry_id=leaf), copied_to=leaf)
+        with store.open_or_create(header) as session:
+            session.append(user("x"))
+        for id in ("a2", "f"):
+            ann.delete(id)
+        assert (ann.erase("a2").copies, ann.erase("f").copies) == (("g",), ("g",))
+        assert store.erase("a2").copies == ("g", "theirs")
+        assert store.scoped(owner="bob").erase("a2").copies == ("theirs",)
 
     def test_copies_are_named_among_the_owners(self, store: SessionStore, ann: SessionStore) -> None:
         """Another owner's session with the same entry is not."""
@@ -285,9 +391,13 @@ class ScopeTests(StoreTests):
     def test_closing(self, ann: SessionStore, store: SessionStore) -> None:
         """A handle is closed by itself, and with its store."""
         other = store.scoped(owner="bob")
-        other.close()
+        with other.session("b") as shared:
+            other.close()
         with pytest.raises(SessionClosed):
             other.list()
+        with pytest.raises(SessionClosed), other.session("b"):
+            pass
+        assert shared.refresh() == []
         assert {*ids(ann.list())} == {"a", "a2"}
         store.close()
         for call in (ann.list, lambda: ann.open("a")):
