@@ -34,6 +34,12 @@ class IdTable:
         self.full = hashes.persisted + len(self.slots) // 2  # the row after which the table grows
         self._missed = ("", 0, 0)  # the last id that was not found, its hash, and the slot for it
 
+    def prefetch(self, count: int) -> None:
+        """Fetches the table of a snapshot in order, if looking for `count` ids would fetch most of it page by page."""
+        if self.persisted is not None and self.persisted.page_count <= count:
+            self.persisted.load()
+            self.hashes.load()
+
     def find(self, id: str) -> int | None:
         """Returns the row of an id."""
         hashed = hash_of(id)

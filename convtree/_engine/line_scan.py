@@ -82,6 +82,7 @@ class LineScan(LineReader, ABC):
         self.forget_torn()
         if fault == "newline_missing":
             fault = None
+        self.tree.ids.prefetch(len(lines))
         self._chunk = positions, lines
         try:
             if self._open_group is not None:
