@@ -19,6 +19,7 @@ from convtree._engine.context import Context
 from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
 from convtree._model.terminal_text import escape_controls
 from convtree._session.session import Session
+from convtree._tools.known_sources import DamagedSource
 from convtree.exchange import ImportReport, list_foreign, read_foreign
 
 FOUND = 1  # exit code: the log has problems
@@ -111,6 +112,8 @@ def _open(log: Path, session_id: str | None) -> tuple[Session, ImportReport | No
     except NotALog:
         try:
             return read_foreign(log, session_id=session_id)
+        except DamagedSource:
+            raise
         except NotALog:
             raise NotALog(f"{log}: neither a convtree log nor a session of a known format") from None
     if session_id not in (None, session.id):

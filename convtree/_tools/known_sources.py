@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
 from convtree._formats.common.base import Format, SessionRef, Source, SourceSession
 from convtree._formats.common.files import SourceFile
+from convtree._formats.common.sqlite import error_of
 from convtree._model.errors import ConvtreeError, NotALog
 
 #: what may go wrong with one source and must not stop the import of others
@@ -41,10 +42,15 @@ class NotImported(NamedTuple):
     reason: str
 
 
+class DamagedSource(NotALog):
+    """A file of a known kind that is too damaged to tell its format. The error says what is wrong."""
+
+
 def recognise(path: Path) -> KnownSource:
     """Returns a file, or a folder that is one session, with its format.
 
     Raises:
+        DamagedSource: It is a database that cannot be read.
         NotALog: It is of no known format.
     """
     from convtree._formats.registry import FORMATS
@@ -57,6 +63,8 @@ def recognise(path: Path) -> KnownSource:
         raise NotALog(
             f"{path}: already a convtree log; open it with Session.open, or copy its store with `convtree copy`"
         )
+    if (error := error_of(source)) is not None:
+        raise DamagedSource(f"{path}: an SQLite database that cannot be read, damaged or encrypted: {error}")
     if path.is_dir():
         raise NotALog(f"{path}: a folder, not a session of a known format; import the files in it into a store")
     known = ", ".join(form.NAME for form in FORMATS)

@@ -7,16 +7,26 @@ first damage; then `is_cut` is set.
 from __future__ import annotations
 
 import io
+import os
 import re
+import struct
 from abc import abstractmethod
 from typing import IO, TYPE_CHECKING, Any
+
+from convtree._model.errors import NotALog
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
 
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZIP = b"PK\x03\x04"
+_END, _END_SIZE = b"PK\x05\x06", 22  # the record at the end of an archive
+_WIDE_END = b"PK\x06\x06"  # the record before it, if a number has no place in it
+_IN_WIDE_END = 0xFFFFFFFF
+_END_LIMIT = 2**16 + 200  # bytes at the end in which both are
 _STEP = 2**14  # bytes that are lost at most where an archive is damaged
+_DIRECTORY_LIMIT = 16 * 2**20  # bytes of the directory of an archive: some 150,000 members
+_MEMBER_LIMIT = 10_000  # members with conversations
 _CONVERSATIONS = re.compile(r"(?:.*/)?conversations(?:-\d+)?\.json")
 
 
@@ -25,6 +35,7 @@ def open_compressed(file: io.FileIO) -> Unpacked | None:
 
     Raises:
         ImportError: the library for it is missing.
+        NotALog: it is an archive with too many members.
     """
     start = file.read(len(_ZSTD))
     file.seek(0)
@@ -84,15 +95,40 @@ class _Zstandard(Unpacked):
 
 
 def _opened(file: io.FileIO) -> tuple[ZipFile, list[str]] | None:
-    """Opens a ZIP archive; None if it is damaged or has no conversations."""
+    """Opens a ZIP archive; None if it is damaged or has no conversations.
+
+    Raises:
+        NotALog: it has too many members for an export.
+    """
     from zipfile import BadZipFile, ZipFile
 
+    size = _directory_size(file)
+    if size > _DIRECTORY_LIMIT:
+        raise NotALog(f"a ZIP archive with too many members: their directory has {size:,} bytes")
     try:
         archive = ZipFile(file)
     except (BadZipFile, ValueError, NotImplementedError, OSError):
         return None
     names = sorted(name for name in set(archive.namelist()) if _CONVERSATIONS.fullmatch(name))
+    if len(names) > _MEMBER_LIMIT:
+        raise NotALog(f"a ZIP archive with {len(names):,} files of conversations; at most {_MEMBER_LIMIT:,} are read")
     return (archive, names) if names else None
+
+
+def _directory_size(file: io.FileIO) -> int:
+    """Returns how many bytes the directory of an archive has; 0 if there is none. See APPNOTE.TXT of PKWARE, 4.3."""
+    start = max(file.seek(0, os.SEEK_END) - _END_LIMIT, 0)
+    file.seek(start)
+    tail = file.read(_END_LIMIT)
+    file.seek(0)
+    at = tail.rfind(_END)
+    if at < 0 or len(tail) < at + _END_SIZE:
+        return 0
+    (size,) = struct.unpack_from("<L", tail, at + 12)
+    wide = tail.rfind(_WIDE_END, 0, at)
+    if size != _IN_WIDE_END or wide < 0 or len(tail) < wide + 48:
+        return int(size)
+    return int(struct.unpack_from("<Q", tail, wide + 40)[0])
 
 
 class _Archive(Unpacked):

@@ -18,7 +18,7 @@ class SourceFile(io.BufferedReader):
     """A regular file, opened read-only and decompressed. Follows links.
 
     Raises:
-        NotALog: It is not a regular file.
+        NotALog: It is not a regular file, or an archive with too many members.
         ImportError: It is compressed, and the library to decompress it is not installed.
     """
 
@@ -30,6 +30,9 @@ class SourceFile(io.BufferedReader):
         self._bare = io.FileIO(fd, "rb")
         try:
             super().__init__(open_compressed(self._bare) or self._bare, _CHUNK)
+        except NotALog as error:
+            self._bare.close()
+            raise NotALog(f"{path}: {error}") from None
         except BaseException:
             self._bare.close()
             raise

@@ -19,7 +19,7 @@ from convtree._formats.common.parsing import Object, parse
 _CHUNK = 2**18
 _PLAIN = re.compile(rb'(?:[^"{}\[\]]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)  # up to a bracket, or a string cut off
 _STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
-_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)"(\s*+:)?|[{}\[\]]', re.DOTALL)
+_TOKEN = re.compile(rb'"((?:[^"\\]++|\\.)*+)(?:"(\s*+:)?|\\?\Z)|[{}\[\]]', re.DOTALL)  # a string may be cut off
 _OPENING, _CLOSING = b"{[", b"}]"
 _BETWEEN = b" \t\r\n,"
 

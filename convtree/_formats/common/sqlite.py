@@ -3,6 +3,9 @@
 A database with a journal that is not empty is copied together with the journal, and the copy is opened. A database in
 WAL mode is opened as immutable, because SQLite would create a shared memory file for it. All others are opened
 read-only. The rows of a damaged table are searched for from both ends.
+
+A database may come from anybody. Only plain tables are read: a virtual one can run a query without end. The work that
+one database may cause is limited by its size, and so is the length of a value.
 """
 
 from __future__ import annotations
@@ -27,6 +30,9 @@ _MAGIC = b"SQLite format 3\0"
 _ATTEMPTS = 5  # to copy without a concurrent write
 _YOUNG = 2**24  # bytes of a database whose tables may still stand in its journal only
 _CELL_LIMIT = 64 * 2**20  # bytes of a value that is still taken
+_STEPS = 100_000  # instructions of SQLite between two looks at the budget, about a millisecond
+_BUDGET = 50_000_000  # instructions for any database
+_BUDGET_PER_BYTE = 20  # and for each byte of its file
 
 
 class Row(NamedTuple):
@@ -54,6 +60,20 @@ def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
     return False
 
 
+def error_of(source: Source) -> str | None:
+    """Returns what SQLite says of a database that it cannot read; None if it can, or the source is none."""
+    if not source.beginning.startswith(_MAGIC):
+        return None
+    import sqlite3
+
+    try:
+        with open_database(source, Findings(), takes_journal=False) as database:
+            database.check()
+    except sqlite3.Error as error:
+        return str(error)
+    return None
+
+
 @contextmanager
 def open_database(source: Source, findings: Findings, *, takes_journal: bool = True) -> Iterator[Database]:
     """Opens a database for reading. Changes that are only in its journal are included, through a copy."""
@@ -71,6 +91,9 @@ def open_database(source: Source, findings: Findings, *, takes_journal: bool = T
         state = _State()
         connection.text_factory = state.decode
         connection.execute("pragma trusted_schema=off")
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _CELL_LIMIT)
+        looks = iter(range((_BUDGET + _BUDGET_PER_BYTE * _size(source.path)) // _STEPS))
+        connection.set_progress_handler(lambda: next(looks, None) is None, _STEPS)
         yield Database(connection, findings, state)
 
 
@@ -87,6 +110,7 @@ class _State:
         self.rows = 0  # read so far, from any table
         self.bytes = 0
         self.has_replaced = False  # a value of the row at hand
+        self.met_long_value = False  # the last query ended at a value that is too long
 
     def decode(self, data: bytes) -> str:
         """Decodes a text. Invalid UTF-8 is replaced, and noted for the row."""
@@ -109,11 +133,16 @@ class Database:
         """Returns a view of the same connection that reports to other findings."""
         return Database(self._connection, findings, self._state)
 
+    def check(self) -> None:
+        """Reads the schema; raises the error of SQLite if that cannot be read."""
+        self._connection.execute("select count(*) from sqlite_master").fetchone()
+
     def columns(self, table: str) -> frozenset[str]:
-        """Returns the columns of a table; empty if it does not exist. A view is not a table."""
+        """Returns the columns of a table; empty if it does not exist. A view or a virtual table is none."""
         if table not in self._state.columns:
-            is_table = "exists (select 1 from sqlite_master where type = 'table' and name = ?)"
-            found = self._cells(f"select name from pragma_table_info(?) where {is_table}", (table, table))
+            stored = "select 1 from sqlite_master where type = 'table' and rootpage > 0 and name = ?"
+            is_table = any(self._cells(stored, (table,)))  # asking a virtual table for its columns runs its code
+            found = self._cells("select name from pragma_table_info(?)", (table,)) if is_table else ()
             self._state.columns[table] = frozenset(str(name) for (name,) in found)
         return self._state.columns[table]
 
@@ -141,11 +170,22 @@ class Database:
         for cells in self._cells(f'select {picked} from "{table}"{condition} order by {order}', values):
             yield self._row(present, cells, blobs)
             count += 1
-        if len(self.findings.listed) > errors and "group by" not in where:
+        is_cut_off = self._state.met_long_value or len(self.findings.listed) > errors
+        if is_cut_off and "group by" not in where:
             inside = f" where ({where})" if where else ""
             for number in self._readable(table, inside, order, values, count):
-                for cells in self._cells(f'select {picked} from "{table}" where rowid = ?', (number,)):
+                for cells in self._row_at(table, present, number):
                     yield self._row(present, cells, blobs)
+
+    def _row_at(self, table: str, names: list[str], number: int) -> list[tuple[Any, ...]]:
+        """Returns the row with a rowid, if it can be read. Values that are too long are None."""
+        picked = ", ".join(f'"{name}"' for name in names)
+        found = list(self._cells(f'select {picked} from "{table}" where rowid = ?', (number,)))
+        if found or not self._state.met_long_value:
+            return found
+        self._state.has_replaced = True
+        queries = (f'select "{name}" from "{table}" where rowid = ?' for name in names)
+        return [tuple(next(self._cells(query, (number,)), (None,))[0] for query in queries)]
 
     def _readable(self, table: str, condition: str, order: str, values: tuple[Any, ...], count: int) -> list[int]:
         """Returns the rowids that can be read from both ends of a damaged table, without the first `count` rows."""
@@ -171,12 +211,14 @@ class Database:
         """Yields the rows that can be read. Damage is reported unless it is known already."""
         import sqlite3
 
+        self._state.met_long_value = False
         try:
             yield from self._connection.execute(query, values)
         except sqlite3.ProgrammingError:
             raise  # the source was closed while its rows were read: not damage
-        except sqlite3.Error:
-            if not is_known_damage:
+        except sqlite3.Error as error:
+            self._state.met_long_value = error.sqlite_errorcode == sqlite3.SQLITE_TOOBIG
+            if not is_known_damage and not self._state.met_long_value:
                 self.findings.add("source_database", SourceSpan(self._state.rows + 1, self._state.bytes, 0))
 
     def report_strays(self, table: str, column: str, other: str, own: str) -> None:
@@ -204,9 +246,6 @@ class Database:
         if isinstance(cell, float) and not math.isfinite(cell):
             self._state.has_replaced = True
             return str(cell)
-        if isinstance(cell, str | bytes) and len(cell) > _CELL_LIMIT:
-            self._state.has_replaced = True
-            return None
         return cell
 
 
