@@ -15,6 +15,8 @@ from convtree._engine.secret_spans import Span, end_of_lines, is_random
 #: how far in front of a value its name may begin
 _REACH = 80
 _LONGEST = 1024
+#: how many names are looked at in what may be a value itself, such as the address in `url=https://x?token=…`
+_DEPTH = 8
 #: what is left of a value that is longer than is looked at
 _REST = re.compile(r"[A-Za-z0-9+/_=.%~-]*")
 
@@ -118,10 +120,8 @@ def find(text: str, lowered: bytes, words: Iterable[tuple[int, int]]) -> Iterato
         if _DIGITS.search(lowered, word, word_end):
             begin = max(end, word - _REACH)
             limit = min(word_end + 1, len(text))
-            for hint in _HINT.finditer(lowered, begin, word_end):
-                found = tokens.match(text, hint.start(), limit)
-                if found is not None:
-                    yield from _token(found)
+            for found in _near(tokens, text, _HINT.finditer(lowered, begin, word_end), limit):
+                yield from _token(found)
             end = word_end
     for match in _matches(passwords, text, lowered, (b"pass", b"pwd", b"secret")):
         yield from _password(text, match)
@@ -130,12 +130,20 @@ def find(text: str, lowered: bytes, words: Iterable[tuple[int, int]]) -> Iterato
 def _matches(pattern: re.Pattern[str], text: str, lowered: bytes, words: Iterable[bytes]) -> Iterator[re.Match[str]]:
     """Yields the matches of a pattern where one of the words is."""
     for word in words:
-        at = lowered.find(word)
-        while at >= 0:
-            match = pattern.match(text, at)
+        if word in lowered:
+            yield from _near(pattern, text, re.finditer(word, lowered), len(text))
+
+
+def _near(pattern: re.Pattern[str], text: str, hints: Iterable[re.Match[bytes]], limit: int) -> Iterator[re.Match[str]]:
+    """Yields the matches of a pattern where a hint is. Of many that are in one another, only the first."""
+    end = depth = 0
+    for hint in hints:
+        depth = depth + 1 if hint.start() < end else 0
+        if depth < _DEPTH:
+            match = pattern.match(text, hint.start(), limit)
             if match is not None:
+                end = max(end, match.end())
                 yield match
-            at = lowered.find(word, at + len(word))
 
 
 def _token(match: re.Match[str]) -> Iterator[Span]:

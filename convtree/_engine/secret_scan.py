@@ -98,13 +98,17 @@ def _long_words(plain: bytes) -> Iterator[tuple[int, int]]:
 
 def _forms(text: str, words: Iterable[tuple[int, int]]) -> Iterator[Span]:
     patterns, kinds = secret_forms.searches()
+    done = 0
     for word, end in words:
         for start in _beginnings(text, word):
             piece = text[start:end]
             for pattern in patterns:
                 for match in pattern.finditer(piece):
                     kind = kinds[int((match.lastgroup or "f0")[1:].partition("_")[0])]
-                    yield Span(start + match.start(), end_of_lines(text, start + match.end()), kind)
+                    found = start + match.end()
+                    if found > done:  # it does not end in the lines of an earlier one
+                        done = found = end_of_lines(text, found)
+                    yield Span(start + match.start(), found, kind)
 
 
 def _encoded(plain: bytes, words: Iterable[tuple[int, int]]) -> Iterator[Span]:
