@@ -73,7 +73,7 @@ from convtree._session.session import Session
 if TYPE_CHECKING:
     from convtree._catalogue.types import LedgerRow, SessionInfo
     from convtree._engine.diff import Diff
-    from convtree._engine.redact import Redact, Redactor, redact
+    from convtree._engine.redact import Redact, Redactor, SecretPlace, redact
     from convtree._logs.copy import Copied
     from convtree._model.usage import Usage
     from convtree._providers import Request, Shape
@@ -107,6 +107,7 @@ _LAZY = {
     "Redact": "_engine.redact",
     "Redactor": "_engine.redact",
     "Request": "_providers",
+    "SecretPlace": "_engine.redact",
     "SessionInfo": "_catalogue.types",
     "SessionStore": "stores._session_store",
     "Shape": "_providers",
@@ -182,6 +183,7 @@ __all__ = [
     "Redactor",
     "Render",
     "Request",
+    "SecretPlace",
     "Session",
     "SessionChanged",
     "SessionClosed",

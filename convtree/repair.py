@@ -4,7 +4,7 @@
 and `redact_session` remove secrets from what is stored already; to keep them out, give `redact=` to a session or store.
 """
 
-from convtree._tools.redact_log import Redaction, redact_log, redact_session
+from convtree._tools.redact_log import Redaction, SecretFound, redact_log, redact_session
 from convtree._tools.repair import Repair, Report, repair, verify
 
-__all__ = ["Redaction", "Repair", "Report", "redact_log", "redact_session", "repair", "verify"]
+__all__ = ["Redaction", "Repair", "Report", "SecretFound", "redact_log", "redact_session", "repair", "verify"]

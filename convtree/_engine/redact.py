@@ -12,9 +12,11 @@ SDK inside a message are redacted as the JSON values that a log has of them.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import msgspec
@@ -56,7 +58,6 @@ _PLACES = frozenset({"cwd", "git_root", "owner", "key"})  # stores find sessions
 _TEXTS = (str, dict, list)
 _BARE = (int, float, msgspec.UnsetType)
 
-
 #: how often a text is searched again for what only a mark beside it makes visible
 _PASSES = 4
 _Path = tuple[Any, Any] | None  # the path of what holds a value, and the value's name or number there
@@ -68,7 +69,7 @@ class SecretPlace(msgspec.Struct, frozen=True):
     Attributes:
         kind: the kind of the secret.
         path: the names and numbers of the members that lead to its text, such as `message.content[0].text`.
-        start: the number of characters in front of it, in the text as it is now.
+        start: the number of characters in front of it, in its text without the secrets before it.
     """
 
     kind: str
@@ -79,8 +80,8 @@ class SecretPlace(msgspec.Struct, frozen=True):
 class Redactor:
     """Replaces secrets in JSON values; `counts` has how many of each kind so far.
 
-    `patterns` adds kinds: each match of a pattern is replaced, but for the text of its group `kept`. `email` replaces
-    e-mail addresses, too. With `explain`, `places` says where each secret was.
+    `patterns` adds kinds, words in lower case: each match of a pattern is replaced, but for the text up to the end of
+    its group `kept`. `email` replaces e-mail addresses, too. With `explain`, `places` says where each secret was.
     """
 
     def __init__(
@@ -155,11 +156,7 @@ class Redactor:
         if not self._patterns:
             return found
         found += [
-            Span(
-                match.end("kept") if "kept" in pattern.groupindex and match["kept"] else match.start(),
-                match.end(),
-                kind,
-            )
+            Span(match.end("kept") if match.groupdict().get("kept") else match.start(), match.end(), kind)
             for kind, pattern in self._patterns.items()
             for match in pattern.finditer(text)
         ]
@@ -184,44 +181,42 @@ class Redactor:
 
     def _joined(self, parts: list[Any], path: _Path) -> list[Any]:
         """Returns the parts of a message without the secrets that begin in the text of one and end in another's."""
-        texts = {number: text for number, part in enumerate(parts) if (text := _text_of(part)) is not None}
-        if len(texts) < 2:
+        numbers = [number for number, part in enumerate(parts) if _text_of(part)]
+        if len(numbers) < 2:
             return parts
-        begins, length = {}, 0
-        for number, text in texts.items():
-            begins[number] = length
-            length += len(text)
-        whole = "".join(texts.values())
-        for span in reversed(scan(whole)):
-            over = [n for n, at in begins.items() if at < span.end and at + len(texts[n]) > span.start]
-            if len(over) > 1 and _goes_on(
-                texts[over[0]], texts[over[1]], span.start - begins[over[0]], span.end - begins[over[1]]
-            ):
-                self._count(span.kind, (path, over[0]), span.start - begins[over[0]])
-                for number in over:
-                    at, text = begins[number], texts[number]
-                    kept = (text[: max(0, span.start - at)], text[span.end - at :])
-                    texts[number] = f"[REDACTED:{span.kind}]".join(kept)
-                    parts[number] = {**parts[number], "text": texts[number]}
+        texts = [_text_of(parts[number]) for number in numbers]
+        begins = list(accumulate(map(len, texts), initial=0))
+        for span in reversed(scan("".join(texts))):
+            first, last = bisect_right(begins, span.start) - 1, bisect_left(begins, span.end)
+            if last - first < 2 or not _goes_on(texts[first : first + 2], span, begins[first]):
+                continue
+            self._count(span.kind, (path, numbers[first]), span.start - begins[first])
+            for each in range(first, last):
+                at, text = begins[each], texts[each]
+                texts[each] = f"{text[: max(0, span.start - at)]}[REDACTED:{span.kind}]{text[span.end - at :]}"
+                parts[numbers[each]] = {**parts[numbers[each]], "text": texts[each]}
         return parts
 
     def _is_bytes(self, text: str, name: str) -> bool:
         """Returns whether a text is encoded bytes, where a match would be chance. False if all of it is a secret."""
         if name in _OPAQUE and _BASE64.fullmatch(text):
-            found = scan(text)
+            found = self._found(text, "")
             return not (found and found[0].start == 0 and found[-1].end == len(text))
         return text.startswith("data:") and _DATA_URL.fullmatch(text) is not None
 
 
-def _text_of(part: Any) -> str | None:
-    """Returns the text of a part of a message."""
+def _text_of(part: Any) -> str:
+    """Returns the text of a part of a message; empty if it has none."""
     text = part.get("text") if isinstance(part, Mapping) else None
-    return text if isinstance(text, str) and text else None
+    return text if isinstance(text, str) else ""
 
 
-def _goes_on(left: str, right: str, start: int, end: int) -> bool:
-    """Returns whether a secret that begins in one text goes on in the next, and is not whole where the first ends."""
-    return is_random(right[:end], 8) or not any(span.start == start for span in scan(left))
+def _goes_on(texts: list[str], span: Span, begin: int) -> bool:
+    """Returns whether a secret that begins in the first text goes on in the second, and is not whole before that."""
+    left, right = texts
+    return is_random(right[: span.end - begin - len(left)], 8) or all(
+        begin + known.start != span.start for known in scan(left)
+    )
 
 
 def _shown(path: _Path) -> str:
@@ -236,6 +231,9 @@ def _shown(path: _Path) -> str:
 def redact(value: Any) -> Any:
     """Returns a copy of a JSON value without the secrets that the usual patterns find."""
     return Redactor()(value)
+
+
+_USUAL = redact
 
 
 def redact_value(value: Any, redact: Redact) -> Any:
@@ -295,6 +293,8 @@ def redact_lines(lines: Iterable[bytes], redact: Redact) -> Iterator[bytes]:
 
 
 def _redacted(said: Mapping[str, Any], redact: Redact) -> dict[str, Any]:
+    if redact is _USUAL:
+        redact = Redactor()
     if isinstance(redact, Redactor):
         return {name: redact.member(name, value) for name, value in said.items() if isinstance(value, _TEXTS)}
     return {name: redact(value) for name, value in said.items() if isinstance(value, _TEXTS)}

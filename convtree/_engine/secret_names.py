@@ -43,7 +43,7 @@ _KEY_OF = (
 _TOKEN = (
     rf"(?:{_KEY_OF})[_ .-]?key|token|secret|credentials?"
     r"|(?<=[a-z0-9]_)key|(?:[?&;]|(?<![a-z0-9]))(?:signature|sig|auth|dsn|pat|jwt|apikey|authkey|_auth)(?![a-z])"
-    r"|session[_-]?id|sessid|connection[_-]?string|webhook|otp[_-]?seed|cookie"
+    r"|session[_-]?id|sessid|connection[_-]?string|webhook|otp[_-]?seed|cookie(?!\W{0,4}:)"
 )
 #: names of providers beside which a random value is a secret, whatever the rest of the name says
 _PROVIDERS = (
@@ -84,7 +84,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.:][A-Za-z_][A-Za-z0-9_]*)+|.*[(){}\[\]<>].*|/.*|\.{1,2}/.*")
-_IDENTIFIER = re.compile(r"[A-Za-z_]+(?:_[a-z0-9]+)+|[A-Za-z_][A-Za-z_]*[0-9]?")
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+|[A-Za-z_]+[0-9]?")
 
 
 @cache

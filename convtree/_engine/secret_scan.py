@@ -50,7 +50,7 @@ def scan_member(name: str, text: str) -> list[Span]:
     """Returns where the secrets are in the value of a member, as if both stood in a text."""
     if not _NAME.fullmatch(name) or not secret_names.is_telling(name):
         return scan(text)
-    before = f'{name}="'
+    before = f'"{name}": "'
     found = scan(before + text)
     return [Span(max(0, s.start - len(before)), s.end - len(before), s.kind) for s in found if s.end > len(before)]
 

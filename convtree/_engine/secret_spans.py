@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from operator import itemgetter
 from typing import NamedTuple
 
-MARK = re.compile(r"\[REDACTED:[A-Za-z0-9_]{1,64}\]")
+#: kinds are in lower case, so that no token can pass for one
+MARK = re.compile(r"\[REDACTED:[a-z0-9_-]{1,32}\]")
 
 _HEX = re.compile(r"[0-9a-f]{24,}|[0-9A-F]{24,}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 _TOKEN = re.compile(r"[A-Za-z0-9+/_.:~!@$%^&*|=-]+")
