@@ -45,13 +45,15 @@ _TOKEN = (
     r"|(?<=[a-z0-9]_)key|(?:[?&;]|(?<![a-z0-9]))(?:signature|sig|auth|dsn|pat|jwt|apikey|authkey|_auth)(?![a-z])"
     r"|session[_-]?id|sessid|connection[_-]?string|webhook|otp[_-]?seed|cookie(?!\W{0,4}:)"
 )
+#: what most of them make: letters of one case and digits
+_ALPHANUMERIC = re.compile(r"(?=(?:[a-z]{0,40}[0-9]){3}[0-9]{0,16}[a-z])[a-z0-9]{20,128}")
 #: names of providers beside which a random value is a secret, whatever the rest of the name says
 _PROVIDERS = (
     "adafruit|adobe|airtable|algolia|alibaba|asana|atlassian|confluence|jira|beamer|bitbucket|bittrex|meraki|cloudflare"
     "|codecov|cohere|coinbase|confluent|contentful|datadog|discord|drone_?ci|dropbox|etsy|facebook|fastly|finicity"
-    "|finnhub|flickr|freshbooks|gitter|heroku|hubspot|intercom|jfrog|artifactory|kraken|kucoin|launchdarkly|linked_?in"
+    "|finnhub|flickr|freshbooks|gitter|heroku|hubspot|intercom|jfrog|artifactory|kraken|kucoin|launchdarkly|linear|linked_?in"
     "|looker|mailchimp|mailgun|mattermost|message_?bird|mistral|netlify|new_?relic|nytimes|okta|openai|plaid|private_?ai"
-    "|rapidapi|sendbird|snyk|sonar|squarespace|sumo_?logic|telegram|travis|trello|twilio|twitch|twitter|typeform|yandex"
+    "|rapidapi|sendbird|sentry|snyk|sonar|squarespace|sumo|telegram|travis|trello|twilio|twitch|twitter|typeform|yandex"
     "|zendesk|softlayer|cloudant|deepgram|assemblyai|stability|together|contribsys__com"
 )
 #: letters and digits alternate, as in every generated value
@@ -156,7 +158,7 @@ def _token(match: re.Match[str]) -> Iterator[Span]:
     if not _is_joined(match, value):
         return
     stripped = value.partition("&quot;")[0].rstrip(".,:!?")
-    if is_random(stripped, 14):
+    if is_random(stripped, 14) or (match["provider"] is not None and _ALPHANUMERIC.fullmatch(stripped)):
         start = match.start(group)
         end = start + len(stripped)
         if len(value) == _LONGEST and (rest := _REST.match(match.string, end)):
