@@ -228,7 +228,7 @@ USUAL: tuple[Form, ...] = (
     ("lob_key", "live_ test_", f"{_H}{{35}}{_END}"),
     ("lob_key", "live_pub_ test_pub_", f"{_H}{{31}}{_END}"),
     ("gocardless_token", "live_ sandbox_", f"{_MIXED}[A-Za-z0-9_=-]{{40}}{_END}"),
-    ("mollie_key", "live_ test_", f"{_MIXED}{_A}{{30}}{_END}"),
+    ("mollie_key", "live_ test_", f"(?=[A-Za-z]{{0,29}}[0-9]){_A}{{30}}{_END}"),
     ("freemius_key", "sk_", r"(?=[A-Za-z]{0,26}[0-9~!@#$%^&*?+=|.:])[^\s_\"'\\\[\]<>(),;]{29}(?![A-Za-z0-9])"),
     ("square_token", "EAAA", f"{_MIXED}{_W}{{22,60}}{_END}"),
     ("easypost_key", "EZAK EZTK", f"{_A}{{54}}{_END}"),
@@ -248,12 +248,12 @@ USUAL: tuple[Form, ...] = (
     # work together and media: airtable.com/developers, developers.asana.com, clickup.com/api, docs.mapbox.com,
     # dev.maxmind.com, dropbox.com/developers, getbeamer.com, help.salesforce.com
     ("airtable_token", "pat", rf"{_A}{{14}}\.{_H}{{64}}"),
-    ("asana_token", "[0-2]/", f"(?:[0-9]{{10,20}}/)?[0-9]{{10,20}}:{_H}{{32}}|{_H}{{32}}{_END}"),
+    ("asana_token", "[0-2]/", f"(?<!/[0-2]/)(?:(?:[0-9]{{10,20}}/)?[0-9]{{10,20}}:{_H}{{32}}|{_H}{{32}}{_END})"),
     ("clickup_token", "pk_", f"[0-9]{{4,12}}_[A-Z0-9]{{32}}{_END}"),
     ("mapbox_token", r"pk\. sk\. tk\.", rf"{_A}{{60,}}\.{_W}{{20,}}"),
     ("maxmind_key", "", f"{_A}{{6}}_{_A}{{29}}_mmk"),
     ("dropbox_token", r"sl\.", r"[A-Za-z0-9_=.-]{130,}"),
-    ("dropbox_token", "", f"{_A}{{11}}A{{10}}[A-Za-z0-9_=-]{{43}}{_END}"),
+    ("dropbox_token", "", f"{_A}{{11}}A{{10}}(?=[A-Z0-9_=-]{{0,40}}[a-z])[A-Za-z0-9_=-]{{43}}{_END}"),
     ("beamer_key", "b_", f"{_MIXED}[A-Za-z0-9_=-]{{44}}{_END}"),
     ("salesforce_token", "00D", r"[A-Za-z0-9]{12,15}![A-Za-z0-9._]{60,}"),
     # developers.facebook.com/docs, developer.x.com/docs, dev.twitch.tv/docs

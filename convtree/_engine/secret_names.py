@@ -20,7 +20,8 @@ _DEPTH = 8
 #: what is left of a value that is longer than is looked at
 _REST = re.compile(r"[A-Za-z0-9+/_=.%~-]*")
 
-_Q = r"(?:\\{0,8}[\"'`]|%2[27]|\\{0,8}u002[27]|&quot;)?"
+_QUOTE = r"(?:\\{0,8}[\"'`]|%2[27]|\\{0,8}u002[27]|&quot;)"
+_Q = f"{_QUOTE}?"
 #: between name and value: an assignment, an XML element or attribute, an argument, or a blank behind an option
 _BETWEEN = (
     rf"(?P<close>{_Q}\]?)"
@@ -28,7 +29,7 @@ _BETWEEN = (
     r"(?:(?P<op>[ \t]{0,24}(?:=>|:=|==?|:{1,2}|->|%3[AaDd]|\\{0,8}u003[dD])[ \t]{0,24}"
     r"(?:[|>]?[+-]?(?:\r?\n|\\{1,8}n)[ \t]{1,24})?)"
     r"|(?P<argument>[ \t]{0,3}[,(][ \t]{0,3})|(?P<xml>>|[ \t]{1,4}value=)|(?P<blank>[ \t]{1,4}))"
-    rf"(?P<open>[bfru]?{_Q})"
+    rf"(?P<open>(?:[bfru]?{_QUOTE})?)"
 )
 _QUOTED = r"(?<=[\"'`;27])(?P<quoted>[^\"'`\\\r\n]{1,1024})"
 _BARE = r"(?P<bare>[^\s\"'`\\,;&<>(){}\[\]]{1,1024})"
@@ -42,7 +43,7 @@ _KEY_OF = (
 )
 _TOKEN = (
     rf"(?:{_KEY_OF})[_ .-]?key|token|secret|credentials?"
-    r"|(?<=[a-z0-9]_)key|(?:[?&;]|(?<![a-z0-9]))(?:signature|sig|auth|dsn|pat|jwt|apikey|authkey|_auth)(?![a-z])"
+    r"|(?<=[a-z0-9]_)key|(?:(?<=[?&;])|(?<=amz-)|(?<=goog-))(?:signature|sig)(?![a-z])|(?<![a-z0-9])(?:auth|dsn|pat|jwt|apikey|authkey|_auth)(?![a-z])"
     r"|session[_-]?id|sessid|connection[_-]?string|webhook|otp[_-]?seed|cookie(?!\W{0,4}:)"
 )
 #: what most of them make: letters of one case and digits
@@ -79,6 +80,14 @@ _OTHER = re.compile(
     r"|^s$|^(?:ize|less|izer|is|ing|ed|ary|age|port|ive|enger|word_?s)",
     re.IGNORECASE,
 )
+#: what in front of `token` makes it one of a page or of a request
+_OTHER_TOKEN = re.compile(
+    r"(?:next|page|marker|request|client|lock|change|continuation|sync|pagination|idempotency|cancel|resume|update"
+    r"|pre)[_-]?$",
+    re.IGNORECASE,
+)
+#: what in front of any name makes it one of a resource, as in `arn:aws:secret:name`
+_RESOURCE = re.compile(r"::[A-Za-z]{0,24}$|arn:[^\s\"']{0,80}:$")
 _PLACEHOLDER = re.compile(
     r"[<$%{\[(].*|[*x.•_-]{3,}|.*(?:x{4}|\*{3}|\.{3}|\$\{|\{\{|%\(|:/{1,2}).*|.*[\])>}]"
     r"|.{0,12}(?:example|placeholder|changeme|change_me|redacted|dummy|sample|your|my-?_?secret|foobar).{0,40}"
@@ -235,7 +244,11 @@ def is_password(value: str, *, may_be_word: bool = False) -> bool:
 
 def _is_other(match: re.Match[str]) -> bool:
     """Returns whether the name is of something else than the secret: of its type, its file or its length."""
-    return _OTHER.search(match["suffix"]) is not None
+    if _OTHER.search(match["suffix"]) is not None:
+        return True
+    before = match.string[max(0, match.start() - 96) : match.start()]
+    is_token = match.string.startswith(("token", "Token", "TOKEN"), match.start())
+    return _RESOURCE.search(before) is not None or (is_token and _OTHER_TOKEN.search(before) is not None)
 
 
 def _is_option(match: re.Match[str]) -> bool:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 MARK = re.compile(r"\[REDACTED:[a-z0-9_-]{1,32}\]")
 
 _HEX = re.compile(r"[0-9a-f]{24,}|[0-9A-F]{24,}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+_HEX_DIGITS = re.compile(r"[0-9A-Fa-f-]+")
 _TOKEN = re.compile(r"[A-Za-z0-9+/_.:~!@$%^&*|=-]+")
 #: a letter beside a digit, a lower-case letter before an upper-case one, and the end of two or more upper-case ones
 _CHANGE = re.compile(r"(?<=[A-Za-z])[0-9]|(?<=[0-9])[A-Za-z]|(?<=[a-z])[A-Z]|(?<=[A-Z]{2})[a-z]")
@@ -59,8 +60,8 @@ def is_random(value: str, shortest: int = 16) -> bool:
     if len(value) < shortest:
         return False
     value = value[:512]
-    if _HEX.fullmatch(value):
-        return not value.isdigit() and len(set(value)) > 4
+    if _HEX_DIGITS.fullmatch(value):
+        return _HEX.fullmatch(value) is not None and not value.isdigit() and len(set(value)) > 4
     if not _TOKEN.fullmatch(value):
         return False
     digits = sum(map(str.isdigit, value))
