@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from harness.secret_samples import FORMS, PLACES, token
 from hypothesis import given
 from hypothesis import strategies as st
-from secret_samples import FORMS, PLACES, token
 
 from convtree import ExtensionDataEntry, Redactor, SecretPlace, Session, redact
 from convtree._cli.app import app
@@ -76,6 +76,16 @@ def test_every_kind_has_a_form() -> None:
 def test_a_rare_head_is_found_inside_a_word(around: str) -> None:
     """An option, an escape or a colour code may stand directly in front of it."""
     assert redact(around.format(GITHUB)) == around.format("[REDACTED:github_token]")
+
+
+def test_a_token_behind_an_escape() -> None:
+    """The letter of an escape is no part of it; of two backslashes, one is escaped, or both are of two escapes."""
+    usual = token(FORMS["aws access key"])
+    assert redact(f"\\n{usual}") == "\\n[REDACTED:aws_key_id]"
+    assert redact(f"\\\\n{usual}") == "\\\\n[REDACTED:aws_key_id]"
+    assert redact(f"\\\\{usual}") == "\\\\[REDACTED:aws_key_id]"
+    assert redact(f"\\g{GITHUB[1:]}") == "\\[REDACTED:github_token]"
+    assert redact(f"\\npm_{'a' * 36}") == f"\\npm_{'a' * 36}"  # `pm_…` in the next line
 
 
 @pytest.mark.parametrize("between", ["\n", "\\\n", "\u200b", "\x1b[0m"])
