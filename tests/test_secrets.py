@@ -113,6 +113,7 @@ FOUND: dict[str, str] = {
     f"DB_PASSWORD={WORD}": "password",
     "PGPASSWORD=correcthorse psql": "password",
     f"password: {WORD}": "password",
+    f"password: 'ä{WORD}'": "password",
     f'  db_password: "{STRONG}"': "password",
     f"connect(password='{WORD}')": "password",
     f"set_token('{RANDOM}')": "token",
@@ -229,7 +230,7 @@ def test_a_secret_is_found_by_what_is_beside_it(text: str) -> None:
         *("kind: Secret", "-b session=x curl", "curl -b x", "mysql -p <password>", "https://12345678901234567890@h"),
         *("sha256=" + token("{h64}"), "commit " + token("{h40}"), UUID, "/usr/lib/python3.11/site-packages/x1y2z3"),
         *("google/auth/credentials.py,sha256=" + token("{W43}") + ",1", "PUBLIC KEY", "password = sha1kdf_scheme"),
-        *("password:\tp4ss word", "password=päss1word", "secret_name=a1b2c3", "key-" + "a" * 30, "discord: a1b2"),
+        *("password:\tp4ss word", "secret_name=a1b2c3", "key-" + "a" * 30, "discord: a1b2"),
     ],
 )
 def test_text_without_secrets_stays(text: str) -> None:
@@ -339,7 +340,7 @@ PIECES = st.sampled_from(
             ";",
             "&",
         ),
-        *("\u200b", "\x1b[0m", "é", "token: ", "\u0130"),
+        *("\u200b", "\x1b[0m", "é", "token: ", "\u0130", "Authorization: Basic ", "\u017f"),
     ]
 )
 

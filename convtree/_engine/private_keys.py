@@ -28,7 +28,7 @@ def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
         rf"(?:(?:[^-]|-(?!----))*+(?:-(?=-----END))?-----END {_NAME}-----|{_LINES})"
     )
     putty = rf"(?P<kept>Private-Lines: ?[0-9]{{1,6}}){_LINES}(?:Private-(?:MAC|Hash): ?[0-9a-f]{{20,}})?"
-    return re.compile(pem, re.IGNORECASE), re.compile(putty, re.IGNORECASE)
+    return re.compile(pem, re.IGNORECASE | re.ASCII), re.compile(putty, re.IGNORECASE | re.ASCII)
 
 
 def find(text: str, lowered: bytes) -> Iterator[Span]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from binascii import Error
 from collections.abc import Iterable, Iterator
 from functools import cache
 
@@ -53,7 +52,7 @@ def _patterns() -> dict[str, re.Pattern[str]]:
         "member": rf"(?:[\r\n{{,]|\\{{1,8}}n)[ \t]{{0,20}}{start}[A-Za-z0-9_.-]{{1,100}}{start}:[ \t]{{0,4}}{start}"
         r"(?P<secret>[A-Za-z0-9+/]{10,}={0,2})(?![^\s\"'\\,}])",
     }
-    return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in patterns.items()}
+    return {name: re.compile(pattern, re.IGNORECASE | re.ASCII) for name, pattern in patterns.items()}
 
 
 _MANIFEST = re.compile(rb"kind(?:\\{0,8}[\"'])?: ?(?:\\{0,8}[\"'])?secret(?![a-z])")
@@ -71,10 +70,11 @@ _COMMAND = re.compile(
     rb"sshpass|(?:docker|podman|nerdctl|oras|helm registry) login|mysql[a-z]*|redis-cli|mongo[a-z]*|ldap[a-z]+"
 )
 _SIGN = re.compile(
-    r"<[^<>]*>|\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|\$\(.*|\{\{?.*|%\(?[a-z].*|[*x.…•]{3,}|\\x.*", re.IGNORECASE | re.DOTALL
+    r"<[^<>]*>|\$\{?[A-Za-z_][A-Za-z0-9_]*\}?|\$\(.*|\{\{?.*|%\(?[a-z].*|[*x.…•]{3,}|\\x.*",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
 )
-_WORD = re.compile(r"(?:your|my)?[_-]?(?:pass(?:word|wd|phrase)?|pwd)[0-9]?", re.IGNORECASE)
-_SESSION = re.compile(r"sess|sid|auth|token|jwt|login|secret|csrf|remember", re.IGNORECASE)
+_WORD = re.compile(r"(?:your|my)?[_-]?(?:pass(?:word|wd|phrase)?|pwd)[0-9]?", re.IGNORECASE | re.ASCII)
+_SESSION = re.compile(r"sess|sid|auth|token|jwt|login|secret|csrf|remember", re.IGNORECASE | re.ASCII)
 
 
 def find(text: str, lowered: bytes, words: Iterable[tuple[int, int]]) -> Iterator[Span]:
@@ -122,7 +122,7 @@ def is_basic(value: str) -> bool:
     try:
         said = b64decode(value + "=" * (-len(value) % 4), altchars=b"-_" if "_" in value or "-" in value else None)
         said.decode()
-    except (Error, UnicodeDecodeError):
+    except ValueError:  # no base64, or no text
         return False
     return b":" in said and all(byte >= 32 for byte in said)
 

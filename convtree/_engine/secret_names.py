@@ -17,6 +17,9 @@ _REACH = 80
 _LONGEST = 1024
 #: how many names are looked at in what may be a value itself, such as the address in `url=https://x?token=…`
 _DEPTH = 8
+#: the end of a sentence, and what stands behind a value that is not in quotes
+_STOPS = ".,:!?"
+_BEHIND = frozenset(("", " ", "\n", "\r", "\t", "\\", "&", ";", "'", '"', "`"))
 #: what is left of a value that is longer than is looked at
 _REST = re.compile(r"[A-Za-z0-9+/_=.%~-]*")
 
@@ -31,7 +34,7 @@ _BETWEEN = (
     r"|(?P<argument>[ \t]{0,3}[,(][ \t]{0,3})|(?P<xml>>|[ \t]{1,4}value=)|(?P<blank>[ \t]{1,4}))"
     rf"(?P<open>(?:[bfru]?{_QUOTE})?)"
 )
-_QUOTED = r"(?<=[\"'`;27])(?P<quoted>[^\"'`\\\r\n]{1,1024})"
+_QUOTED = r"(?<=[\"'`;27])(?P<quoted>(?:[^\"'`\\\r\n]{1,1024}|\\{1,8}u(?!00[0-7])[0-9A-Fa-f]{4}){1,16})"
 _BARE = r"(?P<bare>[^\s\"'`\\,;&<>(){}\[\]]{1,1024})"
 _SUFFIX = r"(?P<suffix>[A-Za-z0-9_.-]{0,32})"
 
@@ -78,13 +81,13 @@ _OTHER = re.compile(
     r"|alg\w*|method|bits|usage|budget|provider|manager|endpoint|hint|prompt|info|at|in|on|is|ref|arn|selector|schema"
     r"|generator|validator|factory|status|state|required|enabled|map|list|set|count|kind|error|fn|func|cb|handler)$"
     r"|^s$|^(?:ize|less|izer|is|ing|ed|ary|age|port|ive|enger|word_?s)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 #: what in front of `token` makes it one of a page or of a request
 _OTHER_TOKEN = re.compile(
     r"(?:next|page|marker|request|client|lock|change|continuation|sync|pagination|idempotency|cancel|resume|update"
     r"|pre)[_-]?$",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 #: what in front of any name makes it one of a resource, as in `arn:aws:secret:name`
 _RESOURCE = re.compile(r"::[A-Za-z]{0,24}$|arn:[^\s\"']{0,80}:$")
@@ -92,7 +95,7 @@ _PLACEHOLDER = re.compile(
     r"[<$%{\[(].*|[*x.•_-]{3,}|.*(?:x{4}|\*{3}|\.{3}|\$\{|\{\{|%\(|:/{1,2}).*|.*[\])>}]"
     r"|.{0,12}(?:example|placeholder|changeme|change_me|redacted|dummy|sample|your|my-?_?secret|foobar).{0,40}"
     r"|(?:pass(?:word|wd|phrase|code)?|pwd|secret|none|null|true|false|undefined|test|string)[0-9]?",
-    re.IGNORECASE | re.DOTALL,
+    re.IGNORECASE | re.ASCII | re.DOTALL,
 )
 _CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:[.:][A-Za-z_][A-Za-z0-9_]*)+|.*[(){}\[\]<>].*|/.*|\.{1,2}/.*")
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z0-9]+)+|[A-Za-z_]+[0-9]?")
@@ -103,12 +106,12 @@ def _patterns() -> tuple[re.Pattern[str], ...]:
     """Returns the patterns of tokens, of passwords, and of the secrets of AWS, which have a length."""
     value = f"(?:{_QUOTED}|{_BARE})"
     return (
-        re.compile(f"(?:(?P<provider>{_PROVIDERS})|{_TOKEN}){_SUFFIX}{_BETWEEN}{value}", re.IGNORECASE),
-        re.compile(f"(?P<word>{_PASSWORD}){_SUFFIX}{_BETWEEN}{value}", re.IGNORECASE),
+        re.compile(f"(?:(?P<provider>{_PROVIDERS})|{_TOKEN}){_SUFFIX}{_BETWEEN}{value}", re.IGNORECASE | re.ASCII),
+        re.compile(f"(?P<word>{_PASSWORD}){_SUFFIX}{_BETWEEN}{value}", re.IGNORECASE | re.ASCII),
         re.compile(
             rf"{_AWS}{_AWS_GAP}(?:\[[^\]\s]{{1,24}}\] ?)?(?:[:=>,]|%3[AaDd]|u003[dDeE]){_AWS_GAP}"
             rf"(?P<secret>{_AWS_SECRET})",
-            re.IGNORECASE,
+            re.IGNORECASE | re.ASCII,
         ),
         re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}[\s,;:|\"']{1,6}(?P<secret>[A-Za-z0-9/+]{40})(?![A-Za-z0-9/+=])"),
     )
@@ -135,7 +138,7 @@ def find(text: str, lowered: bytes, words: Iterable[tuple[int, int]]) -> Iterato
                 yield from _token(found)
             end = word_end
     for match in _matches(passwords, text, lowered, (b"pass", b"pwd", b"secret")):
-        yield from _password(text, match)
+        yield from _password(match)
 
 
 def _matches(pattern: re.Pattern[str], text: str, lowered: bytes, words: Iterable[bytes]) -> Iterator[re.Match[str]]:
@@ -158,82 +161,63 @@ def _near(pattern: re.Pattern[str], text: str, hints: Iterable[re.Match[bytes]],
 
 
 def _token(match: re.Match[str]) -> Iterator[Span]:
-    if _is_other(match):
+    start, value = _value(match)
+    if _is_other(match) or not _is_joined(match, value):
         return
-    group = "quoted" if match["quoted"] is not None else "bare"
-    value = match[group]
-    if match["blank"] is not None and not _is_option(match):
-        return
-    if not _is_joined(match, value):
-        return
-    stripped = value.partition("&quot;")[0].rstrip(".,:!?")
+    stripped = value.partition("&quot;")[0].rstrip(_STOPS)
     if is_random(stripped, 14) or (match["provider"] is not None and _ALPHANUMERIC.fullmatch(stripped)):
-        start = match.start(group)
         end = start + len(stripped)
-        if len(value) == _LONGEST and (rest := _REST.match(match.string, end)):
+        if len(value) >= _LONGEST and (rest := _REST.match(match.string, end)):
             end = rest.end()
         yield Span(start, end_of_lines(match.string, end), _kind(match))
 
 
-def _password(text: str, match: re.Match[str]) -> Iterator[Span]:
-    if _is_other(match):
+def _password(match: re.Match[str]) -> Iterator[Span]:
+    start, value = _value(match)
+    if _is_other(match) or not _is_joined(match, value):
         return
-    is_quoted = match["quoted"] is not None
-    group = "quoted" if is_quoted else "bare"
-    value = match[group]
-    if match["blank"] is not None and not _is_option(match):
-        return
-    if not _is_joined(match, value) or (
-        match["word"].lower() == "pass" and not is_quoted and "=" not in (match["op"] or "")
-    ):
-        return  # `PASS: test_1` is the result of a test
-    if not is_quoted:
-        if match["xml"] is None and text[match.end() : match.end() + 1] not in (
-            "",
-            " ",
-            "\n",
-            "\r",
-            "\t",
-            "\\",
-            "&",
-            ";",
-            "'",
-            '"',
-            "`",
-        ):
+    behind = match.string[match.end() : match.end() + 1]
+    if match["quoted"] is None:
+        if _is_code(match, value, behind):
             return
-        value = value.rstrip(".,:!?")
-        if (
-            match["op"] is not None
-            and match["op"] != match["op"].strip()
-            and "=" in match["op"]
-            and _IDENTIFIER.fullmatch(value)
-        ):
-            return
+        value = value.rstrip(_STOPS)
     is_upper = match["word"].isupper() and match["suffix"].isupper() == bool(match["suffix"])
-    is_variable = match["op"] == "=" and (is_upper or text[match.end(group) : match.end(group) + 1] == ";")
-    if is_password(value, may_be_word=is_variable):
-        start = match.start(group)
+    if is_password(value, may_be_word=match["op"] == "=" and (is_upper or behind == ";")):
         yield Span(start, start + len(value), "password")
 
 
+def _value(match: re.Match[str]) -> tuple[int, str]:
+    """Returns where the value beside a name begins, and the value."""
+    group = "bare" if match["quoted"] is None else "quoted"
+    return match.start(group), match[group]
+
+
+def _is_code(match: re.Match[str], value: str, behind: str) -> bool:
+    """Returns whether a value without quotes is a piece of code, or the name of a test, as in `PASS: test_1`."""
+    if match["xml"] is None and behind not in _BEHIND:
+        return True
+    op = match["op"] or ""
+    if "=" not in op:
+        return match["word"].lower() == "pass"
+    return op != op.strip() and _IDENTIFIER.fullmatch(value.rstrip(_STOPS)) is not None
+
+
 def _is_joined(match: re.Match[str], value: str) -> bool:
-    """Returns whether what is between name and value makes it its value: an argument and XML have more to them."""
+    """Returns whether what is between name and value makes it its value: what is no assignment has more to it."""
+    if match["blank"] is not None:
+        return _is_option(match)
     if match["xml"] == ">":
-        return (
-            match.string[max(0, match.start() - 64) : match.start()].rpartition("<")[2].isalnum()
-            or match.string[match.start() - 1 : match.start()] == "<"
-        )
+        before = match.string[max(0, match.start() - 64) : match.start()]
+        return before.endswith("<") or before.rpartition("<")[2].isalnum()
     if match["argument"] is None:
         return True
-    if match["quoted"] is None:
-        return False
-    return ("(" in match["argument"] and "." not in match["suffix"]) or (bool(match["close"]) and is_random(value, 8))
+    is_call = "(" in match["argument"] and "." not in match["suffix"]
+    return match["quoted"] is not None and (is_call or (bool(match["close"]) and is_random(value, 8)))
 
 
 def is_password(value: str, *, may_be_word: bool = False) -> bool:
     """Returns whether a value beside the name of a password can be one: no placeholder, word, or piece of code."""
-    if not 6 <= len(value) <= 256 or not value.isascii() or any(map(str.isspace, value)):
+    if not 6 <= len(value) <= 256 or any(map(str.isspace, value)):
         return False
     if _PLACEHOLDER.fullmatch(value) or _CODE.fullmatch(value):
         return False
