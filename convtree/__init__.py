@@ -74,7 +74,7 @@ from convtree._session.session import Session
 if TYPE_CHECKING:
     from convtree._catalogue.types import LedgerRow, SessionInfo
     from convtree._engine.diff import Diff
-    from convtree._engine.redact import Redact, Redactor, redact
+    from convtree._engine.redact import Redact, Redactor, SecretPlace, redact
     from convtree._logs.copy import Copied
     from convtree._model.session_key import session_key
     from convtree._model.usage import Usage
@@ -115,6 +115,7 @@ _LAZY = {
     "Redact": "_engine.redact",
     "Redactor": "_engine.redact",
     "Request": "_providers",
+    "SecretPlace": "_engine.redact",
     "SessionInfo": "_catalogue.types",
     "SessionStore": "stores._session_store",
     "Shape": "_providers",
@@ -197,6 +198,7 @@ __all__ = [
     "Redactor",
     "Render",
     "Request",
+    "SecretPlace",
     "Session",
     "SessionChanged",
     "SessionClosed",

@@ -14,6 +14,7 @@ DAMAGE = ("damage", "--entries", "60", "--every", "60")
 INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
+REDACTION = ("redaction", "--folder", "tests/harness")
 
 
 def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -26,7 +27,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize(
     "harness",
-    [DAMAGE, INDEXED, FAULTS, FUZZ],
+    [DAMAGE, INDEXED, FAULTS, FUZZ, REDACTION],
     ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
@@ -47,6 +48,7 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("places_unconfirmed", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
         ("any_entry_restores", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
         ("links_stay", ("damage", "--entries", "2", "--whole", "12", "--every", "60")),
+        ("escapes_ignored", REDACTION),
         ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
 from pathlib import Path
@@ -26,11 +27,23 @@ from convtree.stores._open import split_url
 @click.option("--remove-original", is_flag=True, help="With --yes: delete the log with the secrets.")
 @click.option("--email", is_flag=True, help="Also replace e-mail addresses.")
 @click.option(
+    "--pattern", "patterns", metavar="KIND=REGEX", multiple=True, help="Also replace what matches. Repeatable."
+)
+@click.option("--explain", is_flag=True, help="Print where each secret is, and of which kind; never the secret.")
+@click.option(
     "--allow-network", is_flag=True, help="Allow a network file system. Only if no other machine writes to LOG."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def redact_command(
-    log: str, session_id: str | None, yes: bool, remove_original: bool, email: bool, as_json: bool, **options: Any
+    log: str,
+    session_id: str | None,
+    yes: bool,
+    remove_original: bool,
+    email: bool,
+    patterns: tuple[str, ...],
+    explain: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Replace secrets in a log by [REDACTED:kind].
 
@@ -41,7 +54,8 @@ def redact_command(
     if remove_original and not yes:
         raise click.UsageError("--remove-original needs --yes")
     path = _local(log)
-    options |= {"redactor": Redactor(email=email), "in_place": yes, "remove_original": remove_original}
+    redactor = Redactor(email=email, patterns=_compiled(patterns), explain=explain)
+    options |= {"redactor": redactor, "in_place": yes, "remove_original": remove_original}
     options["progress"] = log_progress(path)
     if session_id is not None:
         done = redact_session(path, session_id, **options)
@@ -50,6 +64,21 @@ def redact_command(
     else:
         done = redact_log(path, **options)
     write([json_output.to_text(json_output.redacted(done))] if as_json else _lines(done))
+
+
+def _compiled(patterns: tuple[str, ...]) -> dict[str, re.Pattern[str]]:
+    """Returns the patterns of `--pattern` by kind."""
+    compiled = {}
+    for each in patterns:
+        kind, sign, pattern = each.partition("=")
+        if not sign or not re.fullmatch(r"[a-z0-9_-]{1,32}", kind):
+            expected = "KIND=REGEX; a kind has up to 32 lower-case letters, digits, `_` and `-`"
+            raise click.UsageError(f"--pattern {each!r}: expected {expected}")
+        try:
+            compiled[kind] = re.compile(pattern)
+        except re.error as error:
+            raise click.UsageError(f"--pattern {kind}: not a regular expression of Python: {error}") from None
+    return compiled
 
 
 def _local(log: str) -> Path:
@@ -66,14 +95,18 @@ def _local(log: str) -> Path:
 
 
 def with_redaction(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorates a command with `--redact` and `--email`. It receives `redactor`, None without `--redact`."""
+    """Decorates a command with `--redact` and its options. It receives `redactor`, None without `--redact`."""
 
     @wraps(command)
-    def run(*arguments: Any, redact: bool, email: bool, **named: Any) -> None:
-        if email and not redact:
-            raise click.UsageError("--email needs --redact")
-        command(*arguments, redactor=Redactor(email=email) if redact else None, **named)
+    def run(*arguments: Any, redact: bool, email: bool, patterns: tuple[str, ...], **named: Any) -> None:
+        if (email or patterns) and not redact:
+            raise click.UsageError(f"{'--email' if email else '--pattern'} needs --redact")
+        redactor = Redactor(email=email, patterns=_compiled(patterns)) if redact else None
+        command(*arguments, redactor=redactor, **named)
 
+    run = click.option(
+        "--pattern", "patterns", metavar="KIND=REGEX", multiple=True, help="With --redact: also replace what matches."
+    )(run)
     run = click.option("--email", is_flag=True, help="With --redact: also replace e-mail addresses.")(run)
     return click.option("--redact", is_flag=True, help="Replace secrets by [REDACTED:kind].")(run)
 
@@ -102,6 +135,9 @@ def _lines(done: Redaction) -> Iterator[str]:
         kept = "deleted" if done.original is None else f"kept as {escape_controls(done.original)}"
         yield f"{path}: {count(done.lines, 'lines')} redacted; the log with the secrets: {kept}"
     yield from _counts_by_kind(done.kinds)
+    for place in done.places:
+        where = escape_controls(f"record {place.record:,} ({place.id}): {place.path}")
+        yield f"  {where}, character {place.start:,}: {place.kind}"
     yield from (f"  may still contain secrets: {escape_controls(name)}" for name in done.beside)
     others = (each for each in done.copies if each not in done.beside)
     yield from (f"  may still contain secrets: the session {escape_controls(id)}" for id in others)

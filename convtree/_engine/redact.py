@@ -1,19 +1,22 @@
 """Redaction: replaces secrets in JSON values by `[REDACTED:kind]`. Pure.
 
-Patterns find secrets that have a form of their own (keys and tokens of providers), also inside JSON text, escaped or
-not, and behind a colour code or a `%20`. They do not find a password in prose, a secret in another encoding (base64, a
-URL that is percent-encoded as a whole), one that continues in another text, or the end of a private key without its
-beginning. The same text always becomes the same text, so that a retry is a retry. Keys of objects, numbers and pictures
-are left as they are. So are signatures, unless what they cover was changed, by any function that redacts: then they are
-removed, see `signatures`. Objects of an SDK inside a message are redacted as the JSON values that a log has of them.
+`secret_scan` says what is found: secrets that have a form of their own (keys and tokens of providers), and values
+beside what announces one (`password=`, `Authorization:`), also inside JSON text, escaped or not. Not looked for: a
+password in prose, a secret that is encrypted or compressed, one in a picture or in encoded bytes, the end of a private
+key without its beginning, and what has neither a form nor a name. The same text always becomes the same text, so that a
+retry is a retry, and a redacted text stays as it is. Numbers and pictures are left as they are. So are signatures,
+unless what they cover was changed, by any function that redacts: then they are removed, see `signatures`. Objects of an
+SDK inside a message are redacted as the JSON values that a log has of them.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
+from itertools import accumulate
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,81 +24,12 @@ import orjson
 
 from convtree._engine import codec, signatures
 from convtree._engine.json_values import jsonable
+from convtree._engine.secret_scan import SHORTEST, scan, scan_member
+from convtree._engine.secret_spans import Span, is_random, merged
 from convtree._model.entries import ENTRY_CLASSES, LABEL_LIMIT, MARK_CLASSES, Header, LabelMark, Record
 
 Redact = Callable[[Any], Any]
 R = TypeVar("R", bound=Record | Header)
-
-#: a word may begin directly behind these: an escape, `%20`, a colour code; each pattern has one width
-_BEHIND = (
-    *(r"\\[bfnrtv\\]", r"\\u[0-9A-Fa-f]{4}", r"\\x[0-9A-Fa-f]{2}"),
-    *("%[0-9A-Fa-f]{2}", r"[\[0-9][mK]"),
-)
-
-
-def _begin(*words: str) -> str:
-    """Returns a pattern of words at positions where a token can begin: not inside another word. Each has one width.
-
-    It looks back once a word is found, because searching a word is much faster. No token begins with the letter of an
-    escape: without that letter the text would not be JSON any more.
-    """
-    each = []
-    for word in words:
-        behind = [rf"(?<![A-Za-z0-9_\\-]{word})", *(f"(?<={before}{word})" for before in _BEHIND)]
-        if word[0] not in "bfnrtu":
-            behind.append(rf"(?<=\\{word})")
-        each.append(f"{word}(?:{'|'.join(behind)})")
-    return f"(?:{'|'.join(each)})"
-
-
-_END = r"(?![A-Za-z0-9_-])"
-_QUOTES = r"(?:[\\\"'\s]|%2[02]|u002[27]){0,6}"
-_AWS_NAME, _AWS_SECRET = r"(?:secret_?access_?key|session_?token)", r"(?:[A-Z0-9/+=]|%2[BF]|%3D){40,}"
-
-
-@cache
-def usual_patterns() -> Mapping[str, re.Pattern[str]]:
-    """Returns a pattern for each kind of secret. The text of its group `kept`, before the secret, is not replaced.
-
-    No pattern looks far ahead or back, so a text is read once. Compiled by the first redaction.
-    """
-    return {
-        "private_key": re.compile(
-            r"-----BEGIN [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-            r"(?:(?:[^-]|-(?!----))*+-----END [A-Z0-9 ]{0,30}PRIVATE KEY(?: BLOCK)?-----"
-            # cut off: to the end of its lines, in front of which a tool may have put numbers or quotation signs
-            r"|(?:\s|\\++(?:[nrt]|u2192)|[A-Za-z0-9+/=]{16,}+|[0-9]{1,6}(?=[\t:|→\\])|[:|→>])*+)"
-        ),
-        "anthropic_key": re.compile(rf"{_begin('sk-ant-')}[A-Za-z0-9_-]{{16,}}"),
-        "openai_key": re.compile(rf"{_begin('sk-')}(?!ant-)(?=[a-z_-]*+[A-Z0-9])[A-Za-z0-9_-]{{20,}}"),
-        "google_key": re.compile(rf"{_begin('AIza')}[A-Za-z0-9_-]{{35}}{_END}"),
-        "provider_key": re.compile(
-            rf"{_begin('gsk_', 'xai-', 'hf_', 'r8_', 'pplx-')}[A-Za-z0-9]{{20,}}"
-            rf"|{_begin('nvapi-', 'tgp_v1_')}[A-Za-z0-9_-]{{20,}}"
-        ),
-        "stripe_key": re.compile(rf"{_begin('sk_(?:live|test)_', 'rk_(?:live|test)_')}[A-Za-z0-9]{{16,}}"),
-        "aws_key_id": re.compile(rf"{_begin('A[KS]IA')}[A-Z0-9]{{16}}{_END}"),
-        "aws_secret": re.compile(
-            rf"(?P<kept>{_AWS_NAME}{_QUOTES}(?:[:=>]|%3[AD]|u003[DE]){_QUOTES}){_AWS_SECRET}", re.IGNORECASE
-        ),
-        "github_token": re.compile(
-            rf"{_begin('gh[pousr]_')}[A-Za-z0-9]{{36,}}|{_begin('github_pat_')}[A-Za-z0-9_]{{22,}}"
-        ),
-        "gitlab_token": re.compile(rf"{_begin('glpat-')}[A-Za-z0-9_-]{{20,}}"),
-        "slack_token": re.compile(rf"{_begin('xox[abeoprs]-', 'xapp-')}[A-Za-z0-9-]{{10,}}"),
-        "npm_token": re.compile(rf"{_begin('npm_')}[A-Za-z0-9]{{36}}{_END}"),
-        "jwt": re.compile(rf"{_begin('eyJ')}[A-Za-z0-9_-]{{8,}}\.eyJ[A-Za-z0-9_-]{{8,}}\.[A-Za-z0-9_-]{{8,}}"),
-        "bearer_token": re.compile(
-            rf"(?P<kept>{_begin('bearer')}(?:\s|%20|\+){{1,4}})"
-            r"(?:(?=[a-z._~+/=-]*+[0-9])[a-z0-9._~+/=-]{16,}|[a-z._~+/=-]{32,})",
-            re.IGNORECASE,
-        ),
-        "url_password": re.compile(
-            r"(?P<kept>[a-z0-9]:(?:\\{0,4}/){1,2}[^\s/:@\"']{0,128}:)"
-            r"(?!\[REDACTED|[0-9]{1,5}[?#])[^\s/@\"']{1,256}(?=@)",
-            re.IGNORECASE,
-        ),
-    }
 
 
 @cache
@@ -106,15 +40,10 @@ def _email() -> re.Pattern[str]:
     )
 
 
-#: kind -> patterns of the members' names that hold such a secret, and of the secret there
-NAMED: dict[str, tuple[re.Pattern[str], re.Pattern[str]]] = {
-    "aws_secret": (re.compile(_AWS_NAME, re.IGNORECASE), re.compile(_AWS_SECRET, re.IGNORECASE))
-}
-
 #: members that hold bytes as text, or a value that only its provider can read
 _OPAQUE = frozenset({"data", "file_data"}) | signatures.NAMES
 _BASE64 = re.compile(r"[A-Za-z0-9+/_=-]{64,}+")
-_DATA_URL = re.compile(r"data:[A-Za-z0-9.+/;=_-]{0,200};base64,[A-Za-z0-9+/_=-]*+")
+_DATA_URL = re.compile(r"data:(?!text/)[A-Za-z0-9.+/;=_-]{0,200};base64,[A-Za-z0-9+/_=-]*+")
 
 #: fields that are never redacted: they say where a line is and how it is read
 _ENVELOPE = frozenset({"id", "parent_id", "type", "timestamp"})
@@ -129,16 +58,38 @@ _PLACES = frozenset({"cwd", "git_root", "owner", "key"})  # stores find sessions
 _TEXTS = (str, dict, list)
 _BARE = (int, float, msgspec.UnsetType)
 
+#: how often a text is searched again for what only a mark beside it makes visible
+_PASSES = 4
+_Path = tuple[Any, Any] | None  # the path of what holds a value, and the value's name or number there
+
+
+class SecretPlace(msgspec.Struct, frozen=True):
+    """Where a secret was, and of which kind; not what it was.
+
+    Attributes:
+        kind: the kind of the secret.
+        path: the names and numbers of the members that lead to its text, such as `message.content[0].text`.
+        start: the number of characters in front of it, in its text without the secrets before it.
+    """
+
+    kind: str
+    path: str
+    start: int
+
 
 class Redactor:
     """Replaces secrets in JSON values; `counts` has how many of each kind so far.
 
-    `patterns` adds kinds; the text of a pattern's group `kept` is not replaced. `email` replaces e-mail addresses, too.
+    `patterns` adds kinds, words in lower case: each match of a pattern is replaced, but for the text up to the end of
+    its group `kept`. `email` replaces e-mail addresses, too. With `explain`, `places` says where each secret was.
     """
 
-    def __init__(self, *, email: bool = False, patterns: Mapping[str, re.Pattern[str]] | None = None) -> None:
+    def __init__(
+        self, *, email: bool = False, patterns: Mapping[str, re.Pattern[str]] | None = None, explain: bool = False
+    ) -> None:
         self.counts: Counter[str] = Counter()
-        self._patterns = {**usual_patterns(), **({"email": _email()} if email else {}), **(patterns or {})}
+        self.places: list[SecretPlace] | None = [] if explain else None
+        self._patterns = {**({"email": _email()} if email else {}), **(patterns or {})}
 
     def again(self) -> Redactor:
         """Returns a redactor with the same patterns and no counts."""
@@ -146,54 +97,143 @@ class Redactor:
 
     def __call__(self, value: Any) -> Any:
         """Returns a copy of a value without secrets, and without the signatures of what had some."""
+        return self.member("", value)
+
+    def member(self, name: str, value: Any) -> Any:
+        """Redacts the value of a member. A telling name, such as `password`, makes a secret of more values."""
         earlier = self.counts.total()
-        redacted = self._replaced(value)
+        redacted = self._replaced(value, name)
         if self.counts.total() == earlier:
             return redacted
         return signatures.without_broken(signatures.encoded(value), redacted)
 
-    def _replaced(self, value: Any) -> Any:
+    def _replaced(self, value: Any, name: str) -> Any:
         top = [value]
-        waiting: list[tuple[Any, Any, str]] = [(top, 0, "")]
+        waiting: list[tuple[Any, Any, str, _Path]] = [(top, 0, name, (None, name) if name else None)]
         while waiting:
-            holder, place, name = waiting.pop()
+            holder, place, name, path = waiting.pop()
             value = holder[place]
             if isinstance(value, str):
-                holder[place] = self._text(value, name)
+                holder[place] = self._text(value, name, path)
             elif isinstance(value, Mapping):
-                holder[place] = copied = dict(value)
-                waiting += [(copied, key, str(key)) for key in copied]
+                holder[place] = copied = self._members(value, path)
+                named = copied.get("name", copied.get("key"))  # a header or a variable as an object
+                names = {"value": named} if isinstance(named, str) else {}
+                waiting += [(copied, key, names.get(key) or str(key), (path, key)) for key in reversed(copied)]
             elif isinstance(value, list | tuple):
-                holder[place] = listed = list(value)
-                waiting += [(listed, number, name) for number in range(len(listed))]
+                holder[place] = listed = self._joined(list(value), path)
+                waiting += [(listed, number, name, (path, number)) for number in reversed(range(len(listed)))]
             elif callable(getattr(value, "model_dump", None)) and not isinstance(value, type):  # an SDK's
                 holder[place] = jsonable(value)
-                waiting.append((holder, place, name))
+                waiting.append((holder, place, name, path))
         return top[0]
 
-    def _text(self, text: str, name: str) -> str:
+    def _members(self, value: Mapping[Any, Any], path: _Path) -> dict[Any, Any]:
+        """Returns a copy of an object with its keys redacted. Keys that become equal are told apart by a number."""
+        copied: dict[Any, Any] = {}
+        numbers: Counter[Any] = Counter()
+        for key, item in value.items():
+            name = self._text(key, "", path) if isinstance(key, str) and len(key) >= SHORTEST else key
+            unique = name
+            while unique in copied or (unique != key and unique in value):
+                numbers[name] += 1
+                unique = f"{name} {numbers[name] + 1}"
+            copied[unique] = item
+        return copied
+
+    def _text(self, text: str, name: str, path: _Path) -> str:
         if self._is_bytes(text, name):
             return text
-        for kind, (named, secret) in NAMED.items():
-            if named.search(name) and secret.fullmatch(text):
-                self.counts[kind] += 1
-                return f"[REDACTED:{kind}]"
-        for kind, pattern in self._patterns.items():
-            text, found = pattern.subn(lambda match, kind=kind: _mark(match, kind), text)  # type: ignore[misc]
-            if found:
-                self.counts[kind] += found
+        for _ in range(_PASSES):
+            found = self._found(text, name)
+            if not found:
+                break
+            text = self._marked(text, found, path)
         return text
+
+    def _found(self, text: str, name: str) -> list[Span]:
+        found = scan_member(name, text) if name else scan(text)
+        if not self._patterns:
+            return found
+        found += [
+            Span(match.end("kept") if match.groupdict().get("kept") else match.start(), match.end(), kind)
+            for kind, pattern in self._patterns.items()
+            for match in pattern.finditer(text)
+        ]
+        return merged([span for span in found if span.start < span.end], text)
+
+    def _marked(self, text: str, found: list[Span], path: _Path) -> str:
+        """Returns a text with marks in the places of its secrets, and counts them."""
+        pieces, end, length = [], 0, 0
+        for span in found:
+            mark = f"[REDACTED:{span.kind}]"
+            pieces += [text[end : span.start], mark]
+            length += span.start - end
+            self._count(span.kind, path, length)
+            length += len(mark)
+            end = span.end
+        return "".join([*pieces, text[end:]])
+
+    def _count(self, kind: str, path: _Path, start: int) -> None:
+        self.counts[kind] += 1
+        if self.places is not None:
+            self.places.append(SecretPlace(kind, _shown(path), start))
+
+    def _joined(self, parts: list[Any], path: _Path) -> list[Any]:
+        """Returns the parts of a message without the secrets that begin in the text of one and end in another's."""
+        numbers = [number for number, part in enumerate(parts) if _text_of(part)]
+        if len(numbers) < 2:
+            return parts
+        texts = [_text_of(parts[number]) for number in numbers]
+        begins = list(accumulate(map(len, texts), initial=0))
+        for span in reversed(scan("".join(texts))):
+            first, last = bisect_right(begins, span.start) - 1, bisect_left(begins, span.end)
+            if last - first < 2 or not _goes_on(texts[first : first + 2], span, begins[first]):
+                continue
+            self._count(span.kind, (path, numbers[first]), span.start - begins[first])
+            for each in range(first, last):
+                at, text = begins[each], texts[each]
+                texts[each] = f"{text[: max(0, span.start - at)]}[REDACTED:{span.kind}]{text[span.end - at :]}"
+                parts[numbers[each]] = {**parts[numbers[each]], "text": texts[each]}
+        return parts
 
     def _is_bytes(self, text: str, name: str) -> bool:
         """Returns whether a text is encoded bytes, where a match would be chance. False if all of it is a secret."""
         if name in _OPAQUE and _BASE64.fullmatch(text):
-            return not any(pattern.fullmatch(text) for pattern in self._patterns.values())
+            found = self._found(text, "")
+            return not (found and found[0].start == 0 and found[-1].end == len(text))
         return text.startswith("data:") and _DATA_URL.fullmatch(text) is not None
+
+
+def _text_of(part: Any) -> str:
+    """Returns the text of a part of a message; empty if it has none."""
+    text = part.get("text") if isinstance(part, Mapping) else None
+    return text if isinstance(text, str) else ""
+
+
+def _goes_on(texts: list[str], span: Span, begin: int) -> bool:
+    """Returns whether a secret that begins in the first text goes on in the second, and is not whole before that."""
+    left, right = texts
+    return is_random(right[: span.end - begin - len(left)], 8) or all(
+        begin + known.start != span.start for known in scan(left)
+    )
+
+
+def _shown(path: _Path) -> str:
+    """Returns a path as text, without the secrets in its names."""
+    names: list[str] = []
+    while path is not None:
+        path, name = path
+        names.append(f"[{name}]" if isinstance(name, int) else f".{Redactor()(str(name))}")
+    return "".join(reversed(names)).removeprefix(".")
 
 
 def redact(value: Any) -> Any:
     """Returns a copy of a JSON value without the secrets that the usual patterns find."""
     return Redactor()(value)
+
+
+_USUAL = redact
 
 
 def redact_value(value: Any, redact: Redact) -> Any:
@@ -253,8 +293,8 @@ def redact_lines(lines: Iterable[bytes], redact: Redact) -> Iterator[bytes]:
 
 
 def _redacted(said: Mapping[str, Any], redact: Redact) -> dict[str, Any]:
+    if redact is _USUAL:
+        redact = Redactor()
+    if isinstance(redact, Redactor):
+        return {name: redact.member(name, value) for name, value in said.items() if isinstance(value, _TEXTS)}
     return {name: redact(value) for name, value in said.items() if isinstance(value, _TEXTS)}
-
-
-def _mark(match: re.Match[str], kind: str) -> str:
-    return f"{match.groupdict().get('kept') or ''}[REDACTED:{kind}]"

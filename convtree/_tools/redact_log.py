@@ -37,12 +37,31 @@ from convtree.stores.base import Progress
 _SIDES = ("torn", "quarantine", "original")  # suffixes of files next to a log that hold old text
 
 
+class SecretFound(msgspec.Struct, frozen=True, kw_only=True):
+    """Where in a log a secret was, and of which kind. Not what it was.
+
+    Attributes:
+        record: how many records are in front of its own; 0 is the header.
+        id: the id of the record.
+        kind: the kind of the secret.
+        path: the names and numbers of the members that lead to its text, such as `message.content[0].text`.
+        start: the number of characters in front of it in that text, once the ones before it are replaced.
+    """
+
+    record: int
+    id: str
+    kind: str
+    path: str
+    start: int
+
+
 class Redaction(msgspec.Struct, frozen=True, kw_only=True):
     """What `redact_log` did.
 
     Attributes:
         path: the log.
         kinds: how many secrets of each kind were found.
+        places: where each was; empty unless the redactor explains.
         lines: how many lines were changed.
         copy: the redacted copy; None if it replaced the log, or nothing was found.
         original: the log as it was; None if it was not replaced, or the original was removed.
@@ -61,6 +80,7 @@ class Redaction(msgspec.Struct, frozen=True, kw_only=True):
     complete: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
+    places: tuple[SecretFound, ...] = ()
 
 
 class RedactedSession:
@@ -213,8 +233,9 @@ def redact_log(
         _check_sound(index, path)
         redactor = redactor or Redactor()
         counter = _ProgressCounter(path, progress)
-        changed = sum(_redacted(each, redactor, path) is not each for each in counter.count(_payloads(index)))
-        done = Redaction(path=str(path), kinds=dict(sorted(redactor.counts.items())), lines=changed)
+        changed, places = _search(counter.count(_payloads(index)), redactor, path)
+        kinds = dict(sorted(redactor.counts.items()))
+        done = Redaction(path=str(path), kinds=kinds, lines=changed, places=places)
         if changed:
             uncounting = redactor.again()
             payloads = (_redacted(each, uncounting, path) for each in counter.count(_payloads(index)))
@@ -280,6 +301,23 @@ def _payloads(index: Index) -> Iterator[bytes]:
     yield index.header_payload
     for rows in batched(range(len(index.tree))):
         yield from index.payloads(rows)
+
+
+def _search(payloads: Iterable[bytes], redactor: Redactor, path: Path) -> tuple[int, tuple[SecretFound, ...]]:
+    """Returns how many payloads have secrets, and where these are, if the redactor explains."""
+    changed, places = 0, []
+    for record, payload in enumerate(payloads):
+        known = len(redactor.places or ())
+        if _redacted(payload, redactor, path) is not payload:
+            changed += 1
+            id = msgspec.json.decode(payload + b"}", type=_Identified).id
+            found = () if redactor.places is None else redactor.places[known:]
+            places += [SecretFound(record=record, id=id, **msgspec.structs.asdict(place)) for place in found]
+    return changed, tuple(places)
+
+
+class _Identified(msgspec.Struct):
+    id: str = ""
 
 
 def _redacted(payload: bytes, redactor: Redactor, path: Path) -> bytes:

@@ -39,6 +39,7 @@ _HELP = {
     "pairs": "1: also fail two calls in one run; 0: only one",
     "postgres": "with the store on a PostgreSQL server",
     "processes": "how many processes append",
+    "folder": "count the alarms in the text files below this folder; empty: of the standard library",
     "require": "fail if no power can be cut here",
     "rounds": "how often each fault is made",
     "seconds": "run for this long instead of a number of cases; 0: by number",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from convtree._engine import codec, line_scan, lost
+from convtree._engine import codec, line_scan, lost, secret_scan
 from convtree._engine.journal import Journal
 from convtree._engine.log import Addition, Chunk
 from convtree._engine.log_index import Index
@@ -191,6 +191,11 @@ def any_entry_restores() -> None:
     _patch(lost, "restores", lambda _lost_line, _payload: True)
 
 
+def escapes_ignored() -> None:
+    """Takes the letter of an escape for the beginning of a word: redaction does not see the token behind it."""
+    _patch(secret_scan, "_beginnings", lambda _text, word: (word,))
+
+
 def links_stay() -> None:
     """Puts an entry that came back into its place, and keeps the links of the rows below."""
     replace = Tree.replace
@@ -269,6 +274,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         links_stay,
         group_mark_kept_by_repair,
         visibility_forgotten_by_fork,
+        escapes_ignored,
     )
 }
 
@@ -315,6 +321,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("links_stay", "damage", ["--entries", "60"]),
     ("group_mark_kept_by_repair", "damage", ["--entries", "60"]),
     ("visibility_forgotten_by_fork", "damage", ["--entries", "60"]),
+    ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
 ]
 
 
