@@ -10,7 +10,6 @@ from typing import Literal, NamedTuple
 from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
 from convtree._formats.common.base import Format, SessionRef, Source, SourceSession
 from convtree._formats.common.files import SourceFile
-from convtree._formats.common.sqlite import error_of
 from convtree._model.errors import ConvtreeError, NotALog
 
 #: what may go wrong with one source and must not stop the import of others
@@ -53,6 +52,7 @@ def recognise(path: Path) -> KnownSource:
         DamagedSource: It is a database that cannot be read.
         NotALog: It is of no known format.
     """
+    from convtree._formats.common.sqlite import error_of
     from convtree._formats.registry import FORMATS
 
     source = Source(path, b"" if path.is_dir() else _beginning(path))
