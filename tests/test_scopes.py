@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from helpers import user
 
-from convtree import InvalidMessage, ParentSession, Session, SessionExists, SessionNotFound, open_store
+from convtree import InvalidMessage, ParentSession, Session, SessionExists, SessionNotFound, aio, open_store
 from convtree.stores._session_store import SessionStore
 from convtree.testing import begin, ids
 
@@ -105,6 +106,30 @@ def test_a_locked_session_of_an_owner_is_skipped(store: SessionStore, tmp_path: 
         assert (erased, sorted(erased.skipped), erased.held) == (["a2"], ["a", "t"], ())
     assert sorted(store.scoped(owner="ann").erase(owner="ann")) == ["a", "t"]
     assert ids(store.list(tasks=True)) == ["b"]
+
+
+def test_owners_in_async_programs() -> None:
+    """Handles share the sessions of their owner, and give them to no other."""
+
+    async def run() -> None:
+        async with (
+            aio.open_store("memory:") as store,
+            store.scoped(owner="ann") as ann,
+            ann.scoped(owner="ann") as same,
+        ):
+            async with ann.session("a", create=True) as session, same.session("a", create=True) as again:
+                assert again is session
+                await again.append(user("x"))
+            assert [ann.owner, store.owner, (await store.info("a")).owner] == ["ann", None, "ann"]
+            async with store.scoped(owner="bob") as bob:
+                with pytest.raises(SessionNotFound):
+                    async with bob.session("a"):
+                        pass
+                with pytest.raises(SessionNotFound):
+                    await bob.vacuum("a")
+            assert (await ann.vacuum("a")).kept == 1
+
+    asyncio.run(run())
 
 
 def test_a_task_of_a_parent_that_cannot_be_read(store: SessionStore, tmp_path: Path) -> None:

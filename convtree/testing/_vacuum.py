@@ -306,3 +306,14 @@ class VacuumTests(StoreTests):
             assert session.metadata == {"a": 1, "c": [3]}
         (info,) = store.children("parent")
         assert (info.id, info.archived, info.cwd) == ("s", True, "/home/me")
+        for metadata, count in (({"a": 1, "b": None, "c": [3]}, 1), ({"b": 2}, 0)):
+            assert store.count(metadata=metadata, archived=None, tasks=True) == count
+
+    def test_what_was_dropped_is_not_found(self, store: SessionStore) -> None:
+        """By its entries. What stays is."""
+        with store.create(id="s") as session:
+            fill(session)
+        store.fork("s", "side", new_id="f").close()
+        assert [store.sessions_with(id) for id in ("side", "q3")] == [["f", "s"], ["s"]]
+        vacuumed(store, "s")
+        assert [store.sessions_with(id) for id in ("side", "q3")] == [["f"], ["s"]]
