@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from convtree import Context, ConvtreeError, Entry, EntryNotFound, InvalidMessage, MessageEntry, aio
+from convtree import Context, ConvtreeError, EntryNotFound, InvalidMessage, MessageEntry, aio
 
 SYSTEM = "You are a friendly assistant. Delegate research."
 PACE_S = float(os.environ.get("PACE_S", "0.1"))  # of the model below, for each word
@@ -42,7 +42,7 @@ const make = (tag, fields, ...inside) => {
   made.append(...inside)  // text is shown as text: nothing that was said becomes HTML
   return made
 }
-const button = (text, onclick) => make("button", {onclick}, text)
+const button = (text, onclick) => make("button", {onclick, disabled: !onclick}, text)
 let seen = null, said = {}, loads = 0, id = crypto.randomUUID()
 
 async function post(call, body) {
@@ -51,9 +51,9 @@ async function post(call, body) {
   if (!answer.ok) await load()
   return answer.ok
 }
-const go = id => () => post("switch", {entry_id: id, leaf_id: seen})
+const go = id => id && (() => post("switch", {entry_id: id, leaf_id: seen}))
 const switcher = entry =>
-  [button("<", go(entry.previous)), ` ${entry.position}/${entry.of} `, button(">", go(entry.next))]
+  [button("<", go(entry.previous)), ` ${entry.number}/${entry.of} `, button(">", go(entry.next))]
 const draw = entry => make("p", {className: entry.role}, `${entry.text} ${entry.status ?? ""} `,
   ...entry.of > 1 ? switcher(entry) : [],
   ...entry.role == "user" ? [button("answer again", () => post("replies", {reply_to: entry.id}))] : [],
@@ -192,13 +192,6 @@ async def is_stored(session: aio.Session, id: str) -> bool:
     return True
 
 
-async def alternatives(session: aio.Session, entry: Entry) -> dict[str, Any]:
-    """Returns what the switcher of a message shows, and where its arrows lead."""
-    ids = [each.id for each in await session.siblings(entry.id)]
-    at = ids.index(entry.id)
-    return {"position": at + 1, "of": len(ids), "previous": ids[at - 1], "next": ids[(at + 1) % len(ids)]}
-
-
 async def body_of(request: Request, *texts: str) -> dict[str, Any]:
     body = await request.json()
     if not isinstance(body, dict) or not all(isinstance(body.get(name), str) for name in texts):
@@ -236,9 +229,9 @@ async def view(request: Request) -> Response:
                 tasks[info.parent_session.entry_id].append({"id": info.id, "name": info.name})
         entries = [
             {"id": entry.id, "role": entry.role, "text": entry.text, "status": entry.status, "tasks": tasks[entry.id]}
-            | await alternatives(session, entry)
-            for entry in await session.path()
-            if isinstance(entry, MessageEntry) and entry.role in ("user", "assistant")
+            | {"number": each.number, "of": each.of, "previous": each.previous, "next": each.next}
+            for each in await session.view()
+            if isinstance(entry := each.entry, MessageEntry) and entry.role in ("user", "assistant")
         ]
         return JSONResponse({"leaf_id": session.leaf_id, "entries": entries, "said": said})
 

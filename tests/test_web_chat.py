@@ -107,7 +107,7 @@ class Tab:
 
     def shown(self) -> list[tuple[str, str, str]]:
         """Returns what the page shows of each message."""
-        return [(each["role"], each["text"].strip(), f"{each['position']}/{each['of']}") for each in self.entries]
+        return [(each["role"], each["text"].strip(), f"{each['number']}/{each['of']}") for each in self.entries]
 
 
 @pytest.fixture(autouse=True)
@@ -168,7 +168,7 @@ def test_regenerate_and_switch(url: str) -> None:
         assert tab.post("replies", reply_to=question["id"]) == (202, question)
         tab.until_answered()
         assert tab.shown() == [("user", "Where?", "1/1"), ("assistant", "You said: Where?", "2/2")]
-        assert tab.entries[1]["next"] == tab.entries[1]["previous"]
+        assert (tab.entries[1]["number"], tab.entries[1]["next"]) == (2, None)
         while other.shown() != tab.shown():
             other.next_change()
         stale = tab.seen
