@@ -228,8 +228,17 @@ async def view(request: Request) -> Response:
             if info.parent_session and info.parent_session.kind == "task":
                 tasks[info.parent_session.entry_id].append({"id": info.id, "name": info.name})
         entries = [
-            {"id": entry.id, "role": entry.role, "text": entry.text, "status": entry.status, "tasks": tasks[entry.id]}
-            | {"number": each.number, "of": each.of, "previous": each.previous, "next": each.next}
+            {
+                "id": entry.id,
+                "role": entry.role,
+                "text": entry.text,
+                "status": entry.status,
+                "number": each.number,
+                "of": each.of,
+                "previous": each.previous,
+                "next": each.next,
+                "tasks": tasks[entry.id],
+            }
             for each in await session.view()
             if isinstance(entry := each.entry, MessageEntry) and entry.role in ("user", "assistant")
         ]
