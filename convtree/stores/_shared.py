@@ -89,7 +89,7 @@ class SessionPool(ForkAware):
         self._live = set()
 
     def acquire(self, owner: str | None, id: str, create: bool) -> Shared:
-        """Returns the shared session with this id, refreshed. Whoever gets it calls `release`.
+        """Returns the shared session with this id, refreshed. Its user calls `release`.
 
         Raises:
             SessionNotFound: there is no such session, and `create` is False.
@@ -117,7 +117,7 @@ class SessionPool(ForkAware):
             each.close()
 
     def retire(self, ids: Iterable[str]) -> None:
-        """Has these sessions opened anew for whoever asks next. Closes those that nobody uses."""
+        """Has these sessions opened anew for their next user. Closes those that nobody uses."""
         wanted = set(ids)
         with self._lock:
             found = [shared for shared in self._by_id.values() if shared.id in wanted]
@@ -231,7 +231,7 @@ class SharingStore(StoreReader):
     def session(self, id: str, *, create: bool = False) -> AbstractContextManager[Session]:
         """Gives a session that everybody in this process shares, for servers: `with store.session(id) as session`.
 
-        Whoever asks for a session while it is open gets the same object, refreshed: with what other processes wrote,
+        Every call for a session while it is open gives the same object, refreshed: with what other processes wrote,
         and at the log's leaf. So users share one leaf, and none of them is stale because of another. Say where a
         message belongs: with `reply_to` or `parent_id`.
 
