@@ -81,12 +81,12 @@ def resume(url: str, session_id: str) -> Figure:
         assert store.list(limit=1)
         with store.open("warm", read_only=True) as session:
             assert session.leaf_id is not None
-        start = time.perf_counter()
+        start, start_cpu = time.perf_counter(), time.process_time()
         session = store.open(session_id, read_only=True)
         session.entry(str(session.leaf_id))
-        taken = time.perf_counter() - start
+        taken, cpu = time.perf_counter() - start, time.process_time() - start_cpu
         session.close()
-    return {"seconds": taken}
+    return {"": taken, ", processor time": cpu}
 
 
 def warm(url: str) -> Figure:
@@ -150,7 +150,11 @@ def main() -> None:
         for name in APPENDS:
             _append(results, name, directory)
     results.say(
-        *(results.grid(f"opening, {state}", map(_named, *zip(*_rows(), strict=True)), state) for state in STATES),
+        *(
+            results.grid(f"opening, {state}{what}", [_named(*row) for row in _rows()], f"{state}{what}")
+            for what in ("", ", processor time")
+            for state in STATES
+        ),
         table(["one append, on average", "saved", "not saved", "saved, longest"], _appends(results)),
         table(TARGET_HEADS, targets(results)),
     )
@@ -174,12 +178,12 @@ def run(results: Results, store: str, url: str) -> None:
                 session_id = f"{shape}-{size}-{int(saved)}"
                 opened = {session_id: partial(measure, resume, url=url, session_id=session_id)}
                 with _writer(url=url, session_id=session_id, entries=size, shape=shape, saved=saved) as writer:
-                    if saved:
-                        figures["writer open"] = medians(results.given.runs, opened)[session_id]["seconds"]
-                    writer.kill()
-                    writer.wait()
-                    state = "writer killed" if saved else "nothing saved"
-                    figures[state] = medians(results.given.runs, opened)[session_id]["seconds"]
+                    for state in STATES[:2] if saved else STATES[2:]:
+                        if state != "writer open":
+                            writer.kill()
+                            writer.wait()
+                        found = medians(results.given.runs, opened)[session_id]
+                        figures |= {f"{state}{what}": number for what, number in found.items()}
             results.add(_named(store, shape), size, figures)
 
 
