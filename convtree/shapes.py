@@ -40,10 +40,8 @@ def register(name: str, reader: Reader) -> None:
         ValueError: the name is that of a format that convtree reads itself, or is no name.
         TypeError: the reader cannot be called.
     """
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not _NAME.fullmatch(name):
         raise ValueError(f"name is lower-case letters, digits, '_', '.' and '-', not {name!r}")
     if name in names() and name not in CUSTOM:
         raise ValueError(f"convtree reads {name!r} itself; choose another name")
-    if not callable(reader):
-        raise TypeError(f"reader is a function of a message, not {type(reader).__name__}")
     CUSTOM[name] = reader

@@ -45,6 +45,7 @@ from convtree import (
 )
 
 STATUS: dict[type[Exception], int] = {
+    TypeError: 422,  # the body has a value of a wrong type: convtree checks every argument
     json.JSONDecodeError: 400,
     StaleLeaf: 409,
     IdConflict: 409,
@@ -143,7 +144,7 @@ app = Starlette(
         Route("/sessions/{id}/branches", list_branches),
         Route("/sessions/{id}/events", follow),
     ],
-    exception_handlers={ConvtreeError: error_response, json.JSONDecodeError: error_response},
+    exception_handlers={ConvtreeError: error_response, TypeError: error_response, json.JSONDecodeError: error_response},
     lifespan=lifespan,
 )
 

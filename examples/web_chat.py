@@ -340,7 +340,7 @@ app = Starlette(
         Route("/{id}/switch", switch, methods=["POST"]),
         Route("/{id}/stop", stop, methods=["POST"]),
     ],
-    exception_handlers={ConvtreeError: service.error_response, json.JSONDecodeError: service.error_response},
+    exception_handlers=dict.fromkeys((ConvtreeError, TypeError, json.JSONDecodeError), service.error_response),
     lifespan=lifespan,
 )
 

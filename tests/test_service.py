@@ -171,7 +171,7 @@ def test_mistakes_of_the_caller_have_their_status(servers: tuple[Server, Server]
     assert one.ask("GET", "/sessions/none/events")[0] == 404
     assert one.ask("GET", "/sessions/s/context?leaf=none")[0] == 404
     assert one.say(user("b"), parent_id="none")[0] == 404
-    assert one.say(user("b"), parent_id=5)[0] == 404
+    assert one.say(user("b"), parent_id=5)[0] == 422
     assert one.say({}, parent_id="a")[0] == 422
     assert one.say(user("b"), parent_id="a", id="../x")[0] == 422
     assert one.say(user("b"), parent_id="a", id=5)[0] == 422

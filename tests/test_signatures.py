@@ -404,7 +404,7 @@ def test_objects_of_an_sdk_inside_a_message_are_redacted() -> None:
     assert redact(Block) is Block
     for function in (redact, _dumping):
         with Session.memory(redact=function) as session:
-            stored = session.append(message, extra=Block(note=OPENAI))  # type: ignore[call-overload]
+            stored = session.append(message, extra=Block(note=OPENAI))
             assert (stored.message, stored.extra) == (expected, {"note": MARK})
 
 

@@ -341,5 +341,5 @@ def test_an_asyncio_session_can_keep_bytes() -> None:
 )
 def test_what_is_kept_is_a_number(session: Session, given: Any, name: str) -> None:
     """The error names the argument."""
-    with pytest.raises(TypeError, match=f"{name} is a number, not"):
+    with pytest.raises(TypeError, match=f"{name}: expected a whole number or None, not"):
         plan_compaction(session, **given)

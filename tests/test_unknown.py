@@ -252,7 +252,7 @@ def test_a_reader_needs_a_name_and_a_function() -> None:
         shapes.register("anthropic", dict)
     with pytest.raises(ValueError, match="not 'No Name'"):
         shapes.register("No Name", dict)
-    with pytest.raises(TypeError, match="reader is a function of a message, not str"):
+    with pytest.raises(TypeError, match="reader: expected a function, not the str"):
         shapes.register("mine", "x")  # type: ignore[arg-type]
 
 

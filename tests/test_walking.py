@@ -351,17 +351,17 @@ def test_a_closed_session_ends_a_walk(session: Session) -> None:
 # --- arguments ---
 
 WRONG: list[tuple[Callable[[Session], Any], type[Exception], str]] = [
-    (lambda session: session.path(last=0), ValueError, "last is a number from 1 on, not 0"),
-    (lambda session: session.path(last=-1), ValueError, "last is a number from 1 on, not -1"),
-    (lambda session: session.path(last="5"), TypeError, "last is a number from 1 on, not a str"),  # type: ignore[call-overload]
-    (lambda session: session.path(last=True), TypeError, "last is a number from 1 on, not a bool"),
-    (lambda session: session.path(type="message"), TypeError, "type is a class of entries, not a str"),  # type: ignore[call-overload]
+    (lambda session: session.path(last=0), ValueError, "last: expected at least 1, not 0"),
+    (lambda session: session.path(last=-1), ValueError, "last: expected at least 1, not -1"),
+    (lambda session: session.path(last="5"), TypeError, "last: expected a whole number or None, not the str"),  # type: ignore[call-overload]
+    (lambda session: session.path(last=True), TypeError, "last: expected a whole number or None, not the bool"),
+    (lambda session: session.path(type="message"), TypeError, "type: expected a class, not the str"),  # type: ignore[call-overload]
     (lambda session: session.path(type=Header), TypeError, "type is a class of entries, not Header;"),
     (lambda session: session.walk_up(type=int), TypeError, "expected one of Entry, MessageEntry, "),
     (lambda session: session.walk_up("nobody"), EntryNotFound, "nobody"),
-    (lambda session: session.records(-1), ValueError, "start is a number from 0 on, not -1"),
-    (lambda session: session.records("0"), TypeError, "start is a number from 0 on, not a str"),  # type: ignore[arg-type]
-    (lambda session: session.records(reverse=1), TypeError, "reverse is True or False, not a int"),  # type: ignore[arg-type]
+    (lambda session: session.records(-1), ValueError, "start: expected at least 0, not -1"),
+    (lambda session: session.records("0"), TypeError, "start: expected a whole number, not the str"),  # type: ignore[arg-type]
+    (lambda session: session.records(reverse=1), TypeError, "reverse: expected True or False, not the int"),  # type: ignore[arg-type]
 ]
 
 

@@ -58,15 +58,11 @@ def expected(expect_leaf: Any, expect_revision: Any) -> Expected:
     """
     if expect_leaf is UNSET and expect_revision is UNSET:
         return ANYTHING
-    return Expected(_id_of("expect_leaf", expect_leaf), _id_of("expect_revision", expect_revision))
+    return Expected(_id_of(expect_leaf), _id_of(expect_revision))
 
 
-def _id_of(name: str, value: Any) -> str | UnsetType | None:
-    if isinstance(value, Record):
-        return value.id
-    if value is None or isinstance(value, str | UnsetType):
-        return value
-    raise TypeError(f"{name} is an id, an entry or None, not a {type(value).__name__}")
+def _id_of(reference: str | Record | UnsetType | None) -> str | UnsetType | None:
+    return reference.id if isinstance(reference, Record) else reference
 
 
 def _stale(location: str, what: str, expected: str | None, actual: str | None) -> StaleLeaf:

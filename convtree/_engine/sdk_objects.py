@@ -45,7 +45,7 @@ def entry_of(
     visible_to: Visibility = "all",
     pinned: bool | None = None,
     status: Status | None = None,
-    extra: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | SDKObject | None = None,
     replaces: str | None = None,
     reply_to: str | None = None,
 ) -> Entry:
@@ -142,7 +142,7 @@ def message_entry(
     else:
         raise TypeError(f"append takes a message or an entry, not {type(item).__name__}{_hint(item)}")
     if shape is not None:
-        _check_shape(shape)
+        check_shape(shape)
     message, stated_shape, facts = _opened(value)
     if pinned is None:
         pinned = _is_of_system(message)
@@ -213,7 +213,7 @@ def _opened(value: dict[str, Any]) -> tuple[dict[str, Any], str | None, dict[str
     return wrapped.message, framework.name, framework.stated(wrapped.message) | wrapped.facts
 
 
-def _check_shape(shape: str) -> None:
+def check_shape(shape: str) -> None:
     from convtree._messages.frameworks.table import known_shapes
 
     names = known_shapes()

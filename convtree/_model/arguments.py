@@ -48,6 +48,11 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_object(value: Any) -> bool:
+    """Returns whether a value may be an object of an SDK, which knows how to become a mapping."""
+    return not isinstance(value, str | bytes | int | float | Iterable | None) or hasattr(value, "model_dump")
+
+
 def _is_list(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
@@ -55,6 +60,7 @@ def _is_list(value: Any) -> bool:
 _KINDS = {
     "AtLeaf": _Kind(lambda value: isinstance(value, Enum), ""),
     "None": _Kind(lambda value: value is None, "None"),
+    "SDKObject": _Kind(_is_object, ""),
     "UnsetType": _Kind(lambda value: value is UNSET, ""),
     "bool": _Kind(lambda value: isinstance(value, bool), "True or False"),
     "bytes": _Kind(lambda value: isinstance(value, bytes), "bytes"),
@@ -77,7 +83,7 @@ _UNIONS = {
 }
 #: types that the calls check themselves, with their own words, and those that take anything
 _OPEN = frozenset(
-    {"Any", "Conversation", "Durability", "Exported", "Key", "Log", "Mode", "OnStale", "Redactor", "SDKObject", "Shape"}
+    {"Any", "Conversation", "Durability", "Exported", "Key", "Log", "Mode", "OnStale", "Redactor", "Shape"}
     | {"Status", "Summary", "ViewShape", "Visibility", "object"}
 )
 

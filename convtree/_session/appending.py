@@ -16,7 +16,7 @@ from convtree._engine import tree
 from convtree._engine.context import build_context
 from convtree._engine.expected import ANYTHING, Expected, expected
 from convtree._engine.leaf import LEAF, AtLeaf, OnStale, SeenLeaf
-from convtree._engine.sdk_objects import PINNED_ROLES, SDKObject, entry_of, message_entry
+from convtree._engine.sdk_objects import PINNED_ROLES, SDKObject, check_shape, entry_of, message_entry
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import Entry, MessageEntry, Record, Status, Visibility
 from convtree._model.errors import InvalidMessage
@@ -64,7 +64,7 @@ def append(
     visible_to: Visibility = "all",
     pinned: bool | None = None,
     status: Status | None = None,
-    extra: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | SDKObject | None = None,
     replaces: str | Entry | None = None,
     reply_to: str | Entry | None = None,
     label: str | None = None,
@@ -87,7 +87,7 @@ def append(
     visible_to: Visibility = "all",
     pinned: bool | None = None,
     status: Status | None = None,
-    extra: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | SDKObject | None = None,
     replaces: str | Entry | None = None,
     reply_to: str | Entry | None = None,
     label: str | None = None,
@@ -201,7 +201,7 @@ def append_many(
     visible_to: Visibility = "all",
     pinned: bool | None = None,
     status: Status | None = None,
-    extra: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | SDKObject | None = None,
     replaces: str | Entry | None = None,
     reply_to: str | Entry | None = None,
     label: str | None = None,
@@ -241,6 +241,8 @@ def append_many(
         As `append`.
     """
     listed, id_of = list(items), self._client.id_of
+    if shape is not None:
+        check_shape(shape)
     answered = id_of(reply_to)
     common: dict[str, Any] = {"provider": provider, "model": model, "shape": shape}
     common |= {"visible_to": visible_to, "pinned": pinned}
@@ -285,8 +287,6 @@ def set_system(
         InvalidMessage: the message has another role, or a value cannot be stored.
         As `append`.
     """
-    if not isinstance(message, str | Mapping):
-        raise TypeError(f"set_system takes a text or a message, not {type(message).__name__}")
     only_text = isinstance(message, str)
     entry = message_entry({"role": "system", "content": message} if isinstance(message, str) else message)
     if entry.role not in PINNED_ROLES:

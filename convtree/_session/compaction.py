@@ -161,15 +161,13 @@ def plan_compaction(
             that is not rendered is not a summary, and the messages that it stands for are summarised again.
 
     Raises:
-        TypeError: `keep_tokens` and `keep_bytes` are both given, or neither, or what is given is not a number.
+        TypeError: `keep_tokens` and `keep_bytes` are both given, or neither.
         BrokenPath, UnknownEntry, LeafUncertain: The context cannot be built, see `Session.build_context`.
     """
     keep = keep_bytes if keep_tokens is None else keep_tokens
     if keep is None or (keep_tokens is not None and keep_bytes is not None):
         given = "neither" if keep is None else "both"
         raise TypeError(f"a compaction takes `keep_tokens` or `keep_bytes`, not {given}")
-    if isinstance(keep, bool) or not isinstance(keep, int | float):
-        raise TypeError(f"{'keep_tokens' if keep_bytes is None else 'keep_bytes'} is a number, not {keep!r}")
     leaf_id = session.leaf_id
     if leaf_id is None:
         return None

@@ -58,17 +58,3 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises ValueError unless an argument is one of its choices."""
     if value not in choices:
         raise ValueError(f"{name} is one of {', '.join(map(repr, choices))}, not {value!r}")
-
-
-def check_number(name: str, value: int, least: int) -> None:
-    """Raises TypeError or ValueError unless an argument is a whole number from `least` on."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is a number from {least} on, not a {type(value).__name__}")
-    if value < least:
-        raise ValueError(f"{name} is a number from {least} on, not {value}")
-
-
-def check_flag(name: str, value: bool) -> None:
-    """Raises TypeError unless an argument is True or False."""
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is True or False, not a {type(value).__name__}")

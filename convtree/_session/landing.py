@@ -110,12 +110,8 @@ def checkout(
     are those of `branch`.
 
     Raises:
-        TypeError: `entry_id` is neither an entry nor a text.
         As `branch`.
     """
-    if not isinstance(entry_id, str | Entry):
-        given = type(entry_id).__name__
-        raise TypeError(f"entry_id is an entry, its id or its label, not a {given}; branch(None) goes before the first")
     wanted = expected(expect_leaf, expect_revision)
     self._client.write(CheckOut(self._client.id_of(entry_id), checked_id(id), wanted))
 

@@ -17,7 +17,7 @@ from convtree._engine.path_rows import effective, is_shown
 from convtree._engine.write_batch import EncodedRecord, WriteBatch
 from convtree._logs.directories import Directory, given, given_root
 from convtree._model.entries import BranchSummaryEntry, Entry, LabelMark, MessageEntry, SessionInfoMark, VisibilityMark
-from convtree._model.errors import EntryNotFound, InvalidMessage
+from convtree._model.errors import InvalidMessage
 from convtree._session.client import HasClient, checked_id
 from convtree._session.header import check_choice
 from convtree._session.view import SessionView
@@ -129,8 +129,6 @@ def update_metadata(self: HasClient, changes: Mapping[str, Any] | None = None, /
 def _change(self: HasClient, entry_id: str | Entry, **change: Any) -> bool:
     """Adds a visibility mark; returns whether the context at the session's leaf has another content now."""
     client, target_id = self._client, self._client.id_of(entry_id)
-    if not isinstance(target_id, str):
-        raise EntryNotFound(f"entry_id is an entry or the id of one, not {type(target_id).__name__}", id=target_id)
     mark = client.encode(VisibilityMark(target_id=target_id, **change))
     with client.lock:
         before = client.ask(_shows, target_id)

@@ -239,8 +239,6 @@ class Session(Described, Uncopyable):
             TypeError, ValueError: something is not a record, or `batch_size` not a number from 1 on.
             As `append`; earlier batches are stored.
         """
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size is a number from 1 on, not {batch_size!r}")
         written = 0
         for batch in batched(records, batch_size):
             encoded = [encode_imported(self._client.without_secrets(record)) for record in batch]

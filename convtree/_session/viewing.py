@@ -10,7 +10,7 @@ import msgspec
 from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._model.entries import Entry
 from convtree._session.client import HasClient
-from convtree._session.header import check_choice, check_number
+from convtree._session.header import check_choice
 from convtree._session.view import SessionView
 
 ViewShape: TypeAlias = Literal["assistant-ui"]
@@ -95,8 +95,6 @@ def view(self: HasClient, leaf: str | Entry | AtLeaf | None = LEAF, *, last: int
         BrokenPath: among what is read, an entry is lost, a parent is missing, or a line was damaged.
         TypeError, ValueError: `last` is not a number from 1 on.
     """
-    if last is not None:
-        check_number("last", last, 1)
     client = self._client
     leaf_id, entries = client.ask(_entries, leaf, last)
     return View(entries, leaf_id, lambda: client.ask(_thread, leaf_id))

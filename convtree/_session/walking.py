@@ -18,7 +18,6 @@ from convtree._model.batches import BATCH, batched, growing
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import BrokenPath
 from convtree._session.client import Client, HasClient
-from convtree._session.header import check_flag, check_number
 from convtree._session.view import SessionView
 
 E = TypeVar("E", bound=Entry)
@@ -64,8 +63,6 @@ def path(
         BrokenPath: an entry is lost, a parent is missing, or a line was damaged.
         TypeError, ValueError: `last` is not a number from 1 on, or `type` not a class of entries.
     """
-    if last is not None:
-        check_number("last", last, 1)
     check_entry_class("type", type)
     return self._client.ask(SessionView.path, entry_id, last, type)
 
@@ -145,8 +142,6 @@ def records(self: HasClient, start: int = 0, *, reverse: bool = False) -> Iterat
 
 def batches_of_records(session: HasClient, start: int, reverse: bool) -> Iterator[list[tuple[int, Entry | Mark]]]:
     """Yields what `records` yields in lists, which grow in reverse."""
-    check_number("start", start, 0)
-    check_flag("reverse", reverse)
     return _batches_of_records(session._client, start, reverse)
 
 

@@ -17,7 +17,6 @@ from convtree._model.arguments import checked_methods
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, watch_forks
 from convtree._model.sources import Clock
-from convtree._session.header import check_flag, check_number
 from convtree._session.session import Session
 from convtree.stores._arguments import check_session_id
 from convtree.stores._reader import StoreReader
@@ -70,7 +69,6 @@ class SessionPool(ForkAware):
     """
 
     def __init__(self, open: Open, location: str, keep_open: int) -> None:
-        check_number("keep_open", keep_open, 0)
         self._open = open
         self._location = location
         self._keep_open = keep_open
@@ -245,7 +243,6 @@ class SharingStore(StoreReader):
             SessionClosed: when the block begins: the store is closed.
         """
         check_session_id(id)
-        check_flag("create", create)
         return SharedSession(self, id, create)
 
     def _acquire(self, id: str, create: bool) -> Shared:

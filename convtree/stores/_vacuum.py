@@ -6,7 +6,7 @@ before, and is judged, or after, and continues the new log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -122,12 +122,10 @@ class VacuumedLog:
 def _checked(keep: Any) -> tuple[str, ...] | None:
     if keep is None:
         return None
-    if isinstance(keep, str | bytes | Entry | Mapping) or not isinstance(keep, Iterable):
-        raise TypeError(f"keep is a list of entry ids, not a {type(keep).__name__}; None keeps the leaf")
     ids = tuple(each.id if isinstance(each, Entry) else each for each in keep)
     for id in ids:
         if not isinstance(id, str):
-            raise TypeError(f"keep is a list of entry ids; one of them is a {type(id).__name__}")
+            raise TypeError(f"keep: expected a list of entry ids, but one of them is a {type(id).__name__}")
     if not ids:
         raise ValueError("keep is empty, so nothing would stay; pass the ids of the leaves to keep")
     return ids

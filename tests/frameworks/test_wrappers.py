@@ -309,7 +309,7 @@ def test_known_shapes_are_taken(shape: str) -> None:
     assert Session.memory().append({"role": "user", "content": "a"}, shape=shape).shape == shape
 
 
-@pytest.mark.parametrize("shape", ["openai", "wrapper", "x.y", "", 5])
+@pytest.mark.parametrize("shape", ["openai", "wrapper", "x.y", ""])
 def test_an_unknown_shape_is_refused(shape: Any) -> None:
     """The error lists the known names. Entries of importers have names of their own, with a dot."""
     session = Session.memory()
