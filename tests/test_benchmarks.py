@@ -95,7 +95,7 @@ ROWS = {
         "opening, writer open, processor time": 6,
         "opening, writer killed, processor time": 6,
         "opening, nothing saved, processor time": 6,
-        "one append, on average": 4,
+        "one append, on average": 2,
         "target": 14,
     },
     "sql.py": {
