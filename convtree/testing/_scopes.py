@@ -195,6 +195,13 @@ class ScopeTests(StoreTests):
                 session.append(user("x"))
         assert [store.info(id).entries for id in ("a2", "new", "newer")] == [1, 1, 1]
 
+    def test_a_session_that_two_begin(self, ann: SessionStore) -> None:
+        """The second one goes on with what the first one wrote."""
+        with ann.open("new", create=True) as one, ann.open("new", create=True) as two:
+            first = one.append(user("1"))
+            second = two.append(user("2"), on_stale="rebase")
+        assert (second.parent_id, ann.info("new").entries) == (first.id, 2)
+
     def test_copies_between_stores(self, ann: SessionStore, store: SessionStore) -> None:
         """A handle copies the owner's sessions, and takes no others."""
         assert {each.status for each in ann.copy_to(store)} == {"unchanged"}

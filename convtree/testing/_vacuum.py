@@ -309,6 +309,18 @@ class VacuumTests(StoreTests):
         for metadata, count in (({"a": 1, "b": None, "c": [3]}, 1), ({"b": 2}, 0)):
             assert store.count(metadata=metadata, archived=None, tasks=True) == count
 
+    def test_sessions_of_one_handle_go_on(self, store: SessionStore) -> None:
+        """They read the new log, and continue it."""
+        with store.create(id="s") as session, store.open("s", create=True) as reader:
+            fill(session)
+            reader.refresh()
+            vacuumed(store, "s")
+            reader.refresh()
+            assert [entry.id for entry in reader.path()[1:]] == ["system", "q2", "a2", "sum", "q3"]
+            added = session.append(user("kiwi"))
+            assert (added.parent_id, session.path()[1].id) == ("q3", "system")
+        assert store.info("s").last_user_message == "kiwi"
+
     def test_what_was_dropped_is_not_found(self, store: SessionStore) -> None:
         """By its entries. What stays is."""
         with store.create(id="s") as session:
