@@ -298,6 +298,7 @@ REFUSALS: list[tuple[str, Callable[[Session], object], type[Exception]]] = [
     ("label", lambda s: s.label("gone", "x"), EntryNotFound),
     ("label of a mark", lambda s: s.label("m", "x"), EntryNotFound),
     ("long label", lambda s: s.label("a", "x" * 257), InvalidMessage),
+    ("imported label", lambda s: s.extend([LabelMark(id="n", target_id=5, label="L")]), EntryNotFound),  # type: ignore[arg-type]
     ("label type", lambda s: s.label("a", 5), TypeError),  # type: ignore[arg-type]
     ("name type", lambda s: s.rename(5), TypeError),  # type: ignore[arg-type]
     ("metadata", lambda s: s.update_metadata(a=float("inf")), InvalidMessage),

@@ -429,8 +429,6 @@ class WriteBatch:
 
     def _was_dropped(self, id: str) -> bool:
         """Returns whether a vacuum has removed the entry with this id: in the log, or in the one that is copied."""
-        if not isinstance(id, str):
-            return False
         if self.added and isinstance(root := self.added[0], VacuumEntry):
             from convtree._engine.dropped import DroppedIds
 

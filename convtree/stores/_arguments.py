@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -89,12 +88,6 @@ def check_owner(owner: str | None) -> str:
     return owner
 
 
-def check_limit(limit: int | None) -> None:
-    """Raises ValueError for a limit below 1."""
-    if limit is not None and limit < 1:
-        raise ValueError(f"limit must be at least 1, not {limit}")
-
-
 def cursor_text(cursor: Cursor) -> str:
     """Returns a cursor as users get it."""
     return f"{cursor.ms}:{cursor.id}"
@@ -165,12 +158,6 @@ def time_ms(name: str, when: str | datetime | None) -> int | None:
 
 
 def age_ms(age: timedelta | float) -> int:
-    """Returns an age (a timedelta or seconds) in milliseconds. An infinite age becomes a very long one.
-
-    Raises:
-        ValueError: it is not a number.
-    """
+    """Returns an age (a timedelta or seconds) in milliseconds. An infinite age becomes a very long one."""
     seconds = age.total_seconds() if isinstance(age, timedelta) else age
-    if math.isnan(seconds):
-        raise ValueError("max_age is not a number; expected a timedelta or seconds")
     return round(min(max(seconds * 1000, -_FOREVER_MS), _FOREVER_MS))

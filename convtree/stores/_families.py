@@ -51,8 +51,6 @@ def rules_of(max_age: timedelta | float | None, keep: int | None, now_ms: int) -
     """
     if max_age is None and keep is None:
         raise ValueError("prune needs max_age, keep, or both")
-    if keep is not None and keep < 0:
-        raise ValueError(f"keep must be at least 0, not {keep}")
     if max_age is not None and age_ms(max_age) <= 0:
         raise ValueError("max_age must be above 0; pass keep=0 to delete all sessions")
     return Rules(None if max_age is None else now_ms - age_ms(max_age), keep)

@@ -25,7 +25,6 @@ from convtree._session.session import Session
 from convtree.stores._arguments import (
     SKEW_MS,
     age_ms,
-    check_limit,
     check_session_id,
     cursor_text,
     filter_of,
@@ -95,7 +94,6 @@ class StoreReader(Uncopyable, ForkAware):
             progress: called with (done, of) while the catalogue is brought up to date.
         """
         filters = filter_of(cwd, git_root, owner, archived, held, since, until, text, parent, metadata, tasks)
-        check_limit(limit)
         found = self._listed(filters, None if limit is None else limit + 1, parsed_cursor(cursor), progress)
         more = limit is not None and len(found) > limit
         page = found[:limit]
@@ -212,7 +210,6 @@ class StoreReader(Uncopyable, ForkAware):
             tasks: includes sessions of sub-agents.
             limit: the most messages.
         """
-        check_limit(limit)
         filters = Filter(cwd=directories.directory(cwd), owner=owner, archived=archived, tasks=tasks)
         found = self._query(lambda catalogue: catalogue.search(text, filters, limit))
         return hits_of(found, text, self._read)
