@@ -209,7 +209,7 @@ class WriteBatch:
         record = each.record
         found = self._match_stored(each, imported=True) if record.id else None
         if found is None:
-            found = self._add(each, getattr(record, "parent_id", None), record.timestamp)
+            found = self._add(each, getattr(record, "parent_id", None), record.timestamp, imported=True)
         self.stored.append(found)
 
     def add_mark(self, each: EncodedRecord) -> None:
@@ -361,9 +361,11 @@ class WriteBatch:
             id=record.id,
         )
 
-    def _add(self, each: EncodedRecord, parent_id: str | None, timestamp: str | None) -> Entry | Mark:
+    def _add(
+        self, each: EncodedRecord, parent_id: str | None, timestamp: str | None, *, imported: bool = False
+    ) -> Entry | Mark:
         record = each.record
-        self._check_references(record, parent_id)
+        self._check_references(record, parent_id, imported)
         id = record.id or self._fresh_id()
         self._payloads.append(codec.assemble(record, each.fields, id, parent_id, timestamp))
         added: Entry | Mark
@@ -378,8 +380,8 @@ class WriteBatch:
         self.added.append(added)
         return added
 
-    def _check_references(self, record: Entry | Mark, parent_id: str | None) -> None:
-        """Raises unless every entry that a record refers to is above it."""
+    def _check_references(self, record: Entry | Mark, parent_id: str | None, imported: bool) -> None:
+        """Raises unless every entry that a record refers to is above it, or was dropped above an imported one."""
         if isinstance(record, Entry):
             if parent_id is not None and parent_id != self.index.state.leaf.id:
                 self._check_above(parent_id)
@@ -387,9 +389,9 @@ class WriteBatch:
                 self._check_is_first()
             elif isinstance(record, MessageEntry):
                 if record.replaces is not None:
-                    self._check_replaced(record.replaces, parent_id)
+                    self._check_replaced(record.replaces, parent_id, imported)
             elif isinstance(record, CompactionEntry) and record.first_kept_entry_id is not None:
-                self._check_kept(record.first_kept_entry_id, parent_id)
+                self._check_kept(record.first_kept_entry_id, parent_id, imported)
         elif isinstance(record, LeafMark | LabelMark) and record.target_id is not None:
             self._check_above(record.target_id)
         elif isinstance(record, VisibilityMark):
@@ -415,12 +417,12 @@ class WriteBatch:
                 place="target_id",
             )
 
-    def _check_kept(self, kept_id: str, parent_id: str | None) -> None:
-        if not self._is_on_path(kept_id, parent_id) and not self._was_dropped(kept_id):
+    def _check_kept(self, kept_id: str, parent_id: str | None, imported: bool) -> None:
+        if not self._is_on_path(kept_id, parent_id) and not (imported and self._was_dropped(kept_id)):
             raise _not_kept(kept_id)
 
-    def _check_replaced(self, replaced_id: str, parent_id: str | None) -> None:
-        if not self._is_on_path(replaced_id, parent_id) and not self._was_dropped(replaced_id):
+    def _check_replaced(self, replaced_id: str, parent_id: str | None, imported: bool) -> None:
+        if not self._is_on_path(replaced_id, parent_id) and not (imported and self._was_dropped(replaced_id)):
             self._check_above(replaced_id)
             raise InvalidMessage(
                 f"replaces: {_shown(replaced_id)} is not on the path to the message; take an id from path()",

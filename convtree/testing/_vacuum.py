@@ -18,6 +18,7 @@ from convtree._model.entries import (
 from convtree._model.errors import (
     EntryNotFound,
     IdConflict,
+    InvalidCompaction,
     InvalidMessage,
     SessionHeld,
     SessionNotFound,
@@ -308,6 +309,17 @@ class VacuumTests(StoreTests):
         assert (info.id, info.archived, info.cwd) == ("s", True, "/home/me")
         for metadata, count in (({"a": 1, "b": None, "c": [3]}, 1), ({"b": 2}, 0)):
             assert store.count(metadata=metadata, archived=None, tasks=True) == count
+
+    def test_a_compaction_keeps_nothing_that_was_dropped(self, store: SessionStore) -> None:
+        """It was made before the vacuum and comes after it. An append refuses it: no context could be built of it."""
+        with store.create(id="s") as session:
+            fill(session)
+            vacuumed(store, "s")
+            with pytest.raises(InvalidCompaction, match="'a1' is not on the path"):
+                session.append(CompactionEntry(summary="S", first_kept_entry_id="a1"), on_stale="rebase")
+            with pytest.raises(EntryNotFound, match="vacuum has removed it"):
+                session.append(user("kiwi"), replaces="a1", on_stale="rebase")
+            assert session.build_context().entries[-1].id == "q3"
 
     def test_sessions_of_one_handle_go_on(self, store: SessionStore) -> None:
         """They read the new log, and continue it."""
