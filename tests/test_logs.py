@@ -1094,3 +1094,15 @@ def test_a_new_log_that_cannot_be_checked_is_created_again(
 def refuse(*_: object) -> None:
     """A system call that fails."""
     raise OSError(errno.EIO, "refused")
+
+
+def test_the_header_at_a_path(tmp_path: Path) -> None:
+    """That of a log; none of what is missing, a directory, empty, or no log."""
+    (tmp_path / "log").write_bytes(log_of(node("a", None)))
+    (tmp_path / "empty").touch()
+    (tmp_path / "other").write_bytes(b"not a log\n")
+    found = {name: file_lines.header_at(tmp_path / name) for name in ("log", "empty", "other", "missing", ".")}
+    assert {name: header and header.id for name, header in found.items()} == {
+        "log": json.loads(HEADER)["id"],
+        **dict.fromkeys(("empty", "other", "missing", ".")),
+    }

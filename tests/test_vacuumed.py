@@ -181,8 +181,10 @@ def test_a_vacuum_entry_is_written_at_the_beginning_only(log_path: Path) -> None
 )
 def test_ids_that_cannot_be_read(text: str, log_path: Path) -> None:
     """It is not known which ids were dropped, so no id is taken; `verify` finds it."""
-    vacuumed(log_path, node("a", "v"), vacuum=VacuumEntry(id="v", dropped_ids=text))
+    kept = node("c", "v", "compaction", summary="S", first_kept_entry_id="gone")  # it may have been dropped
+    vacuumed(log_path, kept, node("a", "v"), vacuum=VacuumEntry(id="v", dropped_ids=text))
     assert [finding.code for finding in verify(log_path).findings] == ["bad_body"]
+    vacuumed(log_path, node("a", "v"), vacuum=VacuumEntry(id="v", dropped_ids=text))
     with Session.open(log_path) as session:
         assert contents(session) == ["a"]
         with pytest.raises(BrokenPath, match="`dropped_ids` that cannot be read"):
