@@ -114,7 +114,9 @@ class EntryCache:
     def record_missing(self, row: int, missing: str) -> None:
         """Notes that a compaction keeps entries from one on that is not above it."""
         if self._gaps is None:
-            raise self._index.broken(row, f"keeps entries from {missing!r} on, which is not its ancestor", missing)
+            dropped = self._index.may_be_dropped(missing)
+            why = "which a vacuum has removed" if dropped else "which is not its ancestor"
+            raise self._index.broken(row, f"keeps entries from {missing!r} on, {why}", missing)
         self._gaps.append(Gap(self._index.tree.offsets[row], missing))
 
 
