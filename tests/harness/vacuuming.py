@@ -32,6 +32,7 @@ from convtree import (
     BrokenPath,
     CompactionEntry,
     ConvtreeError,
+    EntryNotFound,
     IdConflict,
     MessageEntry,
     Session,
@@ -107,7 +108,11 @@ def vacuum(url: str, say: Say, seed: int) -> NoReturn:
     choose = random.Random(seed)
     store = opened(url)
     while True:
-        done = store.vacuum(choose.choice(SESSIONS), dry_run=choose.random() < 0.1, remove_original=True)
+        try:
+            done = store.vacuum(choose.choice(SESSIONS), dry_run=choose.random() < 0.1, remove_original=True)
+        except BrokenPath as error:
+            _check_removed(error)
+            continue
         if done.done:
             say(f"v{done.entries}")
         time.sleep(choose.uniform(0, 0.004))
@@ -121,10 +126,8 @@ def read(url: str, say: Say) -> NoReturn:
             session.refresh()
             try:
                 context = session.build_context()
-            except BrokenPath as error:
-                # A writer began a branch between an older compaction and the last one; what that keeps is not promised.
-                if "which a vacuum has removed" not in str(error):
-                    raise
+            except (BrokenPath, EntryNotFound) as error:
+                _check_removed(error)
                 continue
             if context.messages[-1]["content"] != context.entries[-1].id and len(context.messages) > 3:
                 raise ValueError("a context is not that of its leaf")
@@ -135,6 +138,16 @@ def read(url: str, say: Say) -> NoReturn:
             if len(path) > len(records):
                 raise ValueError("a path has more entries than the log")
         say("r")
+
+
+def _check_removed(error: Exception) -> None:
+    """Raises the error unless a vacuum is its reason.
+
+    A writer may begin a branch between an older compaction and the last one. What the older one keeps is not promised,
+    so that branch has no context. And the leaf that a reader saw may be gone when it asks for its context.
+    """
+    if "vacuum has removed" not in str(error):
+        raise error
 
 
 def seed_sessions(url: str) -> None:
