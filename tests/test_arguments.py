@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ TAKES: dict[str, tuple[type, ...] | None] = {
     **dict.fromkeys(("Collection", "Iterable", "Sequence"), (list,)),
     **dict.fromkeys(("Mapping", "dict"), (dict,)),
     **dict.fromkeys(("Any", "Durability", "Mode", "OnStale", "SDKObject", "Shape", "Status", "Visibility", "object")),
-    **dict.fromkeys(("Conversation", "Exported", "Key", "Log", "Redactor", "Summary", "ViewShape")),
+    **dict.fromkeys(("Conversation", "Exported", "Log", "Redactor", "Summary", "ViewShape")),
 }
 AT_LEAST = {"batch_size": 1, "keep": 0, "keep_bytes": 0, "keep_open": 0, "keep_tokens": 0, "last": 1, "limit": 1}
 AT_LEAST |= {"lock_timeout_s": 0, "start": 0}
@@ -200,6 +200,21 @@ def test_errors_say_what_to_pass(name: str, tmp_path: Path, monkeypatch: pytest.
         call(session, open_store("memory:"))
     assert said in str(error.value)
     assert (list(session.records()), list(tmp_path.iterdir())) == ([], [])
+
+
+class Counts:
+    """An object of an SDK: it becomes a mapping, and is iterable, too."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"output_tokens": 7}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.to_dict())
+
+
+def test_objects_of_sdks_are_mappings() -> None:
+    """Also those that look like lists."""
+    assert Session.memory().append(SAID, usage=Counts()).usage == {"output_tokens": 7}
 
 
 def test_home_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

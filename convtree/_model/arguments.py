@@ -11,7 +11,7 @@ import ast
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from functools import wraps
+from functools import cache, wraps
 from math import isnan
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -50,7 +50,9 @@ def _is_number(value: Any) -> bool:
 
 def _is_object(value: Any) -> bool:
     """Returns whether a value may be an object of an SDK, which knows how to become a mapping."""
-    return not isinstance(value, str | bytes | int | float | Iterable | None) or hasattr(value, "model_dump")
+    if any(hasattr(value, name) for name in ("model_dump", "to_dict")):
+        return True
+    return not isinstance(value, str | bytes | int | float | Iterable | None)
 
 
 def _is_list(value: Any) -> bool:
@@ -83,7 +85,7 @@ _UNIONS = {
 }
 #: types that the calls check themselves, with their own words, and those that take anything
 _OPEN = frozenset(
-    {"Any", "Conversation", "Durability", "Exported", "Key", "Log", "Mode", "OnStale", "Redactor", "Shape"}
+    {"Any", "Conversation", "Durability", "Exported", "Log", "Mode", "OnStale", "Redactor", "Shape"}
     | {"Status", "Summary", "ViewShape", "Visibility", "object"}
 )
 
@@ -98,20 +100,19 @@ class _Parameter(NamedTuple):
 
 def checked(function: F) -> F:
     """Makes a function check its arguments against its annotations before it does anything."""
-    parameters: list[_Parameter] = []
-    by_name: dict[str, _Parameter] = {}
+
+    @cache  # filled by the first call: most functions of a program are never called
+    def parameters() -> dict[str, _Parameter]:
+        return {name: _parameter(each) for name, each in inspect.signature(function).parameters.items()}
 
     def check(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not by_name:  # at the first call: most functions of a program are never called
-            parameters[:] = map(_parameter, inspect.signature(function).parameters.values())
-            by_name.update((each.name, each) for each in parameters)
-        for parameter, value in zip(parameters, args, strict=False):
+        known = parameters()
+        for parameter, value in zip(known.values(), args, strict=False):
             if parameter.kinds:
                 _check(parameter, value)
         for name, value in kwargs.items():
-            parameter = by_name.get(name, _ANYTHING)
-            if parameter.kinds:
-                _check(parameter, value)
+            if name in known and known[name].kinds:
+                _check(known[name], value)
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -157,14 +158,11 @@ def shown(value: Any) -> str:
     return f"the {type(value).__name__} {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'}"
 
 
-_ANYTHING = _Parameter("", UNSET, [])
-
-
 def _parameter(parameter: inspect.Parameter) -> _Parameter:
     annotation = parameter.annotation
     is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     if is_variadic or parameter.name == "self" or not isinstance(annotation, str):
-        return _ANYTHING._replace(name=parameter.name)
+        return _Parameter(parameter.name, parameter.default, [])
     kinds = [_kind(each) for each in _alternatives(annotation)]
     known = [kind for kind in kinds if kind is not None]
     return _Parameter(parameter.name, parameter.default, known if len(known) == len(kinds) else [])
