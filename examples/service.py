@@ -45,7 +45,6 @@ from convtree import (
 )
 
 STATUS: dict[type[Exception], int] = {
-    TypeError: 422,  # the body has a value of a wrong type: convtree checks every argument
     json.JSONDecodeError: 400,
     StaleLeaf: 409,
     IdConflict: 409,
@@ -67,21 +66,24 @@ def to_json(entry: Entry | Mark) -> dict[str, Any]:
     return {"id": entry.id, "type": entry.type, "timestamp": entry.timestamp, **parent, **message}
 
 
+def id_in(body: dict[str, Any], name: str) -> str | None:
+    if not isinstance(id := body.get(name), str | None):
+        raise InvalidMessage(f"`{name}` is the id of an entry, or null")
+    return id
+
+
 async def append(request: Request) -> Response:
     body = await request.json()
     if not isinstance(body, dict) or not isinstance(message := body.get("message"), dict):
         raise InvalidMessage("the body needs `message`, a JSON object")
-    id = body.get("id")
+    id = id_in(body, "id")
     async with store_of(request).open(request.path_params["id"], create=True) as session:
-        if (answered := body.get("reply_to")) is not None:
+        if (answered := id_in(body, "reply_to")) is not None:
             entry = await session.append(message, id=id, reply_to=answered)
         elif "parent_id" in body:
-            entry = await session.append(message, id=id, parent_id=body["parent_id"])
-        else:
-            seen = body.get("leaf_id")
-            if not isinstance(seen, str | None):
-                raise InvalidMessage("`leaf_id` is the id of an entry, or null")
-            entry = await session.append(message, id=id, expect_leaf=seen)  # StaleLeaf if another tab was faster
+            entry = await session.append(message, id=id, parent_id=id_in(body, "parent_id"))
+        else:  # StaleLeaf if another tab was faster
+            entry = await session.append(message, id=id, expect_leaf=id_in(body, "leaf_id"))
     return JSONResponse(to_json(entry), 201)
 
 
@@ -144,7 +146,7 @@ app = Starlette(
         Route("/sessions/{id}/branches", list_branches),
         Route("/sessions/{id}/events", follow),
     ],
-    exception_handlers={ConvtreeError: error_response, TypeError: error_response, json.JSONDecodeError: error_response},
+    exception_handlers={ConvtreeError: error_response, json.JSONDecodeError: error_response},
     lifespan=lifespan,
 )
 

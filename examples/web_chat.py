@@ -249,7 +249,7 @@ async def say(request: Request) -> Response:
     """Stores a message and has it answered. The id makes a retry safe."""
     body = await body_of(request, "text", "id")
     async with opened(request) as session:
-        seen = body.get("leaf_id")
+        seen = service.id_in(body, "leaf_id")
         if is_new := not await is_stored(session, body["id"]):
             system = await session.set_system(SYSTEM, expect_leaf=seen)  # new if the chat is older than this text
             seen = system.id if system.id == session.leaf_id else seen
@@ -272,7 +272,7 @@ async def switch(request: Request) -> Response:
     """Goes to another alternative, and there to what was said last."""
     body = await body_of(request, "entry_id")
     async with opened(request) as session:
-        await session.checkout(body["entry_id"], expect_leaf=body.get("leaf_id"))
+        await session.checkout(body["entry_id"], expect_leaf=service.id_in(body, "leaf_id"))
         return JSONResponse({"leaf_id": session.leaf_id})
 
 
@@ -340,7 +340,7 @@ app = Starlette(
         Route("/{id}/switch", switch, methods=["POST"]),
         Route("/{id}/stop", stop, methods=["POST"]),
     ],
-    exception_handlers=dict.fromkeys((ConvtreeError, TypeError, json.JSONDecodeError), service.error_response),
+    exception_handlers={ConvtreeError: service.error_response, json.JSONDecodeError: service.error_response},
     lifespan=lifespan,
 )
 
