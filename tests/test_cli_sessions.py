@@ -167,8 +167,8 @@ def test_show_names_the_sub_agents(store: SessionStore) -> None:
     with store.create_task("code", None, id="v") as task:
         task.rename("")
     assert call("show", "code")[1].splitlines()[2] == "sub-agent v"
-    (told,) = json_of("show", "code")["tasks"]
-    assert told == {"id": "v", "entry_id": None, "name": "", "first_user_message": None}
+    (task,) = json_of("show", "code")["tasks"]
+    assert task == {"id": "v", "entry_id": None, "name": "", "first_user_message": None}
     if store.location.endswith("store"):
         assert json_of("inspect", Path(store.location, "trip.jsonl"))["tasks"] is None
 

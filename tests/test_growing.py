@@ -366,7 +366,7 @@ def test_a_scan_remembers_a_bounded_number_of_ids() -> None:
 
 
 def test_a_scan_tells_ids_apart_that_share_a_hash() -> None:
-    """The hash of an id of our own form is the id. Whoever chooses ids can choose two with one hash."""
+    """The hash of an id of our own form is the id. A program that chooses ids can choose two with one hash."""
     other = blake2b(b"n0", digest_size=8).hexdigest()
     texts = [node("n0", None), node("n1", "n0"), node(other, "n0"), node("n2", other), node("n3", "n0")]
     log = Recording()

@@ -414,7 +414,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(who=HANDLES, id=nodes)
     def checkout(self, who: int, id: str) -> None:
-        """Moves the leaf to the newest entry at or below another, whoever appended it."""
+        """Moves the leaf to the newest entry at or below another, also if another session appended it."""
         self.handles[who].checkout(id)
         self.leaf = self.seen[who] = [each for each in self.parents if id in self.path_of(each)][-1]
         self.doubt = False

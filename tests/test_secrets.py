@@ -261,7 +261,7 @@ def test_members_are_found_by_their_names() -> None:
 
 
 def test_keys_of_objects_are_redacted() -> None:
-    """Keys that become equal are told apart by a number, whatever other keys there are."""
+    """Keys that become equal get different numbers, whatever other keys there are."""
     other = token(FORMS["github oauth"])
     mark = "[REDACTED:github_token]"
     assert redact({GITHUB: 1, "x": 2, other: 3, f"{mark} 2": 4}) == {mark: 1, "x": 2, f"{mark} 3": 3, f"{mark} 2": 4}

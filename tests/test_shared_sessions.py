@@ -109,7 +109,7 @@ def test_an_error_in_the_block_gives_the_session_back(store: SessionStore) -> No
 
 
 def test_a_session_that_was_closed_by_hand_is_opened_again(store: SessionStore) -> None:
-    """By whoever asks next; also while its other users have not noticed."""
+    """The next call for it does; also while its other users have not noticed."""
     with store.session("a") as a:
         a.close()
         (again,) = use(store, "a")
@@ -144,7 +144,7 @@ def test_opening_fails_for_one_and_works_for_the_next(store: SessionStore) -> No
 
 
 def test_a_store_that_is_closed_while_a_session_opens(store: SessionStore) -> None:
-    """The session is closed, too, and who asked for it is told."""
+    """The session is closed, too, and the caller gets an error."""
     opened = []
 
     def open_slowly(self: SessionStore, *_: Any, **__: Any) -> Session:
@@ -196,7 +196,7 @@ def test_sub_agents_go_with_their_parent(store: SessionStore) -> None:
 
 
 def test_threads_open_a_session_once(store: SessionStore) -> None:
-    """Whoever comes while it is being opened waits, and gets the same."""
+    """A call that comes while it is being opened waits, and gets the same."""
     opened = []
     begun, go = threading.Event(), threading.Event()
     real = SessionStore.open

@@ -129,7 +129,7 @@ class Redactor:
         return top[0]
 
     def _members(self, value: Mapping[Any, Any], path: _Path) -> dict[Any, Any]:
-        """Returns a copy of an object with its keys redacted. Keys that become equal are told apart by a number."""
+        """Returns a copy of an object with its keys redacted. Keys that become equal get different numbers."""
         copied: dict[Any, Any] = {}
         numbers: Counter[Any] = Counter()
         for key, item in value.items():

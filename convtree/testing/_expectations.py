@@ -125,7 +125,7 @@ class ExpectationTests(StoreTests):
                 assert (caught.value.expected, caught.value.actual) == (None, first.id)
 
     def test_calls_that_are_repeated(self, store: SessionStore) -> None:
-        """A call with an id that is stored writes nothing, whatever the leaf is by now and whoever made it."""
+        """A call with an id that is stored writes nothing, whatever the leaf is and whichever session stored it."""
         begin(store, "a", "one", "two")
         with store.open("a") as session:
             one, two = session.path()

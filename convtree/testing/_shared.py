@@ -28,7 +28,7 @@ class SharedTests(StoreTests):
         assert store.info("s").messages == 3
 
     def test_a_shared_session_is_refreshed(self, store: SessionStore, other: SessionStore) -> None:
-        """It is at the log's leaf when it is handed out, whoever moved that."""
+        """It is at the log's leaf when it is handed out, also if another process moved that."""
         begin(store, "s", "one")
         with store.session("s") as session:
             pass
