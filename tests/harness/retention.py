@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
@@ -287,10 +287,22 @@ def run_round(options: Any, url: str, choose: random.Random, totals: Totals) -> 
     return arena.check()
 
 
-def main() -> None:
-    options = arguments(__doc__ or "", ["sqlite", "postgres"], cycles=60)
-    folder = Path(tempfile.mkdtemp(prefix="convtree-retention-"))
-    choose, totals, broken = random.Random(options.seed), Totals(), list[str]()
+class Counted(Protocol):
+    """The totals of a harness; `cycles` grows in each round."""
+
+    cycles: int
+
+
+C = TypeVar("C", bound=Counted)
+
+
+def run_rounds(
+    name: str, description: str, totals: C, run_round: Callable[[Any, str, random.Random, C], list[str]]
+) -> NoReturn:
+    """Runs rounds, each in a new store, until enough cycles are done or a promise was broken; then reports."""
+    options = arguments(description, ["sqlite", "postgres"], cycles=60)
+    folder = Path(tempfile.mkdtemp(prefix=f"convtree-{name}-"))
+    choose, broken = random.Random(options.seed), list[str]()
     if options.sqlite or options.postgres:
         import_module("sqlalchemy.dialects.sqlite" if options.sqlite else "sqlalchemy.dialects.postgresql.psycopg")
     gc.freeze()
@@ -304,6 +316,10 @@ def main() -> None:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     finish(options, vars(totals), broken)
+
+
+def main() -> None:
+    run_rounds("retention", __doc__ or "", Totals(), run_round)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,12 @@ CONVTREE_TEST_PG). Otherwise it is a folder.
 
 from __future__ import annotations
 
-import gc
 import os
 import random
-import shutil
 import signal
-import tempfile
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
 
 import filelock  # noqa: F401  # imported once here, not once in every fork
@@ -41,9 +36,8 @@ from convtree import (
 )
 from convtree._engine.dropped import DroppedIds
 
-from .common import arguments, finish, keep
 from .kill import Child, start
-from .retention import Say, apart, opened, places
+from .retention import Say, apart, opened, run_rounds
 
 WRITERS = 2
 SESSIONS = ("s0", "s1")
@@ -289,22 +283,7 @@ def run_round(options: Any, url: str, choose: random.Random, totals: Totals) -> 
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", ["sqlite", "postgres"], cycles=60)
-    folder = Path(tempfile.mkdtemp(prefix="convtree-vacuuming-"))
-    choose, totals, broken = random.Random(options.seed), Totals(), list[str]()
-    if options.sqlite or options.postgres:
-        import_module("sqlalchemy.dialects.sqlite" if options.sqlite else "sqlalchemy.dialects.postgresql.psycopg")
-    gc.freeze()
-    try:
-        with places(options, folder) as place:
-            while totals.cycles < options.cycles and not broken:
-                with place(totals.cycles) as url:
-                    broken = run_round(options, url, choose, totals)
-            if broken:
-                keep(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    finish(options, vars(totals), broken)
+    run_rounds("vacuuming", __doc__ or "", Totals(), run_round)
 
 
 if __name__ == "__main__":
