@@ -57,7 +57,7 @@ class Database:
     def grow(self, id: str, summaries: list[RecordSummary], start: int = 1) -> Values:
         """Adds records to a session, as every backend does."""
         values = tables.update_session_row(id, summaries, len(summaries), crc32(b""))
-        ((_, _, copying_to, _),) = self.execute(tables.ADVANCE, values)
+        ((_, _, copying_to, *_),) = self.execute(tables.ADVANCE, values)
         positions = range(start, start + len(summaries))
         rows = [tables.line_of(id, number, each, None) for number, each in zip(positions, summaries, strict=True)]
         tables.add_lines(self.execute, rows)

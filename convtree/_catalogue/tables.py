@@ -179,8 +179,8 @@ WHERE session_id = :session_id
 """
 _RESET_VALUES = ("session_id", "cwd", "git_root", "name", "name_words", "copying_to", "active_ms", "active_slot")
 #: of a session's row, what its writers need; `copying_to` is the last copied entry until that is stored, then NULL,
-#: and `rewrites` says how often its lines were replaced
-ROW = "size, created_ms, copying_to, rewrites"
+#: `rewrites` says how often its lines were replaced, and `last_crc` is the CRC of its last line, 0 if unknown
+ROW = "size, created_ms, copying_to, rewrites, last_crc"
 # The latest time counts: a line that comes later may be older, for instance in an import or a fork.
 _LATER = "CAST(:ms AS BIGINT) > active_ms OR created_ms IS NULL AND active_ms = 0 AND CAST(:ms AS BIGINT) IS NOT NULL"
 #: locks the session's row without changing it
@@ -188,7 +188,7 @@ LOCK = f"UPDATE ct_sessions SET size = size WHERE session_id = :session_id RETUR
 #: locks the ledger, so that deletes take turns: each must know what the others leave
 LOCK_LEDGER = "UPDATE ct_schema SET version = version RETURNING version"
 #: locks the session's row and updates it for new lines, so that writers of a session take turns; returns the new size
-ADVANCE = f"""
+_ADVANCE = f"""
 UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
   message_count = message_count + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
   active_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
@@ -198,8 +198,15 @@ UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries 
   archived = COALESCE(CAST(:archived AS INTEGER), archived),
   first_user = COALESCE(first_user, CAST(:first_user AS TEXT)),
   last_user = COALESCE(CAST(:last_user AS TEXT), last_user)
-WHERE session_id = :session_id RETURNING {ROW}
+WHERE session_id = :session_id{{condition}} RETURNING {ROW}
 """
+#: the same, if the row and the last line are as the writer knows them; else no row is changed
+ADVANCE_AFTER = _ADVANCE.format(
+    condition="""
+  AND size = :after_size AND last_crc IN (0, :after_crc)
+  AND EXISTS (SELECT 1 FROM ct_lines WHERE session_id = :session_id AND position = :after_position)"""
+)
+ADVANCE = _ADVANCE.format(condition="")
 _ADD_LINES = """
 INSERT INTO ct_lines
   (session_id, position, id, parent_id, type, role, time_ms, said_ms, visible_to, excerpt, words, line) VALUES

@@ -289,6 +289,8 @@ class Journal:
     def _report_lost(self, lost: int | Finding) -> None:
         """Adds the finding that lines at the end of the log are gone, and saves a snapshot that has it."""
         index, known = self.index, isinstance(lost, Finding)
+        if any(finding.code == LOST for finding in index.state.findings):
+            return  # the log itself knows of it
         if not isinstance(lost, Finding):
             length = lost - index.state.end
             lost = Finding(

@@ -34,7 +34,7 @@ from convtree._engine.envelope import Envelope
 from convtree._engine.groups import OpenGroup, Span, is_whole
 from convtree._engine.index_state import IndexState
 from convtree._engine.line_reader import LineReader, ReadAt
-from convtree._engine.log import LogReplaced
+from convtree._engine.log import END_FAULTS, LogReplaced
 from convtree._model.batches import batched
 from convtree._model.entries import Finding
 from convtree._model.findings import FINDING_CODES
@@ -80,6 +80,11 @@ class LineScan(LineReader, ABC):
     def scan(self, positions: Sequence[int], lines: Sequence[bytes], end: int, fault: str | None = None) -> None:
         """Indexes the lines of a chunk, in log order."""
         self.forget_torn()
+        if fault in END_FAULTS:
+            begin = self.state.end if self._open_group is None else self._open_group.end
+            self._report_behind(fault, begin, end)
+            self.state.read_only = f"{END_FAULTS[fault]}; `convtree repair --store` mends it"
+            return
         if fault == "newline_missing":
             fault = None
         self.tree.ids.prefetch(len(lines))
@@ -102,7 +107,7 @@ class LineScan(LineReader, ABC):
         self._confirmed = {}
         group, self._open_group = self._open_group, None
         if group is not None:
-            self._torn(group.start, group.end)
+            self._report_behind("torn_tail", group.start, group.end)
 
     def _same_id(self, row: int, id: str) -> bool:
         """As that of a reader; asks the log as seldom as possible, for a database is asked line by line."""
@@ -141,7 +146,7 @@ class LineScan(LineReader, ABC):
             return
         if fault == "torn_tail":
             # Not in the log for any reader, and read again when the log has grown: the position stays before it.
-            self._torn(last, end)
+            self._report_behind("torn_tail", last, end)
             end = last
         elif fault is not None:
             state.lines += 1
@@ -288,9 +293,10 @@ class LineScan(LineReader, ABC):
         if _looks_like_visibility(line):
             self.state.damaged_mark = found
 
-    def _torn(self, start: int, end: int) -> None:
+    def _report_behind(self, code: str, start: int, end: int) -> None:
+        """Reports something behind the last line that is in the log."""
         self.state.lines += 1
-        self._report("torn_tail", start, end - start)
+        self._report(code, start, end - start)
         self.state.lines -= 1
 
     def forget_torn(self) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple, Protocol
 
+from convtree._model.findings import LOST
+
 Mode = Literal["a", "x", "r", "r+"]
 """How a log is opened: "a" open or create, "x" must not exist, "r" read only, "r+" must exist."""
 
@@ -22,12 +24,23 @@ class Chunk(NamedTuple):
     `end` is the position after them. With the fault `torn_tail` (no newline yet, or never) or `line_too_long` (over
     64 MiB, not read), the bytes between the last line and `end` are not a line. With `newline_missing`, the one line is
     whole but for its newline, which `end` counts already: only `append` passes it on, and writes the newline.
+
+    The faults in `END_FAULTS` are about the end of the log and come in a chunk without lines: something outside of the
+    log knows another end than its last line has.
     """
 
     positions: Sequence[int]
     lines: Sequence[bytes]
     end: int
     fault: str | None = None
+
+
+#: faults that are about the end of a log, and why nothing may be written then
+END_FAULTS = {
+    LOST: "lines at its end are missing",
+    "wrong_size": "the database names another size than its lines have",
+    "wrong_end": "its last line is not the one that the database names",
+}
 
 
 class SnapshotFile(NamedTuple):

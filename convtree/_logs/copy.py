@@ -9,7 +9,7 @@ from zlib import crc32
 import msgspec
 
 from convtree._engine.journal import Journal
-from convtree._engine.log import Addition, Chunk, Log
+from convtree._engine.log import END_FAULTS, Addition, Chunk, Log
 from convtree._model.batches import batched
 from convtree._model.errors import CorruptLog, SessionExists
 
@@ -74,6 +74,8 @@ def _end_of_common_lines(lines: Iterator[bytes], target: Log) -> int:
 def _lines(log: Log, end: int) -> Iterator[bytes]:
     """Yields the lines up to a position."""
     for chunk in log.read():
+        if chunk.fault in END_FAULTS:
+            raise CorruptLog(f"{log.location}: {END_FAULTS[chunk.fault]}; repair the log first")
         if chunk.fault not in (None, "torn_tail"):
             raise CorruptLog(f"{log.location}: a line is too long to be copied; repair the log first")
         yield from (line for position, line in zip(chunk.positions, chunk.lines, strict=True) if position < end)

@@ -19,7 +19,8 @@ from convtree._engine import codec
 from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import sql_lines, sql_snapshots
 from convtree._logs.sql_engine import TRIES, CommitUnknown, RolledBack, SqlDatabase, UniqueViolation, back_off
-from convtree._logs.sql_lines import Identity, LineBatch, LogKey, SessionRow
+from convtree._logs.sql_lines import ANYWHERE, Identity, LineBatch, LogKey, SessionRow
+from convtree._logs.sql_tail import NO_TAIL, Tail, fault_of
 from convtree._model.batches import batched
 from convtree._model.errors import (
     ReadOnlySession,
@@ -32,7 +33,11 @@ from convtree._model.resources import Uncopyable
 
 _WINDOW = 2**20  # bytes of the log that one query reads
 
-_SELECT_SESSION = f"SELECT {catalogue.ROW} FROM ct_sessions WHERE session_id = :session_id"
+#: row and last line in one statement: both are as they were at one moment
+_SELECT_SESSION = (
+    f"SELECT {catalogue.ROW}, COALESCE((SELECT MAX(position) FROM ct_lines WHERE session_id = :session_id), -1) "
+    "FROM ct_sessions WHERE session_id = :session_id"
+)
 
 
 class _StaleGuess(Exception):
@@ -59,6 +64,8 @@ class SqlLog(Uncopyable):
         self._id = session_id
         self._mode = mode  # "a" and "x" become "r+" when the session exists: from then on it must exist
         self._identity: Identity | None = None  # of the session that was seen: differs if it was replaced
+        self._tail: Tail | None = None  # the last line that was read or written
+        self._fault: tuple[int, int] | None = None  # size and CRC in the row, if it is known that they are wrong
         self._transaction: Execute | None = None  # of the append that is running; reads go through it
         self._contended = False  # another writer was faster the last time: do not guess
         self._generation = 0  # of the snapshot that was read or saved last; 0 if there was none
@@ -75,11 +82,11 @@ class SqlLog(Uncopyable):
     # --- reading ---
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
-        """Yields the lines from a position on, in queries of bounded size."""
+        """Yields the lines from a position on, in queries of bounded size, and what is wrong with the session's row."""
         row = self._find()
         if row is not None and self._mode != "x":
-            self._check_same(row, position)
-            yield from self._chunks(position, row.size)
+            self._check_same(row)
+            yield from self._chunks(position, row)
 
     def read_at(self, spans: Sequence[tuple[int, int]]) -> list[bytes]:
         """Returns the lines at these (position, length) pairs; other bytes, too, as they would stand in a file.
@@ -93,18 +100,60 @@ class SqlLog(Uncopyable):
             self._check_not_deleted()
         return lines
 
-    def _chunks(self, position: int, size: int) -> Iterator[Chunk]:
-        while position < size:
-            until = min(size, position + _WINDOW)
-            with self._reading() as execute:
-                rows = sql_lines.select_range(execute, self._key, position, until)
+    def _chunks(self, position: int, row: SessionRow) -> Iterator[Chunk]:
+        """Yields the lines from a position on, and then what is wrong with the row, if that was not yielded yet.
+
+        The line before the position is read again with them, so that another log in the place of this one is noticed.
+
+        Raises:
+            LogReplaced: that line is another one, or gone.
+        """
+        tail = self._tail = self._tail if self._tail is not None and self._tail.end == position else None
+        if tail is None:
+            self._fault = None
+        elif tail.fits(row):
+            return
+        start = min(position if tail is None else tail.position, max(0, row.last_position))
+        is_known = start < position  # the first line to come
+        for rows in self._windows(start, row):
+            if is_known:
+                is_known, before = False, Tail.of(*rows.pop(0))
+                if before.end != position or tail not in (None, before):
+                    raise self._replaced()
+                self._tail = before
             if rows:
-                lines = [line for _, line in rows]
-                yield Chunk([at for at, _ in rows], lines, end := rows[-1][0] + len(lines[-1]) + 1)
-                position = end
+                self._tail = Tail.of(*rows[-1])
+                yield Chunk([at for at, _ in rows], [line for _, line in rows], self._tail.end)
+        if is_known or (position and self._tail is None and row.size != position):
+            raise self._replaced()
+        if self._tail is not None or not position:
+            yield from self._new_fault(row, self._tail or NO_TAIL)
+
+    def _new_fault(self, row: SessionRow, tail: Tail) -> Iterator[Chunk]:
+        fault = fault_of(row, tail)
+        known, self._fault = self._fault, None if fault is None else (row.size, row.last_crc)
+        if fault is not None and self._fault != known:
+            yield fault
+
+    def _windows(self, at: int, row: SessionRow) -> Iterator[list[tuple[int, bytes]]]:
+        """Yields position and content of the lines from a position to the last one, in queries of bounded size.
+
+        Where lines are missing, the next one shows it, by the checksum that it names.
+        """
+        while at <= row.last_position:
+            is_last = row.size - at <= _WINDOW
+            until = ANYWHERE if is_last else at + _WINDOW
+            with self._reading() as execute:
+                rows = sql_lines.select_range(execute, self._key, at, min(until, row.last_position + 1))
+                following = None if rows or is_last else sql_lines.select_next(execute, self._key, at)
+            if rows:
+                following = rows[-1][0] + len(rows[-1][1]) + 1
+                yield rows
             else:
                 self._check_not_deleted()
-                position = until  # lines are missing; the next line shows it, by the checksum it names
+            if is_last or following is None:
+                return
+            at = following
 
     def _find(self) -> SessionRow | None:
         """Returns the session's row; None if it does not exist yet. Once it was found, it must exist.
@@ -146,17 +195,19 @@ class SqlLog(Uncopyable):
         if self._mode in ("r", "r+"):
             raise SessionNotFound(f"{self.location}: there is no session with this id")
 
-    def _check_same(self, row: SessionRow, position: int) -> None:
-        """Checks that the session is the one that was read up to a position.
+    def _check_same(self, row: SessionRow) -> None:
+        """Checks that the session is the one that was read.
 
         Raises:
-            LogReplaced: it was deleted and another created, or it is shorter now.
+            LogReplaced: it was deleted and another created, or its lines were replaced.
         """
         if row.identity != self._identity:
             self._identity = row.identity
-            raise LogReplaced(self.location)
-        if row.size < position:
-            raise LogReplaced(self.location)
+            raise self._replaced()
+
+    def _replaced(self) -> LogReplaced:
+        self._tail = None
+        return LogReplaced(self.location)
 
     @contextmanager
     def _reading(self) -> Iterator[Execute]:
@@ -207,7 +258,7 @@ class SqlLog(Uncopyable):
                     else:
                         chunk = self._add(execute, position, build, unknown, ids_taken)
                 if chunk.lines:
-                    self._mode = "r+"
+                    self._mode, self._tail = "r+", Tail.of(chunk.positions[-1], chunk.lines[-1])
                 return chunk
             except _StaleGuess:
                 self._contended = True
@@ -242,12 +293,18 @@ class SqlLog(Uncopyable):
         Raises:
             _StaleGuess: another writer was faster; the transaction must be rolled back.
         """
-        row = sql_lines.lock_and_advance(execute, self._id, guess)
-        if row is None:
+        if self._mode != "r+":
+            if sql_lines.lock_and_advance(execute, self._id, guess) is not None:
+                raise _StaleGuess
             return self._add_session(execute, guess)
-        if self._mode != "r+" or row.size - guess.length != position or row.identity != self._identity:
+        row = sql_lines.lock_and_advance(execute, self._id, guess, self._after(position))
+        if row is None or row.size - guess.length != position or row.identity != self._identity:
             raise _StaleGuess
         return sql_lines.insert_lines(execute, self._id, position, guess, row)
+
+    def _after(self, position: int) -> dict[str, int] | None:
+        """Returns the condition of an append after a position; None if its last line is not known."""
+        return self._tail.condition if self._tail is not None and self._tail.end == position else None
 
     def _add(self, execute: Execute, position: int, build: Build, unknown: Chunk | None, ids_taken: bool) -> Chunk:
         """Takes the lock, then builds lines on what is stored and adds them.
@@ -267,9 +324,9 @@ class SqlLog(Uncopyable):
             raise SessionExists(f"{self.location}: another process has just created this session; open it")
         if self._mode == "a":
             self._mode, self._identity = "r+", row.identity
-        self._check_same(row, position)
+        self._check_same(row)
         self._contended = row.size != position
-        lines = build(self._chunks(position, row.size))
+        lines = build(self._chunks(position, row))
         if lines.end < row.size:  # copied lines; those written here are whole
             raise ReadOnlySession(
                 f"{self.location}: the log ends within a group, because a copy was interrupted; copy it again"
@@ -280,7 +337,8 @@ class SqlLog(Uncopyable):
         if ids_taken:
             batch = sql_lines.take_lost_ids(execute, self._id, batch)
             batch = sql_lines.without_duplicates(batch, sql_lines.stored_ids(execute, self._id, batch))
-        sql_lines.lock_and_advance(execute, self._id, batch)
+        if sql_lines.lock_and_advance(execute, self._id, batch, self._after(row.size)) is None:
+            raise self._replaced()
         return sql_lines.insert_lines(execute, self._id, row.size, batch, row)
 
     def _add_session(self, execute: Execute, batch: LineBatch) -> Chunk:
@@ -313,7 +371,7 @@ class SqlLog(Uncopyable):
 
     def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Saves a snapshot, unless it lacks much of the log and another process has saved one since ours was read."""
-        if self._mode != "r+" or self.failed:
+        if self._mode != "r+" or self.failed or self._fault is not None:
             return
         parts = sql_snapshots.split_into_parts(pieces)
 

@@ -30,6 +30,7 @@ _SELECT_LINES = (
     "SELECT position, line FROM ct_lines WHERE session_id = :session_id AND EXISTS (SELECT 1 FROM ct_sessions "
     "WHERE session_id = :session_id AND COALESCE(created_ms, -1) = :created_ms AND rewrites = :rewrites) AND"
 )
+_SELECT_NEXT = f"{_SELECT_LINES} position >= :start ORDER BY position LIMIT 1"
 _SELECT_FIRST = "SELECT line FROM ct_lines WHERE session_id = :session_id AND position = 0"
 _SELECT_RANGE = f"{_SELECT_LINES} position >= :start AND position < :until ORDER BY position"
 _SELECT_OVERLAPPING = (  # the range, and the line that begins before it and reaches into it
@@ -41,6 +42,8 @@ UPDATE ct_lines SET id = NULL, parent_id = NULL WHERE session_id = :session_id A
 RETURNING position
 """
 _SELECT_ID = "SELECT id FROM ct_lines WHERE session_id = :session_id AND id = :id"
+
+ANYWHERE = 2**63 - 1  # stands for a position that was not asked for: the last one that a column can hold
 
 
 class Identity(NamedTuple):
@@ -57,6 +60,8 @@ class SessionRow(NamedTuple):
     created_ms: int | None
     copying_to: str | None
     rewrites: int
+    last_crc: int
+    last_position: int = ANYWHERE  # of the last line; -1 if there is none
 
     @property
     def identity(self) -> Identity:
@@ -192,13 +197,18 @@ def add_session(execute: Execute, session_id: str, first_line: bytes) -> Header:
     return header
 
 
-def lock_and_advance(execute: Execute, session_id: str, batch: LineBatch) -> SessionRow | None:
+def lock_and_advance(
+    execute: Execute, session_id: str, batch: LineBatch, after: dict[str, int] | None = None
+) -> SessionRow | None:
     """Updates the row of a session for lines that are about to be added; this takes the row's lock.
 
-    Returns the row with its new size; None if there is no such session.
+    Returns the row with its new size; None if there is no such session. `after` are the values of the condition of
+    `ADVANCE_AFTER`: returns None, too, if they do not hold.
     """
-    values = catalogue.update_session_row(session_id, batch.records, batch.length, crc32(batch.lines[-1]))
-    rows = execute(catalogue.ADVANCE, values)
+    values = dict(catalogue.update_session_row(session_id, batch.records, batch.length, crc32(batch.lines[-1])))
+    rows = (
+        execute(catalogue.ADVANCE, values) if after is None else execute(catalogue.ADVANCE_AFTER, {**values, **after})
+    )
     return SessionRow(*rows[0]) if rows else None
 
 
@@ -237,6 +247,12 @@ def select_range(execute: Execute, key: LogKey, start: int, until: int) -> list[
     """Returns position and content of the lines that begin in a range."""
     rows = execute(_SELECT_RANGE, key.values | {"start": start, "until": until})
     return [(position, decode_line(text)) for position, text in rows]
+
+
+def select_next(execute: Execute, key: LogKey, start: int) -> int | None:
+    """Returns the position of the first line from a position on; None if there is none."""
+    rows = execute(_SELECT_NEXT, key.values | {"start": start})
+    return rows[0][0] if rows else None
 
 
 def select_spans(execute: Execute, key: LogKey, spans: Sequence[tuple[int, int]]) -> list[bytes]:

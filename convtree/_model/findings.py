@@ -32,6 +32,8 @@ LOG: dict[str, tuple[Severity, str]] = {
     "bad_target": ("error", "target entry not found earlier in the log; ignored"),
     "bad_group": ("error", "a group mark inside another group, or without a count from 2 to 65,536; ignored"),
     LOST: ("error", "the log used to be longer: lines at its end are missing"),
+    "wrong_size": ("warning", "the database names another size of the log than its lines have; none is missing"),
+    "wrong_end": ("error", "the last line is not the one that the database names: lines at the end were replaced"),
     "unsealed": ("info", "the log has no checksums, so damage in it cannot be detected"),
     "carriage_return": ("info", "lines end in CRLF"),
     "byte_order_mark": ("info", "the file starts with a byte order mark"),

@@ -451,7 +451,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 tables.add_session(execute, id, session.header)
                 start = 1
             summaries = [summarise_record(record) for _, record in batch]
-            ((_, _, copying_to, _),) = execute(tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0))
+            ((_, _, copying_to, *_),) = execute(tables.ADVANCE, tables.update_session_row(id, summaries, len(batch), 0))
             numbers = [number for number, _ in batch]
             numbered = zip(numbers, summaries, strict=True)
             tables.add_lines(execute, [tables.line_of(id, number, each, None) for number, each in numbered])
