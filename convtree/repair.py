@@ -5,8 +5,11 @@ and `redact_session` remove secrets from what is stored already; to keep them ou
 `vacuum` drops the part of a log that its contexts no longer need.
 """
 
+from convtree._catalogue.types import RowFinding
+from convtree._session.checking import Report
+from convtree._session.repairing import Repair
 from convtree._tools.redact_log import Redaction, SecretFound, redact_log, redact_session
-from convtree._tools.repair import Repair, Report, repair, verify
+from convtree._tools.repair import repair, verify
 from convtree._tools.vacuum_log import vacuum
 from convtree.stores._vacuum import Vacuumed
 
@@ -14,6 +17,7 @@ __all__ = [
     "Redaction",
     "Repair",
     "Report",
+    "RowFinding",
     "SecretFound",
     "Vacuumed",
     "redact_log",

@@ -31,7 +31,7 @@ from convtree._cli.app import app
 from convtree._engine import codec, journal, lost
 from convtree._engine.journal import Journal
 from convtree._logs.jsonl import JsonlLog
-from convtree._tools.rejoin import rejoin
+from convtree._session.rejoining import rejoin
 from convtree.exchange import export_lines
 from convtree.repair import Repair, redact_log, repair, verify
 from convtree.stores._open import open_store

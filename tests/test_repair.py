@@ -406,7 +406,7 @@ def test_findings_of_verify_end_with_too_many(log_path: Path) -> None:
 
 def test_more_findings_than_the_limit_of_a_repair_are_refused(log_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """CorruptLog; the log is not changed."""
-    monkeypatch.setattr("convtree._tools.repair._REPAIR_LIMIT", 3)
+    monkeypatch.setattr("convtree._session.repairing._REPAIR_LIMIT", 3)
     data = as_file([*LINES, *[b"x"] * 4])
     log_path.write_bytes(data)
     with pytest.raises(CorruptLog, match="more than 3 findings") as caught:

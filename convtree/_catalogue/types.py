@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from convtree._model.entries import ParentSession
+from convtree._model.entries import ParentSession, Severity
 from convtree._model.usage import Usage
 
 Progress = Callable[[int, int], None]
@@ -205,3 +205,23 @@ class StoreFinding(msgspec.Struct, frozen=True, kw_only=True):
     place: str
     id: str | None = None
     of: str | None = None
+
+
+class RowFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where the tables of a database do not say what the lines of a session say.
+
+    Attributes:
+        code: `wrong_column`, `missing_row`, `extra_row`, or `wrong_index` for the index of a search.
+        severity: always `warning`: the lines are whole, and a repair writes the tables again.
+        table: the table.
+        column: the column; None for a whole row.
+        position: where the line begins that the row is about; None for a row about the session.
+        key: what else tells the row from others, such as a model; empty for a row of a line or a session.
+    """
+
+    code: str
+    severity: Severity
+    table: str
+    column: str | None = None
+    position: int | None = None
+    key: str = ""

@@ -149,10 +149,6 @@ class JsonlLog(Uncopyable, ForkAware):
         """Yields the bytes of the file, damaged or not, in pieces with their offsets."""
         return file_lines.read_bytes(self._fd, start, length)
 
-    def count_lines(self, start: int, end: int) -> int:
-        """Returns how many lines end between two offsets."""
-        return sum(data.count(b"\n") for _, data in self.read_bytes(start, end - start))
-
     def _check_begins_log(self, end: int) -> None:
         """Raises NotALog if the first line, of which no newline was found up to `end`, is not part of a header."""
         if not codec.begins_header(os.pread(self._fd, end, 0)):

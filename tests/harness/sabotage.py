@@ -24,9 +24,8 @@ from convtree._engine.snapshot import Snapshot
 from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
 from convtree._logs import atomic_file, jsonl, lock
-from convtree._session import forking
-from convtree._tools import rejoin
-from convtree._tools import repair as repairing
+from convtree._session import forking, rejoining, repairing
+from convtree._session.checking import CheckedLog
 from convtree.stores._folder import FolderBackend
 from convtree.stores._sql import SqlBackend
 
@@ -183,7 +182,7 @@ def places_unconfirmed() -> None:
         def get(self, _id: str, _default: Any = None) -> Any:
             return 2**62
 
-    _patch(rejoin, "_named_parents", lambda _index: Everything())
+    _patch(rejoining, "_named_parents", lambda _index: Everything())
 
 
 def any_entry_restores() -> None:
@@ -212,7 +211,7 @@ def group_mark_kept_by_repair() -> None:
     """Copies the marks of groups into a repaired log, where other lines may be gone."""
     payloads = repairing._payloads
 
-    def keeping(index: Index, rows: list[int], log: jsonl.JsonlLog) -> Iterator[bytes]:
+    def keeping(index: Index, rows: list[int], log: CheckedLog) -> Iterator[bytes]:
         lines = (pair for chunk in log.read() for pair in zip(chunk.positions, chunk.lines, strict=True))
         marks = [(position, codec.payload_of(line)) for position, line in lines if codec.group_count(line)]
         for row, payload in zip(rows, payloads(index, rows, log), strict=False):
