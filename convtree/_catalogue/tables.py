@@ -172,12 +172,13 @@ VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :
 #: makes the row of a session as it was before its first line; its lines follow. It is the same row, because writers
 #: that wait for its lock would not see another one.
 _RESET_SESSION = """
-UPDATE ct_sessions SET cwd = :cwd, git_root = :git_root, name = :name, name_words = :name_words, archived = 0, held = 0,
-  copying_to = :copying_to, active_ms = :active_ms, active_slot = :active_slot, size = 0, last_crc = 0,
-  rewrites = rewrites + 1, leaf = NULL, entries = 0, message_count = 0, first_user = NULL, last_user = NULL
+UPDATE ct_sessions SET owner = :owner, cwd = :cwd, git_root = :git_root, name = :name, name_words = :name_words,
+  archived = 0, held = 0, kind = :kind, parent_id = :parent_id, parent_entry = :parent_entry, copying_to = :copying_to,
+  arrived_ms = :arrived_ms, session_key = :session_key, created_ms = :created_ms, active_ms = :active_ms,
+  active_slot = :active_slot, size = 0, last_crc = 0, rewrites = rewrites + 1, leaf = NULL, entries = 0,
+  message_count = 0, first_user = NULL, last_user = NULL, header_id = :header_id
 WHERE session_id = :session_id
 """
-_RESET_VALUES = ("session_id", "cwd", "git_root", "name", "name_words", "copying_to", "active_ms", "active_slot")
 #: of a session's row, what its writers need; `copying_to` is the last copied entry until that is stored, then NULL,
 #: `rewrites` says how often its lines were replaced, and `last_crc` is the CRC of its last line, 0 if unknown
 ROW = "size, created_ms, copying_to, rewrites, last_crc"
@@ -247,8 +248,7 @@ def reset_session(execute: Execute, session_id: str, header: Header) -> None:
     """Deletes the lines of a session, and what follows from them. Other lines follow, as after `add_session`."""
     for name in ("ct_lines", "ct_usage", "ct_copied", "ct_snapshots"):
         execute(f"DELETE FROM {name} WHERE session_id = :session_id", {"session_id": session_id})
-    values = _session_values(session_id, header)
-    execute(_RESET_SESSION, {name: values[name] for name in _RESET_VALUES})
+    execute(_RESET_SESSION, _session_values(session_id, header))
     change_metadata(execute, session_id, MetadataChange(metadata_rows(header.metadata or {}), replaces=True))
 
 
@@ -334,7 +334,7 @@ def line_of(session_id: str, position: int, summary: RecordSummary | None, line:
         return row | none | {"type": "session", "visible_to": "all", "excerpt": "", "words": ""}
     return row | {
         "id": summary.id if summary.keeps_id else None,
-        "parent_id": summary.parent_id,
+        "parent_id": summary.parent_id if summary.keeps_id else None,
         "type": summary.type,
         "role": summary.role,
         "time_ms": summary.ms,

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from convtree._cli import json_output
-from convtree._cli.render import count, finding_line
+from convtree._cli.render import count, finding_line, row_line
+from convtree._cli.sessions import open_existing_store, session_progress
 from convtree._cli.terminal import Terminal, progress_on_stderr, readable_size, write
 from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree.repair import Repair, Report, repair, verify
+from convtree.stores._session_store import SessionStore
 from convtree.stores.base import Progress
 
 FOUND, NOT_FOUND, DAMAGED = 1, 3, 5
@@ -20,17 +24,53 @@ _LONG = 128 * 2**20  # progress is printed from this number of bytes on; every b
 _SHOWN = 1000  # removed pieces that are listed
 
 
+with_store_for_logs = click.option(
+    "-s",
+    "--store",
+    callback=open_existing_store,
+    metavar="URL",
+    help="Each LOG is the id of a session in this store; without LOG, all of them.",
+)
+
+
 @click.command("verify")
-@click.argument("logs", metavar="LOG...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("logs", metavar="[LOG]...", nargs=-1)
+@with_store_for_logs
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document for all logs.")
 @click.pass_context
-def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) -> None:
+def verify_command(ctx: click.Context, logs: tuple[str, ...], store: SessionStore | None, as_json: bool) -> None:
     """Check logs for damage, to the last byte.
 
-    Takes no lock and changes nothing. Every problem is listed with its line and offset.
+    Takes no lock and changes nothing. Every problem is listed with its line and offset. With --store, the tables of a
+    database are compared with the lines, and a whole store lists the sessions with problems only.
 
-    Exit codes: 0 no problems, 1 harmless problems such as an unfinished last line, 3 no such log, 5 damage.
+    Exit codes: 0 no problems, 1 harmless problems such as an unfinished last line or a column that a repair writes
+    anew, 3 no such log, 5 damage.
     """
+    if store is not None:
+        ctx.exit(_verify_store(store, logs, as_json))
+    if not logs:
+        raise click.UsageError("Missing argument 'LOG...', or --store URL.")
+    ctx.exit(_verify_files([Path(log) for log in logs], as_json))
+
+
+def _verify_store(store: SessionStore, ids: Sequence[str], as_json: bool) -> int:
+    terminal = Terminal()
+    reports = store.verify(ids or None, progress=session_progress())
+    if as_json:
+        failed = {report.path: report.error for report in reports if report.error is not None}
+        write([json_output.to_text(json_output.verified([each for each in reports if each.error is None], failed))])
+    else:
+        wrong = [report for report in reports if ids or report.findings or report.rows]
+        for report in wrong:
+            write(_lines(report, terminal))
+        if not ids:
+            write([f"{count(len(reports), 'sessions')} checked, {len(wrong):,} with problems"])
+    sys.stdout.flush()
+    return max(map(_exit_code, reports), default=0)
+
+
+def _verify_files(logs: Sequence[Path], as_json: bool) -> int:
     terminal = Terminal()
     reports: list[Report] = []
     failed: dict[str, str] = {}
@@ -52,21 +92,37 @@ def verify_command(ctx: click.Context, logs: tuple[Path, ...], as_json: bool) ->
     if as_json:
         write([json_output.to_text(json_output.verified(reports, failed))])
     sys.stdout.flush()
-    ctx.exit(worst)
+    return worst
 
 
 @click.command("repair")
-@click.argument("log", type=click.Path(path_type=Path))
+@click.argument("logs", metavar="[LOG]...", nargs=-1)
+@with_store_for_logs
 @click.option("--yes", is_flag=True, help="Repair the log. Without this, only show what would be done.")
 @click.option(
     "--rejoin", is_flag=True, help="Keep the place of a damaged entry in the tree if its id and parent are certain."
+)
+@click.option(
+    "--originals",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="With --store: write each damaged log there, as it was. A database needs this if lines are to be removed.",
 )
 @click.option(
     "--allow-network", is_flag=True, help="Allow a network file system. Only if no other machine writes to LOG."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.pass_context
-def repair_command(ctx: click.Context, log: Path, yes: bool, rejoin: bool, allow_network: bool, as_json: bool) -> None:
+def repair_command(
+    ctx: click.Context,
+    logs: tuple[str, ...],
+    store: SessionStore | None,
+    yes: bool,
+    rejoin: bool,
+    originals: Path | None,
+    allow_network: bool,
+    as_json: bool,
+) -> None:
     """Remove damaged lines from a log; without --yes, only list them.
 
     The other lines are kept and get new checksums. The damaged log is kept as LOG.original. The removed lines are
@@ -75,30 +131,64 @@ def repair_command(ctx: click.Context, log: Path, yes: bool, rejoin: bool, allow
     With --rejoin, the branches below a damaged entry stay in the tree. A lost entry takes its place, until the true one
     is put back from a copy.
 
+    With --store, sessions of a store are repaired: the LOGs named, or all that need it. In a database, the tables are
+    written anew from the lines as well.
+
     Exit codes: 0 no problems are left, 1 the log needs a repair, or problems remain after it.
     """
-    done = repair(log, dry_run=not yes, rejoin=rejoin, allow_network=allow_network, progress=log_progress(log))
-    if as_json:
-        write([json_output.to_text(json_output.repaired(done))])
+    if store is not None:
+        if allow_network:
+            raise click.UsageError("--allow-network is for a LOG without --store")
+        done = store.repair(logs or None, dry_run=not yes, rejoin=rejoin, originals=originals)
+        _write_repairs(done, lambda: json_output.repaired_in(done), as_json)
     else:
-        terminal = Terminal()
-        write([_verdict(done)])
-        fates = _fates(done)
-        write(f"  {fates[each.offset]}: {finding_line(each, terminal)}" for each in done.removed[:_SHOWN])
-        if len(done.removed) > _SHOWN:
-            write([f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"])
-        write(f"  remains: {finding_line(finding, terminal)}" for finding in done.remaining)
-        if done.leaf_uncertain:
-            write(["  remains: a lost line may have moved the leaf; choose it with Session.branch(id)"])
+        if len(logs) != 1:
+            raise click.UsageError("Expected one argument 'LOG', or --store URL.")
+        if originals is not None:
+            raise click.UsageError("--originals needs --store; a file is kept as LOG.original")
+        log = Path(logs[0])
+        one = repair(log, dry_run=not yes, rejoin=rejoin, allow_network=allow_network, progress=log_progress(log))
+        done = [one]
+        _write_repairs(done, lambda: json_output.repaired(one), as_json)
+    ctx.exit(FOUND if any(map(_needs_more, done)) else 0)
+
+
+def _write_repairs(done: Sequence[Repair], document: Callable[[], dict[str, Any]], as_json: bool) -> None:
+    terminal = Terminal()
+    if as_json:
+        write([json_output.to_text(document())])
+    elif not done:
+        write(["nothing to repair"])
+    else:
+        for each in done:
+            write(_repair_lines(each, terminal))
     sys.stdout.flush()
+
+
+def _repair_lines(done: Repair, terminal: Terminal) -> Iterator[str]:
+    yield _verdict(done)
+    fates = _fates(done)
+    yield from (f"  {fates[each.offset]}: {finding_line(each, terminal)}" for each in done.removed[:_SHOWN])
+    if len(done.removed) > _SHOWN:
+        yield f"  and {count(len(done.removed) - _SHOWN, 'more pieces')}"
+    word = "written anew" if done.done else "to write anew"
+    yield from (f"  {word}: {row_line(row, terminal)}" for row in done.rows[:_SHOWN])
+    if len(done.rows) > _SHOWN:
+        yield f"  and {count(len(done.rows) - _SHOWN, 'more rows')}"
+    yield from (f"  remains: {finding_line(finding, terminal)}" for finding in done.remaining)
+    if done.leaf_uncertain:
+        yield "  remains: a lost line may have moved the leaf; choose it with Session.branch(id)"
+
+
+def _needs_more(done: Repair) -> bool:
     remains = done.leaf_uncertain or any(finding.severity != "info" for finding in done.remaining)
-    ctx.exit(FOUND if remains or (done.needed and done.original is None) else 0)
+    return remains or (done.needed and not done.done)
 
 
 def _exit_code(report: Report) -> int:
     if report.damaged:
         return DAMAGED
-    return FOUND if report.findings else 0
+    return FOUND if report.findings or report.rows else 0
 
 
 def _lines(report: Report, terminal: Terminal) -> list[str]:
@@ -106,25 +196,34 @@ def _lines(report: Report, terminal: Terminal) -> list[str]:
     counts = f"{count(report.entries, 'entries')}, {count(report.marks, 'marks')}, {readable_size(report.size_bytes)}"
     verdict = terminal.paint(verdict, "bad" if report.damaged else "active")
     first = f"{escape_controls(report.path)}: {verdict} ({counts})"
-    return [first, *(f"  {finding_line(finding, terminal)}" for finding in report.findings)]
+    if report.error is not None:
+        return [f"{escape_controls(report.path)}: {escape_controls(report.error)}"]
+    found = (f"  {finding_line(finding, terminal)}" for finding in report.findings)
+    return [first, *found, *(f"  {row_line(row, terminal)}" for row in report.rows)]
 
 
 def _fates(done: Repair) -> dict[int, str]:
     """Returns what becomes of the removed lines, by offset."""
-    words = ("to remove", "to rejoin", "to recover") if done.original is None else ("removed", "rejoined", "recovered")
+    words = ("removed", "rejoined", "recovered") if done.done else ("to remove", "to rejoin", "to recover")
     groups = (done.removed, done.rejoined, done.recovered)  # the later ones are parts of the first
     return {finding.offset: word for word, group in zip(words, groups, strict=True) for finding in group}
 
 
 def _verdict(done: Repair) -> str:
     path = escape_controls(done.path)
+    if done.error is not None:
+        return f"{path}: not repaired: {escape_controls(done.error)}"
     if not done.needed:
         return f"{path}: nothing to repair"
     counts = f"{count(done.kept, 'records')} kept, {count(len(done.removed), 'pieces')} removed"
     numbers = {"rejoined": len(done.rejoined), "recovered": len(done.recovered), "restored": done.restored}
     counts += "".join(f", {number:,} {word}" for word, number in numbers.items() if number)
-    if done.original is None:
+    if done.rows:
+        counts += f", {count(len(done.rows), 'places')} of tables"
+    if not done.done:
         return f"{path}: would be repaired ({counts}); add --yes to repair"
+    if done.original is None:
+        return f"{path}: repaired ({counts})"
     where = f"the damaged log: {escape_controls(done.original)}"
     if done.quarantine is not None:
         where += f", the removed pieces: {escape_controls(done.quarantine)}"

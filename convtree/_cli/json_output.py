@@ -179,6 +179,7 @@ def verified(reports: Sequence[Report], failed: Mapping[str, str]) -> dict[str, 
                 "entries": report.entries,
                 "marks": report.marks,
                 "findings": findings(report.findings),
+                "rows": msgspec.to_builtins(report.rows),
             }
             for report in reports
         ],
@@ -188,10 +189,20 @@ def verified(reports: Sequence[Report], failed: Mapping[str, str]) -> dict[str, 
 
 def repaired(done: Repair) -> dict[str, Any]:
     """Returns the document of a repair, done or planned."""
-    return _versioned("convtree.repair") | {
+    return _versioned("convtree.repair") | _repair_values(done)
+
+
+def repaired_in(done: Sequence[Repair]) -> dict[str, Any]:
+    """Returns the document of repairs in a store, done or planned, session by session."""
+    repairs = [_repair_values(each) | {"error": each.error} for each in done]
+    return _versioned("convtree.repairs") | {"repairs": repairs}
+
+
+def _repair_values(done: Repair) -> dict[str, Any]:
+    return {
         "path": done.path,
         "needed": done.needed,
-        "done": done.original is not None,
+        "done": done.done,
         "kept": done.kept,
         "removed": findings(done.removed),
         "rejoined": findings(done.rejoined),
@@ -201,4 +212,5 @@ def repaired(done: Repair) -> dict[str, Any]:
         "leaf_uncertain": done.leaf_uncertain,
         "original": done.original,
         "quarantine": done.quarantine,
+        "rows": msgspec.to_builtins(done.rows),
     }

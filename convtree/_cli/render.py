@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
+from convtree._catalogue.types import RowFinding
 from convtree._cli.describe import Description, brief, describe, describe_message
 from convtree._cli.leaf_view import LeafView, SubAgent
 from convtree._cli.terminal import Terminal, readable_size
@@ -259,6 +260,16 @@ def finding_line(finding: Finding, terminal: Terminal) -> str:
     place = f"line {finding.line}, offset {finding.offset}, {finding.length} bytes{entry}"
     words = FINDING_CODES[finding.code][1] if finding.code in FINDING_CODES else ""
     return f"{terminal.paint(f'{finding.severity} {escape_controls(finding.code)}', style)}: {place}: {words}"
+
+
+def row_line(finding: RowFinding, terminal: Terminal) -> str:
+    """Returns a finding about the tables beside a log on one line: severity, code, place, text."""
+    place = f"{finding.table}.{finding.column}" if finding.column else finding.table
+    place += f", position {finding.position}" if finding.position is not None else ""
+    place += f", {escape_controls(finding.key)}" if finding.key else ""
+    return (
+        f"{terminal.paint(f'{finding.severity} {finding.code}', 'warning')}: {place}: {FINDING_CODES[finding.code][1]}"
+    )
 
 
 def count(number: int, noun: str) -> str:

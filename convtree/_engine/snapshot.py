@@ -121,6 +121,11 @@ class Snapshot:
             first += columns[name].page_count
         return Index.restored(read_at, self.state, columns, self.footer.salt, self.footer.header)
 
+    def is_whole(self) -> bool:
+        """Returns whether every page is as it was written. Reads them all."""
+        pages = (self._read(number * PAGE, PAGE) for number in range(len(self._crcs)))
+        return all(crc32(page) == crc for page, crc in zip(pages, self._crcs, strict=True))
+
     def _page(self, first: int, number: int) -> bytes:
         at = first + number
         page = self._read(at * PAGE, PAGE)

@@ -65,6 +65,16 @@ SOURCE: dict[str, tuple[Severity, str]] = {
     "value_replaced": ("warning", "value that a log cannot hold; replaced by the closest one that fits"),
 }
 
+#: findings about a session of a store: its log, and the tables beside it in a database
+STORE: dict[str, tuple[Severity, str]] = {
+    "not_a_log": ("error", "not a convtree log"),
+    "unreadable": ("error", "cannot be read"),
+    "wrong_column": ("warning", "does not say what the lines say; a repair writes it anew"),
+    "missing_row": ("warning", "a row that the lines call for is missing; a repair adds it"),
+    "extra_row": ("warning", "a row that follows from no line; a repair removes it"),
+    "wrong_index": ("warning", "the index of words does not have the words of the lines; a repair makes it anew"),
+}
+
 FINDING_CODES: dict[str, tuple[Severity, str]] = (
-    LOG | SOURCE | {"too_many": ("error", f"more than {FINDING_LIMIT:,} findings; the rest are not listed")}
+    LOG | SOURCE | STORE | {"too_many": ("error", f"more than {FINDING_LIMIT:,} findings; the rest are not listed")}
 )

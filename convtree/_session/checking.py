@@ -39,6 +39,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         entries, marks: how many of each it has.
         findings: what is wrong with the log.
         rows: what is wrong with the tables beside it, if it is in a database. They follow from the log.
+        error: why the log could not be read; None if it was.
     """
 
     path: str
@@ -47,6 +48,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     marks: int
     findings: tuple[Finding, ...]
     rows: tuple[RowFinding, ...] = ()
+    error: str | None = None
 
     @property
     def damaged(self) -> bool:
@@ -131,17 +133,10 @@ class CheckedLog:
         self.log.close()
 
 
-def check_log(
-    log: Log, path: str, size: int | None = None, progress: Progress | None = None, rows: Iterable[RowFinding] = ()
-) -> Report:
-    """Reads a whole log, twice, and reports what is wrong with it.
+def check_log(log: Log, path: str, size: int | None = None, progress: Progress | None = None) -> Report:
+    """Reads a whole log, twice, and reports what is wrong with it under the name `path`.
 
-    Args:
-        log: the log.
-        path: what the report calls it.
-        size: its size in bytes; None: that of its whole lines.
-        progress: called with the bytes read so far, and in all, if there is a size.
-        rows: what is wrong with the tables beside it.
+    `size` is its size in bytes; None: that of its whole lines. With it, `progress` is called.
 
     Raises:
         NotALog: it is none.
@@ -159,7 +154,6 @@ def check_log(
         entries=nodes,
         marks=len(index.tree) - nodes,
         findings=tuple(sorted(findings, key=lambda finding: (finding.offset, finding.code))),
-        rows=tuple(rows),
     )
 
 

@@ -13,6 +13,7 @@ from zlib import crc32
 
 import msgspec
 
+from convtree._catalogue.types import RowFinding
 from convtree._engine import codec
 from convtree._engine.journal import LOST_HEADER
 from convtree._engine.log import Chunk, Log
@@ -52,8 +53,11 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
         recovered: those of the removed findings whose records are kept, because only their seals were damaged.
         restored: how many entries that were lost and came back are moved to their places.
         leaf_uncertain: a removed line may have moved the leaf. The new log says so too, until `branch(id)` sets it.
-        original: where the log was kept as it was; None if nothing was done.
-        quarantine: where the removed lines were written; None if there are none.
+        original: where the log was kept as it was; None if nothing was done, or a database kept nothing.
+        quarantine: where the removed lines were written; None if there are none, or they are in `original` only.
+        rows: what was wrong with the tables beside the log, in a database. They are written anew.
+        done: whether the log was replaced.
+        error: why it was not, where a store repairs several.
     """
 
     path: str
@@ -67,6 +71,9 @@ class Repair(msgspec.Struct, frozen=True, kw_only=True):
     leaf_uncertain: bool = False
     original: str | None = None
     quarantine: str | None = None
+    rows: tuple[RowFinding, ...] = ()
+    done: bool = False
+    error: str | None = None
 
 
 class RepairPlan(NamedTuple):

@@ -93,7 +93,7 @@ def repair(
         ours = os.lstat(path)
         original = free_name(path, "original", lambda name: os.path.samestat(os.lstat(name), ours))
         replace_atomically(path, plan.lines(path.stem), keep_as=original)
-        return msgspec.structs.replace(done, original=str(original), quarantine=quarantine)
+        return msgspec.structs.replace(done, done=True, original=str(original), quarantine=quarantine)
     finally:
         log.close()
 

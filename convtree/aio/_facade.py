@@ -402,6 +402,8 @@ class SessionStore(AsyncFacade[SyncStore]):
     resumable = awaited(SyncStore.resumable)
     prune = awaited(SyncStore.prune)
     vacuum = awaited(SyncStore.vacuum)
+    verify = awaited(SyncStore.verify)
+    repair = awaited(SyncStore.repair)
     search = awaited(SyncStore.search)
     usage = awaited(SyncStore.usage)
     ledger = awaited(SyncStore.ledger)

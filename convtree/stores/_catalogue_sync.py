@@ -417,7 +417,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                     records, last_id = 0, None
                 for number, each in self._ingest(execute, id, session, records):
                     records, last_id = number + 1, each.id
-                code = first_serious_code(session, but="torn_tail" if unfinished else None)
+                code = first_serious_code(session.findings, but="torn_tail" if unfinished else None)
         except SessionNotFound:
             self._remove(execute, id)  # it was deleted after the scan
             return stamp

@@ -51,6 +51,8 @@ class FolderBackend(Uncopyable):
         SessionNotFound: there is no folder, and `create` is False.
     """
 
+    keeps_original = True  # `rewrite` keeps the log as it was
+
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -30,6 +30,7 @@ from convtree.stores._arguments import (
     filter_of,
     parsed_cursor,
 )
+from convtree.stores._reading_logs import first_serious_code
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
 from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
@@ -257,7 +258,11 @@ class StoreReader(Uncopyable, ForkAware):
 
     @property
     def findings(self) -> builtins.list[StoreFinding]:
-        """Everything in the store that is not a complete session: damaged, torn, foreign, or with an invalid name."""
+        """Everything in the store that is not a complete session: damaged, torn, foreign, or with an invalid name.
+
+        A folder and memory look at the logs that changed. A database is not searched: it is what this process saw when
+        it last opened or verified each session, the tables beside them included. `verify` looks at everything.
+        """
         return self._query(lambda catalogue: catalogue.findings())
 
     def close(self) -> None:
@@ -301,10 +306,18 @@ class StoreReader(Uncopyable, ForkAware):
         check_session_id(id)
         log = self._log(id, "r")
         try:
-            return Session(log, new_header(id), read_only=True, id=id)
+            session = Session(log, new_header(id), read_only=True, id=id)
         except BaseException:
             log.close()
             raise
+        self._note_opened(session)
+        return session
+
+    def _note_opened(self, session: Session) -> None:
+        """Keeps for `findings` what is wrong with a session, if the backend's catalogue does not look at logs."""
+        note: Callable[[str, str | None], None] | None = getattr(self._backend, "note", None)
+        if note is not None:
+            note(session.id, first_serious_code(session.findings))
 
     def _query(self, query: Callable[[Catalogue], T], progress: Progress | None = None) -> T:
         """Calls `query` with the catalogue, brought up to date, and returns what it returns."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import islice
 from time import sleep
 
+from convtree._model.entries import Finding
 from convtree._session.session import Session
 
 _WRITE_S = 0.002  # how long an append that is being written may look like a torn tail
@@ -23,9 +25,9 @@ def _torn_offset(session: Session) -> int | None:
     return next((finding.offset for finding in session.findings if finding.code == "torn_tail"), None)
 
 
-def first_serious_code(session: Session, but: str | None) -> str | None:
+def first_serious_code(findings: Iterable[Finding], but: str | None = None) -> str | None:
     """Returns the code of the first finding that is more than a remark, except `but`."""
-    serious = (finding.code for finding in session.findings if finding.severity != "info")
+    serious = (finding.code for finding in findings if finding.severity != "info")
     return next((code for code in serious if code != but), None)
 
 

@@ -23,6 +23,7 @@ from convtree._catalogue.types import (
     ListedSession,
     LogStamp,
     Progress,
+    RowFinding,
     SearchMatch,
     StoredEntry,
     StoreFinding,
@@ -113,6 +114,21 @@ class ScopedBackend:
             return build(log, held, heals=heals)
 
         return replace(id, build_owned, remove_original)
+
+    @property
+    def keeps_original(self) -> bool:
+        """Whether the backend keeps a log whose lines are replaced as it was."""
+        return bool(getattr(self._backend, "keeps_original", False))
+
+    @property
+    def wrong_rows(self) -> Callable[[str], list[RowFinding]] | None:
+        """Compares the tables beside a session that is known to be this owner's; None if there are none."""
+        return getattr(self._backend, "wrong_rows", None)
+
+    @property
+    def note(self) -> Callable[[str, str | None], None] | None:
+        """Keeps what was found about a session of this owner; None if the catalogue finds it itself."""
+        return getattr(self._backend, "note", None)
 
     def erase(self, ids: Sequence[str]) -> Traces:
         """Removes what deleted sessions have left."""

@@ -39,17 +39,17 @@ from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores import _tasks
 from convtree.stores._arguments import Key, check_owner, check_session_id, checked_id, id_and_key
+from convtree.stores._checking import CheckingStore
 from convtree.stores._copy import copy_session
 from convtree.stores._scoped import ScopedBackend, first_header
 from convtree.stores._shared import SessionPool
-from convtree.stores._vacuum import VacuumingStore
 from convtree.stores.base import StoreBackend
 
 _DESCRIBE = ("name", "cwd", "git_root", "metadata", "parent_session")  # a session that begins
 
 
 @checked_methods
-class SessionStore(VacuumingStore):
+class SessionStore(CheckingStore):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
     Directories are absolute and normalised, on the way in and in queries; the root of a worktree is that of the main
@@ -85,7 +85,7 @@ class SessionStore(VacuumingStore):
         whole: SessionStore | None = None,
         owner: str | None = None,
     ) -> None:
-        VacuumingStore.__init__(self, backend, clock, pool, whole, owner)
+        CheckingStore.__init__(self, backend, clock, pool, whole, owner)
         self._id_source = id_source
         self._redact = redact
 
@@ -447,7 +447,7 @@ class SessionStore(VacuumingStore):
         check_choice("on_stale", on_stale, ("raise", "branch", "rebase"))
         log = self._log(id, mode)
         try:
-            return Session(
+            session = Session(
                 log,
                 header,
                 read_only=mode == "r",
@@ -460,6 +460,8 @@ class SessionStore(VacuumingStore):
         except BaseException:
             log.close()
             raise
+        self._note_opened(session)
+        return session
 
     def _write_new(self, id: str, lines: Iterator[bytes]) -> None:
         with self._lock:

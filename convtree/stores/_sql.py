@@ -12,11 +12,12 @@ from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.ledger import gone_in
 from convtree._catalogue.record_summary import is_in_family
 from convtree._catalogue.tables import Execute
-from convtree._catalogue.types import LedgerRow, LogStamp, Progress, StoreFinding
+from convtree._catalogue.types import Filter, LedgerRow, LogStamp, Progress, RowFinding, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
-from convtree._logs import sql_ledger, sql_lines
+from convtree._logs import sql_checking, sql_ledger, sql_lines
 from convtree._logs.sql import SqlLog, rewrite_session, write_session
 from convtree._logs.sql_engine import SqlDatabase
+from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError
 from convtree._model.resources import Uncopyable
 from convtree.stores._sql_catalogue import SqlCatalogue
@@ -41,6 +42,7 @@ class _DatabaseCatalogue(SqlCatalogue):
     def __init__(self, database: SqlDatabase) -> None:
         self._database = database
         self.dialect = database.dialect
+        self.noted: dict[str, str] = {}  # codes of findings by session id, as it was last opened or verified
 
     def _read(self, query: Callable[[Execute], T]) -> T:
         with self._database.reading() as execute:
@@ -55,8 +57,14 @@ class _DatabaseCatalogue(SqlCatalogue):
         return self._read(gone_in)
 
     def findings(self) -> list[StoreFinding]:
-        """Returns nothing: a damaged line in a database is a finding of its session."""
-        return []
+        """Returns what this process found when it last opened or verified a session, without another look."""
+        there = {
+            each.info.id for some in batched(self.noted) for each in self.sessions(Filter(ids=tuple(some), tasks=True))
+        }
+        self.noted = {
+            id: code for id, code in self.noted.items() if id in there or code in ("missing_row", "extra_row")
+        }
+        return [StoreFinding(code=code, place=id, id=id) for id, code in sorted(self.noted.items())]
 
 
 class SqlBackend(Uncopyable):
@@ -123,6 +131,33 @@ class SqlBackend(Uncopyable):
             lambda log, execute: build(log, lambda entries: held_elsewhere(execute, id, entries, ())),
         )
         return Replaced()
+
+    def note(self, id: str, code: str | None) -> None:
+        """Keeps the code of the first finding about a session for `findings`; None: there is none."""
+        if code is None:
+            self._catalogue.noted.pop(id, None)
+        else:
+            self._catalogue.noted[id] = code
+
+    def wrong_rows(self, id: str) -> list[RowFinding]:
+        """Returns where the tables do not say what the lines of a session say."""
+        return sql_checking.wrong_rows(self._database, id)
+
+    def stray_rows(self) -> dict[str, list[RowFinding]]:
+        """Returns which tables have rows of sessions that do not exist, by session id."""
+        return sql_checking.stray_rows(self._database)
+
+    def wrong_words(self) -> dict[str | None, list[RowFinding]]:
+        """Returns where the index of words has others than the lines, by session id; None: words of no line."""
+        return sql_checking.wrong_words(self._database)
+
+    def restore_session(self, id: str) -> None:
+        """Gives lines of no session a row; deletes other rows of no session."""
+        sql_checking.restore_session(self._database, id)
+
+    def rebuild_words(self) -> None:
+        """Makes the index of words anew."""
+        sql_checking.rebuild_words(self._database)
 
     def erase(self, ids: Sequence[str]) -> Traces:
         """Overwrites what deleted sessions have left in the files of SQLite. On a server, there is nothing to do."""
