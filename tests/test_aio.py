@@ -1018,6 +1018,8 @@ def test_a_store_is_used_as_the_sync_one(kind: str, tmp_path: Path, run: Run) ->
                 await third.append(user("x"))
             assert [info.id for info in await store.prune(keep=2)] == ["s1"]
             assert (await store.vacuum("s1")).entries == 0
+            assert [each.path for each in await store.verify("s1")] == ["s1"]
+            assert await store.repair() == []
             assert await store.delete("s3") == ["s3"]
             with pytest.raises(SessionNotFound):
                 await store.open("s3")

@@ -248,10 +248,11 @@ class _Repairing:
             return None
         if self._repair.removed and self._original is None and not self._is_kept:
             raise ConvtreeError(
-                f"{log.location}: {len(self._repair.removed):,} pieces would be removed, and this store keeps no copy; "
-                "pass originals=FOLDER (or --originals FOLDER), where the log is written as it is now"
+                f"{log.location}: lines would be removed, and this store keeps no copy of them; pass originals=FOLDER "
+                "(or --originals FOLDER), and the log is written there as it is now"
             )
         if self._original is not None:
+            self._original.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._was_written:  # and the transaction was rolled back
                 self._original.unlink()
             create_atomically(self._original, (line for chunk in log.read() for line in chunk.lines))

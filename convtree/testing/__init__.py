@@ -13,6 +13,7 @@ failures show the values compared. Needs pytest and hypothesis.
 from convtree.testing._activity import ActivityTests
 from convtree.testing._base import ODD, Clock, asked, assistant, begin, ids, user
 from convtree.testing._branches import BranchTests
+from convtree.testing._checking import CheckingTests
 from convtree.testing._concurrency import ConcurrencyTests
 from convtree.testing._copied import CopiedTests
 from convtree.testing._copies import CopyTests, LedgerTests
@@ -74,6 +75,7 @@ class StoreContract(
     CopyTests,
     LedgerTests,
     VacuumTests,
+    CheckingTests,
     ConcurrencyTests,
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.

@@ -74,8 +74,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.spent: dict[str, int] = {}  # by entry, whatever was deleted since
 
     def teardown(self) -> None:
-        """Closes the handles."""
+        """Closes the handles. The tables say what the lines say."""
         if hasattr(self, "stores"):
+            assert [each for each in self.stores[0].verify() if each.findings or each.rows] == []
             for store in self.stores:
                 store.close()
             shutil.rmtree(self.place)
