@@ -188,7 +188,7 @@ def _wrong_snapshots(execute: Execute, session_id: str) -> Iterator[RowFinding]:
     rows = execute(_SELECT_SNAPSHOT, {"session_id": session_id})
     if not rows:
         return
-    size, whole = rows[0][1], b"".join(bytes(data) for _, _, data in rows)
+    size, whole = rows[0][1], b"".join(sql_lines.bytes_of(data) for _, _, data in rows)
     found = snapshot.load(len(whole), lambda offset, length: whole[offset : offset + length])
     if len(whole) != size or found is None or not found.is_whole():
         yield _finding("wrong_column", "ct_snapshots", "data", key=str(rows[0][0]))

@@ -7,6 +7,7 @@ record: a damaged log is stored as it is. Positions are byte offsets, as if the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import accumulate
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -251,9 +252,18 @@ def _encode(line: bytes) -> str:
     return _HEX + line.hex() if "\0" in text or text.startswith(_HEX) else text
 
 
-def decode_line(text: str) -> bytes:
-    """Returns the line that is stored as this text."""
-    return bytes.fromhex(text[len(_HEX) :]) if text.startswith(_HEX) else text.encode()
+def decode_line(text: Any) -> bytes:
+    """Returns the line that is stored as this text. What nobody has stored is a damaged line."""
+    if isinstance(text, str):
+        with suppress(ValueError):
+            return bytes.fromhex(text[len(_HEX) :]) if text.startswith(_HEX) else text.encode()
+        return text.encode(errors="replace")
+    return bytes_of(text) or b"\0"
+
+
+def bytes_of(value: Any) -> bytes:
+    """Returns a column of bytes; none of anything else, which an edit by hand may leave there."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else b""
 
 
 # --- reading ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from convtree._catalogue.tables import Execute
 from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_lines import bytes_of
 from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError
 
@@ -80,5 +81,5 @@ class SnapshotReader:
                 rows = execute(_SELECT_PARTS, values)
             if len(self._runs) >= _CACHED_RUNS:
                 del self._runs[next(iter(self._runs))]
-            self._runs[run] = {part: bytes(data) for part, data in rows}
+            self._runs[run] = {part: bytes_of(data) for part, data in rows}
         return self._runs[run].get(number, b"")

@@ -155,7 +155,10 @@ class UnknownMessage(ConvtreeError):
 
 
 class ReadOnlySession(ConvtreeError):
-    """The session is read-only: opened with `mode="r"`, written by a newer version, or its header is damaged."""
+    """The session is read-only: opened with `mode="r"`, written by a newer version, or damaged.
+
+    A damaged header does that, and the row of a session in a database that does not fit its lines.
+    """
 
 
 class SessionFailed(ConvtreeError):
