@@ -397,14 +397,14 @@ def test_a_log_that_cannot_be_read(store: SessionStore) -> None:
     def check_b(log: Any, path: str) -> Report:
         return check(log, path) if path == "b" else failing(path, log)
 
-    with patch.object(_checking, "check_log", check_b):
+    with patch.object(checking, "check_log", check_b):
         reports = store.verify()
     assert [(each.path, each.error, each.damaged) for each in reports] == [
         ("a", "a SqlLog fails", True),
         ("b", None, False),
     ]
     assert [finding.code for finding in reports[0].findings] == ["unreadable"]
-    with patch.object(_checking, "check_log", side_effect=LogReplaced):
+    with patch.object(checking, "check_log", side_effect=LogReplaced):
         assert store.verify("a")[0].error == f"{store.location}: 'a' is replaced faster than it can be read"
 
 

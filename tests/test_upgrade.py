@@ -187,6 +187,13 @@ def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, t
         run(old, "DELETE FROM ct_lines; INSERT INTO ct_words (ct_words, rank) VALUES ('integrity-check', 1);")
 
 
+def test_migrated_tables_say_what_the_lines_say(old: str) -> None:
+    """Every column, also those that are new."""
+    with open_store(old, create=True) as store:
+        reports = store.verify()
+        assert [(each.path, each.findings, each.rows) for each in reports] == [(id, (), ()) for id in sorted(EVERY)]
+
+
 def test_migrated_sessions_are_used_as_before(old: str) -> None:
     """They are listed, read, appended to, forked and deleted."""
     with open_store(old, create=True) as store:

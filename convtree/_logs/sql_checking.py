@@ -54,11 +54,17 @@ def wrong_rows(database: SqlDatabase, session_id: str) -> list[RowFinding]:
     """Returns where the tables do not say what the lines of a session say, at one moment.
 
     Nothing is compared where lines are missing: the log has a finding about it.
+
+    Raises:
+        OSError: they cannot be read, or there is no room for the tables that are made to compare.
     """
     with database.reading() as execute, closing(sqlite3.connect("")) as own:
         if database.dialect == "postgresql":
             execute(_REPEATABLE)
-        return list(_wrong_rows(execute, _executing(own), session_id))
+        try:
+            return list(_wrong_rows(execute, _executing(own), session_id))
+        except sqlite3.Error as error:
+            raise OSError(f"{database.location}#{session_id}: comparing its tables failed: {error}") from error
 
 
 def _wrong_rows(execute: Execute, replay: Execute, session_id: str) -> Iterator[RowFinding]:

@@ -22,7 +22,8 @@ from convtree._model.arguments import checked_methods
 from convtree._model.entries import Finding
 from convtree._model.errors import ConvtreeError, NotALog, SessionFailed, SessionNotFound
 from convtree._model.findings import FINDING_CODES, LOST
-from convtree._session.checking import Report, check_log
+from convtree._session import checking
+from convtree._session.checking import Report
 from convtree._session.repairing import Repair, RepairPlan, plan_repair
 from convtree.stores._arguments import check_session_id
 from convtree.stores._reading_logs import first_serious_code
@@ -85,36 +86,36 @@ class CheckingStore(VacuumingStore):
         return sorted(listed | {each.id for each in found if each.id is not None and each.code != "missing_row"})
 
     def _checked(self, id: str, words: Sequence[RowFinding]) -> Report:
-        """Checks a session, and its rows if its lines are sound.
+        """Checks a session, and its rows if its lines are sound. One that cannot be read is reported as well.
 
         Raises:
             SessionNotFound: there is no such session.
         """
-        report = self._check_log(id)
-        codes = {finding.code for finding in report.findings}
-        if report.error is not None or codes & _LINES_DAMAGED:
-            return report
-        rows: list[RowFinding] = self._ask("wrong_rows", [], id)
-        if codes & {"wrong_size", "wrong_end"}:  # these say the same
-            rows = [row for row in rows if row.column not in ("size", "last_crc")]
-        return msgspec.structs.replace(report, rows=(*rows, *words))
-
-    def _check_log(self, id: str) -> Report:
         try:
-            for _ in range(_TRIES):
-                log = self._log(id, "r")
-                with suppress(LogReplaced):  # while its records were read
-                    try:
-                        return check_log(log, id)
-                    finally:
-                        log.close()
-            raise SessionFailed(f"{self.location}: {id!r} is replaced faster than it can be read")
+            report = self._check_log(id)
+            codes = {finding.code for finding in report.findings}
+            if codes & _LINES_DAMAGED:
+                return report
+            rows: list[RowFinding] = self._ask("wrong_rows", [], id)
         except SessionNotFound:
             raise
         except (ConvtreeError, OSError) as error:
             code = "not_a_log" if isinstance(error, NotALog) else "unreadable"
             finding = Finding(code=code, severity=FINDING_CODES[code][0], line=0, offset=0, length=0)
             return Report(path=id, size_bytes=0, entries=0, marks=0, findings=(finding,), error=str(error))
+        if codes & {"wrong_size", "wrong_end"}:  # these say the same
+            rows = [row for row in rows if row.column not in ("size", "last_crc")]
+        return msgspec.structs.replace(report, rows=(*rows, *words))
+
+    def _check_log(self, id: str) -> Report:
+        for _ in range(_TRIES):
+            log = self._log(id, "r")
+            with suppress(LogReplaced):  # while its records were read
+                try:
+                    return checking.check_log(log, id)
+                finally:
+                    log.close()
+        raise SessionFailed(f"{self.location}: {id!r} is replaced faster than it can be read")
 
     def _noted(self, report: Report) -> Report:
         code = first_serious_code(report.findings) or next((row.code for row in report.rows), None)
