@@ -29,7 +29,13 @@ from .samples import folder
 
 _START_NS = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
 _DAY_NS = 86_400 * 10**9
-_MESSAGES = ("Where is the Zürich ticket?", "東京 の 天気", "наш needle здесь", "قطار needle", "plain needle twice needle")
+_MESSAGES = (
+    "Where is the Zürich ticket?",
+    "東京 の 天気",
+    "наш needle здесь",
+    "قطار needle",
+    "plain needle twice needle",
+)
 _CATALOGUE = ".catalogue.sqlite"
 _SUFFIXES = ("", "-seal", "-wal", "-shm")
 
@@ -123,10 +129,10 @@ def questions(ids: list[str]) -> Iterator[tuple[str, Callable[[SessionStore], An
     yield "usage", lambda store: store.usage()
     yield "usage by model", lambda store: store.usage(by="model")
     for id in ids:
-        yield f"info {id}", partial(lambda store, id: store.info(id), id=id)
-        yield f"children {id}", partial(lambda store, id: store.children(id), id=id)
-        yield f"usage {id}", partial(lambda store, id: store.usage(id, by="branch"), id=id)
-        yield f"with {id}", partial(lambda store, id: store.sessions_with(f"u{id[1:]}.0"), id=id)
+        yield f"info {id}", partial(SessionStore.info, id=id)
+        yield f"children {id}", partial(SessionStore.children, id=id)
+        yield f"usage {id}", partial(SessionStore.usage, id=id, by="branch")
+        yield f"with {id}", partial(SessionStore.sessions_with, entry_id=f"u{id[1:]}.0")
 
 
 def _pages(store: SessionStore, limit: int) -> list[Any]:
@@ -190,7 +196,10 @@ def _replaced(make: Callable[[Path], object]) -> Callable[[Path], None]:
 
 
 def _bytes(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
-    return lambda path: path.write_bytes(change(path.read_bytes())) and None
+    def rewrite(path: Path) -> None:
+        path.write_bytes(change(path.read_bytes()))
+
+    return rewrite
 
 
 def _of_another_store(path: Path) -> None:
@@ -259,11 +268,10 @@ PLANTED: dict[str, Callable[[Path], None]] = {
 class Arena:
     """A store, what it must answer, and what was seen."""
 
-    def __init__(self, place: Path, every_question: bool) -> None:
+    def __init__(self, place: Path) -> None:
         self.place, self.path = place, place / _CATALOGUE
         self.seen: Counter[str] = Counter()
         self.broken: list[str] = []
-        self._every_question = every_question
         self.ids = sorted(path.stem for path in place.glob("*.jsonl"))
         self.expected: dict[str, str] = {}
         self.start_anew()
@@ -339,7 +347,7 @@ def run(options: Any, place: Path) -> tuple[dict[str, int], list[str]]:
         session.append({"role": "user", "content": "needle of another store"})
         store.list()
     build(place / "store")
-    arena = Arena(place / "store", True)
+    arena = Arena(place / "store")
     choose, totals = random.Random(options.seed), Counter[str]()
     was = arena.inode()
     with arena.opened() as store:
@@ -360,9 +368,9 @@ def run(options: Any, place: Path) -> tuple[dict[str, int], list[str]]:
             harm = partial(flip, bit=at, same_time=bool(number % 3))
             arena.killed_case(f"bit {at} of {suffix!r} after a kill", partial(_beside, suffix, harm))
             totals["flips"] += 1
-    for name, harm in PLANTED.items():
+    for name, plant in PLANTED.items():
         for begin in (arena.closed_case, arena.open_case, arena.killed_case):
-            begin(f"{name} ({begin.__name__})", harm)
+            begin(f"{name} ({begin.__name__})", plant)
             totals["planted"] += 1
             arena.start_anew()
     return {**totals, **{name: arena.seen[name] for name in ("same", "rebuilt", "changed", "raised")}}, arena.broken
