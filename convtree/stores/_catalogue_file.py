@@ -113,6 +113,8 @@ class MemoryTables:
         if connection is not None:
             connection.close()
 
+    discard = close
+
 
 class CatalogueFile:
     """Tables in a file that any number of processes share. For one thread at a time.
@@ -180,12 +182,12 @@ class CatalogueFile:
         return self._move_wal(truncate_wal)
 
     def discard(self) -> None:
-        """Closes damaged tables. The next `open` makes new ones."""
+        """Closes tables that cannot be trusted. The next `open` makes new ones, unless another process has."""
         token = self.seal.token
         self.close()
         with suppress(OSError), self._locked() as fd:
             seal = self._fitting_seal()
-            if seal is not None and seal.token == token:  # no other process has made new ones meanwhile
+            if seal is not None and seal.token == token:
                 os.ftruncate(fd, 0)
 
     def close(self) -> None:

@@ -272,25 +272,22 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         Raises:
             CatalogueReset: the tables are empty now.
         """
-        found = self._tables
-        if isinstance(found, MemoryTables):
+        if isinstance(self._tables, MemoryTables):
             return
         if means_damage(error):
-            self._forget()
-            found.discard()
-            self._count_reset()
-        elif isinstance(error, sqlite3.OperationalError):
+            self._discard_tables(error)
+        if isinstance(error, sqlite3.OperationalError):
             self.close()
             self._tables = MemoryTables()  # the disk is full or read-only, or another process has it for too long
-        else:
-            return
-        raise CatalogueReset from error
+            raise CatalogueReset from error
 
-    def _count_reset(self) -> None:
+    def _discard_tables(self, reason: Exception | None = None) -> NoReturn:
+        self._forget()
+        self._tables.discard()
         self._resets += 1
         if self._resets > _RESETS:
-            self._tables.close()
             self._tables = MemoryTables()
+        raise CatalogueReset from reason
 
     def _check_tables(self) -> None:
         """Looks whether anybody else has changed the file.
@@ -299,12 +296,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             CatalogueReset: the tables are closed. The next query opens the file, or makes a new one.
         """
         if self._connection is not None and not self._tables.is_as_left():
-            self._close_untrusted()
-
-    def _close_untrusted(self) -> NoReturn:
-        self.close()
-        self._count_reset()
-        raise CatalogueReset
+            self._discard_tables()
 
     def _forget(self) -> None:
         """Forgets what was read from the tables."""
@@ -331,7 +323,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             try:
                 self._unerased = self._tables.truncate_wal()
             except OSError:
-                self._close_untrusted()
+                self._discard_tables()
             except sqlite3.Error as error:
                 self._reset_tables(error)
                 raise
@@ -420,7 +412,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             stamps = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
         foreign = self._seen_version != -1 and generation == self._generation
         if foreign and not self._tables.is_sealed_anew():  # to seal a file can change the version, too
-            self._close_untrusted()
+            self._discard_tables()
         self._stamps, self._seen_version, self._generation = stamps, version, generation
 
     def _sync_log(self, execute: Execute, id: str, stamp: LogStamp) -> LogStamp:
