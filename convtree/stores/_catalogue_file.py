@@ -196,8 +196,8 @@ class CatalogueFile:
         if connection is None:
             return
         try:
-            if _size(self._beside("-wal")):
-                with suppress(OSError, sqlite3.Error):  # SQLite will move it, and the tables will be made anew
+            with suppress(OSError, sqlite3.Error):  # SQLite will move it, and the tables will be made anew
+                if os.lstat(self._beside("-wal")).st_size:
                     self._move_wal(_passive)
         finally:
             self.connection = None
@@ -383,10 +383,3 @@ def _identity(path: Path) -> tuple[int, int, int, int]:
     if not stat.S_ISREG(status.st_mode):
         return _UNSEEN[:4]
     return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _size(path: Path) -> int:
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return 0

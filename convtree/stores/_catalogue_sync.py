@@ -85,7 +85,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._lock = RLock()
         self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
         self._seen_version = -1  # of the file, when the stamps were loaded
-        self._generation = -1  # of the tables, as this process has seen or written it last
+        self._generation = -1  # of the tables, as this process has seen or written it last; -1: unknown
         self._shared: dict[str, int] = {}  # records of copies that count in another log, for the next read
         self._resets = 0
         self._unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
@@ -220,7 +220,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             with self._transaction("BEGIN IMMEDIATE") as execute:
                 yield execute
                 ((generation,),) = execute(NEXT_GENERATION)
-            self._generation = generation
+            # If another process wrote since the stamps were loaded, there is nothing to find out by it.
+            self._generation = generation if generation == self._generation + 1 else -1
             self._tables.written()
 
     @contextmanager
@@ -300,7 +301,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _forget(self) -> None:
         """Forgets what was read from the tables."""
-        self._stamps, self._seen_version, self._linked = {}, -1, None
+        self._stamps, self._seen_version, self._generation, self._linked = {}, -1, -1, None
 
     def _after_fork(self) -> None:
         """Leaves the connection to the parent. The child must neither use it nor close it."""
@@ -410,8 +411,8 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             ((generation,),) = execute("SELECT generation FROM ct_state")
             rows = execute("SELECT session_id, size, mtime_ns, inode FROM ct_files")
             stamps = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
-        foreign = self._seen_version != -1 and generation == self._generation
-        if foreign and not self._tables.is_sealed_anew():  # to seal a file can change the version, too
+        # To truncate the WAL changes the version, too.
+        if generation == self._generation and not self._tables.is_sealed_anew():
             self._discard_tables()
         self._stamps, self._seen_version, self._generation = stamps, version, generation
 

@@ -45,7 +45,7 @@ _SUFFIXES = ("", "-seal", "-wal", "-shm")
 
 def build(place: Path) -> None:
     """Fills a store with sessions of every kind."""
-    for number in range(14):
+    for number in range(11):
         with _opened(place, number) as store:
             above = ParentSession(id=f"s{number - 1}", kind="task") if number % 5 == 4 else None
             session = store.create(
@@ -69,7 +69,7 @@ def build(place: Path) -> None:
     torn = (place / "s2.jsonl").read_bytes()
     (place / "s2.jsonl").write_bytes(torn[:-9])
     with _opened(place, 20) as store:
-        for id in ("s6", "s12"):
+        for id in ("s6", "s10"):
             store.delete(id)
 
 
@@ -128,7 +128,7 @@ def questions(ids: list[str]) -> Iterator[tuple[str, Callable[[SessionStore], An
         yield f"search {words}", partial(lambda store, words: store.search(words, tasks=True, limit=99), words=words)
     yield "usage", lambda store: store.usage()
     yield "usage by model", lambda store: store.usage(by="model")
-    for id in ids:
+    for id in ids[::3]:
         yield f"info {id}", partial(SessionStore.info, id=id)
         yield f"children {id}", partial(SessionStore.children, id=id)
         yield f"usage {id}", partial(SessionStore.usage, id=id, by="branch")
@@ -369,8 +369,9 @@ def run(options: Any, place: Path) -> tuple[dict[str, int], list[str]]:
             arena.killed_case(f"bit {at} of {suffix!r} after a kill", partial(_beside, suffix, harm))
             totals["flips"] += 1
     for name, plant in PLANTED.items():
-        for begin in (arena.closed_case, arena.open_case, arena.killed_case):
-            begin(f"{name} ({begin.__name__})", plant)
+        begin = (arena.closed_case, arena.open_case, arena.killed_case)
+        for number in choose.sample(range(3), options.states):
+            begin[number](f"{name} ({begin[number].__name__})", plant)
             totals["planted"] += 1
             arena.start_anew()
     return {**totals, **{name: arena.seen[name] for name in ("same", "rebuilt", "changed", "raised")}}, arena.broken
@@ -381,7 +382,7 @@ def _beside(suffix: str, harm: Callable[[Path], object], path: Path) -> None:
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", every=20_011)
+    options = arguments(__doc__ or "", every=10_007, states=3)
     sabotage.apply(options.sabotage)
     with folder() as place:
         totals, broken = run(options, place)
