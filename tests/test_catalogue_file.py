@@ -91,8 +91,8 @@ def plant(folder: Path) -> None:
     change(folder, "CREATE TRIGGER planted AFTER UPDATE ON ct_sessions BEGIN DELETE FROM ct_sessions; END")
 
 
-def seal(folder: Path) -> Path:
-    return folder / f"{CATALOGUE}-seal"
+def stamp(folder: Path) -> Path:
+    return folder / f"{CATALOGUE}-stamp"
 
 
 def killed(folder: Path, work: Callable[[SessionStore], object]) -> None:
@@ -177,7 +177,7 @@ def test_the_wal_is_moved_into_the_file_from_time_to_time(tmp_path: Path, ingest
         begin(store, "a", "needle")
         names(store)
         before = (tmp_path / CATALOGUE).stat().st_size
-        with seal(tmp_path).open("rb") as other, patch.object(_catalogue_file, "PATIENCE_S", 0):
+        with stamp(tmp_path).open("rb") as other, patch.object(_catalogue_file, "PATIENCE_S", 0):
             fcntl.flock(other, fcntl.LOCK_EX)
             for _ in range(40):
                 grow(store, "a")
@@ -204,25 +204,25 @@ def copy(folder: Path) -> None:
     (folder / CATALOGUE).write_bytes(data)
 
 
-def no_seal(folder: Path) -> None:
-    seal(folder).unlink()
+def no_stamp(folder: Path) -> None:
+    stamp(folder).unlink()
 
 
-def torn_seal(folder: Path) -> None:
-    seal(folder).write_bytes(seal(folder).read_bytes()[:-1])
+def torn_stamp(folder: Path) -> None:
+    stamp(folder).write_bytes(stamp(folder).read_bytes()[:-1])
 
 
-def wrong_seal(folder: Path) -> None:
-    data = bytearray(seal(folder).read_bytes())
+def wrong_stamp(folder: Path) -> None:
+    data = bytearray(stamp(folder).read_bytes())
     data[40] ^= 1
-    seal(folder).write_bytes(data)
+    stamp(folder).write_bytes(data)
 
 
 def journal(folder: Path) -> None:
     (folder / f"{CATALOGUE}-journal").write_bytes(b"")
 
 
-HARM = [flip, lie, plant, touch, copy, no_seal, torn_seal, wrong_seal, journal]
+HARM = [flip, lie, plant, touch, copy, no_stamp, torn_stamp, wrong_stamp, journal]
 
 
 @pytest.mark.parametrize("harm", HARM)
@@ -246,7 +246,7 @@ def test_a_file_that_changes_while_it_is_open(folder: Path, harm: Callable[[Path
     assert sorted(ingested) == ["a", "b"]
 
 
-def test_a_file_that_changed_is_not_sealed(folder: Path, ingested: list[str]) -> None:
+def test_a_file_that_changed_is_not_stamped(folder: Path, ingested: list[str]) -> None:
     """Closing the store that has it open makes it no better."""
     with opened(folder) as store:
         grow(store, "a")
@@ -345,10 +345,10 @@ def test_a_value_that_sqlite_does_not_take(folder: Path, ingested: list[str]) ->
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("a.jsonl")])
-def test_something_else_in_the_place_of_the_seal(folder: Path, make: Callable[[Path], object]) -> None:
+def test_something_else_in_the_place_of_the_stamp(folder: Path, make: Callable[[Path], object]) -> None:
     """The tables are in memory, and it stays as it is."""
-    seal(folder).unlink()
-    make(seal(folder))
+    stamp(folder).unlink()
+    make(stamp(folder))
     before = (folder / "a.jsonl").read_bytes()
     with opened(folder) as store:
         assert names(store) == BOTH
@@ -357,22 +357,22 @@ def test_something_else_in_the_place_of_the_seal(folder: Path, make: Callable[[P
     assert (folder / "a.jsonl").read_bytes() == before
 
 
-def test_a_seal_that_is_a_link_to_a_file(folder: Path, tmp_path: Path) -> None:
+def test_a_stamp_that_is_a_link_to_a_file(folder: Path, tmp_path: Path) -> None:
     """It is not written to."""
     precious = tmp_path / "precious"
     precious.write_bytes(b"precious")
-    seal(folder).unlink()
-    seal(folder).hardlink_to(precious)
+    stamp(folder).unlink()
+    stamp(folder).hardlink_to(precious)
     with opened(folder) as store:
         assert names(store) == BOTH
     assert precious.read_bytes() == b"precious"
 
 
-def test_a_seal_that_is_locked_for_too_long(folder: Path) -> None:
+def test_a_stamp_that_is_locked_for_too_long(folder: Path) -> None:
     """The tables are in memory, of a store that opens the file and of one that finds it changed."""
     with opened(folder) as store:
         names(store)
-        with seal(folder).open("rb") as other, patch.object(_catalogue_file, "PATIENCE_S", 0):
+        with stamp(folder).open("rb") as other, patch.object(_catalogue_file, "PATIENCE_S", 0):
             fcntl.flock(other, fcntl.LOCK_EX)
             touch(folder)
             assert names(store) == BOTH
@@ -402,15 +402,15 @@ def test_a_file_that_cannot_be_read_now(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("sql", ["PRAGMA user_version = 9", "DROP TABLE ct_gone", "DELETE FROM ct_state"])
-def test_sealed_tables_that_are_not_ours(folder: Path, sql: str, ingested: list[str]) -> None:
+def test_stamped_tables_that_are_not_ours(folder: Path, sql: str, ingested: list[str]) -> None:
     """Of another version, or without something that belongs to them."""
     with opened(folder) as store:
         catalogue: Any = store._backend.catalogue()
         catalogue._connection.execute(sql)
-        seal_again = catalogue._tables._write_seal
+        stamp_again = catalogue._tables._write_stamp
         catalogue._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         with catalogue._tables._locked() as fd:
-            seal_again(fd, catalogue._tables.seal.token, 0)
+            stamp_again(fd, catalogue._tables.stamp.token, 0)
     with opened(folder) as store:
         assert names(store) == BOTH
     assert sorted(ingested) == ["a", "b"]

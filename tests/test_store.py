@@ -760,7 +760,7 @@ def test_file_modes(store: SessionStore, folder: Path) -> None:
     store.list()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    beside = [CATALOGUE + suffix for suffix in ("", "-wal", "-shm", "-seal")]
+    beside = [CATALOGUE + suffix for suffix in ("", "-wal", "-shm", "-stamp")]
     assert modes == dict.fromkeys(["a.jsonl", "b.jsonl", *beside], 0o600)
 
 

@@ -1,13 +1,13 @@
 """The tables of a catalogue: in a file that processes share, or in memory. The file is trusted only as it was left.
 
 SQLite finds out about most damage, but not about a flipped bit in a name, a row that another program deleted, or a
-planted trigger. So the file has a *seal*: a small file next to it that says which inode, size and times it had when
-convtree last wrote to it. A file that its seal does not fit was changed, copied or restored by somebody else. It is
+planted trigger. So the file has a *stamp*: a small file next to it that says which inode, size and times it had when
+convtree last wrote to it. A file that its stamp does not fit was changed, copied or restored by somebody else. It is
 replaced by new tables, which are filled from the logs.
 
 This works because convtree alone decides when the file changes. Transactions go to the WAL. They are moved into the
-file under the lock of the seal, and the seal is written then. What is in the WAL must belong to the tables: it has
-their token, and at least the generation of the seal. SQLite itself checks each page of a WAL that a killed process
+file under the lock of the stamp, and the stamp is written then. What is in the WAL must belong to the tables: it has
+their token, and at least the generation of the stamp. SQLite itself checks each page of a WAL that a killed process
 left.
 """
 
@@ -32,9 +32,9 @@ from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import SessionLocked
 
 PATIENCE_S = 10.0  # how long to wait for another process that writes the tables
-_UNSEALED = 32  # transactions after which the WAL is moved into the file
+_UNSTAMPED = 32  # transactions after which the WAL is moved into the file
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
-_SEAL = "-seal"
+_STAMP = "-stamp"
 #: also for tables in memory; `ct_state` has one row
 SCHEMA = (
     *tables.SCHEMA["sqlite"],
@@ -65,7 +65,7 @@ _SETTINGS = (
 _TRUST = "PRAGMA trusted_schema = ON"  # SQLite 3.40 runs our triggers only then: they use a full text index
 
 
-class Seal(NamedTuple):
+class Stamp(NamedTuple):
     """How convtree left the file. The token was drawn when the tables were made; each transaction adds a generation."""
 
     inode: int
@@ -76,14 +76,14 @@ class Seal(NamedTuple):
     generation: int
 
 
-_FORM = struct.Struct("<QqqqqqL")  # the seal and its checksum
-_UNSEEN = Seal(0, -1, 0, 0, 0, 0)  # fits no file
+_FORM = struct.Struct("<QqqqqqL")  # the stamp and its checksum
+_UNSEEN = Stamp(0, -1, 0, 0, 0, 0)  # fits no file
 
 
 class MemoryTables:
     """Tables of one process, in memory."""
 
-    seal = _UNSEEN
+    stamp = _UNSEEN
 
     def __init__(self) -> None:
         self.connection: sqlite3.Connection | None = None
@@ -98,7 +98,7 @@ class MemoryTables:
         """Returns True: nobody else has them."""
         return True
 
-    is_sealed_anew = is_as_left
+    is_stamped_anew = is_as_left
 
     def written(self) -> None:
         """Does nothing."""
@@ -121,14 +121,14 @@ class CatalogueFile:
 
     Attributes:
         connection: None before `open` and after `close`.
-        seal: as it was read or written last.
+        stamp: as it was read or written last.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.connection: sqlite3.Connection | None = None
-        self.seal = _UNSEEN
-        self._unsealed = 0  # transactions that this process has written since
+        self.stamp = _UNSEEN
+        self._unstamped = 0  # transactions that this process has written since
 
     def open(self) -> sqlite3.Connection:
         """Opens the tables; makes new ones if those in the file cannot be trusted.
@@ -145,31 +145,31 @@ class CatalogueFile:
 
     def is_as_left(self) -> bool:
         """Returns whether the file at the path is the open one, and convtree was the last to write to it."""
-        if self.seal[:4] == _identity(self.path):
+        if self.stamp[:4] == _identity(self.path):
             return True  # nearly always
         try:
-            seal = self._fitting_seal()
-            if seal is None:
+            stamp = self._fitting_stamp()
+            if stamp is None:
                 with self._locked():  # another process is moving the WAL at this moment
-                    seal = self._fitting_seal()
+                    stamp = self._fitting_stamp()
         except OSError:
             return False
-        if seal is None or seal.token != self.seal.token:
+        if stamp is None or stamp.token != self.stamp.token:
             return False
-        self.seal = seal
+        self.stamp = stamp
         return True
 
-    def is_sealed_anew(self) -> bool:
-        """Returns whether another process has sealed the file since it was last looked at. Waits for one that does."""
-        before = self.seal
+    def is_stamped_anew(self) -> bool:
+        """Returns whether another process has stamped the file since it was last looked at. Waits for one that does."""
+        before = self.stamp
         with suppress(OSError), self._locked():
-            self.seal = self._fitting_seal() or before
-        return self.seal != before
+            self.stamp = self._fitting_stamp() or before
+        return self.stamp != before
 
     def written(self) -> None:
         """Notes that a transaction was written. Moves the WAL into the file from time to time."""
-        self._unsealed += 1
-        if self._unsealed >= _UNSEALED:
+        self._unstamped += 1
+        if self._unstamped >= _UNSTAMPED:
             with suppress(OSError, sqlite3.Error):  # the next one tries again
                 self._move_wal(_passive)
 
@@ -183,11 +183,11 @@ class CatalogueFile:
 
     def discard(self) -> None:
         """Closes tables that cannot be trusted. The next `open` makes new ones, unless another process has."""
-        token = self.seal.token
+        token = self.stamp.token
         self.close()
         with suppress(OSError), self._locked() as fd:
-            seal = self._fitting_seal()
-            if seal is not None and seal.token == token:
+            stamp = self._fitting_stamp()
+            if stamp is not None and stamp.token == token:
                 os.ftruncate(fd, 0)
 
     def close(self) -> None:
@@ -209,14 +209,14 @@ class CatalogueFile:
         return self.path.with_name(f"{self.path.name}{suffix}")
 
     def _open_trusted(self) -> bool:
-        """Opens the file if its seal fits and its tables are ours."""
-        seal = self._fitting_seal()
-        if seal is None:
+        """Opens the file if its stamp fits and its tables are ours."""
+        stamp = self._fitting_stamp()
+        if stamp is None:
             return False
         connection = _connect(self.path)
         try:
-            if _is_ours(connection, seal):
-                self.connection, self.seal = connection, seal
+            if _is_ours(connection, stamp):
+                self.connection, self.stamp = connection, stamp
         except (sqlite3.Error, UnicodeDecodeError) as error:
             if not means_damage(error):
                 raise
@@ -226,7 +226,7 @@ class CatalogueFile:
         return self.connection is connection
 
     def _create(self, fd: int) -> None:
-        """Makes new tables in place of what is there. The caller holds the lock; `fd` is the seal's."""
+        """Makes new tables in place of what is there. The caller holds the lock; `fd` is the stamp's."""
         for suffix in _SUFFIXES:
             self._beside(suffix).unlink(missing_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600))
@@ -235,38 +235,38 @@ class CatalogueFile:
             enable_wal(connection, PATIENCE_S)
             token = int.from_bytes(os.urandom(7), "big")
             _create_tables(connection, token)
-            self._write_seal(fd, token, 0)
+            self._write_stamp(fd, token, 0)
         except BaseException:
             connection.close()
             raise
         self.connection = connection
 
     def _move_wal(self, checkpoint: Callable[[Callable[[str], Any]], tuple[str, ...]]) -> tuple[str, ...]:
-        """Moves the WAL into the file, and seals that.
+        """Moves the WAL into the file, and stamps that.
 
         Raises:
-            OSError: nothing was moved: the seal is locked, or does not fit.
+            OSError: nothing was moved: the stamp is locked, or does not fit.
         """
         connection = self.connection
         assert connection is not None
         with self._locked() as fd:
-            seal = self._fitting_seal()
-            if seal is None or seal.token != self.seal.token:
+            stamp = self._fitting_stamp()
+            if stamp is None or stamp.token != self.stamp.token:
                 raise OSError(f"{self.path}: it is not as it was left")
             result = checkpoint(lambda sql: connection.execute(sql).fetchall())
             ((generation,),) = connection.execute(_SELECT_STATE).fetchall()  # at least that of what was moved
-            self._write_seal(fd, seal.token, generation)
-        self._unsealed = 0
+            self._write_stamp(fd, stamp.token, generation)
+        self._unstamped = 0
         return result
 
-    def _fitting_seal(self) -> Seal | None:
-        """Returns the seal if the file is as it says.
+    def _fitting_stamp(self) -> Stamp | None:
+        """Returns the stamp if the file is as it says.
 
         Raises:
-            OSError: the seal cannot be read.
+            OSError: the stamp cannot be read.
         """
         try:
-            fd = os.open(self._beside(_SEAL), os.O_RDONLY | OPEN_FLAGS)
+            fd = os.open(self._beside(_STAMP), os.O_RDONLY | OPEN_FLAGS)
         except FileNotFoundError:
             return None
         try:
@@ -276,13 +276,13 @@ class CatalogueFile:
         if len(data) != _FORM.size:
             return None
         *fields, checksum = _FORM.unpack(data)
-        seal = Seal(*fields)
-        fits = crc32(data[:-4]) == checksum and seal[:4] == _identity(self.path)
+        stamp = Stamp(*fields)
+        fits = crc32(data[:-4]) == checksum and stamp[:4] == _identity(self.path)
         # SQLite would move a journal into the file. Ours has none.
-        return seal if fits and not os.path.lexists(self._beside("-journal")) else None
+        return stamp if fits and not os.path.lexists(self._beside("-journal")) else None
 
-    def _write_seal(self, fd: int, token: int, generation: int) -> None:
-        """Writes the seal of the file as it is now.
+    def _write_stamp(self, fd: int, token: int, generation: int) -> None:
+        """Writes the stamp of the file as it is now.
 
         A change within the same tick of the system's clock would give it the same times. So its time is put back first.
         """
@@ -290,15 +290,15 @@ class CatalogueFile:
         with suppress(OSError):  # the file belongs to another user
             earlier_ns = status.st_mtime_ns // 10**9 * 10**9 - 2 * 10**9
             os.utime(self.path, ns=(status.st_atime_ns, earlier_ns), follow_symlinks=False)
-        self.seal = Seal(*_identity(self.path), token, generation)
-        data = _FORM.pack(*self.seal, 0)[:-4]
+        self.stamp = Stamp(*_identity(self.path), token, generation)
+        data = _FORM.pack(*self.stamp, 0)[:-4]
         os.pwrite(fd, data + crc32(data).to_bytes(4, "little"), 0)
         os.ftruncate(fd, _FORM.size)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """Takes the lock of the seal, and yields the descriptor of the seal."""
-        place = self._beside(_SEAL)
+        """Takes the lock of the stamp, and yields the descriptor of the stamp."""
+        place = self._beside(_STAMP)
         fd = os.open(place, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
         try:
             status = os.fstat(fd)
@@ -326,7 +326,7 @@ def means_damage(error: Exception) -> bool:
 
 def remove_tables(path: Path) -> None:
     """Deletes the file of the tables, and the files next to it."""
-    for suffix in (*_SUFFIXES, _SEAL):
+    for suffix in (*_SUFFIXES, _STAMP):
         path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
 
@@ -347,12 +347,12 @@ def _create_tables(connection: sqlite3.Connection, token: int) -> None:
     connection.execute("COMMIT")
 
 
-def _is_ours(connection: sqlite3.Connection, seal: Seal) -> bool:
+def _is_ours(connection: sqlite3.Connection, stamp: Stamp) -> bool:
     """Returns whether the tables are of this version, nothing else is there, and the WAL belongs to the file."""
     ((version,),) = connection.execute("PRAGMA user_version").fetchall()
     if version != tables.VERSION or connection.execute(_SELECT_SCHEMA).fetchall() != _expected_schema():
         return False
-    ((found,),) = connection.execute(_SELECT_OWN_STATE, (seal.token, seal.generation)).fetchall()
+    ((found,),) = connection.execute(_SELECT_OWN_STATE, (stamp.token, stamp.generation)).fetchall()
     if found != 1:
         return False
     connection.execute(_TRUST)
@@ -375,7 +375,7 @@ def _passive(execute: Callable[[str], Any]) -> tuple[str, ...]:
 
 
 def _identity(path: Path) -> tuple[int, int, int, int]:
-    """Returns what a seal says of a file; of nothing, of a folder and of a link, what no seal says."""
+    """Returns what a stamp says of a file; of nothing, of a folder and of a link, what no stamp says."""
     try:
         status = os.lstat(path)
     except OSError:

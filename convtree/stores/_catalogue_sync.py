@@ -89,7 +89,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._shared: dict[str, int] = {}  # records of copies that count in another log, for the next read
         self._resets = 0
         self._unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
-        finalize(self, self._tables.close)  # a file that SQLite itself closes is not sealed
+        finalize(self, self._tables.close)  # what SQLite closes by itself is not stamped
         watch_forks(self)
 
     # --- queries ---
@@ -412,7 +412,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             rows = execute("SELECT session_id, size, mtime_ns, inode FROM ct_files")
             stamps = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
         # To truncate the WAL changes the version, too.
-        if generation == self._generation and not self._tables.is_sealed_anew():
+        if generation == self._generation and not self._tables.is_stamped_anew():
             self._discard_tables()
         self._stamps, self._seen_version, self._generation = stamps, version, generation
 

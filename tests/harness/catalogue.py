@@ -37,7 +37,7 @@ _MESSAGES = (
     "plain needle twice needle",
 )
 _CATALOGUE = ".catalogue.sqlite"
-_SUFFIXES = ("", "-seal", "-wal", "-shm")
+_SUFFIXES = ("", "-stamp", "-wal", "-shm")
 
 
 # --- the store ----------------------------------------------------------------------------------------------------
