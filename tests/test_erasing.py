@@ -20,7 +20,7 @@ from convtree._logs import sql_engine
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._logs.sqlite_wal import truncate_wal
 from convtree.repair import redact_log, redact_session
-from convtree.stores import _catalogue_sync, _folder
+from convtree.stores import _catalogue_file, _folder
 
 WORDS = ("quetzalcoatl", "xylophone", "rendezvous", "name-of-it", "label-of-it", "/cwd/of/it", "meta-of-it")
 
@@ -212,7 +212,7 @@ def test_a_catalogue_that_fails_is_begun_again(
                 raise errors.pop()
             return truncate_wal(execute)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(_catalogue_sync, "truncate_wal", truncate)
+        monkeypatch.setattr(_catalogue_file, "truncate_wal", truncate)
         assert store.delete("a").pending == ()
     assert found(tmp_path) == {}
 

@@ -14,6 +14,7 @@ DAMAGE = ("damage", "--entries", "60", "--every", "60")
 INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
+CATALOGUE = ("catalogue", "--every", "100003", "--states", "1")
 REDACTION = ("redaction", "--folder", "tests/harness")
 
 
@@ -27,7 +28,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize(
     "harness",
-    [DAMAGE, INDEXED, FAULTS, FUZZ, REDACTION],
+    [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION],
     ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
@@ -49,6 +50,8 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("any_entry_restores", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
         ("links_stay", ("damage", "--entries", "2", "--whole", "12", "--every", "60")),
         ("escapes_ignored", REDACTION),
+        ("catalogue_believed", ("catalogue", "--every", "400009", "--states", "1")),
+        ("foreign_rows_believed", ("catalogue", "--every", "4000037", "--states", "1")),
         ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],
 )

@@ -35,7 +35,7 @@ from convtree import (
     SessionLocked,
     SessionNotFound,
 )
-from convtree._catalogue import queries, tables
+from convtree._catalogue import queries
 from convtree._catalogue.tables import VERSION
 from convtree.repair import repair
 from convtree.stores import _catalogue_sync, _search
@@ -509,6 +509,7 @@ def test_a_catalogue_damaged_while_it_is_open(folder: Path, harm: Callable[[Path
 def test_a_catalogue_locked_by_its_creator(folder: Path) -> None:
     """The second process waits for the tables instead of using some in memory."""
     with opened(folder) as store:
+        store.list()
         begin(store, "a")
     with closing(sqlite3.connect(folder / CATALOGUE, isolation_level=None, check_same_thread=False)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -524,18 +525,34 @@ def test_tables_created_by_another_process_are_used(folder: Path) -> None:
     """They are not created a second time."""
     with opened(folder) as store:
         begin(store, "a")
-    with closing(sqlite3.connect(folder / CATALOGUE, isolation_level=None, check_same_thread=False)) as other:
-        other.execute("PRAGMA journal_mode = WAL")
-        other.execute("BEGIN IMMEDIATE")
-        for statement in (*tables.SCHEMA["sqlite"], _catalogue_sync._FILES):
-            other.execute(statement)
-        other.execute(f"PRAGMA user_version = {tables.VERSION}")
-        ending = Timer(0.2, other.execute, ["COMMIT"])
+    program = """
+import sys, convtree
+from convtree.stores import _catalogue_file
+create = _catalogue_file._create_tables
+def slowly(*arguments):
+    print("locked", flush=True)
+    sys.stdin.readline()
+    create(*arguments)
+_catalogue_file._create_tables = slowly
+store = convtree.open_store(sys.argv[1])
+store.list()
+print("created", flush=True)
+sys.stdin.read()
+"""
+    with python(program, folder) as process, opened(folder) as store:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        ending = Timer(0.2, lambda file: print("go", file=file, flush=True), [process.stdin])
         ending.start()
-        with opened(folder) as store:
-            assert ids(store.list()) == ["a"]
+        assert ids(store.list()) == ["a"]
         ending.join()
-        assert other.execute("SELECT session_id FROM ct_sessions").fetchall() == [("a",)]
+        assert process.stdout.readline() == "created\n"
+        inode = (folder / CATALOGUE).stat().st_ino
+        process.communicate()
+        begin(store, "b")
+        assert sorted(ids(store.list())) == ["a", "b"]
+        assert (folder / CATALOGUE).stat().st_ino == inode
 
 
 def test_damage_found_by_a_query(store: SessionStore) -> None:
@@ -637,7 +654,7 @@ sys.stdin.read()
         assert process.stdout.readline() == "locked\n"
         store._backend._catalogue._connection.execute("PRAGMA busy_timeout = 200")  # type: ignore[attr-defined]
         assert sorted(ids(store.list())) == ["a", "b"]
-        with patch("convtree.stores._catalogue_sync._PATIENCE_S", 0.2), opened(folder) as other:
+        with patch("convtree.stores._catalogue_file.PATIENCE_S", 0.2), opened(folder) as other:
             assert sorted(ids(other.list())) == ["a", "b"]
         process.communicate()
 
@@ -743,7 +760,7 @@ def test_file_modes(store: SessionStore, folder: Path) -> None:
     store.list()
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    beside = [CATALOGUE + suffix for suffix in ("", "-wal", "-shm")]
+    beside = [CATALOGUE + suffix for suffix in ("", "-wal", "-shm", "-stamp")]
     assert modes == dict.fromkeys(["a.jsonl", "b.jsonl", *beside], 0o600)
 
 

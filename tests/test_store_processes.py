@@ -151,7 +151,7 @@ def test_a_write_that_comes_while_the_locks_are_held(store: SessionStore, url: s
     assert (outcome, left) == ((["gone"], []) if what == "append" else (["stored"], ["new"]))
 
 
-def test_a_catalogue_that_lies_deletes_nothing_of_others(store: SessionStore, tmp_path: Path) -> None:
+def test_a_catalogue_that_lies_deletes_nothing_of_others(store: SessionStore) -> None:
     """A parent, a time, a hold and an owner that are wrong in the tables: the logs decide."""
     with store.create(id="b", owner="bob") as session:
         session.append(user("hello"))
@@ -162,7 +162,7 @@ def test_a_catalogue_that_lies_deletes_nothing_of_others(store: SessionStore, tm
         "active_ms = 1000, active_slot = 0, held = 0, owner = 'ann' WHERE session_id = 'b'",
         "kind = 'task', parent_id = 't' WHERE session_id = 'b'",
     ):
-        _lie(store, tmp_path, f"UPDATE ct_sessions SET {change}")
+        _lie(store, f"UPDATE ct_sessions SET {change}")
     pruned = store.prune(max_age=DAY_S, owner="ann", dry_run=False)
     assert (ids(pruned), ids(pruned.skipped)) == ([], [])
     pruned = store.prune(max_age=DAY_S, dry_run=False)
@@ -174,15 +174,9 @@ def test_a_catalogue_that_lies_deletes_nothing_of_others(store: SessionStore, tm
     assert sorted(ids(store.list(tasks=True))) == ["a", "b"]
 
 
-def _lie(store: SessionStore, tmp_path: Path, sql: str) -> None:
-    """Changes the tables of a store, in a folder those of its catalogue, behind its back."""
-    if isinstance(store._backend, SqlBackend):
-        with store._backend._database.writing() as execute:
-            execute(sql)
-        return
-    import sqlite3
-    from contextlib import closing
-
-    with closing(sqlite3.connect(tmp_path / "store" / ".catalogue.sqlite")) as connection:
-        connection.execute(sql)
-        connection.commit()
+def _lie(store: SessionStore, sql: str) -> None:
+    """Changes the tables of a store, in a folder those of its catalogue, as the store itself would."""
+    backend: Any = store._backend
+    database = backend._database if isinstance(backend, SqlBackend) else backend.catalogue()
+    with database.writing() as execute:
+        execute(sql)

@@ -1,22 +1,25 @@
 """A catalogue over logs that do not know of it. It reads the logs that changed since it last looked.
 
 It is a cache: everything in it comes from the logs, so it is dropped and rebuilt at any doubt. It lives in an SQLite
-file that any number of processes share, or in memory. Each process brings it up to date before it reads.
+file that any number of processes share, or in memory: `_catalogue_file` says when that file is trusted. Each process
+brings it up to date before it reads.
 """
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any, NoReturn, TypeVar
+from weakref import finalize
+
+import msgspec
 
 from convtree._catalogue import tables
 from convtree._catalogue.copies import OwnRecords, held_elsewhere
-from convtree._catalogue.erasing import SECURE_DELETE, drop_deleted_words
+from convtree._catalogue.erasing import drop_deleted_words
 from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
@@ -24,13 +27,13 @@ from convtree._catalogue.record_summary import is_in_family, summarise_record
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
-from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import new_header
 from convtree._session.session import Session
+from convtree.stores._catalogue_file import NEXT_GENERATION, CatalogueFile, MemoryTables, Tables, means_damage
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records, without_shared
 from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
@@ -40,15 +43,10 @@ from convtree.stores._sql_catalogue import SqlCatalogue
 T = TypeVar("T")
 
 _COMMIT = 50  # sessions in one transaction
-_PATIENCE_S = 10.0  # how long to wait for another process that writes the tables
 _RESETS = 3  # after this many damaged files, the tables stay in memory
-_FILES = """
-CREATE TABLE IF NOT EXISTS ct_files (
-  session_id TEXT NOT NULL PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, inode INTEGER NOT NULL,
-  records INTEGER NOT NULL, last_id TEXT, code TEXT, shared INTEGER NOT NULL)
-"""
 
-_COPIES = "CREATE INDEX IF NOT EXISTS ct_files_shared ON ct_files (shared) WHERE shared > 0"  # there are few
+#: what reading or decoding a damaged column raises
+_OF_THE_TABLES = (sqlite3.Error, ValueError, TypeError, OverflowError, LookupError, msgspec.MsgspecError)
 
 _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read again at every sync
 
@@ -79,7 +77,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         open_log: Callable[[str], Log],
         ledger: Ledger | None = None,
     ) -> None:
-        self._path = path
+        self._tables: Tables = MemoryTables() if path is None else CatalogueFile(path)
         self._ledger = ledger or MemoryLedger()
         self._linked: list[bytes] | None = None  # the lines of the ledger whose links the tables have
         self._scan = scan
@@ -87,10 +85,11 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._lock = RLock()
         self._stamps: dict[str, LogStamp] = {}  # of the logs as the tables have them
         self._seen_version = -1  # of the file, when the stamps were loaded
+        self._generation = -1  # of the tables, as this process has seen or written it last; -1: unknown
         self._shared: dict[str, int] = {}  # records of copies that count in another log, for the next read
         self._resets = 0
         self._unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
-        self._connection: sqlite3.Connection | None = None
+        finalize(self, self._tables.close)  # what SQLite closes by itself is not stamped
         watch_forks(self)
 
     # --- queries ---
@@ -204,6 +203,10 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     # --- the tables ---
 
+    @property
+    def _connection(self) -> sqlite3.Connection | None:
+        return self._tables.connection
+
     @contextmanager
     def reading(self) -> Iterator[Execute]:
         """Opens a transaction that reads."""
@@ -213,99 +216,100 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     @contextmanager
     def writing(self) -> Iterator[Execute]:
         """Opens a transaction that writes."""
-        with self._transaction("BEGIN IMMEDIATE") as execute:
-            yield execute
+        with self._lock:
+            with self._transaction("BEGIN IMMEDIATE") as execute:
+                yield execute
+                ((generation,),) = execute(NEXT_GENERATION)
+            # If another process wrote since the stamps were loaded, there is nothing to find out by it.
+            self._generation = generation if generation == self._generation + 1 else -1
+            self._tables.written()
 
     @contextmanager
     def _transaction(self, begin: str) -> Iterator[Execute]:
         with self._lock:
-            connection = self._connection = self._connection or self._connect()
+            connection = self._connection or self._connect()
+            refused: list[Exception] = []
+
+            def execute(sql: str, values: Any = ()) -> list[Any]:
+                try:
+                    return self._execute(sql, values)
+                except (ValueError, TypeError, OverflowError) as error:
+                    if not isinstance(error, UnicodeDecodeError):
+                        refused.append(error)  # a value of the caller is none for SQLite
+                    raise
+
             try:
                 connection.execute(begin)
-                yield self._execute
+                yield execute
                 connection.execute("COMMIT")
             except BaseException as error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error | UnicodeDecodeError):
+                if isinstance(error, _OF_THE_TABLES) and not isinstance(error, ConvtreeError) and error not in refused:
                     self._reset_tables(error)
                 raise
 
     def _execute(self, sql: str, values: Any = ()) -> list[Any]:
-        assert self._connection is not None
+        connection = self._connection
+        assert connection is not None
         if isinstance(values, list):
-            self._connection.executemany(sql, values)
+            connection.executemany(sql, values)
             return []
-        return self._connection.execute(sql, values).fetchall()
+        return connection.execute(sql, values).fetchall()
 
     def _connect(self) -> sqlite3.Connection:
-        """Opens the tables. A damaged file, or one of another version, is replaced by a new one."""
-        for _ in range(2 if self._path is not None else 0):
-            try:
-                return self._opened(str(self._path))
-            except (sqlite3.OperationalError, OSError):
-                break  # not writable, or locked for too long
-            except (sqlite3.DatabaseError, UnicodeDecodeError):
-                self._remove_file()
-        self._path = None
-        return self._opened(":memory:")
-
-    def _opened(self, place: str) -> sqlite3.Connection:
-        if place != ":memory:":
-            os.close(os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
-        connection = sqlite3.connect(place, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
+        """Opens the tables: in memory if the file cannot be used."""
         try:
-            enable_wal(connection, _PATIENCE_S)
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(SECURE_DELETE)
-            if _version_of(connection) == 0:
-                connection.execute("BEGIN IMMEDIATE")
-                if _version_of(connection) == 0:  # no other process created the tables while we waited
-                    for statement in (*tables.SCHEMA["sqlite"], _FILES, _COPIES):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA user_version = {tables.VERSION}")
-                connection.execute("COMMIT")
-            if _version_of(connection) != tables.VERSION:
-                raise sqlite3.DatabaseError("the tables are of another version")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            return self._tables.open()
+        except (OSError, sqlite3.Error):
+            self._tables = MemoryTables()
+            return self._tables.open()
 
-    def _reset_tables(self, error: sqlite3.Error | UnicodeDecodeError) -> NoReturn:
-        """Drops the tables; they are a cache. Falls back to tables in memory if the file cannot be used.
+    def _reset_tables(self, error: Exception) -> None:
+        """Drops damaged tables; they are a cache. Falls back to tables in memory if the file cannot be used.
+
+        Returns if the error is about the statement, not about the tables.
 
         Raises:
             CatalogueReset: the tables are empty now.
-            The error itself: it is about the statement, not about the file.
         """
-        damaged = type(error) is sqlite3.DatabaseError or isinstance(error, sqlite3.IntegrityError | UnicodeDecodeError)
-        if self._path is None or not (damaged or isinstance(error, sqlite3.OperationalError)):
-            raise error
-        self.close()
-        self._resets += damaged
-        if damaged and self._resets <= _RESETS:
-            self._remove_file()
-        else:
-            self._path = None  # the disk is full or read-only, or another process holds the lock for too long
-        raise CatalogueReset from error
+        if isinstance(self._tables, MemoryTables):
+            return
+        if means_damage(error):
+            self._discard_tables(error)
+        if isinstance(error, sqlite3.OperationalError):
+            self.close()
+            self._tables = MemoryTables()  # the disk is full or read-only, or another process has it for too long
+            raise CatalogueReset from error
 
-    def _remove_file(self) -> None:
-        assert self._path is not None
-        with suppress(OSError):
-            remove_tables(self._path)
+    def _discard_tables(self, reason: Exception | None = None) -> NoReturn:
+        self._forget()
+        self._tables.discard()
+        self._resets += 1
+        if self._resets > _RESETS:
+            self._tables = MemoryTables()
+        raise CatalogueReset from reason
 
-    def _detach(self) -> sqlite3.Connection | None:
-        """Forgets the connection and what was read by it, and returns it."""
-        connection, self._connection = self._connection, None
-        self._stamps, self._seen_version, self._linked = {}, -1, None
-        return connection
+    def _check_tables(self) -> None:
+        """Looks whether anybody else has changed the file.
+
+        Raises:
+            CatalogueReset: the tables are closed. The next query opens the file, or makes a new one.
+        """
+        if self._connection is not None and not self._tables.is_as_left():
+            self._discard_tables()
+
+    def _forget(self) -> None:
+        """Forgets what was read from the tables."""
+        self._stamps, self._seen_version, self._generation, self._linked = {}, -1, -1, None
 
     def _after_fork(self) -> None:
         """Leaves the connection to the parent. The child must neither use it nor close it."""
         self._lock = RLock()
-        if self._path is not None:
-            _INHERITED.append(self._detach())
+        if isinstance(self._tables, CatalogueFile):
+            self._forget()
+            _INHERITED.append(self._connection)
+            self._tables.connection = None
 
     def erase(self) -> tuple[str, ...] | None:
         """Removes what logs that are gone have left in the tables and in SQLite's files.
@@ -318,26 +322,30 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             self._sync(None)
             drop_deleted_words(self)
             try:
-                self._unerased = truncate_wal(self._execute)
+                self._unerased = self._tables.truncate_wal()
+            except OSError:
+                self._discard_tables()
             except sqlite3.Error as error:
                 self._reset_tables(error)
+                raise
             return self._unerased
 
         unerased = self._with_retry(attempt)
-        return None if self._path is None else unerased
+        return None if isinstance(self._tables, MemoryTables) else unerased
 
     def close(self) -> None:
         """Closes the tables. The next query opens them again."""
         with self._lock:
             if self._unerased and self._connection is not None:
-                with suppress(sqlite3.Error):
-                    self._unerased = truncate_wal(self._execute)
-            if (connection := self._detach()) is not None:
-                connection.close()
+                with suppress(OSError, sqlite3.Error):
+                    self._unerased = self._tables.truncate_wal()
+            self._forget()
+            self._tables.close()
 
     # --- bringing them up to date ---
 
     def _sync(self, progress: Progress | None) -> None:
+        self._check_tables()
         self._add_links()
         self._load_stamps()  # before the scan: a log that another process adds in between must not look deleted
         stamps = self._scan()
@@ -391,13 +399,22 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         self._linked = lines
 
     def _load_stamps(self) -> None:
-        """Loads the stamps of the logs as the tables have them, if another process changed the tables."""
+        """Loads the stamps of the logs as the tables have them, if another process changed the tables.
+
+        Raises:
+            CatalogueReset: something else than convtree changed them: their generation is the same.
+        """
         with self.reading() as execute:
             ((version,),) = execute("PRAGMA data_version")
-            if version != self._seen_version:
-                rows = execute("SELECT session_id, size, mtime_ns, inode FROM ct_files")
-                self._stamps = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
-                self._seen_version = version
+            if version == self._seen_version:
+                return
+            ((generation,),) = execute("SELECT generation FROM ct_state")
+            rows = execute("SELECT session_id, size, mtime_ns, inode FROM ct_files")
+            stamps = {id: (size, mtime_ns, inode) for id, size, mtime_ns, inode in rows}
+        # To truncate the WAL changes the version, too.
+        if generation == self._generation and not self._tables.is_stamped_anew():
+            self._discard_tables()
+        self._stamps, self._seen_version, self._generation = stamps, version, generation
 
     def _sync_log(self, execute: Execute, id: str, stamp: LogStamp) -> LogStamp:
         """Reads a log's new lines, or all of them if it is another log than before. Returns the stamp to remember."""
@@ -462,17 +479,6 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def _remove(self, execute: Execute, id: str) -> None:
         tables.remove_session(execute, id)
         execute("DELETE FROM ct_files WHERE session_id = :id", {"id": id})
-
-
-def remove_tables(path: Path) -> None:
-    """Deletes the file of the tables, and SQLite's files next to it."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
-
-
-def _version_of(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version
 
 
 _INHERITED: list[sqlite3.Connection | None] = []  # connections of the parent process: never used, never closed

@@ -25,7 +25,8 @@ from convtree._model.errors import NotALog, SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
-from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
+from convtree.stores._catalogue_file import remove_tables
+from convtree.stores._catalogue_sync import CatalogueSync
 from convtree.stores._ledger import Ledger, last_lines
 from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced, Traces
 

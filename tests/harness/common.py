@@ -43,6 +43,7 @@ _HELP = {
     "require": "fail if no power can be cut here",
     "rounds": "how often each fault is made",
     "seconds": "run for this long instead of a number of cases; 0: by number",
+    "states": "in how many of the three states of the store each file is put in place",
     "sqlite": "with the log in an SQLite database",
     "whole": "entries in the log that is damaged in every way",
 }

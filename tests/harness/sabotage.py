@@ -26,6 +26,7 @@ from convtree._engine.write_batch import WriteBatch
 from convtree._logs import atomic_file, jsonl, lock
 from convtree._session import forking, rejoining, repairing
 from convtree._session.checking import CheckedLog
+from convtree.stores import _catalogue_file
 from convtree.stores._folder import FolderBackend
 from convtree.stores._sql import SqlBackend
 
@@ -248,6 +249,16 @@ def vacuum_of_an_old_look() -> None:
         _patch(backend, "rewrite", early)
 
 
+def catalogue_believed() -> None:
+    """Believes every file in the place of the catalogue to be as it was left."""
+    _patch(_catalogue_file, "_identity", lambda _path: (1, 1, 1, 1))
+
+
+def foreign_rows_believed() -> None:
+    """Believes what another program writes to the catalogue while a store has it open."""
+    _patch(_catalogue_file.CatalogueFile, "is_stamped_anew", lambda _file: True)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -274,6 +285,8 @@ VARIANTS: dict[str, Callable[[], None]] = {
         group_mark_kept_by_repair,
         visibility_forgotten_by_fork,
         escapes_ignored,
+        catalogue_believed,
+        foreign_rows_believed,
     )
 }
 
@@ -321,6 +334,8 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("group_mark_kept_by_repair", "damage", ["--entries", "60"]),
     ("visibility_forgotten_by_fork", "damage", ["--entries", "60"]),
     ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
+    ("catalogue_believed", "catalogue", ["--every", "100003", "--states", "1"]),
+    ("foreign_rows_believed", "catalogue", ["--every", "400009"]),
 ]
 
 
