@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from citus import citus_url, schemas  # noqa: F401  # fixtures for all
 from hypothesis import HealthCheck, settings
 from loops import run  # noqa: F401  # asyncio and trio
 from postgres import postgres_server, postgres_url  # noqa: F401  # fixtures for all
