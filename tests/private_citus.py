@@ -90,6 +90,8 @@ def run(url: str, sql: str) -> list[Any]:
     """Runs a statement without convtree, and returns its rows."""
     import psycopg
 
-    with closing(psycopg.connect(url, autocommit=True, prepare_threshold=None)) as connection:
+    with closing(
+        psycopg.connect(url.replace("+psycopg", "", 1), autocommit=True, prepare_threshold=None)
+    ) as connection:
         done = connection.execute(sql)
         return done.fetchall() if done.description else []

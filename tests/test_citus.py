@@ -110,6 +110,7 @@ def test_tables_with_sessions_are_distributed(citus_url: str) -> None:
             "schema": "convtree.init",
             "schema_version": 1,
             "created": False,
+            "migrated": False,
             "distributed": [],
         }
 
@@ -117,7 +118,7 @@ def test_tables_with_sessions_are_distributed(citus_url: str) -> None:
 def test_tables_are_created_and_distributed(citus_url: str) -> None:
     """By one command; by two at once, too."""
     with new_schema(citus_url) as url:
-        results: list[tuple[int, str, str]] = []
+        results: list[list[str]] = []
         threads = [Thread(target=lambda: results.append(distribute(url))) for _ in range(2)]
         for thread in threads:
             thread.start()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import closing
+from typing import Literal
 
 import click
 
 from convtree._cli import json_output
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json
+from convtree._cli.terminal import write
 from convtree._logs.sql_engine import SqlDatabase, TablesOutdated
 from convtree._model.errors import SessionNotFound
 from convtree.stores._open import open_store, split_url
@@ -32,29 +34,30 @@ def init_command(url: str, distributed: bool, as_json: bool) -> None:
         raise click.UsageError("--distributed: only a database of a Citus cluster, postgresql://…, can be distributed")
     names: list[str] = []
     try:
-        created = not _is_usable(url)
+        state = _state_of(url)
         if distributed:
             with closing(SqlDatabase.connect(url)) as database:
                 names = database.distribute_tables()
-        elif created:
+        elif state != "current":
             open_store(url, create=True).close()
     except (ValueError, ImportError) as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        click.echo(json_output.to_text(json_output.store_document("init", created=created, distributed=names)))
+        done = {"created": state == "missing", "migrated": state == "outdated", "distributed": names}
+        write([json_output.to_text(json_output.store_document("init", **done))])
         return
-    if created:
-        click.echo("store created", err=True)
-    if names:
-        click.echo(f"{count(len(names), 'tables')} distributed", err=True)
-    if not created and not names:
-        click.echo("nothing to do", err=True)
+    said = {"missing": ["store created"], "outdated": ["tables migrated"], "current": []}[state]
+    said += [f"{count(len(names), 'tables')} distributed"] if names else []
+    for line in said or ["nothing to do"]:
+        click.echo(line, err=True)
 
 
-def _is_usable(url: str) -> bool:
+def _state_of(url: str) -> Literal["missing", "outdated", "current"]:
     """Returns whether there is a store that this version can use."""
     try:
         open_store(url, create=False).close()
-    except (SessionNotFound, FileNotFoundError, TablesOutdated):
-        return False
-    return True
+    except (SessionNotFound, FileNotFoundError):
+        return "missing"
+    except TablesOutdated:
+        return "outdated"
+    return "current"
