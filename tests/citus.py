@@ -13,7 +13,17 @@ import pytest
 from private_citus import Cluster, distributed, new_schema, run
 from private_postgres import Absent
 
-__all__ = ["Cluster", "Schemas", "citus_url", "distributed", "new_schema", "private_cluster", "run", "schemas"]
+__all__ = [
+    "Cluster",
+    "Schemas",
+    "absent",
+    "citus_url",
+    "distributed",
+    "new_schema",
+    "private_cluster",
+    "run",
+    "schemas",
+]
 
 
 @contextmanager

@@ -8,12 +8,13 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from citus import Schemas, distributed, new_schema, private_cluster, run
+from citus import Schemas, absent, distributed, new_schema, private_cluster, run
 from click.testing import CliRunner
 from helpers import contents, user
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
 from log_contract import LogContract
+from test_harness_crash import run as run_harness
 from test_upgrade import AS_VERSION_3
 
 from convtree import LedgerRow, Usage
@@ -188,6 +189,18 @@ def test_while_a_worker_is_down() -> None:
             with store.open(id) as session:
                 assert contents(session) == ["before", "after"]
         assert len(store.list()) == len(ids)
+
+
+@pytest.mark.timeout(420)
+@pytest.mark.parametrize(("sabotage", "cycles"), [(None, 6), ("commit_trusted", 20)])
+def test_the_harness(sabotage: str | None, cycles: int) -> None:
+    """Nothing acknowledged is lost when workers are killed. A store that trusts a commit that failed is caught."""
+    broken = () if sabotage is None else ("--sabotage", sabotage)
+    code, result = run_harness("citus", "--cycles", cycles, *broken, hang_s=400)
+    if "skipped" in result:
+        absent(f"NOT TESTED ON CITUS: {result['skipped']}")
+    assert (code, result["ok"], result["lost"] > 0) == (int(bool(broken)), not broken, bool(broken)), json.dumps(result)
+    assert result["acknowledged"] > 0
 
 
 def is_appended(store: SessionStore, id: str) -> bool:
