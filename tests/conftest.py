@@ -1,9 +1,11 @@
 """Hypothesis profiles, and sessions over both logs."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from citus import citus_url, schemas  # noqa: F401  # fixtures for all
 from hypothesis import HealthCheck, settings
 from loops import run  # noqa: F401  # asyncio and trio
 from postgres import postgres_server, postgres_url  # noqa: F401  # fixtures for all
@@ -35,3 +37,11 @@ def session(request: pytest.FixtureRequest, log_path: Path) -> Iterator[Session]
     opened = Session.memory() if request.param == "memory" else Session.open(log_path, durability="process")
     with opened:
         yield opened
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says once which servers were not there to be tested on: `s` among thousands of dots is not seen."""
+    skipped = terminalreporter.stats.get("skipped", ())
+    reasons = [each.longrepr[2].removeprefix("Skipped: ") for each in skipped if isinstance(each.longrepr, tuple)]
+    for reason, times in Counter(reason for reason in reasons if reason.startswith("NOT TESTED")).items():
+        terminalreporter.write_line(f"{reason} ({times} tests)", yellow=True)

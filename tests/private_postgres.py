@@ -25,11 +25,11 @@ class Absent(Exception):
 class Server:
     """A server in a directory of its own."""
 
-    def __init__(self, programs: Path, home: Path, *, sync: bool = False) -> None:
+    def __init__(self, programs: Path, home: Path, *, sync: bool = False, settings: str = "") -> None:
         self._programs = programs
         self._data = home / "data"
         self._home = home
-        self._options = _FAST.format(socket=home, sync="on" if sync else "off")
+        self._options = f"{_FAST.format(socket=home, sync='on' if sync else 'off')} {settings}"
         self._user = "postgres" if os.geteuid() == 0 else None
         if self._user is not None:
             shutil.chown(home, "postgres", "postgres")
@@ -60,9 +60,8 @@ class Server:
         subprocess.run(command, cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True, **own)  # type: ignore[call-overload]
 
 
-@contextmanager
-def private_server(*, sync: bool = False) -> Iterator[Server]:
-    """Runs a server during the block.
+def programs() -> Path:
+    """Returns the directory with the programs of the newest PostgreSQL.
 
     Raises:
         Absent: PostgreSQL is not installed, or this user may not run it.
@@ -72,9 +71,20 @@ def private_server(*, sync: bool = False) -> Iterator[Server]:
         raise Absent("PostgreSQL is not installed here (apt-get install postgresql)")
     if os.geteuid() == 0 and not any(each.pw_name == "postgres" for each in pwd.getpwall()):
         raise Absent(f"{getpass.getuser()} cannot run a server, and there is no user postgres")
+    return found[-1].parent
+
+
+@contextmanager
+def private_server(*, sync: bool = False, settings: str = "") -> Iterator[Server]:
+    """Runs a server during the block, with `settings` as on its command line.
+
+    Raises:
+        Absent: PostgreSQL is not installed, or this user may not run it.
+    """
+    found = programs()
     home = Path(tempfile.mkdtemp(prefix="ct-pg-"))  # not below tmp_path, which only its owner may enter
     try:
-        server = Server(found[-1].parent, home, sync=sync)
+        server = Server(found, home, sync=sync, settings=settings)
         try:
             yield server
         finally:

@@ -17,9 +17,9 @@ ROOT = Path(__file__).parents[1]
 HANG_S = 110
 
 
-def run(harness: str, *sizes: object) -> tuple[int, dict[str, Any]]:
+def run(harness: str, *sizes: object, hang_s: int = HANG_S) -> tuple[int, dict[str, Any]]:
     command = [sys.executable, "-m", f"tests.harness.{harness}", "--seed", "7", *map(str, sizes)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=HANG_S)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=hang_s)
     lines = done.stdout.splitlines() or [done.stderr]
     assert lines[0] == "seed 7", done.stderr
     return done.returncode, json.loads(lines[-1])

@@ -13,6 +13,7 @@ import click
 from convtree import __version__
 from convtree._cli.checking import repair_command, verify_command
 from convtree._cli.comparing import diff_command
+from convtree._cli.creating import init_command
 from convtree._cli.exporting import export_command
 from convtree._cli.importing import import_command
 from convtree._cli.inspect import inspect_command
@@ -54,6 +55,7 @@ _SECTIONS = {
     "Damage and secrets": (verify_command, repair_command, redact_command, vacuum_command),
     "Look into a store": (ls_command, show_command, search_command, latest_command, resume_command, usage_command),
     "Change a store": (
+        init_command,
         fork_command,
         archive_command,
         hold_command,

@@ -19,6 +19,7 @@ from convtree._catalogue import tables as catalogue
 from convtree._catalogue.erasing import SECURE_DELETE
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
+from convtree._logs.sql_distribution import check_citus, distribute
 from convtree._logs.sql_migration import migrate
 from convtree._logs.sqlite_files import connect_events, create_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
@@ -36,6 +37,8 @@ T = TypeVar("T")
 TRIES = 5  # how often a transaction is run that the server rolls back
 _ROLLED_BACK = ("40001", "40P01")  # could not serialize; deadlock
 _UNIQUE_VIOLATIONS = ("23505", "42P07", "42710")  # the row, table or index exists
+#: how the codes begin with which a coordinator says that a worker ends, or cannot be reached
+_NODE_LOST = ("08", "57P0")
 _READ_ONLY = ("SQLITE_READONLY", "25006")
 _PRIMARY = ("SQLITE_BUSY", "SQLITE_CONSTRAINT", "SQLITE_READONLY")  # codes whose extended codes mean the same here
 _CANNOT_WRITE = "cannot be written to, because its place is read-only or its disk is full; nothing was written"
@@ -200,8 +203,7 @@ class SqlDatabase(Uncopyable, ForkAware):
             return UniqueViolation(f"{self.location}: {text}")
         if code in _ROLLED_BACK or error.connection_invalidated:
             return RolledBack(f"{self.location}: {text}")
-        message = f"{self.location}: {text}"
-        return OSError(errno.ENOSPC, f"{message}; nothing was written") if code == "SQLITE_FULL" else OSError(message)
+        return _os_error(code, f"{self.location}: {text}")
 
     def _tables_missing(self) -> TablesMissing:
         return TablesMissing(f"{self.location}: there are no tables yet; open_store(url, create=True) creates them")
@@ -221,6 +223,19 @@ class SqlDatabase(Uncopyable, ForkAware):
         except (TablesMissing, TablesOutdated):
             self.transact(self._create_or_migrate)
             self.check_tables()
+
+    def distribute_tables(self) -> list[str]:
+        """Spreads the tables over the workers of a Citus cluster; returns the names of those that were not yet.
+
+        Creates or migrates them first, like `create_tables`. What they hold is moved, and they are locked meanwhile.
+
+        Raises:
+            ConvtreeError: the database has no Citus, or a table is distributed in another way. No table was changed.
+        """
+        with self.reading() as execute:
+            check_citus(execute, self.location)
+        self.create_tables()
+        return self.transact(partial(distribute, location=self.location))
 
     def check_tables(self) -> None:
         """Checks that this version can use the tables. Asks the database only once.
@@ -252,7 +267,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         execute(catalogue.VERSIONS)
         [(version,)] = execute(_SELECT_VERSION)
         if version is not None and version < catalogue.VERSION:
-            migrate(execute, self.dialect)
+            migrate(execute, self.dialect, self.location)
             return
         for statement in catalogue.SCHEMA[self.dialect]:
             execute(statement)
@@ -432,6 +447,15 @@ def _code_of(error: Any) -> str | None:
     if name is None:
         return getattr(error, "sqlstate", None)
     return next((each for each in _PRIMARY if name.startswith(each)), str(name))
+
+
+def _os_error(code: str | None, message: str) -> OSError:
+    """Returns the error for a failure that lies outside of the database."""
+    if code == "SQLITE_FULL":
+        return OSError(errno.ENOSPC, f"{message}; nothing was written")
+    if code is not None and code.startswith(_NODE_LOST):
+        return ConnectionError(f"{message}; nothing was written")
+    return OSError(message)
 
 
 def _text_of(error: Any) -> str:

@@ -5,31 +5,46 @@ The layout changes first. Then each session's lines are read once, for what the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from convtree._catalogue import marks, migrations, tables
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import copied_up_to
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._logs import sql_lines
+from convtree._logs.sql_distribution import distribute, is_distributed, use_one_connection
 from convtree._model.batches import BATCH
 
 
-def migrate(execute: Execute, dialect: Dialect) -> None:
-    """Migrates tables of an earlier version. A step that another process has just done is passed over."""
+def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
+    """Migrates tables of an earlier version. A step that another process has just done is passed over.
+
+    If they are distributed, the new tables are distributed before anything is filled in.
+    """
+    distributed = is_distributed(execute, dialect)
+    if distributed:
+        use_one_connection(execute)
+
+    def change_layout(statements: Sequence[str]) -> None:
+        for statement in statements:
+            execute(statement)
+        if distributed:
+            distribute(execute, location)
+
     if execute(migrations.CLAIM, {"version": 2}):
-        _to_version_2(execute, dialect)
+        _to_version_2(execute, dialect, change_layout)
     if execute(migrations.CLAIM, {"version": 3}):
-        _to_version_3(execute)
+        _to_version_3(execute, change_layout)
     if execute(migrations.CLAIM, {"version": 4}):
-        _to_version_4(execute)
+        change_layout(migrations.LAYOUT_4)
+        for (session_id,) in execute(migrations.SELECT_SESSIONS):
+            _fill_metadata(execute, session_id)
 
 
-def _to_version_2(execute: Execute, dialect: Dialect) -> None:
+def _to_version_2(execute: Execute, dialect: Dialect, change_layout: Callable[[Sequence[str]], None]) -> None:
     copying = execute(migrations.SELECT_COPYING)
     before, after = migrations.AROUND_FILLING[dialect]
-    for statement in (*migrations.LAYOUT, *before):
-        execute(statement)
+    change_layout((*migrations.LAYOUT, *before))
     for (session_id,) in execute(migrations.SELECT_SESSIONS):
         _fill(execute, session_id)
     for session_id, copying_to in copying:
@@ -38,22 +53,14 @@ def _to_version_2(execute: Execute, dialect: Dialect) -> None:
         execute(statement)
 
 
-def _to_version_3(execute: Execute) -> None:
-    for statement in migrations.LAYOUT_3:
-        execute(statement)
+def _to_version_3(execute: Execute, change_layout: Callable[[Sequence[str]], None]) -> None:
+    change_layout(migrations.LAYOUT_3)
     for (session_id,) in execute(migrations.SELECT_SESSIONS):
         _fill_activity(execute, session_id)
     for session_id, copying_to in execute(migrations.SELECT_CHILDREN):
         if copying_to is not None:  # so far its usage is with its own
             execute(migrations.FORGET_USAGE, {"session_id": session_id})
         _fill_copied(execute, session_id)
-
-
-def _to_version_4(execute: Execute) -> None:
-    for statement in migrations.LAYOUT_4:
-        execute(statement)
-    for (session_id,) in execute(migrations.SELECT_SESSIONS):
-        _fill_metadata(execute, session_id)
 
 
 def _fill(execute: Execute, session_id: str) -> None:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -23,7 +23,7 @@ from convtree._engine.log_index import Index
 from convtree._engine.snapshot import Snapshot
 from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
-from convtree._logs import atomic_file, jsonl, lock
+from convtree._logs import atomic_file, jsonl, lock, sql_engine
 from convtree._session import forking, rejoining, repairing
 from convtree._session.checking import CheckedLog
 from convtree.stores import _catalogue_file
@@ -235,6 +235,17 @@ def no_second_look() -> None:
         _patch(backend, "delete", lambda self, ids, _expected=None, delete=delete: delete(self, ids))
 
 
+def commit_trusted() -> None:
+    """Takes a transaction for stored, also if its commit failed."""
+    commit = sql_engine._Transaction.commit
+
+    def trusting(transaction: sql_engine._Transaction) -> None:
+        with suppress(sql_engine.CommitUnknown):
+            commit(transaction)
+
+    _patch(sql_engine._Transaction, "commit", trusting)
+
+
 def vacuum_of_an_old_look() -> None:
     """Replaces a log by what was made of it before the lock was taken."""
     for backend in (FolderBackend, SqlBackend):
@@ -274,6 +285,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         no_inode_check,
         no_second_look,
         vacuum_of_an_old_look,
+        commit_trusted,
         seal_not_checked,
         stale_leaf_ignored,
         index_in_place,
@@ -314,6 +326,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("no_lock", "contention", ["--processes", "4", "--appends", "300"]),
     ("no_second_look", "retention", ["--cycles", "60"]),
     ("vacuum_of_an_old_look", "vacuuming", ["--cycles", "20"]),
+    ("commit_trusted", "citus", ["--cycles", "20"]),
     ("no_sync", "calls", []),
     ("no_sync", "power", ["--cuts", "21"]),
     ("no_directory_sync", "calls", []),

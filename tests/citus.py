@@ -1,0 +1,79 @@
+"""A Citus cluster for the tests: one that `CONVTREE_TEST_CITUS` names, or a private one if Citus is installed.
+
+Without either, the tests of it are skipped, and say so; with CONVTREE_REQUIRE_CITUS=1 they fail.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import NoReturn
+
+import private_citus
+import pytest
+from private_citus import Cluster, distributed, new_schema, run
+from private_postgres import Absent
+
+__all__ = [
+    "Cluster",
+    "Schemas",
+    "absent",
+    "citus_url",
+    "distributed",
+    "new_schema",
+    "private_cluster",
+    "run",
+    "schemas",
+]
+
+
+@contextmanager
+def private_cluster() -> Iterator[Cluster]:
+    """Runs a cluster during the block. Skips the test if there is none to run."""
+    with ExitStack() as ends:
+        try:
+            cluster = ends.enter_context(private_citus.private_cluster())
+        except Absent as reason:
+            absent(f"NOT TESTED ON CITUS: {reason}; set CONVTREE_TEST_CITUS to the URL of a database with Citus")
+        yield cluster
+
+
+def absent(reason: str) -> NoReturn:
+    """Skips the test, or fails it with CONVTREE_REQUIRE_CITUS=1."""
+    if os.environ.get("CONVTREE_REQUIRE_CITUS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def citus_url() -> Iterator[str]:
+    """The URL of a database of a cluster."""
+    if given := os.environ.get("CONVTREE_TEST_CITUS"):
+        yield given
+    else:
+        with private_cluster() as cluster:
+            yield cluster.url
+
+
+class Schemas:
+    """Schemas with empty distributed tables. To make one takes seconds, so they are emptied and used again."""
+
+    def __init__(self, url: str, ends: ExitStack) -> None:
+        self._url = url
+        self._ends = ends
+        self._free: list[str] = []
+
+    def take(self) -> str:
+        """Returns the URL of one."""
+        return self._free.pop() if self._free else self._ends.enter_context(distributed(self._url))
+
+    def give_back(self, url: str) -> None:
+        """Empties one."""
+        private_citus.empty(url)
+        self._free.append(url)
+
+
+@pytest.fixture(scope="session")
+def schemas(citus_url: str) -> Iterator[Schemas]:
+    """Where stores may be."""
+    with ExitStack() as ends:
+        yield Schemas(citus_url, ends)
