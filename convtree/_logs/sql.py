@@ -20,7 +20,6 @@ from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode, SnapshotF
 from convtree._logs import sql_lines, sql_snapshots
 from convtree._logs.sql_engine import TRIES, CommitUnknown, RolledBack, SqlDatabase, UniqueViolation, back_off
 from convtree._logs.sql_lines import Identity, LineBatch, LogKey, SessionRow
-from convtree._model.batches import batched
 from convtree._model.errors import (
     ReadOnlySession,
     SessionExists,
@@ -348,7 +347,7 @@ def write_session(database: SqlDatabase, session_id: str, lines: Iterable[bytes]
         with database.writing() as execute:
             if execute(_SELECT_SESSION, {"session_id": session_id}):
                 raise UniqueViolation
-            _write_lines(execute, session_id, lines)
+            sql_lines.write_lines(execute, session_id, lines)
     except UniqueViolation:  # also if another process adds it at the same time
         raise SessionExists(
             f"{database.location}#{session_id}: this session exists already; choose another id"
@@ -374,24 +373,9 @@ def rewrite_session(
             lines = build(log, execute)
         if lines is not None:
             catalogue.reset_session(execute, session_id, sql_lines.header_of(lines[0], session_id))
-            _write_lines(execute, session_id, lines, is_new=False)
+            sql_lines.write_lines(execute, session_id, lines, is_new=False)
 
     database.transact(rewrite)
-
-
-def _write_lines(execute: Execute, session_id: str, lines: Iterable[bytes], is_new: bool = True) -> None:
-    known: set[str] = set()
-    has_lost, end = False, 0
-    for some in batched(lines):
-        batch = sql_lines.without_duplicates(sql_lines.batch_of(some), known)
-        if has_lost:
-            batch = sql_lines.take_lost_ids(execute, session_id, batch)
-        has_lost = has_lost or any(each.type == "lost" for each in batch.records)
-        if end == 0 and is_new:
-            sql_lines.add_session(execute, session_id, some[0])
-        row = sql_lines.lock_and_advance(execute, session_id, batch)
-        assert row is not None
-        end = sql_lines.insert_lines(execute, session_id, end, batch, row).end
 
 
 def _build_on_guess(build: Build) -> LineBatch | None:

@@ -6,7 +6,7 @@ record: a damaged log is stored as it is. Positions are byte offsets, as if the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -17,6 +17,7 @@ from convtree._catalogue import tables as catalogue
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import RecordSummary, summarise_record
 from convtree._catalogue.tables import Execute
+from convtree._catalogue.texts import stored
 from convtree._engine import codec
 from convtree._engine.log import Chunk
 from convtree._model.batches import batched
@@ -187,7 +188,7 @@ def add_session(execute: Execute, session_id: str, first_line: bytes) -> Header:
     header = header_of(first_line, session_id)
     parent = header.parent_session
     if parent is not None and parent.kind == "task":
-        execute(catalogue.LOCK, {"session_id": parent.id})
+        execute(catalogue.LOCK, {"session_id": stored(parent.id)})
     catalogue.add_session(execute, session_id, header)
     return header
 
@@ -214,6 +215,22 @@ def insert_lines(execute: Execute, session_id: str, start: int, batch: LineBatch
     catalogue.add_usage(execute, session_id, batch.records, row.copying_to)
     apply_marks(execute, session_id, positions[:-1], batch.summaries)
     return Chunk(positions[:-1], batch.lines, positions[-1])
+
+
+def write_lines(execute: Execute, session_id: str, lines: Iterable[bytes], is_new: bool = True) -> None:
+    """Adds the lines of a whole session, the header first; with `is_new`, its row as well. The caller holds the lock."""
+    known: set[str] = set()
+    has_lost, end = False, 0
+    for some in batched(lines):
+        batch = without_duplicates(batch_of(some), known)
+        if has_lost:
+            batch = take_lost_ids(execute, session_id, batch)
+        has_lost = has_lost or any(each.type == "lost" for each in batch.records)
+        if end == 0 and is_new:
+            add_session(execute, session_id, some[0])
+        row = lock_and_advance(execute, session_id, batch)
+        assert row is not None
+        end = insert_lines(execute, session_id, end, batch, row).end
 
 
 def _encode(line: bytes) -> str:

@@ -5,9 +5,10 @@ The layout changes first. Then each session's lines are read once, for what the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from convtree._catalogue import marks, migrations, tables
+from convtree._catalogue import ledger, marks, migrations, tables
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import copied_up_to
 from convtree._catalogue.tables import Dialect, Execute
@@ -16,13 +17,21 @@ from convtree._model.batches import BATCH
 
 
 def migrate(execute: Execute, dialect: Dialect) -> None:
-    """Migrates tables of an earlier version. A step that another process has just done is passed over."""
-    if execute(migrations.CLAIM, {"version": 2}):
+    """Migrates tables of an earlier version. Does nothing if another process has just done so."""
+    ((version,),) = execute(migrations.LOCK)
+    if version >= tables.VERSION:
+        return
+    for name, table in migrations.KEYED.items():
+        if table.since <= version:
+            _change_key(execute, name, version)  # first: the steps to earlier versions write to the new layout
+    if version < 2:
         _to_version_2(execute, dialect)
-    if execute(migrations.CLAIM, {"version": 3}):
+    if version < 3:
         _to_version_3(execute)
-    if execute(migrations.CLAIM, {"version": 4}):
+    if version < 4:
         _to_version_4(execute)
+    _to_version_5(execute)
+    execute(migrations.SET_VERSION, {"version": tables.VERSION})
 
 
 def _to_version_2(execute: Execute, dialect: Dialect) -> None:
@@ -54,6 +63,47 @@ def _to_version_4(execute: Execute) -> None:
         execute(statement)
     for (session_id,) in execute(migrations.SELECT_SESSIONS):
         _fill_metadata(execute, session_id)
+
+
+def _to_version_5(execute: Execute) -> None:
+    for statement in migrations.LAYOUT_5:
+        execute(statement)
+    for (session_id,) in execute(migrations.SELECT_ODD):
+        _store_again(execute, session_id)
+
+
+_NEW_COLUMNS: dict[str, Callable[..., dict[str, Any]]] = {
+    "usage": tables.model_values,
+    "copied": tables.model_values,
+    "gone": ledger.link_values,
+    "ledger": ledger.sum_values,
+}
+
+
+def _change_key(execute: Execute, name: str, version: int) -> None:
+    """Copies a table into one with the primary key of version 5, session by session."""
+    table, old, new = migrations.KEYED[name], f"ct_{name}_old", f"ct_{name}"
+    for statement in (f"ALTER TABLE {new} RENAME TO {old}", *migrations.DROP_INDEXES, table.create):
+        execute(statement)
+    missing = migrations.MISSING_IN_3 if version < 4 else {}
+    selected = ", ".join((*(missing.get(each, each) for each in table.kept), *table.texts))
+    for (session_id,) in execute(f"SELECT DISTINCT session_id FROM {old}"):
+        rows = execute(f"SELECT {selected} FROM {old} WHERE session_id = :session_id", {"session_id": session_id})
+        size = len(table.kept)
+        added = [dict(zip(table.kept, row, strict=False)) | _NEW_COLUMNS[name](*row[size:]) for row in rows]
+        columns = added[0].keys()
+        marks = ", ".join(f":{each}" for each in columns)
+        execute(f"INSERT INTO {new} ({', '.join(columns)}) VALUES ({marks})", added)
+    execute(f"DROP TABLE {old}")
+
+
+def _store_again(execute: Execute, session_id: str) -> None:
+    """Fills in all columns of a session and of its lines anew."""
+    ((rewrites,),) = execute(migrations.SELECT_REWRITES, {"session_id": session_id})
+    lines = [line for _, some in _lines(execute, session_id, migrations.SELECT_ALL_LINES) for line in some]
+    tables.remove_session(execute, session_id)
+    sql_lines.write_lines(execute, session_id, lines)
+    execute(migrations.FILL_REWRITES, {"session_id": session_id, "rewrites": rewrites})
 
 
 def _fill(execute: Execute, session_id: str) -> None:

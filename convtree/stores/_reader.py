@@ -20,6 +20,7 @@ from convtree._model.entries import Entry
 from convtree._model.errors import SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
+from convtree._model.unicode_text import check_text
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import (
@@ -247,6 +248,8 @@ class StoreReader(Uncopyable, ForkAware):
 
         `usage` does not count it. Copied entries that another session still holds are not in it but count there.
         """
+        if owner is not None:
+            check_text(owner, "owner")
         rows = self._query(lambda catalogue: catalogue.ledger())
         return [row for row in rows if owner is None or row.owner == owner]
 

@@ -101,7 +101,7 @@ class SessionStore(VacuumingStore):
         owner share the sessions that `session` gives; other handles never get these.
 
         Raises:
-            TypeError, ValueError: `owner` is not a text, is empty, or has a NUL; or this handle is another owner's.
+            TypeError, ValueError: `owner` is not a text, is empty, or has a lone surrogate; or this handle is another owner's.
         """
         if self._owner not in (None, check_owner(owner)):
             raise ValueError(f"this handle is that of owner {self._owner!r}; call scoped() of the whole store")

@@ -31,6 +31,7 @@ from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
 from convtree.testing._shared import SharedTests
 from convtree.testing._tasks import TaskTests
+from convtree.testing._texts import TextTests
 from convtree.testing._usage import PROVIDERS, UsageTests
 from convtree.testing._vacuum import VacuumTests
 from convtree.testing._walks import WalkTests
@@ -66,6 +67,7 @@ class StoreContract(
     FamilyTests,
     ForkTests,
     TaskTests,
+    TextTests,
     CopiedTests,
     FindingTests,
     ScopeTests,
