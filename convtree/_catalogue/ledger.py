@@ -23,7 +23,8 @@ _Key = tuple[str | None, str | None, str | None, str | None]
 _NUMBERS = Usage.__struct_fields__
 _ADD = f"""
 INSERT INTO ct_ledger (session_id, header, sum_key, day, owner, provider, model, copied, {", ".join(_NUMBERS)})
-VALUES (:session_id, :header, :sum_key, :day, :owner, :provider, :model, :copied, {", ".join(f":{name}" for name in _NUMBERS)})
+VALUES (:session_id, :header, :sum_key, :day, :owner, :provider, :model, :copied,
+  {", ".join(f":{name}" for name in _NUMBERS)})
 """
 _ADD_LINK = """
 INSERT INTO ct_gone (session_id, parent_key, parent_id) VALUES (:session_id, :parent_key, :parent_id)

@@ -218,7 +218,7 @@ def insert_lines(execute: Execute, session_id: str, start: int, batch: LineBatch
 
 
 def write_lines(execute: Execute, session_id: str, lines: Iterable[bytes], is_new: bool = True) -> None:
-    """Adds the lines of a whole session, the header first; with `is_new`, its row as well. The caller holds the lock."""
+    """Adds the lines of a whole session, and its row if it is new. The caller holds the lock."""
     known: set[str] = set()
     has_lost, end = False, 0
     for some in batched(lines):

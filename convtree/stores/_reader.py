@@ -17,7 +17,7 @@ from convtree._logs import directories
 from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry
-from convtree._model.errors import SessionClosed, SessionNotFound
+from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._model.unicode_text import check_text
@@ -314,6 +314,14 @@ class StoreReader(Uncopyable, ForkAware):
         with self._lock:
             self._check_open()
             return query(self._backend.catalogue(progress))
+
+    def _answers(self) -> bool:
+        """Returns whether the storage can be read from. Asked after an error that may be one session's only."""
+        try:
+            self._query(lambda catalogue: count_in(catalogue, Filter(ids=())))
+        except (ConvtreeError, OSError):
+            return False
+        return True
 
     def _listed(
         self, filters: Filter, limit: int | None = None, after: Cursor | None = None, progress: Progress | None = None
