@@ -5,7 +5,8 @@ and `redact_session` remove secrets from what is stored already; to keep them ou
 `vacuum` drops the part of a log that its contexts no longer need.
 """
 
-from convtree._tools.redact_log import Redaction, SecretFound, redact_log, redact_session
+from convtree._session.redacting import SecretFound
+from convtree._tools.redact_log import Redaction, redact_log, redact_session
 from convtree._tools.repair import Repair, Report, repair, verify
 from convtree._tools.vacuum_log import vacuum
 from convtree.stores._vacuum import Vacuumed

@@ -176,12 +176,16 @@ VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :
 #: makes the row of a session as it was before its first line; its lines follow. It is the same row, because writers
 #: that wait for its lock would not see another one.
 _RESET_SESSION = """
-UPDATE ct_sessions SET cwd = :cwd, git_root = :git_root, name = :name, name_words = :name_words, archived = 0, held = 0,
+UPDATE ct_sessions SET owner = :owner, session_key = :session_key, cwd = :cwd, git_root = :git_root, name = :name,
+  name_words = :name_words, archived = 0, held = 0,
   copying_to = :copying_to, active_ms = :active_ms, active_slot = :active_slot, size = 0, last_crc = 0,
   rewrites = rewrites + 1, leaf_id = NULL, entries = 0, message_count = 0, first_user = NULL, last_user = NULL
 WHERE session_id = :session_id
 """
-_RESET_VALUES = ("session_id", "cwd", "git_root", "name", "name_words", "copying_to", "active_ms", "active_slot")
+_RESET_VALUES = (
+    *("session_id", "owner", "session_key", "cwd", "git_root", "name", "name_words"),
+    *("copying_to", "active_ms", "active_slot"),
+)
 #: of a session's row, what its writers need; `copying_to` is the last copied entry until that is stored, then NULL,
 #: and `rewrites` says how often its lines were replaced
 ROW = "size, created_ms, copying_to, rewrites"

@@ -402,6 +402,7 @@ class SessionStore(AsyncFacade[SyncStore]):
     resumable = awaited(SyncStore.resumable)
     prune = awaited(SyncStore.prune)
     vacuum = awaited(SyncStore.vacuum)
+    redact_session = awaited(SyncStore.redact_session)
     search = awaited(SyncStore.search)
     usage = awaited(SyncStore.usage)
     ledger = awaited(SyncStore.ledger)

@@ -40,16 +40,16 @@ from convtree._session.session import Session
 from convtree.stores import _tasks
 from convtree.stores._arguments import Key, check_owner, check_session_id, checked_id, id_and_key
 from convtree.stores._copy import copy_session
+from convtree.stores._redact import RedactingStore
 from convtree.stores._scoped import ScopedBackend, first_header
 from convtree.stores._shared import SessionPool
-from convtree.stores._vacuum import VacuumingStore
 from convtree.stores.base import StoreBackend
 
 _DESCRIBE = ("name", "cwd", "git_root", "metadata", "parent_session")  # a session that begins
 
 
 @checked_methods
-class SessionStore(VacuumingStore):
+class SessionStore(RedactingStore):
     """Many sessions in one place. Made by `open_store`; a context manager; thread-safe.
 
     Directories are absolute and normalised, on the way in and in queries; the root of a worktree is that of the main
@@ -85,7 +85,7 @@ class SessionStore(VacuumingStore):
         whole: SessionStore | None = None,
         owner: str | None = None,
     ) -> None:
-        VacuumingStore.__init__(self, backend, clock, pool, whole, owner)
+        RedactingStore.__init__(self, backend, clock, pool, whole, owner)
         self._id_source = id_source
         self._redact = redact
 

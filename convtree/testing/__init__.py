@@ -26,6 +26,7 @@ from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
 from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
+from convtree.testing._redacting import RedactingTests
 from convtree.testing._scopes import ScopeTests
 from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
@@ -76,6 +77,7 @@ class StoreContract(
     CopyTests,
     LedgerTests,
     VacuumTests,
+    RedactingTests,
     ConcurrencyTests,
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.
