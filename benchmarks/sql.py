@@ -87,7 +87,7 @@ def fill(url: str, count: int) -> Figure:
             [count],
         )
         connection.execute(
-            "INSERT INTO ct_usage SELECT 'listed' || n, 'openai', 'gpt', 2, 100, 10, 0, 0, 0.01 "
+            "INSERT INTO ct_usage SELECT 'listed' || n, '', 'openai', 'gpt', 2, 100, 10, 0, 0, 0.01 "
             "FROM generate_series(1, %s) n",
             [count],
         )

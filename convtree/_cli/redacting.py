@@ -53,6 +53,7 @@ from convtree.stores._session_store import SessionStore
 @click.pass_context
 def redact_command(
     ctx: click.Context,
+    /,
     names: tuple[str, ...],
     store: SessionStore | None,
     session_id: str | None,
