@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import click
 from convtree._cli import json_output
 from convtree._cli.checking import log_progress
 from convtree._cli.redacting_stores import (
+    REFUSED,
     counts_by_kind,
     place_lines,
     redacted_sessions,
@@ -80,15 +81,10 @@ def redact_command(
     if store is not None:
         if session_id is not None or options["allow_network"]:
             raise click.UsageError("--session and --allow-network are about LOG; leave them out with --store")
-        found = redacted_sessions(
-            store,
-            names,
-            lambda: Redactor(email=email, patterns=compiled, explain=explain),
-            dry_run=not yes,
-            remove_original=remove_original,
-        )
+        make = partial(Redactor, email=email, patterns=compiled, explain=explain)
+        found = redacted_sessions(store, names, make, dry_run=not yes, remove_original=remove_original)
         write([sessions_document(found)] if as_json else session_lines(found))
-        ctx.exit(1 if found.refused else 0)
+        ctx.exit(REFUSED if found.refused else 0)
     if len(names) != 1:
         raise click.UsageError("expected one LOG, or --store URL and the ids of sessions")
     path = _local(names[0])

@@ -14,6 +14,8 @@ from convtree._session.redacting import SecretFound
 from convtree.stores._redact import Redacted
 from convtree.stores._session_store import SessionStore
 
+REFUSED = 1  # exit code: a session could not be redacted
+
 
 class RedactedSessions(NamedTuple):
     """What became of the sessions. `refused` has those that could not be redacted: id to reason."""
