@@ -38,7 +38,7 @@ def restored(text: str | None) -> str | None:
     return text.replace(_NUL, "\0").replace(_ESCAPE, "\x1a")
 
 
-def key_of_texts(*texts: str | None) -> str:
+def key_of_texts(*texts: str) -> str:
     """Returns 32 hex digits that stand for these texts in a primary key, however long they are."""
     return digest(texts)
 
