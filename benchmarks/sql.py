@@ -79,7 +79,7 @@ def fill(url: str, count: int) -> Figure:
     with psycopg.connect(url.replace("+psycopg", "")) as connection:
         connection.execute(
             "INSERT INTO ct_sessions (session_id, cwd, name, name_words, archived, held, kind, created_ms, "
-            "active_ms, active_slot, size, last_crc, rewrites, leaf, entries, message_count, first_user, last_user) "
+            "active_ms, active_slot, size, last_crc, rewrites, leaf_id, entries, message_count, first_user, last_user) "
             "SELECT 'listed' || n, '/home/me/project' || n %% 100, 'session ' || n, ' session ' || n || ' ', 0, 0, '', "
             "1700000000000 + n::bigint * 900000, 1700000000000 + n::bigint * 900000, "
             "(1700000000000 + n::bigint * 900000) / 600000, 4000, 1, 0, 'e' || n, 4, 4, repeat('first ', 30), "
@@ -87,7 +87,7 @@ def fill(url: str, count: int) -> Figure:
             [count],
         )
         connection.execute(
-            "INSERT INTO ct_usage SELECT 'listed' || n, 'openai', 'gpt', 2, 100, 10, 0, 0, 0.01 "
+            "INSERT INTO ct_usage SELECT 'listed' || n, '', 'openai', 'gpt', 2, 100, 10, 0, 0, 0.01 "
             "FROM generate_series(1, %s) n",
             [count],
         )

@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from convtree._session.vacuuming import DroppedBranch
     from convtree._session.viewing import View, ViewEntry
     from convtree.stores._open import open_store
+    from convtree.stores._redact import Redacted
     from convtree.stores._results import Erased, Hit, Judged, Page, Pruned, UsageRow
     from convtree.stores._session_store import SessionStore
     from convtree.stores._vacuum import Vacuumed
@@ -113,6 +114,7 @@ _LAZY = {
     "Page": "stores._results",
     "Pruned": "stores._results",
     "Redact": "_engine.redact",
+    "Redacted": "stores._redact",
     "Redactor": "_engine.redact",
     "Request": "_providers",
     "SecretPlace": "_engine.redact",
@@ -195,6 +197,7 @@ __all__ = [
     "ReadOnlySession",
     "Record",
     "Redact",
+    "Redacted",
     "Redactor",
     "Render",
     "Request",

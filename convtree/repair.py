@@ -7,8 +7,9 @@ and `redact_session` remove secrets from what is stored already; to keep them ou
 
 from convtree._catalogue.types import RowFinding
 from convtree._session.checking import Report
+from convtree._session.redacting import SecretFound
 from convtree._session.repairing import Repair
-from convtree._tools.redact_log import Redaction, SecretFound, redact_log, redact_session
+from convtree._tools.redact_log import Redaction, redact_log, redact_session
 from convtree._tools.repair import repair, verify
 from convtree._tools.vacuum_log import vacuum
 from convtree.stores._vacuum import Vacuumed

@@ -2,19 +2,20 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from unittest.mock import patch
 
 import pytest
 from helpers import HEADER, adding, as_file, contents, node, sealed, user
 
-from convtree import CorruptLog, ReadOnlySession, Session, SessionNotFound
+from convtree import CorruptLog, NotALog, ReadOnlySession, Session, SessionLocked, SessionNotFound
 from convtree._engine.log import Build, Chunk
 from convtree._logs import file_lines
 from convtree._logs.copy import Copied, copy_log
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.memory import MemoryLog
 from convtree._logs.sql import SqlLog
+from convtree.stores._folder import FolderBackend
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
 
@@ -238,8 +239,8 @@ def test_an_interrupted_copy_of_a_group_in_a_database_takes_no_appends(tmp_path:
                 raise OSError("gone")
             return append(log, position, build)
 
-        with patch.object(SqlLog, "append", interrupted), pytest.raises(OSError, match="gone"):
-            a.copy_to(b)
+        with patch.object(SqlLog, "append", interrupted):
+            assert a.copy_to(b) == [Copied(id="s1", status="refused", reason="gone")]
         with b.open("s1") as session:
             assert contents(session) == ["a"]
             with pytest.raises(ReadOnlySession, match="a copy was interrupted"):
@@ -248,3 +249,48 @@ def test_an_interrupted_copy_of_a_group_in_a_database_takes_no_appends(tmp_path:
         with b.open("s1") as session:
             session.append(user("x"))
             assert (contents(session), session.findings) == (["a", *["b"] * 1200, "x"], ())
+
+
+def test_sessions_that_cannot_be_copied_stop_no_others(stores: tuple[SessionStore, SessionStore]) -> None:
+    """Unreadable, no log any more, locked or too large there: each is refused with its reason."""
+    a, b = stores
+    for id in ("damaged", "good", "large", "locked", "unreadable", "vanished"):
+        put(a, id, as_file(LINES[:4]))
+    path = put(a, "damaged", as_file([*LINES[:2], b"junk", LINES[3]]))
+    log = FolderBackend.log
+
+    def failing(backend: FolderBackend, id: str, mode: Any) -> Any:
+        reasons = {
+            ("unreadable", "r"): PermissionError(13, "Permission denied", "unreadable.jsonl"),
+            ("vanished", "r"): NotALog("vanished.jsonl: not a log"),
+            ("locked", "a"): SessionLocked("locked.jsonl: locked by another writer", holder=None),
+            ("large", "a"): OSError(27, "File too large", "large.jsonl"),
+        }
+        if (id, mode) in reasons:
+            raise reasons[id, mode]
+        return log(backend, id, mode)
+
+    with patch.object(FolderBackend, "log", failing):
+        assert {info.id for info in a.list()} == {"damaged", "good", "large", "locked"}
+        done = {each.id: (each.status, each.reason) for each in a.copy_to(b)}
+        assert [each.reason for each in a.copy_to(b, ["vanished"])] == ["vanished.jsonl: not a log"]
+    assert done == {
+        "damaged": ("copied", None),
+        "good": ("copied", None),
+        "large": ("refused", "[Errno 27] File too large: 'large.jsonl'"),
+        "locked": ("refused", "locked.jsonl: locked by another writer"),
+        "unreadable": ("refused", "[Errno 13] Permission denied: 'unreadable.jsonl'"),
+        "vanished": ("refused", "not_a_log"),
+    }
+    assert Path(b.location, path.name).read_bytes() == path.read_bytes()
+    assert {each.id for each in a.copy_to(b) if each.status == "copied"} == {"large", "locked", "unreadable"}
+
+
+def test_a_store_that_does_not_answer_ends_the_copy(stores: tuple[SessionStore, SessionStore]) -> None:
+    """It would fail for every session."""
+    a, b = stores
+    put(a, "s1", as_file(LINES[:4]))
+    with patch.object(b._backend, "log", side_effect=OSError("gone")):
+        assert [each.reason for each in a.copy_to(b)] == ["gone"]
+        with patch.object(b._backend, "catalogue", side_effect=OSError("gone")), pytest.raises(OSError, match="gone"):
+            a.copy_to(b)

@@ -322,7 +322,7 @@ def test_a_lost_entry_that_comes_back_in_a_later_batch(database: SqlDatabase, id
     texts = [HEADER, node("a", None, "lost"), *(node(f"n{number}", "a") for number in range(600)), node("a", None)]
     write_session(database, id, sealed(texts))
     assert rows(database, "SELECT type FROM ct_lines WHERE session_id = :id AND id = 'a'", id=id) == [("message",)]
-    found = rows(database, "SELECT entries, message_count, leaf FROM ct_sessions WHERE session_id = :id", id=id)
+    found = rows(database, "SELECT entries, message_count, leaf_id FROM ct_sessions WHERE session_id = :id", id=id)
     assert found == [(601, 601, "n599")]
 
 

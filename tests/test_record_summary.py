@@ -75,7 +75,7 @@ def test_the_summary_of_a_message() -> None:
         "ms": 1500,
         "excerpt": "Hello, there",
         "words": "hello there",
-        "provider": "p ",
+        "provider": "p\0",
         "model": "m",
         "usage": Usage(input_tokens=3),
         "leaf": "a",
@@ -120,10 +120,10 @@ def test_a_message_keeps_its_text_whoever_sees_it(seen: Visibility) -> None:
         (LabelMark(id="a", target_id="b", label="x"), {"leaf": UNSET}),
         (OpaqueMark(id="a", unknown_type="new", fields={}), {"leaf": UNSET}),
         (SessionInfoMark(id="a"), {"leaf": UNSET}),
-        (SessionInfoMark(id="a", name="n\0"), {"leaf": UNSET, "name": "n "}),
+        (SessionInfoMark(id="a", name="n\0"), {"leaf": UNSET, "name": "n\0"}),
         (SessionInfoMark(id="a", name=None, archived=None), {"leaf": UNSET, "name": None, "archived": None}),
         (SessionInfoMark(id="a", archived=True), {"leaf": UNSET, "archived": True}),
-        (SessionInfoMark(id="a", hold=True, cwd="/c\0"), {"leaf": UNSET, "held": True, "cwd": "/c "}),
+        (SessionInfoMark(id="a", hold=True, cwd="/c\0"), {"leaf": UNSET, "held": True, "cwd": "/c\0"}),
         (SessionInfoMark(id="a", hold=None, git_root=None), {"leaf": UNSET, "held": False, "git_root": None}),
         (
             VisibilityMark(id="a", target_id="b", visible_to="user"),
@@ -150,7 +150,7 @@ def test_what_a_vacuum_says_was_spent() -> None:
         {"provider": 7, "answers": True, "output_tokens": -1, "cache_write_tokens": 2**53, "cost": "much"},
     ]
     assert summarise_record(VacuumEntry(id="a", usage=totals)).spent == (
-        Spent("p", "m ", 3, Usage(input_tokens=5, cache_read_tokens=2**52, cost=0.5)),
+        Spent("p", "m\0", 3, Usage(input_tokens=5, cache_read_tokens=2**52, cost=0.5)),
         Spent(None, None, 0, Usage()),
     )
 
@@ -242,9 +242,9 @@ def test_sanitised_text(text: str) -> None:
     assert sanitise_text(text) == text.replace("\0", " ")
 
 
-def test_sanitised_none_and_surrogates() -> None:
-    """None stays None. A lone surrogate becomes a question mark."""
-    assert (sanitise_text(None), sanitise_text("a\ud800\0")) == (None, "a? ")
+def test_sanitised_surrogates() -> None:
+    """A lone surrogate becomes a question mark."""
+    assert sanitise_text("a\ud800\0") == "a? "
 
 
 # --- snippets -----------------------------------------------------------------------------------------------------

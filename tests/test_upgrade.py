@@ -44,7 +44,44 @@ from convtree.stores._open import open_store as open_store_now
 OLD = Path(__file__).parent / "version_1"
 open_store = partial(open_store_now, clock=lambda: 1_900_010_000 * 10**9)  # when the sessions were a few hours old
 EVERY = ["notes", "old", "task", "fork", "trip"]  # last active first
-AS_VERSION_3 = """
+NUMBERS = "input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost"
+WITH_TYPES = """
+input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
+cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL
+"""
+LAYOUT_4 = {
+    "usage": ("session_id, provider, model", "answers"),
+    "copied": ("session_id, entry, provider, model", "answers"),
+    "gone": ("session_id, parent_id", ""),
+    "ledger": ("session_id, header, day, owner, provider, model", "copied"),
+}
+
+
+def as_version_4(name: str) -> str:
+    """Statements that give a table of today the layout of version 4."""
+    key, more = LAYOUT_4[name]
+    texts = ", ".join(f"{each} TEXT NOT NULL" for each in key.split(", "))
+    sums = f", {more} BIGINT NOT NULL, {WITH_TYPES}" if more else ""
+    columns = f"{key}, {more}, {NUMBERS}" if more else key
+    return f"""
+    ALTER TABLE ct_{name} RENAME TO ct_now; CREATE TABLE ct_{name} ({texts}{sums}, PRIMARY KEY ({key}));
+    INSERT INTO ct_{name} ({columns}) SELECT {columns} FROM ct_now; DROP TABLE ct_now;
+    """
+
+
+AS_VERSION_4 = f"""
+ALTER TABLE ct_sessions RENAME COLUMN leaf_id TO leaf;
+DROP INDEX ct_sessions_by_owner; CREATE INDEX ct_sessions_by_owner ON ct_sessions (owner, active_slot);
+DROP INDEX ct_sessions_by_cwd; CREATE INDEX ct_sessions_by_cwd ON ct_sessions (cwd, active_slot);
+DROP INDEX ct_sessions_by_git_root; CREATE INDEX ct_sessions_by_git_root ON ct_sessions (git_root, active_slot);
+DROP INDEX ct_sessions_by_parent; CREATE INDEX ct_sessions_by_parent ON ct_sessions (parent_id);
+DROP INDEX ct_sessions_by_header; CREATE INDEX ct_sessions_by_header ON ct_sessions (header_id);
+{"".join(map(as_version_4, LAYOUT_4))}
+CREATE INDEX ct_copied_by_entry ON ct_copied (entry);
+CREATE INDEX ct_gone_by_parent ON ct_gone (parent_id);
+UPDATE ct_schema SET version = 4;
+"""  # of tables of today
+AS_VERSION_3 = f"""{AS_VERSION_4}
 DROP TABLE ct_metadata; DROP INDEX ct_lines_by_id; ALTER TABLE ct_sessions RENAME COLUMN message_count TO messages;
 ALTER TABLE ct_sessions DROP COLUMN rewrites; ALTER TABLE ct_sessions RENAME COLUMN last_crc TO crc;
 DROP INDEX ct_gone_by_parent;
@@ -106,7 +143,7 @@ def tables_of(url: str) -> dict[str, list[tuple[Any, ...]]]:
     """All that the tables say. Columns are in one order, whatever the layout is."""
     columns = (
         "session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id, parent_entry, "
-        "copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites, leaf, "
+        "copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites, leaf_id, "
         "entries, message_count, first_user, last_user"
     )
     return {
@@ -180,7 +217,7 @@ def test_migrated_tables_are_those_of_the_same_sessions_stored_today(old: str, t
                 )
                 assert found == expected
     assert tables_of(old) == tables_of(fresh)
-    assert rows(old, "SELECT version FROM ct_schema") == [(4,)]
+    assert rows(old, "SELECT version FROM ct_schema") == [(5,)]
     if kind(old) == "sqlite":
         indexed = [rows(url, "SELECT id FROM ct_words_docsize ORDER BY id") for url in (old, fresh)]
         assert [len(each) for each in indexed] == [len(rows(old, "SELECT 1 FROM ct_lines WHERE words <> ''"))] * 2
@@ -299,10 +336,10 @@ def test_tables_of_version_2(url: str) -> None:
         "DROP TABLE ct_copied; DROP TABLE ct_gone; DROP TABLE ct_ledger; "
         "UPDATE ct_sessions SET active_ms = 1900000000000, active_slot = 3166666; UPDATE ct_schema SET version = 2;",
     )
-    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 4"):
+    with pytest.raises(TablesOutdated, match=r"version 2, .* needs version 5"):
         open_store(url, create=False)
     open_store(url, create=True).close()
-    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(4,)])
+    assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(5,)])
 
 
 def test_tables_of_version_3(url: str) -> None:
@@ -320,10 +357,10 @@ def test_tables_of_version_3(url: str) -> None:
             session.append(assistant("x"), model="m", usage={"output_tokens": 4})
     before = tables_of(url)
     run(url, AS_VERSION_3)
-    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 4"):
+    with pytest.raises(TablesOutdated, match=r"version 3, .* needs version 5"):
         open_store(url, create=False)
     with open_store(url, create=True) as store:
-        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(4,)])
+        assert (tables_of(url), rows(url, "SELECT version FROM ct_schema")) == (before, [(5,)])
         assert [info.id for info in store.list(metadata={"team": "red", "old": None})] == ["s"]
         assert [info.id for info in store.list(metadata={"last": True, "team": None})] == ["t"]
         assert store.sessions_with(entry.id) == ["s"]
@@ -346,6 +383,61 @@ def test_a_writer_of_version_3_that_is_still_running_fails(url: str, column: str
     run(url, append + ";")
     open_store(url, create=True).close()
     with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match=column):
+        run(url, append + ";")
+
+
+ODD = "a\0b \x1a0 c"
+
+
+def test_tables_of_version_4(url: str) -> None:
+    """Texts that version 4 could not store are read again from the lines. Sums, links and the ledger stay."""
+    with open_store(url, create=True) as store:
+        with store.create(id="s", name=ODD, owner=ODD, cwd=f"/{ODD}", metadata={ODD: 1}) as session:
+            session.append(user("one"))
+            session.append(assistant("x"), provider=ODD, model=ODD, usage={"output_tokens": 4})
+            session.rename(f"{ODD}!")
+        with store.create(id="t", owner="ann") as session:
+            for model in "mn":
+                session.append(assistant("x"), provider="p", model=model, usage={"output_tokens": 8})
+        with store.create(id="damaged") as session:
+            session.append(user("two"))
+        for id in ("t", "s"):
+            store.fork(id, new_id=f"{id}-fork").close()
+            store.fork(f"{id}-fork", new_id=f"{id}-second").close()
+        store.delete("s-fork")
+        store.delete("t-fork")
+        store.copy("t", "u").close()
+        with store.open("u") as session:
+            session.append(assistant("x"), model="m", usage={"output_tokens": 16})
+        store.delete("u")
+        run(url, "UPDATE ct_sessions SET rewrites = 3 WHERE session_id = 's';")
+        before = tables_of(url), list(store.list(tasks=True)), store.ledger()
+    run(
+        url,
+        AS_VERSION_4,
+        "UPDATE ct_sessions SET name = 'a b', owner = 'a b', cwd = 'a b', name_words = '' WHERE owner <> 'ann';",
+        "UPDATE ct_usage SET provider = 'a b', model = 'a b' WHERE session_id = 's';",
+        "UPDATE ct_copied SET provider = 'a b', model = 'a b' WHERE session_id = 's-second';",
+    )
+    with pytest.raises(TablesOutdated, match=r"version 4, .* needs version 5"):
+        open_store(url, create=False)
+    with open_store(url, create=True) as store:
+        assert (tables_of(url), list(store.list(tasks=True)), store.ledger()) == before
+        assert [info.id for info in store.list(owner=ODD)] == ["s-second", "s"]
+        assert store.delete("t").copies == ("t-second",)
+        assert sum(row.usage.output_tokens for row in store.ledger()) == 16
+        store.delete("t-second")
+        assert sum(row.usage.output_tokens for row in store.ledger()) == 32
+
+
+def test_a_writer_of_version_4_that_is_still_running_fails(url: str) -> None:
+    """It would store a space in place of a NUL. Each of its appends sets the leaf."""
+    append = "UPDATE ct_sessions SET leaf = 'x' WHERE session_id = 's'"
+    open_store(url, create=True).close()
+    run(url, AS_VERSION_4)
+    run(url, append + ";")
+    open_store(url, create=True).close()
+    with pytest.raises((sqlite3.OperationalError, sqlalchemy.exc.ProgrammingError), match="leaf"):
         run(url, append + ";")
 
 
@@ -393,7 +485,7 @@ def test_several_processes_migrate_at_once(old: str) -> None:
         thread.join()
     for database in databases:
         database.close()
-    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(4,)])
+    assert (failed, rows(old, "SELECT version FROM ct_schema")) == ([], [(5,)])
     with open_store(old) as store:
         assert [info.id for info in store.list(archived=None, tasks=True)] == EVERY
 
@@ -410,7 +502,7 @@ def test_a_migration_that_fails_changes_nothing(old: str) -> None:
 
 def test_tables_of_version_1_are_not_read_as_they_are(old: str) -> None:
     """Nor migrated by somebody who did not ask for it. The error says what to do."""
-    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 4; open_store\(url, create=True\)"):
+    with pytest.raises(TablesOutdated, match=r"version 1, .* needs version 5; open_store\(url, create=True\)"):
         open_store(old, create=False)
     if kind(old) == "postgresql":
         with pytest.raises(TablesOutdated):
@@ -460,10 +552,10 @@ def test_a_writer_of_version_1_that_is_still_running_fails(old: str) -> None:
 
 def test_tables_of_a_later_version_are_refused(old: str) -> None:
     """As earlier versions refuse those of today, by the same check."""
-    run(old, "UPDATE ct_schema SET version = 5;")
+    run(old, "UPDATE ct_schema SET version = 6;")
     calls: list[Callable[[], object]] = [lambda: open_store(old, create=True), lambda: open_store(old, create=False)]
     for call in calls:
-        with pytest.raises(ConvtreeError, match="version 5, this convtree supports up to 4"):
+        with pytest.raises(ConvtreeError, match="version 6, this convtree supports up to 5"):
             call()
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from convtree._catalogue.record_summary import key_of
 from convtree._catalogue.tables import Execute
+from convtree._catalogue.texts import is_one_of, one_of, restored
 from convtree._model.batches import batched
 from convtree._model.usage import Usage
 
@@ -33,7 +34,7 @@ SELECT session_id, header_id, CASE WHEN EXISTS (
 """
 _SELECT_NAMED = """
 SELECT session_id, header_id, parent_id, copying_to, created_ms FROM ct_sessions
-WHERE session_id IN ({marks}) OR header_id IN ({marks})
+WHERE session_id IN ({marks}) OR {header_id}
 """
 #: a vacuum entry is the first record of a log
 _SELECT_VACUUMED = """
@@ -42,11 +43,11 @@ SELECT session_id FROM ct_sessions s WHERE session_id IN ({marks}) AND (SELECT t
 """
 _SELECT_GONE = "SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks})"
 _SELECT_LINKS = """
-SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks}) OR parent_id IN ({marks})
+SELECT session_id, parent_id FROM ct_gone WHERE session_id IN ({marks}) OR {parent_id}
 UNION SELECT session_id, header_id FROM ct_sessions
-WHERE header_id IS NOT NULL AND (session_id IN ({marks}) OR header_id IN ({marks}))
+WHERE header_id IS NOT NULL AND (session_id IN ({marks}) OR {header_id})
 UNION SELECT session_id, parent_id FROM ct_sessions
-WHERE kind = 'fork' AND parent_entry IS NOT NULL AND (session_id IN ({marks}) OR parent_id IN ({marks}))
+WHERE kind = 'fork' AND parent_entry IS NOT NULL AND (session_id IN ({marks}) OR {parent_id})
 """
 _SELECT_ROWS = f"SELECT entry, provider, model, answers, {_FIELDS} FROM ct_copied WHERE session_id = :session_id"
 _SELECT_COPIED = "SELECT entry FROM ct_copied WHERE session_id = :session_id AND entry IN ({marks})"
@@ -90,6 +91,12 @@ class _Session(NamedTuple):
     copying_to: str | None
     created_ms: int | None
 
+    @classmethod
+    def from_row(cls, row: Sequence[Any]) -> _Session:
+        """Returns the session of a row."""
+        id, header_id, parent_id, copying_to, created_ms = row
+        return cls(id, restored(header_id), restored(parent_id), copying_to, created_ms)
+
 
 class _Row(NamedTuple):
     """Usage of a copied entry."""
@@ -105,7 +112,7 @@ def counted_copies(execute: Execute, ids: Sequence[str]) -> list[Counted]:
     """Returns the usage of copied entries that counts in these sessions, a row for each entry and model."""
     found: list[Counted] = []
     for chunk in batched(ids):
-        copiers = [_Session(*row) for row in _select(execute, _SELECT_COPIERS, chunk)]
+        copiers = [_Session.from_row(row) for row in _select(execute, _SELECT_COPIERS, chunk)]
         parents = _parents(execute, copiers)
         rows = {each: _rows(execute, each.id) for each in copiers if each.id not in parents}
         entries = {row.entry for each, some in rows.items() if each.copying_to is None for row in some}
@@ -124,7 +131,7 @@ def held_elsewhere(execute: Execute, session_id: str, entries: Iterable[str], wi
     wanted = list(entries)
     copies = _copies(execute, session_id, wanted)
     held = {entry for entry, others in copies.items() if not others <= set(without)}
-    copiers = [_Session(*row) for row in _select(execute, _SELECT_COPIERS, [session_id])]
+    copiers = [_Session.from_row(row) for row in _select(execute, _SELECT_COPIERS, [session_id])]
     for ancestor in _ancestors(execute, copiers, without).get(session_id, ()):
         chunks = (_select(execute, _SELECT_COPIED, chunk, session_id=session_id) for chunk in batched(wanted))
         held |= _entries_in(execute, ancestor, [row[0] for rows in chunks for row in rows])
@@ -136,7 +143,8 @@ def links(execute: Execute, ids: Collection[str]) -> list[tuple[str, str]]:
 
     These are the parents of forks, deleted or not, and the ids in headers of logs that were copied as files.
     """
-    return [tuple(row) for chunk in batched(ids) for row in _select(execute, _SELECT_LINKS, chunk)]
+    rows = (row for chunk in batched(ids) for row in _select(execute, _SELECT_LINKS, chunk))
+    return [(id, restored(name)) for id, name in rows]
 
 
 def usage_from(numbers: Iterable[Any]) -> Usage:
@@ -179,7 +187,7 @@ class _Above:
         """Looks for what is above these sessions."""
         while ids:
             rows = (row for chunk in batched(ids) for row in _select(self._execute, _SELECT_SESSIONS, chunk))
-            sessions = [_Session(*row) for row in rows]
+            sessions = [_Session.from_row(row) for row in rows]
             self.unfinished |= {each.id for each in sessions if each.copying_to is not None}
             parents = _parents(self._execute, sessions)
             firsts = _first_logs(self._execute, sessions)
@@ -209,7 +217,7 @@ class _Above:
 def _rows(execute: Execute, session_id: str) -> list[_Row]:
     selected = execute(_SELECT_ROWS, {"session_id": session_id})
     return [
-        _Row(entry, provider, model, answers, usage_from(numbers))
+        _Row(entry, restored(provider), restored(model), answers, usage_from(numbers))
         for entry, provider, model, answers, *numbers in selected
     ]
 
@@ -268,7 +276,7 @@ def _named(execute: Execute, names: Sequence[str]) -> Mapping[str, list[_Session
     """Returns the sessions of these names: by id, then those whose header has it."""
     found: dict[str, list[_Session]] = {}
     for chunk in batched(names):
-        for session in sorted(_Session(*row) for row in _select(execute, _SELECT_NAMED, chunk)):
+        for session in sorted(_Session.from_row(row) for row in _select(execute, _SELECT_NAMED, chunk)):
             found.setdefault(session.id, []).insert(0, session)
             if session.header_id is not None:
                 found.setdefault(session.header_id, []).append(session)
@@ -296,7 +304,7 @@ def _ancestors(execute: Execute, sessions: Sequence[_Session], without: Collecti
         named, links = _named(execute, names), dict[str, list[str]]()
         for chunk in batched(names):
             for gone, parent in _select(execute, _SELECT_GONE, chunk):
-                links.setdefault(gone, []).append(parent)
+                links.setdefault(gone, []).append(restored(parent))
         vacuumed = _vacuumed(execute, (other.id for others in named.values() for other in others))
         for each, level in levels.items():
             seen[each].update(level)
@@ -314,6 +322,6 @@ def _ancestors(execute: Execute, sessions: Sequence[_Session], without: Collecti
 
 
 def _select(execute: Execute, sql: str, names: Sequence[str], **values: Any) -> list[Any]:
-    marked = {f"n{number}": name for number, name in enumerate(names)}
-    marks = ", ".join(f":{name}" for name in marked) or "NULL"
-    return execute(sql.format(marks=marks), marked | values)
+    marks, marked = one_of(names)
+    either = {column: is_one_of(column, marks) for column in ("header_id", "parent_id")}
+    return execute(sql.format(marks=marks, **either), marked | values)

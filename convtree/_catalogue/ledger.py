@@ -7,6 +7,7 @@ the ledger when the last session that holds it is deleted. So the sum of a store
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -14,17 +15,21 @@ from convtree._catalogue.copies import held_elsewhere, usage_from
 from convtree._catalogue.gone import GoneSession, Used, used
 from convtree._catalogue.record_summary import RecordSummary, entry_key, timestamp_of
 from convtree._catalogue.tables import Execute, spent_by
+from convtree._catalogue.texts import key_of_texts, restored, stored
 from convtree._catalogue.types import LedgerRow
 from convtree._model.usage import Usage
 
 _Key = tuple[str | None, str | None, str | None, str | None]
 _NUMBERS = Usage.__struct_fields__
 _ADD = f"""
-INSERT INTO ct_ledger (session_id, header, day, owner, provider, model, copied, {", ".join(_NUMBERS)})
-VALUES (:session_id, :header, :day, :owner, :provider, :model, :copied, {", ".join(f":{name}" for name in _NUMBERS)})
+INSERT INTO ct_ledger (session_id, header, sum_key, day, owner, provider, model, copied, {", ".join(_NUMBERS)})
+VALUES (:session_id, :header, :sum_key, :day, :owner, :provider, :model, :copied,
+  {", ".join(f":{name}" for name in _NUMBERS)})
 """
-_ADD_LINK = "INSERT INTO ct_gone (session_id, parent_id) VALUES (:session_id, :parent_id) ON CONFLICT DO NOTHING"
-_TEXTS = ("day", "provider", "model")
+_ADD_LINK = """
+INSERT INTO ct_gone (session_id, parent_key, parent_id) VALUES (:session_id, :parent_key, :parent_id)
+ON CONFLICT DO NOTHING
+"""
 _REMOVE = "DELETE FROM ct_ledger WHERE session_id = :session_id AND header = :header"
 _SELECT = f"SELECT session_id, header, copied, owner, day, provider, model, {', '.join(_NUMBERS)} FROM ct_ledger"
 _SELECT_LINKS = "SELECT session_id, parent_id FROM ct_gone"
@@ -62,7 +67,9 @@ def paid(summaries: Iterable[RecordSummary]) -> list[RecordSummary]:
 def rows_of(sums: Iterable[tuple[_Key, Usage]]) -> list[LedgerRow]:
     """Returns rows by day, owner, provider and model. Rows of the same are added up; sums of zero are left out."""
     totals: dict[_Key, Usage] = {}
-    for key, usage in sums:
+    for texts, usage in sums:
+        day, owner, provider, model = (text or None for text in texts)  # an empty text is as good as none
+        key = day, owner, provider, model
         totals[key] = totals.get(key, Usage()) + usage
     ordered = sorted(totals.items(), key=lambda each: [text or "" for text in each[0]])
     return [
@@ -75,12 +82,15 @@ def rows_of(sums: Iterable[tuple[_Key, Usage]]) -> list[LedgerRow]:
 def gone_in(execute: Execute) -> list[GoneSession]:
     """Returns the sessions in the ledger of a database, and those that lead from one to what it had copied from."""
     found: dict[tuple[str, str], GoneSession] = {}
-    for id, header, copied, owner, day, provider, model, *numbers in execute(_SELECT):
+    for id, header, copied, *texts, numbers in ((*row[:7], row[7:]) for row in execute(_SELECT)):
+        owner, day, provider, model = map(restored, texts)
         usage = msgspec.structs.asdict(usage_from(numbers))
         row = Used(day=day or None, provider=provider or None, model=model or None, **usage)
         before = found.get((id, header), GoneSession(id=id, header=header, owner=owner or None, copied=bool(copied)))
         found[id, header] = msgspec.structs.replace(before, used=(*before.used, row))
-    links = [GoneSession(id=id, header="", parent=parent, copied=True) for id, parent in execute(_SELECT_LINKS)]
+    links = [
+        GoneSession(id=id, header="", parent=restored(parent), copied=True) for id, parent in execute(_SELECT_LINKS)
+    ]
     return [*found.values(), *links]
 
 
@@ -100,11 +110,10 @@ def put_gone(execute: Execute, gone: GoneSession) -> None:
     values = {"session_id": gone.id, "header": gone.header}
     if gone.used or gone.header:  # otherwise it is only a link
         execute(_REMOVE, values)
-    texts = {"owner": gone.owner or "", "copied": int(gone.copied)}
     added = [
         values
-        | texts
-        | {name: value or "" for name, value in msgspec.structs.asdict(row).items() if name in _TEXTS}
+        | {"copied": int(gone.copied)}
+        | sum_values(row.day, gone.owner, row.provider, row.model)
         | {name: getattr(row, name) for name in _NUMBERS}
         for row in gone.used
     ]
@@ -113,7 +122,18 @@ def put_gone(execute: Execute, gone: GoneSession) -> None:
     add_links(execute, gone.links())
 
 
+def sum_values(day: str | None, owner: str | None, provider: str | None, model: str | None) -> dict[str, Any]:
+    """Returns the columns that say what a sum of the ledger is about. Empty texts stand for unknown ones."""
+    texts = {"day": day or "", "owner": owner or "", "provider": provider or "", "model": model or ""}
+    return {"sum_key": key_of_texts(*texts.values())} | {name: stored(text) for name, text in texts.items()}
+
+
 def add_links(execute: Execute, links: Sequence[tuple[str, str]]) -> None:
     """Stores what some sessions that are gone had copied from."""
     if links:
-        execute(_ADD_LINK, [{"session_id": id, "parent_id": parent_id} for id, parent_id in links])
+        execute(_ADD_LINK, [link_values(id, parent_id) for id, parent_id in links])
+
+
+def link_values(session_id: str, parent_id: str) -> dict[str, Any]:
+    """Returns the columns for what a session that is gone had copied from."""
+    return {"session_id": session_id, "parent_key": key_of_texts(parent_id), "parent_id": stored(parent_id)}

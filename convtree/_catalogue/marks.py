@@ -13,6 +13,7 @@ from msgspec import UNSET
 
 from convtree._catalogue.record_summary import HIDDEN_FROM_USER, RecordSummary
 from convtree._catalogue.tables import Execute, change_metadata
+from convtree._catalogue.texts import stored
 
 # The last mark for a target counts. A mark that stands before its target has no effect.
 _SHOW_OR_HIDE = """
@@ -39,9 +40,10 @@ def apply_marks(
         if each is None or each.type not in ("visibility", "session_info"):
             continue  # nearly every line
         if each.target is not None and each.visible_to is not None:
-            values = {"target": each.target, "visible_to": each.visible_to, "position": position}
+            values = {"target": stored(each.target), "visible_to": each.visible_to, "position": position}
             seen.append({"session_id": session_id, **values})
-        info = {"cwd": each.cwd, "git_root": each.git_root, "held": each.held}
+        texts = {"cwd": each.cwd, "git_root": each.git_root}
+        info = {"held": each.held} | {name: t if t is UNSET else stored(t) for name, t in texts.items()}
         if each.metadata is not None:
             change_metadata(execute, session_id, each.metadata)
         changes |= {name: value for name, value in info.items() if value is not UNSET}

@@ -3,16 +3,19 @@
 Version 2 knows who sees a message, what is on hold, and how a session came here. Version 3 knows when somebody last
 said something, and counts copied entries again when the session is gone that they come from. Version 4 knows how often
 the lines of a session were replaced, finds sessions by their metadata and by their entries, and tells apart the deleted
-sessions that had one id. The new columns and tables follow from the lines, which do not change. `sql_migration` reads
-them and fills in what is new.
+sessions that had one id. Version 5 stores texts of any length and with any character. The new columns and tables follow
+from the lines, which do not change. `sql_migration` reads them and fills in what is new.
 """
 
 from __future__ import annotations
 
-from convtree._catalogue.tables import FINDERS, LEDGER, LINKS, Dialect
+from typing import NamedTuple
 
-CLAIM = "UPDATE ct_schema SET version = :version WHERE version = :version - 1 RETURNING version"
+from convtree._catalogue.tables import COPIED, FINDERS, GONE, LEDGER, LINKS, SESSION_INDEXES, USAGE, Dialect
+
+LOCK = "UPDATE ct_schema SET version = version RETURNING version"
 """Locks the version. Of two processes that migrate at once, the second waits, and finds nothing to do."""
+SET_VERSION = "UPDATE ct_schema SET version = :version"
 
 SELECT_COPYING = "SELECT session_id, parent_entry FROM ct_sessions WHERE copying = 1"
 LAYOUT = (
@@ -86,9 +89,6 @@ FORGET_USAGE = "DELETE FROM ct_usage WHERE session_id = :session_id"
 
 # --- version 4 ----------------------------------------------------------------------------------------------------
 
-_LEDGER_COLUMNS = (
-    "session_id, day, owner, provider, model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost"
-)
 LAYOUT_4 = (
     "ALTER TABLE ct_sessions ADD COLUMN rewrites BIGINT NOT NULL DEFAULT 0",
     # Renamed, so that writers of version 3 that are still running fail: they would continue a log that was rewritten,
@@ -97,12 +97,52 @@ LAYOUT_4 = (
     "ALTER TABLE ct_sessions RENAME COLUMN messages TO message_count",
     *FINDERS,
     *LINKS,
-    "ALTER TABLE ct_ledger RENAME TO ct_ledger_3",
-    LEDGER,
-    f"INSERT INTO ct_ledger ({_LEDGER_COLUMNS}, header, copied) SELECT {_LEDGER_COLUMNS}, '', 0 FROM ct_ledger_3",
-    "DROP TABLE ct_ledger_3",
 )
 SELECT_INFO = """
 SELECT position, line FROM ct_lines WHERE session_id = :session_id AND position > :after
   AND type IN ('session', 'session_info') ORDER BY position LIMIT :limit
 """
+
+# --- version 5 ----------------------------------------------------------------------------------------------------
+
+
+class Keyed(NamedTuple):
+    """A table that has another primary key since version 5.
+
+    Attributes:
+        since: the version that it came with.
+        create: the statement that creates it.
+        kept: the columns that stay as they are; in versions before 4, the ledger had two of them less.
+        texts: the columns that the new key follows from.
+    """
+
+    since: int
+    create: str
+    kept: tuple[str, ...]
+    texts: tuple[str, ...]
+
+
+_SUMS = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost")
+#: by the end of its name
+KEYED = {
+    "usage": Keyed(1, USAGE, ("session_id", "answers", *_SUMS), ("provider", "model")),
+    "copied": Keyed(3, COPIED, ("session_id", "entry", "answers", *_SUMS), ("provider", "model")),
+    "gone": Keyed(3, GONE, ("session_id",), ("session_id", "parent_id")),
+    "ledger": Keyed(3, LEDGER, ("session_id", "header", "copied", *_SUMS), ("day", "owner", "provider", "model")),
+}
+MISSING_IN_3 = {"header": "''", "copied": "0"}
+DROP_INDEXES = ("DROP INDEX IF EXISTS ct_copied_by_entry", "DROP INDEX IF EXISTS ct_gone_by_parent")
+LAYOUT_5 = (
+    # Renamed, so that writers of version 4 that are still running fail: they would store a space in place of NUL.
+    "ALTER TABLE ct_sessions RENAME COLUMN leaf TO leaf_id",
+    *(f"DROP INDEX IF EXISTS ct_sessions_by_{name}" for name in ("owner", "cwd", "git_root", "parent", "header")),
+    *SESSION_INDEXES,
+    *LINKS,
+)
+SELECT_ODD = r"""
+SELECT DISTINCT session_id FROM ct_lines WHERE line LIKE '%\u0000%' ESCAPE '!' OR line LIKE '%\u001a%' ESCAPE '!'
+  OR line LIKE '%\u001A%' ESCAPE '!' OR line LIKE '\x%' ESCAPE '!' ORDER BY session_id
+"""
+"""The sessions that may have a NUL or U+001A, which are stored in another way now."""
+SELECT_REWRITES = "SELECT rewrites FROM ct_sessions WHERE session_id = :session_id"
+FILL_REWRITES = "UPDATE ct_sessions SET rewrites = :rewrites WHERE session_id = :session_id"

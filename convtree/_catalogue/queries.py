@@ -9,8 +9,9 @@ import msgspec
 
 from convtree._catalogue.copies import counted_copies, usage_from
 from convtree._catalogue.metadata import metadata_rows
-from convtree._catalogue.record_summary import NOT_SEARCHED, sanitise_text, timestamp_of, words_of
+from convtree._catalogue.record_summary import NOT_SEARCHED, timestamp_of, words_of
 from convtree._catalogue.tables import SLOT_MS, Dialect, Execute
+from convtree._catalogue.texts import equals, is_one_of, one_of, restored, stored
 from convtree._catalogue.types import Cursor, Filter, ListedSession, SearchMatch, SessionInfo, StoredEntry, UsageTotal
 from convtree._model.batches import batched
 from convtree._model.entries import MARK_CLASSES, ParentSession
@@ -20,7 +21,7 @@ _QUERY_LIMIT = 200  # words in one query
 
 _INFO = (
     "session_id, name, owner, cwd, git_root, archived, created_ms, active_ms, entries, message_count, first_user, "
-    "last_user, kind, parent_id, parent_entry, leaf, held, arrived_ms, session_key, size, last_crc"
+    "last_user, kind, parent_id, parent_entry, leaf_id, held, arrived_ms, session_key, size, last_crc"
 )
 _CREATED, _ACTIVE = (_INFO.split(", ").index(name) for name in ("created_ms", "active_ms"))
 _SEARCHED = f"l.visible_to NOT IN ({', '.join(map(repr, NOT_SEARCHED))})"
@@ -133,7 +134,7 @@ def _may_be_ahead(rows: Sequence[Any], filters: Filter, after: Cursor | None) ->
 def _from_lines(execute: Execute, rows: Sequence[Any], now_ms: int) -> Iterator[tuple[Any, ...]]:
     """Yields rows with the last activity up to now, from the lines."""
     for some in batched(rows):
-        marks, values = _any_of([row[0] for row in some])
+        marks, values = one_of([row[0] for row in some])
         sql = f"SELECT session_id, MAX(said_ms) FROM ct_lines WHERE session_id IN ({marks}) AND said_ms <= :now"
         said = dict(map(tuple, execute(f"{sql} GROUP BY session_id", values | {"now": now_ms})))
         for row in some:
@@ -172,13 +173,14 @@ def usage(execute: Execute, ids: Sequence[str]) -> list[UsageTotal]:
     """Returns tokens and cost of these sessions, by session and model. A copied entry counts in one session only."""
     totals: dict[tuple[str, str, str], tuple[int, Usage]] = {}
     for chunk in batched(ids):
-        marks, values = _any_of(chunk)
+        marks, values = one_of(chunk)
         rows = execute(
             "SELECT session_id, provider, model, answers, input_tokens, output_tokens, cache_read_tokens, "
             f"cache_write_tokens, cost FROM ct_usage WHERE session_id IN ({marks})",
             values,
         )
-        totals |= {(row[0], row[1], row[2]): (row[3], usage_from(row[4:])) for row in rows}
+        for id, provider, model, answers, *numbers in rows:
+            totals[id, restored(provider), restored(model)] = answers, usage_from(numbers)
     for session_id, _, provider, model, count, used in counted_copies(execute, ids):
         answers, total = totals.get((session_id, provider, model), (0, Usage()))
         totals[session_id, provider, model] = answers + count, total + used
@@ -196,7 +198,7 @@ def sessions_with(execute: Execute, entry_ids: Sequence[str]) -> list[StoredEntr
     """Returns the entries with one of these ids, in all sessions; of one id, in the order in which these began."""
     found = []
     for chunk in batched(entry_ids):
-        marks, values = _any_of(chunk)
+        marks, values = one_of(chunk)
         sql = (
             "SELECT l.session_id, l.id, l.time_ms FROM ct_lines l JOIN ct_sessions s ON s.session_id = l.session_id "
             f"WHERE l.id IN ({marks}) AND l.{_IS_ENTRY} ORDER BY COALESCE(s.created_ms, 0), l.session_id"
@@ -223,9 +225,10 @@ def descendants(execute: Execute, ids: Sequence[str], kind: str) -> dict[str, st
 def _children(execute: Execute, ids: Sequence[str], kind: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for chunk in batched(ids):
-        marks, values = _any_of(chunk)
-        sql = f"SELECT session_id, parent_id FROM ct_sessions WHERE parent_id IN ({marks}) AND kind = :kind"
-        found |= dict(map(tuple, execute(sql + " ORDER BY session_id", values | {"kind": kind})))
+        marks, values = one_of(chunk)
+        sql = f"SELECT session_id, parent_id FROM ct_sessions WHERE {is_one_of('parent_id', marks)} AND kind = :kind"
+        rows = execute(sql + " ORDER BY session_id", values | {"kind": kind})
+        found |= {id: restored(parent_id) for id, parent_id in rows}
     return found
 
 
@@ -234,11 +237,11 @@ def _conditions(filters: Filter, dialect: Dialect) -> tuple[list[str], dict[str,
     values: dict[str, Any] = {}
     for name in ("cwd", "git_root", "owner"):
         if (value := getattr(filters, name)) is not None:
-            where.append(f"s.{name} = :{name}")
-            values[name] = sanitise_text(value)
+            where.append(equals(f"s.{name}", f":{name}"))
+            values[name] = stored(value)
     if filters.here is not None:
-        where.append("(s.cwd = :here_cwd OR s.git_root = :here_root)")
-        values |= dict(zip(("here_cwd", "here_root"), map(sanitise_text, filters.here), strict=True))
+        where.append(f"({equals('s.cwd', ':here_cwd')} OR {equals('s.git_root', ':here_root')})")
+        values |= dict(zip(("here_cwd", "here_root"), map(stored, filters.here), strict=True))
     for name in ("archived", "held"):
         if (flag := getattr(filters, name)) is not None:
             where.append(f"s.{name} = :{name}")
@@ -250,12 +253,12 @@ def _conditions(filters: Filter, dialect: Dialect) -> tuple[list[str], dict[str,
         where.append("s.active_ms < :until")
         values["until"] = filters.until_ms
     if filters.parent is not None:
-        where.append("s.parent_id = :parent")
-        values["parent"] = filters.parent
+        where.append(equals("s.parent_id", ":parent"))
+        values["parent"] = stored(filters.parent)
     if not filters.tasks:
         where.append("s.kind <> 'task'")
     if filters.ids is not None:
-        marks, some = _any_of(filters.ids)
+        marks, some = one_of(filters.ids)
         where.append(f"s.session_id IN ({marks})")
         values |= some
     _add_contents(where, values, filters, dialect)
@@ -288,14 +291,11 @@ def _where(conditions: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(conditions)}" if conditions else ""
 
 
-def _any_of(ids: Sequence[str]) -> tuple[str, dict[str, Any]]:
-    values = {f"id{number}": id for number, id in enumerate(ids)}
-    return ", ".join(f":{name}" for name in values) or "NULL", values
-
-
 def _listed(row: Sequence[Any], totals: Iterable[UsageTotal]) -> ListedSession:
-    id, name, owner, cwd, git_root, archived, created, active, entries, messages, first, last, *others = row
-    kind, parent_id, parent_entry, leaf, held, arrived, key, size, crc = others
+    id, *texts = row[:5]
+    archived, created, active, entries, messages, first, last, kind, *others = row[5:]
+    parent_id, parent_entry, leaf, held, arrived, key, size, crc = others
+    name, owner, cwd, git_root, parent_id, parent_entry, leaf = map(restored, (*texts, parent_id, parent_entry, leaf))
     totals = list(totals)
     info = SessionInfo(
         id=id,

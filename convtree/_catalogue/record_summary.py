@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from msgspec import UNSET, UnsetType
@@ -111,7 +111,7 @@ class RecordSummary(NamedTuple):
 
 
 def summarise_record(record: Entry | Mark) -> RecordSummary:
-    """Returns the summary of a record. Its texts are sanitised for every database."""
+    """Returns the summary of a record."""
     message = record if isinstance(record, MessageEntry) else None
     said = None if message is None else read(message.message, message.shape)
     text = "" if said is None else said.text
@@ -127,12 +127,12 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
         id=record.id,
         parent_id=None if entry is None else entry.parent_id,
         type="opaque" if is_opaque else record.type,  # a known type, but with needs that are not known
-        role=None if said is None else sanitise_text(said.role),
+        role=None if said is None else said.role,
         ms=ms_of(record.timestamp),
         excerpt=" ".join(sanitise_text(text[: 4 * EXCERPT]).split())[:EXCERPT],
         words=" ".join(words_of(text)),
-        provider=None if answered is None else sanitise_text(answered.provider),
-        model=None if answered is None else sanitise_text(answered.model),
+        provider=None if answered is None else answered.provider,
+        model=None if answered is None else answered.model,
         usage=None if usage is None else usage_of(usage),
         leaf=leaf,
         visible_to=None if message is None else message.visible_to,
@@ -150,7 +150,7 @@ def _rare_fields(record: SessionInfoMark | VisibilityMark | VacuumEntry) -> dict
     if isinstance(record, VacuumEntry):
         return {"spent": tuple(spent_in(record))}
     texts = {name: getattr(record, name) for name in ("name", "cwd", "git_root")}
-    changed: dict[str, Any] = {name: sanitise_text(text) for name, text in texts.items() if text is not UNSET}
+    changed: dict[str, Any] = {name: text for name, text in texts.items() if text is not UNSET}
     held = record.hold if record.hold is UNSET else bool(record.hold)
     metadata = None
     if record.metadata is not UNSET:
@@ -166,8 +166,8 @@ def spent_in(entry: VacuumEntry) -> Iterator[Spent]:
         )
         numbers: dict[str, Any] = {name: int(_sum_in(each, name)) for name in _TOKENS}
         yield Spent(
-            sanitise_text(provider),
-            sanitise_text(model),
+            provider,
+            model,
             int(_sum_in(each, "answers")),
             Usage(**numbers, cost=float(_sum_in(each, "cost"))),
         )
@@ -208,7 +208,7 @@ def is_in_family(header: Header, parent_id: str, owner: str | None) -> bool:
     """
     parent = header.parent_session
     is_task = parent is not None and parent.kind == "task" and parent.id == parent_id
-    return is_task and (owner is None or sanitise_text(header.owner) == sanitise_text(owner))
+    return is_task and (owner is None or header.owner == owner)
 
 
 def ms_of(timestamp: str | None) -> int | None:
@@ -260,10 +260,6 @@ def snippet_of(text: str, words: Iterable[str], length: int = 160) -> str:
     return f"{'…' if start else ''}{part}{'…' if start + length < len(text) else ''}"
 
 
-@overload
-def sanitise_text(text: str) -> str: ...
-@overload
-def sanitise_text(text: str | None) -> str | None: ...
-def sanitise_text(text: str | None) -> str | None:
-    """Returns text that every database can store: NUL becomes a space, a lone surrogate a question mark."""
-    return None if text is None else text.replace("\0", " ").encode("utf-8", "replace").decode()
+def sanitise_text(text: str) -> str:
+    """Returns text for words and excerpts: NUL becomes a space, a lone surrogate a question mark."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()

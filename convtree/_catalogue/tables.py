@@ -22,9 +22,9 @@ from convtree._catalogue.record_summary import (
     copied_up_to,
     entry_key,
     ms_of,
-    sanitise_text,
     words_of,
 )
+from convtree._catalogue.texts import beginning, key_of_texts, stored
 from convtree._catalogue.types import LogStamp
 from convtree._model.entries import Header
 from convtree._model.usage import Usage
@@ -34,7 +34,7 @@ Values = Mapping[str, Any]
 Execute = Callable[..., list[Any]]
 """(SQL, values or a list of values) -> rows. With a list, the statement runs once for each and returns no rows."""
 
-VERSION = 4  # of these tables; `migrations` has the way from the versions before
+VERSION = 5  # of these tables; `migrations` has the way from the versions before
 SLOT_MS = 600_000
 """Length of an activity slot. The index on the last activity holds slots, which change rarely, instead of times."""
 
@@ -45,7 +45,7 @@ CREATE TABLE IF NOT EXISTS ct_sessions (
   archived INTEGER NOT NULL, held INTEGER NOT NULL,
   kind TEXT NOT NULL, parent_id TEXT, parent_entry TEXT, copying_to TEXT, arrived_ms BIGINT, session_key TEXT,
   created_ms BIGINT, active_ms BIGINT NOT NULL, active_slot BIGINT NOT NULL, size BIGINT NOT NULL,
-  last_crc BIGINT NOT NULL, rewrites BIGINT NOT NULL, leaf TEXT,
+  last_crc BIGINT NOT NULL, rewrites BIGINT NOT NULL, leaf_id TEXT,
   entries BIGINT NOT NULL, message_count BIGINT NOT NULL, first_user TEXT, last_user TEXT, header_id TEXT)
 """
 _LINES = """
@@ -54,32 +54,35 @@ CREATE TABLE IF NOT EXISTS ct_lines (
   time_ms BIGINT, said_ms BIGINT, visible_to TEXT NOT NULL, excerpt TEXT NOT NULL, words TEXT NOT NULL, line TEXT,
   {key} (session_id, position), UNIQUE (session_id, id))
 """
-_USAGE = """
+#: in this and the next tables, a `..._key` stands for texts of any length, see `texts`
+USAGE = """
 CREATE TABLE IF NOT EXISTS ct_usage (
-  session_id TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, answers BIGINT NOT NULL,
-  input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
-  cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL, PRIMARY KEY (session_id, provider, model))
+  session_id TEXT NOT NULL, model_key TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+  answers BIGINT NOT NULL, input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL,
+  cache_read_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (session_id, model_key))
 """
 #: usage of copied entries, one by one: `copies` says where it counts
 COPIED = """
 CREATE TABLE IF NOT EXISTS ct_copied (
-  session_id TEXT NOT NULL, entry TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL, answers BIGINT NOT NULL,
-  input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
-  cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL, PRIMARY KEY (session_id, entry, provider, model))
+  session_id TEXT NOT NULL, entry TEXT NOT NULL, model_key TEXT NOT NULL, provider TEXT NOT NULL, model TEXT NOT NULL,
+  answers BIGINT NOT NULL, input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL,
+  cache_read_tokens BIGINT NOT NULL, cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL,
+  PRIMARY KEY (session_id, entry, model_key))
 """
 #: what deleted sessions had copied from: forks of these find the next ancestor through them, and copies their copies
 GONE = """
 CREATE TABLE IF NOT EXISTS ct_gone (
-  session_id TEXT NOT NULL, parent_id TEXT NOT NULL, PRIMARY KEY (session_id, parent_id))
+  session_id TEXT NOT NULL, parent_key TEXT NOT NULL, parent_id TEXT NOT NULL, PRIMARY KEY (session_id, parent_key))
 """
 #: what deleted sessions had used; `header` is the checksum of the header, which tells apart sessions that had one id
 LEDGER = """
 CREATE TABLE IF NOT EXISTS ct_ledger (
-  session_id TEXT NOT NULL, header TEXT NOT NULL, day TEXT NOT NULL, owner TEXT NOT NULL,
+  session_id TEXT NOT NULL, header TEXT NOT NULL, sum_key TEXT NOT NULL, day TEXT NOT NULL, owner TEXT NOT NULL,
   provider TEXT NOT NULL, model TEXT NOT NULL,
   input_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL, cache_read_tokens BIGINT NOT NULL,
   cache_write_tokens BIGINT NOT NULL, cost DOUBLE PRECISION NOT NULL, copied INTEGER NOT NULL,
-  PRIMARY KEY (session_id, header, day, owner, provider, model))
+  PRIMARY KEY (session_id, header, sum_key))
 """
 #: the metadata of sessions, a row for each key; name and value are digests, see `metadata`
 METADATA = """
@@ -96,29 +99,30 @@ LINKS = (
     COPIED,
     "CREATE INDEX IF NOT EXISTS ct_copied_by_entry ON ct_copied (entry)",
     GONE,
-    "CREATE INDEX IF NOT EXISTS ct_gone_by_parent ON ct_gone (parent_id)",
-    "CREATE INDEX IF NOT EXISTS ct_sessions_by_header ON ct_sessions (header_id)",
+    f"CREATE INDEX IF NOT EXISTS ct_gone_by_parent ON ct_gone ({beginning('parent_id')})",
+    f"CREATE INDEX IF NOT EXISTS ct_sessions_by_header ON ct_sessions ({beginning('header_id')})",
 )
 _SNAPSHOTS = """
 CREATE TABLE IF NOT EXISTS ct_snapshots (
   session_id TEXT NOT NULL, generation BIGINT NOT NULL, part INTEGER NOT NULL, size BIGINT NOT NULL,
   data {bytes} NOT NULL, PRIMARY KEY (session_id, generation, part))
 """
+# Not on active_ms: each append changes it, and PostgreSQL updates a row in place only if no index is concerned.
+SESSION_INDEXES = tuple(
+    f"CREATE INDEX IF NOT EXISTS ct_sessions_by_{name} ON ct_sessions ({columns})"
+    for name, columns in {
+        "activity": "active_slot",
+        "owner": f"{beginning('owner')}, active_slot",
+        "cwd": f"{beginning('cwd')}, active_slot",
+        "git_root": f"{beginning('git_root')}, active_slot",
+        "parent": beginning("parent_id"),
+    }.items()
+)
 _COMMON = (
     VERSIONS,
     _SESSIONS,
-    # Not on active_ms: each append changes it, and PostgreSQL updates a row in place only if no index is concerned.
-    *(
-        f"CREATE INDEX IF NOT EXISTS ct_sessions_by_{name} ON ct_sessions ({columns})"
-        for name, columns in {
-            "activity": "active_slot",
-            "owner": "owner, active_slot",
-            "cwd": "cwd, active_slot",
-            "git_root": "git_root, active_slot",
-            "parent": "parent_id",
-        }.items()
-    ),
-    _USAGE,
+    *SESSION_INDEXES,
+    USAGE,
     *LINKS,
     LEDGER,
 )
@@ -164,7 +168,7 @@ class Database(Protocol):
 _ADD_SESSION = """
 INSERT INTO ct_sessions (session_id, owner, cwd, git_root, name, name_words, archived, held, kind, parent_id,
   parent_entry, copying_to, arrived_ms, session_key, created_ms, active_ms, active_slot, size, last_crc, rewrites,
-  leaf, entries, message_count, first_user, last_user, header_id)
+  leaf_id, entries, message_count, first_user, last_user, header_id)
 VALUES (:session_id, :owner, :cwd, :git_root, :name, :name_words, 0, 0, :kind, :parent_id, :parent_entry, :copying_to,
   :arrived_ms, :session_key, :created_ms, :active_ms, :active_slot, 0, 0, 0, NULL, 0, 0, NULL, NULL,
   :header_id)
@@ -175,7 +179,7 @@ _RESET_SESSION = """
 UPDATE ct_sessions SET owner = :owner, cwd = :cwd, git_root = :git_root, name = :name, name_words = :name_words,
   archived = 0, held = 0, kind = :kind, parent_id = :parent_id, parent_entry = :parent_entry, copying_to = :copying_to,
   arrived_ms = :arrived_ms, session_key = :session_key, created_ms = :created_ms, active_ms = :active_ms,
-  active_slot = :active_slot, size = 0, last_crc = 0, rewrites = rewrites + 1, leaf = NULL, entries = 0,
+  active_slot = :active_slot, size = 0, last_crc = 0, rewrites = rewrites + 1, leaf_id = NULL, entries = 0,
   message_count = 0, first_user = NULL, last_user = NULL, header_id = :header_id
 WHERE session_id = :session_id
 """
@@ -193,7 +197,7 @@ _ADVANCE = f"""
 UPDATE ct_sessions SET size = size + :grown, last_crc = :crc, entries = entries + :entries,
   message_count = message_count + :messages, active_ms = CASE WHEN {_LATER} THEN CAST(:ms AS BIGINT) ELSE active_ms END,
   active_slot = CASE WHEN {_LATER} THEN CAST(:slot AS BIGINT) ELSE active_slot END,
-  leaf = CASE WHEN :moved = 1 THEN CAST(:leaf AS TEXT) ELSE leaf END,
+  leaf_id = CASE WHEN :moved = 1 THEN CAST(:leaf_id AS TEXT) ELSE leaf_id END,
   name = CASE WHEN :renamed = 1 THEN CAST(:name AS TEXT) ELSE name END,
   name_words = CASE WHEN :renamed = 1 THEN CAST(:name_words AS TEXT) ELSE name_words END,
   archived = COALESCE(CAST(:archived AS INTEGER), archived),
@@ -214,11 +218,11 @@ INSERT INTO ct_lines
   (:session_id, :position, :id, :parent_id, :type, :role, :time_ms, :said_ms, :visible_to, :excerpt, :words, :line)
 """
 _ADD_USAGE = """
-INSERT INTO ct_usage (session_id, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
+INSERT INTO ct_usage (session_id, model_key, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
   cache_write_tokens, cost)
-VALUES (:session_id, :provider, :model, :answers, :input_tokens, :output_tokens, :cache_read_tokens,
+VALUES (:session_id, :model_key, :provider, :model, :answers, :input_tokens, :output_tokens, :cache_read_tokens,
   :cache_write_tokens, :cost)
-ON CONFLICT (session_id, provider, model) DO UPDATE SET answers = ct_usage.answers + excluded.answers,
+ON CONFLICT (session_id, model_key) DO UPDATE SET answers = ct_usage.answers + excluded.answers,
   input_tokens = ct_usage.input_tokens + excluded.input_tokens,
   output_tokens = ct_usage.output_tokens + excluded.output_tokens,
   cache_read_tokens = ct_usage.cache_read_tokens + excluded.cache_read_tokens,
@@ -226,9 +230,9 @@ ON CONFLICT (session_id, provider, model) DO UPDATE SET answers = ct_usage.answe
   cost = ct_usage.cost + excluded.cost
 """
 _ADD_COPIED = """
-INSERT INTO ct_copied (session_id, entry, provider, model, answers, input_tokens, output_tokens, cache_read_tokens,
-  cache_write_tokens, cost)
-VALUES (:session_id, :entry, :provider, :model, :answers, :input_tokens, :output_tokens, :cache_read_tokens,
+INSERT INTO ct_copied (session_id, entry, model_key, provider, model, answers, input_tokens, output_tokens,
+  cache_read_tokens, cache_write_tokens, cost)
+VALUES (:session_id, :entry, :model_key, :provider, :model, :answers, :input_tokens, :output_tokens, :cache_read_tokens,
   :cache_write_tokens, :cost)
 ON CONFLICT DO NOTHING
 """
@@ -256,14 +260,14 @@ def _session_values(session_id: str, header: Header) -> dict[str, Any]:
     """Returns the columns of the row of a session that begins with this header."""
     parent = header.parent_session
     created = ms_of(header.timestamp)
-    values = {name: sanitise_text(getattr(header, name)) for name in ("owner", "cwd", "git_root", "name")}
+    values = {name: stored(getattr(header, name)) for name in ("owner", "cwd", "git_root", "name")}
     values |= {
         "session_id": session_id,
-        "header_id": None if header.id == session_id else header.id,
+        "header_id": None if header.id == session_id else stored(header.id),
         "name_words": spaced(header.name),
         "kind": "" if parent is None else parent.kind,
-        "parent_id": None if parent is None else sanitise_text(parent.id),
-        "parent_entry": None if parent is None else sanitise_text(parent.entry_id),
+        "parent_id": None if parent is None else stored(parent.id),
+        "parent_entry": None if parent is None else stored(parent.entry_id),
         "created_ms": created,
         "active_ms": created or 0,
         "active_slot": (created or 0) // SLOT_MS,
@@ -286,7 +290,7 @@ def change_metadata(execute: Execute, session_id: str, change: MetadataChange) -
 def header_values(header: Header) -> dict[str, Any]:
     """Returns the columns for the fields of a header that say how the session came here."""
     return {
-        "copying_to": sanitise_text(copied_up_to(header)),
+        "copying_to": stored(copied_up_to(header)),
         "arrived_ms": ms_of(header.arrived),
         "session_key": None if header.key is None else msgspec.json.encode(header.key).decode(),
     }
@@ -311,9 +315,9 @@ def update_session_row(session_id: str, summaries: Sequence[RecordSummary], grow
         "ms": said_ms,
         "slot": None if said_ms is None else said_ms // SLOT_MS,
         "moved": int(bool(moves)),
-        "leaf": moves[-1] if moves else None,
+        "leaf_id": stored(moves[-1]) if moves else None,
         "renamed": int(bool(names)),
-        "name": names[-1] if names else None,
+        "name": stored(names[-1]) if names else None,
         "name_words": spaced(names[-1] if names else None),
         "archived": int(bool(archived[-1])) if archived else None,
         "first_user": users[0] if users else None,
@@ -334,9 +338,9 @@ def line_of(session_id: str, position: int, summary: RecordSummary | None, line:
         return row | none | {"type": "session", "visible_to": "all", "excerpt": "", "words": ""}
     return row | {
         "id": summary.id if summary.keeps_id else None,
-        "parent_id": summary.parent_id if summary.keeps_id else None,
+        "parent_id": stored(summary.parent_id) if summary.keeps_id else None,
         "type": summary.type,
-        "role": summary.role,
+        "role": stored(summary.role),
         "time_ms": summary.ms,
         "said_ms": summary.ms if summary.said else None,
         **text_values(summary),
@@ -378,7 +382,8 @@ def add_usage(execute: Execute, session_id: str, summaries: Sequence[RecordSumma
         execute(
             _ADD_USAGE,
             [
-                {"session_id": session_id, "provider": provider, "model": model, "answers": answers}
+                {"session_id": session_id, "answers": answers}
+                | model_values(provider, model)
                 | msgspec.structs.asdict(usage)
                 for (provider, model), (answers, usage) in sorted(totals.items())
             ],
@@ -388,14 +393,23 @@ def add_usage(execute: Execute, session_id: str, summaries: Sequence[RecordSumma
 def add_copied(execute: Execute, session_id: str, summaries: Sequence[RecordSummary]) -> None:
     """Adds the token usage of copied records, one by one."""
     rows = [
-        {"session_id": session_id, "entry": entry_key(each), "provider": provider or "", "model": model or ""}
-        | {"answers": answers}
+        {"session_id": session_id, "entry": entry_key(each), "answers": answers}
+        | model_values(provider or "", model or "")
         | msgspec.structs.asdict(usage)
         for each in summaries
         for provider, model, answers, usage in spent_by(each)
     ]
     if rows:
         execute(_ADD_COPIED, rows)
+
+
+def model_values(provider: str, model: str) -> dict[str, Any]:
+    """Returns the columns for a provider and a model. Empty texts stand for unknown ones."""
+    return {
+        "model_key": key_of_texts(provider, model),
+        "provider": stored(provider),
+        "model": stored(model),
+    }
 
 
 def spent_by(summary: RecordSummary) -> tuple[Spent, ...]:

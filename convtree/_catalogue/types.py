@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from convtree._model.entries import ParentSession, Severity
+from convtree._model.unicode_text import check_text
 from convtree._model.usage import Usage
 
 Progress = Callable[[int, int], None]
@@ -101,6 +102,15 @@ class Filter(msgspec.Struct, frozen=True, kw_only=True):
     tasks: bool = False
     ids: tuple[str, ...] | None = None
     metadata: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        """Raises InvalidMessage for a text that no session can have: it has a lone surrogate."""
+        here = self.here or (None, None)
+        texts = {"cwd": (self.cwd, here[0]), "git_root": (self.git_root, here[1]), "owner": (self.owner,)}
+        for name, some in (texts | {"parent": (self.parent,)}).items():
+            for text in some:
+                if text is not None:
+                    check_text(text, name)
 
 
 class Cursor(NamedTuple):

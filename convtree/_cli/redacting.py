@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from functools import wraps
+from collections.abc import Callable, Iterator
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,35 @@ import click
 
 from convtree._cli import json_output
 from convtree._cli.checking import log_progress
+from convtree._cli.redacting_stores import (
+    REFUSED,
+    counts_by_kind,
+    place_lines,
+    redacted_sessions,
+    session_lines,
+    sessions_document,
+)
 from convtree._cli.render import count
+from convtree._cli.sessions import open_existing_store
 from convtree._cli.terminal import write
 from convtree._engine.redact import Redactor
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
 from convtree.stores._open import split_url
+from convtree.stores._session_store import SessionStore
 
 
 @click.command("redact")
-@click.argument("log")
+@click.argument("names", metavar="LOG | --store URL [ID]...", nargs=-1)
+@click.option(
+    "-s",
+    "--store",
+    callback=open_existing_store,
+    metavar="URL",
+    help="Redact sessions of this store: those with the IDs, or all.",
+)
 @click.option("--session", "session_id", metavar="ID", help="Choose a session if LOG is a folder of them.")
-@click.option("--yes", is_flag=True, help="Replace LOG with the redacted log. Without this, LOG is unchanged.")
+@click.option("--yes", is_flag=True, help="Replace LOG, or the sessions. Without this, they are unchanged.")
 @click.option("--remove-original", is_flag=True, help="With --yes: delete the log with the secrets.")
 @click.option("--email", is_flag=True, help="Also replace e-mail addresses.")
 @click.option(
@@ -34,8 +51,12 @@ from convtree.stores._open import split_url
     "--allow-network", is_flag=True, help="Allow a network file system. Only if no other machine writes to LOG."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.pass_context
 def redact_command(
-    log: str,
+    ctx: click.Context,
+    /,
+    names: tuple[str, ...],
+    store: SessionStore | None,
     session_id: str | None,
     yes: bool,
     remove_original: bool,
@@ -50,11 +71,24 @@ def redact_command(
     Secrets are API keys, tokens, passwords and the like. The redacted copy is written to LOG.redacted. With --yes, it
     replaces LOG, and the log with the secrets is kept as LOG.original. Ids, parents and times do not change. If no
     secrets are found, nothing is written.
+
+    With --store, the sessions of a folder or a database are redacted: those with the IDs, or all. Without --yes, they
+    are only searched. In a database, the lines with the secrets are not kept.
     """
     if remove_original and not yes:
         raise click.UsageError("--remove-original needs --yes")
-    path = _local(log)
-    redactor = Redactor(email=email, patterns=_compiled(patterns), explain=explain)
+    compiled = _compiled(patterns)
+    if store is not None:
+        if session_id is not None or options["allow_network"]:
+            raise click.UsageError("--session and --allow-network are about LOG; leave them out with --store")
+        make = partial(Redactor, email=email, patterns=compiled, explain=explain)
+        found = redacted_sessions(store, names, make, dry_run=not yes, remove_original=remove_original)
+        write([sessions_document(found)] if as_json else session_lines(found))
+        ctx.exit(REFUSED if found.refused else 0)
+    if len(names) != 1:
+        raise click.UsageError("expected one LOG, or --store URL and the ids of sessions")
+    path = _local(names[0])
+    redactor = Redactor(email=email, patterns=compiled, explain=explain)
     options |= {"redactor": redactor, "in_place": yes, "remove_original": remove_original}
     options["progress"] = log_progress(path)
     if session_id is not None:
@@ -82,15 +116,13 @@ def _compiled(patterns: tuple[str, ...]) -> dict[str, re.Pattern[str]]:
 
 
 def _local(log: str) -> Path:
-    """Returns the path of a log or a folder. A session in a database is refused: its lines are never rewritten."""
+    """Returns the path of a log or a folder. Sessions in a database are redacted with `--store`."""
     try:
         scheme, path = split_url(log)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if scheme != "file":
-        message = "a session in a database cannot be redacted in place. Copy it to a folder (`convtree copy URL FOLDER "
-        message += "--id ID`), redact it there, delete it here with `convtree rm`, and copy it back. Or use "
-        raise click.UsageError(message + "`convtree export --redact`.")
+        raise click.UsageError("LOG is the URL of a database; pass it as --store URL, with the ids of the sessions")
     return Path(path)
 
 
@@ -116,12 +148,8 @@ def report_redacted(redactor: Redactor | None) -> None:
     if redactor is None:
         return
     click.echo(f"{count(redactor.counts.total(), 'secrets')} redacted", err=True)
-    for line in _counts_by_kind(redactor.counts):
+    for line in counts_by_kind(redactor.counts):
         click.echo(line, err=True)
-
-
-def _counts_by_kind(counts: Mapping[str, int]) -> Iterator[str]:
-    return (f"  {number:,} {kind}" for kind, number in sorted(counts.items()))
 
 
 def _lines(done: Redaction) -> Iterator[str]:
@@ -134,10 +162,8 @@ def _lines(done: Redaction) -> Iterator[str]:
     else:
         kept = "deleted" if done.original is None else f"kept as {escape_controls(done.original)}"
         yield f"{path}: {count(done.lines, 'lines')} redacted; the log with the secrets: {kept}"
-    yield from _counts_by_kind(done.kinds)
-    for place in done.places:
-        where = escape_controls(f"record {place.record:,} ({place.id}): {place.path}")
-        yield f"  {where}, character {place.start:,}: {place.kind}"
+    yield from counts_by_kind(done.kinds)
+    yield from place_lines(done.places)
     yield from (f"  may still contain secrets: {escape_controls(name)}" for name in done.beside)
     others = (each for each in done.copies if each not in done.beside)
     yield from (f"  may still contain secrets: the session {escape_controls(id)}" for id in others)

@@ -22,7 +22,7 @@ from convtree._engine.envelope import (
     decode_opaque_envelope,
     has_unknown_needs,
 )
-from convtree._engine.json_values import check_text, dump, invalid
+from convtree._engine.json_values import dump
 from convtree._model.entries import (
     ENTRY_CLASSES,
     GROUP,
@@ -44,6 +44,7 @@ from convtree._model.entries import (
     VacuumEntry,
     VisibilityMark,
 )
+from convtree._model.unicode_text import check_text, invalid
 
 GROUP_LIMIT = 65_536  # lines of a group
 LINE_LIMIT = 16 * 2**20  # bytes a writer may put on a line, its newline included

@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 
 from convtree._engine.plain_objects import plain
-from convtree._model.errors import InvalidMessage
+from convtree._model.unicode_text import check_text, invalid
 
 DEPTH_LIMIT = 128  # levels of nesting a writer may put on a line, the line's own object included
 INT_MIN, INT_MAX = -(2**63), 2**64 - 1
@@ -78,17 +78,3 @@ def _check_scalar(place: str, value: Any) -> None:
         raise invalid(place, "NaN and Infinity are not JSON")
     elif isinstance(value, int) and not INT_MIN <= value <= INT_MAX:
         raise invalid(place, "an integer is outside -2**63 to 2**64 - 1")
-
-
-def check_text(text: str, place: str) -> None:
-    """Raises InvalidMessage unless a text is Unicode, without lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise invalid(place, f"a lone surrogate at character {error.start} is not Unicode text") from None
-
-
-def invalid(place: str, reason: str) -> InvalidMessage:
-    """Makes the error that names the place of a value."""
-    place = place if len(place) <= 200 else f"{place[:200]}…"
-    return InvalidMessage(f"{place}: {reason}", place=place)

@@ -91,9 +91,9 @@ class Redactor:
         self.places: list[SecretPlace] | None = [] if explain else None
         self._patterns = {**({"email": _email()} if email else {}), **(patterns or {})}
 
-    def again(self) -> Redactor:
+    def again(self, *, explain: bool = False) -> Redactor:
         """Returns a redactor with the same patterns and no counts."""
-        return Redactor(patterns=self._patterns)
+        return Redactor(patterns=self._patterns, explain=explain)
 
     def __call__(self, value: Any) -> Any:
         """Returns a copy of a value without secrets, and without the signatures of what had some."""

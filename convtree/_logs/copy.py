@@ -15,7 +15,10 @@ from convtree._model.errors import CorruptLog, SessionExists
 
 
 class Copied(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome for one session. `lines` were written; with status "refused", none were, and `reason` says why."""
+    """The outcome for one session. `lines` were written.
+
+    With status "refused", the copy is not there or not whole, and `reason` says why.
+    """
 
     id: str
     status: Literal["copied", "continued", "unchanged", "refused"]

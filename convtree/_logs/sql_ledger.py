@@ -11,6 +11,7 @@ from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.ledger import gone_in, put_gone, rows_of, spending_of
 from convtree._catalogue.record_summary import RecordSummary, copied_up_to
 from convtree._catalogue.tables import Execute
+from convtree._catalogue.texts import restored
 from convtree._catalogue.types import LedgerRow
 from convtree._logs import sql_lines
 from convtree._model.batches import BATCH
@@ -31,7 +32,8 @@ JOIN ct_lines l ON l.session_id = g.session_id AND l.position = 0
 
 def record_deletion(execute: Execute, session_id: str) -> None:
     """Adds a session that is about to be deleted. The caller holds its lock and that of the ledger."""
-    ((owner, parent_id, first),) = execute(_SELECT_SESSION, {"session_id": session_id})
+    ((*texts, first),) = execute(_SELECT_SESSION, {"session_id": session_id})
+    owner, parent_id = map(restored, texts)
     header = sql_lines.stored_header(execute, session_id)
     gone = GoneSession(
         id=session_id,

@@ -18,6 +18,7 @@ from convtree._catalogue import tables as catalogue
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import RecordSummary, summarise_record
 from convtree._catalogue.tables import Execute
+from convtree._catalogue.texts import stored
 from convtree._engine import codec
 from convtree._engine.log import Chunk
 from convtree._model.batches import batched
@@ -193,7 +194,7 @@ def add_session(execute: Execute, session_id: str, first_line: bytes) -> Header:
     header = header_of(first_line, session_id)
     parent = header.parent_session
     if parent is not None and parent.kind == "task":
-        execute(catalogue.LOCK, {"session_id": parent.id})
+        execute(catalogue.LOCK, {"session_id": stored(parent.id)})
     catalogue.add_session(execute, session_id, header)
     return header
 

@@ -6,8 +6,9 @@ The layout changes first. Then each session's lines are read once, for what the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from convtree._catalogue import marks, migrations, tables
+from convtree._catalogue import ledger, marks, migrations, tables
 from convtree._catalogue.metadata import MetadataChange, metadata_rows
 from convtree._catalogue.record_summary import copied_up_to
 from convtree._catalogue.tables import Dialect, Execute
@@ -15,12 +16,17 @@ from convtree._logs import sql_lines
 from convtree._logs.sql_distribution import distribute, is_distributed, use_one_connection
 from convtree._model.batches import BATCH
 
+ChangeLayout = Callable[[Sequence[str]], None]
+
 
 def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
-    """Migrates tables of an earlier version. A step that another process has just done is passed over.
+    """Migrates tables of an earlier version. Does nothing if another process has just done so.
 
     If they are distributed, the new tables are distributed before anything is filled in.
     """
+    ((version,),) = execute(migrations.LOCK)
+    if version >= tables.VERSION:
+        return
     distributed = is_distributed(execute, dialect)
     if distributed:
         use_one_connection(execute)
@@ -31,17 +37,20 @@ def migrate(execute: Execute, dialect: Dialect, location: str) -> None:
         if distributed:
             distribute(execute, location)
 
-    if execute(migrations.CLAIM, {"version": 2}):
+    for name, table in migrations.KEYED.items():
+        if table.since <= version:  # first: the steps to earlier versions write to the new layout
+            _change_key(execute, change_layout, name, version)
+    if version < 2:
         _to_version_2(execute, dialect, change_layout)
-    if execute(migrations.CLAIM, {"version": 3}):
+    if version < 3:
         _to_version_3(execute, change_layout)
-    if execute(migrations.CLAIM, {"version": 4}):
-        change_layout(migrations.LAYOUT_4)
-        for (session_id,) in execute(migrations.SELECT_SESSIONS):
-            _fill_metadata(execute, session_id)
+    if version < 4:
+        _to_version_4(execute, change_layout)
+    _to_version_5(execute, change_layout)
+    execute(migrations.SET_VERSION, {"version": tables.VERSION})
 
 
-def _to_version_2(execute: Execute, dialect: Dialect, change_layout: Callable[[Sequence[str]], None]) -> None:
+def _to_version_2(execute: Execute, dialect: Dialect, change_layout: ChangeLayout) -> None:
     copying = execute(migrations.SELECT_COPYING)
     before, after = migrations.AROUND_FILLING[dialect]
     change_layout((*migrations.LAYOUT, *before))
@@ -53,7 +62,7 @@ def _to_version_2(execute: Execute, dialect: Dialect, change_layout: Callable[[S
         execute(statement)
 
 
-def _to_version_3(execute: Execute, change_layout: Callable[[Sequence[str]], None]) -> None:
+def _to_version_3(execute: Execute, change_layout: ChangeLayout) -> None:
     change_layout(migrations.LAYOUT_3)
     for (session_id,) in execute(migrations.SELECT_SESSIONS):
         _fill_activity(execute, session_id)
@@ -61,6 +70,51 @@ def _to_version_3(execute: Execute, change_layout: Callable[[Sequence[str]], Non
         if copying_to is not None:  # so far its usage is with its own
             execute(migrations.FORGET_USAGE, {"session_id": session_id})
         _fill_copied(execute, session_id)
+
+
+def _to_version_4(execute: Execute, change_layout: ChangeLayout) -> None:
+    change_layout(migrations.LAYOUT_4)
+    for (session_id,) in execute(migrations.SELECT_SESSIONS):
+        _fill_metadata(execute, session_id)
+
+
+def _to_version_5(execute: Execute, change_layout: ChangeLayout) -> None:
+    change_layout(migrations.LAYOUT_5)
+    for (session_id,) in execute(migrations.SELECT_ODD):
+        _store_again(execute, session_id)
+
+
+_NEW_COLUMNS: dict[str, Callable[..., dict[str, Any]]] = {
+    "usage": tables.model_values,
+    "copied": tables.model_values,
+    "gone": ledger.link_values,
+    "ledger": ledger.sum_values,
+}
+
+
+def _change_key(execute: Execute, change_layout: ChangeLayout, name: str, version: int) -> None:
+    """Copies a table into one with the primary key of version 5, session by session."""
+    table, old, new = migrations.KEYED[name], f"ct_{name}_old", f"ct_{name}"
+    change_layout((f"ALTER TABLE {new} RENAME TO {old}", *migrations.DROP_INDEXES, table.create))
+    missing = migrations.MISSING_IN_3 if version < 4 else {}
+    selected = ", ".join((*(missing.get(each, each) for each in table.kept), *table.texts))
+    for (session_id,) in execute(f"SELECT DISTINCT session_id FROM {old}"):
+        rows = execute(f"SELECT {selected} FROM {old} WHERE session_id = :session_id", {"session_id": session_id})
+        size = len(table.kept)
+        added = [dict(zip(table.kept, row, strict=False)) | _NEW_COLUMNS[name](*row[size:]) for row in rows]
+        columns = added[0].keys()
+        marks = ", ".join(f":{each}" for each in columns)
+        execute(f"INSERT INTO {new} ({', '.join(columns)}) VALUES ({marks})", added)
+    execute(f"DROP TABLE {old}")
+
+
+def _store_again(execute: Execute, session_id: str) -> None:
+    """Fills in all columns of a session and of its lines anew."""
+    ((rewrites,),) = execute(migrations.SELECT_REWRITES, {"session_id": session_id})
+    lines = [line for _, some in _lines(execute, session_id, migrations.SELECT_ALL_LINES) for line in some]
+    tables.remove_session(execute, session_id)
+    sql_lines.write_lines(execute, session_id, lines)
+    execute(migrations.FILL_REWRITES, {"session_id": session_id, "rewrites": rewrites})
 
 
 def _fill(execute: Execute, session_id: str) -> None:

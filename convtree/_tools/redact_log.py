@@ -16,9 +16,8 @@ import msgspec
 from convtree._engine.context import Context
 from convtree._engine.journal import Journal
 from convtree._engine.log import Mode
-from convtree._engine.log_index import Index
 from convtree._engine.outline import Outline
-from convtree._engine.redact import Redact, Redactor, redact_payload, redact_record, redact_value
+from convtree._engine.redact import Redact, Redactor, redact_record, redact_value
 from convtree._engine.write_batch import reseal
 from convtree._formats.common.base import Exported
 from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
@@ -27,32 +26,14 @@ from convtree._logs.file_lines import header_at
 from convtree._logs.index_file import index_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.arguments import checked
-from convtree._model.batches import BATCH, batched
+from convtree._model.batches import BATCH
 from convtree._model.entries import Entry, Mark
-from convtree._model.errors import CorruptLog, ReadOnlySession
+from convtree._session.redacting import SecretFound, check_sound, payloads, redacted, search
 from convtree.stores._copies import copies_among, holders_of, said_in
 from convtree.stores._folder import CATALOGUE, SUFFIX, FolderBackend, gone_links_in, headers_in
 from convtree.stores.base import Progress
 
 _SIDES = ("torn", "quarantine", "original")  # suffixes of files next to a log that hold old text
-
-
-class SecretFound(msgspec.Struct, frozen=True, kw_only=True):
-    """Where in a log a secret was, and of which kind. Not what it was.
-
-    Attributes:
-        record: how many records are in front of its own; 0 is the header.
-        id: the id of the record.
-        kind: the kind of the secret.
-        path: the names and numbers of the members that lead to its text, such as `message.content[0].text`.
-        start: the number of characters in front of it in that text, once the ones before it are replaced.
-    """
-
-    record: int
-    id: str
-    kind: str
-    path: str
-    start: int
 
 
 class Redaction(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,16 +211,16 @@ def redact_log(
     log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=in_place, allow_network=allow_network)
     try:
         index = Journal.open(log, use_snapshot=False).index
-        _check_sound(index, path)
+        check_sound(index, str(path))
         redactor = redactor or Redactor()
         counter = _ProgressCounter(path, progress)
-        changed, places = _search(counter.count(_payloads(index)), redactor, path)
+        changed, places = search(counter.count(payloads(index)), redactor, str(path))
         kinds = dict(sorted(redactor.counts.items()))
         done = Redaction(path=str(path), kinds=kinds, lines=changed, places=places)
         if changed:
             uncounting = redactor.again()
-            payloads = (_redacted(each, uncounting, path) for each in counter.count(_payloads(index)))
-            lines = reseal(next(payloads), payloads)
+            bodies = (redacted(each, uncounting, str(path)) for each in counter.count(payloads(index)))
+            lines = reseal(next(bodies), bodies)
             if in_place:
                 original = _replace(path, lines, remove_original)
                 done = msgspec.structs.replace(done, original=original, complete=(path.name, index_of(path).name))
@@ -283,49 +264,6 @@ def _replace(path: Path, lines: Iterator[bytes], remove_original: bool) -> str |
         return str(original)
     original.unlink()
     return None
-
-
-def _check_sound(index: Index, path: Path) -> None:
-    if index.state.read_only is not None and index.header is not None:
-        raise ReadOnlySession(f"{path}: {index.state.read_only}, and cannot tell where its text is")
-    readable = [finding for finding in index.state.findings if finding.code != "lost_entry"]  # it holds no text
-    found = [finding for finding in readable if finding.severity != "info"]
-    if found or index.header_payload is None:
-        what = f"{found[0].code} in line {found[0].line}" if found else "it has no header"
-        raise CorruptLog(f"{path}: {what}; repair it first", findings=tuple(index.state.findings))
-
-
-def _payloads(index: Index) -> Iterator[bytes]:
-    """Yields the payloads of the header and of all records."""
-    assert index.header_payload is not None
-    yield index.header_payload
-    for rows in batched(range(len(index.tree))):
-        yield from index.payloads(rows)
-
-
-def _search(payloads: Iterable[bytes], redactor: Redactor, path: Path) -> tuple[int, tuple[SecretFound, ...]]:
-    """Returns how many payloads have secrets, and where these are, if the redactor explains."""
-    changed, places = 0, []
-    for record, payload in enumerate(payloads):
-        known = len(redactor.places or ())
-        if _redacted(payload, redactor, path) is not payload:
-            changed += 1
-            id = msgspec.json.decode(payload + b"}", type=_Identified).id
-            found = () if redactor.places is None else redactor.places[known:]
-            places += [SecretFound(record=record, id=id, **msgspec.structs.asdict(place)) for place in found]
-    return changed, tuple(places)
-
-
-class _Identified(msgspec.Struct):
-    id: str = ""
-
-
-def _redacted(payload: bytes, redactor: Redactor, path: Path) -> bytes:
-    """Returns the payload without its secrets; the same object if it has none."""
-    try:
-        return redact_payload(payload, redactor, places=True)
-    except msgspec.DecodeError as error:
-        raise CorruptLog(f"{path}: a line cannot be read ({error}); repair it first", findings=()) from None
 
 
 def _with_leftovers(done: Redaction, path: Path, holders: Iterable[str] = ()) -> Redaction:

@@ -404,6 +404,7 @@ class SessionStore(AsyncFacade[SyncStore]):
     vacuum = awaited(SyncStore.vacuum)
     verify = awaited(SyncStore.verify)
     repair = awaited(SyncStore.repair)
+    redact_session = awaited(SyncStore.redact_session)
     search = awaited(SyncStore.search)
     usage = awaited(SyncStore.usage)
     ledger = awaited(SyncStore.ledger)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from convtree._catalogue.record_summary import ms_of, ms_of_datetime, sanitise_text
+from convtree._catalogue.record_summary import ms_of, ms_of_datetime
 from convtree._catalogue.types import Cursor, Filter
 from convtree._engine import json_values
 from convtree._logs import directories
@@ -17,6 +17,7 @@ from convtree._logs.directories import Directory
 from convtree._model.entries import ID
 from convtree._model.errors import InvalidMessage
 from convtree._model.session_key import session_key
+from convtree._model.unicode_text import check_text
 
 _CURSOR = re.compile(rf"(-?[0-9]{{1,18}}):({ID.pattern})")
 _FOREVER_MS = 2**53
@@ -81,10 +82,12 @@ def check_owner(owner: str | None) -> str:
     """Returns the owner to whom a call is limited.
 
     Raises:
-        ValueError: it is none, or one that catalogues cannot tell from another.
+        ValueError: it is none.
+        InvalidMessage: it has a lone surrogate.
     """
-    if not owner or sanitise_text(owner) != owner:
-        raise ValueError(f"owner {owner!r} is empty, or has a NUL or a lone surrogate; pass another text")
+    if not owner:
+        raise ValueError(f"owner {owner!r} is empty; pass another text")
+    check_text(owner, "owner")
     return owner
 
 

@@ -25,6 +25,7 @@ from convtree._catalogue.ledger import add_links, rows_of
 from convtree._catalogue.marks import apply_marks
 from convtree._catalogue.record_summary import is_in_family, summarise_record
 from convtree._catalogue.tables import Dialect, Execute
+from convtree._catalogue.texts import restored
 from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
 from convtree._model.batches import batched
@@ -122,11 +123,9 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
         return found
 
     def _owner_of(self, id: str) -> str | None:
-        ((owner,),) = self._read(
-            lambda execute: execute("SELECT MAX(owner) FROM ct_sessions WHERE session_id = :id", {"id": id})
-        )
-        found: str | None = owner
-        return found
+        sql = "SELECT MAX(owner) FROM ct_sessions WHERE session_id = :id"
+        owner: str | None = self._read(lambda execute: execute(sql, {"id": id}))[0][0]
+        return restored(owner)
 
     def findings(self) -> list[StoreFinding]:
         """Returns the logs that are damaged, unreadable or no logs, by session id, and then those that are copies."""

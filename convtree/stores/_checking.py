@@ -27,7 +27,7 @@ from convtree._session.checking import Report
 from convtree._session.repairing import Repair, RepairPlan, plan_repair
 from convtree.stores._arguments import check_session_id
 from convtree.stores._reading_logs import first_serious_code
-from convtree.stores._vacuum import VacuumingStore
+from convtree.stores._redact import RedactingStore
 from convtree.stores.base import Replaced
 
 #: lines are damaged or gone: what follows from them is compared once they are repaired
@@ -37,7 +37,7 @@ _Words = dict[str | None, list[RowFinding]]
 
 
 @checked_methods
-class CheckingStore(VacuumingStore):
+class CheckingStore(RedactingStore):
     """The part of a store that finds damage and repairs it."""
 
     def verify(

@@ -9,13 +9,13 @@ from datetime import timedelta
 
 from msgspec import UNSET, UnsetType
 
-from convtree._catalogue.record_summary import sanitise_text
 from convtree._catalogue.types import Filter
 from convtree._engine.expected import ANYTHING, Expected, expected
 from convtree._model.arguments import checked_methods
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Record
 from convtree._model.errors import ConvtreeError, SessionChanged, SessionHeld, SessionLocked, SessionNotFound
+from convtree._model.unicode_text import check_text
 from convtree.stores._arguments import check_owner, check_session_id
 from convtree.stores._copies import Said, holders_of, linked_to, said_in
 from convtree.stores._families import (
@@ -167,10 +167,12 @@ class StoreDeleter(SharingStore):
             owner: only sessions of this owner.
             dry_run: deletes nothing.
         """
+        if owner is not None:
+            check_text(owner, "owner")
         now_ms = self._now_ms()
         rules = rules_of(max_age, keep, now_ms)
         families = families_of(self._listed(Filter(tasks=True)), now_ms)
-        families = [each for each in families if owner is None or each.root.owner == sanitise_text(owner)]
+        families = [each for each in families if owner is None or each.root.owner == owner]
         families = may_be_doomed(families, rules)
         verdicts = self._judge((member.info.id for each in families for member in each.members), now_ms)
         gone, held, skipped = [], [], []

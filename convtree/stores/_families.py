@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
-from convtree._catalogue.record_summary import ms_of, sanitise_text
+from convtree._catalogue.record_summary import ms_of
 from convtree._catalogue.types import ListedSession, SessionInfo
 from convtree.stores._arguments import SKEW_MS, age_ms
 from convtree.stores._judging import Verdict
@@ -117,7 +117,7 @@ def _confirmed(family: Family, verdicts: Mapping[str, Verdict], owner: str | Non
         is_certain=is_whole
         and ids[0] not in astray
         and tasks_below(ids[0], ids[1:], verdicts) == ids
-        and (owner is None or sanitise_text(found[0].owner) == sanitise_text(owner)),
+        and (owner is None or found[0].owner == owner),
     )
 
 

@@ -11,14 +11,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from convtree._catalogue.record_summary import RecordSummary
 from convtree._catalogue.tables import Execute
+from convtree._catalogue.texts import beginning, equals
 from convtree._engine.log import Log
 from convtree._session.session import Session
 
-_SELECT = "SELECT session_id, header_id FROM ct_sessions WHERE header_id > ''"  # a range of the index
+_SELECT = (  # a range of the index
+    f"SELECT session_id, header_id FROM ct_sessions WHERE {beginning('header_id')} > ''"
+)
 _SELECT_NAMED = "SELECT session_id FROM ct_sessions WHERE session_id = :id"
-_SELECT_SAME = """
+_NAME = "COALESCE(own.header_id, own.session_id)"
+_SELECT_SAME = f"""
 SELECT s.session_id FROM ct_sessions s JOIN ct_sessions own ON own.session_id = :id
-WHERE s.session_id = COALESCE(own.header_id, own.session_id) OR s.header_id = COALESCE(own.header_id, own.session_id)
+WHERE s.session_id = {_NAME} OR {equals("s.header_id", _NAME)}
 """
 
 

@@ -17,9 +17,10 @@ from convtree._logs import directories
 from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry
-from convtree._model.errors import SessionClosed, SessionNotFound
+from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
+from convtree._model.unicode_text import check_text
 from convtree._session.header import check_choice, new_header
 from convtree._session.session import Session
 from convtree.stores._arguments import (
@@ -248,6 +249,8 @@ class StoreReader(Uncopyable, ForkAware):
 
         `usage` does not count it. Copied entries that another session still holds are not in it but count there.
         """
+        if owner is not None:
+            check_text(owner, "owner")
         rows = self._query(lambda catalogue: catalogue.ledger())
         return [row for row in rows if owner is None or row.owner == owner]
 
@@ -324,6 +327,14 @@ class StoreReader(Uncopyable, ForkAware):
         with self._lock:
             self._check_open()
             return query(self._backend.catalogue(progress))
+
+    def _answers(self) -> bool:
+        """Returns whether the storage can be read from. Asked after an error that may be one session's only."""
+        try:
+            self._query(lambda catalogue: count_in(catalogue, Filter(ids=())))
+        except (ConvtreeError, OSError):
+            return False
+        return True
 
     def _listed(
         self, filters: Filter, limit: int | None = None, after: Cursor | None = None, progress: Progress | None = None

@@ -111,7 +111,10 @@ class ScopedBackend:
             log: Log, held: Callable[[Sequence[str]], set[str]], *, heals: bool = False
         ) -> Sequence[bytes] | None:
             _ScopedLog(log, self.owner, lambda: missing).check_owner()
-            return build(log, held, heals=heals)
+            lines = build(log, held, heals=heals)
+            if lines is not None:
+                check_owner(lines[0], self.owner)
+            return lines
 
         return replace(id, build_owned, remove_original)
 

@@ -101,7 +101,8 @@ class SessionStore(CheckingStore):
         owner share the sessions that `session` gives; other handles never get these.
 
         Raises:
-            TypeError, ValueError: `owner` is not a text, is empty, or has a NUL; or this handle is another owner's.
+            TypeError, ValueError: `owner` is not a text, or is empty; or this handle is another owner's.
+            InvalidMessage: `owner` has a lone surrogate.
         """
         if self._owner not in (None, check_owner(owner)):
             raise ValueError(f"this handle is that of owner {self._owner!r}; call scoped() of the whole store")
@@ -356,23 +357,24 @@ class SessionStore(CheckingStore):
         however often it is copied, and not for a session that is in the target.
 
         An interrupted copy continues where it was. The copy is read back and compared. `redact` is not called. A
-        session that is damaged here, or that is another one or longer in the target, is refused with a reason, and the
-        others are copied.
+        session that cannot be read here or written there, or that is another one or longer in the target, is refused
+        with a reason, and the others are copied.
 
         Raises:
             SessionNotFound: there is no session with one of these ids.
-            OSError: from the storage. Sessions that were copied before stay; copy again to continue.
+            OSError: one of the stores does not answer any more. Sessions that were copied before stay; copy again to
+                continue.
         """
         done: builtins.list[Copied] = []
         takes_all = ids is None
         if ids is None:
             ids = [each.info.id for each in self._listed(Filter(tasks=True))]
             there = set(ids)
-            done = [
-                Copied(id=finding.id or finding.place, status="refused", reason=finding.code)
-                for finding in self.findings
-                if finding.id not in there
-            ]
+            for finding in self.findings:
+                if finding.code == "unreadable" and finding.id is not None:
+                    ids.append(finding.id)  # the attempt says why
+                elif finding.id not in there:
+                    done.append(Copied(id=finding.id or finding.place, status="refused", reason=finding.code))
         for number, id in enumerate(ids, 1):
             with suppress(*((SessionNotFound,) if takes_all else ())):
                 done.append(self._copy(id, target))
@@ -391,7 +393,14 @@ class SessionStore(CheckingStore):
         def open_target() -> Log:
             return target._log(id, "a")
 
-        return copy_session(id, self._log(id, "r"), open_target)
+        try:
+            return copy_session(id, self._log(id, "r"), open_target)
+        except SessionNotFound:
+            raise
+        except (ConvtreeError, OSError) as error:
+            if isinstance(error, OSError) and not (self._answers() and target._answers()):
+                raise
+            return Copied(id=id, status="refused", reason=str(error))
 
     @property
     def redact(self) -> Redact | None:

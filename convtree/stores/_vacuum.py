@@ -6,7 +6,7 @@ before, and is judged, or after, and continues the new log.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ import msgspec
 from convtree._engine.intents import Heal
 from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Addition, Log
+from convtree._engine.log_index import Index
 from convtree._logs.memory import MemoryLog
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry
@@ -22,7 +23,7 @@ from convtree._session.vacuuming import DroppedBranch, Held, Rewritten, check_sa
 from convtree.stores._arguments import check_session_id
 from convtree.stores._copies import said_in
 from convtree.stores._deleting import StoreDeleter
-from convtree.stores.base import Replaced
+from convtree.stores.base import BuildNew, Replaced
 
 
 class Vacuumed(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,18 +90,12 @@ class VacuumedLog:
         Raises:
             As `rewrite` and `check_same`.
         """
-        journal = Journal.open(log, use_snapshot=False)
-        if heals and any(finding.code == "torn_tail" for finding in journal.index.state.findings):
-            journal.write(Heal(), LOST_HEADER)
-            journal = Journal.open(log, use_snapshot=False)
-        old = journal.index
+        old = whole_index(log, heals=heals)
         self._found = found = rewrite(old, log.location, self._keep, held, self._clock, self._id_source)
         before = sum(size_of(chunk.lines) for chunk in log.read())
         self._sizes = before, before
         if found.lines is not None:
-            new = MemoryLog()
-            new.append(0, lambda _: Addition(found.lines or (), 0))
-            check_same(old, Journal.open(new, use_snapshot=False).index, found.keep, log.location)
+            check_same(old, index_of_lines(found.lines), found.keep, log.location)
             self._sizes = before, size_of(found.lines)
         return found.lines
 
@@ -117,6 +112,22 @@ class VacuumedLog:
             size_before=self._sizes[0],
             size_after=self._sizes[1],
         )
+
+
+def whole_index(log: Log, *, heals: bool) -> Index:
+    """Reads a whole log. With `heals`, first removes the rest of a write that was cut off; the caller has its lock."""
+    journal = Journal.open(log, use_snapshot=False)
+    if heals and any(finding.code == "torn_tail" for finding in journal.index.state.findings):
+        journal.write(Heal(), LOST_HEADER)
+        journal = Journal.open(log, use_snapshot=False)
+    return journal.index
+
+
+def index_of_lines(lines: Sequence[bytes]) -> Index:
+    """Reads a log that is to be written: what a reader will find there."""
+    log = MemoryLog()
+    log.append(0, lambda _: Addition(lines, 0))
+    return Journal.open(log, use_snapshot=False).index
 
 
 def _checked(keep: Any) -> tuple[str, ...] | None:
@@ -170,30 +181,47 @@ class VacuumingStore(StoreDeleter):
             SessionLocked: another writer holds the lock.
             NotImplementedError: the store is one of another package, and cannot replace the lines of a session.
         """
-        check_session_id(id)
         plan = VacuumedLog(keep, self._clock, self._id_source)
+        left = self._rewritten(id, plan.build, dry_run=dry_run, remove_original=remove_original)
+        done = plan.result(id, done=not dry_run)
+        return msgspec.structs.replace(done, **left) if done.done else done
+
+    def _rewritten(self, id: str, build: BuildNew, *, dry_run: bool, remove_original: bool) -> dict[str, Any]:
+        """Replaces the lines of a session by those that `build` returns; with `dry_run`, only calls that.
+
+        Returns what is left of the old text, as the fields of `Vacuumed`; nothing if nothing was replaced.
+        """
+        check_session_id(id)
         replace: Callable[..., Replaced] | None = getattr(self._backend, "rewrite", None)
         if replace is None:
             raise NotImplementedError(
                 f"{self.location}: this store cannot replace the lines of a session; copy it to a folder with "
-                "copy_to(), vacuum it there, delete it here and copy it back"
+                "copy_to(), change it there, delete it here and copy it back"
             )
         if dry_run:
             log = self._log(id, "r")
             try:
-                plan.build(log, lambda _: set())
+                build(log, lambda _: set())
             finally:
                 log.close()
-            return plan.result(id, done=False)
+            return {}
+        replaces = False
+
+        def build_new(log: Log, held: Held, *, heals: bool = False) -> Sequence[bytes] | None:
+            nonlocal replaces
+            lines = build(log, held, heals=heals)
+            replaces = lines is not None
+            return lines
+
         with self._lock:
             said = self._query(lambda catalogue: said_in(catalogue, [id]))
-            replaced = replace(id, plan.build, remove_original)
-        done = plan.result(id, done=True)
-        if not done.done:
-            return done
+            replaced = replace(id, build_new, remove_original)
+        if not replaces:
+            return {}
         traces = self._erase([id])
-        complete = dict.fromkeys((*replaced.complete, *traces.complete))
-        copies = (*(each for each in self._holders(said) if each != id), *replaced.beside)
-        return msgspec.structs.replace(
-            done, original=replaced.original, complete=tuple(complete), pending=tuple(traces.pending), copies=copies
-        )
+        return {
+            "original": replaced.original,
+            "complete": tuple(dict.fromkeys((*replaced.complete, *traces.complete))),
+            "pending": tuple(traces.pending),
+            "copies": (*(each for each in self._holders(said) if each != id), *replaced.beside),
+        }

@@ -27,11 +27,13 @@ from convtree.testing._holds import HoldTests
 from convtree.testing._lifecycle import LifecycleTests
 from convtree.testing._lists import ListTests
 from convtree.testing._machine import StoreMachine, store_machine
+from convtree.testing._redacting import RedactingTests
 from convtree.testing._scopes import ScopeTests
 from convtree.testing._search import SearchTests
 from convtree.testing._sessions import NOT_IDS, SessionTests
 from convtree.testing._shared import SharedTests
 from convtree.testing._tasks import TaskTests
+from convtree.testing._texts import TextTests
 from convtree.testing._usage import PROVIDERS, UsageTests
 from convtree.testing._vacuum import VacuumTests
 from convtree.testing._walks import WalkTests
@@ -67,6 +69,7 @@ class StoreContract(
     FamilyTests,
     ForkTests,
     TaskTests,
+    TextTests,
     CopiedTests,
     FindingTests,
     ScopeTests,
@@ -76,6 +79,7 @@ class StoreContract(
     LedgerTests,
     VacuumTests,
     CheckingTests,
+    RedactingTests,
     ConcurrencyTests,
 ):
     """What every store must do, as tests. A subclass implements `open_store(place, clock)`.

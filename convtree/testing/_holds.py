@@ -111,7 +111,7 @@ class HoldTests(StoreTests):
                 "/git",
             )
         info = store.info("a")
-        assert (info.cwd, info.git_root) == ("/new  ", None)
+        assert (info.cwd, info.git_root) == ("/new \0", None)
         assert (ids(store.list(cwd="/new \0")), ids(store.list(cwd="/old"))) == (["a"], ["b"])
         assert ids(store.list(git_root="/git")) == ["b"]
         assert [hit.session_id for hit in store.search("needle", cwd="/new \0")] == ["a"]

@@ -145,16 +145,15 @@ class ListTests(StoreTests):
         assert (store.info("s").leaf_id, store.info("s").entries) == (third.id, 3)
 
     def test_odd_characters_are_kept(self, store: SessionStore) -> None:
-        """In names, owners, labels and messages. Lists show a NUL as a space."""
-        shown = ODD.replace("\0", " ")
+        """In names, owners, labels and messages. An excerpt shows a NUL as a space."""
         with store.create(id="s", name=ODD, owner=ODD, cwd=ODD) as session:
             session.label(session.append(user(ODD), provider=ODD, model=ODD, usage={"input_tokens": 1}).id, ODD)
             assert (session.name, list(session.labels.values())) == (ODD, [ODD])
         (info,) = store.list(owner=ODD, cwd=ODD)
-        assert (info.name, info.owner, info.cwd, info.models) == (shown, shown, shown, (shown,))
-        assert info.first_user_message == " ".join(shown.split())
+        assert (info.name, info.owner, info.cwd, info.models) == (ODD, ODD, ODD, (ODD,))
+        assert info.first_user_message == " ".join(ODD.replace("\0", " ").split())
         store.rename("s", f"again {ODD}")
-        assert store.info("s").name == f"again {shown}"
+        assert store.info("s").name == f"again {ODD}"
         with store.open("s", read_only=True) as session:
             assert (session.name, session.header.owner) == (f"again {ODD}", ODD)
 

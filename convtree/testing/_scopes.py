@@ -385,7 +385,7 @@ class ScopeTests(StoreTests):
         assert {*ids(ann.scoped(owner="ann").list())} == {"a", "a2"}
         with pytest.raises(ValueError, match="this handle is that of owner 'ann'"):
             ann.scoped(owner="bob")
-        for owner in ("", "a\0b", "\ud800"):
+        for owner in ("", "\ud800"):
             with pytest.raises(ValueError, match="owner"):
                 store.scoped(owner=owner)
         for value in (None, 1, b"ann"):
