@@ -36,6 +36,7 @@ CREATE FUNCTION truncate_local_data_after_distributing_table(name REGCLASS) RETU
   INSERT INTO asked (what, mode)
     VALUES ('truncate ' || name, current_setting('citus.multi_shard_modify_mode', true)) $$;
 """
+OLD = Path(__file__).parent / "version_1"
 OTHERS = ["ct_usage", "ct_copied", "ct_gone", "ct_ledger", "ct_lines", "ct_metadata", "ct_snapshots"]
 ASKED = [
     "reference ct_schema",
@@ -164,6 +165,18 @@ def test_a_migration_distributes_what_it_adds(stubbed: str, distributed: bool) -
     ]
     truncated = [f"truncate {name}" for name in ("ct_schema", "ct_ledger", "ct_metadata")]
     assert asked(stubbed) == ([(what, "sequential") for what in [*new, *truncated]] if distributed else [])
+
+
+def test_each_step_of_a_migration_distributes_what_it_adds(stubbed: str) -> None:
+    """Tables of version 1 become those of version 2, 3 and 4. The ledger of version 4 takes the place of another."""
+    run(stubbed, (OLD / "postgresql.sql").read_text())
+    run(stubbed, (OLD / "rows.sql").read_text())
+    for name in ("ct_sessions", "ct_lines", "ct_usage", "ct_snapshots"):
+        run(stubbed, f"SELECT create_distributed_table('{name}', 'session_id')")
+    run(stubbed, "DELETE FROM asked")
+    assert call("upgrade", stubbed) == (0, "", "tables migrated\n")
+    made = [what.split()[0] for what, _ in asked(stubbed) if " by session_id beside ct_sessions" in what]
+    assert made == ["ct_copied", "ct_gone", "ct_ledger", "ct_ledger", "ct_metadata"]
 
 
 def test_every_key_begins_with_the_session_id() -> None:
