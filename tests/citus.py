@@ -1,6 +1,6 @@
-"""A Citus cluster for the tests: one that `CONVTREE_TEST_CITUS` names, or a private one if Citus is installed.
+"""A Citus cluster for the tests, if `CONVTREE_TEST_CITUS` is set: the URL of one, or "private" to start one here.
 
-Without either, the tests of it are skipped, and say so; with CONVTREE_REQUIRE_CITUS=1 they fail.
+Otherwise the tests of it are skipped, and say so; with CONVTREE_REQUIRE_CITUS=1 they fail. They take eight minutes.
 """
 
 import os
@@ -17,6 +17,7 @@ __all__ = [
     "Cluster",
     "Schemas",
     "absent",
+    "check_wanted",
     "citus_url",
     "distributed",
     "new_schema",
@@ -26,14 +27,24 @@ __all__ = [
 ]
 
 
+_HINT = "set CONVTREE_TEST_CITUS to the URL of a database with Citus, or to `private` where Citus is installed"
+
+
+def check_wanted() -> None:
+    """Skips the test unless a private cluster is wanted."""
+    if os.environ.get("CONVTREE_TEST_CITUS") != "private":
+        absent(f"NOT TESTED ON CITUS: {_HINT}")
+
+
 @contextmanager
 def private_cluster() -> Iterator[Cluster]:
-    """Runs a cluster during the block. Skips the test if there is none to run."""
+    """Runs a cluster during the block. Skips the test unless one is wanted, and if there is none to run."""
+    check_wanted()
     with ExitStack() as ends:
         try:
             cluster = ends.enter_context(private_citus.private_cluster())
         except Absent as reason:
-            absent(f"NOT TESTED ON CITUS: {reason}; set CONVTREE_TEST_CITUS to the URL of a database with Citus")
+            absent(f"NOT TESTED ON CITUS: {reason}; {_HINT}")
         yield cluster
 
 
@@ -47,7 +58,8 @@ def absent(reason: str) -> NoReturn:
 @pytest.fixture(scope="session")
 def citus_url() -> Iterator[str]:
     """The URL of a database of a cluster."""
-    if given := os.environ.get("CONVTREE_TEST_CITUS"):
+    given = os.environ.get("CONVTREE_TEST_CITUS", "private")
+    if given != "private":
         yield given
     else:
         with private_cluster() as cluster:

@@ -195,6 +195,7 @@ def test_while_a_worker_is_down() -> None:
 @pytest.mark.parametrize(("sabotage", "cycles"), [(None, 6), ("commit_trusted", 20)])
 def test_the_harness(sabotage: str | None, cycles: int) -> None:
     """Nothing acknowledged is lost when workers are killed. A store that trusts a commit that failed is caught."""
+    check_wanted()
     broken = () if sabotage is None else ("--sabotage", sabotage)
     code, result = run_harness("citus", "--cycles", cycles, *broken, hang_s=400)
     if "skipped" in result:
