@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from citus import Schemas, absent, distributed, new_schema, private_cluster, run
+from citus import Schemas, absent, check_wanted, distributed, new_schema, private_cluster, run
 from click.testing import CliRunner
 from helpers import contents, user
 from hypothesis import settings
