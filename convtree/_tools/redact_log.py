@@ -245,7 +245,7 @@ def redact_log(
                 done = msgspec.structs.replace(done, original=original, complete=(path.name, index_of(path).name))
             else:
                 copy = free_name(path, "redacted")
-                create_atomically(copy, lines, allow_network=allow_network)
+                create_atomically(copy, lines, allow_network=allow_network, owner=os.stat(path))
                 done = msgspec.structs.replace(done, copy=str(copy))
         counter.end()
         return _with_leftovers(done, path)
@@ -277,8 +277,7 @@ class _ProgressCounter:
 
 def _replace(path: Path, lines: Iterator[bytes], remove_original: bool) -> str | None:
     """Replaces the log; returns where the original is, None if it was removed."""
-    original = free_name(path, "original")
-    replace_atomically(path, lines, keep_as=original)
+    original = replace_atomically(path, lines)
     if not remove_original:
         return str(original)
     original.unlink()

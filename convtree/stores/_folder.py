@@ -14,14 +14,14 @@ from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
-from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.atomic_file import create_atomically, replace_atomically
 from convtree._logs.file_lines import header_at
 from convtree._logs.filesystems import refuse_network, suppress_full_disk
 from convtree._logs.index_file import index_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.ledger_file import LedgerFile
 from convtree._model.entries import ID, Header
-from convtree._model.errors import NotALog, SessionNotFound
+from convtree._model.errors import NotALog, SessionExists, SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
@@ -33,7 +33,7 @@ SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
 LEDGER = ".ledger"
 #: the ends of names of files that belong to a log, and of temporary files that a killed writer left of one
-_BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
+_BESIDE = re.compile(r"\.(index|(torn|original|quarantine|redacted)(-[0-9]+)?)")
 _TEMPORARY = re.compile(rf"({_BESIDE.pattern})?\.[0-9]+-[0-9]+\.tmp")
 
 
@@ -150,7 +150,7 @@ class FolderBackend(Uncopyable):
             SessionNotFound, NotALog, SessionLocked: as the contract says.
         """
         timeout_s, network = self._lock_timeout_s, self._allow_network
-        log = JsonlLog(self.path_of(id), mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=network)
+        log = _FolderLog(self.path_of(id), mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=network)
         try:
             Session(log, new_header(id), read_only=True)  # raises NotALog for a file that is not ours
         except BaseException:
@@ -246,6 +246,16 @@ class _FolderLog(JsonlLog):
     that begins.
     """
 
+    def _check_file(self) -> None:
+        super()._check_file()
+        if _is_named_otherwise(self.path):
+            self.close()
+            error = SessionNotFound if self._create is None else SessionExists
+            raise error(
+                f"{self.path}: this file system does not distinguish upper and lower case, and another session has "
+                "this name; choose another id"
+            )
+
     def _create_with(self, first: Addition, build: Build) -> Chunk:
         with ExitStack() as ends:
             parent = self._path_of_parent(first[0])
@@ -324,8 +334,7 @@ def rewrite_log(log: JsonlLog, build: Callable[[JsonlLog], Iterable[bytes] | Non
         lines = build(log)
         if lines is None:
             return Replaced()
-        original = free_name(path, "original")
-        replace_atomically(path, lines, keep_as=original)
+        original = replace_atomically(path, lines)
         if remove_original:
             original.unlink()
     finally:
@@ -344,6 +353,14 @@ def _files_beside(path: Path) -> list[str]:
         if (name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)))
         or (name.startswith(hidden) and _TEMPORARY.fullmatch(name, len(hidden)))
     ]
+
+
+def _is_named_otherwise(path: Path) -> bool:
+    """Returns whether a file that was opened has its name in other letters, upper or lower case.
+
+    Looks through the folder only if its file system seems to ignore the case of names.
+    """
+    return os.path.lexists(path.with_name(path.name.swapcase())) and path.name not in os.listdir(path.parent)
 
 
 def headers_in(folder: Path) -> dict[str, Header]:
