@@ -188,11 +188,20 @@ def redact_session(
         allow_network=allow_network,
         progress=progress,
     )
-    if in_place and (done.lines or not had_catalogue):
-        backend.forget_catalogue()
+    left = _forget_catalogue(backend) if in_place and (done.lines or not had_catalogue) else ()
     if in_place and done.lines:
-        done = msgspec.structs.replace(done, complete=(*done.complete, CATALOGUE))
+        complete = () if left else (CATALOGUE,)
+        done = msgspec.structs.replace(done, complete=(*done.complete, *complete), pending=left)
     return _with_leftovers(done, path, holders)
+
+
+def _forget_catalogue(backend: FolderBackend) -> tuple[str, ...]:
+    """Deletes the catalogue; returns its name if it belongs to somebody else, and is still there."""
+    try:
+        backend.forget_catalogue()
+    except OSError:
+        return (CATALOGUE,)
+    return ()
 
 
 @checked
