@@ -254,6 +254,43 @@ def test_links_that_fail_for_other_reasons(tmp_path: Path, monkeypatch: pytest.M
     assert (log.read_bytes(), sorted(os.listdir(tmp_path))) == (harmed, ["a.jsonl", "empty.jsonl"])
 
 
+def test_a_taken_name_that_is_noticed_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems refuse the link before they look at the name. What is there stays."""
+    (tmp_path / "link.jsonl").symlink_to("nowhere")
+    (tmp_path / "folder.jsonl").mkdir()
+
+    def refuse(*_: Path) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    def too_late(*_: Path) -> None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+    with quick(log_with(tmp_path / "a.jsonl", "a")) as session:
+        monkeypatch.setattr(os, "link", refuse)
+        for name in ("link", "folder"):
+            with pytest.raises(SessionExists, match=name):
+                session.fork(tmp_path / f"{name}.jsonl")
+        monkeypatch.setattr(os, "link", too_late)  # it was removed right after that
+        with pytest.raises(SessionExists, match="gone"):
+            session.fork(tmp_path / "gone.jsonl")
+    assert sorted(os.listdir(tmp_path)) == ["a.jsonl", "folder.jsonl", "link.jsonl"]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_directories_that_cannot_be_synced(code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing more can be done there, so nothing fails."""
+
+    def refuse(_fd: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with Session.open(tmp_path / "a.jsonl") as session:
+        session.append(user("a"))
+        session.append(user("b"))
+        with session.fork(tmp_path / "b.jsonl") as fork:
+            assert contents(fork) == ["a", "b"]
+
+
 class Interrupted(BaseException):
     """What a signal handler may raise."""
 

@@ -14,7 +14,6 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 from convtree._logs.atomic_file import sync, sync_directory
@@ -49,15 +48,15 @@ class LedgerFile:
         return self._lines
 
     def _find(self) -> list[tuple[Path, os.stat_result]]:
-        found = []
-        for number in count(1):
+        found, number = [], 1
+        while True:
             name = numbered(self._path, number)
             try:
                 found.append((name, os.lstat(name)))
             except FileNotFoundError:
                 if number > 1:  # the first may have been deleted
-                    break
-        return found
+                    return found
+            number += 1
 
     @contextmanager
     def locked(self) -> Iterator[None]:

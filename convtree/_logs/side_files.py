@@ -69,18 +69,14 @@ def open_side_file(path: Path, owner: os.stat_result, mode: int | None = None) -
     """
     flags = os.O_RDWR | os.O_APPEND | OPEN_FLAGS
     try:
-        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        fd, is_new = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE), True
     except FileExistsError:
-        fd = _open_existing(path, flags)
-        try:
-            if not is_own(os.fstat(fd), owner):
-                raise _taken(path) from None
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd
+        fd, is_new = _open_existing(path, flags), False
     try:
-        give_to(fd, owner, mode)
+        if is_new:
+            give_to(fd, owner, mode)
+        elif not is_own(os.fstat(fd), owner):
+            raise _taken(path)
     except BaseException:
         os.close(fd)
         raise
