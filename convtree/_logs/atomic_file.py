@@ -22,6 +22,7 @@ from convtree._logs.filesystems import check_directory, naming
 from convtree._logs.index_file import index_of
 from convtree._logs.put_new import NO_LINKS, put_new
 from convtree._logs.side_files import check_not_locked_out, give_to, numbered
+from convtree._logs.streams import open_stream
 from convtree._model.errors import SessionExists
 
 _BUFFER = 2**20
@@ -49,9 +50,16 @@ def create_atomically(
 def write_atomically(path: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
     """Writes a file that is not a log, durably; replaces the one before if asked to.
 
+    A device, a pipe or a descriptor such as `/dev/stdout` is written into instead, with and without `replace`.
+
     Raises:
         SessionExists: something is at this path, and `replace` is False; it was not touched.
     """
+    stream = open_stream(path)
+    if stream is not None:
+        with naming(path), open(stream, "wb") as file:
+            file.writelines(pieces)
+        return
     check_directory(path, allow_network=True)
     if not replace and os.path.lexists(path):
         raise SessionExists(_EXISTS.format(path))
