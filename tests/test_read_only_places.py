@@ -189,15 +189,14 @@ def test_a_full_disk(tmp_path: Path) -> None:
         filler = fill(place)
         with open_store(url) as store:
             check_reads(store)
-            check_refuses(store)
             filler.unlink()
             store.rename("s", "M")
             filler = fill(place)
-            with store.open("s") as session, pytest.raises(OSError, match="full") as caught:
+            with store.open("s") as session, pytest.raises(OSError, match="No space left") as caught:
                 append_much(session)
             assert caught.value.errno == errno.ENOSPC
             length = store.info("s").messages
-            with pytest.raises(OSError, match="full") as caught:
+            with pytest.raises(OSError, match="No space left") as caught:
                 store.rename("s", "w" * 9000)
             assert caught.value.errno == errno.ENOSPC
             filler.unlink()

@@ -254,6 +254,25 @@ def test_a_log_of_somebody_else_is_not_taken_away(shared: Path) -> None:
     assert owners(shared)["a.jsonl"] == (NOBODY, GROUP, "0o660")
 
 
+def test_a_file_system_that_gives_new_files_to_somebody_else(tmp_path: Path) -> None:
+    """A repair refuses to replace a log that its owner could not use any more."""
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(as_file([*log_of(node("a", None)).splitlines(), b"no record"]))
+    path.chmod(0o600)
+    data = path.read_bytes()
+    stat_of = os.stat
+
+    def of_another_user(name: Any, **named: Any) -> os.stat_result:
+        status = stat_of(name, **named)
+        if not str(name).endswith(".tmp"):
+            return status
+        return os.stat_result([*status[:4], status.st_uid + 1, *status[5:10]])
+
+    with patch.object(os, "stat", of_another_user), pytest.raises(PermissionError, match="as that user or as root"):
+        repair(path, dry_run=False)
+    assert path.read_bytes() == data
+
+
 # --- planted --------------------------------------------------------------------------------------------------------
 
 PLANTED: dict[str, Callable[[Path, Path], object]] = {

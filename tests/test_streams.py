@@ -100,6 +100,8 @@ def test_a_terminal(log: Path, tmp_path: Path) -> None:
     finally:
         os.close(leader)
         os.close(follower)
+    done = CliRunner().invoke(app, ["export", str(log), "--to", "markdown", "-o", str(tmp_path / "out"), "--force"])
+    assert done.exit_code == 0
     assert b"words" in shown
     assert b"\x1b" not in shown
     assert (tmp_path / "out").read_bytes() == exported(log)

@@ -159,8 +159,6 @@ class JsonlLog(Uncopyable, ForkAware):
         if not codec.begins_header(os.pread(self._fd, end, 0)):
             raise NotALog.at(self.path)
 
-    # --- the index next to it ---
-
     def snapshot(self) -> SnapshotFile | None:
         """Returns the content of `<log>.index`. It stays readable when another index replaces it."""
         self._check_usable()
@@ -289,8 +287,6 @@ class JsonlLog(Uncopyable, ForkAware):
             self._end = end, data[-codec.SEAL_LENGTH - 1 :]
         return Chunk(starts[:-1], lines, end)
 
-    # --- the tail ---
-
     def _save_torn_tail(self, start: int, end: int) -> None:
         """Saves a torn tail to `<log>.torn`, or `.torn-2` if that is not ours, durably, before it is cut."""
         name, fd = open_free_side_file(self.path.with_name(self.path.name + ".torn"), os.fstat(self._fd))
@@ -346,7 +342,10 @@ class JsonlLog(Uncopyable, ForkAware):
             self._translate_os_error(error)
         self._check_file()
         if self._create == "x" and not self._exclusive:
+            is_empty = os.fstat(self._fd).st_size == 0
             self.close()
+            if is_empty:  # a creation that failed has left it; the first append looks again, under the lock
+                return
             raise self._exists()
         self._create = None  # from now on the file must exist
 
