@@ -122,6 +122,15 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         open_store(url)
 
 
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names it."""
+    url = begin(tmp_path)
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path != f"{tmp_path}/x.db" and access(path, mode))
+    with pytest.raises(PermissionError, match=r"x\.db"):
+        open_store(url)
+
+
 def test_shared_memory_that_a_killed_process_left(tmp_path: Path) -> None:
     """Without a WAL, it changes nothing; nor does one that is no shared memory."""
     url = begin(tmp_path)

@@ -39,7 +39,6 @@ TRIES = 5  # how often a transaction is run that the server rolls back
 _ROLLED_BACK = ("40001", "40P01")  # could not serialize; deadlock
 _UNIQUE_VIOLATIONS = ("23505", "42P07", "42710")  # the row, table or index exists
 _FULL = ("SQLITE_FULL", "53100")  # disk full
-_NOT_WRITTEN = ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHM", "SQLITE_CANTOPEN")  # of a COMMIT that wrote too little
 _VAGUE = ("SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")  # of a full disk, a quota or a size limit, for example
 _READ_ONLY = ("SQLITE_READONLY", "25006")
 _PRIMARY = ("SQLITE_BUSY", "SQLITE_CONSTRAINT", "SQLITE_READONLY")  # codes whose extended codes mean the same here
@@ -347,7 +346,7 @@ class _Transaction:
             self._connection.commit()
         except DBAPIError as error:
             code = str(_code_of(error.orig))
-            if code in (*_ROLLED_BACK, "SQLITE_BUSY", *_FULL) or code.startswith(_NOT_WRITTEN):
+            if code in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_IOERR_WRITE", *_FULL):
                 raise
             raise CommitUnknown(f"whether the transaction is stored is unknown: {_text_of(error.orig)}") from error.orig
 
