@@ -44,6 +44,7 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("seal_not_checked", ("damage", "--entries", "2", "--whole", "6", "--every", "5000")),
         ("no_tail_check", ("damage", "--entries", "2", "--whole", "6", "--every", "100")),
         ("sync_retried", ("faults", "--every", "39", "--pairs", "0")),
+        ("errors_without_path", ("faults", "--every", "39", "--pairs", "0")),
         ("index_in_place", ("faults", "--every", "9", "--pairs", "0")),
         ("index_believed", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
         ("places_unconfirmed", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),

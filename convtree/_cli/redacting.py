@@ -165,5 +165,6 @@ def _lines(done: Redaction) -> Iterator[str]:
     yield from counts_by_kind(done.kinds)
     yield from place_lines(done.places)
     yield from (f"  may still contain secrets: {escape_controls(name)}" for name in done.beside)
+    yield from (f"  cannot be removed and may still contain secrets: {escape_controls(name)}" for name in done.pending)
     others = (each for each in done.copies if each not in done.beside)
     yield from (f"  may still contain secrets: the session {escape_controls(id)}" for id in others)

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a write for which there is no space: the disk is full, or a quota or size limit is reached."""
+
+_PROBED = 2**16  # bytes
 
 _NETWORK = frozenset(
     {"9p", "afs", "beegfs", "ceph", "cifs", "davfs", "gfs2", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4"}
@@ -30,6 +33,41 @@ def suppress_full_disk() -> Iterator[None]:
     except OSError as error:
         if error.errno not in NO_SPACE:
             raise
+
+
+def full_disk_error(folder: Path) -> OSError | None:
+    """Returns the error of a write to a folder for which there is no space; None if there is, or for another reason.
+
+    For libraries that do not say why they cannot write. It writes as much as SQLite needs to open a database.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as file:
+            file.write(bytes(_PROBED))
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error if error.errno in NO_SPACE else None
+    return None
+
+
+@contextmanager
+def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Gives errors of the operating system the path of the file that they are about: those of a descriptor have none.
+
+    `path` also takes the place of `instead_of`, the name of a temporary file that nobody knows.
+    """
+    try:
+        yield
+    except OSError as error:
+        name_file(error, path, instead_of)
+        raise
+
+
+def name_file(error: OSError, path: str | Path, instead_of: Path | None = None) -> None:
+    """Gives an error of the operating system a path, as `naming` does."""
+    if error.errno is not None and (error.filename is None or error.filename == instead_of):
+        error.filename = str(path)
+        if error.filename2 is not None:
+            del error.filename2  # None would be shown
 
 
 def check_directory(path: Path, allow_network: bool) -> None:

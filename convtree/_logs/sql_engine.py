@@ -13,12 +13,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.erasing import SECURE_DELETE
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
+from convtree._logs.filesystems import full_disk_error
 from convtree._logs.sql_distribution import check_citus, distribute
 from convtree._logs.sql_migration import migrate
 from convtree._logs.sqlite_files import connect_events, create_file
@@ -37,6 +39,8 @@ T = TypeVar("T")
 TRIES = 5  # how often a transaction is run that the server rolls back
 _ROLLED_BACK = ("40001", "40P01")  # could not serialize; deadlock
 _UNIQUE_VIOLATIONS = ("23505", "42P07", "42710")  # the row, table or index exists
+_FULL = ("SQLITE_FULL", "53100")  # disk full
+_VAGUE = ("SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")  # of a full disk, a quota or a size limit, for example
 #: how the codes begin with which a coordinator says that a worker ends, or cannot be reached
 _NODE_LOST = ("08", "57P0")
 _READ_ONLY = ("SQLITE_READONLY", "25006")
@@ -86,6 +90,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         # sqlite3 would begin at the first write only, and without the lock: this module runs BEGIN itself.
         own_begin = {"isolation_level": "AUTOCOMMIT"} if self.dialect == "sqlite" else {}
         self._engine = engine.execution_options(**own_begin)
+        self._file = engine.url.database if self.dialect == "sqlite" else None
         self._compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
         self._inherited = False  # set in a forked child: the connections belong to the parent
         self.unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
@@ -197,13 +202,24 @@ class SqlDatabase(Uncopyable, ForkAware):
             return SessionLocked(f"{self.location}: locked by another writer; nothing was written", holder=None)
         if code == "42P01" or text.startswith("no such table"):
             return self._tables_missing()
+        if (full := self._full_disk(code)) is not None:
+            return OSError(full.errno, f"{full.strerror}; nothing was written", self._file or self.location)
         if code in _READ_ONLY:
             return ReadOnlySession(f"{self.location}: {_CANNOT_WRITE} ({text})")
         if code in _UNIQUE_VIOLATIONS or code == "SQLITE_CONSTRAINT":
             return UniqueViolation(f"{self.location}: {text}")
-        if code in _ROLLED_BACK or error.connection_invalidated:
-            return RolledBack(f"{self.location}: {text}")
-        return _os_error(code, f"{self.location}: {text}")
+        is_over = code in _ROLLED_BACK or error.connection_invalidated
+        if not is_over and str(code).startswith(_NODE_LOST):
+            return ConnectionError(f"{self.location}: {text}; nothing was written")
+        return (RolledBack if is_over else OSError)(f"{self.location}: {text}")
+
+    def _full_disk(self, code: str | None) -> OSError | None:
+        """Returns the error of a full disk, if that is why a statement failed. SQLite says so only of some writes."""
+        if code in _FULL:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._file is not None and str(code).startswith(_VAGUE):
+            return full_disk_error(Path(self._file).absolute().parent)
+        return None
 
     def _tables_missing(self) -> TablesMissing:
         return TablesMissing(f"{self.location}: there are no tables yet; open_store(url, create=True) creates them")
@@ -347,7 +363,8 @@ class _Transaction:
         try:
             self._connection.commit()
         except DBAPIError as error:
-            if _code_of(error.orig) in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_FULL"):
+            code = str(_code_of(error.orig))
+            if code in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_IOERR_WRITE", *_FULL):
                 raise
             raise CommitUnknown(f"whether the transaction is stored is unknown: {_text_of(error.orig)}") from error.orig
 
@@ -447,15 +464,6 @@ def _code_of(error: Any) -> str | None:
     if name is None:
         return getattr(error, "sqlstate", None)
     return next((each for each in _PRIMARY if name.startswith(each)), str(name))
-
-
-def _os_error(code: str | None, message: str) -> OSError:
-    """Returns the error for a failure that lies outside of the database."""
-    if code == "SQLITE_FULL":
-        return OSError(errno.ENOSPC, f"{message}; nothing was written")
-    if code is not None and code.startswith(_NODE_LOST):
-        return ConnectionError(f"{message}; nothing was written")
-    return OSError(message)
 
 
 def _text_of(error: Any) -> str:

@@ -18,7 +18,7 @@ import sqlite3
 import stat
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -28,6 +28,7 @@ from convtree._catalogue import tables
 from convtree._catalogue.erasing import SECURE_DELETE
 from convtree._logs.descriptors import OPEN_FLAGS
 from convtree._logs.lock import FileLock
+from convtree._logs.side_files import PRIVATE, claim_cache, open_side_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import SessionLocked
 
@@ -136,6 +137,7 @@ class CatalogueFile:
         Raises:
             OSError, sqlite3.OperationalError: the file cannot be written here, or is locked for too long.
         """
+        claim_cache(self.path, (*_SUFFIXES[1:], _STAMP))
         if not self._open_trusted():
             with self._locked() as fd:
                 if not self._open_trusted():  # no other process has made new ones meanwhile
@@ -229,7 +231,7 @@ class CatalogueFile:
         """Makes new tables in place of what is there. The caller holds the lock; `fd` is the stamp's."""
         for suffix in _SUFFIXES:
             self._beside(suffix).unlink(missing_ok=True)
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600))
+        claim_cache(self.path, ())
         connection = _connect(self.path)
         try:
             enable_wal(connection, PATIENCE_S)
@@ -292,18 +294,15 @@ class CatalogueFile:
             os.utime(self.path, ns=(status.st_atime_ns, earlier_ns), follow_symlinks=False)
         self.stamp = Stamp(*_identity(self.path), token, generation)
         data = _FORM.pack(*self.stamp, 0)[:-4]
-        os.pwrite(fd, data + crc32(data).to_bytes(4, "little"), 0)
-        os.ftruncate(fd, _FORM.size)
+        os.ftruncate(fd, 0)
+        os.write(fd, data + crc32(data).to_bytes(4, "little"))
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """Takes the lock of the stamp, and yields the descriptor of the stamp."""
         place = self._beside(_STAMP)
-        fd = os.open(place, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
+        fd = open_side_file(place, os.stat(place.parent), PRIVATE)
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-                raise OSError(f"{place}: expected a file of its own; remove it")
             try:
                 FileLock(str(place)).acquire(fd, PATIENCE_S)
             except SessionLocked as error:
@@ -325,9 +324,14 @@ def means_damage(error: Exception) -> bool:
 
 
 def remove_tables(path: Path) -> None:
-    """Deletes the file of the tables, and the files next to it."""
-    for suffix in (*_SUFFIXES, _STAMP):
-        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+    """Deletes the file of the tables, and the files next to it.
+
+    Raises:
+        OSError: one of them is still there. The others are gone.
+    """
+    with ExitStack() as each:
+        for suffix in (_STAMP, *reversed(_SUFFIXES)):  # the last that is pushed runs first, and all run
+            each.callback(path.with_name(f"{path.name}{suffix}").unlink, missing_ok=True)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

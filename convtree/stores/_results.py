@@ -88,8 +88,8 @@ class Erased(list[str]):
     Attributes:
         complete: files and tables that hold none of it any more; the names of files in the folder of the store. On a
             server: the tables have no row of it. What its files hold until they are vacuumed is up to the server.
-        pending: files that may still hold some of it until another process has finished reading. The store tries again
-            when it is closed, and with every later `delete` and `erase`.
+        pending: files that may still hold some of it: another process is reading them, or they belong to another user
+            and cannot be removed. The store tries again when it is closed, and with every later `delete` and `erase`.
         copies: ids of the sessions in this store that still hold entries of the deleted ones: forks, also of sessions
             that are gone, the session that one was forked from, and copies.
         held: ids of sessions that were kept, because they or others of their family are on hold. Only `erase` of an

@@ -107,6 +107,11 @@ def rename_without_sync() -> None:
     _patch(atomic_file, "temporary", temporary)
 
 
+def errors_without_path() -> None:
+    """Raises the errors of a write as they come from a descriptor: without a path."""
+    _patch(jsonl, "name_file", lambda _error, _path: None)
+
+
 def sync_retried() -> None:
     """Syncs again after a failed sync, and trusts the second."""
     sync = atomic_file.sync
@@ -281,6 +286,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         no_sync,
         no_directory_sync,
         rename_without_sync,
+        errors_without_path,
         sync_retried,
         no_inode_check,
         no_second_look,
@@ -335,6 +341,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("rename_without_sync", "power", ["--cuts", "42"]),
     ("sync_retried", "calls", []),
     ("sync_retried", "faults", []),
+    ("errors_without_path", "faults", []),
     ("no_inode_check", "holder", ["--rounds", "3", "--interrupts", "50"]),
     ("seal_not_checked", "damage", []),
     ("stale_leaf_ignored", "contention", ["--processes", "4", "--appends", "300"]),
