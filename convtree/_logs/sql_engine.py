@@ -22,7 +22,14 @@ from convtree._engine.log import Durability
 from convtree._logs.sql_migration import migrate
 from convtree._logs.sqlite_files import connect_events, create_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
-from convtree._model.errors import ConvtreeError, ReadOnlySession, SessionClosed, SessionLocked, SessionNotFound
+from convtree._model.errors import (
+    ConvtreeError,
+    OutcomeUnknown,
+    ReadOnlySession,
+    SessionClosed,
+    SessionLocked,
+    SessionNotFound,
+)
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 
 if TYPE_CHECKING:
@@ -55,10 +62,6 @@ class RolledBack(OSError):
 
 class UniqueViolation(RolledBack):
     """The row to insert exists: another process may have just inserted it."""
-
-
-class CommitUnknown(OSError):
-    """The connection was lost during COMMIT: the transaction took effect as a whole, or not at all."""
 
 
 class TablesMissing(SessionNotFound):
@@ -140,26 +143,37 @@ class SqlDatabase(Uncopyable, ForkAware):
 
         Raises:
             RolledBack: the server rolled it back, or the connection was lost; nothing was written.
-            CommitUnknown: the connection was lost during the commit; everything was written, or nothing.
+            OutcomeUnknown: the connection was lost during the commit; everything was written, or nothing.
             SessionLocked: another writer kept its lock too long; nothing was written.
         """
         with self._transaction("BEGIN IMMEDIATE") as transaction:
             yield transaction
             transaction.commit()
 
-    def transact(self, work: Callable[[Execute], T]) -> T:
+    def transact(self, work: Callable[[Execute], T], landed: Callable[[Execute], T | None] | None = None) -> T:
         """Calls `work` in a transaction that writes; again, after a pause, if the server rolls it back.
 
+        If the connection is lost during the commit, asks `landed` in the next transaction. It takes the locks of
+        `work`, so the lost transaction has ended by then, and returns the result of `work` if that took effect. Without
+        it, `work` is called again: it must do nothing the second time.
+
         Raises:
+            OutcomeUnknown: the server did not answer after the connection was lost during the commit.
             SessionLocked: it was rolled back every time; nothing was written.
         """
+        unknown: OutcomeUnknown | None = None
         for number in range(TRIES):
             try:
                 with self.writing() as execute:
-                    return work(execute)
-            except RolledBack:
-                back_off(number)
-        raise self.too_contended()
+                    result = None if unknown is None or landed is None else landed(execute)
+                    return work(execute) if result is None else result
+            except OutcomeUnknown as error:
+                unknown = error
+            except (OSError, SessionLocked) as error:
+                if unknown is None and not isinstance(error, RolledBack):
+                    raise
+            back_off(number)
+        raise unknown or self.too_contended()
 
     def too_contended(self) -> SessionLocked:
         """Returns the error for a transaction that was rolled back at every try."""
@@ -180,7 +194,7 @@ class SqlDatabase(Uncopyable, ForkAware):
                     if self._owned is None and begin != "BEGIN":
                         connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
                     connection.exec_driver_sql(begin)
-                yield _Transaction(connection, self._compile)
+                yield _Transaction(connection, self._compile, self.location)
         except DBAPIError as error:
             raise self._translated(error) from error.orig  # unlike `error`, that does not quote values
         except SQLAlchemyError as error:
@@ -304,8 +318,9 @@ class SqlDatabase(Uncopyable, ForkAware):
 class _Transaction:
     """Runs statements on a connection. If the first finds the connection dead, it is repeated on a new one."""
 
-    def __init__(self, connection: Connection, compile: Callable[[str], _Statement]) -> None:
+    def __init__(self, connection: Connection, compile: Callable[[str], _Statement], location: str) -> None:
         self._connection = connection
+        self._location = location
         self._compile = compile
         self._begun = connection.dialect.name == "sqlite"
 
@@ -326,7 +341,7 @@ class _Transaction:
         return list(result.fetchall()) if result.returns_rows else []
 
     def commit(self) -> None:
-        """Commits; raises CommitUnknown if the outcome cannot be known."""
+        """Commits; raises OutcomeUnknown if the outcome cannot be known."""
         from sqlalchemy.exc import DBAPIError
 
         try:
@@ -334,7 +349,10 @@ class _Transaction:
         except DBAPIError as error:
             if _code_of(error.orig) in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_FULL"):
                 raise
-            raise CommitUnknown(f"whether the transaction is stored is unknown: {_text_of(error.orig)}") from error.orig
+            raise OutcomeUnknown(
+                f"{self._location}: the connection was lost during the commit, so it is unknown whether this call took "
+                f"effect; make it again with the same ids, or look ({_text_of(error.orig)})"
+            ) from error.orig
 
 
 def back_off(number: int) -> None:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -23,7 +23,8 @@ from convtree._engine.log_index import Index
 from convtree._engine.snapshot import Snapshot
 from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
-from convtree._logs import atomic_file, jsonl, lock
+from convtree._logs import atomic_file, jsonl, lock, sql_engine
+from convtree._model.errors import OutcomeUnknown
 from convtree._session import forking
 from convtree._tools import rejoin
 from convtree._tools import repair as repairing
@@ -249,6 +250,30 @@ def vacuum_of_an_old_look() -> None:
         _patch(backend, "rewrite", early)
 
 
+def lost_commit_believed() -> None:
+    """Takes a transaction for committed when the connection was lost during the commit."""
+    commit = sql_engine._Transaction.commit
+
+    def hopeful(transaction: sql_engine._Transaction) -> None:
+        with suppress(OutcomeUnknown):
+            commit(transaction)
+
+    _patch(sql_engine._Transaction, "commit", hopeful)
+
+
+def lost_commit_repeated() -> None:
+    """Takes a transaction for rolled back when the connection was lost during the commit."""
+    commit = sql_engine._Transaction.commit
+
+    def hasty(transaction: sql_engine._Transaction) -> None:
+        try:
+            commit(transaction)
+        except OutcomeUnknown:
+            raise sql_engine.RolledBack("the connection was lost; nothing was written") from None
+
+    _patch(sql_engine._Transaction, "commit", hasty)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -275,6 +300,8 @@ VARIANTS: dict[str, Callable[[], None]] = {
         group_mark_kept_by_repair,
         visibility_forgotten_by_fork,
         escapes_ignored,
+        lost_commit_believed,
+        lost_commit_repeated,
     )
 }
 
@@ -322,6 +349,8 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("group_mark_kept_by_repair", "damage", ["--entries", "60"]),
     ("visibility_forgotten_by_fork", "damage", ["--entries", "60"]),
     ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
+    ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
+    ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
 ]
 
 
