@@ -10,6 +10,7 @@ from helpers import assistant, contents, user
 from postgres import new_database
 
 from convtree import ConvtreeError, OutcomeUnknown, ParentSession, SessionStore, open_store
+from convtree._engine.log_index import Index
 from convtree._logs import sql_engine
 from convtree._logs.sql import SqlLog
 
@@ -160,6 +161,48 @@ def test_a_fork_is_looked_for_again_when_the_look_fails(store: SessionStore) -> 
             store.fork("a", new_id="b").close()
         lookup.stop()
     assert not failures
+
+
+# --- an append that is tried again ---
+
+
+def test_what_others_wrote_is_read_once_however_often_an_append_is_tried(store: SessionStore) -> None:
+    """The second try is given the same lines of the other writer, and one more."""
+    begin(store, "a")
+    with store.open("a", on_stale="rebase") as slow, store.open("a") as other:
+        other.append(user("news"))
+        commit = sql_engine._Transaction.commit
+        failures = [sql_engine.RolledBack("the connection was lost")] * 2
+
+        def fail(transaction: Any) -> None:
+            if failures:
+                raise failures.pop()
+            commit(transaction)
+
+        with patch.object(sql_engine._Transaction, "commit", fail):
+            slow.append(user("mine"))
+        assert (contents(slow), slow.findings) == (["one", "two", "news", "mine"], ())
+        assert len(list(slow.records())) == 6
+        slow.append(user("more"))
+    with store.open("a", read_only=True) as session:
+        assert (contents(session), session.findings) == (["one", "two", "news", "mine", "more"], ())
+
+
+def test_an_append_whose_connection_is_lost_while_it_reads_starts_again(store: SessionStore) -> None:
+    """Whatever part of a line was read."""
+    begin(store, "a")
+    scan, failures = Index.scan, [sql_engine.RolledBack("the connection was lost")]
+
+    def fail(index: Index, *chunk: Any) -> None:
+        scan(index, *chunk)
+        if failures:
+            raise failures.pop()
+
+    with store.open("a", on_stale="rebase") as slow, store.open("a") as other:
+        other.append(user("news"))
+        with patch.object(Index, "scan", fail):
+            slow.append(user("mine"))
+        assert (contents(slow), slow.findings, failures) == (["one", "two", "news", "mine"], (), [])
 
 
 # --- one that cannot be read is not one that is not there ---
