@@ -1,6 +1,6 @@
 """What a database does when the connection is lost during a commit, and when a session cannot be read for a moment."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -49,7 +49,11 @@ class Lost:
 
 def losing(*stored: bool) -> Any:
     lost = Lost(*stored)
-    return patch.object(sql_engine._Transaction, "commit", lambda transaction: lost.commit(transaction))
+
+    def commit(transaction: Any) -> None:
+        lost.commit(transaction)
+
+    return patch.object(sql_engine._Transaction, "commit", commit)
 
 
 def begin(store: SessionStore, id: str, **described: Any) -> None:
@@ -60,7 +64,8 @@ def begin(store: SessionStore, id: str, **described: Any) -> None:
 
 
 def used(store: SessionStore) -> int:
-    return sum(row.usage.output_tokens for row in [*store.usage(), *store.ledger()])
+    here = sum(row.usage.output_tokens for row in store.usage())
+    return here + sum(row.usage.output_tokens for row in store.ledger())
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -124,7 +129,7 @@ def test_a_fork_that_was_not_stored_says_so(store: SessionStore) -> None:
 def test_an_outcome_that_stays_unknown_is_an_error_of_its_own(store: SessionStore, call: str) -> None:
     """The server never answers again: nobody can say whether the call took effect."""
     begin(store, "a")
-    calls = {
+    calls: dict[str, Callable[[], Any]] = {
         "delete": lambda: store.delete("a"),
         "vacuum": lambda: store.vacuum("a", dry_run=False),
         "fork": lambda: store.fork("a", new_id="b"),

@@ -43,6 +43,7 @@ T = TypeVar("T")
 TRIES = 5  # how often a transaction is run that the server rolls back
 _ROLLED_BACK = ("40001", "40P01")  # could not serialize; deadlock
 _UNIQUE_VIOLATIONS = ("23505", "42P07", "42710")  # the row, table or index exists
+_CANCELLED = "57014"  # by statement_timeout, or by an administrator
 _READ_ONLY = ("SQLITE_READONLY", "25006")
 _PRIMARY = ("SQLITE_BUSY", "SQLITE_CONSTRAINT", "SQLITE_READONLY")  # codes whose extended codes mean the same here
 _CANNOT_WRITE = "cannot be written to, because its place is read-only or its disk is full; nothing was written"
@@ -214,8 +215,7 @@ class SqlDatabase(Uncopyable, ForkAware):
             return UniqueViolation(f"{self.location}: {text}")
         if code in _ROLLED_BACK or error.connection_invalidated:
             return RolledBack(f"{self.location}: {text}")
-        message = f"{self.location}: {text}"
-        return OSError(errno.ENOSPC, f"{message}; nothing was written") if code == "SQLITE_FULL" else OSError(message)
+        return _os_error(code, f"{self.location}: {text}")
 
     def _tables_missing(self) -> TablesMissing:
         return TablesMissing(f"{self.location}: there are no tables yet; open_store(url, create=True) creates them")
@@ -353,6 +353,12 @@ class _Transaction:
                 f"{self._location}: the connection was lost during the commit, so it is unknown whether this call took "
                 f"effect; make it again with the same ids, or look ({_text_of(error.orig)})"
             ) from error.orig
+
+
+def _os_error(code: str | None, message: str) -> OSError:
+    if code == "SQLITE_FULL":
+        return OSError(errno.ENOSPC, f"{message}; nothing was written")
+    return TimeoutError(f"{message}; nothing was written") if code == _CANCELLED else OSError(message)
 
 
 def back_off(number: int) -> None:

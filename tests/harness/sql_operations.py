@@ -127,7 +127,7 @@ def _read(case: Case) -> None:
     found = [each.id for each in session.path()]
     if found != [f"e{number}" for number in (0, 1, 2, 3, 4, 5, 7, 8)]:
         raise AssertionError(f"a path is {found}")
-    if (len(list(session.records())), session.build_context().entries[-1].id) != (11, "e8"):
+    if (len(list(session.records())), session.build_context().entries[-1].id) != (12, "e8"):
         raise AssertionError("records or the context are not whole")
     session.outline()
     with case.store.session(case.id) as shared:

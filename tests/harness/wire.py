@@ -30,8 +30,9 @@ class Plan:
 
     at: int = -1  # the number of the request, from 0; -1: none
     way: Way = "before"
+    among: str = ""  # counts only requests that begin so
     stays_away: bool = False  # afterwards, connections are refused until the next plan
-    requests: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list, repr=False)
     broken: int = 0
 
 
@@ -79,8 +80,10 @@ class Proxy:
     def breaks(self, request: bytes) -> Way | None:
         """Counts a request; returns how it breaks."""
         with self._lock:
-            plan = self.plan
-            plan.requests.append(_text_of(request))
+            plan, text = self.plan, _text_of(request)
+            if not text.startswith(plan.among):
+                return None
+            plan.requests.append(text)
             if len(plan.requests) - 1 != plan.at:
                 return None
             plan.broken += 1
