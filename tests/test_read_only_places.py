@@ -6,21 +6,15 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
 from helpers import user
+from real_disks import fill, run, small_disk
 
 from convtree import ReadOnlySession, Session, SessionNotFound, SessionStore, open_store
 from convtree.exchange import export_lines
-
-
-def run(*command: object) -> None:
-    """Runs a command, and skips the test if it fails."""
-    done = subprocess.run(list(map(str, command)), capture_output=True, check=False)
-    if done.returncode:
-        pytest.skip(done.stderr.decode(errors="replace").strip())
 
 
 @contextmanager
@@ -37,30 +31,6 @@ def read_only(place: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(place)], check=True)
-
-
-@contextmanager
-def small_disk(place: Path) -> Iterator[None]:
-    """Mounts a small file system."""
-    if os.geteuid() != 0 or not shutil.which("mount"):
-        pytest.skip("mounting needs root")
-    place.mkdir()
-    run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", place)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-def fill(place: Path) -> Path:
-    """Fills the disk, and returns the file to remove."""
-    filler = place / "filler"
-    with open(filler, "wb", buffering=0) as file:
-        for size in (65536, 4096, 512):
-            with suppress(OSError):  # no space left
-                while True:
-                    file.write(bytes(size))
-    return filler
 
 
 def append_much(session: Session) -> None:

@@ -36,6 +36,7 @@ from convtree._cli.sessions import (
     usage_command,
 )
 from convtree._cli.vacuuming import vacuum_command
+from convtree._logs.filesystems import NO_SPACE
 from convtree._model.errors import (
     ConvtreeError,
     EntryNotFound,
@@ -101,13 +102,18 @@ class App(click.Group):
 
 
 def _fail(error: Exception, code: int) -> NoReturn:
-    text = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else str(error)
+    text = str(error)
+    if isinstance(error, OSError) and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    elif isinstance(error, OSError) and error.errno in NO_SPACE:  # every file that is written has a name
+        text = f"standard output: {error.strerror}"
+        _discard_stdout()
     click.echo(f"convtree: {escape_controls(text)}", err=True)
     raise click.exceptions.Exit(code) from None
 
 
 def _discard_stdout() -> None:
-    """Sends buffered output to /dev/null, so that Python's flush at exit cannot fail on a closed pipe."""
+    """Sends buffered output to /dev/null, so that Python's flush at exit cannot fail once more."""
     null = os.open(os.devnull, os.O_WRONLY)
     with suppress(io.UnsupportedOperation):
         os.dup2(null, sys.stdout.fileno())

@@ -13,6 +13,8 @@ from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.sessions import open_log, with_store_for_log
 from convtree._engine.redact import Redactor
 from convtree._formats import WRITERS
+from convtree._logs.atomic_file import write_atomically
+from convtree._logs.streams import is_terminal
 from convtree._model.terminal_text import escape_controls, escape_json_controls
 from convtree.stores._session_store import SessionStore
 
@@ -23,7 +25,7 @@ from convtree.stores._session_store import SessionStore
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write.  [default: standard output]")
 @with_store_for_log
 @with_session
-@click.option("--force", is_flag=True, help="Replace the output file if it exists.")
+@click.option("--force", is_flag=True, help="Replace the output file if it exists. A pipe or device is never replaced.")
 @with_redaction
 def export_command(
     log: str,
@@ -42,17 +44,18 @@ def export_command(
     The output contains the whole conversation. Check it before you share it, or use --redact. Then the number of
     secrets replaced is printed on standard error. On a terminal, controls in it are shown as escapes.
     """
-    from convtree.exchange import export_file, export_lines
+    from convtree.exchange import export_lines
 
     with open_log(log, store, session_id) as session:
+        pieces = export_lines(session, format, redact=redactor)
+        if sys.stdout.isatty() if output is None else is_terminal(output):
+            pieces = map(_for_terminal(format), pieces)
         if output is not None:
             if store is None and output.exists() and output.samefile(log):
                 raise click.UsageError("the output file is the log itself; choose another one")
-            export_file(session, output, format, replace=force, redact=redactor)
+            write_atomically(output, pieces, replace=force)
         else:
-            pieces = export_lines(session, format, redact=redactor)
-            for piece in map(_for_terminal(format), pieces) if sys.stdout.isatty() else pieces:
-                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.writelines(pieces)
             sys.stdout.flush()
     report_redacted(redactor)
 

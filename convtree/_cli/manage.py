@@ -21,6 +21,7 @@ from convtree.stores._session_store import SessionStore
 
 REFUSED = 1  # exit code: a session could not be copied
 _MAX_DAYS = timedelta.max.days
+STILL_THERE = "another process reads it, or it cannot be removed"
 _SKIPPED = "it, or a sub-agent's session, was written to meanwhile or cannot be judged; see `convtree verify`"
 
 
@@ -123,7 +124,7 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
         return
     write(map(escape_controls, deleted))
     for name in left["pending"]:
-        click.echo(f"{escape_controls(name)} is being read and may still hold some of it", err=True)
+        click.echo(f"{escape_controls(name)} may still hold some of it: {STILL_THERE}", err=True)
     for id in left["copies"]:
         click.echo(f"{escape_controls(id)} holds a copy and is kept", err=True)
 

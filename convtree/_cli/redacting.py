@@ -139,5 +139,6 @@ def _lines(done: Redaction) -> Iterator[str]:
         where = escape_controls(f"record {place.record:,} ({place.id}): {place.path}")
         yield f"  {where}, character {place.start:,}: {place.kind}"
     yield from (f"  may still contain secrets: {escape_controls(name)}" for name in done.beside)
+    yield from (f"  cannot be removed and may still contain secrets: {escape_controls(name)}" for name in done.pending)
     others = (each for each in done.copies if each not in done.beside)
     yield from (f"  may still contain secrets: the session {escape_controls(id)}" for id in others)

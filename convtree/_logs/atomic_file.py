@@ -6,36 +6,43 @@ removes. Logs, their indexes and exported documents are written this way; append
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from glob import escape
 from itertools import count
 from pathlib import Path
 
 from convtree._logs.descriptors import OPEN_FLAGS
-from convtree._logs.filesystems import check_directory
+from convtree._logs.filesystems import check_directory, naming
 from convtree._logs.index_file import index_of
+from convtree._logs.put_new import NO_LINKS, put_new
+from convtree._logs.side_files import check_not_locked_out, give_to, numbered
+from convtree._logs.streams import open_stream
 from convtree._model.errors import SessionExists
 
 _BUFFER = 2**20
+_NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # a directory cannot be synced here
 _EXISTS = "{}: this file exists already; pass replace=True (or --force) to replace it"
 
 
-def create_atomically(path: Path, lines: Iterable[bytes], *, allow_network: bool = False) -> None:
-    """Creates a file with these lines, durably.
+def create_atomically(
+    path: Path, lines: Iterable[bytes], *, allow_network: bool = False, owner: os.stat_result | None = None
+) -> None:
+    """Creates a file with these lines, durably. It gets the owner and mode of `owner`, if possible.
 
     Raises:
         SessionExists: something is at this path; it was not touched.
         OSError: ENOTSUP, the file would be on a network file system.
     """
     check_directory(path, allow_network)
-    with temporary(path, _with_newlines(lines)) as written:
+    with temporary(path, _with_newlines(lines), owner) as written:
         try:
-            os.link(written, path)  # unlike a rename, never replaces
+            put_new(written, path)
         except FileExistsError:
             raise SessionExists(f"{path}: there is something here already; choose another path") from None
 
@@ -43,9 +50,16 @@ def create_atomically(path: Path, lines: Iterable[bytes], *, allow_network: bool
 def write_atomically(path: Path, pieces: Iterable[bytes], *, replace: bool) -> None:
     """Writes a file that is not a log, durably; replaces the one before if asked to.
 
+    A device, a pipe or a descriptor such as `/dev/stdout` is written into instead, with and without `replace`.
+
     Raises:
         SessionExists: something is at this path, and `replace` is False; it was not touched.
     """
+    stream = open_stream(path)
+    if stream is not None:
+        with naming(path), open(stream, "wb") as file:
+            file.writelines(pieces)
+        return
     check_directory(path, allow_network=True)
     if not replace and os.path.lexists(path):
         raise SessionExists(_EXISTS.format(path))
@@ -54,28 +68,45 @@ def write_atomically(path: Path, pieces: Iterable[bytes], *, replace: bool) -> N
             os.rename(written, path)
             return
         try:
-            os.link(written, path)
+            put_new(written, path)
         except FileExistsError:
             raise SessionExists(_EXISTS.format(path)) from None
 
 
-def replace_atomically(path: Path, lines: Iterable[bytes], *, keep_as: Path) -> None:
+def replace_atomically(path: Path, lines: Iterable[bytes]) -> Path:
     """Replaces a log by one with these lines, durably. The caller holds the lock of the old one.
 
-    The old log stays as `keep_as`, unless that exists already. Its index is removed first: it would report that the
-    new log has lost lines.
+    Returns where the old log is kept: `<log>.original`, or with a number if that is taken. It is a second name of the
+    old file, or a copy where there are no hard links. The index is removed first: it would report that the new log has
+    lost lines.
+
+    Raises:
+        PermissionError: the log belongs to another user, who could not use the new one.
     """
     remove_stale_temporaries(path)
     status = os.stat(path)
-    with temporary(path, _with_newlines(lines)) as written:
-        os.chmod(written, stat.S_IMODE(status.st_mode))
-        os.chown(written, status.st_uid, status.st_gid)  # root must not take a log away from its owner
+    original = free_name(path, "original", lambda name: os.path.samestat(os.lstat(name), status))
+    with temporary(path, _with_newlines(lines), status) as written:
+        check_not_locked_out(os.stat(written), status, path)
         with suppress(FileNotFoundError, IsADirectoryError, PermissionError):
             os.unlink(index_of(path))
-        if not os.path.lexists(keep_as):
-            os.link(path, keep_as)
+        if not os.path.lexists(original):
+            _keep(path, original, status)
         sync_directory(path.parent)
         os.rename(written, path)
+    return original
+
+
+def _keep(path: Path, original: Path, status: os.stat_result) -> None:
+    """Gives a log a second name, or makes a copy of it."""
+    try:
+        os.link(path, original)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        remove_stale_temporaries(original)
+        with path.open("rb") as log, temporary(original, iter(partial(log.read, _BUFFER), b""), status) as copy:
+            put_new(copy, original)
 
 
 def free_name(path: Path, suffix: str, is_own: Callable[[Path], bool] = lambda _: False) -> Path:
@@ -83,26 +114,32 @@ def free_name(path: Path, suffix: str, is_own: Callable[[Path], bool] = lambda _
 
     A file that exists is taken unless `is_own` recognises it, for instance as left by an interrupted run.
     """
-    names = (path.with_name(f"{path.name}.{suffix}{'' if n == 1 else f'-{n}'}") for n in count(1))
+    names = (numbered(path.with_name(f"{path.name}.{suffix}"), n) for n in count(1))
     return next(name for name in names if not os.path.lexists(name) or is_own(name))
 
 
 @contextmanager
-def temporary(path: Path, pieces: Iterable[bytes]) -> Iterator[Path]:
-    """Writes a synced temporary file next to `path`. The body puts it in place; then the directory is synced."""
+def temporary(path: Path, pieces: Iterable[bytes], owner: os.stat_result | None = None) -> Iterator[Path]:
+    """Writes a synced temporary file next to `path`. The body puts it in place; then the directory is synced.
+
+    Errors name `path`. The file gets the owner and mode of `owner` before it has content.
+    """
     written = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
-    fd = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
-    try:
-        with open(fd, "wb", buffering=_BUFFER) as file:
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            sync(file.fileno())
-        yield written
-        sync_directory(path.parent)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(written)
+    with naming(path, instead_of=written):
+        fd = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
+        try:
+            with open(fd, "wb", buffering=_BUFFER) as file:
+                if owner is not None:
+                    give_to(file.fileno(), owner)
+                for piece in pieces:
+                    file.write(piece)
+                file.flush()
+                sync(file.fileno())
+            yield written
+            sync_directory(path.parent)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(written)
 
 
 def remove_stale_temporaries(path: Path) -> None:
@@ -124,10 +161,13 @@ def sync(fd: int) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Makes the names in a directory durable."""
+    """Makes the names in a directory durable, where the file system can do that."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(fd)
 

@@ -32,6 +32,25 @@ def suppress_full_disk() -> Iterator[None]:
             raise
 
 
+@contextmanager
+def naming(path: Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Gives errors of the operating system the path of the file that they are about: those of a descriptor have none.
+
+    `path` also takes the place of `instead_of`, the name of a temporary file that nobody knows.
+    """
+    try:
+        yield
+    except OSError as error:
+        name_file(error, path, instead_of)
+        raise
+
+
+def name_file(error: OSError, path: str | Path, instead_of: Path | None = None) -> None:
+    """Gives an error of the operating system a path, as `naming` does."""
+    if error.errno is not None and (error.filename is None or error.filename == instead_of):
+        error.filename, error.filename2 = str(path), None
+
+
 def check_directory(path: Path, allow_network: bool) -> None:
     """Checks that a log can be created at `path`.
 

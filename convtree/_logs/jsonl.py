@@ -22,9 +22,10 @@ from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import atomic_file, file_lines
 from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, close_own, identity_of
-from convtree._logs.filesystems import NO_SPACE, check_directory, refuse_network
+from convtree._logs.filesystems import NO_SPACE, check_directory, name_file, naming, refuse_network
 from convtree._logs.index_file import IndexFile
 from convtree._logs.lock import FileLock
+from convtree._logs.side_files import open_free_side_file
 from convtree._model.errors import (
     NotALog,
     SessionClosed,
@@ -174,7 +175,7 @@ class JsonlLog(Uncopyable, ForkAware):
         self._checked_size(end)
         atomic_file.sync(self._fd)  # if this fails, nothing that was promised is lost: own lines are synced by then
         index = self._index_file.path
-        with atomic_file.temporary(index, pieces) as written:
+        with atomic_file.temporary(index, pieces, os.fstat(self._fd)) as written:
 
             def put_in_place() -> Chunk:
                 size = self._checked_size(end)  # raises if the log was replaced: this index must not outlive it
@@ -231,7 +232,12 @@ class JsonlLog(Uncopyable, ForkAware):
         must_be_new, self._create = self._create == "x", None
 
         def begin() -> Chunk:
-            size = self._checked_size(0)
+            try:
+                size = self._checked_size(0)
+            except LogReplaced:  # a whole log took the place of the empty file
+                if not must_be_new:
+                    raise
+                size = must_be_new
             if size and must_be_new:
                 raise SessionExists(
                     f"{self.path}: another process has just created this log; open it, or choose another path"
@@ -286,10 +292,9 @@ class JsonlLog(Uncopyable, ForkAware):
     # --- the tail ---
 
     def _save_torn_tail(self, start: int, end: int) -> None:
-        """Saves a torn tail to `<log>.torn`, durably, before it is cut."""
-        name = self.path.with_name(self.path.name + ".torn")
-        fd = os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT | OPEN_FLAGS, 0o600)
-        with open(fd, "ab") as torn:
+        """Saves a torn tail to `<log>.torn`, or `.torn-2` if that is not ours, durably, before it is cut."""
+        name, fd = open_free_side_file(self.path.with_name(self.path.name + ".torn"), os.fstat(self._fd))
+        with naming(name), open(fd, "ab") as torn:
             for _, data in self.read_bytes(start, end - start):
                 torn.write(data)
             torn.write(b"\n")
@@ -424,6 +429,9 @@ class JsonlLog(Uncopyable, ForkAware):
             if not self._lock.held:
                 self._lock.acquire(self._fd, self._lock_timeout_s if timeout_s is None else timeout_s)
             return act()
+        except OSError as error:
+            name_file(error, self._name)
+            raise
         finally:
             try:
                 self._unlock()

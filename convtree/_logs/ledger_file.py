@@ -2,18 +2,25 @@
 
 A line is a JSON object, sealed like a line of a log whose `prev` is zero: lines are independent of each other. A line
 that does not verify is passed over. A write that did not finish leaves a torn tail, which the next one cuts off.
+
+If the file belongs to somebody else, or is something else, the next name is used: `.ledger-2` and so on. All of them
+together are the ledger.
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from convtree._logs.atomic_file import sync, sync_directory
 from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.filesystems import naming
 from convtree._logs.lock import FileLock
+from convtree._logs.side_files import PRIVATE, numbered, open_free_side_file
 
 
 class LedgerFile:
@@ -22,28 +29,40 @@ class LedgerFile:
     def __init__(self, path: Path, lock_timeout_s: float) -> None:
         self._path = path
         self._lock_timeout_s = lock_timeout_s
-        self._stamp: tuple[int, int, int] | None = None  # of the file when it was read last
+        self._stamps: list[tuple[int, int, int]] = []  # of the files when they were read last
         self._lines: list[bytes] = []
+        self.unreadable: list[str] = []  # names of files that could not be read then
 
     def read(self) -> list[bytes]:
-        """Returns the lines without their newlines; the same list while the file does not change."""
-        try:
-            status = os.lstat(self._path)
-            stamp = status.st_size, status.st_mtime_ns, status.st_ino
-            if stamp != self._stamp:
-                with open(os.open(self._path, os.O_RDONLY | OPEN_FLAGS), "rb") as file:
-                    whole, _, _ = file.read().rpartition(b"\n")
-                self._stamp, self._lines = stamp, whole.split(b"\n") if whole else []
-        except FileNotFoundError:
-            if self._stamp is not None:
-                self._stamp, self._lines = None, []
+        """Returns the lines without their newlines; the same list while the files do not change."""
+        found = self._find()
+        stamps = [(status.st_size, status.st_mtime_ns, status.st_ino) for _, status in found]
+        if stamps != self._stamps:
+            lines, unreadable = [], []
+            for name, status in found:
+                try:
+                    lines += _lines_of(name, status)
+                except OSError:
+                    unreadable.append(name.name)
+            self._stamps, self._lines, self.unreadable = stamps, lines, unreadable
         return self._lines
+
+    def _find(self) -> list[tuple[Path, os.stat_result]]:
+        found, number = [], 1
+        while True:
+            name = numbered(self._path, number)
+            try:
+                found.append((name, os.lstat(name)))
+            except FileNotFoundError:
+                if number > 1:  # the first may have been deleted
+                    return found
+            number += 1
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Makes deletes take turns: each must know what the others leave. Creates the file."""
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
-        lock = FileLock(str(self._path))
+        name, fd = self._open()
+        lock = FileLock(str(name))
         try:
             lock.acquire(fd, self._lock_timeout_s)
             yield
@@ -54,12 +73,11 @@ class LedgerFile:
         """Adds lines, durably. The caller holds the lock, unless a full disk had no space for the file."""
         if not lines:
             return
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
+        name, fd = self._open()
         try:
-            with open(fd, "r+b", closefd=False) as file:
+            with naming(name), open(fd, "r+b", closefd=False) as file:
                 end = file.read().rfind(b"\n") + 1
                 file.truncate(end)
-                file.seek(end)
                 try:
                     file.write(b"".join(line + b"\n" for line in lines))
                     file.flush()
@@ -67,6 +85,17 @@ class LedgerFile:
                 except BaseException:
                     os.ftruncate(fd, end)
                     raise
-            sync_directory(self._path.parent)
+                sync_directory(self._path.parent)
         finally:
             os.close(fd)
+
+    def _open(self) -> tuple[Path, int]:
+        return open_free_side_file(self._path, os.stat(self._path.parent), PRIVATE)
+
+
+def _lines_of(path: Path, status: os.stat_result) -> list[bytes]:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
+    with open(os.open(path, os.O_RDONLY | OPEN_FLAGS), "rb") as file:
+        whole, _, _ = file.read().rpartition(b"\n")
+    return whole.split(b"\n") if whole else []

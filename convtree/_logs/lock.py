@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from convtree._logs.filesystems import name_file
 from convtree._model.errors import SessionLocked
 
 _FAIRNESS_WINDOW_S = 0.002  # a writer that locks again within this time pauses once, if others want the lock
@@ -48,7 +49,7 @@ class FileLock:
             time.sleep(_YIELD_S)
         self.contended = False
         pause_s = _FIRST_PAUSE_S
-        while not self._filelock.lock_descriptor(fd, blocking=False):
+        while not self._try(fd):
             self.contended = True
             waited_s = time.monotonic() - began_s
             if waited_s >= timeout_s:
@@ -59,6 +60,13 @@ class FileLock:
             # The longer it waited, the more often it asks: otherwise newcomers would always be first.
             pause_s = max(_SHORTEST_PAUSE_S, _LONGEST_PAUSE_S - waited_s / 10)
         self.held = True
+
+    def _try(self, fd: int) -> bool:
+        try:
+            return bool(self._filelock.lock_descriptor(fd, blocking=False))
+        except OSError as error:  # the file system has no locks, for example
+            name_file(error, self._location)
+            raise
 
     def release(self, fd: int) -> None:
         """Gives the lock back; does no harm if it is not held."""

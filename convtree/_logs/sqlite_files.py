@@ -21,29 +21,25 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
-_UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 _REFUSALS = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_PERM")
 _MARK = "convtree_read_only"
 
 
 def create_file(path: str, *, create: bool) -> None:
-    """Creates the file of a database, readable by its owner only; or checks that it is there.
+    """Creates the file of a database, readable by its owner only; or checks that it is there and can be read.
 
-    SQLite gives its other files the same mode. A file that is there and can only be read is left.
+    SQLite gives its other files the same mode. A file that is there is not opened: closing it would drop the locks that
+    SQLite has on it in this process. Then another process could delete the WAL while this one writes to it.
 
     Raises:
-        OSError: there is no such file, and it cannot or must not be created.
+        OSError: there is no such file, and it cannot or must not be created; or it cannot be read.
     """
-    try:
-        fd = os.open(path, os.O_RDWR | (os.O_CREAT if create else 0), 0o600)
-    except OSError as error:
-        if error.errno not in _UNWRITABLE:
-            raise
-        try:
-            fd = os.open(path, os.O_RDONLY)
-        except OSError:
-            raise error from None
-    os.close(fd)
+    if create and not os.path.lexists(path):
+        with suppress(FileExistsError):  # another process was faster
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    os.stat(path)
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def connect_events(path: str, configure: Callable[[sqlite3.Connection], None]) -> dict[str, Callable[..., Any]]:

@@ -26,6 +26,8 @@ def export_file(
 ) -> None:
     """Writes a session to a file in another format, durably and all at once.
 
+    A device, a pipe or a descriptor such as `/dev/stdout` is written into, and never replaced.
+
     The tool that opens the file shows its model the same context, except for what `redact` removes.
 
     Args:

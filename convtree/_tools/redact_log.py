@@ -188,11 +188,20 @@ def redact_session(
         allow_network=allow_network,
         progress=progress,
     )
-    if in_place and (done.lines or not had_catalogue):
-        backend.forget_catalogue()
+    left = _forget_catalogue(backend) if in_place and (done.lines or not had_catalogue) else ()
     if in_place and done.lines:
-        done = msgspec.structs.replace(done, complete=(*done.complete, CATALOGUE))
+        complete = () if left else (CATALOGUE,)
+        done = msgspec.structs.replace(done, complete=(*done.complete, *complete), pending=left)
     return _with_leftovers(done, path, holders)
+
+
+def _forget_catalogue(backend: FolderBackend) -> tuple[str, ...]:
+    """Deletes the catalogue; returns its name if it belongs to somebody else, and is still there."""
+    try:
+        backend.forget_catalogue()
+    except OSError:
+        return (CATALOGUE,)
+    return ()
 
 
 @checked
@@ -245,7 +254,7 @@ def redact_log(
                 done = msgspec.structs.replace(done, original=original, complete=(path.name, index_of(path).name))
             else:
                 copy = free_name(path, "redacted")
-                create_atomically(copy, lines, allow_network=allow_network)
+                create_atomically(copy, lines, allow_network=allow_network, owner=os.stat(path))
                 done = msgspec.structs.replace(done, copy=str(copy))
         counter.end()
         return _with_leftovers(done, path)
@@ -277,8 +286,7 @@ class _ProgressCounter:
 
 def _replace(path: Path, lines: Iterator[bytes], remove_original: bool) -> str | None:
     """Replaces the log; returns where the original is, None if it was removed."""
-    original = free_name(path, "original")
-    replace_atomically(path, lines, keep_as=original)
+    original = replace_atomically(path, lines)
     if not remove_original:
         return str(original)
     original.unlink()

@@ -192,9 +192,7 @@ def repair(
         if dry_run or not plan.needed:
             return plan
         quarantine = _quarantine(path, log, plan.removed) if plan.removed else None
-        ours = os.lstat(path)
-        original = free_name(path, "original", lambda name: os.path.samestat(os.lstat(name), ours))
-        replace_atomically(path, _repaired(index, rows, path, log), keep_as=original)
+        original = replace_atomically(path, _repaired(index, rows, path, log))
         return msgspec.structs.replace(plan, original=str(original), quarantine=quarantine)
     finally:
         log.close()
@@ -427,7 +425,7 @@ def _quarantine(path: Path, log: JsonlLog, removed: tuple[Finding, ...]) -> str:
 
     name = free_name(path, "quarantine", lambda name: _has_lines(name, lines()))
     if not os.path.lexists(name):
-        create_atomically(name, lines(), allow_network=True)
+        create_atomically(name, lines(), allow_network=True, owner=os.stat(path))
     return str(name)
 
 
@@ -435,5 +433,9 @@ def _has_lines(path: Path, lines: Iterator[bytes]) -> bool:
     """Returns whether a file has exactly these lines: it was left by a repair that was interrupted."""
     if path.is_symlink() or not path.is_file():
         return False
-    with path.open("rb") as file:
+    try:
+        file = path.open("rb")
+    except OSError:
+        return False  # of another user
+    with file:
         return all(there == line + b"\n" for there, line in zip_longest(file, lines, fillvalue=b""))

@@ -6,10 +6,9 @@ file that any number of processes share, or in memory. Each process brings it up
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any, NoReturn, TypeVar
@@ -24,6 +23,7 @@ from convtree._catalogue.record_summary import is_in_family, summarise_record
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._catalogue.types import COPY, Cursor, Filter, LedgerRow, ListedSession, LogStamp, Progress, StoreFinding
 from convtree._engine.log import Log
+from convtree._logs.side_files import claim_cache
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
@@ -252,7 +252,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _opened(self, place: str) -> sqlite3.Connection:
         if place != ":memory:":
-            os.close(os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
+            claim_cache(Path(place), ("-wal", "-shm", "-journal"))
         connection = sqlite3.connect(place, timeout=_PATIENCE_S, isolation_level=None, check_same_thread=False)
         try:
             enable_wal(connection, _PATIENCE_S)
@@ -465,9 +465,14 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
 
 def remove_tables(path: Path) -> None:
-    """Deletes the file of the tables, and SQLite's files next to it."""
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+    """Deletes the file of the tables, and SQLite's files next to it.
+
+    Raises:
+        OSError: one of them is still there. The others are gone.
+    """
+    with ExitStack() as each:
+        for suffix in ("-shm", "-wal", ""):  # the last that is pushed runs first, and all run
+            each.callback(path.with_name(f"{path.name}{suffix}").unlink, missing_ok=True)
 
 
 def _version_of(connection: sqlite3.Connection) -> int:

@@ -14,26 +14,26 @@ from convtree._catalogue.gone import GoneSession
 from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
-from convtree._logs.atomic_file import create_atomically, free_name, replace_atomically
+from convtree._logs.atomic_file import create_atomically, replace_atomically
 from convtree._logs.file_lines import header_at
 from convtree._logs.filesystems import refuse_network, suppress_full_disk
 from convtree._logs.index_file import index_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._logs.ledger_file import LedgerFile
 from convtree._model.entries import ID, Header
-from convtree._model.errors import NotALog, SessionNotFound
+from convtree._model.errors import NotALog, SessionExists, SessionNotFound
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
 from convtree.stores._catalogue_sync import CatalogueSync, remove_tables
-from convtree.stores._ledger import Ledger, last_lines
+from convtree.stores._ledger import last_lines
 from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced, Traces
 
 SUFFIX = ".jsonl"
 CATALOGUE = ".catalogue.sqlite"
 LEDGER = ".ledger"
 #: the ends of names of files that belong to a log, and of temporary files that a killed writer left of one
-_BESIDE = re.compile(r"\.(index|torn|(original|quarantine|redacted)(-[0-9]+)?)")
+_BESIDE = re.compile(r"\.(index|(torn|original|quarantine|redacted)(-[0-9]+)?)")
 _TEMPORARY = re.compile(rf"({_BESIDE.pattern})?\.[0-9]+-[0-9]+\.tmp")
 
 
@@ -115,7 +115,7 @@ class FolderBackend(Uncopyable):
         Such a disk may have no space for the ledger either; then it is not locked.
 
         Raises:
-            OSError: nothing is deleted; or all is, and the error says that it could not be recorded.
+            OSError: nothing is deleted; or the error names what is left, or says that all is deleted but not recorded.
         """
         with ExitStack() as ends:
             with suppress_full_disk():
@@ -124,8 +124,7 @@ class FolderBackend(Uncopyable):
             with suppress_full_disk():
                 self._ledger.append(lines)
                 lines = []
-            for id in ids:
-                self._remove(self.path_of(id))
+            left = self._remove_all(ids)
             for id in ids:
                 logs[id].close()  # an open file takes space
             try:
@@ -133,6 +132,24 @@ class FolderBackend(Uncopyable):
             except OSError as error:
                 what = f"{', '.join(ids)}: deleted, but what they had used could not be recorded: {error.strerror}"
                 raise OSError(error.errno, what, str(self.path / LEDGER)) from error
+            if left:
+                raise left
+
+    def _remove_all(self, ids: Sequence[str]) -> OSError | None:
+        """Removes all logs that can be removed; returns an error that names those that cannot."""
+        left: dict[str, OSError] = {}
+        for id in ids:
+            try:
+                self._remove(self.path_of(id))
+            except OSError as error:
+                left[id] = error
+        if not left:
+            return None
+        first = next(iter(left.values()))
+        gone = [id for id in ids if id not in left]
+        names = ", ".join(f"{id}{SUFFIX}" for id in left)
+        what = f"{first.strerror}; deleted: {', '.join(gone) or 'nothing'}; left: {names}"
+        return OSError(first.errno, what, str(self.path))
 
     def rewrite(self, id: str, build: BuildNew, remove_original: bool) -> Replaced:
         """Replaces a log under its lock. The old one is kept as `<id>.jsonl.original`, unless it is to be removed."""
@@ -150,7 +167,7 @@ class FolderBackend(Uncopyable):
             SessionNotFound, NotALog, SessionLocked: as the contract says.
         """
         timeout_s, network = self._lock_timeout_s, self._allow_network
-        log = JsonlLog(self.path_of(id), mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=network)
+        log = _FolderLog(self.path_of(id), mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=network)
         try:
             Session(log, new_header(id), read_only=True)  # raises NotALog for a file that is not ours
         except BaseException:
@@ -165,7 +182,7 @@ class FolderBackend(Uncopyable):
     def _remove(self, path: Path) -> None:
         path.unlink()
         for name in _files_beside(path):
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # `erase` tries again, and names what stays
                 (self.path / name).unlink()
 
     def erase(self, ids: Sequence[str]) -> Traces:
@@ -246,6 +263,16 @@ class _FolderLog(JsonlLog):
     that begins.
     """
 
+    def _check_file(self) -> None:
+        super()._check_file()
+        if _is_named_otherwise(self.path):
+            self.close()
+            error = SessionNotFound if self._create is None else SessionExists
+            raise error(
+                f"{self.path}: this file system does not distinguish upper and lower case, and another session has "
+                "this name; choose another id"
+            )
+
     def _create_with(self, first: Addition, build: Build) -> Chunk:
         with ExitStack() as ends:
             parent = self._path_of_parent(first[0])
@@ -270,16 +297,18 @@ class _FolderLog(JsonlLog):
 class FolderCatalogue(CatalogueSync):
     """A catalogue that follows the logs in a folder, and reports files whose names cannot be those of logs."""
 
-    def __init__(self, folder: Path, tables: Path | None, open_log: Callable[[str], Log], ledger: Ledger) -> None:
+    def __init__(self, folder: Path, tables: Path | None, open_log: Callable[[str], Log], ledger: LedgerFile) -> None:
         super().__init__(tables, self._scan_folder, open_log, ledger)
         self._folder = folder
+        self._ledger_file = ledger
         self._bad_names: list[str] = []  # as of the last scan
         self._ids: Collection[str] = ()  # as of the last scan; known ids are not checked again
 
     def findings(self) -> list[StoreFinding]:
         """Returns files whose names cannot be ids, a damaged ledger, and logs that are damaged or no logs."""
         names = [StoreFinding(code="bad_name", place=name) for name in self._bad_names]
-        ledger = [StoreFinding(code="bad_ledger", place=LEDGER)] if self.ledger_is_damaged() else []
+        damaged = [LEDGER] if self.ledger_is_damaged() else []
+        ledger = [StoreFinding(code="bad_ledger", place=name) for name in (*damaged, *self._ledger_file.unreadable)]
         return [*names, *ledger, *super().findings()]
 
     def _scan_folder(self) -> dict[str, LogStamp]:
@@ -324,8 +353,7 @@ def rewrite_log(log: JsonlLog, build: Callable[[JsonlLog], Iterable[bytes] | Non
         lines = build(log)
         if lines is None:
             return Replaced()
-        original = free_name(path, "original")
-        replace_atomically(path, lines, keep_as=original)
+        original = replace_atomically(path, lines)
         if remove_original:
             original.unlink()
     finally:
@@ -344,6 +372,14 @@ def _files_beside(path: Path) -> list[str]:
         if (name.startswith(path.name) and _BESIDE.fullmatch(name, len(path.name)))
         or (name.startswith(hidden) and _TEMPORARY.fullmatch(name, len(hidden)))
     ]
+
+
+def _is_named_otherwise(path: Path) -> bool:
+    """Returns whether a file that was opened has its name in other letters, upper or lower case.
+
+    Looks through the folder only if its file system seems to ignore the case of names.
+    """
+    return os.path.lexists(path.with_name(path.name.swapcase())) and path.name not in os.listdir(path.parent)
 
 
 def headers_in(folder: Path) -> dict[str, Header]:

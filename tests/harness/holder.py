@@ -170,7 +170,7 @@ def replaced(folder: Path, rounds: int, variant: str | None) -> tuple[dict[str, 
             if locked:
                 log = JsonlLog(path, mode="r+", exclusive=True)
                 body = [line for chunk in log.read() for line in chunk.lines]
-                replace_atomically(path, body, keep_as=path.with_suffix(".old"))
+                os.rename(replace_atomically(path, body), path.with_suffix(".old"))
                 log.close()
             else:
                 copy = path.with_suffix(".copy")
