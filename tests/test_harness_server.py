@@ -18,7 +18,8 @@ def test_proxy(postgres_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert min(result["commits_lost"], result["answered"], result["took_effect"]) > 0
 
 
-def test_server_faults(postgres_server: str) -> None:
+@pytest.mark.usefixtures("postgres_server")
+def test_server_faults() -> None:
     """Timeouts, a restart, a server that takes no writes or no connection: an error of its own, and it goes on."""
     code, result = run("server_faults", "--every", 15)
     assert (code, result["ok"], result["cases"]) == (0, True, 7), json.dumps(result)

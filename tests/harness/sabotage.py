@@ -23,7 +23,16 @@ from convtree._engine.log_index import Index
 from convtree._engine.snapshot import Snapshot
 from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
-from convtree._logs import atomic_file, jsonl, lock, sql_engine
+from convtree._logs import (
+    atomic_file,
+    descriptors,
+    file_lines,
+    index_file,
+    jsonl,
+    lock,
+    side_files,
+    sql_engine,
+)
 from convtree._model.errors import OutcomeUnknown
 from convtree._session import forking
 from convtree._tools import rejoin
@@ -274,6 +283,12 @@ def lost_commit_repeated() -> None:
     _patch(sql_engine._Transaction, "commit", hasty)
 
 
+def links_followed() -> None:
+    """Opens what a link leads to, and waits for whoever writes into a pipe."""
+    for module in (descriptors, jsonl, side_files, file_lines, index_file):
+        _patch(module, "OPEN_FLAGS", os.O_CLOEXEC)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -302,6 +317,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         escapes_ignored,
         lost_commit_believed,
         lost_commit_repeated,
+        links_followed,
     )
 }
 
@@ -349,6 +365,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("group_mark_kept_by_repair", "damage", ["--entries", "60"]),
     ("visibility_forgotten_by_fork", "damage", ["--entries", "60"]),
     ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
+    ("links_followed", "swapping", ["--only", "heal"]),
     ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
     ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
 ]

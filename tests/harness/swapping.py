@@ -4,6 +4,9 @@ An audit hook runs just before each call of the operating system that names a pa
 file is moved aside and a link to a victim, a second name of the victim, a pipe, a directory or a device is put in its
 place. Afterwards the victim is unchanged and the operation has ended: it did its work or raised an error that names
 the place. When the file is back, nothing that was acknowledged is lost.
+
+Not covered: the files beside a database, which SQLite opens itself, by name. And whoever takes a temporary file away
+before it is renamed has taken a log away: then only the victim and the end of the operation are looked at.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ def message(id: str, text: str = "said") -> MessageEntry:
     return MessageEntry(id=id, message={"role": "assistant", "content": text}, usage={"output_tokens": 1})
 
 
-def begin(place: Path) -> None:
+def begin(place: Path) -> str:
     """Stores sessions, one with an index, one with a torn tail, one damaged."""
     journal._TAIL_ROWS = journal._TAIL_BYTES = 0
     journal._TAIL_PART = 0
@@ -57,6 +60,9 @@ def begin(place: Path) -> None:
         log.write(b'{"type":"mess')
     data = (place / "damaged.jsonl").read_bytes()
     (place / "damaged.jsonl").write_bytes(data.replace(b"damaged2", b"damagedX", 1))
+    with Session.open(place / "plain.jsonl", mode="r") as session:
+        export_file(session, place / "foreign.pi", "pi")
+    return ""
 
 
 def _append(id: str) -> Callable[[Path], None]:
@@ -107,7 +113,7 @@ OPERATIONS: dict[str, Callable[[Path], Any]] = {
     "repair": lambda place: repair(place / "damaged.jsonl", dry_run=False),
     "redact": lambda place: redact_session(place, "secret", in_place=True),
     "export": _exported,
-    "import": lambda place: import_file(place / "foreign.md", place / "imported.jsonl"),
+    "import": lambda place: import_file(place / "foreign.pi", place / "imported.jsonl"),
 }
 _MAY_GO = {"delete": {"torn"}, "prune": {"plain", "torn", "damaged", "secret"}}
 
@@ -143,8 +149,6 @@ class Attack:
             path = path.removeprefix("file:").partition("?")[0]
             if path.startswith(self._place):
                 yield path
-                if event == "sqlite3.connect":
-                    yield from (path + end for end in ("-wal", "-shm", "-journal"))
 
     def _swap(self, path: Path) -> None:
         if os.path.lexists(path):
@@ -230,8 +234,8 @@ class Arena:
         self._place = root / "store"
         self._victim = root / "victim"
         self._aside = root / "aside"
-        in_child(lambda: begin(self._model) or "done")
-        (self._model / "foreign.md").write_text("# Trip\n\n## User\n\nhi\n\n## Assistant\n\nho\n")
+        said = in_child(lambda: begin(self._model))
+        assert said == "", said
 
     def run(self, name: str, at: int = -1, kind: str = "") -> tuple[str | None, list[str]]:
         """Runs an operation on a copy of the store; returns what it says, and the calls it made."""
@@ -276,6 +280,8 @@ class Arena:
             self.totals.refused += 1
             if str(self._place) not in said:
                 return f"{where}: the error does not name the place: {said}"
+        if at < len(made) and made[at].endswith(".tmp"):
+            return None
         if at < len(made):
             self._put_back(self._place / made[at].split(" ", 1)[1], kind)
         lost = in_child(lambda: self._lost(name))
