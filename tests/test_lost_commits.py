@@ -1,5 +1,7 @@
 """What a database does when the connection is lost during a commit, and when a session cannot be read for a moment."""
 
+import gc
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -208,6 +210,25 @@ def test_an_append_whose_connection_is_lost_while_it_reads_starts_again(store: S
         with patch.object(Index, "scan", fail):
             slow.append(user("mine"))
         assert (contents(slow), slow.findings, failures) == (["one", "two", "news", "mine"], (), [])
+
+
+def test_a_call_that_outlasts_the_close_leaves_no_connection(tmp_path: Path) -> None:
+    """What it gives back to the pool is closed then, and not by the garbage collector."""
+    database = sql_engine.SqlDatabase.connect(f"sqlite:///{tmp_path}/s.db", durability="process")
+    database.create_tables()
+    database.close()
+    gc.disable()
+    try:
+        before = len(os.listdir("/dev/fd"))
+        with database.reading() as execute:
+            database.close()
+            assert execute("SELECT 1") == [(1,)]
+        assert len(os.listdir("/dev/fd")) == before
+        with database.reading() as execute:  # a session that is still open connects again
+            assert execute("SELECT 1") == [(1,)]
+        assert len(os.listdir("/dev/fd")) == before
+    finally:
+        gc.enable()
 
 
 # --- one that cannot be read is not one that is not there ---

@@ -88,6 +88,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         own_begin = {"isolation_level": "AUTOCOMMIT"} if self.dialect == "sqlite" else {}
         self._engine = engine.execution_options(**own_begin)
         self._compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
+        self._closed = False  # set by `close`: from then on, a connection is closed after each transaction
         self._inherited = False  # set in a forked child: the connections belong to the parent
         self.unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
         self._checked = False  # set when the version of the tables was found to be usable
@@ -190,7 +191,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
         try:
-            with self._engine.connect() as connection:
+            with self._connected() as connection:
                 if self.dialect == "sqlite":
                     if self._owned is None and begin != "BEGIN":
                         connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
@@ -200,6 +201,17 @@ class SqlDatabase(Uncopyable, ForkAware):
             raise self._translated(error) from error.orig  # unlike `error`, that does not quote values
         except SQLAlchemyError as error:
             raise OSError(f"{self.location}: {type(error).__name__}") from None
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        pool = self._engine.pool
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        finally:
+            if self._closed:  # nobody else would close what went back to a pool
+                for each in (pool, self._engine.pool):
+                    each.dispose()
 
     def _translated(self, error: Any) -> Exception:
         """Returns the error to raise for an error of the driver."""
@@ -306,6 +318,7 @@ class SqlDatabase(Uncopyable, ForkAware):
             with suppress(OSError, ConvtreeError):
                 self.truncate_wal()
         if self._owned is not None and not self._inherited:
+            self._closed = True
             self._owned.dispose()
 
     def _after_fork(self) -> None:

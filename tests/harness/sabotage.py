@@ -37,6 +37,7 @@ from convtree._model.errors import OutcomeUnknown
 from convtree._session import forking
 from convtree._tools import rejoin
 from convtree._tools import repair as repairing
+from convtree.aio import _calls
 from convtree.stores._folder import FolderBackend
 from convtree.stores._sql import SqlBackend
 
@@ -289,6 +290,11 @@ def links_followed() -> None:
         _patch(module, "OPEN_FLAGS", os.O_CLOEXEC)
 
 
+def abandoned_call_kept() -> None:
+    """Does not close what was opened for a caller that is gone."""
+    _patch(_calls, "_close_unclaimed", lambda _future: None)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -318,6 +324,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         lost_commit_believed,
         lost_commit_repeated,
         links_followed,
+        abandoned_call_kept,
     )
 }
 
@@ -365,6 +372,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("group_mark_kept_by_repair", "damage", ["--entries", "60"]),
     ("visibility_forgotten_by_fork", "damage", ["--entries", "60"]),
     ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
+    ("abandoned_call_kept", "cancelling", ["--rounds", "3"]),
     ("links_followed", "swapping", ["--only", "heal"]),
     ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
     ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
