@@ -100,7 +100,7 @@ def new_database(server_url: str) -> Iterator[str]:
 
     url = sqlalchemy.make_url(server_url).set(drivername="postgresql+psycopg")
     name = f"ct_{uuid4().hex[:12]}"
-    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
+    engine = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {name}")

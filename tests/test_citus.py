@@ -192,7 +192,7 @@ def test_while_a_worker_is_down() -> None:
 
 
 @pytest.mark.timeout(420)
-@pytest.mark.parametrize(("sabotage", "cycles"), [(None, 6), ("commit_trusted", 20)])
+@pytest.mark.parametrize(("sabotage", "cycles"), [(None, 6), ("lost_commit_believed", 20)])
 def test_the_harness(sabotage: str | None, cycles: int) -> None:
     """Nothing acknowledged is lost when workers are killed. A store that trusts a commit that failed is caught."""
     check_wanted()

@@ -56,6 +56,17 @@ def test_vacuuming(option: str, request: pytest.FixtureRequest, monkeypatch: pyt
     assert min(result["acknowledged"], result["vacuums"], result["reads"]) > 0
 
 
+@pytest.mark.parametrize("variant", [None, "abandoned_call_kept"])
+def test_cancelling(variant: str | None, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call may be cancelled at any moment: it has run or not, and the next one works. A leak is noticed."""
+    sizes = ("--rounds", "2") if variant is None else ("--rounds", "2", "--sabotage", variant)
+    if variant is None:
+        monkeypatch.setenv("CONVTREE_TEST_PG", request.getfixturevalue("postgres_server"))
+    code, result = run("cancelling", *sizes)
+    assert (code, result["ok"]) == ((0, True) if variant is None else (1, False)), json.dumps(result)
+    assert min(result["ended"]["cancelled"], result["ended"]["done"], result["repeated"]) > 0
+
+
 def test_contention() -> None:
     """Six processes with 1,500 appends each make one chain of 9,000 entries, and none of them starves."""
     code, result = run("contention", "--processes", 6, "--appends", 1500, "--fairness", 0.2)

@@ -15,6 +15,7 @@ INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
 CATALOGUE = ("catalogue", "--every", "100003", "--states", "1")
+SWAPPING = ("swapping", "--every", "25")
 REDACTION = ("redaction", "--folder", "tests/harness")
 
 
@@ -28,7 +29,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize(
     "harness",
-    [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION],
+    [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION, SWAPPING],
     ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
@@ -53,6 +54,7 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("escapes_ignored", REDACTION),
         ("catalogue_believed", ("catalogue", "--every", "400009", "--states", "1")),
         ("foreign_rows_believed", ("catalogue", "--every", "4000037", "--states", "1")),
+        ("links_followed", ("swapping", "--only", "heal", "--every", "2")),
         ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],
 )

@@ -28,6 +28,7 @@ from convtree import (
     ConvtreeError,
     EntryNotFound,
     Header,
+    OutcomeUnknown,
     ReadOnlySession,
     Session,
     SessionClosed,
@@ -45,7 +46,7 @@ from convtree._engine.log import Chunk, Log, LogReplaced, Mode
 from convtree._logs import sql_engine as databases
 from convtree._logs import sql_lines
 from convtree._logs.sql import SqlLog, write_session
-from convtree._logs.sql_engine import CommitUnknown, RolledBack, SqlDatabase, TablesMissing
+from convtree._logs.sql_engine import RolledBack, SqlDatabase, TablesMissing
 from convtree._model.errors import InvalidMessage
 
 WRITER = """
@@ -737,7 +738,7 @@ def _no_patches() -> Iterator[None]:
 
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("stored", [False, True])
-@pytest.mark.parametrize("kind", [CommitUnknown, RolledBack])
+@pytest.mark.parametrize("kind", [OutcomeUnknown, RolledBack])
 def test_an_unknown_commit_is_resolved(
     database: SqlDatabase, id: str, begun: bool, stored: bool, kind: type[Exception]
 ) -> None:
@@ -761,7 +762,7 @@ def test_a_commit_that_stays_unknown_fails_the_log(database: SqlDatabase, id: st
         SessionLocked("x"),
         OSError("gone"),
         OSError("gone"),
-        CommitUnknown("lost"),
+        OutcomeUnknown("lost"),
     ]
     log = interrupted(database, id, gone, stored=True)
     session = Session(log, Header(id=id))

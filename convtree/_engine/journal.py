@@ -8,6 +8,7 @@ index is thrown away and rebuilt from the log.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from convtree._engine import codec, snapshot
@@ -148,10 +149,15 @@ class Journal:
             As `intent.plan`.
         """
         batch: WriteBatch | None = None
+        scanning = False
 
         def build(news: Iterable[Chunk]) -> Addition:
-            nonlocal batch
-            self._scan_chunks(news)
+            nonlocal batch, scanning
+            if scanning:
+                self.rebuild()  # the log lost its connection while an earlier call scanned, and tries again
+            scanning = True
+            self._scan_chunks(_behind(chunk, self.index.state.end) for chunk in news)
+            scanning = False
             index = self.index
             if index.state.read_only is not None:
                 self.check_writable()
@@ -166,6 +172,7 @@ class Journal:
         for _ in range(TRIES):
             if self.index_is_partial:
                 self.rebuild()
+            scanning = False
             try:
                 chunk = self.log.append(self.index.state.end, build)
             except LogReplaced:
@@ -352,6 +359,14 @@ class Journal:
     def replaced_too_often(self) -> SessionFailed:
         """Makes the error for a log that is another one whenever it is read."""
         return SessionFailed(f"{self.log.location}: the log is replaced faster than it can be read")
+
+
+def _behind(chunk: Chunk, end: int) -> Chunk:
+    """Returns the part of a chunk behind a position: an append that is tried again is given the same lines again."""
+    if not chunk.positions or chunk.positions[0] >= end:
+        return chunk
+    known = bisect_left(chunk.positions, end)
+    return chunk._replace(positions=chunk.positions[known:], lines=chunk.lines[known:])
 
 
 def _units(rows: int, end: int) -> int:

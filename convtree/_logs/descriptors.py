@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from contextlib import suppress
+from pathlib import Path
 
 Identity = tuple[int, int]
 """Device and inode of a file."""
@@ -18,6 +20,22 @@ UNKNOWN: Identity = (0, 0)
 
 OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """For every file: links are not followed, a pipe does not block, and child processes do not inherit it."""
+
+
+def open_regular(path: Path) -> int:
+    """Opens a file for reading; returns the descriptor. What is open is looked at, not what had the name before.
+
+    Raises:
+        FileExistsError: it is something else, such as a device that never ends.
+    """
+    fd = os.open(path, os.O_RDONLY | OPEN_FLAGS)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
 
 
 def identity_of(status: os.stat_result) -> Identity:

@@ -9,15 +9,13 @@ together are the ledger.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from convtree._logs.atomic_file import sync, sync_directory
-from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.descriptors import open_regular
 from convtree._logs.filesystems import naming
 from convtree._logs.lock import FileLock
 from convtree._logs.side_files import PRIVATE, numbered, open_free_side_file
@@ -39,9 +37,9 @@ class LedgerFile:
         stamps = [(status.st_size, status.st_mtime_ns, status.st_ino) for _, status in found]
         if stamps != self._stamps:
             lines, unreadable = [], []
-            for name, status in found:
+            for name, _ in found:
                 try:
-                    lines += _lines_of(name, status)
+                    lines += _lines_of(name)
                 except OSError:
                     unreadable.append(name.name)
             self._stamps, self._lines, self.unreadable = stamps, lines, unreadable
@@ -93,9 +91,7 @@ class LedgerFile:
         return open_free_side_file(self._path, os.stat(self._path.parent), PRIVATE)
 
 
-def _lines_of(path: Path, status: os.stat_result) -> list[bytes]:
-    if not stat.S_ISREG(status.st_mode):
-        raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
-    with open(os.open(path, os.O_RDONLY | OPEN_FLAGS), "rb") as file:
+def _lines_of(path: Path) -> list[bytes]:
+    with open(open_regular(path), "rb") as file:
         whole, _, _ = file.read().rpartition(b"\n")
     return whole.split(b"\n") if whole else []

@@ -10,7 +10,7 @@ Not here: how lines become rows (`sql_lines`), snapshots (`sql_snapshots`), conn
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import ms_of
@@ -18,10 +18,12 @@ from convtree._catalogue.tables import Execute
 from convtree._engine import codec
 from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import sql_lines, sql_snapshots
-from convtree._logs.sql_engine import TRIES, CommitUnknown, RolledBack, SqlDatabase, UniqueViolation, back_off
+from convtree._logs.sql_engine import TRIES, RolledBack, SqlDatabase, UniqueViolation, back_off
 from convtree._logs.sql_lines import ANYWHERE, Identity, LineBatch, LogKey, SessionRow
 from convtree._logs.sql_tail import NO_TAIL, Tail, fault_of
 from convtree._model.errors import (
+    ConvtreeError,
+    OutcomeUnknown,
     ReadOnlySession,
     SessionExists,
     SessionFailed,
@@ -261,7 +263,7 @@ class SqlLog(Uncopyable):
                 return chunk
             except _StaleGuess:
                 self._contended = True
-            except CommitUnknown:
+            except OutcomeUnknown:
                 unknown = chunk
                 back_off(number)
             except RolledBack as error:
@@ -397,19 +399,53 @@ def write_session(database: SqlDatabase, session_id: str, lines: Iterable[bytes]
 
     Raises:
         SessionExists: there is a session with this id.
-        CommitUnknown: the connection was lost during the commit; the session may be there, whole.
+        OutcomeUnknown: the connection was lost during the commit; the session may be there, whole.
         OSError: another failure of the database; nothing was written.
     """
     codec.check_id(session_id, "session_id")
+    written: list[tuple[int, bytes]] = []
     try:
         with database.writing() as execute:
             if execute(_SELECT_SESSION, {"session_id": session_id}):
                 raise UniqueViolation
-            sql_lines.write_lines(execute, session_id, lines)
+            written = sql_lines.write_lines(execute, session_id, lines)
     except UniqueViolation:  # also if another process adds it at the same time
         raise SessionExists(
             f"{database.location}#{session_id}: this session exists already; choose another id"
         ) from None
+    except OutcomeUnknown as unknown:
+        if not _is_written(database, session_id, written, unknown):
+            raise RolledBack(f"{database.location}: the connection was lost; nothing was written") from unknown
+
+
+class _NothingThere(Exception):
+    """Rolls back what only took a lock."""
+
+
+def _is_written(
+    database: SqlDatabase, session_id: str, written: list[tuple[int, bytes]], unknown: OutcomeUnknown
+) -> bool:
+    """Looks whether a session is stored with these lines, its first and its last. Those between lead to the last.
+
+    Raises:
+        OutcomeUnknown: the server does not answer.
+    """
+    for number in range(TRIES):
+        back_off(number)
+        try:
+            with database.writing() as execute:
+                # The row can be added if it is not there, and when the lost transaction has ended.
+                sql_lines.add_session(execute, session_id, written[0][1])
+                raise _NothingThere
+        except _NothingThere:
+            return False
+        except UniqueViolation:
+            with suppress(OSError, ConvtreeError):
+                log = SqlLog(database, session_id, mode="r")
+                return log.read_at([(at, len(line)) for at, line in written]) == [line for _, line in written]
+        except (OSError, SessionLocked):
+            continue
+    raise unknown
 
 
 def rewrite_session(
@@ -421,19 +457,27 @@ def rewrite_session(
 
     Raises:
         SessionNotFound: there is no session with this id.
-        CommitUnknown: the connection was lost during the commit; the log is the old one or the new one.
+        OutcomeUnknown: the connection was lost during the commit; the log is the old one or the new one.
     """
     log = SqlLog(database, session_id, mode="r")
+    written: list[tuple[int, bytes]] = []
 
-    def rewrite(execute: Execute) -> None:
+    def rewrite(execute: Execute) -> bool:
+        nonlocal written
         rows = execute(catalogue.LOCK, {"session_id": session_id})
         with log.reading_in(execute, SessionRow(*rows[0]) if rows else None):
             lines = build(log, execute)
         if lines is not None:
             catalogue.reset_session(execute, session_id, sql_lines.header_of(lines[0], session_id))
-            sql_lines.write_lines(execute, session_id, lines, is_new=False)
+            written = sql_lines.write_lines(execute, session_id, lines, is_new=False)
+        return True
 
-    database.transact(rewrite)
+    def landed(execute: Execute) -> bool | None:
+        rows = execute(catalogue.LOCK, {"session_id": session_id})
+        with log.reading_in(execute, SessionRow(*rows[0]) if rows else None):
+            return (log.read_at([(at, len(line)) for at, line in written]) == [line for _, line in written]) or None
+
+    database.transact(rewrite, landed)
 
 
 def _build_on_guess(build: Build) -> LineBatch | None:

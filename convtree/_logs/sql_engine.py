@@ -25,7 +25,14 @@ from convtree._logs.sql_distribution import check_citus, distribute
 from convtree._logs.sql_migration import migrate
 from convtree._logs.sqlite_files import connect_events, create_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
-from convtree._model.errors import ConvtreeError, ReadOnlySession, SessionClosed, SessionLocked, SessionNotFound
+from convtree._model.errors import (
+    ConvtreeError,
+    OutcomeUnknown,
+    ReadOnlySession,
+    SessionClosed,
+    SessionLocked,
+    SessionNotFound,
+)
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 
 if TYPE_CHECKING:
@@ -41,6 +48,7 @@ _ROLLED_BACK = ("40001", "40P01")  # could not serialize; deadlock
 _UNIQUE_VIOLATIONS = ("23505", "42P07", "42710")  # the row, table or index exists
 _FULL = ("SQLITE_FULL", "53100")  # disk full
 _VAGUE = ("SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")  # of a full disk, a quota or a size limit, for example
+_CANCELLED = "57014"  # by statement_timeout, or by an administrator
 #: how the codes begin with which a coordinator says that a worker ends, or cannot be reached
 _NODE_LOST = ("08", "57P0")
 _READ_ONLY = ("SQLITE_READONLY", "25006")
@@ -62,10 +70,6 @@ class RolledBack(OSError):
 
 class UniqueViolation(RolledBack):
     """The row to insert exists: another process may have just inserted it."""
-
-
-class CommitUnknown(OSError):
-    """The connection was lost during COMMIT: the transaction took effect as a whole, or not at all."""
 
 
 class TablesMissing(SessionNotFound):
@@ -92,6 +96,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         self._engine = engine.execution_options(**own_begin)
         self._file = engine.url.database if self.dialect == "sqlite" else None
         self._compile = lru_cache(maxsize=512)(partial(_compiled, engine.dialect))
+        self._closed = False  # set by `close`: from then on, a connection is closed after each transaction
         self._inherited = False  # set in a forked child: the connections belong to the parent
         self.unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
         self._checked = False  # set when the version of the tables was found to be usable
@@ -148,26 +153,37 @@ class SqlDatabase(Uncopyable, ForkAware):
 
         Raises:
             RolledBack: the server rolled it back, or the connection was lost; nothing was written.
-            CommitUnknown: the connection was lost during the commit; everything was written, or nothing.
+            OutcomeUnknown: the connection was lost during the commit; everything was written, or nothing.
             SessionLocked: another writer kept its lock too long; nothing was written.
         """
         with self._transaction("BEGIN IMMEDIATE") as transaction:
             yield transaction
             transaction.commit()
 
-    def transact(self, work: Callable[[Execute], T]) -> T:
+    def transact(self, work: Callable[[Execute], T], landed: Callable[[Execute], T | None] | None = None) -> T:
         """Calls `work` in a transaction that writes; again, after a pause, if the server rolls it back.
 
+        If the connection is lost during the commit, asks `landed` in the next transaction. It takes the locks of
+        `work`, so the lost transaction has ended by then, and returns the result of `work` if that took effect. Without
+        it, `work` is called again: it must do nothing the second time.
+
         Raises:
+            OutcomeUnknown: the server did not answer after the connection was lost during the commit.
             SessionLocked: it was rolled back every time; nothing was written.
         """
+        unknown: OutcomeUnknown | None = None
         for number in range(TRIES):
             try:
                 with self.writing() as execute:
-                    return work(execute)
-            except RolledBack:
-                back_off(number)
-        raise self.too_contended()
+                    result = None if unknown is None or landed is None else landed(execute)
+                    return work(execute) if result is None else result
+            except OutcomeUnknown as error:
+                unknown = error
+            except (OSError, SessionLocked) as error:
+                if unknown is None and not isinstance(error, RolledBack):
+                    raise
+            back_off(number)
+        raise unknown or self.too_contended()
 
     def too_contended(self) -> SessionLocked:
         """Returns the error for a transaction that was rolled back at every try."""
@@ -183,16 +199,27 @@ class SqlDatabase(Uncopyable, ForkAware):
         from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
         try:
-            with self._engine.connect() as connection:
+            with self._connected() as connection:
                 if self.dialect == "sqlite":
                     if self._owned is None and begin != "BEGIN":
                         connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
                     connection.exec_driver_sql(begin)
-                yield _Transaction(connection, self._compile)
+                yield _Transaction(connection, self._compile, self.location)
         except DBAPIError as error:
             raise self._translated(error) from error.orig  # unlike `error`, that does not quote values
         except SQLAlchemyError as error:
             raise OSError(f"{self.location}: {type(error).__name__}") from None
+
+    @contextmanager
+    def _connected(self) -> Iterator[Connection]:
+        pool = self._engine.pool
+        try:
+            with self._engine.connect() as connection:
+                yield connection
+        finally:
+            if self._closed:  # nobody else would close what went back to a pool
+                for each in (pool, self._engine.pool):
+                    each.dispose()
 
     def _translated(self, error: Any) -> Exception:
         """Returns the error to raise for an error of the driver."""
@@ -209,9 +236,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         if code in _UNIQUE_VIOLATIONS or code == "SQLITE_CONSTRAINT":
             return UniqueViolation(f"{self.location}: {text}")
         is_over = code in _ROLLED_BACK or error.connection_invalidated
-        if not is_over and str(code).startswith(_NODE_LOST):
-            return ConnectionError(f"{self.location}: {text}; nothing was written")
-        return (RolledBack if is_over else OSError)(f"{self.location}: {text}")
+        return RolledBack(f"{self.location}: {text}") if is_over else _os_error(code, f"{self.location}: {text}")
 
     def _full_disk(self, code: str | None) -> OSError | None:
         """Returns the error of a full disk, if that is why a statement failed. SQLite says so only of some writes."""
@@ -323,6 +348,7 @@ class SqlDatabase(Uncopyable, ForkAware):
             with suppress(OSError, ConvtreeError):
                 self.truncate_wal()
         if self._owned is not None and not self._inherited:
+            self._closed = True
             self._owned.dispose()
 
     def _after_fork(self) -> None:
@@ -335,8 +361,9 @@ class SqlDatabase(Uncopyable, ForkAware):
 class _Transaction:
     """Runs statements on a connection. If the first finds the connection dead, it is repeated on a new one."""
 
-    def __init__(self, connection: Connection, compile: Callable[[str], _Statement]) -> None:
+    def __init__(self, connection: Connection, compile: Callable[[str], _Statement], location: str) -> None:
         self._connection = connection
+        self._location = location
         self._compile = compile
         self._begun = connection.dialect.name == "sqlite"
 
@@ -357,7 +384,7 @@ class _Transaction:
         return list(result.fetchall()) if result.returns_rows else []
 
     def commit(self) -> None:
-        """Commits; raises CommitUnknown if the outcome cannot be known."""
+        """Commits; raises OutcomeUnknown if the outcome cannot be known."""
         from sqlalchemy.exc import DBAPIError
 
         try:
@@ -366,7 +393,16 @@ class _Transaction:
             code = str(_code_of(error.orig))
             if code in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_IOERR_WRITE", *_FULL):
                 raise
-            raise CommitUnknown(f"whether the transaction is stored is unknown: {_text_of(error.orig)}") from error.orig
+            raise OutcomeUnknown(
+                f"{self._location}: the connection was lost during the commit, so it is unknown whether this call took "
+                f"effect; make it again with the same ids, or look ({_text_of(error.orig)})"
+            ) from error.orig
+
+
+def _os_error(code: str | None, message: str) -> OSError:
+    if code == _CANCELLED:
+        return TimeoutError(f"{message}; nothing was written")
+    return ConnectionError(f"{message}; nothing was written") if str(code).startswith(_NODE_LOST) else OSError(message)
 
 
 def back_off(number: int) -> None:

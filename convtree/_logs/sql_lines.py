@@ -228,10 +228,16 @@ def insert_lines(execute: Execute, session_id: str, start: int, batch: LineBatch
     return Chunk(positions[:-1], batch.lines, positions[-1])
 
 
-def write_lines(execute: Execute, session_id: str, lines: Iterable[bytes], is_new: bool = True) -> None:
-    """Adds the lines of a whole session, and its row if it is new. The caller holds the lock."""
+def write_lines(
+    execute: Execute, session_id: str, lines: Iterable[bytes], is_new: bool = True
+) -> list[tuple[int, bytes]]:
+    """Adds the lines of a whole session, and its row if it is new. The caller holds the lock.
+
+    Returns position and content of the first line and of the last.
+    """
     known: set[str] = set()
     has_lost, end = False, 0
+    ends: list[tuple[int, bytes]] = []
     for some in batched(lines):
         batch = without_duplicates(batch_of(some), known)
         if has_lost:
@@ -241,7 +247,10 @@ def write_lines(execute: Execute, session_id: str, lines: Iterable[bytes], is_ne
             add_session(execute, session_id, some[0])
         row = lock_and_advance(execute, session_id, batch)
         assert row is not None
-        end = insert_lines(execute, session_id, end, batch, row).end
+        chunk = insert_lines(execute, session_id, end, batch, row)
+        ends = [*(ends[:1] or [(0, some[0])]), (chunk.positions[-1], some[-1])]
+        end = chunk.end
+    return ends
 
 
 def _encode(line: bytes) -> str:

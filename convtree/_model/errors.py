@@ -161,6 +161,13 @@ class ReadOnlySession(ConvtreeError):
     """
 
 
+class OutcomeUnknown(ConvtreeError, OSError):
+    """The connection to the database was lost while a call was committed: it took effect as a whole, or not at all.
+
+    The server did not answer when the call wanted to look. Make the call again with the same ids, or look.
+    """
+
+
 class SessionFailed(ConvtreeError):
     """This session cannot go on, for one of three reasons.
 

@@ -147,10 +147,14 @@ class ScopedBackend:
         return _ScopedCatalogue(self._backend.catalogue(progress), self)
 
     def owns(self, id: str) -> bool:
-        """Returns whether a session is there and this owner's."""
+        """Returns whether a session is there and this owner's.
+
+        Raises:
+            OSError: the storage cannot tell.
+        """
         try:
             self.log(id, "r").close()
-        except (ConvtreeError, OSError):
+        except (ConvtreeError, FileNotFoundError, PermissionError):
             return False
         return True
 

@@ -51,5 +51,5 @@ def _hits_in(
                     on_path=outline.row(entry.id) in on_path,
                     score=each.score,
                 )
-    except (ConvtreeError, OSError):
-        return  # deleted or replaced since the catalogue read it
+    except (ConvtreeError, FileNotFoundError, PermissionError):
+        return  # deleted or replaced since the catalogue read it, or no longer for this user

@@ -32,7 +32,7 @@ from convtree._logs.copy import Copied
 from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry, Header, ParentSession
-from convtree._model.errors import ConvtreeError, SessionNotFound
+from convtree._model.errors import ConvtreeError, InvalidMessage, NotALog, SessionNotFound
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.forking import copy_log
 from convtree._session.header import check_choice, new_header
@@ -426,7 +426,8 @@ class SessionStore(CheckingStore):
         """
         owner = self._owner_of_new(owner)
         if parent_session is not None and (self._owner or (owner is None and parent_session.kind == "task")):
-            with suppress(*(() if self._owner else (ConvtreeError, OSError))):
+            # A parent that is not there has no owner. One that cannot be read may have one: that raises.
+            with suppress(*(() if self._owner else (SessionNotFound, NotALog, InvalidMessage))):
                 owner = self._read_owner(parent_session.id)
         source, clock = self._id_source, self._clock
         header = new_header(id, cwd, git_root, owner, name, metadata, parent_session, clock=clock, id_source=source)

@@ -17,6 +17,7 @@ from convtree._engine.log import Durability, Log, Mode
 from convtree._logs import sql_checking, sql_ledger, sql_lines
 from convtree._logs.sql import SqlLog, rewrite_session, write_session
 from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_lines import SessionRow
 from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError
 from convtree._model.resources import Uncopyable
@@ -113,12 +114,24 @@ class SqlBackend(Uncopyable):
 
     def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
         """Deletes sessions in one transaction. The stamp is a condition of the DELETE itself."""
+        deleted: dict[str, int | None] = {}
 
         def delete(execute: Execute) -> Deletion:
-            return _delete(execute, ids, expected)
+            nonlocal deleted
+            deleted = _delete(execute, ids, expected)
+            return Deletion(list(deleted), [])
+
+        def landed(execute: Execute) -> Deletion | None:
+            execute(tables.LOCK_LEDGER)
+            # All went or none, and another session may have got the id since.
+            for id, created_ms in deleted.items():
+                rows = execute(tables.LOCK, {"session_id": id})
+                if rows and SessionRow(*rows[0]).created_ms == created_ms:
+                    return None
+            return Deletion(list(deleted), [])
 
         try:
-            return self._database.transact(delete)
+            return self._database.transact(delete, landed)
         except _Changed as error:
             return Deletion([], error.ids)
 
@@ -195,16 +208,16 @@ class SqlBackend(Uncopyable):
         self._database.close()
 
 
-def _delete(execute: Execute, ids: Sequence[str], expected: Mapping[str, LogStamp] | None) -> Deletion:
-    """Deletes sessions, or raises _Changed. What they had used goes to the ledger.
+def _delete(execute: Execute, ids: Sequence[str], expected: Mapping[str, LogStamp] | None) -> dict[str, int | None]:
+    """Deletes sessions, or raises _Changed. What they had used goes to the ledger. Returns when they had begun, by id.
 
     With the locks of their rows, no append and no sub-agent's session can begin. Yet each DELETE has its condition: a
     database may spread the sessions over several servers.
     """
     execute(tables.LOCK_LEDGER)
-    there = {id for id in sorted(ids) if execute(tables.LOCK, {"session_id": id})}
-    changed = [] if expected is None else _parents_of_other_tasks(execute, there)
-    deleted = [id for id in ids if id in there]
+    found = {id: execute(tables.LOCK, {"session_id": id}) for id in sorted(ids)}
+    deleted = {id: SessionRow(*found[id][0]).created_ms for id in ids if found[id]}
+    changed = [] if expected is None else _parents_of_other_tasks(execute, deleted)
     for id in deleted:
         sql_ledger.record_deletion(execute, id)
         stamp = None if expected is None else expected.get(id)
@@ -214,7 +227,7 @@ def _delete(execute: Execute, ids: Sequence[str], expected: Mapping[str, LogStam
             changed.append(id)
     if changed:
         raise _Changed(changed)
-    return Deletion(deleted, [])
+    return deleted
 
 
 def _parents_of_other_tasks(execute: Execute, ids: Collection[str]) -> list[str]:

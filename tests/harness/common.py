@@ -36,6 +36,7 @@ _HELP = {
     "indexed": "with an index file next to the log",
     "interrupts": "how many signals interrupt appends",
     "limit_ms": "how long the next writer may wait after the holder of the lock was killed",
+    "only": "only these calls, separated by commas; empty: all",
     "pairs": "1: also fail two calls in one run; 0: only one",
     "postgres": "with the store on a PostgreSQL server",
     "processes": "how many processes append",

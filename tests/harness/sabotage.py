@@ -23,9 +23,20 @@ from convtree._engine.log_index import Index
 from convtree._engine.snapshot import Snapshot
 from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
-from convtree._logs import atomic_file, jsonl, lock, sql_engine
+from convtree._logs import (
+    atomic_file,
+    descriptors,
+    file_lines,
+    index_file,
+    jsonl,
+    lock,
+    side_files,
+    sql_engine,
+)
+from convtree._model.errors import OutcomeUnknown
 from convtree._session import forking, rejoining, repairing
 from convtree._session.checking import CheckedLog
+from convtree.aio import _calls
 from convtree.stores import _catalogue_file
 from convtree.stores._folder import FolderBackend
 from convtree.stores._sql import SqlBackend
@@ -240,17 +251,6 @@ def no_second_look() -> None:
         _patch(backend, "delete", lambda self, ids, _expected=None, delete=delete: delete(self, ids))
 
 
-def commit_trusted() -> None:
-    """Takes a transaction for stored, also if its commit failed."""
-    commit = sql_engine._Transaction.commit
-
-    def trusting(transaction: sql_engine._Transaction) -> None:
-        with suppress(sql_engine.CommitUnknown):
-            commit(transaction)
-
-    _patch(sql_engine._Transaction, "commit", trusting)
-
-
 def vacuum_of_an_old_look() -> None:
     """Replaces a log by what was made of it before the lock was taken."""
     for backend in (FolderBackend, SqlBackend):
@@ -275,6 +275,41 @@ def foreign_rows_believed() -> None:
     _patch(_catalogue_file.CatalogueFile, "is_stamped_anew", lambda _file: True)
 
 
+def lost_commit_believed() -> None:
+    """Takes a transaction for committed when the connection was lost during the commit."""
+    commit = sql_engine._Transaction.commit
+
+    def hopeful(transaction: sql_engine._Transaction) -> None:
+        with suppress(OutcomeUnknown):
+            commit(transaction)
+
+    _patch(sql_engine._Transaction, "commit", hopeful)
+
+
+def lost_commit_repeated() -> None:
+    """Takes a transaction for rolled back when the connection was lost during the commit."""
+    commit = sql_engine._Transaction.commit
+
+    def hasty(transaction: sql_engine._Transaction) -> None:
+        try:
+            commit(transaction)
+        except OutcomeUnknown:
+            raise sql_engine.RolledBack("the connection was lost; nothing was written") from None
+
+    _patch(sql_engine._Transaction, "commit", hasty)
+
+
+def links_followed() -> None:
+    """Opens what a link leads to, and waits for whoever writes into a pipe."""
+    for module in (descriptors, jsonl, side_files, file_lines, index_file):
+        _patch(module, "OPEN_FLAGS", os.O_CLOEXEC)
+
+
+def abandoned_call_kept() -> None:
+    """Does not close what was opened for a caller that is gone."""
+    _patch(_calls, "_close_unclaimed", lambda _future: None)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -291,7 +326,6 @@ VARIANTS: dict[str, Callable[[], None]] = {
         no_inode_check,
         no_second_look,
         vacuum_of_an_old_look,
-        commit_trusted,
         seal_not_checked,
         stale_leaf_ignored,
         index_in_place,
@@ -305,6 +339,10 @@ VARIANTS: dict[str, Callable[[], None]] = {
         escapes_ignored,
         catalogue_believed,
         foreign_rows_believed,
+        lost_commit_believed,
+        lost_commit_repeated,
+        links_followed,
+        abandoned_call_kept,
     )
 }
 
@@ -332,7 +370,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("no_lock", "contention", ["--processes", "4", "--appends", "300"]),
     ("no_second_look", "retention", ["--cycles", "60"]),
     ("vacuum_of_an_old_look", "vacuuming", ["--cycles", "20"]),
-    ("commit_trusted", "citus", ["--cycles", "20"]),
+    ("lost_commit_believed", "citus", ["--cycles", "20"]),
     ("no_sync", "calls", []),
     ("no_sync", "power", ["--cuts", "21"]),
     ("no_directory_sync", "calls", []),
@@ -356,6 +394,10 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
     ("catalogue_believed", "catalogue", ["--every", "100003", "--states", "1"]),
     ("foreign_rows_believed", "catalogue", ["--every", "400009"]),
+    ("abandoned_call_kept", "cancelling", ["--rounds", "3"]),
+    ("links_followed", "swapping", ["--only", "heal"]),
+    ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
+    ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
 ]
 
 
