@@ -17,7 +17,7 @@ from convtree import MessageEntry, SessionStore, open_store
 from convtree._catalogue import tables
 from convtree._cli.app import app
 from convtree._engine.log import LogReplaced
-from convtree._logs import sql_checking
+from convtree._logs import sql_checking, sql_lines
 from convtree._logs.memory import MemoryLog
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._session import checking
@@ -404,6 +404,8 @@ def test_a_log_that_cannot_be_read(store: SessionStore) -> None:
         ("b", None, False),
     ]
     assert [finding.code for finding in reports[0].findings] == ["unreadable"]
+    with patch.object(sql_lines, "write_lines", side_effect=sqlite3.OperationalError("disk is full")):
+        assert store.verify("a")[0].error == f"{store.location}#a: comparing its tables failed: disk is full"
     with patch.object(checking, "check_log", side_effect=LogReplaced):
         assert store.verify("a")[0].error == f"{store.location}: 'a' is replaced faster than it can be read"
 

@@ -113,6 +113,7 @@ class SqlLog(Uncopyable):
         if tail is None:
             self._fault = None
         elif tail.fits(row):
+            self._fault = None
             return
         start = min(position if tail is None else tail.position, max(0, row.last_position))
         is_known = start < position  # the first line to come
@@ -141,8 +142,9 @@ class SqlLog(Uncopyable):
 
         Where lines are missing, the next one shows it, by the checksum that it names.
         """
+        end = row.size if row.last_position == ANYWHERE else max(row.size, row.last_position)
         while at <= row.last_position:
-            is_last = row.size - at <= _WINDOW
+            is_last = end - at <= _WINDOW
             until = ANYWHERE if is_last else at + _WINDOW
             with self._reading() as execute:
                 rows = sql_lines.select_range(execute, self._key, at, min(until, row.last_position + 1))

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import msgspec
 
 from convtree._catalogue.types import RowFinding
 from convtree._engine.dropped import DroppedIds
 from convtree._engine.journal import Journal
-from convtree._engine.log import Build, Chunk, Log, SnapshotFile
+from convtree._engine.log import Chunk, Log
 from convtree._engine.log_index import Index
 from convtree._engine.tree import NONE
 from convtree._model.batches import batched
@@ -72,20 +73,13 @@ class CheckedLog:
         self._starts = array("q")  # of the lines
         self._end = 0  # of what was read
 
-    @property
-    def append_is_atomic(self) -> bool:
-        """As that of the log."""
-        return getattr(self.log, "append_is_atomic", True)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.log, name)
 
     @property
-    def location(self) -> str:
-        """Where the log is."""
-        return self.log.location
-
-    @property
-    def failed(self) -> bool:
-        """Whether the log accepts no more writes."""
-        return self.log.failed
+    def as_log(self) -> Log:
+        """This object: it has every attribute of a log."""
+        return cast(Log, self)
 
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields the lines from a position on."""
@@ -116,22 +110,6 @@ class CheckedLog:
             return lines
         return [self.replaced.get(position, line) for (position, _), line in zip(spans, lines, strict=True)]
 
-    def append(self, position: int, build: Build) -> Chunk:
-        """Appends to the log."""
-        return self.log.append(position, build)
-
-    def snapshot(self) -> SnapshotFile | None:
-        """Returns the snapshot of the log: it may know of lines that are gone."""
-        return self.log.snapshot()
-
-    def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
-        """Saves a snapshot that has a loss."""
-        self.log.save_snapshot(end, pieces)
-
-    def close(self) -> None:
-        """Closes the log."""
-        self.log.close()
-
 
 def check_log(log: Log, path: str, size: int | None = None, progress: Progress | None = None) -> Report:
     """Reads a whole log, twice, and reports what is wrong with it under the name `path`.
@@ -161,7 +139,7 @@ def scan(log: CheckedLog, size: int | None, progress: Progress | None, finding_l
     """Reads a whole log and ignores its snapshot. This is the first of the two passes that progress counts."""
     if progress is not None and size is not None:
         log.watch = lambda done: progress(done, 2 * size)
-    index = Journal.open(log, use_snapshot=False, finding_limit=finding_limit).index
+    index = Journal.open(log.as_log, use_snapshot=False, finding_limit=finding_limit).index
     log.watch = None
     return index
 

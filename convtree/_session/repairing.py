@@ -117,7 +117,7 @@ def plan_repair(
     index = scan(read, size, progress, _REPAIR_LIMIT)
     _check_repairable(index, path)
     completed = _complete_tail(index, log)
-    rejoined = find_places(index, read) if rejoin else []
+    rejoined = find_places(index, read.as_log) if rejoin else []
     if rejoined:
         index = _scan_rejoined(read, rejoined, index.state.end)
         _complete_tail(index, log)
