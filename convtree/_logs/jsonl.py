@@ -66,7 +66,7 @@ class JsonlLog(Uncopyable, ForkAware):
 
         Raises:
             SessionNotFound: mode "r" or "r+", and there is no file.
-            SessionExists: mode "x", and there is one.
+            SessionExists: mode "x", and there is one that is not empty.
             NotALog: the path leads to something that is not a regular file.
             SessionLocked: `exclusive`, and another writer has the lock.
             OSError: the file cannot be opened, or is on a network file system.
