@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from convtree._cli.inspect import with_session
+from convtree._cli.output import write_document
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.sessions import open_log, with_store_for_log
 from convtree._engine.redact import Redactor
 from convtree._formats import WRITERS
-from convtree._model.terminal_text import escape_controls, escape_json_controls
 from convtree.stores._session_store import SessionStore
 
 
@@ -50,15 +48,5 @@ def export_command(
                 raise click.UsageError("the output file is the log itself; choose another one")
             export_file(session, output, format, replace=force, redact=redactor)
         else:
-            pieces = export_lines(session, format, redact=redactor)
-            for piece in map(_for_terminal(format), pieces) if sys.stdout.isatty() else pieces:
-                sys.stdout.buffer.write(piece)
-            sys.stdout.flush()
+            write_document(export_lines(session, format, redact=redactor), is_json=format != "markdown")
     report_redacted(redactor)
-
-
-def _for_terminal(format: str) -> Callable[[bytes], bytes]:
-    """Returns the function that makes a piece of a document safe for a terminal. JSON keeps its value."""
-    if format == "markdown":
-        return lambda piece: escape_controls(piece.decode(), lines=True).encode()
-    return lambda piece: escape_json_controls(piece.decode()).encode()
