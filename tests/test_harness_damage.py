@@ -15,6 +15,7 @@ INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
 REDACTION = ("redaction", "--folder", "tests/harness")
+GROWTH = ("growth", "--every", "4001", "--size", "32768")
 
 
 def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -27,7 +28,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize(
     "harness",
-    [DAMAGE, INDEXED, FAULTS, FUZZ, REDACTION],
+    [DAMAGE, INDEXED, FAULTS, FUZZ, REDACTION, GROWTH],
     ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
@@ -49,6 +50,7 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("any_entry_restores", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
         ("links_stay", ("damage", "--entries", "2", "--whole", "12", "--every", "60")),
         ("escapes_ignored", REDACTION),
+        ("beginnings_searched_again", ("growth", "--only", "chatgpt: cut at 40", "--every", "8", "--size", "4096")),
         ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ from convtree._engine.log_index import Index
 from convtree._engine.snapshot import Snapshot
 from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
+from convtree._formats.common import json_arrays
 from convtree._logs import atomic_file, jsonl, lock
 from convtree._session import forking
 from convtree._tools import rejoin
@@ -196,6 +198,11 @@ def escapes_ignored() -> None:
     _patch(secret_scan, "_beginnings", lambda _text, word: (word,))
 
 
+def beginnings_searched_again() -> None:
+    """Looks for the end of a string that is cut off once more at every quote in it."""
+    _patch(json_arrays, "_TOKEN", re.compile(rb'"((?:[^"\\]|\\.)*)"(\s*:)?|[{}\[\]]', re.DOTALL))
+
+
 def links_stay() -> None:
     """Puts an entry that came back into its place, and keeps the links of the rows below."""
     replace = Tree.replace
@@ -275,6 +282,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         group_mark_kept_by_repair,
         visibility_forgotten_by_fork,
         escapes_ignored,
+        beginnings_searched_again,
     )
 }
 
@@ -322,6 +330,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("group_mark_kept_by_repair", "damage", ["--entries", "60"]),
     ("visibility_forgotten_by_fork", "damage", ["--entries", "60"]),
     ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
+    ("beginnings_searched_again", "growth", ["--only", "chatgpt: cut at 40", "--every", "1", "--size", "4096"]),
 ]
 
 
