@@ -527,6 +527,7 @@ def said_in(path: Path) -> list[Any]:
 def test_a_database_is_copied_again_when_somebody_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until it was not written to meanwhile, or for as long as is sensible."""
     path, copied = database(tmp_path / "s"), list[str]()
+    monkeypatch.setattr("convtree._formats.common.sqlite_opening._in_place", lambda *_: None)
     copy: Callable[[Path, Path], Any] = shutil.copyfile
     with closing(in_a_journal(path, "one")) as writer:
 
@@ -539,7 +540,7 @@ def test_a_database_is_copied_again_when_somebody_writes(tmp_path: Path, monkeyp
                 writer.commit()
             return done
 
-        monkeypatch.setattr("convtree._formats.common.sqlite.shutil.copyfile", meddling)
+        monkeypatch.setattr("convtree._formats.common.sqlite_opening.shutil.copyfile", meddling)
         often = 0
         assert said_in(path) == ["one"]
         copied.clear()
@@ -555,6 +556,7 @@ def test_a_database_is_copied_again_when_somebody_writes(tmp_path: Path, monkeyp
 def test_a_journal_that_is_taken_in_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its writer closes while the database is copied: it is copied once more, and nothing is lost."""
     path = database(tmp_path / "s")
+    monkeypatch.setattr("convtree._formats.common.sqlite_opening._in_place", lambda *_: None)
     writer = in_a_journal(path, "two")
     copy: Callable[[Path, Path], Any] = shutil.copyfile
 
@@ -563,7 +565,7 @@ def test_a_journal_that_is_taken_in_meanwhile(tmp_path: Path, monkeypatch: pytes
         writer.close()
         return done
 
-    monkeypatch.setattr("convtree._formats.common.sqlite.shutil.copyfile", closing_first)
+    monkeypatch.setattr("convtree._formats.common.sqlite_opening.shutil.copyfile", closing_first)
     assert said_in(path) == ["two"]
     assert not (tmp_path / "s-wal").exists()
 

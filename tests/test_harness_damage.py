@@ -17,6 +17,7 @@ FUZZ = ("fuzz", "--cases", "150")
 CATALOGUE = ("catalogue", "--every", "100003", "--states", "1")
 SWAPPING = ("swapping", "--every", "25")
 REDACTION = ("redaction", "--folder", "tests/harness")
+GROWTH = ("growth", "--every", "4001", "--size", "32768")
 
 
 def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -29,7 +30,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize(
     "harness",
-    [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION, SWAPPING],
+    [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION, SWAPPING, GROWTH],
     ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
@@ -55,6 +56,7 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("catalogue_believed", ("catalogue", "--every", "400009", "--states", "1")),
         ("foreign_rows_believed", ("catalogue", "--every", "4000037", "--states", "1")),
         ("links_followed", ("swapping", "--only", "heal", "--every", "2")),
+        ("beginnings_searched_again", ("growth", "--only", "chatgpt: cut at 40", "--every", "8", "--size", "4096")),
         ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],
 )

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import struct
-from contextlib import closing
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -86,6 +90,98 @@ def test_a_database_that_causes_too_much_work_is_cut_off(tmp_path: Path, monkeyp
     assert "source_database" in [finding.code for finding in report.findings]
 
 
+# --- journals ---
+
+MORE = f"INSERT INTO messages (session_id, role, content_json, created_timestamp) VALUES ('s', 'user', '{SAID}', 2)"
+
+
+def said_in(path: Path) -> tuple[int, list[str]]:
+    """Returns how many messages are read from a database, and what is reported."""
+    session, report = read_foreign(path)
+    with session:
+        messages = [record for _, record in session.records() if isinstance(record, MessageEntry)]
+    return len(messages), [finding.code for finding in report.findings]
+
+
+@contextmanager
+def unchanged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Checks that nothing in a folder is written to, and that nothing is copied."""
+
+    def state() -> list[tuple[str, int, int, bytes]]:
+        files = [(path, path.stat()) for path in sorted(folder.iterdir())]
+        return [(path.name, found.st_mtime_ns, found.st_size, path.read_bytes()) for path, found in files]
+
+    monkeypatch.setattr("convtree._formats.common.sqlite_opening.shutil.copyfile", None)
+    before = state()
+    yield
+    assert before == state()
+    monkeypatch.undo()
+
+
+@pytest.mark.parametrize("is_alive", [True, False], ids=["open", "killed"])
+def test_a_write_ahead_log_is_read_in_place(is_alive: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its writer is at work, or was killed. Nothing is copied, and nothing changes on disk."""
+    path = database(tmp_path / "x.db", "PRAGMA user_version = 1")
+    program = (
+        "import os, sqlite3, sys\nwriter = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "writer.execute('PRAGMA journal_mode=wal')\nwriter.execute(sys.argv[2])\nprint('ready', flush=True)\n"
+        "sys.stdin.read()\nos._exit(0)"
+    )
+    command = [sys.executable, "-c", program, str(path), MORE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        if not is_alive:
+            writer.communicate()
+        with unchanged(tmp_path, monkeypatch):
+            assert said_in(path) == (2, [])
+
+
+def test_a_journal_without_a_transaction_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer may keep the file for its next transaction. The database is whole without it."""
+    path = database(tmp_path / "x.db")
+    with closing(sqlite3.connect(path)) as writer:
+        writer.execute("PRAGMA journal_mode=persist")
+        with writer:
+            writer.execute(MORE)
+    assert (tmp_path / "x.db-journal").stat().st_size > 0
+    with unchanged(tmp_path, monkeypatch):
+        assert said_in(path) == (2, [])
+
+
+def torn(folder: Path) -> Path:
+    """Makes a database as a crash leaves it: a part of a transaction is in it, and the way back is in its journal."""
+    path = database(folder / "live.db", "CREATE TABLE filling (x)", "INSERT INTO filling VALUES (zeroblob(200000))")
+    with closing(sqlite3.connect(path)) as writer:
+        writer.execute("PRAGMA cache_size=1")
+        writer.execute("DELETE FROM messages")
+        writer.execute("INSERT INTO filling SELECT zeroblob(200000) FROM filling")
+        writer.execute("UPDATE filling SET x = zeroblob(100000)")
+        for end in ("", "-journal"):
+            shutil.copyfile(f"{path}{end}", folder / f"x.db{end}")
+    return folder / "x.db"
+
+
+def test_an_unfinished_transaction_is_rolled_back_in_a_copy(tmp_path: Path) -> None:
+    """The database itself is not touched."""
+    path = torn(tmp_path)
+    before = path.read_bytes()
+    assert said_in(path) == (1, [])
+    assert (path.read_bytes(), (tmp_path / "x.db-journal").exists()) == (before, True)
+
+
+def test_a_large_database_is_not_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is read without its journal, and the report says so."""
+    monkeypatch.setattr("convtree._formats.common.sqlite_opening._COPY_LIMIT", 1000)
+    path = torn(tmp_path)
+    count, codes = said_in(path)
+    assert count <= 1
+    assert "source_journal" in codes
+
+
+# --- damage ---
+
+
 @pytest.mark.parametrize(("keep", "said"), [(1500, "malformed"), (0, "not a database")], ids=["cut off", "encrypted"])
 def test_the_error_of_a_damaged_database_says_what_it_is(keep: int, said: str, tmp_path: Path) -> None:
     """It is cut off, or encrypted behind its first bytes."""
@@ -94,6 +190,31 @@ def test_the_error_of_a_damaged_database_says_what_it_is(keep: int, said: str, t
     path.write_bytes(data[:keep] if keep else b"SQLite format 3\0" + bytes(range(256)) * 16)
     with pytest.raises(NotALog, match=f"x.db: an SQLite database that cannot be read, damaged or encrypted: .*{said}"):
         read_foreign(path)
+
+
+@pytest.mark.parametrize("page_size", [0, 513, 3])
+def test_a_page_size_that_cannot_be(page_size: int, tmp_path: Path) -> None:
+    """SQLite's own word for it is in the error."""
+    path = database(tmp_path / "x.db")
+    data = bytearray(path.read_bytes())
+    struct.pack_into(">H", data, 16, page_size)
+    path.write_bytes(data)
+    with pytest.raises(NotALog, match="damaged or encrypted: file is not a database"):
+        read_foreign(path)
+
+
+@pytest.mark.parametrize("name", ["x.db", "x.sqlite", "x.sqlite3", "state.vscdb"])
+def test_an_encrypted_database_is_known_by_its_name(name: str, tmp_path: Path) -> None:
+    """Its bytes look like noise. Without the name of a database, they are of no known format."""
+    noise = bytes(each * 73 % 251 for each in range(8192))
+    (tmp_path / name).write_bytes(noise)
+    with pytest.raises(NotALog, match="damaged or encrypted: file is not a database"):
+        read_foreign(tmp_path / name)
+    (tmp_path / "x.bin").write_bytes(noise)
+    (tmp_path / "empty.db").touch()
+    for other in ("x.bin", "empty.db"):
+        with pytest.raises(NotALog, match="not a session of a known format"):
+            read_foreign(tmp_path / other)
 
 
 def test_a_database_of_another_program_is_not_called_damaged(tmp_path: Path) -> None:

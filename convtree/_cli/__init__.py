@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 
+from convtree._cli.output import guard, tell
+
 _INSTALL = "the command line needs click and rich: pip install 'convtree[cli]'"
 
 
 def main() -> None:
     """Runs the command line and exits."""
+    guard()
     try:
         import rich  # noqa: F401  # loaded later by the drawing; a missing package is reported here
 
@@ -16,7 +19,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
-        print(_INSTALL, file=sys.stderr)
+        tell(_INSTALL)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

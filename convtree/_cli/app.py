@@ -27,6 +27,7 @@ from convtree._cli.manage import (
     rm_command,
     upgrade_command,
 )
+from convtree._cli.output import guarded, tell
 from convtree._cli.redacting import redact_command
 from convtree._cli.sessions import (
     latest_command,
@@ -72,11 +73,13 @@ _SECTIONS = {
 class App(click.Group):
     """A group of commands that prints each error as one line on stderr."""
 
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Runs with guarded output, so that errors in the arguments are escaped, too."""
+        with guarded():
+            return super().main(*arguments, **options)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Runs a command and turns its errors into exit codes."""
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters of the log
         try:
             super().invoke(ctx)
             sys.stdout.flush()
@@ -110,7 +113,7 @@ def _fail(error: Exception, code: int) -> NoReturn:
     elif isinstance(error, OSError) and error.errno in NO_SPACE:  # every file that is written has a name
         text = f"standard output: {error.strerror}"
         _discard_stdout()
-    click.echo(f"convtree: {escape_controls(text)}", err=True)
+    tell(f"convtree: {escape_controls(text)}")
     raise click.exceptions.Exit(code) from None
 
 

@@ -9,9 +9,10 @@ import click
 from convtree._cli import json_output
 from convtree._cli.describe import describe
 from convtree._cli.inspect import with_session
+from convtree._cli.output import write
 from convtree._cli.render import count, id_cells
 from convtree._cli.sessions import as_json, open_log, with_store_for_log
-from convtree._cli.terminal import Terminal, write
+from convtree._cli.terminal import Terminal
 from convtree._engine.diff import BranchDelta, Diff
 from convtree._model.entries import Entry
 from convtree._model.terminal_text import escape_controls

@@ -8,9 +8,9 @@ from typing import Literal
 import click
 
 from convtree._cli import json_output
+from convtree._cli.output import tell, write
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json
-from convtree._cli.terminal import write
 from convtree._logs.sql_engine import SqlDatabase, TablesOutdated
 from convtree._model.errors import SessionNotFound
 from convtree.stores._open import open_store, split_url
@@ -49,7 +49,7 @@ def init_command(url: str, distributed: bool, as_json: bool) -> None:
     said = {"missing": ["store created"], "outdated": ["tables migrated"], "current": []}[state]
     said += [f"{count(len(names), 'tables')} distributed"] if names else []
     for line in said or ["nothing to do"]:
-        click.echo(line, err=True)
+        tell(line)
 
 
 def _state_of(url: str) -> Literal["missing", "outdated", "current"]:

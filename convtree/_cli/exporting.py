@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import click
 
 from convtree._cli.inspect import with_session
+from convtree._cli.output import escape_document, write_document
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.sessions import open_log, with_store_for_log
 from convtree._engine.redact import Redactor
 from convtree._formats import WRITERS
 from convtree._logs.atomic_file import write_atomically
 from convtree._logs.streams import is_terminal
-from convtree._model.terminal_text import escape_controls, escape_json_controls
 from convtree.stores._session_store import SessionStore
 
 
@@ -46,22 +44,15 @@ def export_command(
     """
     from convtree.exchange import export_lines
 
+    is_json = format != "markdown"
     with open_log(log, store, session_id) as session:
         pieces = export_lines(session, format, redact=redactor)
-        if sys.stdout.isatty() if output is None else is_terminal(output):
-            pieces = map(_for_terminal(format), pieces)
-        if output is not None:
-            if store is None and output.exists() and output.samefile(log):
-                raise click.UsageError("the output file is the log itself; choose another one")
-            write_atomically(output, pieces, replace=force)
+        if output is None:
+            write_document(pieces, is_json=is_json)
+        elif store is None and output.exists() and output.samefile(log):
+            raise click.UsageError("the output file is the log itself; choose another one")
         else:
-            sys.stdout.buffer.writelines(pieces)
-            sys.stdout.flush()
+            if is_terminal(output):
+                pieces = (escape_document(piece, is_json=is_json).encode() for piece in pieces)
+            write_atomically(output, pieces, replace=force)
     report_redacted(redactor)
-
-
-def _for_terminal(format: str) -> Callable[[bytes], bytes]:
-    """Returns the function that makes a piece of a document safe for a terminal. JSON keeps its value."""
-    if format == "markdown":
-        return lambda piece: escape_controls(piece.decode(), lines=True).encode()
-    return lambda piece: escape_json_controls(piece.decode()).encode()

@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 
 from convtree._cli import json_output
+from convtree._cli.output import progress_on_stderr, write
 from convtree._cli.redacting import report_redacted, with_redaction
 from convtree._cli.render import count, finding_line
-from convtree._cli.terminal import Terminal, progress_on_stderr, readable_size, write
+from convtree._cli.terminal import Terminal, readable_size
 from convtree._engine.redact import Redactor
 from convtree._model.errors import NotALog
 from convtree._model.terminal_text import escape_controls

@@ -13,8 +13,9 @@ import click
 from convtree._cli import graphs, json_output
 from convtree._cli.leaf_view import LeafView
 from convtree._cli.look_options import LookOptions, with_look_options
+from convtree._cli.output import write
 from convtree._cli.render import Drawing, draw_context
-from convtree._cli.terminal import Terminal, write
+from convtree._cli.terminal import Terminal
 from convtree._engine.context import Context
 from convtree._model.errors import NotALog, SessionNotFound, SeveralSessions
 from convtree._model.terminal_text import escape_controls

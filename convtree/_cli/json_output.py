@@ -5,6 +5,8 @@ Within a version, fields may be added; none is removed or changes its meaning.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -17,10 +19,12 @@ from convtree._engine.context import Context
 from convtree._engine.diff import Diff
 from convtree._engine.outline import changed_fields
 from convtree._model.entries import Finding
-from convtree._model.terminal_text import escape_json_controls
+from convtree._model.terminal_text import escape_json_controls, json_escape
 from convtree._tools.redact_log import Redaction
 from convtree.exchange import ImportReport
 from convtree.repair import Repair, Report
+
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def session_document(view: LeafView) -> dict[str, Any]:
@@ -155,8 +159,16 @@ def findings(found: Sequence[Finding]) -> list[dict[str, Any]]:
 
 
 def to_text(document: dict[str, Any]) -> str:
-    """Returns a document as JSON text that is safe to print on a terminal."""
-    return escape_json_controls(to_json(document).decode())
+    r"""Returns a document as JSON text that is safe to print on a terminal.
+
+    A byte in the name of a file that is no UTF-8 becomes the text `\udcff`, for JSON cannot hold it.
+    """
+    try:
+        text = to_json(document).decode()
+    except UnicodeEncodeError:
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        text = _LONE_SURROGATE.sub(lambda found: "\\" + json_escape(found), text)
+    return escape_json_controls(text)
 
 
 def store_document(schema: str, **parts: Any) -> dict[str, Any]:

@@ -10,9 +10,9 @@ import click
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli import json_output
+from convtree._cli.output import tell, write
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
-from convtree._cli.terminal import write
 from convtree._logs.sql_engine import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
@@ -106,10 +106,7 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
     if not yes:
         for info in infos:
             title = info.name or info.first_user_message or ""
-            click.echo(
-                f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}",
-                err=True,
-            )
+            tell(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}")
         click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
     done = [store.delete(id) for id in ids]
     deleted = [id for each in done for id in each]
@@ -124,9 +121,9 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
         return
     write(map(escape_controls, deleted))
     for name in left["pending"]:
-        click.echo(f"{escape_controls(name)} may still hold some of it: {STILL_THERE}", err=True)
+        tell(f"{escape_controls(name)} may still hold some of it: {STILL_THERE}")
     for id in left["copies"]:
-        click.echo(f"{escape_controls(id)} holds a copy and is kept", err=True)
+        tell(f"{escape_controls(id)} holds a copy and is kept")
 
 
 def _distinct(lists: Iterable[Iterable[str]]) -> list[str]:
@@ -164,11 +161,11 @@ def prune_command(
         return
     write(escape_controls(info.id) if yes else _would_go(info, pruned.judged[info.id]) for info in pruned)
     for info in pruned.held:
-        click.echo(f"{escape_controls(info.id)} is on hold and is kept", err=True)
+        tell(f"{escape_controls(info.id)} is on hold and is kept")
     for info in pruned.skipped:
-        click.echo(f"{escape_controls(info.id)} is kept: {_SKIPPED}", err=True)
+        tell(f"{escape_controls(info.id)} is kept: {_SKIPPED}")
     sessions = count(len(pruned), "sessions")
-    click.echo(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete", err=True)
+    tell(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete")
 
 
 def _would_go(info: SessionInfo, judged: Judged) -> str:
@@ -198,7 +195,7 @@ def upgrade_command(url: str, as_json: bool) -> None:
     if as_json:
         write([json_output.to_text(json_output.store_document("upgrade", migrated=migrated))])
     else:
-        click.echo("tables migrated" if migrated else "nothing to do", err=True)
+        tell("tables migrated" if migrated else "nothing to do")
 
 
 @click.command("copy")

@@ -12,6 +12,7 @@ import click
 
 from convtree._cli import json_output
 from convtree._cli.checking import log_progress
+from convtree._cli.output import tell, write
 from convtree._cli.redacting_stores import (
     REFUSED,
     counts_by_kind,
@@ -22,7 +23,6 @@ from convtree._cli.redacting_stores import (
 )
 from convtree._cli.render import count
 from convtree._cli.sessions import open_existing_store
-from convtree._cli.terminal import write
 from convtree._engine.redact import Redactor
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.redact_log import Redaction, redact_log, redact_session
@@ -147,9 +147,9 @@ def report_redacted(redactor: Redactor | None) -> None:
     """Prints on stderr how many secrets of each kind were replaced. Does nothing without a redactor."""
     if redactor is None:
         return
-    click.echo(f"{count(redactor.counts.total(), 'secrets')} redacted", err=True)
+    tell(f"{count(redactor.counts.total(), 'secrets')} redacted")
     for line in counts_by_kind(redactor.counts):
-        click.echo(line, err=True)
+        tell(line)
 
 
 def _lines(done: Redaction) -> Iterator[str]:

@@ -16,8 +16,9 @@ from convtree._cli import json_output
 from convtree._cli.inspect import open_for_reading, show
 from convtree._cli.leaf_view import LeafView, sub_agents
 from convtree._cli.look_options import LookOptions, with_look_options
+from convtree._cli.output import progress_on_stderr, write
 from convtree._cli.render import count
-from convtree._cli.terminal import Terminal, progress_on_stderr, write
+from convtree._cli.terminal import Terminal
 from convtree._logs.directories import find_git_root
 from convtree._model.errors import SessionNotFound
 from convtree._model.terminal_text import escape_controls

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 
-import click
-
-if TYPE_CHECKING:
-    from convtree.stores.base import Progress
-
-_STYLES: dict[str, dict[str, Any]] = {
-    "user": {"fg": "cyan"},
-    "assistant": {"fg": "green"},
-    "entry": {"fg": "magenta"},
-    "bad": {"fg": "red", "bold": True},
-    "warning": {"fg": "yellow"},
-    "note": {"fg": "yellow"},
-    "title": {"bold": True},
-    "active": {"bold": True},
-    "dim": {"dim": True},
-}
+from convtree._cli.output import PLAIN, STYLES, allow_colours
 
 
 class Signs(NamedTuple):
@@ -49,6 +32,8 @@ class Terminal:
         console = Console()
         self.width = console.width
         self.colour = console.color_system not in (None, "windows") and not console.no_color
+        if self.colour:
+            allow_colours()
         self._is_ascii = console.options.ascii_only
         self.dots = "..." if self._is_ascii else "…"
 
@@ -63,7 +48,7 @@ class Terminal:
 
     def paint(self, text: str, style: str) -> str:
         """Returns the text in a style, or unchanged without colours."""
-        return click.style(text, **_STYLES[style]) if self.colour and style in _STYLES else text
+        return f"{STYLES[style]}{text}{PLAIN}" if self.colour and style in STYLES else text
 
     def cut(self, text: str, cells: int, *, fill: bool = False) -> str:
         """Returns the text cut to at most `cells` columns. With `fill`, shorter text is padded to that width."""
@@ -85,12 +70,6 @@ class Terminal:
         return cell_len(text)
 
 
-def write(lines: Iterable[str]) -> None:
-    """Writes lines to standard output."""
-    for line in lines:
-        sys.stdout.write(line + "\n")
-
-
 def readable_size(size_bytes: int) -> str:
     """Returns a size in at most four characters, such as `9.8K`."""
     if size_bytes < 1000:
@@ -101,18 +80,3 @@ def readable_size(size_bytes: int) -> str:
             break
         size, unit = size / 1024, larger
     return f"{size:.1f}{unit}" if size < 9.95 else f"{size:.0f}{unit}"
-
-
-def progress_on_stderr(text_of: Callable[[int, int], str], minimum: int) -> Progress | None:
-    """Returns a callback that prints progress, or None if stderr is not a terminal.
-
-    `text_of(done, total)` is the text to print. Nothing is printed if the total is below `minimum`.
-    """
-    if not sys.stderr.isatty():
-        return None
-
-    def report(done: int, total: int) -> None:
-        if total >= minimum:
-            click.echo(f"\r{text_of(done, total)}", err=True, nl=done >= total)
-
-    return report

@@ -9,9 +9,10 @@ import click
 
 from convtree._cli import json_output
 from convtree._cli.manage import STILL_THERE
+from convtree._cli.output import write
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json, with_store_for_log
-from convtree._cli.terminal import readable_size, write
+from convtree._cli.terminal import readable_size
 from convtree._model.terminal_text import escape_controls
 from convtree._tools.vacuum_log import vacuum
 from convtree.stores._session_store import SessionStore

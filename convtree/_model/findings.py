@@ -61,6 +61,7 @@ SOURCE: dict[str, tuple[Severity, str]] = {
     "source_no_session": ("warning", "its session record is missing; imported as a session of its own"),
     "source_left_out": ("error", "belongs to a record that is missing; left out"),
     "source_database": ("error", "the database cannot be read beyond this point: damaged or locked"),
+    "source_journal": ("warning", "the journal of the database cannot be read in place, and a copy is too large"),
     "source_forward": ("info", "the parent comes later in the source"),
     "value_replaced": ("warning", "value that a log cannot hold; replaced by the closest one that fits"),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -23,6 +24,7 @@ from convtree._engine.log_index import Index
 from convtree._engine.snapshot import Snapshot
 from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
+from convtree._formats.common import json_arrays
 from convtree._logs import (
     atomic_file,
     descriptors,
@@ -212,6 +214,11 @@ def escapes_ignored() -> None:
     _patch(secret_scan, "_beginnings", lambda _text, word: (word,))
 
 
+def beginnings_searched_again() -> None:
+    """Looks for the end of a string that is cut off once more at every quote in it."""
+    _patch(json_arrays, "_TOKEN", re.compile(rb'"((?:[^"\\]|\\.)*)"(\s*:)?|[{}\[\]]', re.DOTALL))
+
+
 def links_stay() -> None:
     """Puts an entry that came back into its place, and keeps the links of the rows below."""
     replace = Tree.replace
@@ -343,6 +350,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         lost_commit_repeated,
         links_followed,
         abandoned_call_kept,
+        beginnings_searched_again,
     )
 }
 
@@ -398,6 +406,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("links_followed", "swapping", ["--only", "heal"]),
     ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
     ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
+    ("beginnings_searched_again", "growth", ["--only", "chatgpt: cut at 40", "--every", "1", "--size", "4096"]),
 ]
 
 

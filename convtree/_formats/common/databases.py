@@ -61,8 +61,9 @@ def read_row(
     """
     if ref.is_leftover:
         return read_leftover(name, ref)
-    findings = Findings(ref.findings)
-    header, records = make(ref.source_id, ref.content, source.share(open_shared).reporting_to(findings))
+    database = source.share(open_shared)
+    findings = Findings((*ref.findings, *database.findings.listed))  # of opening it
+    header, records = make(ref.source_id, ref.content, database.reporting_to(findings))
     return SourceSession(header, records, findings.listed)
 
 

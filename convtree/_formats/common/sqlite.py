@@ -1,8 +1,6 @@
 """SQLite databases of other tools, read without changing anything on disk.
 
-A database with a journal that is not empty is copied together with the journal, and the copy is opened. A database in
-WAL mode is opened as immutable, because SQLite would create a shared memory file for it. All others are opened
-read-only. The rows of a damaged table are searched for from both ends.
+The rows of a damaged table are searched for from both ends. `sqlite_opening` says how a database is opened.
 
 A database may come from anybody. Only plain tables are read: a virtual one can run a query without end. The work that
 one database may cause is limited by its size, and so is the length of a value.
@@ -11,24 +9,20 @@ one database may cause is limited by its size, and so is the length of a value.
 from __future__ import annotations
 
 import math
-import os
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import islice
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convtree._formats.common.base import Findings, Source, SourceSpan
 from convtree._formats.common.parsing import decode_replacing, parse
+from convtree._formats.common.sqlite_opening import connect, has_news, size_of
 
 if TYPE_CHECKING:
     import sqlite3
 
 _MAGIC = b"SQLite format 3\0"
-_ATTEMPTS = 5  # to copy without a concurrent write
-_YOUNG = 2**24  # bytes of a database whose tables may still stand in its journal only
+_SUFFIXES = (".db", ".sqlite", ".sqlite3", ".db3", ".vscdb")
 _CELL_LIMIT = 64 * 2**20  # bytes of a value that is still taken
 _STEPS = 100_000  # instructions of SQLite between two looks at the budget, about a millisecond
 _BUDGET = 50_000_000  # instructions for any database
@@ -48,9 +42,7 @@ def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
         return False
     import sqlite3
 
-    # what is not in the file itself yet is looked for only while that is cheap: until the first checkpoint
-    has_news = bool(_journals(source.path)) and _size(source.path) < _YOUNG
-    for takes_journal in (False, True) if has_news else (False,):
+    for takes_journal in (False, True) if has_news(source.path) else (False,):
         try:
             with open_database(source, Findings(), takes_journal=takes_journal) as database:
                 if any(all(names <= database.columns(table) for table, names in each.items()) for each in tables):
@@ -61,8 +53,11 @@ def has_tables(source: Source, *tables: Mapping[str, frozenset[str]]) -> bool:
 
 
 def error_of(source: Source) -> str | None:
-    """Returns what SQLite says of a database that it cannot read; None if it can, or the source is none."""
-    if not source.beginning.startswith(_MAGIC):
+    """Returns what SQLite says of a database that it cannot read; None if it can, or the source is none.
+
+    An encrypted database has no first bytes to know it by, so a name that databases have counts, too.
+    """
+    if not source.beginning.startswith(_MAGIC) and not (source.beginning and source.path.suffix in _SUFFIXES):
         return None
     import sqlite3
 
@@ -76,23 +71,16 @@ def error_of(source: Source) -> str | None:
 
 @contextmanager
 def open_database(source: Source, findings: Findings, *, takes_journal: bool = True) -> Iterator[Database]:
-    """Opens a database for reading. Changes that are only in its journal are included, through a copy."""
+    """Opens a database for reading. Changes that are only in its journal are included."""
     import sqlite3
 
     with ExitStack() as stack:
-        if takes_journal and _journals(source.path):
-            folder = stack.enter_context(TemporaryDirectory(prefix="convtree-"))
-            connection = sqlite3.connect(_copied(source.path, Path(folder)))
-        else:
-            is_logged = source.beginning[18:20] == b"\2\2" or os.path.lexists(f"{source.path}-wal")
-            mode = "mode=ro&immutable=1" if is_logged or not takes_journal else "mode=ro"
-            connection = sqlite3.connect(f"{source.path.absolute().as_uri()}?{mode}", uri=True)
-        stack.enter_context(closing(connection))
+        connection = connect(source, findings, stack, takes_journal=takes_journal)
         state = _State()
         connection.text_factory = state.decode
         connection.execute("pragma trusted_schema=off")
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _CELL_LIMIT)
-        looks = iter(range((_BUDGET + _BUDGET_PER_BYTE * _size(source.path)) // _STEPS))
+        looks = iter(range((_BUDGET + _BUDGET_PER_BYTE * size_of(source.path)) // _STEPS))
         connection.set_progress_handler(lambda: next(looks, None) is None, _STEPS)
         yield Database(connection, findings, state)
 
@@ -262,39 +250,3 @@ def parse_cell(value: Any, span: SourceSpan, findings: Findings) -> Any:
         return None if isinstance(value, str) else value
     found = parse(b'{"value":' + value.encode() + b"}\n", span, findings)
     return found[0].get("value") if found else value.replace("\0", "")
-
-
-def _journals(path: Path) -> list[Path]:
-    """Returns the journals of a database that are not empty."""
-    return [side for end in ("-wal", "-journal") if _size(side := path.with_name(path.name + end))]
-
-
-def _copied(path: Path, folder: Path) -> Path:
-    """Copies a database with its journals; tries again, a few times, if it was written to meanwhile."""
-    for _ in range(_ATTEMPTS):
-        journals = _journals(path)
-        before = [_state(file) for file in (path, *journals)]
-        for copy in folder.iterdir():
-            copy.unlink()
-        shutil.copyfile(path, folder / path.name)
-        for journal in journals:
-            with suppress(FileNotFoundError):  # its writer has taken it in meanwhile
-                shutil.copyfile(journal, folder / journal.name)
-        if before == [_state(file) for file in (path, *journals)]:
-            break
-    return folder / path.name
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns

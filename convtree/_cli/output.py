@@ -1,0 +1,182 @@
+r"""Everything that the command line prints. Nothing else in the package writes to standard output or standard error.
+
+`guarded` puts a `SafeStream` in the place of both. So everything is escaped on its way out, by one function: the lines
+of a command, messages of click, prompts, warnings and tracebacks. Commands escape foreign text all the same, before
+they measure and cut it; text that was escaped passes unchanged.
+
+Two things pass as they are. Colours do, exactly those of `STYLES`, while colours are on. And a document that is
+exported to a file or a pipe keeps its bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from convtree._model.terminal_text import escape_controls, escape_json_controls
+
+if TYPE_CHECKING:
+    from convtree.stores.base import Progress
+
+#: The codes of each style, in the terms of ECMA-48.
+STYLES = {
+    "user": "\x1b[36m",
+    "assistant": "\x1b[32m",
+    "entry": "\x1b[35m",
+    "bad": "\x1b[31m\x1b[1m",
+    "warning": "\x1b[33m",
+    "note": "\x1b[33m",
+    "title": "\x1b[1m",
+    "active": "\x1b[1m",
+    "dim": "\x1b[2m",
+}
+PLAIN = "\x1b[0m"
+_CODE = re.compile("(" + "|".join(sorted({re.escape(each) for each in (PLAIN, *STYLES.values())})) + ")")
+
+
+class SafeStream(io.TextIOBase):
+    """A text stream in which controls are shown as escapes. It has no `buffer`, so nothing goes around it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.has_colours = False
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may lack characters of the log
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # cannot be assigned
+        """The encoding of the stream below."""
+        return self._stream.encoding
+
+    @property
+    def errors(self) -> str | None:  # type: ignore[override]  # cannot be assigned
+        """How the stream below treats characters that it lacks."""
+        return self._stream.errors
+
+    def write(self, text: str, /) -> int:
+        """Writes a text. All of its characters count as written."""
+        self._stream.write(self._escaped(text))
+        return len(text)
+
+    def rewrite_line(self, text: str) -> None:
+        """Writes a text over the current line of a terminal."""
+        self._stream.write("\r" + escape_controls(text))
+
+    def write_document(self, pieces: Iterable[bytes], *, is_json: bool) -> None:
+        """Writes a document: byte for byte into a file or a pipe, with escapes to a terminal. JSON keeps its value."""
+        self.flush()
+        binary = getattr(self._stream, "buffer", None)
+        if binary is not None and not self.isatty():
+            for piece in pieces:
+                binary.write(piece)
+            return
+        for piece in pieces:
+            self._stream.write(escape_document(piece, is_json=is_json))
+
+    def writable(self) -> bool:
+        """Returns True."""
+        return True
+
+    def isatty(self) -> bool:
+        """Returns whether the stream below is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Returns the descriptor of the stream below."""
+        return self._stream.fileno()
+
+    def flush(self) -> None:
+        """Flushes the stream below."""
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Does nothing: the stream below belongs to whoever opened it."""
+
+    def _escaped(self, text: str) -> str:
+        if not self.has_colours or "\x1b" not in text:
+            return escape_controls(text, lines=True)
+        pieces = _CODE.split(text)
+        pieces[::2] = [escape_controls(piece, lines=True) for piece in pieces[::2]]
+        return "".join(pieces)
+
+
+def escape_document(piece: bytes, *, is_json: bool) -> str:
+    """Returns a piece of a document as a terminal may show it. JSON keeps its value."""
+    text = piece.decode()
+    return escape_json_controls(text) if is_json else escape_controls(text, lines=True)
+
+
+def guard() -> None:
+    """Guards standard output and standard error for the rest of the process, tracebacks included."""
+    sys.stdout, sys.stderr = map(_guard, (sys.stdout, sys.stderr))
+    sys.excepthook = _print_traceback
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Guards standard output and standard error until the end of the block."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_guard, before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def _guard(stream: Any) -> Any:
+    return stream if stream is None or isinstance(stream, SafeStream) else SafeStream(stream)
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints a traceback without colours: those that Python chooses would be escaped."""
+    from traceback import format_exception
+
+    sys.stderr.write("".join(format_exception(kind, error, trace)))
+
+
+def allow_colours() -> None:
+    """Lets the colours of `STYLES` pass on standard output from now on."""
+    if isinstance(sys.stdout, SafeStream):
+        sys.stdout.has_colours = True
+
+
+def write(lines: Iterable[str]) -> None:
+    """Writes lines to standard output."""
+    for line in lines:
+        sys.stdout.write(line + "\n")
+
+
+def write_document(pieces: Iterable[bytes], *, is_json: bool) -> None:
+    """Writes a document to standard output: with its bytes, or to a terminal with escapes."""
+    stream = _guard(sys.stdout)
+    stream.write_document(pieces, is_json=is_json)
+    stream.flush()
+
+
+def tell(text: str) -> None:
+    """Writes a line to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def progress_on_stderr(text_of: Callable[[int, int], str], minimum: int) -> Progress | None:
+    """Returns a callback that prints progress, or None if stderr is not a terminal.
+
+    `text_of(done, total)` is the text to print. Nothing is printed if the total is below `minimum`.
+    """
+    if not sys.stderr.isatty():
+        return None
+
+    def report(done: int, total: int) -> None:
+        if total >= minimum:
+            stream = _guard(sys.stderr)
+            stream.rewrite_line(text_of(done, total))
+            stream.write("\n" if done >= total else "")
+            stream.flush()
+
+    return report
