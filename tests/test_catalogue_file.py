@@ -13,6 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from convtree import SessionStore, open_store
+from convtree._catalogue.erasing import drop_deleted_words
 from convtree._session.session import Session
 from convtree.stores import _catalogue_file
 from convtree.stores._catalogue_sync import CatalogueSync
@@ -258,21 +259,18 @@ def test_a_file_that_changed_is_not_stamped(folder: Path, ingested: list[str]) -
     assert sorted(ingested) == ["a", "b"]
 
 
-def test_a_file_that_changes_before_a_session_is_erased(folder: Path, ingested: list[str]) -> None:
+def test_a_file_that_changes_while_a_session_is_erased(folder: Path, ingested: list[str]) -> None:
     """The tables are made anew."""
-    original = CatalogueSync._load_stamps
+    changes = [touch]
+
+    def drop(database: Any) -> None:
+        drop_deleted_words(database)
+        while changes:
+            changes.pop()(folder)
 
     with opened(folder) as store:
-        store.delete("b")
-        changes = [touch]
-
-        def load(catalogue: CatalogueSync) -> None:
-            original(catalogue)
-            while changes:
-                changes.pop()(folder)
-
-        with patch.object(CatalogueSync, "_load_stamps", load):
-            assert store.erase("b").pending == ()
+        with patch("convtree.stores._catalogue_sync.drop_deleted_words", drop):
+            assert store.delete("b").pending == ()
         assert (list(names(store)), ingested) == (["a"], ["a"])
 
 
@@ -399,6 +397,26 @@ def test_a_file_that_cannot_be_read_now(folder: Path) -> None:
     with opened(folder) as store:
         assert names(store) == BOTH
     assert (folder / CATALOGUE).stat().st_ino == inode
+
+
+@pytest.mark.parametrize("error", [sqlite3.DatabaseError("malformed"), UnicodeDecodeError("utf-8", b"x", 0, 1, "no")])
+def test_a_file_that_is_damaged_when_it_is_opened(folder: Path, error: Exception, ingested: list[str]) -> None:
+    """Its tables are made anew."""
+    with patch.object(_catalogue_file, "_is_ours", side_effect=error), opened(folder) as store:
+        assert names(store) == BOTH
+    with opened(folder) as store:
+        assert names(store) == BOTH
+    assert sorted(ingested) == ["a", "b"]
+
+
+def test_an_error_of_tables_in_memory(ingested: list[str]) -> None:
+    """It is raised."""
+    with open_store("memory:") as store:
+        begin(store, "a", "needle")
+        catalogue: Any = store._backend.catalogue()
+        with pytest.raises(sqlite3.OperationalError, match="no such column: ct_none"):
+            catalogue._read(lambda execute: execute("SELECT ct_none"))
+        assert (names(store), ingested) == ({"a": "name of a"}, ["a"])
 
 
 @pytest.mark.parametrize("sql", ["PRAGMA user_version = 9", "DROP TABLE ct_gone", "DELETE FROM ct_state"])

@@ -264,22 +264,21 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
             self._tables = MemoryTables()
             return self._tables.open()
 
-    def _reset_tables(self, error: Exception) -> None:
+    def _reset_tables(self, error: Exception) -> NoReturn:
         """Drops damaged tables; they are a cache. Falls back to tables in memory if the file cannot be used.
-
-        Returns if the error is about the statement, not about the tables.
 
         Raises:
             CatalogueReset: the tables are empty now.
+            The error itself: it is about the statement, not about the tables.
         """
-        if isinstance(self._tables, MemoryTables):
-            return
-        if means_damage(error):
+        damaged = means_damage(error)
+        if isinstance(self._tables, MemoryTables) or not (damaged or isinstance(error, sqlite3.OperationalError)):
+            raise error
+        if damaged:
             self._discard_tables(error)
-        if isinstance(error, sqlite3.OperationalError):
-            self.close()
-            self._tables = MemoryTables()  # the disk is full or read-only, or another process has it for too long
-            raise CatalogueReset from error
+        self.close()
+        self._tables = MemoryTables()  # the disk is full or read-only, or another process has the file for too long
+        raise CatalogueReset from error
 
     def _discard_tables(self, reason: Exception | None = None) -> NoReturn:
         self._forget()
@@ -326,7 +325,6 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
                 self._discard_tables()
             except sqlite3.Error as error:
                 self._reset_tables(error)
-                raise
             return self._unerased
 
         unerased = self._with_retry(attempt)
