@@ -1377,15 +1377,17 @@ def test_the_log_is_synced_before_its_snapshot(log_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])
-def test_a_snapshot_is_readable_by_its_owner_only(umask: int, log_path: Path) -> None:
+@pytest.mark.parametrize("mode", [0o600, 0o660])
+def test_a_snapshot_is_readable_by_those_who_may_read_the_log(mode: int, umask: int, log_path: Path) -> None:
     """Its permissions do not depend on the umask."""
     log_path.write_bytes(WHOLE)
+    log_path.chmod(mode)
     before = os.umask(umask)
     try:
         saved(log_path)
     finally:
         os.umask(before)
-    assert stat.S_IMODE(index_of(log_path).stat().st_mode) == 0o600
+    assert stat.S_IMODE(index_of(log_path).stat().st_mode) == mode
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EACCES])
