@@ -16,7 +16,7 @@ from glob import escape
 from itertools import count
 from pathlib import Path
 
-from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.descriptors import OPEN_FLAGS, with_open
 from convtree._logs.filesystems import check_directory
 from convtree._logs.index_file import index_of
 from convtree._model.errors import SessionExists
@@ -125,11 +125,7 @@ def sync(fd: int) -> None:
 
 def sync_directory(path: Path) -> None:
     """Makes the names in a directory durable."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    with_open(path, os.O_RDONLY, os.fsync)
 
 
 def _with_newlines(lines: Iterable[bytes]) -> Iterator[bytes]:

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
+
+from convtree._model.interrupts import ending
+
+T = TypeVar("T")
 
 Identity = tuple[int, int]
 """Device and inode of a file."""
@@ -36,12 +42,42 @@ def is_open_on(fd: int, identity: Identity) -> bool:
     return (status.st_dev, status.st_ino) == identity
 
 
-def close_own(fd: int, identity: Identity) -> None:
-    """Closes a descriptor unless it is open on another file by now. Closes it if that cannot be found out."""
-    ours = True
-    try:
+class Descriptors:
+    """The descriptors that an object has open. It opens and closes them here.
+
+    A descriptor is opened and noted in one call of C, and closed and forgotten in one: no interrupt comes in between.
+    """
+
+    def __init__(self) -> None:
+        self._open: list[int] = []
+
+    def open(self, path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
+        """Opens a file."""
+        self._open.extend(map(os.open, (path,), (flags,), (mode,)))
+        return self._open[-1]
+
+    def close_own(self, fd: int, identity: Identity = UNKNOWN) -> None:
+        """Closes a descriptor unless it is open on another file by now. Closes it if that cannot be found out."""
+        ours = True
         with suppress(OSError):
             ours = identity == UNKNOWN or is_open_on(fd, identity)
-    finally:
-        if ours:
-            os.close(fd)
+        if not ours:
+            self.forget(fd)
+        elif fd in self._open:
+            list(map(os.close, map(self._open.pop, (self._open.index(fd),))))
+
+    def forget(self, fd: int) -> None:
+        """Forgets a descriptor that something else has closed. It is never closed here."""
+        if fd in self._open:
+            self._open.remove(fd)
+
+    def close(self) -> None:
+        """Closes all of them; twice is the same as once."""
+        while self._open:
+            self.close_own(self._open[-1])
+
+
+def with_open(path: str | os.PathLike[str], flags: int, work: Callable[[int], T], mode: int = 0o600) -> T:
+    """Opens a file, calls `work` with its descriptor, and closes it."""
+    descriptors = Descriptors()
+    return ending(lambda: work(descriptors.open(path, flags, mode)), descriptors.close)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from convtree._engine import codec
 from convtree._engine.log import Chunk
-from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.descriptors import OPEN_FLAGS, with_open
 from convtree._model.entries import Header
 
 READ_LIMIT = 64 * 2**20  # bytes of the longest line that readers accept
@@ -76,14 +76,12 @@ def read_bytes(fd: int, start: int, length: int) -> Iterator[tuple[int, bytes]]:
 
 def header_at(path: Path) -> Header | None:
     """Returns the header of a log; None if there is none that can be read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | OPEN_FLAGS)
-    except OSError:
-        return None
-    try:
+
+    def read(fd: int) -> Header | None:
         lines = read_chunk(fd, 0, os.fstat(fd).st_size).lines
         return codec.decode_header(lines[0]) if lines else None
+
+    try:
+        return with_open(path, os.O_RDONLY | OPEN_FLAGS, read)
     except (OSError, *codec.DECODE_ERRORS):
         return None
-    finally:
-        os.close(fd)

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from convtree._logs.atomic_file import sync, sync_directory
-from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.descriptors import OPEN_FLAGS, with_open
 from convtree._logs.lock import FileLock
 
 
@@ -31,8 +31,7 @@ class LedgerFile:
             status = os.lstat(self._path)
             stamp = status.st_size, status.st_mtime_ns, status.st_ino
             if stamp != self._stamp:
-                with open(os.open(self._path, os.O_RDONLY | OPEN_FLAGS), "rb") as file:
-                    whole, _, _ = file.read().rpartition(b"\n")
+                whole, _, _ = with_open(self._path, os.O_RDONLY | OPEN_FLAGS, _read_all).rpartition(b"\n")
                 self._stamp, self._lines = stamp, whole.split(b"\n") if whole else []
         except FileNotFoundError:
             if self._stamp is not None:
@@ -54,8 +53,8 @@ class LedgerFile:
         """Adds lines, durably. The caller holds the lock, unless a full disk had no space for the file."""
         if not lines:
             return
-        fd = os.open(self._path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, 0o600)
-        try:
+
+        def add(fd: int) -> None:
             with open(fd, "r+b", closefd=False) as file:
                 end = file.read().rfind(b"\n") + 1
                 file.truncate(end)
@@ -68,5 +67,10 @@ class LedgerFile:
                     os.ftruncate(fd, end)
                     raise
             sync_directory(self._path.parent)
-        finally:
-            os.close(fd)
+
+        with_open(self._path, os.O_RDWR | os.O_CREAT | OPEN_FLAGS, add)
+
+
+def _read_all(fd: int) -> bytes:
+    with open(fd, "rb", closefd=False) as file:
+        return file.read()

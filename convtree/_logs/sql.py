@@ -10,7 +10,8 @@ Not here: how lines become rows (`sql_lines`), snapshots (`sql_snapshots`), conn
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from functools import partial
+from typing import TypeVar
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import ms_of
@@ -28,7 +29,10 @@ from convtree._model.errors import (
     SessionLocked,
     SessionNotFound,
 )
+from convtree._model.interrupts import ending, is_interrupt
 from convtree._model.resources import Uncopyable
+
+T = TypeVar("T")
 
 _WINDOW = 2**20  # bytes of the log that one query reads
 
@@ -59,6 +63,7 @@ class SqlLog(Uncopyable):
         self._id = session_id
         self._mode = mode  # "a" and "x" become "r+" when the session exists: from then on it must exist
         self._identity: Identity | None = None  # of the session that was seen: differs if it was replaced
+        self._begun: Identity | None = None  # of the session that this log added, in a commit that may be unheard of
         self._transaction: Execute | None = None  # of the append that is running; reads go through it
         self._contended = False  # another writer was faster the last time: do not guess
         self._generation = 0  # of the snapshot that was read or saved last; 0 if there was none
@@ -77,7 +82,7 @@ class SqlLog(Uncopyable):
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields the lines from a position on, in queries of bounded size."""
         row = self._find()
-        if row is not None and self._mode != "x":
+        if row is not None and not self._is_others(row):
             self._check_same(row, position)
             yield from self._chunks(position, row.size)
 
@@ -87,8 +92,7 @@ class SqlLog(Uncopyable):
         Raises:
             SessionNotFound: the session was deleted since it was opened.
         """
-        with self._reading() as execute:
-            lines = sql_lines.select_spans(execute, self._key, spans)
+        lines = self._read(lambda execute: sql_lines.select_spans(execute, self._key, spans))
         if any(len(line) < length for line, (_, length) in zip(lines, spans, strict=True)):
             self._check_not_deleted()
         return lines
@@ -96,8 +100,7 @@ class SqlLog(Uncopyable):
     def _chunks(self, position: int, size: int) -> Iterator[Chunk]:
         while position < size:
             until = min(size, position + _WINDOW)
-            with self._reading() as execute:
-                rows = sql_lines.select_range(execute, self._key, position, until)
+            rows = self._read(partial(sql_lines.select_range, key=self._key, start=position, until=until))
             if rows:
                 lines = [line for _, line in rows]
                 yield Chunk([at for at, _ in rows], lines, end := rows[-1][0] + len(lines[-1]) + 1)
@@ -112,8 +115,7 @@ class SqlLog(Uncopyable):
         Raises:
             SessionNotFound: it does not exist and must.
         """
-        with self._reading() as execute:
-            rows = execute(_SELECT_SESSION, {"session_id": self._id})
+        rows = self._read(lambda execute: execute(_SELECT_SESSION, {"session_id": self._id}))
         if not rows:
             self._check_may_create()
             return None
@@ -142,6 +144,10 @@ class SqlLog(Uncopyable):
             raise LogReplaced(self.location)
         raise SessionNotFound(f"{self.location}: this session was deleted, and another one has its id; open it again")
 
+    def _is_others(self, row: SessionRow) -> bool:
+        """Returns whether a session that must be new was begun by another process."""
+        return self._mode == "x" and row.identity != self._begun
+
     def _check_may_create(self) -> None:
         if self._mode in ("r", "r+"):
             raise SessionNotFound(f"{self.location}: there is no session with this id")
@@ -158,31 +164,31 @@ class SqlLog(Uncopyable):
         if row.size < position:
             raise LogReplaced(self.location)
 
-    @contextmanager
-    def _reading(self) -> Iterator[Execute]:
+    def _read(self, query: Callable[[Execute], T]) -> T:
         """Reads in the transaction of the running append, if there is one: only that sees what it has written."""
-        if self._transaction is not None:
-            yield self._transaction
-        else:
-            with self._database.reading() as execute:
-                yield execute
+        return query(self._transaction) if self._transaction is not None else self._database.read(query)
 
-    @contextmanager
-    def reading_in(self, execute: Execute, row: SessionRow | None) -> Iterator[None]:
-        """Reads in a transaction of the caller, which holds the lock of the session's row.
+    def reading_in(self, execute: Execute, row: SessionRow | None, work: Callable[[], T]) -> T:
+        """Calls `work` while the log reads in a transaction of the caller, which holds the lock of the session's row.
 
         Raises:
             SessionNotFound: there is no row.
         """
-        self._transaction = execute
-        try:
-            if row is None:
-                self._check_may_create()
-            else:
-                self._identity = row.identity
-            yield
-        finally:
-            self._transaction = None
+        if row is None:
+            self._check_may_create()
+        else:
+            self._identity = row.identity
+        return self._within(execute, work)
+
+    def _within(self, execute: Execute, work: Callable[[], T]) -> T:
+        def begin() -> T:
+            self._transaction = execute
+            return work()
+
+        return ending(begin, self._leave)
+
+    def _leave(self) -> None:
+        self._transaction = None
 
     # --- writing ---
 
@@ -198,14 +204,19 @@ class SqlLog(Uncopyable):
         guess = None if self._contended else _build_on_guess(build)
         unknown: Chunk | None = None
         ids_taken = False
+        chunk = Chunk((), (), position)
+
+        def add(execute: Execute) -> None:
+            nonlocal chunk
+            if guess is not None:
+                chunk = self._add_guessed(execute, position, guess)
+            else:
+                chunk = self._add(execute, position, build, unknown, ids_taken)
+
         for number in range(TRIES):
             chunk = Chunk((), (), position)
             try:
-                with self._writing() as execute:
-                    if guess is not None:
-                        chunk = self._add_guessed(execute, position, guess)
-                    else:
-                        chunk = self._add(execute, position, build, unknown, ids_taken)
+                self._database.write(lambda execute: self._within(execute, lambda: add(execute)))
                 if chunk.lines:
                     self._mode = "r+"
                 return chunk
@@ -215,6 +226,7 @@ class SqlLog(Uncopyable):
                 unknown = chunk
                 back_off(number)
             except RolledBack as error:
+                self._begun = None
                 ids_taken = ids_taken or isinstance(error, UniqueViolation)
                 back_off(number)
             except (OSError, SessionLocked):
@@ -226,15 +238,6 @@ class SqlLog(Uncopyable):
             raise self._database.too_contended()
         self.failed = True
         raise SessionFailed(f"{self.location}: whether the last write is stored is unknown; open the session again")
-
-    @contextmanager
-    def _writing(self) -> Iterator[Execute]:
-        with self._database.writing() as execute:
-            self._transaction = execute
-            try:
-                yield execute
-            finally:
-                self._transaction = None
 
     def _add_guessed(self, execute: Execute, position: int, guess: LineBatch) -> Chunk:
         """Adds lines that were built before the lock was taken.
@@ -263,9 +266,9 @@ class SqlLog(Uncopyable):
         # We hold the lock of the row, so the transaction with the unknown outcome has ended.
         if unknown is not None and self._is_stored(unknown):
             return unknown
-        if self._mode == "x":
+        if self._is_others(row):
             raise SessionExists(f"{self.location}: another process has just created this session; open it")
-        if self._mode == "a":
+        if self._mode in ("a", "x"):
             self._mode, self._identity = "r+", row.identity
         self._check_same(row, position)
         self._contended = row.size != position
@@ -289,7 +292,8 @@ class SqlLog(Uncopyable):
         if not batch.lines:
             return Chunk((), (), 0)
         batch = sql_lines.without_duplicates(batch, set())
-        self._identity = Identity(ms_of(sql_lines.add_session(execute, self._id, batch.lines[0]).timestamp))
+        added = sql_lines.add_session(execute, self._id, batch.lines[0])
+        self._identity = self._begun = Identity(ms_of(added.timestamp))
         row = sql_lines.lock_and_advance(execute, self._id, batch)
         assert row is not None
         return sql_lines.insert_lines(execute, self._id, 0, batch, row)
@@ -303,8 +307,7 @@ class SqlLog(Uncopyable):
 
     def snapshot(self) -> SnapshotFile | None:
         """Returns the newest snapshot. It stays readable until a few more were saved."""
-        with self._reading() as execute:
-            newest = sql_snapshots.newest_snapshot(execute, self._id)
+        newest = self._read(lambda execute: sql_snapshots.newest_snapshot(execute, self._id))
         if newest is None:
             self._generation = 0
             return None
@@ -344,11 +347,14 @@ def write_session(database: SqlDatabase, session_id: str, lines: Iterable[bytes]
         OSError: another failure of the database; nothing was written.
     """
     codec.check_id(session_id, "session_id")
+
+    def write(execute: Execute) -> None:
+        if execute(_SELECT_SESSION, {"session_id": session_id}):
+            raise UniqueViolation
+        _write_lines(execute, session_id, lines)
+
     try:
-        with database.writing() as execute:
-            if execute(_SELECT_SESSION, {"session_id": session_id}):
-                raise UniqueViolation
-            _write_lines(execute, session_id, lines)
+        database.write(write)
     except UniqueViolation:  # also if another process adds it at the same time
         raise SessionExists(
             f"{database.location}#{session_id}: this session exists already; choose another id"
@@ -370,8 +376,7 @@ def rewrite_session(
 
     def rewrite(execute: Execute) -> None:
         rows = execute(catalogue.LOCK, {"session_id": session_id})
-        with log.reading_in(execute, SessionRow(*rows[0]) if rows else None):
-            lines = build(log, execute)
+        lines = log.reading_in(execute, SessionRow(*rows[0]) if rows else None, lambda: build(log, execute))
         if lines is not None:
             catalogue.reset_session(execute, session_id, sql_lines.header_of(lines[0], session_id))
             _write_lines(execute, session_id, lines, is_new=False)
@@ -401,6 +406,8 @@ def _build_on_guess(build: Build) -> LineBatch | None:
     """
     try:
         lines = build(iter(()))
-    except Exception:
+    except Exception as error:
+        if is_interrupt(error):
+            raise
         return None
     return sql_lines.batch_of(lines) if lines else None

@@ -10,19 +10,21 @@ import errno
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.erasing import SECURE_DELETE
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
+from convtree._logs.sql_lease import Lease, watch
 from convtree._logs.sql_migration import migrate
 from convtree._logs.sqlite_files import connect_events, create_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import ConvtreeError, ReadOnlySession, SessionClosed, SessionLocked, SessionNotFound
+from convtree._model.interrupts import is_interrupt
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 
 if TYPE_CHECKING:
@@ -87,6 +89,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         self._inherited = False  # set in a forked child: the connections belong to the parent
         self.unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
         self._checked = False  # set when the version of the tables was found to be usable
+        watch(engine)
         watch_forks(self)
 
     @classmethod
@@ -128,24 +131,37 @@ class SqlDatabase(Uncopyable, ForkAware):
 
     # --- transactions ---
 
-    @contextmanager
-    def reading(self) -> Iterator[Execute]:
-        """Opens a transaction that reads; gives a function that runs statements."""
-        with self._transaction("BEGIN") as transaction:
-            yield transaction
+    def read(self, work: Callable[[Execute], T]) -> T:
+        """Calls `work` in a transaction that reads, with a function that runs statements; returns what it returns."""
+        return self._call(self.reading(), work)
 
-    @contextmanager
-    def writing(self) -> Iterator[Execute]:
+    def write(self, work: Callable[[Execute], T]) -> T:
+        """Calls `work` in a transaction that writes; returns what it returns. Raises as `writing`."""
+        return self._call(self.writing(), work)
+
+    def _call(self, scope: _Scope, work: Callable[[Execute], T]) -> T:
+        try:
+            with scope as execute:
+                return work(execute)
+        except BaseException:
+            scope.abandon()  # an interrupt may have come where the block has ended, and its end was not called
+            raise
+
+    def reading(self) -> _Scope:
+        """Opens a transaction that reads; gives a function that runs statements. `read` survives interrupts, too."""
+        return _Scope(self, "BEGIN")
+
+    def writing(self) -> _Scope:
         """Opens a transaction that writes: committed at the end of the block, rolled back if that raises.
+
+        `write` and `transact` give the lock back at an interrupt, too.
 
         Raises:
             RolledBack: the server rolled it back, or the connection was lost; nothing was written.
             CommitUnknown: the connection was lost during the commit; everything was written, or nothing.
             SessionLocked: another writer kept its lock too long; nothing was written.
         """
-        with self._transaction("BEGIN IMMEDIATE") as transaction:
-            yield transaction
-            transaction.commit()
+        return _Scope(self, "BEGIN IMMEDIATE")
 
     def transact(self, work: Callable[[Execute], T]) -> T:
         """Calls `work` in a transaction that writes; again, after a pause, if the server rolls it back.
@@ -155,8 +171,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         """
         for number in range(TRIES):
             try:
-                with self.writing() as execute:
-                    return work(execute)
+                return self.write(work)
             except RolledBack:
                 back_off(number)
         raise self.too_contended()
@@ -167,24 +182,6 @@ class SqlDatabase(Uncopyable, ForkAware):
             f"{self.location}: rolled back {TRIES} times because of other writers; nothing was written, try again",
             holder=None,
         )
-
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[_Transaction]:
-        if self._inherited:
-            raise SessionClosed(f"{self.location}: this database belongs to the parent process; connect to it again")
-        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-        try:
-            with self._engine.connect() as connection:
-                if self.dialect == "sqlite":
-                    if self._owned is None and begin != "BEGIN":
-                        connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
-                    connection.exec_driver_sql(begin)
-                yield _Transaction(connection, self._compile)
-        except DBAPIError as error:
-            raise self._translated(error) from error.orig  # unlike `error`, that does not quote values
-        except SQLAlchemyError as error:
-            raise OSError(f"{self.location}: {type(error).__name__}") from None
 
     def _translated(self, error: Any) -> Exception:
         """Returns the error to raise for an error of the driver."""
@@ -232,8 +229,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         """
         if self._checked:
             return
-        with self.reading() as execute:
-            [(version,)] = execute(_SELECT_VERSION)
+        [(version,)] = self.read(lambda execute: execute(_SELECT_VERSION))
         if version is None:
             raise self._tables_missing()
         if version > catalogue.VERSION:
@@ -272,19 +268,8 @@ class SqlDatabase(Uncopyable, ForkAware):
         Raises:
             OSError: the database cannot be written to.
         """
-        from sqlalchemy.exc import DBAPIError
-
         self.unerased = ("", "-wal")
-        try:
-            with self._engine.connect() as connection:
-
-                def execute(sql: str) -> Sequence[Any]:
-                    result = connection.exec_driver_sql(sql)
-                    return result.fetchall() if result.returns_rows else ()
-
-                self.unerased = truncate_wal(execute)
-        except DBAPIError as error:
-            raise self._translated(error) from error.orig
+        self.unerased = self._call(_Scope(self, None), truncate_wal)
 
     def close(self) -> None:
         """Closes the connections, unless the engine belongs to the caller; twice is the same as once."""
@@ -301,12 +286,71 @@ class SqlDatabase(Uncopyable, ForkAware):
             self._owned.dispose(close=False)
 
 
+class _Scope:
+    """A transaction as a block. `begin` is the statement that begins it in SQLite; None: every statement for itself."""
+
+    def __init__(self, database: SqlDatabase, begin: Literal["BEGIN", "BEGIN IMMEDIATE"] | None) -> None:
+        self._database = database
+        self._begin = begin
+        self._lease = Lease(database._engine, owned=database._owned is not None)
+        self._transaction: _Transaction | None = None
+
+    def __enter__(self) -> _Transaction:
+        database = self._database
+        if database._inherited:
+            raise SessionClosed(
+                f"{database.location}: this database belongs to the parent process; connect to it again"
+            )
+        try:
+            connection = self._lease.take()
+            if database.dialect == "sqlite" and self._begin is not None:
+                if database._owned is None and self._begin != "BEGIN":
+                    connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
+                connection.exec_driver_sql(self._begin)
+            self._transaction = _Transaction(connection, database._compile, self._lease)
+            return self._transaction
+        except BaseException as error:
+            self._end(error)
+            raise
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            if error is None and self._begin == "BEGIN IMMEDIATE":
+                assert self._transaction is not None
+                self._transaction.commit()
+        except BaseException as failure:
+            self._end(failure)
+            raise
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Gives the connection back, and raises what an error of the driver means."""
+        if error is not None and is_interrupt(error):
+            self._lease.abandon()
+            return
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+        try:
+            self._lease.give_back()
+        except DBAPIError as failure:
+            error = error or failure
+        if isinstance(error, DBAPIError):
+            raise self._database._translated(error) from error.orig  # unlike `error`, that does not quote values
+        if isinstance(error, SQLAlchemyError):
+            raise OSError(f"{self._database.location}: {type(error).__name__}") from None
+
+    def abandon(self) -> None:
+        """Ends it after an interrupt: rolled back, and its connection closed. Does nothing if it has ended."""
+        self._lease.abandon()
+
+
 class _Transaction:
     """Runs statements on a connection. If the first finds the connection dead, it is repeated on a new one."""
 
-    def __init__(self, connection: Connection, compile: Callable[[str], _Statement]) -> None:
+    def __init__(self, connection: Connection, compile: Callable[[str], _Statement], lease: Lease) -> None:
         self._connection = connection
         self._compile = compile
+        self._lease = lease
         self._begun = connection.dialect.name == "sqlite"
 
     def __call__(self, sql: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> list[Any]:
@@ -320,7 +364,8 @@ class _Transaction:
         except DBAPIError as error:
             if self._begun or not error.connection_invalidated:
                 raise
-            self._connection.rollback()  # then the next statement takes a new connection
+            self._connection.rollback()
+            self._lease.note(self._connection)  # a new one
             result = self._connection.exec_driver_sql(statement, given)
         self._begun = True
         return list(result.fetchall()) if result.returns_rows else []

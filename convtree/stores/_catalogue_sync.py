@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
 from typing import Any, NoReturn, TypeVar
@@ -28,6 +28,7 @@ from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
+from convtree._model.interrupts import Unlocking, is_interrupt
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import new_header
 from convtree._session.session import Session
@@ -55,6 +56,23 @@ _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read ag
 
 class CatalogueReset(Exception):
     """The tables were damaged and are empty now. Never leaves this module."""
+
+
+class _Transaction:
+    """A transaction on the tables, as a block. Not a generator: that would roll back later ones when it is collected.
+
+    After an interrupt, it may never end. Then `CatalogueSync._with_retry` closes the connection.
+    """
+
+    def __init__(self, catalogue: CatalogueSync, begin: str) -> None:
+        self._catalogue = catalogue
+        self._begin = begin
+
+    def __enter__(self) -> Execute:
+        return self._catalogue._begin(self._begin)
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        self._catalogue._end(error)
 
 
 class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
@@ -197,39 +215,59 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _with_retry(self, attempt: Callable[[], T]) -> T:
         """Calls `attempt` until the tables are not reset meanwhile. Ends: after some resets they are in memory."""
-        with self._lock:
-            while True:
-                with suppress(CatalogueReset):
-                    return attempt()
+        with Unlocking(self._lock), self._lock:
+            try:
+                while True:
+                    with suppress(CatalogueReset):
+                        return attempt()
+            except BaseException as error:
+                if is_interrupt(error):
+                    self._abandon()
+                raise
+
+    def _abandon(self) -> None:
+        """Closes the tables after an interrupt. They may be in a transaction, and what was read of them half read."""
+        if (connection := self._detach()) is not None:
+            connection.rollback()  # closing waits for cursors, and one may be in the traceback
+            connection.close()
 
     # --- the tables ---
 
-    @contextmanager
-    def reading(self) -> Iterator[Execute]:
-        """Opens a transaction that reads."""
-        with self._transaction("BEGIN") as execute:
-            yield execute
+    def reading(self) -> _Transaction:
+        """Opens a transaction that reads. For calls within `_with_retry`."""
+        return _Transaction(self, "BEGIN")
 
-    @contextmanager
-    def writing(self) -> Iterator[Execute]:
-        """Opens a transaction that writes."""
-        with self._transaction("BEGIN IMMEDIATE") as execute:
-            yield execute
+    def writing(self) -> _Transaction:
+        """Opens a transaction that writes. For calls within `_with_retry`."""
+        return _Transaction(self, "BEGIN IMMEDIATE")
 
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Execute]:
-        with self._lock:
-            connection = self._connection = self._connection or self._connect()
-            try:
-                connection.execute(begin)
-                yield self._execute
-                connection.execute("COMMIT")
-            except BaseException as error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error | UnicodeDecodeError):
-                    self._reset_tables(error)
-                raise
+    def write(self, work: Callable[[Execute], T]) -> T:
+        """Calls `work` in a transaction that writes, and returns what it returns."""
+        with self.writing() as execute:
+            return work(execute)
+
+    def _begin(self, statement: str) -> Execute:
+        self._connection = self._connection or self._connect()
+        try:
+            self._connection.execute(statement)
+        except BaseException as error:
+            self._end(error)
+            raise
+        return self._execute
+
+    def _end(self, error: BaseException | None) -> None:
+        """Commits, or rolls back for an error. Drops the tables if that says that they are damaged."""
+        assert self._connection is not None
+        try:
+            if error is None:
+                self._connection.execute("COMMIT")
+        except BaseException as failure:
+            self._end(failure)
+            raise
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        if isinstance(error, sqlite3.Error | UnicodeDecodeError):
+            self._reset_tables(error)
 
     def _execute(self, sql: str, values: Any = ()) -> list[Any]:
         assert self._connection is not None
@@ -328,7 +366,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def close(self) -> None:
         """Closes the tables. The next query opens them again."""
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             if self._unerased and self._connection is not None:
                 with suppress(sqlite3.Error):
                     self._unerased = truncate_wal(self._execute)

@@ -22,6 +22,7 @@ from convtree._logs.jsonl import JsonlLog
 from convtree._logs.ledger_file import LedgerFile
 from convtree._model.entries import ID, Header
 from convtree._model.errors import NotALog, SessionNotFound
+from convtree._model.interrupts import ending
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
@@ -93,10 +94,12 @@ class FolderBackend(Uncopyable):
     def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
         """Deletes logs and the files that belong to them. Holds the locks of all logs until the last one is gone."""
         logs: dict[str, JsonlLog] = {}
-        try:
+
+        def delete() -> Deletion:
             for id in sorted(ids):  # always in the same order, so that two deletions do not wait for each other
                 with suppress(SessionNotFound):
-                    logs[id] = self._locked(id)
+                    logs[id] = self._log_to_lock(id)
+                    _lock(logs[id], id)
             there = [id for id in ids if id in logs]
             if expected is not None:
                 changed = [id for id in there if expected.get(id, stamp := self._stamp_of(id)) != stamp]
@@ -104,10 +107,13 @@ class FolderBackend(Uncopyable):
                 if changed:
                     return Deletion([], changed)
             self._remove_recorded(there, logs)
-        finally:
+            return Deletion(there, [])
+
+        def close() -> None:
             for log in logs.values():
                 log.close()
-        return Deletion(there, [])
+
+        return ending(delete, close)
 
     def _remove_recorded(self, ids: Sequence[str], logs: Mapping[str, JsonlLog]) -> None:
         """Adds sessions to the ledger, then removes them. On a full disk, removes them first: that makes space.
@@ -137,26 +143,18 @@ class FolderBackend(Uncopyable):
     def rewrite(self, id: str, build: BuildNew, remove_original: bool) -> Replaced:
         """Replaces a log under its lock. The old one is kept as `<id>.jsonl.original`, unless it is to be removed."""
         catalogue = self._current_catalogue()
-        return rewrite_log(
-            self._locked(id),
-            lambda log: build(log, lambda keys: catalogue.held_elsewhere(id, keys), heals=True),
-            remove_original,
-        )
+        log = self._log_to_lock(id)
 
-    def _locked(self, id: str) -> JsonlLog:
-        """Opens a log that exists, and takes its lock.
+        def build_locked(log: JsonlLog) -> Iterable[bytes] | None:
+            _lock(log, id)
+            return build(log, lambda keys: catalogue.held_elsewhere(id, keys), heals=True)
 
-        Raises:
-            SessionNotFound, NotALog, SessionLocked: as the contract says.
-        """
-        timeout_s, network = self._lock_timeout_s, self._allow_network
-        log = JsonlLog(self.path_of(id), mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=network)
-        try:
-            Session(log, new_header(id), read_only=True)  # raises NotALog for a file that is not ours
-        except BaseException:
-            log.close()
-            raise
-        return log
+        return rewrite_log(log, build_locked, remove_original)
+
+    def _log_to_lock(self, id: str) -> JsonlLog:
+        """Opens a log that exists."""
+        path, timeout_s, network = self.path_of(id), self._lock_timeout_s, self._allow_network
+        return JsonlLog(path, mode="r+", lock_timeout_s=timeout_s, allow_network=network)
 
     def _stamp_of(self, id: str) -> LogStamp:
         status = os.lstat(self.path_of(id))
@@ -314,22 +312,38 @@ class FolderCatalogue(CatalogueSync):
         return stamps
 
 
+def _lock(log: JsonlLog, id: str) -> None:
+    """Takes the lock of a log until it is closed.
+
+    Raises:
+        SessionNotFound, NotALog, SessionLocked: as the contract of a backend says.
+    """
+    log.lock()
+    Session(log, new_header(id), read_only=True)  # raises NotALog for a file that is not ours
+
+
 def rewrite_log(log: JsonlLog, build: Callable[[JsonlLog], Iterable[bytes] | None], remove_original: bool) -> Replaced:
-    """Replaces a log whose lock is held by the lines that `build` returns, and closes it; None changes nothing.
+    """Replaces a log by the lines that `build` returns, and closes it; None changes nothing.
+
+    The lock of the log is held when `build` returns.
 
     The log as it was is kept as `<log>.original`, unless it is to be removed.
     """
     path = log.path
-    try:
+
+    def replace() -> Path | None:
         lines = build(log)
         if lines is None:
-            return Replaced()
+            return None
         original = free_name(path, "original")
         replace_atomically(path, lines, keep_as=original)
         if remove_original:
             original.unlink()
-    finally:
-        log.close()
+        return original
+
+    original = ending(replace, log.close)
+    if original is None:
+        return Replaced()
     index = index_of(path).name
     beside = sorted(name for name in _files_beside(path) if name != index)
     return Replaced(None if remove_original else str(original), beside, (path.name, index))

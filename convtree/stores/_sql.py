@@ -43,8 +43,7 @@ class _DatabaseCatalogue(SqlCatalogue):
         self.dialect = database.dialect
 
     def _read(self, query: Callable[[Execute], T]) -> T:
-        with self._database.reading() as execute:
-            return query(execute)
+        return self._database.read(query)
 
     def ledger(self) -> list[LedgerRow]:
         """Returns what deleted sessions had used. Each delete adds to it in its own transaction."""

@@ -17,6 +17,7 @@ from convtree._engine.log import Addition, Log
 from convtree._logs.memory import MemoryLog
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry
+from convtree._model.interrupts import Unlocking
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session.vacuuming import DroppedBranch, Held, Rewritten, check_same, rewrite, size_of
 from convtree.stores._arguments import check_session_id
@@ -185,7 +186,7 @@ class VacuumingStore(StoreDeleter):
             finally:
                 log.close()
             return plan.result(id, done=False)
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             said = self._query(lambda catalogue: said_in(catalogue, [id]))
             replaced = replace(id, plan.build, remove_original)
         done = plan.result(id, done=True)
