@@ -15,6 +15,9 @@ INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
 REDACTION = ("redaction", "--folder", "tests/harness")
+INTERRUPTS = ("interrupts", "--points", "2")
+REPLACED = ("interrupts", "--places", "file", "--operations", "refresh of a replaced log", "--points", "150")
+LOCKED = ("interrupts", "--places", "sqlite", "--operations", "append", "--points", "40")
 
 
 def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -27,7 +30,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize(
     "harness",
-    [DAMAGE, INDEXED, FAULTS, FUZZ, REDACTION],
+    [DAMAGE, INDEXED, FAULTS, FUZZ, REDACTION, INTERRUPTS],
     ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
@@ -49,6 +52,8 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("any_entry_restores", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
         ("links_stay", ("damage", "--entries", "2", "--whole", "12", "--every", "60")),
         ("escapes_ignored", REDACTION),
+        ("transaction_kept", LOCKED),
+        ("prefix_believed", REPLACED),
         ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],
 )

@@ -24,6 +24,7 @@ from convtree._engine.snapshot import Snapshot
 from convtree._engine.tree import LINKS, Tree
 from convtree._engine.write_batch import WriteBatch
 from convtree._logs import atomic_file, jsonl, lock
+from convtree._logs.sql_lease import Lease
 from convtree._session import forking
 from convtree._tools import rejoin
 from convtree._tools import repair as repairing
@@ -249,6 +250,16 @@ def vacuum_of_an_old_look() -> None:
         _patch(backend, "rewrite", early)
 
 
+def transaction_kept() -> None:
+    """Leaves a transaction that was interrupted to the garbage collector."""
+    _patch(Lease, "abandon", lambda _lease: None)
+
+
+def prefix_believed() -> None:
+    """Takes the lines that an interrupted rebuild has read for the whole log."""
+    _patch(Journal, "index_is_partial", property(lambda journal: journal._half_scanned))
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -275,6 +286,8 @@ VARIANTS: dict[str, Callable[[], None]] = {
         group_mark_kept_by_repair,
         visibility_forgotten_by_fork,
         escapes_ignored,
+        transaction_kept,
+        prefix_believed,
     )
 }
 
@@ -322,6 +335,8 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("group_mark_kept_by_repair", "damage", ["--entries", "60"]),
     ("visibility_forgotten_by_fork", "damage", ["--entries", "60"]),
     ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
+    ("transaction_kept", "interrupts", ["--places", "sqlite", "--operations", "append", "--points", "40"]),
+    ("prefix_believed", "interrupts", ["--places", "file", "--operations", "refresh of a replaced log"]),
 ]
 
 
