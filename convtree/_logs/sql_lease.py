@@ -7,6 +7,7 @@ has lost count of goes with the pool.
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,8 @@ class Lease:
         raw, fairy = self._raw, self._fairy
         self._connection = self._fairy = self._raw = None
         if raw is not None:  # else nothing was begun, or it is in the pool, where another thread may have it by now
+            _roll_back(raw)
             with suppress(Exception):
-                if self._engine.dialect.name == "sqlite":
-                    raw.rollback()  # closing waits for cursors, and one may be in the traceback
                 raw.close()
             with suppress(Exception):
                 fairy.invalidate()
@@ -77,6 +77,20 @@ def watch(engine: Engine) -> None:
 
     if not event.contains(engine, "checkin", _checked_in):
         event.listen(engine, "checkin", _checked_in)
+        event.listen(engine, "invalidate", _invalidated)
+
+
+def _invalidated(connection: Any, record: Any, _: object) -> None:
+    """Called before SQLAlchemy closes a connection, as it does when an interrupt comes in a statement."""
+    if _LEASE in record.info:
+        _roll_back(connection)
+
+
+def _roll_back(connection: Any) -> None:
+    """Ends a transaction of SQLite, which goes on after `close` while a cursor is alive: in a traceback, say."""
+    if isinstance(connection, sqlite3.Connection):
+        with suppress(sqlite3.Error):
+            connection.rollback()
 
 
 def _checked_in(_: object, record: Any) -> None:
