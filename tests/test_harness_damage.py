@@ -15,9 +15,10 @@ INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
 REDACTION = ("redaction", "--folder", "tests/harness")
-INTERRUPTS = ("interrupts", "--points", "2")
+OPERATIONS = "append,first append,refresh of a replaced log,open,list,delete,vacuum,a shared session"
+INTERRUPTS = ("interrupts", "--points", "4", "--operations", OPERATIONS)
 REPLACED = ("interrupts", "--places", "file", "--operations", "refresh of a replaced log", "--points", "150")
-LOCKED = ("interrupts", "--places", "sqlite", "--operations", "append", "--points", "40")
+LOCKED = ("interrupts", "--places", "sqlite", "--operations", "append", "--points", "30")
 
 
 def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any], str]:

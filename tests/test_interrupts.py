@@ -25,15 +25,27 @@ ERRORS = [KeyboardInterrupt, MemoryError]
 
 
 def interrupted(
-    act: Callable[[], Any], within: str, error: type[BaseException] = KeyboardInterrupt, *, every: int = 3
+    act: Callable[[], Any],
+    within: str,
+    error: type[BaseException] = KeyboardInterrupt,
+    *,
+    every: int = 3,
+    function: str | None = None,
 ) -> Iterator[Any]:
-    """Calls `act` again and again, interrupted at every n-th instruction of a module; yields the tracebacks."""
-    counting = Tripwire(error)
+    """Calls `act` again and again, interrupted at every n-th instruction of a module; yields the tracebacks.
+
+    With `function`, only in the functions of that name, also of a module of another package.
+    """
+    counting = Tripwire(error, everywhere=function is not None)
     counting.run(act)
-    numbers = [seen[0] for (code, _), seen in counting.seen.items() if code.co_filename.endswith(within)]
+    numbers = [
+        seen[0]
+        for (code, _), seen in counting.seen.items()
+        if code.co_filename.endswith(within) and function in (None, code.co_name)
+    ]
     assert numbers
     for number in numbers[::every]:
-        wire = Tripwire(error, number)
+        wire = Tripwire(error, number, everywhere=function is not None)
         try:
             wire.run(act)
         except error as raised:
@@ -78,6 +90,19 @@ def test_an_interrupted_append_gives_the_lock_of_sqlite_back(
             del traceback
         with store.open("s", read_only=True) as reader:
             assert ids(session.path()) == ids(reader.path())
+
+
+@pytest.mark.parametrize("function", ["commit", "_exec_single_context", "close"])
+def test_an_interrupt_within_sqlalchemy_ends_the_transaction(function: str, tmp_path: Path) -> None:
+    """It keeps cursors in the traceback, and asserts what does not hold of an interrupted commit."""
+    path = tmp_path / "s.db"
+    with sqlite_store(path) as store, store.create(id="s") as session:
+        session.append(user("first"))
+        act = lambda: session.append(user("more"), on_stale="rebase")  # noqa: E731
+        for traceback in interrupted(act, "sqlalchemy/engine/base.py", every=1, function=function):
+            assert can_write(path)
+            session.append(user("after"), on_stale="rebase")
+            del traceback
 
 
 def test_an_engine_of_the_caller_gets_its_connection_back(tmp_path: Path) -> None:

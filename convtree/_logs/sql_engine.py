@@ -376,6 +376,9 @@ class _Transaction:
 
         try:
             self._connection.commit()
+        except AssertionError as error:
+            # SQLAlchemy asserts something of a commit that was interrupted, and so hides the interrupt.
+            raise error.__context__ or error from None
         except DBAPIError as error:
             if _code_of(error.orig) in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_FULL"):
                 raise
