@@ -427,8 +427,7 @@ def test_stamped_tables_that_are_not_ours(folder: Path, sql: str, ingested: list
         catalogue._connection.execute(sql)
         stamp_again = catalogue._tables._write_stamp
         catalogue._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        with catalogue._tables._locked() as fd:
-            stamp_again(fd, catalogue._tables.stamp.token, 0)
+        catalogue._tables._while_locked(lambda fd: stamp_again(fd, catalogue._tables.stamp.token, 0))
     with opened(folder) as store:
         assert names(store) == BOTH
     assert sorted(ingested) == ["a", "b"]

@@ -18,6 +18,10 @@ CATALOGUE = ("catalogue", "--every", "100003", "--states", "1")
 SWAPPING = ("swapping", "--every", "25")
 REDACTION = ("redaction", "--folder", "tests/harness")
 GROWTH = ("growth", "--every", "4001", "--size", "32768")
+OPERATIONS = "append,first append,refresh of a replaced log,open,list,delete,vacuum,a shared session"
+INTERRUPTS = ("interrupts", "--points", "4", "--operations", OPERATIONS)
+REPLACED = ("interrupts", "--places", "file", "--operations", "refresh of a replaced log", "--points", "150")
+LOCKED = ("interrupts", "--places", "sqlite", "--operations", "append", "--points", "30")
 
 
 def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
@@ -30,7 +34,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize(
     "harness",
-    [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION, SWAPPING, GROWTH],
+    [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION, SWAPPING, GROWTH, INTERRUPTS],
     ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
@@ -57,6 +61,8 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("foreign_rows_believed", ("catalogue", "--every", "4000037", "--states", "1")),
         ("links_followed", ("swapping", "--only", "heal", "--every", "2")),
         ("beginnings_searched_again", ("growth", "--only", "chatgpt: cut at 40", "--every", "8", "--size", "4096")),
+        ("transaction_kept", LOCKED),
+        ("prefix_believed", REPLACED),
         ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],
 )

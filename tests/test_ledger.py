@@ -252,8 +252,10 @@ def test_deletes_take_turns(store: SessionStore) -> None:
         assert (counted(other), in_ledger(other), in_ledger(store)) == ({}, 1, 1)
     held = LedgerFile(ledger_of(store), 1.0)
     spend(store, "b", 10)
-    with held.locked(), pytest.raises(SessionLocked):
+    held.lock()
+    with pytest.raises(SessionLocked):
         store.delete("b")
+    held.unlock()
     assert counted(store) == {"b": 10}
 
 

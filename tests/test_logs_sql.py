@@ -45,8 +45,10 @@ from convtree._engine.journal import Journal
 from convtree._engine.log import Chunk, Log, LogReplaced, Mode
 from convtree._logs import sql_engine as databases
 from convtree._logs import sql_lines
-from convtree._logs.sql import SqlLog, write_session
-from convtree._logs.sql_engine import RolledBack, SqlDatabase, TablesMissing
+from convtree._logs.sql import SqlLog
+from convtree._logs.sql_engine import SqlDatabase
+from convtree._logs.sql_errors import RolledBack, TablesMissing
+from convtree._logs.sql_whole import write_session
 from convtree._model.errors import InvalidMessage
 
 WRITER = """

@@ -3,6 +3,7 @@
 import gc
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,7 +14,7 @@ from postgres import new_database
 
 from convtree import ConvtreeError, OutcomeUnknown, ParentSession, SessionStore, open_store
 from convtree._engine.log_index import Index
-from convtree._logs import sql_engine
+from convtree._logs import sql_engine, sql_errors
 from convtree._logs.sql import SqlLog
 
 
@@ -29,7 +30,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SessionSto
 
 @pytest.fixture(autouse=True)
 def _no_pauses() -> Iterator[None]:
-    with patch("convtree._logs.sql.back_off"), patch("convtree._logs.sql_engine.back_off"):
+    with ExitStack() as patches:
+        for module in ("sql", "sql_engine", "sql_whole"):
+            patches.enter_context(patch(f"convtree._logs.{module}.back_off"))
         yield
 
 
@@ -164,7 +167,7 @@ def test_a_fork_is_looked_for_again_when_the_look_fails(store: SessionStore) -> 
 
     with losing(True):
         lookup = patch.object(SqlLog, "read_at", failing)
-        with patch("convtree._logs.sql.back_off", side_effect=lambda _: lookup.start() if failures else None):
+        with patch("convtree._logs.sql_whole.back_off", side_effect=lambda _: lookup.start() if failures else None):
             store.fork("a", new_id="b").close()
         lookup.stop()
     assert not failures
@@ -179,7 +182,7 @@ def test_what_others_wrote_is_read_once_however_often_an_append_is_tried(store: 
     with store.open("a", on_stale="rebase") as slow, store.open("a") as other:
         other.append(user("news"))
         commit = sql_engine._Transaction.commit
-        failures = [sql_engine.RolledBack("the connection was lost")] * 2
+        failures = [sql_errors.RolledBack("the connection was lost")] * 2
 
         def fail(transaction: Any) -> None:
             if failures:
@@ -198,7 +201,7 @@ def test_what_others_wrote_is_read_once_however_often_an_append_is_tried(store: 
 def test_an_append_whose_connection_is_lost_while_it_reads_starts_again(store: SessionStore) -> None:
     """Whatever part of a line was read."""
     begin(store, "a")
-    scan, failures = Index.scan, [sql_engine.RolledBack("the connection was lost")]
+    scan, failures = Index.scan, [sql_errors.RolledBack("the connection was lost")]
 
     def fail(index: Index, *chunk: Any) -> None:
         scan(index, *chunk)

@@ -15,7 +15,7 @@ from convtree import CorruptLog, Redactor, SessionStore
 from convtree._cli.app import app
 from convtree._engine.write_batch import reseal
 from convtree._logs import sql_lines
-from convtree._logs.sql_engine import RolledBack
+from convtree._logs.sql_errors import RolledBack
 from convtree.stores import _redact
 from convtree.stores._open import open_store
 from convtree.testing import begin

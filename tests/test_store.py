@@ -40,6 +40,7 @@ from convtree._catalogue.tables import VERSION
 from convtree.repair import repair
 from convtree.stores import _catalogue_sync, _search
 from convtree.stores._catalogue_sync import CatalogueSync
+from convtree.stores._catalogue_transaction import CatalogueTransaction
 from convtree.stores._folder import FolderBackend
 from convtree.stores._memory import MemoryBackend
 from convtree.stores._open import open_store
@@ -575,14 +576,14 @@ def test_errors_that_mean_damage(store: SessionStore, error: Exception) -> None:
     """Also in the query for findings and when the file is opened."""
     begin(store, "a")
     store.list()
-    original, fails = CatalogueSync._execute, [error] * 2
+    original, fails = CatalogueTransaction.__call__, [error] * 2
 
-    def execute(catalogue: CatalogueSync, sql: str, values: Any = ()) -> list[Any]:
+    def execute(transaction: CatalogueTransaction, sql: str, values: Any = ()) -> list[Any]:
         if "code IS NOT NULL" in sql and fails:
             raise fails.pop()
-        return original(catalogue, sql, values)
+        return original(transaction, sql, values)
 
-    with patch.object(CatalogueSync, "_execute", execute):
+    with patch.object(CatalogueTransaction, "__call__", execute):
         assert store.findings == []
     assert ids(store.list()) == ["a"]
 

@@ -13,7 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from postgres import new_database
 
 from convtree import ConvtreeError, Session, SessionClosed
-from convtree._logs.sql_engine import TablesMissing
+from convtree._logs.sql_errors import TablesMissing
 from convtree.stores._open import open_store
 from convtree.stores._session_store import SessionStore
 from convtree.testing import Clock, StoreContract, store_machine

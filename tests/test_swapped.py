@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from convtree import open_store
-from convtree._logs.descriptors import open_regular
+from convtree._logs.descriptors import with_regular
 
 
 def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
@@ -16,11 +16,9 @@ def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
     before = len(os.listdir("/dev/fd"))
     for name in ("pipe", "."):
         with pytest.raises(FileExistsError, match="not a regular file"):
-            open_regular(tmp_path / name)
+            with_regular(tmp_path / name, os.close)
+    assert with_regular(tmp_path / "file", lambda fd: os.read(fd, 9)) == b"x"
     assert len(os.listdir("/dev/fd")) == before
-    fd = open_regular(tmp_path / "file")
-    assert os.read(fd, 9) == b"x"
-    os.close(fd)
 
 
 def test_a_ledger_that_is_a_pipe_is_a_finding(tmp_path: Path) -> None:

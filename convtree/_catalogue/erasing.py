@@ -25,13 +25,15 @@ _ADD_SEGMENT = (
 
 def drop_deleted_words(database: Database) -> None:
     """Removes the words of deleted rows from the full text index of SQLite, in several transactions."""
-    with database.writing() as execute:
+
+    def begin(execute: Execute) -> bool:
         for statement in _ADD_SEGMENT:
             execute(statement)
-        more = _merge(execute, -_PAGES)  # negative: all segments become one
+        return _merge(execute, -_PAGES)  # negative: all segments become one
+
+    more = database.write(begin)
     while more:
-        with database.writing() as execute:
-            more = _merge(execute, _PAGES)
+        more = database.write(lambda execute: _merge(execute, _PAGES))
 
 
 def _merge(execute: Execute, pages: int) -> bool:

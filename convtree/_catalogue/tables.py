@@ -8,8 +8,7 @@ tables can be sharded by it. Times come from the records. No counter or clock of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -28,6 +27,8 @@ from convtree._catalogue.texts import beginning, key_of_texts, stored
 from convtree._catalogue.types import LogStamp
 from convtree._model.entries import Header
 from convtree._model.usage import Usage
+
+T = TypeVar("T")
 
 Dialect = Literal["sqlite", "postgresql"]
 Values = Mapping[str, Any]
@@ -154,14 +155,8 @@ SCHEMA: dict[Dialect, tuple[str, ...]] = {
 class Database(Protocol):
     """A connection to the tables."""
 
-    dialect: Dialect
-
-    def reading(self) -> AbstractContextManager[Execute]:
-        """Opens a transaction that reads."""
-        ...
-
-    def writing(self) -> AbstractContextManager[Execute]:
-        """Opens a transaction that writes. An exception in its block rolls it back."""
+    def write(self, work: Callable[[Execute], T]) -> T:
+        """Calls `work` in a transaction that writes, and returns what it returns. An exception rolls it back."""
         ...
 
 

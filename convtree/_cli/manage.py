@@ -13,7 +13,7 @@ from convtree._cli import json_output
 from convtree._cli.output import tell, write
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
-from convtree._logs.sql_engine import TablesOutdated
+from convtree._logs.sql_errors import TablesOutdated
 from convtree._model.terminal_text import escape_controls
 from convtree.stores._open import open_store
 from convtree.stores._results import Judged

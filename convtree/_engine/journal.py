@@ -21,6 +21,7 @@ from convtree._engine.write_batch import WriteBatch
 from convtree._model.entries import Entry, Finding, Header, Mark
 from convtree._model.errors import ConvtreeError, NotALog, ReadOnlySession, SessionFailed
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT, LOST
+from convtree._model.interrupts import is_interrupt
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 
 LOST_HEADER = Header(id="", seal="crc32")  # stands for a header that was damaged
@@ -62,7 +63,10 @@ class Journal:
         self._unsaved_loss = False  # a loss was found that no snapshot knows of: save one before the log grows over it
         self._leaf_before_tail: Leaf | None = None  # the leaf before a last line that lacks only its newline
         self._saved = 0, 0  # the rows that the snapshot covers, and the position up to which it does
-        self.index_is_partial = True  # a line may be indexed in part: the index must be rebuilt before it is used
+        self._half_scanned = True  # a line may be indexed in part
+        #: set before the log is asked for lines, and cleared when the index has them: an interrupt in between may have
+        #: come when the log had noticed that it was replaced, or in the middle of a rebuild
+        self._unfinished = True
         self.times_replaced = 0  # how often the log was found to be another one, with other rows
         self.index: Index  # from `open` on
 
@@ -94,16 +98,26 @@ class Journal:
         journal.mark_seen()
         return journal
 
+    @property
+    def index_is_partial(self) -> bool:
+        """Whether the index may not be that of the log: it must be rebuilt before it is used."""
+        return self._half_scanned or self._unfinished
+
     def refresh(self) -> None:
         """Brings the index up to date with the log."""
         if self.index_is_partial:
-            self.rebuild()
+            self._rebuild_interrupted()
+        self._unfinished = True
         try:
             self._scan_chunks(self.log.read(self.index.state.end))
         except LogReplaced:
             self.read_replaced()
         except SnapshotDamaged:
             self.rescan()
+        except BaseException as error:
+            self._unfinished = is_interrupt(error)
+            raise
+        self._unfinished = False
 
     def unseen_rows(self) -> list[int]:
         """Returns the rows appended by other writers since the last `mark_seen()`. After a replacement, every row."""
@@ -154,7 +168,7 @@ class Journal:
         def build(news: Iterable[Chunk]) -> Addition:
             nonlocal batch, scanning
             if scanning:
-                self.rebuild()  # the log lost its connection while an earlier call scanned, and tries again
+                self._rebuild_interrupted()  # the log lost its connection while an earlier call scanned
             scanning = True
             self._scan_chunks(_behind(chunk, self.index.state.end) for chunk in news)
             scanning = False
@@ -170,15 +184,18 @@ class Journal:
         if self._unsaved_loss:
             self._save()
         for _ in range(TRIES):
-            if self.index_is_partial:
-                self.rebuild()
-            scanning = False
+            if self._half_scanned or self._unfinished:
+                self._rebuild_interrupted()
+            self._unfinished, scanning = True, False
             try:
                 chunk = self.log.append(self.index.state.end, build)
             except LogReplaced:
                 self.read_replaced()
             except SnapshotDamaged:
                 self.rescan()
+            except BaseException as error:
+                self._unfinished = is_interrupt(error)
+                raise
             else:
                 assert batch is not None
                 if self.index.state.findings:
@@ -186,7 +203,7 @@ class Journal:
                 before = len(self.index.tree), self.index.state.end
                 if chunk.lines:
                     self._add_written(batch, chunk)
-                self.index_is_partial = False
+                self._half_scanned = self._unfinished = False
                 if self._unsaved_loss or self._crossed_threshold(*before):
                     self._save()
                 return batch
@@ -200,13 +217,13 @@ class Journal:
     def _add_written(self, batch: WriteBatch, chunk: Chunk) -> None:
         start = len(self.index.tree)
         try:
-            self.index_is_partial = True
+            self._half_scanned = True
             if self.index.state.lines and len(chunk.lines) - len(batch.added) < 2:
                 self.index.add_written(batch.added, chunk.positions, chunk.lines, batch.crc)
                 self.index.state.end = chunk.end  # in memory, positions are not bytes
             else:
                 self.index.scan(*chunk)  # the header, too, or several groups
-            self.index_is_partial = False
+            self._half_scanned = False
         except SnapshotDamaged:
             self.rescan()
         except LogReplaced:  # just after the append
@@ -229,22 +246,39 @@ class Journal:
             self._scan(chunk)
         index.end_scan()
         # a last line that lacks its newline is in the log once the append that was given it has completed it
-        self.index_is_partial = self._leaf_before_tail is not None
+        self._half_scanned = self._leaf_before_tail is not None
         if index.header is None and index.state.lines:
             if not index.header_is_damaged and (index.sealed_from is None or not len(index.tree)):
                 raise NotALog.at(self.log.location)
             self.index.state.read_only = "its header is damaged"
 
     def _scan(self, chunk: Chunk) -> None:
-        self.index_is_partial = True  # scanning reads: an I/O error or a signal may leave a line indexed in part
+        self._half_scanned = True  # scanning reads: an I/O error or a signal may leave a line indexed in part
         self.index.scan(*chunk)
-        self.index_is_partial = self.index.has_open_group
+        self._half_scanned = self.index.has_open_group
 
     def rescan(self) -> None:
         """Reads the log from its first line, because a snapshot of it turned out to be damaged."""
         seen, written_here = self._seen_rows, self._rows_written_here
         self.rebuild(use_snapshot=False)
         self._seen_rows, self._rows_written_here = seen, written_here  # the same log has the same rows
+
+    def _rebuild_interrupted(self) -> None:
+        """Reads the log again after an interrupt. What was seen stays so, unless the log is another one by now."""
+        old, seen, written_here = self.index, self._seen_rows, self._rows_written_here
+        self.rebuild()
+        if self._continues(old, seen):
+            self._seen_rows, self._rows_written_here = seen, written_here
+        else:
+            self.times_replaced += 1
+
+    def _continues(self, old: Index, rows: int) -> bool:
+        """Returns whether the index has the first rows of an earlier one, as far as their places say."""
+        before, now = old.tree, self.index.tree
+        if old.header_payload != self.index.header_payload or len(now) < rows:
+            return False
+        last = rows - 1
+        return not rows or (before.offsets[last], before.lengths[last]) == (now.offsets[last], now.lengths[last])
 
     def read_replaced(self) -> None:
         """Reads a log that is another one than was read before. Its rows are others."""
@@ -254,18 +288,18 @@ class Journal:
     def rebuild(self, use_snapshot: bool = True) -> None:
         """Reads the log as if for the first time."""
         for _ in range(TRIES):
+            self._unfinished = True  # until every line is scanned: a part of them would look like a shorter log
             self._seen_rows, self._rows_written_here = 0, set()
-            self.index_is_partial = True
             try:
                 lost = self._begin(use_snapshot)
-                self.index_is_partial = False
+                self._half_scanned = False
                 self._scan_chunks(self.log.read(self.index.state.end))
             except LogReplaced:
                 self.times_replaced += 1
-                self.index_is_partial = True  # the index is of a log that is gone
             except SnapshotDamaged:
                 use_snapshot = False
             else:
+                self._unfinished = False
                 if lost is not None:
                     self._report_lost(lost)
                 return
@@ -343,15 +377,17 @@ class Journal:
         whole = index.header_payload is not None and index.sealed_from == 0 and not self.index_is_partial
         if not whole or self.log.failed:
             return
+        self._unfinished = True
         try:
             self.log.save_snapshot(index.state.end, snapshot.dump(index, self._read_log))
         except LogReplaced:
-            self.index_is_partial = True  # the log has noticed, and will not say it again
+            return  # the log has noticed, and will not say it again
         except (OSError, ConvtreeError, SnapshotDamaged):
             pass
         else:
             self._saved = len(index.tree), index.state.end
             self._unsaved_loss = False
+        self._unfinished = False
 
     def _read_log(self, offset: int, length: int) -> bytes:
         return self.log.read_at([(offset, length)])[0]

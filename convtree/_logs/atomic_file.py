@@ -17,13 +17,14 @@ from glob import escape
 from itertools import count
 from pathlib import Path
 
-from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.descriptors import OPEN_FLAGS, Descriptors, with_open
 from convtree._logs.filesystems import check_directory, naming
 from convtree._logs.index_file import index_of
 from convtree._logs.put_new import NO_LINKS, put_new
 from convtree._logs.side_files import check_not_locked_out, give_to, numbered
 from convtree._logs.streams import open_stream
 from convtree._model.errors import SessionExists
+from convtree._model.interrupts import ending
 
 _BUFFER = 2**20
 _NO_SYNC = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # a directory cannot be synced here
@@ -55,10 +56,7 @@ def write_atomically(path: Path, pieces: Iterable[bytes], *, replace: bool) -> N
     Raises:
         SessionExists: something is at this path, and `replace` is False; it was not touched.
     """
-    stream = open_stream(path)
-    if stream is not None:
-        with naming(path), open(stream, "wb") as file:
-            file.writelines(pieces)
+    if _write_to_stream(path, pieces):
         return
     check_directory(path, allow_network=True)
     if not replace and os.path.lexists(path):
@@ -71,6 +69,21 @@ def write_atomically(path: Path, pieces: Iterable[bytes], *, replace: bool) -> N
             put_new(written, path)
         except FileExistsError:
             raise SessionExists(_EXISTS.format(path)) from None
+
+
+def _write_to_stream(path: Path, pieces: Iterable[bytes]) -> bool:
+    """Returns False, and does nothing, if the path is not that of a device, a pipe or a descriptor."""
+    descriptors = Descriptors()
+
+    def write() -> bool:
+        stream = open_stream(descriptors, path)
+        if stream is None:
+            return False
+        with naming(path), open(stream, "wb", closefd=False) as file:
+            file.writelines(pieces)
+        return True
+
+    return ending(write, descriptors.close)
 
 
 def replace_atomically(path: Path, lines: Iterable[bytes]) -> Path:
@@ -126,15 +139,18 @@ def temporary(path: Path, pieces: Iterable[bytes], owner: os.stat_result | None 
     """
     written = path.with_name(f".{path.name}.{os.getpid()}-{time.monotonic_ns()}.tmp")
     with naming(path, instead_of=written):
-        fd = os.open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
-        try:
-            with open(fd, "wb", buffering=_BUFFER) as file:
+
+        def write(fd: int) -> None:
+            with open(fd, "wb", buffering=_BUFFER, closefd=False) as file:
                 if owner is not None:
-                    give_to(file.fileno(), owner)
+                    give_to(fd, owner)
                 for piece in pieces:
                     file.write(piece)
                 file.flush()
-                sync(file.fileno())
+                sync(fd)
+
+        try:
+            with_open(written, os.O_WRONLY | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, write)
             yield written
             sync_directory(path.parent)
         finally:
@@ -162,14 +178,11 @@ def sync(fd: int) -> None:
 
 def sync_directory(path: Path) -> None:
     """Makes the names in a directory durable, where the file system can do that."""
-    fd = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(fd)
+        with_open(path, os.O_RDONLY, os.fsync)
     except OSError as error:
         if error.errno not in _NO_SYNC:
             raise
-    finally:
-        os.close(fd)
 
 
 def _with_newlines(lines: Iterable[bytes]) -> Iterator[bytes]:

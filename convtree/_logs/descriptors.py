@@ -9,8 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
+
+from convtree._model.interrupts import ending
+
+T = TypeVar("T")
 
 Identity = tuple[int, int]
 """Device and inode of a file."""
@@ -20,22 +26,6 @@ UNKNOWN: Identity = (0, 0)
 
 OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """For every file: links are not followed, a pipe does not block, and child processes do not inherit it."""
-
-
-def open_regular(path: Path) -> int:
-    """Opens a file for reading; returns the descriptor. What is open is looked at, not what had the name before.
-
-    Raises:
-        FileExistsError: it is something else, such as a device that never ends.
-    """
-    fd = os.open(path, os.O_RDONLY | OPEN_FLAGS)
-    try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
 
 
 def identity_of(status: os.stat_result) -> Identity:
@@ -54,12 +44,62 @@ def is_open_on(fd: int, identity: Identity) -> bool:
     return (status.st_dev, status.st_ino) == identity
 
 
-def close_own(fd: int, identity: Identity) -> None:
-    """Closes a descriptor unless it is open on another file by now. Closes it if that cannot be found out."""
-    ours = True
-    try:
+class Descriptors:
+    """The descriptors that an object has open. It opens and closes them here.
+
+    A descriptor is opened and noted in one call of C, and closed and forgotten in one: no interrupt comes in between.
+    """
+
+    def __init__(self) -> None:
+        self._open: list[int] = []
+
+    def open(self, path: str | os.PathLike[str], flags: int, mode: int = 0o600) -> int:
+        """Opens a file."""
+        self._open.extend(map(os.open, (path,), (flags,), (mode,)))
+        return self._open[-1]
+
+    def duplicate(self, fd: int) -> int:
+        """Opens a descriptor once more, under another number."""
+        self._open.extend(map(os.dup, (fd,)))
+        return self._open[-1]
+
+    def close_own(self, fd: int, identity: Identity = UNKNOWN) -> None:
+        """Closes a descriptor unless it is open on another file by now. Closes it if that cannot be found out."""
+        ours = True
         with suppress(OSError):
             ours = identity == UNKNOWN or is_open_on(fd, identity)
-    finally:
-        if ours:
-            os.close(fd)
+        if not ours:
+            self.forget(fd)
+        elif fd in self._open:
+            list(map(os.close, map(self._open.pop, (self._open.index(fd),))))
+
+    def forget(self, fd: int) -> None:
+        """Forgets a descriptor that something else has closed. It is never closed here."""
+        if fd in self._open:
+            self._open.remove(fd)
+
+    def close(self) -> None:
+        """Closes all of them; twice is the same as once."""
+        while self._open:
+            self.close_own(self._open[-1])
+
+
+def with_open(path: str | os.PathLike[str], flags: int, work: Callable[[int], T], mode: int = 0o600) -> T:
+    """Opens a file, calls `work` with its descriptor, and closes it."""
+    descriptors = Descriptors()
+    return ending(lambda: work(descriptors.open(path, flags, mode)), descriptors.close)
+
+
+def with_regular(path: Path, work: Callable[[int], T]) -> T:
+    """Opens a file for reading, as `with_open`. What is open is looked at, not what had the name before.
+
+    Raises:
+        FileExistsError: it is something else, such as a device that never ends.
+    """
+
+    def look(fd: int) -> T:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise FileExistsError(errno.EEXIST, "not a regular file", str(path))
+        return work(fd)
+
+    return with_open(path, os.O_RDONLY | OPEN_FLAGS, look)

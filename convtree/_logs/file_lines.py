@@ -13,8 +13,9 @@ from pathlib import Path
 
 from convtree._engine import codec
 from convtree._engine.log import Chunk
-from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.descriptors import OPEN_FLAGS, with_open
 from convtree._model.entries import Header
+from convtree._model.errors import NotALog
 
 READ_LIMIT = 64 * 2**20  # bytes of the longest line that readers accept
 CHUNK = 2**16  # bytes read at once; from 128 KiB on, malloc maps and faults in every chunk anew
@@ -74,16 +75,20 @@ def read_bytes(fd: int, start: int, length: int) -> Iterator[tuple[int, bytes]]:
         start, length = start + len(data), length - len(data)
 
 
+def check_begins_log(fd: int, end: int, path: Path) -> None:
+    """Raises NotALog if the first line, of which no newline was found up to `end`, is not part of a header."""
+    if not codec.begins_header(os.pread(fd, end, 0)):
+        raise NotALog.at(path)
+
+
 def header_at(path: Path) -> Header | None:
     """Returns the header of a log; None if there is none that can be read."""
-    try:
-        fd = os.open(path, os.O_RDONLY | OPEN_FLAGS)
-    except OSError:
-        return None
-    try:
+
+    def read(fd: int) -> Header | None:
         lines = read_chunk(fd, 0, os.fstat(fd).st_size).lines
         return codec.decode_header(lines[0]) if lines else None
+
+    try:
+        return with_open(path, os.O_RDONLY | OPEN_FLAGS, read)
     except (OSError, *codec.DECODE_ERRORS):
         return None
-    finally:
-        os.close(fd)

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from convtree._engine.log import SnapshotFile
-from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, close_own, identity_of
+from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of
 
 
 def index_of(path: Path) -> Path:
@@ -20,6 +20,7 @@ class IndexFile:
 
     def __init__(self, log_path: Path) -> None:
         self.path = index_of(log_path)
+        self._descriptors = Descriptors()
         self._fd = -1  # -1 while no index is open
         self._identity = UNKNOWN  # of the file behind `_fd`
         #: identity and time of the file that this object put in place last; a number of a file is used again
@@ -30,7 +31,7 @@ class IndexFile:
         self.close()
         try:
             self._identity = UNKNOWN
-            self._fd = os.open(self.path, os.O_RDONLY | OPEN_FLAGS)
+            self._fd = self._descriptors.open(self.path, os.O_RDONLY | OPEN_FLAGS)
             status = os.fstat(self._fd)
         except OSError:
             return None
@@ -55,9 +56,11 @@ class IndexFile:
 
     def close(self) -> None:
         """Closes the file; twice is the same as once."""
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            close_own(fd, self._identity)
+        try:
+            self._descriptors.close_own(self._fd, self._identity)
+        finally:
+            self._fd = -1
+            self._descriptors.close()  # one that an interrupted call has opened
 
     def _read(self, offset: int, length: int) -> bytes:
         try:

@@ -21,11 +21,11 @@ from typing import Literal, NoReturn
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import atomic_file, file_lines
-from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, close_own, identity_of
-from convtree._logs.filesystems import NO_SPACE, check_directory, name_file, naming, refuse_network
+from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of
+from convtree._logs.filesystems import NO_SPACE, check_directory, name_file, refuse_network
 from convtree._logs.index_file import IndexFile
 from convtree._logs.lock import FileLock
-from convtree._logs.side_files import open_free_side_file
+from convtree._logs.torn_tail import save_torn_tail
 from convtree._model.errors import (
     NotALog,
     SessionClosed,
@@ -74,6 +74,7 @@ class JsonlLog(Uncopyable, ForkAware):
         self.path = Path(path)
         self.failed = False  # set when a write or sync leaves it unknown what is on disk; never cleared
         self._name = os.fspath(self.path)  # for `stat` at every append: faster than a Path
+        self._descriptors = Descriptors()
         self._fd = -1  # of the log; -1 while no file is open: not created yet, or closed
         self._identity = UNKNOWN  # of the file that `_fd` was opened on; changes with it
         self._read_only = mode == "r"
@@ -91,14 +92,25 @@ class JsonlLog(Uncopyable, ForkAware):
         #: this object created the file, so that an index next to it is of an earlier log; until it saves its own
         self._created_here = False
         self._directory_unsynced = False  # from the first write to a new file until its name is durable
+        watch_forks(self)
         try:
             self._open()
             if exclusive:
-                self._lock.acquire(self._fd, lock_timeout_s)
+                self.lock()
         except BaseException:
             self.close()
             raise
-        watch_forks(self)
+
+    def lock(self) -> None:
+        """Takes the lock now, and keeps it until `close`. The file exists.
+
+        For a caller that knows the log already: an interrupt as the constructor returns would leave nobody to close it.
+
+        Raises:
+            SessionLocked: another writer has the lock.
+        """
+        self._exclusive = True
+        self._lock.acquire(self._fd, self._lock_timeout_s)
 
     @property
     def location(self) -> str:
@@ -120,7 +132,7 @@ class JsonlLog(Uncopyable, ForkAware):
             if chunk.lines:
                 self._end = chunk.end, chunk.lines[-1][-codec.SEAL_LENGTH :] + b"\n"
             elif position == 0:
-                self._check_begins_log(chunk.end)
+                file_lines.check_begins_log(self._fd, chunk.end, self.path)
             if chunk.fault == "line_too_long":
                 chunk = file_lines.skip_line(self._fd, chunk.end, size)
             yield chunk
@@ -149,11 +161,6 @@ class JsonlLog(Uncopyable, ForkAware):
     def read_bytes(self, start: int, length: int) -> Iterator[tuple[int, bytes]]:
         """Yields the bytes of the file, damaged or not, in pieces with their offsets."""
         return file_lines.read_bytes(self._fd, start, length)
-
-    def _check_begins_log(self, end: int) -> None:
-        """Raises NotALog if the first line, of which no newline was found up to `end`, is not part of a header."""
-        if not codec.begins_header(os.pread(self._fd, end, 0)):
-            raise NotALog.at(self.path)
 
     def snapshot(self) -> SnapshotFile | None:
         """Returns the content of `<log>.index`. It stays readable when another index replaces it."""
@@ -188,11 +195,10 @@ class JsonlLog(Uncopyable, ForkAware):
         if self._inherited or self.failed:
             self._check_usable()
             raise SessionFailed(f"{self.path}: an earlier write failed; open the session again")
-        if self._fd < 0:
-            if self._create != "x":
-                self._open()  # another process may have created it meanwhile
-            if self._fd < 0:
-                return self._append_new(build)
+        if self._fd < 0 and self._create != "x":
+            self._open()  # another process may have created it meanwhile
+        if self._create is not None:
+            return self._append_new(build)
 
         def add() -> Chunk:
             size = self._checked_size(position)
@@ -213,9 +219,10 @@ class JsonlLog(Uncopyable, ForkAware):
         return self._create_with(first, build)
 
     def _create_with(self, first: Addition, build: Build) -> Chunk:
-        self._identity = UNKNOWN
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | OPEN_FLAGS, 0o600)
+            self._close_file()  # an interrupted call may have opened it
+            self._identity = UNKNOWN
+            self._fd = self._descriptors.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | OPEN_FLAGS)
         except OSError as error:
             self._translate_os_error(error)
         try:
@@ -223,27 +230,26 @@ class JsonlLog(Uncopyable, ForkAware):
         except BaseException:
             self.close()  # the next append starts again
             raise
-        must_be_new, self._create = self._create == "x", None
 
         def begin() -> Chunk:
             try:
                 size = self._checked_size(0)
-            except LogReplaced:  # a whole log took the place of the empty file
-                if not must_be_new:
-                    raise
-                size = must_be_new
-            if size and must_be_new:
+            except LogReplaced:
+                if self._create is not None:  # the file is gone, or is another empty one: the next try begins again
+                    self._close_file()
+                raise
+            if size and self._create == "x":
                 raise SessionExists(
                     f"{self.path}: another process has just created this log; open it, or choose another path"
                 )
+            self._create = None  # from here on, what is in the file is ours
             return self._write(build(self.read_to_append(0)) if size else first, size)
 
         try:
             return self._while_locked(begin)
         except (SessionExists, SessionLocked):
-            if must_be_new:  # the file belongs to the other process; nothing was written to it
+            if self._create == "x":  # the file belongs to the other process; nothing was written to it
                 self.close()
-                self._create = "x"
             raise
 
     def _write(self, addition: Addition, size: int) -> Chunk:
@@ -256,7 +262,7 @@ class JsonlLog(Uncopyable, ForkAware):
         if end > size:
             data = b"\n" + data
         if end < size:
-            self._save_torn_tail(end, size)
+            save_torn_tail(self.path, self._fd, end, size)
             self._truncate(end)
         if not data:
             self._make_durable()  # lines found stored already may be another writer's, not synced yet
@@ -282,16 +288,6 @@ class JsonlLog(Uncopyable, ForkAware):
         if lines:
             self._end = end, data[-codec.SEAL_LENGTH - 1 :]
         return Chunk(starts[:-1], lines, end)
-
-    def _save_torn_tail(self, start: int, end: int) -> None:
-        """Saves a torn tail to `<log>.torn`, or `.torn-2` if that is not ours, durably, before it is cut."""
-        name, fd = open_free_side_file(self.path.with_name(self.path.name + ".torn"), os.fstat(self._fd))
-        with naming(name), open(fd, "ab") as torn:
-            for _, data in self.read_bytes(start, end - start):
-                torn.write(data)
-            torn.write(b"\n")
-            torn.flush()
-            atomic_file.sync(torn.fileno())
 
     def _truncate(self, end: int) -> None:
         self._check_descriptor()
@@ -326,7 +322,7 @@ class JsonlLog(Uncopyable, ForkAware):
                 self._created_here = self._create_file()
             if self._fd < 0:  # also to raise SessionExists in mode "x"; its first append creates the file
                 flags = os.O_RDONLY if self._read_only else os.O_RDWR | os.O_APPEND
-                self._fd = os.open(self.path, flags | OPEN_FLAGS)
+                self._fd = self._descriptors.open(self.path, flags | OPEN_FLAGS)
         except FileNotFoundError:
             if not self._create:
                 raise SessionNotFound(f"{self.path}: there is no log here") from None
@@ -339,7 +335,7 @@ class JsonlLog(Uncopyable, ForkAware):
         self._check_file()
         if self._create == "x" and not self._exclusive:
             is_empty = os.fstat(self._fd).st_size == 0
-            self.close()
+            self._close_file()
             if is_empty:  # a creation that failed has left it; the first append looks again, under the lock
                 return
             raise self._exists()
@@ -348,7 +344,8 @@ class JsonlLog(Uncopyable, ForkAware):
     def _create_file(self) -> bool:
         """Creates the file, empty, so that it can be locked; returns False if it exists (mode "a")."""
         try:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL
+            self._fd = self._descriptors.open(self.path, flags | OPEN_FLAGS)
         except FileExistsError:
             if self._create == "x":
                 raise
@@ -373,7 +370,7 @@ class JsonlLog(Uncopyable, ForkAware):
             if not self._read_only and not self._allow_network:
                 refuse_network(self.path, status.st_dev)
         except BaseException:
-            self.close()
+            self._close_file()
             raise
 
     def _checked_size(self, position: int) -> int:
@@ -411,7 +408,7 @@ class JsonlLog(Uncopyable, ForkAware):
             if self._fd < 0:
                 self._fd, self._lock.held, self._identity = left, held, identity  # there is nothing else to read
             else:
-                close_own(left, identity)
+                self._descriptors.close_own(left, identity)
         if self._exclusive and self._fd != left:
             self._lock.acquire(self._fd, self._lock_timeout_s)
 
@@ -420,19 +417,19 @@ class JsonlLog(Uncopyable, ForkAware):
     def _while_locked(self, act: Callable[[], Chunk], timeout_s: float | None = None) -> Chunk:
         # No context manager: a signal between its methods would keep the lock as long as someone keeps the traceback.
         try:
-            self._check_descriptor()  # or the lock of another file would be taken and given back
-            if not self._lock.held:
-                self._lock.acquire(self._fd, self._lock_timeout_s if timeout_s is None else timeout_s)
-            return act()
-        except OSError as error:
-            name_file(error, self._name)
-            raise
-        finally:
             try:
-                self._unlock()
-            except BaseException:  # a signal interrupted it; nothing else would give the lock back
-                self._unlock()
+                self._check_descriptor()  # or the lock of another file would be taken and given back
+                if not self._lock.held:
+                    self._lock.acquire(self._fd, self._lock_timeout_s if timeout_s is None else timeout_s)
+                return act()
+            except OSError as error:
+                name_file(error, self._name)
                 raise
+            finally:
+                self._unlock()
+        except BaseException:  # a signal may have come when `finally` had not begun, or interrupted it
+            self._unlock()
+            raise
 
     def _unlock(self) -> None:
         if not self._exclusive and self._fd >= 0:
@@ -468,7 +465,8 @@ class JsonlLog(Uncopyable, ForkAware):
 
     def _lost_descriptor(self) -> SessionFailed:
         self.failed = True
-        self._fd, self._lock.held = -1, False  # never written to, unlocked or closed again
+        self._descriptors.forget(self._fd)  # never written to, unlocked or closed again
+        self._fd, self._lock.held = -1, False
         return SessionFailed(
             f"{self.path}: the descriptor of this log was closed by something else in this process; nothing was "
             "written, open the session again"
@@ -479,12 +477,19 @@ class JsonlLog(Uncopyable, ForkAware):
     def close(self) -> None:
         """Closes the file, and with it the lock; twice is the same as once."""
         self._index_file.close()
-        if self._fd >= 0:
-            fd, self._fd, self._lock.held = self._fd, -1, False
-            close_own(fd, self._identity)
+        try:
+            self._close_file()
+        finally:
+            self._descriptors.close()  # one that an interrupted call has opened
+
+    def _close_file(self) -> None:
+        try:
+            self._descriptors.close_own(self._fd, self._identity)
+        finally:
+            self._fd, self._lock.held = -1, False
 
     def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:  # `__init__` may have failed before it was set
+        if hasattr(self, "_inherited"):  # else `__init__` has failed before it opened anything
             with suppress(OSError):
                 self.close()
 

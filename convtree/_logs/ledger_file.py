@@ -10,15 +10,15 @@ together are the ledger.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from convtree._logs.atomic_file import sync, sync_directory
-from convtree._logs.descriptors import open_regular
+from convtree._logs.descriptors import Descriptors, with_regular
 from convtree._logs.filesystems import naming
 from convtree._logs.lock import FileLock
 from convtree._logs.side_files import PRIVATE, numbered, open_free_side_file
+from convtree._model.interrupts import ending
 
 
 class LedgerFile:
@@ -27,6 +27,7 @@ class LedgerFile:
     def __init__(self, path: Path, lock_timeout_s: float) -> None:
         self._path = path
         self._lock_timeout_s = lock_timeout_s
+        self._locking = Descriptors()  # open from `lock` to `unlock`
         self._stamps: list[tuple[int, int, int]] = []  # of the files when they were read last
         self._lines: list[bytes] = []
         self.unreadable: list[str] = []  # names of files that could not be read then
@@ -56,23 +57,23 @@ class LedgerFile:
                     return found
             number += 1
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Makes deletes take turns: each must know what the others leave. Creates the file."""
-        name, fd = self._open()
-        lock = FileLock(str(name))
-        try:
-            lock.acquire(fd, self._lock_timeout_s)
-            yield
-        finally:
-            os.close(fd)
+    def lock(self) -> None:
+        """Makes deletes take turns: each must know what the others leave. Creates the file. Call `unlock` after it."""
+        name, fd = self._open(self._locking)
+        FileLock(str(name)).acquire(fd, self._lock_timeout_s)
+
+    def unlock(self) -> None:
+        """Ends what `lock` began, also in part; twice is the same as once."""
+        self._locking.close()
 
     def append(self, lines: Sequence[bytes]) -> None:
         """Adds lines, durably. The caller holds the lock, unless a full disk had no space for the file."""
         if not lines:
             return
-        name, fd = self._open()
-        try:
+        descriptors = Descriptors()
+
+        def add() -> None:
+            name, fd = self._open(descriptors)
             with naming(name), open(fd, "r+b", closefd=False) as file:
                 end = file.read().rfind(b"\n") + 1
                 file.truncate(end)
@@ -84,14 +85,18 @@ class LedgerFile:
                     os.ftruncate(fd, end)
                     raise
                 sync_directory(self._path.parent)
-        finally:
-            os.close(fd)
 
-    def _open(self) -> tuple[Path, int]:
-        return open_free_side_file(self._path, os.stat(self._path.parent), PRIVATE)
+        ending(add, descriptors.close)
+
+    def _open(self, descriptors: Descriptors) -> tuple[Path, int]:
+        return open_free_side_file(descriptors, self._path, os.stat(self._path.parent), PRIVATE)
 
 
 def _lines_of(path: Path) -> list[bytes]:
-    with open(open_regular(path), "rb") as file:
-        whole, _, _ = file.read().rpartition(b"\n")
+    whole, _, _ = with_regular(path, _read_all).rpartition(b"\n")
     return whole.split(b"\n") if whole else []
+
+
+def _read_all(fd: int) -> bytes:
+    with open(fd, "rb", closefd=False) as file:
+        return file.read()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from threading import Lock
+from threading import RLock
 
 from convtree._engine.log import Build, Chunk, SnapshotFile
 from convtree._model.errors import SessionExists
+from convtree._model.interrupts import Unlocking
 
 
 class MemoryLog:
@@ -22,7 +23,7 @@ class MemoryLog:
     def __init__(self, other: MemoryLog | None = None, *, must_be_new: bool = False) -> None:
         #: shared by all handles; only grows, under the lock
         self._lines: list[bytes] = [] if other is None else other._lines
-        self._lock: Lock = Lock() if other is None else other._lock
+        self._lock: RLock = RLock() if other is None else other._lock
         self._must_be_new = must_be_new  # mode "x": the first append raises if another handle was faster
 
     def __len__(self) -> int:
@@ -40,7 +41,7 @@ class MemoryLog:
 
     def append(self, position: int, build: Build) -> Chunk:
         """Appends the lines that `build` returns; calls it once, under the lock."""
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             if self._must_be_new and self._lines and not position:
                 raise SessionExists("memory: another handle has just created this session; open it")
             lines = list(build(self.read(position)))

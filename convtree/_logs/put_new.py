@@ -13,7 +13,8 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.descriptors import OPEN_FLAGS, Descriptors
+from convtree._model.interrupts import ending
 
 NO_LINKS = frozenset(
     (errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS, errno.EXDEV, errno.EINVAL)
@@ -43,16 +44,18 @@ def put_new(written: Path, path: Path) -> None:
 
 
 def _rename_over_placeholder(written: Path, path: Path) -> None:
-    created = True
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, 0o600)
-    except FileExistsError:
-        created = False
+    descriptors = Descriptors()
+
+    def rename() -> None:
+        created = True
         try:
-            fd = os.open(path, os.O_RDWR | OPEN_FLAGS)
-        except OSError:
-            raise _exists(path) from None
-    try:
+            fd = descriptors.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS)
+        except FileExistsError:
+            created = False
+            try:
+                fd = descriptors.open(path, os.O_RDWR | OPEN_FLAGS)
+            except OSError:
+                raise _exists(path) from None
         if not _lock(fd, path, created):
             raise _exists(path)
         try:
@@ -62,8 +65,8 @@ def _rename_over_placeholder(written: Path, path: Path) -> None:
                 if created and _is_at(fd, path):  # otherwise the rename was done when a signal came
                     os.unlink(path)
             raise
-    finally:
-        os.close(fd)
+
+    ending(rename, descriptors.close)
 
 
 def _lock(fd: int, path: Path, created: bool) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.descriptors import OPEN_FLAGS, Descriptors, with_open
 
 _UNUSABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ETXTBSY)
 PRIVATE = 0o600
@@ -57,8 +57,10 @@ def check_not_locked_out(new: os.stat_result, owner: os.stat_result, path: Path)
         )
 
 
-def open_side_file(path: Path, owner: os.stat_result, mode: int | None = None) -> int:
+def open_side_file(descriptors: Descriptors, path: Path, owner: os.stat_result, mode: int | None = None) -> int:
     """Opens a file to write to, or creates it for the owner of a log or a folder; returns the descriptor.
+
+    It is one of `descriptors`, which the caller closes.
 
     Only a regular file with one name, of this user or that owner, is written to. Anything else under this name stays
     as it is.
@@ -69,23 +71,19 @@ def open_side_file(path: Path, owner: os.stat_result, mode: int | None = None) -
     """
     flags = os.O_RDWR | os.O_APPEND | OPEN_FLAGS
     try:
-        fd, is_new = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE), True
+        fd, is_new = descriptors.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE), True
     except FileExistsError:
-        fd, is_new = _open_existing(path, flags), False
-    try:
-        if is_new:
-            give_to(fd, owner, mode)
-        elif not is_own(os.fstat(fd), owner):
-            raise _taken(path)
-    except BaseException:
-        os.close(fd)
-        raise
+        fd, is_new = _open_existing(descriptors, path, flags), False
+    if is_new:
+        give_to(fd, owner, mode)
+    elif not is_own(os.fstat(fd), owner):
+        raise _taken(path)
     return fd
 
 
-def _open_existing(path: Path, flags: int) -> int:
+def _open_existing(descriptors: Descriptors, path: Path, flags: int) -> int:
     try:
-        return os.open(path, flags)
+        return descriptors.open(path, flags)
     except OSError as error:
         if error.errno in _UNUSABLE:
             raise _taken(path) from None
@@ -97,7 +95,9 @@ def is_own(status: os.stat_result, owner: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_uid in (os.geteuid(), owner.st_uid)
 
 
-def open_free_side_file(path: Path, owner: os.stat_result, mode: int | None = None) -> tuple[Path, int]:
+def open_free_side_file(
+    descriptors: Descriptors, path: Path, owner: os.stat_result, mode: int | None = None
+) -> tuple[Path, int]:
     """Opens the first of `path`, `<path>-2` and so on that can be opened as a side file; returns its path, too.
 
     Raises:
@@ -107,7 +107,7 @@ def open_free_side_file(path: Path, owner: os.stat_result, mode: int | None = No
     for number in range(1, _TRIED):
         name = numbered(path, number)
         with suppress(FileExistsError):
-            return name, open_side_file(name, owner, mode)
+            return name, open_side_file(descriptors, name, owner, mode)
     raise _taken(path)
 
 
@@ -126,11 +126,8 @@ def claim_cache(path: Path, ends: Sequence[str]) -> None:
         _check_cache(path.with_name(path.name + end), folder)
     if not _check_cache(path, folder):
         with suppress(FileExistsError):  # another process was faster
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, PRIVATE)
-            try:
-                give_to(fd, folder, PRIVATE)
-            finally:
-                os.close(fd)
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS
+            with_open(path, flags, lambda fd: give_to(fd, folder, PRIVATE), PRIVATE)
 
 
 def _check_cache(path: Path, folder: os.stat_result) -> bool:

@@ -4,25 +4,26 @@ An append is one transaction. Its lines are built before it, on the guess that n
 `UPDATE` of the session's row both takes the lock and shows whether the guess was right. If it was not, the lock comes
 first: what others wrote is read under it, and the lines are built again.
 
-Not here: how lines become rows (`sql_lines`), snapshots (`sql_snapshots`), connections and errors (`sql_engine`).
+Not here: how lines become rows (`sql_lines`), snapshots (`sql_snapshots`), sessions that are stored or replaced as a
+whole (`sql_whole`), connections (`sql_engine`) and their errors (`sql_errors`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.record_summary import ms_of
 from convtree._catalogue.tables import Execute
 from convtree._engine import codec
-from convtree._engine.log import Build, Chunk, Log, LogReplaced, Mode, SnapshotFile, is_behind
+from convtree._engine.log import Build, Chunk, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import sql_lines, sql_snapshots
-from convtree._logs.sql_engine import TRIES, RolledBack, SqlDatabase, UniqueViolation, back_off
+from convtree._logs.sql_engine import TRIES, SqlDatabase, back_off
+from convtree._logs.sql_errors import RolledBack, UniqueViolation
 from convtree._logs.sql_lines import ANYWHERE, Identity, LineBatch, LogKey, SessionRow
 from convtree._logs.sql_tail import NO_TAIL, Tail, fault_of
 from convtree._model.errors import (
-    ConvtreeError,
     OutcomeUnknown,
     ReadOnlySession,
     SessionExists,
@@ -30,12 +31,15 @@ from convtree._model.errors import (
     SessionLocked,
     SessionNotFound,
 )
+from convtree._model.interrupts import ending, is_interrupt
 from convtree._model.resources import Uncopyable
+
+T = TypeVar("T")
 
 _WINDOW = 2**20  # bytes of the log that one query reads
 
 #: row and last line in one statement: both are as they were at one moment
-_SELECT_SESSION = (
+SELECT_SESSION = (
     f"SELECT {catalogue.ROW}, COALESCE((SELECT MAX(position) FROM ct_lines WHERE session_id = :session_id), -1) "
     "FROM ct_sessions WHERE session_id = :session_id"
 )
@@ -67,6 +71,7 @@ class SqlLog(Uncopyable):
         self._identity: Identity | None = None  # of the session that was seen: differs if it was replaced
         self._tail: Tail | None = None  # the last line that was read or written
         self._fault: tuple[int, int] | None = None  # size and CRC in the row, if it is known that they are wrong
+        self._begun: Identity | None = None  # of the session that this log added, in a commit that may be unheard of
         self._transaction: Execute | None = None  # of the append that is running; reads go through it
         self._contended = False  # another writer was faster the last time: do not guess
         self._generation = 0  # of the snapshot that was read or saved last; 0 if there was none
@@ -85,7 +90,7 @@ class SqlLog(Uncopyable):
     def read(self, position: int = 0) -> Iterator[Chunk]:
         """Yields the lines from a position on, in queries of bounded size, and what is wrong with the session's row."""
         row = self._find()
-        if row is not None and self._mode != "x":
+        if row is not None and not self._is_others(row):
             self._check_same(row)
             yield from self._chunks(position, row)
 
@@ -95,8 +100,7 @@ class SqlLog(Uncopyable):
         Raises:
             SessionNotFound: the session was deleted since it was opened.
         """
-        with self._reading() as execute:
-            lines = sql_lines.select_spans(execute, self._key, spans)
+        lines = self._read(lambda execute: sql_lines.select_spans(execute, self._key, spans))
         if any(len(line) < length for line, (_, length) in zip(lines, spans, strict=True)):
             self._check_not_deleted()
         return lines
@@ -146,9 +150,7 @@ class SqlLog(Uncopyable):
         while at <= row.last_position:
             is_last = end - at <= _WINDOW
             until = ANYWHERE if is_last else at + _WINDOW
-            with self._reading() as execute:
-                rows = sql_lines.select_range(execute, self._key, at, min(until, row.last_position + 1))
-                following = None if rows or is_last else sql_lines.select_next(execute, self._key, at)
+            rows, following = self._window(at, min(until, row.last_position + 1), is_last)
             if rows:
                 following = rows[-1][0] + len(rows[-1][1]) + 1
                 yield rows
@@ -158,14 +160,22 @@ class SqlLog(Uncopyable):
                 return
             at = following
 
+    def _window(self, at: int, until: int, is_last: bool) -> tuple[list[tuple[int, bytes]], int | None]:
+        """Returns the lines in a range; if there are none, where the next one is instead, unless this is the end."""
+
+        def select(execute: Execute) -> tuple[list[tuple[int, bytes]], int | None]:
+            rows = sql_lines.select_range(execute, self._key, at, until)
+            return rows, None if rows or is_last else sql_lines.select_next(execute, self._key, at)
+
+        return self._read(select)
+
     def _find(self) -> SessionRow | None:
         """Returns the session's row; None if it does not exist yet. Once it was found, it must exist.
 
         Raises:
             SessionNotFound: it does not exist and must.
         """
-        with self._reading() as execute:
-            rows = execute(_SELECT_SESSION, {"session_id": self._id})
+        rows = self._read(lambda execute: execute(SELECT_SESSION, {"session_id": self._id}))
         if not rows:
             self._check_may_create()
             return None
@@ -194,6 +204,10 @@ class SqlLog(Uncopyable):
             raise LogReplaced(self.location)
         raise SessionNotFound(f"{self.location}: this session was deleted, and another one has its id; open it again")
 
+    def _is_others(self, row: SessionRow) -> bool:
+        """Returns whether a session that must be new was begun by another process."""
+        return self._mode == "x" and row.identity != self._begun
+
     def _check_may_create(self) -> None:
         if self._mode in ("r", "r+"):
             raise SessionNotFound(f"{self.location}: there is no session with this id")
@@ -212,31 +226,31 @@ class SqlLog(Uncopyable):
         self._tail = None
         return LogReplaced(self.location)
 
-    @contextmanager
-    def _reading(self) -> Iterator[Execute]:
+    def _read(self, query: Callable[[Execute], T]) -> T:
         """Reads in the transaction of the running append, if there is one: only that sees what it has written."""
-        if self._transaction is not None:
-            yield self._transaction
-        else:
-            with self._database.reading() as execute:
-                yield execute
+        return query(self._transaction) if self._transaction is not None else self._database.read(query)
 
-    @contextmanager
-    def reading_in(self, execute: Execute, row: SessionRow | None) -> Iterator[None]:
-        """Reads in a transaction of the caller, which holds the lock of the session's row.
+    def reading_in(self, execute: Execute, row: SessionRow | None, work: Callable[[], T]) -> T:
+        """Calls `work` while the log reads in a transaction of the caller, which holds the lock of the session's row.
 
         Raises:
             SessionNotFound: there is no row.
         """
-        self._transaction = execute
-        try:
-            if row is None:
-                self._check_may_create()
-            else:
-                self._identity = row.identity
-            yield
-        finally:
-            self._transaction = None
+        if row is None:
+            self._check_may_create()
+        else:
+            self._identity = row.identity
+        return self._within(execute, work)
+
+    def _within(self, execute: Execute, work: Callable[[], T]) -> T:
+        def begin() -> T:
+            self._transaction = execute
+            return work()
+
+        return ending(begin, self._leave)
+
+    def _leave(self) -> None:
+        self._transaction = None
 
     # --- writing ---
 
@@ -252,14 +266,19 @@ class SqlLog(Uncopyable):
         guess = None if self._contended else _build_on_guess(build)
         unknown: Chunk | None = None
         ids_taken = False
+        chunk = Chunk((), (), position)
+
+        def add(execute: Execute) -> None:
+            nonlocal chunk
+            if guess is not None:
+                chunk = self._add_guessed(execute, position, guess)
+            else:
+                chunk = self._add(execute, position, build, unknown, ids_taken)
+
         for number in range(TRIES):
             chunk = Chunk((), (), position)
             try:
-                with self._writing() as execute:
-                    if guess is not None:
-                        chunk = self._add_guessed(execute, position, guess)
-                    else:
-                        chunk = self._add(execute, position, build, unknown, ids_taken)
+                self._database.write(lambda execute: self._within(execute, lambda: add(execute)))
                 if chunk.lines:
                     self._mode, self._tail = "r+", Tail.of(chunk.positions[-1], chunk.lines[-1])
                 return chunk
@@ -269,6 +288,7 @@ class SqlLog(Uncopyable):
                 unknown = chunk
                 back_off(number)
             except RolledBack as error:
+                self._begun = None
                 ids_taken = ids_taken or isinstance(error, UniqueViolation)
                 back_off(number)
             except (OSError, SessionLocked):
@@ -280,15 +300,6 @@ class SqlLog(Uncopyable):
             raise self._database.too_contended()
         self.failed = True
         raise SessionFailed(f"{self.location}: whether the last write is stored is unknown; open the session again")
-
-    @contextmanager
-    def _writing(self) -> Iterator[Execute]:
-        with self._database.writing() as execute:
-            self._transaction = execute
-            try:
-                yield execute
-            finally:
-                self._transaction = None
 
     def _add_guessed(self, execute: Execute, position: int, guess: LineBatch) -> Chunk:
         """Adds lines that were built before the lock was taken.
@@ -323,9 +334,9 @@ class SqlLog(Uncopyable):
         # We hold the lock of the row, so the transaction with the unknown outcome has ended.
         if unknown is not None and self._is_stored(unknown):
             return unknown
-        if self._mode == "x":
+        if self._is_others(row):
             raise SessionExists(f"{self.location}: another process has just created this session; open it")
-        if self._mode == "a":
+        if self._mode in ("a", "x"):
             self._mode, self._identity = "r+", row.identity
         self._check_same(row)
         self._contended = row.size != position
@@ -350,7 +361,8 @@ class SqlLog(Uncopyable):
         if not batch.lines:
             return Chunk((), (), 0)
         batch = sql_lines.without_duplicates(batch, set())
-        self._identity = Identity(ms_of(sql_lines.add_session(execute, self._id, batch.lines[0]).timestamp))
+        added = sql_lines.add_session(execute, self._id, batch.lines[0])
+        self._identity = self._begun = Identity(ms_of(added.timestamp))
         row = sql_lines.lock_and_advance(execute, self._id, batch)
         assert row is not None
         return sql_lines.insert_lines(execute, self._id, 0, batch, row)
@@ -364,8 +376,7 @@ class SqlLog(Uncopyable):
 
     def snapshot(self) -> SnapshotFile | None:
         """Returns the newest snapshot. It stays readable until a few more were saved."""
-        with self._reading() as execute:
-            newest = sql_snapshots.newest_snapshot(execute, self._id)
+        newest = self._read(lambda execute: sql_snapshots.newest_snapshot(execute, self._id))
         if newest is None:
             self._generation = 0
             return None
@@ -396,92 +407,6 @@ class SqlLog(Uncopyable):
         """Does nothing: the connections belong to the database."""
 
 
-def write_session(database: SqlDatabase, session_id: str, lines: Iterable[bytes]) -> None:
-    """Adds a session with these lines, the header first, in one transaction: it appears whole or not at all.
-
-    Raises:
-        SessionExists: there is a session with this id.
-        OutcomeUnknown: the connection was lost during the commit; the session may be there, whole.
-        OSError: another failure of the database; nothing was written.
-    """
-    codec.check_id(session_id, "session_id")
-    written: list[tuple[int, bytes]] = []
-    try:
-        with database.writing() as execute:
-            if execute(_SELECT_SESSION, {"session_id": session_id}):
-                raise UniqueViolation
-            written = sql_lines.write_lines(execute, session_id, lines)
-    except UniqueViolation:  # also if another process adds it at the same time
-        raise SessionExists(
-            f"{database.location}#{session_id}: this session exists already; choose another id"
-        ) from None
-    except OutcomeUnknown as unknown:
-        if not _is_written(database, session_id, written, unknown):
-            raise RolledBack(f"{database.location}: the connection was lost; nothing was written") from unknown
-
-
-class _NothingThere(Exception):
-    """Rolls back what only took a lock."""
-
-
-def _is_written(
-    database: SqlDatabase, session_id: str, written: list[tuple[int, bytes]], unknown: OutcomeUnknown
-) -> bool:
-    """Looks whether a session is stored with these lines, its first and its last. Those between lead to the last.
-
-    Raises:
-        OutcomeUnknown: the server does not answer.
-    """
-    for number in range(TRIES):
-        back_off(number)
-        try:
-            with database.writing() as execute:
-                # The row can be added if it is not there, and when the lost transaction has ended.
-                sql_lines.add_session(execute, session_id, written[0][1])
-                raise _NothingThere
-        except _NothingThere:
-            return False
-        except UniqueViolation:
-            with suppress(OSError, ConvtreeError):
-                log = SqlLog(database, session_id, mode="r")
-                return log.read_at([(at, len(line)) for at, line in written]) == [line for _, line in written]
-        except (OSError, SessionLocked):
-            continue
-    raise unknown
-
-
-def rewrite_session(
-    database: SqlDatabase, session_id: str, build: Callable[[Log, Execute], Sequence[bytes] | None]
-) -> None:
-    """Replaces the lines of a session by those that `build` returns, in one transaction; None changes nothing.
-
-    `build` gets the log, and may read with the transaction. It is called again if the server rolls that back.
-
-    Raises:
-        SessionNotFound: there is no session with this id.
-        OutcomeUnknown: the connection was lost during the commit; the log is the old one or the new one.
-    """
-    log = SqlLog(database, session_id, mode="r")
-    written: list[tuple[int, bytes]] = []
-
-    def rewrite(execute: Execute) -> bool:
-        nonlocal written
-        rows = execute(catalogue.LOCK, {"session_id": session_id})
-        with log.reading_in(execute, SessionRow(*rows[0]) if rows else None):
-            lines = build(log, execute)
-        if lines is not None:
-            catalogue.reset_session(execute, session_id, sql_lines.header_of(lines[0], session_id))
-            written = sql_lines.write_lines(execute, session_id, lines, is_new=False)
-        return True
-
-    def landed(execute: Execute) -> bool | None:
-        rows = execute(catalogue.LOCK, {"session_id": session_id})
-        with log.reading_in(execute, SessionRow(*rows[0]) if rows else None):
-            return (log.read_at([(at, len(line)) for at, line in written]) == [line for _, line in written]) or None
-
-    database.transact(rewrite, landed)
-
-
 def _build_on_guess(build: Build) -> LineBatch | None:
     """Builds lines as if nobody else had written; None if that gives no lines or fails.
 
@@ -489,6 +414,8 @@ def _build_on_guess(build: Build) -> LineBatch | None:
     """
     try:
         lines = build(iter(()))
-    except Exception:
+    except Exception as error:
+        if is_interrupt(error):
+            raise
         return None
     return sql_lines.batch_of(lines) if lines else None

@@ -58,13 +58,17 @@ def wrong_rows(database: SqlDatabase, session_id: str) -> list[RowFinding]:
     Raises:
         OSError: they cannot be read, or there is no room for the tables that are made to compare.
     """
-    with database.reading() as execute, closing(sqlite3.connect("")) as own:
+
+    def compare(execute: Execute) -> list[RowFinding]:
         if database.dialect == "postgresql":
             execute(_REPEATABLE)
-        try:
-            return list(_wrong_rows(execute, _executing(own), session_id))
-        except sqlite3.Error as error:
-            raise OSError(f"{database.location}#{session_id}: comparing its tables failed: {error}") from error
+        with closing(sqlite3.connect("")) as own:
+            try:
+                return list(_wrong_rows(execute, _executing(own), session_id))
+            except sqlite3.Error as error:
+                raise OSError(f"{database.location}#{session_id}: comparing its tables failed: {error}") from error
+
+    return database.read(compare)
 
 
 def _wrong_rows(execute: Execute, replay: Execute, session_id: str) -> Iterator[RowFinding]:
@@ -206,12 +210,15 @@ def _wrong_snapshots(execute: Execute, session_id: str) -> Iterator[RowFinding]:
 def stray_rows(database: SqlDatabase) -> dict[str, list[RowFinding]]:
     """Returns which tables have rows of sessions that have no row, by session id."""
     found = defaultdict[str, list[RowFinding]](list)
-    with database.reading() as execute:
+
+    def look(execute: Execute) -> None:
         for table in (*_TABLES[1:], "ct_snapshots"):
             for (session_id,) in execute(_SELECT_STRAY.format(table=table)):
                 is_log = table == "ct_lines"
                 finding = _finding("missing_row", _TABLES[0], None) if is_log else _finding("extra_row", table, None)
                 found[session_id].append(finding)
+
+    database.read(look)
     return dict(found)
 
 
@@ -245,18 +252,22 @@ def wrong_words(database: SqlDatabase) -> dict[str | None, list[RowFinding]]:
     if database.dialect != "sqlite":
         return {}
     found = defaultdict[str | None, list[RowFinding]](list)
+
+    def compare(execute: Execute) -> bool:
+        indexed = _indexed_words(execute)
+        after = 0
+        while rows := execute(_SELECT_WORDS, {"after": after, "limit": BATCH}):
+            for row, session_id, position, words in rows:
+                if indexed.pop(row, 0) != _sum_of(words):
+                    found[session_id].append(_finding("wrong_index", "ct_words", "words", position))
+            after = rows[-1][0]
+        return bool(indexed)
+
     try:
-        with database.reading() as execute:
-            indexed = _indexed_words(execute)
-            after = 0
-            while rows := execute(_SELECT_WORDS, {"after": after, "limit": BATCH}):
-                for row, session_id, position, words in rows:
-                    if indexed.pop(row, 0) != _sum_of(words):
-                        found[session_id].append(_finding("wrong_index", "ct_words", "words", position))
-                after = rows[-1][0]
+        has_others = database.read(compare)
     except OSError:
         return {None: [_finding("wrong_index", "ct_words", None)]}
-    if indexed:
+    if has_others:
         found[None].append(_finding("wrong_index", "ct_words", None))
     return dict(found)
 

@@ -6,33 +6,34 @@ transaction is a function that can be called again, so a transaction that the se
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache, partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar
 
 from convtree._catalogue import tables as catalogue
 from convtree._catalogue.erasing import SECURE_DELETE
 from convtree._catalogue.tables import Dialect, Execute
 from convtree._engine.log import Durability
-from convtree._logs.filesystems import full_disk_error
 from convtree._logs.sql_distribution import check_citus, distribute
+from convtree._logs.sql_errors import (
+    RolledBack,
+    TablesMissing,
+    TablesOutdated,
+    is_certain,
+    tables_missing,
+    text_of,
+    translated,
+)
+from convtree._logs.sql_lease import Lease, watch
 from convtree._logs.sql_migration import migrate
 from convtree._logs.sqlite_files import connect_events, create_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
-from convtree._model.errors import (
-    ConvtreeError,
-    OutcomeUnknown,
-    ReadOnlySession,
-    SessionClosed,
-    SessionLocked,
-    SessionNotFound,
-)
+from convtree._model.errors import ConvtreeError, OutcomeUnknown, SessionClosed, SessionLocked
+from convtree._model.interrupts import is_interrupt
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 
 if TYPE_CHECKING:
@@ -44,16 +45,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 TRIES = 5  # how often a transaction is run that the server rolls back
-_ROLLED_BACK = ("40001", "40P01")  # could not serialize; deadlock
-_UNIQUE_VIOLATIONS = ("23505", "42P07", "42710")  # the row, table or index exists
-_FULL = ("SQLITE_FULL", "53100")  # disk full
-_VAGUE = ("SQLITE_READONLY", "SQLITE_IOERR", "SQLITE_CANTOPEN")  # of a full disk, a quota or a size limit, for example
-_CANCELLED = "57014"  # by statement_timeout, or by an administrator
-#: how the codes begin with which a coordinator says that a worker ends, or cannot be reached
-_NODE_LOST = ("08", "57P0")
-_READ_ONLY = ("SQLITE_READONLY", "25006")
-_PRIMARY = ("SQLITE_BUSY", "SQLITE_CONSTRAINT", "SQLITE_READONLY")  # codes whose extended codes mean the same here
-_CANNOT_WRITE = "cannot be written to, because its place is read-only or its disk is full; nothing was written"
 _DRIVERS = {
     "sqlite": "sqlite",
     "postgres": "postgresql+psycopg",
@@ -62,22 +53,6 @@ _DRIVERS = {
 }
 _SELECT_VERSION = "SELECT MAX(version) FROM ct_schema"
 _URLS = "sqlite:///file.db or postgresql://user:password@host/name"
-
-
-class RolledBack(OSError):
-    """The server rolled a transaction back, or the connection was lost before the commit; it can be repeated."""
-
-
-class UniqueViolation(RolledBack):
-    """The row to insert exists: another process may have just inserted it."""
-
-
-class TablesMissing(SessionNotFound):
-    """The database has no tables of convtree; `create_tables()` creates them."""
-
-
-class TablesOutdated(ConvtreeError):
-    """The tables are of an earlier version; `create_tables()` migrates them."""
 
 
 class SqlDatabase(Uncopyable, ForkAware):
@@ -100,6 +75,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         self._inherited = False  # set in a forked child: the connections belong to the parent
         self.unerased: tuple[str, ...] = ()  # as `truncate_wal` returned it last
         self._checked = False  # set when the version of the tables was found to be usable
+        watch(engine)
         watch_forks(self)
 
     @classmethod
@@ -141,24 +117,37 @@ class SqlDatabase(Uncopyable, ForkAware):
 
     # --- transactions ---
 
-    @contextmanager
-    def reading(self) -> Iterator[Execute]:
-        """Opens a transaction that reads; gives a function that runs statements."""
-        with self._transaction("BEGIN") as transaction:
-            yield transaction
+    def read(self, work: Callable[[Execute], T]) -> T:
+        """Calls `work` in a transaction that reads, with a function that runs statements; returns what it returns."""
+        return self._call(self.reading(), work)
 
-    @contextmanager
-    def writing(self) -> Iterator[Execute]:
+    def write(self, work: Callable[[Execute], T]) -> T:
+        """Calls `work` in a transaction that writes; returns what it returns. Raises as `writing`."""
+        return self._call(self.writing(), work)
+
+    def _call(self, scope: _Scope, work: Callable[[Execute], T]) -> T:
+        try:
+            with scope as execute:
+                return work(execute)
+        except BaseException:
+            scope.abandon()  # an interrupt may have come where the block has ended, and its end was not called
+            raise
+
+    def reading(self) -> _Scope:
+        """Opens a transaction that reads; gives a function that runs statements. `read` survives interrupts, too."""
+        return _Scope(self, "BEGIN")
+
+    def writing(self) -> _Scope:
         """Opens a transaction that writes: committed at the end of the block, rolled back if that raises.
+
+        `write` and `transact` give the lock back at an interrupt, too.
 
         Raises:
             RolledBack: the server rolled it back, or the connection was lost; nothing was written.
             OutcomeUnknown: the connection was lost during the commit; everything was written, or nothing.
             SessionLocked: another writer kept its lock too long; nothing was written.
         """
-        with self._transaction("BEGIN IMMEDIATE") as transaction:
-            yield transaction
-            transaction.commit()
+        return _Scope(self, "BEGIN IMMEDIATE")
 
     def transact(self, work: Callable[[Execute], T], landed: Callable[[Execute], T | None] | None = None) -> T:
         """Calls `work` in a transaction that writes; again, after a pause, if the server rolls it back.
@@ -172,11 +161,14 @@ class SqlDatabase(Uncopyable, ForkAware):
             SessionLocked: it was rolled back every time; nothing was written.
         """
         unknown: OutcomeUnknown | None = None
+
+        def attempt(execute: Execute) -> T:
+            result = None if unknown is None or landed is None else landed(execute)
+            return work(execute) if result is None else result
+
         for number in range(TRIES):
             try:
-                with self.writing() as execute:
-                    result = None if unknown is None or landed is None else landed(execute)
-                    return work(execute) if result is None else result
+                return self.write(attempt)
             except OutcomeUnknown as error:
                 unknown = error
             except (OSError, SessionLocked) as error:
@@ -191,63 +183,6 @@ class SqlDatabase(Uncopyable, ForkAware):
             f"{self.location}: rolled back {TRIES} times because of other writers; nothing was written, try again",
             holder=None,
         )
-
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[_Transaction]:
-        if self._inherited:
-            raise SessionClosed(f"{self.location}: this database belongs to the parent process; connect to it again")
-        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-        try:
-            with self._connected() as connection:
-                if self.dialect == "sqlite":
-                    if self._owned is None and begin != "BEGIN":
-                        connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
-                    connection.exec_driver_sql(begin)
-                yield _Transaction(connection, self._compile, self.location)
-        except DBAPIError as error:
-            raise self._translated(error) from error.orig  # unlike `error`, that does not quote values
-        except SQLAlchemyError as error:
-            raise OSError(f"{self.location}: {type(error).__name__}") from None
-
-    @contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        pool = self._engine.pool
-        try:
-            with self._engine.connect() as connection:
-                yield connection
-        finally:
-            if self._closed:  # nobody else would close what went back to a pool
-                for each in (pool, self._engine.pool):
-                    each.dispose()
-
-    def _translated(self, error: Any) -> Exception:
-        """Returns the error to raise for an error of the driver."""
-        code = _code_of(error.orig)
-        text = _text_of(error.orig)
-        if code in ("SQLITE_BUSY", "55P03"):
-            return SessionLocked(f"{self.location}: locked by another writer; nothing was written", holder=None)
-        if code == "42P01" or text.startswith("no such table"):
-            return self._tables_missing()
-        if (full := self._full_disk(code)) is not None:
-            return OSError(full.errno, f"{full.strerror}; nothing was written", self._file or self.location)
-        if code in _READ_ONLY:
-            return ReadOnlySession(f"{self.location}: {_CANNOT_WRITE} ({text})")
-        if code in _UNIQUE_VIOLATIONS or code == "SQLITE_CONSTRAINT":
-            return UniqueViolation(f"{self.location}: {text}")
-        is_over = code in _ROLLED_BACK or error.connection_invalidated
-        return RolledBack(f"{self.location}: {text}") if is_over else _os_error(code, f"{self.location}: {text}")
-
-    def _full_disk(self, code: str | None) -> OSError | None:
-        """Returns the error of a full disk, if that is why a statement failed. SQLite says so only of some writes."""
-        if code in _FULL:
-            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if self._file is not None and str(code).startswith(_VAGUE):
-            return full_disk_error(Path(self._file).absolute().parent)
-        return None
-
-    def _tables_missing(self) -> TablesMissing:
-        return TablesMissing(f"{self.location}: there are no tables yet; open_store(url, create=True) creates them")
 
     # --- the tables ---
 
@@ -273,8 +208,7 @@ class SqlDatabase(Uncopyable, ForkAware):
         Raises:
             ConvtreeError: the database has no Citus, or a table is distributed in another way. No table was changed.
         """
-        with self.reading() as execute:
-            check_citus(execute, self.location)
+        self.read(lambda execute: check_citus(execute, self.location))
         self.create_tables()
         return self.transact(partial(distribute, location=self.location))
 
@@ -288,10 +222,9 @@ class SqlDatabase(Uncopyable, ForkAware):
         """
         if self._checked:
             return
-        with self.reading() as execute:
-            [(version,)] = execute(_SELECT_VERSION)
+        [(version,)] = self.read(lambda execute: execute(_SELECT_VERSION))
         if version is None:
-            raise self._tables_missing()
+            raise tables_missing(self.location)
         if version > catalogue.VERSION:
             raise ConvtreeError(
                 f"{self.location}: its tables have version {version}, this convtree supports up to "
@@ -328,19 +261,8 @@ class SqlDatabase(Uncopyable, ForkAware):
         Raises:
             OSError: the database cannot be written to.
         """
-        from sqlalchemy.exc import DBAPIError
-
         self.unerased = ("", "-wal")
-        try:
-            with self._engine.connect() as connection:
-
-                def execute(sql: str) -> Sequence[Any]:
-                    result = connection.exec_driver_sql(sql)
-                    return result.fetchall() if result.returns_rows else ()
-
-                self.unerased = truncate_wal(execute)
-        except DBAPIError as error:
-            raise self._translated(error) from error.orig
+        self.unerased = self._call(_Scope(self, None), truncate_wal)
 
     def close(self) -> None:
         """Closes the connections, unless the engine belongs to the caller; twice is the same as once."""
@@ -358,13 +280,86 @@ class SqlDatabase(Uncopyable, ForkAware):
             self._owned.dispose(close=False)
 
 
+class _Scope:
+    """A transaction as a block. `begin` is the statement that begins it in SQLite; None: every statement for itself."""
+
+    def __init__(self, database: SqlDatabase, begin: Literal["BEGIN", "BEGIN IMMEDIATE"] | None) -> None:
+        self._database = database
+        self._begin = begin
+        self._lease = Lease(database._engine, owned=database._owned is not None)
+        self._pool = database._engine.pool
+        self._transaction: _Transaction | None = None
+
+    def __enter__(self) -> _Transaction:
+        database = self._database
+        if database._inherited:
+            raise SessionClosed(
+                f"{database.location}: this database belongs to the parent process; connect to it again"
+            )
+        try:
+            connection = self._lease.take()
+            if database.dialect == "sqlite" and self._begin is not None:
+                if database._owned is None and self._begin != "BEGIN":
+                    connection.exec_driver_sql(SECURE_DELETE)  # the connection was made by the caller
+                connection.exec_driver_sql(self._begin)
+            self._transaction = _Transaction(connection, database._compile, self._lease, database.location)
+            return self._transaction
+        except BaseException as error:
+            self._end(error)
+            raise
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            if error is None and self._begin == "BEGIN IMMEDIATE":
+                assert self._transaction is not None
+                self._transaction.commit()
+        except BaseException as failure:
+            self._end(failure)
+            raise
+        self._end(error)
+
+    def _end(self, error: BaseException | None) -> None:
+        """Gives the connection back, and raises what an error of the driver means."""
+        if error is not None and is_interrupt(error):
+            self.abandon()
+            return
+        from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+        database = self._database
+        try:
+            self._lease.give_back()
+        except DBAPIError as failure:
+            error = error or failure
+        self._dispose_if_closed()
+        if isinstance(error, DBAPIError):
+            meaning = translated(error, database.location, database._file)
+            raise meaning from error.orig  # unlike `error`, that does not quote values
+        if isinstance(error, SQLAlchemyError):
+            raise OSError(f"{database.location}: {type(error).__name__}") from None
+
+    def abandon(self) -> None:
+        """Ends it after an interrupt: rolled back, and its connection closed. Does nothing if it has ended."""
+        self._lease.abandon()
+        self._dispose_if_closed()
+
+    def _dispose_if_closed(self) -> None:
+        """Closes what went back to a pool after the database was closed. Nobody else would."""
+        database = self._database
+        if database._closed and not database._inherited:
+            for each in (self._pool, database._engine.pool):
+                each.dispose()
+
+
 class _Transaction:
     """Runs statements on a connection. If the first finds the connection dead, it is repeated on a new one."""
 
-    def __init__(self, connection: Connection, compile: Callable[[str], _Statement], location: str) -> None:
+    def __init__(
+        self, connection: Connection, compile: Callable[[str], _Statement], lease: Lease, location: str
+    ) -> None:
         self._connection = connection
         self._location = location
         self._compile = compile
+        self._lease = lease
         self._begun = connection.dialect.name == "sqlite"
 
     def __call__(self, sql: str, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] = ()) -> list[Any]:
@@ -378,7 +373,8 @@ class _Transaction:
         except DBAPIError as error:
             if self._begun or not error.connection_invalidated:
                 raise
-            self._connection.rollback()  # then the next statement takes a new connection
+            self._connection.rollback()
+            self._lease.note(self._connection)  # a new one
             result = self._connection.exec_driver_sql(statement, given)
         self._begun = True
         return list(result.fetchall()) if result.returns_rows else []
@@ -389,20 +385,16 @@ class _Transaction:
 
         try:
             self._connection.commit()
+        except AssertionError as error:
+            # SQLAlchemy asserts something of a commit that was interrupted, and so hides the interrupt.
+            raise error.__context__ or error from None
         except DBAPIError as error:
-            code = str(_code_of(error.orig))
-            if code in (*_ROLLED_BACK, "SQLITE_BUSY", "SQLITE_IOERR_WRITE", *_FULL):
+            if is_certain(error.orig):
                 raise
             raise OutcomeUnknown(
                 f"{self._location}: the connection was lost during the commit, so it is unknown whether this call took "
-                f"effect; make it again with the same ids, or look ({_text_of(error.orig)})"
+                f"effect; make it again with the same ids, or look ({text_of(error.orig)})"
             ) from error.orig
-
-
-def _os_error(code: str | None, message: str) -> OSError:
-    if code == _CANCELLED:
-        return TimeoutError(f"{message}; nothing was written")
-    return ConnectionError(f"{message}; nothing was written") if str(code).startswith(_NODE_LOST) else OSError(message)
 
 
 def back_off(number: int) -> None:
@@ -492,17 +484,3 @@ def _sqlite_engine(url: URL, durability: Durability, lock_timeout_s: float) -> E
     for name, listener in connect_events(os.path.abspath(url.database), configure).items():
         sqlalchemy.event.listen(engine, name, listener)
     return engine
-
-
-def _code_of(error: Any) -> str | None:
-    """Returns PostgreSQL's SQLSTATE, or the name of SQLite's primary error code."""
-    name = getattr(error, "sqlite_errorname", None)
-    if name is None:
-        return getattr(error, "sqlstate", None)
-    return next((each for each in _PRIMARY if name.startswith(each)), str(name))
-
-
-def _text_of(error: Any) -> str:
-    """Returns the first line of the driver's message; the others may quote values."""
-    text = getattr(getattr(error, "diag", None), "message_primary", None) or str(error)
-    return text.splitlines()[0] if text else type(error).__name__

@@ -77,8 +77,7 @@ class SnapshotReader:
         run = number // _RUN
         if run not in self._runs:
             values = {**self._key, "start": run * _RUN, "until": (run + 1) * _RUN}
-            with self._database.reading() as execute:
-                rows = execute(_SELECT_PARTS, values)
+            rows = self._database.read(lambda execute: execute(_SELECT_PARTS, values))
             if len(self._runs) >= _CACHED_RUNS:
                 del self._runs[next(iter(self._runs))]
             self._runs[run] = {part: bytes_of(data) for part, data in rows}

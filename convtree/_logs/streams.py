@@ -6,11 +6,15 @@ import os
 import stat
 from pathlib import Path
 
+from convtree._logs.descriptors import Descriptors, with_open
+
 _LINKS = 40  # symbolic links that are followed
 
 
-def open_stream(path: Path) -> int | None:
+def open_stream(descriptors: Descriptors, path: Path) -> int | None:
     """Opens a device, a pipe or a descriptor such as `/dev/stdout` to write to; None for every other path.
+
+    The caller closes `descriptors`.
 
     Waits for the reader of a named pipe. A descriptor is written to where it is, also if it is that of a file.
 
@@ -19,17 +23,14 @@ def open_stream(path: Path) -> int | None:
     """
     descriptor = _descriptor_at(path)
     if descriptor is not None:
-        return os.dup(descriptor)
+        return descriptors.duplicate(descriptor)
     try:
         if not _is_stream(os.stat(path)):
             return None
     except OSError:
         return None  # there is nothing, or it will be seen when the file is written
-    fd = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
-    if _is_stream(os.fstat(fd)):
-        return fd
-    os.close(fd)
-    return None
+    fd = descriptors.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    return fd if _is_stream(os.fstat(fd)) else None
 
 
 def is_terminal(path: Path) -> bool:
@@ -37,13 +38,9 @@ def is_terminal(path: Path) -> bool:
     try:
         if not stat.S_ISCHR(os.stat(path).st_mode):
             return False
-        fd = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+        return with_open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC, os.isatty)
     except OSError:
         return False
-    try:
-        return os.isatty(fd)
-    finally:
-        os.close(fd)
 
 
 def _is_stream(status: os.stat_result) -> bool:

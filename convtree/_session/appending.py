@@ -20,6 +20,7 @@ from convtree._engine.sdk_objects import PINNED_ROLES, SDKObject, check_shape, e
 from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_record
 from convtree._model.entries import Entry, MessageEntry, Record, Status, Visibility
 from convtree._model.errors import InvalidMessage
+from convtree._model.interrupts import Unlocking
 from convtree._session.client import HasClient, check_on_stale, naming_item
 
 E = TypeVar("E", bound=Entry)
@@ -295,7 +296,7 @@ def set_system(
     check_on_stale(on_stale, wanted)
     client = self._client
     record = client.encode(entry)
-    with client.lock:
+    with Unlocking(client.lock), client.lock:
         intent = SetSystem(record, only_text, client.seen(on_stale, wanted), wanted)
         return cast(MessageEntry, client.write(intent).stored[-1])
 

@@ -24,6 +24,7 @@ from convtree._engine.write_batch import EncodedRecord, WriteBatch, encode_recor
 from convtree._model.arguments import checked
 from convtree._model.entries import Entry, Header, LabelMark, Mark, Record, SessionInfoMark
 from convtree._model.errors import CorruptLog, InvalidMessage, ReadOnlySession, SessionClosed, SessionFailed
+from convtree._model.interrupts import Unlocking, is_owned, release
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import check_choice
 from convtree._session.view import SessionView
@@ -48,7 +49,7 @@ def locked(method: Callable[Concatenate[Client, P], T]) -> Callable[Concatenate[
 
     @wraps(method)
     def read(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self.lock:
+        with Unlocking(self.lock), self.lock:
             self.check_open()
             if self.journal.index_is_partial:
                 self.journal.refresh()  # a signal interrupted a scan
@@ -113,7 +114,7 @@ class Client(Uncopyable, ForkAware):
         replaced = self.journal.times_replaced
 
         def read(rows: Sequence[int]) -> list[Entry]:
-            with self.lock:
+            with Unlocking(self.lock), self.lock:
                 self.check_open()
                 with suppress(LogReplaced):
                     if self._is_same(replaced):
@@ -129,7 +130,7 @@ class Client(Uncopyable, ForkAware):
         Raises:
             SessionFailed: it was replaced since.
         """
-        with self.lock:
+        with Unlocking(self.lock), self.lock:
             found = self.ask(SessionView.numbered_records, rows) if self._is_same(times_replaced) else []
             if not self._is_same(times_replaced):
                 location = self.journal.log.location
@@ -251,10 +252,17 @@ class Client(Uncopyable, ForkAware):
         records = [encode(entries[0])] if len(entries) == 1 else self._encode_items(entries)
         if label is not None:  # its target is known under the lock
             label = cast(LabelMark, self.encode(LabelMark(target_id="", label=label)).record).label
-        with self.lock:
-            seen = self.seen(on_stale, expected)
-            appended = Append(records, parent_id, seen, reply_to, label, move_leaf, expected)
-            return self.write(appended).stored[: len(entries)]
+        lock = self.lock
+        is_nested = is_owned(lock)
+        try:  # as `Unlocking` does it, without its calls
+            with lock:
+                seen = self.seen(on_stale, expected)
+                appended = Append(records, parent_id, seen, reply_to, label, move_leaf, expected)
+                return self._write(appended).stored[: len(entries)]
+        except BaseException:
+            if not is_nested:
+                release(lock)
+            raise
 
     def add_mark(self, mark: LabelMark | SessionInfoMark) -> None:
         """Appends a mark that does not move the leaf."""
@@ -262,24 +270,27 @@ class Client(Uncopyable, ForkAware):
 
     def write(self, intent: Intent) -> WriteBatch:
         """Writes an intent. If it moves the leaf, this client has then seen the log's leaf."""
-        with self.lock:
-            journal = self.journal
-            if self.closed or self._refusal or journal.index.state.read_only:
-                self.check_open()
-                self.check_writable()  # before the log is asked: a reader takes no lock and repairs nothing
-            batch = journal.write(intent, self._header)
-            leaf_id = journal.index.state.leaf.id
-            if (
-                intent.moves_leaf
-                and not batch.keeps_leaf
-                and (batch.added or not batch.stored or batch.stored[-1].id == leaf_id)
-            ):
-                self.leaf_id = leaf_id  # ours; with nothing added, it was there already: a retry has seen it
-            return batch
+        with Unlocking(self.lock), self.lock:
+            return self._write(intent)
+
+    def _write(self, intent: Intent) -> WriteBatch:
+        journal = self.journal
+        if self.closed or self._refusal or journal.index.state.read_only:
+            self.check_open()
+            self.check_writable()  # before the log is asked: a reader takes no lock and repairs nothing
+        batch = journal.write(intent, self._header)
+        leaf_id = journal.index.state.leaf.id
+        if (
+            intent.moves_leaf
+            and not batch.keeps_leaf
+            and (batch.added or not batch.stored or batch.stored[-1].id == leaf_id)
+        ):
+            self.leaf_id = leaf_id  # ours; with nothing added, it was there already: a retry has seen it
+        return batch
 
     def save_long_scan(self) -> None:
         """Saves the index of a writer that had to scan much to open the log, so that the next one has not."""
-        with self.lock:
+        with Unlocking(self.lock), self.lock:
             if self._may_write:
                 self.journal.save_long_scan()
 
@@ -289,7 +300,7 @@ class Client(Uncopyable, ForkAware):
 
     def close(self) -> None:
         """Closes the log. A writer first saves its index if enough was added."""
-        with self.lock:
+        with Unlocking(self.lock), self.lock:
             try:
                 if not self.closed and self._may_write:
                     self.journal.save_snapshot()

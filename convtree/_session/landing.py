@@ -19,6 +19,7 @@ from convtree._engine.leaf import LEAF, AtLeaf
 from convtree._engine.rendering import Render, default_render
 from convtree._engine.write_batch import encode_record
 from convtree._model.entries import BranchSummaryEntry, CompactionEntry, Entry, LeafMark, Mark, Record
+from convtree._model.interrupts import Unlocking
 from convtree._session.branches import CheckOut
 from convtree._session.client import checked_id
 from convtree._session.summary_intents import ApplySummary, LeaveBranch, same_call
@@ -89,7 +90,7 @@ def branch(  # noqa: D417  # a method: `self` needs no description
     client, target_id = self._client, self._client.id_of(entry_id)
     if summary is not None:
         note = client.encode(BranchSummaryEntry(id=checked_id(id), from_id=None, summary=summary, details=details))
-        with client.lock:
+        with Unlocking(client.lock), client.lock:
             left = LeaveBranch(note, target_id, client.seen(expected=wanted), wanted)
             return cast(BranchSummaryEntry, client.write(left).stored[-1])
     client.write(MoveLeaf(target_id, encode_record(LeafMark(id=checked_id(id), target_id=target_id)), wanted))
@@ -360,6 +361,6 @@ def _apply(
     any_words: bool = False,
 ) -> Entry:
     record = client.encode(note)
-    with client.lock:
+    with Unlocking(client.lock), client.lock:
         intent = ApplySummary(plan, record, parent_id, client.seen(expected=wanted), wanted, any_words)
         return cast(Entry, client.write(intent).stored[-1])

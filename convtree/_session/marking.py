@@ -18,6 +18,7 @@ from convtree._engine.write_batch import EncodedRecord, WriteBatch
 from convtree._logs.directories import Directory, given, given_root
 from convtree._model.entries import BranchSummaryEntry, Entry, LabelMark, MessageEntry, SessionInfoMark, VisibilityMark
 from convtree._model.errors import InvalidMessage
+from convtree._model.interrupts import Unlocking
 from convtree._session.client import HasClient, checked_id
 from convtree._session.header import check_choice
 from convtree._session.view import SessionView
@@ -130,7 +131,7 @@ def _change(self: HasClient, entry_id: str | Entry, **change: Any) -> bool:
     """Adds a visibility mark; returns whether the context at the session's leaf has another content now."""
     client, target_id = self._client, self._client.id_of(entry_id)
     mark = client.encode(VisibilityMark(target_id=target_id, **change))
-    with client.lock:
+    with Unlocking(client.lock), client.lock:
         before = client.ask(_shows, target_id)
         client.write(ChangeVisibility(mark, client.leaf_id))
         return client.ask(_shows, target_id) != before

@@ -31,6 +31,7 @@ from convtree._model.entries import (
     ParentSession,
     Record,
 )
+from convtree._model.interrupts import Unlocking
 from convtree._model.resources import Uncopyable
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session import appending, branches, follow, forking, landing, marking, viewing, walking
@@ -242,7 +243,7 @@ class Session(Described, Uncopyable):
         written = 0
         for batch in batched(records, batch_size):
             encoded = [encode_imported(self._client.without_secrets(record)) for record in batch]
-            with self._client.lock:
+            with Unlocking(self._client.lock), self._client.lock:
                 done = self._client.write(Import(encoded, self._client.seen(), move_leaf))
             written += len(done.added) - done.keeps_leaf  # without the mark that keeps it
         return written

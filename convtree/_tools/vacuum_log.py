@@ -12,6 +12,7 @@ from convtree._logs.directories import path_of
 from convtree._logs.jsonl import JsonlLog
 from convtree._model.arguments import checked
 from convtree._model.entries import Entry
+from convtree._model.interrupts import ending
 from convtree._tools.redact_log import copies_in_folder
 from convtree.stores._folder import CATALOGUE, LEDGER, SUFFIX, FolderBackend, rewrite_log
 from convtree.stores._session_store import SessionStore
@@ -54,14 +55,16 @@ def vacuum(
             return store.vacuum(path.stem, keep, dry_run=dry_run, remove_original=remove_original)
     plan = VacuumedLog(keep)
     mode: Mode = "r" if dry_run else "r+"
-    log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, exclusive=not dry_run, allow_network=allow_network)
+    log = JsonlLog(path, mode=mode, lock_timeout_s=lock_timeout_s, allow_network=allow_network)
     if dry_run:
-        try:
-            plan.build(log, lambda _: set())
-        finally:
-            log.close()
+        ending(lambda: plan.build(log, lambda _: set()), log.close)
         return plan.result(path.stem, done=False)
-    replaced = rewrite_log(log, lambda log: plan.build(log, lambda _: set(), heals=True), remove_original)
+
+    def build(log: JsonlLog) -> list[bytes] | None:
+        log.lock()
+        return plan.build(log, lambda _: set(), heals=True)
+
+    replaced = rewrite_log(log, build, remove_original)
     done = plan.result(path.stem, done=True)
     if not done.done:
         return done

@@ -17,20 +17,23 @@ import os
 import sqlite3
 import stat
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 from zlib import crc32
 
 from convtree._catalogue import tables
 from convtree._catalogue.erasing import SECURE_DELETE
-from convtree._logs.descriptors import OPEN_FLAGS
+from convtree._logs.descriptors import OPEN_FLAGS, Descriptors, with_open
 from convtree._logs.lock import FileLock
 from convtree._logs.side_files import PRIVATE, claim_cache, open_side_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
 from convtree._model.errors import SessionLocked
+from convtree._model.interrupts import ending
+
+T = TypeVar("T")
 
 PATIENCE_S = 10.0  # how long to wait for another process that writes the tables
 _UNSTAMPED = 32  # transactions after which the WAL is moved into the file
@@ -139,9 +142,7 @@ class CatalogueFile:
         """
         claim_cache(self.path, (*_SUFFIXES[1:], _STAMP))
         if not self._open_trusted():
-            with self._locked() as fd:
-                if not self._open_trusted():  # no other process has made new ones meanwhile
-                    self._create(fd)
+            self._while_locked(self._open_or_create)
         assert self.connection is not None
         return self.connection
 
@@ -152,8 +153,8 @@ class CatalogueFile:
         try:
             stamp = self._fitting_stamp()
             if stamp is None:
-                with self._locked():  # another process is moving the WAL at this moment
-                    stamp = self._fitting_stamp()
+                # Another process may be moving the WAL at this moment.
+                stamp = self._while_locked(lambda _: self._fitting_stamp())
         except OSError:
             return False
         if stamp is None or stamp.token != self.stamp.token:
@@ -164,8 +165,8 @@ class CatalogueFile:
     def is_stamped_anew(self) -> bool:
         """Returns whether another process has stamped the file since it was last looked at. Waits for one that does."""
         before = self.stamp
-        with suppress(OSError), self._locked():
-            self.stamp = self._fitting_stamp() or before
+        with suppress(OSError):
+            self.stamp = self._while_locked(lambda _: self._fitting_stamp()) or before
         return self.stamp != before
 
     def written(self) -> None:
@@ -187,10 +188,14 @@ class CatalogueFile:
         """Closes tables that cannot be trusted. The next `open` makes new ones, unless another process has."""
         token = self.stamp.token
         self.close()
-        with suppress(OSError), self._locked() as fd:
+
+        def distrust(fd: int) -> None:
             stamp = self._fitting_stamp()
             if stamp is not None and stamp.token == token:
                 os.ftruncate(fd, 0)
+
+        with suppress(OSError):
+            self._while_locked(distrust)
 
     def close(self) -> None:
         """Moves the WAL into the file, and closes it."""
@@ -227,6 +232,10 @@ class CatalogueFile:
                 connection.close()
         return self.connection is connection
 
+    def _open_or_create(self, fd: int) -> None:
+        if not self._open_trusted():  # no other process has made new ones meanwhile
+            self._create(fd)
+
     def _create(self, fd: int) -> None:
         """Makes new tables in place of what is there. The caller holds the lock; `fd` is the stamp's."""
         for suffix in _SUFFIXES:
@@ -239,6 +248,7 @@ class CatalogueFile:
             _create_tables(connection, token)
             self._write_stamp(fd, token, 0)
         except BaseException:
+            connection.rollback()  # closing waits for cursors, and one may be in the traceback of an interrupt
             connection.close()
             raise
         self.connection = connection
@@ -251,13 +261,17 @@ class CatalogueFile:
         """
         connection = self.connection
         assert connection is not None
-        with self._locked() as fd:
+
+        def move(fd: int) -> tuple[str, ...]:
             stamp = self._fitting_stamp()
             if stamp is None or stamp.token != self.stamp.token:
                 raise OSError(f"{self.path}: it is not as it was left")
             result = checkpoint(lambda sql: connection.execute(sql).fetchall())
             ((generation,),) = connection.execute(_SELECT_STATE).fetchall()  # at least that of what was moved
             self._write_stamp(fd, stamp.token, generation)
+            return result
+
+        result = self._while_locked(move)
         self._unstamped = 0
         return result
 
@@ -268,13 +282,9 @@ class CatalogueFile:
             OSError: the stamp cannot be read.
         """
         try:
-            fd = os.open(self._beside(_STAMP), os.O_RDONLY | OPEN_FLAGS)
+            data = with_open(self._beside(_STAMP), os.O_RDONLY | OPEN_FLAGS, lambda fd: os.read(fd, _FORM.size + 1))
         except FileNotFoundError:
             return None
-        try:
-            data = os.read(fd, _FORM.size + 1)
-        finally:
-            os.close(fd)
         if len(data) != _FORM.size:
             return None
         *fields, checksum = _FORM.unpack(data)
@@ -297,19 +307,23 @@ class CatalogueFile:
         os.ftruncate(fd, 0)
         os.write(fd, data + crc32(data).to_bytes(4, "little"))
 
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Takes the lock of the stamp, and yields the descriptor of the stamp."""
-        place = self._beside(_STAMP)
-        fd = open_side_file(place, os.stat(place.parent), PRIVATE)
-        try:
+    def _while_locked(self, work: Callable[[int], T]) -> T:
+        """Calls `work` under the lock of the stamp, with the descriptor of the stamp.
+
+        Raises:
+            OSError: another process has the lock for too long, or the stamp cannot be opened.
+        """
+        place, descriptors = self._beside(_STAMP), Descriptors()
+
+        def begin() -> T:
+            fd = open_side_file(descriptors, place, os.stat(place.parent), PRIVATE)
             try:
                 FileLock(str(place)).acquire(fd, PATIENCE_S)
             except SessionLocked as error:
                 raise OSError(str(error)) from error
-            yield fd
-        finally:
-            os.close(fd)
+            return work(fd)
+
+        return ending(begin, descriptors.close)
 
 
 Tables: TypeAlias = CatalogueFile | MemoryTables

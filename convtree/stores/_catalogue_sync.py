@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from threading import RLock
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 from weakref import finalize
-
-import msgspec
 
 from convtree._catalogue import tables
 from convtree._catalogue.copies import OwnRecords, held_elsewhere
@@ -31,10 +29,12 @@ from convtree._engine.log import Log
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark
 from convtree._model.errors import ConvtreeError, NotALog, SessionNotFound
+from convtree._model.interrupts import Unlocking, is_interrupt
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._session.header import new_header
 from convtree._session.session import Session
-from convtree.stores._catalogue_file import NEXT_GENERATION, CatalogueFile, MemoryTables, Tables, means_damage
+from convtree.stores._catalogue_file import CatalogueFile, MemoryTables, Tables, means_damage
+from convtree.stores._catalogue_transaction import CatalogueTransaction
 from convtree.stores._deletions import header_checksum, lines_for
 from convtree.stores._file_copies import copies_in, shared_records, without_shared
 from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
@@ -45,9 +45,6 @@ T = TypeVar("T")
 
 _COMMIT = 50  # sessions in one transaction
 _RESETS = 3  # after this many damaged files, the tables stay in memory
-
-#: what reading or decoding a damaged column raises
-_OF_THE_TABLES = (sqlite3.Error, ValueError, TypeError, OverflowError, LookupError, msgspec.MsgspecError)
 
 _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read again at every sync
 
@@ -195,10 +192,22 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _with_retry(self, attempt: Callable[[], T]) -> T:
         """Calls `attempt` until the tables are not reset meanwhile. Ends: after some resets they are in memory."""
-        with self._lock:
-            while True:
-                with suppress(CatalogueReset):
-                    return attempt()
+        with Unlocking(self._lock), self._lock:
+            try:
+                while True:
+                    with suppress(CatalogueReset):
+                        return attempt()
+            except BaseException as error:
+                if is_interrupt(error):
+                    self._abandon()
+                raise
+
+    def _abandon(self) -> None:
+        """Closes the tables after an interrupt. They may be in a transaction, and what was read of them half read."""
+        if (connection := self._connection) is not None:
+            connection.rollback()  # closing waits for cursors, and one may be in the traceback
+        self._forget()
+        self._tables.close()
 
     # --- the tables ---
 
@@ -206,58 +215,28 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
     def _connection(self) -> sqlite3.Connection | None:
         return self._tables.connection
 
-    @contextmanager
-    def reading(self) -> Iterator[Execute]:
-        """Opens a transaction that reads."""
-        with self._transaction("BEGIN") as execute:
-            yield execute
+    def reading(self) -> CatalogueTransaction:
+        """Opens a transaction that reads. For calls within `_with_retry`."""
+        return CatalogueTransaction(self._connect, self._reset_tables)
 
-    @contextmanager
-    def writing(self) -> Iterator[Execute]:
-        """Opens a transaction that writes."""
-        with self._lock:
-            with self._transaction("BEGIN IMMEDIATE") as execute:
-                yield execute
-                ((generation,),) = execute(NEXT_GENERATION)
-            # If another process wrote since the stamps were loaded, there is nothing to find out by it.
-            self._generation = generation if generation == self._generation + 1 else -1
-            self._tables.written()
+    def writing(self) -> CatalogueTransaction:
+        """Opens a transaction that writes. For calls within `_with_retry`."""
+        return CatalogueTransaction(self._connect, self._reset_tables, self._note_written)
 
-    @contextmanager
-    def _transaction(self, begin: str) -> Iterator[Execute]:
-        with self._lock:
-            connection = self._connection or self._connect()
-            refused: list[Exception] = []
+    def write(self, work: Callable[[Execute], T]) -> T:
+        """Calls `work` in a transaction that writes, and returns what it returns."""
+        with self.writing() as execute:
+            return work(execute)
 
-            def execute(sql: str, values: Any = ()) -> list[Any]:
-                try:
-                    return self._execute(sql, values)
-                except (ValueError, TypeError, OverflowError) as error:
-                    if not isinstance(error, UnicodeDecodeError):
-                        refused.append(error)  # a value of the caller is none for SQLite
-                    raise
-
-            try:
-                connection.execute(begin)
-                yield execute
-                connection.execute("COMMIT")
-            except BaseException as error:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                if isinstance(error, _OF_THE_TABLES) and not isinstance(error, ConvtreeError) and error not in refused:
-                    self._reset_tables(error)
-                raise
-
-    def _execute(self, sql: str, values: Any = ()) -> list[Any]:
-        connection = self._connection
-        assert connection is not None
-        if isinstance(values, list):
-            connection.executemany(sql, values)
-            return []
-        return connection.execute(sql, values).fetchall()
+    def _note_written(self, generation: int) -> None:
+        # If another process wrote since the stamps were loaded, there is nothing to find out by it.
+        self._generation = generation if generation == self._generation + 1 else -1
+        self._tables.written()
 
     def _connect(self) -> sqlite3.Connection:
-        """Opens the tables: in memory if the file cannot be used."""
+        """Opens the tables, if they are not open: in memory if the file cannot be used."""
+        if (connection := self._connection) is not None:
+            return connection
         try:
             return self._tables.open()
         except (OSError, sqlite3.Error):
@@ -332,7 +311,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def close(self) -> None:
         """Closes the tables. The next query opens them again."""
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             if self._unerased and self._connection is not None:
                 with suppress(OSError, sqlite3.Error):
                     self._unerased = self._tables.truncate_wal()

@@ -22,6 +22,7 @@ from convtree._model.arguments import checked_methods
 from convtree._model.entries import Finding
 from convtree._model.errors import ConvtreeError, NotALog, SessionFailed, SessionNotFound
 from convtree._model.findings import FINDING_CODES, LOST
+from convtree._model.interrupts import Unlocking
 from convtree._session import checking
 from convtree._session.checking import Report
 from convtree._session.repairing import Repair, RepairPlan, plan_repair
@@ -125,7 +126,7 @@ class CheckingStore(RedactingStore):
     def _ask(self, question: str, default: Any, *arguments: Any) -> Any:
         """Asks a backend that keeps tables beside its logs; returns `default` of others."""
         method: Callable[..., Any] | None = getattr(self._backend, question, None)
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._check_open()
             return default if method is None else method(*arguments)
 
@@ -196,7 +197,7 @@ class CheckingStore(RedactingStore):
                     return work.repair(done=True)
             if dry_run:
                 return work.planned(self._log(id, "r"))
-            with self._lock:
+            with Unlocking(self._lock), self._lock:
                 self._check_open()
                 replaced = self._backend.rewrite(id, work.build, False)  # type: ignore[attr-defined]  # it has it
             done = work.result(replaced.original)

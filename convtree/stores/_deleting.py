@@ -15,6 +15,7 @@ from convtree._model.arguments import checked_methods
 from convtree._model.batches import batched
 from convtree._model.entries import Entry, Record
 from convtree._model.errors import ConvtreeError, SessionChanged, SessionHeld, SessionLocked, SessionNotFound
+from convtree._model.interrupts import Unlocking
 from convtree._model.unicode_text import check_text
 from convtree.stores._arguments import check_owner, check_session_id
 from convtree.stores._copies import Said, holders_of, linked_to, said_in
@@ -212,7 +213,7 @@ class StoreDeleter(SharingStore):
 
     def _erase(self, ids: Sequence[str]) -> Traces:
         erase: Callable[[Sequence[str]], Traces] | None = getattr(self._backend, "erase", None)
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._check_open()
             return Traces([], []) if erase is None else erase(ids)
 
@@ -229,7 +230,7 @@ class StoreDeleter(SharingStore):
             StaleLeaf, LeafUncertain: its log is not as expected.
             SessionHeld: one of them is on hold.
         """
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._check_open()
             catalogue = self._backend.catalogue()
             below = list(catalogue.descendants([id], "task"))
@@ -257,7 +258,7 @@ class StoreDeleter(SharingStore):
         """Deletes a family if its stamps still hold, and returns whether it did."""
         ids = [each.info.id for each in family.members]
         with suppress(SessionLocked):
-            with self._lock:
+            with Unlocking(self._lock), self._lock:
                 self._check_open()
                 stamps = {each.info.id: each.stamp for each in family.members}
                 deleted = self._backend.delete(ids[::-1], stamps).deleted

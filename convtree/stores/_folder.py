@@ -7,7 +7,8 @@ import os
 import re
 import stat
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from convtree._catalogue.gone import GoneSession
@@ -15,6 +16,7 @@ from convtree._catalogue.types import LogStamp, Progress, StoreFinding
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, Log, Mode
 from convtree._logs.atomic_file import create_atomically, replace_atomically
+from convtree._logs.descriptors import with_open
 from convtree._logs.file_lines import header_at
 from convtree._logs.filesystems import refuse_network, suppress_full_disk
 from convtree._logs.index_file import index_of
@@ -22,6 +24,7 @@ from convtree._logs.jsonl import JsonlLog
 from convtree._logs.ledger_file import LedgerFile
 from convtree._model.entries import ID, Header
 from convtree._model.errors import NotALog, SessionExists, SessionNotFound
+from convtree._model.interrupts import ending
 from convtree._model.resources import Uncopyable
 from convtree._session.header import new_header
 from convtree._session.session import Session
@@ -96,10 +99,12 @@ class FolderBackend(Uncopyable):
     def delete(self, ids: Sequence[str], expected: Mapping[str, LogStamp] | None = None) -> Deletion:
         """Deletes logs and the files that belong to them. Holds the locks of all logs until the last one is gone."""
         logs: dict[str, JsonlLog] = {}
-        try:
+
+        def delete() -> Deletion:
             for id in sorted(ids):  # always in the same order, so that two deletions do not wait for each other
                 with suppress(SessionNotFound):
-                    logs[id] = self._locked(id)
+                    logs[id] = self._log_to_lock(id)
+                    _lock(logs[id], id)
             there = [id for id in ids if id in logs]
             if expected is not None:
                 changed = [id for id in there if expected.get(id, stamp := self._stamp_of(id)) != stamp]
@@ -107,10 +112,13 @@ class FolderBackend(Uncopyable):
                 if changed:
                     return Deletion([], changed)
             self._remove_recorded(there, logs)
-        finally:
+            return Deletion(there, [])
+
+        def close() -> None:
             for log in logs.values():
                 log.close()
-        return Deletion(there, [])
+
+        return ending(delete, close)
 
     def _remove_recorded(self, ids: Sequence[str], logs: Mapping[str, JsonlLog]) -> None:
         """Adds sessions to the ledger, then removes them. On a full disk, removes them first: that makes space.
@@ -120,9 +128,10 @@ class FolderBackend(Uncopyable):
         Raises:
             OSError: nothing is deleted; or the error names what is left, or says that all is deleted but not recorded.
         """
-        with ExitStack() as ends:
+
+        def remove() -> None:
             with suppress_full_disk():
-                ends.enter_context(self._ledger.locked())
+                self._ledger.lock()
             lines = self._current_catalogue().lines_of_deletion(ids)
             with suppress_full_disk():
                 self._ledger.append(lines)
@@ -137,6 +146,8 @@ class FolderBackend(Uncopyable):
                 raise OSError(error.errno, what, str(self.path / LEDGER)) from error
             if left:
                 raise left
+
+        ending(remove, self._ledger.unlock)
 
     def _remove_all(self, ids: Sequence[str]) -> OSError | None:
         """Removes all logs that can be removed; returns an error that names those that cannot."""
@@ -157,26 +168,18 @@ class FolderBackend(Uncopyable):
     def rewrite(self, id: str, build: BuildNew, remove_original: bool) -> Replaced:
         """Replaces a log under its lock. The old one is kept as `<id>.jsonl.original`, unless it is to be removed."""
         catalogue = self._current_catalogue()
-        return rewrite_log(
-            self._locked(id),
-            lambda log: build(log, lambda keys: catalogue.held_elsewhere(id, keys), heals=True),
-            remove_original,
-        )
+        log = self._log_to_lock(id)
 
-    def _locked(self, id: str) -> JsonlLog:
-        """Opens a log that exists, and takes its lock.
+        def build_locked(log: JsonlLog) -> Iterable[bytes] | None:
+            _lock(log, id)
+            return build(log, lambda keys: catalogue.held_elsewhere(id, keys), heals=True)
 
-        Raises:
-            SessionNotFound, NotALog, SessionLocked: as the contract says.
-        """
-        timeout_s, network = self._lock_timeout_s, self._allow_network
-        log = _FolderLog(self.path_of(id), mode="r+", exclusive=True, lock_timeout_s=timeout_s, allow_network=network)
-        try:
-            Session(log, new_header(id), read_only=True)  # raises NotALog for a file that is not ours
-        except BaseException:
-            log.close()
-            raise
-        return log
+        return rewrite_log(log, build_locked, remove_original)
+
+    def _log_to_lock(self, id: str) -> JsonlLog:
+        """Opens a log that exists."""
+        path, timeout_s, network = self.path_of(id), self._lock_timeout_s, self._allow_network
+        return _FolderLog(path, mode="r+", lock_timeout_s=timeout_s, allow_network=network)
 
     def _stamp_of(self, id: str) -> LogStamp:
         status = os.lstat(self.path_of(id))
@@ -211,8 +214,12 @@ class FolderBackend(Uncopyable):
 
     def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
         """Adds sessions of another store's ledger."""
-        with self._ledger.locked():
+
+        def merge() -> None:
+            self._ledger.lock()
             self._current_catalogue().merge_ledger(gone)
+
+        ending(merge, self._ledger.unlock)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:
         """Returns the catalogue, after looking at the size, time and inode of every file."""
@@ -277,14 +284,20 @@ class _FolderLog(JsonlLog):
             )
 
     def _create_with(self, first: Addition, build: Build) -> Chunk:
-        with ExitStack() as ends:
-            parent = self._path_of_parent(first[0])
-            if parent is not None:
-                with suppress(SessionNotFound, NotALog):  # there is no parent: it was deleted, or not imported
-                    timeout_s, network = self._lock_timeout_s, self._allow_network
-                    log = JsonlLog(parent, mode="r", exclusive=True, lock_timeout_s=timeout_s, allow_network=network)
-                    ends.enter_context(closing(log))
-            return super()._create_with(first, build)
+        create, path = partial(super()._create_with, first, build), self._path_of_parent(first[0])
+        if path is None:
+            return create()
+        try:
+            timeout_s, network = self._lock_timeout_s, self._allow_network
+            parent = JsonlLog(path, mode="r", lock_timeout_s=timeout_s, allow_network=network)
+        except (SessionNotFound, NotALog):
+            return create()  # there is no parent: it was deleted, or not imported
+
+        def create_locked() -> Chunk:
+            parent.lock()
+            return create()
+
+        return ending(create_locked, parent.close)
 
     def _path_of_parent(self, line: bytes) -> Path | None:
         try:
@@ -316,51 +329,67 @@ class FolderCatalogue(CatalogueSync):
 
     def _scan_folder(self) -> dict[str, LogStamp]:
         """Returns the stamp of each log. A list of a large store spends most of its time here."""
+        # Scanning a descriptor spares the kernel the path of the folder for each file.
+        if os.scandir in os.supports_fd:
+            return with_open(self._folder, os.O_RDONLY, self._scan_place)
+        return self._scan_place(self._folder)
+
+    def _scan_place(self, folder: int | Path) -> dict[str, LogStamp]:
         stamps: dict[str, LogStamp] = {}
         bad_names = []
         is_id, regular, cut = self._ids.__contains__, stat.S_IFREG, -len(SUFFIX)
-        # Scanning a descriptor spares the kernel the path of the folder for each file.
-        fd = os.open(self._folder, os.O_RDONLY) if os.scandir in os.supports_fd else None
-        try:
-            with os.scandir(self._folder if fd is None else fd) as found:
-                for each in found:
-                    name = each.name
-                    if not name.endswith(SUFFIX):
-                        continue
-                    id = name[:cut]
-                    if not is_id(id) and not ID.fullmatch(id):
-                        bad_names.append(_printable(name))
-                        continue
-                    try:
-                        status = each.stat(follow_symlinks=False)
-                    except FileNotFoundError:
-                        continue  # deleted since the directory was read
-                    if status.st_mode & 0o170000 != regular:
-                        bad_names.append(_printable(name))
-                        continue
-                    stamps[id] = (status.st_size, status.st_mtime_ns, status.st_ino)
-        finally:
-            if fd is not None:
-                os.close(fd)
+        with os.scandir(folder) as found:
+            for each in found:
+                name = each.name
+                if not name.endswith(SUFFIX):
+                    continue
+                id = name[:cut]
+                if not is_id(id) and not ID.fullmatch(id):
+                    bad_names.append(_printable(name))
+                    continue
+                try:
+                    status = each.stat(follow_symlinks=False)
+                except FileNotFoundError:
+                    continue  # deleted since the directory was read
+                if status.st_mode & 0o170000 != regular:
+                    bad_names.append(_printable(name))
+                    continue
+                stamps[id] = (status.st_size, status.st_mtime_ns, status.st_ino)
         self._bad_names, self._ids = sorted(bad_names), stamps.keys()
         return stamps
 
 
+def _lock(log: JsonlLog, id: str) -> None:
+    """Takes the lock of a log until it is closed.
+
+    Raises:
+        SessionNotFound, NotALog, SessionLocked: as the contract of a backend says.
+    """
+    log.lock()
+    Session(log, new_header(id), read_only=True)  # raises NotALog for a file that is not ours
+
+
 def rewrite_log(log: JsonlLog, build: Callable[[JsonlLog], Iterable[bytes] | None], remove_original: bool) -> Replaced:
-    """Replaces a log whose lock is held by the lines that `build` returns, and closes it; None changes nothing.
+    """Replaces a log by the lines that `build` returns, and closes it; None changes nothing.
+
+    The lock of the log is held when `build` returns.
 
     The log as it was is kept as `<log>.original`, unless it is to be removed.
     """
     path = log.path
-    try:
+
+    def replace() -> Path | None:
         lines = build(log)
         if lines is None:
-            return Replaced()
+            return None
         original = replace_atomically(path, lines)
         if remove_original:
             original.unlink()
-    finally:
-        log.close()
+        return original
+
+    original = ending(replace, log.close)
+    if original is None:
+        return Replaced()
     index = index_of(path).name
     beside = sorted(name for name in _files_beside(path) if name != index)
     return Replaced(None if remove_original else str(original), beside, (path.name, index))

@@ -12,6 +12,7 @@ from convtree._catalogue.types import LogStamp, Progress
 from convtree._engine.log import Addition, Build, Chunk, Log, LogReplaced, Mode
 from convtree._logs.memory import MemoryLog
 from convtree._model.errors import SessionExists, SessionNotFound
+from convtree._model.interrupts import Unlocking
 from convtree.stores._catalogue_sync import CatalogueSync
 from convtree.stores.base import BuildNew, Catalogue, Deletion, Replaced
 
@@ -54,7 +55,8 @@ class _Handle(MemoryLog):
             self._check_current()
             return build(news)
 
-        with self._births if not self._shared else nullcontext():
+        begins = not self._shared
+        with Unlocking(self._births), self._births if begins else nullcontext():
             return super().append(position, build_unless_deleted)
 
     def _check_current(self) -> None:
@@ -115,11 +117,11 @@ class MemoryBackend:
     def rewrite(self, id: str, build: BuildNew, remove_original: bool) -> Replaced:
         """Replaces the lines of a session. A session that is open can read the old ones until it is refreshed."""
         del remove_original
-        with self._births:
+        with Unlocking(self._births), self._births:
             old = self._logs.get(id)
             if not old:
                 raise SessionNotFound(f"memory: there is no session {id!r}")
-            with old._lock:
+            with Unlocking(old._lock), old._lock:
                 lines = build(MemoryLog(old), lambda entries: self._catalogue.held_elsewhere(id, entries))
                 if lines is not None:
                     new = _Lines(next(self._serials))
@@ -129,7 +131,7 @@ class MemoryBackend:
 
     def merge_ledger(self, gone: Sequence[GoneSession]) -> None:
         """Adds sessions of another store's ledger."""
-        with self._births:
+        with Unlocking(self._births), self._births:
             self._catalogue.merge_ledger(gone)
 
     def catalogue(self, progress: Progress | None = None) -> Catalogue:

@@ -18,6 +18,7 @@ from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
+from convtree._model.interrupts import Unlocking
 from convtree._model.resources import ForkAware, Uncopyable, watch_forks
 from convtree._model.sources import Clock
 from convtree._model.unicode_text import check_text
@@ -270,7 +271,7 @@ class StoreReader(Uncopyable, ForkAware):
 
     def close(self) -> None:
         """Closes the store. Sessions that are open stay open."""
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._closed = True
             self._backend.close()
 
@@ -300,7 +301,7 @@ class StoreReader(Uncopyable, ForkAware):
             raise SessionClosed(f"{self.location}: this store is closed; open it again")
 
     def _log(self, id: str, mode: Mode) -> Log:
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._check_open()
             return self._backend.log(id, mode)
 
@@ -324,7 +325,7 @@ class StoreReader(Uncopyable, ForkAware):
 
     def _query(self, query: Callable[[Catalogue], T], progress: Progress | None = None) -> T:
         """Calls `query` with the catalogue, brought up to date, and returns what it returns."""
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._check_open()
             return query(self._backend.catalogue(progress))
 

@@ -33,6 +33,7 @@ from convtree._logs.directories import Directory
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry, Header, ParentSession
 from convtree._model.errors import ConvtreeError, InvalidMessage, NotALog, SessionNotFound
+from convtree._model.interrupts import Unlocking
 from convtree._model.sources import Clock, IdSource, random_id, system_clock, timestamp
 from convtree._session.forking import copy_log
 from convtree._session.header import check_choice, new_header
@@ -385,7 +386,7 @@ class SessionStore(CheckingStore):
         return done
 
     def _merge_ledger(self, gone: Sequence[GoneSession]) -> None:
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._check_open()
             self._backend.merge_ledger(gone)
 
@@ -474,5 +475,5 @@ class SessionStore(CheckingStore):
         return session
 
     def _write_new(self, id: str, lines: Iterator[bytes]) -> None:
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._backend.write_new(id, lines if self._redact is None else redact_lines(lines, self._redact))

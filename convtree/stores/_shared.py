@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, suppress
-from threading import Lock
+from threading import RLock
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from convtree._model.arguments import checked_methods
 from convtree._model.errors import ConvtreeError, SessionClosed, SessionNotFound
+from convtree._model.interrupts import Unlocking
 from convtree._model.resources import ForkAware, watch_forks
 from convtree._model.sources import Clock
 from convtree._session.session import Session
@@ -35,7 +36,7 @@ class Shared:
     def __init__(self, owner: str | None, id: str) -> None:
         self.owner = owner  # of the handles that share it; None: the whole store
         self.id = id
-        self.opening = Lock()  # held while the session is opened or refreshed; taken before the pool's lock
+        self.opening = RLock()  # held while the session is opened or refreshed; taken before the pool's lock
         self.session: Session | None = None
         self.users = 0
         self.is_retired = False  # nobody gets it any more; closed when its last user is done
@@ -43,7 +44,7 @@ class Shared:
 
     def facade(self, make: Callable[[Session], T]) -> T:
         """Returns what `make` made of the session when it was called first: one facade for all."""
-        with self.opening:
+        with Unlocking(self.opening), self.opening:
             assert self.session is not None
             if self._facade is None:
                 self._facade = make(self.session)
@@ -79,7 +80,7 @@ class SessionPool(ForkAware):
 
     def _after_fork(self) -> None:
         """Starts empty: in a forked child, the open sessions belong to the parent."""
-        self._lock = Lock()  # protects what is below and all `users`; nothing is opened or closed under it
+        self._lock = RLock()  # protects what is below and all `users`; nothing is opened or closed under it
         for shared in self._live:
             shared.is_retired = True
         self._by_id: dict[_Key, Shared] = {}
@@ -97,7 +98,7 @@ class SessionPool(ForkAware):
         while True:
             shared = self._claim(owner, id)
             try:
-                with shared.opening:
+                with Unlocking(shared.opening), shared.opening:
                     if self._is_ready(shared, create):
                         return shared
             except BaseException:
@@ -108,7 +109,7 @@ class SessionPool(ForkAware):
 
     def release(self, shared: Shared) -> None:
         """Says that one user is done. Closes what is not needed any more."""
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             shared.users -= 1
             done = self._unneeded(shared)
         for each in done:
@@ -117,7 +118,7 @@ class SessionPool(ForkAware):
     def retire(self, ids: Iterable[str]) -> None:
         """Has these sessions opened anew for their next user. Closes those that nobody uses."""
         wanted = set(ids)
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             found = [shared for shared in self._by_id.values() if shared.id in wanted]
             for shared in found:
                 shared.is_retired = True
@@ -127,7 +128,7 @@ class SessionPool(ForkAware):
 
     def close(self) -> None:
         """Closes every session, also those in use."""
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._closed = True
             live, self._live = self._live, set()
             self._by_id.clear()
@@ -137,7 +138,7 @@ class SessionPool(ForkAware):
 
     def _claim(self, owner: str | None, id: str) -> Shared:
         """Counts one more user of a session, which need not be open yet."""
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             self._check_open()
             shared = self._by_id.get((owner, id))
             if shared is None or shared.is_retired:
@@ -152,7 +153,7 @@ class SessionPool(ForkAware):
         session = shared.session
         if session is None:
             session = shared.session = self._open(shared.owner, shared.id, create)
-            with self._lock:
+            with Unlocking(self._lock), self._lock:
                 is_closed = self._closed
             if is_closed:  # meanwhile, and `close` could not know of it
                 shared.close()

@@ -15,9 +15,10 @@ from convtree._catalogue.tables import Execute
 from convtree._catalogue.types import Filter, LedgerRow, LogStamp, Progress, RowFinding, StoreFinding
 from convtree._engine.log import Durability, Log, Mode
 from convtree._logs import sql_checking, sql_ledger, sql_lines
-from convtree._logs.sql import SqlLog, rewrite_session, write_session
+from convtree._logs.sql import SqlLog
 from convtree._logs.sql_engine import SqlDatabase
 from convtree._logs.sql_lines import SessionRow
+from convtree._logs.sql_whole import rewrite_session, write_session
 from convtree._model.batches import batched
 from convtree._model.errors import ConvtreeError
 from convtree._model.resources import Uncopyable
@@ -46,8 +47,7 @@ class _DatabaseCatalogue(SqlCatalogue):
         self.noted: dict[str, str] = {}  # codes of findings by session id, as it was last opened or verified
 
     def _read(self, query: Callable[[Execute], T]) -> T:
-        with self._database.reading() as execute:
-            return query(execute)
+        return self._database.read(query)
 
     def ledger(self) -> list[LedgerRow]:
         """Returns what deleted sessions had used. Each delete adds to it in its own transaction."""

@@ -18,6 +18,7 @@ from convtree._engine.log_index import Index
 from convtree._logs.memory import MemoryLog
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry
+from convtree._model.interrupts import Unlocking
 from convtree._model.sources import Clock, IdSource, random_id, system_clock
 from convtree._session.vacuuming import DroppedBranch, Held, Rewritten, check_same, rewrite, size_of
 from convtree.stores._arguments import check_session_id
@@ -213,7 +214,7 @@ class VacuumingStore(StoreDeleter):
             replaces = lines is not None
             return lines
 
-        with self._lock:
+        with Unlocking(self._lock), self._lock:
             said = self._query(lambda catalogue: said_in(catalogue, [id]))
             replaced = replace(id, build_new, remove_original)
         if not replaces:

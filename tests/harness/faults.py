@@ -94,7 +94,7 @@ def _is_closing() -> bool:
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename != descriptors.__file__:
         frame = frame.f_back
-    return frame.f_back is not None and frame.f_back.f_code.co_name == descriptors.close_own.__name__
+    return frame.f_back is not None and frame.f_back.f_code.co_name == descriptors.Descriptors.close_own.__name__
 
 
 class Door:

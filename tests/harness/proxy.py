@@ -26,7 +26,7 @@ from typing import Any
 import sqlalchemy
 
 from convtree import ConvtreeError, SessionFailed, SessionStore, open_store
-from convtree._logs import sql, sql_engine
+from convtree._logs import sql, sql_engine, sql_whole
 
 from . import sabotage
 from .common import arguments, finish
@@ -230,7 +230,7 @@ def arena(totals: Totals, folder: Path) -> Iterator[Arena]:
 
 def quick_retries() -> None:
     """Makes the pauses between tries short."""
-    for module in (sql, sql_engine):
+    for module in (sql, sql_engine, sql_whole):
         module.back_off = lambda number: time.sleep(0.002 * 2**number)  # type: ignore[attr-defined]
 
 

@@ -34,7 +34,9 @@ from convtree._logs import (
     lock,
     side_files,
     sql_engine,
+    sql_errors,
 )
+from convtree._logs.sql_lease import Lease
 from convtree._model.errors import OutcomeUnknown
 from convtree._session import forking, rejoining, repairing
 from convtree._session.checking import CheckedLog
@@ -301,7 +303,7 @@ def lost_commit_repeated() -> None:
         try:
             commit(transaction)
         except OutcomeUnknown:
-            raise sql_engine.RolledBack("the connection was lost; nothing was written") from None
+            raise sql_errors.RolledBack("the connection was lost; nothing was written") from None
 
     _patch(sql_engine._Transaction, "commit", hasty)
 
@@ -315,6 +317,16 @@ def links_followed() -> None:
 def abandoned_call_kept() -> None:
     """Does not close what was opened for a caller that is gone."""
     _patch(_calls, "_close_unclaimed", lambda _future: None)
+
+
+def transaction_kept() -> None:
+    """Leaves a transaction that was interrupted to the garbage collector."""
+    _patch(Lease, "abandon", lambda _lease: None)
+
+
+def prefix_believed() -> None:
+    """Takes the lines that an interrupted rebuild has read for the whole log."""
+    _patch(Journal, "index_is_partial", property(lambda journal: journal._half_scanned))
 
 
 VARIANTS: dict[str, Callable[[], None]] = {
@@ -351,6 +363,8 @@ VARIANTS: dict[str, Callable[[], None]] = {
         links_followed,
         abandoned_call_kept,
         beginnings_searched_again,
+        transaction_kept,
+        prefix_believed,
     )
 }
 
@@ -407,6 +421,8 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
     ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
     ("beginnings_searched_again", "growth", ["--only", "chatgpt: cut at 40", "--every", "1", "--size", "4096"]),
+    ("transaction_kept", "interrupts", ["--places", "sqlite", "--operations", "append", "--points", "40"]),
+    ("prefix_believed", "interrupts", ["--places", "file", "--operations", "refresh of a replaced log"]),
 ]
 
 
