@@ -10,8 +10,10 @@ import errno
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
+from convtree._model.errors import NotALog
 from convtree._model.interrupts import ending
 
 T = TypeVar("T")
@@ -40,6 +42,13 @@ def is_open_on(fd: int, identity: Identity) -> bool:
             return False
         raise
     return (status.st_dev, status.st_ino) == identity
+
+
+def refusal_of(error: OSError, path: Path) -> OSError | NotALog:
+    """Returns the error to raise when a log cannot be opened: links, folders and pipes are not followed."""
+    if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+        return NotALog(f"{path}: not a regular file (links are not followed)")
+    return error
 
 
 class Descriptors:

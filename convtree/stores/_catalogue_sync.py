@@ -37,6 +37,7 @@ from convtree.stores._file_copies import copies_in, shared_records, without_shar
 from convtree.stores._ledger import Ledger, MemoryLedger, decode_line, last_lines, merged_lines
 from convtree.stores._reading_logs import await_append, first_serious_code, has_record
 from convtree.stores._sql_catalogue import SqlCatalogue
+from convtree.stores._table_transaction import TableTransaction
 
 T = TypeVar("T")
 
@@ -56,23 +57,6 @@ _UNKNOWN: LogStamp = (-1, 0, 0)  # equals no stamp: an unreadable log is read ag
 
 class CatalogueReset(Exception):
     """The tables were damaged and are empty now. Never leaves this module."""
-
-
-class _Transaction:
-    """A transaction on the tables, as a block. Not a generator: that would roll back later ones when it is collected.
-
-    After an interrupt, it may never end. Then `CatalogueSync._with_retry` closes the connection.
-    """
-
-    def __init__(self, catalogue: CatalogueSync, begin: str) -> None:
-        self._catalogue = catalogue
-        self._begin = begin
-
-    def __enter__(self) -> Execute:
-        return self._catalogue._begin(self._begin)
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._catalogue._end(error)
 
 
 class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
@@ -233,13 +217,13 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     # --- the tables ---
 
-    def reading(self) -> _Transaction:
+    def reading(self) -> TableTransaction:
         """Opens a transaction that reads. For calls within `_with_retry`."""
-        return _Transaction(self, "BEGIN")
+        return TableTransaction(self._begin, self._end, "BEGIN")
 
-    def writing(self) -> _Transaction:
+    def writing(self) -> TableTransaction:
         """Opens a transaction that writes. For calls within `_with_retry`."""
-        return _Transaction(self, "BEGIN IMMEDIATE")
+        return TableTransaction(self._begin, self._end, "BEGIN IMMEDIATE")
 
     def write(self, work: Callable[[Execute], T]) -> T:
         """Calls `work` in a transaction that writes, and returns what it returns."""
