@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
+from convtree._model.errors import NotALog
 from convtree._model.interrupts import ending
 
 T = TypeVar("T")
@@ -42,6 +43,13 @@ def is_open_on(fd: int, identity: Identity) -> bool:
             return False
         raise
     return (status.st_dev, status.st_ino) == identity
+
+
+def refusal_of(error: OSError, path: Path) -> OSError | NotALog:
+    """Returns the error to raise when a log cannot be opened: links, folders and pipes are not followed."""
+    if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+        return NotALog(f"{path}: not a regular file (links are not followed)")
+    return error
 
 
 class Descriptors:

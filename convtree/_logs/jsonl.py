@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from fcntl import F_GETFL, fcntl
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal
 
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import atomic_file, file_lines
-from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of
+from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of, refusal_of
 from convtree._logs.filesystems import NO_SPACE, check_directory, name_file, refuse_network
 from convtree._logs.index_file import IndexFile
 from convtree._logs.lock import FileLock
@@ -102,13 +102,7 @@ class JsonlLog(Uncopyable, ForkAware):
             raise
 
     def lock(self) -> None:
-        """Takes the lock now, and keeps it until `close`. The file exists.
-
-        For a caller that knows the log already: an interrupt as the constructor returns would leave nobody to close it.
-
-        Raises:
-            SessionLocked: another writer has the lock.
-        """
+        """Takes the lock of a file that exists, for a caller that can close it already; raises SessionLocked."""
         self._exclusive = True
         self._lock.acquire(self._fd, self._lock_timeout_s)
 
@@ -224,7 +218,7 @@ class JsonlLog(Uncopyable, ForkAware):
             self._identity = UNKNOWN
             self._fd = self._descriptors.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | OPEN_FLAGS)
         except OSError as error:
-            self._translate_os_error(error)
+            raise refusal_of(error, self.path) from None
         try:
             self._check_file()
         except BaseException:
@@ -239,9 +233,8 @@ class JsonlLog(Uncopyable, ForkAware):
                     self._close_file()
                 raise
             if size and self._create == "x":
-                raise SessionExists(
-                    f"{self.path}: another process has just created this log; open it, or choose another path"
-                )
+                just_now = "another process has just created this log; open it, or choose another path"
+                raise SessionExists(f"{self.path}: {just_now}")
             self._create = None  # from here on, what is in the file is ours
             return self._write(build(self.read_to_append(0)) if size else first, size)
 
@@ -331,7 +324,7 @@ class JsonlLog(Uncopyable, ForkAware):
         except FileExistsError:
             raise self._exists() from None
         except OSError as error:
-            self._translate_os_error(error)
+            raise refusal_of(error, self.path) from None
         self._check_file()
         if self._create == "x" and not self._exclusive:
             is_empty = os.fstat(self._fd).st_size == 0
@@ -354,11 +347,6 @@ class JsonlLog(Uncopyable, ForkAware):
 
     def _exists(self) -> SessionExists:
         return SessionExists(f"{self.path}: there is something here already; choose another path, or open it")
-
-    def _translate_os_error(self, error: OSError) -> NoReturn:
-        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
-            raise NotALog(f"{self.path}: not a regular file (links are not followed)") from None
-        raise error
 
     def _check_file(self) -> None:
         """Checks that the opened file can be a log on a supported file system; closes it otherwise."""
@@ -415,7 +403,7 @@ class JsonlLog(Uncopyable, ForkAware):
     # --- the lock ---
 
     def _while_locked(self, act: Callable[[], Chunk], timeout_s: float | None = None) -> Chunk:
-        # No context manager: a signal between its methods would keep the lock as long as someone keeps the traceback.
+        # No context manager: a signal between its methods would keep the lock as long as the traceback.
         try:
             try:
                 self._check_descriptor()  # or the lock of another file would be taken and given back
@@ -427,8 +415,9 @@ class JsonlLog(Uncopyable, ForkAware):
                 raise
             finally:
                 self._unlock()
-        except BaseException:  # a signal may have come when `finally` had not begun, or interrupted it
-            self._unlock()
+        except BaseException:
+            if self._lock.held:  # a signal came when `finally` had not begun, or interrupted it
+                self._unlock()
             raise
 
     def _unlock(self) -> None:
@@ -467,10 +456,8 @@ class JsonlLog(Uncopyable, ForkAware):
         self.failed = True
         self._descriptors.forget(self._fd)  # never written to, unlocked or closed again
         self._fd, self._lock.held = -1, False
-        return SessionFailed(
-            f"{self.path}: the descriptor of this log was closed by something else in this process; nothing was "
-            "written, open the session again"
-        )
+        closed = "the descriptor of this log was closed by something else in this process"
+        return SessionFailed(f"{self.path}: {closed}; nothing was written, open the session again")
 
     # --- the end ---
 

@@ -59,11 +59,12 @@ class Tripwire:
 
     def run(self, act: Callable[[], Any]) -> None:
         """Calls `act` while it counts."""
+        before = sys.gettrace()  # that of a coverage measurement
         sys.settrace(self._called)
         try:
             act()
         finally:
-            sys.settrace(None)
+            sys.settrace(before)
 
     def _called(self, frame: FrameType, _event: str, _argument: Any) -> Any:
         file = frame.f_code.co_filename
