@@ -121,7 +121,8 @@ def test_what_root_leaves_belongs_to_the_owner_of_the_log(shared: Path) -> None:
     names = ["a.jsonl", "a.jsonl.index", "a.jsonl.original", "a.jsonl.quarantine", "a.jsonl.torn"]
     own = shared.stat().st_uid == NOBODY
     catalogue = theirs if own else (0, 0, "0o600")
-    assert owners(shared) == {".catalogue.sqlite": catalogue} | dict.fromkeys(names, theirs)
+    tables = dict.fromkeys((".catalogue.sqlite", ".catalogue.sqlite-stamp"), catalogue)
+    assert owners(shared) == tables | dict.fromkeys(names, theirs)
 
     assert as_nobody(lambda: listed(shared)) == "(1, 1, ['orphan'])"  # below the damaged line
     assert as_nobody(lambda: heal(path)) == "None"
@@ -135,7 +136,7 @@ def test_what_root_leaves_belongs_to_the_owner_of_the_log(shared: Path) -> None:
 
     left = () if own else (".catalogue.sqlite",)
     assert as_nobody(delete) == repr((["a"], left))
-    assert sorted(os.listdir(shared)) == [".catalogue.sqlite", ".ledger"]
+    assert sorted(os.listdir(shared)) == [".catalogue.sqlite", ".catalogue.sqlite-stamp", ".ledger"]
 
 
 @needs_root

@@ -115,7 +115,7 @@ SESSION_COLUMNS: dict[str, Any] = {
     "created_ms": 5,
     "active_ms": 5,
     "active_slot": 5,
-    "leaf": "a1",
+    "leaf_id": "a1",
     "entries": 7,
     "message_count": 7,
     "first_user": "no",
