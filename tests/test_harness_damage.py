@@ -14,6 +14,7 @@ DAMAGE = ("damage", "--entries", "60", "--every", "60")
 INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
+MASSES = ("masses", "--entries", "1500", "--only", "labels,roots,path")
 SWAPPING = ("swapping", "--every", "25")
 REDACTION = ("redaction", "--folder", "tests/harness")
 
@@ -28,7 +29,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize(
     "harness",
-    [DAMAGE, INDEXED, FAULTS, FUZZ, REDACTION, SWAPPING],
+    [DAMAGE, INDEXED, FAULTS, FUZZ, REDACTION, SWAPPING, MASSES],
     ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
@@ -50,6 +51,7 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("any_entry_restores", ("damage", "--entries", "2", "--whole", "6", "--every", "20")),
         ("links_stay", ("damage", "--entries", "2", "--whole", "12", "--every", "60")),
         ("escapes_ignored", REDACTION),
+        ("leaves_compared", ("masses", "--entries", "4000", "--only", "roots")),
         ("links_followed", ("swapping", "--only", "heal", "--every", "2")),
         ("watermark_ignored", ("damage", "--entries", "2", "--whole", "6", "--every", "100", "--indexed")),
     ],

@@ -29,7 +29,7 @@ _HELP = {
     "cuts": "how many power cuts",
     "cycles": "how many times to kill some of the processes",
     "durability": "power: sync every append; process: do not",
-    "entries": "entries in the log of which every bit of every line is flipped",
+    "entries": "entries in the log of which every bit of every line is flipped; for masses: how many of one thing",
     "every": "run every N-th case only",
     "fairness": "fewest appends of a process, divided by the most, that is still accepted",
     "harnesses": "which harnesses to run, separated by commas",

@@ -295,6 +295,17 @@ def abandoned_call_kept() -> None:
     _patch(_calls, "_close_unclaimed", lambda _future: None)
 
 
+def leaves_compared() -> None:
+    """Compares every leaf with every other one."""
+    leaves = Tree.leaves
+
+    def slow(tree: Tree) -> list[int]:
+        found = leaves(tree)
+        return [row for row in found if sum(row == other for other in found) == 1]
+
+    _patch(Tree, "leaves", slow)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -325,6 +336,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         lost_commit_repeated,
         links_followed,
         abandoned_call_kept,
+        leaves_compared,
     )
 }
 
@@ -373,6 +385,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("visibility_forgotten_by_fork", "damage", ["--entries", "60"]),
     ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
     ("abandoned_call_kept", "cancelling", ["--rounds", "3"]),
+    ("leaves_compared", "masses", ["--entries", "4000", "--only", "roots"]),
     ("links_followed", "swapping", ["--only", "heal"]),
     ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
     ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
