@@ -32,7 +32,9 @@ from convtree._logs import (
     lock,
     side_files,
     sql_engine,
+    sql_ledger,
 )
+from convtree._logs.ledger_file import LedgerFile
 from convtree._model.errors import OutcomeUnknown
 from convtree._session import forking
 from convtree._tools import rejoin
@@ -306,6 +308,12 @@ def leaves_compared() -> None:
     _patch(Tree, "leaves", slow)
 
 
+def ledger_forgotten() -> None:
+    """Deletes sessions without a line in the ledger."""
+    _patch(sql_ledger, "record_deletion", lambda _execute, _id: None)
+    _patch(LedgerFile, "append", lambda _file, _lines: None)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -337,6 +345,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         links_followed,
         abandoned_call_kept,
         leaves_compared,
+        ledger_forgotten,
     )
 }
 
@@ -386,6 +395,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("escapes_ignored", "redaction", ["--folder", "tests/harness"]),
     ("abandoned_call_kept", "cancelling", ["--rounds", "3"]),
     ("leaves_compared", "masses", ["--entries", "4000", "--only", "roots"]),
+    ("ledger_forgotten", "retention", ["--cycles", "60", "--sqlite"]),
     ("links_followed", "swapping", ["--only", "heal"]),
     ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
     ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
