@@ -106,6 +106,7 @@ def test_power() -> None:
         ("stale_leaf_ignored", "contention", ("--processes", 4, "--appends", 50)),
         ("no_inode_check", "holder", ("--rounds", 2, "--interrupts", 10)),
         ("no_second_look", "retention", ("--cycles", 60)),
+        ("ledger_forgotten", "retention", ("--cycles", 60, "--sqlite")),
         ("vacuum_of_an_old_look", "vacuuming", ("--cycles", 20)),
     ],
 )

@@ -15,6 +15,7 @@ INDEXED = ("damage", "--entries", "60", "--every", "60", "--indexed")
 FAULTS = ("faults", "--every", "9", "--pairs", "0")
 FUZZ = ("fuzz", "--cases", "150")
 CATALOGUE = ("catalogue", "--every", "100003", "--states", "1")
+MASSES = ("masses", "--entries", "1500", "--only", "labels,roots,path")
 SWAPPING = ("swapping", "--every", "25")
 REDACTION = ("redaction", "--folder", "tests/harness")
 GROWTH = ("growth", "--every", "4001", "--size", "32768")
@@ -34,7 +35,7 @@ def run(place: Path, module: str, *arguments: str) -> tuple[int, dict[str, Any],
 
 @pytest.mark.parametrize(
     "harness",
-    [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION, SWAPPING, GROWTH, INTERRUPTS],
+    [DAMAGE, INDEXED, FAULTS, FUZZ, CATALOGUE, REDACTION, SWAPPING, MASSES, GROWTH, INTERRUPTS],
     ids=lambda harness: f"{harness[0]}{' indexed' if '--indexed' in harness else ''}",
 )
 def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ def test_the_promise_holds(harness: tuple[str, ...], tmp_path: Path) -> None:
         ("escapes_ignored", REDACTION),
         ("catalogue_believed", ("catalogue", "--every", "400009", "--states", "1")),
         ("foreign_rows_believed", ("catalogue", "--every", "4000037", "--states", "1")),
+        ("leaves_compared", ("masses", "--entries", "4000", "--only", "roots")),
         ("links_followed", ("swapping", "--only", "heal", "--every", "2")),
         ("beginnings_searched_again", ("growth", "--only", "chatgpt: cut at 40", "--every", "8", "--size", "4096")),
         ("transaction_kept", LOCKED),

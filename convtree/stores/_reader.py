@@ -35,7 +35,7 @@ from convtree.stores._arguments import (
 from convtree.stores._reading_logs import first_serious_code
 from convtree.stores._results import Hit, Page, UsageRow
 from convtree.stores._search import hits_of
-from convtree.stores._usage import totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
+from convtree.stores._usage import lone_tasks, totals_with_tasks, usage_by_branch, usage_by_model, usage_by_session
 from convtree.stores.base import Catalogue, StoreBackend
 
 T = TypeVar("T")
@@ -227,9 +227,9 @@ class StoreReader(Uncopyable, ForkAware):
     ) -> builtins.list[UsageRow]:
         """Adds up tokens and stored cost, of one session or of all that match.
 
-        Sub-agents count in their session. Entries that a fork copied count in the session they come from, as long as
-        that is in the store. By branch, there is a row for each leaf of one session: the sum over the path to it,
-        without sub-agents.
+        Sub-agents count in their session, those whose session is gone in a row of their own. Entries that a fork copied
+        count in the session they come from, as long as that is in the store. By branch, there is a row for each leaf of
+        one session: the sum over the path to it, without sub-agents.
 
         Raises:
             SessionNotFound: there is no session with this id.
@@ -241,8 +241,10 @@ class StoreReader(Uncopyable, ForkAware):
             with self._read(id) as session:
                 return usage_by_branch(session, self._query(lambda catalogue: catalogue.own_records(id)))
         filters = Filter(cwd=directories.directory(cwd), owner=owner)
-        infos = [self.info(id)] if id is not None else [each.info for each in self._listed(filters)]
-        totals, counted_in = self._query(lambda found: totals_with_tasks(found, [info.id for info in infos]))
+        ids = [self.info(id).id] if id is not None else [each.info.id for each in self._listed(filters)]
+        if id is None:
+            ids += self._query(lambda found: lone_tasks(found, filters))
+        totals, counted_in = self._query(lambda found: totals_with_tasks(found, ids))
         return usage_by_model(totals) if by == "model" else usage_by_session(totals, counted_in)
 
     def ledger(self, *, owner: str | None = None) -> builtins.list[LedgerRow]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from convtree._catalogue.copies import OwnRecords
 from convtree._catalogue.record_summary import copied_up_to, key_of, ms_of, spent_in
-from convtree._catalogue.types import UsageTotal
+from convtree._catalogue.types import Filter, UsageTotal
+from convtree._model.batches import batched
 from convtree._model.entries import Entry, Mark, VacuumEntry
 from convtree._model.usage import Usage, usage_of, usage_stored_in
 from convtree._session.session import Session
@@ -27,6 +30,20 @@ def totals_with_tasks(catalogue: Catalogue, ids: Sequence[str]) -> tuple[list[Us
     for child, parent in catalogue.descendants(ids, "task").items():
         counted_in[child] = counted_in[parent]
     return catalogue.usage(list(counted_in)), counted_in
+
+
+def lone_tasks(catalogue: Catalogue, filters: Filter) -> list[str]:
+    """Returns the sessions of sub-agents whose parent is gone: nobody else counts what they have used."""
+    listed = catalogue.sessions(msgspec.structs.replace(filters, tasks=True))
+    parents = {
+        each.info.id: parent.id for each in listed if (parent := each.info.parent_session) and parent.kind == "task"
+    }
+    there = {
+        each.info.id
+        for some in batched(sorted({*parents.values()}))
+        for each in catalogue.sessions(Filter(ids=tuple(some), tasks=True))
+    }
+    return [id for id, parent in parents.items() if parent not in there]
 
 
 def usage_by_model(totals: Sequence[UsageTotal]) -> list[UsageRow]:

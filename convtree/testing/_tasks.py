@@ -31,6 +31,17 @@ class TaskTests(StoreTests):
         assert ids(store.children("a")) == ["t"]
         assert store.delete("a") == ["t", "a"]
 
+    def test_the_usage_of_a_sub_agent_whose_parent_is_gone_counts(self, store: SessionStore) -> None:
+        """In a row of its own, with the sub-agents below it: nobody else counts it. One that is there counts it all."""
+        for id, parent in {"a": None, "t": "gone", "u": "t", "v": "a"}.items():
+            above = None if parent is None else ParentSession(id=parent, kind="task")
+            with store.create(id=id, owner="ann", parent_session=above) as session:
+                session.append(assistant("Rome"), usage={"output_tokens": 1})
+        rows = {row.session_id: row.usage.output_tokens for row in store.usage()}
+        assert rows == {"a": 2, "t": 2}
+        assert [row.session_id for row in store.usage(owner="nobody")] == []
+        assert [row.usage.output_tokens for row in store.usage(by="model", owner="ann")] == [4]
+
     def test_where_a_task_begins(self, store: SessionStore) -> None:
         """Left out, it is the parent's leaf; None is the place before the first entry. Another branch will do."""
         with store.create(id="a") as session:

@@ -29,7 +29,7 @@ _HELP = {
     "cuts": "how many power cuts",
     "cycles": "how many times to kill some of the processes",
     "durability": "power: sync every append; process: do not",
-    "entries": "entries in the log of which every bit of every line is flipped",
+    "entries": "entries in the log of which every bit of every line is flipped; for masses: how many of one thing",
     "error": "the exception that interrupts",
     "everywhere": "interrupt the code of other packages, too",
     "operations": "the operations to interrupt, separated by commas",

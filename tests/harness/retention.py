@@ -7,6 +7,9 @@ them; new ones take their places, and the store is read.
 What a writer was told is stored must be there, with two exceptions: its family was deleted by name, and that deletion
 had not judged the family yet when the append began. All processes report times of one clock for that.
 
+Every entry has a cost of 1. So what the store and its ledger say was used is the number of entries that were ever
+stored: those acknowledged, and perhaps those that a writer was appending when it was killed.
+
 With `--sqlite` the store is an SQLite database, with `--postgres` a PostgreSQL server's (a private one, or
 CONVTREE_TEST_PG). Otherwise it is a folder.
 """
@@ -60,7 +63,10 @@ def message(text: str) -> dict[str, Any]:
 
 
 def write(url: str, say: Say, prefix: str, seed: int) -> NoReturn:
-    """Appends to sessions and begins sub-agents' until it is killed; `!` acknowledges: id, entry, when it began."""
+    """Appends to sessions and begins sub-agents' until it is killed.
+
+    `?` announces an append, `x` says that it was refused, `!` acknowledges it: id, entry, when it began.
+    """
     choose = random.Random(seed)
     store, number = opened(url), 0
     while True:
@@ -68,6 +74,7 @@ def write(url: str, say: Say, prefix: str, seed: int) -> NoReturn:
         for id in choose.sample(ids, min(len(ids), 2)):
             number += 1
             entry, began = f"{prefix}.{number}", time.monotonic_ns()
+            say("?")
             try:
                 if choose.random() < 0.3 and len(ids) < 60:
                     parent = ParentSession(id=id, kind="task")
@@ -75,8 +82,9 @@ def write(url: str, say: Say, prefix: str, seed: int) -> NoReturn:
                 else:
                     session = store.open(id)
                 with session:
-                    session.append(message(entry), id=entry, on_stale="branch")
+                    session.append(message(entry), id=entry, on_stale="branch", usage={"output_tokens": 1})
             except ConvtreeError:
+                say("x")
                 continue  # it was deleted
             say(f"!{session.id} {entry} {began}")
         time.sleep(0.005)  # so that some families stay old
@@ -139,6 +147,7 @@ class Totals:
     excused: int = 0  # appends that went with a family that was deleted by name
     lost: int = 0
     unreadable: int = 0
+    ledger: int = 0  # entries whose cost is in a ledger
 
 
 @dataclass
@@ -151,6 +160,7 @@ class Arena:
     totals: Totals
     children: dict[str, Child] = field(default_factory=dict)
     stored: dict[tuple[str, str], int] = field(default_factory=dict)  # (id, entry): when the append began
+    open: int = 0  # appends that were announced, and neither acknowledged nor refused
     judged: dict[str, int] = field(default_factory=dict)  # root: when it was judged last
     broken: list[str] = field(default_factory=list)
     started: int = 0
@@ -200,8 +210,12 @@ class Arena:
         """Takes in what a process has reported."""
         for line in self.children[role].listen():
             kind, rest = line[0], line[1:].split()
+            if kind in "?!x":
+                self.open += 1 if kind == "?" else -1
             if kind == "!":
                 self.stored[rest[0], rest[1]] = int(rest[2])
+            elif kind in "?x":
+                continue
             elif kind == "d":
                 root = rest[0].split(".")[0]
                 self.judged[root] = max(self.judged.get(root, 0), int(rest[1]))
@@ -227,6 +241,14 @@ class Arena:
                     if type(error).__name__ != "SessionNotFound":
                         self.totals.unreadable += 1
                         self.broken.append(f"{id}: opening raised {error!r}")
+            used = sum(row.usage.output_tokens for row in store.usage())
+            gone = sum(row.usage.output_tokens for row in store.ledger())
+        self.totals.ledger += gone
+        if not len(expected) <= used + gone <= len(expected) + self.open:
+            self.broken.append(
+                f"{len(expected)} entries were acknowledged, {self.open} may be stored; the store has {used}, the "
+                f"ledger {gone}"
+            )
         for (id, entry), began in expected.items():
             if entry in there.get(id, ()):
                 continue

@@ -35,7 +35,9 @@ from convtree._logs import (
     side_files,
     sql_engine,
     sql_errors,
+    sql_ledger,
 )
+from convtree._logs.ledger_file import LedgerFile
 from convtree._logs.sql_lease import Lease
 from convtree._model.errors import OutcomeUnknown
 from convtree._session import forking, rejoining, repairing
@@ -329,6 +331,23 @@ def prefix_believed() -> None:
     _patch(Journal, "index_is_partial", property(lambda journal: journal._half_scanned))
 
 
+def leaves_compared() -> None:
+    """Compares every leaf with every other one."""
+    leaves = Tree.leaves
+
+    def slow(tree: Tree) -> list[int]:
+        found = leaves(tree)
+        return [row for row in found if sum(row == other for other in found) == 1]
+
+    _patch(Tree, "leaves", slow)
+
+
+def ledger_forgotten() -> None:
+    """Deletes sessions without a line in the ledger."""
+    _patch(sql_ledger, "record_deletion", lambda _execute, _id: None)
+    _patch(LedgerFile, "append", lambda _file, _lines: None)
+
+
 VARIANTS: dict[str, Callable[[], None]] = {
     variant.__name__: variant
     for variant in (
@@ -365,6 +384,8 @@ VARIANTS: dict[str, Callable[[], None]] = {
         beginnings_searched_again,
         transaction_kept,
         prefix_believed,
+        leaves_compared,
+        ledger_forgotten,
     )
 }
 
@@ -417,6 +438,8 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("catalogue_believed", "catalogue", ["--every", "100003", "--states", "1"]),
     ("foreign_rows_believed", "catalogue", ["--every", "400009"]),
     ("abandoned_call_kept", "cancelling", ["--rounds", "3"]),
+    ("leaves_compared", "masses", ["--entries", "4000", "--only", "roots"]),
+    ("ledger_forgotten", "retention", ["--cycles", "60", "--sqlite"]),
     ("links_followed", "swapping", ["--only", "heal"]),
     ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
     ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
