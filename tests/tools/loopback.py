@@ -37,6 +37,12 @@ class Asked(NamedTuple):
     usage: Handed
 
     @property
+    def schema(self) -> dict[str, Any] | None:
+        """The JSON schema that the answer must have; tools ask so which model to use, and the like."""
+        wanted = self.body.get("generationConfig") or {}
+        return wanted.get("responseJsonSchema") or wanted.get("responseSchema")
+
+    @property
     def has_tools(self) -> bool:
         """Whether the request offers tools. Requests for titles and the like offer none."""
         return bool(self.body.get("tools"))
@@ -123,6 +129,14 @@ def respond(server: Loopback, path: str, body: dict[str, Any]) -> tuple[bytes, s
     lines = ((f"event: {event['type']}\n" if named else "") + f"data: {json.dumps(event)}\n\n" for event in events)
     end = "data: [DONE]\n\n" if write is chat else ""
     return ("".join(lines) + end).encode(), "text/event-stream"
+
+
+def instance(schema: dict[str, Any]) -> Any:
+    """Returns a value of a JSON schema, for flat objects: 1 for a number, "x" for a text."""
+    kind = str(schema.get("type", "string")).lower()
+    if kind == "object":
+        return {name: instance(each) for name, each in schema.get("properties", {}).items()}
+    return schema["enum"][0] if "enum" in schema else {"number": 1, "integer": 1, "boolean": True}.get(kind, "x")
 
 
 def last_prompt(body: dict[str, Any]) -> str:
@@ -258,6 +272,8 @@ def responses(asked: Asked, number: int) -> tuple[Any, list[Any]]:
 def gemini(asked: Asked, number: int) -> tuple[Any, list[Any]]:
     """Returns an answer of Gemini, whole and as the only chunk of a stream."""
     part: dict[str, Any] = {"text": asked.text}
+    if asked.schema is not None:
+        part = {"text": json.dumps(instance(asked.schema))}
     if asked.command:
         part = {"functionCall": {"name": _shell(asked.body), "args": _arguments(asked)}}
     usage = {
