@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helpers import contents
 
-from convtree import Session, SessionStore, open_store
+from convtree import MessageEntry, Session, SessionStore, open_store
 from convtree.exchange import ImportReport, import_file, import_into, read_foreign
 
 HOME, FORK = (f"019f0000-0000-7000-8000-00000000000{letter}" for letter in "ab")
@@ -87,7 +87,8 @@ def imported(source: Path, store: SessionStore) -> dict[str | None, ImportReport
 
 def texts(session: Session, leaf: str | None = None) -> list[str]:
     """The texts of the messages in a context."""
-    return [entry.text for entry in session.build_context(leaf=leaf or session.leaf_id).entries]  # type: ignore[union-attr]
+    entries = session.build_context(leaf=leaf or session.leaf_id).entries
+    return [entry.text for entry in entries if isinstance(entry, MessageEntry)]
 
 
 def fork_lines() -> list[bytes]:
