@@ -367,12 +367,14 @@ def test_reported_usage_decides_whether_a_context_is_too_long(session: Session) 
 
 
 def test_usage_that_says_too_little_shortens_nothing(session: Session) -> None:
-    """Some providers count only what is new."""
-    session.append_many([user("x" * 400), assistant("x" * 400)], usage={"output_tokens": 3})
+    """Some providers count only what is new. A usage of the output alone says nothing of the request."""
+    session.append_many([user("x" * 400), assistant("x" * 400)], usage={"input_tokens": 1, "output_tokens": 2})
     assert session.build_context().count_tokens() == 3
+    session.append(assistant("x" * 40), usage={"output_tokens": 5})
+    assert session.build_context().count_tokens() == 3 + 10
     plan = plan_compaction(session, keep_tokens=150)
     assert plan is not None
-    assert plan.tokens_kept == 100
+    assert plan.tokens_kept == 110
 
 
 @given(st.lists(st.tuples(st.integers(0, 90), st.integers(0, 500)), max_size=8), st.integers(0, 600))

@@ -9,6 +9,7 @@ from helpers import contents, ids, user
 from convtree import (
     BranchSummaryEntry,
     CompactionEntry,
+    ExtensionDataEntry,
     IdConflict,
     InvalidMessage,
     OpenCalls,
@@ -97,6 +98,21 @@ def test_summaries_cost_and_set_no_model(store: SessionStore) -> None:
     by_branch = {row.leaf_id: row.usage.total_tokens for row in store.usage("s", by="branch")}
     assert sorted(by_branch.values()) == [5, 118]
     assert by_branch[leaf] == 5
+
+
+def test_extension_data_may_say_what_was_paid(store: SessionStore) -> None:
+    """For tools that count beside their messages. It counts for its model, is no answer, and names no model."""
+    with store.create(id="s") as session:
+        session.append({"role": "assistant", "content": "b"}, provider="p", model="m")
+        paid = ExtensionDataEntry(ext_type="tool.usage", data={"id": 7}, usage=USAGE, provider="q", model="small")
+        assert session.append(paid, id="n").usage == USAGE
+        context = session.build_context()
+        assert (context.provider, context.model) == ("p", "m")
+        assert session.diff("n", None).a.usage.total_tokens == 107
+    by_model = {(row.provider, row.model): row.usage.total_tokens for row in store.usage("s", by="model")}
+    assert by_model == {("p", "m"): 0, ("q", "small"): 107}
+    assert [row.usage.total_tokens for row in store.usage("s", by="branch")] == [107]
+    assert store.info("s").usage.total_tokens == 107
 
 
 def test_message_for_nobody_is_not_found(store: SessionStore) -> None:

@@ -174,6 +174,7 @@ def test_claude_code_as_a_tree(tmp_path: Path) -> None:
         provider="anthropic",
         model="opus",
         usage={"input_tokens": 1},
+        extra={"message": {"id": "msg1", "type": "message"}},
     )
     compaction, hidden = session.entry("b2"), session.entry("b3")
     assert isinstance(compaction, CompactionEntry)
@@ -242,7 +243,7 @@ def test_claude_code_goes_on_below_what_a_compaction_kept(newer: bool, tmp_path:
 
 
 def test_claude_code_counts_the_usage_of_a_message_once(tmp_path: Path) -> None:
-    """Every line of a message tells all of it."""
+    """Every line of a message says all of it."""
     lines = [
         claude_said("u1", None, "ask"),
         claude_answered("u2", "u1", "m1", words("a")),
@@ -253,6 +254,68 @@ def test_claude_code_counts_the_usage_of_a_message_once(tmp_path: Path) -> None:
     session, _ = opened(tmp_path, *lines)
     used = [entry.usage for entry in session.path() if isinstance(entry, MessageEntry)]
     assert used == [None, {"input_tokens": 1}, None, None, {"input_tokens": 1}]
+
+
+def test_claude_code_counts_what_each_line_adds(tmp_path: Path) -> None:
+    """A message begins with few output tokens and ends with all. A file that grows in it ends at the same sum."""
+    request = {"input_tokens": 3, "cache_read_input_tokens": 2000, "service_tier": "standard"}
+
+    def line(id: str, parent: str, *blocks: dict[str, Any], output: int) -> dict[str, Any]:
+        said = claude_answered(id, parent, "m1", *blocks)
+        return said | {"message": said["message"] | {"usage": request | {"output_tokens": output}}}
+
+    lines = [
+        claude_said("u1", None, "ask"),
+        line("u2", "u1", words("a"), output=8),
+        line("u3", "u2", call("t1"), output=322),
+        line("u4", "u3", call("t2"), output=322),
+    ]
+    source, log = tmp_path / "c.jsonl", tmp_path / "log.jsonl"
+    for count in range(1, len(lines) + 1):
+        source.write_bytes(encoded(*lines[:count]))
+        import_file(source, log)
+    with Session.open(log, mode="r") as session:
+        used = [entry.usage for entry in session.path() if isinstance(entry, MessageEntry)]
+    assert used == [None, request | {"output_tokens": 8}, {"output_tokens": 314}, None]
+
+
+@pytest.mark.parametrize(
+    ("attachment", "more", "shown_text", "visible"),
+    [
+        ({"type": "file"}, {"rendered": [{"content": "one"}, {"content": [words("two")]}]}, "one\ntwo", "model"),
+        ({"type": "file", "filename": "/n", "content": {"file": {"content": "4711"}}}, {}, "/n:\n\n4711", "model"),
+        ({"type": "edited_text_file", "filename": "/n.txt", "snippet": "4712"}, {}, "/n.txt:\n\n4712", "model"),
+        ({"type": "nested_memory", "path": "/C.md", "content": {"content": "kind"}}, {}, "/C.md:\n\nkind", "model"),
+        ({"type": "hook_additional_context", "content": ["be", "kind"]}, {}, "be\nkind", "model"),
+        ({"type": "queued_command", "prompt": "and test"}, {}, "and test", "all"),
+        ({"type": "queued_command", "prompt": [words("and test")], "commandMode": "prompt"}, {}, "and test", "all"),
+        ({"type": "queued_command", "prompt": "done", "commandMode": "task-notification"}, {}, "done", "model"),
+    ],
+)
+def test_claude_code_shows_the_model_more_than_messages(
+    attachment: dict[str, Any], more: dict[str, Any], shown_text: str, visible: str, tmp_path: Path
+) -> None:
+    """Files, hints, and what was typed while the model worked; newer versions say in which words."""
+    session, _ = opened(
+        tmp_path, claude_said("u1", None, "ask"), claude_line("attachment", "u2", "u1", attachment=attachment, **more)
+    )
+    entry = session.entry("u2")
+    assert isinstance(entry, MessageEntry)
+    assert (entry.role, entry.visible_to) == ("user", visible)
+    assert entry.text.endswith(shown_text)
+    assert entry.extra is not None
+    assert entry.extra["attachment"] == attachment
+
+
+def test_claude_code_keeps_other_attachments_as_data(tmp_path: Path) -> None:
+    """What the model did not see in words stays where it was."""
+    lines = [
+        claude_said("u1", None, "ask"),
+        claude_line("attachment", "u2", "u1", attachment={"type": "skill_listing", "content": "x"}),
+        claude_line("attachment", "u3", "u2", attachment={"type": "file", "content": {"type": "image"}}, rendered=[]),
+    ]
+    session, _ = opened(tmp_path, *lines)
+    assert [session.entry(id).type for id in ("u2", "u3")] == ["extension_data"] * 2
 
 
 def test_claude_code_errors_of_the_api_are_for_the_user(tmp_path: Path) -> None:
@@ -317,14 +380,15 @@ def test_claude_code_agents_have_sessions_of_their_own(tmp_path: Path) -> None:
 
 
 def test_claude_code_titles_and_unknown_fields(tmp_path: Path) -> None:
-    """The title of a person beats that of a model; a field without a place is told once."""
+    """The title of a person beats that of a model; a field without a place is in the extra data."""
     titles = [
         {"type": "custom-title", "customTitle": "mine", "sessionId": "c1"},
         {"type": "ai-title", "aiTitle": "its", "sessionId": "c1"},
     ]
     said = [claude_said("u1", None, "x", toolUseResult={"a": 1}), claude_said("u2", "u1", "y", toolUseResult={"a": 1})]
     session, report = opened(tmp_path, *said, *titles)
-    assert (session.name, codes(report)) == ("mine", ["source_field_dropped"])
+    assert (session.name, codes(report)) == ("mine", [])
+    assert [entry.to_dict()["extra"] for entry in session.path("u2")] == [{"toolUseResult": {"a": 1}}] * 2
 
 
 # --- Codex ---

@@ -15,8 +15,7 @@ from convtree._messages.reading import read
 from convtree._model.entries import (
     ENTRY_CLASSES,
     MARK_CLASSES,
-    BranchSummaryEntry,
-    CompactionEntry,
+    PAID,
     Entry,
     Header,
     LeafMark,
@@ -71,8 +70,8 @@ class RecordSummary(NamedTuple):
         ms: the record's time in milliseconds since 1970; None if it has none or an unreadable one.
         excerpt: the beginning of a message, on one line. Lists show it only if the user sees the message.
         words: the words of a message for full text search, separated by spaces. Not searched if nobody sees it.
-        provider, model: of an answer or a summary, or of a change of the model.
-        usage: tokens and cost of an answer or a summary; None if it has no usage.
+        provider, model: of an answer, a summary or paid extension data, or of a change of the model.
+        usage: tokens and cost of any of these; None if it has no usage.
         leaf: where the record moves the leaf; UNSET if it does not move it.
         name: the session's new name; UNSET if the record does not change it.
         archived: the session's new archived flag; UNSET if the record does not change it.
@@ -115,7 +114,7 @@ def summarise_record(record: Entry | Mark) -> RecordSummary:
     message = record if isinstance(record, MessageEntry) else None
     said = None if message is None else read(message.message, message.shape)
     text = "" if said is None else said.text
-    paid = record if isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry) else None
+    paid = record if isinstance(record, PAID) else None
     usage = usage_stored_in(record)
     answered = paid or (record if isinstance(record, ModelChangeEntry | VacuumEntry) else None)
     is_opaque = isinstance(record, OpaqueEntry | OpaqueMark) and record.type in ENTRY_CLASSES | MARK_CLASSES

@@ -56,7 +56,7 @@ def describe(entry: Entry, changed: Changed = (None, None)) -> Description:
             return Description("model", [], gist, named + _more(entry.settings))
         case ExtensionDataEntry():
             whole = f"{entry.ext_type}\n{indented(entry.data)}"
-            return Description("data", [], f"{entry.ext_type} {brief(entry.data)}", whole)
+            return Description("data", _cost(entry), f"{entry.ext_type} {brief(entry.data)}", whole)
         case LostEntry() | VacuumEntry() | OpaqueEntry():
             return _rare(entry)
     raise AssertionError(f"an entry of the class {type(entry).__name__}")  # all subclasses of Entry are above
@@ -147,11 +147,11 @@ def _tokens(entry: CompactionEntry) -> list[str]:
     return [f"{entry.tokens_before:,}{after} tokens"]
 
 
-def _cost(entry: CompactionEntry | BranchSummaryEntry) -> list[str]:
-    """Returns who wrote a summary, and the tokens that it took."""
-    writer = " ".join(filter(None, (entry.provider, entry.model)))
+def _cost(entry: CompactionEntry | BranchSummaryEntry | ExtensionDataEntry) -> list[str]:
+    """Returns which model was paid for a summary or a note, and the tokens that it took."""
+    model = " ".join(filter(None, (entry.provider, entry.model)))
     spent = usage_of(entry.usage).total_tokens if entry.usage else 0
-    facts = [f"written by {writer}"] if writer else []
+    facts = [f"written by {model}"] if model else []
     return [*facts, f"took {spent:,} tokens"] if spent else facts
 
 

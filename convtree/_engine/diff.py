@@ -7,15 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from convtree._catalogue.record_summary import spent_in
-from convtree._model.entries import (
-    BranchSummaryEntry,
-    CompactionEntry,
-    Entry,
-    Mark,
-    MessageEntry,
-    ModelChangeEntry,
-    VacuumEntry,
-)
+from convtree._model.entries import PAID_ASIDE, Entry, Mark, MessageEntry, ModelChangeEntry, VacuumEntry
 from convtree._model.usage import Usage, usage_of, usage_stored_in
 
 _NAMERS = (MessageEntry, ModelChangeEntry, VacuumEntry)  # entries that may name a model
@@ -60,15 +52,15 @@ def _models(entries: Iterable[Entry], named: Entry | Mark | None) -> list[Model]
     """Returns the models of a branch, each once, with their usage.
 
     A reply that does not name its model counts for the model named last; before any was named, for the model None. A
-    summary counts for the model that it names, and does not change which one was named last. What a vacuum dropped
-    counts for the models that its entry lists.
+    summary, or extension data with a usage, counts for the model that it names, and does not change which one was named
+    last. What a vacuum dropped counts for the models that its entry lists.
     """
     maker = (named.provider, named.model) if isinstance(named, _NAMERS) else (None, None)
     took: dict[tuple[str | None, str | None], Usage] = {}
     for entry in entries:
         stored = usage_stored_in(entry)
         usage = Usage() if stored is None else usage_of(stored)
-        if isinstance(entry, CompactionEntry | BranchSummaryEntry) and (entry.model is not None or usage != Usage()):
+        if isinstance(entry, PAID_ASIDE) and (entry.model is not None or usage != Usage()):
             took[entry.provider, entry.model] = took.get((entry.provider, entry.model), Usage()) + usage
         for each in spent_in(entry) if isinstance(entry, VacuumEntry) else ():
             took[each.provider, each.model] = took.get((each.provider, each.model), Usage()) + each.usage

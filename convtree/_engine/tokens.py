@@ -110,11 +110,9 @@ def _usage_covers(
     """Returns how many of the first messages the last reported usage covers, and its tokens."""
     for index in range(len(entries) - 1, first_after_compaction - 1, -1):
         entry = entries[index]
-        if (
-            isinstance(entry, MessageEntry)
-            and entry.usage
-            and (counted := usage_of(entry.usage, summaries=False).total_tokens)
-        ):
+        usage = usage_of(entry.usage, summaries=False) if isinstance(entry, MessageEntry) and entry.usage else None
+        # the usage of a later part of a reply says only what that part adds to the output
+        if usage is not None and (counted := usage.total_tokens) > usage.output_tokens:
             # usage may be stored with the results behind a reply; it does not count them
             earlier = range(index, first_after_compaction - 1, -1)
             replies = (each for each in earlier if said[each].role == "assistant" and not said[each].summary)

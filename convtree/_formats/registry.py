@@ -3,8 +3,9 @@
 Importing this module imports every format, so it is imported only when a file of another tool has to be recognised.
 """
 
-from convtree._formats import atuin_ai, chatgpt, claude_ai, codex, goose, kubectl_ai, librechat, openwebui, picoclaw
+from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
 from convtree._formats.claude_code import reader as claude_code
+from convtree._formats.codex import reader as codex
 from convtree._formats.common.base import Format
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.gemini_cli import reader as gemini_cli

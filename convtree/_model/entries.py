@@ -179,11 +179,18 @@ class ModelChangeEntry(Entry, frozen=True, kw_only=True):
 
 
 class ExtensionDataEntry(Entry, frozen=True, kw_only=True):
-    """Data of the application, tied to a branch. It is never part of a context."""
+    """Data of the application, tied to a branch. It is never part of a context.
+
+    `usage`, `provider` and `model` say what it cost, as the record of a tool that counts beside its messages does. They
+    do not change the conversation's model.
+    """
 
     type: ClassVar[str] = "extension_data"
     ext_type: str
     data: Any
+    usage: dict[str, Any] | None = None
+    provider: str | None = None
+    model: str | None = None
 
     def _gist(self) -> str:
         return f"ext_type: {_first_words(self.ext_type)}"
@@ -337,4 +344,8 @@ ENTRY_CLASSES: dict[str, type[Entry]] = {
     )
 }
 MARK_CLASSES: dict[str, type[Mark]] = {cls.type: cls for cls in (LeafMark, LabelMark, VisibilityMark, SessionInfoMark)}
+PAID = (MessageEntry, CompactionEntry, BranchSummaryEntry, ExtensionDataEntry)
+"""The entries that may carry a `usage`, with the model that it was paid for."""
+PAID_ASIDE = (CompactionEntry, BranchSummaryEntry, ExtensionDataEntry)
+"""Those of them whose model is not the conversation's."""
 GROUP = "group"  # the type of the mark before the lines of one write; it has no class, because no reader gets to see it

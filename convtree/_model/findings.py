@@ -56,6 +56,7 @@ SOURCE: dict[str, tuple[Severity, str]] = {
     "source_field_dropped": ("info", "unknown field dropped"),
     "source_duplicate": ("warning", "id used twice; the later record is kept under a new id"),
     "source_orphan": ("error", "parent not found; starts a tree of its own"),
+    "source_torn_off": ("error", "it continues a file that was not found; starts a tree of its own"),
     "source_cycle": ("error", "its own ancestor; link to the parent dropped, starts a tree of its own"),
     "source_second_root": ("warning", "several empty roots; the entries below each start their own tree"),
     "source_no_session": ("warning", "its session record is missing; imported as a session of its own"),

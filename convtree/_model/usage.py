@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from convtree._model.entries import BranchSummaryEntry, CompactionEntry, MessageEntry, Record
+from convtree._model.entries import PAID, Record
 from convtree._model.usage_spellings import (
     COST_PARTS,
     COST_TOTALS,
@@ -98,10 +98,8 @@ def is_known_usage(usage: Mapping[str, Any]) -> bool:
 
 
 def usage_stored_in(record: Record) -> dict[str, Any] | None:
-    """Returns the usage object of a message or a summary; None if the record has none, or an empty one."""
-    if isinstance(record, MessageEntry | CompactionEntry | BranchSummaryEntry):
-        return record.usage or None
-    return None
+    """Returns the usage object that a record carries; None if it has none, or an empty one."""
+    return record.usage or None if isinstance(record, PAID) else None
 
 
 def has_unknown_usage(record: Record) -> bool:

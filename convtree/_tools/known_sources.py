@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
 from convtree._formats.common.base import Format, SessionRef, Source, SourceSession
@@ -45,8 +45,8 @@ class DamagedSource(NotALog):
     """A file of a known kind that is too damaged to tell its format. The error says what is wrong."""
 
 
-def recognise(path: Path) -> KnownSource:
-    """Returns a file, or a folder that is one session, with its format.
+def recognise(path: Path, folder: Path | None = None, seen: dict[Any, Any] | None = None) -> KnownSource:
+    """Returns a file, or a folder that is one session, with its format; `folder` and `seen` are as for `Source`.
 
     Raises:
         DamagedSource: It is a database that cannot be read.
@@ -55,7 +55,7 @@ def recognise(path: Path) -> KnownSource:
     from convtree._formats.common.sqlite import error_of
     from convtree._formats.registry import FORMATS
 
-    source = Source(path, b"" if path.is_dir() else _beginning(path))
+    source = Source(path, b"" if path.is_dir() else _beginning(path), folder, seen)
     for form in FORMATS:
         if form.recognises(source):
             return KnownSource(form, source)
@@ -103,6 +103,7 @@ def _is_log(path: Path) -> bool:
 def walk_sources(top: Path) -> Iterator[KnownSource | NotImported]:
     """Yields the sources in a folder and its subfolders, in sorted order. A folder can itself be one session."""
     waiting = [top]
+    seen: dict[Any, Any] = {}
     while waiting:
         path = waiting.pop()
         if path.is_symlink() and path != top:
@@ -110,7 +111,7 @@ def walk_sources(top: Path) -> Iterator[KnownSource | NotImported]:
             continue
         try:
             try:
-                yield recognise(path)
+                yield recognise(path, top, seen)
             except NotALog as error:
                 if path.is_dir():
                     waiting.extend(sorted(path.iterdir(), reverse=True))

@@ -6,10 +6,10 @@ Mapping:
   message that is hidden from the user (`isMeta`) is for the model; one for the transcript only, or of an error of the
   API (`isApiErrorMessage`), is for the user.
 - One message of the model in several lines (same `message.id`): several entries, so that a longer file adds entries and
-  changes none. Each line has the usage of the whole message, so only the first keeps it. The lines and the results of
-  their calls form one chain in the order of the file: in the file, parallel calls are branches, and on each branch the
-  other results would be missing. The first line that continues from there is appended to the chain; later ones are
-  branches, at the parent that the file names.
+  changes none. Each line has the counts so far, so each keeps what it adds to the line before. The lines and the
+  results of their calls form one chain in the order of the file: in the file, parallel calls are branches, and on each
+  branch the other results would be missing. The first line that continues from there is appended to the chain; later
+  ones are branches, at the parent that the file names.
 - `system` of the subtype `compact_boundary`: extension data below its `logicalParentUuid`, so that the path does not
   end there. The `isCompactSummary` message that follows: a compaction, with the message in its details, that keeps the
   entries named by `preservedSegment` or `preservedMessages` if they are above it. The boundary is then placed below the
@@ -17,14 +17,15 @@ Mapping:
 - Side chains (`isSidechain`): branches, mostly with a root of their own. A file that begins in the side chain of an
   agent is a session of its own, `<session>.<agent>`, and a task of the main session.
 - `custom-title`, else `ai-title`, else a `summary` of an entry in this file: also the session's name.
+- `attachment` that the model saw (`attachments`): a message of the user, for the model only unless a person typed it.
 - Any other type, and any line without the fields of its type: extension data `claude-code.<type>`. Lines without a
   `uuid` form a chain of their own beside the conversation.
 
 Lines that a fork has copied say so (`forks`); the header names the parent and the last of them.
 
-The leaf is the last message of the main chain that is not hidden: Claude Code resumes there. Known bookkeeping fields
-(`_KNOWN`) are left out; any other unknown field is reported once. A message's own `id`, `stop_reason` and the like are
-left out, too, because they are not sent back.
+The leaf is the last message of the main chain that is not hidden: Claude Code resumes there. All other fields of a
+line, and what a message has besides role and content, are the `extra` of the entry. Of fields that most lines repeat,
+only values that are new are kept.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from itertools import islice
 from typing import Any
 
 from convtree._engine.codec import BYTE_ORDER_MARK
+from convtree._formats.claude_code.attachments import is_typed, shown_to_model
 from convtree._formats.claude_code.forks import origin_of
 from convtree._formats.claude_code.lines import (
     SPOKEN,
@@ -64,15 +66,12 @@ NAME = "claude-code"
 SHAPE = "anthropic"
 
 _LOOK = 200  # objects in which a session id must have been seen
-_BASE = frozenset({"type", "uuid", "parentUuid", "timestamp"})
-_KNOWN = frozenset(
-    {
-        *("message", "sessionId", "cwd", "version", "gitBranch", "userType", "entrypoint", "requestId", "slug"),
-        *("isSidechain", "agentId", "isMeta", "isVisibleInTranscriptOnly", "isCompactSummary", "promptId"),
-        *("permissionMode", "session_id", "sourceToolAssistantUUID", "isApiErrorMessage", "forkedFrom"),
-        *("requestSessionId", "requestRef"),
-    }
-)
+#: members of a line that have a place in the entry, or in the header
+_PLACED = frozenset({"type", "uuid", "parentUuid", "timestamp", "message", "sessionId"})
+#: members of a model's message that have a place in the entry
+_OF_MESSAGE = frozenset({"role", "content", "model", "usage"})
+#: members that most lines repeat; only what differs from the line that names the session is kept
+_REPEATED = frozenset({"cwd", "version", "gitBranch", "userType", "entrypoint", "isSidechain", "agentId", "slug"})
 
 
 def recognises(source: Source) -> bool:
@@ -115,7 +114,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     )
     file, findings = source.open_file(), Findings()
     builder = SessionBuilder(Ids(NAME, ref.source_id), findings)
-    records = _Reader(builder, agent is not None).records(read_objects(file, findings, is_record))
+    records = _Reader(builder, facts, agent is not None).records(read_objects(file, findings, is_record))
     return SourceSession(header, records, findings.listed, file.position)
 
 
@@ -153,8 +152,9 @@ class _Turn:
 class _Reader:
     """Reads one transcript, in the order of the file, and makes entries."""
 
-    def __init__(self, builder: SessionBuilder, is_agents: bool) -> None:
+    def __init__(self, builder: SessionBuilder, facts: dict[str, Any], is_agents: bool) -> None:
         self._builder = builder
+        self._facts = facts
         self._ids = builder.ids
         self._findings = builder.findings
         self._is_agents = is_agents
@@ -163,7 +163,7 @@ class _Reader:
         self._boundaries: dict[str, dict[str, Any]] = {}
         self._kept: dict[str, Segment] = {}  # by the id of the boundary, until its summary comes
         self._moved: dict[str, str] = {}  # new parents, by the last entry that a compaction kept
-        self._counted: set[str] = set()  # messages of the model whose usage was stored
+        self._told: dict[str, dict[str, int]] = {}  # what was counted of each message of the model
         self._beside: str | None = None  # the last record outside of the tree
         self._last: str | None = None  # the last record in the tree
         self._title = 0  # rank of the name so far
@@ -264,12 +264,17 @@ class _Reader:
         fields, envelope = node.fields, envelope_of(node)
         kind, message = fields.get("type"), fields.get("message")
         if kind in SPOKEN and isinstance(message, dict) and message and is_node(fields):
-            for name in sorted(fields.keys() - _BASE - _KNOWN):
-                if fields[name] not in (None, False, "", [], {}):
-                    self._findings.add_once(name, "source_field_dropped", node.span, node.id)
             if fields.get("isCompactSummary"):
                 return self._compaction(node, message, envelope)
             return self._message(fields, message, envelope)
+        if kind == "attachment" and is_node(fields) and (blocks := shown_to_model(fields)):
+            return MessageEntry(
+                message={"role": "user", "content": blocks},
+                shape=SHAPE,
+                visible_to="all" if is_typed(fields) else "model",
+                extra=self._extra(fields, {}),
+                **envelope,
+            )
         if kind in SPOKEN:
             self._findings.add("source_bad_record", node.span, node.id)
         if is_boundary(fields):
@@ -281,7 +286,7 @@ class _Reader:
         return extension_data(NAME, kind, data, envelope)
 
     def _compaction(self, node: Node, message: dict[str, Any], envelope: dict[str, Any]) -> CompactionEntry:
-        boundary = self._boundaries.get(node.parent_id or "", {})
+        fields, boundary = node.fields, self._boundaries.get(node.parent_id or "", {})
         segment, facts = segment_of(boundary), as_object(boundary.get("compactMetadata"))
         kept = None if segment is None else self._ids.known(segment.head)
         if segment is not None and (kept is None or not self._builder.made.is_above(kept, node.parent_id)):
@@ -292,7 +297,7 @@ class _Reader:
             first_kept_entry_id=kept,
             tokens_before=count(facts.get("preTokens")),
             tokens_after=count(facts.get("postTokens")),
-            details={"message": message},
+            details={"message": message} | ({"line": extra} if (extra := self._extra(fields, {})) else {}),
             **envelope,
         )
 
@@ -305,13 +310,35 @@ class _Reader:
             more["visible_to"] = "user"
         elif fields.get("isMeta"):
             more["visible_to"] = "model"
-        return MessageEntry(message=said, shape=SHAPE, **more, **envelope)
+        rest = {} if said is message else {name: message[name] for name in message.keys() - _OF_MESSAGE}
+        return MessageEntry(message=said, shape=SHAPE, extra=self._extra(fields, rest), **more, **envelope)
+
+    def _extra(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns what has no other place: of the line, and of its message."""
+        kept = {
+            name: value
+            for name, value in fields.items()
+            if name not in _PLACED
+            and value not in (None, False, "", [], {})
+            and not (name in _REPEATED and value == self._facts.get(name))
+        }
+        told = {name: message[name] for name in sorted(message) if message[name] not in (None, "", [], {})}
+        return kept | ({"message": told} if told else {}) or None
 
     def _usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
-        """Returns the usage of a model's message for the first of its lines, None for the others."""
+        """Returns what a line adds to the usage of its message.
+
+        A message comes in several lines, each with the counts so far: of the whole request, and of the answer up to
+        there.
+        """
         usage, message_id = message.get("usage"), message_id_of(fields)
-        if not isinstance(usage, dict) or message_id in self._counted:
-            return None
-        if message_id is not None:
-            self._counted.add(message_id)
-        return usage
+        if not isinstance(usage, dict) or message_id is None:
+            return usage if isinstance(usage, dict) else None
+        counts = {name: value for name, value in usage.items() if type(value) is int}
+        before = self._told.get(message_id)
+        if before is None:
+            self._told[message_id] = counts
+            return usage
+        grown = {name: value - before.get(name, 0) for name, value in counts.items() if value > before.get(name, 0)}
+        self._told[message_id] = before | {name: counts[name] for name in grown}
+        return grown or None

@@ -25,13 +25,18 @@ T = TypeVar("T")
 class Source:
     """A file or a folder of another tool.
 
-    `beginning` holds the first bytes, decompressed; b"" for a folder. What is opened through this object stays open
-    until the `with` block ends.
+    `beginning` holds the first bytes, decompressed; b"" for a folder. `folder` is the one that is read as a whole, with
+    this source in it; None if the source itself was named. What is opened through this object stays open until the
+    `with` block ends.
     """
 
-    def __init__(self, path: Path, beginning: bytes) -> None:
+    def __init__(
+        self, path: Path, beginning: bytes, folder: Path | None = None, seen: dict[Any, Any] | None = None
+    ) -> None:
         self.path = path
         self.beginning = beginning
+        self.folder = folder
+        self._seen = {} if seen is None else seen  # by the sources of one folder
         self._opened = ExitStack()
         self._shared: dict[object, Any] = {}
 
@@ -44,6 +49,13 @@ class Source:
         if open not in self._shared:
             self._shared[open] = self._opened.enter_context(open(self))
         found: T = self._shared[open]
+        return found
+
+    def see(self, place: Path, look: Callable[[Path], T]) -> T:
+        """Returns what `look` finds at a place around the source; all sources of one folder look once."""
+        if (look, place) not in self._seen:
+            self._seen[look, place] = look(place)
+        found: T = self._seen[look, place]
         return found
 
     def __enter__(self) -> Source:

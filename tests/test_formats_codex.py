@@ -1,0 +1,225 @@
+"""Rollouts of Codex: sessions over several files, usage, names, and who is speaking.
+
+The form is what Codex 0.171 writes: see `tests/tools`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers import contents
+
+from convtree import MessageEntry, Session, SessionStore, open_store
+from convtree.exchange import ImportReport, import_file, import_into, read_foreign
+
+HOME, FORK = (f"019f0000-0000-7000-8000-00000000000{letter}" for letter in "ab")
+SEGMENT = "019f0000-0000-7000-8000-0000000000ff"
+
+
+def line(ordinal: int, kind: str, payload: dict[str, Any], **more: Any) -> bytes:
+    """A line of a rollout."""
+    fields = {"timestamp": f"2026-11-28T10:00:{ordinal:02}.000Z", "ordinal": ordinal, "type": kind, "payload": payload}
+    return json.dumps(fields | more).encode() + b"\n"
+
+
+def meta(ordinal: int, thread: str, **more: Any) -> bytes:
+    """The first line of a file."""
+    return line(ordinal, "session_meta", {"id": thread, "model_provider": "openai", "cli_version": "0.171.0", **more})
+
+
+def said(ordinal: int, role: str, text: str, **more: Any) -> bytes:
+    """A message."""
+    content = [{"type": "input_text" if role == "user" else "output_text", "text": text}]
+    return line(ordinal, "response_item", {"type": "message", "role": role, "content": content, **more})
+
+
+def paid(ordinal: int, tokens: int) -> bytes:
+    """The usage of an answer."""
+    usage = {"input_tokens": tokens, "cached_input_tokens": 3, "output_tokens": 5, "total_tokens": tokens + 5}
+    return line(ordinal, "token_usage_record", {"response_id": f"r{ordinal}", "usage": usage})
+
+
+def counted(ordinal: int, total: int, last: int) -> bytes:
+    """The event with totals, which older versions write only."""
+    sums = ({"input_tokens": each, "cached_input_tokens": 0, "output_tokens": each} for each in (total, last))
+    info = dict(zip(("total_token_usage", "last_token_usage"), sums, strict=True))
+    return line(ordinal, "event_msg", {"type": "token_count", "info": info})
+
+
+MODEL = {"model": "gpt-5.5", "turn_id": "t"}
+FIRST = [
+    meta(0, HOME, timestamp="2026-11-28T10:00:00.000Z"),
+    line(1, "turn_context", MODEL),
+    said(2, "user", "Name a city"),
+    said(3, "assistant", "Rome"),
+    paid(4, 100),
+    said(5, "user", "Another"),
+    said(6, "assistant", "Oslo"),
+    paid(7, 200),
+]
+
+
+def base(lines: list[bytes], number: int) -> dict[str, Any]:
+    """The place behind the first lines of a file, as a later file names it."""
+    place = {"end_ordinal_exclusive": number, "end_byte_offset": sum(map(len, lines[:number]))}
+    return {"history_base": {"thread_id": HOME, **place}}
+
+
+def write(folder: Path, name: str, lines: list[bytes]) -> Path:
+    """Writes a rollout into the folder of its day."""
+    path = folder / "sessions/2026/11/28" / f"rollout-2026-11-28T10-00-00-{name}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"".join(lines))
+    return path
+
+
+@pytest.fixture
+def store() -> SessionStore:
+    """An empty store."""
+    return open_store("memory:")
+
+
+def imported(source: Path, store: SessionStore) -> dict[str | None, ImportReport]:
+    """Imports a folder; the reports of what was imported, by session."""
+    return {each.session_id: each for each in import_into(source, store) if each.status == "imported"}
+
+
+def texts(session: Session, leaf: str | None = None) -> list[str]:
+    """The texts of the messages in a context."""
+    entries = session.build_context(leaf=leaf or session.leaf_id).entries
+    return [entry.text for entry in entries if isinstance(entry, MessageEntry)]
+
+
+def fork_lines() -> list[bytes]:
+    """A fork behind the first answer."""
+    begun = meta(5, FORK, forked_from_id=HOME, timestamp="2026-11-28T11:00:00.000Z", **base(FIRST, 5))
+    return [begun, said(6, "user", "And its river?"), said(7, "assistant", "The Tiber"), paid(8, 300)]
+
+
+def test_a_fork_begins_with_what_it_continues(tmp_path: Path, store: SessionStore) -> None:
+    """It holds its own lines only. What was copied counts once."""
+    write(tmp_path, HOME, FIRST)
+    write(tmp_path, FORK, fork_lines())
+    assert [report.written for report in imported(tmp_path, store).values()] == [8, 9]
+    with store.open(FORK) as fork:
+        assert texts(fork) == ["Name a city", "Rome", "And its river?", "The Tiber"]
+    assert (store.info(HOME).usage.total_tokens, store.info(FORK).usage.total_tokens) == (105 + 205, 305)
+    parent = store.info(FORK).parent_session
+    assert parent is not None
+    assert (parent.id, parent.kind) == (HOME, "fork")
+    assert {report.written for report in imported(tmp_path, store).values()} == {0}
+
+
+def test_the_beginning_of_a_fork_may_be_missing(tmp_path: Path) -> None:
+    """Without the other file there is a finding, and what the fork has itself."""
+    session, report = read_foreign(write(tmp_path, FORK, fork_lines()))
+    assert texts(session) == ["And its river?", "The Tiber"]
+    assert [finding.code for finding in report.findings] == ["source_torn_off"]
+
+
+def test_a_fork_of_a_changed_file_is_torn_off(tmp_path: Path) -> None:
+    """The place is one of bytes: a file that does not have a line there is not continued."""
+    write(tmp_path, HOME, [FIRST[0][:-1] + b"  \n", *FIRST[1:]])
+    _, report = read_foreign(write(tmp_path, FORK, fork_lines()))
+    assert [finding.code for finding in report.findings] == ["source_torn_off"]
+
+
+def test_a_revert_is_a_branch(tmp_path: Path, store: SessionStore) -> None:
+    """A second file of the same session continues an earlier place. One import has all of both."""
+    write(tmp_path, HOME, FIRST)
+    begun = meta(5, HOME, timestamp="2026-11-28T12:00:00.000Z", **base(FIRST, 5))
+    write(
+        tmp_path,
+        f"{HOME}_{SEGMENT}",
+        [begun, said(6, "user", "Its river?"), said(7, "assistant", "Tiber"), paid(8, 50)],
+    )
+    assert [(each.session_id, each.written) for each in imported(tmp_path, store).values()] == [(HOME, 12)]
+    assert {report.written for report in imported(tmp_path, store).values()} == {0}
+    with store.open(HOME) as session:
+        leaves = {entry.id for entry in session.leaves()}
+        assert sorted(texts(session, leaf) for leaf in leaves) == [
+            ["Name a city", "Rome", "Another", "Oslo"],
+            ["Name a city", "Rome", "Its river?", "Tiber"],
+        ]
+        assert texts(session)[-1] == "Tiber"
+    assert store.info(HOME).usage.total_tokens == 105 + 205 + 55
+
+
+def test_any_file_of_a_session_can_be_named(tmp_path: Path) -> None:
+    """The whole session is read, whichever of its files is given."""
+    first = write(tmp_path, HOME, FIRST)
+    begun = meta(5, HOME, timestamp="2026-11-28T12:00:00.000Z", **base(FIRST, 5))
+    second = write(tmp_path, f"{HOME}_{SEGMENT}", [begun, said(6, "user", "Its river?")])
+    assert import_file(second, tmp_path / "a.jsonl").written == 10
+    assert import_file(first, tmp_path / "a.jsonl").written == 0
+
+
+def test_a_session_grows_and_is_reverted_between_imports(tmp_path: Path, store: SessionStore) -> None:
+    """Each import adds what is new, and the leaf is where Codex would go on."""
+    path = write(tmp_path, HOME, FIRST[:4])
+    assert [each.written for each in imported(tmp_path, store).values()] == [4]
+    path.write_bytes(b"".join(FIRST))
+    assert [each.written for each in imported(tmp_path, store).values()] == [4]
+    begun = meta(5, HOME, timestamp="2026-11-28T12:00:00.000Z", **base(FIRST, 5))
+    write(tmp_path, f"{HOME}_{SEGMENT}", [begun, said(6, "user", "Its river?")])
+    assert [each.written for each in imported(tmp_path, store).values()] == [2]
+    with store.open(HOME) as session:
+        assert texts(session) == ["Name a city", "Rome", "Its river?"]
+    assert store.info(HOME).usage.total_tokens == 105 + 205
+
+
+def test_totals_count_what_they_grew_by(tmp_path: Path) -> None:
+    """They are repeated without an answer, and may begin again; with a record of each answer they count nothing."""
+    lines = [*FIRST[:4], counted(4, 10, 10), counted(5, 10, 10), counted(6, 25, 15), counted(7, 4, 4)]
+    path = write(tmp_path, HOME, lines)
+    store = open_store("memory:")
+    imported(path, store)
+    assert store.info(HOME).usage.total_tokens == 2 * (10 + 15 + 4)
+    both = open_store("memory:")
+    imported(write(tmp_path, HOME, [*FIRST[:5], counted(5, 100, 100), counted(6, 300, 200)]), both)
+    assert both.info(HOME).usage.total_tokens == 105
+    assert [(row.provider, row.model) for row in both.usage(HOME, by="model")] == [("openai", "gpt-5.5")]
+
+
+def test_the_first_message_is_what_a_person_typed(tmp_path: Path, store: SessionStore) -> None:
+    """Newer files mark what Codex says for the user; in older ones it is known by its words. The model sees both."""
+    kinds = {"content_item_kinds": ["environments.environment_context"]}
+    typed = {"content_item_kinds": ["user.text"]}
+    lines = [
+        FIRST[0],
+        said(1, "user", "# AGENTS.md instructions for /w\n\nBe kind."),
+        said(2, "user", "Today is Monday", internal_chat_message_metadata_passthrough=kinds),
+        said(3, "user", "<skill of mine> is what?", internal_chat_message_metadata_passthrough=typed),
+    ]
+    write(tmp_path, HOME, lines)
+    (tmp_path / "session_index.jsonl").write_text(f'{{"id":"{HOME}","thread_name":"Trip to Rome"}}\n')
+    imported(tmp_path, store)
+    info = store.info(HOME)
+    assert (info.name, info.first_user_message) == ("Trip to Rome", "<skill of mine> is what?")
+    with store.open(HOME) as session:
+        assert len(contents(session)) == 3
+
+
+def test_what_codex_keeps_beside_an_item_is_not_sent(tmp_path: Path) -> None:
+    """It is in `extra`; nothing is dropped."""
+    inner = {"internal_chat_message_metadata_passthrough": {"turn_id": "t1"}}
+    item = {"type": "reasoning", "id": "r", "summary": []}
+    lines = [FIRST[0], line(1, "response_item", item | inner, metadata={"n": 7})]
+    session, report = read_foreign(write(tmp_path, HOME, lines))
+    entry = session.path()[-1]
+    assert entry.to_dict()["extra"] == {"metadata": {"n": 7}, "item": inner}
+    assert entry.to_dict()["message"] == item
+    assert report.findings == ()
+
+
+@pytest.mark.parametrize(
+    "named",
+    [{"parent_thread_id": HOME}, {"source": {"subagent": {"thread_spawn": {"parent_thread_id": HOME, "depth": 1}}}}],
+)
+def test_a_sub_agent_belongs_to_its_parent(tmp_path: Path, named: dict[str, Any]) -> None:
+    """Both places in which versions name it."""
+    session, _ = read_foreign(write(tmp_path, FORK, [meta(0, FORK, **named), said(1, "user", "Do it")]))
+    parent = session.header.parent_session
+    assert parent is not None
+    assert (parent.id, parent.kind) == (HOME, "task")
