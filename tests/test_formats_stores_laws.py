@@ -18,6 +18,7 @@ from foreign_stores import all_records, entries_of, read, shown, source_of, writ
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_formats_exports import SAMPLES, WEBUI
+from test_formats_messages import PLAIN, PYDANTIC
 from test_formats_stores import (
     ATUIN,
     CLAW,
@@ -42,6 +43,8 @@ from convtree._formats.common.base import Findings, Format, Source
 from convtree._formats.common.files import SourceFile
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.llm import reader as llm
+from convtree._formats.message_list import pydantic_ai
+from convtree._formats.message_list import reader as message_list
 from convtree._formats.opencode import reader as opencode
 from convtree._logs.memory import MemoryLog
 
@@ -222,11 +225,28 @@ def sources(folder: Path) -> dict[str, tuple[Format, Path]]:
         "kubectl": (kubectl_ai, write_lines(folder / "kubectl" / "history.json", KUBECTL)),
         "picoclaw": (picoclaw, write_lines(folder / "picoclaw", CLAW)),
         "checkpoint": (gemini_checkpoint, write_json(folder / "checkpoint", CHECKPOINT)),
+        "messages": (message_list, write_json(folder / "messages", PLAIN)),
+        "tuning": (message_list, write_lines(folder / "tuning", [{"messages": PLAIN}, {"messages": PLAIN[1:]}])),
+        "pydantic": (pydantic_ai, write_json(folder / "pydantic", PYDANTIC)),
         "webui": (openwebui, write_database(folder / "webui", WEBUI, chat=chats, chat_message=said)),
     }  # fmt: skip
 
 
-NAMES = (*SAMPLES, "goose", "atuin", "llm", "llm, new", "opencode", "kubectl", "picoclaw", "checkpoint", "webui")
+NAMES = (
+    *SAMPLES,
+    "goose",
+    "atuin",
+    "llm",
+    "llm, new",
+    "opencode",
+    "kubectl",
+    "picoclaw",
+    "checkpoint",
+    "webui",
+    "messages",
+    "tuning",
+    "pydantic",
+)
 changes = st.lists(
     st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(max_size=4)),
     min_size=1,

@@ -11,6 +11,8 @@ from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.gemini_cli import reader as gemini_cli
 from convtree._formats.kit import reader as kit
 from convtree._formats.llm import reader as llm
+from convtree._formats.message_list import pydantic_ai
+from convtree._formats.message_list import reader as message_list
 from convtree._formats.opencode import reader as opencode
 from convtree._formats.pi import reader as pi
 
@@ -18,4 +20,6 @@ FORMATS: tuple[Format, ...] = (
     *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, atuin_ai, llm, opencode),
+    pydantic_ai,
+    message_list,  # the last: it takes what any reader of messages understands
 )
