@@ -17,6 +17,7 @@ import zstandard
 from foreign_stores import all_records, entries_of, read, shown, source_of, write_database, write_json, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_formats_agents import ADVANCED, AGENT_TABLES
 from test_formats_exports import SAMPLES, WEBUI
 from test_formats_messages import PLAIN, PYDANTIC
 from test_formats_stores import (
@@ -37,7 +38,17 @@ from test_formats_stores import (
 )
 
 from convtree import Session
-from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
+from convtree._formats import (
+    atuin_ai,
+    chatgpt,
+    claude_ai,
+    goose,
+    kubectl_ai,
+    librechat,
+    openai_agents,
+    openwebui,
+    picoclaw,
+)
 from convtree._formats.common import json_arrays as arrays
 from convtree._formats.common.base import Findings, Format, Source
 from convtree._formats.common.files import SourceFile
@@ -225,6 +236,7 @@ def sources(folder: Path) -> dict[str, tuple[Format, Path]]:
         "kubectl": (kubectl_ai, write_lines(folder / "kubectl" / "history.json", KUBECTL)),
         "picoclaw": (picoclaw, write_lines(folder / "picoclaw", CLAW)),
         "checkpoint": (gemini_checkpoint, write_json(folder / "checkpoint", CHECKPOINT)),
+        "agents": (openai_agents, write_database(folder / "agents", ADVANCED, **AGENT_TABLES)),
         "messages": (message_list, write_json(folder / "messages", PLAIN)),
         "tuning": (message_list, write_lines(folder / "tuning", [{"messages": PLAIN}, {"messages": PLAIN[1:]}])),
         "pydantic": (pydantic_ai, write_json(folder / "pydantic", PYDANTIC)),
@@ -243,6 +255,7 @@ NAMES = (
     "picoclaw",
     "checkpoint",
     "webui",
+    "agents",
     "messages",
     "tuning",
     "pydantic",

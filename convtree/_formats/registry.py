@@ -3,7 +3,17 @@
 Importing this module imports every format, so it is imported only when a file of another tool has to be recognised.
 """
 
-from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
+from convtree._formats import (
+    atuin_ai,
+    chatgpt,
+    claude_ai,
+    goose,
+    kubectl_ai,
+    librechat,
+    openai_agents,
+    openwebui,
+    picoclaw,
+)
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.codex import reader as codex
 from convtree._formats.common.base import Format
@@ -20,6 +30,6 @@ FORMATS: tuple[Format, ...] = (
     *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, atuin_ai, llm, opencode),
-    pydantic_ai,
+    *(openai_agents, pydantic_ai),
     message_list,  # the last: it takes what any reader of messages understands
 )

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from convtree._engine.sdk_objects import message_entry
 from convtree._formats.common.values import as_object, without
 from convtree._messages.dialects import SPEAKERS
 from convtree._messages.parts import Part, Unknown
 from convtree._messages.reading import read
+from convtree._model.entries import MessageEntry
+from convtree._model.errors import InvalidMessage
 
 #: a list in a file that has no object around it
 LIST_KEY = "messages"
@@ -48,9 +51,15 @@ class Conversation(NamedTuple):
     rest: dict[str, Any]
 
 
-def is_understood(fields: Any) -> bool:
-    """Returns whether a value is a message that the reader of messages understands; it may say nothing."""
-    return (parts := _parts(fields)) is not None and (not parts or _has_known(parts))
+def entry_of(fields: dict[str, Any]) -> MessageEntry | None:
+    """Returns the entry of a message that is understood, which may say nothing; None if it is not."""
+    parts = _parts(fields)
+    if parts is None or (parts and not _has_known(parts)):
+        return None
+    try:
+        return message_entry(fields)
+    except InvalidMessage:  # an answer with several choices: nobody knows which one the conversation went on with
+        return None
 
 
 def is_message(fields: Any) -> bool:

@@ -36,7 +36,6 @@ import msgspec
 import orjson
 
 from convtree._engine.codec import BYTE_ORDER_MARK, HEADER_START
-from convtree._engine.sdk_objects import message_entry
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import leftovers, make_header, metadata_mark, name_mark, read_leftover
@@ -52,12 +51,11 @@ from convtree._formats.message_list.conversations import (
     LIST_KEYS,
     Conversation,
     conversation_of,
+    entry_of,
     is_message,
     is_record,
-    is_understood,
 )
-from convtree._model.entries import Entry, ExtensionDataEntry, MessageEntry
-from convtree._model.errors import InvalidMessage
+from convtree._model.entries import Entry, ExtensionDataEntry
 
 NAME = "message-list"
 _TRIED = 64  # objects, until one is understood
@@ -210,7 +208,7 @@ def _next_id(seed: str, last: str | None, fields: dict[str, Any]) -> str:
 
 def _make(node: Node, *, name: str, findings: Findings) -> list[Entry]:
     fields = node.fields
-    entry = _message(fields) if is_understood(fields) else None
+    entry = entry_of(fields)
     if entry is None:
         findings.add("source_bad_record", node.span, node.id)
         return [ExtensionDataEntry(timestamp=_time(fields), ext_type=f"{name}.message", data=fields)]
@@ -225,13 +223,6 @@ def _beside(answer: dict[str, Any]) -> dict[str, Any]:
         for key, inner in (("choices", "message"), ("candidates", "content"))
     }
     return without(answer, *_PLACED) | without(chosen)
-
-
-def _message(fields: dict[str, Any]) -> MessageEntry | None:
-    try:
-        return message_entry(fields)
-    except InvalidMessage:  # an answer with several choices: nobody knows which one the conversation went on with
-        return None
 
 
 def _time(fields: dict[str, Any]) -> str | None:
