@@ -17,7 +17,9 @@ import zstandard
 from foreign_stores import all_records, entries_of, read, shown, source_of, write_database, write_json, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_formats_agents import ADVANCED, AGENT_TABLES
 from test_formats_exports import SAMPLES, WEBUI
+from test_formats_messages import PLAIN, PYDANTIC
 from test_formats_stores import (
     ATUIN,
     CLAW,
@@ -36,12 +38,24 @@ from test_formats_stores import (
 )
 
 from convtree import Session
-from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
+from convtree._formats import (
+    atuin_ai,
+    chatgpt,
+    claude_ai,
+    goose,
+    kubectl_ai,
+    librechat,
+    openai_agents,
+    openwebui,
+    picoclaw,
+)
 from convtree._formats.common import json_arrays as arrays
 from convtree._formats.common.base import Findings, Format, Source
 from convtree._formats.common.files import SourceFile
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.llm import reader as llm
+from convtree._formats.message_list import pydantic_ai
+from convtree._formats.message_list import reader as message_list
 from convtree._formats.opencode import reader as opencode
 from convtree._logs.memory import MemoryLog
 
@@ -222,11 +236,30 @@ def sources(folder: Path) -> dict[str, tuple[Format, Path]]:
         "kubectl": (kubectl_ai, write_lines(folder / "kubectl" / "history.json", KUBECTL)),
         "picoclaw": (picoclaw, write_lines(folder / "picoclaw", CLAW)),
         "checkpoint": (gemini_checkpoint, write_json(folder / "checkpoint", CHECKPOINT)),
+        "agents": (openai_agents, write_database(folder / "agents", ADVANCED, **AGENT_TABLES)),
+        "messages": (message_list, write_json(folder / "messages", PLAIN)),
+        "tuning": (message_list, write_lines(folder / "tuning", [{"messages": PLAIN}, {"messages": PLAIN[1:]}])),
+        "pydantic": (pydantic_ai, write_json(folder / "pydantic", PYDANTIC)),
         "webui": (openwebui, write_database(folder / "webui", WEBUI, chat=chats, chat_message=said)),
     }  # fmt: skip
 
 
-NAMES = (*SAMPLES, "goose", "atuin", "llm", "llm, new", "opencode", "kubectl", "picoclaw", "checkpoint", "webui")
+NAMES = (
+    *SAMPLES,
+    "goose",
+    "atuin",
+    "llm",
+    "llm, new",
+    "opencode",
+    "kubectl",
+    "picoclaw",
+    "checkpoint",
+    "webui",
+    "agents",
+    "messages",
+    "tuning",
+    "pydantic",
+)
 changes = st.lists(
     st.tuples(st.floats(0, 1), st.integers(0, 3), st.binary(max_size=4)),
     min_size=1,

@@ -3,7 +3,17 @@
 Importing this module imports every format, so it is imported only when a file of another tool has to be recognised.
 """
 
-from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
+from convtree._formats import (
+    atuin_ai,
+    chatgpt,
+    claude_ai,
+    goose,
+    kubectl_ai,
+    librechat,
+    openai_agents,
+    openwebui,
+    picoclaw,
+)
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.codex import reader as codex
 from convtree._formats.common.base import Format
@@ -11,6 +21,8 @@ from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.gemini_cli import reader as gemini_cli
 from convtree._formats.kit import reader as kit
 from convtree._formats.llm import reader as llm
+from convtree._formats.message_list import pydantic_ai
+from convtree._formats.message_list import reader as message_list
 from convtree._formats.opencode import reader as opencode
 from convtree._formats.pi import reader as pi
 
@@ -18,4 +30,6 @@ FORMATS: tuple[Format, ...] = (
     *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, atuin_ai, llm, opencode),
+    *(openai_agents, pydantic_ai),
+    message_list,  # the last: it takes what any reader of messages understands
 )

@@ -67,10 +67,10 @@ def read_row(
     return SourceSession(header, records, findings.listed)
 
 
-def find_sessions(database: Database, table: str, columns: str, messages: str) -> Iterator[Found]:
-    """Yields the sessions in a table, then those that exist only as `session_id` of messages."""
+def find_sessions(database: Database, table: str, columns: str, messages: str, own: str = "id") -> Iterator[Found]:
+    """Yields the sessions in a table, whose ids are in the column `own`, then those that only messages name."""
     for row in database.rows(table, columns):
-        yield Found(row.values.get("id"), row)
-    strays = f"session_id not in (select id from {table} where id is not null) or session_id is null"
+        yield Found(row.values.get(own), row)
+    strays = f"session_id not in (select {own} from {table} where {own} is not null) or session_id is null"
     for row in database.rows(messages, "session_id", where=f"({strays}) group by session_id"):
-        yield Found(row.values.get("session_id"), Row({"id": row.values.get("session_id")}, row.span), is_missing=True)
+        yield Found(row.values.get("session_id"), Row({own: row.values.get("session_id")}, row.span), is_missing=True)

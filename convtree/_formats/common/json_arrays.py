@@ -24,15 +24,23 @@ _OPENING, _CLOSING = b"{[", b"}]"
 _BETWEEN = b" \t\r\n,"
 
 
-def read_items(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str, Any]], bool]) -> Iterator[Object]:
-    """Yields the objects of a file or of the array in it. `is_record` tells a complete record from a fragment."""
+def read_items(
+    file: BinaryIO,
+    findings: Findings,
+    is_record: Callable[[dict[str, Any]], bool],
+    list_key: str | None = None,
+) -> Iterator[Object]:
+    """Yields the objects of a file or of the array in it. `is_record` tells a complete record from a fragment.
+
+    With `list_key`, a list in the array is an object with the list under this key.
+    """
     splitter = _Splitter(file)
     for data, span, is_whole in splitter.parts():
         if data is None:
             findings.add("source_line_too_long" if span.length > LINE_LIMIT else "source_bad_line", span)
             continue
         text = data + (b"\n" if is_whole else b"")
-        for fields in parse(text, span, findings, is_record, several=True):
+        for fields in parse(text, span, findings, is_record, several=True, list_key=list_key):
             yield Object(fields, span)
     if getattr(file, "is_cut", False):
         findings.add("source_torn_tail", SourceSpan(splitter.line, splitter.offset, 0))

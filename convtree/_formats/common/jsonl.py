@@ -19,11 +19,16 @@ LINE_LIMIT = 64 * 2**20  # bytes of a line that are still taken
 _CHUNK = 2**18
 
 
-def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[str, Any]], bool]) -> Iterator[Object]:
+def read_objects(
+    file: BinaryIO,
+    findings: Findings,
+    is_record: Callable[[dict[str, Any]], bool],
+    list_key: str | None = None,
+) -> Iterator[Object]:
     """Yields the objects of a file in order. Values that a log cannot hold are replaced and reported.
 
     `is_record` tells a complete record from a fragment: in a line that begins with an incomplete record, another one
-    is used only if it is complete.
+    is used only if it is complete. With `list_key`, a line that is a list is an object with the list under this key.
     """
     offset = line = 0
     for line, (data, length) in enumerate(_lines(file), 1):
@@ -33,7 +38,7 @@ def read_objects(file: BinaryIO, findings: Findings, is_record: Callable[[dict[s
             findings.add("source_line_too_long", span)
             continue
         text = data.removeprefix(BYTE_ORDER_MARK) if line == 1 else data
-        for fields in parse(text, span, findings, is_record):
+        for fields in parse(text, span, findings, is_record, list_key=list_key):
             yield Object(fields, span)
     if getattr(file, "is_cut", False):
         findings.add("source_torn_tail", SourceSpan(line + 1, offset, 0))

@@ -44,10 +44,17 @@ def parse(
     is_record: Callable[[dict[str, Any]], bool] = _is_nothing,
     *,
     several: bool = False,
+    list_key: str | None = None,
 ) -> list[dict[str, Any]]:
     """Returns the objects of a text. Values that a log cannot hold are replaced, zero bytes removed, both reported.
 
-    Behind damage, one record that runs to the end of the text is searched for; with `several`, all records.
+    Args:
+        text: the text, of any number of lines.
+        span: its position in the source.
+        findings: takes what is wrong with it.
+        is_record: tells a complete record from a fragment. Behind damage, one that runs to the end is searched for.
+        several: searches for all records behind damage.
+        list_key: makes a list an object with the list under this key; None reports it as no object.
     """
     if b"\0" in text:
         findings.add("source_nul_bytes", span)
@@ -60,16 +67,24 @@ def parse(
         except orjson.JSONDecodeError:
             pass
         else:
-            return _objects([value], text, False, span, findings, lambda: [orjson.loads(text)])
+            values = _keyed([value], list_key)
+            return _objects(values, text, False, span, findings, lambda: _keyed([orjson.loads(text)], list_key))
     slow = _Slow(text)
-    values = slow.read(is_record, several)
+    values = _keyed(slow.read(is_record, several), list_key)
     if len(values) > 1 and not several:
         findings.add("source_glued", span)
     if slow.is_damaged:
         findings.add("source_bad_line" if text.endswith(b"\n") else "source_torn_tail", span)
-    return _objects(
-        values, text, slow.has_replaced, span, findings, lambda: _Slow(text, exact=True).read(is_record, several)
-    )
+
+    def read_again() -> list[Any]:
+        return _keyed(_Slow(text, exact=True).read(is_record, several), list_key)
+
+    return _objects(values, text, slow.has_replaced, span, findings, read_again)
+
+
+def _keyed(values: list[Any], list_key: str | None) -> list[Any]:
+    """Returns values with each list as an object that has it under a key."""
+    return [{list_key: value} if list_key is not None and isinstance(value, list) else value for value in values]
 
 
 def decode_replacing(data: bytes) -> str:
