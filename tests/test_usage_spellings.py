@@ -400,6 +400,23 @@ CASES: dict[str, Case] = {
             "input_cache_creation": count.written,
         }
     ),
+    "Cline": Case(
+        lambda count: {
+            "tokensIn": count.plain,
+            "tokensOut": count.output,
+            "cacheReads": count.read,
+            "cacheWrites": count.written,
+        }
+    ),
+    "Roo Code": Case(
+        lambda count: {
+            "apiProtocol": "openai",
+            "tokensIn": count.prompt,
+            "tokensOut": count.output,
+            "cacheReads": count.read,
+            "cacheWrites": count.written,
+        }
+    ),
     "Cohere": Case(
         lambda count: {
             "billed_units": {"input_tokens": count.plain, "output_tokens": count.text},
@@ -637,7 +654,7 @@ def test_known_usage(usage: dict[str, Any]) -> None:
 
 UNKNOWN = [
     {"tokens_in": 7, "tokens_out": 8},
-    {"tokensIn": "7"},
+    {"tokensInside": "7"},
     {"nested": {"deep": [{"in": 1}]}},
     {"total_tokens": 120},
     {"input_tokens": -3},

@@ -4,6 +4,7 @@ Importing this module imports every format, so it is imported only when a file o
 """
 
 from convtree._formats import (
+    aider,
     atuin_ai,
     chatgpt,
     claude_ai,
@@ -15,6 +16,7 @@ from convtree._formats import (
     picoclaw,
 )
 from convtree._formats.claude_code import reader as claude_code
+from convtree._formats.cline import reader as cline
 from convtree._formats.codex import reader as codex
 from convtree._formats.common.base import Format
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
@@ -28,6 +30,7 @@ from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
     *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
+    *(cline, aider),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, atuin_ai, llm, opencode),
     *(openai_agents, pydantic_ai),

@@ -344,6 +344,28 @@ SPELLINGS = (
         input_has_cache=True,
         output_has_reasoning=True,
     ),
+    # cline/cline, getApiMetrics.ts: the whole is the sum of the four. RooCodeInc/Roo-Code, shared/cost.ts, writes the
+    # same keys with `apiProtocol`; its input includes the cache. Until November 2025 that of Anthropic did not.
+    Spelling(
+        name="Roo Code",
+        input=_paths("tokensIn"),
+        output=_paths("tokensOut"),
+        cache_read=_paths("cacheReads"),
+        cache_write=_paths("cacheWrites"),
+        input_has_cache=True,
+        output_has_reasoning=True,
+        mixed=("cache",),
+        one_of=_paths("apiProtocol"),
+    ),
+    Spelling(
+        name="Cline",
+        input=_paths("tokensIn"),
+        output=_paths("tokensOut"),
+        cache_read=_paths("cacheReads"),
+        cache_write=_paths("cacheWrites"),
+        input_has_cache=False,
+        output_has_reasoning=True,
+    ),
     # MoonshotAI/kimi-cli, kosong, TokenUsage: the four are disjoint, "other" is what no cache had or took.
     Spelling(
         name="Kimi CLI",

@@ -346,8 +346,9 @@ def _import_session(
 ) -> ImportReport:
     records = _CountedRecords(read, report_progress)
     last_said = session._client.ask(SessionView.last_said)
-    # What was said here has a time. What has none comes from an earlier state of the source.
-    continued_here: bool | None = None if last_said is not None and last_said.timestamp is not None else False
+    # What was said here has a time and no source. Anything else comes from an earlier state of the source.
+    is_own = last_said is not None and last_said.timestamp is not None and last_said.source_id is None
+    continued_here: bool | None = None if is_own else False
     written, kept = 0, False
     for batch in batched(records):
         if continued_here is None and last_said is not None:

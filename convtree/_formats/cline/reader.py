@@ -1,0 +1,247 @@
+"""Tasks of Cline, and of Roo Code and Kilo Code, which began as copies of it.
+
+A task is a folder: `api_conversation_history.json` is the array of messages that a model is sent, `ui_messages.json`
+what the screen shows. (cline/cline, apps/vscode/src/core/storage/disk.ts and shared/messages/content.ts;
+RooCodeInc/Roo-Code, src/core/task-persistence/apiMessages.ts.) The history alone is read, too. Mapping:
+
+- A message: a message of Anthropic's shape. `ts` is its time, `modelInfo` its provider and model; every other field is
+  its `extra`. A record without content, such as Roo's `reasoning`: extension data `cline.<type>`.
+- `isSummary`: a compaction that keeps no entry. What is sent with it follows it in the history.
+- Requests in `ui_messages.json`: extension data `cline.<kind>` with the usage, below the message that the request
+  began with, once it is answered. Other messages of that file repeat the history, and are not read.
+- `conversationHistoryDeletedRange`, `truncationParent`: messages that are for the user only. The message that marks
+  the place of a truncation is left out, so that it does not move those behind it.
+- The first text on the screen, which is what the user typed: the name. `history_item.json`, which Roo writes beside
+  them: `workspace` is the directory, `parentTaskId` the task that this one belongs to.
+
+Both files are written anew each time. Ids are derived from the content, so a task that was set back to a checkpoint
+becomes a branch. The id of the session is the folder's name, as it is for the tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from convtree._formats.cline.screen import Request, Screen, is_screen, read_screen
+from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.files import SourceFile, read_beginning
+from convtree._formats.common.headers import make_header, name_mark
+from convtree._formats.common.ids import Ids, make_ref
+from convtree._formats.common.json_arrays import item_keys, read_items
+from convtree._formats.common.jsonl import read_document
+from convtree._formats.common.node_tree import make_records
+from convtree._formats.common.parents_first import Node
+from convtree._formats.common.retold import retold
+from convtree._formats.common.values import as_object, moment, objects, text, without
+from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, Record, VisibilityMark
+
+NAME = "cline"
+SHAPE = "anthropic"
+_HISTORY, _SCREEN, _ITEM = "api_conversation_history.json", "ui_messages.json", "history_item.json"
+_BEGINNING = 2**20
+_CHANGING = ("condenseParent", "truncationParent")  # of old messages, when newer ones replace them
+_NAME = 200  # characters
+_START = SourceSpan(1, 0, 0)
+
+
+class _Task(NamedTuple):
+    """The files of a task. `screen` is None if there is no such file."""
+
+    id: str
+    history: Path
+    screen: Path | None
+    folder: Path
+
+
+def recognises(source: Source) -> bool:
+    """Recognises a task by the messages in its files."""
+    beginning = source.beginning
+    if not beginning:
+        return _is_history(read_beginning(source.path / _HISTORY, _BEGINNING))
+    if is_screen(beginning):
+        return _is_history(read_beginning(source.path.parent / _HISTORY, _BEGINNING))
+    is_timed = any({"role", "content", "ts"} <= keys for keys in _keys(beginning))
+    return is_timed or (_is_history(beginning) and _has_screen(source.path.parent))
+
+
+def sessions(source: Source) -> Iterator[SessionRef]:
+    """Lists the only session."""
+    task = _task(source)
+    yield make_ref(NAME, task.id, content=task)
+
+
+def read(source: Source, ref: SessionRef) -> SourceSession:
+    """Reads the session."""
+    task: _Task = ref.content
+    findings = Findings(ref.findings)
+    screen = Screen() if task.screen is None else read_screen(source.open_file(task.screen), findings)
+    about = _about(task.folder / _ITEM)
+    header = make_header(
+        NAME,
+        ref.source_id,
+        time=screen.time,
+        cwd=about.get("workspace"),
+        parent=text(about.get("parentTaskId")),
+        parent_kind="task",
+        mode=text(about.get("mode")),
+    )
+    file = source.open_file(task.history)
+    ids = Ids(NAME, ref.source_id)
+    records = _records(_Reader(ids, screen, findings), file, (screen.task or text(about.get("task"))))
+    return SourceSession(header, records, findings.listed, file.position)
+
+
+def _keys(beginning: bytes) -> tuple[frozenset[str], ...]:
+    return item_keys(beginning) if beginning.lstrip().startswith(b"[") else ()
+
+
+def _is_history(beginning: bytes) -> bool:
+    return any({"role", "content"} <= keys for keys in _keys(beginning))
+
+
+def _has_screen(folder: Path) -> bool:
+    return is_screen(read_beginning(folder / _SCREEN, _BEGINNING))
+
+
+def _task(source: Source) -> _Task:
+    path = source.path.absolute()
+    folder = path.parent if source.beginning else path
+    is_whole = _has_screen(folder)
+    is_history = source.beginning and not is_screen(source.beginning)
+    is_named = not source.beginning or is_whole or path.name == _HISTORY
+    id = folder.name if is_named else path.stem
+    return _Task(id, path if is_history else folder / _HISTORY, folder / _SCREEN if is_whole else None, folder)
+
+
+def _about(path: Path) -> dict[str, Any]:
+    try:
+        with SourceFile(path) as file:
+            found = read_document(file, Findings())
+    except (OSError, ValueError):
+        return {}
+    return {} if found is None or "id" not in found.fields else found.fields
+
+
+def _records(reader: _Reader, file: SourceFile, name: str | None) -> Iterator[Record]:
+    yield from make_records(reader.nodes(file), _make, reader.ids, reader.findings)
+    yield from reader.marks()
+    first = (name or "").strip().split("\n", 1)[0][:_NAME]
+    yield from name_mark(reader.ids, first, _START, reader.findings)
+
+
+class _Reader:
+    """Reads the messages of a task in order, with its requests between them."""
+
+    def __init__(self, ids: Ids, screen: Screen, findings: Findings) -> None:
+        self.ids = ids
+        self.findings = findings
+        self._screen = screen
+        self._waiting = list(reversed(screen.requests))
+        self._users = 0  # messages of the user
+        self._tip: str | None = None
+        self._places: list[str] = []  # ids of the messages, by their place in the history
+        self._truncated: list[tuple[str, str]] = []  # ids of messages, and what hides them
+        self._markers = set[str]()
+
+    def nodes(self, file: SourceFile) -> Iterator[Node]:
+        """Yields the messages, and the requests."""
+        open_requests: list[Request] = []
+        for fields, span in read_items(file, self.findings, _is_message):
+            if fields.get("isTruncationMarker") is True:
+                self._markers.add(str(fields.get("truncationId")))
+                continue
+            yield from self._costs(open_requests)
+            self._users += fields.get("role") == "user"
+            begun = list(self._begun(fields.get("ts")))
+            yield from self._costs([each for each in begun if each.is_apart])
+            yield self._message(fields, span)
+            open_requests = [each for each in begun if not each.is_apart]
+            if fields.get("role") == "assistant":
+                yield from self._costs(open_requests)
+                open_requests = []
+        yield from self._costs([each for each in open_requests if each.is_over])
+        yield from self._costs([each for each in reversed(self._waiting) if each.is_apart])
+
+    def _message(self, fields: dict[str, Any], span: SourceSpan) -> Node:
+        said = {name: value for name, value in fields.items() if name not in _CHANGING}
+        node = retold(self.ids, said, span, self._tip, str(len(self._places)))
+        self._tip = node.id
+        self._places.append(node.id)
+        if (hidden_by := text(fields.get("truncationParent"))) is not None:
+            self._truncated.append((node.id, hidden_by))
+        return node
+
+    def _begun(self, time: Any) -> Iterator[Request]:
+        """Yields the requests that began before the message at hand was written."""
+        while self._waiting and self._is_begun(self._waiting[-1], time):
+            yield self._waiting.pop()
+
+    def _is_begun(self, request: Request, time: Any) -> bool:
+        if request.place is not None:
+            return request.place < len(self._places)
+        if request.time is not None and isinstance(time, int | float):
+            return request.time <= time
+        return len(self._screen.requests) - len(self._waiting) < self._users
+
+    def _costs(self, requests: list[Request]) -> Iterator[Node]:
+        for request in requests:
+            id = self.ids.derive(self._tip or "", request.kind, str(request.time), str(request.usage))
+            node = Node(id, self._tip, None, request.span, {"request": request})
+            self._tip = node.id
+            yield node
+
+    def marks(self) -> Iterator[VisibilityMark]:
+        """Yields marks for the messages that a model is not sent any more."""
+        hidden = [id for id, marker in self._truncated if marker in self._markers]
+        if self._screen.hidden is not None:
+            first, last = self._screen.hidden
+            hidden += self._places[max(first, 0) : last + 1]
+        for id in dict.fromkeys(hidden):
+            yield VisibilityMark(id=self.ids.derive("hidden", id), target_id=id, visible_to="user")
+
+
+def _make(node: Node) -> list[Entry]:
+    fields = node.fields
+    if isinstance(request := fields.get("request"), Request):
+        return [_cost(request)]
+    time, content, role = moment(fields.get("ts")), fields.get("content"), text(fields.get("role"))
+    if role is None or not isinstance(content, str | list):
+        kind = text(fields.get("type")) or "message"
+        return [ExtensionDataEntry(timestamp=time, ext_type=f"{NAME}.{kind}", data=without(fields, "ts"))]
+    rest = without(fields, "role", "content", "ts", "modelInfo")
+    if fields.get("isSummary") is True:
+        texts = [content] if isinstance(content, str) else [text(each.get("text")) or "" for each in objects(content)]
+        return [CompactionEntry(timestamp=time, summary="\n".join(texts), first_kept_entry_id=None, details=rest)]
+    model = as_object(fields.get("modelInfo"))
+    provider = text(model.get("providerId")) if role == "assistant" else None
+    name = text(model.get("modelId")) if role == "assistant" else None
+    if model and (role != "assistant" or model.keys() - {"providerId", "modelId"}):
+        rest["modelInfo"] = model
+    return [
+        MessageEntry(
+            timestamp=time,
+            message={"role": role, "content": content},
+            shape=SHAPE,
+            provider=provider,
+            model=name,
+            extra=rest or None,
+        )
+    ]
+
+
+def _cost(request: Request) -> ExtensionDataEntry:
+    model = as_object(request.facts.get("modelInfo"))
+    return ExtensionDataEntry(
+        timestamp=moment(request.time),
+        ext_type=f"{NAME}.{request.kind}",
+        data=request.facts,
+        usage=request.usage,
+        provider=text(model.get("providerId")),
+        model=text(model.get("modelId")),
+    )
+
+
+def _is_message(fields: dict[str, Any]) -> bool:
+    return "role" in fields and "content" in fields
