@@ -3,7 +3,7 @@
 Importing this module imports every format, so it is imported only when a file of another tool has to be recognised.
 """
 
-from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
+from convtree._formats import atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw, qwen_code
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.codex import reader as codex
 from convtree._formats.common.base import Format
@@ -15,7 +15,7 @@ from convtree._formats.opencode import reader as opencode
 from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
-    *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
+    *(kit, pi, qwen_code, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, atuin_ai, llm, opencode),
 )
