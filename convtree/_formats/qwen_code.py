@@ -244,6 +244,8 @@ class _Reader:
         if not is_whole:
             self._builder.findings.add("source_bad_record", node.span, node.id)
         details = _others(payload, "compressedHistory") if is_whole else payload
+        if (extra := self._extra(node.fields, "systemPayload", "subtype")) is not None:
+            details = details | {"line": extra}
         return CompactionEntry(
             summary=self._summaries[node.id],
             first_kept_entry_id=None,
