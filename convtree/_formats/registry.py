@@ -14,6 +14,7 @@ from convtree._formats import (
     openai_agents,
     openwebui,
     picoclaw,
+    qwen_code,
 )
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.cline import reader as cline
@@ -29,7 +30,7 @@ from convtree._formats.opencode import reader as opencode
 from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
-    *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
+    *(kit, pi, qwen_code, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
     *(cline, aider),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, atuin_ai, llm, opencode),

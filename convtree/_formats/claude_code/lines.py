@@ -30,9 +30,16 @@ def is_node(fields: dict[str, Any]) -> bool:
 def is_line(fields: dict[str, Any]) -> bool:
     """Returns whether a line is Claude Code's: a node of the tree, or bookkeeping."""
     if is_node(fields):
-        places = ("parentUuid" in fields) + ("sessionId" in fields)
-        return places == 2 or (fields["type"] in SPOKEN and isinstance(fields.get("message"), dict))
+        if fields["type"] in SPOKEN:
+            return has_message(fields)
+        return fields["type"] in _JOINING and "parentUuid" in fields and "sessionId" in fields
     return fields.get("type") in _BOOKKEEPING and any(name in fields for name in TELLING)
+
+
+def has_message(fields: dict[str, Any]) -> bool:
+    """Returns whether a line has a message of Anthropic's shape, not one of a tool with the same envelope."""
+    message = fields.get("message")
+    return isinstance(message, dict) and isinstance(message.get("content"), str | list)
 
 
 def is_boundary(fields: dict[str, Any]) -> bool:

@@ -42,6 +42,7 @@ from convtree._formats.claude_code.lines import (
     SPOKEN,
     TELLING,
     Segment,
+    has_message,
     is_boundary,
     is_line,
     is_node,
@@ -266,7 +267,8 @@ class _Reader:
         if kind in SPOKEN and isinstance(message, dict) and message and is_node(fields):
             if fields.get("isCompactSummary"):
                 return self._compaction(node, message, envelope)
-            return self._message(fields, message, envelope)
+            if has_message(fields):
+                return self._message(fields, message, envelope)
         if kind == "attachment" and is_node(fields) and (blocks := shown_to_model(fields)):
             return MessageEntry(
                 message={"role": "user", "content": blocks},
@@ -302,7 +304,7 @@ class _Reader:
         )
 
     def _message(self, fields: dict[str, Any], message: dict[str, Any], envelope: dict[str, Any]) -> MessageEntry:
-        said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message} or message
+        said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message}
         more: dict[str, Any] = {}
         if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != "<synthetic>":
             more = {"provider": "anthropic", "model": model, "usage": self._usage(fields, message)}
@@ -310,7 +312,7 @@ class _Reader:
             more["visible_to"] = "user"
         elif fields.get("isMeta"):
             more["visible_to"] = "model"
-        rest = {} if said is message else {name: message[name] for name in message.keys() - _OF_MESSAGE}
+        rest = {name: message[name] for name in message.keys() - _OF_MESSAGE}
         return MessageEntry(message=said, shape=SHAPE, extra=self._extra(fields, rest), **more, **envelope)
 
     def _extra(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
