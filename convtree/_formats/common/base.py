@@ -204,8 +204,8 @@ class Findings:
         if len(self.listed) == FINDING_LIMIT:
             code, about = "too_many", None
         if len(self.listed) <= FINDING_LIMIT:
-            facts = {"severity": FINDING_CODES[code][0], "entry_id": entry_id, "about": about}
-            self.listed.append(Finding(code=code, **facts, **span._asdict()))
+            severity = FINDING_CODES[code][0]
+            self.listed.append(Finding(code=code, severity=severity, entry_id=entry_id, about=about, **span._asdict()))
 
 
 def origin(header: Header) -> dict[str, Any]:
