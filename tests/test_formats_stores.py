@@ -603,7 +603,7 @@ def opencode_database(path: Path, **session: Any) -> Path:
     messages, parts = [], []
     for second, (id, data, pieces) in enumerate(CODE_MESSAGES):
         time = 1767225600000 + second
-        stored = json.dumps(data | {"time": {"created": time}})
+        stored = json.dumps(data | {"time": {"created": time, "completed": time}})
         messages.append({"id": id, "session_id": "s1", "time_created": time, "data": stored})
         for at, piece in enumerate(pieces):
             parts.append({"id": f"{id}-{at}", "message_id": id, "session_id": "s1", "data": json.dumps(piece)})
@@ -615,7 +615,8 @@ def opencode_folder(root: Path) -> Path:
     fields = {"id": "s1", "directory": "/home", "title": "Trip", "time": {"created": 1767225600000}, "parentID": "s0"}
     write_json(root / "storage" / "session" / "project" / "s1.json", fields)
     for second, (id, data, pieces) in enumerate(CODE_MESSAGES):
-        more = {"id": id, "sessionID": "s1", "time": {"created": 1767225600000 + second}}
+        time = {"created": 1767225600000 + second, "completed": 1767225600000 + second}
+        more = {"id": id, "sessionID": "s1", "time": time}
         write_json(root / "storage" / "message" / "s1" / f"{id}.json", data | more)
         for at, piece in enumerate(pieces):
             own = {"id": f"{id}-{at}", "messageID": id, "sessionID": "s1"}
@@ -639,7 +640,8 @@ def test_an_opencode_session(tmp_path: Path, kind: str) -> None:
     assert (compaction.summary, compaction.first_kept_entry_id) == ("S", "m2")
     assert (compaction.provider, compaction.model) == ("q", "small")
     assert compaction.usage == {"input": 9, "output": 1, "cache": {"read": 2, "write": 0}, "cost": 0.25}
-    assert compaction.details == {"summary": True, "finish": "stop"}
+    stored = {"time": {"completed": 1767225600003}, "parts": [{"id": "m4-0", "type": "text"}]}
+    assert compaction.details == {"summary": True, "finish": "stop"} | stored
     answer = found.session.path()[3]
     assert isinstance(answer, MessageEntry)
     assert (answer.source_id, answer.usage, answer.provider) == ("m2", {"input": 1, "cost": 0.5}, "p")
@@ -662,7 +664,8 @@ def test_other_fields_of_an_opencode_session(tmp_path: Path) -> None:
     )
     found = read_one(opencode, opencode_database(tmp_path / "o.db", slug="calm-otter", time_archived=1))
     assert (found.session.archived, found.codes) == (True, [])
-    assert found.session.metadata["opencode"] == {"slug": "calm-otter", "todo": [{"content": "pack", "position": 0}]}
+    todo_list = {"todo": [{"content": "pack", "position": 0}]}
+    assert found.session.metadata["opencode"] == {"slug": "calm-otter", "time": {"archived": 1}} | todo_list
     folder = opencode_folder(tmp_path / "o")
     write_json(folder / "storage" / "todo" / "s1.json", {"content": "pack"})
     assert read_one(opencode, folder).session.metadata["opencode"] == {"todo": {"content": "pack"}}

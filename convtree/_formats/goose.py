@@ -10,8 +10,9 @@ One session for each row of `sessions`, and for each session id of messages with
   then makes a new branch with the messages that goose shows now, and contradicts no earlier import.
 - `provider_name` and the model of the session: kept in the header's metadata, because only the current ones are stored.
 - `name`, `archived_at`: name and archived. `extension_data`: metadata of the session, as are the other columns of its
-  row, under `goose`. `usage_ledger` is not read. `thread_messages` repeat the messages of sessions; those that belong
-  to no session are reported.
+  row, under `goose`. `thread_messages` repeat the messages of sessions; those that belong to no session are reported.
+- `usage_ledger`: extension data `goose.usage` with the usage, a branch of its own below the first message, because a
+  row does not name the message that it counts.
 
 Shape `goose.message`.
 """
@@ -19,7 +20,7 @@ Shape `goose.message`.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple, TypeGuard
 
@@ -34,8 +35,8 @@ from convtree._formats.common.parents_first import Node, link
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.sqlite import Database, Row, has_tables, parse_cell
 from convtree._formats.common.truncate import truncate_to_limit
-from convtree._formats.common.values import as_object, as_text, key, objects, text, without
-from convtree._model.entries import Entry, Header, Record, SessionInfoMark, Visibility
+from convtree._formats.common.values import as_object, as_text, key, moment, objects, text, without
+from convtree._model.entries import Entry, ExtensionDataEntry, Header, LeafMark, Record, SessionInfoMark, Visibility
 
 NAME = "goose"
 _TABLES = {
@@ -103,7 +104,9 @@ def _header(id: str, fields: dict[str, Any]) -> Header:
 
 def _stored(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
     fields, findings = row.values, database.findings
-    yield from _records(_messages(fields.get("id"), database), ids, findings)
+    own = fields.get("id")
+    ledger = database.rows("usage_ledger", "*", where="session_id is ?", order="id", values=(own,))
+    yield from _records(_messages(own, database), ids, findings, ledger)
     yield from name_mark(ids, fields.get("name") or fields.get("description"), row.span, findings)
     if fields.get("archived_at") is not None:
         yield archived_mark(ids)
@@ -145,11 +148,19 @@ def _legacy(found: Iterator[Object]) -> Iterator[_Said]:
         yield _Said(key(fields.get("id")), span, {name: value for name, value in fields.items() if name != "id"})
 
 
-def _records(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[Record]:
-    yield from make_records(_nodes(messages, ids, findings), _make, ids, findings)
+def _records(messages: Iterator[_Said], ids: Ids, findings: Findings, ledger: Iterable[Row] = ()) -> Iterator[Record]:
+    paid, last = set[str](), None
+    for record in make_records(_nodes(messages, ids, findings, ledger, paid), _make, ids, findings):
+        last = record.id if record.id not in paid else last
+        yield record
+    if paid and last is not None:
+        yield LeafMark(id=ids.derive("leaf", last, len(paid)), target_id=last)
 
 
-def _nodes(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[Node]:
+def _nodes(
+    messages: Iterator[_Said], ids: Ids, findings: Findings, ledger: Iterable[Row], paid: set[str]
+) -> Iterator[Node]:
+    """Yields the messages as a chain, and below the first one the ledger; `paid` gets the ids of its rows."""
     last: str | None = None
     has_hidden = False
     for ordinal, (source_id, span, fields) in enumerate(messages, 1):
@@ -158,8 +169,39 @@ def _nodes(messages: Iterator[_Said], ids: Ids, findings: Findings) -> Iterator[
         node = link(ids, findings, fields, span, source_id, ordinal, last)
         if has_hidden:
             node = node._replace(id=ids.derive(node.id, str(shown), str(last)), source_id=source_id)
-        last = node.id
+        is_first, last = last is None, node.id
         yield node
+        if is_first:
+            yield from _paid(ledger, last, ids, paid)
+    if last is None:
+        yield from _paid(ledger, None, ids, paid)
+
+
+def _paid(ledger: Iterable[Row], last: str | None, ids: Ids, paid: set[str]) -> Iterator[Node]:
+    for values, span in ledger:
+        node = Node(ids.derive("usage", as_text(values.get("id"))), last, None, span, {"usage": values})
+        last = node.id
+        paid.add(last)
+        yield node
+
+
+def _usage(values: dict[str, Any]) -> Entry:
+    """Makes the entry of a row of the ledger. Its input includes what came from a cache or went there."""
+    details = {"cached_tokens": values.get("cache_read_tokens"), "cache_write_tokens": values.get("cache_write_tokens")}
+    usage = {
+        "prompt_tokens": values.get("input_tokens"),
+        "completion_tokens": values.get("output_tokens"),
+        "total_tokens": values.get("total_tokens"),
+        "prompt_tokens_details": without(details),
+        "cost": values.get("cost"),
+    }
+    return ExtensionDataEntry(
+        timestamp=moment(values.get("created_timestamp")),
+        ext_type="goose.usage",
+        data=without(values, "id", "session_id", "created_timestamp"),
+        usage=without(usage) or None,
+        model=text(values.get("model")) or None,
+    )
 
 
 def _visibility(fields: dict[str, Any]) -> Visibility | None:
@@ -169,6 +211,8 @@ def _visibility(fields: dict[str, Any]) -> Visibility | None:
 
 
 def _make(node: Node) -> list[Entry]:
+    if node.fields.keys() == {"usage"}:
+        return [_usage(node.fields["usage"])]
     fields, shown = node.fields, _visibility(node.fields)
     time = fields.get("created")
     if shown is None:

@@ -64,6 +64,11 @@ def recognises(source: Source) -> bool:
     return first is not None and _is_record(first.fields)
 
 
+def belongs(source: Source, name: str) -> bool:  # noqa: ARG001 - the names are always the same
+    """Returns whether a member of a recognised folder is read with it."""
+    return name in (_HISTORY, _METADATA)
+
+
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the only session, which has the name of the folder."""
     yield make_ref(NAME, _folder(source).name)

@@ -28,7 +28,11 @@ Severity = Literal["error", "warning", "info"]
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """A problem in a log and its place. `line` counts from 1; `offset` and `length` are in bytes."""
+    """A problem in a log and its place. `line` counts from 1; `offset` and `length` are in bytes.
+
+    `about` is the name of what it concerns, such as a field that was dropped; it is then reported once for a source, at
+    its first place, and `times` is how often it occurs.
+    """
 
     code: str
     severity: Severity
@@ -36,6 +40,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     length: int
     entry_id: str | None = None
+    about: str | None = None
+    times: int = 1
 
 
 def _shorten(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -101,7 +101,7 @@ def _is_log(path: Path) -> bool:
 
 
 def walk_sources(top: Path) -> Iterator[KnownSource | NotImported]:
-    """Yields the sources in a folder and its subfolders, in sorted order. A folder can itself be one session."""
+    """Yields the sources in a folder and its subfolders, in sorted order. A folder can itself be a source."""
     waiting = [top]
     seen: dict[Any, Any] = {}
     while waiting:
@@ -111,7 +111,9 @@ def walk_sources(top: Path) -> Iterator[KnownSource | NotImported]:
             continue
         try:
             try:
-                yield recognise(path, top, seen)
+                found = recognise(path, top, seen)
+                yield found
+                waiting.extend(_others_in(found))
             except NotALog as error:
                 if path.is_dir():
                     waiting.extend(sorted(path.iterdir(), reverse=True))
@@ -122,6 +124,15 @@ def walk_sources(top: Path) -> Iterator[KnownSource | NotImported]:
             if path == top:
                 raise
             yield NotImported("failed", path, str(error))
+
+
+def _others_in(found: KnownSource) -> list[Path]:
+    """Returns what a folder that is a source holds beside it, in the order in which it is to be visited, last first."""
+    belongs: Callable[[Source, str], bool] | None = getattr(found.form, "belongs", None)
+    path = found.source.path
+    if belongs is None or not path.is_dir():
+        return []
+    return sorted((each for each in path.iterdir() if not belongs(found.source, each.name)), reverse=True)
 
 
 def size_of(path: Path) -> int:

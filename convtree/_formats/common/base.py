@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from msgspec.structs import replace
+
 from convtree._engine.context import Context
 from convtree._engine.outline import Outline
 from convtree._formats.common.files import SourceFile
@@ -20,6 +22,7 @@ from convtree._model.entries import Entry, Finding, Header, Mark, Record
 from convtree._model.findings import FINDING_CODES, FINDING_LIMIT
 
 T = TypeVar("T")
+_ABOUT = 200  # characters of a name in a finding
 
 
 class Source:
@@ -182,23 +185,27 @@ class Findings:
 
     def __init__(self, found: Iterable[Finding] = ()) -> None:
         self.listed = list(found)
-        self._reported: set[tuple[str, str]] = set()
+        self._reported: dict[tuple[str, str], int] = {}  # -> the place in the list
 
     def add_once(self, about: str, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
-        """Reports a problem that many records may have, at the first one only."""
-        if (code, about) not in self._reported:
-            self._reported.add((code, about))
-            self.add(code, span, entry_id)
+        """Reports a problem that many records may have at the first one, with its name and how often it occurs."""
+        at = self._reported.setdefault((code, about), len(self.listed))
+        if at == len(self.listed):
+            self.add(code, span, entry_id, about=about[:_ABOUT])
+        elif self.listed[at].code == code:  # not the one that says that there are too many
+            self.listed[at] = replace(self.listed[at], times=self.listed[at].times + 1)
 
     def count(self, code: str) -> int:
         """Returns how many findings have a code."""
         return sum(finding.code == code for finding in self.listed)
 
-    def add(self, code: str, span: SourceSpan, entry_id: str | None = None) -> None:
+    def add(self, code: str, span: SourceSpan, entry_id: str | None = None, about: str | None = None) -> None:
         """Reports a problem."""
+        if len(self.listed) == FINDING_LIMIT:
+            code, about = "too_many", None
         if len(self.listed) <= FINDING_LIMIT:
-            code = "too_many" if len(self.listed) == FINDING_LIMIT else code
-            self.listed.append(Finding(code=code, severity=FINDING_CODES[code][0], entry_id=entry_id, **span._asdict()))
+            severity = FINDING_CODES[code][0]
+            self.listed.append(Finding(code=code, severity=severity, entry_id=entry_id, about=about, **span._asdict()))
 
 
 def origin(header: Header) -> dict[str, Any]:

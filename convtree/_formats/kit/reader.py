@@ -178,10 +178,9 @@ class _Reader:
             if make is not None:
                 self._findings.add("source_bad_record", node.span, node.id)
             return _other(fields, envelope)
-        for name in fields.keys() - _BASE - _FIELDS[str(kind)]:
+        for name in sorted(fields.keys() - _BASE - _FIELDS[str(kind)]):
             if fields[name] not in (None, False, ""):
-                self._findings.add("source_field_dropped", node.span, node.id)
-                break
+                self._findings.add_once(name, "source_field_dropped", node.span, node.id)
         return entry
 
     # --- one maker a type: None is "not what this type should be" ---

@@ -8,7 +8,8 @@ One session for each conversation, which newer versions call a thread. Mapping:
   leaf. Messages that no thread reaches are a session of their own.
 - Other fields of a part, such as the provider's metadata: kept in the message under `llm`, in `parts`.
 - `turns`, and the columns of a response: model and usage of the assistant's messages; options, duration and such are
-  kept in the message under `llm`, as are `response_json` and `prompt_json` of old databases.
+  kept in the message under `llm`, as are `response_json` and `prompt_json` of old databases. `token_details`, which has
+  what came from a cache, is part of the usage.
 - A response that is also in a turn is read once, from the turn, as in llm.
 - `forked_from`: the parent session in the header.
 - Every response without a conversation: a session of its own.
@@ -286,10 +287,18 @@ class _Conversation:
         self, role: str, blocks: list[dict[str, Any]], call: dict[str, Any], span: SourceSpan, rest: dict[str, Any]
     ) -> list[Entry]:
         """Makes the message of a reply, with the facts of the call that returned it."""
-        for name in ("options_json", "response_json", "token_details"):
-            rest |= without({name: parse_cell(call.get(name), span, self._findings)})
-        rest |= without({name: call.get(name) for name in ("duration_ms", "schema_id")})
+        stored = {
+            name: parse_cell(call.get(name), span, self._findings)
+            for name in ("options_json", "response_json", "token_details")
+        }
+        rest |= without(stored, "token_details") | without(
+            {name: call.get(name) for name in ("duration_ms", "schema_id")}
+        )
         tokens = without({name: call.get(name) for name in ("input_tokens", "output_tokens")})
+        if isinstance(details := stored["token_details"], dict):  # what the provider's usage has beside the two
+            tokens = details | tokens
+        else:
+            rest |= without({"token_details": details})
         model = call.get("resolved_model") or call.get("model")
         time = call.get("datetime_utc")
         return make_messages(NAME, role, blocks, rest, time=time, model=model, usage=tokens or None)

@@ -79,8 +79,8 @@ class Entries:
 
     def _report_dropped(self, node: Node, entry: Entry) -> None:
         is_kept = isinstance(entry, CompactionEntry | BranchSummaryEntry) and isinstance(entry.details, dict)
-        if _more(node.fields) and not is_kept:
-            self._findings.add("source_field_dropped", node.span, node.id)
+        for name in () if is_kept else sorted(_more(node.fields)):
+            self._findings.add_once(name, "source_field_dropped", node.span, node.id)
 
     # --- one maker a type: None is "not what this type should be" ---
 

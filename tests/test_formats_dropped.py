@@ -1,0 +1,52 @@
+"""What a finding says of a field that was dropped: its name, where it is first, and how often; once for a source."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from foreign import KIT, PI, encoded
+
+from convtree._cli.app import app
+from convtree._formats.common import base
+from convtree._formats.common.base import Findings, SourceSpan
+from convtree.exchange import read_foreign
+
+SAMPLES = {"pi": (PI, 3), "kit": (KIT, 2)}  # with the first message
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_a_field_is_named_once_with_its_count(name: str, tmp_path: Path) -> None:
+    """Of all lines that have it; another field is another finding."""
+    lines, first = SAMPLES[name]
+    coloured = [line | ({"colour": "red"} if line["type"] == "message" else {}) for line in lines]
+    coloured[first] |= {"taste": "sour"}
+    (tmp_path / "any").write_bytes(encoded(*coloured))
+    _, report = read_foreign(tmp_path / "any")
+    count = sum(line["type"] == "message" for line in lines)
+    found = [(each.code, each.line, each.about, each.times) for each in report.findings]
+    at = first + 1
+    assert found == [("source_field_dropped", at, "colour", count), ("source_field_dropped", at, "taste", 1)]
+
+
+def test_the_name_and_the_count_are_shown(tmp_path: Path) -> None:
+    """In the line of the finding, and as members of its object."""
+    coloured = [line | ({"colour": "red"} if line["type"] == "message" else {}) for line in PI]
+    (tmp_path / "any").write_bytes(encoded(*coloured))
+    arguments = ["import", str(tmp_path / "any"), str(tmp_path / "log")]
+    runner = CliRunner(env={"NO_COLOR": "1"})
+    assert "unknown field dropped: colour (2 times)" in runner.invoke(app, arguments).output
+    report = json.loads(runner.invoke(app, [*arguments, "--json"]).output)
+    assert [(each["about"], each["times"]) for each in report["findings"]] == [("colour", 2)]
+
+
+def test_a_name_beyond_the_limit_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What says that there are too many stays as it is."""
+    monkeypatch.setattr(base, "FINDING_LIMIT", 1)
+    findings, span = Findings(), SourceSpan(1, 0, 0)
+    for name in ("a", "b", "b", "c", "a"):
+        findings.add_once(name, "source_field_dropped", span)
+    found = [(each.code, each.about, each.times) for each in findings.listed]
+    assert found == [("source_field_dropped", "a", 2), ("too_many", None, 1)]
