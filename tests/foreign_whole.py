@@ -460,6 +460,7 @@ def write_llm_new(folder: Path) -> Path:
     """A turn has the usage of the message that it ends with."""
     call = json.dumps({"tool_call_id": "call_7", "arguments": {"cmd": "echo alpha"}, "shade": "viridian"})
     brought = json.dumps({"tool_call_id": "call_7", "output": "alpha"})
+    turn = {"input_tokens": 111, "output_tokens": 222, "model": "model-x"}
     hashes = [("b2:1", None, "user"), ("b2:2", "b2:1", "assistant"), ("b2:3", "b2:2", "tool"), ("b2:4", "b2:1", "user")]
     return write_database(
         folder / "llm.db",
@@ -473,14 +474,8 @@ def write_llm_new(folder: Path) -> Path:
         ],
         threads=[{"id": "thread_1", "name": "A trip", "tip_message_hash": "b2:3"}],
         turns=[
-            {
-                "id": "t1",
-                "thread_id": "thread_1",
-                "tip_message_hash": "b2:2",
-                "input_tokens": 111,
-                "output_tokens": 222,
-            },
-            {"id": "t2", "thread_id": "thread_1", "tip_message_hash": "b2:4", "model": "model-x"},
+            {"id": "t1", "thread_id": "thread_1", "tip_message_hash": "b2:2"} | turn,
+            {"id": "t2", "thread_id": "thread_1", "tip_message_hash": "b2:4"},
         ],
     )
 
@@ -521,16 +516,16 @@ SAMPLES = {
     "pi": Sample(write_pi, count_pi),
     "kit": Sample(write_kit, count_kit),
     "claude-code": Sample(write_claude, count_claude),
-    "codex": Sample(write_codex, count_codex),
+    "codex": Sample(write_codex, count_codex, words("turn_context", "response_item")),
     "picoclaw": Sample(write_claw, count_claw),
     "kubectl_ai": Sample(write_kubectl, count_kubectl, words("model", "tool-call-request", "tool-call-response")),
-    "chatgpt": Sample(write_chatgpt, count_chatgpt),
-    "claude_ai": Sample(write_claude_ai, count_claude_ai, words("human")),
+    "chatgpt": Sample(write_chatgpt, count_chatgpt, words("text", "root")),
+    "claude_ai": Sample(write_claude_ai, count_claude_ai, words("human", "text", CLAUDE_ROOT)),
     "openwebui": Sample(write_webui, count_webui, words("function_call", "function_call_output", "output_text")),
-    "librechat": Sample(write_libre, count_libre, words("tool_call")),
-    "goose": Sample(write_goose, count_goose, words("toolRequest", "toolResponse")),
-    "atuin_ai": Sample(write_atuin, count_atuin, words("user_message", "tool_call")),
+    "librechat": Sample(write_libre, count_libre, words("tool_call", "text", LIBRE_ROOT)),
+    "goose": Sample(write_goose, count_goose, words("toolRequest", "toolResponse", "success")),
+    "atuin_ai": Sample(write_atuin, count_atuin, words("user_message", "tool_call", "text")),
     "llm": Sample(write_llm_old, count_llm_old),
-    "llm, new": Sample(write_llm_new, count_llm_new, words("tool_call", "tool")),
+    "llm, new": Sample(write_llm_new, count_llm_new, words("tool_call", "tool", "text")),
     "opencode": Sample(write_opencode, count_opencode),
 }

@@ -477,7 +477,7 @@ def test_the_context_that_a_person_gave_chatgpt_is_for_the_model(tmp_path: Path)
     entry = session.entry("a")
     assert isinstance(entry, MessageEntry)
     assert (shown(session), entry.visible_to) == (["user: I row.\nBe brief."], "model")
-    assert entry.message["chatgpt"]["content"] == {"user_profile": "I row.", "user_instructions": "Be brief."}
+    assert entry.message["chatgpt"]["content"] == said
 
 
 def test_calls_of_claude_without_ids_have_their_results(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ One session for each row of `sessions`, and for each session id of events withou
 - Any other type, and data that is not an object: extension data `atuin_ai.<type>`.
 - `parent_id`: the parent. atuin stores it but does not read it; if two shells continued one session, both branches are
   imported. `head_id`: the leaf.
-- `directory`, `git_root`: fields of the header. `archived_at`: archived. `session_metadata`: metadata of the session.
+- `directory`, `git_root`: fields of the header. `archived_at`: archived. `session_metadata`: metadata of the session;
+  times of changes are metadata under `atuin_ai`.
 
 Other fields of an event are kept in the message under `atuin_ai`. Shape `atuin_ai.message`.
 """
@@ -22,7 +23,7 @@ from typing import Any
 from convtree._formats.common.base import SessionRef, Source, SourceSession
 from convtree._formats.common.blocks import call_block, make_extension_data, make_messages, result_block, text_block
 from convtree._formats.common.databases import Belonging, Found, find_sessions, list_database, read_row
-from convtree._formats.common.headers import archived_mark, make_header
+from convtree._formats.common.headers import archived_mark, make_header, metadata_mark
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
@@ -36,7 +37,7 @@ _TABLES = {
     "sessions": frozenset({"id", "head_id"}),
     "session_events": frozenset({"id", "session_id", "parent_id", "event_type", "event_data"}),
 }
-_SESSION = "id head_id server_session_id directory git_root created_at archived_at"
+_SESSION = "id head_id server_session_id directory git_root created_at updated_at archived_at"
 _EVENT = "id parent_id invocation_id event_type event_data created_at"
 _SHOWN: dict[str, Visibility] = {"system_context": "model", "out_of_band_output": "user"}
 
@@ -84,11 +85,15 @@ def _records(found: Found, database: Database, ids: Ids) -> Iterator[Record]:
         yield archived_mark(ids)
     if found.is_missing:  # its metadata is reported as rows without a parent row
         return
-    own = (fields.get("id"),)
-    for values, span in database.rows("session_metadata", "key value", where="session_id is ?", values=own, order="1"):
+    own, changed = (fields.get("id"),), dict[str, Any]()
+    columns = "key value updated_at"
+    for values, span in database.rows("session_metadata", columns, where="session_id is ?", values=own, order="1"):
         name, value = as_text(values.get("key")), parse_cell(values.get("value"), span, findings)
+        changed |= without({name: values.get("updated_at")})
         mark = SessionInfoMark(id=ids.derive("metadata", name, as_text(value)), metadata={f"atuin_ai.{name}": value})
         yield truncate_to_limit(mark, span, findings)
+    times = {name: fields.get(name) for name in ("updated_at", "archived_at")}
+    yield from metadata_mark(ids, NAME, without(times | {"metadata_updated_at": changed}), found.row.span, findings)
 
 
 def _nodes(session_id: Any, database: Database, ids: Ids) -> Iterator[Node]:

@@ -107,7 +107,9 @@ def _make(node: Node) -> list[Entry]:
     content = as_object(message.get("content")) or {"parts": [message.get("content")]}
     blocks, used = _blocks(content)
     rest = without(message, "id", "author", "content", "create_time")
-    rest |= without({"author": without(author, "role"), "content": without(content, "content_type", *used)})
+    if content.get("content_type") == "text":
+        used = used | {"content_type"}  # any other says what the text is
+    rest |= without({"author": without(author, "role"), "content": without(content, *used)})
     role = text(author.get("role")) or "assistant"
     model = metadata.get("model_slug") if role == "assistant" else None
     return make_messages(

@@ -9,7 +9,8 @@ when picoclaw deletes lines in a compaction. Mapping:
   picoclaw has only one summary: a new one becomes a new compaction, and the old one stays in the tree.
 - A message with only `reasoning_content`: for the user only, because picoclaw leaves it out. On a restart picoclaw also
   leaves out a call without a result and all later messages; here they are in the context.
-- `key`: the id of the session; without metadata, the file's name. `scope` and `aliases`: metadata in the header.
+- `key`: the id of the session; without metadata, the file's name. `scope` and `aliases`: metadata in the header. Other
+  fields of the metadata: metadata of the session under `picoclaw`.
 
 A legacy file is one object: `key`, `messages`, `summary`. Shape `picoclaw.message`.
 """
@@ -25,14 +26,14 @@ from typing import Any
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.blocks import make_extension_data
 from convtree._formats.common.files import SourceFile, read_beginning
-from convtree._formats.common.headers import leftovers, make_header, read_leftover
+from convtree._formats.common.headers import leftovers, make_header, metadata_mark, read_leftover
 from convtree._formats.common.ids import Ids, make_ref
 from convtree._formats.common.json_arrays import item_keys, read_items
 from convtree._formats.common.jsonl import read_objects
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object, parse
-from convtree._formats.common.values import as_text, moment, text
+from convtree._formats.common.values import as_text, moment, text, without
 from convtree._model.entries import CompactionEntry, Entry, MessageEntry, Record, Visibility
 
 NAME = "picoclaw"
@@ -40,6 +41,7 @@ SHAPE = "picoclaw.message"
 _META = ".meta.json"
 _META_LIMIT = 2**24  # bytes of the metadata that are taken
 _ROLES = {"user", "assistant", "system", "tool"}
+_PLACED = ("key", "scope", "aliases", "summary", "skip", "count", "created_at", "created", "messages")
 _SUMMARY: dict[str, Any] = {"type": "summary"}  # a node that is no line
 _OTHERS = {"type", "id", "ID", "parentId", "parent_id", "uuid"}  # what lines of other tools have
 
@@ -111,6 +113,7 @@ def _object(value: Any, span: SourceSpan, findings: Findings) -> Object:
 def _records(found: Iterator[Object], meta: dict[str, Any], ids: Ids, findings: Findings) -> Iterator[Record]:
     make = partial(_make, meta=meta)
     yield from make_records(_nodes(found, meta, ids), make, ids, findings)
+    yield from metadata_mark(ids, NAME, without(meta, *_PLACED), SourceSpan(1, 0, 0), findings)
 
 
 def _nodes(found: Iterator[Object], meta: dict[str, Any], ids: Ids) -> Iterator[Node]:

@@ -111,6 +111,9 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
         copied_to=origin.copied_to,
         version=facts.get("version"),
         git_branch=facts.get("gitBranch"),
+        user_type=facts.get("userType"),
+        entrypoint=facts.get("entrypoint"),
+        slug=facts.get("slug"),
         forked_from=fork,
     )
     file, findings = source.open_file(), Findings()

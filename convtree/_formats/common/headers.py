@@ -17,7 +17,7 @@ from convtree._formats.common.ids import Ids, Names, derive_id, make_ref, sessio
 from convtree._formats.common.json_arrays import read_items
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.truncate import truncate_to_limit
-from convtree._formats.common.values import key, moment, objects
+from convtree._formats.common.values import as_object, key, moment, objects
 from convtree._model.entries import ID, Header, ParentSession, Record, SessionInfoMark
 
 _FACT = 4096  # characters
@@ -108,11 +108,18 @@ def list_array(
     is_session: Callable[[dict[str, Any]], bool],
     id_names: tuple[str, ...],
     nodes: Callable[[dict[str, Any]], Any],
+    about: str | None = None,
 ) -> Iterator[SessionRef]:
-    """Lists the sessions of a file that is one session or an array of them.
+    """Lists the sessions of a file that is one session or an array of them. A reference carries its parsed object.
 
-    The first of the named fields that is set holds a session's id. Without one, the id is derived from the names of the
-    first nodes, so that two sessions never get the same. A reference carries its parsed object.
+    Args:
+        source: the file.
+        name: the name of the format.
+        is_session: tells a session from any other object.
+        id_names: the fields that may hold a session's id; the first that is set counts.
+        nodes: returns the nodes of a session. Without an id, it is derived from the names of the first ones, so that
+            two sessions never get the same.
+        about: the member of a session that has these fields; None if it has them itself.
     """
     outside, names = Findings(), Names(name)
     with SourceFile(source.path) as file:
@@ -121,7 +128,8 @@ def list_array(
                 outside.add("source_bad_record", found.span)
                 continue
             findings = Findings()
-            own = next((found.fields[each] for each in id_names if found.fields.get(each)), None)
+            fields = found.fields if about is None else as_object(found.fields.get(about))
+            own = next((fields[each] for each in id_names if fields.get(each)), None)
             own = own or _id_by_nodes(name, nodes(found.fields))
             yield make_ref(name, names.claim(own, ordinal, found.span, findings), findings, found)
     yield from leftovers(name, outside)

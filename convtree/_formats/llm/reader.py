@@ -13,7 +13,7 @@ One session for each conversation, which newer versions call a thread. Mapping:
 - A response that is also in a turn is read once, from the turn, as in llm.
 - `forked_from`: the parent session in the header.
 - Every response without a conversation: a session of its own.
-- Tools and schemas that a conversation used: metadata of the session under `llm`.
+- Tools and schemas that a conversation used, and the model it began with: metadata of the session under `llm`.
 
 Shape `llm.message`.
 """
@@ -84,7 +84,7 @@ def _conversations(database: Database) -> Iterator[Found]:
     for row in database.rows("threads", "id name tip_message_hash forked_from datetime_utc"):
         yield Found(row.values.get("id"), row)
     others = "id not in (select id from threads where id is not null)" if is_new else ""
-    for row in database.rows("conversations", "id name", where=others):
+    for row in database.rows("conversations", "id name model", where=others):
         yield Found(row.values.get("id"), row)
     if is_new and next(database.rows("messages", "hash", where=_unreached(database)), None) is not None:
         yield Found(_STRAYS, Row({"strays": _STRAYS}, SourceSpan(1, 0, 0)))
@@ -135,9 +135,8 @@ class _Conversation:
         tip = key(self._fields.get("tip_message_hash"))
         yield from make_records(self._nodes(tip), self._make, self._ids, self._findings, leaf=tip, span=self._span)
         yield from name_mark(self._ids, self._fields.get("name"), self._span, self._findings)
-        facts = without(
-            {"tools": self._pieces.used("tools", "tool_id"), "schemas": self._pieces.used("schemas", "schema_id")}
-        )
+        used = {"tools": self._pieces.used("tools", "tool_id"), "schemas": self._pieces.used("schemas", "schema_id")}
+        facts = without(used | {"model": self._fields.get("model")})
         yield from metadata_mark(self._ids, NAME, facts, self._span, self._findings)
 
     def _nodes(self, tip: str | None) -> Iterator[Node]:

@@ -38,10 +38,10 @@ from typing import Any, NamedTuple
 
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.databases import Belonging, Found, find_sessions, list_database, read_row
-from convtree._formats.common.files import SourceFile, read_beginning
-from convtree._formats.common.headers import leftovers, make_header, read_leftover
+from convtree._formats.common.files import read_beginning
+from convtree._formats.common.headers import list_array, make_header, read_leftover
 from convtree._formats.common.ids import Ids, Names, make_ref
-from convtree._formats.common.json_arrays import has_key, item_keys, read_items
+from convtree._formats.common.json_arrays import has_key, item_keys
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.sqlite import Database, has_tables
 from convtree._formats.common.values import as_object, key, without
@@ -93,7 +93,7 @@ def sessions(source: Source) -> Iterator[SessionRef]:
     if not source.beginning:
         yield from _list_folder(source)
     elif _is_export(source):
-        yield from _list_exports(source)
+        yield from list_array(source, NAME, _is_exported, ("id",), _messages, about="info")
     else:
         yield from list_database(source, NAME, _rows, Belonging("part", "message_id", "message"))
 
@@ -155,17 +155,8 @@ def _is_export(source: Source) -> bool:
     )
 
 
-def _list_exports(source: Source) -> Iterator[SessionRef]:
-    outside, names = Findings(), Names(NAME)
-    with SourceFile(source.path) as file:
-        for ordinal, found in enumerate(read_items(file, outside, _is_exported), 1):
-            if not _is_exported(found.fields):
-                outside.add("source_bad_record", found.span)
-                continue
-            findings = Findings()
-            id = names.claim(found.fields["info"].get("id"), ordinal, found.span, findings)
-            yield make_ref(NAME, id, findings, found)
-    yield from leftovers(NAME, outside)
+def _messages(fields: dict[str, Any]) -> list[Any]:
+    return [as_object(item).get("info") for item in fields["messages"]]
 
 
 def _is_exported(fields: dict[str, Any]) -> bool:
