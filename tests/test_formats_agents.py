@@ -1,17 +1,19 @@
-"""Databases of agent frameworks: sessions of OpenAI's Agents SDK with branches and usage.
+"""Databases of agent frameworks: sessions of OpenAI's Agents SDK with branches and usage, checkpoints of LangGraph.
 
-The tables are those that openai-agents 0.24 makes.
+The tables and values are those that openai-agents 0.24 and langgraph-checkpoint-sqlite 3.1 write.
 """
 
 import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from foreign_stores import Found, read, read_again, read_one, write_database
 
-from convtree import ExtensionDataEntry, Session
+from convtree import ExtensionDataEntry, MessageEntry, Session
 from convtree._formats import openai_agents
+from convtree._formats.langgraph import reader as langgraph
 from convtree.exchange import import_into
 from convtree.stores._open import open_store
 
@@ -209,3 +211,169 @@ def test_messages_of_a_session_without_a_row(tmp_path: Path) -> None:
         ("chat", [], ["one"]),
         ("gone", ["source_no_session"], ["stray"]),
     ]
+
+
+# --- LangGraph ---
+
+CHECKPOINTS = """
+    create table if not exists checkpoints (
+        thread_id text not null, checkpoint_ns text not null default '', checkpoint_id text not null,
+        parent_checkpoint_id text, type text, checkpoint blob, metadata blob,
+        primary key (thread_id, checkpoint_ns, checkpoint_id)
+    );
+"""
+
+
+def stored(value: Any, code: int = 5) -> msgspec.msgpack.Ext:
+    """An object of the class `Any`, as LangGraph stores it."""
+    return msgspec.msgpack.Ext(code, msgspec.msgpack.encode(["some.module", "Any", value, "model_validate_json"]))
+
+
+def human(id: str, text: str) -> msgspec.msgpack.Ext:
+    """A message of the user."""
+    fields = {"content": text, "additional_kwargs": {}, "response_metadata": {}, "type": "human", "id": id}
+    return stored(fields)
+
+
+def ai(id: str, text: str, tokens: int, **more: Any) -> msgspec.msgpack.Ext:
+    """A message of the model."""
+    usage = {"input_tokens": tokens, "output_tokens": 2, "total_tokens": tokens + 2}
+    fields = {"content": text, "additional_kwargs": {}, "response_metadata": {"model_name": "gpt-5"}, "type": "ai"}
+    return stored(fields | {"id": id, "tool_calls": [], "invalid_tool_calls": [], "usage_metadata": usage} | more)
+
+
+def checkpoint(id: int, *messages: Any, thread: str = "t1", namespace: str = "", **channels: Any) -> dict[str, Any]:
+    """A row of a checkpoint."""
+    values = {"messages": list(messages)} | channels
+    value = {"v": 4, "ts": f"2026-11-29T08:48:{id:02}+00:00", "id": str(id), "channel_values": values}
+    row = {"thread_id": thread, "checkpoint_ns": namespace, "checkpoint_id": f"{id:03}", "type": "msgpack"}
+    return row | {"checkpoint": msgspec.msgpack.encode(value | {"channel_versions": {"messages": "1"}})}
+
+
+HELLO, HI, CALLED = human("h1", "hello"), ai("a1", "hi", 10), human("h2", "CALL it")
+CALLING = ai("a2", "", 20, tool_calls=[{"name": "echo", "args": {"x": "hi"}, "id": "c1", "type": "tool_call"}])
+RETURNED = stored({"content": "echo hi", "type": "tool", "id": "r1", "tool_call_id": "c1", "status": "success"})
+GRAPH = [
+    checkpoint(1, HELLO),
+    checkpoint(2, HELLO, HI),
+    checkpoint(3, HELLO, HI, CALLED),
+    checkpoint(4, HELLO, HI, CALLED, CALLING, RETURNED),
+    checkpoint(5, HELLO, HI, human("h3", "different")),
+    checkpoint(6, HELLO, HI, human("h3", "different"), ai("a3", "yes", 30)),
+]
+
+
+def graph(path: Path, *rows: dict[str, Any]) -> Found:
+    """The only session of a database of checkpoints."""
+    return read_one(langgraph, write_database(path, CHECKPOINTS, checkpoints=list(rows)))
+
+
+def test_checkpoints_are_a_tree_of_messages(tmp_path: Path) -> None:
+    """A state that was forked is a branch; the leaf is the end of the last checkpoint."""
+    found = graph(tmp_path / "d", *GRAPH)
+    session = found.session
+    assert (session.id, found.codes, len(session.leaves())) == ("t1", [], 2)
+    assert texts(session) == ["hello", "hi", "different", "yes"]
+    assert [each.timestamp for each in session.path()] == [f"2026-11-29T08:48:0{at}.000000Z" for at in (1, 2, 5, 6)]
+    assert [each.source_id for each in session.path()] == ["h1", "a1", "h3", "a3"]
+    session.checkout(session.leaves()[0].id)
+    assert [each.role for each in session.path()] == ["user", "assistant", "user", "assistant", "tool"]  # type: ignore[attr-defined]
+    assert session.build_context().open_calls == ()
+    assert read_again(langgraph, tmp_path / "d", session) == 0
+
+
+def test_growth_of_a_thread_adds_what_is_new(tmp_path: Path) -> None:
+    """Checkpoint by checkpoint."""
+    path = tmp_path / "d"
+    session = graph(path, GRAPH[0]).session
+    written = []
+    for row in GRAPH[1:]:
+        write_database(path, CHECKPOINTS, checkpoints=[row])
+        written.append(read_again(langgraph, path, session))
+    assert written == [1, 1, 2, 2, 2]  # with the mark that the leaf is on the branch
+    assert texts(session) == ["hello", "hi", "different", "yes"]
+
+
+def test_tokens_of_a_trimmed_state_count_once(tmp_path: Path) -> None:
+    """What stays of a trimmed state is a tree of its own; a subgraph is a task, whose tokens the thread counts."""
+    inside = checkpoint(5, HELLO, HI, namespace="agent:1")
+    rows = [checkpoint(1, HELLO, HI), checkpoint(2, HI), checkpoint(3, HI, ai("a2", "more", 30)), inside]
+    store = open_store("memory:")
+    reports = import_into(write_database(tmp_path / "d", CHECKPOINTS, checkpoints=rows), store)
+    assert [each.written for each in reports] == [5, 2]
+    info = store.info("t1")
+    assert (info.usage.input_tokens, info.usage.output_tokens) == (10 + 30, 2 + 2)
+    task = store.info(reports[1].session_id or "")
+    assert (task.usage.input_tokens, task.parent_session.id if task.parent_session else None) == (0, "t1")
+    with store.open("t1", read_only=True) as session:
+        last = session.path()[-1]
+        assert isinstance(last, MessageEntry)
+        assert (texts(session), last.model) == (["hi", "more"], "gpt-5")
+
+
+def test_other_channels_are_named_once(tmp_path: Path) -> None:
+    """Those of the framework say nothing."""
+    own: dict[str, Any] = {"__start__": None, "branch:to:bot": None}
+    rows = [checkpoint(at, HELLO, todo=["pack"], **own) for at in (1, 2)]
+    found = graph(tmp_path / "d", *rows)
+    assert (texts(found.session), found.codes) == (["hello"], ["source_field_dropped"])
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"role": "user", "content": "hello"}, stored({"role": "user", "content": "hello"}, 2)],
+)
+def test_messages_that_are_plain_objects(tmp_path: Path, message: Any) -> None:
+    """A graph may keep any messages, also as its only state."""
+    assert texts(graph(tmp_path / "a", checkpoint(1, message)).session) == ["hello"]
+    state = checkpoint(1)
+    value = {"ts": None, "channel_values": {"__root__": [message]}}
+    found = graph(tmp_path / "b", state | {"checkpoint": msgspec.msgpack.encode(value)})
+    assert (texts(found.session), found.codes) == (["hello"], [])
+
+
+def test_checkpoints_of_earlier_versions_are_json(tmp_path: Path) -> None:
+    """With objects as LangChain dumps them."""
+    fields = {"content": "hello", "type": "human", "id": "h1"}
+    message = {"lc": 1, "type": "constructor", "id": ["langchain", "schema", "HumanMessage"], "kwargs": fields}
+    value = json.dumps({"ts": "2024-01-02T03:04:05+00:00", "channel_values": {"messages": [message]}})
+    rows = [checkpoint(at) | {"type": "json", "checkpoint": data} for at, data in ((1, value), (2, value.encode()))]
+    found = graph(tmp_path / "d", *rows)
+    assert (texts(found.session), found.codes) == (["hello"], [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "data"),
+    [
+        ("pickle", b"cos\nsystem\n(S'true'\ntR."),
+        ("msgpack", b"\xc1"),
+        ("msgpack", b"\x91" * 5000 + b"\xc0"),
+        ("msgpack", "text"),
+        ("msgpack", msgspec.msgpack.encode(["x"])),
+        ("json", b"[1]"),
+        ("json", b"{"),
+        (None, None),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_read_is_passed_over(tmp_path: Path, kind: Any, data: Any) -> None:
+    """It is reported, and the others are read. Nothing that a value names is called."""
+    found = graph(tmp_path / "d", checkpoint(1, HELLO), checkpoint(2) | {"type": kind, "checkpoint": data})
+    assert texts(found.session) == ["hello"]
+    assert found.codes[-1] == "source_bad_line"
+
+
+def test_objects_inside_of_objects_end_somewhere(tmp_path: Path) -> None:
+    """A hostile value nests them; what is nested too deeply is not opened."""
+    deep: Any = "end"
+    for _ in range(200):
+        deep = stored(deep)
+    found = graph(tmp_path / "d", checkpoint(1, HELLO, deep))
+    assert found.codes == ["source_bad_record"]
+    assert [each.type for each in found.session.path()] == ["message", "extension_data"]
+
+
+def test_messages_that_are_stored_as_changes_are_reported(tmp_path: Path) -> None:
+    """The checkpoint says that there are some, and has none."""
+    value = {"ts": None, "channel_values": {}, "channel_versions": {"messages": "2"}}
+    found = graph(tmp_path / "d", checkpoint(1) | {"checkpoint": msgspec.msgpack.encode(value)})
+    assert (texts(found.session), found.codes) == ([], ["source_unsupported"])

@@ -17,7 +17,7 @@ import zstandard
 from foreign_stores import all_records, entries_of, read, shown, source_of, write_database, write_json, write_lines
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_formats_agents import ADVANCED, AGENT_TABLES
+from test_formats_agents import ADVANCED, AGENT_TABLES, CHECKPOINTS, GRAPH
 from test_formats_exports import SAMPLES, WEBUI
 from test_formats_messages import PLAIN, PYDANTIC
 from test_formats_stores import (
@@ -53,6 +53,7 @@ from convtree._formats.common import json_arrays as arrays
 from convtree._formats.common.base import Findings, Format, Source
 from convtree._formats.common.files import SourceFile
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
+from convtree._formats.langgraph import reader as langgraph
 from convtree._formats.llm import reader as llm
 from convtree._formats.message_list import pydantic_ai
 from convtree._formats.message_list import reader as message_list
@@ -237,6 +238,7 @@ def sources(folder: Path) -> dict[str, tuple[Format, Path]]:
         "picoclaw": (picoclaw, write_lines(folder / "picoclaw", CLAW)),
         "checkpoint": (gemini_checkpoint, write_json(folder / "checkpoint", CHECKPOINT)),
         "agents": (openai_agents, write_database(folder / "agents", ADVANCED, **AGENT_TABLES)),
+        "langgraph": (langgraph, write_database(folder / "langgraph", CHECKPOINTS, checkpoints=GRAPH)),
         "messages": (message_list, write_json(folder / "messages", PLAIN)),
         "tuning": (message_list, write_lines(folder / "tuning", [{"messages": PLAIN}, {"messages": PLAIN[1:]}])),
         "pydantic": (pydantic_ai, write_json(folder / "pydantic", PYDANTIC)),
@@ -256,6 +258,7 @@ NAMES = (
     "checkpoint",
     "webui",
     "agents",
+    "langgraph",
     "messages",
     "tuning",
     "pydantic",

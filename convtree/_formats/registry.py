@@ -23,6 +23,7 @@ from convtree._formats.common.base import Format
 from convtree._formats.gemini_cli import checkpoint as gemini_checkpoint
 from convtree._formats.gemini_cli import reader as gemini_cli
 from convtree._formats.kit import reader as kit
+from convtree._formats.langgraph import reader as langgraph
 from convtree._formats.llm import reader as llm
 from convtree._formats.message_list import pydantic_ai
 from convtree._formats.message_list import reader as message_list
@@ -34,6 +35,6 @@ FORMATS: tuple[Format, ...] = (
     *(cline, aider),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, atuin_ai, llm, opencode),
-    *(openai_agents, pydantic_ai),
+    *(openai_agents, langgraph, pydantic_ai),
     message_list,  # the last: it takes what any reader of messages understands
 )
