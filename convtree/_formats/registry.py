@@ -3,7 +3,20 @@
 Importing this module imports every format, so it is imported only when a file of another tool has to be recognised.
 """
 
-from convtree._formats import aider, atuin_ai, chatgpt, claude_ai, goose, kubectl_ai, librechat, openwebui, picoclaw
+from convtree._formats import (
+    aider,
+    atuin_ai,
+    chatgpt,
+    claude_ai,
+    continue_dev,
+    crush,
+    goose,
+    kubectl_ai,
+    librechat,
+    openwebui,
+    picoclaw,
+    sillytavern,
+)
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.cline import reader as cline
 from convtree._formats.codex import reader as codex
@@ -17,7 +30,7 @@ from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
     *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
-    *(cline, aider),
+    *(cline, aider, continue_dev, sillytavern),
     *(chatgpt, claude_ai, openwebui, librechat),
-    *(goose, atuin_ai, llm, opencode),
+    *(goose, crush, atuin_ai, llm, opencode),
 )
