@@ -16,6 +16,7 @@ from convtree._formats import (
     openwebui,
     picoclaw,
     sillytavern,
+    vscode_chat,
 )
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.cline import reader as cline
@@ -30,7 +31,7 @@ from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
     *(kit, pi, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
-    *(cline, aider, continue_dev, sillytavern),
+    *(cline, aider, continue_dev, sillytavern, vscode_chat),
     *(chatgpt, claude_ai, openwebui, librechat),
     *(goose, crush, atuin_ai, llm, opencode),
 )
