@@ -37,7 +37,6 @@ SHAPE = "openai-chat"
 _STARTED = re.compile(rb"# aider chat started at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\s*")
 _STARTED_IN = re.compile(rb"^" + _STARTED.pattern + rb"$", re.MULTILINE)
 _USER, _OUTPUT, _BREAK = b"#### ", b"> ", b"  "
-_CHUNK = 2**20
 _NUMBER = r"([0-9.,]+)(k?)"
 _TOKENS = re.compile(
     rf"Tokens: {_NUMBER} sent(?:, {_NUMBER} cache write)?(?:, {_NUMBER} (?:cache hit|cached))?, {_NUMBER} received"
@@ -99,7 +98,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     chat: _Chat = ref.content
     findings = Findings(ref.findings)
     file = source.open_file()
-    _skip(file, chat.span.offset)
+    file.skip(chat.span.offset)
     lines = _lines(file, chat, findings)
     ids = Ids(NAME, ref.source_id)
     records = make_records(_nodes(lines, ids), _make, ids, findings)
@@ -108,14 +107,6 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
 
 def _ref(chat: _Chat, ordinal: int) -> SessionRef:
     return make_ref(NAME, derive_id(NAME, chat.time, ordinal), content=chat)
-
-
-def _skip(file: SourceFile, size: int) -> None:
-    if file.seekable():
-        file.seek(size)
-        return
-    while size > 0 and (data := file.read(min(size, _CHUNK))):
-        size -= len(data)
 
 
 def _raw_lines(file: SourceFile, start: SourceSpan) -> Iterator[tuple[bytes, SourceSpan]]:
