@@ -400,6 +400,14 @@ CASES: dict[str, Case] = {
             "input_cache_creation": count.written,
         }
     ),
+    "Continue": Case(
+        lambda count: {
+            "promptTokens": count.prompt,
+            "completionTokens": count.output,
+            "promptTokensDetails": {"cachedTokens": count.read, "cacheWriteTokens": count.written},
+            "completionTokensDetails": {"reasoningTokens": count.reasoning},
+        }
+    ),
     "Cline": Case(
         lambda count: {
             "tokensIn": count.plain,

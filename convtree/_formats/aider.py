@@ -17,6 +17,7 @@ their times, and those of entries from their content.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -36,10 +37,10 @@ SHAPE = "openai-chat"
 _STARTED = re.compile(rb"# aider chat started at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)\s*")
 _STARTED_IN = re.compile(rb"^" + _STARTED.pattern + rb"$", re.MULTILINE)
 _USER, _OUTPUT, _BREAK = b"#### ", b"> ", b"  "
-_CHUNK = 2**20
 _NUMBER = r"([0-9.,]+)(k?)"
 _TOKENS = re.compile(
-    rf"Tokens: {_NUMBER} sent(?:, {_NUMBER} cache write)?(?:, {_NUMBER} cache hit)?, {_NUMBER} received\."
+    rf"Tokens: {_NUMBER} sent(?:, {_NUMBER} cache write)?(?:, {_NUMBER} (?:cache hit|cached))?, {_NUMBER} received"
+    r"(?:, [a-z ]+)?\."
     r"(?: Cost: \$([0-9.]+) (?:message|request).*)?"
 )
 _COST = re.compile(r"Cost: \$([0-9.]+) (?:message|request).*")
@@ -71,15 +72,17 @@ def recognises(source: Source) -> bool:
 def sessions(source: Source) -> Iterator[SessionRef]:
     """Lists the chats that have a message."""
     with SourceFile(source.path) as file:
-        chat, has_message, first = _Chat(None, SourceSpan(1, 0, 0), False), False, None
-        ordinal, has_breaks = 0, None
+        chat, has_message = _Chat(None, SourceSpan(1, 0, 0), False), False
+        has_breaks: bool | None = None
+        begun_at = Counter[str | None]()
         for data, span in _raw_lines(file, chat.span):
             begun = _STARTED.fullmatch(data)
             if begun:
                 if has_message:
-                    yield _ref(chat, first, ordinal)
+                    yield _ref(chat, begun_at[chat.time])
                 time = begun[1].decode()
-                first, ordinal, has_message = first or time, ordinal + 1, False
+                begun_at[time] += 1
+                has_message = False
                 chat = _Chat(time, SourceSpan(span.line + 1, span.offset + span.length, 0), bool(has_breaks))
                 continue
             if has_breaks is None and data.startswith((_USER, _OUTPUT)):
@@ -87,7 +90,7 @@ def sessions(source: Source) -> Iterator[SessionRef]:
                 chat = chat._replace(has_breaks=has_breaks)
             has_message = has_message or (bool(data.strip()) and _kind(data, chat.has_breaks) != "output")
         if has_message:
-            yield _ref(chat, first, ordinal)
+            yield _ref(chat, begun_at[chat.time])
 
 
 def read(source: Source, ref: SessionRef) -> SourceSession:
@@ -95,23 +98,15 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
     chat: _Chat = ref.content
     findings = Findings(ref.findings)
     file = source.open_file()
-    _skip(file, chat.span.offset)
+    file.skip(chat.span.offset)
     lines = _lines(file, chat, findings)
     ids = Ids(NAME, ref.source_id)
     records = make_records(_nodes(lines, ids), _make, ids, findings)
     return SourceSession(make_header(NAME, ref.source_id, time=chat.time), records, findings.listed, file.position)
 
 
-def _ref(chat: _Chat, first: str | None, ordinal: int) -> SessionRef:
-    return make_ref(NAME, derive_id(NAME, first, chat.time, ordinal), content=chat)
-
-
-def _skip(file: SourceFile, size: int) -> None:
-    if file.seekable():
-        file.seek(size)
-        return
-    while size > 0 and (data := file.read(min(size, _CHUNK))):
-        size -= len(data)
+def _ref(chat: _Chat, ordinal: int) -> SessionRef:
+    return make_ref(NAME, derive_id(NAME, chat.time, ordinal), content=chat)
 
 
 def _raw_lines(file: SourceFile, start: SourceSpan) -> Iterator[tuple[bytes, SourceSpan]]:
@@ -153,13 +148,13 @@ def _lines(file: SourceFile, chat: _Chat, findings: Findings) -> Iterator[_Line]
 def _nodes(lines: Iterator[_Line], ids: Ids) -> Iterator[Node]:
     tip: str | None = None
     model: str | None = None
-    for kind, text, span in _joined(lines):
+    for number, (kind, text, span) in enumerate(_joined(lines)):
         fields: dict[str, Any] = {"kind": kind, "text": text}
         if kind == "output" and (named := _MODEL.fullmatch(text)):
             model = named[1]
         if kind != "user" and model is not None:
             fields["model"] = model
-        node = retold(ids, fields, span, tip, str(span.line))
+        node = retold(ids, fields, span, tip, str(number))
         tip = node.id
         yield node
 

@@ -8,6 +8,8 @@ from convtree._formats import (
     atuin_ai,
     chatgpt,
     claude_ai,
+    continue_dev,
+    crush,
     goose,
     kubectl_ai,
     librechat,
@@ -15,6 +17,8 @@ from convtree._formats import (
     openwebui,
     picoclaw,
     qwen_code,
+    sillytavern,
+    vscode_chat,
 )
 from convtree._formats.claude_code import reader as claude_code
 from convtree._formats.cline import reader as cline
@@ -32,9 +36,9 @@ from convtree._formats.pi import reader as pi
 
 FORMATS: tuple[Format, ...] = (
     *(kit, pi, qwen_code, claude_code, codex, gemini_cli, gemini_checkpoint, picoclaw, kubectl_ai),
-    *(cline, aider),
+    *(cline, aider, continue_dev, sillytavern, vscode_chat),
     *(chatgpt, claude_ai, openwebui, librechat),
-    *(goose, atuin_ai, llm, opencode),
+    *(goose, crush, atuin_ai, llm, opencode),
     *(openai_agents, langgraph, pydantic_ai),
     message_list,  # the last: it takes what any reader of messages understands
 )

@@ -336,6 +336,20 @@ SPELLINGS = (
         output_has_reasoning=True,
         mixed=("cache", "reasoning"),
     ),
+    # continuedev/continue, core/index.d.ts, Usage: what the provider counts. OpenAI's input includes the cache, that of
+    # Anthropic (core/llm/llms/Anthropic.ts) does not.
+    Spelling(
+        name="Continue",
+        input=_paths("promptTokens"),
+        output=_paths("completionTokens"),
+        cache_read=_paths("promptTokensDetails > cachedTokens"),
+        cache_write=_paths("promptTokensDetails > cacheWriteTokens"),
+        reasoning=_paths("completionTokensDetails > reasoningTokens"),
+        input_has_cache=True,
+        output_has_reasoning=True,
+        mixed=("cache",),
+        one_of=_paths("promptTokensDetails", "completionTokensDetails"),
+    ),
     # AI SDK 4, LanguageModelUsage: nothing but these two and their sum.
     Spelling(
         name="AI SDK 4",

@@ -34,7 +34,7 @@ from convtree._formats.common.jsonl import read_document
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.retold import retold
-from convtree._formats.common.values import as_object, moment, objects, text, without
+from convtree._formats.common.values import as_object, as_text, moment, objects, text, without
 from convtree._model.entries import CompactionEntry, Entry, ExtensionDataEntry, MessageEntry, Record, VisibilityMark
 
 NAME = "cline"
@@ -187,7 +187,8 @@ class _Reader:
 
     def _costs(self, requests: list[Request]) -> Iterator[Node]:
         for request in requests:
-            id = self.ids.derive(self._tip or "", request.kind, str(request.time), str(request.usage))
+            told = as_text([request.kind, request.time, request.usage, request.facts])
+            id = self.ids.derive(self._tip or "", told)
             node = Node(id, self._tip, None, request.span, {"request": request})
             self._tip = node.id
             yield node

@@ -23,7 +23,6 @@ _KEPT_IN = ("sessions", "archived_sessions")
 _NAME = re.compile(r"rollout-.{19}-([0-9a-f-]{36})(?:_[0-9a-f-]{36})?\.jsonl(?:\.zst)?")
 _ORDINAL = re.compile(rb'"ordinal"\s*:\s*(\d+)')
 _START = 200  # bytes of a line in which its ordinal is
-_CHUNK = 2**20
 _DEPTH = 1000  # files that one continues another
 
 
@@ -126,7 +125,7 @@ def _fits(path: Path, ordinal: int, offset: int) -> bool:
     """Returns whether a line ends at this offset, and the next one, if there is one, has this ordinal."""
     try:
         with SourceFile(path) as file:
-            _skip(file, offset - 1)
+            file.skip(offset - 1)
             if offset < 1 or file.read(1) != b"\n":
                 return False
             start = file.read(_START)
@@ -134,14 +133,6 @@ def _fits(path: Path, ordinal: int, offset: int) -> bool:
         return False
     found = _ORDINAL.search(start)
     return not start or (found is not None and int(found[1]) == ordinal)
-
-
-def _skip(file: SourceFile, size: int) -> None:
-    if file.seekable():
-        file.seek(size)
-        return
-    while size > 0 and (data := file.read(min(size, _CHUNK))):
-        size -= len(data)
 
 
 def _about_of(path: Path) -> About:

@@ -41,6 +41,14 @@ class SourceFile(io.BufferedReader):
         """Returns how many bytes of the file were read so far, before decompression."""
         return self._bare.tell() if not self._bare.closed else 0
 
+    def skip(self, size: int) -> None:
+        """Moves forward from the start of the file by decompressed bytes."""
+        if self.seekable():
+            self.seek(size)
+            return
+        while size > 0 and (data := self.read(min(size, _CHUNK))):
+            size -= len(data)
+
     @property
     def is_cut(self) -> bool:
         """Returns whether the compressed data is damaged or cut off."""
