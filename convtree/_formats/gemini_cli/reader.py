@@ -284,10 +284,7 @@ class _Reader:
             behind = self._cut(at)[1:]
             yield from self._say(_Record(fields, said, source_id, span, ordinals))
         else:
-            told = {each for message in self._path[at + 1 : at + _NEAR] for each in message.told.results}
-            results = [part for part in added.results if result_id(part) not in told]
-            added = added._replace(results=results)
-            if added.spoken or results:
+            if added.spoken or added.results:
                 behind = self._cut(at + 1)
             yield from self._grow(self._path[at], added, _Record(fields, said, source_id, span, ordinals))
         if any(message.fields is None for message in behind):
@@ -298,8 +295,12 @@ class _Reader:
                 yield from self._say(_Record(again, said_in(again), message.source_id, span, place))
 
     def _added(self, message: _Message, said: Said) -> Said | None:
-        """Returns what a record adds to a message; None if it contradicts it."""
-        return added_by(message.told, said, self._paid.get(message.source_id, {}))
+        """Returns what a record adds to a message and what follows it; None if it contradicts it."""
+        added = added_by(message.told, said, self._paid.get(message.source_id, {}))
+        if added is None or not added.results:
+            return added
+        told = {name for versions in message.followers.values() for each in versions for name in each.told.results}
+        return added._replace(results=[part for part in added.results if result_id(part) not in told])
 
     def _say(self, record: _Record) -> Iterator[Node]:
         """Yields the nodes of a message behind the last one, unless it was told there before."""
@@ -334,6 +335,8 @@ class _Reader:
         if added.is_nothing:
             return
         message.told, message.fields = joined(message.told, record.said), record.fields
+        if added.spoken or added.results:
+            message.followers = {}  # they are below what was told before
         id = self._builder.ids.derive(record.source_id, self._place, *record.ordinals)
         yield from self._utter(message, added, record, id)
 
