@@ -349,14 +349,12 @@ def test_gemini_results_of_any_kind_are_responses(tmp_path: Path, brought: Any, 
     assert [message["parts"] for message in behind] == ([] if expected is None else [[expected]])
 
 
-def test_gemini_fields_without_a_place_are_told(tmp_path: Path) -> None:
-    """Each where it is first seen."""
-    lines = [gemini_said("m1", "a") | {"colour": 1}, gemini_said("m2", "b") | {"colour": 1, "taste": 2}]
-    _, report = opened(tmp_path, GEMINI_HEAD, *lines)
-    assert [(finding.code, finding.entry_id) for finding in report.findings] == [
-        ("source_field_dropped", "m1"),
-        ("source_field_dropped", "m2"),
-    ]
+def test_gemini_fields_without_a_place_are_kept(tmp_path: Path) -> None:
+    """Beside the message."""
+    session, report = opened(tmp_path, GEMINI_HEAD, gemini_said("m1", "a") | {"colour": 1, "taste": None})
+    entry = session.entry("m1")
+    assert isinstance(entry, MessageEntry)
+    assert (entry.extra, codes(report)) == ({"colour": 1}, [])
 
 
 def test_gemini_tells_again_as_far_as_it_remembers(tmp_path: Path) -> None:
@@ -365,7 +363,7 @@ def test_gemini_tells_again_as_far_as_it_remembers(tmp_path: Path) -> None:
     session, report = opened(tmp_path, GEMINI_HEAD, *lines, gemini_said("m0", "new"))
     texts = [message["parts"][0]["text"] for message in session.build_context().messages]
     assert (texts[0], texts[1], texts[-1], len(texts)) == ("new", "45", "300", 257)
-    assert codes(report) == ["source_unsupported"]
+    assert codes(report) == ["source_contradicted", "source_unsupported"]
 
 
 def test_a_gemini_message_may_be_taken_back_twice(tmp_path: Path) -> None:

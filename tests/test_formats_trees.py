@@ -496,7 +496,7 @@ def test_codex_what_the_tool_says_for_the_user_is_no_turn(tmp_path: Path) -> Non
 def test_gemini_as_a_tree(tmp_path: Path) -> None:
     """A message that is replaced and one that is taken back are branches; results follow their calls."""
     session, report = opened(tmp_path, *GEMINI)
-    assert (session.id, session.name, codes(report)) == ("g1", "w8", ["source_field_dropped"])
+    assert (session.id, session.name, codes(report)) == ("g1", "w8", ["source_contradicted"])
     assert session.build_context().messages == [
         {"role": "user", "parts": [{"text": "w1"}]},
         {
