@@ -74,11 +74,14 @@ def _make(node: Node, *, model: Any) -> list[Entry]:
     fields = node.fields
     sender = text(fields.get("sender")) or "assistant"
     role = _ROLES.get(sender, sender)
-    content = [block for block in objects(fields.get("content")) if isinstance(block.get("type"), str)]
+    told = fields.get("content")
+    parts = told if isinstance(told, list) else [told]
+    content = [block for block in objects(parts) if isinstance(block.get("type"), str)]
     blocks = _with_ids(content, node.id) or [text_block(fields.get("text"))]
     rest = without(fields, "uuid", "sender", "content", "created_at", "parent_message_uuid", "attachments")
     if rest.get("text") == "\n".join(str(block.get("text")) for block in blocks if block["type"] == "text"):
         del rest["text"]  # says the same again
+    rest |= without({"content": [part for part in parts if part is not None and part not in content]})
     attachments = fields.get("attachments")
     read = [_document(each) for each in objects(attachments) if each.get("extracted_content")]
     rest |= without({"attachments": [without(each, "extracted_content") for each in objects(attachments)]})

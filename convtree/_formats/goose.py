@@ -35,7 +35,7 @@ from convtree._formats.common.parents_first import Node, link
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.sqlite import Database, Row, has_tables, parse_cell
 from convtree._formats.common.truncate import truncate_to_limit
-from convtree._formats.common.values import as_object, as_text, key, moment, objects, text, without
+from convtree._formats.common.values import as_object, as_text, key, moment, text, without
 from convtree._model.entries import Entry, ExtensionDataEntry, Header, LeafMark, Record, SessionInfoMark, Visibility
 
 NAME = "goose"
@@ -218,11 +218,15 @@ def _make(node: Node) -> list[Entry]:
     if shown is None:
         return make_extension_data(NAME, "message", without(fields, "created"), time)
     content = fields.get("content")
-    parts: list[dict[str, Any]] = objects(content) if isinstance(content, list) else [text_block(content)]
+    parts = [each if isinstance(each, dict) else text_block(each) for each in _listed(content)]
     blocks = [_block(part) for part in parts if text(part.get("type")) not in _FOR_THE_PROGRAM]
     rest = without(fields, "role", "content", "created")
     rest |= without({"content": [part for part in parts if text(part.get("type")) in _FOR_THE_PROGRAM]})
     return make_messages(NAME, text(fields.get("role")) or "user", blocks, rest, time=time, visible_to=shown)
+
+
+def _listed(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else [content]
 
 
 def _block(part: dict[str, Any]) -> dict[str, Any]:

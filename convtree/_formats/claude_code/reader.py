@@ -77,13 +77,13 @@ _REPEATED = frozenset({"cwd", "version", "gitBranch", "userType", "entrypoint", 
 
 def recognises(source: Source) -> bool:
     """Recognises a transcript by its first lines: messages with `uuid`, or bookkeeping of this tool."""
-    known, findings = False, Findings()
+    known, number, findings = False, 0, Findings()
     objects = read_objects(io.BytesIO(source.beginning), findings, is_record)
     for number, (fields, _) in enumerate(islice(objects, _LOOK), 1):
         known = known or is_line(fields)
         if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
             return True
-    if not source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{"):
+    if number or not source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{"):
         return False
     return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
 

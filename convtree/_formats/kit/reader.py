@@ -187,7 +187,7 @@ class _Reader:
 
     def _message(self, node: Node, envelope: dict[str, Any]) -> Entry | None:
         message: dict[str, Any] = {name: node.fields[name] for name in ("role", "parts") if name in node.fields}
-        if not message:
+        if not isinstance(message.get("parts"), list):
             return None
         provider, model = text(node.fields.get("provider")) or None, text(node.fields.get("model")) or None
         return MessageEntry(message=message, shape=SHAPE, provider=provider, model=model, **envelope)
