@@ -213,11 +213,17 @@ def test_the_folder_of_the_tool_has_all_its_stores(tmp_path: Path, store: Sessio
     assert [each.session_id for each in imported(folder / "storage", store)] == ["ses_0", "ses_1"]
 
 
-def test_a_damaged_database_beside_the_files_is_no_database(tmp_path: Path, store: SessionStore) -> None:
-    """The files are read; nothing else in the folder is hidden by them."""
+def test_a_damaged_database_beside_the_files_is_told(tmp_path: Path, store: SessionStore) -> None:
+    """The files are read, and the database is no secret."""
     filed(tmp_path / "opencode" / "storage", TALK)
-    (tmp_path / "opencode" / "opencode.db").write_bytes(b"no database")
-    assert [each.session_id for each in imported(tmp_path / "opencode", store)] == ["ses_1"]
+    (tmp_path / "opencode" / "opencode.db").write_bytes(b"SQLite format 3\0" + b"x" * 100)
+    (tmp_path / "opencode" / "opencode.db-shm").write_bytes(b"")
+    reports = import_into(tmp_path / "opencode", store)
+    assert [(Path(each.source).name, each.status) for each in reports] == [
+        ("opencode", "imported"),
+        ("opencode.db", "skipped"),
+    ]
+    assert "cannot be read" in str(reports[1].reason)
 
 
 def test_parts_without_a_message_are_reported_from_the_folder(tmp_path: Path, store: SessionStore) -> None:

@@ -84,8 +84,11 @@ def recognises(source: Source) -> bool:
 
 def belongs(source: Source, name: str) -> bool:
     """Returns whether a member of a recognised folder is read with it, or is nothing to read."""
-    is_storage = storage_folder(source.path) == source.path
-    return is_storage or any(fnmatch(name, pattern) for pattern in _OWN)
+    if storage_folder(source.path) == source.path:
+        return True
+    if fnmatch(name, _DATABASES):  # a damaged one is for somebody else to report
+        return has_tables(_database(source.path / name), _TABLES)
+    return any(fnmatch(name, pattern) for pattern in _OWN)
 
 
 def sessions(source: Source) -> Iterator[SessionRef]:
@@ -188,12 +191,16 @@ class _Stored(NamedTuple):
     content: Any
 
 
+def _database(path: Path) -> Source:
+    return Source(path, read_beginning(path, _BEGINNING))
+
+
 @contextmanager
 def _databases(source: Source) -> Iterator[list[Source]]:
     """Opens the databases in the folder of the tool."""
     paths = () if storage_folder(source.path) == source.path else sorted(source.path.glob(_DATABASES))
     with ExitStack() as opened:
-        found = [opened.enter_context(Source(path, read_beginning(path, _BEGINNING))) for path in paths]
+        found = [opened.enter_context(_database(path)) for path in paths]
         yield [each for each in found if has_tables(each, _TABLES)]
 
 
