@@ -377,3 +377,10 @@ def test_messages_that_are_stored_as_changes_are_reported(tmp_path: Path) -> Non
     value = {"ts": None, "channel_values": {}, "channel_versions": {"messages": "2"}}
     found = graph(tmp_path / "d", checkpoint(1) | {"checkpoint": msgspec.msgpack.encode(value)})
     assert (texts(found.session), found.codes) == ([], ["source_unsupported"])
+
+
+def test_a_graph_without_messages_says_nothing(tmp_path: Path) -> None:
+    """The first checkpoint of a thread has none either."""
+    value: dict[str, Any] = {"ts": None, "channel_values": {"__start__": {}}, "channel_versions": {"__start__": "1"}}
+    found = graph(tmp_path / "d", checkpoint(1) | {"checkpoint": msgspec.msgpack.encode(value)})
+    assert (texts(found.session), found.codes) == ([], [])

@@ -11,6 +11,7 @@ import pytest
 from foreign_stores import entries_of
 
 from convtree import ExtensionDataEntry, MessageEntry, NotALog, Session, SessionStore, open_store
+from convtree._messages.custom import CUSTOM
 from convtree._model.usage import Usage
 from convtree.exchange import import_file, import_into, read_foreign
 
@@ -234,6 +235,17 @@ def test_what_is_no_message_is_kept_and_reported(text: Any, tmp_path: Path) -> N
     assert told(session) == [("user", "Name a city"), ("assistant", "Rome")]
 
 
+def test_an_answer_that_only_an_application_reads_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its reader may choose among several answers, an import may not."""
+    several = CHAT_ANSWER | {"choices": [{"message": ANSWERED}, {"message": ANSWERED}]}
+    monkeypatch.setitem(CUSTOM, "first", lambda message: message["choices"][0]["message"])
+    (tmp_path / "any").write_text(lines(ASKED, several))
+    session, report = read_foreign(tmp_path / "any")
+    last = session.path()[-1]
+    assert isinstance(last, ExtensionDataEntry)
+    assert (last.data, [each.code for each in report.findings]) == (several, ["source_bad_record"])
+
+
 def test_values_among_messages_that_are_no_objects_are_kept(tmp_path: Path) -> None:
     """A list may hold anything."""
     (tmp_path / "any").write_text(lines({"messages": ["w1", ASKED]}))
@@ -248,6 +260,8 @@ def test_objects_beside_conversations_are_reported(tmp_path: Path) -> None:
     (tmp_path / "any").write_text(lines({"messages": PLAIN}, {"note": "w1"}))
     report = import_file(tmp_path / "any", tmp_path / "log")
     assert [(each.code, each.line) for each in report.findings] == [("source_bad_record", 2)]
+    found = import_into(tmp_path / "any", open_store("memory:"))
+    assert [[each.code for each in one.findings] for one in found] == [[], ["source_bad_record"]]
 
 
 def test_bare_messages_between_conversations_are_one_session(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ class _Session:
             turns[branch] = turn
             if message not in self._placed:
                 yield from self._messages(branch, "id is ? and session_id is ?", message, self._key)
-            elif message in self._placed:
+            else:
                 self._ends[branch] = self._placed[message]
         for branch, turn in turns.items():
             yield from self._paid(branch, usage.pop((branch, turn), None))

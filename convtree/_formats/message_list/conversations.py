@@ -32,6 +32,7 @@ _ANSWER_INSIDE = ("body", "message")
 _OWN_ANSWER_KEYS = ("object", "choices", "output", "candidates", "model", "modelVersion", "usage", "usageMetadata")
 #: two answers to choose from, in files for preference tuning; the one that was preferred is the second
 _CHOICES = (("non_preferred_output", "preferred_output"), ("rejected", "chosen"))
+_HOLDING_KEYS = frozenset((*LIST_KEYS, *_REQUEST_KEYS, *(key for pair in _CHOICES for key in pair)))
 #: with these a message is a node of a tree that only its tool can tell
 _TREE_KEYS = frozenset({"parentUuid", "parentId", "parent_id", "parentMessageId", "parent_message_uuid", "parent"})
 
@@ -74,6 +75,8 @@ def is_record(fields: dict[str, Any]) -> bool:
 
 def conversation_of(fields: dict[str, Any]) -> Conversation | None:
     """Returns the conversation that an object holds; None if it holds none."""
+    if _HOLDING_KEYS.isdisjoint(fields):  # most messages
+        return None
     outer = next((key for key in _REQUEST_KEYS if _list_key(as_object(fields.get(key)))), None)
     holder = fields if outer is None else fields[outer]
     name = _list_key(holder)
