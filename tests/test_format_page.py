@@ -68,6 +68,9 @@ def test_page_shows_every_field() -> None:
         ("branch_summary", "usage"),
         ("branch_summary", "provider"),
         ("branch_summary", "model"),
+        ("extension_data", "usage"),
+        ("extension_data", "provider"),
+        ("extension_data", "model"),
         ("session_info", "archived"),
         *((name, "source_id") for name in ENTRY_CLASSES),
     }
