@@ -633,9 +633,9 @@ def test_a_session_that_is_deleted_just_before(tmp_path: Path, monkeypatch: pyte
         database: Any = store._backend._database  # type: ignore[attr-defined]
         transact = database.transact
 
-        def late(work: Any) -> Any:
+        def late(*work: Any) -> Any:
             other.delete("s")
-            return transact(work)
+            return transact(*work)
 
         monkeypatch.setattr(database, "transact", late)
         with pytest.raises(SessionNotFound):
