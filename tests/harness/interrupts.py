@@ -56,11 +56,13 @@ class Tripwire:
         self.count = 0
         self.where = ""  # it was raised
         self._error, self._at, self._everywhere = error, at, everywhere
+        # Kept here: CPython 3.11 crashed where it alone held the method, which was freed and then called.
+        self._on_call, self._on_trace = self._called, self._traced
 
     def run(self, act: Callable[[], Any]) -> None:
         """Calls `act` while it counts."""
         before = sys.gettrace()  # that of a coverage measurement
-        sys.settrace(self._called)
+        sys.settrace(self._on_call)
         try:
             act()
         finally:
@@ -71,7 +73,7 @@ class Tripwire:
         if not file.startswith(PACKAGE) and not (self._everywhere and _may_interrupt(file)):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        return self._traced
+        return self._on_trace
 
     def _traced(self, frame: FrameType, event: str, _argument: Any) -> Any:
         if event == "opcode":
@@ -83,7 +85,7 @@ class Tripwire:
                 code = frame.f_code
                 self.where = f"{code.co_filename.removeprefix(PACKAGE)}:{frame.f_lineno} {code.co_name}+{frame.f_lasti}"
                 raise self._error
-        return self._traced
+        return self._on_trace
 
 
 def _may_interrupt(file: str) -> bool:

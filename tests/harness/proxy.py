@@ -201,6 +201,9 @@ def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
         if isinstance(value, dict) and value:
             for key, each in value.items():
                 yield from flat(each, f"{place}/{key}")
+        elif isinstance(value, list):
+            for number, each in enumerate(value):
+                yield f"{place}/{number}", each
         else:
             yield place, value
 
@@ -259,7 +262,7 @@ def sweep(arena: Arena, every: int, only: str, choose: random.Random) -> list[st
         for plan in plans:
             wrong = arena.with_fault(operation, plan, before, after)
             if wrong is not None:
-                arena.broken.append(f"{operation.name}: {plan}: {wrong}"[:900])
+                arena.broken.append(f"{operation.name}: {plan}: {wrong}")
     return arena.broken
 
 

@@ -232,7 +232,7 @@ def state(store: SessionStore, id: str) -> dict[str, Any]:
 
 def _shown(record: Any) -> list[Any]:
     names = ("message", "summary", "target_id", "label", "name", "model", "visible_to", "pinned", "archived", "hold")
-    shown = [record.type, record.id if re.fullmatch(r"e\d+", record.id) else "*"]
+    shown = [record.type, record.id if re.fullmatch(r"e\d{1,2}", record.id) else "*"]
     return shown + [getattr(record, name) for name in names if hasattr(record, name)]
 
 
