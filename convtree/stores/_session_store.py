@@ -30,6 +30,7 @@ from convtree._engine.redact import Redact, redact_lines
 from convtree._logs import directories
 from convtree._logs.copy import Copied
 from convtree._logs.directories import Directory
+from convtree._logs.filesystems import NO_SPACE
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry, Header, ParentSession
 from convtree._model.errors import ConvtreeError, InvalidMessage, NotALog, SessionNotFound
@@ -363,8 +364,8 @@ class SessionStore(CheckingStore):
 
         Raises:
             SessionNotFound: there is no session with one of these ids.
-            OSError: one of the stores does not answer any more. Sessions that were copied before stay; copy again to
-                continue.
+            OSError: one of the stores does not answer any more, or its disk is full. Sessions that were copied before
+                stay; copy again to continue.
         """
         done: builtins.list[Copied] = []
         takes_all = ids is None
@@ -399,7 +400,8 @@ class SessionStore(CheckingStore):
         except SessionNotFound:
             raise
         except (ConvtreeError, OSError) as error:
-            if isinstance(error, OSError) and not (self._answers() and target._answers()):
+            is_full = isinstance(error, OSError) and error.errno in NO_SPACE
+            if is_full or (isinstance(error, OSError) and not (self._answers() and target._answers())):
                 raise
             return Copied(id=id, status="refused", reason=str(error))
 
