@@ -365,6 +365,7 @@ def interruptions(data: bytes, path: Path, monkeypatch: pytest.MonkeyPatch, erro
 
 
 @pytest.mark.parametrize("error", [Crash(), OSError(errno.EIO, "EIO")])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the crash goes on in finalisers
 def test_a_crash_leaves_the_old_log_or_the_new_one(
     log_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:

@@ -143,7 +143,7 @@ class Door:
                 return fault.kind if fault.kind in KINDS[name] else None
         return None
 
-    def file(self, fd: int, mode: str, buffering: int = -1) -> io.BufferedWriter:
+    def file(self, fd: int, mode: str, buffering: int = -1, closefd: bool = True) -> io.BufferedWriter:
         """Replaces `open` on a descriptor, so that the writes of a file object are counted as well."""
         door = self
 
@@ -151,7 +151,7 @@ class Door:
             def write(self, data: Any, /) -> int:
                 return int(door.call("write", super().write, data))
 
-        return io.BufferedWriter(File(fd, mode.replace("b", "")), buffering if buffering > 0 else 8192)
+        return io.BufferedWriter(File(fd, mode.replace("b", ""), closefd), buffering if buffering > 0 else 8192)
 
     @contextmanager
     def watching(self, plan: Sequence[Fault]) -> Iterator[None]:

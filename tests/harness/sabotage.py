@@ -115,9 +115,9 @@ def rename_without_sync() -> None:
     """Puts files in place without syncing them first."""
 
     @contextmanager
-    def temporary(path: Path, lines: Iterable[bytes]) -> Iterator[Path]:
+    def temporary(path: Path, pieces: Iterable[bytes], _owner: object = None) -> Iterator[Path]:
         place = path.with_name(path.name + ".tmp")
-        place.write_bytes(b"".join(line + b"\n" for line in lines))
+        place.write_bytes(b"".join(pieces))
         yield place
         place.unlink(missing_ok=True)
 
