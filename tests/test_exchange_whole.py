@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from foreign import SAMPLES, encoded
+from foreign import OWN_TESTS, SAMPLES, encoded
 from request_checker import check_types, faults
 from test_formats_stores_laws import sources
 
@@ -35,12 +35,12 @@ def forms_of(path: Path) -> list[str]:
     return [form.NAME for form in FORMATS if form.recognises(Source(path, beginning))]
 
 
-def test_every_sample_is_of_one_format_and_every_format_has_one(folder: Path) -> None:
+def test_every_sample_is_of_one_format(folder: Path) -> None:
     """Nobody takes another's file. The last format takes any file of messages, so it is asked after the others."""
     found = [forms_of(path) for path in sorted(folder.iterdir())]
     found = [[name for name in names if name != message_list.NAME] or names for names in found]
     assert all(len(names) <= 1 for names in found), found
-    assert {names[0] for names in found if names} == NAMES
+    assert NAMES - OWN_TESTS <= {names[0] for names in found if names} <= NAMES
 
 
 def test_a_folder_of_everything_comes_in_once(folder: Path, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_folder_of_everything_comes_in_once(folder: Path, tmp_path: Path) -> N
         assert f"another session has the id {report.session_id}" in (report.reason or "")
         with open_store(tmp_path / f"store-{number}", durability="process") as store:
             formats |= {each.format for each in import_into(report.source or "", store) if each.written}
-    assert formats == NAMES
+    assert NAMES - OWN_TESTS <= formats <= NAMES
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from foreign import OWN_TESTS
 from foreign_stores import write_database
 from foreign_whole import LEDGER, SAMPLES, Counts
 from test_formats_stores import GOOSE_SESSION
@@ -14,8 +15,8 @@ from convtree._formats.registry import FORMATS
 from convtree._messages.reading import read
 from convtree.exchange import import_into
 
-#: without usage and tree of their own: a checkpoint of Gemini has contents only
-ELSEWHERE = {"gemini-cli", "gemini-checkpoint"}
+#: counted in tests of their own
+ELSEWHERE = OWN_TESTS | {"gemini-cli", "gemini-checkpoint"}
 
 
 def test_every_format_has_a_sample() -> None:
