@@ -132,7 +132,7 @@ class SqlLog(Uncopyable):
                 yield Chunk([at for at, _ in rows], [line for _, line in rows], self._tail.end)
         if is_known or (position and self._tail is None and row.size != position):
             raise self._replaced()
-        if self._tail is not None or not position:
+        if self._tail is not None or not position:  # pragma: no branch  # else an interrupt came before the first read
             yield from self._new_fault(row, self._tail or NO_TAIL)
 
     def _new_fault(self, row: SessionRow, tail: Tail) -> Iterator[Chunk]:
@@ -415,7 +415,7 @@ def _build_on_guess(build: Build) -> LineBatch | None:
     try:
         lines = build(iter(()))
     except Exception as error:
-        if is_interrupt(error):
+        if is_interrupt(error):  # pragma: no cover  # the harness interrupts here, in a process of its own
             raise
         return None
     return sql_lines.batch_of(lines) if lines else None

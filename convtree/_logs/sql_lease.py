@@ -60,13 +60,13 @@ class Lease:
         self._is_over = True
         raw, fairy = self._raw, self._fairy
         self._connection = self._fairy = self._raw = None
-        if raw is not None:  # else nothing was begun, or it is in the pool, where another thread may have it by now
+        if raw is not None:  # pragma: no branch  # else it is in the pool, where others may have it
             _roll_back(raw)
             with suppress(Exception):
                 raw.close()
             with suppress(Exception):
                 fairy.invalidate()
-        if self._owned:
+        if self._owned:  # pragma: no branch  # an interrupt, as above
             with suppress(Exception):
                 self._engine.dispose()  # the interrupt may have come within the pool, which then counts one too many
 
@@ -82,7 +82,7 @@ def watch(engine: Engine) -> None:
 
 def _invalidated(connection: Any, record: Any, _: object) -> None:
     """Called before SQLAlchemy closes a connection, as it does when an interrupt comes in a statement."""
-    if _LEASE in record.info:
+    if _LEASE in record.info:  # pragma: no branch
         _roll_back(connection)
 
 

@@ -260,7 +260,7 @@ class Client(Uncopyable, ForkAware):
                 appended = Append(records, parent_id, seen, reply_to, label, move_leaf, expected)
                 return self._write(appended).stored[: len(entries)]
         except BaseException:
-            if not is_nested:
+            if not is_nested:  # pragma: no branch  # an interrupt of a call within another
                 release(lock)
             raise
 

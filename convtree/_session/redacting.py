@@ -80,7 +80,7 @@ def redacted(payload: bytes, redactor: Redactor, location: str) -> bytes:
     """Returns the payload without its secrets; the same object if it has none."""
     try:
         return redact_payload(payload, redactor, places=True)
-    except msgspec.DecodeError as error:
+    except msgspec.DecodeError as error:  # pragma: no cover  # the scan of the log has found it before
         raise CorruptLog(f"{location}: a line cannot be read ({error}); repair it first", findings=()) from None
 
 

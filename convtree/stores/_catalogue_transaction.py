@@ -46,7 +46,7 @@ class CatalogueTransaction:
             self._connection.execute("BEGIN" if self._written is None else "BEGIN IMMEDIATE")
         except BaseException as error:
             self._roll_back(error)
-            raise
+            raise  # pragma: no cover  # an interrupt
         return self
 
     def __call__(self, sql: str, values: Any = ()) -> list[Any]:
@@ -57,7 +57,7 @@ class CatalogueTransaction:
                 return []
             return self._connection.execute(sql, values).fetchall()
         except (ValueError, TypeError, OverflowError) as error:
-            if not isinstance(error, UnicodeDecodeError):
+            if not isinstance(error, UnicodeDecodeError):  # pragma: no branch  # that means damage
                 self._refused.append(error)
             raise
 
@@ -72,7 +72,7 @@ class CatalogueTransaction:
             self._connection.execute("COMMIT")
         except BaseException as failure:
             self._roll_back(failure)
-            raise
+            raise  # pragma: no cover  # an interrupt
         if self._written is not None:
             self._written(generation)
 
