@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from helpers import user
 
 from convtree import SessionStore, open_store
 from convtree._catalogue.erasing import drop_deleted_words
@@ -431,3 +432,14 @@ def test_stamped_tables_that_are_not_ours(folder: Path, sql: str, ingested: list
     with opened(folder) as store:
         assert names(store) == BOTH
     assert sorted(ingested) == ["a", "b"]
+
+
+def test_a_catalogue_that_becomes_a_folder(tmp_path: Path) -> None:
+    """The lists go on from tables in memory."""
+    with open_store(tmp_path / "s") as store:
+        with store.create(id="a") as session:
+            session.append(user("a"))
+        assert [info.id for info in store.list()] == ["a"]
+        (tmp_path / "s/.catalogue.sqlite").unlink()
+        (tmp_path / "s/.catalogue.sqlite").mkdir()
+        assert [info.id for info in store.list()] == ["a"]

@@ -1,5 +1,6 @@
 """Copies of sessions from one store to another: the same lines, whatever happens on the way."""
 
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -294,3 +295,18 @@ def test_a_store_that_does_not_answer_ends_the_copy(stores: tuple[SessionStore, 
         assert [each.reason for each in a.copy_to(b)] == ["gone"]
         with patch.object(b._backend, "catalogue", side_effect=OSError("gone")), pytest.raises(OSError, match="gone"):
             a.copy_to(b)
+
+
+def test_a_database_whose_end_is_wrong_is_not_copied(tmp_path: Path) -> None:
+    """It is refused, and the reason says what to do; others are copied."""
+    with open_store(f"sqlite:///{tmp_path}/s.db") as store:
+        for id in "ab":
+            with store.create(id=id) as session:
+                session.append(user(id))
+    with sqlite3.connect(tmp_path / "s.db") as raw:
+        raw.execute("UPDATE ct_sessions SET last_crc = last_crc + 1 WHERE session_id = 'a'")
+    raw.close()
+    with open_store(f"sqlite:///{tmp_path}/s.db") as store, open_store(tmp_path / "copy") as target:
+        done = {each.id: each for each in store.copy_to(target)}
+        assert (done["a"].status, done["b"].status) == ("refused", "copied")
+        assert "repair the log first" in (done["a"].reason or "")

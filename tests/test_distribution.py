@@ -160,7 +160,12 @@ def test_a_migration_distributes_what_it_adds(stubbed: str, distributed: bool) -
     run(stubbed, "DELETE FROM asked")
     assert call("upgrade", stubbed) == (0, "", "tables migrated\n")
     wanted = [
-        *("reference ct_schema", "ct_usage by session_id beside ct_sessions", "truncate ct_schema", "truncate ct_usage"),
+        *(
+            "reference ct_schema",
+            "ct_usage by session_id beside ct_sessions",
+            "truncate ct_schema",
+            "truncate ct_usage",
+        ),
         *("ct_copied by session_id beside ct_sessions", "truncate ct_copied"),
         *("ct_gone by session_id beside ct_sessions", "truncate ct_gone"),
         *("ct_ledger by session_id beside ct_sessions", "truncate ct_ledger"),

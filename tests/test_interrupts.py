@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from threading import RLock, Thread
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from helpers import ids, user
 
 from convtree import Session, SessionStore, open_store
 from convtree._logs.descriptors import Descriptors, with_open
-from convtree._model.interrupts import Unlocking, ending, is_interrupt
+from convtree._model.interrupts import Unlocking, ending, is_interrupt, release
 from convtree.stores._folder import FolderBackend
 
 # Where a finalizer or an iterator of the interpreter is interrupted, it can only say so.
@@ -308,3 +309,16 @@ def test_locking_a_log_that_is_open(tmp_path: Path) -> None:
         assert store.delete("s") == ["s"]
         with store.create(id="s") as session:
             assert session.append(user("y")).parent_id is None
+
+
+def test_a_lock_is_released_as_often_as_it_is_held() -> None:
+    """Afterwards another thread can take it."""
+    lock = RLock()
+    lock.acquire()
+    lock.acquire()
+    release(lock)
+    taken: list[bool] = []
+    thread = Thread(target=lambda: taken.append(lock.acquire(timeout=5)))
+    thread.start()
+    thread.join()
+    assert taken == [True]

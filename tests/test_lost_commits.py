@@ -269,3 +269,9 @@ def test_a_sub_agent_whose_parent_cannot_be_read_does_not_begin_without_an_owner
     assert store.info("b").owner == "ann"
     for id in ("nobody", "not an id"):  # a parent that is not here has no owner
         store.create(parent_session=ParentSession(id=id, kind="task")).close()
+
+
+def test_a_cancelled_statement_is_a_timeout() -> None:
+    """PostgreSQL says 57014 when `statement_timeout` is over."""
+    error = sql_errors._os_error("57014", "here: canceled")
+    assert (type(error), str(error)) == (TimeoutError, "here: canceled; nothing was written")

@@ -426,3 +426,19 @@ def test_a_process_that_is_killed_in_the_middle(tmp_path: Path, monkeypatch: pyt
         with store.fork("s", new_id="fork") as fork:
             assert contents(fork) == ["hello"]
         assert sorted(info.id for info in store.list()) == ["fork", "s"]
+
+
+def test_an_original_that_cannot_be_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error of the disk is raised, and the log is as it was."""
+    path = tmp_path / "a.jsonl"
+    with Session.open(path) as session:
+        session.append(user("ghp_" + "a1B2c3D4e5F6" * 3))
+    before = path.read_bytes()
+
+    def failing(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "link", failing)
+    with pytest.raises(OSError, match="Input/output") as caught:
+        redact_log(path, in_place=True)
+    assert (caught.value.errno, path.read_bytes()) == (errno.EIO, before)

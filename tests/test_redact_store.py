@@ -1,6 +1,7 @@
 """Redaction of sessions in a store: what is left in files, crashes, and the command line."""
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -234,3 +235,17 @@ def test_the_command_refuses_other_arguments(tmp_path: Path) -> None:
     ):
         assert run(*arguments)[0] == 2
     assert run("redact", "--store", f"sqlite:///{tmp_path}/store.db", "no id")[0] == 1
+
+
+def test_a_line_that_cannot_be_read_is_not_redacted(tmp_path: Path) -> None:
+    """The session is refused, and stays as it is."""
+    with open_store(f"sqlite:///{tmp_path}/s.db") as store, store.create(id="a") as session:
+        session.append(user("a"))
+        session.append(user("b"))
+    with sqlite3.connect(tmp_path / "s.db") as raw:
+        raw.execute(
+            "UPDATE ct_lines SET line = replace(line, '\"message\":', '\"message\";') WHERE line LIKE '%\"b\"%'"
+        )
+    raw.close()
+    with open_store(f"sqlite:///{tmp_path}/s.db") as store, pytest.raises(CorruptLog):
+        store.redact_session("a", dry_run=False)

@@ -731,3 +731,17 @@ def test_checksums_and_marks_are_checked(log_path: Path) -> None:
             session.extend([LostEntry(id="b", parent_id="a", line_crc="0123456X")])
         with pytest.raises(InvalidMessage, match="changes `visible_to`, `pinned` or both"):
             session.extend([VisibilityMark(id="m", target_id="a")])
+
+
+def test_an_empty_line_beside_damage(tmp_path: Path) -> None:
+    """It is passed over when the places of damaged entries are looked for."""
+    path = tmp_path / "a.jsonl"
+    with Session.open(path) as session:
+        for name in "abc":
+            session.append(user(name), id=name)
+    lines = path.read_bytes().split(b"\n")
+    lines[2] = lines[2].replace(b'"content":"b"', b'"content":"B"')
+    path.write_bytes(b"\n".join([*lines[:2], b"", *lines[2:]]))
+    assert repair(path, dry_run=False, rejoin=True).done
+    with Session.open(path) as session:
+        assert [entry.id for _, entry in session.records()] == ["a", "b", "c"]

@@ -423,3 +423,13 @@ def test_a_log_that_lacks_only_a_header_gets_one(log_path: Path) -> None:
     assert (done.needed, done.kept, done.removed) == (True, 3, ())
     with Session.open(log_path) as session:
         assert (session.id, contents(session), session.findings) == ("log", ["a", "b", "c"], ())
+
+
+def test_a_line_that_is_too_long_is_counted(tmp_path: Path) -> None:
+    """A check of the whole log goes on behind it."""
+    path = tmp_path / "a.jsonl"
+    with Session.open(path) as session:
+        session.append(user("a"))
+    with path.open("ab") as file:
+        file.write(b"x" * (65 * 2**20) + b"\n")
+    assert "line_too_long" in [finding.code for finding in verify(path).findings]

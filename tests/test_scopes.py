@@ -137,3 +137,13 @@ def test_a_task_of_a_parent_that_cannot_be_read(store: SessionStore, tmp_path: P
     (tmp_path / "empty.jsonl").touch()
     begin(store, "t", parent_session=ParentSession(id="empty", kind="task"))
     assert store.info("t").owner is None
+
+
+def test_a_vacuum_with_nothing_to_drop_in_a_scope(tmp_path: Path) -> None:
+    """Nothing is written."""
+    with open_store(f"sqlite:///{tmp_path}/s.db") as store:
+        mine = store.scoped(owner="ann")
+        with mine.create(id="a") as session:
+            session.append(user("a"))
+        assert not mine.vacuum("a", dry_run=False).done
+        assert not mine.redact_session("a", dry_run=False).done

@@ -17,6 +17,7 @@ from planted import GITHUB
 from convtree import Session, open_store
 from convtree._logs import side_files
 from convtree.repair import redact_log, redact_session, repair, verify
+from convtree.stores._folder import FolderBackend
 
 NOBODY, GROUP = 65534, 65533
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="SKIPPED: other users' files need root")
@@ -406,3 +407,23 @@ def test_a_ledger_whose_first_file_was_deleted(tmp_path: Path) -> None:
 
 if sys.platform != "linux":  # pragma: no cover
     pytestmark = pytest.mark.skip(reason="SKIPPED: only Linux lets root act as another user in a child of a test")
+
+
+def test_a_log_that_cannot_be_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are deleted, and the error names both."""
+    remove = FolderBackend._remove
+
+    def failing(backend: FolderBackend, path: Path) -> Any:
+        if path.name == "a.jsonl":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return remove(backend, path)
+
+    with open_store(tmp_path / "s") as store:
+        for id, parent in (("a", None), ("b", None)):
+            with store.create(id=id) as session:
+                session.append(user(id), parent_id=parent)
+        monkeypatch.setattr(FolderBackend, "_remove", failing)
+        with pytest.raises(OSError, match=r"left: a\.jsonl") as caught:
+            store.delete("a")
+        assert caught.value.errno == errno.EACCES
+        assert [info.id for info in store.list()] == ["b", "a"]

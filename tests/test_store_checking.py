@@ -591,3 +591,17 @@ def test_many_places_are_counted() -> None:
     lines = list(_repair_lines(done, Terminal()))
     assert (len(lines), lines[-1]) == (1002, "  and 1 more row")
     assert "\x1b" not in lines[1]
+
+
+def test_rows_of_no_session_are_named_where_they_are_asked_for(tmp_path: Path) -> None:
+    """A check of one session says nothing of the rows of another."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    with open_store(url) as store:
+        for id in "ab":
+            with store.create(id=id) as session:
+                session.append(user(id))
+    with sqlite3.connect(tmp_path / "s.db") as raw:
+        raw.execute("DELETE FROM ct_sessions WHERE session_id = 'b'")
+    raw.close()
+    with open_store(url) as store:
+        assert [(report.path, bool(report.rows)) for report in store.verify(["a"])] == [("a", False)]

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from helpers import contents, user
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -216,3 +217,13 @@ def test_a_session_that_cannot_be_read_is_not_left_open(tmp_path: Path) -> None:
         database.close()
         with store.open("s", read_only=True) as session:
             assert contents(session) == ["a"]
+
+
+def test_two_stores_on_one_engine(tmp_path: Path) -> None:
+    """Both see what the other writes."""
+    engine = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/s.db")
+    with open_store(engine, create=True) as one, open_store(engine) as other:
+        with one.create(id="a") as session:
+            session.append(user("a"))
+        assert [info.id for info in other.list()] == ["a"]
+    engine.dispose()

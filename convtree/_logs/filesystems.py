@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a write to a full disk, or beyond a quota: every other write there fails, too."""
+NO_SPACE = (*FULL, errno.EFBIG)
 """Errors of a write for which there is no space: the disk is full, or a quota or size limit is reached."""
 
 _PROBED = 2**16  # bytes

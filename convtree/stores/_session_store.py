@@ -30,7 +30,7 @@ from convtree._engine.redact import Redact, redact_lines
 from convtree._logs import directories
 from convtree._logs.copy import Copied
 from convtree._logs.directories import Directory
-from convtree._logs.filesystems import NO_SPACE
+from convtree._logs.filesystems import FULL
 from convtree._model.arguments import checked_methods
 from convtree._model.entries import Entry, Header, ParentSession
 from convtree._model.errors import ConvtreeError, InvalidMessage, NotALog, SessionNotFound
@@ -400,8 +400,7 @@ class SessionStore(CheckingStore):
         except SessionNotFound:
             raise
         except (ConvtreeError, OSError) as error:
-            is_full = isinstance(error, OSError) and error.errno in NO_SPACE
-            if is_full or (isinstance(error, OSError) and not (self._answers() and target._answers())):
+            if isinstance(error, OSError) and (error.errno in FULL or not (self._answers() and target._answers())):
                 raise
             return Copied(id=id, status="refused", reason=str(error))
 
