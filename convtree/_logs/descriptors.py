@@ -45,6 +45,13 @@ def is_open_on(fd: int, identity: Identity) -> bool:
     return (status.st_dev, status.st_ino) == identity
 
 
+def write_all(fd: int, data: bytes) -> None:
+    """Writes all of the data. After a short write, the next one raises the reason."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+
+
 def refusal_of(error: OSError, path: Path) -> OSError | NotALog:
     """Returns the error to raise when a log cannot be opened: links, folders and pipes are not followed."""
     if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):

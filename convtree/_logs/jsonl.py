@@ -21,7 +21,7 @@ from typing import Literal
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import atomic_file, file_lines
-from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of, refusal_of
+from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of, refusal_of, write_all
 from convtree._logs.filesystems import NO_SPACE, check_directory, name_file, refuse_network
 from convtree._logs.index_file import IndexFile
 from convtree._logs.lock import FileLock
@@ -263,9 +263,7 @@ class JsonlLog(Uncopyable, ForkAware):
         self._directory_unsynced |= size == 0
         self._check_appends()
         try:
-            written = os.write(self._fd, data)
-            while written < len(data):  # after a short write, the next one raises the reason
-                written += os.write(self._fd, memoryview(data)[written:])
+            write_all(self._fd, data)
         except OSError as error:
             self.failed = error.errno not in NO_SPACE
             try:
