@@ -21,7 +21,7 @@ from typing import Literal
 from convtree._engine import codec
 from convtree._engine.log import Addition, Build, Chunk, Durability, LogReplaced, Mode, SnapshotFile, is_behind
 from convtree._logs import atomic_file, file_lines
-from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of, refusal_of, write_all
+from convtree._logs.descriptors import OPEN_FLAGS, UNKNOWN, Descriptors, identity_of, refusal_of
 from convtree._logs.filesystems import NO_SPACE, check_directory, name_file, refuse_network
 from convtree._logs.index_file import IndexFile
 from convtree._logs.lock import FileLock
@@ -159,8 +159,10 @@ class JsonlLog(Uncopyable, ForkAware):
     def snapshot(self) -> SnapshotFile | None:
         """Returns the content of `<log>.index`. It stays readable when another index replaces it."""
         self._check_usable()
-        self._index_file.close()
-        return None if self._fd < 0 or self._created_here else self._index_file.open()
+        if self._fd < 0 or self._created_here:
+            self._index_file.close()
+            return None
+        return self._index_file.open()
 
     def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Writes `<log>.index`. Raises SessionLocked if another writer keeps the lock for a moment."""
@@ -263,7 +265,9 @@ class JsonlLog(Uncopyable, ForkAware):
         self._directory_unsynced |= size == 0
         self._check_appends()
         try:
-            write_all(self._fd, data)
+            written = os.write(self._fd, data)  # `write_all`, flat
+            while written < len(data):  # after a short write, the next one raises the reason
+                written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
             self.failed = error.errno not in NO_SPACE
             try:
