@@ -232,7 +232,7 @@ class JsonlLog(Uncopyable, ForkAware):
                 size = self._checked_size(0)
             except LogReplaced:
                 if self._create is not None:  # the file is gone, or is another empty one: the next try begins again
-                    self._close_file()  # pragma: no cover  # the harness `swapping` does it at this moment
+                    self._close_file()
                 raise
             if size and self._create == "x":
                 just_now = "another process has just created this log; open it, or choose another path"
@@ -478,7 +478,7 @@ class JsonlLog(Uncopyable, ForkAware):
             self._fd, self._lock.held = -1, False
 
     def __del__(self) -> None:
-        if hasattr(self, "_inherited"):  # pragma: no branch  # else `__init__` has failed before it opened anything
+        if hasattr(self, "_inherited"):  # else `__init__` has failed before it opened anything
             with suppress(OSError):
                 self.close()
 
