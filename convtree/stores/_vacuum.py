@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from convtree._engine.intents import Heal
+from convtree._engine.intents import CompleteTail
 from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Addition, Log
 from convtree._engine.log_index import Index
@@ -119,7 +119,7 @@ def whole_index(log: Log, *, heals: bool) -> Index:
     """Reads a whole log. With `heals`, first removes the rest of a write that was cut off; the caller has its lock."""
     journal = Journal.open(log, use_snapshot=False)
     if heals and any(finding.code == "torn_tail" for finding in journal.index.state.findings):
-        journal.write(Heal(), LOST_HEADER)
+        journal.write(CompleteTail(), LOST_HEADER)
         journal = Journal.open(log, use_snapshot=False)
     return journal.index
 
