@@ -164,7 +164,7 @@ def test_a_record_that_is_sealed_but_no_text_is_refused(tmp_path: Path) -> None:
         before = b"\n".join((*lines, line, b""))
         path.write_bytes(before)
         for dry_run in (True, False):
-            with pytest.raises(CorruptLog, match="a record cannot be read .* nothing was changed"):
+            with pytest.raises(CorruptLog, match=r"a record cannot be read .* nothing was changed"):
                 store.redact_session("s", dry_run=dry_run)
         with pytest.raises(CorruptLog, match="a record cannot be read"):
             redact_log(path)
