@@ -1,5 +1,6 @@
 """An interrupt anywhere: no lock stays, nothing is half read, the next call works. The harness does it everywhere."""
 
+import errno
 import os
 import sqlite3
 import threading
@@ -15,7 +16,10 @@ from harness.interrupts import Tripwire
 from helpers import ids, user
 
 from convtree import Session, SessionStore, open_store
+from convtree._catalogue.tables import VERSION
 from convtree._logs.descriptors import Descriptors, with_open
+from convtree._logs.ledger_file import LedgerFile
+from convtree._logs.sql_engine import SqlDatabase
 from convtree._model.interrupts import Unlocking, ending, is_interrupt, release
 from convtree.stores._folder import FolderBackend
 
@@ -122,6 +126,44 @@ def test_an_engine_of_the_caller_gets_its_connection_back(tmp_path: Path) -> Non
     engine.dispose()
 
 
+@pytest.mark.parametrize("owned", [True, False], ids=["own engine", "engine of the caller"])
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_interrupted_transaction_is_rolled_back(error: type[BaseException], owned: bool, tmp_path: Path) -> None:
+    """Its lock is free while the traceback is kept, wherever the connection came from."""
+    path = tmp_path / "s.db"
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}")
+    with closing(SqlDatabase.connect(f"sqlite:///{path}" if owned else engine)) as database:
+        database.create_tables()
+
+        def work(execute: Any) -> None:
+            execute("UPDATE ct_schema SET version = version + 1")
+            raise error
+
+        with pytest.raises(error) as kept:
+            database.write(work)
+        assert can_write(path)
+        assert database.read(lambda execute: execute("SELECT version FROM ct_schema")) == [(VERSION,)]
+        del kept
+    engine.dispose()
+
+
+def test_an_interrupt_while_a_connection_is_made(tmp_path: Path) -> None:
+    """There is nothing to give back, and the next transaction connects."""
+    engine, interrupts = sqlalchemy.create_engine(f"sqlite:///{tmp_path}/s.db"), [KeyboardInterrupt()]
+
+    @sqlalchemy.event.listens_for(engine, "do_connect")
+    def interrupt(*_: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+
+    with closing(SqlDatabase.connect(engine)) as database:
+        with pytest.raises(KeyboardInterrupt):
+            database.create_tables()
+        database.create_tables()
+        assert database.read(lambda execute: execute("SELECT version FROM ct_schema")) == [(VERSION,)]
+    engine.dispose()
+
+
 def test_a_session_begun_by_an_interrupted_append_is_not_another_process(tmp_path: Path) -> None:
     """The first append of a new session may be repeated, wherever it was interrupted."""
     with sqlite_store(tmp_path / "s.db") as store:
@@ -218,6 +260,25 @@ def test_an_interrupted_list_leaves_a_catalogue_that_is_right(place: str, tmp_pa
             del traceback
 
 
+def test_a_list_that_is_interrupted_before_the_catalogue_is_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next list opens it."""
+    read, interrupts = LedgerFile.read, [KeyboardInterrupt()]
+
+    def interrupted_once(ledger: LedgerFile) -> list[bytes]:
+        if interrupts:
+            raise interrupts.pop()
+        return read(ledger)
+
+    with open_store(tmp_path, durability="process") as store:
+        store.create(id="s").append(user("x"))
+        monkeypatch.setattr(LedgerFile, "read", interrupted_once)
+        with pytest.raises(KeyboardInterrupt):
+            store.list()
+        assert [info.id for info in store.list()] == ["s"]
+
+
 def test_an_interrupted_delete_gives_the_locks_back(tmp_path: Path) -> None:
     """Those of the session that stays, and that of the ledger."""
     with open_store(tmp_path, durability="process", lock_timeout_s=0) as store:
@@ -298,6 +359,25 @@ def test_descriptors_are_closed_once(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(second)
     assert with_open(tmp_path / "a", os.O_RDONLY, lambda fd: os.read(fd, 1)) == b"a"
+
+
+def test_a_descriptor_whose_close_fails_is_not_closed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has closed it, and the number may be another file's by now. The others are closed as well."""
+    (tmp_path / "a").write_bytes(b"a")
+    opened, closed, close = Descriptors(), [], os.close
+    first, second = opened.open(tmp_path / "a", os.O_RDONLY), opened.open(tmp_path / "a", os.O_RDONLY)
+
+    def fail(fd: int) -> None:
+        closed.append(fd)
+        close(fd)
+        raise OSError(errno.EIO, "no luck")
+
+    monkeypatch.setattr(os, "close", fail)
+    for _ in range(2):
+        with pytest.raises(OSError, match="no luck"):
+            opened.close()
+    opened.close()
+    assert closed == [second, first]
 
 
 def test_locking_a_log_that_is_open(tmp_path: Path) -> None:

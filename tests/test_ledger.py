@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -196,6 +197,23 @@ def test_a_disk_that_fails_deletes_nothing(store: SessionStore) -> None:
     assert ledger_of(store).read_bytes().count(b"\n") == 1
     store.delete("b")
     assert in_ledger(store) == 11
+
+
+def test_a_disk_that_gets_full_within_a_line(tmp_path: Path) -> None:
+    """No part of the line stays, though a part of it fits."""
+    ledger = LedgerFile(tmp_path / ".ledger", 1.0)
+    ledger.append([b"a" * 100])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            ledger.append([b"b" * 350])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (caught.value.errno, caught.value.filename) == (errno.EFBIG, str(tmp_path / ".ledger"))
+    assert (tmp_path / ".ledger").read_bytes() == b"a" * 100 + b"\n"
+    ledger.append([b"c"])
+    assert ledger.read() == [b"a" * 100, b"c"]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["with a ledger", "without one"])

@@ -40,6 +40,7 @@ from convtree._engine.log import Addition, Build, Chunk, Log, LogReplaced, Mode
 from convtree._engine.log_index import Index
 from convtree._logs import file_lines
 from convtree._logs.jsonl import JsonlLog
+from convtree._logs.lock import FileLock
 from convtree._logs.memory import MemoryLog
 
 HALF = b'{"id":"b","parent_id":"a","type":"mess'
@@ -284,6 +285,36 @@ def test_an_exclusive_session_locks_the_new_file_after_a_replacement(
         assert contents(session) == ["a", "b"]
         with pytest.raises(SessionLocked):
             quick(log_path, exclusive=True, lock_timeout_s=0)
+
+
+@pytest.mark.parametrize("mode", ["a", "x"])
+@pytest.mark.parametrize("swap", ["gone", "another empty one"])
+def test_a_new_file_is_swapped_before_its_first_line(
+    swap: str, mode: Mode, log_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The line is written to the file that has the name, which is created again if it is gone."""
+    acquire = FileLock.acquire
+
+    def swap_first(lock: FileLock, fd: int, timeout_s: float) -> None:
+        monkeypatch.setattr(FileLock, "acquire", acquire)
+        if swap == "gone":
+            log_path.unlink()
+        else:
+            put_in_place(log_path, b"")
+        acquire(lock, fd, timeout_s)
+
+    with quick(log_path, mode=mode) as session:
+        monkeypatch.setattr(FileLock, "acquire", swap_first)
+        session.append(user("a"))
+    with quick(log_path, mode="r") as session:
+        assert contents(session) == ["a"]
+
+
+def test_a_log_that_could_not_begin_has_nothing_to_close() -> None:
+    """It is collected without a word: no file was opened."""
+    with pytest.raises(TypeError):
+        JsonlLog(None)  # type: ignore[arg-type]
+    gc.collect()
 
 
 def test_a_reader_notices_a_replaced_file(log_path: Path) -> None:

@@ -42,7 +42,7 @@ from convtree._catalogue import queries, tables
 from convtree._catalogue.types import Filter
 from convtree._engine.bulk import verify_chain
 from convtree._engine.journal import Journal
-from convtree._engine.log import Chunk, Log, LogReplaced, Mode
+from convtree._engine.log import Addition, Chunk, Log, LogReplaced, Mode
 from convtree._logs import sql_engine as databases
 from convtree._logs import sql_lines
 from convtree._logs.sql import SqlLog
@@ -626,6 +626,19 @@ def test_a_forked_child_leaves_its_parent_the_connections(database: SqlDatabase,
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     session.append(user("b"))
     assert contents(session) == ["a", "b"]
+
+
+def test_lines_that_run_out_of_memory_are_not_built_again(database: SqlDatabase, id: str) -> None:
+    """An error that may have come anywhere leaves what `build` changes half changed. Nothing is written."""
+    calls = []
+
+    def build(_: object) -> Addition:
+        calls.append(1)
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        SqlLog(database, id).append(0, build)
+    assert (len(calls), rows(database, "SELECT 1 FROM ct_sessions WHERE session_id = :id", id=id)) == (1, [])
 
 
 def test_an_inherited_database_refuses(url: str) -> None:

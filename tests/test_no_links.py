@@ -221,8 +221,9 @@ def test_a_fork_comes_between_the_file_and_its_first_line(
     acquire = FileLock.acquire
 
     def fork_first(lock: FileLock, fd: int, timeout_s: float) -> None:
-        if path.stat().st_size == 0:
-            source.fork(path).close()
+        monkeypatch.setattr(FileLock, "acquire", acquire)  # the fork takes a lock, too
+        assert path.stat().st_size == 0
+        source.fork(path).close()
         acquire(lock, fd, timeout_s)
 
     with quick(log_with(tmp_path / "a.jsonl", "a")) as source:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from unittest.mock import patch
+from zlib import crc32
 
 import pytest
 from click.testing import CliRunner
@@ -14,9 +15,11 @@ from postgres import new_database
 
 from convtree import CorruptLog, Redactor, SessionStore
 from convtree._cli.app import app
+from convtree._engine import codec
 from convtree._engine.write_batch import reseal
 from convtree._logs import sql_lines
 from convtree._logs.sql_errors import RolledBack
+from convtree.repair import redact_log
 from convtree.stores import _redact
 from convtree.stores._open import open_store
 from convtree.testing import begin
@@ -150,6 +153,23 @@ def test_a_torn_tail_is_removed_and_damage_refused(tmp_path: Path) -> None:
                 store.redact_session("damaged", dry_run=dry_run)
         with store.open("torn") as session:
             assert (session.path()[0].text, session.findings) == (MARK, ())  # type: ignore[attr-defined]
+
+
+def test_a_record_that_is_sealed_but_no_text_is_refused(tmp_path: Path) -> None:
+    """Its checksum holds, so that only reading all of it shows the damage."""
+    with open_store(tmp_path, durability="process") as store:
+        begin(store, "s", TOKEN)
+        path = tmp_path / "s.jsonl"
+        lines = path.read_bytes().splitlines()
+        line, _ = codec.seal_line(b'{"id":"zz","parent_id":null,"type":"other","x":"\xff"', crc32(lines[-1]))
+        before = b"\n".join((*lines, line, b""))
+        path.write_bytes(before)
+        for dry_run in (True, False):
+            with pytest.raises(CorruptLog, match=r"a record cannot be read .* nothing was changed"):
+                store.redact_session("s", dry_run=dry_run)
+        with pytest.raises(CorruptLog, match="a record cannot be read"):
+            redact_log(path)
+        assert path.read_bytes() == before
 
 
 # --- the command line ---------------------------------------------------------------------------------------------

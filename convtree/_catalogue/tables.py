@@ -8,7 +8,7 @@ tables can be sharded by it. Times come from the records. No counter or clock of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import msgspec
 from msgspec import UNSET
@@ -28,12 +28,28 @@ from convtree._catalogue.types import LogStamp
 from convtree._model.entries import Header
 from convtree._model.usage import Usage
 
+if TYPE_CHECKING:
+    import sqlite3
+
 T = TypeVar("T")
 
 Dialect = Literal["sqlite", "postgresql"]
 Values = Mapping[str, Any]
 Execute = Callable[..., list[Any]]
 """(SQL, values or a list of values) -> rows. With a list, the statement runs once for each and returns no rows."""
+
+
+def executing(connection: sqlite3.Connection) -> Execute:
+    """Returns the function that runs statements on a connection of SQLite."""
+
+    def execute(sql: str, values: Any = ()) -> list[Any]:
+        if isinstance(values, list):
+            connection.executemany(sql, values)
+            return []
+        return connection.execute(sql, values).fetchall()
+
+    return execute
+
 
 VERSION = 5  # of these tables; `migrations` has the way from the versions before
 SLOT_MS = 600_000

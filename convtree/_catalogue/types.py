@@ -226,7 +226,7 @@ class RowFinding(msgspec.Struct, frozen=True, kw_only=True):
         table: the table.
         column: the column; None for a whole row.
         position: where the line begins that the row is about; None for a row about the session.
-        key: what else tells the row from others, such as a model; empty for a row of a line or a session.
+        key: what else identifies the row, such as a model; empty for a row of a line or a session.
     """
 
     code: str

@@ -159,7 +159,7 @@ class Import(msgspec.Struct, frozen=True):
         return not only_notes_below(index, tree.ROOT if above is None else above, index.state.leaf.row)
 
 
-class Heal(msgspec.Struct, frozen=True):
+class CompleteTail(msgspec.Struct, frozen=True):
     """Writes nothing: the log's append cuts off, or completes, what an earlier write left unfinished."""
 
     moves_leaf: ClassVar[bool] = False

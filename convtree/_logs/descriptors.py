@@ -42,7 +42,14 @@ def is_open_on(fd: int, identity: Identity) -> bool:
         if error.errno == errno.EBADF:
             return False
         raise
-    return (status.st_dev, status.st_ino) == identity
+    return identity_of(status) == identity
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Writes all of the data. After a short write, the next one raises the reason."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
 
 
 def refusal_of(error: OSError, path: Path) -> OSError | NotALog:
@@ -73,13 +80,15 @@ class Descriptors:
 
     def close_own(self, fd: int, identity: Identity = UNKNOWN) -> None:
         """Closes a descriptor unless it is open on another file by now. Closes it if that cannot be found out."""
+        if fd not in self._open:
+            return
         ours = True
         with suppress(OSError):
             ours = identity == UNKNOWN or is_open_on(fd, identity)
-        if not ours:
-            self.forget(fd)
-        elif fd in self._open:
+        if ours:
             list(map(os.close, map(self._open.pop, (self._open.index(fd),))))
+        else:
+            self.forget(fd)
 
     def forget(self, fd: int) -> None:
         """Forgets a descriptor that something else has closed. It is never closed here."""

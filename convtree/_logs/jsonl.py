@@ -159,8 +159,10 @@ class JsonlLog(Uncopyable, ForkAware):
     def snapshot(self) -> SnapshotFile | None:
         """Returns the content of `<log>.index`. It stays readable when another index replaces it."""
         self._check_usable()
-        self._index_file.close()
-        return None if self._fd < 0 or self._created_here else self._index_file.open()
+        if self._fd < 0 or self._created_here:
+            self._index_file.close()
+            return None
+        return self._index_file.open()
 
     def save_snapshot(self, end: int, pieces: Iterable[bytes]) -> None:
         """Writes `<log>.index`. Raises SessionLocked if another writer keeps the lock for a moment."""
@@ -230,7 +232,7 @@ class JsonlLog(Uncopyable, ForkAware):
                 size = self._checked_size(0)
             except LogReplaced:
                 if self._create is not None:  # the file is gone, or is another empty one: the next try begins again
-                    self._close_file()  # pragma: no cover  # the harness `swapping` does it at this moment
+                    self._close_file()
                 raise
             if size and self._create == "x":
                 just_now = "another process has just created this log; open it, or choose another path"
@@ -263,7 +265,7 @@ class JsonlLog(Uncopyable, ForkAware):
         self._directory_unsynced |= size == 0
         self._check_appends()
         try:
-            written = os.write(self._fd, data)
+            written = os.write(self._fd, data)  # `write_all`, flat
             while written < len(data):  # after a short write, the next one raises the reason
                 written += os.write(self._fd, memoryview(data)[written:])
         except OSError as error:
@@ -476,7 +478,7 @@ class JsonlLog(Uncopyable, ForkAware):
             self._fd, self._lock.held = -1, False
 
     def __del__(self) -> None:
-        if hasattr(self, "_inherited"):  # pragma: no branch  # else `__init__` has failed before it opened anything
+        if hasattr(self, "_inherited"):  # else `__init__` has failed before it opened anything
             with suppress(OSError):
                 self.close()
 

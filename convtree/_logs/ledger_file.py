@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convtree._logs.atomic_file import sync, sync_directory
-from convtree._logs.descriptors import Descriptors, with_regular
+from convtree._logs.descriptors import Descriptors, with_regular, write_all
 from convtree._logs.filesystems import naming
 from convtree._logs.lock import FileLock
 from convtree._logs.side_files import PRIVATE, numbered, open_free_side_file
@@ -74,12 +74,12 @@ class LedgerFile:
 
         def add() -> None:
             name, fd = self._open(descriptors)
-            with naming(name), open(fd, "r+b", closefd=False) as file:
-                end = file.read().rfind(b"\n") + 1
-                file.truncate(end)
+            with naming(name):
+                end = _read_all(fd).rfind(b"\n") + 1
+                os.ftruncate(fd, end)
                 try:
-                    file.write(b"".join(line + b"\n" for line in lines))
-                    file.flush()
+                    # Not buffered: closing a buffer would write its rest behind the end once more.
+                    write_all(fd, b"".join(line + b"\n" for line in lines))
                     sync(fd)
                 except BaseException:
                     os.ftruncate(fd, end)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from convtree._logs.descriptors import OPEN_FLAGS, Descriptors
+from convtree._logs.lock import FileLock
+from convtree._model.errors import SessionLocked
 from convtree._model.interrupts import ending
 
 NO_LINKS = frozenset(
@@ -74,13 +76,14 @@ def _lock(fd: int, path: Path, created: bool) -> bool:
 
     Where there are no locks, only the process that created it may use it.
     """
-    import filelock  # importing it takes longer than most programs run
-
     try:
-        locked = filelock.lock_descriptor(fd, blocking=False)
+        FileLock(str(path)).acquire(fd, 0)
+    except SessionLocked:
+        return False
     except OSError:
-        locked = created
-    return locked and _is_at(fd, path)
+        if not created:
+            return False
+    return _is_at(fd, path)
 
 
 def _is_at(fd: int, path: Path) -> bool:

@@ -17,7 +17,7 @@ from convtree._logs.descriptors import OPEN_FLAGS, Descriptors, with_open
 
 _UNUSABLE = (errno.EACCES, errno.EPERM, errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV, errno.ETXTBSY)
 PRIVATE = 0o600
-"""The mode of files that belong to a folder: whoever may look into the folder may not read all logs."""
+"""The mode of files that belong to a folder: a user who may list the folder need not be one who may read all logs."""
 _TRIED = 100  # names for one side file; more are taken in a folder only if somebody means to
 
 

@@ -130,10 +130,9 @@ class SqlLog(Uncopyable):
             if rows:
                 self._tail = Tail.of(*rows[-1])
                 yield Chunk([at for at, _ in rows], [line for _, line in rows], self._tail.end)
-        if is_known or (position and self._tail is None and row.size != position):
+        if is_known or (position and self._tail is None):
             raise self._replaced()
-        if self._tail is not None or not position:  # pragma: no branch  # else an interrupt came before the first read
-            yield from self._new_fault(row, self._tail or NO_TAIL)
+        yield from self._new_fault(row, self._tail or NO_TAIL)
 
     def _new_fault(self, row: SessionRow, tail: Tail) -> Iterator[Chunk]:
         fault = fault_of(row, tail)
@@ -415,7 +414,7 @@ def _build_on_guess(build: Build) -> LineBatch | None:
     try:
         lines = build(iter(()))
     except Exception as error:
-        if is_interrupt(error):  # pragma: no cover  # the harness interrupts here, in a process of its own
+        if is_interrupt(error):
             raise
         return None
     return sql_lines.batch_of(lines) if lines else None

@@ -25,6 +25,8 @@ from convtree._model.findings import FINDING_LIMIT
 
 #: the tables that follow from the lines of a session, the session's row first
 _TABLES = ("ct_sessions", "ct_lines", "ct_usage", "ct_copied", "ct_metadata")
+#: those with nothing to keep if the session has no row; a snapshot is a cache
+_MADE_ANEW = (*_TABLES[2:], "ct_snapshots")
 #: what does not follow from them: a counter, a number that SQLite chooses, and the lines themselves
 _OTHER = frozenset({"rewrites", "row", "line", "session_id"})
 _REPEATABLE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -64,7 +66,7 @@ def wrong_rows(database: SqlDatabase, session_id: str) -> list[RowFinding]:
             execute(_REPEATABLE)
         with closing(sqlite3.connect("")) as own:
             try:
-                return list(_wrong_rows(execute, _executing(own), session_id))
+                return list(_wrong_rows(execute, tables.executing(own), session_id))
             except sqlite3.Error as error:
                 raise OSError(f"{database.location}#{session_id}: comparing its tables failed: {error}") from error
 
@@ -115,16 +117,6 @@ def _lines(execute: Execute, session_id: str) -> Iterator[bytes]:
                 raise _Gap(position, seal is not None and seal.prev == crc)
             yield line
             end, crc, after = position + len(line) + 1, crc32(line), position
-
-
-def _executing(connection: sqlite3.Connection) -> Execute:
-    def execute(sql: str, values: Any = ()) -> list[Any]:
-        if isinstance(values, list):
-            connection.executemany(sql, values)
-            return []
-        return connection.execute(sql, values).fetchall()
-
-    return execute
 
 
 # --- comparing ----------------------------------------------------------------------------------------------------
@@ -212,7 +204,7 @@ def stray_rows(database: SqlDatabase) -> dict[str, list[RowFinding]]:
     found = defaultdict[str, list[RowFinding]](list)
 
     def look(execute: Execute) -> None:
-        for table in (*_TABLES[1:], "ct_snapshots"):
+        for table in ("ct_lines", *_MADE_ANEW):
             for (session_id,) in execute(_SELECT_STRAY.format(table=table)):
                 is_log = table == "ct_lines"
                 finding = _finding("missing_row", _TABLES[0], None) if is_log else _finding("extra_row", table, None)
@@ -233,7 +225,7 @@ def restore_session(database: SqlDatabase, session_id: str) -> None:
         if not first:
             tables.remove_session(execute, session_id)
             return
-        for table in ("ct_usage", "ct_copied", "ct_metadata", "ct_snapshots"):
+        for table in _MADE_ANEW:
             execute(f"DELETE FROM {table} WHERE session_id = :session_id", values)
         sql_lines.add_session(execute, session_id, sql_lines.decode_line(first[0][0]))
 

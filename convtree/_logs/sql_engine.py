@@ -306,7 +306,7 @@ class _Scope:
             return self._transaction
         except BaseException as error:
             self._end(error)
-            raise  # pragma: no cover  # `_end` raises for all but an interrupt
+            raise  # an interrupt; for most errors of a driver, `_end` has raised another one
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:

@@ -60,13 +60,13 @@ class Lease:
         self._is_over = True
         raw, fairy = self._raw, self._fairy
         self._connection = self._fairy = self._raw = None
-        if raw is not None:  # pragma: no branch  # else it is in the pool, where others may have it
+        if raw is not None:  # else it is in the pool, where others may have it
             _roll_back(raw)
             with suppress(Exception):
                 raw.close()
             with suppress(Exception):
                 fairy.invalidate()
-        if self._owned:  # pragma: no branch  # an interrupt, as above
+        if self._owned:
             with suppress(Exception):
                 self._engine.dispose()  # the interrupt may have come within the pool, which then counts one too many
 
@@ -80,10 +80,9 @@ def watch(engine: Engine) -> None:
         event.listen(engine, "invalidate", _invalidated)
 
 
-def _invalidated(connection: Any, record: Any, _: object) -> None:
+def _invalidated(connection: Any, _: object, __: object) -> None:
     """Called before SQLAlchemy closes a connection, as it does when an interrupt comes in a statement."""
-    if _LEASE in record.info:  # pragma: no branch
-        _roll_back(connection)
+    _roll_back(connection)
 
 
 def _roll_back(connection: Any) -> None:

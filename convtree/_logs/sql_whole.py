@@ -1,6 +1,6 @@
 """Whole sessions in a database: stored at once, or replaced, each in one transaction.
 
-If the connection is lost during the commit, the lines that were written tell whether it took effect.
+If the connection is lost during the commit, the lines that are stored show whether it took effect.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
+from convtree._logs.descriptors import OPEN_FLAGS, with_open
+
 _REFUSALS = ("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_FULL", "SQLITE_IOERR", "SQLITE_PERM")
 _MARK = "convtree_read_only"
 
@@ -36,7 +38,7 @@ def create_file(path: str, *, create: bool) -> None:
     """
     if create and not os.path.lexists(path):
         with suppress(FileExistsError):  # another process was faster
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            with_open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | OPEN_FLAGS, os.fstat)
     os.stat(path)
     if not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)

@@ -55,7 +55,7 @@ SOURCE: dict[str, tuple[Severity, str]] = {
     "source_usage_unknown": ("warning", "token usage in an unknown spelling; kept, but it counts as 0"),
     "source_field_dropped": ("info", "unknown field dropped"),
     "source_duplicate": ("warning", "id used twice; the later record is kept under a new id"),
-    "source_contradicted": ("info", "told again with other content; kept as a branch beside the first"),
+    "source_contradicted": ("info", "repeated with other content; kept as a branch beside the first"),
     "source_orphan": ("error", "parent not found; starts a tree of its own"),
     "source_torn_off": ("error", "it continues a file that was not found; starts a tree of its own"),
     "source_cycle": ("error", "its own ancestor; link to the parent dropped, starts a tree of its own"),

@@ -32,10 +32,13 @@ def ending(work: Callable[[], T], end: Callable[[], object]) -> T:
 
 
 class Unlocking:
-    """Releases a lock that an interrupt left held: `with Unlocking(lock), lock`. Does nothing within another one."""
+    """Releases a lock that an interrupt left held: `with Unlocking(lock), lock`.
+
+    Does nothing if the thread held the lock before: the outer block releases it.
+    """
 
     def __init__(self, lock: Any) -> None:
-        self._lock = None if is_owned(lock) else lock  # who owns it already releases it
+        self._lock = None if is_owned(lock) else lock
 
     def __enter__(self) -> None:
         pass

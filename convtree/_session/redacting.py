@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from convtree._engine import codec
 from convtree._engine.log_index import Index
 from convtree._engine.redact import Redactor, redact_payload
 from convtree._model.batches import batched
@@ -77,11 +78,16 @@ class _Identified(msgspec.Struct):
 
 
 def redacted(payload: bytes, redactor: Redactor, location: str) -> bytes:
-    """Returns the payload without its secrets; the same object if it has none."""
+    """Returns the payload without its secrets; the same object if it has none.
+
+    Raises:
+        CorruptLog: it cannot be decoded, though its checksum holds: a text in it is not UTF-8, for example.
+    """
     try:
         return redact_payload(payload, redactor, places=True)
-    except msgspec.DecodeError as error:  # pragma: no cover  # the scan of the log has found it before
-        raise CorruptLog(f"{location}: a line cannot be read ({error}); repair it first", findings=()) from None
+    except codec.DECODE_ERRORS as error:
+        cannot = f"a record cannot be read ({error}), so its secrets cannot be found; nothing was changed"
+        raise CorruptLog(f"{location}: {cannot}", findings=()) from None
 
 
 def check_same_tree(old: Index, new: Index, location: str) -> None:

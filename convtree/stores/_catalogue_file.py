@@ -26,7 +26,7 @@ from zlib import crc32
 
 from convtree._catalogue import tables
 from convtree._catalogue.erasing import SECURE_DELETE
-from convtree._logs.descriptors import OPEN_FLAGS, Descriptors, with_open
+from convtree._logs.descriptors import OPEN_FLAGS, Descriptors, with_open, write_all
 from convtree._logs.lock import FileLock
 from convtree._logs.side_files import PRIVATE, claim_cache, open_side_file
 from convtree._logs.sqlite_wal import enable_wal, truncate_wal
@@ -305,7 +305,7 @@ class CatalogueFile:
         self.stamp = Stamp(*_identity(self.path), token, generation)
         data = _FORM.pack(*self.stamp, 0)[:-4]
         os.ftruncate(fd, 0)
-        os.write(fd, data + crc32(data).to_bytes(4, "little"))
+        write_all(fd, data + crc32(data).to_bytes(4, "little"))
 
     def _while_locked(self, work: Callable[[int], T]) -> T:
         """Calls `work` under the lock of the stamp, with the descriptor of the stamp.

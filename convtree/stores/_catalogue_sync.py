@@ -204,7 +204,7 @@ class CatalogueSync(SqlCatalogue, Uncopyable, ForkAware):
 
     def _abandon(self) -> None:
         """Closes the tables after an interrupt. They may be in a transaction, and what was read of them half read."""
-        if (connection := self._connection) is not None:  # pragma: no branch  # an interrupt before it was opened
+        if (connection := self._connection) is not None:
             connection.rollback()  # closing waits for cursors, and one may be in the traceback
         self._forget()
         self._tables.close()

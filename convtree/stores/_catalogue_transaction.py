@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from convtree._catalogue.tables import Execute, executing
 from convtree._model.errors import ConvtreeError
 from convtree.stores._catalogue_file import NEXT_GENERATION
 
@@ -39,9 +40,11 @@ class CatalogueTransaction:
         self._written = written
         self._refused: list[Exception] = []  # a value of the caller was none for SQLite
         self._connection: sqlite3.Connection
+        self._execute: Execute  # on it
 
     def __enter__(self) -> CatalogueTransaction:
         self._connection = self._connect()
+        self._execute = executing(self._connection)
         try:
             self._connection.execute("BEGIN" if self._written is None else "BEGIN IMMEDIATE")
         except BaseException as error:
@@ -52,10 +55,7 @@ class CatalogueTransaction:
     def __call__(self, sql: str, values: Any = ()) -> list[Any]:
         """Runs a statement and returns its rows; with a list of values, runs it for each of them."""
         try:
-            if isinstance(values, list):
-                self._connection.executemany(sql, values)
-                return []
-            return self._connection.execute(sql, values).fetchall()
+            return self._execute(sql, values)
         except (ValueError, TypeError, OverflowError) as error:
             if not isinstance(error, UnicodeDecodeError):  # pragma: no branch  # that means damage
                 self._refused.append(error)

@@ -29,7 +29,6 @@ from convtree._session.repairing import Repair, RepairPlan, plan_repair
 from convtree.stores._arguments import check_session_id
 from convtree.stores._reading_logs import first_serious_code
 from convtree.stores._redact import RedactingStore
-from convtree.stores.base import Replaced
 
 #: lines are damaged or gone: what follows from them is compared once they are repaired
 _LINES_DAMAGED = frozenset({LOST, "line_too_long", "bad_seal", "bad_line", "nul_bytes", "bad_header", "second_header"})
@@ -163,12 +162,7 @@ class CheckingStore(RedactingStore):
             SessionNotFound: there is no session with one of these ids.
             NotImplementedError: the store is one of another package, and cannot replace the lines of a session.
         """
-        replace: Callable[..., Replaced] | None = getattr(self._backend, "rewrite", None)
-        if replace is None:
-            raise NotImplementedError(
-                f"{self.location}: this store cannot replace the lines of a session; copy it to a folder with "
-                "copy_to(), repair it there, delete it here and copy it back"
-            )
+        self._rewrite()  # raises if the store has none
         folder = None if originals is None else path_of("originals", originals)
         words: _Words = self._ask("wrong_words", {})
         reports = list(self._verify(ids))
@@ -178,7 +172,7 @@ class CheckingStore(RedactingStore):
         done = []
         for report, is_session in reports:
             if report.path == self.location and not is_session:
-                done.append(_repair_of(report, done=not dry_run))
+                done.append(_repair_of(report.path, report.rows, done=not dry_run))
                 continue
             work = _Repairing(report, words.get(report.path, []), rejoin, folder, self._backend)
             if ids is not None or work.is_needed:
@@ -199,7 +193,7 @@ class CheckingStore(RedactingStore):
                 return work.planned(self._log(id, "r"))
             with Unlocking(self._lock), self._lock:
                 self._check_open()
-                replaced = self._backend.rewrite(id, work.build, False)  # type: ignore[attr-defined]  # it has it
+                replaced = self._rewrite()(id, work.build, False)
             done = work.result(replaced.original)
             self._noted(self._checked(id, []))
             return done
@@ -224,9 +218,7 @@ class _Repairing:
 
     def repair(self, *, done: bool, error: str | None = None) -> Repair:
         """Returns what was done with the tables only, or why nothing was."""
-        return Repair(
-            path=self.id, needed=True, kept=0, removed=(), remaining=(), rows=self.rows, done=done, error=error
-        )
+        return _repair_of(self.id, self.rows, done=done, error=error)
 
     def planned(self, log: Log) -> Repair:
         """Returns what would be done, and closes the log."""
@@ -286,5 +278,6 @@ def _report_of(path: str, rows: Sequence[RowFinding]) -> Report:
     return Report(path=path, size_bytes=0, entries=0, marks=0, findings=(), rows=tuple(rows))
 
 
-def _repair_of(report: Report, *, done: bool) -> Repair:
-    return Repair(path=report.path, needed=True, kept=0, removed=(), remaining=(), rows=report.rows, done=done)
+def _repair_of(path: str, rows: tuple[RowFinding, ...], *, done: bool, error: str | None = None) -> Repair:
+    """Returns what was done with rows only, or why nothing was."""
+    return Repair(path=path, needed=True, kept=0, removed=(), remaining=(), rows=rows, done=done, error=error)

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from convtree._engine.intents import Heal
+from convtree._engine.intents import CompleteTail
 from convtree._engine.journal import LOST_HEADER, Journal
 from convtree._engine.log import Addition, Log
 from convtree._engine.log_index import Index
@@ -119,7 +119,7 @@ def whole_index(log: Log, *, heals: bool) -> Index:
     """Reads a whole log. With `heals`, first removes the rest of a write that was cut off; the caller has its lock."""
     journal = Journal.open(log, use_snapshot=False)
     if heals and any(finding.code == "torn_tail" for finding in journal.index.state.findings):
-        journal.write(Heal(), LOST_HEADER)
+        journal.write(CompleteTail(), LOST_HEADER)
         journal = Journal.open(log, use_snapshot=False)
     return journal.index
 
@@ -187,18 +187,27 @@ class VacuumingStore(StoreDeleter):
         done = plan.result(id, done=not dry_run)
         return msgspec.structs.replace(done, **left) if done.done else done
 
+    def _rewrite(self) -> Callable[[str, BuildNew, bool], Replaced]:
+        """Returns `rewrite` of the backend.
+
+        Raises:
+            NotImplementedError: it is of another package, and has none.
+        """
+        rewrite: Callable[[str, BuildNew, bool], Replaced] | None = getattr(self._backend, "rewrite", None)
+        if rewrite is None:
+            raise NotImplementedError(
+                f"{self.location}: this store cannot replace the lines of a session; copy it to a folder with "
+                "copy_to(), change it there, delete it here and copy it back"
+            )
+        return rewrite
+
     def _rewritten(self, id: str, build: BuildNew, *, dry_run: bool, remove_original: bool) -> dict[str, Any]:
         """Replaces the lines of a session by those that `build` returns; with `dry_run`, only calls that.
 
         Returns what is left of the old text, as the fields of `Vacuumed`; nothing if nothing was replaced.
         """
         check_session_id(id)
-        replace: Callable[..., Replaced] | None = getattr(self._backend, "rewrite", None)
-        if replace is None:
-            raise NotImplementedError(
-                f"{self.location}: this store cannot replace the lines of a session; copy it to a folder with "
-                "copy_to(), change it there, delete it here and copy it back"
-            )
+        replace = self._rewrite()
         if dry_run:
             log = self._log(id, "r")
             try:
