@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NoReturn
 
+import postgres
 import private_citus
 import pytest
 from private_citus import Cluster, distributed, new_schema, run
-from private_postgres import Absent
 
 __all__ = [
     "Cluster",
@@ -26,33 +26,26 @@ __all__ = [
     "schemas",
 ]
 
-
 _HINT = "set CONVTREE_TEST_CITUS to the URL of a database with Citus, or to `private` where Citus is installed"
 
 
 def check_wanted() -> None:
     """Skips the test unless a private cluster is wanted."""
     if os.environ.get("CONVTREE_TEST_CITUS") != "private":
-        absent(f"NOT TESTED ON CITUS: {_HINT}")
+        absent(_HINT)
 
 
 @contextmanager
 def private_cluster() -> Iterator[Cluster]:
     """Runs a cluster during the block. Skips the test unless one is wanted, and if there is none to run."""
     check_wanted()
-    with ExitStack() as ends:
-        try:
-            cluster = ends.enter_context(private_citus.private_cluster())
-        except Absent as reason:
-            absent(f"NOT TESTED ON CITUS: {reason}; {_HINT}")
+    with postgres.started(private_citus.private_cluster(), absent) as cluster:
         yield cluster
 
 
 def absent(reason: str) -> NoReturn:
-    """Skips the test, or fails it with CONVTREE_REQUIRE_CITUS=1."""
-    if os.environ.get("CONVTREE_REQUIRE_CITUS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    """Skips the test and says loudly what was not tested, or fails it with CONVTREE_REQUIRE_CITUS=1."""
+    postgres.absent(f"NOT TESTED ON CITUS: {reason}", "CONVTREE_REQUIRE_CITUS")
 
 
 @pytest.fixture(scope="session")

@@ -1,33 +1,40 @@
 """A PostgreSQL server for the tests: one that `CONVTREE_TEST_PG` names, or a private one from the system's packages."""
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import NoReturn, TypeVar
 
 import private_postgres
 import pytest
 from private_postgres import Absent, Server, new_database
 
-__all__ = ["Server", "absent", "new_database", "postgres_server", "postgres_url", "private_server"]
+__all__ = ["Server", "absent", "new_database", "postgres_server", "postgres_url", "private_server", "started"]
+
+T = TypeVar("T")
+
+
+def absent(reason: str, required: str = "CONVTREE_REQUIRE_PG") -> NoReturn:
+    """Skips the test, or fails it if the variable `required` is 1."""
+    if os.environ.get(required) == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @contextmanager
-def private_server() -> Iterator[Server]:
-    """Runs a server during the block. Skips the test if there is none to run."""
+def started(server: AbstractContextManager[T], absent: Callable[[str], NoReturn] = absent) -> Iterator[T]:
+    """Runs a server during the block. Calls `absent` with the reason if there is none to run."""
     with ExitStack() as ends:
         try:
-            server = ends.enter_context(private_postgres.private_server())
+            running = ends.enter_context(server)
         except Absent as reason:
             absent(str(reason))
-        yield server
+        yield running
 
 
-def absent(reason: str) -> NoReturn:
-    """Skips the test, or fails it with CONVTREE_REQUIRE_PG=1."""
-    if os.environ.get("CONVTREE_REQUIRE_PG") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+def private_server() -> AbstractContextManager[Server]:
+    """Runs a server during the block. Skips the test if there is none to run."""
+    return started(private_postgres.private_server())
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ import convtree
 from convtree import Session
 from convtree._cli import output
 from convtree._cli.app import app
-from convtree._cli.output import SafeStream, guarded, progress_on_stderr, tell
+from convtree._cli.output import SafeStream, guarded, progress_on_stderr, write_stderr
 from convtree.stores._open import open_store
 
 #: escape sequences, colours too; overwriting; bidi; invisible; tags; fillers; separators; a byte that is no UTF-8
@@ -307,7 +307,7 @@ def test_warnings_and_click_go_through_the_guard(monkeypatch: pytest.MonkeyPatch
         click.echo("a\x07\u200b")
         click.echo("b\x9b", err=True)
         print("c\u202e", file=sys.stderr)  # what any library could do
-        tell("d\x07")
+        write_stderr("d\x07")
         with guarded():
             print("e\x1b")
     assert (sys.stdout, sys.stderr) == (out, err)

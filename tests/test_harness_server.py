@@ -25,6 +25,13 @@ def test_server_faults() -> None:
     assert (code, result["ok"], result["cases"]) == (0, True, 7), json.dumps(result)
 
 
+@pytest.mark.usefixtures("postgres_server")
+def test_a_timeout_without_its_name_is_caught() -> None:
+    """An engine that raises the same error for everything that a server refuses is caught."""
+    code, result = run("server_faults", "--only", "statement_timeout", "--sabotage", "timeouts_not_named")
+    assert (code, result["ok"], result["broken"]) == (1, False, 1), json.dumps(result)
+
+
 @pytest.mark.parametrize(
     ("variant", "only"), [("lost_commit_believed", "append"), ("lost_commit_repeated", "delete,fork")]
 )

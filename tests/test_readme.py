@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import harness
 import pytest
 from click.testing import CliRunner
+from harness.sabotage import VARIANTS
 
 from convtree._cli.app import app
 from convtree._messages.custom import CUSTOM
@@ -78,6 +80,22 @@ def test_commands_of_the_guide_to_other_tools(tmp_path: Path, monkeypatch: pytes
         assert (name, done.exit_code) == ("convtree", 0), done.output
         assert "ID" in done.output or "-o" in arguments
     assert "Where to?" in (tmp_path / "chat.md").read_text()
+
+
+def test_the_readme_names_every_command() -> None:
+    """The table of the command line has each command, and no other."""
+    rows = README.read_text(encoding="utf-8").partition("| command | what it does |")[2].partition("\n\n")[0]
+    cells = [row.split("|")[1] for row in rows.splitlines()[2:]]
+    assert sorted(" ".join(cells).replace("`", "").replace(",", "").split()) == sorted(app.commands)
+
+
+def test_the_table_of_claims_names_every_harness() -> None:
+    """Each program of the harness has a row with its command, and the last row counts the broken engines."""
+    rows = [row for row in (GUIDES / "testing.md").read_text(encoding="utf-8").splitlines() if row.startswith("| ")]
+    commands = {row.rsplit(" | ", 1)[1].split()[0].strip("`") for row in rows[1:]} - {"the"}
+    programs = {path.stem for path in Path(harness.__path__[0]).glob("*.py") if "__main__" in path.read_text()}
+    assert commands == programs
+    assert rows[-1].startswith(f"| {len(VARIANTS)} engines broken on purpose |")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from convtree._cli.output import guard, tell
+from convtree._cli.output import guard, write_stderr
 
 _INSTALL = "the command line needs click and rich: pip install 'convtree[cli]'"
 
@@ -19,7 +19,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("click", "rich"):
             raise
-        tell(_INSTALL)
+        write_stderr(_INSTALL)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

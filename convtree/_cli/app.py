@@ -27,7 +27,7 @@ from convtree._cli.manage import (
     rm_command,
     upgrade_command,
 )
-from convtree._cli.output import guarded, tell
+from convtree._cli.output import guarded, write_stderr
 from convtree._cli.redacting import redact_command
 from convtree._cli.sessions import (
     latest_command,
@@ -113,7 +113,7 @@ def _fail(error: Exception, code: int) -> NoReturn:
     elif isinstance(error, OSError) and error.errno in NO_SPACE:  # every file that is written has a name
         text = f"standard output: {error.strerror}"
         _discard_stdout()
-    tell(f"convtree: {escape_controls(text)}")
+    write_stderr(f"convtree: {escape_controls(text)}")
     raise click.exceptions.Exit(code) from None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
-from convtree._cli.output import progress_on_stderr, tell, write
+from convtree._cli.output import progress_on_stderr, write, write_stderr
 from convtree._cli.render import count, finding_line, row_line
 from convtree._cli.sessions import open_existing_store, session_progress
 from convtree._cli.terminal import Terminal, readable_size
@@ -83,7 +83,7 @@ def _verify_files(logs: Sequence[Path], as_json: bool) -> int:
             if len(logs) == 1 and not as_json:
                 raise
             failed[str(log)] = str(error)
-            tell(f"convtree: {escape_controls(str(error))}")
+            write_stderr(f"convtree: {escape_controls(str(error))}")
             worst = max(worst, NOT_FOUND if isinstance(error, SessionNotFound) else DAMAGED)
             continue
         reports.append(report)

@@ -8,7 +8,7 @@ from typing import Literal
 import click
 
 from convtree._cli import json_output
-from convtree._cli.output import tell, write
+from convtree._cli.output import write, write_stderr
 from convtree._cli.render import count
 from convtree._cli.sessions import as_json
 from convtree._logs.sql_engine import SqlDatabase
@@ -50,7 +50,7 @@ def init_command(url: str, distributed: bool, as_json: bool) -> None:
     said = {"missing": ["store created"], "outdated": ["tables migrated"], "current": []}[state]
     said += [f"{count(len(names), 'tables')} distributed"] if names else []
     for line in said or ["nothing to do"]:
-        tell(line)
+        write_stderr(line)
 
 
 def _state_of(url: str) -> Literal["missing", "outdated", "current"]:

@@ -10,8 +10,8 @@ import click
 
 from convtree._catalogue.types import SessionInfo
 from convtree._cli import json_output
-from convtree._cli.output import tell, write
-from convtree._cli.render import count
+from convtree._cli.output import write, write_stderr
+from convtree._cli.render import count, pending_line
 from convtree._cli.sessions import as_json, open_existing_store, session_progress, with_store
 from convtree._logs.sql_errors import TablesOutdated
 from convtree._model.terminal_text import escape_controls
@@ -19,9 +19,8 @@ from convtree.stores._open import open_store
 from convtree.stores._results import Judged
 from convtree.stores._session_store import SessionStore
 
-REFUSED = 1  # exit code: a session could not be copied
+REFUSED = 1  # exit code: a session could not be copied or redacted
 _MAX_DAYS = timedelta.max.days
-STILL_THERE = "another process reads it, or it cannot be removed"
 _SKIPPED = "it, or a sub-agent's session, was written to meanwhile or cannot be judged; see `convtree verify`"
 
 
@@ -78,7 +77,7 @@ def hold_command(store: SessionStore, ids: tuple[str, ...], undo: bool, as_json:
 @with_store
 @as_json
 def move_command(store: SessionStore, old: str, new: str, as_json: bool) -> None:
-    """Tell the sessions of a directory that it has moved.
+    """Move the sessions of a directory that was renamed.
 
     Sessions of OLD, and of directories below it, belong to NEW from now on. Their ids are printed. The directories
     themselves are not touched.
@@ -106,7 +105,7 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
     if not yes:
         for info in infos:
             title = info.name or info.first_user_message or ""
-            tell(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}")
+            write_stderr(f"{escape_controls(info.id)}  {count(info.messages, 'messages')}  {escape_controls(title)}")
         click.confirm(f"Permanently delete {count(len(infos), 'sessions')}?", abort=True, err=True)
     done = [store.delete(id) for id in ids]
     deleted = [id for each in done for id in each]
@@ -121,9 +120,9 @@ def rm_command(store: SessionStore, ids: tuple[str, ...], yes: bool, as_json: bo
         return
     write(map(escape_controls, deleted))
     for name in left["pending"]:
-        tell(f"{escape_controls(name)} may still hold some of it: {STILL_THERE}")
+        write_stderr(pending_line(name))
     for id in left["copies"]:
-        tell(f"{escape_controls(id)} holds a copy and is kept")
+        write_stderr(f"{escape_controls(id)} holds a copy and is kept")
 
 
 def _distinct(lists: Iterable[Iterable[str]]) -> list[str]:
@@ -161,11 +160,11 @@ def prune_command(
         return
     write(escape_controls(info.id) if yes else _would_go(info, pruned.judged[info.id]) for info in pruned)
     for info in pruned.held:
-        tell(f"{escape_controls(info.id)} is on hold and is kept")
+        write_stderr(f"{escape_controls(info.id)} is on hold and is kept")
     for info in pruned.skipped:
-        tell(f"{escape_controls(info.id)} is kept: {_SKIPPED}")
+        write_stderr(f"{escape_controls(info.id)} is kept: {_SKIPPED}")
     sessions = count(len(pruned), "sessions")
-    tell(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete")
+    write_stderr(f"{sessions} deleted" if yes else f"{sessions} would be deleted; add --yes to delete")
 
 
 def _would_go(info: SessionInfo, judged: Judged) -> str:
@@ -195,7 +194,7 @@ def upgrade_command(url: str, as_json: bool) -> None:
     if as_json:
         write([json_output.to_text(json_output.store_document("upgrade", migrated=migrated))])
     else:
-        tell("tables migrated" if migrated else "nothing to do")
+        write_stderr("tables migrated" if migrated else "nothing to do")
 
 
 @click.command("copy")

@@ -95,7 +95,7 @@ class SafeStream(io.TextIOBase):
         self._stream.flush()
 
     def close(self) -> None:
-        """Does nothing: the stream below belongs to whoever opened it."""
+        """Does nothing: the stream below belongs to its opener."""
 
     def _escaped(self, text: str) -> str:
         if not self.has_colours or "\x1b" not in text:
@@ -158,7 +158,7 @@ def write_document(pieces: Iterable[bytes], *, is_json: bool) -> None:
     stream.flush()
 
 
-def tell(text: str) -> None:
+def write_stderr(text: str) -> None:
     """Writes a line to standard error."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

@@ -12,9 +12,9 @@ import click
 
 from convtree._cli import json_output
 from convtree._cli.checking import log_progress
-from convtree._cli.output import tell, write
+from convtree._cli.manage import REFUSED
+from convtree._cli.output import write, write_stderr
 from convtree._cli.redacting_stores import (
-    REFUSED,
     counts_by_kind,
     place_lines,
     redacted_sessions,
@@ -147,9 +147,9 @@ def report_redacted(redactor: Redactor | None) -> None:
     """Prints on stderr how many secrets of each kind were replaced. Does nothing without a redactor."""
     if redactor is None:
         return
-    tell(f"{count(redactor.counts.total(), 'secrets')} redacted")
+    write_stderr(f"{count(redactor.counts.total(), 'secrets')} redacted")
     for line in counts_by_kind(redactor.counts):
-        tell(line)
+        write_stderr(line)
 
 
 def _lines(done: Redaction) -> Iterator[str]:

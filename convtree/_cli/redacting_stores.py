@@ -6,15 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from convtree._cli import json_output
-from convtree._cli.render import count
+from convtree._cli.render import count, pending_line
 from convtree._engine.redact import Redactor
 from convtree._model.errors import ConvtreeError, SessionNotFound
 from convtree._model.terminal_text import escape_controls
 from convtree._session.redacting import SecretFound
 from convtree.stores._redact import Redacted
 from convtree.stores._session_store import SessionStore
-
-REFUSED = 1  # exit code: a session could not be redacted
 
 
 class RedactedSessions(NamedTuple):
@@ -30,7 +28,7 @@ def redacted_sessions(
 ) -> RedactedSessions:
     """Redacts sessions of a store, each with a redactor that `make` returns; all if there are no ids."""
     found = RedactedSessions([], {}, dry_run)
-    for id in ids or _all_ids(store):
+    for id in ids or store._all_ids():
         try:
             done = store.redact_session(id, redactor=make(), dry_run=dry_run, remove_original=remove_original)
             found.done.append(done)
@@ -40,12 +38,6 @@ def redacted_sessions(
         except (ConvtreeError, OSError) as error:
             found.refused[id] = str(error)
     return found
-
-
-def _all_ids(store: SessionStore) -> list[str]:
-    listed = [info.id for info in store.list(archived=None, tasks=True, limit=None)]
-    others = {each.id for each in store.findings if each.id is not None and each.of is None} - set(listed)
-    return [*listed, *sorted(others)]
 
 
 def sessions_document(found: RedactedSessions) -> str:
@@ -64,7 +56,7 @@ def session_lines(found: RedactedSessions) -> Iterator[str]:
         yield f"{escape_controls(each.id)}: {count(each.lines, 'lines')} {what}{kept}"
         yield from counts_by_kind(each.kinds)
         yield from place_lines(each.places)
-        yield from (f"  is being read and may still hold some of it: {escape_controls(name)}" for name in each.pending)
+        yield from (f"  {pending_line(name)}" for name in each.pending)
         yield from (f"  may still contain secrets: {escape_controls(name)}" for name in each.copies)
     for id, reason in found.refused.items():
         yield f"{escape_controls(id)}: not redacted: {escape_controls(reason)}"

@@ -275,6 +275,11 @@ def row_line(finding: RowFinding, terminal: Terminal) -> str:
     )
 
 
+def pending_line(name: str) -> str:
+    """Returns what is printed about a file that was to be emptied or removed."""
+    return f"{escape_controls(name)} may still hold some of it: another process reads it, or it cannot be removed"
+
+
 def count(number: int, noun: str) -> str:
     """Returns a number with its noun. The noun is passed in the plural."""
     if number == 1:

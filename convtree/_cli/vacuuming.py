@@ -8,9 +8,8 @@ from typing import Any
 import click
 
 from convtree._cli import json_output
-from convtree._cli.manage import STILL_THERE
 from convtree._cli.output import write
-from convtree._cli.render import count
+from convtree._cli.render import count, pending_line
 from convtree._cli.sessions import as_json, with_store_for_log
 from convtree._cli.terminal import readable_size
 from convtree._model.terminal_text import escape_controls
@@ -76,5 +75,5 @@ def _lines(name: str, done: Vacuumed) -> Iterator[str]:
     for each in done.branches:
         labels = "".join(f" {escape_controls(label)!r}" for label in each.labels)
         yield f"  branch {escape_controls(each.leaf_id)}{labels}: {count(each.entries, 'entries')}"
-    yield from (f"  may still hold some of it, because {STILL_THERE}: {escape_controls(each)}" for each in done.pending)
+    yield from (f"  {pending_line(each)}" for each in done.pending)
     yield from (f"  still holds some of it: {escape_controls(each)}" for each in done.copies)

@@ -12,7 +12,6 @@ import asyncio
 import gc
 import os
 import random
-import sys
 import tempfile
 import threading
 import time
@@ -24,11 +23,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from convtree import CompactionEntry, ConvtreeError, MessageEntry, aio
+from convtree import CompactionEntry, ConvtreeError, aio
 from convtree import open_store as open_sync
 
 from . import sabotage
 from .common import arguments, finish
+from .samples import message
+from .servers import new_database
 
 trio: Any
 try:
@@ -41,10 +42,6 @@ _NEXT_S = 20.0  # the next call must have ended by then
 _THREADS = 16
 
 Call = Callable[["Case"], Awaitable[Any]]
-
-
-def message(id: str) -> MessageEntry:
-    return MessageEntry(id=id, message={"role": "assistant", "content": "said"}, usage={"output_tokens": 1})
 
 
 @dataclass
@@ -267,9 +264,6 @@ def stores(root: Path) -> Iterator[dict[str, str]]:
     urls = {"memory": "memory:", "folder": str(root / "folder"), "sqlite": f"sqlite:///{root}/s.db"}
     with ExitStack() as ends:
         if server := os.environ.get("CONVTREE_TEST_PG"):
-            sys.path.insert(0, str(Path(__file__).parents[1]))
-            from private_postgres import new_database
-
             urls["postgres"] = ends.enter_context(new_database(server)).replace("+psycopg", "")
             open_sync(urls["postgres"], create=True).close()
         yield urls

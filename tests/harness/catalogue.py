@@ -24,7 +24,7 @@ from typing import Any
 from convtree import ParentSession, SessionStore, open_store
 
 from . import sabotage
-from .common import arguments, finish, keep
+from .common import apart, arguments, finish, keep
 from .samples import folder
 
 _START_NS = 1_767_225_600 * 10**9  # 2026-01-01T00:00:00Z
@@ -328,16 +328,15 @@ class Arena:
 
     def killed_case(self, case: str, harm: Callable[[Path], object]) -> None:
         """Damages the catalogue after a process was killed that had written to it."""
-        pid = os.fork()
-        if pid == 0:
-            store = self.opened()
-            store.list()
-            for id in self.ids[:3]:
-                os.utime(self.place / f"{id}.jsonl")  # it reads them again
-                store.list()
-            os._exit(0)
-        os.waitpid(pid, 0)
+        apart(self._write_and_end)
         self.closed_case(case, harm)
+
+    def _write_and_end(self) -> None:
+        store = self.opened()
+        store.list()
+        for id in self.ids[:3]:
+            os.utime(self.place / f"{id}.jsonl")  # it reads them again
+            store.list()
 
 
 def run(options: Any, place: Path) -> tuple[dict[str, int], list[str]]:

@@ -15,22 +15,20 @@ import gc
 import os
 import random
 import signal
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from typing import Any, NoReturn
+
+from private_citus import Absent, distributed, private_cluster, run
 
 from convtree import MessageEntry, ParentSession, Session, SessionFailed, SessionLocked, SessionStore, open_store
 
 from .common import arguments, finish
 from .kill import Child, start
 from .retention import Say, message
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 WRITERS = 4
 SESSIONS = tuple(f"s{number}" for number in range(8))
@@ -137,8 +135,6 @@ class Arena:
 
     def recover(self) -> None:
         """Waits until the coordinator has finished what a killed worker had prepared."""
-        from private_citus import run
-
         ended = time.monotonic() + WAIT_S
         prepared = "SELECT gid FROM pg_prepared_xacts"
         while any(run(worker.url, prepared) for worker in self.cluster.workers):
@@ -184,8 +180,6 @@ class Arena:
 
 def main() -> None:
     options = arguments(__doc__ or "", cycles=20)
-    from private_citus import Absent, distributed, private_cluster
-
     totals = Totals()
     try:
         with private_cluster(sync=True) as cluster, distributed(cluster.url) as url:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -80,6 +82,11 @@ def arguments(description: str, flags: Sequence[str] = (), **sizes: int | float 
     return options
 
 
+def is_wanted(name: str, only: str) -> bool:
+    """Returns whether a name is in the list of `--only`; an empty list has all."""
+    return not only or name in only.split(",")
+
+
 def finish(options: argparse.Namespace, result: dict[str, Any], broken: Sequence[str]) -> NoReturn:
     """Prints the result as one line of JSON and exits; with 1 if a promise was broken."""
     for text in broken[:_SHOWN]:
@@ -93,6 +100,45 @@ def finish(options: argparse.Namespace, result: dict[str, Any], broken: Sequence
         line |= {"broken": len(broken), "first": broken[0]}
     print(json.dumps(line), flush=True)
     sys.exit(1 if broken else 0)
+
+
+def apart(work: Callable[[], object]) -> None:
+    """Calls `work` in a forked process, so that this one opens no store that its children would inherit."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def in_child(work: Callable[[], str], limit_s: float = 15.0) -> str | None:
+    """Calls `work` in a forked process and returns its text, `! ` and the error if it raised; None if it hangs."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        text = "?"
+        try:
+            text = work()
+        except BaseException as error:
+            text = f"! {type(error).__name__}: {error}"
+        finally:
+            os.write(write_end, text.encode()[:60_000])
+            os._exit(0)
+    os.close(write_end)
+    os.set_blocking(read_end, False)
+    until = time.monotonic() + limit_s
+    while os.waitpid(pid, os.WNOHANG) == (0, 0):
+        if time.monotonic() > until:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            os.close(read_end)
+            return None
+        time.sleep(0.002)
+    text = os.read(read_end, 2**16).decode()
+    os.close(read_end)
+    return text
 
 
 def keep(*paths: Path) -> Path:

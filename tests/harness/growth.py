@@ -15,7 +15,6 @@ import json
 import re
 import signal
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
@@ -154,7 +153,6 @@ def _read(path: Path) -> None:
 
 def _cases(place: Path) -> Iterator[Case]:
     """Yields the cases of every sample."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
     laws, foreign = map(import_module, _SAMPLES)
     for name, lines in foreign.SAMPLES.items():
         (place / name).write_bytes(foreign.encoded(*lines))

@@ -37,6 +37,7 @@ from convtree.stores._folder import LEDGER
 from . import sabotage
 from .common import arguments, finish
 from .samples import folder
+from .servers import new_postgres
 
 PACKAGE = str(Path(convtree.__file__).parent) + os.sep
 TIMEOUT_S = 0.25  # for locks: they must be free at once
@@ -363,21 +364,12 @@ OPERATIONS = (
     Operation("findings", lambda w: w.store.findings, places=STORES),
     Operation("a shared session", _shared, places=STORES),
     Operation("store.rename", lambda w: w.store.rename(w.id("s"), "Trip"), places=STORES),
-    Operation(
-        "store.copy", lambda w: w.results.append(w.store.copy(w.id("s"), w.id("c"))), places=STORES, refused=True
-    ),
+    Operation("store.copy", _copy, places=STORES, refused=True),
     Operation("copy_to", _copy_to, places=STORES),
     Operation("delete", lambda w: w.store.delete(w.id("t")), places=STORES, deletes=("t",), refused=True),
     Operation("erase", lambda w: w.store.erase(w.id("t")), places=STORES, deletes=("t",), refused=True),
-    Operation(
-        "prune", lambda w: w.store.prune(keep=1, owner="me", dry_run=False), places=STORES, deletes=("s", "t", "u")
-    ),
-    Operation(
-        "vacuum",
-        lambda w: w.store.vacuum(w.id("s"), dry_run=False, remove_original=True),
-        places=STORES,
-        deletes=("side",),
-    ),
+    Operation("prune", _prune, places=STORES, deletes=("s", "t", "u")),
+    Operation("vacuum", _vacuum, places=STORES, deletes=("side",)),
     Operation("store.close", lambda w: w.store.close(), places=STORES[1:]),
 )
 
@@ -387,16 +379,10 @@ OPERATIONS = (
 
 def state_of(session: Any) -> dict[str, Any]:
     """Returns what a session says of its log."""
-    ids = [record.id for _, record in session.records()]
-    assert len(ids) == len(set(ids)), "an id is there twice"
-    return {
-        "records": ids,
-        "leaf": session.leaf_id,
-        "leaves": sorted(each.id for each in session.leaves()),
-        "labels": dict(session.labels),
-        "name": session.name,
-        "context": [each.id for each in session.build_context().entries],
-    }
+    known = index_of(session)
+    assert len(known["records"]) == len({*known["records"]}), "an id is there twice"
+    context = [each.id for each in session.build_context().entries]
+    return {**known, "leaf": session.leaf_id, "context": context}
 
 
 def index_of(session: Any) -> dict[str, Any]:
@@ -625,17 +611,6 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
-@contextmanager
-def _server() -> Iterator[str]:
-    """Gives the URL of an empty database."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from private_postgres import new_database, private_server
-
-    with ExitStack() as ends:
-        server = os.environ.get("CONVTREE_TEST_PG") or ends.enter_context(private_server()).url
-        yield ends.enter_context(new_database(server))
-
-
 def sweep(place: str, server: str | None, options: Any) -> Iterator[tuple[str, list[str]]]:
     """Interrupts every operation at a place; yields where, and what was broken."""
     error = getattr(builtins, options.error)
@@ -674,7 +649,7 @@ def main() -> None:
     broken: list[str] = []
     with ExitStack() as ends:
         for place in options.places.split(","):
-            server = ends.enter_context(_server()) if place == "postgres" else None
+            server = ends.enter_context(new_postgres()) if place == "postgres" else None
             for what, problems in sweep(place, server, options):
                 runs[place] += 1
                 if problems:

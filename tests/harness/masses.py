@@ -8,7 +8,6 @@ memory of the larger log are printed.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import tempfile
 import time
@@ -25,10 +24,11 @@ from convtree.exchange import export_lines
 from convtree.repair import vacuum, verify
 
 from . import sabotage
-from .common import arguments, finish
+from .common import arguments, finish, in_child, is_wanted
 
 LIMIT = 3.4  # times as long for twice as many
 _NOISE_S = 0.08  # per call
+_LIMIT_S = 1800  # for one log
 _TRIES = 3  # of which the fastest counts
 
 
@@ -135,32 +135,22 @@ def _inspected(log: Path) -> None:
 
 def measure(shape: str, count: int, variant: str | None, folder: Path) -> dict[str, Any]:
     """Writes a log and times every call on it, in a forked process; returns seconds by call, or an error's text."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid:
-        os.close(write_end)
-        with open(read_end, "rb") as pipe:
-            said = pipe.read()
-        os.waitpid(pid, 0)
-        found: dict[str, Any] = json.loads(said or '{"all": "the process died"}')
-        return found
-    found = {}
-    try:
+
+    def work() -> str:
         sabotage.apply(variant)
         log = folder / f"{shape}.jsonl"
         log.unlink(missing_ok=True)
         began = time.process_time()
         with Session.open(log, durability="process") as session:
             SHAPES[shape](session, count)
-        found["write"] = time.process_time() - began
-        for name, call in calls(log):
-            found[name] = _fastest(call)
+        found: dict[str, Any] = {"write": time.process_time() - began}
+        found |= {name: _fastest(call) for name, call in calls(log)}
         found["memory_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    except BaseException as error:
-        found["all"] = f"{type(error).__name__}: {error}"
-    finally:
-        os.write(write_end, json.dumps(found).encode())
-        os._exit(0)
+        return json.dumps(found)
+
+    text = in_child(work, _LIMIT_S) or f"it takes more than {_LIMIT_S} s, or the process died"
+    found: dict[str, Any] = json.loads(text) if text.startswith("{") else {"all": text}
+    return found
 
 
 def _fastest(call: Callable[[], Any]) -> float | str:
@@ -190,7 +180,7 @@ def compare(shape: str, once: dict[str, Any], twice: dict[str, Any]) -> Iterator
 def main() -> None:
     options = arguments(__doc__ or "", entries=10_000, only="")
     broken, slowest, memory = list[str](), (0.0, ""), 0
-    wanted = [name for name in SHAPES if not options.only or name in options.only.split(",")]
+    wanted = [name for name in SHAPES if is_wanted(name, options.only)]
     with tempfile.TemporaryDirectory() as place:
         for shape in wanted:
             run = partial(measure, shape, variant=options.sabotage, folder=Path(place))

@@ -12,13 +12,11 @@ Then the session goes on, no lock is held, and no connection is missing from the
 
 from __future__ import annotations
 
-import os
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +27,11 @@ from convtree import ConvtreeError, SessionFailed, SessionStore, open_store
 from convtree._logs import sql, sql_engine, sql_whole
 
 from . import sabotage
-from .common import arguments, finish
-from .sql_operations import MUTATIONS, READS, Case, Operation, begin, message, state, without_repeats
-from .wire import WAYS, Plan, Proxy
+from .common import arguments, finish, is_wanted
+from .samples import message
+from .servers import new_postgres
+from .sql_operations import MUTATIONS, READS, Case, Operation, begin, state, without_repeats
+from .wire import WAYS, Plan, Proxy, proxied
 
 _WAIT_S = 5.0  # for the server to notice that a client is gone
 _NOTHING = ("nothing was written", "nothing was deleted", "nothing was changed", "no longer exists")
@@ -214,24 +214,17 @@ def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
 @contextmanager
 def arena(totals: Totals, folder: Path) -> Iterator[Arena]:
     """Gives a new database on a private server, or that of CONVTREE_TEST_PG, and a proxy before it."""
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from private_postgres import new_database, private_server
-
     with ExitStack() as ends:
-        server = os.environ.get("CONVTREE_TEST_PG") or ends.enter_context(private_server()).url
-        direct = ends.enter_context(new_database(server)).replace("postgresql+psycopg:", "postgresql:")
-        url = sqlalchemy.make_url(direct)
-        control = sqlalchemy.create_engine(url.set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+        url = ends.enter_context(new_postgres())
+        direct = url.replace("postgresql+psycopg:", "postgresql:")
+        control = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT")
 
         def terminate(pid: int) -> None:
             with control.connect() as connection:
                 connection.exec_driver_sql("SELECT pg_terminate_backend(%s, 2000)", (pid,))
 
-        proxy = Proxy(str(url.query.get("host") or url.host or "localhost"), int(url.port or 5432), terminate)
+        proxy, through = proxied(direct, terminate)
         ends.callback(proxy.close)
-        through = url.set(
-            host="127.0.0.1", port=proxy.port, query={"sslmode": "disable", "gssencmode": "disable"}
-        ).render_as_string(hide_password=False)
         made = Arena(proxy, direct, through, folder, totals)
         ends.callback(control.dispose)
         ends.callback(made.close)
@@ -246,7 +239,7 @@ def quick_retries() -> None:
 
 def sweep(arena: Arena, every: int, only: str, choose: random.Random) -> list[str]:
     """Breaks every request of every call, or one of so many, and every COMMIT; returns what is wrong."""
-    operations = [each for each in (*MUTATIONS, *READS) if not only or each.name in only.split(",")]
+    operations = [each for each in (*MUTATIONS, *READS) if is_wanted(each.name, only)]
     for operation in operations:
         arena.clear()
         requests, before, after = arena.without_fault(operation)
@@ -277,5 +270,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        main()
+    main()

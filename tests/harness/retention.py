@@ -21,11 +21,10 @@ import os
 import random
 import shutil
 import signal
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
@@ -36,8 +35,9 @@ import filelock  # noqa: F401  # imported once here, not once in every fork
 
 from convtree import ConvtreeError, ParentSession, SessionStore, open_store
 
-from .common import arguments, finish, keep
+from .common import apart, arguments, finish, keep
 from .kill import Child, start
+from .servers import new_database, postgres_server
 
 WRITERS = 2
 FAMILIES = 8  # old ones that are added at a time
@@ -261,17 +261,6 @@ class Arena:
         return self.broken
 
 
-def apart(work: Callable[[], None]) -> None:
-    """Calls `work` in a forked process, so that this one opens no store that its children would inherit."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    os.waitpid(pid, 0)
-
-
 @contextmanager
 def places(options: Any, folder: Path) -> Iterator[Callable[[int], AbstractContextManager[str]]]:
     """Gives the URLs of empty stores, by number, each as long as it is used."""
@@ -283,11 +272,7 @@ def places(options: Any, folder: Path) -> Iterator[Callable[[int], AbstractConte
     if not options.postgres:
         yield in_folder
         return
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from private_postgres import new_database, private_server
-
-    with ExitStack() as ends:
-        server = os.environ.get("CONVTREE_TEST_PG") or ends.enter_context(private_server()).url
+    with postgres_server() as server:
         yield lambda _: new_database(server)
 
 

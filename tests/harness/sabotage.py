@@ -310,8 +310,13 @@ def lost_commit_repeated() -> None:
     _patch(sql_engine._Transaction, "commit", hasty)
 
 
+def timeouts_not_named() -> None:
+    """Raises the same error for a timeout of the server as for any other failure."""
+    _patch(sql_errors, "_os_error", lambda _code, text: OSError(text))
+
+
 def links_followed() -> None:
-    """Opens what a link leads to, and waits for whoever writes into a pipe."""
+    """Opens what a link leads to, and waits for a writer of a pipe."""
     for module in (descriptors, jsonl, side_files, file_lines, index_file):
         _patch(module, "OPEN_FLAGS", os.O_CLOEXEC)
 
@@ -379,6 +384,7 @@ VARIANTS: dict[str, Callable[[], None]] = {
         foreign_rows_believed,
         lost_commit_believed,
         lost_commit_repeated,
+        timeouts_not_named,
         links_followed,
         abandoned_call_kept,
         beginnings_searched_again,
@@ -443,6 +449,7 @@ CAUGHT_BY: list[tuple[str, str, list[str]]] = [
     ("links_followed", "swapping", ["--only", "heal"]),
     ("lost_commit_believed", "proxy", ["--only", "append,delete"]),
     ("lost_commit_repeated", "proxy", ["--only", "delete,fork"]),
+    ("timeouts_not_named", "server_faults", ["--only", "statement_timeout"]),
     ("beginnings_searched_again", "growth", ["--only", "chatgpt: cut at 40", "--every", "1", "--size", "4096"]),
     ("transaction_kept", "interrupts", ["--places", "sqlite", "--operations", "append", "--points", "40"]),
     ("prefix_believed", "interrupts", ["--places", "file", "--operations", "refresh of a replaced log"]),

@@ -55,6 +55,11 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def message(id: str, text: str = "said") -> MessageEntry:
+    """Returns an answer that took one token."""
+    return MessageEntry(id=id, message={"role": "assistant", "content": text}, model="m", usage={"output_tokens": 1})
+
+
 def write(path: Path, entries: int, seed: int, *, visibility: bool = True) -> None:
     """Writes a log with this many entries and marks: branches, compactions, pins, labels, summaries, state.
 

@@ -6,12 +6,9 @@ same store and session go on when the server does.
 
 from __future__ import annotations
 
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import contextmanager
 from threading import Thread
 from typing import Any
 
@@ -20,10 +17,11 @@ import sqlalchemy
 from convtree import OutcomeUnknown, ReadOnlySession, SessionLocked, SessionStore, open_store
 
 from . import sabotage
-from .common import arguments, finish
+from .common import arguments, finish, is_wanted
 from .proxy import quick_retries
-from .sql_operations import message
-from .wire import WAYS, Plan, Proxy
+from .samples import message
+from .servers import new_database, private_server
+from .wire import WAYS, Plan, proxied
 
 
 class Place:
@@ -96,7 +94,7 @@ def begin(place: Place, id: str) -> None:
 
 def _times_out(setting: str, expected: type[Exception]) -> Case:
     def case(place: Place) -> str | None:
-        """Another writer keeps the lock of the row; the server ends whoever waits."""
+        """Another writer keeps the lock of the row; the server ends the one that waits."""
         begin(place, setting)
         place.set(setting, "10ms" if setting == "lock_timeout" else "60ms")
         try:
@@ -241,9 +239,7 @@ def restarted(place: Place) -> str | None:
 
 def tables(place: Place) -> str | None:
     """The connection breaks while the tables are created."""
-    url = sqlalchemy.make_url(place.url)
-    proxy = Proxy(str(url.query.get("host") or url.host), int(url.port or 5432), lambda _: None)
-    through = url.set(host="127.0.0.1", port=proxy.port, query={"sslmode": "disable", "gssencmode": "disable"})
+    proxy, through = proxied(place.url)
 
     def drop() -> None:
         with place.inside.begin() as connection:
@@ -251,7 +247,7 @@ def tables(place: Place) -> str | None:
             connection.exec_driver_sql("CREATE SCHEMA public")
 
     def create() -> None:
-        open_store(through.render_as_string(hide_password=False), create=True).close()
+        open_store(through, create=True).close()
 
     try:
         drop()
@@ -290,23 +286,17 @@ def main() -> None:
     options = arguments(__doc__ or "", rounds=1, every=1, only="")
     quick_retries()
     sabotage.apply(options.sabotage)
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from private_postgres import new_database, private_server
-
     broken, done = [], 0
-    with ExitStack() as ends, tempfile.TemporaryDirectory():
-        server = ends.enter_context(private_server(sync=True))
-        for _ in range(options.rounds):
-            for name, case in CASES.items():
-                if options.only and name not in options.only.split(","):
-                    continue
-                with new_database(server.url) as url:
-                    place = Place(server, url, options.every)
-                    open_store(place.url, create=True).close()
-                    wrong = case(place)
-                    done += 1
-                    if wrong is not None:
-                        broken.append(f"{name}: {wrong}")
+    wanted = [name for name in CASES if is_wanted(name, options.only)]
+    with private_server(sync=True) as server:
+        for name in wanted * options.rounds:
+            with new_database(server.url) as url:
+                place = Place(server, url, options.every)
+                open_store(place.url, create=True).close()
+                wrong = CASES[name](place)
+                done += 1
+                if wrong is not None:
+                    broken.append(f"{name}: {wrong}")
     finish(options, {"cases": done}, broken)
 
 

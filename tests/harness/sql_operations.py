@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 from convtree import (
     BranchSummaryEntry,
     CompactionEntry,
-    MessageEntry,
     ModelChangeEntry,
     ParentSession,
     Session,
@@ -20,6 +19,8 @@ from convtree import (
     open_store,
 )
 from convtree.exchange import export_file, import_into
+
+from .samples import message
 
 
 class Case(NamedTuple):
@@ -39,10 +40,6 @@ class Operation(NamedTuple):
     done: tuple[str, ...] = ()
     ends_session: bool = False
     prepare: Callable[[str, Path], None] | None = None  # called with the id of a case and its folder
-
-
-def message(id: str, text: str = "said") -> MessageEntry:
-    return MessageEntry(id=id, message={"role": "assistant", "content": text}, model="m", usage={"output_tokens": 1})
 
 
 def begin(store: SessionStore, id: str) -> None:

@@ -14,10 +14,8 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import stat
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,24 +23,19 @@ from typing import Any
 
 import filelock  # noqa: F401  # imported once here, not once in every fork
 
-from convtree import ConvtreeError, MessageEntry, Session, open_store
+from convtree import ConvtreeError, Session, open_store
 from convtree._engine import journal
 from convtree.exchange import export_file, import_file
 from convtree.repair import redact_session, repair
 
 from . import sabotage
-from .common import arguments, finish
-from .samples import folder
+from .common import arguments, finish, in_child, is_wanted
+from .samples import folder, message
 
 KINDS = ("symlink", "link", "pipe", "directory", "device")
-_HANG_S = 15.0
 _EVENTS = {"open": 1, "os.rename": 2, "os.link": 2, "os.remove": 1, "os.truncate": 1, "sqlite3.connect": 1}
 _VICTIM = b"the victim's own text\n"
 _SECRET = "AKIAIOSFODNN7EXAMPLZ"
-
-
-def message(id: str, text: str = "said") -> MessageEntry:
-    return MessageEntry(id=id, message={"role": "assistant", "content": text}, usage={"output_tokens": 1})
 
 
 def begin(place: Path) -> str:
@@ -183,34 +176,6 @@ def is_planted(path: Path, kind: str, victim: Path) -> bool:
     }[kind]
 
 
-def in_child(work: Callable[[], str]) -> str | None:
-    """Calls `work` in a forked process and returns what it says; None if it hangs."""
-    read_end, write_end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        said = "?"
-        try:
-            said = work()
-        except BaseException as error:
-            said = f"! {type(error).__name__}: {error}"
-        finally:
-            os.write(write_end, said.encode()[:60_000])
-            os._exit(0)
-    os.close(write_end)
-    os.set_blocking(read_end, False)
-    until = time.monotonic() + _HANG_S
-    while os.waitpid(pid, os.WNOHANG) == (0, 0):
-        if time.monotonic() > until:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            os.close(read_end)
-            return None
-        time.sleep(0.002)
-    said = os.read(read_end, 2**16).decode()
-    os.close(read_end)
-    return said
-
-
 # --- the oracle ---------------------------------------------------------------------------------------------------
 
 
@@ -322,7 +287,7 @@ def main() -> None:
     with folder() as root:
         arena = Arena(root, totals, options.sabotage)
         for name in OPERATIONS:
-            if options.only and name not in options.only.split(","):
+            if not is_wanted(name, options.only):
                 continue
             said, calls = arena.run(name)
             totals.operations += 1

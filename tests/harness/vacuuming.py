@@ -36,8 +36,9 @@ from convtree import (
 )
 from convtree._engine.dropped import DroppedIds
 
+from .common import apart
 from .kill import Child, start
-from .retention import Say, apart, opened, run_rounds
+from .retention import Say, opened, run_rounds
 
 WRITERS = 2
 SESSIONS = ("s0", "s1")

@@ -36,6 +36,22 @@ class Plan:
     broken: int = 0
 
 
+def proxied(url: str, terminate: Callable[[int], None] = lambda _: None) -> tuple[Proxy, str]:
+    """Starts a proxy for the server of a URL. Returns it, and the URL that leads through it.
+
+    Args:
+        url: a database on the server.
+        terminate: ends the session with this process id at the server.
+    """
+    import sqlalchemy
+
+    direct = sqlalchemy.make_url(url)
+    proxy = Proxy(str(direct.query.get("host") or direct.host or "localhost"), int(direct.port or 5432), terminate)
+    query = {"sslmode": "disable", "gssencmode": "disable"}
+    through = direct.set(host="127.0.0.1", port=proxy.port, query=query)
+    return proxy, through.render_as_string(hide_password=False)
+
+
 class Proxy:
     """Listens on a port of its own. `plan` may be replaced at any time."""
 
