@@ -121,6 +121,15 @@ def test_a_message_told_again(tmp_path: Path) -> None:
     assert (paid(tmp_path).input_tokens, paid(tmp_path).output_tokens) == (100 + 130 + 10, 38)
 
 
+def test_a_count_that_shrinks_adds_nothing(tmp_path: Path) -> None:
+    """And when it is back where it was, it was counted already."""
+    parts = {"text": "One."}, {"text": "Two."}, {"text": "Three."}
+    counts = [PAID | {"promptTokenCount": number} for number in (120, 90, 125)]
+    lines = [answered("u2", "u1", part, usageMetadata=each) for part, each in zip(parts, counts, strict=True)]
+    opened(tmp_path, LINES[0], *lines)
+    assert (paid(tmp_path).input_tokens, paid(tmp_path).output_tokens) == (105, 19)
+
+
 def test_a_compression_leaves_what_the_model_sees(tmp_path: Path) -> None:
     """A summary, and the contents behind it; they are no messages that a person sees again."""
     left = [{"role": "user", "parts": [{"text": "Milk is wanted."}]}, {"role": "model", "parts": [{"text": "Got it."}]}]

@@ -53,6 +53,7 @@ from convtree._formats.claude_code.lines import (
     text_of_content,
 )
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
+from convtree._formats.common.counts import ReportedUsage
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import Origin, make_header
 from convtree._formats.common.ids import Ids, make_ref
@@ -167,7 +168,7 @@ class _Reader:
         self._boundaries: dict[str, dict[str, Any]] = {}
         self._kept: dict[str, Segment] = {}  # by the id of the boundary, until its summary comes
         self._moved: dict[str, str] = {}  # new parents, by the last entry that a compaction kept
-        self._told: dict[str, dict[str, int]] = {}  # what was counted of each message of the model
+        self._usage = ReportedUsage()  # of the messages of the model: each of their lines has the counts so far
         self._beside: str | None = None  # the last record outside of the tree
         self._last: str | None = None  # the last record in the tree
         self._title = 0  # rank of the name so far
@@ -310,7 +311,7 @@ class _Reader:
         said: dict[str, Any] = {name: message[name] for name in ("role", "content") if name in message}
         more: dict[str, Any] = {}
         if fields.get("type") == "assistant" and (model := text(message.get("model"))) and model != "<synthetic>":
-            more = {"provider": "anthropic", "model": model, "usage": self._usage(fields, message)}
+            more = {"provider": "anthropic", "model": model, "usage": self._added_usage(fields, message)}
         if fields.get("isVisibleInTranscriptOnly") or fields.get("isApiErrorMessage"):
             more["visible_to"] = "user"
         elif fields.get("isMeta"):
@@ -327,23 +328,10 @@ class _Reader:
             and value not in (None, False, "", [], {})
             and not (name in _REPEATED and value == self._facts.get(name))
         }
-        told = {name: message[name] for name in sorted(message) if message[name] not in (None, "", [], {})}
-        return kept | ({"message": told} if told else {}) or None
+        of_message = {name: message[name] for name in sorted(message) if message[name] not in (None, "", [], {})}
+        return kept | ({"message": of_message} if of_message else {}) or None
 
-    def _usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
-        """Returns what a line adds to the usage of its message.
-
-        A message comes in several lines, each with the counts so far: of the whole request, and of the answer up to
-        there.
-        """
+    def _added_usage(self, fields: dict[str, Any], message: dict[str, Any]) -> dict[str, Any] | None:
+        """Returns what a line adds to the usage of its message."""
         usage, message_id = message.get("usage"), message_id_of(fields)
-        if not isinstance(usage, dict) or message_id is None:
-            return usage if isinstance(usage, dict) else None
-        counts = {name: value for name, value in usage.items() if type(value) is int}
-        before = self._told.get(message_id)
-        if before is None:
-            self._told[message_id] = counts
-            return usage
-        grown = {name: value - before.get(name, 0) for name, value in counts.items() if value > before.get(name, 0)}
-        self._told[message_id] = before | {name: counts[name] for name in grown}
-        return grown or None
+        return as_object(usage) or None if message_id is None else self._usage.record(message_id, usage)

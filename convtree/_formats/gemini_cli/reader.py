@@ -33,7 +33,7 @@ import msgspec
 
 from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
-from convtree._formats.common.counts import added_usage
+from convtree._formats.common.counts import ReportedUsage
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import make_header
 from convtree._formats.common.ids import Ids, derive_id, make_ref
@@ -162,7 +162,7 @@ class _Message:
     def known_as(self, source_id: str, said: Said) -> _Message | None:
         """Returns the follower that a record tells again, or more of."""
         versions = self.followers.get(source_id, ())
-        return next((each for each in reversed(versions) if added_by(each.told, said, {}) is not None), None)
+        return next((each for each in reversed(versions) if added_by(each.told, said) is not None), None)
 
 
 class _Reader:
@@ -175,7 +175,7 @@ class _Reader:
         self._root = _Message("", None)
         self._path: list[_Message] = []
         self._known: dict[str, int] = {}  # source id to the place in `_path`
-        self._paid: dict[str, dict[str, Any]] = {}  # source id to the tokens that were counted
+        self._usage = ReportedUsage()  # by source id
         self._tip: str | None = None
         self._place = ""  # of the file; ids of its records are derived from it
         self._about: dict[str, Any] = {}
@@ -296,11 +296,14 @@ class _Reader:
 
     def _added(self, message: _Message, said: Said) -> Said | None:
         """Returns what a record adds to a message and what follows it; None if it contradicts it."""
-        added = added_by(message.told, said, self._paid.get(message.source_id, {}))
-        if added is None or not added.results:
-            return added
+        added = added_by(message.told, said)
+        if added is None:
+            return None
         told = {name for versions in message.followers.values() for each in versions for name in each.told.results}
-        return added._replace(results=[part for part in added.results if result_id(part) not in told])
+        return added._replace(
+            results=[part for part in added.results if result_id(part) not in told],
+            tokens=self._usage.added(message.source_id, said.tokens),
+        )
 
     def _say(self, record: _Record) -> Iterator[Node]:
         """Yields the nodes of a message behind the last one, unless it was told there before."""
@@ -314,7 +317,7 @@ class _Reader:
             return
         is_new = ids.known(source_id) is None
         id = ids.claim(source_id, 0) if is_new else ids.derive(source_id, self._place, *record.ordinals)
-        said = record.said._replace(tokens=added_usage(self._paid.get(source_id, {}), record.said.tokens))
+        said = record.said._replace(tokens=self._usage.added(source_id, record.said.tokens))
         if record.kind != "gemini" and said.results:
             said = said._replace(results=self._unanswered(said.results, record.span))
             if said.is_nothing:
@@ -342,8 +345,7 @@ class _Reader:
 
     def _utter(self, message: _Message, said: Said, record: _Record, id: str) -> Iterator[Node]:
         """Yields the nodes of words that are new."""
-        if said.tokens is not None:
-            self._paid[record.source_id] = self._paid.get(record.source_id, {}) | (record.said.tokens or {})
+        self._usage.record(record.source_id, record.said.tokens)
         words = _Words(record.kind, said)
         if record.kind != "gemini" or said.spoken or not said.results:
             yield self._node(id, record.fields | {_WORDS: words}, record)

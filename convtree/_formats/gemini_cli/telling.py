@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from convtree._formats.common.counts import added_usage
 from convtree._formats.common.ids import derive_id
 from convtree._formats.common.values import as_object, key, objects, text
 
@@ -78,10 +77,10 @@ def told_in(said: Said) -> Told:
     )
 
 
-def added_by(told: Told, said: Said, paid: Mapping[str, Any]) -> Said | None:
-    """Returns what a record adds to what was told before and to the tokens paid so far; None if it contradicts it.
+def added_by(told: Told, said: Said) -> Said | None:
+    """Returns what a record adds to what was told before, tokens apart; None if it contradicts it.
 
-    Thoughts, results and tokens may be missing where a message is told again.
+    Thoughts and results may be missing where a message is told again.
     """
     new = told_in(said)
     if new.parts[: len(told.parts)] != told.parts or told.calls.items() - new.calls.items():
@@ -95,7 +94,7 @@ def added_by(told: Told, said: Said, paid: Mapping[str, Any]) -> Said | None:
         parts,
         calls,
         [part for part in said.results if result_id(part) not in told.results],
-        added_usage(paid, said.tokens),
+        said.tokens,
         said.extra,
     )
 
