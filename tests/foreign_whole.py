@@ -113,7 +113,7 @@ def write_pi(folder: Path) -> Path:
     answer = {"role": "assistant", "content": [called], "provider": "prov", "model": "model-x", "usage": usage}
     brought = {"role": "toolResult", "toolCallId": "call_7", "content": [{"type": "text", "text": "alpha"}]}
     lines = [
-        {"type": "session", "version": 3, "id": "pi_session", "timestamp": TIME, "cwd": "/work/dir"},
+        {"type": "session", "version": 3, "id": "pi_session", "timestamp": TIME, "cwd": "/home/me/dir"},
         pi_line("message", "a1", None, message={"role": "user", "content": "Say alpha", "shade": "viridian"}),
         pi_line("message", "a2", "a1", message=answer | {"stopReason": "toolUse", "timestamp": 4711}),
         pi_line("message", "a3", "a2", message=brought),
@@ -149,7 +149,7 @@ def write_kit(folder: Path) -> Path:
     brought = {"type": "tool_result", "data": {"tool_call_id": "call_7", "name": "bash", "content": "alpha"}}
     said = {"type": "text", "data": {"text": "Say alpha"}}
     lines = [
-        {"type": "session", "version": 3, "id": "0123456789abcdef", "timestamp": TIME, "cwd": "/work/dir"},
+        {"type": "session", "version": 3, "id": "0123456789abcdef", "timestamp": TIME, "cwd": "/home/me/dir"},
         kit_line("message", "k1", role="user", parts=[said], shade="cerulean"),
         kit_line("message", "k2", "k1", role="assistant", parts=[called], model="model-x", provider="prov"),
         kit_line("message", "k3", "k2", role="tool", parts=[brought]),
@@ -211,7 +211,7 @@ def write_codex(folder: Path) -> Path:
     usage = {"input_tokens": 444, "cached_input_tokens": 333, "output_tokens": 222, "reasoning_output_tokens": 120}
     item = {"type": "function_call", "name": "shell", "arguments": '{"cmd":"echo alpha"}', "call_id": "call_7"}
     lines = [
-        codex_line("session_meta", {"id": "codex_session", "timestamp": TIME, "cwd": "/work/dir", "shade": "viridian"}),
+        codex_line("session_meta", {"id": "codex_session", "timestamp": TIME, "cwd": "/home/me/dir", "shade": "viridian"}),
         codex_line("turn_context", {"turn_id": "turn_4711", "model": "model-x"}),
         codex_said("user", "Say alpha"),
         codex_line("response_item", item | {"metadata": {"shade": 4711}}),
@@ -377,7 +377,7 @@ def write_atuin(folder: Path) -> Path:
         event("event_4", "event_3", "text", 4, content="Done", shade="viridian"),
         event("event_5", "event_1", "text", 5, content="alpha"),
     ]
-    session = {"id": "s1", "head_id": "event_5", "directory": "/work/dir", "created_at": 1767225600}
+    session = {"id": "s1", "head_id": "event_5", "directory": "/home/me/dir", "created_at": 1767225600}
     session |= {"updated_at": 1767225999}
     path = folder / "atuin.db"
     metadata = {"session_id": "s1", "key": "shade", "value": '"cerulean"', "updated_at": 1767225777}
