@@ -657,10 +657,11 @@ def test_odd_parts_of_librechat(tmp_path: Path) -> None:
 
 
 def test_odd_output_of_open_webui(tmp_path: Path) -> None:
-    """A result that is no text, an item of an unknown type, one without a type."""
+    """A result that is no text, an item of an unknown type, a refusal, an item without a type."""
     output = [
         {"type": "function_call_output", "call_id": "t", "output": [{"type": "input_image"}]},
         {"type": "web_search_call", "q": 1},
+        {"type": "message", "content": [{"type": "refusal", "refusal": "No"}, {"type": "output_text", "text": ""}]},
         {"odd": 1},
     ]
     messages = [webui_message("a", None, "user", "", output=output)]
@@ -668,6 +669,7 @@ def test_odd_output_of_open_webui(tmp_path: Path) -> None:
     assert session.build_context().messages[0]["content"] == [
         {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "input_image"}]},
         {"type": "web_search_call", "q": 1},
+        {"type": "refusal", "refusal": "No"},
         {"type": "text", "text": '{"odd":1}'},
     ]
 
