@@ -32,7 +32,8 @@ def is_line(fields: dict[str, Any]) -> bool:
     if is_node(fields):
         if fields["type"] in SPOKEN:
             return has_message(fields)
-        return fields["type"] in _JOINING and "parentUuid" in fields and "sessionId" in fields
+        is_placed = "parentUuid" in fields and "sessionId" in fields
+        return fields["type"] in _JOINING and is_placed and "systemPayload" not in fields  # that is Qwen Code's
     return fields.get("type") in _BOOKKEEPING and any(name in fields for name in TELLING)
 
 
