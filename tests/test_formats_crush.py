@@ -83,7 +83,8 @@ def test_a_session(tmp_path: Path, store: SessionStore) -> None:
             *("anthropic", "opus"),
             "2026-01-01T00:00:02.000000Z",
         )
-        assert said[1].message["crush"] == {"parts": [{"type": "finish", "data": FINISH[1]}]}
+        finish = {"type": "finish", "data": FINISH[1]}
+        assert said[1].message["crush"] == {"updated_at": TIME + 2, "parts": [finish]}
         assert said[1].message["content"][1]["input"] == {"path": "a"}
         assert said[2].message["content"][0] == {
             "type": "tool_result",
