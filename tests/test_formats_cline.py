@@ -43,7 +43,7 @@ RESULT = {"type": "tool_result", "tool_use_id": "t1", "content": "text of a"}
 TASK = {"ts": START, "type": "say", "say": "task", "text": "What is in a?\nBriefly."}
 MODEL = {"modelId": "opus", "providerId": "anthropic"}
 HISTORY = [
-    said(2, "user", "<task>\nWhat is in a?\n</task>", "<environment_details>…</environment_details>"),
+    said(2, "user", "<task>\nWhat is in a?\nBriefly.\n</task>", "<environment_details>…</environment_details>"),
     said(3, "assistant", "I look.", CALL, modelInfo=MODEL | {"mode": "act"}, metrics={"cost": 0.5}),
     said(5, "user", RESULT),
     said(6, "assistant", "Text.", modelInfo=MODEL),
