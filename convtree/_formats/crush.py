@@ -76,9 +76,8 @@ def _records(row: Row, database: Database, ids: Ids) -> Iterator[Record]:
 
 def _nodes(session: dict[str, Any], database: Database, ids: Ids) -> Iterator[Node]:
     last: str | None = None
-    rows = database.rows(
-        "messages", "*", where="session_id is ?", order="created_at, rowid", values=(session.get("id"),)
-    )
+    own = (session.get("id"),)
+    rows = database.rows("messages", "*", where="session_id is ?", order="created_at, rowid", values=own)
     for ordinal, (values, span) in enumerate(rows, 1):
         fields = values | {"parts": parse_cell(values.get("parts"), span, database.findings)}
         source_id = key(fields.get("id"))
