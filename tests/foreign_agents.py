@@ -48,7 +48,7 @@ def count_aider(path: Path) -> Counts:
 def write_cline(folder: Path) -> Path:
     """Three requests on the screen, of which the second has the result of a call."""
     asked, answered = cline.said(8, "user", "Thanks", shade="viridian"), cline.said(9, "assistant", "Welcome.")
-    paid = cline.asked(7, 444, told={"shade": 4711, "cost": 0.25})
+    paid = cline.asked(7, 444, facts={"shade": 4711, "cost": 0.25})
     return cline.write(folder, [*cline.HISTORY, asked, answered], [*cline.SCREEN, paid])
 
 

@@ -35,9 +35,9 @@ FINISH = ("finish", {"reason": "end_turn", "time": TIME})
 
 def row(number: int, role: str, *parts: tuple[str, Any], **more: Any) -> dict[str, Any]:
     """A row of the messages."""
-    told = json.dumps([{"type": kind, "data": data} for kind, data in parts])
+    stored = json.dumps([{"type": kind, "data": data} for kind, data in parts])
     place = {"id": f"m{number}", "session_id": "s1", "created_at": TIME + number, "updated_at": TIME + number}
-    return place | {"role": role, "parts": told} | more
+    return place | {"role": role, "parts": stored} | more
 
 
 def text(said: str) -> tuple[str, dict[str, str]]:

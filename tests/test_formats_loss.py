@@ -99,12 +99,12 @@ def test_nothing_is_lost_without_a_name(name: str, tmp_path: Path) -> None:
     store = open_store("memory:")
     reports = import_into(sample.write(tmp_path), store)
     named = {finding.about for report in reports for finding in report.findings}
-    told: list[Any] = []
+    stored: list[Any] = []
     for report in reports:
         with store.open(str(report.session_id)) as session:
-            told.append({"type": "session"} | msgspec.to_builtins(session.header))
-            told += [{"type": record.type} | msgspec.to_builtins(record) for _, record in session.records()]
-    kept = list(leaves(told))
+            stored.append({"type": "session"} | msgspec.to_builtins(session.header))
+            stored += [{"type": record.type} | msgspec.to_builtins(record) for _, record in session.records()]
+    kept = list(leaves(stored))
     texts = "\n".join(each for place, value in kept for each in (*place, value) if isinstance(each, str))
     numbers = {value for _, value in kept if isinstance(value, int | float)}
     lost = {

@@ -147,12 +147,12 @@ def test_a_compression_leaves_what_the_model_sees(tmp_path: Path) -> None:
 def test_a_compression_without_a_summary(tmp_path: Path) -> None:
     """It leaves out results only: the first content is what a person typed."""
     left = [LINES[0]["message"], {"role": "model", "parts": [{"text": "It says: buy milk."}]}]
-    told = {"compressedHistory": [*left, {"odd": 1}]}
-    session, report = opened(tmp_path, *LINES, system("x1", "u5", "chat_compression", told))
+    payload = {"compressedHistory": [*left, {"odd": 1}]}
+    session, report = opened(tmp_path, *LINES, system("x1", "u5", "chat_compression", payload))
     summary = session.entry("x1")
     assert isinstance(summary, CompactionEntry)
     assert (summary.summary, session.build_context().messages[1:]) == ("", left)
-    assert (summary.details, codes(report)) == (told, ["source_bad_record"])
+    assert (summary.details, codes(report)) == (payload, ["source_bad_record"])
 
 
 @pytest.mark.parametrize(

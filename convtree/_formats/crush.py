@@ -22,12 +22,12 @@ from typing import Any
 
 from convtree._formats.common.base import SessionRef, Source, SourceSession
 from convtree._formats.common.blocks import call_block, make_messages, result_block, text_block
+from convtree._formats.common.content_ids import node_by_content
 from convtree._formats.common.databases import Belonging, Found, find_sessions, list_database, read_row
 from convtree._formats.common.headers import make_header, metadata_mark, name_mark
 from convtree._formats.common.ids import Ids
 from convtree._formats.common.node_tree import make_records
 from convtree._formats.common.parents_first import Node, link
-from convtree._formats.common.retold import retold
 from convtree._formats.common.sqlite import Database, Row, has_tables, parse_cell
 from convtree._formats.common.values import as_object, as_text, key, moment, objects, text, without
 from convtree._model.entries import CompactionEntry, Entry, Header, Record
@@ -85,7 +85,7 @@ def _nodes(session: dict[str, Any], database: Database, ids: Ids) -> Iterator[No
         fields["is_summary_message"] = is_named or fields.get("is_summary_message") == 1
         if is_named or (fields.get("role") == "assistant" and not _is_finished(fields["parts"])):
             said = {name: value for name, value in fields.items() if name != "updated_at"}
-            node = retold(ids, said, span, last, source_id or str(ordinal))
+            node = node_by_content(ids, said, span, last, source_id or str(ordinal))
         else:
             node = link(ids, database.findings, fields, span, source_id, ordinal, last)
         last = node.id

@@ -39,8 +39,8 @@ from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.claude_code.attachments import is_typed, shown_to_model
 from convtree._formats.claude_code.forks import origin_of
 from convtree._formats.claude_code.lines import (
+    NAMING,
     SPOKEN,
-    TELLING,
     Segment,
     has_message,
     is_boundary,
@@ -125,7 +125,7 @@ def read(source: Source, ref: SessionRef) -> SourceSession:
 
 def _names(source: Source, facts: dict[str, Any]) -> tuple[str, str | None]:
     """Returns the id of the conversation, and of the agent if the file is an agent's side chain."""
-    source_id = next((str(facts[name]) for name in TELLING if facts.get(name)), source.path.stem)
+    source_id = next((str(facts[name]) for name in NAMING if facts.get(name)), source.path.stem)
     return source_id, key(facts.get("agentId")) if facts.get("isSidechain") else None
 
 
@@ -136,7 +136,7 @@ def _identifying_record(source: Source) -> dict[str, Any]:
         for number, (fields, _) in enumerate(read_objects(file, Findings(), is_record)):
             if is_node(fields) and "sessionId" in fields:
                 return fields
-            if not facts and any(name in fields for name in TELLING):
+            if not facts and any(name in fields for name in NAMING):
                 facts = fields
             if number >= _LOOK and facts:
                 break
