@@ -22,7 +22,6 @@ telemetry, which repeats it, is data.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -30,13 +29,12 @@ from typing import Any
 import msgspec
 import orjson
 
-from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.common.base import Findings, SessionRef, Source, SourceSession, SourceSpan
 from convtree._formats.common.counts import ReportedUsage
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import Origin, make_header
 from convtree._formats.common.ids import Ids, derive_id, make_ref
-from convtree._formats.common.jsonl import is_record, read_objects
+from convtree._formats.common.jsonl import has_known_line, is_record, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
@@ -56,15 +54,9 @@ _REPEATED = frozenset({"cwd", "version", "gitBranch", "agentId"})
 
 def recognises(source: Source) -> bool:
     """Recognises a transcript by a message in Gemini's shape, or by a `system` line with its payload."""
-    known, findings = False, Findings()
-    lines = read_objects(io.BytesIO(source.beginning), findings, is_record)
-    for number, (fields, _) in enumerate(islice(lines, _LOOK), 1):
-        known = known or _is_line(fields)
-        if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
-            return True
-    if not source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{"):
-        return False
-    start = source.beginning[:4096]  # a first line that is longer than the beginning
+    if (is_known := has_known_line(source.beginning, _is_line, _LOOK)) is not None:
+        return is_known
+    start = source.beginning[:4096]
     has_content = any(name in start for name in (b'"parts":[', b'"systemPayload":{'))
     return has_content and all(name in start for name in (b'"uuid":', b'"parentUuid":', b'"sessionId":'))
 

@@ -30,12 +30,9 @@ only values that are new are kept.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any
 
-from convtree._engine.codec import BYTE_ORDER_MARK
 from convtree._formats.claude_code.attachments import is_typed, shown_to_model
 from convtree._formats.claude_code.forks import origin_of
 from convtree._formats.claude_code.lines import (
@@ -57,7 +54,7 @@ from convtree._formats.common.counts import ReportedUsage
 from convtree._formats.common.files import SourceFile
 from convtree._formats.common.headers import Origin, make_header
 from convtree._formats.common.ids import Ids, make_ref
-from convtree._formats.common.jsonl import is_record, read_objects
+from convtree._formats.common.jsonl import has_known_line, is_record, read_objects
 from convtree._formats.common.parents_first import Node
 from convtree._formats.common.parsing import Object
 from convtree._formats.common.session_builder import SessionBuilder, envelope_of, extension_data
@@ -78,14 +75,8 @@ _REPEATED = frozenset({"cwd", "version", "gitBranch", "userType", "entrypoint", 
 
 def recognises(source: Source) -> bool:
     """Recognises a transcript by its first lines: messages with `uuid`, or bookkeeping of this tool."""
-    known, number, findings = False, 0, Findings()
-    objects = read_objects(io.BytesIO(source.beginning), findings, is_record)
-    for number, (fields, _) in enumerate(islice(objects, _LOOK), 1):
-        known = known or is_line(fields)
-        if known and number >= findings.count("source_bad_line"):  # else it may be a text that shows such lines
-            return True
-    if number or not source.beginning.removeprefix(BYTE_ORDER_MARK).lstrip(b"\0 \t\r\n").startswith(b"{"):
-        return False
+    if (is_known := has_known_line(source.beginning, is_line, _LOOK)) is not None:
+        return is_known
     return all(name in source.beginning for name in (b'"parentUuid":', b'"sessionId":', b'"isSidechain":'))
 
 
